@@ -40,8 +40,8 @@ from .observe.metrics import Page
 from .ports import Clock
 from .services import Services
 from .settings import Settings
+from .store.engine import Store
 from .store.errors import StoreError
-from .store.protocol import Store
 
 LOOK_S: Final = 1.0
 FORGET_S: Final = 300.0  # classes, as long as those are kept of which no job is left

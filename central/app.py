@@ -98,8 +98,8 @@ from .productions.joined import Productions, productions
 from .productions.watching import Watching
 from .services import Services
 from .settings import LeaseSettings, RetentionSettings, Settings
+from .store.engine import Store
 from .store.errors import StoreError
-from .store.protocol import Store
 from .store.transformations import TransformationRow
 from .transformations.engine import Engine
 from .transformations.joined import Transformations, transformations

@@ -4,22 +4,26 @@ Each operation runs at once in a transaction of its own, then awaits `synced`. A
 `committing` to let writes fail, and `synced` to delay their answers.
 """
 
+import inspect
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from typing import Any, Final, Self, TypeVar
+from functools import cache, partial
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError, StoreFull
 from pilotage.central.store.migrations import migrations
 from pilotage.central.store.sqlite.migrate import migrate
 from pilotage.central.store.sqlite.session import SqliteSession
-from pilotage.central.store.verbs.moments import Moments
+from pilotage.central.store.verbs.opening import forget_classes, make_ready
+from pilotage.central.store.verbs.readers import Readers
 from pilotage.central.store.verbs.session import Session
-from pilotage.central.store.verbs.store import VerbStore, forget_classes, made_ready
 from pilotage.central.store.verbs.writer import Writer
 
+P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 GENERATION: Final = "memory"  # the same in all stores, so that simulated worlds are alike
 STATEMENTS: Final = 512  # that a connection keeps compiled: all of them
@@ -60,6 +64,19 @@ def translating(session: SqliteSession) -> Iterator[None]:
         raise told from why
 
 
+def way(verb: object) -> Callable[[F], F]:
+    """Mark a method of a store as the way that calls of a verb go.
+
+    It is given the plain call and its arguments.
+    """
+
+    def mark(method: F) -> F:
+        method.way_of = verb  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
 class InlineWriter(Writer[Session]):
     """The writer without its thread: each operation is a group of its own."""
 
@@ -97,24 +114,8 @@ class InlineWriter(Writer[Session]):
         self._closed = True
 
 
-class InlineReader:
+class InlineReaders(Readers):
     """Reads on the connection of the writer, which sees all that is committed."""
-
-    def __init__(self, session: SqliteSession) -> None:
-        self._sqlite = session
-
-    async def rows(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
-        with translating(self._sqlite):
-            return self._sqlite.rows(statement, parameters)
-
-    async def one(self, statement: str, parameters: Mapping[str, object]) -> Any:
-        """Return the first row or None."""
-        found = await self.rows(statement, parameters)
-        return found[0] if found else None
-
-
-class InlineMoments(Moments):
-    """Reads of several statements; nobody can write between them."""
 
     def __init__(self, session: SqliteSession) -> None:
         super().__init__(lambda: session)
@@ -125,7 +126,7 @@ class InlineMoments(Moments):
             return call(self._sqlite)
 
 
-class MemoryStore(VerbStore):
+class MemoryStore(Store):
     """The shipped verbs on a database in memory. With `full` nothing more is written."""
 
     def __init__(
@@ -137,25 +138,50 @@ class MemoryStore(VerbStore):
     ) -> None:
         """`data` is what another store has kept, serialized; by default there is nothing."""
         self.full = False
+        self.ways: dict[object, Callable[..., Awaitable[Any]]] = {  # of calls, by their verb
+            method.way_of: getattr(self, name)
+            for name, method in inspect.getmembers(type(self), inspect.isfunction)
+            if hasattr(method, "way_of")
+        }
         self.connection = connected()
         self.connection.deserialize(data or empty())
         opening = SqliteSession(self.connection)
-        made_ready(opening, clock_wall())
+        make_ready(opening, clock_wall())
         self.connection.execute("UPDATE store SET generation = ?", (GENERATION,))
         forget_classes(opening)  # before foreign keys are on, as the shipped driver does
         opening.run("set_foreign_keys")
         self.session = session(self.connection)
-        super().__init__(
-            InlineWriter(self.session, self),
-            InlineReader(self.session),
-            InlineMoments(self.session),
-            GENERATION,
-            clock_wall,
-        )
+        self.session.generation = GENERATION
+        super().__init__(InlineWriter(self.session, self), InlineReaders(self.session), GENERATION)
+        self._clock_wall = clock_wall
+
+    async def write(
+        self, verb: Callable[Concatenate[Session, P], T], *args: P.args, **named: P.kwargs
+    ) -> T:
+        """Write, or go the way that a test has set for the verb.
+
+        A way is given the plain call and its arguments.
+        """
+        plain = partial(super().write, verb)
+        way = self.ways.get(verb)
+        result: T = await (way(plain, *args, **named) if way else plain(*args, **named))
+        return result
+
+    async def read(
+        self, verb: Callable[Concatenate[Session, P], T], *args: P.args, **named: P.kwargs
+    ) -> T:
+        """Read, or go the way that a test has set for the verb."""
+        plain = partial(super().read, verb)
+        way = self.ways.get(verb)
+        result: T = await (way(plain, *args, **named) if way else plain(*args, **named))
+        return result
 
     def reopened(self) -> Self:
         """Return the store as the next process finds it; what this one writes later stays here."""
-        return type(self)(clock_wall=self._clock_wall, data=self.connection.serialize())
+        again = type(self)(clock_wall=self._clock_wall, data=self.connection.serialize())
+        ways = self.ways.items()
+        again.ways |= {verb: one for verb, one in ways if getattr(one, "__self__", 0) is not self}
+        return again
 
     def committing(self) -> None:
         """Raise what the commit of an operation raises that has changed something."""

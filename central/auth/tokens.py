@@ -1,7 +1,7 @@
 """Tokens: made, listed, revoked and read. The local issuer of a central."""
 
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from joserfc import jws
@@ -13,8 +13,10 @@ from pilotage.proto.problems import Code
 from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Clock, Disk, Randomness
-from ..store.protocol import FIRST_TOKENS
+from ..store.engine import Store
 from ..store.records import TokenRow
+from ..store.verbs import tokens as token_records
+from ..store.verbs.tokens import FIRST_TOKENS
 from . import derived_secrets, keys
 from .callers import Caller, User
 from .derived_secrets import DerivedSecrets
@@ -30,27 +32,6 @@ UNEXPIRED_MAX: Final = 10_000  # tokens of one subject: each is a row, and known
 CENTRAL: Final = "central"  # who issued the first token
 
 
-class TokenStore(Protocol):
-    """The part of the store that tokens need."""
-
-    async def add_token(self, token: TokenRow) -> None: ...
-    async def revoke_token(self, jti: str, at: float) -> bool: ...
-    async def token(self, jti: str) -> TokenRow | None: ...
-    async def tokens(
-        self,
-        community: str | None,
-        subject: tuple[str, str] | None = None,
-        *,
-        before: tuple[float, str] = ...,
-        limit: int,
-    ) -> list[TokenRow]: ...
-
-    async def unexpired_tokens(self, issuer: str, subject: str, *, limit: int) -> int: ...
-    async def revoked(self) -> list[tuple[str, float]]: ...
-
-    async def revoked_mark(self) -> tuple[int, float]: ...
-
-
 class Tokens:
     """The issuer. `open_tokens` makes one from a data directory."""
 
@@ -59,7 +40,7 @@ class Tokens:
         *,
         signing: SigningKeys,
         derived: DerivedSecrets,
-        store: TokenStore,
+        store: Store,
         clock: Clock,
         randomness: Randomness,
         issuer: str,
@@ -110,10 +91,11 @@ class Tokens:
 
     async def load_revoked(self) -> None:
         """Read from the store which tokens are revoked, if others are than at the last look."""
-        mark = await self._store.revoked_mark()
+        now = self._clock.wall()
+        mark = await self._store.read(token_records.revoked_mark, now)
         if mark == self._revoked_mark:
             return
-        for jti, expires_at in await self._store.revoked():
+        for jti, expires_at in await self._store.read(token_records.revoked, now):
             self._verifier.revoke(jti, expires_at)
         self._revoked_mark = mark
 
@@ -194,7 +176,8 @@ class Tokens:
         Raises Refused for an `after` that is no cursor.
         """
         reach = require(caller, Action.TOKEN_READ)
-        rows = await self._store.tokens(
+        rows = await self._store.read(
+            token_records.tokens,
             None if reach is Reach.ALL else caller.community,
             (caller.issuer, caller.subject) if reach is Reach.OWN else None,
             before=_place(after) if after else FIRST_TOKENS,
@@ -208,10 +191,10 @@ class Tokens:
     async def revoke(self, caller: User, jti: str) -> None:
         """Refuse a token from now on. Idempotent. Raises TokenNotFound."""
         reach = require(caller, Action.TOKEN_REVOKE)
-        row = await self._store.token(jti)
+        row = await self._store.read(token_records.token, jti)
         if row is None or not _within(row, caller, reach):
             raise TokenNotFound(jti)
-        await self._store.revoke_token(jti, self._clock.wall())
+        await self._store.write(token_records.revoke_token, jti, self._clock.wall())
         self._verifier.revoke(jti, row.expires_at)
 
     # -- how ------------------------------------------------------------------------------------
@@ -219,7 +202,11 @@ class Tokens:
     async def _check_room(self, subject: str) -> None:
         """Revoked ones count: each is remembered until it has expired."""
         most = UNEXPIRED_MAX
-        if await self._store.unexpired_tokens(self._issuer, subject, limit=most) >= most:
+        now = self._clock.wall()
+        unexpired = await self._store.read(
+            token_records.unexpired_tokens, self._issuer, subject, now=now, limit=most
+        )
+        if unexpired >= most:
             why = (
                 f"{most} tokens of {subject!r} have not expired, expected fewer: no more are made "
                 "before some have. Give them a shorter time"
@@ -254,7 +241,7 @@ class Tokens:
             expires_at=float(claims.exp),
             issued_by=issued_by,
         )
-        await self._store.add_token(row)
+        await self._store.write(token_records.add_token, row)
         return api.TokenIssued(token=self._sign(claims), view=_view(row))
 
     def _claims(self, subject: str, expires_at: float) -> Claims:
@@ -277,7 +264,7 @@ class Tokens:
 async def open_tokens(
     data: Path,
     *,
-    store: TokenStore,
+    store: Store,
     disk: Disk,
     clock: Clock,
     randomness: Randomness,

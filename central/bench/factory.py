@@ -26,8 +26,10 @@ from ..factory.start_script import END
 from ..factory.watched import Watched
 from ..operate.clocks import SystemClock, SystemRandomness
 from ..settings import FactorySettings
+from ..store.engine import Store
 from ..store.records import Registration
-from ..store.sqlite import SqliteStore, open_sqlite
+from ..store.sqlite import open_sqlite
+from ..store.verbs import pilots as pilot_records
 from . import factory_slurm
 from .figures import Figure, figure, percentile
 
@@ -192,7 +194,7 @@ def _no_log(event: str, **fields: Any) -> None:
 class Simulated:
     """A compute element in memory, whose pilots start at once. It watches its own limits."""
 
-    store: SqliteStore | None = None
+    store: Store | None = None
     slots_max: int = 0
     queued_max: int = 0
     submit_max: int = 0
@@ -226,7 +228,8 @@ class Simulated:
         assert self.store is not None
         queued, self.queued = self.queued, {}
         for slot, secret in queued.items():
-            await self.store.register(
+            await self.store.write(
+                pilot_records.register,
                 Registration(
                     secret_hash=hashed(secret),
                     nonce=slot,
@@ -234,7 +237,7 @@ class Simulated:
                     host=f"wn{slot}",
                     node=b"{}",
                     at=time.time(),
-                )
+                ),
             )
         return len(queued)
 
@@ -270,7 +273,7 @@ async def _filled(scale: Scale) -> list[Figure]:
             await store.close()
 
 
-async def _fill(scale: Scale, store: SqliteStore, clock: SystemClock) -> list[Figure]:
+async def _fill(scale: Scale, store: Store, clock: SystemClock) -> list[Figure]:
     half = (scale.slots + 1) // 2 + 2
     drivers = [
         Simulated(store, scale.slots, queued_max=half, submit_max=half) for _ in range(scale.filled)

@@ -17,9 +17,12 @@ from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.catalogue import PRESENT, FileRow, Place
+from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError
-from ..store.protocol import Store
 from ..store.rules import KEY_LENGTH, RuleRow, TransferRow, pause_s
+from ..store.verbs import catalogue_read
+from ..store.verbs import jobs as job_records
+from ..store.verbs import rules as rule_records
 from .own_jobs import Submits, course, submit_one
 from .rules import Count, judge
 from .storages import Storages
@@ -66,14 +69,14 @@ class Carrier:
         added = self._added
         if added == self._none_at:
             return
-        rules = {row.rule_id: row for row in await self._store.rules()}
+        rules = {row.rule_id: row for row in await self._store.read(rule_records.rules)}
         self._none_at = -1 if rules else added
         for gone in self._due.keys() - rules.keys():
             del self._due[gone]
             self._seen.pop(gone, None)
         if not rules:
             return
-        open_ones = await self._store.transfers(only_open=True)
+        open_ones = await self._store.read(rule_records.transfers, only_open=True)
         ended, beside = await self._end(open_ones)
         for rule_id in ended:
             self._due[rule_id] = 0.0
@@ -85,7 +88,7 @@ class Carrier:
         for row in rules.values():
             community = row.rule.community
             if community not in last:
-                last[community] = await self._store.last_change(community)
+                last[community] = await self._store.read(catalogue_read.last_change, community)
             await self._look_if_due(row, last[community], beside)
 
     # -- ends -----------------------------------------------------------------------------------
@@ -98,7 +101,9 @@ class Carrier:
         ended: set[int] = set()
         beside: set[int] = set()
         ends: list[tuple[int, str, float]] = []
-        jobs = await self._store.jobs([one.job_id for one in transfers if one.job_id is not None])
+        jobs = await self._store.read(
+            job_records.jobs, [one.job_id for one in transfers if one.job_id is not None]
+        )
         now = self._clock.wall()
         for one in transfers:
             if one.job_id is None:
@@ -119,7 +124,7 @@ class Carrier:
     async def _close(self, ends: Sequence[tuple[int, str, float]]) -> None:
         """End transfers; one of which the store refuses that waits, the others do not."""
         try:
-            await self._store.end_transfers(ends)
+            await self._store.write(rule_records.end_transfers, ends)
         except OF_ALL:
             raise
         except StoreError as why:
@@ -155,7 +160,7 @@ class Carrier:
         known: dict[int, dict[str, TransferRow]] = {}
         room = self._room()
         why = ""
-        for one in await self._store.transfers():
+        for one in await self._store.read(rule_records.transfers):
             known.setdefault(one.file_id, {})[one.storage] = one
             if one.is_open and one.transfer_id not in beside:
                 room[one.storage] -= 1
@@ -166,7 +171,9 @@ class Carrier:
         while more:
             files, next_place = await self._files(row, after)
             wanted = await self._judge(row, files, known, count, room)
-            for transfer in await self._store.order_transfers(wanted) if wanted else []:
+            for transfer in (
+                await self._store.write(rule_records.order_transfers, wanted) if wanted else []
+            ):
                 ordered += 1
                 await self._submit(row, transfer)
             more, after = next_place is not None, next_place or after
@@ -174,7 +181,7 @@ class Carrier:
             why = "some files have no copy that can be read"
         tally, state = count.tally(ordered), count.state
         if (state, tally, why) != (row.state, row.tally, row.why):
-            await self._store.tell_rule(row.rule_id, state, tally, why)
+            await self._store.write(rule_records.tell_rule, row.rule_id, state, tally, why)
 
     def _room(self) -> Counter[str]:
         return Counter(
@@ -190,7 +197,9 @@ class Carrier:
         room: Counter[str],
     ) -> list[tuple[int, int, str]]:
         """Add files to the count; return what is to be ordered now."""
-        copies = await self._store.replicas_of([file.file_id for file in files])
+        copies = await self._store.read(
+            catalogue_read.replicas_of, [file.file_id for file in files]
+        )
         wanted: list[tuple[int, int, str]] = []
         for file in files:
             replicas = {copy.storage: copy.state for copy in copies.get(file.file_id, ())}
@@ -215,12 +224,12 @@ class Carrier:
             query = parse_query(row.rule.query)
         else:
             did = Did.parse(row.rule.did)
-            (file,) = await self._store.files_by_did(community, [did])
+            (file,) = await self._store.read(catalogue_read.files_by_did, community, [did])
             if file is not None:
                 return [file] if file.state in PRESENT else [], None
             query = Query((), did)
-        found = await self._store.find_files(
-            community, query, states=PRESENT, after=after, limit=PAGE
+        found = await self._store.read(
+            catalogue_read.find_files, community, query, states=PRESENT, after=after, limit=PAGE
         )
         return found.files, found.next
 
@@ -228,7 +237,9 @@ class Carrier:
 
     async def _submit(self, row: RuleRow, transfer: TransferRow) -> None:
         """Submit the job of a transfer; with its key it is the same one, however often."""
-        file = (await self._store.files_by_id([transfer.file_id]))[transfer.file_id]
+        file = (await self._store.read(catalogue_read.files_by_id, [transfer.file_id]))[
+            transfer.file_id
+        ]
         job = transfer_job(file.did, transfer.storage, row.rule.group)
         rule, key, name = row.rule, _key(transfer), f"rule {row.rule_id}"
         try:
@@ -242,7 +253,7 @@ class Carrier:
             await self._close([(transfer.transfer_id, str(why), not_before)])
             self._log("transfer_failed", job=0, storage=transfer.storage, why=str(why))
             return
-        await self._store.transfer_job(transfer.transfer_id, job_id)
+        await self._store.write(rule_records.transfer_job, transfer.transfer_id, job_id)
 
 
 def _key(transfer: TransferRow) -> str:

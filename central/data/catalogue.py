@@ -64,9 +64,10 @@ from ..store.catalogue import (
     ReplicaChange,
     ReplicaRow,
 )
+from ..store.engine import Store
 from ..store.records import Owner
 from .protocol import Catalogue
-from .reserved import Jobs, Reserved
+from .reserved import Reserved
 from .rights import Writing, community_of, writing
 from .storages import Storages
 from .sweep_service import view_of
@@ -93,7 +94,7 @@ class CatalogueService:
         owners: Owners,
         log: Log,
         storages: Storages | None = None,
-        jobs: Jobs | None = None,
+        jobs: Store | None = None,
     ) -> None:
         """`jobs`: in whose folders people register nothing."""
         self._catalogue, self._owners, self._log = catalogue, owners, log

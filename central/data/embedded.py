@@ -8,7 +8,6 @@ from pilotage.proto.catalogue import Did, FileState, KeyType, Query
 
 from ..store.catalogue import (
     AVAILABLE,
-    CatalogueStore,
     DatasetRow,
     FileRow,
     Found,
@@ -21,7 +20,16 @@ from ..store.catalogue import (
     ReplicaChange,
     ReplicaRow,
 )
-from ..store.remnants import RemnantRow, RemnantStore
+from ..store.engine import Store
+from ..store.remnants import RemnantRow
+from ..store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+)
+from ..store.verbs import (
+    remnants as remnant_records,
+)
 from .protocol import Link
 
 STEPS_MAX: Final = 50  # of a lineage
@@ -33,14 +41,10 @@ class Clock(Protocol):
     def wall(self) -> float: ...
 
 
-class Keeps(CatalogueStore, RemnantStore, Protocol):
-    """What of a store is needed here."""
-
-
 class EmbeddedCatalogue:
     """`protocol.Catalogue` on a store."""
 
-    def __init__(self, store: Keeps, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
 
     async def register(self, community: str, files: Sequence[NewFile]) -> list[Outcome]:
@@ -48,7 +52,9 @@ class EmbeddedCatalogue:
         outcomes: list[Outcome] = []
         for start in range(0, len(files), TOGETHER):
             some = files[start : start + TOGETHER]
-            outcomes += await self._store.register_files(community, some, at=at)
+            outcomes += await self._store.write(
+                catalogue_write.register_files, community, some, at=at
+            )
         return outcomes
 
     async def find(
@@ -61,40 +67,52 @@ class EmbeddedCatalogue:
         limit: int,
     ) -> Found:
         if query.conditions and after is None:  # later pages ask what the first one did
-            known = await self._store.keys(community)
+            known = await self._store.read(catalogue_read.keys, community)
             query.check({key.key: key.type for key in known})
-        return await self._store.find_files(
-            community, query, states=states, after=after, limit=limit
+        return await self._store.read(
+            catalogue_read.find_files, community, query, states=states, after=after, limit=limit
         )
 
     async def files(self, community: str, dids: Sequence[Did]) -> list[FileRow | None]:
-        return await self._store.files_by_did(community, dids)
+        return await self._store.read(catalogue_read.files_by_did, community, dids)
 
     async def replicas(self, community: str, dids: Sequence[Did]) -> dict[Did, list[ReplicaRow]]:
-        rows = [row for row in await self._store.files_by_did(community, dids) if row is not None]
-        found = await self._store.replicas_of([row.file_id for row in rows])
+        rows = [
+            row
+            for row in await self._store.read(catalogue_read.files_by_did, community, dids)
+            if row is not None
+        ]
+        found = await self._store.read(catalogue_read.replicas_of, [row.file_id for row in rows])
         return {row.did: found.get(row.file_id, []) for row in rows}
 
     async def set_metadata(
         self, community: str, changes: Sequence[MetadataChange]
     ) -> list[Outcome]:
-        return await self._store.set_metadata(community, changes, at=self._clock.wall())
+        return await self._store.write(catalogue_change.set_metadata, community, changes)
 
     async def declare(self, community: str, changes: Sequence[ReplicaChange]) -> list[Outcome]:
-        return await self._store.change_replicas(community, changes, at=self._clock.wall())
+        return await self._store.write(
+            catalogue_change.change_replicas, community, changes, at=self._clock.wall()
+        )
 
     async def remove(self, community: str, dids: Sequence[Did]) -> list[Outcome]:
-        return await self._store.remove_files(community, dids, at=self._clock.wall())
+        return await self._store.write(
+            catalogue_change.remove_files, community, dids, at=self._clock.wall()
+        )
 
     async def changes(self, community: str, since: int, limit: int) -> tuple[list[FileRow], int]:
-        rows = await self._store.files_changed(community, since, limit=limit)
-        last = await self._store.last_change(community)
+        rows = await self._store.read(catalogue_read.files_changed, community, since, limit=limit)
+        last = await self._store.read(catalogue_read.last_change, community)
         return rows, max([last, *(row.seq for row in rows[-1:])])
 
     async def lineage(
         self, community: str, did: Did, direction: Direction, limit: int
     ) -> tuple[list[Link], bool]:
-        rows = [row for row in await self._store.files_by_did(community, [did]) if row is not None]
+        rows = [
+            row
+            for row in await self._store.read(catalogue_read.files_by_did, community, [did])
+            if row is not None
+        ]
         seen: set[int] = set()
         links: list[Link] = []
         for step in range(1, STEPS_MAX + 1):
@@ -103,9 +121,13 @@ class EmbeddedCatalogue:
                 return links, False
             room = limit - len(links)
             seen.update(jobs)
-            read = await self._store.inputs_of_jobs(jobs[:room])
-            by_id = await self._store.files_by_id([i for ids in read.values() for i in ids])
-            made = await self._store.files_of_jobs(jobs[:room], limit=OUTPUTS_MAX)
+            read = await self._store.read(catalogue_read.inputs_of_jobs, jobs[:room])
+            by_id = await self._store.read(
+                catalogue_read.files_by_id, [i for ids in read.values() for i in ids]
+            )
+            made = await self._store.read(
+                catalogue_read.files_of_jobs, jobs[:room], limit=OUTPUTS_MAX
+            )
             for job in jobs[:room]:
                 inputs = [by_id[one].did for one in read.get(job, ()) if one in by_id]
                 links.append((job, inputs, [row.did for row in made if row.job_id == job], step))
@@ -119,35 +141,39 @@ class EmbeddedCatalogue:
         if direction is Direction.UP:
             return sorted({row.job_id for row in rows if row.job_id is not None})
         ids = [row.file_id for row in rows]
-        pairs = await self._store.jobs_reading(ids, limit=limit + 1) if ids else []
+        pairs = (
+            await self._store.read(catalogue_read.jobs_reading, ids, limit=limit + 1) if ids else []
+        )
         return sorted({job for _, job in pairs})
 
     async def make_dataset(self, community: str, new: NewDataset) -> DatasetRow:
-        return await self._store.make_dataset(community, new, at=self._clock.wall())
+        return await self._store.write(
+            catalogue_change.make_dataset, community, new, at=self._clock.wall()
+        )
 
     async def datasets(self, community: str, *, after: Did | None, limit: int) -> list[DatasetRow]:
-        return await self._store.datasets(community, after=after, limit=limit)
+        return await self._store.read(catalogue_read.datasets, community, after=after, limit=limit)
 
     async def dataset(self, community: str, did: Did) -> DatasetRow | None:
-        return await self._store.dataset(community, did)
+        return await self._store.read(catalogue_change.dataset, community, did)
 
     async def open_dataset(self, community: str, did: Did, is_open: bool) -> bool:
-        return await self._store.open_dataset(community, did, is_open)
+        return await self._store.write(catalogue_change.open_dataset, community, did, is_open)
 
     async def attach(
         self, community: str, dataset: Did, dids: Sequence[Did], *, there: bool
     ) -> list[Outcome]:
-        verb = self._store.attach if there else self._store.detach
-        return await verb(community, dataset, dids, at=self._clock.wall())
+        verb = catalogue_change.attach if there else catalogue_change.detach
+        return await self._store.write(verb, community, dataset, dids)
 
     async def remnants_of(self, file_ids: Sequence[int]) -> list[RemnantRow]:
-        return await self._store.remnants_of_files(file_ids)
+        return await self._store.read(remnant_records.remnants_of_files, file_ids)
 
     async def datasets_of(self, file_ids: Sequence[int]) -> dict[int, list[Did]]:
-        return await self._store.datasets_of(file_ids)
+        return await self._store.read(catalogue_read.datasets_of, file_ids)
 
     async def keys(self, community: str) -> list[KeyRow]:
-        return await self._store.keys(community)
+        return await self._store.read(catalogue_read.keys, community)
 
     async def add_keys(self, community: str, keys: Mapping[str, KeyType]) -> None:
-        await self._store.add_keys(community, keys)
+        await self._store.write(catalogue_change.add_keys, community, keys)

@@ -5,13 +5,13 @@ store would have that job fail.
 """
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from pilotage.proto.catalogue import PUT_FOLDER, Did, NotRight
 from pilotage.proto.job_states import FINAL
 
 from ..store.data_jobs import GENERATION_SHOWN
-from ..store.records import JobRow
+from ..store.engine import Store
+from ..store.verbs import jobs as job_records
 from .protocol import Catalogue
 from .rights import Writing
 
@@ -20,20 +20,12 @@ _ATTEMPT_PARTS = 4  # COMMUNITY/GENERATION/JOB/EPOCH
 _PUT_PARTS = 4  # COMMUNITY/put/ANYTHING/NAME
 
 
-class Jobs(Protocol):
-    """What of a store is needed here."""
-
-    @property
-    def generation(self) -> str: ...
-    async def job(self, job_id: int) -> JobRow | None: ...
-
-
 class Reserved:
     """Tells which paths somebody may register copies at."""
 
-    def __init__(self, jobs: Jobs | None, community: str, right: Writing, owner_id: int) -> None:
-        """Without jobs nothing is known of them, and any path may be named."""
-        self._jobs, self._community = jobs, community
+    def __init__(self, store: Store | None, community: str, right: Writing, owner_id: int) -> None:
+        """Without a store nothing is known of them, and any path may be named."""
+        self._store, self._community = store, community
         self._right, self._owner_id = right, owner_id
         self._known: set[tuple[str, str, str]] = set()  # DID, storage and path that are there
         self._whys: dict[int, str] = {}  # why nothing may be registered in a job's folders
@@ -57,9 +49,9 @@ class Reserved:
             self._whys[job_id] = await self._why(job_id)
 
     async def _why(self, job_id: int) -> str:
-        if self._right.groups is None or self._jobs is None:
+        if self._right.groups is None or self._store is None:
             return ""
-        job = await self._jobs.job(job_id)
+        job = await self._store.read(job_records.job, job_id)
         if job is None or job.community != self._community:
             return f"there is no job {job_id}"
         if job.state not in FINAL:
@@ -71,7 +63,7 @@ class Reserved:
         """Raise NotRight for a path that is not for this person to name."""
         parts = path.split("/")
         if (
-            self._jobs is None
+            self._store is None
             or parts[0] != self._community
             or (str(did), storage, path) in self._known
         ):
@@ -82,7 +74,7 @@ class Reserved:
         if parts[1] == PUT_FOLDER and len(parts) < _PUT_PARTS:
             right = f"one like {head}/{PUT_FOLDER}/FOLDER/NAME: `data put` stores there"
             raise NotRight(FIELD, path, right)
-        if parts[1] != self._jobs.generation[:GENERATION_SHOWN]:
+        if parts[1] != self._store.generation[:GENERATION_SHOWN]:
             return
         if len(parts) <= _ATTEMPT_PARTS:
             raise NotRight(FIELD, path, "another one: jobs store there, each in folders of its own")
@@ -94,10 +86,10 @@ class Reserved:
 
     def _job_of(self, path: str) -> int | None:
         """Return the job in whose folders a path lies; None: it lies elsewhere."""
-        if self._jobs is None:
+        if self._store is None:
             return None
         parts = path.split("/")
-        own = [self._community, self._jobs.generation[:GENERATION_SHOWN]]
+        own = [self._community, self._store.generation[:GENERATION_SHOWN]]
         if len(parts) <= _ATTEMPT_PARTS or parts[:2] != own:
             return None
         job, is_number = parts[2], parts[2].isascii() and parts[2].isdecimal()

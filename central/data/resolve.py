@@ -21,8 +21,10 @@ from pilotage.proto.job import DataInput, Job, JobData, Need, Preference
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from ..store.catalogue import CatalogueStore, FileRow
+from ..store.catalogue import FileRow
+from ..store.engine import Store
 from ..store.records import JobInput
+from ..store.verbs import catalogue_change, catalogue_read
 from .checks import INPUTS_MAX, check_filled, check_scope_of, refused
 from .locality import Steering, reaches, steer, writable
 from .places import path_of
@@ -50,7 +52,7 @@ class Settled:
 class Resolving:
     """Settles jobs of one submission: what several of them say is looked for once."""
 
-    def __init__(self, store: CatalogueStore, book: StorageBook, community: str) -> None:
+    def __init__(self, store: Store, book: StorageBook, community: str) -> None:
         self._store, self._book, self._community = store, book, community
         self._keys: dict[str, KeyType] | None = None
         self._found: dict[bytes, list[FileRow]] = {}
@@ -116,19 +118,19 @@ class Resolving:
             query.check(await self._known_keys(), f"{where}.query")
             return await self._all(query, one.files_max, where, "query")
         did = Did.parse(one.did, f"{where}.did")
-        (row,) = await self._store.files_by_did(self._community, [did])
+        (row,) = await self._store.read(catalogue_read.files_by_did, self._community, [did])
         if row is not None:
             if row.state is not FileState.AVAILABLE:
                 raise _refused(f"{where}.did", f"{did} is {row.state.value}: no copy can be read")
             return [row]
-        if await self._store.dataset(self._community, did) is None:
+        if await self._store.read(catalogue_change.dataset, self._community, did) is None:
             raise _refused(f"{where}.did", f"there is no file and no dataset {did}")
         return await self._all(Query((), did), one.files_max, where, "did")
 
     async def _known_keys(self) -> dict[str, KeyType]:
         """Return the keys of the community, read once."""
         if self._keys is None:
-            rows = await self._store.keys(self._community)
+            rows = await self._store.read(catalogue_read.keys, self._community)
             self._keys = {row.key: row.type for row in rows}
         return self._keys
 
@@ -147,8 +149,12 @@ class Resolving:
         rows: list[FileRow] = []
         after = None
         while True:
-            page = await self._store.find_files(
-                self._community, query, after=after, limit=min(PAGE, most + 1 - len(rows))
+            page = await self._store.read(
+                catalogue_read.find_files,
+                self._community,
+                query,
+                after=after,
+                limit=min(PAGE, most + 1 - len(rows)),
             )
             rows += page.files
             after = page.next
@@ -168,7 +174,7 @@ class Resolving:
         unknown = list({row.file_id for row in files if row.file_id not in found})
         for start in range(0, len(unknown), PAGE):
             some = unknown[start : start + PAGE]
-            copies = await self._store.replicas_of(some)
+            copies = await self._store.read(catalogue_read.replicas_of, some)
             for file_id in some:
                 there = [
                     one

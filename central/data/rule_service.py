@@ -17,9 +17,19 @@ from ..auth.callers import User
 from ..auth.policy import Action, Reach, require
 from ..errors import Refused
 from ..observe.times import shown
-from ..store.catalogue import CatalogueStore
+from ..store.engine import Store
 from ..store.records import JobRow
-from ..store.rules import NewRule, RuleRow, RuleStore, TransferRow
+from ..store.rules import NewRule, RuleRow, TransferRow
+from ..store.verbs import (
+    catalogue_change,
+    catalogue_read,
+)
+from ..store.verbs import (
+    jobs as job_records,
+)
+from ..store.verbs import (
+    rules as rule_records,
+)
 from .catalogue import Owners, refused
 from .own_jobs import caller_of
 from .rights import community_of
@@ -36,18 +46,12 @@ class Clock(Protocol):
     def wall(self) -> float: ...
 
 
-class Keeps(CatalogueStore, RuleStore, Protocol):
-    """What of a store is needed here."""
-
-    async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]: ...
-
-
 class RuleService:
     """Rules, for faces."""
 
     def __init__(
         self,
-        store: Keeps,
+        store: Store,
         storages: Storages,
         owners: Owners,
         clock: Clock,
@@ -80,7 +84,9 @@ class RuleService:
             storages=asked.storages,
         )
         try:
-            return self._view(await self._store.add_rule(new, at=self._clock.wall()))
+            return self._view(
+                await self._store.write(rule_records.add_rule, new, at=self._clock.wall())
+            )
         finally:  # also where its answer is lost: it may be there
             self._added()
 
@@ -101,16 +107,21 @@ class RuleService:
             raise NotRight("copies", asked.copies, right)
         if asked.did:
             did = Did.parse(asked.did)
-            (file,) = await self._store.files_by_did(community, [did])
-            if file is None and await self._store.dataset(community, did) is None:
+            (file,) = await self._store.read(catalogue_read.files_by_did, community, [did])
+            if (
+                file is None
+                and await self._store.read(catalogue_change.dataset, community, did) is None
+            ):
                 raise NotRight("did", asked.did, "a file or a dataset of the catalogue")
         else:
-            keys = {one.key: one.type for one in await self._store.keys(community)}
+            keys = {
+                one.key: one.type for one in await self._store.read(catalogue_read.keys, community)
+            }
             parse_query(asked.query).check(keys)
 
     async def all(self, caller: User, /) -> RuleList:
         require(caller, Action.DATA_READ)
-        rows = await self._store.rules(community_of(caller))
+        rows = await self._store.read(rule_records.rules, community_of(caller))
         return RuleList(rules=[self._view(row) for row in rows])
 
     async def show(self, caller: User, rule_id: int, /) -> RuleView:
@@ -132,7 +143,7 @@ class RuleService:
     async def drop(self, caller: User, rule_id: int, /) -> None:
         """Drop a rule; copies stay. Raises Refused, NOT_FOUND or FORBIDDEN."""
         row = await self._own(caller, rule_id)
-        await self._store.drop_rule(row.rule.community, rule_id)
+        await self._store.write(rule_records.drop_rule, row.rule.community, rule_id)
 
     async def retry(self, caller: User, rule_id: int, /) -> RuleView:
         """Try copies anew that have failed, now, and those whose jobs stand.
@@ -144,8 +155,10 @@ class RuleService:
         row = await self._own(caller, rule_id)
         anew = [one for one in await self._jobs(row) if one[1].state in STANDING]
         await self._kill(row, [job.job_id for _, job in anew])
-        await self._store.end_transfers([(one.transfer_id, "", 0.0) for one, _ in anew])
-        await self._store.retry_rule(row.rule.community, rule_id)
+        await self._store.write(
+            rule_records.end_transfers, [(one.transfer_id, "", 0.0) for one, _ in anew]
+        )
+        await self._store.write(rule_records.retry_rule, row.rule.community, rule_id)
         if anew:
             tally = msgspec.structs.replace(
                 row.tally,
@@ -153,7 +166,9 @@ class RuleService:
                 wanted=row.tally.wanted + row.tally.stuck + len(anew),
                 stuck=0,
             )
-            await self._store.tell_rule(rule_id, RuleState.REPLICATING, tally, "")
+            await self._store.write(
+                rule_records.tell_rule, rule_id, RuleState.REPLICATING, tally, ""
+            )
         return self._view(await self._get(caller, rule_id))
 
     async def _jobs(
@@ -162,10 +177,10 @@ class RuleService:
         """Return the jobs that make copies of a rule now, or the first ones."""
         by_job = {
             one.job_id: one
-            for one in await self._store.transfers(only_open=True)
+            for one in await self._store.read(rule_records.transfers, only_open=True)
             if one.rule_id == row.rule_id and one.job_id is not None
         }
-        jobs = await self._store.jobs(list(by_job)[:most])
+        jobs = await self._store.read(job_records.jobs, list(by_job)[:most])
         return [(one, jobs[job_id]) for job_id, one in by_job.items() if job_id in jobs]
 
     async def _kill(self, row: RuleRow, jobs: Sequence[int]) -> None:
@@ -187,7 +202,7 @@ class RuleService:
         return row
 
     async def _get(self, caller: User, rule_id: int) -> RuleRow:
-        for row in await self._store.rules(community_of(caller)):
+        for row in await self._store.read(rule_records.rules, community_of(caller)):
             if row.rule_id == rule_id:
                 return row
         raise Refused(Code.NOT_FOUND, f"there is no rule {rule_id}", field="rule")

@@ -11,8 +11,10 @@ from ..auth.callers import User
 from ..auth.policy import Action, require
 from ..errors import Refused
 from ..observe.times import shown
-from ..store.catalogue import CatalogueStore
-from ..store.remnants import RemnantCount, RemnantRow, RemnantStore, not_its_own
+from ..store.engine import Store
+from ..store.remnants import RemnantCount, RemnantRow, not_its_own
+from ..store.verbs import catalogue_read
+from ..store.verbs import remnants as remnant_records
 from .rights import community_of
 from .storages import Storages
 from .sweeping import unswept
@@ -24,14 +26,10 @@ class Clock(Protocol):
     def wall(self) -> float: ...
 
 
-class Keeps(CatalogueStore, RemnantStore, Protocol):
-    """What of a store is needed here."""
-
-
 class SweepService:
     """Remnants and sweeps, for faces."""
 
-    def __init__(self, store: Keeps, storages: Storages, clock: Clock, *, after_s: float) -> None:
+    def __init__(self, store: Store, storages: Storages, clock: Clock, *, after_s: float) -> None:
         self._store, self._storages, self._clock = store, storages, clock
         self._after_s = after_s
 
@@ -39,10 +37,10 @@ class SweepService:
         """Return what waits and went, by storage."""
         require(caller, Action.DATA_READ)
         community, book = community_of(caller), self._storages.book
-        whys = unswept(book, await self._store.storages_of_copies())
+        whys = unswept(book, await self._store.read(remnant_records.storages_of_copies))
         known = {
             one.storage: one
-            for one in await self._store.remnant_counts()
+            for one in await self._store.read(remnant_records.remnant_counts)
             if one.community == community
         }
         names = sorted({*book.storages, *known})
@@ -67,7 +65,8 @@ class SweepService:
             message = f"storage: found {storage!r}, expected {right}"
             raise Refused(Code.INVALID, message, field="storage")
         due = self._clock.wall() - self._after_s
-        rows = await self._store.remnants(
+        rows = await self._store.read(
+            remnant_records.remnants,
             community=community,
             storage=storage or None,
             before=FOR_EVER if all else due,
@@ -75,13 +74,13 @@ class SweepService:
             limit=limit,
         )
         further = rows[-1].remnant_id if len(rows) == limit else None
-        whys = unswept(book, await self._store.storages_of_copies())
+        whys = unswept(book, await self._store.read(remnant_records.storages_of_copies))
         if not all:
             rows = [row for row in rows if row.storage in book.storages]
             rows = [row for row in rows if row.storage not in whys]
         # While a file's time is not over it still holds its path, against itself too.
         over = [row for row in rows if row.since <= due]
-        names = await self._store.names_of_remnants(over, due)
+        names = await self._store.read(remnant_records.names_of_remnants, over, due)
         left = next((row.remnant_id for row in over if row.remnant_id not in names), None)
         if left is not None:  # that is enough for one page
             rows = [row for row in rows if row.remnant_id < left]
@@ -116,7 +115,7 @@ class SweepService:
         self, rows: Sequence[RemnantRow], reasons: Mapping[int, str]
     ) -> list[RemnantView]:
         ids = {row.file_id for row in rows if row.file_id is not None}
-        files = await self._store.files_by_id(list(ids)) if ids else {}
+        files = await self._store.read(catalogue_read.files_by_id, list(ids)) if ids else {}
         return [
             view_of(
                 row,

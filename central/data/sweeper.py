@@ -12,9 +12,11 @@ from typing import Final
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError
-from ..store.protocol import Store
 from ..store.remnants import STORING_MAX, SWEEP_MAX, SweepRow, sweep_key
+from ..store.verbs import jobs as job_records
+from ..store.verbs import remnants as remnant_records
 from .own_jobs import Submits, course, submit_one
 from .storages import StorageEntry, Storages
 from .sweeping import sweep_job, unswept
@@ -75,10 +77,12 @@ class Sweeper:
         """Look at a page of the jobs that store; those that run are passed again next time."""
         if self._clock.monotonic() < self._jobs_due:
             return
-        ended, further = await self._store.storing_after(self._jobs_after, limit=STORING_MAX)
+        ended, further = await self._store.read(
+            remnant_records.storing_after, self._jobs_after, limit=STORING_MAX
+        )
         try:
             if ended:
-                await self._store.look_at_storing(ended)
+                await self._store.write(remnant_records.look_at_storing, ended)
         except OF_ALL:
             raise
         except StoreError as why:  # of some of these: the next page is looked at all the same
@@ -90,7 +94,7 @@ class Sweeper:
     # -- sweeps ---------------------------------------------------------------------------------
 
     async def _open(self) -> list[SweepRow]:
-        found = await self._store.sweeps() if self._may_be_open else []
+        found = await self._store.read(remnant_records.open_sweeps) if self._may_be_open else []
         self._may_be_open = bool(found)
         return found
 
@@ -100,7 +104,9 @@ class Sweeper:
         What a job has not spoken of is tried again later.
         """
         sweeps = await self._open()
-        jobs = await self._store.jobs([one.job_id for one in sweeps if one.job_id is not None])
+        jobs = await self._store.read(
+            job_records.jobs, [one.job_id for one in sweeps if one.job_id is not None]
+        )
         now = self._clock.wall()
         running: Counter[str] = Counter()
         ended: list[tuple[SweepRow, str]] = []
@@ -137,7 +143,9 @@ class Sweeper:
         if not sweeps:
             return
         ends = [(one.sweep_id, why) for one, why in sweeps]
-        there = await self._store.end_sweeps(ends, at=self._clock.wall(), after_s=self._after_s)
+        there = await self._store.write(
+            remnant_records.end_sweeps, ends, at=self._clock.wall(), after_s=self._after_s
+        )
         for one, why in sweeps:
             if one.sweep_id in there:
                 self._log("sweep_failed", job=one.job_id or 0, storage=one.storage, why=why)
@@ -154,11 +162,11 @@ class Sweeper:
             room = entry.sweeps_max - running[storage]
             if room <= 0 or self._due.get(storage, 0.0) > now:
                 continue
-            if not await self._store.is_remnant_due(storage, before):
+            if not await self._store.read(remnant_records.is_remnant_due, storage, before):
                 self._due[storage] = now + self._look_s
                 continue
             if whys is None:
-                whys = unswept(book, await self._store.storages_of_copies())
+                whys = unswept(book, await self._store.read(remnant_records.storages_of_copies))
             if storage in whys:
                 self._due[storage] = now + self._look_s
                 self._say(storage, whys[storage])
@@ -177,7 +185,8 @@ class Sweeper:
     ) -> None:
         """Order and submit sweeps of one storage."""
         self._may_be_open = True  # also where the answer is lost
-        for sweep in await self._store.order_sweeps(
+        for sweep in await self._store.write(
+            remnant_records.order_sweeps,
             storage,
             before,
             at=at,
@@ -209,12 +218,15 @@ class Sweeper:
         except (Refused, StoreError) as why:
             await self._fail([(sweep, str(why))])
             return
-        await self._store.sweep_job(sweep.sweep_id, job_id)
+        await self._store.write(remnant_records.sweep_job, sweep.sweep_id, job_id)
 
     async def _forget(self) -> None:
         """Forget what went as long ago as remnants wait: nobody is at it any more."""
         if self._clock.monotonic() < self._forget_due:
             return
         before = self._clock.wall() - self._after_s
-        if await self._store.forget_gone(before, limit=FORGOTTEN_MAX) < FORGOTTEN_MAX:
+        if (
+            await self._store.write(remnant_records.forget_gone, before, limit=FORGOTTEN_MAX)
+            < FORGOTTEN_MAX
+        ):
             self._forget_due = self._clock.monotonic() + min(FORGET_S, self._after_s)

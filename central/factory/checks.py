@@ -12,7 +12,7 @@ from pilotage.proto.problems import Code
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock, Randomness
-from ..store.protocol import Store
+from ..store.engine import Store
 from .book import ElementBook
 from .communities import shares
 from .probe import Probe

@@ -17,8 +17,10 @@ from pilotage.proto.pilot_states import PilotState
 
 from ..observe.events import Log
 from ..ports import Clock, Randomness
+from ..store.engine import Store
 from ..store.errors import StoreError
-from ..store.slots import NewSlot, SlotOutput, SlotRow, Slots
+from ..store.slots import NewSlot, SlotOutput, SlotRow
+from ..store.verbs import slots as slot_records
 from .communities import Spot, spots
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step, Unreachable
@@ -63,7 +65,7 @@ class Factory:
     def __init__(
         self,
         *,
-        store: Slots,
+        store: Store,
         work: Work,
         elements: Callable[[], Awaitable[Sequence[Watched]]],
         clock: Clock,
@@ -155,7 +157,7 @@ class Factory:
         """Give the elements their pilots; return those of others."""
         by_key: dict[tuple[str, str], list[SlotRow]] = {one.key: [] for one in watched}
         after = ""
-        while rows := await self._store.kept_slots(after=after, limit=PAGE):
+        while rows := await self._store.read(slot_records.kept_slots, after=after, limit=PAGE):
             after = rows[-1].pilot
             for row in rows:
                 by_key.setdefault((row.site, row.element), []).append(row)
@@ -280,7 +282,7 @@ class Factory:
         element.asked_at = self._clock.monotonic()
         if names:
             element.refuses = False  # it took them after all
-            await self._store.place_slots(names)
+            await self._store.write(slot_records.place_slots, names)
             element.rows = [
                 row
                 if row.slot is not None or row.pilot not in names
@@ -313,7 +315,7 @@ class Factory:
         if slots := [row.slot for row in forget if row.slot is not None and row.slot in said]:
             await self._if_it_can(element, element.driver.forget(slots))
         if forget:
-            await self._store.forget_slots([row.pilot for row in forget])
+            await self._store.write(slot_records.forget_slots, [row.pilot for row in forget])
             for row in forget:
                 del element.tried[row.pilot]
 
@@ -323,7 +325,9 @@ class Factory:
         """End pilots that have not registered; return those. The others are not cancelled."""
         if not pilots:
             return pilots
-        ended = set(await self._store.end_waiting(pilots, state, self._clock.wall()))
+        ended = set(
+            await self._store.write(slot_records.end_waiting, pilots, state, self._clock.wall())
+        )
         for pilot in pilots.keys() - ended:  # it has registered meanwhile: it may hold a job
             found.cancel.pop(pilot, None)
         return {pilot: why for pilot, why in pilots.items() if pilot in ended}
@@ -343,8 +347,10 @@ class Factory:
         assert row.slot is not None
         output = await element.driver.output(row.slot)
         code = said[row.slot].exit_code
-        await self._store.keep_output(
-            row.pilot, SlotOutput(exit_code=code, stdout=output.stdout, stderr=output.stderr)
+        await self._store.write(
+            slot_records.keep_output,
+            row.pilot,
+            SlotOutput(exit_code=code, stdout=output.stdout, stderr=output.stderr),
         )
 
     # -- planning and doing ---------------------------------------------------------------------
@@ -388,20 +394,24 @@ class Factory:
                 slots.append(slot)
         if not requests:
             return
-        await self._store.add_slots(slots)
+        await self._store.write(slot_records.add_slots, slots)
         has_refused, element.refuses = element.refuses, True  # until it has taken some
         try:
             submitted = await element.driver.submit(requests)
         except Denied as why:  # nothing has happened: say so, and why
             refused = dict.fromkeys((one.stamp for one in requests), why.why)
-            await self._store.end_waiting(refused, PilotState.ABORTED, self._clock.wall())
+            await self._store.write(
+                slot_records.end_waiting, refused, PilotState.ABORTED, self._clock.wall()
+            )
             raise
         element.refuses = has_refused
         if has_refused and submitted.slots:
             element.answered()
-        await self._store.place_slots(submitted.slots)
+        await self._store.write(slot_records.place_slots, submitted.slots)
         if submitted.refused:
-            await self._store.end_waiting(submitted.refused, PilotState.ABORTED, self._clock.wall())
+            await self._store.write(
+                slot_records.end_waiting, submitted.refused, PilotState.ABORTED, self._clock.wall()
+            )
         self._log(
             "pilots_submitted",
             site=element.site,
@@ -443,7 +453,7 @@ class Factory:
         # First the store: from then on it cannot register, so that it takes no job along.
         why = dict.fromkeys(slots, WHY if element.is_gone else "no job needs it any more")
         wall = self._clock.wall()
-        ended = await self._store.end_waiting(why, PilotState.ABORTED, wall)
+        ended = await self._store.write(slot_records.end_waiting, why, PilotState.ABORTED, wall)
         if ended:
             await element.driver.cancel([slots[pilot] for pilot in ended])
 

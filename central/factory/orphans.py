@@ -13,7 +13,9 @@ from pilotage.proto.pilot_states import FINAL, PilotState
 
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.slots import SlotRow, Slots
+from ..store.engine import Store
+from ..store.slots import SlotRow
+from ..store.verbs import slots as slot_records
 from .watched import Watched
 
 Key = tuple[str, str]  # site, element
@@ -27,7 +29,7 @@ AT_ONCE_MAX: Final = 1_000  # pilots of one element in one round
 class Orphans:
     """Ends what nobody can ask about, when it has been so for long enough."""
 
-    def __init__(self, store: Slots, is_gone: Callable[[str, str], bool], log: Log) -> None:
+    def __init__(self, store: Store, is_gone: Callable[[str, str], bool], log: Log) -> None:
         self._store, self._is_gone, self._log = store, is_gone, log
         self._since: dict[Key, float] = {}
 
@@ -48,7 +50,9 @@ class Orphans:
                 continue
             await self._end(key, rows, clock.wall())
             if key in lost:  # nobody will ever say that it has no more of them
-                await self._store.forget_slots([row.pilot for row in rows if row.state in FINAL])
+                await self._store.write(
+                    slot_records.forget_slots, [row.pilot for row in rows if row.state in FINAL]
+                )
 
     async def _end(self, key: Key, rows: Sequence[SlotRow], at: float) -> None:
         waiting = (
@@ -57,5 +61,5 @@ class Orphans:
         pilots = dict.fromkeys(islice(waiting, AT_ONCE_MAX), WHY)
         if not pilots:
             return
-        ended = await self._store.end_waiting(pilots, PilotState.ABORTED, at)
+        ended = await self._store.write(slot_records.end_waiting, pilots, PilotState.ABORTED, at)
         self._log("element_gone", site=key[0], element=key[1], pilots=len(ended), why=_NOBODY)

@@ -11,9 +11,11 @@ from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck
 from pilotage.proto.pilot_states import FINAL, PilotState
 
 from ..ports import Clock, Randomness
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.records import PilotRow
 from ..store.slots import NewSlot, SlotOutput
+from ..store.verbs import pilots as pilot_records
+from ..store.verbs import slots as slot_records
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step
 from .requests import Origin, new_pilot
@@ -182,7 +184,7 @@ class Probe:
     async def _submit(self) -> None:
         self._steps.begin("submit")
         request, row = self._request()
-        await self._store.add_slots([row])
+        await self._store.write(slot_records.add_slots, [row])
         self._pilot = request.stamp
         try:
             async with asyncio.timeout(self._left_s()):
@@ -201,7 +203,9 @@ class Probe:
             raise _Failed(submitted.refused[request.stamp])
         if request.stamp not in submitted.slots:
             raise _Failed("the element has not said what became of it")
-        await self._store.place_slots({request.stamp: submitted.slots[request.stamp]})
+        await self._store.write(
+            slot_records.place_slots, {request.stamp: submitted.slots[request.stamp]}
+        )
         self._slot = submitted.slots[request.stamp]
         self._steps.ok()
 
@@ -250,7 +254,7 @@ class Probe:
     async def _wait(self, there: Callable[[PilotRow], bool]) -> PilotRow:
         """Look until it is so. Raises _Failed when its time is over, or the element ends it."""
         while True:
-            row = await self._store.pilot(self._pilot)
+            row = await self._store.read(pilot_records.pilot, self._pilot)
             if row is None:
                 raise _Failed("the central does not know it any more")
             if there(row):
@@ -287,7 +291,9 @@ class Probe:
             return
         code = "" if word.exit_code is None else f", with exit code {word.exit_code}"
         told = f"it ended before it asked for work{code}{why}"
-        await self._store.end_waiting({self._pilot: told}, PilotState.FAILED, self._clock.wall())
+        await self._store.write(
+            slot_records.end_waiting, {self._pilot: told}, PilotState.FAILED, self._clock.wall()
+        )
 
     def _told(self, row: PilotRow) -> str:
         if row.registered_at is not None:
@@ -300,7 +306,9 @@ class Probe:
     # -- afterwards -----------------------------------------------------------------------------
 
     async def _give_up(self, why: str) -> None:
-        await self._store.end_waiting({self._pilot: why}, PilotState.ABORTED, self._clock.wall())
+        await self._store.write(
+            slot_records.end_waiting, {self._pilot: why}, PilotState.ABORTED, self._clock.wall()
+        )
 
     async def _take_back(self) -> None:
         """Leave nothing behind, as far as the element can be reached; the rest does the factory."""
@@ -310,7 +318,7 @@ class Probe:
                 if not self._slot:
                     self._slot = (await driver.find([pilot])).get(pilot, "")
                     if self._slot:
-                        await self._store.place_slots({pilot: self._slot})
+                        await self._store.write(slot_records.place_slots, {pilot: self._slot})
                 await self._give_up("the check has ended")
                 if self._slot:
                     if self._word.state is not SlotState.ENDED:
@@ -321,14 +329,14 @@ class Probe:
 
     async def _keep_output(self) -> None:
         found = await self._element.driver.output(self._slot)
-        kept = await self._store.slot_output(self._pilot)
+        kept = await self._store.read(slot_records.slot_output, self._pilot)
         if not (found.stdout or found.stderr) and kept is not None:
             printed = kept.stdout + kept.stderr
         else:
             printed = found.stdout + found.stderr
             code = self._word.exit_code
             output = SlotOutput(exit_code=code, stdout=found.stdout, stderr=found.stderr)
-            await self._store.keep_output(self._pilot, output)
+            await self._store.write(slot_records.keep_output, self._pilot, output)
         self._said = printed.decode("utf-8", "replace")[-SAID_MAX:]
 
     def _left_s(self) -> float:

@@ -23,10 +23,22 @@ from ..errors import BlobNotFound
 from ..jobs.failure_class import classify, evidence_of
 from ..observe.events import Log
 from ..ports import Blobs
-from ..store.catalogue import FileRow
+from ..store.engine import Store
 from ..store.failover import Decided
 from ..store.records import AttemptRow
 from ..store.transformations import TaskEnd
+from ..store.verbs import (
+    catalogue_read,
+)
+from ..store.verbs import (
+    failover as failover_records,
+)
+from ..store.verbs import (
+    failures as failure_records,
+)
+from ..store.verbs import (
+    jobs as job_records,
+)
 from ..transformations.moves import Bad
 from ..transformations.repairs import Again, Bounds
 from .decide import Counters, Decision, charged, decide
@@ -42,18 +54,6 @@ _STDERR: Final = f"{KEPT_FOLDER}/{Stream.ERR.value}"
 _END: Final = 4_096
 
 Stderr = Callable[[AttemptRow], Awaitable[bytes]]
-
-
-class History(Protocol):
-    """What of the store is looked at."""
-
-    async def jobs_of_input(
-        self, transformation_id: int, file_id: int, *, limit: int
-    ) -> list[int]: ...
-
-    async def attempts(self, job_id: int) -> list[AttemptRow]: ...
-    async def files_by_id(self, file_ids: Sequence[int]) -> Mapping[int, FileRow]: ...
-    async def note_decisions(self, decisions: Sequence[Decided]) -> None: ...
 
 
 class Limits(Protocol):
@@ -99,7 +99,7 @@ class AtTaskEnd:
     def __init__(
         self,
         *,
-        store: History,
+        store: Store,
         rules: RuleBook,
         stderr: Stderr,
         places: Places,
@@ -166,7 +166,7 @@ class AtTaskEnd:
             for one in verdict.decisions:
                 self._tell(end, one)
         if notes:
-            await self._store.note_decisions(notes)
+            await self._store.write(failover_records.note_decisions, notes)
         return found
 
     async def _bad(self, verdict: Verdict, files: Sequence[int]) -> Bad:
@@ -179,7 +179,7 @@ class AtTaskEnd:
             return {}
         if len(files) == 1:
             return {files[0]: InputEvent.NOT_THERE}
-        rows = await self._store.files_by_id(files)
+        rows = await self._store.read(catalogue_read.files_by_id, files)
         named = [one for one, row in rows.items() if str(row.did) in verdict.last.detail]
         return dict.fromkeys(named, InputEvent.NOT_THERE)
 
@@ -205,10 +205,16 @@ class AtTaskEnd:
         self, transformation_id: int, file_ids: Sequence[int], bounds: Bounds
     ) -> Verdict | None:
         """Return what the rules say; None: the last task did not fail of anything."""
-        jobs = await self._store.jobs_of_input(transformation_id, min(file_ids), limit=TASKS_MAX)
+        jobs = await self._store.read(
+            failure_records.jobs_of_input, transformation_id, min(file_ids), limit=TASKS_MAX
+        )
         tasks: list[list[AttemptRow]] = []
         for job in jobs:
-            attempts = [one for one in await self._store.attempts(job) if one.ended_at is not None]
+            attempts = [
+                one
+                for one in await self._store.read(job_records.attempts, job)
+                if one.ended_at is not None
+            ]
             if attempts and evidence_of(attempts[-1]).succeeded:
                 tasks.clear()
             elif attempts:

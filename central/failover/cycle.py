@@ -27,6 +27,7 @@ from ..auth.callers import User
 from ..jobs.failure_class import classify, evidence_of
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..store.failover import (
     REASSIGNED,
@@ -36,9 +37,10 @@ from ..store.failover import (
     HeldTask,
     NewReport,
 )
-from ..store.protocol import Store
 from ..store.records import AttemptRow
 from ..store.transformations import Counts, TransformationMove, TransformationRow
+from ..store.verbs import failover as failover_records
+from ..store.verbs import transformations as transformation_records
 from ..transformations.ending import ROOM_WAITS
 from ..transformations.live import document
 from ..transformations.unmade import lacks_too_much
@@ -114,8 +116,12 @@ class Cycle:
         """Look at all transformations that ask for failover."""
         after = 0
         while True:
-            rows = await self._store.transformations(
-                None, states=LOOKED_AT, after=after, limit=PAGE
+            rows = await self._store.read(
+                transformation_records.transformations,
+                None,
+                states=LOOKED_AT,
+                after=after,
+                limit=PAGE,
             )
             asked = [(row, doc) for row in rows if (doc := _asks(row)) is not None]
             if asked:
@@ -124,14 +130,16 @@ class Cycle:
                 break
             after = rows[-1].transformation_id
         await self._rest()
-        await self._store.drop_reports(self._clock.wall() - self._report_days * DAY_S)
+        await self._store.write(
+            failover_records.drop_reports, self._clock.wall() - self._report_days * DAY_S
+        )
         self._looked()
 
     async def _rest(self) -> None:
         """Look at the last tasks of what has completed since, or was stopped."""
         asked: list[Asked] = []
-        for one in await self._store.unseen_failover():
-            row = await self._store.transformation(one)
+        for one in await self._store.read(failover_records.unseen_failover):
+            row = await self._store.read(transformation_records.transformation, one)
             if row is not None and row.state not in LOOKED_AT and (doc := _asks(row)) is not None:
                 asked.append((row, doc))
         for start in range(0, len(asked), PAGE):
@@ -139,16 +147,18 @@ class Cycle:
 
     async def _look(self, asked: Sequence[Asked]) -> None:
         ids = [row.transformation_id for row, _ in asked]
-        known = await self._store.failover_rows(ids)
+        known = await self._store.read(failover_records.failover_rows, ids)
         for one in ids:
             if one not in known:
-                await self._store.begin_failover(one)
+                await self._store.write(failover_records.begin_failover, one)
         parents = await self._parents(asked)
         held: dict[int, list[HeldTask]] = {}
-        for task in await self._store.held_tasks(ids):
+        for task in await self._store.read(failover_records.held_tasks, ids):
             held.setdefault(task.transformation_id, []).append(task)
         seen = Seen(
-            counts=await self._store.transformation_counts([*ids, *parents]),
+            counts=await self._store.read(
+                transformation_records.transformation_counts, [*ids, *parents]
+            ),
             rows=known,
             held=held,
             parents=parents,
@@ -166,7 +176,7 @@ class Cycle:
         found = {row.transformation_id: (row, doc) for row, doc in asked}
         wanted = {int(one.from_) for _, doc in asked for one in doc.inputs if one.from_}
         for one in wanted - found.keys():
-            row = await self._store.transformation(one)
+            row = await self._store.read(transformation_records.transformation, one)
             if row is not None:
                 found[one] = (row, document(row))
         return {one: found[one] for one in wanted if one in found}
@@ -177,7 +187,7 @@ class Cycle:
         one = row.transformation_id
         before = seen.rows.get(one, FailoverRow(transformation_id=one))
         counts, held = seen.counts[one], seen.held.get(one, ())
-        ends = await self._store.failover_ends(one, limit=ENDS_MAX)
+        ends = await self._store.read(failover_records.failover_ends, one, limit=ENDS_MAX)
         attempts = await self._attempts(ends, held)
         cases = cases_of(ends, attempts)
         failed = [end for end in ends if end.state is TaskState.FAILED]
@@ -234,7 +244,7 @@ class Cycle:
         )
         if _is_quiet(kept, before) and not _does(decided, Do.REASSIGN):
             return
-        ids = await self._store.keep_cycle(kept)
+        ids = await self._store.write(failover_records.keep_cycle, kept)
         if ids is None:
             return  # it has changed meanwhile: the next cycle looks again
         for report, new_one in zip(ids, kept.reports, strict=True):
@@ -291,7 +301,9 @@ class Cycle:
         jobs += [task.job_id for task in held]
         found: dict[int, list[AttemptRow]] = {}
         for start in range(0, len(jobs), JOBS_A_READ):
-            found |= await self._store.attempts_of_jobs(jobs[start : start + JOBS_A_READ])
+            found |= await self._store.read(
+                failover_records.attempts_of_jobs, jobs[start : start + JOBS_A_READ]
+            )
         return found
 
     async def _words(

@@ -7,7 +7,7 @@ from ..jobs.scope import Owners
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import FailoverSettings
-from ..store.protocol import Store
+from ..store.engine import Store
 from .at_task_end import Stderr
 from .cycle import Cycle, Kill
 from .mails import Mailer, Mails

@@ -11,8 +11,10 @@ import msgspec
 
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
-from ..store.failover import FailoverStore, ReportRow
+from ..store.failover import ReportRow
+from ..store.verbs import failover as failover_records
 from .report import Report, as_text
 
 TOGETHER: Final = 20  # mails of one look
@@ -43,7 +45,7 @@ class Mails:
 
     def __init__(
         self,
-        store: FailoverStore,
+        store: Store,
         mailer: Mailer | None,
         *,
         every_s: float,
@@ -74,7 +76,9 @@ class Mails:
         """Mail what is due; at the first that does not go the others wait as well."""
         now = self._clock.wall()
         self._aside = {one: until for one, until in self._aside.items() if until > now}
-        for row in await self._store.mails_due(now, limit=TOGETHER + len(self._aside)):
+        for row in await self._store.read(
+            failover_records.mails_due, now, limit=TOGETHER + len(self._aside)
+        ):
             if row.report_id in self._aside:
                 continue
             try:
@@ -88,7 +92,9 @@ class Mails:
                 await self._kept(row, self._failed(row, str(why)))
                 return
             self._told(True)
-            await self._kept(row, self._store.mailed(row.report_id, self._clock.wall()))
+            await self._kept(
+                row, self._store.write(failover_records.mailed, row.report_id, self._clock.wall())
+            )
 
     async def _kept(self, row: ReportRow, keeping: Awaitable[None]) -> None:
         """Keep what became of a mail; one of which that is refused does not go again at once."""
@@ -103,7 +109,7 @@ class Mails:
     async def _failed(self, row: ReportRow, why: str) -> None:
         tries = row.mail_tries + 1
         due = None if tries >= TRIES_MAX else self._clock.wall() + pause_s(tries)
-        await self._store.mail_failed(row.report_id, why=why[:500], due=due)
+        await self._store.write(failover_records.mail_failed, row.report_id, why=why[:500], due=due)
         self._log("report_not_mailed", report=row.report_id, tries=tries, why=why)
 
 

@@ -32,10 +32,12 @@ from pilotage.proto.transformation_states import (
 
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..store.failover import CycleKept, FailoverRow, Mend, NewReport, OddInput, OddTask
-from ..store.protocol import Store
 from ..store.transformations import InputMove, TransformationMove, TransformationRow
+from ..store.verbs import failover as failover_records
+from ..store.verbs import transformations as transformation_records
 from ..transformations.live import document
 from .decide import Decision, Odd, decide_recovery
 from .facts import GONE, standing_of
@@ -117,11 +119,17 @@ class Recovery:
 
     async def once(self) -> None:
         """Look at all transformations that ask for failover."""
-        missed = await self._store.note_missed_ends() + await self._store.lost_tasks()
+        missed = await self._store.write(
+            failover_records.note_missed_ends
+        ) + await self._store.write(transformation_records.lost_tasks)
         after = 0
         while True:
-            rows = await self._store.transformations(
-                None, states=LOOKED_AT, after=after, limit=PAGE
+            rows = await self._store.read(
+                transformation_records.transformations,
+                None,
+                states=LOOKED_AT,
+                after=after,
+                limit=PAGE,
             )
             for row in rows:
                 if (doc := document(row)).failover:
@@ -145,17 +153,19 @@ class Recovery:
     async def _look(self, row: TransformationRow, doc: Transformation) -> None:
         """Mend what tasks of a transformation can be mended, and tell of the others, once."""
         one = row.transformation_id
-        odd = await self._store.odd_inputs(one, limit=ODD_MAX)
+        odd = await self._store.read(failover_records.odd_inputs, one, limit=ODD_MAX)
         known = {task.task_id for task in odd}
-        of_outputs = await self._store.odd_outputs(one, after=0, limit=ODD_MAX)
+        of_outputs = await self._store.read(
+            failover_records.odd_outputs, one, after=0, limit=ODD_MAX
+        )
         odd += [task for task in of_outputs if task.task_id not in known]
         if odd:
-            await self._store.begin_failover(one)
-        before = (await self._store.failover_rows([one])).get(one)
+            await self._store.write(failover_records.begin_failover, one)
+        before = (await self._store.read(failover_records.failover_rows, [one])).get(one)
         if before is None or (not odd and not _told_before(before)):
             return
         rules = (await self._rules.of(one)).rules
-        has_heir = await self._store.derived_from(one) is not None
+        has_heir = await self._store.read(transformation_records.derived_from, one) is not None
         decided = [
             (task, decide_recovery(rules, oddness(task, errors_max=doc.errors_max))) for task in odd
         ]
@@ -174,7 +184,7 @@ class Recovery:
     ) -> bool:
         """Write all of it; False: it has changed meanwhile, and the next sweep looks again."""
         one = row.transformation_id
-        counts = (await self._store.transformation_counts([one]))[one]
+        counts = (await self._store.read(transformation_records.transformation_counts, [one]))[one]
         cycle = before.cycle + 1
         left = {one: standing_of(row, doc, counts)}
         told = found.told if found.mark != _told_before(before) else ()
@@ -203,7 +213,7 @@ class Recovery:
             mail=self._mail,
             at=self._clock.wall(),
         )
-        ids = await self._store.keep_cycle(kept)
+        ids = await self._store.write(failover_records.keep_cycle, kept)
         if ids is None:
             return False
         for report, new_one in zip(ids, kept.reports, strict=True):

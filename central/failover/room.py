@@ -6,7 +6,7 @@ than any pilot has would wait for ever.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -17,7 +17,8 @@ from pilotage.proto.job import Job, Need
 
 from ..jobs.scope import Owners
 from ..jobs.software import needs_of
-from ..store.transformations import TransformationRow
+from ..store.engine import Store
+from ..store.verbs import transformations as transformation_records
 
 BOUNDLESS_MB: Final = 100_000_000  # from here on an offer only says that nobody has set a bound
 
@@ -30,19 +31,13 @@ class Most:
     wall_s: int = 0
 
 
-class Transformations(Protocol):
-    """What of the store is looked at."""
-
-    async def transformation(self, transformation_id: int) -> TransformationRow | None: ...
-
-
 class Room:
     """Answers from what there is now."""
 
     def __init__(
         self,
         *,
-        store: Transformations,
+        store: Store,
         owners: Owners,
         clauses: Callable[[], Clauses],
         living: Callable[[], Iterable[LiveOffer]],
@@ -54,7 +49,7 @@ class Room:
 
     async def most(self, transformation_id: int, job: Job) -> Most:
         """Return what jobs of a transformation may get, where all that they need is but room."""
-        row = await self._store.transformation(transformation_id)
+        row = await self._store.read(transformation_records.transformation, transformation_id)
         if row is None:
             return Most()
         spec = ClassSpec(

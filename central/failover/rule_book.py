@@ -1,25 +1,18 @@
 """Which rules hold for a transformation: those of its production, then the default ones."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from ..observe.events import Log
-from ..store.productions import StepName
+from ..store.engine import Store
+from ..store.verbs import productions as production_records
 from .rules import BadRules, Do, FailureRule, RuleSet, Step, read_rules
 
 TEXTS_MAX: Final = 200  # that are kept read
 NOT_AGAIN: Final = (Do.PROBLEMATIC, Do.MISSING, Do.IGNORE, Do.GIVE_UP)  # no host is looked for
-
-
-class Ruled(Protocol):
-    """What of the store is looked at."""
-
-    async def rules_of(self, transformation_id: int) -> str | None: ...
-    async def steps_of(self, transformation_ids: Sequence[int]) -> dict[int, StepName]: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ def _kept_off(rule: FailureRule) -> FailureRule:
 class RuleBook:
     """Reads the rules of productions when they are asked for: they may change."""
 
-    def __init__(self, store: Ruled, base: RuleSet, log: Log) -> None:
+    def __init__(self, store: Store, base: RuleSet, log: Log) -> None:
         self._store, self._base, self._log = store, base, log
         self._read: OrderedDict[str, RuleSet] = OrderedDict()
 
@@ -68,10 +61,10 @@ class RuleBook:
 
         They were read when the production was submitted: so they are of another release.
         """
-        steps = await self._store.steps_of([transformation_id])
+        steps = await self._store.read(production_records.steps_of, [transformation_id])
         if transformation_id not in steps:
             return Applied(self._base)
-        text = await self._store.rules_of(transformation_id)
+        text = await self._store.read(production_records.rules_of, transformation_id)
         step = steps[transformation_id]
         return Applied(self._rules(text or "", step.production), step.step)
 

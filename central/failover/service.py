@@ -11,14 +11,16 @@ from ..auth.policy import Action
 from ..errors import Refused
 from ..jobs.scope import Owners, scope
 from ..observe.times import shown
-from ..store.failover import FailoverStore, ReportRow, ReportSearch
+from ..store.engine import Store
+from ..store.failover import ReportRow, ReportSearch
+from ..store.verbs import failover as failover_records
 from .report import Report, as_text
 
 
 class ReportService:
     """Answers readers."""
 
-    def __init__(self, store: FailoverStore, owners: Owners) -> None:
+    def __init__(self, store: Store, owners: Owners) -> None:
         self._store, self._owners = store, owners
 
     async def reports(
@@ -32,8 +34,9 @@ class ReportService:
         limit: int,
     ) -> ReportPage:
         """Return one page of reports, the newest first."""
-        rows = await self._store.reports(
-            self._search(caller, transformation, since or 0.0, before, limit)
+        rows = await self._store.read(
+            failover_records.reports,
+            self._search(caller, transformation, since or 0.0, before, limit),
         )
         more = len(rows) == limit
         return ReportPage(
@@ -42,9 +45,11 @@ class ReportService:
 
     async def report(self, caller: User, report: int, /) -> ReportDetail:
         """Return one report. Raises Refused, NOT_FOUND, also where it is beyond reach."""
-        known = await self._store.report(report) if report <= ID_MAX else None
+        known = (
+            await self._store.read(failover_records.report, report) if report <= ID_MAX else None
+        )
         search = self._search(caller, None, 0.0, report + 1, 1)
-        seen = await self._store.reports(search) if known is not None else []
+        seen = await self._store.read(failover_records.reports, search) if known is not None else []
         if known is None or not seen or seen[0].report_id != report:
             raise Refused(Code.NOT_FOUND, f"there is no report {report}", field="report")
         return ReportDetail(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -92,7 +92,7 @@ class Front:
         `elsewhere` answers what is not in `HERE`; None: this process answers all. `recognise` is
         told who calls, before they are answered.
         """
-        described = msgspec.json.encode(document(ROUTES, version=version))
+        described = cache(partial(_described, version))
         self.face = Face(services, pilot_files, element_issuer, described, spool_dir=spool_dir)
         self._ids = RequestIds(life)
         self._hot: dict[str, HotRoute | NotHere] = {
@@ -183,6 +183,11 @@ class Front:
             await _no_such_method(path, str(method))(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
+
+
+def _described(version: str) -> bytes:
+    """Return the OpenAPI document. It is made when somebody asks: a start has no time for it."""
+    return msgspec.json.encode(document(ROUTES, version=version))
 
 
 def _erred(number: str) -> Answer:

@@ -42,7 +42,7 @@ class Face:
     services: Services
     pilot_files: Callable[[], Awaitable[PilotFiles | None]]
     element_issuer: Callable[[], Awaitable[Published]]
-    openapi: bytes  # the description of all routes
+    openapi: Callable[[], bytes]  # returns the description of all routes
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     spool_dir: Path | None = None  # where large bodies wait; without one, where the system says
     requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])

@@ -36,4 +36,4 @@ async def metrics(call: Call) -> ASGIApp:
 
 
 async def openapi(call: Call) -> ASGIApp:
-    return Answer(call.face.openapi)
+    return Answer(call.face.openapi())

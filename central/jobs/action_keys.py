@@ -21,8 +21,9 @@ from ..auth.callers import User
 from ..errors import Refused
 from ..ports import Clock
 from ..store.actions import ActionName, ActionRow, Keep
+from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import KeyReused
-from ..store.protocol import CHUNK_MAX, Store
+from ..store.verbs import actions as action_records
 
 REFUSED_MAX = 1_000  # jobs that an answer names
 
@@ -130,7 +131,7 @@ class Book:
     async def close(self, store: Store) -> None:
         """Keep the answer, unless it was kept with the last jobs."""
         if self._name is not None and not self.is_kept:
-            await store.keep_action(self._row(self._progress()))
+            await store.write(action_records.keep_action, self._row(self._progress()))
 
     async def deny(self, store: Store, why: Refused) -> None:
         """Nothing is to be done, now and when the request comes again."""
@@ -142,7 +143,9 @@ class Book:
         later on."""
         if self._name is not None and self.total > CHUNK_MAX:
             row = self._row(self._progress())
-            await store.keep_action(msgspec.structs.replace(row, ids=packed(self.ids)))
+            await store.write(
+                action_records.keep_action, msgspec.structs.replace(row, ids=packed(self.ids))
+            )
 
     def _progress(self) -> Progress:
         return Progress(
@@ -194,7 +197,7 @@ class Books:
             del self._open[name]
 
     async def _found(self, name: ActionName, action: Action, book: Book, body_hash: str) -> Book:
-        known = await self._store.action(name)
+        known = await self._store.write(action_records.action, name)
         if known is not None:
             if known.body_hash != body_hash:
                 raise KeyReused(name.key, "action")

@@ -14,8 +14,10 @@ from pilotage.proto.pilot_states import LIVING, SPEAKING, TRANSITIONS, PilotEven
 
 from ..observe.events import Log
 from ..ports import Bus, Clock
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.records import Change, End, Left, Progress, Requeue, Start, TakeBack, Want
+from ..store.verbs import jobs as job_records
+from ..store.verbs import pilots as pilot_records
 from .failure_class import class_of_change
 from .host_watch import HostWatch
 from .leases import Lease, Phase
@@ -228,7 +230,7 @@ class Aftermath:
     async def read_again(self, jobs: Sequence[int]) -> None:
         """Queue those of `jobs` that wait after all: the match had lost a race (PROTOCOL C1)."""
         with self._queue.reading():
-            for job, standing in (await self._store.standing(jobs)).items():
+            for job, standing in (await self._store.write(job_records.standing, jobs)).items():
                 if (
                     standing.state is JobState.WAITING
                     and not standing.live
@@ -255,7 +257,9 @@ class Aftermath:
         """
         while True:
             pilot, old, new = presence.pilot, presence.state, next_state(presence.state, event)
-            moved = await self._store.move_pilot(pilot, old, new, self._clock.wall(), reason)
+            moved = await self._store.write(
+                pilot_records.move_pilot, pilot, old, new, self._clock.wall(), reason
+            )
             # Its next session may have begun meanwhile: it is moved all the same.
             presence = self._pilots.find(pilot) or presence
             if moved:

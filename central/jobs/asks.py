@@ -11,9 +11,11 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..saying import AskAnswer, Assignment
 from ..settings import LeaseSettings
+from ..store.engine import Store
 from ..store.errors import StoreFull
-from ..store.protocol import Store
 from ..store.records import Change, JobBody, NewAttempt
+from ..store.verbs import jobs as job_records
+from ..store.verbs import turns as turn_records
 from .aftermath import Aftermath
 from .assignments import Assignments
 from .attempt_ids import AttemptIds
@@ -217,9 +219,11 @@ class Asks:
             settling = self._reports.settle(judged)
             try:
                 if len(rows) <= SURELY_FIT:
-                    written, bodies = await self._store.turn(changes, rows)
+                    written, bodies = await self._store.write(turn_records.turn, changes, rows)
                 else:
-                    written, bodies = await self._store.turn(changes, rows, room)
+                    written, bodies = await self._store.write(
+                        turn_records.turn, changes, rows, room
+                    )
             finally:
                 self._reports.settled(settling)
         return written, bodies
@@ -291,7 +295,7 @@ class Asks:
             and lease.settling is None
         ]
         if leases:
-            bodies = await self._store.bodies([lease.job for lease in leases])
+            bodies = await self._store.read(job_records.bodies, [lease.job for lease in leases])
             held = [
                 (lease, bodies[lease.job])
                 for lease in leases

@@ -12,9 +12,10 @@ from ..hearing import altered
 from ..observe.events import Log
 from ..ports import Clock
 from ..saying import Assignment, Grant
+from ..store.engine import Store
 from ..store.errors import StoreError
-from ..store.protocol import Store
 from ..store.records import End, JobBody
+from ..store.verbs import turns as turn_records
 from .aftermath import Aftermath
 from .checkpoints import Checkpoints
 from .data_orders import ANSWER_BYTES_MAX, DataOrders
@@ -123,7 +124,9 @@ class Assignments:
         for lease, _ in pairs:
             lease.settling = Settling.REQUEUE
         try:
-            done = await self._store.change([change for _, change in pairs])
+            done = (
+                await self._store.write(turn_records.turn, [change for _, change in pairs], [])
+            )[0]
         finally:
             for lease, _ in pairs:
                 lease.settling = None

@@ -1,6 +1,7 @@
 """Attempt ids out of blocks that the store has given away for ever."""
 
-from ..store.protocol import Store
+from ..store.engine import Store
+from ..store.verbs import jobs as job_records
 
 BLOCK = 1_000
 
@@ -24,7 +25,7 @@ class AttemptIds:
         """Return the first of `count` consecutive ids."""
         while (taken := self.at_hand(count)) is None:
             size = max(BLOCK, count)
-            first = await self._store.reserve_attempts(size)
+            first = await self._store.write(job_records.reserve_attempts, size)
             if self._end - self._next < count:  # another call may have refilled meanwhile
                 self._next, self._end = first, first + size
         return taken

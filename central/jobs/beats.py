@@ -7,8 +7,9 @@ from pilotage.proto.problems import Code
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.records import TakeBack
+from ..store.verbs import turns as turn_records
 from .aftermath import Aftermath
 from .leases import EPOCH_BITS, Lease, Phase, Settling
 from .memory import Memory
@@ -88,9 +89,13 @@ class Beats:
         if not leases:
             return []
         at = self._clock.wall()
-        done = await self._store.change(
-            [TakeBack(attempt_id=one.attempt_id, job_id=one.job, at=at) for one in leases]
-        )
+        done = (
+            await self._store.write(
+                turn_records.turn,
+                [TakeBack(attempt_id=one.attempt_id, job_id=one.job, at=at) for one in leases],
+                [],
+            )
+        )[0]
         late: list[Attempt] = []
         for lease, taken in zip(leases, done, strict=True):
             if taken:

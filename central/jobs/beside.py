@@ -7,8 +7,10 @@ from pilotage.proto.job_states import FINAL
 from ..auth.callers import AttemptCaller
 from ..ports import Blobs
 from ..settings import SandboxSettings
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.quotas import Holder
+from ..store.verbs import jobs as job_records
+from ..store.verbs import submissions as submission_records
 from .disk_room import DiskRoom
 from .holdings import Holdings
 from .intake import Arrived, Maker
@@ -61,7 +63,7 @@ class SandboxBeside(Sandbox):
         self._store = store
 
     async def _attempt_holder(self, caller: AttemptCaller) -> Holder:
-        standing = (await self._store.standing([caller.job])).get(caller.job)
+        standing = (await self._store.write(job_records.standing, [caller.job])).get(caller.job)
         if (
             standing is None
             or standing.state in FINAL
@@ -70,6 +72,6 @@ class SandboxBeside(Sandbox):
             or standing.attempt_id != caller.attempt_id
         ):
             raise over(caller)
-        (kind,) = await self._store.classes_given([standing.class_id])
+        (kind,) = await self._store.read(submission_records.classes_given, [standing.class_id])
         await self._memory.owners.meet([kind.owner_id])
         return self._memory.owners.holder(kind.community, kind.group, kind.owner_id)

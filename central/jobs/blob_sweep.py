@@ -11,8 +11,10 @@ from collections.abc import Collection
 from typing import Final
 
 from ..ports import Blobs, Clock
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.quotas import Holding
+from ..store.verbs import quotas as quota_records
+from ..store.verbs import submissions as submission_records
 
 EVERY_S: Final = 86_400.0
 OPEN_S: Final = 2 * EVERY_S  # contents of an older store may be read by their hashes alone
@@ -64,9 +66,9 @@ class BlobSweep:
         """Remove what is not named and was not touched for the time of the hold."""
         before = self._clock.wall() - self._hold_s  # of the beginning: names may come meanwhile
         named, count = Named(), 0
-        counted, open_until = await self._store.holding_state()
+        counted, open_until = await self._store.read(quota_records.holding_state)
         charges = not counted or self._clock.wall() < open_until + EVERY_S
-        async for namings in self._store.blob_names():
+        async for namings in quota_records.blob_names(self._store):
             holders: set[tuple[int, str, str]] = set()
             for naming in namings:
                 for found in _HASH.findall(naming.text):
@@ -78,7 +80,7 @@ class BlobSweep:
                 await self._hold(holders)
             await self._clock.sleep(PAUSE_S)
         if not counted:
-            await self._store.holdings_counted(self._clock.wall() + OPEN_S)
+            await self._store.write(quota_records.holdings_counted, self._clock.wall() + OPEN_S)
         await self._give_back(named, before)
         async for hashes in self._blobs.untouched(before):
             unnamed = [sha256 for sha256 in hashes if sha256 not in named]
@@ -89,15 +91,21 @@ class BlobSweep:
     async def _hold(self, holders: Collection[tuple[int, str, str]]) -> None:
         """Charge owners for the contents that their jobs name, whatever the limits are."""
         if not all(owner_id in self._communities for owner_id, _, _ in holders):
-            self._communities = {one.owner_id: one.community for one in await self._store.owners()}
-        held = await self._store.holdings(sorted({sha256 for _, _, sha256 in holders}))
+            self._communities = {
+                one.owner_id: one.community
+                for one in await self._store.read(submission_records.owners)
+            }
+        held = await self._store.read(
+            quota_records.holdings, sorted({sha256 for _, _, sha256 in holders})
+        )
         known = {(one.owner_id, one.group, one.sha256) for one in held}
         for owner_id, group, sha256 in holders:
             if (owner_id, group, sha256) in known or owner_id not in self._communities:
                 continue
             size = await self._blobs.size(sha256)
             if size is not None:
-                await self._store.hold(
+                await self._store.write(
+                    quota_records.hold,
                     Holding(
                         sha256=sha256,
                         owner_id=owner_id,
@@ -111,10 +119,10 @@ class BlobSweep:
 
     async def _give_back(self, named: Named, before: float) -> None:
         after = ("", 0, "")
-        while page := await self._store.old_holdings(after, before):
+        while page := await self._store.read(quota_records.old_holdings, after, before):
             gone = [one for one in page if _of_owner(one.owner_id, one.sha256) not in named]
             if gone:
-                await self._store.let_go(gone, before)
+                await self._store.write(quota_records.let_go, gone, before)
             after = (page[-1].sha256, page[-1].owner_id, page[-1].group)
             await self._clock.sleep(PAUSE_S)
 

@@ -15,8 +15,9 @@ from ..hearing import altered
 from ..observe.events import Log
 from ..ports import Blobs
 from ..saying import Assignment
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.records import AttemptRow
+from ..store.verbs import jobs as job_records
 from .leases import Lease
 
 _INPUTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -33,7 +34,7 @@ class Checkpoints:
         """Return an assignment with the checkpoint that it goes on from, where there is one."""
         if not lease.checkpoint or lease.epoch == 1:
             return assignment
-        attempts = await self._store.attempts(lease.job)
+        attempts = await self._store.read(job_records.attempts, lease.job)
         for kept in left(attempts, lease.epoch):
             if not await self._blobs.missing([kept.sha256]):
                 file = InputFile(CHECKPOINT_FILE, kept.sha256, kept.size_bytes, unpack=True)

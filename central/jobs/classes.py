@@ -11,8 +11,9 @@ from pilotage.proto.job import Need, Preference
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.records import JobClass
+from ..store.verbs import submissions as submission_records
 from .counters import Kind
 from .scope import Owners
 
@@ -119,7 +120,7 @@ class Classes:
             return infos, []
         absent = {_key(row): row for row, info in zip(rows, known, strict=True) if info is None}
         self._check_room(rows[0].owner_id, len(absent))
-        ids = await self._store.classes(list(absent.values()))
+        ids = await self._store.write(submission_records.classes, list(absent.values()))
         new = {
             key: self.learn(msgspec.structs.replace(row, class_id=class_id))
             for class_id, (key, row) in zip(ids, absent.items(), strict=True)
@@ -139,7 +140,7 @@ class Classes:
 
     async def read(self, class_ids: Sequence[int]) -> list[ClassInfo]:
         """Return stored classes, decoded; they do not count as known for it."""
-        rows = await self._store.classes_given(class_ids)
+        rows = await self._store.read(submission_records.classes_given, class_ids)
         await self._owners.meet(row.owner_id for row in rows)
         return [class_info(row, self._owners.by_id(row.owner_id)) for row in rows]
 

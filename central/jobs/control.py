@@ -18,9 +18,18 @@ from ..auth.callers import Caller, User
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.errors import OverQuota, StoreFull
-from ..store.protocol import Store
 from ..store.records import Move, Standing, Want
+from ..store.verbs import (
+    jobs as job_records,
+)
+from ..store.verbs import (
+    search as job_search,
+)
+from ..store.verbs import (
+    transformations as transformation_records,
+)
 from .action_keys import Book, Books, named_in
 from .aftermath import Aftermath, counted
 from .idle import IdleClasses
@@ -112,7 +121,7 @@ class Control:
     async def _frozen(self, wanted: JobFilter, expected: int, bounds: Scope) -> list[int]:
         """Return the ids that match now; where there are others than expected few are read."""
         most = min(expected + BEYOND, IDS_MAX)
-        ids = await self._store.ids(search_of(wanted, bounds), limit=most + 1)
+        ids = await self._store.read(job_search.ids, search_of(wanted, bounds), limit=most + 1)
         if len(ids) > IDS_MAX:
             raise Refused(
                 Code.COUNT_CHANGED,
@@ -142,7 +151,7 @@ class Control:
     async def _try(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
         """Look at the jobs that are left, and do what can be done to each."""
         jobs = list(book.left)
-        standings = await self._store.standing(jobs)
+        standings = await self._store.write(job_records.standing, jobs)
         await self._idle.load(one.class_id for one in standings.values())
         inside: list[Standing] = []
         for job in jobs:
@@ -211,12 +220,13 @@ class Control:
         if action.action is not ActionName.RESCHEDULE:
             return ()
         final = [job.job_id for job in jobs if job.state in FINAL]
-        return await self._store.tasks_of_jobs(final) if final else ()
+        return await self._store.read(transformation_records.tasks_of_jobs, final) if final else ()
 
     async def _moved(self, moves: _Moves, book: Book) -> None:
         """Move jobs. Only as many run again as their quota has room for."""
         ids = [move.job_id for _, move in moves]
-        write = partial(self._store.move, [move for _, move in moves], keep=book.keep(ids))
+        rows = [move for _, move in moves]
+        write = partial(self._store.write, job_records.move, rows, keep=book.keep(ids))
         try:
             done = await self._quotas.with_room(write)
         except OverQuota as why:
@@ -245,7 +255,7 @@ class Control:
         if not wants:
             return
         ids = [want.job_id for want in wants]
-        done = await self._store.want(wants, keep=book.keep(ids))
+        done = await self._store.write(job_records.want, wants, keep=book.keep(ids))
         book.written(ids, done)
         for want, written in zip(wants, done, strict=True):
             if not written:
@@ -272,7 +282,9 @@ class Control:
         if not final:
             return
         ids = [job.job_id for job in final]
-        done = await self._store.delete(ids, self._clock.wall(), who, keep=book.keep(ids))
+        done = await self._store.write(
+            job_records.delete, ids, self._clock.wall(), who, keep=book.keep(ids)
+        )
         book.written(ids, done)
         for job, written in zip(final, done, strict=True):
             if written:
@@ -289,7 +301,9 @@ class Control:
         if not able:
             return
         ids, at = [job.job_id for job in able], self._clock.wall()
-        done = await self._store.set_priority(ids, priority, at, who, keep=book.keep(ids))
+        done = await self._store.write(
+            job_records.set_priority, ids, priority, at, who, keep=book.keep(ids)
+        )
         book.written(ids, done)
         for job, written in zip(able, done, strict=True):
             if written:

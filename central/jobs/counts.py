@@ -7,9 +7,11 @@ themselves, with what they used, are in the store.
 from typing import Final
 
 from ..ports import Clock
+from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import StoreBroken, StoreError, StoreFull
-from ..store.protocol import CHUNK_MAX, Store
 from ..store.series import STEPS
+from ..store.verbs import failures as failure_records
+from ..store.verbs import series as series_records
 from . import tally
 from .memory import Memory
 from .probe import StoreProbe
@@ -53,7 +55,8 @@ class CountsLoop:
         at, self._begun = self._begun, self._slot()
         taken, began = self._tally.take(), self._clock.monotonic()
         try:
-            await self._store.keep_counts(
+            await self._store.write(
+                series_records.keep_counts,
                 at,
                 tally.samples(taken, self._counters),
                 tally.entries(taken),
@@ -69,7 +72,12 @@ class CountsLoop:
         ends = self._tally.failed.take()
         while ends:
             try:
-                await self._store.keep_failures(at, ends[:CHUNK_MAX], drop=self._wall.is_trusted())
+                await self._store.write(
+                    failure_records.keep_failures,
+                    at,
+                    ends[:CHUNK_MAX],
+                    drop=self._wall.is_trusted(),
+                )
             except StoreError:
                 self._tally.failed.give_back(ends)
                 raise

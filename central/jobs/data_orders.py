@@ -22,8 +22,20 @@ from ..data.storages import StorageBook, Storages
 from ..data.sweeping import SWEEP_TYPE, swept
 from ..store.catalogue import FileRow, ReplicaRow
 from ..store.data_jobs import folder_of
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.remnants import not_its_own
+from ..store.verbs import (
+    catalogue_read,
+)
+from ..store.verbs import (
+    data_jobs as data_job_records,
+)
+from ..store.verbs import (
+    jobs as job_records,
+)
+from ..store.verbs import (
+    remnants as remnant_records,
+)
 from .leases import Lease
 from .rendering import job_of
 
@@ -46,7 +58,7 @@ class DataOrders:
 
     async def of(self, lease: Lease) -> DataBody | None:
         """Return the data of an attempt; None: its job is gone."""
-        bodies = await self._store.bodies([lease.job])
+        bodies = await self._store.read(job_records.bodies, [lease.job])
         if lease.job not in bodies:
             return None
         data = job_of(bodies[lease.job].template, bodies[lease.job].body).data or JobData()
@@ -62,8 +74,10 @@ class DataOrders:
         """Return what a sweep has to remove, as long as its storage takes part."""
         if lease.kind.type != SWEEP_TYPE:
             return {}
-        rows = await self._store.remnants_of_job(lease.job)
-        known = swept(book, await self._store.storages_of_copies()) if rows else {}
+        rows = await self._store.read(remnant_records.remnants_of_job, lease.job)
+        known = (
+            swept(book, await self._store.read(remnant_records.storages_of_copies)) if rows else {}
+        )
         if not rows or rows[0].storage not in known:
             return {}
         any_path = known[rows[0].storage].any_path
@@ -75,10 +89,10 @@ class DataOrders:
         return {"removals": removals, "sweeps": book.access(rows[0].storage)}
 
     async def _inputs(self, lease: Lease, data: JobData, book: StorageBook) -> list[DataFile]:
-        inputs = await self._store.inputs_of_job(lease.job)
+        inputs = await self._store.read(data_job_records.inputs_of_job, lease.job)
         ids = list({one.file_id for one in inputs})
-        rows = await self._store.files_by_id(ids) if ids else {}
-        copies = await self._store.replicas_of(ids) if ids else {}
+        rows = await self._store.read(catalogue_read.files_by_id, ids) if ids else {}
+        copies = await self._store.read(catalogue_read.replicas_of, ids) if ids else {}
         files, places = list[DataFile](), Places()
         for one in inputs:
             row = rows.get(one.file_id)

@@ -14,8 +14,18 @@ from ..data.sweeping import SWEEP_TYPE
 from ..observe.events import Log
 from ..store.catalogue import ReplicaChange
 from ..store.data_jobs import folder_of
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.records import Change, End, Publication, Swept
+from ..store.verbs import (
+    catalogue_change,
+    catalogue_read,
+)
+from ..store.verbs import (
+    data_jobs as data_job_records,
+)
+from ..store.verbs import (
+    jobs as job_records,
+)
 from .leases import Lease
 from .queue import Queue
 from .rendering import NotReadable, readable
@@ -43,7 +53,7 @@ class DataReports:
         if not report.published or not isinstance(change, End) or change.failed:
             return change
         refused = _as_failed(lease, change)
-        bodies = await self.store.bodies([lease.job])
+        bodies = await self.store.read(job_records.bodies, [lease.job])
         if lease.job not in bodies:
             return change  # it is gone, and what is written of it changes nothing
         kind, owner_id = lease.kind, self.queue.classes[lease.class_id].owner_id
@@ -81,11 +91,11 @@ class DataReports:
 
     async def _declare(self, lease: Lease, report: Report, at: float) -> None:
         """Call copies bad that the attempt was to read, where the catalogue still has them so."""
-        inputs = await self.store.inputs_of_job(lease.job)
+        inputs = await self.store.read(data_job_records.inputs_of_job, lease.job)
         ids = [one.file_id for one in inputs]
-        rows = await self.store.files_by_id(ids) if ids else {}
+        rows = await self.store.read(catalogue_read.files_by_id, ids) if ids else {}
         by_did = {row.did: file_id for file_id, row in rows.items()}
-        copies = await self.store.replicas_of(ids) if ids else {}
+        copies = await self.store.read(catalogue_read.replicas_of, ids) if ids else {}
         changes: list[ReplicaChange] = []
         for bad in report.bad_copies:
             try:
@@ -99,7 +109,9 @@ class DataReports:
             changes.append(ReplicaChange(did=did, storage=bad.storage, state=ReplicaState.BAD))
             self.log("copy_bad", job=lease.job, did=bad.did, storage=bad.storage, why=bad.why[:500])
         if changes:
-            await self.store.change_replicas(lease.kind.community, changes[:1_000], at=at)
+            await self.store.write(
+                catalogue_change.change_replicas, lease.kind.community, changes[:1_000], at=at
+            )
 
 
 def _as_failed(lease: Lease, change: End) -> End:

@@ -13,7 +13,7 @@ from ..errors import Refused
 from ..observe.metrics import Histogram
 from ..ports import Clock, Leadership
 from ..saying import BeatAnswer, TurnReply
-from ..store.protocol import Store
+from ..store.engine import Store
 from .aftermath import Aftermath
 from .asks import Asks
 from .beats import Beats

@@ -9,8 +9,9 @@ from ..auth.callers import Caller
 from ..auth.policy import Action
 from ..observe.times import shown
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.failures import HOUR_S, FailureRow, FailureSearch
-from ..store.protocol import Store
+from ..store.verbs import failures as failure_records
 from .scope import Owners, Scope, scope
 
 LINES_MAX: Final = 2_000
@@ -46,7 +47,7 @@ class FailureReads:
             site=site or None,
             transformation_id=transformation,
         )
-        rows = await self._store.failures(search, limit=LINES_MAX)
+        rows = await self._store.read(failure_records.failures, search, limit=LINES_MAX)
         return Failures(since=shown(hour * HOUR_S), lines=[_line(row) for row in rows])
 
     async def _owner_ids(self, bounds: Scope, owner: str) -> tuple[int, ...] | None:

@@ -14,7 +14,8 @@ from ..auth.callers import User
 from ..auth.policy import Action
 from ..observe.times import shown
 from ..ports import Clock
-from ..store.protocol import Store
+from ..store.engine import Store
+from ..store.verbs import submissions as submission_records
 from .counters import Kind
 from .per_person import PerPerson
 from .reaches import Encode, Entry, Follower, Reaches, within
@@ -107,7 +108,7 @@ class Feed:
         try:
             ranges = None
             if submission is not None:
-                record = await self._store.submission(submission)
+                record = await self._store.read(submission_records.submission, submission)
                 ranges = record.ranges if record is not None else ()
             while True:
                 if follower.missed:

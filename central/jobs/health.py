@@ -5,7 +5,7 @@ from pilotage.proto.api import Health, Readiness
 from pilotage.proto.pilot_states import LIVING
 
 from ..ports import Bus, Clock, Leadership
-from ..store.protocol import Store
+from ..store.engine import Store
 from .disk_room import DiskRoom
 from .memory import Memory
 from .probe import StoreProbe

@@ -7,9 +7,10 @@ again. Times are of the wall clock there, and of the monotonic one here.
 from typing import Final, Literal
 
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.place_marks import HeldPlace
-from ..store.protocol import Store
+from ..store.verbs import place_marks as mark_records
 from .hosts import Hosts
 from .scores import Held
 
@@ -42,7 +43,7 @@ class HeldPlaces:
         rows += [_row("element", one, ahead_s) for one in elements]
         self._kept = changes
         try:
-            await self._store.keep_held(sorted(rows, key=lambda row: row.since))
+            await self._store.write(mark_records.keep_held, sorted(rows, key=lambda row: row.since))
         except StoreError:
             self._kept = -1
             raise
@@ -50,7 +51,7 @@ class HeldPlaces:
     async def restore(self) -> None:
         """Take up what was kept: call it before any pilot asks."""
         ahead_s = self._clock.wall() - self._clock.monotonic()
-        rows = await self._store.held()
+        rows = await self._store.read(mark_records.held)
         hosts, elements = (
             [_held(row, ahead_s) for row in rows if row.kind == kind]
             for kind in ("host", "element")

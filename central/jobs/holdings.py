@@ -14,8 +14,9 @@ from pilotage.proto.api_quotas import Kind
 from ..auth.callers import Caller, User
 from ..auth.policy import Action
 from ..ports import Blobs, Clock
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.quotas import KINDS, Holder, Holding
+from ..store.verbs import quotas as quota_records
 from .quotas import Quotas
 from .scope import Owners, scope
 
@@ -81,7 +82,8 @@ class Holdings:
 
     async def hold(self, holder: Holder, sha256: str, size: int, *, whatever: bool = False) -> None:
         """Charge a holder for a content. Raises OverQuota."""
-        await self._store.hold(
+        await self._store.write(
+            quota_records.hold,
             Holding(
                 sha256=sha256,
                 owner_id=holder.owner_id,
@@ -118,7 +120,7 @@ class Holdings:
         for name in hashes:
             found |= self.fresh(holder.owner_id, holder.group, [name]) or {}
         rest = [one for one in hashes if one not in found]
-        for one in await self._store.holdings(rest):
+        for one in await self._store.read(quota_records.holdings, rest):
             if one.owner_id == holder.owner_id and one.group == holder.group:
                 found[one.sha256] = one.bytes
         return found
@@ -132,7 +134,7 @@ class Holdings:
         """
         held = [
             one
-            for one in await self._store.holdings(hashes)
+            for one in await self._store.read(quota_records.holdings, hashes)
             if one.owner_id == owner_id and (not groups or one.group in groups)
         ]
         mine = {one.sha256 for one in held}
@@ -140,7 +142,7 @@ class Holdings:
         now = self._clock.wall()
         stale = sorted({one.sha256 for one in held if one.at < now - TOUCH_S} - gone)
         if stale:
-            await self._store.touch_holdings(owner_id, stale, now)
+            await self._store.write(quota_records.touch_holdings, owner_id, stale, now)
         return [one for one in hashes if one not in mine or one in gone]
 
     async def adopt(self, holder: Holder, hashes: Iterable[str]) -> dict[str, int]:
@@ -152,7 +154,7 @@ class Holdings:
         if not await self.is_open():
             return found
         wanted = list(hashes)
-        held = {one.sha256 for one in await self._store.holdings(wanted)}
+        held = {one.sha256 for one in await self._store.read(quota_records.holdings, wanted)}
         for one in wanted:
             size = await self._blobs.size(one) if one not in held else None
             if size is not None:
@@ -163,7 +165,7 @@ class Holdings:
     async def is_open(self) -> bool:
         """Whether hashes alone open contents without a holder, in a store of before."""
         if not self._closed:
-            self._counted, until = await self._store.holding_state()
+            self._counted, until = await self._store.read(quota_records.holding_state)
             self._closed = self._counted and until <= self._clock.wall()
         return not self._closed
 
@@ -171,7 +173,7 @@ class Holdings:
         """Whether a caller may read a content; `of`: whom the job of an attempt belongs to."""
         if of is not None and self.fresh(of.owner_id, of.group, [sha256]) is not None:
             return True
-        held = await self._store.holdings([sha256])
+        held = await self._store.read(quota_records.holdings, [sha256])
         if isinstance(caller, User):
             bounds = scope(caller, Action.JOB_OUTPUT, self._owners)
             mine = self._owners.find(caller.community, caller)

@@ -8,7 +8,7 @@ from ..data.storages import Storages
 from ..observe.events import Log
 from ..ports import Blobs, Bus, Clock, Leadership, Space
 from ..settings import LeaseSettings, RetentionSettings, Settings
-from ..store.protocol import Store
+from ..store.engine import Store
 from .aftermath import Aftermath
 from .disk_room import DiskRoom
 from .health import HealthService

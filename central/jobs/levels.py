@@ -7,8 +7,9 @@ the use of the attempts that ended in the last minute.
 from typing import Final
 
 from ..ports import Clock
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.records import Levels
+from ..store.verbs import jobs as job_records
 from .queue import Queue
 from .wall import Wall
 
@@ -32,14 +33,16 @@ class UsedShares:
         now = self._clock.monotonic()
         self._due = now + KEEP_EVERY_S
         levels = self._queue.matcher.levels(now)
-        await self._store.keep_levels(Levels(at=self._clock.wall(), levels=levels))
+        await self._store.write(
+            job_records.keep_levels, Levels(at=self._clock.wall(), levels=levels)
+        )
 
     async def restore(self) -> None:
         """Take up what was kept: call it before anything runs or waits.
 
         It counts less by what has passed since then.
         """
-        kept = await self._store.levels()
+        kept = await self._store.read(job_records.levels)
         if kept is not None:
             self._wall.begin_from(kept.at)
             passed_s = max(0.0, self._clock.wall() - kept.at)

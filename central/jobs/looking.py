@@ -10,8 +10,9 @@ from ..auth.policy import Action
 from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Blobs
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.records import AttemptRow
+from ..store.verbs import jobs as job_records
 from .attempt_view import kept_stream, written
 from .logs import LiveLogs, Look
 from .queries import Queries
@@ -33,7 +34,7 @@ class Looking:
         """
         assert isinstance(caller, User)
         await self._queries.row(caller, job_id, Action.JOB_READ)
-        attempts = await self._store.attempts(job_id)
+        attempts = await self._store.read(job_records.attempts, job_id)
         chosen = [one for one in attempts if epoch in (None, one.epoch)]
         if not chosen and epoch is not None:
             why = f"job {job_id} has no attempt {epoch}"
@@ -62,7 +63,7 @@ class Looking:
         if look is not None:
             at = self._queries.heard_at(None if look.complete else look.lease)
             return _peek(job_id, look, bytes_max, at=shown(at))
-        attempts = await self._store.attempts(job_id)
+        attempts = await self._store.read(job_records.attempts, job_id)
         for one in reversed(attempts):
             if one.ended_at is not None and one.how is not None:
                 return await self._kept_peek(one, bytes_max)

@@ -12,8 +12,10 @@ from ..observe.counting import CountingLog
 from ..observe.metrics import VALUES_MAX, Histogram, Page
 from ..ports import Bus, Clock
 from ..settings import LeaseSettings
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.remnants import RemnantCount
+from ..store.verbs import pilot_logs as log_records
+from ..store.verbs import remnants as remnant_records
 from .health import HealthService
 from .leases import Lease, Phase
 from .memory import Memory
@@ -101,9 +103,9 @@ class MetricsService:
         await self._put_leases(page)
         await self._put_pilots(page)
         page.put_all("pilotage_pilot_events_total", self._memory.told)
-        page.put("pilotage_pilot_log_bytes", await self._store.pilot_log_bytes())
+        page.put("pilotage_pilot_log_bytes", await self._store.read(log_records.pilot_log_bytes))
         self._put_channels(page, requests)
-        self._put_remnants(page, await self._store.remnant_counts())
+        self._put_remnants(page, await self._store.read(remnant_records.remnant_counts))
         if self.others is not None:
             page.put("pilotage_others_submissions_total", self.others.taken)
             page.put("pilotage_others_lag_seconds", self.others.lag_s)

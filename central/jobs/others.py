@@ -15,8 +15,9 @@ from pilotage.proto.job_states import JobState
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.arrivals import Run
+from ..store.engine import Store
 from ..store.errors import StoreError
-from ..store.protocol import Store
+from ..store.verbs import arrivals as arrival_records
 from .classes import ClassInfo
 from .memory import Memory
 from .turns import by_and_by
@@ -94,11 +95,11 @@ class Others:
                 await self._clock.sleep(LOOK_S)
                 continue
             await self._clock.sleep(PAUSE_S)
-            await self._store.arrival_hint(LOOK_S)
+            await self._store.hint(LOOK_S)
 
     async def look(self) -> None:
         """Take up what has become visible since the last look."""
-        found, moment = await self._store.arrivals(self._moment)
+        found, moment = await self._store.read(arrival_records.arrivals, self._moment)
         with self._queue.reading():
             await self._queue_up([one for arrival in found for one in arrival.ranges])
         self._moment, self._looked = moment, self._clock.monotonic()
@@ -110,7 +111,9 @@ class Others:
         """Queue and count the jobs in some ranges."""
         runs: list[Run] = []
         for start in range(0, len(ranges), RANGES_A_LOOK):
-            runs += await self._store.arrived_runs(ranges[start : start + RANGES_A_LOOK])
+            runs += await self._store.read(
+                arrival_records.arrived_runs, ranges[start : start + RANGES_A_LOOK]
+            )
         infos = await self._learn(runs)
         told = 0
         for run in runs:
@@ -165,9 +168,9 @@ class Others:
             await self._also()
         if now - self._forgotten >= FORGET_S:
             self._forgotten = now
-            await self._store.forget_arrivals(self._moment)
+            await self._store.write(arrival_records.forget_arrivals, self._moment)
         if now - self._dropped >= ABANDONED_S:
             self._dropped = now
-            count = await self._store.drop_abandoned()
+            count = await arrival_records.drop_abandoned(self._store)
             if count:
                 self._log("submissions_abandoned", count=count)

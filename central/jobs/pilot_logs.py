@@ -21,9 +21,11 @@ from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Clock
 from ..settings import RetentionSettings
+from ..store.engine import Store
 from ..store.pilot_logs import PARCELS_PRUNED_MAX, LogLine, LogSearch, LogSource, Parcel
-from ..store.protocol import Store
 from ..store.series import DAY_S
+from ..store.verbs import pilot_logs as log_records
+from ..store.verbs import pilots as pilot_records
 from .memory import Memory
 from .queries import Queries
 
@@ -73,13 +75,17 @@ class LogRoom:
         if not self._settings.pilot_log_days:
             return 0
         before = self._clock.wall() - self._settings.pilot_log_days * DAY_S
-        return await self._store.prune_pilot_log(before, limit=PARCELS_PRUNED_MAX)
+        return await self._store.write(
+            log_records.prune_pilot_log, before, limit=PARCELS_PRUNED_MAX
+        )
 
     async def by_size(self) -> int:
         """Let some of the oldest go if all take more than they may; return how many parcels."""
-        if await self._store.pilot_log_bytes() <= self._settings.pilot_log_mb * MB:
+        if await self._store.read(log_records.pilot_log_bytes) <= self._settings.pilot_log_mb * MB:
             return 0
-        return await self._store.prune_pilot_log(math.inf, limit=PARCELS_PRUNED_MAX)
+        return await self._store.write(
+            log_records.prune_pilot_log, math.inf, limit=PARCELS_PRUNED_MAX
+        )
 
 
 class PilotLogService:
@@ -118,7 +124,7 @@ class PilotLogService:
             why = f"pilot {caller.pilot} logs too much: the next {size} bytes in {wait_s:.0f} s"
             raise Refused(Code.TOO_MANY, why)
         attempts = sorted({line.attempt_id for line in message.lines if line.attempt_id})
-        own = await self._store.attempts_of_pilot(caller.pilot, attempts)
+        own = await self._store.read(log_records.attempts_of_pilot, caller.pilot, attempts)
         at = self._clock.wall()
         lines: list[LogLine] = []
         for line in message.lines:
@@ -135,7 +141,9 @@ class PilotLogService:
                 )
             )
         bytes_max = int(self._settings.pilot_log_mb_a_pilot * MB)
-        n = await self._store.keep_pilot_log(source, lines, at=at, bytes_max=bytes_max)
+        n = await self._store.write(
+            log_records.keep_pilot_log, source, lines, at=at, bytes_max=bytes_max
+        )
         self._count(lines)
         await self._keep_within_bounds()
         return PilotLogKept(n=n)
@@ -154,7 +162,7 @@ class PilotLogService:
         if presence is not None:
             session, node = presence.session, presence.node
         else:
-            row = await self._store.pilot(caller.pilot)
+            row = await self._store.read(pilot_records.pilot, caller.pilot)
             if row is None:
                 raise Refused(Code.OLD_SESSION, f"pilot {caller.pilot} is not known any more")
             session = row.session
@@ -190,7 +198,7 @@ class PilotLogService:
         Who reaches no more than jobs has to name one: its lines, and no others, are shown.
         """
         search = await self._search(caller, wanted)
-        end = await self._store.pilot_log_end()
+        end = await self._store.read(log_records.pilot_log_end)
         if after is None and wanted.since is None:
             lines = await self._newest(search, wanted, limit, end)
             return PilotLogPage(lines=lines, after=(end + 1) * PLACES, more=False)
@@ -220,7 +228,9 @@ class PilotLogService:
         parcel_id, seen = divmod(after, PLACES)  # what comes next, and how much of it is known
         scanned = 0
         while scanned < SCANNED_MAX:
-            parcels = await self._store.pilot_log(search, after=parcel_id - 1, limit=PARCELS_A_LOOK)
+            parcels = await self._store.read(
+                log_records.pilot_log, search, after=parcel_id - 1, limit=PARCELS_A_LOOK
+            )
             for parcel in parcels:
                 begin = seen if parcel.parcel_id == parcel_id else 0
                 for place, line in enumerate(parcel.lines[begin:], start=begin + 1):
@@ -243,7 +253,9 @@ class PilotLogService:
         found: list[PilotLogLine] = []
         before, scanned = end + 1, 0
         while scanned < SCANNED_MAX:
-            parcels = await self._store.pilot_log_back(search, before=before, limit=PARCELS_A_LOOK)
+            parcels = await self._store.read(
+                log_records.pilot_log_back, search, before=before, limit=PARCELS_A_LOOK
+            )
             for parcel in parcels:
                 for line in reversed(parcel.lines):
                     if fits(line, wanted):

@@ -35,9 +35,11 @@ from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Bus, Clock, Leadership, Randomness
 from ..settings import LeaseSettings
+from ..store.engine import Store
 from ..store.errors import PilotNotFound
-from ..store.protocol import Store
 from ..store.records import NewSecret, PilotRow, Registration
+from ..store.verbs import pilots as pilot_records
+from ..store.verbs import slots as slot_records
 from .aftermath import Aftermath
 from .memory import Memory
 from .outbound import Outbound
@@ -95,7 +97,8 @@ class PilotService:
         # A copy that comes late must not change what the pilot was given before.
         unnumbered = self._tokens.renewal_secret(message.secret, message.nonce)
         node = message.node or Node(host="unknown")
-        row = await self._store.register(
+        row = await self._store.write(
+            pilot_records.register,
             Registration(
                 secret_hash=hashed(message.secret),
                 nonce=message.nonce,
@@ -104,7 +107,7 @@ class PilotService:
                 node=msgspec.json.encode(node),
                 at=self._clock.wall(),
                 renewals=1 if rotates(message.protocol) else 0,
-            )
+            ),
         )
         if not hmac.compare_digest(row.renewal_hash, hashed(unnumbered)):
             raise Refused(
@@ -124,7 +127,9 @@ class PilotService:
         _, renewal = await self._renewals.use(
             message.pilot, message.renewal_secret, message.renewal_nonce
         )
-        row = await self._store.hello(message.pilot, message.nonce, message.session)
+        row = await self._store.write(
+            pilot_records.hello, message.pilot, message.nonce, message.session
+        )
         if row.nonce != message.nonce:  # a late copy, or two lives that began at once
             raise Refused(
                 Code.OLD_SESSION,
@@ -238,7 +243,7 @@ class PilotService:
                     at=at,
                 )
             )
-        await self._store.add_secrets(rows)
+        await self._store.write(pilot_records.add_secrets, rows)
         return Secrets(secrets=made)
 
     async def list(
@@ -251,8 +256,13 @@ class PilotService:
         limit: int,
     ) -> PilotPage:
         """Return pilots in order of their name."""
-        rows = await self._store.pilots(
-            self._community(caller), states=states, site=site, after=after, limit=limit
+        rows = await self._store.read(
+            pilot_records.pilots,
+            self._community(caller),
+            states=states,
+            site=site,
+            after=after,
+            limit=limit,
         )
         return PilotPage(
             pilots=[self._view(row) for row in rows],
@@ -262,7 +272,7 @@ class PilotService:
     async def get(self, caller: Caller, pilot: str) -> PilotView:
         """Return one pilot, with what its element said of it; operators see what it printed."""
         view = self._view(await self._row(caller, pilot))
-        kept = await self._store.slot_output(pilot)
+        kept = await self._store.read(slot_records.slot_output, pilot)
         if kept is None:
             return view
         is_operator = reach(caller, Action.PILOT_LOG) >= Reach.COMMUNITY
@@ -282,7 +292,7 @@ class PilotService:
             raise Refused(
                 Code.ILLEGAL_STATE, f"pilot {pilot} is {row.state.value}: only running ones drain"
             )
-        await self._store.order_pilot(pilot)
+        await self._store.write(pilot_records.order_pilot, pilot)
         presence = self._pilots.find(pilot) or presence  # its next session may have begun
         presence.drain = True
         self._queue.matcher.withdraw(pilot)
@@ -302,13 +312,15 @@ class PilotService:
         why = f"killed by {self._owners.word(caller.issuer, caller.subject)}"
         why = f"{why}: {order.reason}" if order.reason else why
         if row.state not in FINAL and row.registered_at is None:
-            await self._store.end_waiting({pilot: why}, PilotState.ABORTED, self._clock.wall())
+            await self._store.write(
+                slot_records.end_waiting, {pilot: why}, PilotState.ABORTED, self._clock.wall()
+            )
             row = await self._row(caller, pilot)  # it may have registered meanwhile
         elif row.state in FINAL:
             ended = f"{row.state.value}: {row.reason}"
             raise Refused(Code.ILLEGAL_STATE, f"pilot {pilot} has ended already, {ended}")
         told = await self._hurry(pilot, why) if row.state not in FINAL else False
-        kept = await self._store.slot_output(pilot)
+        kept = await self._store.read(slot_records.slot_output, pilot)
         trouble = "no factory has submitted it: end it where you have started it"
         if kept is not None:
             trouble = "its element has not said yet what it calls it"
@@ -327,7 +339,7 @@ class PilotService:
         """Tell a pilot to end now; False where nobody is there to hear it."""
         if self._pilots.find(pilot) is None:
             return False
-        await self._store.order_pilot(pilot, why)
+        await self._store.write(pilot_records.order_pilot, pilot, why)
         presence = self._pilots.find(pilot)  # its next session may have begun, or it has ended
         if presence is None:
             return False
@@ -344,7 +356,7 @@ class PilotService:
         return None if reach(caller, Action.PILOT_READ) is Reach.ALL else caller.community
 
     async def _row(self, caller: Caller, pilot: str) -> PilotRow:
-        row = await self._store.pilot(pilot)
+        row = await self._store.read(pilot_records.pilot, pilot)
         community = self._community(caller)
         if row is None or (community is not None and row.community != community):
             raise PilotNotFound(pilot)

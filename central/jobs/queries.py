@@ -29,9 +29,24 @@ from ..auth.policy import Action
 from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Blobs, Clock
+from ..store.engine import Store
 from ..store.errors import JobNotFound
-from ..store.protocol import Store
 from ..store.records import AttemptRow, JobRow, Search
+from ..store.verbs import (
+    catalogue_read,
+)
+from ..store.verbs import (
+    data_jobs as data_job_records,
+)
+from ..store.verbs import (
+    jobs as job_records,
+)
+from ..store.verbs import (
+    search as job_search,
+)
+from ..store.verbs import (
+    transformations as transformation_records,
+)
 from .attempt_view import attempt_views, class_word, kept_stream, written
 from .leases import Lease, Phase
 from .memory import Memory
@@ -99,7 +114,7 @@ class Queries:
                 Code.INVALID, f"limit: {limit} is not within 1 to {PAGE_MAX}", field="limit"
             )
         found = search_of(wanted, scope(caller, Action.JOB_READ, self._owners))
-        rows = await self._store.search(found, after=after, limit=limit)
+        rows = await self._store.read(job_search.search, found, after=after, limit=limit)
         await self._owners.meet(row.owner_id for row in rows)
         views = [self.view(row) for row in rows]
         return JobPage(jobs=views, after=rows[-1].job_id if len(rows) == limit else None)
@@ -114,12 +129,12 @@ class Queries:
     async def job(self, caller: Caller, job_id: int) -> JobDetail:
         """Return everything of one job; what opens its files and secrets only with JOB_OUTPUT."""
         row = await self.row(caller, job_id, Action.JOB_READ)
-        body = (await self._store.bodies([job_id])).get(job_id)
+        body = (await self._store.read(job_records.bodies, [job_id])).get(job_id)
         if body is None:  # its time was over between the two reads
             raise JobNotFound(job_id)
-        attempts = await self._store.attempts(job_id)
+        attempts = await self._store.read(job_records.attempts, job_id)
         usage = attempts[-1].usage if attempts else None
-        task = (await self._store.tasks_of_jobs([job_id])).get(job_id)
+        task = (await self._store.read(transformation_records.tasks_of_jobs, [job_id])).get(job_id)
         job, unreadable = None, ""
         try:
             job = readable(body.template, body.body)
@@ -136,7 +151,12 @@ class Queries:
             transformation_id=task.transformation_id if task is not None else 0,
             task=task.number if task is not None else 0,
             reads=await self._reads(job_id),
-            made=[str(one.did) for one in await self._store.files_of_jobs([job_id], limit=FILES)],
+            made=[
+                str(one.did)
+                for one in await self._store.read(
+                    catalogue_read.files_of_jobs, [job_id], limit=FILES
+                )
+            ],
             running_max=await self._running_max(row.class_id),
         )
         opens = scope(caller, Action.JOB_OUTPUT, self._owners).covers_row(row)
@@ -148,8 +168,11 @@ class Queries:
 
     async def _reads(self, job_id: int) -> list[str]:
         """Return the first files that a job reads, in its order."""
-        ids = [one.file_id for one in (await self._store.inputs_of_job(job_id))[:FILES]]
-        rows = await self._store.files_by_id(ids) if ids else {}
+        ids = [
+            one.file_id
+            for one in (await self._store.read(data_job_records.inputs_of_job, job_id))[:FILES]
+        ]
+        rows = await self._store.read(catalogue_read.files_by_id, ids) if ids else {}
         return [str(rows[one].did) for one in ids if one in rows]
 
     async def history(self, caller: Caller, job_id: int) -> History:
@@ -161,9 +184,9 @@ class Queries:
                 Occurrence(at=shown(row.submitted_at), source=row.owner, event="submitted"),
             )
         ]
-        for attempt in await self._store.attempts(job_id):
+        for attempt in await self._store.read(job_records.attempts, job_id):
             lines += _lines(attempt)
-        for note in await self._store.notes(job_id):
+        for note in await self._store.read(job_records.notes, job_id):
             lines.append(
                 (
                     note.at,
@@ -178,7 +201,9 @@ class Queries:
     async def outputs(self, caller: Caller, job_id: int) -> Outputs:
         """Return the files that the job's last attempt left."""
         await self.row(caller, job_id, Action.JOB_OUTPUT)
-        return Outputs(job=job_id, outputs=_outputs(await self._store.attempts(job_id)))
+        return Outputs(
+            job=job_id, outputs=_outputs(await self._store.read(job_records.attempts, job_id))
+        )
 
     async def output(self, caller: Caller, job_id: int, name: str) -> OutputView:
         """Return one of them."""
@@ -190,7 +215,7 @@ class Queries:
     async def log(self, caller: Caller, job_id: int, stream: Stream) -> Written:
         """Return what was kept of a stream (its end), of the newest attempt that has any."""
         newest = (await self.row(caller, job_id, Action.JOB_OUTPUT)).epoch
-        attempts = await self._store.attempts(job_id)
+        attempts = await self._store.read(job_records.attempts, job_id)
         for attempt in reversed(attempts):
             kept = kept_stream(attempt, stream)
             if kept is not None:
@@ -226,7 +251,7 @@ class Queries:
 
     async def row(self, caller: Caller, job_id: int, action: Action) -> JobRow:
         """Return a job that the caller may see, or raise Refused: not found."""
-        row = await self._store.job(job_id)
+        row = await self._store.read(job_records.job, job_id)
         if row is None or not scope(caller, action, self._owners).covers_row(row):
             raise JobNotFound(job_id)
         await self._owners.meet((row.owner_id,))

@@ -15,9 +15,10 @@ from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import QuotaSettings
+from ..store.engine import Store
 from ..store.errors import OverQuota, StoreBroken, StoreError, StoreFull
-from ..store.protocol import Store
 from ..store.quotas import KINDS, Holder, Limit, Limits, Quota, Use
+from ..store.verbs import quotas as quota_records
 from .memory import Memory
 from .scope import scope
 
@@ -52,10 +53,10 @@ class Quotas:
 
     async def load(self) -> None:
         """Read the quotas that operators have set, and let the store obey them."""
-        own = {one.key: one.limit for one in await self._store.quotas()}
+        own = {one.key: one.limit for one in await self._store.read(quota_records.quotas)}
         limits = Limits(self._defaults, own, self._issuer)
         if limits != self._limits:
-            await self._store.obey(limits)
+            await self._store.write(quota_records.obey, limits)
             self._limits = limits
 
     async def run(self) -> None:
@@ -90,7 +91,7 @@ class Quotas:
         ended = self._counters.ended
         if self._counters.recount_due:
             ended.clear()
-            await self._store.recount()
+            await self._store.write(quota_records.recount)
             self._counters.recount_due = False
         if not ended:
             return
@@ -101,7 +102,9 @@ class Quotas:
             owner_id = self._owners.id_of(kind.community, kind.owner)
             by_owner[kind.community, kind.group, owner_id] += count
         try:
-            await self._store.take_off([(*whose, count) for whose, count in by_owner.items()])
+            await self._store.write(
+                quota_records.take_off, [(*whose, count) for whose, count in by_owner.items()]
+            )
         except BaseException:
             for kind, count in taken.items():
                 ended[kind] = ended.get(kind, 0) + count
@@ -117,7 +120,7 @@ class Quotas:
 
     async def used(self, holder: Holder) -> dict[Kind, Use]:
         """Return what counts for a holder: of the community, the group and the owner."""
-        found = {one.kind: one for one in await self._store.uses_of(holder)}
+        found = {one.kind: one for one in await self._store.read(quota_records.uses_of, holder)}
         none = Use(kind="owner", community=holder.community, name="", jobs=0, bytes=0)
         return {kind: found.get(kind, none) for kind in KINDS}
 
@@ -128,7 +131,7 @@ class Quotas:
         with suppress(StoreError):
             await self.flush()
         await self._owners.recognise(caller)
-        uses = await self._store.uses()
+        uses = await self._store.read(quota_records.uses)
         await self._owners.meet(int(one.name) for one in uses if one.kind == "owner")
         rows: dict[tuple[Kind, str, str], UsageRow] = {}
         for one in uses:
@@ -204,16 +207,19 @@ class Quotas:
             )
         who = self._owners.word(caller.issuer, caller.subject)
         if asked.remove:
-            await self._store.drop_quota(asked.kind, asked.community, asked.name)
+            await self._store.write(
+                quota_records.drop_quota, asked.kind, asked.community, asked.name
+            )
         else:
-            await self._store.put_quota(
+            await self._store.write(
+                quota_records.put_quota,
                 Quota(
                     kind=asked.kind,
                     community=asked.community,
                     name=asked.name,
                     jobs=asked.jobs,
                     bytes=asked.bytes,
-                )
+                ),
             )
         self._log(
             "quota_set",

@@ -11,9 +11,30 @@ from pilotage.proto.pilot_states import SPEAKING
 
 from ..ports import Clock
 from ..settings import LeaseSettings
+from ..store.engine import Store
 from ..store.errors import StoreFull
-from ..store.protocol import Store
 from ..store.records import LiveAttempt, PilotRow, Standing
+from ..store.verbs import (
+    arrivals as arrival_records,
+)
+from ..store.verbs import (
+    jobs as job_records,
+)
+from ..store.verbs import (
+    pilots as pilot_records,
+)
+from ..store.verbs import (
+    place_marks as mark_records,
+)
+from ..store.verbs import (
+    quotas as quota_records,
+)
+from ..store.verbs import (
+    search as job_search,
+)
+from ..store.verbs import (
+    submissions as submission_records,
+)
 from .aftermath import counted
 from .counters import Kind
 from .leases import Lease, Phase
@@ -44,7 +65,7 @@ class Recovery:
         self._places, self._memory = memory.places, memory
         self.moment = ""  # at which all was read or earlier: what is newer comes by `Others`
         self._used = used
-        self._waiting = store.waiting()
+        self._waiting = job_search.waiting(store)
         self._is_whole = False
         self._doubtful: list[int] = []  # jobs that were touched while they were read
 
@@ -59,15 +80,15 @@ class Recovery:
         """
         await self._owners.learn_all()
         try:
-            await self._store.recount()
+            await self._store.write(quota_records.recount)
         except StoreFull:  # a process that leads goes on with a full store
             self._counters.recount_due = True
-        rows = await self._store.live_classes()
+        rows = await self._store.read(submission_records.live_classes)
         await self._owners.meet(row.owner_id for row in rows)  # others may have stored some since
         for row in rows:
             self._queue.learn(self._classes.learn(row))
         await self._used.restore()
-        for mark in await self._store.marks():
+        for mark in await self._store.read(mark_records.marks):
             self._places.put(mark)
         await self._pilots_again()
         await self._attempts_again()
@@ -110,7 +131,7 @@ class Recovery:
         for start in range(0, len(self._doubtful), PAGE):
             jobs = self._doubtful[start : start + PAGE]
             with self._queue.reading():
-                self._queue_standing(await self._store.standing(jobs))
+                self._queue_standing(await self._store.write(job_records.standing, jobs))
         self._queue.begin()
         self._queue.wake()
         self._is_whole = True
@@ -124,10 +145,10 @@ class Recovery:
 
     async def _attempts_again(self) -> None:
         """Every running lease gets a full new term: beats are not stored (PROTOCOL C4)."""
-        rows = await self._store.live_attempts()
+        rows = await self._store.read(job_records.live_attempts)
         for start in range(0, len(rows), PAGE):
             page = rows[start : start + PAGE]
-            bodies = await self._store.bodies([row.job_id for row in page])
+            bodies = await self._store.read(job_records.bodies, [row.job_id for row in page])
             for row in page:
                 lease = self._lease(row)
                 body = bodies[row.job_id]
@@ -179,7 +200,9 @@ class Recovery:
     async def _pilots_again(self) -> None:
         after = ""
         while True:
-            rows = await self._store.pilots(None, states=SPEAKING, after=after, limit=PAGE)
+            rows = await self._store.read(
+                pilot_records.pilots, None, states=SPEAKING, after=after, limit=PAGE
+            )
             for row in rows:
                 self._pilots.put(self._presence(row))
             if len(rows) < PAGE:
@@ -192,7 +215,7 @@ class Recovery:
         return presence_of(row, node, self._places, heard=heard, wall=wall)
 
     async def _count_again(self) -> None:
-        rows, self.moment = await self._store.counted()
+        rows, self.moment = await self._store.read(arrival_records.counted)
         await self._owners.meet([row.owner_id for row in rows])
         for row in rows:
             kind = Kind(row.community, row.group, self._owners.by_id(row.owner_id), row.type)

@@ -18,9 +18,10 @@ from pilotage.proto.problems import Code
 from ..auth.kept_secrets import hashed
 from ..errors import Refused
 from ..observe.events import Log
+from ..store.engine import Store
 from ..store.errors import StoreFull
-from ..store.protocol import Store
 from ..store.records import MARK, PilotRow
+from ..store.verbs import pilots as pilot_records
 from .aftermath import Aftermath
 from .places import Places
 from .presence import Pilots, Presence, presence_of
@@ -69,7 +70,7 @@ class Renewals:
         and the same secret and nonce are to be used again. Raises Refused: BAD_TOKEN,
         USED_SECRET (a late copy), OLD_SESSION (the pilot has ended, or does by this), OTHER_STORE.
         """
-        row = await self._store.pilot(pilot)
+        row = await self._store.read(pilot_records.pilot, pilot)
         if row is None:
             raise Refused(Code.BAD_TOKEN, BAD_SECRET)
         number = self._number(row, secret)
@@ -117,7 +118,7 @@ class Renewals:
         return presence.unwritten == (number, mark)
 
     async def _rotate(self, row: PilotRow, number: int, mark: str) -> PilotRow:
-        row = await self._store.rotate_secret(row.pilot, number, mark)
+        row = await self._store.write(pilot_records.rotate_secret, row.pilot, number, mark)
         presence = self._pilots.find(row.pilot)
         if presence is not None:
             unwritten, presence.unwritten = presence.unwritten, None

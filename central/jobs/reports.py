@@ -12,8 +12,9 @@ from ..observe.events import Log
 from ..ports import Blobs, Clock
 from ..saying import ReportAnswer
 from ..settings import LeaseSettings
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.records import AttemptRow, Change, End, Evidence, Left, Progress, Requeue, Start
+from ..store.verbs import jobs as job_records
 from . import verdicts
 from .aftermath import Aftermath
 from .data_reports import DataReports, as_written
@@ -218,7 +219,8 @@ class Reports:
         elif attempt.how is not None and not attempt.open:
             return Judged(report, Answer.ALREADY)
         why = "not the job's last open attempt"
-        await self._store.keep_evidence(
+        await self._store.write(
+            job_records.keep_evidence,
             [
                 Evidence(
                     job_id=report.job,
@@ -228,14 +230,14 @@ class Reports:
                     why=why,
                     report=_short(report),
                 )
-            ]
+            ],
         )
         self._log("evidence", job=report.job, epoch=report.epoch, pilot=presence.pilot, why=why)
         return Judged(report, Answer.STALE)
 
     async def _attempt(self, presence: Presence, report: Report) -> AttemptRow | None:
         """Return the attempt that a report of this pilot is about, if it ever had it."""
-        for attempt in await self._store.attempts(report.job):
+        for attempt in await self._store.read(job_records.attempts, report.job):
             if attempt.epoch == report.epoch and attempt.pilot == presence.pilot:
                 return attempt
         return None

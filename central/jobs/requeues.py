@@ -4,8 +4,9 @@ from pilotage.proto.job_states import JobEvent
 
 from ..ports import Clock
 from ..settings import LeaseSettings
-from ..store.protocol import CHUNK_MAX, Store
+from ..store.engine import CHUNK_MAX, Store
 from ..store.records import Requeue
+from ..store.verbs import turns as turn_records
 from . import verdicts
 from .aftermath import Aftermath
 from .leases import Lease, Name, Phase, Settling, overdue
@@ -89,7 +90,9 @@ class Requeues:
         for lease, _ in pairs:
             lease.settling = Settling.REQUEUE
         try:
-            done = await self._store.change([change for _, change in pairs])
+            done = (
+                await self._store.write(turn_records.turn, [change for _, change in pairs], [])
+            )[0]
         finally:
             for lease, _ in pairs:
                 lease.settling = None

@@ -12,11 +12,20 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState, next_state
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import KeptDays, RetentionSettings
+from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreError, StoreFull
-from ..store.protocol import Store
-from ..store.protocol_retention import PRUNED_MAX
 from ..store.records import EndedJob
 from ..store.series import DAY_S
+from ..store.verbs import (
+    actions as action_records,
+)
+from ..store.verbs import (
+    pilots as pilot_records,
+)
+from ..store.verbs import (
+    retention as retention_records,
+)
+from ..store.verbs.retention import PRUNED_MAX
 from .aftermath import Aftermath, counted
 from .blob_sweep import BlobSweep
 from .counters import Kind
@@ -132,7 +141,9 @@ class Retention:
             return 0
         while True:
             now = self._clock.wall()
-            found, further = await self._store.ended_jobs(after=after, before=now - shortest)
+            found, further = await self._store.read(
+                retention_records.ended_jobs, after=after, before=now - shortest
+            )
             old = to_prune(found, self._settings, now)
             for start in range(0, len(old), PRUNED_MAX):
                 count += await self._prune(old[start : start + PRUNED_MAX])
@@ -143,7 +154,9 @@ class Retention:
             await self._clock.sleep(PAUSE_S / 10)
 
     async def _prune(self, jobs: list[EndedJob]) -> int:
-        gone = await self._store.prune_jobs([(job.job_id, job.ended_at) for job in jobs])
+        gone = await self._store.write(
+            retention_records.prune_jobs, [(job.job_id, job.ended_at) for job in jobs]
+        )
         known = {job.job_id: job for job in jobs}
         for job_id, was_deleted in gone:
             if was_deleted:
@@ -155,7 +168,9 @@ class Retention:
 
     async def _actions(self) -> int:
         before, count = self._clock.wall() - self._settings.action_days * DAY_S, 0
-        while some := await self._store.prune_actions(before, limit=PRUNED_MAX):
+        while some := await self._store.write(
+            action_records.prune_actions, before, limit=PRUNED_MAX
+        ):
             count += some
             await self._clock.sleep(PAUSE_S)
         return count
@@ -164,7 +179,9 @@ class Retention:
         if not self._settings.evidence_days:
             return 0
         before, count = self._clock.wall() - self._settings.evidence_days * DAY_S, 0
-        while some := await self._store.prune_evidence(before, limit=PRUNED_MAX):
+        while some := await self._store.write(
+            retention_records.prune_evidence, before, limit=PRUNED_MAX
+        ):
             count += some
             await self._clock.sleep(PAUSE_S)
         return count
@@ -174,7 +191,9 @@ class Retention:
         if not self._settings.token_days:
             return 0
         before, count = self._clock.wall() - self._settings.token_days * DAY_S, 0
-        while some := await self._store.prune_tokens(before, limit=PRUNED_MAX):
+        while some := await self._store.write(
+            retention_records.prune_tokens, before, limit=PRUNED_MAX
+        ):
             count += some
             await self._clock.sleep(PAUSE_S)
         return count
@@ -203,11 +222,13 @@ class Retention:
         why = "its secret was not used in time"
         while True:
             at = self._clock.wall()
-            names = await self._store.never_registered(at, limit=PILOTS_A_BATCH)
+            names = await self._store.read(
+                retention_records.never_registered, at, limit=PILOTS_A_BATCH
+            )
             for pilot in names:
                 for state in (PilotState.SUBMITTED, PilotState.WAITING):
                     broken = next_state(state, PilotEvent.BROKE)
-                    await self._store.move_pilot(pilot, state, broken, at, why)
+                    await self._store.write(pilot_records.move_pilot, pilot, state, broken, at, why)
             if len(names) < PILOTS_A_BATCH:
                 return
             await self._clock.sleep(PAUSE_S)
@@ -222,9 +243,11 @@ class Retention:
             return 0
         before, count, after = self._clock.wall() - self._settings.pilot_days * DAY_S, 0, ""
         while True:
-            names = await self._store.ended_pilots(after=after, before=before, limit=PILOTS_A_BATCH)
+            names = await self._store.read(
+                retention_records.ended_pilots, after=after, before=before, limit=PILOTS_A_BATCH
+            )
             if not names:
                 return count
-            await self._store.prune_pilots(names, before)
+            await self._store.write(retention_records.prune_pilots, names, before)
             count, after = count + len(names), names[-1]
             await self._clock.sleep(PAUSE_S)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from ..auth.callers import Caller, User
 from ..auth.policy import Action, Reach, reach
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.quotas import Holder, shown
 from ..store.records import JobRow, Owner
+from ..store.verbs import submissions as submission_records
 from .counters import Kind
 
 
@@ -38,7 +39,7 @@ class Owners:
 
     async def learn_all(self) -> None:
         """Learn all that are stored."""
-        for owner in await self._store.owners():
+        for owner in await self._store.read(submission_records.owners):
             self.learn(owner)
 
     async def meet(self, owner_ids: Iterable[int]) -> None:
@@ -49,7 +50,9 @@ class Owners:
     async def recognise(self, caller: Caller) -> None:
         """Learn the identity of a caller, if another process has stored it."""
         if isinstance(caller, User) and self.find(caller.community, caller) is None:
-            known = await self._store.find_owner(caller.community, caller.issuer, caller.subject)
+            known = await self._store.read(
+                submission_records.find_owner, caller.community, caller.issuer, caller.subject
+            )
             if known is not None:
                 self.learn(known)
 
@@ -82,13 +85,14 @@ class Owners:
         """Return the caller's identity; a new one is stored."""
         known = self.find(community, caller)
         if known is None:
-            known = await self._store.owner(
+            known = await self._store.write(
+                submission_records.owner,
                 Owner(
                     community=community,
                     issuer=caller.issuer,
                     subject=caller.subject,
                     name=caller.name,
-                )
+                ),
             )
             self.learn(known)
         return known

@@ -12,6 +12,7 @@ from ..auth.policy import Action, Reach, reach
 from ..errors import Refused
 from ..observe.times import shown
 from ..store.series import DAY_S, STEPS, AccountSearch, Point, SeriesSearch, Sums
+from ..store.verbs import series as series_records
 from .failures import FailureReads
 from .scope import scope
 
@@ -53,7 +54,7 @@ class SeriesService(FailureReads):
             site=site or None,
             type=type or None,
         )
-        slots = await self._store.series_slots(search, limit=SLOTS_MAX)
+        slots = await self._store.read(series_records.series_slots, search, limit=SLOTS_MAX)
         lines = await self._lines(search, slots)
         return Series(
             step_s=step_s,
@@ -69,7 +70,7 @@ class SeriesService(FailureReads):
         for since in range(search.since, search.until, span_s):
             until = min(since + span_s, search.until)
             part = msgspec.structs.replace(search, since=since, until=until)
-            for point in await self._store.series(part):
+            for point in await self._store.read(series_records.series, part):
                 columns = found.get(point.label)
                 if columns is None:
                     if (len(found) + 1) * len(slots) > VALUES_MAX:
@@ -91,7 +92,8 @@ class SeriesService(FailureReads):
         """Return what the caller's jobs, or those within reach, have used, whole days each."""
         bounds = scope(caller, Action.JOB_READ, self._owners)
         now = self._clock.wall()
-        rows = await self._store.accounts(
+        rows = await self._store.read(
+            series_records.accounts,
             AccountSearch(
                 since=int(since or 0) // DAY_S,
                 until=int(now if until is None else until) // DAY_S + 1,

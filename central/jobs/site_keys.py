@@ -16,8 +16,9 @@ from ..auth.callers import User
 from ..errors import Refused
 from ..ports import Clock
 from ..store.actions import ActionName, ActionRow
+from ..store.engine import Store
 from ..store.errors import KeyReused
-from ..store.protocol import Store
+from ..store.verbs import actions as action_records
 from .action_keys import No
 
 _encode = msgspec.json.encode
@@ -70,7 +71,7 @@ class SiteBook:
         self._progress = progress
         row = self._row(is_complete=True)
         if row is not None:
-            await self._store.keep_action(row)
+            await self._store.write(action_records.keep_action, row)
 
     def _row(self, *, is_complete: bool) -> ActionRow | None:
         if self._name is None:
@@ -93,7 +94,7 @@ async def open_book(
         return SiteBook(store, None, body_hash, clock.wall())
     name = ActionName(caller.community, caller.issuer, caller.subject, action.key)
     book = SiteBook(store, name, body_hash, clock.wall())
-    known = await store.action(name)
+    known = await store.write(action_records.action, name)
     if known is not None:
         book.go_on(known)
     return book

@@ -19,9 +19,11 @@ from ..errors import Refused
 from ..observe.events import Log
 from ..observe.times import shown
 from ..ports import Clock, SiteFile, SiteFiles
+from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.place_marks import Mark, PlaceMark
-from ..store.protocol import Store
+from ..store.verbs import pilots as pilot_records
+from ..store.verbs import place_marks as mark_records
 from .aftermath import Aftermath
 from .leases import Phase
 from .memory import Memory
@@ -125,11 +127,11 @@ class SiteService:
         if mark is not None:
             at = self._clock.wall()
             row = PlaceMark(place=place, mark=mark, who=who, reason=action.reason, at=at)
-            await self._store.put_mark(row, action=book.begun)
+            await self._store.write(mark_records.put_mark, row, action=book.begun)
             self._places.put(row)
         else:
             lifted = self._lifted(place)
-            await self._store.drop_marks(lifted, action=book.begun)
+            await self._store.write(mark_records.drop_marks, lifted, action=book.begun)
             for one in lifted:
                 self._places.drop(one)
             self._hosts.lift_all(place.partition("/")[0], action.element)
@@ -253,7 +255,9 @@ class SiteService:
 
     async def _tell_to_drain(self, presence: Presence) -> int:
         if presence.state not in LIVING:
-            await self._store.order_pilot(presence.pilot)  # it hears of it when it is back
+            await self._store.write(
+                pilot_records.order_pilot, presence.pilot
+            )  # it hears of it when it is back
             return 0
         self._queue.matcher.withdraw(presence.pilot)
         if presence.state is PilotState.RUNNING:

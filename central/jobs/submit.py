@@ -17,9 +17,11 @@ from ..data.storages import Storages
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import KeyReused, StillArriving, StoreError
-from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import NewSubmission, SubmissionRecord
+from ..store.verbs import arrivals as arrival_records
+from ..store.verbs import submissions as submission_records
 from .checking import community_of
 from .disk_room import DiskRoom
 from .intake import Arrived, Maker, Ready
@@ -172,11 +174,11 @@ class Submissions:
         else:
             await self._settled(new)
             # Where it is there too: what was only read may not be durable yet.
-            record = await self._store.begin_submission(new)
+            record = await self._store.write(submission_records.begin_submission, new)
             if record.repeated and not record.complete:  # another process was faster by a hair
                 if await self._settled(new) is None:  # and has given up
                     raise StillArriving(record.submission_id, new.key)
-                record = await self._store.begin_submission(new)
+                record = await self._store.write(submission_records.begin_submission, new)
             if record.repeated:
                 return await self._repeated(record, chunks, body_hash, header.key)
             record, arrived = await self._bulk(maker, record, new, ready, second, chunks, body_hash)
@@ -198,7 +200,9 @@ class Submissions:
 
     async def _stored(self, new: NewSubmission, ready: Ready) -> SubmissionRecord:
         await self._room.check_new(_size(ready))
-        return await self._quotas.with_room(lambda: self._store.submit(new, ready.rows))
+        return await self._quotas.with_room(
+            lambda: self._store.write(submission_records.submit, new, ready.rows)
+        )
 
     async def _settled(self, new: NewSubmission) -> SubmissionRecord | None:
         """Return the complete submission of this key, None where there is none.
@@ -207,10 +211,12 @@ class Submissions:
         """
         until = self._clock.monotonic() + OTHERS_S
         while True:
-            known = await self._store.submission_by_key(new.community, new.owner_id, new.key)
+            known = await self._store.read(
+                submission_records.submission_by_key, new.community, new.owner_id, new.key
+            )
             if known is None or known.complete:
                 return known
-            if not await self._store.drop_abandoned(known.submission_id):
+            if not await arrival_records.drop_abandoned(self._store, known.submission_id):
                 if self._clock.monotonic() >= until:
                     raise StillArriving(known.submission_id, new.key)
                 await self._clock.sleep(OTHERS_LOOK_S)
@@ -230,7 +236,12 @@ class Submissions:
         try:
             while True:
                 await self._room.check_new(_size(ready))
-                add = partial(self._store.add_jobs, record.submission_id, ready.rows)
+                add = partial(
+                    self._store.write,
+                    submission_records.add_jobs,
+                    record.submission_id,
+                    ready.rows,
+                )
                 first = await self._quotas.with_room(add)
                 arrived.add(first, ready)
                 count += len(ready.rows)
@@ -245,7 +256,9 @@ class Submissions:
                 ready = await maker.ready(following, start=count)
                 following = await anext(chunks, None)
             await self._prepare(maker)
-            record = await self._store.finish_submission(record.submission_id, body_hash())
+            record = await self._store.write(
+                submission_records.finish_submission, record.submission_id, body_hash()
+            )
         except BaseException:
             key = (new.community, new.owner_id, new.key)
             self._leftovers[key] = record.submission_id
@@ -265,7 +278,7 @@ class Submissions:
 
     async def _drop(self, key: _Key) -> None:
         if key in self._leftovers:
-            await self._store.drop_submission(self._leftovers[key])
+            await submission_records.drop_submission(self._store, self._leftovers[key])
             self._leftovers.pop(key, None)
 
     async def _repeated(

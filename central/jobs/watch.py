@@ -6,9 +6,10 @@ from pilotage.proto.pilot_states import LIVING, PilotEvent
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import LeaseSettings
+from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import StoreBroken, StoreError, StoreFull
-from ..store.protocol import CHUNK_MAX, Store
 from ..store.records import Move
+from ..store.verbs import jobs as job_records
 from .aftermath import Aftermath, counted
 from .held import HeldPlaces
 from .idle import IdleClasses
@@ -104,8 +105,8 @@ class Watch:
 
     async def _give_up(self, jobs: list[int], at: float) -> None:
         moves = [given_up(job, at) for job in jobs]
-        standings = await self._store.standing(jobs)
-        for move, done in zip(moves, await self._store.move(moves), strict=True):
+        standings = await self._store.write(job_records.standing, jobs)
+        for move, done in zip(moves, await self._store.write(job_records.move, moves), strict=True):
             standing = standings.get(move.job_id)
             if not done or standing is None:
                 continue

@@ -6,6 +6,7 @@ directory of it, with a new generation of the store, so that nothing of the time
 ever counts.
 """
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -123,7 +124,7 @@ def _copy_settings(data: Path, config: Path | None, folder: Path) -> None:
 def _copied(data: Path, folder: Path, *, blobs: bool, told: Callable[[str], None]) -> Manifest:
     told("store")
     copy = folder / STORE_FILE
-    snapshot.snapshot(data / STORE_FILE, copy)
+    asyncio.run(snapshot.snapshot(data / STORE_FILE, copy))
     with file_check.reading(copy) as session:
         wrong = file_check.damage(session, whole=False, over=lambda: False)
         if wrong:

@@ -11,8 +11,9 @@ from typing import Final
 from ..auth import derived_secrets, keys
 from ..auth.tokens import ADMIN_FILE, Tokens
 from ..ports import Disk
+from ..store.engine import Store
 from ..store.errors import StoreError
-from ..store.protocol import Store
+from ..store.verbs import tokens as token_records
 
 SHARED: Final = (
     "name the data directory that all processes of the store share, or restore its keys from a "
@@ -23,7 +24,8 @@ SHARED: Final = (
 async def check_keys(data: Path, store: Store) -> None:
     """See that a store in use is not begun anew with new keys. Raises StoreError."""
     files = (keys.FILE, ADMIN_FILE, derived_secrets.FILE)
-    if not any((data / name).exists() for name in files) and await store.tokens(None, limit=1):
+    there = await store.read(token_records.tokens, None, limit=1)
+    if there and not any((data / name).exists() for name in files):
         raise StoreError(f"--data {data} has no keys, and the store has tokens: {SHARED}")
 
 
@@ -32,10 +34,10 @@ async def check_token(data: Path, tokens: Tokens, store: Store, *, disk: Disk) -
     admin = tokens.read_admin(data / ADMIN_FILE, disk=disk)
     if admin is None:
         return
-    if await store.token(admin.jti) is not None:
+    if await store.read(token_records.token, admin.jti) is not None:
         return
     file = data / ADMIN_FILE
-    if await store.tokens(None, limit=1):
+    if await store.read(token_records.tokens, None, limit=1):
         raise StoreError(
             f"{file} is no token of the store, so that the keys beside it are of another one: "
             f"{SHARED}. If the store was set back to before it was made, remove that file"

@@ -14,8 +14,9 @@ from typing import Final
 import msgspec
 
 from ..ports import Clock, Disk
+from ..store.engine import Store
 from ..store.errors import StoreError, StoreFull
-from ..store.protocol import Store
+from ..store.verbs import jobs as job_records
 from .files import NO_ROOM
 
 FILE: Final = "high-water.json"
@@ -110,9 +111,9 @@ class HighWater:
 
     async def _given(self, store: Store) -> Mapping[str, int]:
         if not self._has_begun:
-            await store.reserve_attempts(1)
+            await store.write(job_records.reserve_attempts, 1)
             self._has_begun = True
-        return await store.ids_given()
+        return await store.read(job_records.ids_given)
 
 
 async def ids_in(url: str) -> Mapping[str, int] | None:

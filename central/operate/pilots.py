@@ -24,7 +24,7 @@ from ..jobs.work import WaitingWork
 from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..settings import Settings
-from ..store.protocol import Store
+from ..store.engine import Store
 from .files import RealDisk
 
 SITES, ELEMENTS = "sites", "elements"  # folders in the data directory

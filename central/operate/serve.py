@@ -38,9 +38,11 @@ from ..observe.events import JsonLog, Log
 from ..observe.library import take_over
 from ..ports import Bus, Clock, Leadership
 from ..settings import BadSetting, CommunitySettings, HttpSettings, MatcherSettings, Settings, load
+from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.leaders import Leaders
-from ..store.protocol import Store
+from ..store.verbs import jobs as job_records
+from ..store.verbs import tokens as token_records
 from .belonging import check_keys, check_token
 from .bundle import Handout, NoBundle, pilot_bundle
 from .buses import bus_of
@@ -501,7 +503,7 @@ async def _started(
     except (BadSetting, StoreError, OSError) as why:
         raise not_started(why, path) from why
     try:  # from here on the store has threads, which would outlive a failure
-        await high_water.check(store.ids_given)
+        await high_water.check(partial(store.read, job_records.ids_given))
         if settings.store.url:
             await check_keys(place.data, store)
         await high_water.begin(store)
@@ -635,7 +637,7 @@ async def _unknown_of(
     known = {(mine.name, group) for group in mine.groups}
     known.update((other, "") for other in mine.others)
     try:
-        known.update(await store.token_groups())
+        known.update(await store.read(token_records.token_groups))
     except StoreError:  # the settings are read and count all the same
         return ()
     known.update((kind.community, kind.group) for kind, *_ in central.memory.counters.rows())

@@ -27,9 +27,10 @@ from ..http.server import HttpServer
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import BadSetting, HttpSettings, ProcessSettings, Settings
+from ..store.engine import Store
 from ..store.errors import NotMadeYet, StoreError
 from ..store.leaders import SHARD
-from ..store.protocol import Store
+from ..store.verbs import jobs as job_records
 from .belonging import SHARED, check_token
 from .bundle import Handout, NoBundle, pilot_bundle
 from .clocks import SystemClock, SystemRandomness
@@ -144,7 +145,7 @@ async def _started(
     await asyncio.to_thread(check_server, settings.store, clock.wall())
     high_water = HighWater(data, RealDisk())
     await high_water.check(partial(ids_in, settings.store.url))  # an empty one is not waited for
-    opened = partial(open_api_store, settings.store, clock_wall=clock.wall, fatal=fatal)
+    opened = partial(open_api_store, settings.store, fatal=fatal)
     store = await _once_made(data, opened, clock)
 
     async def leader() -> str | None:
@@ -152,7 +153,7 @@ async def _started(
         return found.url if found is not None else None
 
     try:
-        await high_water.check(store.ids_given)
+        await high_water.check(partial(store.read, job_records.ids_given))
         await high_water.begin(store, leads=False)
         central, server, elsewhere = await _open(data, settings, store, leader, clock, log)
         await central.begin()

@@ -9,8 +9,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ..settings import BadSetting, StoreSettings
+from ..store.engine import Store
 from ..store.leaders import Lead, Leaders
-from ..store.protocol import Store
 from ..store.sqlite import check as sqlite_check
 from ..store.sqlite import open_sqlite
 from ..store.verbs.session import Session
@@ -77,15 +77,13 @@ async def open_store(
     return await open_postgresql(settings.url, clock_wall=clock_wall, fatal=fatal, lead=lead)
 
 
-async def open_api_store(
-    settings: StoreSettings, *, clock_wall: Callable[[], float], fatal: Callable[[str], None]
-) -> Store:
+async def open_api_store(settings: StoreSettings, *, fatal: Callable[[str], None]) -> Store:
     """Open the store of a process without the queue. Raises StoreError, OSError, BadSetting."""
     try:
         from ..store.postgresql import open_beside
     except ModuleNotFoundError as why:
         raise _missing(why) from why
-    return await open_beside(settings.url, clock_wall=clock_wall, fatal=fatal)
+    return await open_beside(settings.url, fatal=fatal)
 
 
 def leaders_of(settings: StoreSettings) -> Leaders | None:

@@ -12,9 +12,10 @@ from pilotage.proto.transformation_states import TaskState, TransformationState
 
 from ..auth.callers import User
 from ..ports import Clock
-from ..store.catalogue import CatalogueStore
+from ..store.engine import Store
 from ..store.productions import ProductionRow, StepRow
-from ..store.protocol import Store
+from ..store.verbs import catalogue_change, catalogue_read
+from ..store.verbs import transformations as transformation_records
 
 KILLED: Final = 250  # jobs that are killed in one go
 JOBS: Final = 100  # whose files are looked for in one go
@@ -31,7 +32,7 @@ class Cleaning:
     Whatever ends it, it is begun anew and finds what is left.
     """
 
-    def __init__(self, *, store: Store, catalogue: CatalogueStore, act: Act) -> None:
+    def __init__(self, *, store: Store, catalogue: Store, act: Act) -> None:
         self._store, self._catalogue, self._act = store, catalogue, act
 
     async def kill(self, row: ProductionRow, steps: Sequence[StepRow]) -> AsyncGenerator[int]:
@@ -54,12 +55,16 @@ class Cleaning:
         went."""
         for one in reversed(steps):
             async for jobs in self._jobs(one, (), JOBS):
-                files = await self._catalogue.files_of_jobs(jobs, limit=FILES_MAX)
+                files = await self._catalogue.read(
+                    catalogue_read.files_of_jobs, jobs, limit=FILES_MAX
+                )
                 there = [file.did for file in files if file.state is not FileState.REMOVED]
                 yield 0
                 for first in range(0, len(there), TOGETHER):
                     some = there[first : first + TOGETHER]
-                    done = await self._catalogue.remove_files(row.community, some, at=clock.wall())
+                    done = await self._catalogue.write(
+                        catalogue_change.remove_files, row.community, some, at=clock.wall()
+                    )
                     yield sum(outcome.changed for outcome in done)
 
     async def _jobs(
@@ -67,8 +72,12 @@ class Cleaning:
     ) -> AsyncGenerator[tuple[int, ...]]:
         after = 0
         while True:
-            tasks = await self._store.tasks(
-                one.row.transformation_id, states=states, after=after, limit=size
+            tasks = await self._store.read(
+                transformation_records.tasks,
+                one.row.transformation_id,
+                states=states,
+                after=after,
+                limit=size,
             )
             if tasks:
                 yield tuple(task.job_id for task in tasks)

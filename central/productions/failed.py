@@ -10,10 +10,12 @@ from pilotage.proto.api_productions import StepFailures
 from pilotage.proto.failures import FailureClass
 
 from ..jobs.failure_class import class_of
-from ..store.failures import FailureCounts, FailureRow, FailureSearch
-from ..store.protocol import Store
+from ..store.engine import Store
+from ..store.failures import FailureRow, FailureSearch
 from ..store.records import AttemptRow
 from ..store.transformations import TransformationRow
+from ..store.verbs import failover as failover_records
+from ..store.verbs import failures as failure_records
 
 ROWS_MAX: Final = 1_000  # classes at sites
 EXAMPLES: Final = 5  # jobs that are named of each class
@@ -33,7 +35,9 @@ async def failures_of(
     left = QUOTED_MAX
     for row in rows:
         classes = await _counted(store, row)
-        attempts = await store.attempts_of_jobs([job for one in classes for job in one.examples])
+        attempts = await store.read(
+            failover_records.attempts_of_jobs, [job for one in classes for job in one.examples]
+        )
         told: list[StepFailures] = []
         for one in classes:
             ordered, attempt = _to_look_at(one, attempts)
@@ -45,12 +49,12 @@ async def failures_of(
     return found
 
 
-async def _counted(store: FailureCounts, row: TransformationRow) -> list[StepFailures]:
+async def _counted(store: Store, row: TransformationRow) -> list[StepFailures]:
     wanted = FailureSearch(
         since=0, community=row.community, transformation_id=row.transformation_id
     )
     classes: defaultdict[str, list[FailureRow]] = defaultdict(list)
-    for one in await store.failures(wanted, limit=ROWS_MAX):
+    for one in await store.read(failure_records.failures, wanted, limit=ROWS_MAX):
         classes[one.failure].append(one)
     found = [
         StepFailures(

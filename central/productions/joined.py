@@ -6,7 +6,7 @@ from ..data.storages import Storages
 from ..jobs.scope import Owners
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..transformations.joined import Transformations
 from .cleaning import Act, Cleaning
 from .failed import LastLine

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.productions import TaskMean
-from ..store.protocol import Store
+from ..store.verbs import productions as production_records
 from ..transformations.live import document, outputs_dataset
 from ..workflows.plan import Plan, plan
 from .definition import Definition, unpacked
@@ -51,8 +52,10 @@ class Knowledge:
         if production_id in self._kept:
             self._kept.move_to_end(production_id)
             return self._kept[production_id]
-        texts = await self._store.production_texts(production_id)
-        rows = await self._store.production_steps([production_id], documents=True)
+        texts = await self._store.read(production_records.production_texts, production_id)
+        rows = await self._store.read(
+            production_records.production_steps, [production_id], documents=True
+        )
         assert texts is not None
         definition = unpacked(texts.definition)
         steps: dict[int, KnownStep] = {}
@@ -86,7 +89,7 @@ class Knowledge:
             self._means.clear()
         for start in range(0, len(old), CHUNK):
             some = old[start : start + CHUNK]
-            found = await self._store.task_means(some)
+            found = await self._store.read(production_records.task_means, some)
             for one in some:
                 until = now + (MEANS_S if one in found else UNKNOWN_S)
                 self._means[one] = (until, found.get(one))

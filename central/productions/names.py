@@ -9,14 +9,15 @@ from pilotage.proto.transformation import Transformation
 from pilotage.proto.workflow import Workflow
 
 from ..errors import Refused
-from ..store.catalogue import CatalogueStore
+from ..store.engine import Store
+from ..store.verbs import catalogue_read
 from ..transformations.names import CHUNK, names_of
 
 NAMES_MAX: Final = 10_000  # of one production
 
 
 async def check_names(
-    catalogue: CatalogueStore,
+    catalogue: Store,
     community: str,
     group: str,
     workflow: Workflow,
@@ -34,7 +35,9 @@ async def check_names(
     ][:NAMES_MAX]
     for start in range(0, len(named), CHUNK):
         some = named[start : start + CHUNK]
-        found = await catalogue.files_by_did(community, [did for _, _, did in some])
+        found = await catalogue.read(
+            catalogue_read.files_by_did, community, [did for _, _, did in some]
+        )
         for (step, port, did), row in zip(some, found, strict=True):
             if row is not None and row.state is FileState.REMOVED:
                 why = (

@@ -12,7 +12,9 @@ from pilotage.proto.catalogue import DATASET_KEY, parse_query
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.workflow import StepInput
 
-from ..store.catalogue import CatalogueStore, Place
+from ..store.catalogue import Place
+from ..store.engine import Store
+from ..store.verbs import catalogue_read
 from ..workflows.plan import NONE, Amount, plan
 from .aside import aside
 from .definition import Definition
@@ -21,7 +23,7 @@ FILES_MAX: Final = 10_000  # of one port that are counted
 
 
 async def preview(
-    catalogue: CatalogueStore,
+    catalogue: Store,
     community: str,
     definition: Definition,
     docs: Mapping[str, Transformation],
@@ -59,7 +61,7 @@ async def preview(
     )
 
 
-async def _count(catalogue: CatalogueStore, community: str, given: StepInput) -> Amount:
+async def _count(catalogue: Store, community: str, given: StepInput) -> Amount:
     """Return how many files of the catalogue a port gets; not exact: it may get more than that."""
     dataset = {DATASET_KEY: given.dataset} if given.dataset else {}
     asked = parse_query({**given.query, **given.where, **dataset})
@@ -67,7 +69,9 @@ async def _count(catalogue: CatalogueStore, community: str, given: StepInput) ->
     after: Place | None = None
     while count <= FILES_MAX:
         limit = min(PAGE_MAX, FILES_MAX + 1 - count)  # one more says whether there are more
-        page = await catalogue.find_files(community, asked, after=after, limit=limit)
+        page = await catalogue.read(
+            catalogue_read.find_files, community, asked, after=after, limit=limit
+        )
         count += len(page.files)
         after = page.next
         if after is None:

@@ -37,11 +37,17 @@ from ..jobs.scope import Owners, scope
 from ..observe.events import Log
 from ..ports import Clock
 from ..store import productions as stored
-from ..store.catalogue import CatalogueStore
+from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.productions import NameTaken, ProductionRow
-from ..store.protocol import Store
 from ..store.transformations import NewTransformation, TransformationRow
+from ..store.verbs import catalogue_read
+from ..store.verbs import (
+    productions as production_records,
+)
+from ..store.verbs import (
+    transformations as transformation_records,
+)
 from ..transformations.missing import ASIDE
 from ..transformations.resolving import check_name
 from ..transformations.steering import check_free
@@ -82,7 +88,7 @@ class ProductionService:
         self,
         *,
         store: Store,
-        catalogue: CatalogueStore,
+        catalogue: Store,
         owners: Owners,
         knowledge: Knowledge,
         views: Views,
@@ -123,7 +129,9 @@ class ProductionService:
         definition, name = _definition(body, before), _name(body, before)
         rules, docs = await self._read(definition, name, body.rules, before)
         group = _group(caller, docs)
-        keys = {one.key: one.type for one in await self._catalogue.keys(community)}
+        keys = {
+            one.key: one.type for one in await self._catalogue.read(catalogue_read.keys, community)
+        }
         lay = partial(laid, definition, docs, group=group, keys=keys)
         workflow = definition.workflow
         await aside(workflow, partial(lay, first_id=1))  # before ids are taken for it
@@ -156,7 +164,7 @@ class ProductionService:
         says = frozenset(one for one in ("title", "rules") if getattr(body, one))
         if body.priority is not None:
             says |= {"priority"}
-        known = await self._store.production_named(community, name)
+        known = await self._store.read(production_records.production_named, community, name)
         if known is not None:
             await self._check_same(caller, known, new, says)
         else:
@@ -167,7 +175,7 @@ class ProductionService:
             return await preview(
                 self._catalogue, community, definition, docs, name=name, sha256=sha256
             )
-        first = await self._store.reserve_transformations(len(docs))
+        first = await self._store.write(production_records.reserve_transformations, len(docs))
         wanted: Mapping[str, int] = before.wanted if before else {}
         steps = await aside(workflow, partial(lay, first_id=first))
         row = await self._store_all(caller, new, steps, wanted)
@@ -231,9 +239,11 @@ class ProductionService:
             for one in steps
         ]
         try:
-            return await self._store.add_production(new, rows)
+            return await self._store.write(production_records.add_production, new, rows)
         except NameTaken as why:
-            other = await self._store.transformation(why.transformation_id)
+            other = await self._store.read(
+                transformation_records.transformation, why.transformation_id
+            )
             raise self._clash(caller, why.step, other, why.name) from None
 
     async def _begin(self, row: ProductionRow, first: int) -> bool:
@@ -251,7 +261,7 @@ class ProductionService:
         self, caller: User, row: ProductionRow, new: stored.NewProduction, says: frozenset[str]
     ) -> None:
         """Raise Refused where the one of a name is another one."""
-        texts = await self._store.production_texts(row.production_id)
+        texts = await self._store.read(production_records.production_texts, row.production_id)
         assert texts is not None
         reads = self._covers(caller, row, Action.PRODUCTION_READ)
         check_same(row, texts, new, says=says, reads=reads)
@@ -267,7 +277,9 @@ class ProductionService:
         if known is not None:
             return
         for step, doc in docs.items():
-            other = await self._store.transformation_named(community, doc.name)
+            other = await self._store.read(
+                transformation_records.transformation_named, community, doc.name
+            )
             if other is not None:
                 raise self._clash(caller, step, other)
 
@@ -285,7 +297,7 @@ class ProductionService:
             why = "name: what runs anew has a name of its own: give one"
             raise Refused(Code.INVALID, why, field="name")
         row = await self._row(caller, body.rerun_of, Action.PRODUCTION_READ)
-        texts = await self._store.production_texts(row.production_id)
+        texts = await self._store.read(production_records.production_texts, row.production_id)
         assert texts is not None
         return _Before(
             row,
@@ -302,8 +314,12 @@ class ProductionService:
     ) -> ProductionPage:
         """Return one page of productions, in order of the id."""
         bounds = scope(caller, Action.PRODUCTION_READ, self._owners)
-        rows = await self._store.productions(
-            bounds.community or None, states=states, after=after, limit=limit
+        rows = await self._store.read(
+            production_records.productions,
+            bounds.community or None,
+            states=states,
+            after=after,
+            limit=limit,
         )
         mine = [row for row in rows if self._covers(caller, row, Action.PRODUCTION_READ)]
         last = rows[-1].production_id if len(rows) == limit else None
@@ -322,7 +338,9 @@ class ProductionService:
         """
         row = await self._row(caller, named, Action.PRODUCTION_READ)
         view = await self._views.one(row)
-        rows = await self._store.production_steps([row.production_id], documents=True)
+        rows = await self._store.read(
+            production_records.production_steps, [row.production_id], documents=True
+        )
         steps = rows[row.production_id]
         ids = [one.row.transformation_id for one in steps]
         means = await self._knowledge.means(ids)
@@ -343,7 +361,7 @@ class ProductionService:
                     memory_mb=mean.memory_mb if mean is not None else None,
                 )
             )
-        files, size = await self._store.files_made(ids)
+        files, size = await self._store.read(production_records.files_made, ids)
         return ProductionReport(view=view, steps=reports, files=files, bytes=size)
 
     async def _why_waits(self, row: TransformationRow, tasks: Mapping[TaskState, int]) -> str:
@@ -366,13 +384,13 @@ class ProductionService:
             raise
         self._nudge(row.production_id)
         self._told(caller, row, action.action.value, action.reason)
-        now = await self._store.production(row.production_id)
+        now = await self._store.read(production_records.production, row.production_id)
         assert now is not None
         return msgspec.structs.replace(await self._detail(now), did=did)
 
     async def _check_free(self, caller: User, row: ProductionRow) -> None:
         """Raise Refused where a name of an archived one is another's: cleaning takes it again."""
-        other = await self._store.production_named(row.community, row.name)
+        other = await self._store.read(production_records.production_named, row.community, row.name)
         if other is not None and other.production_id != row.production_id:
             why = f"name: {row.name!r} is taken by somebody else of the community by now"
             if self._covers(caller, other, Action.PRODUCTION_READ):
@@ -416,9 +434,11 @@ class ProductionService:
         """Return the production with this id or name. Raises Refused, NOT_FOUND."""
         row = None
         if named.isascii() and named.isdecimal() and len(named) <= 16 and int(named) <= ID_MAX:
-            row = await self._store.production(int(named))
+            row = await self._store.read(production_records.production, int(named))
         elif caller.community and 0 < len(named) <= NAMED_MAX:
-            row = await self._store.production_named(caller.community, named)
+            row = await self._store.read(
+                production_records.production_named, caller.community, named
+            )
         if row is None or not self._covers(caller, row, action):
             said = f"there is no production {short(named)!r}"
             raise Refused(Code.NOT_FOUND, said + await self._meant(caller, named, action))
@@ -427,8 +447,12 @@ class ProductionService:
     async def _meant(self, caller: User, named: str, action: Action) -> str:
         """Return a question after the nearest name, empty where none is near."""
         bounds = scope(caller, action, self._owners)
-        rows = await self._store.productions(
-            bounds.community or None, states=NAMED, after=0, limit=PAGE_MAX
+        rows = await self._store.read(
+            production_records.productions,
+            bounds.community or None,
+            states=NAMED,
+            after=0,
+            limit=PAGE_MAX,
         )
         names = {row.name for row in rows if self._covers(caller, row, action)}
         close = get_close_matches(named[:NAMED_MAX], sorted(names), n=1)
@@ -444,7 +468,7 @@ class ProductionService:
 
     async def _detail(self, row: ProductionRow) -> ProductionDetail:
         view = await self._views.one(row)
-        texts = await self._store.production_texts(row.production_id)
+        texts = await self._store.read(production_records.production_texts, row.production_id)
         assert texts is not None
         definition = (await self._knowledge.of(row.production_id)).definition
         details = details_of(texts.details)

@@ -23,9 +23,15 @@ from pilotage.proto.transformation_states import (
 from ..auth.callers import User
 from ..errors import Refused
 from ..ports import Clock
+from ..store.engine import CHUNK_MAX, Store
 from ..store.productions import ProductionRow, StepRow
-from ..store.protocol import CHUNK_MAX, Store
 from ..store.transformations import Counts, InputMove, TransformationRow
+from ..store.verbs import (
+    productions as production_records,
+)
+from ..store.verbs import (
+    transformations as transformation_records,
+)
 from ..transformations.ending import inputs
 from ..transformations.live import document
 from .cleaning import Act
@@ -55,7 +61,9 @@ class Steering:
             return await self._fix(row, action)
         docs: dict[int, Transformation] = {}
         if action.action is A.EXTEND:
-            rows = await self._store.production_steps([row.production_id], documents=True)
+            rows = await self._store.read(
+                production_records.production_steps, [row.production_id], documents=True
+            )
             docs = {one.row.transformation_id: document(one.row) for one in rows[row.production_id]}
         return await self._carry_out(
             row,
@@ -67,13 +75,16 @@ class Steering:
     ) -> list[str]:
         """Write what is planned of how it stands now; whoever was faster, it is planned anew."""
         for _ in range(TRIES):
-            now = await self._store.production(row.production_id)
+            now = await self._store.read(production_records.production, row.production_id)
             assert now is not None
             found = plan(now, await self.steps(row))
             if found.move is None:
                 return found.did
-            if await self._store.move_production(
-                found.move, found.steps, extensions=found.extensions
+            if await self._store.write(
+                production_records.move_production,
+                found.move,
+                found.steps,
+                extensions=found.extensions,
             ):
                 for one in {
                     *(step.transformation_id for step in found.steps),
@@ -86,7 +97,9 @@ class Steering:
 
     async def steps(self, row: ProductionRow) -> list[StepRow]:
         """Return the steps of a production as they stand now."""
-        return (await self._store.production_steps([row.production_id]))[row.production_id]
+        return (await self._store.read(production_records.production_steps, [row.production_id]))[
+            row.production_id
+        ]
 
     # -- fix ------------------------------------------------------------------------------------
 
@@ -106,7 +119,7 @@ class Steering:
             *([InputState.PROBLEMATIC] if action.problematic else []),
         ]
         ids = [one.row.transformation_id for one in steps]
-        counts = await self._store.transformation_counts(ids)
+        counts = await self._store.read(transformation_records.transformation_counts, ids)
         did: list[str] = []
         some = [one for one in some if one.row.state not in (S.ARCHIVED, S.CLEANING, S.CLEANED)]
         again = _to_be_fixed(row, some, counts, states)
@@ -151,7 +164,9 @@ class Steering:
         states: Sequence[InputState],
     ) -> None:
         """Raise Refused where a step that takes all files would take those tried again alone."""
-        rows = await self._store.production_steps([row.production_id], documents=True)
+        rows = await self._store.read(
+            production_records.production_steps, [row.production_id], documents=True
+        )
         steps = rows[row.production_id]
         docs = {one.row.transformation_id: document(one.row) for one in steps}
         wrong = unlike_when_fixed(steps, docs, counts, again, states)
@@ -164,8 +179,12 @@ class Steering:
         done = 0
         after = (0, 0)
         while True:
-            rows = await self._store.inputs(
-                row.transformation_id, states=states, after=after, limit=CHUNK_MAX
+            rows = await self._store.read(
+                transformation_records.inputs,
+                row.transformation_id,
+                states=states,
+                after=after,
+                limit=CHUNK_MAX,
             )
             moves = [
                 InputMove(
@@ -179,7 +198,11 @@ class Steering:
                 for one in rows
             ]
             if moves:
-                done += sum(await self._store.move_inputs(moves, self._clock.wall()))
+                done += sum(
+                    await self._store.write(
+                        transformation_records.move_inputs, moves, self._clock.wall()
+                    )
+                )
             if len(rows) < CHUNK_MAX:
                 return done
             after = (rows[-1].file_id, rows[-1].input_no)
@@ -196,8 +219,12 @@ class Steering:
             said = f"a production that is {row.state.value} makes no more jobs"
             raise Refused(Code.ILLEGAL_STATE, said, field="action")
         at = self._clock.wall()
-        await self._store.set_production_priority(row.production_id, wanted, at)
-        rows = await self._store.production_steps([row.production_id], documents=True)
+        await self._store.write(
+            production_records.set_production_priority, row.production_id, wanted, at
+        )
+        rows = await self._store.read(
+            production_records.production_steps, [row.production_id], documents=True
+        )
         steps = rows[row.production_id]
         for one in steps:
             self._touch(one.row.transformation_id)
@@ -213,8 +240,12 @@ class Steering:
     async def _set_priority(self, caller: User, one: StepRow, priority: int, reason: str) -> int:
         after = count = 0
         while True:
-            tasks = await self._store.tasks(
-                one.row.transformation_id, states=[TaskState.CREATED], after=after, limit=PAGE
+            tasks = await self._store.read(
+                transformation_records.tasks,
+                one.row.transformation_id,
+                states=[TaskState.CREATED],
+                after=after,
+                limit=PAGE,
             )
             if tasks:
                 ids = tuple(task.job_id for task in tasks)

@@ -12,9 +12,15 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 from ..jobs.scope import Owners
 from ..observe.times import shown
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.productions import ProductionRow, StepRow, TaskMean
-from ..store.protocol import Store
 from ..store.transformations import Counts, TransformationRow
+from ..store.verbs import (
+    productions as production_records,
+)
+from ..store.verbs import (
+    transformations as transformation_records,
+)
 from ..transformations.missing import ASIDE, WAITS
 from .eta import Estimate, Sample, estimate
 from .known import Knowledge, Known, KnownStep
@@ -42,8 +48,12 @@ async def unfit_steps(
     """Return the steps with open tasks that no pilot fits, and why."""
     if state not in (ProductionState.ACTIVE, ProductionState.PAUSED, ProductionState.STOPPED):
         return {}
-    rows = (await store.production_steps([production_id], documents=True))[production_id]
-    counts = await store.transformation_counts([one.row.transformation_id for one in rows])
+    rows = (await store.read(production_records.production_steps, [production_id], documents=True))[
+        production_id
+    ]
+    counts = await store.read(
+        transformation_records.transformation_counts, [one.row.transformation_id for one in rows]
+    )
     said = {
         one.step: unfit(one.row)
         for one in rows
@@ -69,9 +79,11 @@ class Views:
 
     async def of(self, rows: Sequence[ProductionRow]) -> list[ProductionView]:
         """Return each as it stands now."""
-        steps = await self._store.production_steps([row.production_id for row in rows])
+        steps = await self._store.read(
+            production_records.production_steps, [row.production_id for row in rows]
+        )
         ids = [one.row.transformation_id for some in steps.values() for one in some]
-        counts = await self._store.transformation_counts(ids)
+        counts = await self._store.read(transformation_records.transformation_counts, ids)
         means = await self._knowledge.means(ids)
         return [await self._view(row, steps[row.production_id], counts, means) for row in rows]
 
@@ -90,7 +102,9 @@ class Views:
         if not why:
             return step
         states = [TaskState.CREATED]
-        found = await self._store.tasks(step.transformation, states=states, after=0, limit=1)
+        found = await self._store.read(
+            transformation_records.tasks, step.transformation, states=states, after=0, limit=1
+        )
         job = found[0].job_id if found else None
         return msgspec.structs.replace(step, unfit=why, unfit_job=job)
 
@@ -132,7 +146,8 @@ class Views:
         if row.state is not ProductionState.ACTIVE:
             return None
         samples = [
-            Sample(one.at, one.progress) for one in await self._store.samples(row.production_id)
+            Sample(one.at, one.progress)
+            for one in await self._store.read(production_records.samples, row.production_id)
         ]
         known = [one.task_s for one in stands.values() if one.task_s]
         task_s = sum(known) / len(known) if known else 0.0

@@ -19,10 +19,16 @@ from pilotage.proto.transformation_states import TaskState
 
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..store.productions import ProductionMove, ProductionRow, Sample, StepRow
-from ..store.protocol import Store
 from ..store.transformations import Counts
+from ..store.verbs import (
+    productions as production_records,
+)
+from ..store.verbs import (
+    transformations as transformation_records,
+)
 from . import eta
 from .cleaning import Cleaning
 from .known import Knowledge
@@ -142,7 +148,9 @@ class Watching:
         """Look at all productions that may still change by themselves."""
         after = 0
         while True:
-            rows = await self._store.productions(None, states=LIVE, after=after, limit=PAGE)
+            rows = await self._store.read(
+                production_records.productions, None, states=LIVE, after=after, limit=PAGE
+            )
             self._due.update(row.production_id for row in rows)
             if len(rows) < PAGE:
                 return
@@ -156,7 +164,7 @@ class Watching:
         due, self._due = sorted(self._due), set()
         for start in range(0, len(due), PAGE):
             some = due[start : start + PAGE]
-            steps = await self._store.production_steps(some)
+            steps = await self._store.read(production_records.production_steps, some)
             for one in some:
                 await self._guarded(one, self._look(one, steps[one]))
         now = self._clock.monotonic()
@@ -176,7 +184,7 @@ class Watching:
 
     async def _tell_unfit(self, production_id: int) -> None:
         """Log each step that no pilot fits, once until one fits again."""
-        row = await self._store.production(production_id)
+        row = await self._store.read(production_records.production, production_id)
         if row is None:
             return
         found = await unfit_steps(self._store, production_id, row.state, self._unfit)
@@ -223,7 +231,7 @@ class Watching:
             self._log("loop_failed", loop=f"production {production_id}", error=told)
 
     async def _look(self, production_id: int, steps: Sequence[StepRow]) -> None:
-        row = await self._store.production(production_id)
+        row = await self._store.read(production_records.production, production_id)
         if row is None:
             return
         self._remember(row, steps)
@@ -232,7 +240,7 @@ class Watching:
             return
         plan = caught_up(row, steps, at=self._clock.wall())
         if plan.move is not None and row.state in (P.ACTIVE, P.PAUSED, P.STOPPED, P.COMPLETED):
-            if await self._store.move_production(plan.move, plan.steps):
+            if await self._store.write(production_records.move_production, plan.move, plan.steps):
                 for one in plan.steps:
                     self._touch(one.transformation_id)
             self._due.add(production_id)
@@ -294,7 +302,7 @@ class Watching:
             reason=reason,
             at=at,
         )
-        if await self._store.move_production(move):
+        if await self._store.write(production_records.move_production, move):
             if event is ProductionEvent.ALL_COMPLETED:
                 self._log("production_completed", production=row.production_id, name=row.name)
         self._due.add(row.production_id)
@@ -303,7 +311,7 @@ class Watching:
         """Let one be Cleaned whose files have gone."""
         row = work.row
         drop = [(row.production_id, one.at) for one in await self._kept(row.production_id)]
-        await self._store.keep_samples([], drop)
+        await self._store.write(production_records.keep_samples, [], drop)
         move = ProductionMove(
             production_id=row.production_id,
             old=row.state,
@@ -311,7 +319,7 @@ class Watching:
             reason=row.reason,
             at=self._clock.wall(),
         )
-        if await self._store.move_production(move):
+        if await self._store.write(production_records.move_production, move):
             self._log(
                 "production_cleaned", production=row.production_id, name=row.name, files=work.done
             )
@@ -328,7 +336,7 @@ class Watching:
         """Note how far those are of which a task has come or ended since."""
         for some in _pages(which.items(), PAGE):
             ids = [one for _, its in some for one in its]
-            counts = await self._store.transformation_counts(ids)
+            counts = await self._store.read(transformation_records.transformation_counts, ids)
             changed = [
                 production
                 for production, its in some
@@ -336,14 +344,19 @@ class Watching:
             ]
             self._counted.update(counts)
             if changed:
-                steps = await self._store.production_steps(changed)
+                steps = await self._store.read(production_records.production_steps, changed)
                 now = self._clock.wall()
                 for one in changed:
                     await self._guarded(one, self._write(one, steps[one], counts, now))
 
     async def _note_one(self, production_id: int, steps: Sequence[StepRow], at: float) -> None:
         ids = [one.row.transformation_id for one in steps]
-        await self._write(production_id, steps, await self._store.transformation_counts(ids), at)
+        await self._write(
+            production_id,
+            steps,
+            await self._store.read(transformation_records.transformation_counts, ids),
+            at,
+        )
 
     async def _write(
         self,
@@ -363,7 +376,7 @@ class Watching:
         done = sum(its.tasks.get(TaskState.DONE, 0) for its in stands.values())
         sample = Sample(production_id=production_id, at=at, progress=whole, tasks_done=done)
         drop = [(production_id, one.at) for one in before if one.at not in left]
-        await self._store.keep_samples([sample], drop)
+        await self._store.write(production_records.keep_samples, [sample], drop)
         if production_id in self._active:
             self._samples[production_id] = kept
 
@@ -371,7 +384,7 @@ class Watching:
         """Return the samples of a production: those before this process too."""
         known = self._samples.get(production_id)
         if known is None:
-            rows = await self._store.samples(production_id)
+            rows = await self._store.read(production_records.samples, production_id)
             known = [eta.Sample(one.at, one.progress) for one in rows]
         return known
 

@@ -1,7 +1,7 @@
-"""What a store keeps of actions that came under a key, and the verbs for it."""
+"""What a store keeps of actions that came under a key."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,23 +28,3 @@ class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 # What to keep with a write of which these items were written. Pure: it may be called twice.
 Keep = Callable[[list[bool]], ActionRow]
-
-
-class Actions(Protocol):
-    """An action's row is written in the same transaction as what the action does to jobs.
-
-    `move`, `want`, `delete` and `set_priority` take what makes it. Of a row that is known only
-    `progress` and `complete` change.
-    """
-
-    async def action(self, name: ActionName) -> ActionRow | None:
-        """Return what is kept of an action, behind all writes before."""
-        ...
-
-    async def keep_action(self, row: ActionRow) -> None:
-        """Keep an action beside no change of a job."""
-        ...
-
-    async def prune_actions(self, before: float, *, limit: int) -> int:
-        """Forget some of the actions that began before; return how many."""
-        ...

@@ -1,4 +1,4 @@
-"""Files, datasets, replicas and their metadata, as a store keeps them, and the verbs for it.
+"""Files, datasets, replicas and their metadata, as a store keeps them.
 
 A file has a row, its metadata are interned: the keys that many files have alike lie once, in a
 *set*; a key whose values differ from file to file (a run number) becomes *own* and lies with each
@@ -6,12 +6,11 @@ file from then on. A file has a key either in its set or as its own, so no row i
 it. Every change of a file gives it the next `seq`: what has changed since is a range of an index.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import msgspec
 
-from pilotage.proto.catalogue import Did, FileState, KeyType, Metadata, Query, ReplicaState, Value
+from pilotage.proto.catalogue import Did, FileState, KeyType, Metadata, ReplicaState, Value
 
 OWN_FROM: Final = 512  # a key with more values than these becomes own
 BATCH_SHOWS_FROM: Final = 32  # new files in one call that show what differs from file to file
@@ -156,128 +155,3 @@ class Found(NamedTuple):
 
 AVAILABLE: Final = frozenset({FileState.AVAILABLE})
 PRESENT: Final = frozenset(FileState) - {FileState.REMOVED}
-
-
-class CatalogueStore(Protocol):
-    """The verbs. See `protocol` for what all verbs share; a batch is CHUNK_MAX items at most.
-
-    Items are judged one by one, in order: one that clashes leaves the others alone.
-    """
-
-    # -- files ----------------------------------------------------------------------------------
-
-    async def register_files(
-        self, community: str, files: Sequence[NewFile], *, at: float, make_datasets: bool = False
-    ) -> list[Outcome]:
-        """Register files, each by itself.
-
-        A file that is there with the same size and checksums gets the replicas, datasets and
-        metadata that are new; one with others clashes, as does one with another value of a key,
-        with another path of a copy that is neither Bad nor Missing, or, where `own` says so, with
-        anything new of a file that has another owner.
-        """
-        ...
-
-    async def find_files(
-        self,
-        community: str,
-        query: Query,
-        *,
-        states: frozenset[FileState] = AVAILABLE,
-        after: Place | None = None,
-        limit: int,
-    ) -> Found:
-        """Return files that meet a query, in an order that stays the same from page to page.
-
-        A file whose metadata change meanwhile may come twice or not at all: `files_changed` has it.
-        """
-        ...
-
-    async def files_by_did(self, community: str, dids: Sequence[Did]) -> list[FileRow | None]:
-        """Return the file of each name, in order."""
-        ...
-
-    async def files_by_id(self, file_ids: Sequence[int]) -> dict[int, FileRow]: ...
-
-    async def files_changed(self, community: str, since: int, *, limit: int) -> list[FileRow]:
-        """Return files with a `seq` greater than `since`, as they are now, in order of it."""
-        ...
-
-    async def last_change(self, community: str) -> int:
-        """Return the greatest `seq` of a community, 0: it has no file."""
-        ...
-
-    async def set_metadata(
-        self, community: str, changes: Sequence[MetadataChange], *, at: float
-    ) -> list[Outcome]: ...
-
-    async def remove_files(
-        self, community: str, dids: Sequence[Did], *, at: float
-    ) -> list[Outcome]:
-        """Mark files Removed, and their replicas Missing. Once removed, nothing changes."""
-        ...
-
-    # -- replicas -------------------------------------------------------------------------------
-
-    async def replicas_of(self, file_ids: Sequence[int]) -> dict[int, list[ReplicaRow]]:
-        """Return the copies of files, by storage; files without any are left out."""
-        ...
-
-    async def change_replicas(
-        self, community: str, changes: Sequence[ReplicaChange], *, at: float
-    ) -> list[Outcome]:
-        """Give replicas a state; the files' own follow from it."""
-        ...
-
-    # -- datasets -------------------------------------------------------------------------------
-
-    async def make_dataset(self, community: str, new: NewDataset, *, at: float) -> DatasetRow:
-        """Make a dataset, or return the one that is there. Raises NotRight for a file's name, or
-        for metadata of another type or value than are there."""
-        ...
-
-    async def dataset(self, community: str, did: Did) -> DatasetRow | None: ...
-
-    async def datasets(self, community: str, *, after: Did | None, limit: int) -> list[DatasetRow]:
-        """Return datasets in order of their scope and name."""
-        ...
-
-    async def open_dataset(self, community: str, did: Did, is_open: bool) -> bool:
-        """Open or close a dataset; False: there is none."""
-        ...
-
-    async def attach(
-        self, community: str, dataset: Did, dids: Sequence[Did], *, at: float
-    ) -> list[Outcome]:
-        """Let files lie in an open dataset. Their metadata stay as they are."""
-        ...
-
-    async def detach(
-        self, community: str, dataset: Did, dids: Sequence[Did], *, at: float
-    ) -> list[Outcome]: ...
-
-    async def datasets_of(self, file_ids: Sequence[int]) -> dict[int, list[Did]]:
-        """Return in which datasets files lie; files that lie in none are left out."""
-        ...
-
-    # -- keys and lineage -----------------------------------------------------------------------
-
-    async def keys(self, community: str) -> list[KeyRow]:
-        """Return all metadata keys, in order of their name."""
-        ...
-
-    async def add_keys(self, community: str, keys: Mapping[str, KeyType]) -> None:
-        """Make keys with their types before any file has them. Raises NotRight for another type."""
-        ...
-
-    async def inputs_of_jobs(self, job_ids: Sequence[int]) -> dict[int, list[int]]:
-        """Return the ids of files that jobs read, in the jobs' order of them."""
-        ...
-
-    async def jobs_reading(self, file_ids: Sequence[int], *, limit: int) -> list[tuple[int, int]]:
-        """Return (file, job) for jobs that have files as inputs."""
-        ...
-
-    async def files_of_jobs(self, job_ids: Sequence[int], *, limit: int) -> list[FileRow]:
-        """Return files that jobs made."""
-        ...

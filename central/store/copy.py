@@ -56,7 +56,7 @@ def copy_store(path: Path, url: str, *, at: float, told: Callable[[str], None]) 
                 "`pilotage serve` on it once"
             )
         here.begin_read()
-        session, _ = prepared(url, at)
+        session = prepared(url, at)
         try:
             return _copied(here.connection, session, told)
         except session.faults as why:

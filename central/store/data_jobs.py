@@ -5,9 +5,7 @@ what it publishes with its result (`End.publication`). What its attempts may lea
 `remnants`.
 """
 
-from typing import Final, Protocol
-
-from .records import JobInput
+from typing import Final
 
 FILES_MAX: Final = 100_000  # of one of a job's inputs
 GENERATION_SHOWN: Final = 8  # signs of it in paths
@@ -20,11 +18,3 @@ def folder_of(community: str, generation: str, job: int, epoch: int) -> str:
     tells them apart is the generation of the store.
     """
     return f"{community}/{generation[:GENERATION_SHOWN]}/{job}/{epoch}"
-
-
-class DataJobs(Protocol):
-    """The verbs."""
-
-    async def inputs_of_job(self, job_id: int) -> list[JobInput]:
-        """Return what a job reads, in its order, each with the number of the input it is of."""
-        ...

@@ -4,14 +4,12 @@ All of it changes with what it is about: a cycle that flushes counts the flush, 
 noted, in one transaction. So whoever dies between two cycles neither repeats nor forgets.
 """
 
-from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from pilotage.proto.transformation_states import InputState, TaskState
 
-from .records import AttemptRow
 from .transformations import InputMove, TransformationMove
 
 # Of a job that failover has killed: its inputs go to another task. They are counted by this word.
@@ -170,85 +168,3 @@ class ReportSearch(_Record, frozen=True, kw_only=True):
     since: float = 0.0
     before: int | None = None  # this id
     limit: int = 100
-
-
-class FailoverStore(Protocol):
-    """The verbs."""
-
-    async def begin_failover(self, transformation_id: int) -> None:
-        """Note ends of its tasks from now on, and the last ones that were; known ones stay."""
-        ...
-
-    async def failover_rows(self, transformation_ids: Sequence[int]) -> dict[int, FailoverRow]: ...
-
-    async def failover_ends(self, transformation_id: int, *, limit: int) -> list[EndedTask]:
-        """Return ends that no cycle has looked at, in order of the task."""
-        ...
-
-    async def unseen_failover(self) -> list[int]:
-        """Return the transformations with ends that no cycle has looked at."""
-        ...
-
-    async def note_decisions(self, decisions: Sequence[Decided]) -> None:
-        """Note what was decided about tasks that end now; it begins failover where it has not.
-
-        The last word on a task holds.
-        """
-        ...
-
-    async def keep_cycle(self, kept: CycleKept) -> list[int] | None:
-        """Write all of it; return the ids of the reports.
-
-        None, and nothing is written: another cycle was kept since `was`, the transformation does
-        not stand any more where `move` leaves from, or a task not as one of `mends` has seen it.
-        """
-        ...
-
-    async def held_tasks(self, transformation_ids: Sequence[int]) -> list[HeldTask]: ...
-
-    async def attempts_of_jobs(self, job_ids: Sequence[int]) -> dict[int, list[AttemptRow]]:
-        """Return all attempts of some jobs, oldest first; of what is gone nothing."""
-        ...
-
-    async def tried_again(self, since: float, *, limit: int) -> list[TriedAgain]:
-        """Return tasks made since then that wait, of inputs that have failed; the newest first."""
-        ...
-
-    # -- tasks that do not agree ----------------------------------------------------------------
-
-    async def note_missed_ends(self) -> int:
-        """Note ends of tasks that nobody was told of; return how many."""
-        ...
-
-    async def odd_inputs(self, transformation_id: int, *, limit: int) -> list[OddTask]:
-        """Return tasks that are over, or not there, with the inputs that are Assigned to them.
-
-        `limit` is of inputs. Which outputs are Lost, and who has read any, is not looked up.
-        """
-        ...
-
-    async def odd_outputs(self, transformation_id: int, *, after: int, limit: int) -> list[OddTask]:
-        """Return tasks after a number that are Done, while outputs of them are gone, or that are
-        over and not Done, while outputs of them are there; with the inputs that they were made of.
-        """
-        ...
-
-    # -- reports --------------------------------------------------------------------------------
-
-    async def reports(self, search: ReportSearch) -> list[ReportRow]: ...
-
-    async def report(self, report_id: int) -> ReportRow | None: ...
-
-    async def mails_due(self, now: float, *, limit: int) -> list[ReportRow]:
-        """Return reports whose mail is due, the oldest first."""
-        ...
-
-    async def mailed(self, report_id: int, at: float) -> None: ...
-
-    async def mail_failed(self, report_id: int, *, why: str, due: float | None) -> None:
-        """Note that a mail did not go; `due`: when it is tried again, None: never."""
-        ...
-
-    async def drop_reports(self, before: float) -> int:
-        """Remove old reports, some at a time; return how many."""
-        ...

@@ -1,7 +1,7 @@
 """Failed attempts as they are counted: by hour, and by whose they were, where and of what class."""
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -51,27 +51,6 @@ class FailureRow(_Record, frozen=True, kw_only=True):
     examples: tuple[int, ...] = ()  # jobs, the newest first
     word: str = ""  # the most frequent one
     word_count: int = 0
-
-
-class FailureCounts(Protocol):
-    """What outlives the jobs, as series do."""
-
-    async def keep_failures(
-        self, at: float, ends: Sequence[FailedEnd], *, drop: bool = True
-    ) -> None:
-        """Add to the hour of `at`; each job is counted for its transformation, if it has one.
-
-        With `drop` goes what is older than KEEP_HOURS, some of it at a time.
-        """
-        ...
-
-    async def failures(self, search: FailureSearch, *, limit: int) -> list[FailureRow]:
-        """Return them by class and site, the most frequent first."""
-        ...
-
-    async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
-        """Return the jobs of the last tasks of a transformation that had a file, oldest first."""
-        ...
 
 
 def merged_examples(newer: Sequence[int], older: Sequence[int]) -> list[int]:

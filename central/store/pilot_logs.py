@@ -1,7 +1,7 @@
-"""What pilots have said in their own logs, as a store keeps it, and the verbs for it."""
+"""What pilots have said in their own logs, as a store keeps it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -70,46 +70,3 @@ class LogSearch(_Record, frozen=True):
 def jobs_of(lines: Sequence[LogLine]) -> list[int]:
     """Return the jobs that lines are about."""
     return sorted({line.job for line in lines if line.job})
-
-
-class PilotLogs(Protocol):
-    """The verbs. See `protocol` for what all verbs share."""
-
-    async def attempts_of_pilot(
-        self, pilot: str, attempt_ids: Sequence[int]
-    ) -> Mapping[int, tuple[int, int]]:
-        """Return (job, epoch) of those of the attempts that were this pilot's."""
-        ...
-
-    async def keep_pilot_log(
-        self, source: LogSource, lines: Sequence[LogLine], *, at: float, bytes_max: int
-    ) -> int:
-        """Keep lines, in order of their numbers; return the highest number that is kept.
-
-        Lines whose numbers are not above those of before are left out: they came already. Of one
-        pilot at most about `bytes_max` stay: the oldest parcels make room.
-        """
-        ...
-
-    async def pilot_log(self, search: LogSearch, *, after: int, limit: int) -> list[Parcel]:
-        """Return parcels with an id greater than `after`, in order of the id."""
-        ...
-
-    async def pilot_log_back(self, search: LogSearch, *, before: int, limit: int) -> list[Parcel]:
-        """Return parcels with an id less than `before`, the newest first."""
-        ...
-
-    async def pilot_log_end(self) -> int:
-        """Return the highest id that a parcel has had."""
-        ...
-
-    async def pilot_log_bytes(self) -> int:
-        """Return what all parcels take."""
-        ...
-
-    async def prune_pilot_log(self, before: float, *, limit: int) -> int:
-        """Remove some of the oldest parcels that came before; return how many.
-
-        With the last one of a pilot that is gone goes what is known of its source.
-        """
-        ...

@@ -1,12 +1,9 @@
-"""What is said of sites, elements and hosts, as a store keeps it, and the verbs for it."""
+"""What is said of sites, elements and hosts, as a store keeps it."""
 
 import enum
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
-
-from .actions import ActionRow
 
 MARKS_MAX = 100_000  # more are not kept
 HELD_MAX = 2_000  # the last ones
@@ -41,27 +38,3 @@ class HeldPlace(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     failed: list[tuple[int, str, float]] = []  # job, owner, when
     tried: list[str] = []  # owners whose canaries failed
-
-
-class PlaceMarks(Protocol):
-    """A place has one mark at most; the last one counts."""
-
-    async def put_mark(self, mark: PlaceMark, *, action: ActionRow | None = None) -> None:
-        """Keep a mark in place of the one before, and together with it the action that it is of."""
-        ...
-
-    async def drop_marks(self, places: Sequence[str], *, action: ActionRow | None = None) -> int:
-        """Remove the marks of places, and keep the action; return how many there were."""
-        ...
-
-    async def marks(self) -> list[PlaceMark]:
-        """Return all, in order of the place."""
-        ...
-
-    async def keep_held(self, held: Sequence[HeldPlace]) -> None:
-        """Keep these in place of all before; of more than `HELD_MAX` the last."""
-        ...
-
-    async def held(self) -> list[HeldPlace]:
-        """Return what was kept, in the order that it was given in."""
-        ...

@@ -1,18 +1,17 @@
-"""Productions and their steps, as a store keeps them, and the verbs for it.
+"""Productions and their steps, as a store keeps them.
 
 Each step is a transformation, which is stored with the production or not at all. What changes a
 production together with its steps is one compare-and-set over all of them.
 """
 
-from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from pilotage.proto.production_states import ProductionState
 
 from .errors import StoreError
-from .transformations import NewTransformation, TransformationMove, TransformationRow
+from .transformations import NewTransformation, TransformationRow
 
 STEPS_MAX: Final = 1_000  # of one production: others wait no longer than for this many rows
 
@@ -128,89 +127,3 @@ class NameTaken(StoreError):
     def __init__(self, name: str, transformation_id: int, step: str) -> None:
         super().__init__(f"{name!r} is the name of transformation {transformation_id}")
         self.name, self.transformation_id, self.step = name, transformation_id, step
-
-
-class Productions(Protocol):
-    """The verbs. Those that change something are atomic."""
-
-    async def reserve_transformations(self, count: int) -> int:
-        """Take ids out of the counter for ever; return the first."""
-        ...
-
-    async def add_production(self, new: NewProduction, steps: Sequence[NewStep]) -> ProductionRow:
-        """Store a production with its steps and their transformations, or nothing.
-
-        One of this community and name that is neither Archived nor Cleaned is returned in its
-        place: the caller compares. Raises NameTaken.
-        """
-        ...
-
-    async def production(self, production_id: int) -> ProductionRow | None: ...
-
-    async def production_named(self, community: str, name: str) -> ProductionRow | None:
-        """Return the one of this name that is neither Archived nor Cleaned."""
-        ...
-
-    async def productions(
-        self,
-        community: str | None,
-        *,
-        states: Sequence[ProductionState],
-        after: int,
-        limit: int,
-    ) -> list[ProductionRow]:
-        """Return them in order of the id; no states: all."""
-        ...
-
-    async def production_texts(self, production_id: int) -> ProductionTexts | None: ...
-
-    async def production_steps(
-        self, production_ids: Sequence[int], *, documents: bool = False
-    ) -> dict[int, list[StepRow]]:
-        """Return the steps of each in order of their place; without `documents` each is empty."""
-        ...
-
-    async def steps_of(self, transformation_ids: Sequence[int]) -> dict[int, StepName]:
-        """Return whose steps transformations are; those of no production are left out."""
-        ...
-
-    async def rules_of(self, transformation_id: int) -> str | None:
-        """Return the rules of failover of the production whose step this is, if it has any."""
-        ...
-
-    async def move_production(
-        self,
-        move: ProductionMove,
-        steps: Sequence[TransformationMove] = (),
-        *,
-        extensions: Sequence[Extension] = (),
-    ) -> bool:
-        """Move a production and steps of it: all of them, or where one has changed none."""
-        ...
-
-    async def set_production_priority(
-        self, production_id: int, priority: int | None, at: float
-    ) -> None:
-        """Set the priority of the jobs that its steps make from now on."""
-        ...
-
-    async def task_means(self, transformation_ids: Sequence[int]) -> dict[int, TaskMean]:
-        """Return what tasks took; transformations of which nothing is known are left out."""
-        ...
-
-    async def files_made(self, transformation_ids: Sequence[int]) -> tuple[int, int]:
-        """Return how many files their jobs have made that are Available, and their bytes.
-
-        Bytes end at BYTES_MAX.
-        """
-        ...
-
-    async def keep_samples(
-        self, samples: Sequence[Sample], drop: Sequence[tuple[int, float]] = ()
-    ) -> None:
-        """Keep samples, each of its time once, and drop others, by production and time."""
-        ...
-
-    async def samples(self, production_id: int) -> list[Sample]:
-        """Return the samples of a production in order of their time."""
-        ...

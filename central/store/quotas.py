@@ -1,4 +1,4 @@
-"""Quotas, what is used of them, who holds which content: as a store keeps them, and the verbs.
+"""Quotas, what is used of them, who holds which content, as a store keeps them.
 
 Jobs count from their submission to their end, in the transaction that stores them. Jobs that run
 again after their end count again in the transaction that moves them. The process that keeps the
@@ -6,8 +6,8 @@ queue subtracts ended jobs once a second (`take_off`), and counts all again when
 (`recount`). Bytes count in the transaction that says who holds a content.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -148,75 +148,3 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 NO_LIMITS: Final = Limits()
-
-
-class QuotaStore(Protocol):
-    """Quotas and holdings."""
-
-    async def obey(self, limits: Limits) -> None:
-        """Refuse from now on, in this process, what goes beyond these limits."""
-        ...
-
-    async def quotas(self) -> list[Quota]:
-        """Return all that operators have set."""
-        ...
-
-    async def put_quota(self, quota: Quota) -> None:
-        """Keep a quota in place of the one before."""
-        ...
-
-    async def drop_quota(self, kind: Kind, community: str, name: str) -> bool:
-        """Remove a quota: the default holds again. False: there was none."""
-        ...
-
-    async def uses(self) -> list[Use]:
-        """Return all nonzero usage."""
-        ...
-
-    async def uses_of(self, holder: Holder) -> list[Use]:
-        """Return what a community, a group and an owner use."""
-        ...
-
-    async def take_off(self, ended: Sequence[tuple[str, str, int, int]]) -> None:
-        """Take jobs that have ended off: (community, group, owner id, how many); < 0 adds some."""
-        ...
-
-    async def recount(self) -> None:
-        """Recount all unended jobs."""
-        ...
-
-    async def hold(self, holding: Holding, *, whatever: bool = False) -> bool:
-        """Say that an owner holds a content, and charge for it. Raises OverQuota.
-
-        False: it was held before. With `whatever` no limit counts.
-        """
-        ...
-
-    async def holdings(self, hashes: Sequence[str]) -> list[Holding]:
-        """Return who holds these contents."""
-        ...
-
-    async def touch_holdings(self, owner_id: int, hashes: Sequence[str], at: float) -> None:
-        """An owner is about to name these contents: they stay for the time of the hold."""
-        ...
-
-    async def old_holdings(self, after: tuple[str, int, str], before: float) -> list[Holding]:
-        """Return a page of holdings of before a moment, behind (hash, owner id, group)."""
-        ...
-
-    async def let_go(self, holdings: Sequence[Holding], before: float) -> int:
-        """Remove holdings that are still older than `before`; return how many.
-
-        Their bytes are given back.
-        """
-        ...
-
-    async def holding_state(self) -> HoldingState: ...
-
-    async def holdings_counted(self, open_until: float) -> None:
-        """Note that every content of the older store has a holder, and until when all may read."""
-        ...
-
-    def blob_names(self) -> AsyncIterator[list[Naming]]:
-        """Yield texts in which all blobs stand that a job or an attempt names, by their hashes."""
-        ...

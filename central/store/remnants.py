@@ -7,8 +7,7 @@ late, takes nobody's bytes. Once it is *Gone* its path stays barred for a while:
 remove it that was given up may still be at it.
 """
 
-from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -107,103 +106,3 @@ def not_its_own(row: RemnantRow, *, any_path: bool) -> str:
     if any_path or row.path.startswith(f"{row.community}/"):
         return ""
     return f"it lies outside of {row.community}/, and {row.storage} does not say any_path"
-
-
-class RemnantStore(Protocol):
-    """The verbs. Remnants come of themselves: with `remove_files`, and of jobs that store.
-
-    What names a path that is being swept is refused, field by field: registrations, changes of
-    copies, and results that publish.
-    """
-
-    async def storing_after(self, after: int, *, limit: int) -> tuple[list[int], int | None]:
-        """Look at jobs that may have left bytes, with an id greater than `after`.
-
-        Return those that have ended, or are gone, and the id to go on after; None: that was the
-        end.
-        """
-        ...
-
-    async def look_at_storing(self, job_ids: Sequence[int]) -> int:
-        """Note what ended jobs have left: a folder for each attempt that does not count.
-
-        So it does no sooner than nothing of an attempt may be accepted any more. At most
-        STORING_MAX; return how many remnants that are.
-        """
-        ...
-
-    async def is_remnant_due(self, storage: str, before: float) -> bool:
-        """Whether `order_sweeps` would find something."""
-        ...
-
-    async def order_sweeps(
-        self,
-        storage: str,
-        before: float,
-        *,
-        at: float,
-        limit: int,
-        most: int,
-        any_path: bool = False,
-    ) -> list[SweepRow]:
-        """Mark remnants of a storage that are so since before, the oldest first.
-
-        Those whose path a file names, or one below it, on whichever storage, are held for HELD_S;
-        so are those outside of the folder of their community, unless it is `any_path`. `limit` is
-        SWEEP_MAX at most; each sweep is of one owner and group, and there are no more than `most`.
-        """
-        ...
-
-    async def storages_of_copies(self) -> list[str]:
-        """Return the storages on which the catalogue has copies."""
-        ...
-
-    async def sweeps(self) -> list[SweepRow]:
-        """Return the sweeps that have not ended."""
-        ...
-
-    async def sweep_job(self, sweep_id: int, job_id: int) -> None: ...
-
-    async def remnants_of_job(self, job_id: int) -> list[RemnantRow]:
-        """Return what a job has to remove; it is found by the key of its submission.
-
-        What has failed least comes first: what fails for ever keeps nothing else waiting.
-        """
-        ...
-
-    async def end_sweeps(
-        self, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
-    ) -> list[int]:
-        """End sweeps given as (id, why they failed): what they have not removed stays marked.
-
-        It is due again after its pause; `after_s` is how long remnants wait. Return the ids of
-        those that were there: the result of its job ends a sweep too.
-        """
-        ...
-
-    async def remnants(
-        self,
-        *,
-        community: str | None = None,
-        storage: str | None = None,
-        before: float,
-        after: int,
-        limit: int,
-    ) -> list[RemnantRow]:
-        """Return remnants that are not gone and so since before, in order of their id."""
-        ...
-
-    async def names_of_remnants(self, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
-        """Return which file lies at a remnant's path or below, by its id; empty: none does.
-
-        Those that come after LOOKED_MAX rows of files were looked at are left out, never the first.
-        """
-        ...
-
-    async def remnants_of_files(self, file_ids: Sequence[int]) -> list[RemnantRow]: ...
-
-    async def remnant_counts(self) -> list[RemnantCount]: ...
-
-    async def forget_gone(self, before: float, *, limit: int) -> int:
-        """Forget some of what went before; return how many."""
-        ...

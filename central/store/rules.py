@@ -1,7 +1,6 @@
 """Rules that keep copies of files, and the transfers that carry them out, as a store keeps them."""
 
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -85,45 +84,3 @@ class TransferRow(_Record, frozen=True):
     failures: int = 0
     not_before: float = 0.0  # wall clock
     why: str = ""
-
-
-class RuleStore(Protocol):
-    """The verbs. A file is copied to a storage once at a time, whichever rules want it."""
-
-    async def add_rule(self, new: NewRule, *, at: float) -> RuleRow:
-        """Store a rule; one that says the same is returned. Raises TooManyRules."""
-        ...
-
-    async def rules(self, community: str | None = None) -> list[RuleRow]:
-        """Return rules in order of their id; None: of all communities."""
-        ...
-
-    async def drop_rule(self, community: str, rule_id: int) -> bool:
-        """Remove a rule and its transfers; copies and jobs stay. False: there is none."""
-        ...
-
-    async def retry_rule(self, community: str, rule_id: int) -> int:
-        """Forget the failures of a rule's transfers: its copies are ordered anew, under new ids.
-
-        Return how many transfers these are.
-        """
-        ...
-
-    async def tell_rule(self, rule_id: int, state: RuleState, tally: Tally, why: str) -> None: ...
-
-    async def transfers(self, *, only_open: bool = False) -> list[TransferRow]:
-        """Return transfers, in order of their id."""
-        ...
-
-    async def order_transfers(self, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:
-        """Open transfers given as (rule, file, storage); those that are open already are left out.
-
-        One that has failed before is opened again.
-        """
-        ...
-
-    async def transfer_job(self, transfer_id: int, job_id: int) -> None: ...
-
-    async def end_transfers(self, ends: Sequence[tuple[int, str, float]]) -> None:
-        """End transfers given as (id, why it failed, when it may be tried again); no why: done."""
-        ...

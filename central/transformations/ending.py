@@ -18,8 +18,8 @@ from pilotage.proto.transformation_states import (
 
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreError
-from ..store.protocol import Store
 from ..store.transformations import (
     Counts,
     InputRow,
@@ -28,6 +28,8 @@ from ..store.transformations import (
     TransformationMove,
     TransformationRow,
 )
+from ..store.verbs import jobs as job_records
+from ..store.verbs import transformations as transformation_records
 from .files import Files
 from .live import NEVER, Live, document
 from .missing import WAITS as MISSING_WAITS
@@ -63,7 +65,7 @@ class Ending:
 
     async def ends(self, lives: Mapping[int, Live]) -> int:
         """Draw the consequences of tasks that have ended; return how many."""
-        ends = await self._store.task_ends(CHUNK)
+        ends = await self._store.read(transformation_records.task_ends, CHUNK)
         if not ends:
             return 0
         for one in {i.transformation_id for end in ends for i in end.inputs}:
@@ -96,7 +98,7 @@ class Ending:
     async def _closed(self, closes: Sequence[TaskClose]) -> list[bool]:
         """Close tasks; one that the store refuses waits, and holds up no other."""
         try:
-            return await self._store.close_tasks(closes)
+            return await self._store.write(transformation_records.close_tasks, closes)
         except OF_ALL:
             raise
         except StoreError as why:
@@ -115,7 +117,7 @@ class Ending:
         if transformation_id in lives:
             self._errors_max[transformation_id] = lives[transformation_id].doc.errors_max
         elif transformation_id not in self._errors_max:
-            row = await self._store.transformation(transformation_id)
+            row = await self._store.read(transformation_records.transformation, transformation_id)
             assert row is not None
             self._errors_max[transformation_id] = document(row).errors_max
 
@@ -160,7 +162,9 @@ class Ending:
                 for move in moves_of(state, one, row.file_id, row.input_no)
             ]
             if moves:
-                await self._store.move_inputs(moves, self._clock.wall())
+                await self._store.write(
+                    transformation_records.move_inputs, moves, self._clock.wall()
+                )
 
     # -- transformations ------------------------------------------------------------------------
 
@@ -208,7 +212,7 @@ class Ending:
         move = TransformationMove(
             transformation_id=live.id, old=state, new=state, reason=reason, at=self._clock.wall()
         )
-        if await self._store.move_transformation(move):
+        if await self._store.write(transformation_records.move_transformation, move):
             live.row = msgspec.structs.replace(live.row, reason=reason)
         else:
             live.stale = True
@@ -223,7 +227,7 @@ class Ending:
                 reason=why[:500],
                 at=self._clock.wall(),
             )
-            await self._store.move_transformation(move)
+            await self._store.write(transformation_records.move_transformation, move)
             one = row.transformation_id
             self._log("transformation_paused", transformation=one, name=row.name, why=why)
 
@@ -260,7 +264,7 @@ class Ending:
             scouts_until=scouts_until,
             scouted=scouted,
         )
-        done = await self._store.move_transformation(move)
+        done = await self._store.write(transformation_records.move_transformation, move)
         live.stale = True
         return done
 
@@ -275,7 +279,9 @@ class Ending:
             await self.move(live, TransformationEvent.LAST_INPUT)
 
     async def _complete(self, live: Live) -> None:
-        counts = (await self._store.transformation_counts([live.id]))[live.id]
+        counts = (await self._store.read(transformation_records.transformation_counts, [live.id]))[
+            live.id
+        ]
         if counts.tasks.get(TaskState.CREATED) or inputs(counts, InputState.ASSIGNED):
             return  # with an end, or one at the parent, it is looked at again
         left = inputs(counts, InputState.UNUSED)
@@ -287,16 +293,22 @@ class Ending:
 
     async def _judge_scouts(self, live: Live) -> None:
         """Let the other tasks go with what scouts have shown, or pause where they have failed."""
-        rows = await self._store.tasks(
-            live.id, states=[TaskState.DONE], after=0, limit=live.row.scouts_until
+        rows = await self._store.read(
+            transformation_records.tasks,
+            live.id,
+            states=[TaskState.DONE],
+            after=0,
+            limit=live.row.scouts_until,
         )
         usages: list[Usage] = []
         for row in rows:
-            attempts = await self._store.attempts(row.job_id)
+            attempts = await self._store.read(job_records.attempts, row.job_id)
             if attempts and attempts[-1].usage is not None:
                 usages.append(attempts[-1].usage)
         made = live.row.tasks_made
-        judged = await self._store.last_ends(live.id, live.row.judged_from, made)
+        judged = await self._store.read(
+            transformation_records.last_ends, live.id, live.row.judged_from, made
+        )
         not_done = sum(one is not TaskState.DONE for one in judged) if judged else made - len(rows)
         count = len(judged) or made  # none since: all of them ended while it was paused
         if not_done > live.doc.pause_when_failed * count:

@@ -24,9 +24,10 @@ from pilotage.proto.transformation_states import (
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock
+from ..store.engine import Store
 from ..store.errors import OF_ALL, OverQuota, ReserveReached, StoreBroken, StoreError, StoreFull
-from ..store.protocol import Store
 from ..store.transformations import TransformationRow
+from ..store.verbs import transformations as transformation_records
 from .ending import ROOM_WAITS, Ending
 from .grouping import BadRule
 from .inputs import Index
@@ -109,9 +110,13 @@ class Engine:
 
     async def load(self) -> None:
         """Read all transformations that are to be looked after."""
-        self._used = bool(await self._store.transformations(None, states=(), after=0, limit=1))
+        self._used = bool(
+            await self._store.read(
+                transformation_records.transformations, None, states=(), after=0, limit=1
+            )
+        )
         if self._used:
-            await self._store.lost_tasks()
+            await self._store.write(transformation_records.lost_tasks)
         self._lives.clear()
         self._parents.clear()
         self._missing.clear()
@@ -119,7 +124,9 @@ class Engine:
         self._loading = True
         after = 0
         while True:
-            rows = await self._store.transformations(None, states=LIVE, after=after, limit=PAGE)
+            rows = await self._store.read(
+                transformation_records.transformations, None, states=LIVE, after=after, limit=PAGE
+            )
             for row in rows:
                 self._touched[row.transformation_id] = True
             if len(rows) < PAGE:
@@ -172,7 +179,7 @@ class Engine:
     async def _see_unmade(self, one: Live) -> None:
         """Count what parents that still work have not made as missing: a person has closed it."""
         for parent in sorted(one.parents() - one.complete):
-            row = await self._store.transformation(parent)
+            row = await self._store.read(transformation_records.transformation, parent)
             if row is not None:
                 one.missing = joined(
                     (one.missing, await missing_of(self._store, row, self._missing))
@@ -263,7 +270,7 @@ class Engine:
     async def _flushed(self, one: Live) -> None:
         """All groups that were there have gone, full or not: the next ones are full again."""
         if one.row.flushing and one.room() > 0 and one.pool is not None:
-            await self._store.set_flushing(one.id, False)
+            await self._store.write(transformation_records.set_flushing, one.id, False)
             one.stale = True
 
     # -- what is looked after -------------------------------------------------------------------
@@ -272,7 +279,7 @@ class Engine:
         """Read again what others have changed."""
         while self._touched:
             one, anew = self._touched.popitem()
-            row = await self._store.transformation(one)
+            row = await self._store.read(transformation_records.transformation, one)
             if row is None:
                 continue
             self._heard(one)
@@ -306,12 +313,18 @@ class Engine:
             await self._ending.unusable(row, str(why) or repr(why))
             return
         for parent in new.parents() - self._parents.keys():
-            await self._know_parent(parent, await self._store.transformation(parent))
-        counts = (await self._store.transformation_counts([row.transformation_id]))[
-            row.transformation_id
-        ]
+            await self._know_parent(
+                parent, await self._store.read(transformation_records.transformation, parent)
+            )
+        counts = (
+            await self._store.read(
+                transformation_records.transformation_counts, [row.transformation_id]
+            )
+        )[row.transformation_id]
         new.open = counts.tasks.get(TaskState.CREATED, 0)
-        last = await self._store.last_ends(row.transformation_id, row.judged_from, SPREAD_OF)
+        last = await self._store.read(
+            transformation_records.last_ends, row.transformation_id, row.judged_from, SPREAD_OF
+        )
         new.ends.extend(reversed(last))
         before = self._lives.get(row.transformation_id)
         if before is not None and not anew:

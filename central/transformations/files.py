@@ -7,8 +7,10 @@ from pilotage.proto.catalogue import FileState, Metadata, ReplicaState
 from pilotage.proto.transformation_states import InputEvent
 
 from ..data.storages import Storages
-from ..store.catalogue import CatalogueStore, FileRow
+from ..store.catalogue import FileRow
+from ..store.engine import Store
 from ..store.transformations import InputRow
+from ..store.verbs import catalogue_read
 from .grouping import File
 
 PAGE: Final = 1_000
@@ -38,14 +40,16 @@ class Cut:
 class Files:
     """Reads files for transformations."""
 
-    def __init__(self, catalogue: CatalogueStore, storages: Storages) -> None:
+    def __init__(self, catalogue: Store, storages: Storages) -> None:
         self._catalogue, self._storages = catalogue, storages
 
     async def of_rows(
         self, rows: Sequence[InputRow], *, with_sites: bool, cut: Cut
     ) -> tuple[list[File], list[tuple[InputRow, FileState]]]:
         """Return the files of inputs, and those of which no copy can be read, with their state."""
-        found = await self._catalogue.files_by_id([row.file_id for row in rows])
+        found = await self._catalogue.read(
+            catalogue_read.files_by_id, [row.file_id for row in rows]
+        )
         good: list[InputRow] = []
         bad: list[tuple[InputRow, FileState]] = []
         for row in rows:
@@ -73,7 +77,9 @@ class Files:
     async def sites(self, file_ids: Sequence[int]) -> Mapping[int, tuple[str, ...]]:
         """Return which sites are near copies of files, or reach them; left out: all do."""
         found: dict[int, tuple[str, ...]] = {}
-        copies = await self._catalogue.replicas_of(file_ids) if file_ids else {}
+        copies = (
+            await self._catalogue.read(catalogue_read.replicas_of, file_ids) if file_ids else {}
+        )
         for file_id, several in copies.items():
             entries = [
                 self._storages.book.storages[one.storage]
@@ -92,7 +98,9 @@ class Files:
         rows: dict[int, FileRow] = {}
         wanted = sorted(file_ids)
         for start in range(0, len(wanted), PAGE):
-            rows |= await self._catalogue.files_by_id(wanted[start : start + PAGE])
+            rows |= await self._catalogue.read(
+                catalogue_read.files_by_id, wanted[start : start + PAGE]
+            )
         return rows
 
     async def unreadable(self, file_ids: Collection[int]) -> dict[int, InputEvent]:

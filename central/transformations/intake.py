@@ -7,9 +7,11 @@ from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.transformation_states import TAKES_INPUTS, InputState
 
 from ..ports import Clock
-from ..store.catalogue import CatalogueStore, FileRow, Place
-from ..store.protocol import Store
+from ..store.catalogue import FileRow, Place
+from ..store.engine import Store
 from ..store.transformations import InputMove, NewInput
+from ..store.verbs import catalogue_read
+from ..store.verbs import transformations as transformation_records
 from .files import Files, file_of
 from .grouping import key_of
 from .inputs import Index, Wanted
@@ -25,7 +27,7 @@ class Intake:
     """Hands files to the transformations that want them."""
 
     def __init__(
-        self, *, store: Store, catalogue: CatalogueStore, files: Files, index: Index, clock: Clock
+        self, *, store: Store, catalogue: Store, files: Files, index: Index, clock: Clock
     ) -> None:
         self._store, self._catalogue, self._files = store, catalogue, files
         self._index, self._clock = index, clock
@@ -38,19 +40,25 @@ class Intake:
 
     async def begin(self, community: str) -> None:
         """Nobody wants files of a community yet: what is there will be looked through anyway."""
-        until = await self._catalogue.last_change(community)
-        if until > await self._store.looked_until(community):
-            await self._store.add_inputs([], self._clock.wall(), looked=(community, until))
+        until = await self._catalogue.read(catalogue_read.last_change, community)
+        if until > await self._store.read(transformation_records.looked_until, community):
+            await self._store.write(
+                transformation_records.add_inputs, [], self._clock.wall(), looked=(community, until)
+            )
         self._looked[community] = until
 
     async def changes(self, community: str, lives: Mapping[int, Live]) -> None:
         """Look at all files of a community that have changed until now."""
         if community not in self._looked:
-            self._looked[community] = await self._store.looked_until(community)
-        until = await self._catalogue.last_change(community)
+            self._looked[community] = await self._store.read(
+                transformation_records.looked_until, community
+            )
+        until = await self._catalogue.read(catalogue_read.last_change, community)
         while self._looked[community] < until:
             since = self._looked[community]
-            rows = await self._catalogue.files_changed(community, since, limit=CHUNK)
+            rows = await self._catalogue.read(
+                catalogue_read.files_changed, community, since, limit=CHUNK
+            )
             if not rows:
                 break
             await self._take(community, rows, lives)
@@ -61,7 +69,9 @@ class Intake:
     ) -> None:
         lying: Mapping[int, list[Did]] = {}
         if self._index.asks_for_datasets(community):
-            lying = await self._catalogue.datasets_of([row.file_id for row in rows])
+            lying = await self._catalogue.read(
+                catalogue_read.datasets_of, [row.file_id for row in rows]
+            )
         takers: list[tuple[FileRow, Wanted]] = []
         for row in rows:
             takers += [
@@ -81,9 +91,10 @@ class Intake:
         others = await self._makers.others(takers)
         new, moves = _new(others), _moves(takers)
         at = self._clock.wall()
-        done = await self._store.add_inputs(
-            [one for _, one in new], at, looked=looked, moves=moves
-        )  # fmt: skip
+        inputs = [one for _, one in new]
+        done = await self._store.write(
+            transformation_records.add_inputs, inputs, at, looked=looked, moves=moves
+        )
         await self._tell(new, moves, done, lives, at)
         for row, one in others:
             if one.state is InputState.SHARED:
@@ -106,7 +117,9 @@ class Intake:
             return False
         number, place = _place(live.row.seed_place)
         one = wanted[number]
-        page = await self._catalogue.find_files(one.community, one.query, after=place, limit=CHUNK)
+        page = await self._catalogue.read(
+            catalogue_read.find_files, one.community, one.query, after=place, limit=CHUNK
+        )
         if page.next is None:
             number, following = number + 1, Place()
         else:
@@ -116,8 +129,14 @@ class Intake:
         new, moves = _new(await self._makers.others(takers)), _moves(takers)
         at = self._clock.wall()
         place_text = f"{number}:{following.set_id}:{following.file_id}"
-        done = await self._store.seed(
-            live.id, [it for _, it in new], at, place=place_text, is_end=is_end, moves=moves
+        done = await self._store.write(
+            transformation_records.seed,
+            live.id,
+            [it for _, it in new],
+            at,
+            place=place_text,
+            is_end=is_end,
+            moves=moves,
         )
         live.seeded(place_text, is_end=is_end)
         await self._tell(new, moves, done, lives, at)

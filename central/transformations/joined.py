@@ -13,7 +13,7 @@ from ..jobs.quotas import Quotas
 from ..jobs.submit import Submissions
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.protocol import Store
+from ..store.engine import Store
 from .ending import Ending
 from .engine import Engine
 from .files import Files

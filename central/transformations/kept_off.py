@@ -8,7 +8,9 @@ from typing import Final
 from ..jobs.hosts import Hosts
 from ..jobs.presence import Pilots
 from ..ports import Clock
-from ..store.protocol import Store
+from ..store.engine import Store
+from ..store.verbs import failover as failover_records
+from ..store.verbs import transformations as transformation_records
 from .live import document
 from .repairs import Repairs, bounds_of
 
@@ -29,8 +31,12 @@ class KeptOff:
         """Keep the jobs off for what is left of the time. Call it when pilots are known again."""
         wall, now = self._clock.wall(), self._clock.monotonic()
         others = {(one.site, one.host) for one in self._pilots.all()}
-        for task in await self._store.tried_again(wall - LONGEST_S, limit=TASKS_MAX):
-            row = await self._store.transformation(task.transformation_id)
+        for task in await self._store.read(
+            failover_records.tried_again, wall - LONGEST_S, limit=TASKS_MAX
+        ):
+            row = await self._store.read(
+                transformation_records.transformation, task.transformation_id
+            )
             if row is None or not (doc := document(row)).failover:
                 continue
             plans = await self._repairs.again(

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from ..store.catalogue import FileRow
-from ..store.protocol import Store
+from ..store.engine import Store
+from ..store.verbs import transformations as transformation_records
 from .inputs import Wanted
 from .live import document
 
@@ -44,7 +45,7 @@ class Makers:
             return list(takers)
         if len(self._links) > KEPT_MAX:
             self._links.clear()
-        tasks = await self._store.tasks_of_jobs(sorted(jobs))
+        tasks = await self._store.read(transformation_records.tasks_of_jobs, sorted(jobs))
         makers = {one.transformation_id for one in tasks.values()}
         above = {one: await self._above(one) for one in makers}
         takes = {one.transformation_id for _, one in takers}
@@ -83,7 +84,7 @@ class Makers:
     async def _of(self, transformation_id: int) -> _Links:
         known = self._links.get(transformation_id)
         if known is None:
-            row = await self._store.transformation(transformation_id)
+            row = await self._store.read(transformation_records.transformation, transformation_id)
             if row is None:
                 return _Links((), ())
             parent = () if row.parent_id is None else (row.parent_id,)

@@ -28,8 +28,8 @@ from ..jobs.turns import by_and_by
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.catalogue import FileRow
+from ..store.engine import Store
 from ..store.errors import OverQuota
-from ..store.protocol import Store
 from ..store.records import JobClass, NewJob, NewSubmission
 from ..store.transformations import (
     TASKS_A_CHUNK_MAX,
@@ -38,6 +38,7 @@ from ..store.transformations import (
     Taken,
     TransformationRow,
 )
+from ..store.verbs import transformations as transformation_records
 from .files import Files
 from .grouping import File, Group, key_of
 from .jobs_of import TaskOf, marked, task_of
@@ -135,7 +136,9 @@ class Making:
         await self._room.check_new()
         number = live.row.tasks_made
         while True:
-            make = partial(self._store.make_tasks, live.id, number, new, tasks)
+            make = partial(
+                self._store.write, transformation_records.make_tasks, live.id, number, new, tasks
+            )
             try:
                 return await self._quotas.with_room(make), ready
             except OverQuota as why:
@@ -176,7 +179,9 @@ class Making:
         for state, into in ((InputState.UNUSED, pool), (InputState.SHARED, shared)):
             after = (0, 0)
             while True:
-                rows = await self._store.inputs(live.id, states=[state], after=after, limit=PAGE)
+                rows = await self._store.read(
+                    transformation_records.inputs, live.id, states=[state], after=after, limit=PAGE
+                )
                 files, bad = await self._files.of_rows(rows, with_sites=live.by_site, cut=live.cut)
                 into.update({one.key: one for one in files})
                 moves = [
@@ -185,7 +190,9 @@ class Making:
                     for move in moves_of(file_state, live.id, row.file_id, row.input_no)
                 ]
                 if moves:
-                    await self._store.move_inputs(moves, self._clock.wall())
+                    await self._store.write(
+                        transformation_records.move_inputs, moves, self._clock.wall()
+                    )
                 if len(rows) < PAGE or (into is pool and len(pool) >= most):
                     break
                 after = (rows[-1].file_id, rows[-1].input_no)

@@ -11,8 +11,10 @@ from pilotage.proto.transformation import Transformation
 
 from ..data.naming import fill, finished, later
 from ..errors import Refused
-from ..store.catalogue import CatalogueStore, FileRow
-from ..store.protocol import Store
+from ..store.catalogue import FileRow
+from ..store.engine import Store
+from ..store.verbs import catalogue_read
+from ..store.verbs import transformations as transformation_records
 from .rules import BUILT_IN
 
 TASKS: Final = 100  # the first ones, whose names are looked at
@@ -23,7 +25,7 @@ _formatter = string.Formatter()
 
 
 async def check_names(
-    store: Store, catalogue: CatalogueStore, community: str, group: str, doc: Transformation
+    store: Store, catalogue: Store, community: str, group: str, doc: Transformation
 ) -> None:
     """Raise Refused where files would be called as others are: then every try of a task fails.
 
@@ -37,9 +39,11 @@ async def check_names(
         named += [(i, did) for did in names_of(out, doc, group)]
     for start in range(0, len(named), CHUNK):
         some = named[start : start + CHUNK]
-        found = await catalogue.files_by_did(community, [did for _, did in some])
+        found = await catalogue.read(
+            catalogue_read.files_by_did, community, [did for _, did in some]
+        )
         jobs = {row.job_id for row in found if row is not None and row.job_id is not None}
-        tasks = await store.tasks_of_jobs(sorted(jobs))
+        tasks = await store.read(transformation_records.tasks_of_jobs, sorted(jobs))
         for (i, did), row in zip(some, found, strict=True):
             if row is None:
                 continue

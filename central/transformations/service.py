@@ -46,10 +46,20 @@ from ..observe.events import Log
 from ..observe.times import shown
 from ..ports import Clock
 from ..store import transformations as stored
-from ..store.catalogue import CatalogueStore, FileRow, Place
+from ..store.catalogue import FileRow, Place
+from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.productions import StepName
-from ..store.protocol import Store
+from ..store.verbs import catalogue_read
+from ..store.verbs import (
+    jobs as job_records,
+)
+from ..store.verbs import (
+    productions as production_records,
+)
+from ..store.verbs import (
+    transformations as transformation_records,
+)
 from .engine import Engine
 from .files import file_of
 from .grouping import BadRule, File, Plan, grouped
@@ -93,7 +103,7 @@ class TransformationService:
         self,
         *,
         store: Store,
-        catalogue: CatalogueStore,
+        catalogue: Store,
         owners: Owners,
         engine: Engine,
         steering: Steering,
@@ -126,7 +136,10 @@ class TransformationService:
         if body.derived_from:
             parent = await self._row(caller, str(body.derived_from), Action.TRANSFORMATION_CONTROL)
             await self._check_parent(parent, doc)
-        if await self._store.transformation_named(community, doc.name) is None:
+        if (
+            await self._store.read(transformation_records.transformation_named, community, doc.name)
+            is None
+        ):
             await check_names(self._store, self._catalogue, community, group, doc)
         if body.dry_run:
             return await self._preview(caller, community, group, doc)
@@ -146,7 +159,7 @@ class TransformationService:
             parent_id=parent.transformation_id if parent is not None else None,
             at=self._clock.wall(),
         )
-        row = await self._store.add_transformation(new)
+        row = await self._store.write(transformation_records.add_transformation, new)
         if (row.doc, row.group, row.owner_id) != (new.doc, new.group, new.owner_id):
             raise self._taken(caller, row)
         if parent is not None:
@@ -170,7 +183,10 @@ class TransformationService:
         """Return the document with ids in place of names, and the keys that files have."""
         keys: dict[str, KeyType] = {}
         if doc.inputs or metadata_of(doc):
-            keys = {one.key: one.type for one in await self._catalogue.keys(community)}
+            keys = {
+                one.key: one.type
+                for one in await self._catalogue.read(catalogue_read.keys, community)
+            }
         parents: dict[str, Parent] = {}
         for i, spec in enumerate(doc.inputs):
             if spec.from_ and spec.from_ not in parents:
@@ -187,9 +203,17 @@ class TransformationService:
 
     async def _check_parent(self, parent: stored.TransformationRow, doc: Transformation) -> None:
         why = ""
-        child = await self._store.derived_from(parent.transformation_id)
-        before = await self._store.transformation(child) if child is not None else None
-        named = await self._store.transformation_named(parent.community, doc.name)
+        child = await self._store.read(
+            transformation_records.derived_from, parent.transformation_id
+        )
+        before = (
+            await self._store.read(transformation_records.transformation, child)
+            if child is not None
+            else None
+        )
+        named = await self._store.read(
+            transformation_records.transformation_named, parent.community, doc.name
+        )
         of_parent = [(spec.name, spec.use) for spec in document(parent).inputs]
         if parent.state is not TransformationState.STOPPED:
             why = f"it is {parent.state.value}: stop it first, so that it makes no more tasks"
@@ -206,7 +230,9 @@ class TransformationService:
         self, caller: User, community: str, group: str, doc: Transformation
     ) -> Preview:
         """Say which files there are, and what the first groups would be."""
-        before = await self._store.transformation_named(community, doc.name)
+        before = await self._store.read(
+            transformation_records.transformation_named, community, doc.name
+        )
         same = before is not None and before.doc == _encode(doc)
         if before is not None and not (same and self._reads(caller, before)):
             raise self._taken(caller, before)
@@ -257,7 +283,9 @@ class TransformationService:
         after: Place | None = None
         while len(rows) <= PREVIEW_FILES_MAX:
             limit = min(PAGE_MAX, PREVIEW_FILES_MAX + 1 - len(rows))
-            page = await self._catalogue.find_files(community, query, after=after, limit=limit)
+            page = await self._catalogue.read(
+                catalogue_read.find_files, community, query, after=after, limit=limit
+            )
             rows += page.files
             after = page.next
             if after is None:
@@ -271,12 +299,20 @@ class TransformationService:
     ) -> TransformationPage:
         """Return one page of transformations, in order of the id."""
         bounds = scope(caller, Action.TRANSFORMATION_READ, self._owners)
-        rows = await self._store.transformations(
-            bounds.community or None, states=states, after=after, limit=limit
+        rows = await self._store.read(
+            transformation_records.transformations,
+            bounds.community or None,
+            states=states,
+            after=after,
+            limit=limit,
         )
         mine = [row for row in rows if self._covers(caller, row, Action.TRANSFORMATION_READ)]
-        counts = await self._store.transformation_counts([row.transformation_id for row in mine])
-        steps = await self._store.steps_of([row.transformation_id for row in mine])
+        counts = await self._store.read(
+            transformation_records.transformation_counts, [row.transformation_id for row in mine]
+        )
+        steps = await self._store.read(
+            production_records.steps_of, [row.transformation_id for row in mine]
+        )
         views = [
             self._view(row, counts[row.transformation_id], steps.get(row.transformation_id))
             for row in mine
@@ -298,10 +334,16 @@ class TransformationService:
 
     async def why_waits(self, row: stored.TransformationRow) -> str:
         """Return why no group is made of the inputs that wait; empty where none wait."""
-        rows = await self._store.inputs(
-            row.transformation_id, states=[InputState.UNUSED], after=(0, 0), limit=PAGE_MAX
+        rows = await self._store.read(
+            transformation_records.inputs,
+            row.transformation_id,
+            states=[InputState.UNUSED],
+            after=(0, 0),
+            limit=PAGE_MAX,
         )
-        there = await self._catalogue.files_by_id([one.file_id for one in rows])
+        there = await self._catalogue.read(
+            catalogue_read.files_by_id, [one.file_id for one in rows]
+        )
         files = [
             file_of(there[one.file_id], one.input_no, one.changed_at)
             for one in rows
@@ -322,17 +364,26 @@ class TransformationService:
 
     async def _beside(self, row: stored.TransformationRow, doc: Transformation) -> Beside:
         """Return the side inputs that there are now, at most a page of them."""
-        rows = await self._store.inputs(
-            row.transformation_id, states=[InputState.SHARED], after=(0, 0), limit=PAGE_MAX
+        rows = await self._store.read(
+            transformation_records.inputs,
+            row.transformation_id,
+            states=[InputState.SHARED],
+            after=(0, 0),
+            limit=PAGE_MAX,
         )
-        there = await self._catalogue.files_by_id([one.file_id for one in rows])
+        there = await self._catalogue.read(
+            catalogue_read.files_by_id, [one.file_id for one in rows]
+        )
         shared = [
             file_of(there[one.file_id], one.input_no, one.changed_at)
             for one in rows
             if one.file_id in there
         ]
         parents = {int(one.from_) for one in doc.inputs if one.from_}
-        states = {one: await self._store.transformation(one) for one in parents}
+        states = {
+            one: await self._store.read(transformation_records.transformation, one)
+            for one in parents
+        }
         over = {one for one, its in states.items() if its is not None and its.state in OVER}
         return Beside(doc.inputs, shared, growing=growing(doc, over, seeded=row.seeded))
 
@@ -341,10 +392,16 @@ class TransformationService:
     ) -> InputPage:
         """Return one page of the inputs of a transformation."""
         row = await self._row(caller, named, Action.TRANSFORMATION_READ)
-        found = await self._store.inputs(
-            row.transformation_id, states=states, after=_cursor(after), limit=limit
+        found = await self._store.read(
+            transformation_records.inputs,
+            row.transformation_id,
+            states=states,
+            after=_cursor(after),
+            limit=limit,
         )
-        files = await self._catalogue.files_by_id([one.file_id for one in found])
+        files = await self._catalogue.read(
+            catalogue_read.files_by_id, [one.file_id for one in found]
+        )
         names = [spec.name for spec in document(row).inputs]
         views = [
             InputView(
@@ -369,10 +426,14 @@ class TransformationService:
     ) -> TaskPage:
         """Return one page of the tasks of a transformation."""
         row = await self._row(caller, named, Action.TRANSFORMATION_READ)
-        found = await self._store.tasks(
-            row.transformation_id, states=states, after=after, limit=limit
+        found = await self._store.read(
+            transformation_records.tasks,
+            row.transformation_id,
+            states=states,
+            after=after,
+            limit=limit,
         )
-        standings = await self._store.standing([one.job_id for one in found])
+        standings = await self._store.write(job_records.standing, [one.job_id for one in found])
         jobs: dict[int, JobState] = {one: its.state for one, its in standings.items()}
         views = [
             TaskView(
@@ -422,13 +483,15 @@ class TransformationService:
             who=who,
             why=action.reason,
         )
-        now = await self._store.transformation(row.transformation_id)
+        now = await self._store.read(transformation_records.transformation, row.transformation_id)
         assert now is not None
         return msgspec.structs.replace(await self._detail(now), changed=changed)
 
     async def _check_alone(self, row: stored.TransformationRow, what: str) -> None:
         """Raise Refused for a step: the others would wait for it, or run of what is gone."""
-        step = (await self._store.steps_of([row.transformation_id])).get(row.transformation_id)
+        step = (await self._store.read(production_records.steps_of, [row.transformation_id])).get(
+            row.transformation_id
+        )
         if step is not None:
             why = (
                 f"action: transformation {row.transformation_id} is the step {step.step} of "
@@ -438,8 +501,14 @@ class TransformationService:
 
     async def _check_production(self, row: stored.TransformationRow) -> None:
         """Raise Refused for a step whose production does not go on: it would make tasks alone."""
-        step = (await self._store.steps_of([row.transformation_id])).get(row.transformation_id)
-        its = await self._store.production(step.production_id) if step is not None else None
+        step = (await self._store.read(production_records.steps_of, [row.transformation_id])).get(
+            row.transformation_id
+        )
+        its = (
+            await self._store.read(production_records.production, step.production_id)
+            if step is not None
+            else None
+        )
         if step is None or its is None or its.state not in _GOES_ON:
             return
         why = (
@@ -455,9 +524,11 @@ class TransformationService:
         """Return the transformation with this id or name. Raises Refused, NOT_FOUND."""
         row = None
         if named.isascii() and named.isdecimal() and len(named) <= 16 and int(named) <= ID_MAX:
-            row = await self._store.transformation(int(named))
+            row = await self._store.read(transformation_records.transformation, int(named))
         elif caller.community and 0 < len(named) <= 128:
-            row = await self._store.transformation_named(caller.community, named)
+            row = await self._store.read(
+                transformation_records.transformation_named, caller.community, named
+            )
         if row is None or not self._covers(caller, row, action):
             said = f"there is no transformation {short(named)!r}"
             raise Refused(Code.NOT_FOUND, said + await self._meant(caller, named, action))
@@ -466,8 +537,12 @@ class TransformationService:
     async def _meant(self, caller: User, named: str, action: Action) -> str:
         """Return a question after the nearest name, empty where none is near."""
         bounds = scope(caller, action, self._owners)
-        rows = await self._store.transformations(
-            bounds.community or None, states=LIVE_NAMES, after=0, limit=PAGE_MAX
+        rows = await self._store.read(
+            transformation_records.transformations,
+            bounds.community or None,
+            states=LIVE_NAMES,
+            after=0,
+            limit=PAGE_MAX,
         )
         names = {row.name for row in rows if self._covers(caller, row, action)}
         close = get_close_matches(named[:128], sorted(names), n=1)
@@ -496,8 +571,8 @@ class TransformationService:
 
     async def _detail(self, row: stored.TransformationRow) -> TransformationDetail:
         one = row.transformation_id
-        counts = await self._store.transformation_counts([one])
-        steps = await self._store.steps_of([one])
+        counts = await self._store.read(transformation_records.transformation_counts, [one])
+        steps = await self._store.read(production_records.steps_of, [one])
         return TransformationDetail(
             view=self._view(row, counts[one], steps.get(one)),
             document=msgspec.json.decode(row.doc),

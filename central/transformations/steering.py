@@ -26,14 +26,15 @@ from pilotage.proto.wording import short
 from ..auth.callers import User
 from ..errors import Refused
 from ..ports import Clock
-from ..store.catalogue import CatalogueStore
-from ..store.protocol import CHUNK_MAX, Store
+from ..store.engine import CHUNK_MAX, Store
 from ..store.transformations import (
     InputMove,
     InputRow,
     TransformationMove,
     TransformationRow,
 )
+from ..store.verbs import catalogue_read
+from ..store.verbs import transformations as transformation_records
 from .live import document
 
 E = TransformationEvent
@@ -80,7 +81,7 @@ async def check_free(
     """
     if row.state is not S.ARCHIVED:
         return
-    other = await store.transformation_named(row.community, row.name)
+    other = await store.read(transformation_records.transformation_named, row.community, row.name)
     if other is not None:
         why = f"name: {row.name!r} is taken by somebody else of the community by now"
         if reads(other):
@@ -94,9 +95,7 @@ async def check_free(
 class Steering:
     """Carries out actions."""
 
-    def __init__(
-        self, *, store: Store, catalogue: CatalogueStore, kill: Kill, clock: Clock
-    ) -> None:
+    def __init__(self, *, store: Store, catalogue: Store, kill: Kill, clock: Clock) -> None:
         self._store, self._catalogue = store, catalogue
         self._kill, self._clock = kill, clock
 
@@ -111,7 +110,9 @@ class Steering:
             self._check_inputs(row, "flush")
             if row.state not in (S.ACTIVE, S.PAUSED, S.COMPLETING):
                 raise _cannot(row, "flushed")
-            await self._store.set_flushing(row.transformation_id, True)
+            await self._store.write(
+                transformation_records.set_flushing, row.transformation_id, True
+            )
         elif what is A.COMPLETE:
             await self._complete(row, action.reason)
         elif what is A.EXTEND:
@@ -132,20 +133,26 @@ class Steering:
                 move = TransformationMove(
                     transformation_id=one, old=S.NEW, new=_next(child, E.START), reason="", at=at
                 )
-                await self._store.move_transformation(move)
-        row = await self._store.transformation(one)
+                await self._store.write(transformation_records.move_transformation, move)
+        row = await self._store.read(transformation_records.transformation, one)
         assert row is not None
         return row
 
     async def _inherit(self, child: TransformationRow, at: float) -> None:
         """Give it all inputs of its parent; where that had ended in the midst it goes on."""
         if child.parent_id is not None:
-            await self._store.derive_inputs(child.parent_id, child.transformation_id, at)
+            await transformation_records.derive_inputs(
+                self._store, child.parent_id, child.transformation_id, at
+            )
 
     async def _check_heir(self, row: TransformationRow, what: str) -> None:
         """Raise Refused where another one goes on with its files: both would process new ones."""
-        heir = await self._store.derived_from(row.transformation_id)
-        child = await self._store.transformation(heir) if heir is not None else None
+        heir = await self._store.read(transformation_records.derived_from, row.transformation_id)
+        child = (
+            await self._store.read(transformation_records.transformation, heir)
+            if heir is not None
+            else None
+        )
         if child is not None and child.state not in FINAL:
             said = (
                 f"action: transformation {child.transformation_id}, {child.name}, was derived from "
@@ -174,7 +181,7 @@ class Steering:
                 judge_anew=what is A.RESUME,
                 seed_anew=what is A.RESUME and row.state is S.STOPPED,
             )
-            if await self._store.move_transformation(move):
+            if await self._store.write(transformation_records.move_transformation, move):
                 return
             row = await self._again(row)
         raise _busy(row)
@@ -195,7 +202,7 @@ class Steering:
                 at=self._clock.wall(),
                 closing=True,
             )
-            if await self._store.move_transformation(move):
+            if await self._store.write(transformation_records.move_transformation, move):
                 return
             row = await self._again(row)
         raise _busy(row)
@@ -207,7 +214,8 @@ class Steering:
                 why = "tasks: it has no inputs to look for again: say how many tasks more"
                 raise Refused(Code.INVALID, why, field="tasks")
             if action.tasks != row.tasks_wanted:
-                done = action.tasks > action.was and await self._store.extend_transformation(
+                done = action.tasks > action.was and await self._store.write(
+                    transformation_records.extend_transformation,
                     row.transformation_id,
                     old=action.was,
                     new=action.tasks,
@@ -236,7 +244,7 @@ class Steering:
                 closing=False if seed_anew else None,
                 seed_anew=seed_anew,
             )
-            if await self._store.move_transformation(move):
+            if await self._store.write(transformation_records.move_transformation, move):
                 return
             row = await self._again(row)
         raise _busy(row)
@@ -245,8 +253,12 @@ class Steering:
         """Kill what lives. New tasks cannot come: it is Cleaning."""
         after = 0
         while True:
-            tasks = await self._store.tasks(
-                row.transformation_id, states=[TaskState.CREATED], after=after, limit=PAGE
+            tasks = await self._store.read(
+                transformation_records.tasks,
+                row.transformation_id,
+                states=[TaskState.CREATED],
+                after=after,
+                limit=PAGE,
             )
             if not tasks:
                 return
@@ -258,7 +270,7 @@ class Steering:
             after = tasks[-1].number
 
     async def _again(self, row: TransformationRow) -> TransformationRow:
-        found = await self._store.transformation(row.transformation_id)
+        found = await self._store.read(transformation_records.transformation, row.transformation_id)
         assert found is not None
         return found
 
@@ -283,7 +295,11 @@ class Steering:
         done = 0
         for start in range(0, len(moves), CHUNK_MAX):
             some = moves[start : start + CHUNK_MAX]
-            done += sum(await self._store.move_inputs(some, self._clock.wall()))
+            done += sum(
+                await self._store.write(
+                    transformation_records.move_inputs, some, self._clock.wall()
+                )
+            )
         if action.action is not A.REFUSE and done:
             await self._more(await self._again(row), action.reason, seed_anew=False)
         return done
@@ -329,12 +345,16 @@ class Steering:
     ) -> AsyncIterator[InputRow]:
         one = row.transformation_id
         for start in sorted(wanted) if wanted is not None else ():
-            for found in await self._store.inputs(one, states=(), after=(start, -1), limit=8):
+            for found in await self._store.read(
+                transformation_records.inputs, one, states=(), after=(start, -1), limit=8
+            ):
                 if found.file_id == start:
                     yield found
         after = (0, 0)
         while wanted is None:
-            rows = await self._store.inputs(one, states=states, after=after, limit=PAGE)
+            rows = await self._store.read(
+                transformation_records.inputs, one, states=states, after=after, limit=PAGE
+            )
             for found in rows:
                 yield found
             if len(rows) < PAGE:
@@ -346,7 +366,7 @@ class Steering:
             dids = [Did.parse(one, f"files[{i}]") for i, one in enumerate(names)]
         except NotRight as why:
             raise Refused(Code.INVALID, str(why), field=why.field) from None
-        found = await self._catalogue.files_by_did(community, dids)
+        found = await self._catalogue.read(catalogue_read.files_by_did, community, dids)
         for i, (did, row) in enumerate(zip(dids, found, strict=True)):
             if row is None:
                 said = f"files[{i}]: there is no file {short(str(did))!r}"

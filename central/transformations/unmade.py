@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from ..store.protocol import Store
+from ..store.engine import Store
 from ..store.transformations import TransformationRow
+from ..store.verbs import transformations as transformation_records
 from .live import OVER, document, parents_of
 from .missing import Missing, below, joined, own, takes_all
 
@@ -18,10 +19,10 @@ async def missing_of(store: Store, row: TransformationRow, known: Mapping[int, M
         one = todo.pop()
         rows[one.transformation_id] = one
         for parent in parents_of(document(one)) - rows.keys() - known.keys():
-            found = await store.transformation(parent)
+            found = await store.read(transformation_records.transformation, parent)
             if found is not None:
                 todo.append(found)
-    counts = await store.transformation_counts(list(rows))
+    counts = await store.read(transformation_records.transformation_counts, list(rows))
     have = dict(known)
     for its, one in sorted(rows.items()):  # those that it takes from were there before it
         doc = document(one)
@@ -38,7 +39,7 @@ async def lacks_too_much(store: Store, row: TransformationRow) -> bool:
         return False
     missing: list[Missing] = []
     for parent in sorted(parents_of(doc)):
-        found = await store.transformation(parent)
+        found = await store.read(transformation_records.transformation, parent)
         if found is not None:
             missing.append(await missing_of(store, found, {}))
     return not joined(missing).is_within(doc.allow_partial)

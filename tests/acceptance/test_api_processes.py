@@ -21,7 +21,7 @@ from pilotage.central.client import Client
 from pilotage.central.client.errors import ClientError, Refused
 from pilotage.central.operate.local import end
 from pilotage.central.operate.starting import EXIT_BROKEN
-from pilotage.central.store.protocol import CHUNK_MAX
+from pilotage.central.store.engine import CHUNK_MAX
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
 from tests.services import balancer, postgresql

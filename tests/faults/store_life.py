@@ -21,12 +21,28 @@ import pytest
 
 from pilotage.central.operate import files
 from pilotage.central.operate.files import RealBlobs
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.queries import load
 from pilotage.central.store.records import Evidence, JobClass, Levels, TokenRow
 from pilotage.central.store.sqlite import checkpoints, open_sqlite
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    pilots as pilot_records,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
+from pilotage.central.store.verbs import (
+    tokens as token_records,
+)
+from pilotage.central.store.verbs import (
+    turns as turn_records,
+)
 from pilotage.central.store.verbs import writer
 from pilotage.proto.job_states import JobState
+from tests import turns
 from tests.contract.store.rows import (
     a_class,
     a_move,
@@ -70,37 +86,40 @@ async def _run_jobs(store: Store, say: Teller, kind: JobClass, key: str) -> None
     record = await submitted(store, kind, 5, key)
     ((job, count),) = record.ranges
     say("submitted", key, job, count)
-    attempt = await store.reserve_attempts(4)
+    attempt = await store.write(job_records.reserve_attempts, 4)
     say("reserved", attempt + 3)
-    matched = await store.match([an_attempt(attempt + i, job + i) for i in range(4)])
+    matched = await turns.match(store, [an_attempt(attempt + i, job + i) for i in range(4)])
     assert None not in matched
     for i in range(4):
         say("matched", attempt + i, job + i)
-    assert all(await store.change([an_end(attempt, job), a_requeue(attempt + 1, job + 1)]))
+    assert all(await turns.change(store, [an_end(attempt, job), a_requeue(attempt + 1, job + 1)]))
     say("ended", attempt, job)
     say("requeued", attempt + 1, job + 1)
-    assert await store.want([a_want(attempt + 2, job + 2)]) == [True]
+    assert await store.write(job_records.want, [a_want(attempt + 2, job + 2)]) == [True]
     say("wanted", attempt + 2)
-    assert await store.move([a_move(job + 4, JobState.WAITING, JobState.KILLED)]) == [True]
+    assert await store.write(
+        job_records.move, [a_move(job + 4, JobState.WAITING, JobState.KILLED)]
+    ) == [True]
     say("killed", job + 4)
     report = key.encode()
-    await store.keep_evidence(
-        [Evidence(job_id=job, epoch=9, at=1.0, pilot="zombie", why="stale", report=report)]
+    await store.write(
+        job_records.keep_evidence,
+        [Evidence(job_id=job, epoch=9, at=1.0, pilot="zombie", why="stale", report=report)],
     )
     say("evidence", job, key)
-    assert await store.delete([job], 60.0, "ada") == [True]
+    assert await store.write(job_records.delete, [job], 60.0, "ada") == [True]
     say("deleted", job)
-    changed, _ = await store.turn([an_end(attempt + 3, job + 3)], [])
+    changed, _ = await store.write(turn_records.turn, [an_end(attempt + 3, job + 3)], [])
     assert changed == [True]
     say("ended", attempt + 3, job + 3)
 
 
 async def _pilots_and_tokens(store: Store, say: Teller, number: int) -> None:
-    await store.add_secrets([a_secret(number)])
+    await store.write(pilot_records.add_secrets, [a_secret(number)])
     say("pilot", f"pilot-{number}", 0)
-    await store.register(a_registration(number))
+    await store.write(pilot_records.register, a_registration(number))
     say("pilot", f"pilot-{number}", 1)
-    await store.hello(f"pilot-{number}", "again")
+    await store.write(pilot_records.hello, f"pilot-{number}", "again")
     say("pilot", f"pilot-{number}", 2)
     token = TokenRow(
         jti=f"token-{number}",
@@ -114,9 +133,9 @@ async def _pilots_and_tokens(store: Store, say: Teller, number: int) -> None:
         expires_at=1e12,
         issued_by="admin",
     )
-    await store.add_token(token)
+    await store.write(token_records.add_token, token)
     say("token", token.jti)
-    assert await store.revoke_token(token.jti, 5.0)
+    assert await store.write(token_records.revoke_token, token.jti, 5.0)
     say("revoked", token.jti)
 
 
@@ -124,10 +143,14 @@ async def _arrive(store: Store, numbers: range) -> None:
     """Bring submissions that are never finished: nothing of them may ever be seen."""
     kind = await a_class(store, group="arriving")
     for n in numbers:
-        begun = await store.begin_submission(a_submission(kind, f"arriving-{n}"))
+        begun = await store.write(
+            submission_records.begin_submission, a_submission(kind, f"arriving-{n}")
+        )
         for _ in range(3):
-            await store.add_jobs(begun.submission_id, some_jobs(kind, 20))
-        await store.keep_levels(Levels(at=float(n), levels={"ctao/sim": float(n)}))
+            await store.write(submission_records.add_jobs, begun.submission_id, some_jobs(kind, 20))
+        await store.write(
+            job_records.keep_levels, Levels(at=float(n), levels={"ctao/sim": float(n)})
+        )
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

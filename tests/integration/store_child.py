@@ -7,8 +7,11 @@ import asyncio
 import sys
 from pathlib import Path
 
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.sqlite import open_sqlite
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import submissions as submission_records
+from tests import turns
 from tests.contract.store.rows import (
     a_class,
     a_submission,
@@ -31,11 +34,13 @@ async def live(store: Store, worker: int) -> None:
         record = await submitted(store, kind, 3, key)
         ((first, count),) = record.ranges
         say("submitted", key, first, count)
-        attempt_id = await store.reserve_attempts(2)
-        await store.match([an_attempt(attempt_id, first), an_attempt(attempt_id + 1, first + 1)])
+        attempt_id = await store.write(job_records.reserve_attempts, 2)
+        await turns.match(
+            store, [an_attempt(attempt_id, first), an_attempt(attempt_id + 1, first + 1)]
+        )
         say("matched", first, attempt_id)
         say("matched", first + 1, attempt_id + 1)
-        await store.change([an_end(attempt_id, first)])
+        await turns.change(store, [an_end(attempt_id, first)])
         say("ended", first, attempt_id)
 
 
@@ -43,9 +48,13 @@ async def arrive(store: Store) -> None:
     """Bring chunks of submissions that are never finished."""
     kind = await a_class(store)
     for n in range(1_000_000):
-        begun = await store.begin_submission(a_submission(kind, f"arriving-{n}"))
+        begun = await store.write(
+            submission_records.begin_submission, a_submission(kind, f"arriving-{n}")
+        )
         for _ in range(20):
-            await store.add_jobs(begun.submission_id, some_jobs(kind, 500))
+            await store.write(
+                submission_records.add_jobs, begun.submission_id, some_jobs(kind, 500)
+            )
 
 
 async def main(path: Path) -> None:

@@ -9,14 +9,24 @@ import pytest
 
 from pilotage.central.store import copy
 from pilotage.central.store.copy import NotTheSame, copy_store, tables
+from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.postgresql.store import prepared
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.queries import load
 from pilotage.central.store.records import Search
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.check import reading
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    search as job_search,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
+from tests import turns
 from tests.contract.store.rows import a_class, a_want, an_end, matched, submitted
 from tests.services import postgresql
 
@@ -44,8 +54,8 @@ async def path(tmp_path: Path) -> Path:
     record = await submitted(store, kind, 5, "one", name="a\0b")
     first = record.ranges[0][0]
     ended, live = await matched(store, first), await matched(store, first + 1)
-    await store.change([an_end(ended, first)])
-    await store.want([a_want(live, first + 1)])
+    await turns.change(store, [an_end(ended, first)])
+    await store.write(job_records.want, [a_want(live, first + 1)])
     await store.close()
     return path
 
@@ -55,17 +65,17 @@ async def copied_to(url: str, path: Path) -> int:
 
 
 async def _read(store: Store) -> list[object]:
-    rows = await store.search(Search(), after=0, limit=100)
+    rows = await store.read(job_search.search, Search(), after=0, limit=100)
     ids = [row.job_id for row in rows]
     return [
         store.generation,
         [(row.job_id, row.state, row.site, row.reason, row.ended_at) for row in rows],
-        await store.standing(ids),
-        await store.bodies(ids),
-        await store.attempts(ids[0]),
-        await store.notes(ids[1]),
-        await store.live_attempts(),
-        await store.owners(),
+        await store.write(job_records.standing, ids),
+        await store.read(job_records.bodies, ids),
+        await store.read(job_records.attempts, ids[0]),
+        await store.read(job_records.notes, ids[1]),
+        await store.read(job_records.live_attempts),
+        await store.read(submission_records.owners),
     ]
 
 
@@ -77,7 +87,7 @@ async def test_a_copy_reads_the_same_and_goes_on(path: Path, server: postgresql.
         same = await _read(there) == await _read(here)
         kind = await a_class(there)
         records = [await submitted(store, kind, 1, "two") for store in (here, there)]
-        notes = await there.want([a_want(2, records[0].ranges[0][0] - 4)])
+        notes = await there.write(job_records.want, [a_want(2, records[0].ranges[0][0] - 4)])
         await there.close()
         await here.close()
         with pytest.raises(StoreError, match="in use"):
@@ -107,7 +117,7 @@ async def test_what_reads_otherwise_is_not_kept(
         with pytest.raises(NotTheSame, match="table job"):
             await copied_to(url, path)
         there = await open_postgresql(url, clock_wall=lambda: 1.0, fatal=pytest.fail)
-        owners = await there.owners()
+        owners = await there.read(submission_records.owners)
         await there.close()
 
     assert owners == []
@@ -139,7 +149,7 @@ def test_every_column_is_compared(path: Path, server: postgresql.Postgresql) -> 
     kept: dict[str, list[str]] = {table: [] for table in tables()}
     read: dict[str, list[str]] = {}
     with server.empty_schema() as url:
-        session, _ = prepared(url, 1.0)
+        session = prepared(url, 1.0)
         try:
             raw: Any = session.connection  # knows more than we use
             for table, column in session.wait(raw.fetch(COLUMNS_THERE)):

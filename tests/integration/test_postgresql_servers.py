@@ -21,8 +21,9 @@ from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
 from pilotage.central.store.postgresql.check import fit, reading
 from pilotage.central.store.postgresql.driver import connect
 from pilotage.central.store.postgresql.hints import Hints
-from pilotage.central.store.postgresql.reads import Reader
 from pilotage.central.store.postgresql.servers import Server, servers_of
+from pilotage.central.store.postgresql.session import PostgresqlSession
+from pilotage.central.store.verbs import catalogue_read
 from tests.fakes import LoopClock
 from tests.services import postgresql
 
@@ -138,7 +139,7 @@ async def test_of_several_servers_the_one_that_leads_is_taken(two: Two, attribut
     lead = await leaders.take_lead(SHARD, "one", "http://one", 5.0)
     await leaders.close()
     store = await open_postgresql(url, clock_wall=time.time, fatal=pytest.fail, lead=lead)
-    await store.keys("ctao")
+    await store.read(catalogue_read.keys, "ctao")
     await store.close()
     await asyncio.to_thread(_looked_at, url)
     assert lead is not None
@@ -196,12 +197,12 @@ async def test_where_none_leads_yet_one_waits_until_one_does() -> None:
         primary.stop(signal.SIGQUIT)
         url = _url(leads, follows, attributes="&target_session_attrs=primary")
         why = rf"none of the servers leads: {leads}:.*; {follows}:{PORT}: it is a standby"
-        leaders, reader = PostgresqlLeaders(url), Reader(url)
+        leaders = PostgresqlLeaders(url)
         await asyncio.to_thread(fit, url, time.time())
         with pytest.raises(StoreBroken, match=why):
             await leaders.lead(SHARD)
         with pytest.raises(StoreBroken, match=why):
-            await reader.rows("moment", {})
+            await asyncio.to_thread(PostgresqlSession, url, only_read=True)
         with pytest.raises(StoreBroken, match=why):
             await open_postgresql(url, clock_wall=time.time, fatal=pytest.fail)
         log = Log()
@@ -214,7 +215,6 @@ async def test_where_none_leads_yet_one_waits_until_one_does() -> None:
             leaders, "one", "http://one", seen=Seen(), patient=True, clock=Promotes(), log=log
         )
         await leaders.close()
-        await reader.close()
 
     assert held.lead.term == 1
     assert [one.partition(":")[0] for one in log.said] == ["lead_unknown PostgreSQL", "lead_taken"]

@@ -9,8 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.records import Search
-from pilotage.central.store.sqlite import SqliteStore, open_sqlite
+from pilotage.central.store.sqlite import open_sqlite
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    search as job_search,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
 from pilotage.proto.job_states import JobState
 
 ROOT = Path(__file__).parents[2]
@@ -33,18 +43,20 @@ def killed_after(path: Path, lines: int) -> list[list[str]]:
     return [line.split() for line in said if line.endswith("\n")]
 
 
-async def check(store: SqliteStore, said: Iterable[list[str]]) -> None:
-    owner_id = (await store.owners())[0].owner_id
+async def check(store: Store, said: Iterable[list[str]]) -> None:
+    owner_id = (await store.read(submission_records.owners))[0].owner_id
     for event, *rest in said:
         if event == "submitted":
-            record = await store.submission_by_key("ctao", owner_id, rest[0])
+            record = await store.read(
+                submission_records.submission_by_key, "ctao", owner_id, rest[0]
+            )
             assert record is not None and record.complete
             assert record.ranges == ((int(rest[1]), int(rest[2])),)
         elif event == "matched":
-            attempts = await store.attempts(int(rest[0]))
+            attempts = await store.read(job_records.attempts, int(rest[0]))
             assert [attempt.attempt_id for attempt in attempts] == [int(rest[1])]
         else:
-            job = await store.job(int(rest[0]))
+            job = await store.read(job_records.job, int(rest[0]))
             assert job is not None and job.state is JobState.DONE
 
 
@@ -54,8 +66,8 @@ async def test_acknowledged_is_stored_after_kill_nine(tmp_path: Path, seed: int)
     said = killed_after(path, random.Random(seed).randint(20, 400))
     store = await open_sqlite(path, clock_wall=lambda: 0.0, fatal=pytest.fail)
     await check(store, said)
-    counted = sum(row.count for row in await store.counts())
-    ids = await store.ids(Search(), limit=100_000)
+    counted = sum(row.count for row in await store.read(job_records.counts))
+    ids = await store.read(job_search.ids, Search(), limit=100_000)
     await store.close()
 
     assert counted == len(ids)

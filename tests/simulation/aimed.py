@@ -63,7 +63,7 @@ class Aimed:
     def queued(self, verb: str, args: tuple[Any, ...]) -> None:
         """The central wants to write something."""
         world = self._world
-        if verb == "change" and any(isinstance(one, Requeue) for one in args[0]):
+        if verb == "turn" and not args[1] and any(isinstance(one, Requeue) for one in args[0]):
             if self._hits("stall_at_requeue"):
                 seconds = world.chance.uniform(1.0, 15.0)
                 world.say(f"aimed: a requeue takes {seconds:.0f} s, and all cuts are healed")
@@ -73,7 +73,7 @@ class Aimed:
     def committed(self, verb: str, args: tuple[Any, ...], result: Any) -> None:
         """The store of the central has carried something out."""
         if verb == "turn":
-            changes, attempts = args
+            changes, attempts = args[:2]
             written, bodies = result
             for attempt, body in zip(attempts, bodies, strict=True):
                 if body is not None:

@@ -21,7 +21,7 @@ from tests.fakes import WALL_S
 
 from .network import Network
 from .processes import Host, HostLoop, Process
-from .store import Disk, DiskStore, Rows, opened, step
+from .store import ORDERED, Disk, DiskStore, Rows, Verb, opened, step
 
 T = TypeVar("T")
 
@@ -166,14 +166,14 @@ class Database(Disk):
         if session in self.locked:
             self.locked.remove(session)
 
-    def commit(self, session: Session, verb: str, args: Any, named: dict[str, Any]) -> Any:
+    def commit(self, session: Session, verb: Verb, args: Any, named: dict[str, Any]) -> Any:
         """Carry a verb out and end the transaction. Raises what the store raises."""
         if session.ended or not session.open:
             raise StoreBroken("the server has ended the session")
         try:
             if self.full:
                 raise StoreFull("the disk of the simulation is full")
-            failure = self.fails(verb)
+            failure = self.fails(verb.__name__)
             if isinstance(failure, StoreFull):
                 raise failure
             self.writer = session.process
@@ -207,11 +207,13 @@ class RemoteStore(DiskStore):
         for session in (self._session, self._others):
             database.carry(session, there=True, what=partial(database.end, session))
 
-    async def write(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    async def write(self, verb: Verb, *args: Any, **named: Any) -> Any:
+        if verb.__name__ in ORDERED:
+            return await self._ordered(verb, args, named)
         database, session, point = self._disk, self._session, self._disk.point
         self.busy += 1
         try:
-            database.queued(verb, args)
+            database.queued(verb.__name__, args)
             point(self._process, "before a commit")
             async with self._writer:
                 if self.is_broken:
@@ -231,7 +233,7 @@ class RemoteStore(DiskStore):
         finally:
             self.busy -= 1
 
-    async def ordered(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    async def _ordered(self, verb: Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         self.busy += 1
         try:
             async with self._writer:
@@ -239,18 +241,15 @@ class RemoteStore(DiskStore):
         finally:
             self.busy -= 1
 
-    async def read(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    async def read(self, verb: Verb, *args: Any, **named: Any) -> Any:
         self.busy += 1
         try:
             return await self._read(self._others, verb, args, named)
         finally:
             self.busy -= 1
 
-    async def _read(self, session: Session, verb: str, args: Any, named: Any) -> Any:
+    async def _read(self, session: Session, verb: Verb, args: Any, named: Any) -> Any:
         return await self._asked(session, lambda: self._disk.read(verb, args, named))
-
-    async def listed(self) -> None:
-        await self._asked(self._others, _nothing)
 
     async def _asked(self, session: Session, act: Callable[[], Any], works_s: float = 0.0) -> Any:
         return await asked(self._disk, session, act, works_s)

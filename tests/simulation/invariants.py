@@ -17,6 +17,18 @@ from pilotage.central.auth.kept_secrets import hashed
 from pilotage.central.jobs.leases import Lease, Phase
 from pilotage.central.store.pilot_logs import LogSearch
 from pilotage.central.store.records import End, Move, NewAttempt, PilotRow, Search
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    pilot_logs as log_records,
+)
+from pilotage.central.store.verbs import (
+    pilots as pilot_records,
+)
+from pilotage.central.store.verbs import (
+    search as job_search,
+)
 from pilotage.matcher.ledger import PAGE_BITS, PENDING, priority_of, state_of
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.job_states import FINAL, JobState
@@ -71,13 +83,9 @@ class Invariants:
             quotas.committed(verb, self._world.central.disk.rows, quotas.quota_of(self._world.seed))
         except Violation as why:
             self._world.broken(why)
-        if verb == "match":
-            self._matches(args[0], result)
-        elif verb == "turn":
+        if verb == "turn":
             self._changes(args[0], result[0])
             self._matches(args[1], result[1])
-        elif verb == "change":
-            self._changes(args[0], result)
         elif verb == "move":
             for move, done in zip(args[0], result, strict=True):
                 if done:
@@ -113,7 +121,7 @@ class Invariants:
         job, rows = end.job_id, self._world.central.disk.rows
         if end.epoch != self._epochs.get(job):
             self._broken("results", f"job {job}: a result of epoch {end.epoch} counts")
-        row = step(rows.job(job))
+        row = step(rows.read(job_records.job, job))
         if row.pilot in self.replayed:
             self._broken("results", f"job {job}: one of {row.pilot}, which two speak for")
         for run in self._world.pilots.truth.running.get(job, ()):
@@ -131,7 +139,7 @@ class Invariants:
         self._world.say(f"job {move.job_id}: {move.old.value} to {move.new.value}")
         if move.old in FINAL and not move.new_round:
             self._broken("final states", f"job {move.job_id} leaves {move.old.value}")
-        rounds = step(self._world.central.disk.rows.job(move.job_id)).round - 1
+        rounds = step(self._world.central.disk.rows.read(job_records.job, move.job_id)).round - 1
         if rounds > self._world.story.rescheduled[move.job_id]:
             self._broken("rounds", f"job {move.job_id} was opened again {rounds} times")
 
@@ -162,10 +170,12 @@ class Invariants:
         self._lives.clear()
         rows = self._world.central.disk.rows
         self.replayed = {
-            pilot for pilot in self.replayed if _REPLAY.search(step(rows.pilot(pilot)).reason)
+            pilot
+            for pilot in self.replayed
+            if _REPLAY.search(step(rows.read(pilot_records.pilot, pilot)).reason)
         }
         self._epochs = {job: len(epochs) for job, epochs in self._stored_epochs().items()}
-        found = step(rows.jobs([job for job, _ in self._results]))
+        found = step(rows.read(job_records.jobs, [job for job, _ in self._results]))
         for job, number in list(self._results):
             row = found.get(job)
             if row is None or (row.round == number and row.state not in FINAL):
@@ -181,7 +191,9 @@ class Invariants:
 
     def _stale(self, facts: Mapping[str, object]) -> None:
         """A pilot drops an attempt: only because a new one has begun, or nothing of it counts."""
-        attempts = step(self._world.central.disk.rows.attempts(int(str(facts["job"]))))
+        attempts = step(
+            self._world.central.disk.rows.read(job_records.attempts, int(str(facts["job"])))
+        )
         last = attempts[-1] if attempts else None
         if last is not None and last.open and last.epoch == facts["epoch"]:
             self._broken("attempts", f"{facts} is dropped, and it is the job's last one")
@@ -234,7 +246,9 @@ class Invariants:
         if live.keys() != counted:
             raise Violation("limits", f"{sorted(live)} have leases, {sorted(counted)} are counted")
         rows = {
-            row.job_id for row in step(self._world.central.disk.rows.live_attempts()) if row.live
+            row.job_id
+            for row in step(self._world.central.disk.rows.read(job_records.live_attempts))
+            if row.live
         }
         if live.keys() != rows:
             raise Violation("deadlines", f"{sorted(rows)} are active, {sorted(live)} have leases")
@@ -266,7 +280,10 @@ class Invariants:
         world = self._world
         rows = world.central.disk.rows
         every = Search(include_deleted=True)
-        stored = {job.job_id: job for job in step(rows.search(every, after=0, limit=MANY))}
+        stored = {
+            job.job_id: job
+            for job in step(rows.read(job_search.search, every, after=0, limit=MANY))
+        }
         missing = [job for job in world.story.jobs if job not in stored]
         if missing:
             raise Violation("acknowledged", f"jobs {missing} are not stored")
@@ -297,13 +314,15 @@ class Invariants:
         world = self._world
         self.compare()
         rows = world.central.disk.rows
-        for job, row in step(rows.jobs(list(world.story.jobs))).items():
+        for job, row in step(rows.read(job_records.jobs, list(world.story.jobs))).items():
             if job in world.story.killed and row.state is not JobState.KILLED:
                 raise Violation("kill", f"job {job} was killed and is {row.state.value}")
             result = self._results.get((job, row.round))
             if row.state in (JobState.DONE, JobState.FAILED) and result is None:
                 raise Violation("results", f"job {job} is {row.state.value} without a result")
-            for attempt in step(rows.attempts(job)) if row.state is JobState.DONE else ():
+            for attempt in (
+                step(rows.read(job_records.attempts, job)) if row.state is JobState.DONE else ()
+            ):
                 for output in attempt.outputs:
                     if output.sha256 not in world.central.blobs.blobs:
                         raise Violation("outputs", f"job {job}: {output.name} is not stored")
@@ -318,7 +337,7 @@ class Invariants:
             (attempt["job_id"], attempt["epoch"], attempt["pilot"])
             for attempt in rows.by_hand("SELECT job_id, epoch, pilot FROM attempt")
         }
-        for parcel in step(rows.pilot_log(LogSearch(), after=0, limit=MANY)):
+        for parcel in step(rows.read(log_records.pilot_log, LogSearch(), after=0, limit=MANY)):
             pilot = parcel.source.pilot
             for line in parcel.lines:
                 if line.n <= last.get(pilot, 0):
@@ -340,7 +359,9 @@ class Invariants:
             [*world.trace, *map(repr, world.central.log), *map(repr, world.pilots.log)]
         ).encode()
         rows = world.central.disk.rows
-        logs = repr(step(rows.pilot_log(LogSearch(), after=0, limit=MANY))).encode()  # packed
+        logs = repr(
+            step(rows.read(log_records.pilot_log, LogSearch(), after=0, limit=MANY))
+        ).encode()  # packed
         columns = rows.connection.serialize() + logs
         messages = b"\n".join(world.broker.carried)
         for secret in self.secrets | {world.central.admin_token().encode()}:

@@ -34,9 +34,8 @@ from pilotage.central.jobs.roll_call import RollCall
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import End
-from pilotage.central.store.verbs import submissions, turns
-from pilotage.central.store.verbs.actions import ActionsVerbs
-from pilotage.central.store.verbs.store import VerbStore
+from pilotage.central.store.verbs import actions, submissions, turns
+from pilotage.central.store.verbs import pilots as pilot_records
 from pilotage.pilot.guard import held
 from pilotage.pilot.mind import brain, holdings, payloads
 from pilotage.pilot.talk import renewal
@@ -421,10 +420,10 @@ def _no_key(changes: Changes) -> None:
 
 
 def _no_action_key(changes: Changes) -> None:
-    async def action(self: Any, name: Any) -> None:
+    def action(session: Any, name: Any) -> None:
         return None
 
-    changes.set(ActionsVerbs, "action", action)
+    changes.set(actions, "action", action)
 
 
 def _lease_from_first_beat(changes: Changes) -> None:
@@ -480,20 +479,22 @@ def _beat_while_settling(changes: Changes) -> None:
 
 
 def _same_session(changes: Changes) -> None:
-    async def hello(self: Any, pilot: str, nonce: str, session: int = 0) -> Any:
-        return msgspec.structs.replace(await self.pilot(pilot), nonce=nonce)
+    def hello(session: Any, pilot: str, nonce: str, number: int = 0) -> Any:
+        row = pilot_records.pilot(session, pilot)
+        assert row is not None
+        return msgspec.structs.replace(row, nonce=nonce)
 
-    changes.set(VerbStore, "hello", hello)
+    changes.set(pilot_records, "hello", hello)
 
 
 def _late_hello(changes: Changes) -> Prepare:
     """Copies that come so late are seldom: in worlds with this one each hello has one."""
-    plain = VerbStore.hello
+    plain = pilot_records.hello
 
-    async def hello(self: Any, pilot: str, nonce: str, session: int = 0) -> Any:
-        return await plain(self, pilot, nonce)
+    def hello(session: Any, pilot: str, nonce: str, number: int = 0) -> Any:
+        return plain(session, pilot, nonce)
 
-    changes.set(VerbStore, "hello", hello)
+    changes.set(pilot_records, "hello", hello)
 
     def prepare(world: World) -> None:
         world.network.late = lambda path: LATE_S if path == "/v1/pilots/hello" else 0.0

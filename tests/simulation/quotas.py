@@ -3,6 +3,7 @@
 from collections import Counter
 
 from pilotage.central.settings import QuotaSettings
+from pilotage.central.store.verbs import quotas as quota_records
 from pilotage.proto.api_quotas import UsageView
 from tests.memory_store import MemoryStore
 
@@ -22,7 +23,7 @@ def committed(verb: str, rows: MemoryStore, quota: QuotaSettings) -> None:
     """Something was written. Raises Violation if an acknowledged submission exceeds a quota."""
     if verb not in SUBMITS and verb != "hold":
         return
-    for use in step(rows.uses()):
+    for use in step(rows.read(quota_records.uses)):
         if use.kind != "owner":
             continue
         if verb in SUBMITS and 0 < quota.owner_jobs < use.jobs:
@@ -44,6 +45,11 @@ def over(rows: MemoryStore, usage: UsageView) -> None:
         held["community", community, ""] += count
         held["group", community, group] += count
         held["owner", community, str(owner)] += count
-    charged = Counter({(use.kind, use.community, use.name): use.bytes for use in step(rows.uses())})
+    charged = Counter(
+        {
+            (use.kind, use.community, use.name): use.bytes
+            for use in step(rows.read(quota_records.uses))
+        }
+    )
     if +held != +charged:
         raise Violation("quotas", f"{charged} is charged, {held} is held")

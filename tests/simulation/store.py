@@ -6,15 +6,13 @@ a sync all operations stand in one transaction, which is then rolled back.
 """
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from pilotage.central.store.errors import StoreBroken, StoreError, StoreFull
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.sqlite.session import SqliteSession
-from pilotage.central.store.verbs.store import VerbStore
+from pilotage.central.store.verbs import submissions as submission_records
 from tests.memory_store import MemoryStore
 
 from .processes import HostLoop, Process
@@ -23,7 +21,8 @@ COMMIT_S = 0.003
 READ_S = 0.0005
 
 ORDERED = frozenset({"standing", "action", "obey"})  # behind all writes before; they write nothing
-OWN = frozenset({"activity", "close", "generation"})
+
+Verb = Callable[..., Any]
 
 
 class Held(SqliteSession):
@@ -88,23 +87,23 @@ class Disk:
             self.rows = self.rows.reopened()  # it knows nothing of what is gone
         return lost
 
-    def write(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def write(self, verb: Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Carry a verb out that writes, and commit it. Raises what the store raises."""
-        result = step(getattr(self.rows, verb)(*args, **named))
+        result = step(self.rows.write(verb, *args, **named))
         self.unsynced += 1
-        self.committed(verb, args, result)
+        self.committed(verb.__name__, args, result)
         return result
 
-    def read(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def read(self, verb: Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Carry a verb out that changes nothing. Raises what the store raises."""
         before = self.rows.connection.total_changes
-        result = step(getattr(self.rows, verb)(*args, **named))
-        assert self.rows.connection.total_changes == before, f"{verb} writes"
+        result = step(self.rows.read(verb, *args, **named))
+        assert self.rows.connection.total_changes == before, f"{verb.__name__} writes"
         return result
 
 
 class DiskStore:
-    """The store of one life of the central. Made with `opened`, which gives it the verbs."""
+    """The store of one life of the central. Made with `opened`."""
 
     def __init__(self, disk: Disk, process: Process) -> None:
         self._disk, self._process = disk, process
@@ -119,23 +118,21 @@ class DiskStore:
     async def close(self) -> None:
         """Nothing is queued: whoever calls has waited."""
 
-    async def listed(self) -> None:
-        """Wait for the next part of a list."""
-        await asyncio.sleep(READ_S)
-
-    async def write(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    async def write(self, verb: Verb, *args: Any, **named: Any) -> Any:
         """Queue a write; return its result once it is synced."""
+        if verb.__name__ in ORDERED:
+            return await self._ordered(verb, args, named)
         disk, point = self._disk, self._disk.point
         self.busy += 1
         try:
-            disk.queued(verb, args)
+            disk.queued(verb.__name__, args)
             point(self._process, "before a commit")
             await self._turn()
             if self.is_broken:
                 raise StoreBroken("the disk has failed before")
             if disk.full:
                 raise StoreFull("the disk of the simulation is full")
-            failure = disk.fails(verb)
+            failure = disk.fails(verb.__name__)
             if isinstance(failure, StoreFull):
                 raise failure
             result = disk.write(verb, args, named)
@@ -163,7 +160,7 @@ class DiskStore:
         loop.at(at, self._process, _wake, woken)
         await woken
 
-    async def ordered(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    async def _ordered(self, verb: Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         self.busy += 1
         try:
             await self._turn()
@@ -171,7 +168,7 @@ class DiskStore:
         finally:
             self.busy -= 1
 
-    async def read(self, verb: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    async def read(self, verb: Verb, *args: Any, **named: Any) -> Any:
         self.busy += 1
         try:
             await asyncio.sleep(READ_S)
@@ -183,42 +180,9 @@ class DiskStore:
 def opened(disk: Disk, process: Process) -> Any:
     """Return the store as the next process finds it: unfinished submissions are gone."""
     for (submission_id,) in disk.rows.session.rows("arriving_submissions"):
-        step(disk.rows.drop_submission(submission_id))
+        step(submission_records.drop_submission(disk.rows, submission_id))
     disk.sync()
     return DiskStore(disk, process)
-
-
-def _verb(name: str, how: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-    async def verb(self: DiskStore, *args: Any, **named: Any) -> Any:
-        return await getattr(self, how)(name, args, named)
-
-    return verb
-
-
-def _how(name: str) -> str:
-    """Return what a verb does: one that goes through the writer writes, `turn` among them."""
-    if name in ORDERED:
-        return "ordered"
-    names = getattr(VerbStore, name).__code__.co_names
-    return "write" if "_writer" in names or "turn" in names else "read"
-
-
-def _list_verb(name: str) -> Callable[..., AsyncIterator[Any]]:
-    async def verb(self: DiskStore, *args: Any) -> AsyncIterator[Any]:
-        async for part in getattr(self._disk.rows, name)(*args):
-            await self.listed()
-            yield part
-
-    return verb
-
-
-for _name, _ in inspect.getmembers(Store, inspect.isfunction):
-    if _name[0] == "_" or _name in OWN:
-        continue
-    if inspect.iscoroutinefunction(getattr(VerbStore, _name)):
-        setattr(DiskStore, _name, _verb(_name, _how(_name)))
-    else:
-        setattr(DiskStore, _name, _list_verb(_name))
 
 
 def step(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pilotage.central.store.errors import StoreFull
+from pilotage.central.store.verbs import jobs as job_records
 from tests.virtual import START_S
 
 from .network import Network, Weather
@@ -138,7 +139,7 @@ def test_a_power_cut_undoes_what_was_committed_and_not_synced(machines: Machines
     rows: list[int] = []
 
     async def reserve() -> None:
-        rows.append(await store.reserve_attempts(10))
+        rows.append(await store.write(job_records.reserve_attempts, 10))
 
     process.start(reserve())
     machines.run(1.0)
@@ -158,18 +159,18 @@ def test_a_power_cut_undoes_what_was_committed_and_not_synced(machines: Machines
 
 def test_what_fails_is_undone_alone_and_what_is_not_synced_can_be_read(machines: Machines) -> None:
     disk = Disk(machines.loop, Rows())
-    disk.write("reserve_attempts", (10,), {})
+    disk.write(job_records.reserve_attempts, (10,), {})
     with pytest.raises(OverflowError):
-        disk.write("reserve_attempts", (2**64,), {})
+        disk.write(job_records.reserve_attempts, (2**64,), {})
 
-    assert disk.read("ids_given", (), {})["attempt"] == 11
+    assert disk.read(job_records.ids_given, (), {})["attempt"] == 11
     assert (disk.unsynced, disk.lose_unsynced()) == (1, 1)
-    assert disk.read("ids_given", (), {})["attempt"] == 1
+    assert disk.read(job_records.ids_given, (), {})["attempt"] == 1
 
 
 def test_a_verb_that_is_taken_for_a_read_may_not_write(machines: Machines) -> None:
     with pytest.raises(AssertionError, match="reserve_attempts writes"):
-        Disk(machines.loop, Rows()).read("reserve_attempts", (10,), {})
+        Disk(machines.loop, Rows()).read(job_records.reserve_attempts, (10,), {})
 
 
 def test_a_full_disk_takes_nothing(machines: Machines) -> None:
@@ -179,7 +180,7 @@ def test_a_full_disk_takes_nothing(machines: Machines) -> None:
 
     async def reserve() -> None:
         with pytest.raises(StoreFull):
-            await store.reserve_attempts(10)
+            await store.write(job_records.reserve_attempts, 10)
         machines.say("refused")
 
     process.start(reserve())

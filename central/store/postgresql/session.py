@@ -29,6 +29,7 @@ class PostgresqlSession(Session):
     """What verbs work on. One thread at a time uses it, whichever that is."""
 
     faults = (*FAULTS, *Transactions.faults)
+    is_shared = True
 
     def __init__(
         self,
@@ -37,13 +38,14 @@ class PostgresqlSession(Session):
         only_read: bool = False,
         lead: Lead | None = None,
         command_s: float | None = COMMAND_S,
+        shared: dict[type, Any] | None = None,
     ) -> None:
         """Connect. Raises what `FAULTS` names.
 
         With a `lead` each transaction that writes begins with a look whether it still stands.
         A statement is given up after `command_s`; None: never.
         """
-        super().__init__()
+        super().__init__(shared)
         self._lead = lead
         self.writer = 0  # the number under which this connection is known to others
         self.tells = False  # somebody else keeps the queue: tell them what has come in
@@ -84,6 +86,9 @@ class PostgresqlSession(Session):
     def roll_back(self) -> None:
         if not self.connection.is_closed() and self.connection.is_in_transaction():
             self._control("rollback")
+
+    def interrupt(self) -> None:
+        self._loop.call_soon_threadsafe(self.connection.terminate)
 
     def close(self) -> None:
         if not self._loop.is_closed():

@@ -3,21 +3,21 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
+from ..engine import Store
 from ..errors import NotMadeYet, StoreBroken, StoreError
 from ..leaders import Lead
 from ..migrations import migrations, still_to_run
-from ..verbs.moments import Moments
+from ..verbs.opening import forget_classes, make_ready
+from ..verbs.readers import Readers
 from ..verbs.session import Session
-from ..verbs.store import VerbStore, forget_classes, made_ready
 from ..verbs.writer import Writer
-from .arrivals import PostgresqlArrivals
 from .driver import FAULTS
 from .durable import check
 from .errors import is_no_table, translated
 from .hints import Hints
-from .reads import Reader
 from .session import PostgresqlSession
 
 _LOCKED = "55P03"
@@ -29,41 +29,33 @@ async def open_postgresql(
     clock_wall: Callable[[], float],
     fatal: Callable[[str], None],
     lead: Lead | None = None,
-) -> "PostgresqlStore":
+) -> Store:
     """Open the store in the database at `url`, or make one there; remove what never finished.
 
     With a `lead` nothing is written once another process leads: `fatal` hears of it. Raises
     NewerSchema, MigrationChanged, or StoreBroken: the server is not there or gives no full
     durability, another central writes to the store.
     """
-    session, generation = await asyncio.to_thread(prepared, url, clock_wall(), lead)
-    writer = Writer[Session](session, fatal=fatal)
-    moments = Moments(partial(_reading, url))
-    return PostgresqlStore(
-        writer, session, Reader(url), moments, generation, clock_wall, Hints(url)
-    )
+    session = await asyncio.to_thread(prepared, url, clock_wall(), lead)
+    return _around(session, url, fatal)
 
 
-async def open_beside(
-    url: str, *, clock_wall: Callable[[], float], fatal: Callable[[str], None]
-) -> "PostgresqlStore":
+async def open_beside(url: str, *, fatal: Callable[[str], None]) -> Store:
     """Open the store beside the process that keeps the queue, to read and to take jobs in.
 
     Its tables must be there. Raises NewerSchema, MigrationChanged, NotMadeYet or StoreBroken.
     """
-    session, generation = await asyncio.to_thread(_beside, url)
-    writer = Writer[Session](session, fatal=fatal)
-    moments = Moments(partial(_reading, url))
-    return PostgresqlStore(
-        writer, session, Reader(url), moments, generation, clock_wall, Hints(url)
-    )
+    session = await asyncio.to_thread(_opened, url, _looked_at)
+    return _around(session, url, fatal)
 
 
-def _beside(url: str) -> tuple[PostgresqlSession, str]:
-    return _opened(url, _looked_at)
+def _around(session: PostgresqlSession, url: str, fatal: Callable[[str], None]) -> Store:
+    shared: dict[type, Any] = {}
+    readers = Readers(partial(_reading, url, session.generation, shared))
+    return PostgresqlStore(Writer[Session](session, fatal=fatal), readers, session, Hints(url))
 
 
-def _looked_at(session: PostgresqlSession) -> str:
+def _looked_at(session: PostgresqlSession) -> None:
     check(session.one("durability"))
     try:
         applied = session.rows("migrations")
@@ -80,42 +72,41 @@ def _looked_at(session: PostgresqlSession) -> str:
     session.rows("share_classes")
     session.run("hurry")
     session.tells = True
-    generation: str = found[0]
-    return generation
+    session.generation = found[0]
 
 
-def prepared(url: str, at: float, lead: Lead | None = None) -> tuple[PostgresqlSession, str]:
-    """Return the connection that writes to a store, with its tables there; and its generation."""
+def prepared(url: str, at: float, lead: Lead | None = None) -> PostgresqlSession:
+    """Return the connection that writes to a store, with its tables there."""
     return _opened(url, partial(_made_ready, at=at), lead)
 
 
 def _opened(
-    url: str, ready: Callable[[PostgresqlSession], str], lead: Lead | None = None
-) -> tuple[PostgresqlSession, str]:
+    url: str, ready: Callable[[PostgresqlSession], None], lead: Lead | None = None
+) -> PostgresqlSession:
     try:
         session = PostgresqlSession(url, lead=lead)
     except FAULTS as why:
         raise StoreBroken(f"PostgreSQL at {named(url)}: {str(why) or type(why).__name__}") from why
     try:
-        return session, ready(session)
+        ready(session)
     except FAULTS as why:
         session.close()
         raise translated(why) from why
     except StoreError:
         session.close()
         raise
+    return session
 
 
-def _made_ready(session: PostgresqlSession, at: float) -> str:
+def _made_ready(session: PostgresqlSession, at: float) -> None:
     check(session.one("durability"))
     _lock(session)
     _migrate(session, at)
     session.register()
-    generation = made_ready(session, at)
+    make_ready(session, at)
     if session.one("have_classes")[0]:  # nobody else takes jobs in
         forget_classes(session)
         session.rows("leave_classes")
-    return generation
 
 
 def _lock(session: PostgresqlSession) -> None:
@@ -141,11 +132,13 @@ def _migrate(session: PostgresqlSession, at: float) -> None:
         session.commit()
 
 
-def _reading(url: str) -> PostgresqlSession:
+def _reading(url: str, generation: str, shared: dict[type, Any]) -> PostgresqlSession:
     try:
-        return PostgresqlSession(url, only_read=True)
+        session = PostgresqlSession(url, only_read=True, shared=shared)
     except FAULTS as why:
         raise translated(why) from why
+    session.generation = generation
+    return session
 
 
 def named(url: str) -> str:
@@ -154,24 +147,19 @@ def named(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-class PostgresqlStore(PostgresqlArrivals, VerbStore):
-    """The `Store` of one process on one database."""
+class PostgresqlStore(Store):
+    """The store of one process on one database."""
 
     def __init__(
-        self,
-        writer: Writer[Session],
-        session: PostgresqlSession,
-        reader: Reader,
-        moments: Moments,
-        generation: str,
-        clock_wall: Callable[[], float],
-        hints: Hints,
+        self, writer: Writer[Session], readers: Readers, session: PostgresqlSession, hints: Hints
     ) -> None:
-        super().__init__(writer, reader, moments, generation, clock_wall)
-        self._session, self._connections, self._hints = session, reader, hints
+        super().__init__(writer, readers, session.generation)
+        self._session, self._hints = session, hints
+
+    async def hint(self, within_s: float) -> None:
+        await self._hints.wait(within_s)
 
     async def close(self) -> None:
         await super().close()
         self._hints.close()
-        await self._connections.close()
         await asyncio.to_thread(self._session.close)

@@ -19,8 +19,10 @@ class SqliteSession(Session):
 
     faults = (sqlite3.Error, *Transactions.faults)
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__()
+    def __init__(
+        self, connection: sqlite3.Connection, shared: dict[type, Any] | None = None
+    ) -> None:
+        super().__init__(shared)
         self.connection = connection
         self.sql = load("sqlite")
 
@@ -36,6 +38,9 @@ class SqliteSession(Session):
     def roll_back(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute(self.sql["rollback"])
+
+    def interrupt(self) -> None:
+        self.connection.interrupt()
 
     def close(self) -> None:
         self.connection.close()

@@ -4,26 +4,39 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+import aiosqlite
+
+from ..errors import StoreBroken
 from ..queries import load
-from .check import reading
 from .durable import prepare
 from .errors import translated
 
+BUSY_S: Final = 5.0  # how long to wait for a process that opens the store
 IDS_SKIPPED: Final = 10_000_000  # more than any installation gives between two backups
 
 
-def snapshot(source: Path, target: Path) -> None:
+async def snapshot(source: Path, target: Path) -> None:
     """Copy the store at `source` to a new file. Raises StoreBroken, StoreFull.
 
     All pages in one step: what is written meanwhile stays out, and nobody waits for it.
     """
-    with reading(source) as session:
-        copy = sqlite3.connect(target, isolation_level=None)
-        try:
-            session.connection.backup(copy, pages=-1)
-            copy.execute(load("sqlite")["set_no_log"]).fetchall()
-        finally:
-            copy.close()
+    try:
+        async with (
+            aiosqlite.connect(
+                _to_read(source), uri=True, isolation_level=None, timeout=BUSY_S
+            ) as store,
+            aiosqlite.connect(target, isolation_level=None) as copy,
+        ):
+            await store.backup(copy, pages=-1)
+            await copy.execute_fetchall(load("sqlite")["set_no_log"])
+    except sqlite3.Error as why:
+        raise translated(why) from why
+
+
+def _to_read(source: Path) -> str:
+    if not source.is_file():
+        raise StoreBroken(f"{source} is not there")
+    return f"{source.absolute().as_uri()}?mode=ro"
 
 
 def renew(path: Path, at: float) -> str:

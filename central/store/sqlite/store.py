@@ -5,21 +5,21 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from ..engine import Store
 from ..errors import StoreError
 from ..migrations import migrations
 from ..queries import load
-from ..verbs.moments import Moments
+from ..verbs.opening import forget_classes, make_ready
+from ..verbs.readers import Readers
 from ..verbs.session import Session
-from ..verbs.store import VerbStore, forget_classes, made_ready
 from ..verbs.writer import Writer
 from .checkpoints import Checkpoints
 from .copying import LogCopy
 from .durable import prepare, require
 from .errors import translated
 from .migrate import migrate
-from .reads import Reader
 from .session import SqliteSession
 
 BUSY_S: Final = 5.0  # how long to wait for another process that writes; there should be none
@@ -27,27 +27,26 @@ BUSY_S: Final = 5.0  # how long to wait for another process that writes; there s
 
 async def open_sqlite(
     path: Path, *, clock_wall: Callable[[], float], fatal: Callable[[str], None]
-) -> "SqliteStore":
+) -> Store:
     """Open or create the store at `path`, bring its schema up to date, remove what never finished.
 
     Raises NewerSchema, MigrationChanged, or StoreBroken where the file gives no full durability.
     """
+    shared: dict[type, Any] = {}
     try:
-        session, copy, generation = await asyncio.to_thread(_prepare, path, clock_wall())
+        session, copy = await asyncio.to_thread(_prepare, path, clock_wall(), shared)
     except sqlite3.Error as why:
         raise translated(why) from why
-    reader = await Reader.open(path)
     afterwards = Checkpoints(session, copy.begin, log=Path(f"{path}-wal")).look
     writer = Writer[Session](session, fatal=fatal, afterwards=afterwards)
-    moments = Moments(partial(_reading, path))
-    return SqliteStore(writer, session, copy, reader, moments, generation, clock_wall)
+    readers = Readers(partial(_reading, path, session.generation, shared))
+    return SqliteStore(writer, readers, session, copy)
 
 
-def _prepare(path: Path, at: float) -> tuple[SqliteSession, LogCopy, str]:
+def _prepare(path: Path, at: float, shared: dict[type, Any]) -> tuple[SqliteSession, LogCopy]:
     connection = _connected(path)
     try:
-        session, generation = _made_ready(connection, at)
-        return session, _copy(path), generation
+        return made_ready(connection, at, shared), _copy(path)
     except (sqlite3.Error, StoreError):
         connection.close()
         raise
@@ -73,20 +72,21 @@ def _copy(path: Path) -> LogCopy:
     return LogCopy(connection)
 
 
-def _made_ready(connection: sqlite3.Connection, at: float) -> tuple[SqliteSession, str]:
+def made_ready(connection: sqlite3.Connection, at: float, shared: dict[type, Any]) -> SqliteSession:
+    """Return the session that writes, on a database with the newest schema."""
     prepare(connection)
     migrate(connection, migrations("sqlite"), at)
-    session = SqliteSession(connection)
-    generation = made_ready(session, at)
+    session = SqliteSession(connection, shared)
+    make_ready(session, at)
     # Foreign keys are off for it, since for each class SQLite would look at every job.
     session.run("set_no_foreign_keys")
     forget_classes(session)
     session.run("set_foreign_keys")
     require(session.connection, "get_foreign_keys", 1)
-    return session, generation
+    return session
 
 
-def _reading(path: Path) -> SqliteSession:
+def _reading(path: Path, generation: str, shared: dict[type, Any]) -> SqliteSession:
     """Open a connection that only reads, for several statements at one moment."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro",
@@ -98,27 +98,22 @@ def _reading(path: Path) -> SqliteSession:
     sql = load("sqlite")
     for statement in ("set_query_only", "set_reader_cache", "set_no_mmap", "set_temp_store"):
         connection.execute(sql[statement]).fetchall()
-    return SqliteSession(connection)
+    session = SqliteSession(connection, shared)
+    session.generation = generation
+    return session
 
 
-class SqliteStore(VerbStore):
-    """The `Store` of one process on one file."""
+class SqliteStore(Store):
+    """The store of one process on one file."""
 
     def __init__(
-        self,
-        writer: Writer[Session],
-        session: SqliteSession,
-        copy: LogCopy,
-        reader: Reader,
-        moments: Moments,
-        generation: str,
-        clock_wall: Callable[[], float],
+        self, writer: Writer[Session], readers: Readers, session: SqliteSession, copy: LogCopy
     ) -> None:
-        super().__init__(writer, reader, moments, generation, clock_wall)
-        self._session, self._copy, self._connections = session, copy, reader
+        super().__init__(writer, readers, session.generation)
+        self._session, self._copy = session, copy
 
     async def close(self) -> None:
+        """Finish what is queued, then close."""
         await super().close()
-        await self._connections.close()
         await asyncio.to_thread(self._copy.close)
         await asyncio.to_thread(self._session.connection.close)

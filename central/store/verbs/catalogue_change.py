@@ -25,8 +25,10 @@ from ..catalogue import (
     Outcome,
     ReplicaChange,
 )
+from ..engine import weighs
 from .catalogue_interned import decode, encode
 from .catalogue_write import (
+    ROWS_A_FILE,
     Known,
     check_number,
     clash_of,
@@ -46,6 +48,7 @@ Item = TypeVar("Item")
 _THERE: Final = (ReplicaState.AVAILABLE, ReplicaState.COPYING)
 
 
+@weighs(ROWS_A_FILE)
 def set_metadata(
     session: Session, community: str, changes: Sequence[MetadataChange]
 ) -> list[Outcome]:
@@ -68,10 +71,11 @@ def set_metadata(
     return _each(session, community_id, [(one.did, one) for one in changes], change)
 
 
+@weighs(ROWS_A_FILE)
 def change_replicas(
     session: Session, community: str, changes: Sequence[ReplicaChange], *, at: float
 ) -> list[Outcome]:
-    """Give copies a state, and files theirs."""
+    """Give replicas a state; the files' own follow from it."""
     community_id = session.interned.community(session, community)
     session.names_paths()
     counting = Counting()
@@ -110,10 +114,11 @@ def change_replicas(
     return outcomes
 
 
+@weighs(ROWS_A_FILE)
 def remove_files(
     session: Session, community: str, dids: Sequence[Did], *, at: float
 ) -> list[Outcome]:
-    """Mark files Removed, and their replicas Missing: they are remnants now."""
+    """Mark files Removed, and their replicas Missing. Once removed, nothing changes."""
     community_id = session.interned.community(session, community)
     removed: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
 
@@ -160,7 +165,7 @@ def _each(
 
 
 def add_keys(session: Session, community: str, keys: Mapping[str, KeyType]) -> None:
-    """Make keys with their types. Raises NotRight for one that has another."""
+    """Make keys with their types before any file has them. Raises NotRight for another type."""
     community_id = session.interned.community(session, community)
     known = session.interned.keys(session, community_id)
     for key, kind in keys.items():
@@ -193,7 +198,9 @@ def _make_keys(session: Session, community_id: int, keys: Mapping[str, KeyType])
 
 
 def make_dataset(session: Session, community: str, new: NewDataset, *, at: float) -> DatasetRow:
-    """Make a dataset or return the one that is there. Raises NotRight."""
+    """Make a dataset, or return the one that is there. Raises NotRight for a file's name, or
+    for metadata of another type or value than are there.
+    """
     community_id = session.interned.community(session, community)
     there = known_datasets(session, community_id, [new.did]).get(new.did)
     if there is None:
@@ -229,6 +236,7 @@ def dataset_of(row: tuple[object, ...]) -> DatasetRow:
 
 
 def open_dataset(session: Session, community: str, did: Did, is_open: bool) -> bool:
+    """Open or close a dataset; False: there is none."""
     found = dataset(session, community, did)
     if found is None:
         return False
@@ -236,7 +244,19 @@ def open_dataset(session: Session, community: str, did: Did, is_open: bool) -> b
     return True
 
 
-def attach(
+@weighs(ROWS_A_FILE)
+def attach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[Outcome]:
+    """Let files lie in an open dataset. Their metadata stay as they are."""
+    return _attach(session, community, name, dids, there=True)
+
+
+@weighs(ROWS_A_FILE)
+def detach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[Outcome]:
+    """Let files lie in a dataset no longer."""
+    return _attach(session, community, name, dids, there=False)
+
+
+def _attach(
     session: Session, community: str, name: Did, dids: Sequence[Did], *, there: bool
 ) -> list[Outcome]:
     """Let files lie in a dataset, or no longer."""

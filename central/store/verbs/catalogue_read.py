@@ -19,7 +19,7 @@ from pilotage.proto.catalogue import (
     Value,
 )
 
-from ..catalogue import FileRow, Found, KeyRow, Place, ReplicaRow
+from ..catalogue import AVAILABLE, DatasetRow, FileRow, Found, KeyRow, Place, ReplicaRow
 from .catalogue_change import dataset, dataset_of
 from .catalogue_interned import decode, value_of
 from .catalogue_sets import Judged, MetaSets, Own
@@ -187,23 +187,27 @@ def _own_fits(row: Any, own: Sequence[Own]) -> bool:
 # -- calls --------------------------------------------------------------------------------------
 
 
-def find(
+def find_files(
     session: Session,
-    sets: MetaSets,
     community: str,
     query: Query,
-    states: frozenset[FileState],
-    after: Place | None,
+    *,
+    states: frozenset[FileState] = AVAILABLE,
+    after: Place | None = None,
     limit: int,
 ) -> Found:
+    """Return files that meet a query, in an order that stays the same from page to page.
+
+    A file whose metadata change meanwhile may come twice or not at all: `files_changed` has it.
+    """
     community_id = community_id_of(session, community)
     if community_id is None or limit <= 0:
         return Found([], None)
     names = json_list(sorted({one.key for one in query.conditions}))
     rows = session.rows("keys_in_query", {"community_id": community_id, "keys": names})
     keys = {row[1]: (row[0], bool(row[3])) for row in rows}
-    judged = sets.judged(session, community_id, query, keys)
-    looking = Looking(session, sets, states, limit)
+    judged = session.shared(MetaSets).judged(session, community_id, query, keys)
+    looking = Looking(session, session.shared(MetaSets), states, limit)
     begin = after or Place()
     if query.dataset is None:
         place = looking.in_sets(judged, begin)
@@ -212,7 +216,7 @@ def find(
         if there is None:
             return Found([], None)
         place = looking.in_dataset(there.dataset_id, judged, begin.file_id)
-    return Found(files_of(session, sets, looking.rows), place)
+    return Found(files_of(session, session.shared(MetaSets), looking.rows), place)
 
 
 def community_id_of(session: Session, community: str) -> int | None:
@@ -251,37 +255,38 @@ def _file(row: Any, shared: Metadata) -> FileRow:
     )
 
 
-def by_did(
-    session: Session, sets: MetaSets, community: str, dids: Sequence[Did]
-) -> list[FileRow | None]:
+def files_by_did(session: Session, community: str, dids: Sequence[Did]) -> list[FileRow | None]:
+    """Return the file of each name, in order."""
     community_id = community_id_of(session, community)
     if community_id is None:
         return [None] * len(dids)
     names = json_list([[did.scope, did.name] for did in dids])
     rows = session.rows("files_by_name", {"community_id": community_id, "names": names})
-    found = {one.did: one for one in files_of(session, sets, rows)}
+    found = {one.did: one for one in files_of(session, session.shared(MetaSets), rows)}
     return [found.get(did) for did in dids]
 
 
-def by_id(session: Session, sets: MetaSets, file_ids: Sequence[int]) -> dict[int, FileRow]:
+def files_by_id(session: Session, file_ids: Sequence[int]) -> dict[int, FileRow]:
+    """Return files by their ids; unknown ids are left out."""
     rows = session.rows("files_given", {"ids": json_list(file_ids)})
-    return {one.file_id: one for one in files_of(session, sets, rows)}
+    return {one.file_id: one for one in files_of(session, session.shared(MetaSets), rows)}
 
 
-def changed(
-    session: Session, sets: MetaSets, community: str, since: int, limit: int
-) -> list[FileRow]:
+def files_changed(session: Session, community: str, since: int, *, limit: int) -> list[FileRow]:
+    """Return files with a `seq` greater than `since`, as they are now, in order of it."""
     community_id = community_id_of(session, community)
     given = {"community_id": community_id, "since": since, "limit": limit}
-    return files_of(session, sets, session.rows("files_changed", given))
+    return files_of(session, session.shared(MetaSets), session.rows("files_changed", given))
 
 
 def last_change(session: Session, community: str) -> int:
+    """Return the greatest `seq` of a community, 0: it has no file."""
     given = {"community_id": community_id_of(session, community)}
     return int(session.one("last_change", given)[0] or 0)
 
 
-def replicas(session: Session, file_ids: Sequence[int]) -> dict[int, list[ReplicaRow]]:
+def replicas_of(session: Session, file_ids: Sequence[int]) -> dict[int, list[ReplicaRow]]:
+    """Return the copies of files, by storage; files without any are left out."""
     found: defaultdict[int, list[ReplicaRow]] = defaultdict(list)
     for row in session.rows("replicas_of_files", {"ids": json_list(file_ids)}):
         found[row[0]].append(
@@ -296,7 +301,10 @@ def replicas(session: Session, file_ids: Sequence[int]) -> dict[int, list[Replic
     return dict(found)
 
 
-def datasets(session: Session, community: str, after: Did | None, limit: int) -> list[Any]:
+def datasets(
+    session: Session, community: str, *, after: Did | None, limit: int
+) -> list[DatasetRow]:
+    """Return datasets in order of their scope and name."""
     given = {
         "community_id": community_id_of(session, community),
         "scope": after.scope if after else "",
@@ -307,6 +315,7 @@ def datasets(session: Session, community: str, after: Did | None, limit: int) ->
 
 
 def datasets_of(session: Session, file_ids: Sequence[int]) -> dict[int, list[Did]]:
+    """Return in which datasets files lie; files that lie in none are left out."""
     found: defaultdict[int, list[Did]] = defaultdict(list)
     for file_id, scope, name in session.rows("datasets_of_files", {"ids": json_list(file_ids)}):
         found[file_id].append(Did(scope, name))
@@ -314,6 +323,7 @@ def datasets_of(session: Session, file_ids: Sequence[int]) -> dict[int, list[Did
 
 
 def keys(session: Session, community: str) -> list[KeyRow]:
+    """Return all metadata keys, in order of their name."""
     found: list[KeyRow] = []
     given = {"community_id": community_id_of(session, community)}
     for key_id, key, kind, is_own in session.rows("meta_keys", given):
@@ -326,19 +336,20 @@ def keys(session: Session, community: str) -> list[KeyRow]:
 
 
 def inputs_of_jobs(session: Session, job_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Return the ids of files that jobs read, in the jobs' order of them."""
     found: defaultdict[int, list[int]] = defaultdict(list)
     for job_id, file_id in session.rows("inputs_of_jobs", {"ids": json_list(job_ids)}):
         found[job_id].append(file_id)
     return dict(found)
 
 
-def jobs_reading(session: Session, file_ids: Sequence[int], limit: int) -> list[tuple[int, int]]:
+def jobs_reading(session: Session, file_ids: Sequence[int], *, limit: int) -> list[tuple[int, int]]:
+    """Return (file, job) for jobs that have files as inputs."""
     given = {"ids": json_list(file_ids), "limit": limit}
     return [(row[0], row[1]) for row in session.rows("jobs_reading", given)]
 
 
-def files_of_jobs(
-    session: Session, sets: MetaSets, job_ids: Sequence[int], limit: int
-) -> list[FileRow]:
+def files_of_jobs(session: Session, job_ids: Sequence[int], *, limit: int) -> list[FileRow]:
+    """Return files that jobs made."""
     given = {"ids": json_list(job_ids), "limit": limit}
-    return files_of(session, sets, session.rows("files_of_jobs", given))
+    return files_of(session, session.shared(MetaSets), session.rows("files_of_jobs", given))

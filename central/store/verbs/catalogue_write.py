@@ -36,12 +36,13 @@ from ..catalogue import (
     NewReplica,
     Outcome,
 )
-from ..protocol import CHUNK_MAX
+from ..engine import CHUNK_MAX, weighs
 from .catalogue_interned import Columns, Key, columns, decode, encode
 from .remnants import Barred, Counting, drop_waiting, keep_replaced
 from .session import Session, json_list
 
 _NOTHING: Final[Metadata] = {}
+ROWS_A_FILE: Final = 6  # that a registration writes: others wait while it does
 THERE: Final = "a file that is there: this one was removed, until somebody registers it again"
 
 
@@ -68,7 +69,8 @@ class KnownDataset(msgspec.Struct):
     metadata: Metadata
 
 
-def register(
+@weighs(ROWS_A_FILE)
+def register_files(
     session: Session,
     community: str,
     files: Sequence[NewFile],
@@ -76,7 +78,13 @@ def register(
     at: float,
     make_datasets: bool = False,
 ) -> list[Outcome]:
-    """Register files, each by itself. See `store.catalogue`."""
+    """Register files, each by itself.
+
+    A file that is there with the same size and checksums gets the replicas, datasets and
+    metadata that are new; one with others clashes, as does one with another value of a key,
+    with another path of a copy that is neither Bad nor Missing, or, where `own` says so, with
+    anything new of a file that has another owner.
+    """
     if len(files) > CHUNK_MAX:
         raise ValueError(f"a batch of {len(files)} files is too long: others would wait for it")
     outcomes = [Outcome()] * len(files)

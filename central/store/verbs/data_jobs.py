@@ -1,20 +1,17 @@
-"""Jobs that read and write data,: a part of the store."""
+"""What jobs read, and the files that their results publish."""
 
 from collections.abc import Callable, Sequence
 
 from ..data_jobs import FILES_MAX
 from ..records import End, JobInput, NewJob
 from .catalogue_write import publish
-from .opened import Opened
 from .session import Session
 
 
-class DataJobsVerbs(Opened):
-    """The verbs of `store.data_jobs`."""
-
-    async def inputs_of_job(self, job_id: int) -> list[JobInput]:
-        rows = await self._reader.rows("inputs_of_job", {"job_id": job_id})
-        return [JobInput(row[0] // FILES_MAX, row[1]) for row in rows]
+def inputs_of_job(session: Session, job_id: int) -> list[JobInput]:
+    """Return what a job reads, in its order, each with the number of the input it is of."""
+    rows = session.rows("inputs_of_job", {"job_id": job_id})
+    return [JobInput(row[0] // FILES_MAX, row[1]) for row in rows]
 
 
 def keep_inputs(session: Session, first: int, jobs: Sequence[NewJob]) -> None:

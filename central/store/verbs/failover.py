@@ -1,7 +1,6 @@
-"""What failover keeps: a part of the store."""
+"""What failover keeps of transformations."""
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -12,6 +11,7 @@ from pilotage.proto.catalogue import Did
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.transformation_states import InputState, TaskState
 
+from ..engine import weighs
 from ..failover import (
     BACKFILL_MAX,
     DROPPED_MAX,
@@ -31,191 +31,66 @@ from ..failover import (
 )
 from ..records import AttemptRow
 from . import catalogue_change
-from .opened import Opened
 from .rows import attempt_of
 from .session import Session, json_list
 
 _words = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-class FailoverVerbs(Opened):
-    """The verbs of `store.failover`."""
-
-    async def begin_failover(self, transformation_id: int) -> None:
-        begin = partial(_begin, transformation_id=transformation_id)
-        await self._writer.run(begin, rows=BACKFILL_MAX)
-
-    async def failover_rows(self, transformation_ids: Sequence[int]) -> dict[int, FailoverRow]:
-        rows = await self._reader.rows("failover_rows", {"ids": json_list(transformation_ids)})
-        return {row[0]: _row(row) for row in rows}
-
-    async def failover_ends(self, transformation_id: int, *, limit: int) -> list[EndedTask]:
-        given = {"transformation_id": transformation_id, "limit": limit}
-        return [
-            EndedTask(
-                transformation_id=row[0],
-                task_id=row[1],
-                number=row[2],
-                job_id=row[3],
-                state=TaskState(row[4]),
-                ended_at=row[5],
-                decisions=row[6].encode(),
-            )
-            for row in await self._reader.rows("failover_ends", given)
-        ]
-
-    async def unseen_failover(self) -> list[int]:
-        return [row[0] for row in await self._reader.rows("unseen_failover", {})]
-
-    async def note_decisions(self, decisions: Sequence[Decided]) -> None:
-        await self._writer.run(partial(_note, decisions=decisions), rows=len(decisions))
-
-    async def keep_cycle(self, kept: CycleKept) -> list[int] | None:
-        rows = 2 + 2 * len(kept.seen) + len(kept.reports)
-        rows += sum(1 + len(one.inputs) for one in kept.mends)
-        return await self._writer.run(partial(_keep, kept=kept), rows=rows)
-
-    async def held_tasks(self, transformation_ids: Sequence[int]) -> list[HeldTask]:
-        given = {
-            "ids": json_list(transformation_ids),
-            "lost": LOST_TOO_OFTEN,
-            "reassigned": REASSIGNED,
-        }
-        return [_struct(HeldTask, row) for row in await self._reader.rows("held_tasks", given)]
-
-    async def attempts_of_jobs(self, job_ids: Sequence[int]) -> dict[int, list[AttemptRow]]:
-        rows = await self._reader.rows("attempts_of_jobs", {"ids": json_list(job_ids)})
-        found = [attempt_of(row) for row in rows]
-        return {job: list(several) for job, several in groupby(found, key=attrgetter("job_id"))}
-
-    async def tried_again(self, since: float, *, limit: int) -> list[TriedAgain]:
-        rows = await self._reader.rows("tried_again", {"since": since, "limit": limit})
-        return [
-            TriedAgain(
-                transformation_id=some[0][0],
-                task_id=task_id,
-                job_id=some[0][2],
-                made_at=some[0][3],
-                file_ids=tuple(row[4] for row in some),
-            )
-            for task_id, found in groupby(rows, key=itemgetter(1))
-            if (some := list(found))
-        ]
-
-    # -- tasks that do not agree ----------------------------------------------------------------
-
-    async def note_missed_ends(self) -> int:
-        return await self._writer.run(lambda session: session.run("note_missed_ends").rowcount)
-
-    async def odd_inputs(self, transformation_id: int, *, limit: int) -> list[OddTask]:
-        given = {"transformation_id": transformation_id, "limit": limit}
-        rows = await self._reader.rows("odd_inputs", given)
-        by_task: dict[int, list[Any]] = {}
-        for row in rows:
-            by_task.setdefault(row[0], []).append(row)
-        return [
-            OddTask(
-                transformation_id=transformation_id,
-                task_id=task,
-                number=some[0][1] or 0,
-                job_id=some[0][2] or 0,
-                state=None if some[0][3] is None else TaskState(some[0][3]),
-                outputs=some[0][4],
-                outputs_gone=some[0][5],
-                inputs=tuple(_input(row[6:]) for row in some),
-            )
-            for task, some in sorted(by_task.items())
-        ]
-
-    async def odd_outputs(self, transformation_id: int, *, after: int, limit: int) -> list[OddTask]:
-        given = {"transformation_id": transformation_id, "after": after, "limit": limit}
-        rows = await self._reader.rows("odd_outputs", given)
-        tasks = json_list([row[0] for row in rows])
-        wanted = {"transformation_id": transformation_id, "tasks": tasks}
-        had: dict[int, list[OddInput]] = {}
-        for row in await self._reader.rows("inputs_of_odd", wanted) if rows else ():
-            had.setdefault(row[0], []).append(_input(row[1:]))
-        return [
-            OddTask(
-                transformation_id=transformation_id,
-                task_id=row[0],
-                number=row[1],
-                job_id=row[2],
-                state=TaskState(row[3]),
-                outputs=row[4],
-                outputs_gone=row[5],
-                outputs_lost=row[6],
-                is_read=bool(row[7]),
-                inputs=tuple(had.get(row[0], ())),
-            )
-            for row in rows
-        ]
-
-    # -- reports --------------------------------------------------------------------------------
-
-    async def reports(self, search: ReportSearch) -> list[ReportRow]:
-        given: dict[str, object] = {
-            "before": ID_MAX if search.before is None else search.before,
-            "since": search.since,
-            "report_id": None,
-            "community": search.community,
-            "owner_id": search.owner_id,
-            "groups": None if search.groups is None else json_list(search.groups),
-            "transformation_id": search.transformation_id,
-            "limit": search.limit,
-        }
-        return [_struct(ReportRow, row) for row in await self._reader.rows("reports", given)]
-
-    async def report(self, report_id: int) -> ReportRow | None:
-        given: dict[str, object] = {
-            "before": report_id + 1,
-            "since": 0.0,
-            "report_id": report_id,
-            "community": None,
-            "owner_id": None,
-            "groups": None,
-            "transformation_id": None,
-            "limit": 1,
-        }
-        found = await self._reader.one("reports", given)
-        return None if found is None else _struct(ReportRow, found)
-
-    async def mails_due(self, now: float, *, limit: int) -> list[ReportRow]:
-        rows = await self._reader.rows("mails_due", {"now": now, "limit": limit})
-        return [_struct(ReportRow, row) for row in rows]
-
-    async def mailed(self, report_id: int, at: float) -> None:
-        given = {"report_id": report_id, "at": at}
-        await self._writer.run(lambda session: session.run("report_mailed", given), rows=1)
-
-    async def mail_failed(self, report_id: int, *, why: str, due: float | None) -> None:
-        given = {"report_id": report_id, "why": why, "due": due}
-        await self._writer.run(lambda session: session.run("report_not_mailed", given), rows=1)
-
-    async def drop_reports(self, before: float) -> int:
-        given = {"before": before, "limit": DROPPED_MAX}
-        return await self._writer.run(
-            lambda session: session.run("drop_reports", given).rowcount, rows=DROPPED_MAX
-        )
-
-
-# -- on the writer's session --------------------------------------------------------------------
-
-
-def _begin(session: Session, *, transformation_id: int) -> None:
+@weighs(BACKFILL_MAX)
+def begin_failover(session: Session, transformation_id: int) -> None:
+    """Note ends of its tasks from now on, and the last ones that were; known ones stay."""
     given = {"transformation_id": transformation_id, "limit": BACKFILL_MAX}
     if session.run("begin_failover", given).rowcount == 1:
         session.run("note_earlier_ends", given)
 
 
-def _note(session: Session, *, decisions: Sequence[Decided]) -> None:
+def failover_rows(session: Session, transformation_ids: Sequence[int]) -> dict[int, FailoverRow]:
+    """Return what is kept of the failover of transformations."""
+    rows = session.rows("failover_rows", {"ids": json_list(transformation_ids)})
+    return {row[0]: _row(row) for row in rows}
+
+
+def failover_ends(session: Session, transformation_id: int, *, limit: int) -> list[EndedTask]:
+    """Return ends that no cycle has looked at, in order of the task."""
+    given = {"transformation_id": transformation_id, "limit": limit}
+    return [
+        EndedTask(
+            transformation_id=row[0],
+            task_id=row[1],
+            number=row[2],
+            job_id=row[3],
+            state=TaskState(row[4]),
+            ended_at=row[5],
+            decisions=row[6].encode(),
+        )
+        for row in session.rows("failover_ends", given)
+    ]
+
+
+def unseen_failover(session: Session) -> list[int]:
+    """Return the transformations with ends that no cycle has looked at."""
+    return [row[0] for row in session.rows("unseen_failover", {})]
+
+
+def note_decisions(session: Session, decisions: Sequence[Decided]) -> None:
+    """Note what was decided about tasks that end now; it begins failover where it has not.
+
+    The last word on a task holds.
+    """
     for one in sorted({one.transformation_id for one in decisions}):
-        _begin(session, transformation_id=one)
+        begin_failover(session, one)
     rows = [{"task_id": one.task_id, "said": one.said.decode()} for one in decisions]
     session.many("note_decision", rows)
 
 
-def _keep(session: Session, *, kept: CycleKept) -> list[int] | None:
+@weighs(lambda kept: 2 + 2 * len(kept.seen) + len(kept.reports))
+def keep_cycle(session: Session, kept: CycleKept) -> list[int] | None:
+    """Write all of it; return the ids of the reports.
+
+    None, and nothing is written: another cycle was kept since `was`, the transformation does
+    not stand any more where `move` leaves from, or a task not as one of `mends` has seen it.
+    """
     row = kept.row
     given: dict[str, object] = {
         **msgspec.structs.asdict(row),
@@ -257,6 +132,155 @@ def _keep(session: Session, *, kept: CycleKept) -> list[int] | None:
     ]
     session.many("insert_report", rows)
     return [first + i for i in range(len(rows))]
+
+
+def held_tasks(session: Session, transformation_ids: Sequence[int]) -> list[HeldTask]:
+    """Return tasks of transformations whose jobs are held because they were lost too often."""
+    given = {
+        "ids": json_list(transformation_ids),
+        "lost": LOST_TOO_OFTEN,
+        "reassigned": REASSIGNED,
+    }
+    return [_struct(HeldTask, row) for row in session.rows("held_tasks", given)]
+
+
+def attempts_of_jobs(session: Session, job_ids: Sequence[int]) -> dict[int, list[AttemptRow]]:
+    """Return all attempts of some jobs, oldest first; of what is gone nothing."""
+    rows = session.rows("attempts_of_jobs", {"ids": json_list(job_ids)})
+    found = [attempt_of(row) for row in rows]
+    return {job: list(several) for job, several in groupby(found, key=attrgetter("job_id"))}
+
+
+def tried_again(session: Session, since: float, *, limit: int) -> list[TriedAgain]:
+    """Return tasks made since then that wait, of inputs that have failed; the newest first."""
+    rows = session.rows("tried_again", {"since": since, "limit": limit})
+    return [
+        TriedAgain(
+            transformation_id=some[0][0],
+            task_id=task_id,
+            job_id=some[0][2],
+            made_at=some[0][3],
+            file_ids=tuple(row[4] for row in some),
+        )
+        for task_id, found in groupby(rows, key=itemgetter(1))
+        if (some := list(found))
+    ]
+
+
+def note_missed_ends(session: Session) -> int:
+    """Note ends of tasks that nobody was told of; return how many."""
+    return session.run("note_missed_ends").rowcount
+
+
+def odd_inputs(session: Session, transformation_id: int, *, limit: int) -> list[OddTask]:
+    """Return tasks that are over, or not there, with the inputs that are Assigned to them.
+
+    `limit` is of inputs. Which outputs are Lost, and who has read any, is not looked up.
+    """
+    given = {"transformation_id": transformation_id, "limit": limit}
+    rows = session.rows("odd_inputs", given)
+    by_task: dict[int, list[Any]] = {}
+    for row in rows:
+        by_task.setdefault(row[0], []).append(row)
+    return [
+        OddTask(
+            transformation_id=transformation_id,
+            task_id=task,
+            number=some[0][1] or 0,
+            job_id=some[0][2] or 0,
+            state=None if some[0][3] is None else TaskState(some[0][3]),
+            outputs=some[0][4],
+            outputs_gone=some[0][5],
+            inputs=tuple(_input(row[6:]) for row in some),
+        )
+        for task, some in sorted(by_task.items())
+    ]
+
+
+def odd_outputs(
+    session: Session, transformation_id: int, *, after: int, limit: int
+) -> list[OddTask]:
+    """Return tasks after a number that are Done, while outputs of them are gone, or that are
+    over and not Done, while outputs of them are there; with the inputs that they were made of.
+    """
+    given = {"transformation_id": transformation_id, "after": after, "limit": limit}
+    rows = session.rows("odd_outputs", given)
+    tasks = json_list([row[0] for row in rows])
+    wanted = {"transformation_id": transformation_id, "tasks": tasks}
+    had: dict[int, list[OddInput]] = {}
+    for row in session.rows("inputs_of_odd", wanted) if rows else ():
+        had.setdefault(row[0], []).append(_input(row[1:]))
+    return [
+        OddTask(
+            transformation_id=transformation_id,
+            task_id=row[0],
+            number=row[1],
+            job_id=row[2],
+            state=TaskState(row[3]),
+            outputs=row[4],
+            outputs_gone=row[5],
+            outputs_lost=row[6],
+            is_read=bool(row[7]),
+            inputs=tuple(had.get(row[0], ())),
+        )
+        for row in rows
+    ]
+
+
+def reports(session: Session, search: ReportSearch) -> list[ReportRow]:
+    """Return reports, the newest first."""
+    given: dict[str, object] = {
+        "before": ID_MAX if search.before is None else search.before,
+        "since": search.since,
+        "report_id": None,
+        "community": search.community,
+        "owner_id": search.owner_id,
+        "groups": None if search.groups is None else json_list(search.groups),
+        "transformation_id": search.transformation_id,
+        "limit": search.limit,
+    }
+    return [_struct(ReportRow, row) for row in session.rows("reports", given)]
+
+
+def report(session: Session, report_id: int) -> ReportRow | None:
+    """Return a report, None: there is none."""
+    given: dict[str, object] = {
+        "before": report_id + 1,
+        "since": 0.0,
+        "report_id": report_id,
+        "community": None,
+        "owner_id": None,
+        "groups": None,
+        "transformation_id": None,
+        "limit": 1,
+    }
+    found = session.one("reports", given)
+    return None if found is None else _struct(ReportRow, found)
+
+
+def mails_due(session: Session, now: float, *, limit: int) -> list[ReportRow]:
+    """Return reports whose mail is due, the oldest first."""
+    rows = session.rows("mails_due", {"now": now, "limit": limit})
+    return [_struct(ReportRow, row) for row in rows]
+
+
+def mailed(session: Session, report_id: int, at: float) -> None:
+    """Note that a mail went."""
+    given = {"report_id": report_id, "at": at}
+    session.run("report_mailed", given)
+
+
+def mail_failed(session: Session, report_id: int, *, why: str, due: float | None) -> None:
+    """Note that a mail did not go; `due`: when it is tried again, None: never."""
+    given = {"report_id": report_id, "why": why, "due": due}
+    session.run("report_not_mailed", given)
+
+
+@weighs(DROPPED_MAX)
+def drop_reports(session: Session, before: float) -> int:
+    """Remove old reports, some at a time; return how many."""
+    given = {"before": before, "limit": DROPPED_MAX}
+    return session.run("drop_reports", given).rowcount
 
 
 def _holds(session: Session, mend: Mend, transformation_id: int) -> bool:

@@ -1,8 +1,7 @@
-"""Failures: a part of the store."""
+"""Failed attempts, counted by hour."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
 
@@ -15,53 +14,20 @@ from ..failures import (
     FailureSearch,
     Sum,
 )
-from .opened import Opened
 from .session import Session, json_list
 
 _decode_ids = msgspec.json.Decoder(list[int]).decode
 _decode_words = msgspec.json.Decoder(dict[str, int]).decode
 
 
-class FailuresVerbs(Opened):
-    """The verbs of `store.failures`."""
+def keep_failures(
+    session: Session, at: float, ends: Sequence[FailedEnd], *, drop: bool = True
+) -> None:
+    """Add to the hour of `at`; each job is counted for its transformation, if it has one.
 
-    async def keep_failures(
-        self, at: float, ends: Sequence[FailedEnd], *, drop: bool = True
-    ) -> None:
-        write = partial(_keep, hour=int(at) // HOUR_S, ends=ends, drop=drop)
-        await self._writer.run(write, rows=1 + len(ends))
-
-    async def failures(self, search: FailureSearch, *, limit: int) -> list[FailureRow]:
-        fields: dict[str, object] = {
-            "since": search.since,
-            "community": search.community,
-            "owners": None if search.owner_ids is None else json_list(search.owner_ids),
-            "groups": None if search.groups is None else json_list(search.groups),
-            "site": search.site,
-            "transformation_id": search.transformation_id,
-        }
-        found = {
-            (failure, site): Sum(attempts=attempts, jobs=jobs)
-            for failure, site, attempts, jobs in await self._reader.rows(
-                "count_failures", {**fields, "limit": limit}
-            )
-        }
-        more = await self._reader.rows("examples_of_failures", {**fields, "limit": ROWS_READ_MAX})
-        for failure, site, examples, words in more:
-            known = found.get((failure, site))
-            if known is not None:
-                known.merge(Sum(examples=_decode_ids(examples), words=_decode_words(words)))
-        return [one.row(failure, site) for (failure, site), one in found.items()]
-
-    async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
-        given = {"transformation_id": transformation_id, "file_id": file_id, "limit": limit}
-        return [row[0] for row in reversed(await self._reader.rows("jobs_of_input", given))]
-
-
-# -- on the writer's session --------------------------------------------------------------------
-
-
-def _keep(session: Session, hour: int, ends: Sequence[FailedEnd], *, drop: bool) -> None:
+    With `drop` goes what is older than KEEP_HOURS, some of it at a time.
+    """
+    hour = int(at) // HOUR_S
     ids = json_list([end.job_id for end in ends if end.job_id])
     of = dict(session.rows("transformations_of_jobs", {"ids": ids}))
     sums: defaultdict[tuple[str, str, int, int, str, str], Sum] = defaultdict(Sum)
@@ -91,6 +57,38 @@ def _keep(session: Session, hour: int, ends: Sequence[FailedEnd], *, drop: bool)
         session.run("put_failures", {**key, **given})
     if drop:
         _drop_old(session, hour - KEEP_HOURS)
+
+
+def failures(session: Session, search: FailureSearch, *, limit: int) -> list[FailureRow]:
+    """Return them by class and site, the most frequent first."""
+    fields: dict[str, object] = {
+        "since": search.since,
+        "community": search.community,
+        "owners": None if search.owner_ids is None else json_list(search.owner_ids),
+        "groups": None if search.groups is None else json_list(search.groups),
+        "site": search.site,
+        "transformation_id": search.transformation_id,
+    }
+    found = {
+        (failure, site): Sum(attempts=attempts, jobs=jobs)
+        for failure, site, attempts, jobs in session.rows(
+            "count_failures", {**fields, "limit": limit}
+        )
+    }
+    more = session.rows("examples_of_failures", {**fields, "limit": ROWS_READ_MAX})
+    for failure, site, examples, words in more:
+        known = found.get((failure, site))
+        if known is not None:
+            known.merge(Sum(examples=_decode_ids(examples), words=_decode_words(words)))
+    return [one.row(failure, site) for (failure, site), one in found.items()]
+
+
+def jobs_of_input(
+    session: Session, transformation_id: int, file_id: int, *, limit: int
+) -> list[int]:
+    """Return the jobs of the last tasks of a transformation that had a file, oldest first."""
+    given = {"transformation_id": transformation_id, "file_id": file_id, "limit": limit}
+    return [row[0] for row in reversed(session.rows("jobs_of_input", given))]
 
 
 def _drop_old(session: Session, before: int) -> None:

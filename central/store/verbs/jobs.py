@@ -10,16 +10,21 @@ import msgspec
 
 from pilotage.proto.job_states import FINAL
 
+from ..actions import Keep
 from ..errors import StoreError
-from ..protocol import EVIDENCE_MAX
 from ..records import (
+    AttemptRow,
     Change,
+    CountRow,
     End,
     Evidence,
     JobBody,
+    JobRow,
     Left,
     Levels,
+    LiveAttempt,
     Move,
+    Note,
     Progress,
     Requeue,
     Standing,
@@ -27,23 +32,45 @@ from ..records import (
     TakeBack,
     Want,
 )
+from .actions import kept
 from .data_jobs import end_with_files
 from .quotas import charge_again
 from .remnants import sweep_with_result
-from .rows import body_of, standing_of
+from .rows import (
+    attempt_of,
+    body_of,
+    count_of,
+    evidence_of,
+    job_of,
+    levels_of,
+    live_attempt_of,
+    note_of,
+    standing_of,
+)
 from .session import Parameters, Session, json_list
 from .writer import Apart
+
+EVIDENCE_MAX: Final = 8  # rows that are kept of one attempt of a pilot
+NOTES_MAX: Final = 1000  # of one job that are read: who changes it again and again adds any number
 
 _ENDING: Final = (End, Requeue)
 _job_of = attrgetter("job_id")
 
 
 def standing(session: Session, job_ids: Sequence[int]) -> dict[int, Standing]:
+    """Return where each job stands; unknown ids are left out.
+
+    Run as a write it sees all writes that were called before.
+    """
     found = session.rows("standing", {"ids": json_list(job_ids)})
     return {row[0]: standing_of(row) for row in found}
 
 
-def move(session: Session, moves: Sequence[Move]) -> list[bool]:
+def move(session: Session, moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
+    """Move jobs without a live attempt, with a note each.
+
+    Raises OverQuota, and moves none, where too many ended jobs would run again.
+    """
     won = session.each(
         "move_job",
         [
@@ -65,10 +92,11 @@ def move(session: Session, moves: Sequence[Move]) -> list[bool]:
     session.many("close_last", [{"job_id": one.job_id} for one in moved if one.close])
     session.many("storing_again", [(one.job_id,) for one in moved if one.new_round])
     _note(session, [(one.job_id, one.at, one.who, one.event, one.reason) for one in moved])
-    return won
+    return kept(session, keep, won)
 
 
-def want(session: Session, wants: Sequence[Want]) -> list[bool]:
+def want(session: Session, wants: Sequence[Want], keep: Keep | None = None) -> list[bool]:
+    """Write what is wanted of live attempts, with a note each; `kill` is never overwritten."""
     won = session.each(
         "want",
         [
@@ -83,26 +111,92 @@ def want(session: Session, wants: Sequence[Want]) -> list[bool]:
     )
     written = [one for one, changed in zip(wants, won, strict=True) if changed]
     _note(session, [(one.job_id, one.at, one.who, one.wanted.value, one.reason) for one in written])
-    return won
+    return kept(session, keep, won)
 
 
-def delete(session: Session, job_ids: Sequence[int], at: float, who: str) -> list[bool]:
+def delete(
+    session: Session, job_ids: Sequence[int], at: float, who: str, keep: Keep | None = None
+) -> list[bool]:
+    """Mark jobs that are final and not deleted yet."""
     won = session.each("delete_job", [{"job_id": job_id} for job_id in job_ids])
     _note(session, [(i, at, who, "deleted", "") for i in _winners(job_ids, won)])
-    return won
+    return kept(session, keep, won)
 
 
 def set_priority(
-    session: Session, job_ids: Sequence[int], priority: int, at: float, who: str
+    session: Session,
+    job_ids: Sequence[int],
+    priority: int,
+    at: float,
+    who: str,
+    keep: Keep | None = None,
 ) -> list[bool]:
+    """Change the priority of jobs that are not final."""
     won = session.each("set_priority", [{"job_id": i, "priority": priority} for i in job_ids])
     _note(session, [(i, at, who, "priority", str(priority)) for i in _winners(job_ids, won)])
-    return won
+    return kept(session, keep, won)
 
 
 def bodies(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
+    """Return what jobs run; unknown ids are left out."""
     found = session.rows("bodies", {"ids": json_list(job_ids)})
     return {row[0]: body_of(row, session.template(row[1])) for row in found}
+
+
+def job(session: Session, job_id: int) -> JobRow | None:
+    """Return a job, None: there is none."""
+    found = session.one("job_rows", {"ids": json_list([job_id])})
+    return None if found is None else job_of(found)
+
+
+def jobs(session: Session, job_ids: Sequence[int]) -> dict[int, JobRow]:
+    """Return jobs by their ids, of one moment; unknown ids are left out."""
+    if not job_ids:
+        return {}
+    rows = session.rows("job_rows", {"ids": json_list(job_ids)})
+    return {job.job_id: job for job in map(job_of, rows)}
+
+
+def counts(session: Session) -> list[CountRow]:
+    """Count all visible jobs that are not deleted, for the counters in memory."""
+    return [count_of(row) for row in session.rows("counts", {})]
+
+
+def notes(session: Session, job_id: int) -> list[Note]:
+    """Return the newest NOTES_MAX notes of a job, oldest first."""
+    fields = {"job_id": job_id, "limit": NOTES_MAX}
+    return [note_of(row) for row in session.rows("notes", fields)]
+
+
+def ids_given(session: Session) -> dict[str, int]:
+    """Return the next id of each kind, as committed. None of them ever goes back."""
+    return {row[0]: row[1] for row in session.rows("next_ids", {})}
+
+
+def evidence(session: Session, job_id: int) -> list[Evidence]:
+    """Return what pilots reported of a job that did not count."""
+    return [evidence_of(row) for row in session.rows("evidence", {"job_id": job_id})]
+
+
+def attempts(session: Session, job_id: int) -> list[AttemptRow]:
+    """Return all attempts of a job, oldest first."""
+    return [attempt_of(row) for row in session.rows("attempts", {"job_id": job_id})]
+
+
+def live_attempts(session: Session) -> list[LiveAttempt]:
+    """Return all live attempts, and the open ones of jobs that wait again."""
+    return [live_attempt_of(row) for row in session.rows("live_attempts", {})]
+
+
+def levels(session: Session) -> Levels | None:
+    """Return what was kept last."""
+    found = session.one("levels", {})
+    return None if found is None else levels_of(found)
+
+
+def reserve_attempts(session: Session, count: int) -> int:
+    """Take `count` attempt ids out of the counter row for ever; return the first."""
+    return session.reserve("attempt", count)
 
 
 def _winners(job_ids: Sequence[int], won: Sequence[bool]) -> list[int]:
@@ -263,10 +357,12 @@ def _told(one: Requeue | Left) -> tuple[object, ...]:
 
 
 def keep_levels(session: Session, levels: Levels) -> None:
+    """Replace the levels that were kept before."""
     fields = {"at": levels.at, "levels": msgspec.json.encode(levels.levels).decode()}
     session.run("keep_levels", fields)
 
 
 def keep_evidence(session: Session, evidence: Sequence[Evidence]) -> None:
+    """Keep reports that do not count; of one attempt of a pilot at most EVIDENCE_MAX."""
     rows = [{**msgspec.structs.asdict(one), "most": EVIDENCE_MAX} for one in evidence]
     session.many("insert_evidence", rows)

@@ -5,15 +5,16 @@ interpreter, elsewhere a message there and back. So the bodies of many jobs come
 many attempts are inserted by one statement.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from ..protocol import Room
 from ..records import JobBody, NewAttempt
 from .rows import body_of
 from .session import Session, json_list
+
+Room = Callable[[list[JobBody | None]], int]
 
 _bodies: Final = msgspec.json.Decoder(list[tuple[int, int, str | None, int, int, int, int]])
 

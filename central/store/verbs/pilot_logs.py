@@ -1,17 +1,16 @@
-"""Logs of pilots: a part of the store."""
+"""Logs of pilots."""
 
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from pilotage.proto.ids import ID_MAX
 
+from ..engine import weighs
 from ..pilot_logs import JOB_BYTES, PARCEL_BYTES, LogLine, LogSearch, LogSource, Parcel, jobs_of
-from .opened import Opened
 from .session import Session, json_list
 
 OLDEST_AT_A_TIME: Final = 20  # parcels that make room for one
@@ -27,83 +26,33 @@ _LEADS: Final = (
 _lines: Final = msgspec.json.Decoder(tuple[LogLine, ...])
 
 
-class PilotLogsVerbs(Opened):
-    """The verbs of `store.pilot_logs`."""
-
-    async def attempts_of_pilot(
-        self, pilot: str, attempt_ids: Sequence[int]
-    ) -> Mapping[int, tuple[int, int]]:
-        if not attempt_ids:
-            return {}
-        given = {"pilot": pilot, "ids": json_list(attempt_ids)}
-        rows = await self._reader.rows("attempts_of_pilot", given)
-        return {row[0]: (row[1], row[2]) for row in rows}
-
-    async def keep_pilot_log(
-        self, source: LogSource, lines: Sequence[LogLine], *, at: float, bytes_max: int
-    ) -> int:
-        keep = partial(
-            _keep, source=source, lines=lines, packed=_pack(lines), at=at, bytes_max=bytes_max
-        )
-        return await self._writer.run(keep, rows=ROWS_A_PARCEL)
-
-    async def pilot_log(self, search: LogSearch, *, after: int, limit: int) -> list[Parcel]:
-        return await self._found(search, "", after=after, before=ID_MAX, limit=limit)
-
-    async def pilot_log_back(self, search: LogSearch, *, before: int, limit: int) -> list[Parcel]:
-        found = await self._found(search, "_back", after=0, before=before, limit=limit)
-        return found[::-1]
-
-    async def pilot_log_end(self) -> int:
-        return int((await self._reader.one("log_end", {}))[0])
-
-    async def pilot_log_bytes(self) -> int:
-        return int((await self._reader.one("log_bytes", {}))[0])
-
-    async def prune_pilot_log(self, before: float, *, limit: int) -> int:
-        return await self._writer.run(partial(_prune, before=before, limit=limit), rows=limit)
-
-    async def _found(
-        self, search: LogSearch, direction: str, *, after: int, before: int, limit: int
-    ) -> list[Parcel]:
-        """Return parcels in order of the id; with `_back` as direction the newest of them."""
-        if search.since:
-            first = await self._reader.one("first_log_since", {"since": search.since})
-            if first is None:
-                return []
-            after = max(after, first[0] - 1)
-        clauses: dict[str, object] = msgspec.structs.asdict(search)
-        led = "job" if search.job else "all" if search.community is None else "community"
-        for by, leads in _LEADS:
-            if led in ("all", "community") and clauses[by]:
-                led = "sources"
-                rows = await self._reader.rows(leads, clauses)
-                clauses["sources"] = json_list([row[0] for row in rows])
-        span = {"after": after, "before": before, "limit": limit}
-        rows = await self._reader.rows(f"log_of_{led}{direction}", {**clauses, **span})
-        ids = json_list([row[0] for row in rows])
-        return [_parcel(row) for row in await self._reader.rows("log_parcels_given", {"ids": ids})]
+def attempts_of_pilot(
+    session: Session, pilot: str, attempt_ids: Sequence[int]
+) -> Mapping[int, tuple[int, int]]:
+    """Return (job, epoch) of those of the attempts that were this pilot's."""
+    if not attempt_ids:
+        return {}
+    given = {"pilot": pilot, "ids": json_list(attempt_ids)}
+    rows = session.rows("attempts_of_pilot", given)
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
-# -- on the writer's session --------------------------------------------------------------------
-
-
-def _keep(
-    session: Session,
-    source: LogSource,
-    lines: Sequence[LogLine],
-    packed: bytes,
-    at: float,
-    bytes_max: int,
+@weighs(lambda *_, **__: ROWS_A_PARCEL)
+def keep_pilot_log(
+    session: Session, source: LogSource, lines: Sequence[LogLine], *, at: float, bytes_max: int
 ) -> int:
+    """Keep lines, in order of their numbers; return the highest number that is kept.
+
+    Lines whose numbers are not above those of before are left out: they came already. Of one
+    pilot at most about `bytes_max` stay: the oldest parcels make room.
+    """
     fields = msgspec.structs.asdict(source)
     session.run("insert_log_source", fields)
     source_id, last_n, taken = session.one("get_log_source", fields)
     new = [line for line in lines if line.n > last_n]
     if not new:
         return int(last_n)
-    if len(new) < len(lines):
-        packed = _pack(new)
+    packed = _pack(new)
     jobs = jobs_of(new)
     size = PARCEL_BYTES + JOB_BYTES * len(jobs) + len(packed)
     _make_room(session, source_id, taken + size - bytes_max)
@@ -126,6 +75,60 @@ def _keep(
     return last_n
 
 
+def pilot_log(session: Session, search: LogSearch, *, after: int, limit: int) -> list[Parcel]:
+    """Return parcels with an id greater than `after`, in order of the id."""
+    return _found(session, search, "", after=after, before=ID_MAX, limit=limit)
+
+
+def pilot_log_back(session: Session, search: LogSearch, *, before: int, limit: int) -> list[Parcel]:
+    """Return parcels with an id less than `before`, the newest first."""
+    found = _found(session, search, "_back", after=0, before=before, limit=limit)
+    return found[::-1]
+
+
+def pilot_log_end(session: Session) -> int:
+    """Return the highest id that a parcel has had."""
+    return int((session.one("log_end", {}))[0])
+
+
+def pilot_log_bytes(session: Session) -> int:
+    """Return what all parcels take."""
+    return int((session.one("log_bytes", {}))[0])
+
+
+def prune_pilot_log(session: Session, before: float, *, limit: int) -> int:
+    """Remove some of the oldest parcels that came before; return how many.
+
+    With the last one of a pilot that is gone goes what is known of its source.
+    """
+    old = session.rows("oldest_parcels", {"before": before, "limit": limit})
+    _remove(session, old)
+    session.run("remove_empty_log_sources", {"limit": limit})
+    return len(old)
+
+
+def _found(
+    session: Session, search: LogSearch, direction: str, *, after: int, before: int, limit: int
+) -> list[Parcel]:
+    """Return parcels in order of the id; with `_back` as direction the newest of them."""
+    if search.since:
+        first = session.one("first_log_since", {"since": search.since})
+        if first is None:
+            return []
+        after = max(after, first[0] - 1)
+    clauses: dict[str, object] = msgspec.structs.asdict(search)
+    led = "job" if search.job else "all" if search.community is None else "community"
+    for by, leads in _LEADS:
+        if led in ("all", "community") and clauses[by]:
+            led = "sources"
+            rows = session.rows(leads, clauses)
+            clauses["sources"] = json_list([row[0] for row in rows])
+    span = {"after": after, "before": before, "limit": limit}
+    rows = session.rows(f"log_of_{led}{direction}", {**clauses, **span})
+    ids = json_list([row[0] for row in rows])
+    return [_parcel(row) for row in session.rows("log_parcels_given", {"ids": ids})]
+
+
 def _make_room(session: Session, source_id: int, wanted: int) -> None:
     """Remove the oldest parcels of a pilot until so many bytes are free, or none is left."""
     while wanted > 0:
@@ -139,13 +142,6 @@ def _make_room(session: Session, source_id: int, wanted: int) -> None:
                 gone.append(row)
                 wanted -= row[2]
         _remove(session, gone)
-
-
-def _prune(session: Session, before: float, limit: int) -> int:
-    old = session.rows("oldest_parcels", {"before": before, "limit": limit})
-    _remove(session, old)
-    session.run("remove_empty_log_sources", {"limit": limit})
-    return len(old)
 
 
 def _remove(session: Session, rows: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Pilots, the secrets they register with, and tokens of persons."""
+"""Pilots, and the secrets they register with."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,26 @@ import msgspec
 
 from pilotage.proto.pilot_states import FINAL, START, PilotEvent, PilotState, moves
 
+from ..engine import weighs
 from ..errors import BadSecret, PilotNotFound
-from ..records import MARK, MARKS_MAX, NewSecret, PilotRow, Registration, TokenRow
+from ..records import MARK, MARKS_MAX, NewSecret, PilotRow, Registration
 from .rows import pilot_of
-from .session import Session
+from .session import Session, json_list
 
 
+@weighs(2)
 def add_secrets(session: Session, secrets: Sequence[NewSecret]) -> None:
+    """Store hashed bootstrap secrets, and a pilot row in state Submitted for each."""
     rows = [{**msgspec.structs.asdict(one), "state": START.value} for one in secrets]
     session.many("insert_pilot", rows)
     session.many("insert_secret", rows)
 
 
 def register(session: Session, registration: Registration) -> PilotRow:
+    """Use a secret: session 1, state Running. Raises BadSecret.
+
+    Idempotent by (secret, nonce): nothing is changed then.
+    """
     fields = msgspec.structs.asdict(registration)
     found = session.one("get_secret", fields)
     if found is None:
@@ -35,7 +42,12 @@ def register(session: Session, registration: Registration) -> PilotRow:
     return pilot_of(session.one("get_pilot", fields))
 
 
-def hello(session: Session, pilot: str, nonce: str, number: int) -> PilotRow:
+def hello(session: Session, pilot: str, nonce: str, number: int = 0) -> PilotRow:
+    """Open a session, 0: the next; the same nonce again gives the same one.
+
+    One that is not later than the last is not opened: the row has another nonce then. Raises
+    PilotNotFound.
+    """
     fields = {"pilot": pilot, "nonce": nonce, "session": number}
     session.run("open_session", fields)
     found = session.one("get_pilot", fields)
@@ -45,6 +57,11 @@ def hello(session: Session, pilot: str, nonce: str, number: int) -> PilotRow:
 
 
 def rotate_secret(session: Session, pilot: str, number: int, mark: str) -> PilotRow:
+    """Use renewal secret `number`; `mark` tells its nonce by `records.MARK` characters.
+
+    Return the row. Nothing is written if that secret was used before: `used` of the row says
+    with which nonce. Raises PilotNotFound.
+    """
     fields = {"pilot": pilot, "number": number, "mark": mark, "kept": MARK * MARKS_MAX}
     session.run("rotate_secret", fields)
     found = session.one("get_pilot", fields)
@@ -56,6 +73,7 @@ def rotate_secret(session: Session, pilot: str, number: int, mark: str) -> Pilot
 def move_pilot(
     session: Session, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
 ) -> bool:
+    """Compare-and-set of a pilot's state. One that is Draining has the order to, for good."""
     fields = {
         "pilot": pilot,
         "old": old.value,
@@ -67,15 +85,35 @@ def move_pilot(
     return session.run("move_pilot", fields).rowcount == 1
 
 
-def order_pilot(session: Session, pilot: str, told: str) -> None:
+def order_pilot(session: Session, pilot: str, told: str = "") -> None:
+    """Keep that a pilot is to drain, whatever its state is and becomes.
+
+    With `told`, that it does not wait for what it holds.
+    """
     session.run("order_pilot", {"pilot": pilot, "told": told})
 
 
-def add_token(session: Session, token: TokenRow) -> None:
-    fields = msgspec.structs.asdict(token)
-    fields["groups"] = msgspec.json.encode(token.groups).decode()
-    session.run("insert_token", fields)
+def pilot(session: Session, pilot: str) -> PilotRow | None:
+    """Return a pilot, None: there is none."""
+    found = session.one("get_pilot", {"pilot": pilot})
+    return None if found is None else pilot_of(found)
 
 
-def revoke_token(session: Session, jti: str, at: float) -> bool:
-    return session.run("revoke_token", {"jti": jti, "at": at}).rowcount == 1
+def pilots(
+    session: Session,
+    community: str | None,
+    *,
+    states: Sequence[PilotState],
+    after: str,
+    limit: int,
+    site: str = "",
+) -> list[PilotRow]:
+    """Return pilots in order of their name; no states, no site: all."""
+    fields = {
+        "community": community,
+        "site": site,
+        "states": json_list([state.value for state in states]) if states else None,
+        "after": after,
+        "limit": limit,
+    }
+    return [pilot_of(row) for row in session.rows("pilots", fields)]

@@ -1,13 +1,13 @@
-"""Productions and their steps: a part of the store."""
+"""Productions and their steps."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from pilotage.proto.production_states import ProductionState
 
+from ..engine import weighs
 from ..productions import (
     STEPS_MAX,
     Extension,
@@ -23,7 +23,6 @@ from ..productions import (
     TaskMean,
 )
 from ..transformations import TransformationMove
-from .opened import Opened
 from .session import Session, json_list
 from .transformations import row_of
 
@@ -32,135 +31,18 @@ MEANS_OF: Final = 50  # tasks around the last that ended, to each side
 _parents = msgspec.json.Decoder(tuple[int, ...]).decode
 
 
-class ProductionsVerbs(Opened):
-    """The verbs of `store.productions`."""
-
-    async def reserve_transformations(self, count: int) -> int:
-        return await self._writer.run(lambda session: session.reserve("transformation", count))
-
-    async def add_production(self, new: NewProduction, steps: Sequence[NewStep]) -> ProductionRow:
-        return await self._writer.run(partial(_add, new=new, steps=steps), rows=2 * len(steps))
-
-    async def production(self, production_id: int) -> ProductionRow | None:
-        given = {"community": None, "states": None, "after": production_id - 1, "limit": 1}
-        found = await self._reader.one("productions", given)
-        row = None if found is None else _row(found)
-        return row if row is not None and row.production_id == production_id else None
-
-    async def production_named(self, community: str, name: str) -> ProductionRow | None:
-        given = {"community": community, "name": name}
-        found = await self._reader.one("production_named", given)
-        return None if found is None else _row(found)
-
-    async def productions(
-        self,
-        community: str | None,
-        *,
-        states: Sequence[ProductionState],
-        after: int,
-        limit: int,
-    ) -> list[ProductionRow]:
-        given = {
-            "community": community,
-            "states": json_list([state.value for state in states]) if states else None,
-            "after": after,
-            "limit": limit,
-        }
-        return [_row(row) for row in await self._reader.rows("productions", given)]
-
-    async def production_texts(self, production_id: int) -> ProductionTexts | None:
-        found = await self._reader.one("production_texts", {"production_id": production_id})
-        if found is None:
-            return None
-        return ProductionTexts(
-            definition=bytes(found[0]), details=bytes(found[1]), rules=str(found[2])
-        )
-
-    async def production_steps(
-        self, production_ids: Sequence[int], *, documents: bool = False
-    ) -> dict[int, list[StepRow]]:
-        found: dict[int, list[StepRow]] = {one: [] for one in production_ids}
-        given = {"productions": json_list(list(found)), "documents": documents}
-        for production, place, step, parents, *row in await self._reader.rows(
-            "production_steps", given
-        ):
-            found[production].append(
-                StepRow(
-                    production_id=production,
-                    place=place,
-                    step=step,
-                    parents=_parents(parents),
-                    row=row_of(row),
-                )
-            )
-        return found
-
-    async def steps_of(self, transformation_ids: Sequence[int]) -> dict[int, StepName]:
-        given = {"transformations": json_list(list(transformation_ids))}
-        return {
-            row[0]: StepName(production_id=row[1], production=row[2], step=row[3])
-            for row in await self._reader.rows("steps_of_transformations", given)
-        }
-
-    async def rules_of(self, transformation_id: int) -> str | None:
-        given = {"transformation_id": transformation_id}
-        found = await self._reader.one("rules_of_transformation", given)
-        return None if found is None else str(found[0])
-
-    async def move_production(
-        self,
-        move: ProductionMove,
-        steps: Sequence[TransformationMove] = (),
-        *,
-        extensions: Sequence[Extension] = (),
-    ) -> bool:
-        write = partial(_move, move=move, steps=steps, extensions=extensions)
-        return await self._writer.run(write, rows=1 + len(steps) + len(extensions))
-
-    async def set_production_priority(
-        self, production_id: int, priority: int | None, at: float
-    ) -> None:
-        given = {"production_id": production_id, "priority": priority, "at": at}
-
-        def write(session: Session) -> None:
-            session.run("set_production_priority", given)
-            session.run("set_steps_priority", given)
-
-        await self._writer.run(write)
-
-    async def task_means(self, transformation_ids: Sequence[int]) -> dict[int, TaskMean]:
-        given = {"transformations": json_list(list(transformation_ids)), "window": MEANS_OF}
-        return {
-            row[0]: TaskMean(tasks=row[1], wall_s=row[2], cpu_s=row[3], memory_mb=row[4])
-            for row in await self._reader.rows("task_means", given)
-        }
-
-    async def files_made(self, transformation_ids: Sequence[int]) -> tuple[int, int]:
-        given = {"transformations": json_list(list(transformation_ids))}
-        files, size = await self._reader.one("files_made", given)
-        return int(files), int(size)
-
-    async def keep_samples(
-        self, samples: Sequence[Sample], drop: Sequence[tuple[int, float]] = ()
-    ) -> None:
-        def write(session: Session) -> None:
-            session.many("insert_sample", [msgspec.structs.asdict(one) for one in samples])
-            session.many("drop_sample", drop)
-
-        await self._writer.run(write, rows=len(samples) + len(drop))
-
-    async def samples(self, production_id: int) -> list[Sample]:
-        given = {"production_id": production_id}
-        return [
-            Sample(production_id=row[0], at=row[1], progress=row[2], tasks_done=row[3])
-            for row in await self._reader.rows("samples_of_production", given)
-        ]
+def reserve_transformations(session: Session, count: int) -> int:
+    """Take ids out of the counter for ever; return the first."""
+    return session.reserve("transformation", count)
 
 
-# -- on the writer's session --------------------------------------------------------------------
+@weighs(2)
+def add_production(session: Session, new: NewProduction, steps: Sequence[NewStep]) -> ProductionRow:
+    """Store a production with its steps and their transformations, or nothing.
 
-
-def _add(session: Session, new: NewProduction, steps: Sequence[NewStep]) -> ProductionRow:
+    One of this community and name that is neither Archived nor Cleaned is returned in its
+    place: the caller compares. Raises NameTaken.
+    """
     if len(steps) > STEPS_MAX:
         raise ValueError(f"{len(steps)} steps are too many for one transaction: others would wait")
     named = {"community": new.community, "name": new.name}
@@ -183,13 +65,93 @@ def _add(session: Session, new: NewProduction, steps: Sequence[NewStep]) -> Prod
     return _row(session.one("production_named", named))
 
 
-def _move(
+def production(session: Session, production_id: int) -> ProductionRow | None:
+    """Return a production, None: there is none."""
+    given = {"community": None, "states": None, "after": production_id - 1, "limit": 1}
+    found = session.one("productions", given)
+    row = None if found is None else _row(found)
+    return row if row is not None and row.production_id == production_id else None
+
+
+def production_named(session: Session, community: str, name: str) -> ProductionRow | None:
+    """Return the one of this name that is neither Archived nor Cleaned."""
+    given = {"community": community, "name": name}
+    found = session.one("production_named", given)
+    return None if found is None else _row(found)
+
+
+def productions(
+    session: Session,
+    community: str | None,
+    *,
+    states: Sequence[ProductionState],
+    after: int,
+    limit: int,
+) -> list[ProductionRow]:
+    """Return them in order of the id; no states: all."""
+    given = {
+        "community": community,
+        "states": json_list([state.value for state in states]) if states else None,
+        "after": after,
+        "limit": limit,
+    }
+    return [_row(row) for row in session.rows("productions", given)]
+
+
+def production_texts(session: Session, production_id: int) -> ProductionTexts | None:
+    """Return the texts of a production, None: there is none."""
+    found = session.one("production_texts", {"production_id": production_id})
+    if found is None:
+        return None
+    return ProductionTexts(definition=bytes(found[0]), details=bytes(found[1]), rules=str(found[2]))
+
+
+def production_steps(
+    session: Session, production_ids: Sequence[int], *, documents: bool = False
+) -> dict[int, list[StepRow]]:
+    """Return the steps of each in order of their place; without `documents` each is empty."""
+    found: dict[int, list[StepRow]] = {one: [] for one in production_ids}
+    given = {"productions": json_list(list(found)), "documents": documents}
+    for production, place, step, parents, *row in session.rows("production_steps", given):
+        found[production].append(
+            StepRow(
+                production_id=production,
+                place=place,
+                step=step,
+                parents=_parents(parents),
+                row=row_of(row),
+            )
+        )
+    return found
+
+
+def steps_of(session: Session, transformation_ids: Sequence[int]) -> dict[int, StepName]:
+    """Return whose steps transformations are; those of no production are left out."""
+    given = {"transformations": json_list(list(transformation_ids))}
+    return {
+        row[0]: StepName(production_id=row[1], production=row[2], step=row[3])
+        for row in session.rows("steps_of_transformations", given)
+    }
+
+
+def rules_of(session: Session, transformation_id: int) -> str | None:
+    """Return the rules of failover of the production whose step this is, if it has any."""
+    given = {"transformation_id": transformation_id}
+    found = session.one("rules_of_transformation", given)
+    return None if found is None else str(found[0])
+
+
+def move_production(
     session: Session,
     move: ProductionMove,
-    steps: Sequence[TransformationMove],
-    extensions: Sequence[Extension],
+    steps: Sequence[TransformationMove] = (),
+    *,
+    extensions: Sequence[Extension] = (),
 ) -> bool:
-    """Look whether all still stand where they were seen, then write: nobody writes in between."""
+    """Move a production and steps of it: all of them, or where one has changed none.
+
+    It looks first whether all still stand where they were seen: nobody writes in between.
+    """
     production = {"production_id": move.production_id}
     state = session.one("state_of_production", production)
     if state is None or state[0] != move.old.value:
@@ -210,6 +172,51 @@ def _move(
         wanted = {**msgspec.structs.asdict(extension), "at": move.at}
         session.run("extend_transformation", wanted)
     return True
+
+
+def set_production_priority(
+    session: Session, production_id: int, priority: int | None, at: float
+) -> None:
+    """Set the priority of the jobs that its steps make from now on."""
+    given = {"production_id": production_id, "priority": priority, "at": at}
+    session.run("set_production_priority", given)
+    session.run("set_steps_priority", given)
+
+
+def task_means(session: Session, transformation_ids: Sequence[int]) -> dict[int, TaskMean]:
+    """Return what tasks took; transformations of which nothing is known are left out."""
+    given = {"transformations": json_list(list(transformation_ids)), "window": MEANS_OF}
+    return {
+        row[0]: TaskMean(tasks=row[1], wall_s=row[2], cpu_s=row[3], memory_mb=row[4])
+        for row in session.rows("task_means", given)
+    }
+
+
+def files_made(session: Session, transformation_ids: Sequence[int]) -> tuple[int, int]:
+    """Return how many files their jobs have made that are Available, and their bytes.
+
+    Bytes end at BYTES_MAX.
+    """
+    given = {"transformations": json_list(list(transformation_ids))}
+    files, size = session.one("files_made", given)
+    return int(files), int(size)
+
+
+def keep_samples(
+    session: Session, samples: Sequence[Sample], drop: Sequence[tuple[int, float]] = ()
+) -> None:
+    """Keep samples, each of its time once, and drop others, by production and time."""
+    session.many("insert_sample", [msgspec.structs.asdict(one) for one in samples])
+    session.many("drop_sample", drop)
+
+
+def samples(session: Session, production_id: int) -> list[Sample]:
+    """Return the samples of a production in order of their time."""
+    given = {"production_id": production_id}
+    return [
+        Sample(production_id=row[0], at=row[1], progress=row[2], tasks_done=row[3])
+        for row in session.rows("samples_of_production", given)
+    ]
 
 
 def _row(row: Sequence[Any]) -> ProductionRow:

@@ -1,8 +1,7 @@
-"""Remnants and sweeps: a part of the store."""
+"""Remnants, and the sweeps that remove them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from pilotage.proto.job_states import JobState
 
 from ..catalogue import NewReplica
 from ..data_jobs import folder_of
+from ..engine import weighs
 from ..records import End, NewJob, Owner, Swept
 from ..remnants import (
     AWAY_S,
@@ -29,111 +29,173 @@ from ..remnants import (
     sweep_of_key,
 )
 from ..rules import pause_s
-from .opened import Opened
 from .session import Session, json_list
 
 NOT_SAID = "its pilot has not said what became of it"
 
 
-class RemnantVerbs(Opened):
-    """The verbs of `store.remnants`."""
+def storing_after(session: Session, after: int, *, limit: int) -> tuple[list[int], int | None]:
+    """Look at jobs that may have left bytes, with an id greater than `after`.
 
-    async def storing_after(self, after: int, *, limit: int) -> tuple[list[int], int | None]:
-        rows = await self._reader.rows("storing_after", {"after": after, "limit": limit})
-        ended = [row[0] for row in rows if row[1]]
-        return ended, rows[-1][0] if len(rows) == limit else None
+    Return those that have ended, or are gone, and the id to go on after; None: that was the
+    end.
+    """
+    rows = session.rows("storing_after", {"after": after, "limit": limit})
+    ended = [row[0] for row in rows if row[1]]
+    return ended, rows[-1][0] if len(rows) == limit else None
 
-    async def look_at_storing(self, job_ids: Sequence[int]) -> int:
-        if len(job_ids) > STORING_MAX:
-            raise ValueError(f"{len(job_ids)} jobs are too many at a time: others would wait")
-        look = partial(look_at_storing, job_ids=job_ids, generation=self.generation)
-        return await self._writer.run(look, rows=2 * len(job_ids))
 
-    async def is_remnant_due(self, storage: str, before: float) -> bool:
-        given = {"storage": storage, "before": before}
-        return await self._reader.one("is_remnant_due", given) is not None
+def is_remnant_due(session: Session, storage: str, before: float) -> bool:
+    """Whether `order_sweeps` would find something."""
+    given = {"storage": storage, "before": before}
+    return session.one("is_remnant_due", given) is not None
 
-    async def order_sweeps(
-        self,
-        storage: str,
-        before: float,
-        *,
-        at: float,
-        limit: int,
-        most: int,
-        any_path: bool = False,
-    ) -> list[SweepRow]:
-        if limit > SWEEP_MAX:
-            raise ValueError(f"{limit} remnants are too many for a sweep: others would wait")
-        order = partial(
-            _order,
-            storage=storage,
-            before=before,
-            at=at,
-            limit=limit,
-            most=most,
-            any_path=any_path,
-        )
-        made = set(await self._writer.run(order, rows=2 * limit))
-        return [row for row in await self.sweeps() if row.sweep_id in made] if made else []
 
-    async def storages_of_copies(self) -> list[str]:
-        return [row[0] for row in await self._reader.rows("storages_of_copies", {})]
+@weighs(2)
+def order_sweeps(
+    session: Session,
+    storage: str,
+    before: float,
+    *,
+    at: float,
+    limit: int,
+    most: int,
+    any_path: bool = False,
+) -> list[SweepRow]:
+    """Mark remnants of a storage that are so since before, the oldest first.
 
-    async def sweeps(self) -> list[SweepRow]:
-        return [_sweep(row) for row in await self._reader.rows("sweeps", {})]
+    Those whose path a file names, or one below it, on whichever storage, are held for HELD_S;
+    so are those outside of the folder of their community, unless it is `any_path`. `limit` is
+    SWEEP_MAX at most; each sweep is of one owner and group, and there are no more than `most`.
+    """
+    if limit > SWEEP_MAX:
+        raise ValueError(f"{limit} remnants are too many for a sweep: others would wait")
+    session.marks_paths()
+    given = {"storage": storage, "before": before, "limit": limit}
+    sweeps: dict[tuple[str, int, str], int] = {}
+    names = _Names(session, before)
+    for row in [_remnant(one) for one in session.rows("due_remnants", given)]:
+        if names.looked >= LOOKED_MAX:  # others wait for this transaction: the rest is due still
+            break
+        why = not_its_own(row, any_path=any_path) or _lies(names.of(row))
+        if why:
+            held = {"remnant_id": row.remnant_id, "due_from": before + HELD_S}
+            session.run("hold_remnant", {**held, "why": why})
+            continue
+        whose = (row.community, row.owner_id, row.group)
+        if whose not in sweeps:
+            if len(sweeps) == most:
+                continue
+            sweeps[whose] = session.reserve("sweep")
+            session.run(
+                "insert_sweep",
+                {
+                    "sweep_id": sweeps[whose],
+                    "storage": storage,
+                    "community": row.community,
+                    "owner_id": row.owner_id,
+                    "group": row.group,
+                    "made_at": at,
+                },
+            )
+        session.run("mark_remnant", {"remnant_id": row.remnant_id, "sweep_id": sweeps[whose]})
+    made = set(sweeps.values())
+    return [row for row in open_sweeps(session) if row.sweep_id in made] if made else []
 
-    async def sweep_job(self, sweep_id: int, job_id: int) -> None:
-        given = {"sweep_id": sweep_id, "job_id": job_id}
-        await self._writer.run(lambda session: session.run("set_sweep_job", given))
 
-    async def remnants_of_job(self, job_id: int) -> list[RemnantRow]:
-        found = await self._reader.one("key_of_job", {"job_id": job_id})
-        sweep_id = sweep_of_key(found[0]) if found is not None else None
-        if sweep_id is None:
-            return []
-        rows = await self._reader.rows("remnants_of_sweep", {"sweep_id": sweep_id})
-        return [_remnant(row) for row in rows]
+def storages_of_copies(session: Session) -> list[str]:
+    """Return the storages on which the catalogue has copies."""
+    return [row[0] for row in session.rows("storages_of_copies", {})]
 
-    async def end_sweeps(
-        self, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
-    ) -> list[int]:
-        end = partial(_end_all, ends=ends, at=at, after_s=after_s)
-        return await self._writer.run(end, rows=SWEEP_MAX * len(ends))
 
-    async def remnants(
-        self,
-        *,
-        community: str | None = None,
-        storage: str | None = None,
-        before: float,
-        after: int,
-        limit: int,
-    ) -> list[RemnantRow]:
-        given: dict[str, object] = {
-            "community": community,
-            "storage": storage,
-            "before": before,
-            "after": after,
-            "limit": limit,
-        }
-        return [_remnant(row) for row in await self._reader.rows("remnants_after", given)]
+def open_sweeps(session: Session) -> list[SweepRow]:
+    """Return the sweeps that have not ended."""
+    return [_sweep(row) for row in session.rows("sweeps", {})]
 
-    async def names_of_remnants(self, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
-        return await self._moments.run(partial(_names, rows=rows, before=before))
 
-    async def remnants_of_files(self, file_ids: Sequence[int]) -> list[RemnantRow]:
-        rows = await self._reader.rows("remnants_of_files", {"ids": json_list(file_ids)})
-        return [_remnant(row) for row in rows]
+def sweep_job(session: Session, sweep_id: int, job_id: int) -> None:
+    """Note which job carries out a sweep."""
+    given = {"sweep_id": sweep_id, "job_id": job_id}
+    session.run("set_sweep_job", given)
 
-    async def remnant_counts(self) -> list[RemnantCount]:
-        return [_count(row) for row in await self._reader.rows("counts_of_remnants", {})]
 
-    async def forget_gone(self, before: float, *, limit: int) -> int:
-        given = {"before": before, "limit": limit}
-        return await self._writer.run(
-            lambda session: session.run("forget_gone", given).rowcount, rows=limit
-        )
+def remnants_of_job(session: Session, job_id: int) -> list[RemnantRow]:
+    """Return what a job has to remove; it is found by the key of its submission.
+
+    What has failed least comes first: what fails for ever keeps nothing else waiting.
+    """
+    found = session.one("key_of_job", {"job_id": job_id})
+    sweep_id = sweep_of_key(found[0]) if found is not None else None
+    if sweep_id is None:
+        return []
+    rows = session.rows("remnants_of_sweep", {"sweep_id": sweep_id})
+    return [_remnant(row) for row in rows]
+
+
+@weighs(SWEEP_MAX)
+def end_sweeps(
+    session: Session, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
+) -> list[int]:
+    """End sweeps given as (id, why they failed): what they have not removed stays marked.
+
+    It is due again after its pause; `after_s` is how long remnants wait. Return the ids of
+    those that were there: the result of its job ends a sweep too.
+    """
+    swept = Swept(gone=(), after_s=after_s)
+    return [sweep_id for sweep_id, why in ends if _end(session, sweep_id, swept, at=at, why=why)]
+
+
+def remnants(
+    session: Session,
+    *,
+    community: str | None = None,
+    storage: str | None = None,
+    before: float,
+    after: int,
+    limit: int,
+) -> list[RemnantRow]:
+    """Return remnants that are not gone and so since before, in order of their id."""
+    given: dict[str, object] = {
+        "community": community,
+        "storage": storage,
+        "before": before,
+        "after": after,
+        "limit": limit,
+    }
+    return [_remnant(row) for row in session.rows("remnants_after", given)]
+
+
+def names_of_remnants(
+    session: Session, rows: Sequence[RemnantRow], before: float
+) -> dict[int, str]:
+    """Return which file lies at a remnant's path or below, by its id; empty: none does.
+
+    Those that come after LOOKED_MAX rows of files were looked at are left out, never the first.
+    """
+    names = _Names(session, before)
+    found: dict[int, str] = {}
+    for row in rows:
+        if names.looked >= LOOKED_MAX:  # others wait for this thread
+            break
+        found[row.remnant_id] = names.of(row)
+    return found
+
+
+def remnants_of_files(session: Session, file_ids: Sequence[int]) -> list[RemnantRow]:
+    """Return the remnants of files, in order of their id."""
+    rows = session.rows("remnants_of_files", {"ids": json_list(file_ids)})
+    return [_remnant(row) for row in rows]
+
+
+def remnant_counts(session: Session) -> list[RemnantCount]:
+    """Return what remnants take, by storage and community."""
+    return [_count(row) for row in session.rows("counts_of_remnants", {})]
+
+
+def forget_gone(session: Session, before: float, *, limit: int) -> int:
+    """Forget some of what went before; return how many."""
+    given = {"before": before, "limit": limit}
+    return session.run("forget_gone", given).rowcount
 
 
 # -- how they come ------------------------------------------------------------------------------
@@ -202,8 +264,15 @@ def keep_storing(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
         session.many("insert_storing", rows)
 
 
-def look_at_storing(session: Session, job_ids: Sequence[int], generation: str) -> int:
-    """Note the folders of attempts that do not count. See `store.remnants`."""
+@weighs(2)
+def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
+    """Note what ended jobs have left: a folder for each attempt that does not count.
+
+    So it does no sooner than nothing of an attempt may be accepted any more. At most
+    STORING_MAX; return how many remnants that are. Raises ValueError for more.
+    """
+    if len(job_ids) > STORING_MAX:
+        raise ValueError(f"{len(job_ids)} jobs are too many at a time: others would wait")
     given = {"ids": json_list(job_ids)}
     rows: list[dict[str, object]] = []
     earlier = session.rows("earlier_generations", {})
@@ -211,7 +280,7 @@ def look_at_storing(session: Session, job_ids: Sequence[int], generation: str) -
         job_id, storages, seen, state, epoch, ended_at, community, group, owner_id = row
         counts = epoch if JobState(state) is JobState.DONE else 0
         # Where the store was restored since nobody knows which of its attempts are of before.
-        names = [generation, *(name for name, below in earlier if job_id < below)]
+        names = [session.generation, *(name for name, below in earlier if job_id < below)]
         epochs = [one for one in range(seen + 1, epoch + 1) if one != counts]
         for one, name in product(epochs, names):
             of_attempt: list[dict[str, object]] = [
@@ -358,49 +427,6 @@ class Barred:
 # -- how they go --------------------------------------------------------------------------------
 
 
-def _order(
-    session: Session,
-    *,
-    storage: str,
-    before: float,
-    at: float,
-    limit: int,
-    most: int,
-    any_path: bool,
-) -> list[int]:
-    """Mark what is due and unnamed; return the sweeps that have it."""
-    session.marks_paths()
-    given = {"storage": storage, "before": before, "limit": limit}
-    sweeps: dict[tuple[str, int, str], int] = {}
-    names = _Names(session, before)
-    for row in [_remnant(one) for one in session.rows("due_remnants", given)]:
-        if names.looked >= LOOKED_MAX:  # others wait for this transaction: the rest is due still
-            break
-        why = not_its_own(row, any_path=any_path) or _lies(names.of(row))
-        if why:
-            held = {"remnant_id": row.remnant_id, "due_from": before + HELD_S}
-            session.run("hold_remnant", {**held, "why": why})
-            continue
-        whose = (row.community, row.owner_id, row.group)
-        if whose not in sweeps:
-            if len(sweeps) == most:
-                continue
-            sweeps[whose] = session.reserve("sweep")
-            session.run(
-                "insert_sweep",
-                {
-                    "sweep_id": sweeps[whose],
-                    "storage": storage,
-                    "community": row.community,
-                    "owner_id": row.owner_id,
-                    "group": row.group,
-                    "made_at": at,
-                },
-            )
-        session.run("mark_remnant", {"remnant_id": row.remnant_id, "sweep_id": sweeps[whose]})
-    return list(sweeps.values())
-
-
 class _Names:
     """Which files lie at paths of remnants, or below, on whichever storage; each once."""
 
@@ -438,16 +464,6 @@ def _lies(named: str) -> str:
     return f"{named} lies there" if named else ""
 
 
-def _names(session: Session, *, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
-    names = _Names(session, before)
-    found: dict[int, str] = {}
-    for row in rows:
-        if names.looked >= LOOKED_MAX:  # others wait for this thread
-            break
-        found[row.remnant_id] = names.of(row)
-    return found
-
-
 def sweep_with_result(session: Session, end: End, write: Callable[[End], bool]) -> bool:
     """Write a result with what became of its remnants; return whether it won."""
     assert end.swept is not None
@@ -458,13 +474,6 @@ def sweep_with_result(session: Session, end: End, write: Callable[[End], bool]) 
     if sweep_id is not None:
         _end(session, sweep_id, end.swept, at=end.at)
     return True
-
-
-def _end_all(
-    session: Session, *, ends: Sequence[tuple[int, str]], at: float, after_s: float
-) -> list[int]:
-    swept = Swept(gone=(), after_s=after_s)
-    return [sweep_id for sweep_id, why in ends if _end(session, sweep_id, swept, at=at, why=why)]
 
 
 def _end(session: Session, sweep_id: int, swept: Swept, *, at: float, why: str = NOT_SAID) -> bool:

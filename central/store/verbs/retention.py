@@ -1,74 +1,51 @@
-"""What goes after a time,: a part of the store."""
+"""What goes after a time."""
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import FINAL, JobState
 
-from ..protocol_retention import PRUNED_MAX
+from ..engine import weighs
 from ..records import EndedJob
-from .opened import Opened
 from .remnants import look_at_storing
 from .search import ZONE_BITS
 from .session import Session, json_list
 
+PRUNED_MAX: Final = 500  # jobs that go in one transaction
 ZONES_SWEPT: Final = 2  # zones of which ended jobs are read at a time
 
 _FINAL: Final = json_list(sorted(state.value for state in FINAL))
 
 
-class RetentionVerbs(Opened):
-    """The verbs of `protocol_retention`."""
-
-    async def ended_jobs(self, *, after: int, before: float) -> tuple[list[EndedJob], int | None]:
-        span: dict[str, object] = {"from": (after + 1) >> ZONE_BITS, "to": ID_MAX >> ZONE_BITS}
-        zones = [row[0] for row in await self._reader.rows("zones", {**span, "states": _FINAL})]
-        some = json_list(zones[:ZONES_SWEPT])
-        rows = await self._reader.rows("ended_in_zones", {"zones": some, "before": before})
-        found = [_ended_job_of(row) for row in rows if row[0] > after]
-        if len(zones) <= ZONES_SWEPT:
-            return found, None
-        return found, (zones[ZONES_SWEPT - 1] << ZONE_BITS) + (1 << ZONE_BITS) - 1
-
-    async def prune_jobs(self, jobs: Sequence[tuple[int, float]]) -> list[tuple[int, bool]]:
-        prune = partial(_prune_jobs, jobs=jobs, generation=self.generation)
-        return await self._writer.run(prune, rows=4 * len(jobs))
-
-    async def prune_evidence(self, before: float, *, limit: int) -> int:
-        write = partial(_prune_evidence, before=before, limit=limit)
-        return await self._writer.run(write, rows=limit)
-
-    async def prune_tokens(self, before: float, *, limit: int) -> int:
-        write = partial(_prune_tokens, before=before, limit=limit)
-        return await self._writer.run(write, rows=limit)
-
-    async def never_registered(self, now: float, *, limit: int) -> list[str]:
-        rows = await self._reader.rows("never_registered", {"now": now, "limit": limit})
-        return [row[0] for row in rows]
-
-    async def ended_pilots(self, *, after: str, before: float, limit: int) -> list[str]:
-        fields = {"after": after, "before": before, "limit": limit}
-        return [row[0] for row in await self._reader.rows("ended_pilots", fields)]
-
-    async def prune_pilots(self, pilots: Sequence[str], before: float) -> None:
-        write = partial(_prune_pilots, pilots=pilots, before=before)
-        await self._writer.run(write, rows=2 * len(pilots))
+def ended_jobs(session: Session, *, after: int, before: float) -> tuple[list[EndedJob], int | None]:
+    """Return jobs with an id greater than `after` that ended before, some thousand ids at a
+    time, and the id to go on after; None: that was the end.
+    """
+    span: dict[str, object] = {"from": (after + 1) >> ZONE_BITS, "to": ID_MAX >> ZONE_BITS}
+    zones = [row[0] for row in session.rows("zones", {**span, "states": _FINAL})]
+    some = json_list(zones[:ZONES_SWEPT])
+    rows = session.rows("ended_in_zones", {"zones": some, "before": before})
+    found = [_ended_job_of(row) for row in rows if row[0] > after]
+    if len(zones) <= ZONES_SWEPT:
+        return found, None
+    return found, (zones[ZONES_SWEPT - 1] << ZONE_BITS) + (1 << ZONE_BITS) - 1
 
 
-# -- on the writer's session --------------------------------------------------------------------
+@weighs(4)
+def prune_jobs(session: Session, jobs: Sequence[tuple[int, float]]) -> list[tuple[int, bool]]:
+    """Remove jobs that still have ended at that time, at most PRUNED_MAX.
 
+    Return which went, each with whether it was marked deleted.
 
-def _prune_jobs(
-    session: Session, jobs: Sequence[tuple[int, float]], generation: str
-) -> list[tuple[int, bool]]:
+    With them go their bodies, attempts, notes and evidence. The key of a submission stays.
+    """
     if len(jobs) > PRUNED_MAX:
         raise ValueError(f"{len(jobs)} jobs are too many to go at a time: others would wait")
     rows = session.rows("still_ended", {"jobs": json_list(jobs)})
     going = [row[0] for row in rows]
-    look_at_storing(session, going, generation)  # what they have left nobody finds without them
+    look_at_storing(session, going)  # what they have left nobody finds without them
     ids = json_list(going)
     for statement in (
         "remove_storing_of_jobs",
@@ -89,15 +66,31 @@ def _prune_jobs(
     return [(row[0], bool(row[4])) for row in rows]
 
 
-def _prune_evidence(session: Session, before: float, limit: int) -> int:
+def prune_evidence(session: Session, before: float, *, limit: int) -> int:
+    """Remove some of the oldest evidence; return how much."""
     return session.run("remove_old_evidence", {"before": before, "limit": limit}).rowcount
 
 
-def _prune_tokens(session: Session, before: float, limit: int) -> int:
+def prune_tokens(session: Session, before: float, *, limit: int) -> int:
+    """Remove some of the tokens that expired before, revoked ones too; return how many."""
     return session.run("remove_expired_tokens", {"before": before, "limit": limit}).rowcount
 
 
-def _prune_pilots(session: Session, pilots: Sequence[str], before: float) -> None:
+def never_registered(session: Session, now: float, *, limit: int) -> list[str]:
+    """Return pilots whose secrets were not used in time."""
+    rows = session.rows("never_registered", {"now": now, "limit": limit})
+    return [row[0] for row in rows]
+
+
+def ended_pilots(session: Session, *, after: str, before: float, limit: int) -> list[str]:
+    """Return pilots that ended before, in order of their name."""
+    fields = {"after": after, "before": before, "limit": limit}
+    return [row[0] for row in session.rows("ended_pilots", fields)]
+
+
+@weighs(2)
+def prune_pilots(session: Session, pilots: Sequence[str], before: float) -> None:
+    """Remove those of the pilots that ended before, and their secrets."""
     fields = {"pilots": json_list(pilots), "before": before}
     session.run("remove_secrets_of_pilots", fields)
     session.run("remove_slots_of_pilots", fields)

@@ -1,7 +1,6 @@
-"""Rules and transfers: a part of the store."""
+"""Rules that keep copies of files, and their transfers."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,51 +10,11 @@ from pilotage.proto.catalogue import RuleState
 from ..records import Owner
 from ..rules import RULES_MAX, NewRule, RuleRow, Tally, TooManyRules, TransferRow, anew
 from .catalogue_interned import encode
-from .opened import Opened
 from .session import Session, json_list
 
 
-class RulesVerbs(Opened):
-    """The verbs of `store.rules`."""
-
-    async def add_rule(self, new: NewRule, *, at: float) -> RuleRow:
-        return await self._writer.run(partial(_add, new=new, at=at))
-
-    async def rules(self, community: str | None = None) -> list[RuleRow]:
-        given = {"community": community, "rule_id": None}
-        return [_rule(row) for row in await self._reader.rows("rules", given)]
-
-    async def drop_rule(self, community: str, rule_id: int) -> bool:
-        return await self._writer.run(partial(_drop, community=community, rule_id=rule_id))
-
-    async def retry_rule(self, community: str, rule_id: int) -> int:
-        return await self._writer.run(partial(_retry, community=community, rule_id=rule_id))
-
-    async def tell_rule(self, rule_id: int, state: RuleState, tally: Tally, why: str) -> None:
-        given = {
-            "rule_id": rule_id,
-            "state": state.value,
-            "tally": msgspec.json.encode(tally).decode(),
-            "why": why,
-        }
-        await self._writer.run(lambda session: session.run("tell_rule", given))
-
-    async def transfers(self, *, only_open: bool = False) -> list[TransferRow]:
-        rows = await self._reader.rows("open_transfers" if only_open else "transfers", {})
-        return [_transfer(row) for row in rows]
-
-    async def order_transfers(self, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:
-        return await self._writer.run(partial(_order, wanted=wanted), rows=len(wanted))
-
-    async def transfer_job(self, transfer_id: int, job_id: int) -> None:
-        given = {"transfer_id": transfer_id, "job_id": job_id}
-        await self._writer.run(lambda session: session.run("set_transfer_job", given))
-
-    async def end_transfers(self, ends: Sequence[tuple[int, str, float]]) -> None:
-        await self._writer.run(partial(_end, ends=ends), rows=len(ends))
-
-
-def _add(session: Session, *, new: NewRule, at: float) -> RuleRow:
+def add_rule(session: Session, new: NewRule, *, at: float) -> RuleRow:
+    """Store a rule; one that says the same is returned. Raises TooManyRules."""
     given: dict[str, object] = {
         "community": new.community,
         "owner_id": new.owner.owner_id,
@@ -75,7 +34,14 @@ def _add(session: Session, *, new: NewRule, at: float) -> RuleRow:
     return _rule(session.one("rules", {"community": None, "rule_id": known[0]}))
 
 
-def _drop(session: Session, *, community: str, rule_id: int) -> bool:
+def rules(session: Session, community: str | None = None) -> list[RuleRow]:
+    """Return rules in order of their id; None: of all communities."""
+    given = {"community": community, "rule_id": None}
+    return [_rule(row) for row in session.rows("rules", given)]
+
+
+def drop_rule(session: Session, community: str, rule_id: int) -> bool:
+    """Remove a rule and its transfers; copies and jobs stay. False: there is none."""
     given = {"community": community, "rule_id": rule_id}
     if session.run("remove_rule", given).rowcount != 1:
         return False
@@ -83,7 +49,11 @@ def _drop(session: Session, *, community: str, rule_id: int) -> bool:
     return True
 
 
-def _retry(session: Session, *, community: str, rule_id: int) -> int:
+def retry_rule(session: Session, community: str, rule_id: int) -> int:
+    """Forget the failures of a rule's transfers: its copies are ordered anew, under new ids.
+
+    Return how many transfers these are.
+    """
     row = session.one("rules", {"community": community, "rule_id": rule_id})
     if row is None:
         return 0
@@ -101,7 +71,28 @@ def _retry(session: Session, *, community: str, rule_id: int) -> int:
     return count
 
 
-def _order(session: Session, *, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:
+def tell_rule(session: Session, rule_id: int, state: RuleState, tally: Tally, why: str) -> None:
+    """Keep what is known of a rule now."""
+    given = {
+        "rule_id": rule_id,
+        "state": state.value,
+        "tally": msgspec.json.encode(tally).decode(),
+        "why": why,
+    }
+    session.run("tell_rule", given)
+
+
+def transfers(session: Session, *, only_open: bool = False) -> list[TransferRow]:
+    """Return transfers, in order of their id."""
+    rows = session.rows("open_transfers" if only_open else "transfers", {})
+    return [_transfer(row) for row in rows]
+
+
+def order_transfers(session: Session, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:
+    """Open transfers given as (rule, file, storage); those that are open already are left out.
+
+    One that has failed before is opened again.
+    """
     ordered: list[TransferRow] = []
     for rule_id, file_id, storage in wanted:
         given: dict[str, object] = {"rule_id": rule_id, "file_id": file_id, "storage": storage}
@@ -117,7 +108,14 @@ def _order(session: Session, *, wanted: Sequence[tuple[int, int, str]]) -> list[
     return ordered
 
 
-def _end(session: Session, *, ends: Sequence[tuple[int, str, float]]) -> None:
+def transfer_job(session: Session, transfer_id: int, job_id: int) -> None:
+    """Note which job carries a transfer."""
+    given = {"transfer_id": transfer_id, "job_id": job_id}
+    session.run("set_transfer_job", given)
+
+
+def end_transfers(session: Session, ends: Sequence[tuple[int, str, float]]) -> None:
+    """End transfers given as (id, why it failed, when it may be tried again); no why: done."""
     for transfer_id, why, not_before in ends:
         given = {"transfer_id": transfer_id, "why": why, "not_before": not_before}
         session.run("fail_transfer" if why else "remove_transfer", given)

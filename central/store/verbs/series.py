@@ -1,7 +1,6 @@
-"""Series and accounts: a part of the store."""
+"""Series over time, and accounts of what was used."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
 
@@ -17,43 +16,23 @@ from ..series import (
     SeriesSearch,
     Sums,
 )
-from .failures import FailuresVerbs
 from .session import Session, json_list
 
 
-class SeriesVerbs(FailuresVerbs):
-    """The verbs of `protocol_series`."""
-
-    async def keep_counts(
-        self, at: int, samples: Sequence[Sample], entries: Sequence[Entry], *, drop: bool = True
-    ) -> None:
-        write = partial(_keep_counts, at=at, samples=samples, entries=entries, drop=drop)
-        await self._writer.run(write, rows=1 + len(samples) + len(entries))
-
-    async def series_slots(self, search: SeriesSearch, *, limit: int) -> list[int]:
-        fields = {**msgspec.structs.asdict(search), "limit": limit}
-        return [row[0] for row in await self._reader.rows("series_slots", fields)]
-
-    async def series(self, search: SeriesSearch) -> list[Point]:
-        rows = await self._reader.rows("series", msgspec.structs.asdict(search))
-        return [
-            Point(at=row[0], label=row[1], waiting=row[2], running=row[3], sums=Sums.of(row[4:]))
-            for row in rows
-        ]
-
-    async def accounts(self, search: AccountSearch, *, limit: int) -> list[AccountRow]:
-        groups = None if search.groups is None else json_list(search.groups)
-        fields = {**msgspec.structs.asdict(search), "groups": groups, "limit": limit}
-        rows = await self._reader.rows("accounts", fields)
-        return [AccountRow(label=row[0], sums=Sums.of(row[1:])) for row in rows]
-
-
-# -- on the writer's session --------------------------------------------------------------------
-
-
-def _keep_counts(
-    session: Session, at: int, samples: Sequence[Sample], entries: Sequence[Entry], *, drop: bool
+def keep_counts(
+    session: Session,
+    at: int,
+    samples: Sequence[Sample],
+    entries: Sequence[Entry],
+    *,
+    drop: bool = True,
 ) -> None:
+    """Keep the slot of ten seconds that began at `at`, and add to the accounts of its day.
+
+    Coarser slots that are complete are made. With `drop` goes what is older than `series.STEPS`
+    says; slots of the future, which a wrong clock has made, stay and are in nobody's way.
+    A slot that is kept twice has the later levels and the sum of both sums.
+    """
     finest = STEPS[0].step_s
     session.run("insert_series_slot", {"step_s": finest, "at": at})
     session.many(
@@ -88,6 +67,32 @@ def _keep_counts(
     _roll_up(session, at + finest)
     if drop:
         _drop_old(session, at)
+
+
+def series_slots(session: Session, search: SeriesSearch, *, limit: int) -> list[int]:
+    """Return when the slots began that were counted; in the others the central was down."""
+    fields = {**msgspec.structs.asdict(search), "limit": limit}
+    return [row[0] for row in session.rows("series_slots", fields)]
+
+
+def series(session: Session, search: SeriesSearch) -> list[Point]:
+    """Return what was counted, in order of label and time; points of zeros are left out."""
+    rows = session.rows("series", msgspec.structs.asdict(search))
+    return [
+        Point(at=row[0], label=row[1], waiting=row[2], running=row[3], sums=Sums.of(row[4:]))
+        for row in rows
+    ]
+
+
+def accounts(session: Session, search: AccountSearch, *, limit: int) -> list[AccountRow]:
+    """Return sums out of the accounts, in order of the label."""
+    groups = None if search.groups is None else json_list(search.groups)
+    fields = {**msgspec.structs.asdict(search), "groups": groups, "limit": limit}
+    rows = session.rows("accounts", fields)
+    return [AccountRow(label=row[0], sums=Sums.of(row[1:])) for row in rows]
+
+
+# -- on the writer's session --------------------------------------------------------------------
 
 
 def _key(session: Session, sample: Sample) -> int:

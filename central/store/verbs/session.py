@@ -6,7 +6,7 @@ A driver says how statements are run. All of it is called on one thread at a tim
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ from .catalogue_interned import Interned
 SITES_MAX: Final = 10_000
 HOLDERS_MAX: Final = 20_000
 TEMPLATES_BYTES_MAX: Final = 32_000_000
+
+T = TypeVar("T")
 
 Parameters = Mapping[str, object] | Sequence[object]
 
@@ -101,12 +103,24 @@ class Transactions(ABC):
 class Session(Transactions):
     """What all verbs work on."""
 
-    def __init__(self) -> None:
+    is_shared: ClassVar[bool] = False  # whether other processes write to the database too
+    generation = ""  # identity of the store's past; another one after a restore
+
+    def __init__(self, shared: dict[type, Any] | None = None) -> None:
+        """`shared` is what the sessions of one store have in common, by its class."""
+        self._shared: dict[type, Any] = {} if shared is None else shared
         self.templates = Templates()
         self.interned = Interned()
         self._sites: dict[str, int] = {}
         self._holders: dict[int, Holder] = {}  # by class
         self.limits: Limits = NO_LIMITS
+
+    def shared(self, kind: type[T]) -> T:
+        """Return the one object of a class that all sessions of the store share, on any thread."""
+        found: T | None = self._shared.get(kind)
+        if found is None:
+            found = self._shared.setdefault(kind, kind())
+        return found
 
     def forget(self) -> None:
         """A transaction was rolled back: a site learnt in it may have another id next time."""
@@ -117,6 +131,10 @@ class Session(Transactions):
     @abstractmethod
     def begin_read(self) -> None:
         """Begin a transaction that only reads, and sees one state of the store."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Let the statement that runs fail soon. Called from another thread."""
 
     @abstractmethod
     def close(self) -> None: ...

@@ -7,13 +7,13 @@ from typing import Final
 
 import msgspec
 
+from ..engine import CHUNK_MAX, Store, weighs
 from ..errors import KeyReused, StillArriving, SubmissionDropped
-from ..protocol import CHUNK_MAX
 from ..records import JobClass, NewJob, NewSubmission, Owner, SubmissionRecord
 from .data_jobs import keep_inputs
 from .quotas import charge_jobs, discharge_jobs
 from .remnants import keep_storing
-from .rows import owner_of, submission_of
+from .rows import class_of, owner_of, submission_of
 from .session import Session, json_list
 
 MANY_RUNS: Final = 16  # of jobs that are alike, in one chunk
@@ -22,13 +22,27 @@ BODIES_BYTES_MAX: Final = 1 << 20  # that one statement takes
 Ranges = list[tuple[int, int]]
 
 
-def intern_owner(session: Session, owner: Owner) -> Owner:
+def owner(session: Session, owner: Owner) -> Owner:
+    """Return the owner with its id, by (community, issuer, subject); a new one is stored."""
     fields = msgspec.structs.asdict(owner)
     session.run("insert_owner", fields)
     return owner_of(session.one("get_owner", fields))
 
 
-def intern_classes(session: Session, wanted: Sequence[JobClass]) -> list[int]:
+def find_owner(session: Session, community: str, issuer: str, subject: str) -> Owner | None:
+    """Return a stored owner."""
+    named = {"community": community, "issuer": issuer, "subject": subject}
+    found = session.one("get_owner", named)
+    return None if found is None else owner_of(found)
+
+
+def owners(session: Session) -> list[Owner]:
+    """Return all owners."""
+    return [owner_of(row) for row in session.rows("all_owners", {})]
+
+
+def classes(session: Session, wanted: Sequence[JobClass]) -> list[int]:
+    """Return a class id for each, in order, by all other fields; new ones are stored."""
     ids: list[int] = []
     for one in wanted:
         fields = msgspec.structs.asdict(one)
@@ -38,6 +52,17 @@ def intern_classes(session: Session, wanted: Sequence[JobClass]) -> list[int]:
             found = session.one("get_class", fields)
         ids.append(found[0])
     return ids
+
+
+def live_classes(session: Session) -> list[JobClass]:
+    """Return the classes of which a job waits, is matched or runs."""
+    return [class_of(row) for row in session.rows("live_classes", {})]
+
+
+def classes_given(session: Session, class_ids: Sequence[int]) -> list[JobClass]:
+    """Return the classes with these ids, in order of the id."""
+    given = {"ids": json_list(class_ids)}
+    return [class_of(row) for row in session.rows("classes_given", given)]
 
 
 def begin(session: Session, new: NewSubmission) -> SubmissionRecord:
@@ -57,6 +82,11 @@ def begin(session: Session, new: NewSubmission) -> SubmissionRecord:
 
 
 def submit(session: Session, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
+    """Store a complete submission of at most CHUNK_MAX jobs in one transaction.
+
+    A known (community, owner, key) with the same body returns the first submission, `repeated`;
+    with another body raises KeyReused, one that is unfinished StillArriving.
+    """
     record = begin(session, new)
     if record.repeated:
         if not record.complete:
@@ -70,16 +100,24 @@ def submit(session: Session, new: NewSubmission, jobs: Sequence[NewJob]) -> Subm
     return _finish(session, record.submission_id, new.body_hash)
 
 
-def begin_chunks(session: Session, new: NewSubmission) -> SubmissionRecord:
-    """`begin`, and note who writes it."""
+def begin_submission(session: Session, new: NewSubmission) -> SubmissionRecord:
+    """Open a submission that arrives in chunks; its jobs are visible nowhere until it is finished.
+
+    Returns the first one where the key is known (complete or not) as `repeated`, whatever its
+    body: its hash comes with the end.
+    """
     record = begin(session, new)
     if not record.repeated:
         session.arriving(record.submission_id)
     return record
 
 
-def add_chunk(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
-    """`append`, if nobody has taken the submission for abandoned."""
+def add_jobs(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
+    """Append at most CHUNK_MAX jobs; return the first of their consecutive ids.
+
+    Raises ValueError for a longer chunk; SubmissionDropped where the submission takes no more:
+    it is gone, taken for abandoned, or complete.
+    """
     session.still_arriving(submission_id)
     return append(session, submission_id, jobs)
 
@@ -147,8 +185,12 @@ def _texts(jobs: Sequence[NewJob]) -> list[str] | None:
         return None
 
 
-def finish(session: Session, submission_id: int, body_hash: str) -> SubmissionRecord:
-    """Make the jobs visible. Finishing twice changes nothing."""
+def finish_submission(session: Session, submission_id: int, body_hash: str) -> SubmissionRecord:
+    """Make all jobs of the submission visible, in state Waiting.
+
+    `body_hash` is known only now: the body was streamed. One that is complete stays as it is.
+    Raises SubmissionDropped where it is gone or taken for abandoned.
+    """
     if session.ends_arriving(submission_id):
         session.arrived(submission_id)
         return _finish(session, submission_id, body_hash)
@@ -164,6 +206,21 @@ def _finish(session: Session, submission_id: int, body_hash: str) -> SubmissionR
     return get(session, submission_id)
 
 
+def submission(session: Session, submission_id: int) -> SubmissionRecord | None:
+    """Return a submission, None: there is none."""
+    found = session.one("get_submission", {"submission_id": submission_id})
+    return None if found is None else submission_of(found)
+
+
+def submission_by_key(
+    session: Session, community: str, owner_id: int, key: str
+) -> SubmissionRecord | None:
+    """Return the submission of an owner with such a key, None: there is none."""
+    fields = {"community": community, "owner_id": owner_id, "key": key}
+    found = session.one("get_submission_by_key", fields)
+    return None if found is None else submission_of(found)
+
+
 def get(session: Session, submission_id: int) -> SubmissionRecord:
     found = session.one("get_submission", {"submission_id": submission_id})
     if found is None:
@@ -171,6 +228,13 @@ def get(session: Session, submission_id: int) -> SubmissionRecord:
     return submission_of(found)
 
 
+async def drop_submission(store: Store, submission_id: int) -> None:
+    """Remove an unfinished submission and its jobs; its key is free again, its ids are not."""
+    while await store.write(drop_some, submission_id):
+        pass
+
+
+@weighs(lambda *_: 2 * CHUNK_MAX)
 def drop_some(session: Session, submission_id: int) -> bool:
     """Remove at most a chunk of an unfinished submission; return whether more is left.
 

@@ -1,7 +1,6 @@
-"""Transformations: a part of the store."""
+"""Transformations, their tasks and inputs."""
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
+from ..engine import Store, weighs
 from ..errors import KeyReused
 from ..records import NewSubmission
 from ..transformations import (
@@ -31,197 +31,16 @@ from ..transformations import (
     TransformationRow,
 )
 from . import submissions
-from .opened import Opened
 from .session import Session, json_list
 
 INHERITED_A_CHUNK: Final = 2_000  # inputs that a transaction gives to an heir: others wait for it
 _FLAGS: Final = ("closing", "flushing", "seeded")
 
 
-class TransformationsVerbs(Opened):
-    """The verbs of `store.transformations`."""
-
-    async def add_transformation(self, new: NewTransformation) -> TransformationRow:
-        return await self._writer.run(partial(_add, new=new))
-
-    async def transformation(self, transformation_id: int) -> TransformationRow | None:
-        given = {"community": None, "states": None, "after": transformation_id - 1, "limit": 1}
-        found = await self._reader.one("transformations", given)
-        row = None if found is None else row_of(found)
-        return row if row is not None and row.transformation_id == transformation_id else None
-
-    async def transformation_named(self, community: str, name: str) -> TransformationRow | None:
-        given = {"community": community, "name": name}
-        found = await self._reader.one("transformation_named", given)
-        return None if found is None else row_of(found)
-
-    async def transformations(
-        self,
-        community: str | None,
-        *,
-        states: Sequence[TransformationState],
-        after: int,
-        limit: int,
-    ) -> list[TransformationRow]:
-        given = {
-            "community": community,
-            "states": _states(states),
-            "after": after,
-            "limit": limit,
-        }
-        return [row_of(row) for row in await self._reader.rows("transformations", given)]
-
-    async def move_transformation(self, move: TransformationMove) -> bool:
-        given = {**msgspec.structs.asdict(move), "old": move.old.value, "new": move.new.value}
-        return await self._writer.run(
-            lambda session: session.run("move_transformation", given).rowcount == 1
-        )
-
-    async def extend_transformation(
-        self, transformation_id: int, *, old: int, new: int, at: float
-    ) -> bool:
-        given = {"transformation_id": transformation_id, "old": old, "new": new, "at": at}
-        return await self._writer.run(
-            lambda session: session.run("extend_transformation", given).rowcount == 1
-        )
-
-    async def set_flushing(self, transformation_id: int, flushing: bool) -> None:
-        given = {"transformation_id": transformation_id, "flushing": flushing}
-        await self._writer.run(lambda session: session.run("set_flushing", given), rows=1)
-
-    async def add_inputs(
-        self,
-        inputs: Sequence[NewInput],
-        at: float,
-        *,
-        looked: tuple[str, int] | None = None,
-        moves: Sequence[InputMove] = (),
-    ) -> tuple[list[bool], list[bool]]:
-        def add(session: Session) -> tuple[list[bool], list[bool]]:
-            if looked is not None:
-                session.run("set_looked", {"community": looked[0], "seq": looked[1]})
-            return _add_inputs(session, inputs, moves, at)
-
-        return await self._writer.run(add, rows=1 + len(inputs) + len(moves))
-
-    async def seed(
-        self,
-        transformation_id: int,
-        inputs: Sequence[NewInput],
-        at: float,
-        *,
-        place: str,
-        is_end: bool,
-        moves: Sequence[InputMove] = (),
-    ) -> tuple[list[bool], list[bool]]:
-        given = {"transformation_id": transformation_id, "place": place, "is_end": is_end}
-
-        def seed(session: Session) -> tuple[list[bool], list[bool]]:
-            session.run("set_seeded", given)
-            return _add_inputs(session, inputs, moves, at)
-
-        return await self._writer.run(seed, rows=1 + len(inputs) + len(moves))
-
-    async def looked_until(self, community: str) -> int:
-        found = await self._reader.one("get_looked", {"community": community})
-        return int(found[0]) if found else 0
-
-    async def make_tasks(
-        self, transformation_id: int, made: int, new: NewSubmission, tasks: Sequence[NewTask]
-    ) -> list[MadeTask]:
-        make = partial(_make, transformation_id=transformation_id, made=made, new=new, tasks=tasks)
-        return await self._writer.run(make, rows=3 * len(tasks))
-
-    async def task_ends(self, limit: int) -> list[TaskEnd]:
-        ends = await self._reader.rows("task_ends", {"limit": limit})
-        if not ends:
-            return []
-        given = {"tasks": json_list([row[0] for row in ends])}
-        had = _by_task(await self._reader.rows("inputs_of_tasks", given))
-        return [_end(row, had.get(row[0], ())) for row in ends]
-
-    async def lost_tasks(self) -> int:
-        return await self._writer.run(lambda session: session.run("note_lost_tasks").rowcount)
-
-    async def close_tasks(self, closes: Sequence[TaskClose]) -> list[bool]:
-        rows = sum(2 + len(one.inputs) for one in closes)
-        return await self._writer.run(partial(_close_all, closes=closes), rows=rows)
-
-    async def move_inputs(self, moves: Sequence[InputMove], at: float) -> list[bool]:
-        rows = [_move(one, at) for one in moves]
-        return await self._writer.run(
-            lambda session: session.each("move_input", rows), rows=len(rows)
-        )
-
-    async def derive_inputs(self, parent_id: int, child_id: int, at: float) -> int:
-        after: tuple[int, int] | None = (0, -1)
-        while after is not None:
-            derive = partial(_derive, parent_id=parent_id, child_id=child_id, at=at, after=after)
-            after = await self._writer.run(derive, rows=2 * INHERITED_A_CHUNK)
-        counts = (await self.transformation_counts([child_id]))[child_id].inputs
-        return sum(
-            count
-            for (_, state), count in counts.items()
-            if state in (InputState.UNUSED, InputState.ASSIGNED)
-        )
-
-    async def derived_from(self, transformation_id: int) -> int | None:
-        given = {"transformation_id": transformation_id}
-        found = await self._reader.one("derived_from", given)
-        return int(found[0]) if found else None
-
-    async def inputs(
-        self,
-        transformation_id: int,
-        *,
-        states: Sequence[InputState],
-        after: tuple[int, int],
-        limit: int,
-    ) -> list[InputRow]:
-        given: dict[str, object] = {
-            "transformation_id": transformation_id,
-            "after_file": after[0],
-            "after_input": after[1],
-            "limit": limit,
-        }
-        if tuple(states) == (InputState.UNUSED,):
-            found = await self._reader.rows("unused_inputs", given)
-        else:
-            given["states"] = _states(states)
-            found = await self._reader.rows("transformation_inputs", given)
-        return [_struct(InputRow, row, ("inherited",)) for row in found]
-
-    async def tasks(
-        self, transformation_id: int, *, states: Sequence[TaskState], after: int, limit: int
-    ) -> list[TaskRow]:
-        given = {
-            "transformation_id": transformation_id,
-            "states": _states(states),
-            "after": after,
-            "limit": limit,
-        }
-        found = await self._reader.rows("transformation_tasks", given)
-        return [_struct(TaskRow, row) for row in found]
-
-    async def last_ends(self, transformation_id: int, since: float, limit: int) -> list[TaskState]:
-        given = {"transformation_id": transformation_id, "since": since, "limit": limit}
-        return [TaskState(row[0]) for row in await self._reader.rows("last_task_ends", given)]
-
-    async def transformation_counts(self, transformation_ids: Sequence[int]) -> dict[int, Counts]:
-        found = {one: Counts(inputs={}, tasks={}) for one in transformation_ids}
-        given = {"ids": json_list(list(transformation_ids))}
-        for one, number, state, files in await self._reader.rows("input_counts", given):
-            found[one].inputs[number, InputState(state)] = files
-        for one, state, tasks in await self._reader.rows("task_counts", given):
-            found[one].tasks[TaskState(state)] = tasks
-        return found
-
-    async def tasks_of_jobs(self, job_ids: Sequence[int]) -> dict[int, TaskOfJob]:
-        rows = await self._reader.rows("tasks_of_jobs", {"ids": json_list(job_ids)})
-        return {job: TaskOfJob(*row) for job, *row in rows}
-
-
-def _add(session: Session, new: NewTransformation) -> TransformationRow:
+def add_transformation(session: Session, new: NewTransformation) -> TransformationRow:
+    """Store a transformation. One of this community and name that is neither Archived nor
+    Cleaned is returned in its place: the caller compares.
+    """
     known = session.one("transformation_named", {"community": new.community, "name": new.name})
     if known is not None:
         return row_of(known)
@@ -230,27 +49,111 @@ def _add(session: Session, new: NewTransformation) -> TransformationRow:
     return row_of(session.one("transformation_named", given))
 
 
-def _next(session: Session) -> int:
-    return session.reserve("transformation")
+def transformation(session: Session, transformation_id: int) -> TransformationRow | None:
+    """Return a transformation, None: there is none."""
+    given = {"community": None, "states": None, "after": transformation_id - 1, "limit": 1}
+    found = session.one("transformations", given)
+    row = None if found is None else row_of(found)
+    return row if row is not None and row.transformation_id == transformation_id else None
 
 
-def _add_inputs(
-    session: Session, inputs: Sequence[NewInput], moves: Sequence[InputMove], at: float
+def transformation_named(session: Session, community: str, name: str) -> TransformationRow | None:
+    """Return the one of this name that is neither Archived nor Cleaned."""
+    given = {"community": community, "name": name}
+    found = session.one("transformation_named", given)
+    return None if found is None else row_of(found)
+
+
+def transformations(
+    session: Session,
+    community: str | None,
+    *,
+    states: Sequence[TransformationState],
+    after: int,
+    limit: int,
+) -> list[TransformationRow]:
+    """Return them in order of the id; no states: all."""
+    given = {
+        "community": community,
+        "states": _states(states),
+        "after": after,
+        "limit": limit,
+    }
+    return [row_of(row) for row in session.rows("transformations", given)]
+
+
+def move_transformation(session: Session, move: TransformationMove) -> bool:
+    """Move a transformation by a compare-and-set of its state."""
+    given = {**msgspec.structs.asdict(move), "old": move.old.value, "new": move.new.value}
+    return session.run("move_transformation", given).rowcount == 1
+
+
+def extend_transformation(
+    session: Session, transformation_id: int, *, old: int, new: int, at: float
+) -> bool:
+    """Compare-and-set of how many tasks are wanted."""
+    given = {"transformation_id": transformation_id, "old": old, "new": new, "at": at}
+    return session.run("extend_transformation", given).rowcount == 1
+
+
+def set_flushing(session: Session, transformation_id: int, flushing: bool) -> None:
+    """Say whether what is left over of its inputs makes tasks too."""
+    given = {"transformation_id": transformation_id, "flushing": flushing}
+    session.run("set_flushing", given)
+
+
+def add_inputs(
+    session: Session,
+    inputs: Sequence[NewInput],
+    at: float,
+    *,
+    looked: tuple[str, int] | None = None,
+    moves: Sequence[InputMove] = (),
 ) -> tuple[list[bool], list[bool]]:
-    moved = session.each("move_input", [_move(one, at) for one in moves])
-    rows = [
-        (one.transformation_id, one.file_id, one.input_no, one.state.value, at) for one in inputs
-    ]
-    return session.each("insert_input", rows), moved
+    """Store inputs that are not known yet, after `moves`; return which are new, which moved.
+
+    `looked`: a community, and up to which change of its catalogue was looked.
+    """
+    if looked is not None:
+        session.run("set_looked", {"community": looked[0], "seq": looked[1]})
+    return _add_inputs(session, inputs, moves, at)
 
 
-def _make(
+def seed(
+    session: Session,
+    transformation_id: int,
+    inputs: Sequence[NewInput],
+    at: float,
+    *,
+    place: str,
+    is_end: bool,
+    moves: Sequence[InputMove] = (),
+) -> tuple[list[bool], list[bool]]:
+    """As `add_inputs`, and note how far the files were looked through for it."""
+    given = {"transformation_id": transformation_id, "place": place, "is_end": is_end}
+    session.run("set_seeded", given)
+    return _add_inputs(session, inputs, moves, at)
+
+
+def looked_until(session: Session, community: str) -> int:
+    """Return up to which change of the catalogue was looked; 0: nothing yet."""
+    found = session.one("get_looked", {"community": community})
+    return int(found[0]) if found else 0
+
+
+@weighs(3)
+def make_tasks(
     session: Session,
     transformation_id: int,
     made: int,
     new: NewSubmission,
     tasks: Sequence[NewTask],
 ) -> list[MadeTask]:
+    """Store tasks with their jobs, all or none; numbers follow `made`.
+
+    None are stored where the transformation makes no tasks now, has made others since, or an
+    input is not Unused any more.
+    """
     if len(tasks) > TASKS_A_CHUNK_MAX:
         raise ValueError(f"a chunk of {len(tasks)} tasks is too long: others would wait for it")
     taken = [
@@ -290,8 +193,148 @@ def _make(
     ]
 
 
-def _close_all(session: Session, closes: Sequence[TaskClose]) -> list[bool]:
+def task_ends(session: Session, limit: int) -> list[TaskEnd]:
+    """Return ends without consequences yet, in order of the task."""
+    ends = session.rows("task_ends", {"limit": limit})
+    if not ends:
+        return []
+    given = {"tasks": json_list([row[0] for row in ends])}
+    had = _by_task(session.rows("inputs_of_tasks", given))
+    return [_end(row, had.get(row[0], ())) for row in ends]
+
+
+def lost_tasks(session: Session) -> int:
+    """Note the ends of tasks whose jobs are not there; return how many."""
+    return session.run("note_lost_tasks").rowcount
+
+
+@weighs(lambda closes: sum(2 + len(one.inputs) for one in closes))
+def close_tasks(session: Session, closes: Sequence[TaskClose]) -> list[bool]:
+    """Draw the consequences, of each end once: all of its moves, or nothing.
+
+    Nothing either where the moves are not those of all inputs that the task has.
+    """
     return [_close(session, one) for one in closes]
+
+
+def move_inputs(session: Session, moves: Sequence[InputMove], at: float) -> list[bool]:
+    """Move inputs, each by a compare-and-set."""
+    return session.each("move_input", [_move(one, at) for one in moves])
+
+
+async def derive_inputs(store: Store, parent_id: int, child_id: int, at: float) -> int:
+    """Give the child all inputs of its parent; return how many of them it has to process.
+
+    What nobody works on is Moved at the parent. What a task has stays Assigned at both: its
+    end counts for both. What is Processed is so at the child. It is done in pieces between
+    which others write, and goes on where it had ended when it is called again.
+    """
+    after: tuple[int, int] | None = (0, -1)
+    while after is not None:
+        after = await store.write(_derive, parent_id, child_id, at, after)
+    counts = (await store.read(transformation_counts, [child_id]))[child_id].inputs
+    return sum(
+        count
+        for (_, state), count in counts.items()
+        if state in (InputState.UNUSED, InputState.ASSIGNED)
+    )
+
+
+@weighs(lambda *_: 2 * INHERITED_A_CHUNK)
+def _derive(
+    session: Session, parent_id: int, child_id: int, at: float, after: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Give a chunk of the inputs to the heir; return the last of them, None: there are no more."""
+    given: dict[str, object] = {"parent_id": parent_id, "child_id": child_id, "at": at}
+    given |= {"after_file": after[0], "after_input": after[1]}
+    last = session.one("last_of_chunk", {**given, "skip": INHERITED_A_CHUNK - 1})
+    given |= {"last_file": last[0] if last else ID_MAX, "last_input": last[1] if last else ID_MAX}
+    session.run("inherit_inputs", given)
+    session.run("move_to_heir", given)
+    return (int(last[0]), int(last[1])) if last else None
+
+
+def derived_from(session: Session, transformation_id: int) -> int | None:
+    """Return the child of a transformation."""
+    given = {"transformation_id": transformation_id}
+    found = session.one("derived_from", given)
+    return int(found[0]) if found else None
+
+
+def inputs(
+    session: Session,
+    transformation_id: int,
+    *,
+    states: Sequence[InputState],
+    after: tuple[int, int],
+    limit: int,
+) -> list[InputRow]:
+    """Return inputs in order of (file_id, input_no); no states: all."""
+    given: dict[str, object] = {
+        "transformation_id": transformation_id,
+        "after_file": after[0],
+        "after_input": after[1],
+        "limit": limit,
+    }
+    if tuple(states) == (InputState.UNUSED,):
+        found = session.rows("unused_inputs", given)
+    else:
+        given["states"] = _states(states)
+        found = session.rows("transformation_inputs", given)
+    return [_struct(InputRow, row, ("inherited",)) for row in found]
+
+
+def tasks(
+    session: Session, transformation_id: int, *, states: Sequence[TaskState], after: int, limit: int
+) -> list[TaskRow]:
+    """Return tasks in order of the number; no states: all."""
+    given = {
+        "transformation_id": transformation_id,
+        "states": _states(states),
+        "after": after,
+        "limit": limit,
+    }
+    found = session.rows("transformation_tasks", given)
+    return [_struct(TaskRow, row) for row in found]
+
+
+def last_ends(
+    session: Session, transformation_id: int, since: float, limit: int
+) -> list[TaskState]:
+    """Return how the last tasks ended, the newest first, of those that ended after `since`."""
+    given = {"transformation_id": transformation_id, "since": since, "limit": limit}
+    return [TaskState(row[0]) for row in session.rows("last_task_ends", given)]
+
+
+def transformation_counts(session: Session, transformation_ids: Sequence[int]) -> dict[int, Counts]:
+    """Return the counters of each."""
+    found = {one: Counts(inputs={}, tasks={}) for one in transformation_ids}
+    given = {"ids": json_list(list(transformation_ids))}
+    for one, number, state, files in session.rows("input_counts", given):
+        found[one].inputs[number, InputState(state)] = files
+    for one, state, tasks in session.rows("task_counts", given):
+        found[one].tasks[TaskState(state)] = tasks
+    return found
+
+
+def tasks_of_jobs(session: Session, job_ids: Sequence[int]) -> dict[int, TaskOfJob]:
+    """Return the task of each job that has one, also where the job is gone."""
+    rows = session.rows("tasks_of_jobs", {"ids": json_list(job_ids)})
+    return {job: TaskOfJob(*row) for job, *row in rows}
+
+
+def _next(session: Session) -> int:
+    return session.reserve("transformation")
+
+
+def _add_inputs(
+    session: Session, inputs: Sequence[NewInput], moves: Sequence[InputMove], at: float
+) -> tuple[list[bool], list[bool]]:
+    moved = session.each("move_input", [_move(one, at) for one in moves])
+    rows = [
+        (one.transformation_id, one.file_id, one.input_no, one.state.value, at) for one in inputs
+    ]
+    return session.each("insert_input", rows), moved
 
 
 def _close(session: Session, close: TaskClose) -> bool:
@@ -310,19 +353,6 @@ def _close(session: Session, close: TaskClose) -> bool:
 def _move(move: InputMove, at: float) -> dict[str, object]:
     given = msgspec.structs.asdict(move)
     return {**given, "old": move.old.value, "new": move.new.value, "at": at}
-
-
-def _derive(
-    session: Session, parent_id: int, child_id: int, at: float, after: tuple[int, int]
-) -> tuple[int, int] | None:
-    """Give a chunk of the inputs to the heir; return the last of them, None: there are no more."""
-    given: dict[str, object] = {"parent_id": parent_id, "child_id": child_id, "at": at}
-    given |= {"after_file": after[0], "after_input": after[1]}
-    last = session.one("last_of_chunk", {**given, "skip": INHERITED_A_CHUNK - 1})
-    given |= {"last_file": last[0] if last else ID_MAX, "last_input": last[1] if last else ID_MAX}
-    session.run("inherit_inputs", given)
-    session.run("move_to_heir", given)
-    return (int(last[0]), int(last[1])) if last else None
 
 
 def _states(states: Sequence[TransformationState | InputState | TaskState]) -> str | None:

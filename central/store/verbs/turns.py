@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from itertools import islice
 
-from ..protocol import Room
+from ..engine import joined_by
 from ..records import Change, JobBody, NewAttempt
 from .jobs import change, change_all
-from .matching import Matches, match
+from .matching import Matches, Room, match
 from .session import Session
 from .writer import Joint
 
@@ -38,3 +38,21 @@ class Turn(Joint):
             (list(islice(won, len(turn.changes))), bodies)
             for turn, bodies in zip(several, given, strict=True)
         ]
+
+
+@joined_by(Turn)
+def turn(
+    session: Session,
+    changes: Sequence[Change],
+    attempts: Sequence[NewAttempt],
+    room: Room | None = None,
+) -> Written:
+    """Write what a pilot's turn says and is given, in one transaction: `change`, then `match`.
+
+    Changes are applied in order, each a compare-and-set by itself. Each match is judged by itself:
+    its body is None where the job was not Waiting at that epoch; an attempt of an earlier epoch
+    that is still open is closed. `room` is given the bodies of the jobs, and says how many of the
+    first attempts are written; the others are left alone, and are not in the answer. It may be
+    called twice.
+    """
+    return Turn(changes, attempts, room)(session)

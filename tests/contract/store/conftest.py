@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.postgresql import open_postgresql
-from pilotage.central.store.protocol import Store
-from pilotage.central.store.sqlite import SqliteStore, open_sqlite
+from pilotage.central.store.sqlite import open_sqlite
 from tests.services import postgresql
 from tests.services.folders import quick
 
@@ -24,7 +24,7 @@ def never(why: str) -> None:
     raise AssertionError(f"the store broke: {why}")
 
 
-async def open_at(path: Path) -> SqliteStore:
+async def open_at(path: Path) -> Store:
     return await open_sqlite(path, clock_wall=lambda: NOW, fatal=never)
 
 

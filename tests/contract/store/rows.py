@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.records import (
     End,
     JobClass,
@@ -15,8 +15,11 @@ from pilotage.central.store.records import (
     SubmissionRecord,
     Want,
 )
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import submissions as submission_records
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
+from tests import turns
 
 USAGE = Usage(wall_s=12.5, cpu_s=11.25, memory_peak_mb=480.0, bytes_out=2_000)
 
@@ -25,11 +28,13 @@ async def a_class(
     store: Store, *, community: str = "ctao", subject: str = "ada", group: str = "sim",
     type: str = "User", needs: bytes = b"[]",
 ) -> JobClass:  # fmt: skip
-    owner = await store.owner(Owner(community=community, issuer="local", subject=subject))
+    owner = await store.write(
+        submission_records.owner, Owner(community=community, issuer="local", subject=subject)
+    )
     wanted = JobClass(
         community=community, group=group, owner_id=owner.owner_id, type=type, needs=needs
     )
-    (class_id,) = await store.classes([wanted])
+    (class_id,) = await store.write(submission_records.classes, [wanted])
     return JobClass(
         class_id=class_id,
         community=community,
@@ -63,7 +68,9 @@ def some_jobs(kind: JobClass, count: int, **fields: object) -> list[NewJob]:
 async def submitted(
     store: Store, kind: JobClass, count: int, key: str = "key", **fields: object
 ) -> SubmissionRecord:
-    return await store.submit(a_submission(kind, key), some_jobs(kind, count, **fields))
+    return await store.write(
+        submission_records.submit, a_submission(kind, key), some_jobs(kind, count, **fields)
+    )
 
 
 async def waiting_jobs(store: Store, count: int, **fields: object) -> list[int]:
@@ -95,8 +102,8 @@ def an_attempt(attempt_id: int, job_id: int, epoch: int = 1, **fields: object) -
 
 async def matched(store: Store, job_id: int, epoch: int = 1, **fields: object) -> int:
     """Match a job; return the attempt's id."""
-    attempt_id = await store.reserve_attempts(1)
-    (body,) = await store.match([an_attempt(attempt_id, job_id, epoch, **fields)])
+    attempt_id = await store.write(job_records.reserve_attempts, 1)
+    (body,) = await turns.match(store, [an_attempt(attempt_id, job_id, epoch, **fields)])
     assert body is not None, f"job {job_id} was not to be had"
     return attempt_id
 
@@ -155,4 +162,4 @@ def a_want(attempt_id: int, job_id: int, wanted: Why = Why.KILL) -> Want:
 
 
 async def state_of(store: Store, job_id: int) -> JobState:
-    return (await store.standing([job_id]))[job_id].state
+    return (await store.write(job_records.standing, [job_id]))[job_id].state

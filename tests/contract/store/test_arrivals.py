@@ -8,6 +8,7 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 from msgspec.structs import replace
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import (
     KeyReused,
     NotMadeYet,
@@ -15,7 +16,11 @@ from pilotage.central.store.errors import (
     StoreBroken,
     SubmissionDropped,
 )
-from pilotage.central.store.postgresql import PostgresqlStore, open_beside, open_postgresql
+from pilotage.central.store.postgresql import open_beside, open_postgresql
+from pilotage.central.store.verbs import (
+    arrivals as arrival_records,
+)
+from pilotage.central.store.verbs import submissions as submission_records
 from tests.services import postgresql
 
 from .conftest import NOW, never
@@ -45,50 +50,56 @@ def url(server: postgresql.Postgresql) -> Iterator[str]:
 
 
 @pytest.fixture
-async def queue(url: str) -> AsyncIterator[PostgresqlStore]:
+async def queue(url: str) -> AsyncIterator[Store]:
     """The store of the process that keeps the queue."""
     store = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never)
     yield store
     await store.close()
 
 
-async def _beside(url: str) -> PostgresqlStore:
-    return await open_beside(url, clock_wall=lambda: NOW, fatal=lambda _: None)
+async def _beside(url: str) -> Store:
+    return await open_beside(url, fatal=lambda _: None)
 
 
 @pytest.fixture
-async def beside(queue: PostgresqlStore, url: str) -> AsyncIterator[PostgresqlStore]:
+async def beside(queue: Store, url: str) -> AsyncIterator[Store]:
     store = await _beside(url)
     yield store
     await store.close()
 
 
 @pytest.fixture
-async def another(queue: PostgresqlStore, url: str) -> AsyncIterator[PostgresqlStore]:
+async def another(queue: Store, url: str) -> AsyncIterator[Store]:
     store = await _beside(url)
     yield store
     await store.close()
 
 
-async def _new(queue: PostgresqlStore, since: str) -> tuple[list[int], str]:
-    found, moment = await queue.arrivals(since)
+async def _new(queue: Store, since: str) -> tuple[list[int], str]:
+    found, moment = await queue.read(arrival_records.arrivals, since)
     return [one.submission_id for one in found], moment
 
 
 async def test_what_others_take_in_is_found_once_and_what_is_ones_own_is_not(
-    queue: PostgresqlStore, beside: PostgresqlStore, another: PostgresqlStore
+    queue: Store, beside: Store, another: Store
 ) -> None:
     kind = await a_class(beside)
-    before = await beside.submit(a_submission(kind, "before"), some_jobs(kind, 1))
-    counts, moment = await queue.counted()
-    await queue.submit(a_submission(kind, "own"), some_jobs(kind, 1))
-    small = await beside.submit(a_submission(kind, "small"), some_jobs(kind, 3, priority=2))
-    bulk = await another.begin_submission(a_submission(kind, "bulk"))
-    await another.add_jobs(bulk.submission_id, some_jobs(kind, 4, queue_until=5.0))
-    found, moment = await queue.arrivals(moment)
-    await another.finish_submission(bulk.submission_id, "hash")
+    before = await beside.write(
+        submission_records.submit, a_submission(kind, "before"), some_jobs(kind, 1)
+    )
+    counts, moment = await queue.read(arrival_records.counted)
+    await queue.write(submission_records.submit, a_submission(kind, "own"), some_jobs(kind, 1))
+    small = await beside.write(
+        submission_records.submit, a_submission(kind, "small"), some_jobs(kind, 3, priority=2)
+    )
+    bulk = await another.write(submission_records.begin_submission, a_submission(kind, "bulk"))
+    await another.write(
+        submission_records.add_jobs, bulk.submission_id, some_jobs(kind, 4, queue_until=5.0)
+    )
+    found, moment = await queue.read(arrival_records.arrivals, moment)
+    await another.write(submission_records.finish_submission, bulk.submission_id, "hash")
     later, moment = await _new(queue, moment)
-    (run,) = await queue.arrived_runs(small.ranges)
+    (run,) = await queue.read(arrival_records.arrived_runs, small.ranges)
 
     assert sum(row.count for row in counts) == 1 and before.submission_id == 1
     assert [(one.submission_id, one.ranges) for one in found] == [
@@ -96,13 +107,16 @@ async def test_what_others_take_in_is_found_once_and_what_is_ones_own_is_not(
     ]
     assert 0 <= found[0].age_s < 60
     assert later == [bulk.submission_id]
-    assert await _new(queue, moment) == ([], (await queue.arrivals(moment))[1])
+    assert await _new(queue, moment) == (
+        [],
+        (await queue.read(arrival_records.arrivals, moment))[1],
+    )
     assert (run.class_id, run.priority, run.waits, run.epoch) == (kind.class_id, 2, True, 0)
     assert (run.first, run.count) == small.ranges[0]
 
 
 async def test_a_late_commit_and_an_open_transaction_neither_hide_nor_hold_up_anything(
-    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+    url: str, queue: Store, beside: Store
 ) -> None:
     kind = await a_class(beside)
     stranger = await connect(url)
@@ -110,24 +124,30 @@ async def test_a_late_commit_and_an_open_transaction_neither_hide_nor_hold_up_an
     strange = stranger.transaction()
     await strange.start()
     await stranger.fetchval("SELECT pg_current_xact_id()")
-    bulk = await beside.begin_submission(a_submission(kind, "bulk"))
-    await beside.add_jobs(bulk.submission_id, some_jobs(kind, 2))
-    _, moment = await queue.counted()
+    bulk = await beside.write(submission_records.begin_submission, a_submission(kind, "bulk"))
+    await beside.write(submission_records.add_jobs, bulk.submission_id, some_jobs(kind, 2))
+    _, moment = await queue.read(arrival_records.counted)
     committing = late.transaction()
     await committing.start()
     for statement in FINISHING:
         await late.execute(statement, bulk.submission_id)
 
-    small = await beside.submit(a_submission(kind, "small"), some_jobs(kind, 1))
+    small = await beside.write(
+        submission_records.submit, a_submission(kind, "small"), some_jobs(kind, 1)
+    )
     first, moment = await _new(queue, moment)
-    await queue.forget_arrivals(moment)
-    small_too = await beside.submit(a_submission(kind, "small too"), some_jobs(kind, 1))
+    await queue.write(arrival_records.forget_arrivals, moment)
+    small_too = await beside.write(
+        submission_records.submit, a_submission(kind, "small too"), some_jobs(kind, 1)
+    )
     second, moment = await _new(queue, moment)
     await committing.commit()
     third, moment = await _new(queue, moment)
     fourth, moment = await _new(queue, moment)
     await strange.rollback()
-    await queue.forget_arrivals((await queue.arrivals(moment))[1])
+    await queue.write(
+        arrival_records.forget_arrivals, (await queue.read(arrival_records.arrivals, moment))[1]
+    )
     left = await stranger.fetchval("SELECT count(*) FROM arrival")
     await stranger.close()
     await late.close()
@@ -140,21 +160,21 @@ async def test_a_late_commit_and_an_open_transaction_neither_hide_nor_hold_up_an
 
 
 async def test_what_commits_between_a_look_and_the_tidying_after_it_is_still_found(
-    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+    url: str, queue: Store, beside: Store
 ) -> None:
     """The moment of the look has a transaction after it that had ended by then, and not it."""
     kind = await a_class(beside)
     late = await connect(url)
-    bulk = await beside.begin_submission(a_submission(kind, "bulk"))
-    await beside.add_jobs(bulk.submission_id, some_jobs(kind, 2))
+    bulk = await beside.write(submission_records.begin_submission, a_submission(kind, "bulk"))
+    await beside.write(submission_records.add_jobs, bulk.submission_id, some_jobs(kind, 2))
     committing = late.transaction()
     await committing.start()
     for statement in FINISHING:
         await late.execute(statement, bulk.submission_id)
-    await beside.submit(a_submission(kind, "small"), some_jobs(kind, 1))
-    _, moment = await queue.counted()
+    await beside.write(submission_records.submit, a_submission(kind, "small"), some_jobs(kind, 1))
+    _, moment = await queue.read(arrival_records.counted)
     await committing.commit()
-    await queue.forget_arrivals(moment)
+    await queue.write(arrival_records.forget_arrivals, moment)
     found, _ = await _new(queue, moment)
     await late.close()
 
@@ -162,7 +182,7 @@ async def test_what_commits_between_a_look_and_the_tidying_after_it_is_still_fou
 
 
 async def test_who_takes_jobs_in_gives_way_soon_and_comes_again(
-    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+    url: str, queue: Store, beside: Store
 ) -> None:
     """Whoever keeps the queue may want what it has locked, and would wait for as long."""
     kind = await a_class(beside)
@@ -172,7 +192,9 @@ async def test_who_takes_jobs_in_gives_way_soon_and_comes_again(
     await holder.execute("UPDATE counter SET next = next")
     begun: set[object] = set()
     async with asyncio.TaskGroup() as tasks:
-        submitting = tasks.create_task(beside.submit(a_submission(kind), some_jobs(kind, 1)))
+        submitting = tasks.create_task(
+            beside.write(submission_records.submit, a_submission(kind), some_jobs(kind, 1))
+        )
         try:
             async with asyncio.timeout(GIVES_WAY_S):
                 while len(begun) < 2 and not submitting.done():
@@ -187,20 +209,22 @@ async def test_who_takes_jobs_in_gives_way_soon_and_comes_again(
 
 
 async def test_one_key_through_several_processes_at_once_is_one_submission(
-    queue: PostgresqlStore, beside: PostgresqlStore, another: PostgresqlStore
+    queue: Store, beside: Store, another: Store
 ) -> None:
     kind = await a_class(beside)
-    _, moment = await queue.counted()
+    _, moment = await queue.read(arrival_records.counted)
     stores = [queue, beside, another]
 
-    async def hand_in(store: PostgresqlStore, key: int) -> tuple[int, bool]:
-        record = await store.submit(a_submission(kind, f"k{key}"), some_jobs(kind, 2))
+    async def hand_in(store: Store, key: int) -> tuple[int, bool]:
+        record = await store.write(
+            submission_records.submit, a_submission(kind, f"k{key}"), some_jobs(kind, 2)
+        )
         return record.ranges[0][0], record.repeated
 
     told = await asyncio.gather(
         *(hand_in(store, key) for key in range(AT_ONCE) for store in stores)
     )
-    found, moment = await queue.arrivals(moment)
+    found, moment = await queue.read(arrival_records.arrivals, moment)
 
     by_key = [told[at : at + 3] for at in range(0, len(told), 3)]
     assert all(len({first for first, _ in three}) == 1 for three in by_key)
@@ -208,11 +232,15 @@ async def test_one_key_through_several_processes_at_once_is_one_submission(
     assert len({first for first, _ in told}) == AT_ONCE
     assert len({one.submission_id for one in found}) == len(found) <= AT_ONCE
     with pytest.raises(KeyReused):
-        await beside.submit(a_submission(kind, "k0", body_hash="other"), some_jobs(kind, 1))
+        await beside.write(
+            submission_records.submit,
+            a_submission(kind, "k0", body_hash="other"),
+            some_jobs(kind, 1),
+        )
 
 
 async def test_owners_and_classes_that_several_name_at_once_are_one_each(
-    queue: PostgresqlStore, beside: PostgresqlStore, another: PostgresqlStore
+    queue: Store, beside: Store, another: Store
 ) -> None:
     subjects = [f"user{number}" for number in range(AT_ONCE)]
     found = await asyncio.gather(
@@ -224,11 +252,11 @@ async def test_owners_and_classes_that_several_name_at_once_are_one_each(
     )
 
     assert len({(one.owner_id, one.class_id) for one in found}) == AT_ONCE
-    assert len(await queue.owners()) == AT_ONCE
+    assert len(await queue.read(submission_records.owners)) == AT_ONCE
 
 
 async def test_a_class_whose_number_others_take_again_and_again_gets_the_next_one(
-    queue: PostgresqlStore, url: str
+    queue: Store, url: str
 ) -> None:
     """The next number is the highest and one; what is not committed yet is not seen."""
     first = await a_class(queue)
@@ -240,7 +268,9 @@ async def test_a_class_whose_number_others_take_again_and_again_gets_the_next_on
     looking = await connect(url)
     begun: set[object] = set()
     async with asyncio.TaskGroup() as tasks:
-        storing = tasks.create_task(queue.classes([replace(first, type="Test")]))
+        storing = tasks.create_task(
+            queue.write(submission_records.classes, [replace(first, type="Test")])
+        )
         for transaction in held:
             new: set[object] = set()
             while not new and not storing.done():
@@ -255,30 +285,32 @@ async def test_a_class_whose_number_others_take_again_and_again_gets_the_next_on
 
 
 async def test_a_key_that_is_being_taken_in_elsewhere_is_waited_for_not_shared(
-    queue: PostgresqlStore, beside: PostgresqlStore, another: PostgresqlStore
+    queue: Store, beside: Store, another: Store
 ) -> None:
     kind = await a_class(beside)
-    begun = await beside.begin_submission(a_submission(kind))
-    await beside.add_jobs(begun.submission_id, some_jobs(kind, 1))
-    again = await another.begin_submission(a_submission(kind))
+    begun = await beside.write(submission_records.begin_submission, a_submission(kind))
+    await beside.write(submission_records.add_jobs, begun.submission_id, some_jobs(kind, 1))
+    again = await another.write(submission_records.begin_submission, a_submission(kind))
     with pytest.raises(StillArriving):
-        await another.submit(a_submission(kind), some_jobs(kind, 1))
-    left_alone = await another.drop_abandoned(begun.submission_id)
+        await another.write(submission_records.submit, a_submission(kind), some_jobs(kind, 1))
+    left_alone = await arrival_records.drop_abandoned(another, begun.submission_id)
 
     assert again.submission_id == begun.submission_id and again.repeated
     assert left_alone == 0
-    assert (await beside.finish_submission(begun.submission_id, "hash")).complete
+    assert (
+        await beside.write(submission_records.finish_submission, begun.submission_id, "hash")
+    ).complete
 
 
 async def test_what_a_dead_process_left_goes_at_once_and_a_silent_ones_after_a_minute(
-    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+    url: str, queue: Store, beside: Store
 ) -> None:
     kind = await a_class(beside)
     dying = await _beside(url)
-    left = await dying.begin_submission(a_submission(kind, "left"))
-    await dying.add_jobs(left.submission_id, some_jobs(kind, 3))
-    silent = await beside.begin_submission(a_submission(kind, "silent"))
-    await beside.add_jobs(silent.submission_id, some_jobs(kind, 3))
+    left = await dying.write(submission_records.begin_submission, a_submission(kind, "left"))
+    await dying.write(submission_records.add_jobs, left.submission_id, some_jobs(kind, 3))
+    silent = await beside.write(submission_records.begin_submission, a_submission(kind, "silent"))
+    await beside.write(submission_records.add_jobs, silent.submission_id, some_jobs(kind, 3))
     one = await connect(url)
     await one.execute(
         "SELECT pg_terminate_backend(pid, 60000) "
@@ -286,34 +318,38 @@ async def test_what_a_dead_process_left_goes_at_once_and_a_silent_ones_after_a_m
         "WHERE classid = 70122 AND submission_id = $1",
         left.submission_id,
     )
-    of_the_dead = await queue.drop_abandoned()
+    of_the_dead = await arrival_records.drop_abandoned(queue)
     await one.execute("UPDATE arriving SET touched = touched - interval '61 s'")
-    of_the_silent = await queue.drop_abandoned()
+    of_the_silent = await arrival_records.drop_abandoned(queue)
     jobs = await one.fetchval("SELECT count(*) FROM job")
     await one.close()
     with pytest.raises(SubmissionDropped):
-        await beside.add_jobs(silent.submission_id, some_jobs(kind, 1))
+        await beside.write(submission_records.add_jobs, silent.submission_id, some_jobs(kind, 1))
     with pytest.raises(SubmissionDropped):
-        await beside.finish_submission(silent.submission_id, "hash")
+        await beside.write(submission_records.finish_submission, silent.submission_id, "hash")
     with pytest.raises(StoreBroken):
-        await dying.submit(a_submission(kind, "another"), some_jobs(kind, 1))
+        await dying.write(
+            submission_records.submit, a_submission(kind, "another"), some_jobs(kind, 1)
+        )
     await dying.close()
 
     assert (of_the_dead, of_the_silent, jobs) == (1, 1, 0)
-    again = await queue.submit(a_submission(kind, "left"), some_jobs(kind, 1))
+    again = await queue.write(
+        submission_records.submit, a_submission(kind, "left"), some_jobs(kind, 1)
+    )
     assert not again.repeated
 
 
 async def test_who_begins_leaves_alone_what_others_write_just_now(
-    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+    url: str, queue: Store, beside: Store
 ) -> None:
     kind = await a_class(beside)
-    begun = await beside.begin_submission(a_submission(kind))
-    await beside.add_jobs(begun.submission_id, some_jobs(kind, 1))
+    begun = await beside.write(submission_records.begin_submission, a_submission(kind))
+    await beside.write(submission_records.add_jobs, begun.submission_id, some_jobs(kind, 1))
     await queue.close()
     next_one = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never)
-    record = await beside.finish_submission(begun.submission_id, "hash")
-    classes = await next_one.classes_given([kind.class_id])
+    record = await beside.write(submission_records.finish_submission, begun.submission_id, "hash")
+    classes = await next_one.read(submission_records.classes_given, [kind.class_id])
     await next_one.close()
 
     assert record.complete and record.ranges == ((1, 1),)
@@ -321,16 +357,18 @@ async def test_who_begins_leaves_alone_what_others_write_just_now(
 
 
 async def test_a_class_whose_first_job_is_on_its_way_elsewhere_stays(
-    url: str, queue: PostgresqlStore, beside: PostgresqlStore
+    url: str, queue: Store, beside: Store
 ) -> None:
     kind, idle, newest = [await a_class(beside, subject=name) for name in ("ada", "bob", "cy")]
     await queue.close()
     next_one = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never)
-    record = await beside.submit(a_submission(kind), some_jobs(kind, 1))
+    record = await beside.write(submission_records.submit, a_submission(kind), some_jobs(kind, 1))
     await beside.close()
     await next_one.close()
     last = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never)
-    left = await last.classes_given([one.class_id for one in (kind, idle, newest)])
+    left = await last.read(
+        submission_records.classes_given, [one.class_id for one in (kind, idle, newest)]
+    )
     await last.close()
 
     assert record.complete
@@ -339,15 +377,15 @@ async def test_a_class_whose_first_job_is_on_its_way_elsewhere_stays(
 
 
 async def test_a_hint_comes_with_a_submission_and_nobody_waits_for_one_that_is_lost(
-    queue: PostgresqlStore, beside: PostgresqlStore
+    queue: Store, beside: Store
 ) -> None:
     kind = await a_class(beside)
-    await queue.arrival_hint(1.0)  # it listens from now on
+    await queue.hint(1.0)  # it listens from now on
     loop = asyncio.get_running_loop()
     began = loop.time()
     async with asyncio.TaskGroup() as tasks:
-        waits = tasks.create_task(queue.arrival_hint(30.0))
-        await beside.submit(a_submission(kind), some_jobs(kind, 1))
+        waits = tasks.create_task(queue.hint(30.0))
+        await beside.write(submission_records.submit, a_submission(kind), some_jobs(kind, 1))
         await waits
     took_s = loop.time() - began
 

@@ -2,7 +2,7 @@
 
 from asyncio import gather
 
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.records import (
     Evidence,
     JobBody,
@@ -12,8 +12,21 @@ from pilotage.central.store.records import (
     Start,
     TakeBack,
 )
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    quotas as quota_records,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
+from pilotage.central.store.verbs import (
+    turns as turn_records,
+)
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output
+from tests import turns
 
 from .conftest import Reopen
 from .rows import (
@@ -38,11 +51,11 @@ S = JobState
 
 async def test_a_match_gives_the_body_and_a_live_attempt(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1, retries=2, queue_until=500.0, priority=7)
-    attempt_id = await store.reserve_attempts(1)
-    (body,) = await store.match([an_attempt(attempt_id, job_id)])
-    (live,) = await store.live_attempts()
-    standing = (await store.standing([job_id]))[job_id]
-    row = await store.job(job_id)
+    attempt_id = await store.write(job_records.reserve_attempts, 1)
+    (body,) = await turns.match(store, [an_attempt(attempt_id, job_id)])
+    (live,) = await store.read(job_records.live_attempts)
+    standing = (await store.write(job_records.standing, [job_id]))[job_id]
+    row = await store.read(job_records.job, job_id)
 
     assert body is not None and (body.job_id, body.body, body.retries) == (job_id, b'{"i":0}', 2)
     assert (live.attempt_id, live.job_id, live.epoch, live.round) == (attempt_id, job_id, 1, 1)
@@ -60,8 +73,9 @@ async def test_a_match_gives_the_body_and_a_live_attempt(store: Store) -> None:
 
 async def test_a_match_at_another_epoch_or_state_gives_nothing(store: Store) -> None:
     first, second, third = await waiting_jobs(store, 3)
-    await store.move([a_move(second, S.WAITING, S.HELD)])
-    bodies = await store.match(
+    await store.write(job_records.move, [a_move(second, S.WAITING, S.HELD)])
+    bodies = await turns.match(
+        store,
         [
             an_attempt(1, first, epoch=2),
             an_attempt(2, second),
@@ -69,11 +83,11 @@ async def test_a_match_at_another_epoch_or_state_gives_nothing(store: Store) -> 
             an_attempt(4, third),
             an_attempt(5, third, epoch=2),
             an_attempt(6, 99),
-        ]
+        ],
     )
 
     assert [body is not None for body in bodies] == [False, False, True, False, False, False]
-    assert [live.attempt_id for live in await store.live_attempts()] == [3]
+    assert [live.attempt_id for live in await store.read(job_records.live_attempts)] == [3]
 
 
 async def test_a_turn_changes_first_and_then_matches(store: Store) -> None:
@@ -81,12 +95,14 @@ async def test_a_turn_changes_first_and_then_matches(store: Store) -> None:
     attempt_id = await matched(store, first)
     ended = an_end(attempt_id, first, new=S.WAITING, failed=True)
     again = an_attempt(50, first, epoch=2)
-    won, bodies = await store.turn([ended, ended], [again, an_attempt(51, second, epoch=2)])
+    won, bodies = await store.write(
+        turn_records.turn, [ended, ended], [again, an_attempt(51, second, epoch=2)]
+    )
 
     assert won == [True, False]
     assert bodies[0] is not None and (bodies[0].job_id, bodies[0].failures) == (first, 1)
     assert bodies[1] is None
-    assert await store.turn([], []) == ([], [])
+    assert await store.write(turn_records.turn, [], []) == ([], [])
     assert await state_of(store, first) is S.MATCHED
 
 
@@ -96,23 +112,27 @@ async def test_matches_that_are_written_together_are_each_judged_by_themselves(
     jobs = await waiting_jobs(store, 40)
     kind, body = await a_class(store), b'{"i":"%b"}' % (b"x" * 5_000)
     new = a_submission(kind, "long")
-    long = (await store.submit(new, [NewJob(class_id=kind.class_id, body=body)])).ranges[0][0]
+    long = (
+        await store.write(
+            submission_records.submit, new, [NewJob(class_id=kind.class_id, body=body)]
+        )
+    ).ranges[0][0]
     before = await matched(store, jobs[0])
-    await store.change([a_requeue(before, jobs[0])])
-    await store.move([a_move(jobs[1], S.WAITING, S.HELD)])
-    first = await store.reserve_attempts(60)
+    await turns.change(store, [a_requeue(before, jobs[0])])
+    await store.write(job_records.move, [a_move(jobs[1], S.WAITING, S.HELD)])
+    first = await store.write(job_records.reserve_attempts, 60)
     singly = [an_attempt(first + at, job) for at, job in enumerate(jobs[1:20])]
     wide = [an_attempt(first + 20 + at, job) for at, job in enumerate(jobs[20:])]
     again = an_attempt(first + 50, jobs[0], epoch=2)
     late = [an_attempt(first + 51, jobs[2]), an_attempt(first + 52, long)]
     (singles, [(won, of_wide)]), ([of_again, of_late],) = await gather(
         gather(
-            gather(*[store.turn([], [one]) for one in singly]),
-            gather(store.turn([], wide, lambda bodies: len(bodies) - 3)),
+            gather(*[store.write(turn_records.turn, [], [one]) for one in singly]),
+            gather(store.write(turn_records.turn, [], wide, lambda bodies: len(bodies) - 3)),
         ),
-        gather(gather(store.match([again]), store.match(late))),
+        gather(gather(turns.match(store, [again]), turns.match(store, late))),
     )
-    live = {one.attempt_id for one in await store.live_attempts()}
+    live = {one.attempt_id for one in await store.read(job_records.live_attempts)}
 
     assert [bodies[0] is not None for _, bodies in singles] == [False] + [True] * 18
     assert _jobs_of([body for _, bodies in singles for body in bodies]) == jobs[2:20]
@@ -120,7 +140,7 @@ async def test_matches_that_are_written_together_are_each_judged_by_themselves(
     assert _jobs_of(of_again) == jobs[:1]
     assert of_late[0] is None and of_late[1] is not None and of_late[1].body == body
     assert live == {one.attempt_id for one in [*singly[1:], *wide[:17], again, late[1]]}
-    assert not (await store.attempts(jobs[0]))[0].open
+    assert not (await store.read(job_records.attempts, jobs[0]))[0].open
 
 
 async def test_turns_that_are_written_together_are_each_judged_where_one_lost_its_race(
@@ -132,16 +152,16 @@ async def test_turns_that_are_written_together_are_each_judged_where_one_lost_it
         Start(attempt_id=attempt_id, job_id=job, at=5.0)
         for attempt_id, job in zip(ids, jobs, strict=False)
     ]
-    await store.change([starts[3]])
-    first = await store.reserve_attempts(3)
+    await turns.change(store, [starts[3]])
+    first = await store.write(job_records.reserve_attempts, 3)
     new = [an_attempt(first, jobs[10]), an_attempt(first + 1, jobs[10])]
     (won, _), (both, _), (late, _), *others, (_, given), (_, refused) = await gather(
-        store.turn([starts[0], an_end(ids[1], jobs[1])], []),
-        store.turn([starts[2], an_end(ids[2], jobs[2])], []),
-        store.turn([starts[3]], []),
-        *[store.turn([start], []) for start in starts[4:]],
-        store.turn([], new[:1]),
-        store.turn([], new[1:]),
+        store.write(turn_records.turn, [starts[0], an_end(ids[1], jobs[1])], []),
+        store.write(turn_records.turn, [starts[2], an_end(ids[2], jobs[2])], []),
+        store.write(turn_records.turn, [starts[3]], []),
+        *[store.write(turn_records.turn, [start], []) for start in starts[4:]],
+        store.write(turn_records.turn, [], new[:1]),
+        store.write(turn_records.turn, [], new[1:]),
     )
 
     assert won == both == [True, True] and late == [False]
@@ -160,9 +180,9 @@ def _jobs_of(bodies: list[JobBody | None]) -> list[int]:
 
 
 async def test_attempt_ids_are_never_given_twice(store: Store, reopen: Reopen) -> None:
-    first = await store.reserve_attempts(10)
-    second = await store.reserve_attempts(1)
-    third = await (await reopen(store)).reserve_attempts(1)
+    first = await store.write(job_records.reserve_attempts, 10)
+    second = await store.write(job_records.reserve_attempts, 1)
+    third = await (await reopen(store)).write(job_records.reserve_attempts, 1)
 
     assert (first, second, third) == (1, 11, 12)
 
@@ -171,16 +191,17 @@ async def test_an_ordinary_life_leaves_its_history_in_the_attempt(store: Store) 
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
     outputs = [Output(name="out/a.dat", sha256="ab" * 32, size_bytes=5)]
-    won = await store.change(
+    won = await turns.change(
+        store,
         [
             Start(attempt_id=attempt_id, job_id=job_id, at=22.5, isolation="unshare"),
             Progress(attempt_id=attempt_id, job_id=job_id, at=23.123456, status="10 %"),
             Progress(attempt_id=attempt_id, job_id=job_id, at=24.0, status='90 % "ü"'),
             an_end(attempt_id, job_id, outputs=outputs),
-        ]
+        ],
     )
-    (attempt,) = await store.attempts(job_id)
-    row = await store.job(job_id)
+    (attempt,) = await store.read(job_records.attempts, job_id)
+    row = await store.read(job_records.job, job_id)
 
     assert won == [True] * 4
     assert (attempt.state, attempt.live, attempt.open) == (None, False, False)
@@ -201,16 +222,16 @@ async def test_progress_keeps_the_newest_hundred(store: Store) -> None:
         Progress(attempt_id=attempt_id, job_id=job_id, at=float(i), status=str(i))
         for i in range(105)
     ]
-    await store.change(steps)
-    (attempt,) = await store.attempts(job_id)
+    await turns.change(store, steps)
+    (attempt,) = await store.read(job_records.attempts, job_id)
 
     assert [status for _, status in attempt.progress] == [str(i) for i in range(5, 105)]
 
 
 async def test_an_end_without_a_start_brings_its_own(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
-    await store.change([an_end(await matched(store, job_id), job_id)])
-    (attempt,) = await store.attempts(job_id)
+    await turns.change(store, [an_end(await matched(store, job_id), job_id)])
+    (attempt,) = await store.read(job_records.attempts, job_id)
 
     assert attempt.started_at == 21.0
 
@@ -220,7 +241,7 @@ async def test_a_start_counts_once_and_progress_only_while_live(store: Store) ->
     attempt_id = await matched(store, job_id)
     start = Start(attempt_id=attempt_id, job_id=job_id, at=22.0)
     progress = Progress(attempt_id=attempt_id, job_id=job_id, at=23.0, status="half")
-    won = await store.change([start, start, progress, an_end(attempt_id, job_id), progress])
+    won = await turns.change(store, [start, start, progress, an_end(attempt_id, job_id), progress])
 
     assert won == [True, False, True, True, False]
 
@@ -230,7 +251,7 @@ async def test_a_result_counts_once(store: Store) -> None:
     attempt_id = await matched(store, job_id)
     end = an_end(attempt_id, job_id)
     other = an_end(attempt_id, job_id, epoch=2)
-    won = await store.change([other, end, end])
+    won = await turns.change(store, [other, end, end])
 
     assert won == [False, True, False]
 
@@ -239,8 +260,9 @@ async def test_changes_of_many_jobs_are_each_judged_by_themselves(store: Store) 
     ids = await waiting_jobs(store, 6)
     attempts = {job_id: await matched(store, job_id) for job_id in ids[:5]}
     one, two, three, four, five, six = ids
-    await store.want([a_want(attempts[two], two)])
-    won = await store.change(
+    await store.write(job_records.want, [a_want(attempts[two], two)])
+    won = await turns.change(
+        store,
         [
             an_end(attempts[five], five),
             an_end(attempts[two], two),  # killed
@@ -248,7 +270,7 @@ async def test_changes_of_many_jobs_are_each_judged_by_themselves(store: Store) 
             Start(attempt_id=attempts[three], job_id=three, at=22.0),
             Start(attempt_id=attempts[one], job_id=six, at=22.0),  # of another job
             a_requeue(attempts[four], four),
-        ]
+        ],
     )
 
     assert won == [True, False, True, True, False, True]
@@ -265,15 +287,15 @@ async def test_changes_of_many_jobs_are_each_judged_by_themselves(store: Store) 
 async def test_a_failed_payload_with_a_retry_left_waits_again(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     first = await matched(store, job_id)
-    await store.change([an_end(first, job_id, new=S.WAITING, failed=True)])
-    row = await store.job(job_id)
+    await turns.change(store, [an_end(first, job_id, new=S.WAITING, failed=True)])
+    row = await store.read(job_records.job, job_id)
     second = await matched(store, job_id, epoch=2, site="CSCS")
 
     assert row is not None
     assert (row.state, row.failures, row.epoch, row.exit_code) == (S.WAITING, 1, 1, 3)
     assert (row.reason, row.ended_at, row.site) == ("exit code 3", None, "PIC")
-    assert [a.attempt_id for a in await store.attempts(job_id)] == [first, second]
-    assert (await store.standing([job_id]))[job_id].site == "CSCS"
+    assert [a.attempt_id for a in await store.read(job_records.attempts, job_id)] == [first, second]
+    assert (await store.write(job_records.standing, [job_id]))[job_id].site == "CSCS"
 
 
 async def test_what_a_pilot_says_of_an_attempt_without_a_result_is_kept(store: Store) -> None:
@@ -284,9 +306,9 @@ async def test_what_a_pilot_says_of_an_attempt_without_a_result_is_kept(store: S
         attempt_id, job_id, close=True, lost=False, how=How.DRAINED, usage=USAGE, outputs=left,
         detail="the pilot's time is over", isolation="unshare",
     )  # fmt: skip
-    await store.change([end])
-    (attempt,) = await store.attempts(job_id)
-    named = b" ".join([one.text async for part in store.blob_names() for one in part])
+    await turns.change(store, [end])
+    (attempt,) = await store.read(job_records.attempts, job_id)
+    named = b" ".join([one.text async for part in quota_records.blob_names(store) for one in part])
 
     assert (attempt.how, attempt.usage, attempt.outputs) == (How.DRAINED, USAGE, left)
     assert (attempt.detail, attempt.isolation) == ("the pilot's time is over", "unshare")
@@ -303,34 +325,34 @@ async def test_an_attempt_adrift_ends_without_a_result_once_and_its_job_waits(
         attempt_id=attempt_id, job_id=job_id, epoch=1, how=How.DRAINED, detail="out of time",
         usage=USAGE, outputs=(Output(".pilotage/checkpoint.tar", "cd" * 32, 10_240),),
     )  # fmt: skip
-    won = await store.change([left, a_requeue(attempt_id, job_id), left, left])
-    (attempt,) = await store.attempts(job_id)
-    standing = (await store.standing([job_id]))[job_id]
+    won = await turns.change(store, [left, a_requeue(attempt_id, job_id), left, left])
+    (attempt,) = await store.read(job_records.attempts, job_id)
+    standing = (await store.write(job_records.standing, [job_id]))[job_id]
 
     assert won == [False, True, True, False], "not while its lease is live"
     assert (attempt.open, attempt.live, attempt.how) == (False, False, How.DRAINED)
     assert (attempt.usage, attempt.outputs) == (left.usage, left.outputs)
     assert (attempt.detail, attempt.event, attempt.ended_at) == ("out of time", "lease_over", 30.0)
     assert (standing.state, standing.losses, standing.epoch) == (S.WAITING, 1, 1)
-    assert await store.live_attempts() == []
+    assert await store.read(job_records.live_attempts) == []
 
 
 async def test_a_requeued_attempt_stays_open_until_the_next_match(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     first = await matched(store, job_id)
-    await store.change([a_requeue(first, job_id)])
-    (adrift,) = await store.live_attempts()
-    standing = (await store.standing([job_id]))[job_id]
+    await turns.change(store, [a_requeue(first, job_id)])
+    (adrift,) = await store.read(job_records.live_attempts)
+    standing = (await store.write(job_records.standing, [job_id]))[job_id]
     await matched(store, job_id, epoch=2)
-    (late,) = await store.change([an_end(first, job_id)])
-    attempts = await store.attempts(job_id)
+    (late,) = await turns.change(store, [an_end(first, job_id)])
+    attempts = await store.read(job_records.attempts, job_id)
 
     assert (adrift.attempt_id, adrift.live, adrift.losses) == (first, False, 1)
     assert (standing.state, standing.epoch, standing.live) == (S.WAITING, 1, False)
     assert (standing.attempt_id, standing.pilot, standing.losses) == (first, "pilot-1", 1)
     assert not late
     assert [(a.open, a.live) for a in attempts] == [(False, False), (True, True)]
-    assert [live.epoch for live in await store.live_attempts()] == [2]
+    assert [live.epoch for live in await store.read(job_records.live_attempts)] == [2]
 
 
 async def test_a_late_result_of_the_open_attempt_counts_though_the_job_waits(
@@ -338,55 +360,56 @@ async def test_a_late_result_of_the_open_attempt_counts_though_the_job_waits(
 ) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
-    await store.change([a_requeue(attempt_id, job_id)])
-    won = await store.change([an_end(attempt_id, job_id)])
+    await turns.change(store, [a_requeue(attempt_id, job_id)])
+    won = await turns.change(store, [an_end(attempt_id, job_id)])
 
     assert won == [True]
     assert await state_of(store, job_id) is S.DONE
-    assert await store.match([an_attempt(50, job_id, epoch=2)]) == [None]
-    assert await store.live_attempts() == []
+    assert await turns.match(store, [an_attempt(50, job_id, epoch=2)]) == [None]
+    assert await store.read(job_records.live_attempts) == []
 
 
 async def test_a_closed_requeue_lets_nothing_count(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
     back = TakeBack(attempt_id=attempt_id, job_id=job_id, at=33.0)
-    await store.change([a_requeue(attempt_id, job_id, close=True, lost=False)])
-    won = await store.change([back, an_end(attempt_id, job_id)])
-    row = await store.job(job_id)
+    await turns.change(store, [a_requeue(attempt_id, job_id, close=True, lost=False)])
+    won = await turns.change(store, [back, an_end(attempt_id, job_id)])
+    row = await store.read(job_records.job, job_id)
 
     assert won == [False, False]
     assert row is not None and (row.state, row.losses) == (S.WAITING, 0)
-    assert await store.live_attempts() == []
+    assert await store.read(job_records.live_attempts) == []
 
 
 async def test_a_beat_takes_the_job_back(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
-    await store.change([a_requeue(attempt_id, job_id)])
+    await turns.change(store, [a_requeue(attempt_id, job_id)])
     back = TakeBack(attempt_id=attempt_id, job_id=job_id, at=33.0)
-    won = await store.change([back, back])
-    (attempt,) = await store.attempts(job_id)
+    won = await turns.change(store, [back, back])
+    (attempt,) = await store.read(job_records.attempts, job_id)
 
     assert won == [True, False]
     assert (attempt.state, attempt.started_at, attempt.ended_at) == (S.RUNNING, 33.0, None)
     assert await state_of(store, job_id) is S.RUNNING
-    assert await store.match([an_attempt(50, job_id, epoch=2)]) == [None]
-    assert await store.change([an_end(attempt_id, job_id)]) == [True]
+    assert await turns.match(store, [an_attempt(50, job_id, epoch=2)]) == [None]
+    assert await turns.change(store, [an_end(attempt_id, job_id)]) == [True]
     assert await state_of(store, job_id) is S.DONE
 
 
 async def test_a_beat_of_an_earlier_epoch_or_a_held_job_takes_nothing_back(store: Store) -> None:
     first, second = await waiting_jobs(store, 2)
     old, held = await matched(store, first), await matched(store, second)
-    await store.change([a_requeue(old, first), a_requeue(held, second)])
+    await turns.change(store, [a_requeue(old, first), a_requeue(held, second)])
     await matched(store, first, epoch=2)
-    await store.move([a_move(second, S.WAITING, S.HELD, close=False)])
-    won = await store.change(
+    await store.write(job_records.move, [a_move(second, S.WAITING, S.HELD, close=False)])
+    won = await turns.change(
+        store,
         [
             TakeBack(attempt_id=old, job_id=first, at=33.0),
             TakeBack(attempt_id=held, job_id=second, at=33.0),
-        ]
+        ],
     )
 
     assert won == [False, False]
@@ -396,10 +419,10 @@ async def test_all_attempts_of_a_job_are_found_oldest_first(store: Store) -> Non
     (job_id,) = await waiting_jobs(store, 1)
     for epoch in range(1, 6):
         attempt_id = await matched(store, job_id, epoch=epoch)
-        await store.change([a_requeue(attempt_id, job_id, epoch)])
+        await turns.change(store, [a_requeue(attempt_id, job_id, epoch)])
 
-    assert [a.epoch for a in await store.attempts(job_id)] == [1, 2, 3, 4, 5]
-    assert await store.attempts(99) == []
+    assert [a.epoch for a in await store.read(job_records.attempts, job_id)] == [1, 2, 3, 4, 5]
+    assert await store.read(job_records.attempts, 99) == []
 
 
 async def test_evidence_needs_no_job(store: Store) -> None:
@@ -407,7 +430,7 @@ async def test_evidence_needs_no_job(store: Store) -> None:
         Evidence(job_id=99, epoch=3, at=1.0, pilot="pilot-1", why="gone", report=b"{}"),
         Evidence(job_id=99, epoch=4, at=2.0, pilot="pilot-2", why="stale", report=b"{1}"),
     ]
-    await store.keep_evidence(kept)
+    await store.write(job_records.keep_evidence, kept)
 
-    assert await store.evidence(99) == kept
-    assert await store.evidence(1) == []
+    assert await store.read(job_records.evidence, 99) == kept
+    assert await store.read(job_records.evidence, 1) == []

@@ -17,7 +17,8 @@ from pilotage.central.store.catalogue import (
     Place,
     ReplicaChange,
 )
-from pilotage.central.store.protocol import CHUNK_MAX, Store
+from pilotage.central.store.engine import CHUNK_MAX, Store
+from pilotage.central.store.verbs import catalogue_change, catalogue_read, catalogue_write
 from pilotage.proto.catalogue import (
     Did,
     FileState,
@@ -46,7 +47,7 @@ def a_file(name: str, metadata: Mapping[str, Value] | None = None, **given: Any)
 
 
 async def register(store: Store, *files: NewFile, community: str = CTAO) -> list[Outcome]:
-    return await store.register_files(community, files, at=NOW)
+    return await store.write(catalogue_write.register_files, community, files, at=NOW)
 
 
 async def found(store: Store, query: Mapping[str, object], **given: Any) -> list[str]:
@@ -54,8 +55,8 @@ async def found(store: Store, query: Mapping[str, object], **given: Any) -> list
     names: list[str] = []
     place: Place | None = None
     while True:
-        rows, place = await store.find_files(
-            CTAO, parse_query(query), after=place, limit=3, **given
+        rows, place = await store.read(
+            catalogue_read.find_files, CTAO, parse_query(query), after=place, limit=3, **given
         )
         names += [row.did.name for row in rows]
         if place is None:
@@ -63,7 +64,7 @@ async def found(store: Store, query: Mapping[str, object], **given: Any) -> list
 
 
 async def the_file(store: Store, name: str) -> FileRow:
-    (row,) = await store.files_by_did(CTAO, [Did("prod6", name)])
+    (row,) = await store.read(catalogue_read.files_by_did, CTAO, [Did("prod6", name)])
     assert row is not None
     return row
 
@@ -90,7 +91,7 @@ async def test_a_file_is_there_with_all_that_was_said(store: Store, reopen: Reop
     assert row.metadata == dict(new.metadata)
     assert (row.state, row.owner_id, row.job_id, row.epoch) == (FileState.AVAILABLE, 7, 5, 2)
     assert row.created_at == NOW
-    (copy,) = (await store.replicas_of([row.file_id]))[row.file_id]
+    (copy,) = (await store.read(catalogue_read.replicas_of, [row.file_id]))[row.file_id]
     assert (copy.storage, copy.path, copy.state) == (
         "PIC",
         "prod6/run17.h5",
@@ -101,11 +102,11 @@ async def test_a_file_is_there_with_all_that_was_said(store: Store, reopen: Reop
 async def test_what_comes_again_changes_nothing(store: Store) -> None:
     files = [a_file(f"run{n}", {"run": n}) for n in range(3)]
     await register(store, *files)
-    seq = await store.last_change(CTAO)
+    seq = await store.read(catalogue_read.last_change, CTAO)
     again = await register(store, *reversed(files))
 
     assert [(one.new, one.changed, one.clash) for one in again] == [(False, False, None)] * 3
-    assert await store.last_change(CTAO) == seq
+    assert await store.read(catalogue_read.last_change, CTAO) == seq
 
 
 async def test_a_name_twice_in_a_batch_is_registered_once(store: Store) -> None:
@@ -155,7 +156,7 @@ async def test_what_is_new_of_a_file_is_added(store: Store) -> None:
 
     assert outcome.changed and not outcome.new
     assert (row.metadata, row.sha256) == ({"run": 1, "nsb": 5}, "cd" * 32)
-    copies = (await store.replicas_of([row.file_id]))[row.file_id]
+    copies = (await store.read(catalogue_read.replicas_of, [row.file_id]))[row.file_id]
     assert [copy.storage for copy in copies] == ["CSCS", "PIC"]
 
 
@@ -177,10 +178,10 @@ async def test_communities_know_nothing_of_each_other(store: Store) -> None:
 
     assert outcome.new
     assert await found(store, {"run": 1}) == ["one"]
-    assert [key.type for key in await store.keys("lhcb")] == [KeyType.STRING]
-    assert len(await store.files_changed("lhcb", 0, limit=10)) == 1
-    assert await store.last_change("nobody") == 0
-    assert await store.files_by_did("nobody", [Did("prod6", "one")]) == [None]
+    assert [key.type for key in await store.read(catalogue_read.keys, "lhcb")] == [KeyType.STRING]
+    assert len(await store.read(catalogue_read.files_changed, "lhcb", 0, limit=10)) == 1
+    assert await store.read(catalogue_read.last_change, "nobody") == 0
+    assert await store.read(catalogue_read.files_by_did, "nobody", [Did("prod6", "one")]) == [None]
 
 
 async def test_queries_find_files_whether_a_key_is_shared_or_own(store: Store) -> None:
@@ -212,8 +213,9 @@ async def test_a_key_that_no_file_has_finds_nothing(store: Store) -> None:
 
 async def test_metadata_are_set_and_removed(store: Store) -> None:
     await register(store, *[a_file(f"run{n}", {"run": n, "nsb": 1}) for n in range(40)])
-    seq = await store.last_change(CTAO)
-    outcomes = await store.set_metadata(
+    seq = await store.read(catalogue_read.last_change, CTAO)
+    outcomes = await store.write(
+        catalogue_change.set_metadata,
         CTAO,
         [
             MetadataChange(did=Did("prod6", "run1"), metadata={"run": 100, "split": "test"}),
@@ -222,7 +224,6 @@ async def test_metadata_are_set_and_removed(store: Store) -> None:
             MetadataChange(did=Did("prod6", "run4"), metadata={"run": "4"}),
             MetadataChange(did=Did("prod6", "none"), metadata={"run": 4}),
         ],
-        at=NOW,
     )
 
     assert [one.changed for one in outcomes] == [True, True, False, False, False]
@@ -231,21 +232,23 @@ async def test_metadata_are_set_and_removed(store: Store) -> None:
     assert await found(store, {"run": 1}) == []
     assert await found(store, {"run": {"exists": False}}) == ["run2"]
     assert await found(store, {"split": "test"}) == ["run1"]
-    changed = await store.files_changed(CTAO, seq, limit=10)
+    changed = await store.read(catalogue_read.files_changed, CTAO, seq, limit=10)
     assert [row.did.name for row in changed] == ["run1", "run2"]
 
 
 async def test_what_has_changed_comes_once_and_in_order(store: Store) -> None:
     await register(store, a_file("a"), a_file("b"), a_file("c"))
-    await store.set_metadata(
-        CTAO, [MetadataChange(did=Did("prod6", "a"), metadata={"n": 1})], at=NOW
+    await store.write(
+        catalogue_change.set_metadata,
+        CTAO,
+        [MetadataChange(did=Did("prod6", "a"), metadata={"n": 1})],
     )
-    rows = await store.files_changed(CTAO, 0, limit=2)
-    rest = await store.files_changed(CTAO, rows[-1].seq, limit=2)
+    rows = await store.read(catalogue_read.files_changed, CTAO, 0, limit=2)
+    rest = await store.read(catalogue_read.files_changed, CTAO, rows[-1].seq, limit=2)
 
     assert [row.did.name for row in rows + rest] == ["b", "c", "a"]
-    assert rest[-1].seq == await store.last_change(CTAO)
-    assert await store.files_changed(CTAO, rest[-1].seq, limit=2) == []
+    assert rest[-1].seq == await store.read(catalogue_read.last_change, CTAO)
+    assert await store.read(catalogue_read.files_changed, CTAO, rest[-1].seq, limit=2) == []
 
 
 async def test_a_file_whose_last_good_copy_is_bad_is_lost(store: Store) -> None:
@@ -253,8 +256,11 @@ async def test_a_file_whose_last_good_copy_is_bad_is_lost(store: Store) -> None:
     did = Did("prod6", "one")
 
     async def change(storage: str, state: ReplicaState | None, path: str = "") -> str:
-        (outcome,) = await store.change_replicas(
-            CTAO, [ReplicaChange(did=did, storage=storage, state=state, path=path)], at=NOW
+        (outcome,) = await store.write(
+            catalogue_change.change_replicas,
+            CTAO,
+            [ReplicaChange(did=did, storage=storage, state=state, path=path)],
+            at=NOW,
         )
         return outcome.clash.field if outcome.clash else (await the_file(store, "one")).state.value
 
@@ -272,7 +278,7 @@ async def test_a_file_whose_last_good_copy_is_bad_is_lost(store: Store) -> None:
 async def test_a_corrupt_copy_is_not_healed_by_its_registration(store: Store) -> None:
     await register(store, a_file("one"))
     bad = ReplicaChange(did=Did("prod6", "one"), storage="PIC", state=ReplicaState.BAD)
-    await store.change_replicas(CTAO, [bad], at=NOW)
+    await store.write(catalogue_change.change_replicas, CTAO, [bad], at=NOW)
     (same,) = await register(store, a_file("one"))
     lost = (await the_file(store, "one")).state
     (other,) = await register(
@@ -293,7 +299,7 @@ async def test_a_copy_that_may_be_good_keeps_its_path(store: Store, state: str, 
     await register(store, a_file("one", replicas=(copy,)))
     (outcome,) = await register(store, a_file("one"))
     row = await the_file(store, "one")
-    (found_copy,) = (await store.replicas_of([row.file_id]))[row.file_id]
+    (found_copy,) = (await store.read(catalogue_read.replicas_of, [row.file_id]))[row.file_id]
 
     assert clashes([outcome]) == (["replicas.path"] if says == "refused" else [""])
     assert found_copy.path == ("put/one" if says == "refused" else "prod6/one")
@@ -303,11 +309,15 @@ async def test_who_registers_only_their_own_brings_nothing_new_of_others_files(
     store: Store,
 ) -> None:
     dataset = Did("prod6", "some")
-    await store.make_dataset(CTAO, NewDataset(did=dataset, metadata={"nsb": 1}), at=NOW)
+    await store.write(
+        catalogue_change.make_dataset, CTAO, NewDataset(did=dataset, metadata={"nsb": 1}), at=NOW
+    )
     there = a_file("one", {"run": 1}, owner_id=1, datasets=(dataset,))
     await register(store, there)
-    seq, before = await store.last_change(CTAO), await the_file(store, "one")
-    await store.make_dataset(CTAO, NewDataset(did=Did("prod6", "more")), at=NOW)
+    seq, before = await store.read(catalogue_read.last_change, CTAO), await the_file(store, "one")
+    await store.write(
+        catalogue_change.make_dataset, CTAO, NewDataset(did=Did("prod6", "more")), at=NOW
+    )
 
     def by_two(**given: Any) -> NewFile:
         fields: dict[str, Any] = {"metadata": {"run": 1}, "owner_id": 2, "own": True}
@@ -325,7 +335,7 @@ async def test_who_registers_only_their_own_brings_nothing_new_of_others_files(
     assert clashes(outcomes) == ["", "", "metadata", "replicas", "datasets", "sha256"]
     assert not any(one.changed for one in outcomes)
     assert await the_file(store, "one") == before
-    assert await store.last_change(CTAO) == seq
+    assert await store.read(catalogue_read.last_change, CTAO) == seq
     (mine,) = await register(store, by_two(owner_id=1, sha256="ab" * 32))
     assert mine.changed
 
@@ -333,10 +343,12 @@ async def test_who_registers_only_their_own_brings_nothing_new_of_others_files(
 async def test_a_removed_name_stays_taken_and_the_same_file_may_come_back(store: Store) -> None:
     await register(store, a_file("one", {"run": 1}))
     did = Did("prod6", "one")
-    first = await store.remove_files(CTAO, [did], at=NOW)
-    again = await store.remove_files(CTAO, [did, Did("prod6", "none")], at=NOW)
+    first = await store.write(catalogue_change.remove_files, CTAO, [did], at=NOW)
+    again = await store.write(
+        catalogue_change.remove_files, CTAO, [did, Did("prod6", "none")], at=NOW
+    )
     gone = await the_file(store, "one")
-    copies = (await store.replicas_of([gone.file_id]))[gone.file_id]
+    copies = (await store.read(catalogue_read.replicas_of, [gone.file_id]))[gone.file_id]
 
     assert [one.changed for one in first + again] == [True, False, False]
     assert clashes(again) == ["", "did"]
@@ -351,16 +363,25 @@ async def test_a_removed_name_stays_taken_and_the_same_file_may_come_back(store:
 
 async def test_files_inherit_what_their_dataset_has(store: Store) -> None:
     dataset = Did("prod6", "gammas")
-    made = await store.make_dataset(
-        CTAO, NewDataset(did=dataset, metadata={"particle": "gamma", "nsb": 1}), at=NOW
+    made = await store.write(
+        catalogue_change.make_dataset,
+        CTAO,
+        NewDataset(did=dataset, metadata={"particle": "gamma", "nsb": 1}),
+        at=NOW,
     )
-    again = await store.make_dataset(
-        CTAO, NewDataset(did=dataset, metadata={"particle": "gamma", "nsb": 1}), at=NOW
+    again = await store.write(
+        catalogue_change.make_dataset,
+        CTAO,
+        NewDataset(did=dataset, metadata={"particle": "gamma", "nsb": 1}),
+        at=NOW,
     )
     await register(store, a_file("one", {"nsb": 5}, datasets=(dataset,)), a_file("two"))
-    seq = await store.last_change(CTAO)
-    attached = await store.attach(
-        CTAO, dataset, [Did("prod6", "two"), Did("prod6", "one"), Did("prod6", "no")], at=NOW
+    seq = await store.read(catalogue_read.last_change, CTAO)
+    attached = await store.write(
+        catalogue_change.attach,
+        CTAO,
+        dataset,
+        [Did("prod6", "two"), Did("prod6", "one"), Did("prod6", "no")],
     )
 
     assert made == again
@@ -371,12 +392,12 @@ async def test_files_inherit_what_their_dataset_has(store: Store) -> None:
     assert await found(store, {"dataset": "prod6:gammas"}) == ["one", "two"]
     assert await found(store, {"dataset": "prod6:gammas", "nsb": 5}) == ["one"]
     assert await found(store, {"dataset": "prod6:none"}) == []
-    changed = await store.files_changed(CTAO, seq, limit=9)
+    changed = await store.read(catalogue_read.files_changed, CTAO, seq, limit=9)
     assert [row.did.name for row in changed] == ["two"]
-    assert await store.datasets_of([row.file_id for row in changed]) == {
+    assert await store.read(catalogue_read.datasets_of, [row.file_id for row in changed]) == {
         changed[0].file_id: [dataset]
     }
-    (gone,) = await store.detach(CTAO, dataset, [Did("prod6", "one")], at=NOW)
+    (gone,) = await store.write(catalogue_change.detach, CTAO, dataset, [Did("prod6", "one")])
     assert gone.changed
     assert await found(store, {"dataset": "prod6:gammas"}) == ["two"]
 
@@ -384,50 +405,59 @@ async def test_files_inherit_what_their_dataset_has(store: Store) -> None:
 async def test_a_closed_dataset_takes_no_files(store: Store) -> None:
     dataset = Did("prod6", "gammas")
     missing = await register(store, a_file("zero", datasets=(dataset,)))
-    await store.make_dataset(CTAO, NewDataset(did=dataset), at=NOW)
+    await store.write(catalogue_change.make_dataset, CTAO, NewDataset(did=dataset), at=NOW)
     await register(store, a_file("one", datasets=(dataset,)), a_file("two"))
-    closed = await store.open_dataset(CTAO, dataset, False)
+    closed = await store.write(catalogue_change.open_dataset, CTAO, dataset, False)
     refused = await register(store, a_file("three", datasets=(dataset,)))
-    attached = await store.attach(CTAO, dataset, [Did("prod6", "two")], at=NOW)
-    row = await store.dataset(CTAO, dataset)
+    attached = await store.write(catalogue_change.attach, CTAO, dataset, [Did("prod6", "two")])
+    row = await store.read(catalogue_change.dataset, CTAO, dataset)
 
     assert closed and row is not None and not row.is_open
     assert clashes(missing) == clashes(refused) == ["datasets"]
     assert clashes(attached) == ["dataset"]
-    assert not await store.open_dataset(CTAO, Did("prod6", "none"), True)
-    assert await store.dataset(CTAO, Did("prod6", "none")) is None
+    assert not await store.write(catalogue_change.open_dataset, CTAO, Did("prod6", "none"), True)
+    assert await store.read(catalogue_change.dataset, CTAO, Did("prod6", "none")) is None
 
 
 async def test_files_and_datasets_have_different_names(store: Store) -> None:
-    await store.make_dataset(CTAO, NewDataset(did=Did("prod6", "set")), at=NOW)
+    await store.write(
+        catalogue_change.make_dataset, CTAO, NewDataset(did=Did("prod6", "set")), at=NOW
+    )
     await register(store, a_file("file"))
 
     assert clashes(await register(store, a_file("set"))) == ["did"]
     with pytest.raises(NotRight, match="a file is called so"):
-        await store.make_dataset(CTAO, NewDataset(did=Did("prod6", "file")), at=NOW)
+        await store.write(
+            catalogue_change.make_dataset, CTAO, NewDataset(did=Did("prod6", "file")), at=NOW
+        )
     with pytest.raises(NotRight, match="that is what the dataset has"):
-        await store.make_dataset(
-            CTAO, NewDataset(did=Did("prod6", "set"), metadata={"a": 1}), at=NOW
+        await store.write(
+            catalogue_change.make_dataset,
+            CTAO,
+            NewDataset(did=Did("prod6", "set"), metadata={"a": 1}),
+            at=NOW,
         )
 
 
 async def test_datasets_are_listed_page_by_page(store: Store) -> None:
     dids = [Did(scope, name) for scope in ("a", "b") for name in ("x", "y", "z")]
     for did in reversed(dids):
-        await store.make_dataset(CTAO, NewDataset(did=did), at=NOW)
-    first = await store.datasets(CTAO, after=None, limit=4)
-    rest = await store.datasets(CTAO, after=first[-1].did, limit=4)
+        await store.write(catalogue_change.make_dataset, CTAO, NewDataset(did=did), at=NOW)
+    first = await store.read(catalogue_read.datasets, CTAO, after=None, limit=4)
+    rest = await store.read(catalogue_read.datasets, CTAO, after=first[-1].did, limit=4)
 
     assert [row.did for row in first + rest] == dids
 
 
 async def test_keys_have_one_type(store: Store) -> None:
-    await store.add_keys(CTAO, {"run": KeyType.NUMBER, "site": KeyType.STRING})
-    await store.add_keys(CTAO, {"run": KeyType.NUMBER})
+    await store.write(
+        catalogue_change.add_keys, CTAO, {"run": KeyType.NUMBER, "site": KeyType.STRING}
+    )
+    await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.NUMBER})
 
     with pytest.raises(NotRight, match=r"keys\.run.*it is in use"):
-        await store.add_keys(CTAO, {"run": KeyType.STRING})
-    assert [(key.key, key.type) for key in await store.keys(CTAO)] == [
+        await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.STRING})
+    assert [(key.key, key.type) for key in await store.read(catalogue_read.keys, CTAO)] == [
         ("run", KeyType.NUMBER),
         ("site", KeyType.STRING),
     ]
@@ -437,20 +467,22 @@ async def test_keys_have_one_type(store: Store) -> None:
 async def test_jobs_files_are_found(store: Store) -> None:
     await register(store, a_file("one", job_id=5, epoch=1), a_file("two", job_id=6, epoch=1))
 
-    assert [row.did.name for row in await store.files_of_jobs([5], limit=9)] == ["one"]
-    assert await store.inputs_of_jobs([5]) == {}
-    assert await store.jobs_reading([1], limit=9) == []
+    assert [
+        row.did.name for row in await store.read(catalogue_read.files_of_jobs, [5], limit=9)
+    ] == ["one"]
+    assert await store.read(catalogue_read.inputs_of_jobs, [5]) == {}
+    assert await store.read(catalogue_read.jobs_reading, [1], limit=9) == []
 
 
 async def test_many_at_once_register_each_file_once_whatever_fails_beside_them(
     store: Store, reopen: Reopen
 ) -> None:
-    await store.add_keys(CTAO, {"run": KeyType.NUMBER})
+    await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.NUMBER})
     wrong = {"run": KeyType.STRING, "other": KeyType.NUMBER}
 
     async def refused() -> None:
         with pytest.raises(NotRight):
-            await store.add_keys(CTAO, wrong)
+            await store.write(catalogue_change.add_keys, CTAO, wrong)
 
     async def some(start: int) -> list[Outcome]:
         files = [
@@ -461,19 +493,19 @@ async def test_many_at_once_register_each_file_once_whatever_fails_beside_them(
             )
             for n in range(start, start + 50)
         ]
-        return await store.register_files(CTAO, files, at=NOW)
+        return await store.write(catalogue_write.register_files, CTAO, files, at=NOW)
 
     calls = [call for n in range(6) for call in (some(25 * n), refused(), some(25 * n))]
     answers = [one for one in await asyncio.gather(*calls) if one is not None]
     store = await reopen(store)
-    rows = await store.files_changed(CTAO, 0, limit=1_000)
+    rows = await store.read(catalogue_read.files_changed, CTAO, 0, limit=1_000)
 
     outcomes = [outcome for answer in answers for outcome in answer]
     assert all(outcome.clash is None for outcome in outcomes)
     assert sum(outcome.new for outcome in outcomes) == len(rows) == 175
     assert len({row.did for row in rows}) == len({row.file_id for row in rows}) == 175
     assert await found(store, {"run": {">=": 170}, "site": "S1"}) == ["run171", "run173"]
-    assert "other" not in [key.key for key in await store.keys(CTAO)]
+    assert "other" not in [key.key for key in await store.read(catalogue_read.keys, CTAO)]
 
 
 async def test_what_is_searched_for_is_no_statement(store: Store) -> None:
@@ -496,12 +528,12 @@ async def test_a_file_has_so_many_keys_and_no_more(
     many = {f"k{n}": n for n in range(64)}
     outcomes = await register(store, a_file("a", many), a_file("b", {"k0": 0}))
     more = MetadataChange(did=Did("prod6", "a"), metadata={"one": 1})
-    (full,) = await store.set_metadata(CTAO, [more], at=NOW)
+    (full,) = await store.write(catalogue_change.set_metadata, CTAO, [more])
     for module in ("catalogue_write", "catalogue_change"):
         monkeypatch.setattr(f"pilotage.central.store.verbs.{module}.KEYS_MAX", 64)
     beyond = await register(store, a_file("c", {"new": 1}), a_file("d", {"k1": 1}))
     change = MetadataChange(did=Did("prod6", "b"), metadata={"new": 1})
-    changed = await store.set_metadata(CTAO, [change], at=NOW)
+    changed = await store.write(catalogue_change.set_metadata, CTAO, [change])
 
     assert clashes(outcomes) == ["", ""]
     assert full.clash is not None and full.clash.field == "metadata"

@@ -15,7 +15,8 @@ from pilotage.central.store.catalogue import (
     Place,
     ReplicaChange,
 )
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
+from pilotage.central.store.verbs import catalogue_change, catalogue_read, catalogue_write
 from pilotage.proto.catalogue import Did, FileState, Query, ReplicaState, Value, parse_query
 
 from .conftest import NOW, Reopen
@@ -95,7 +96,9 @@ async def found(store: Store, query: Query, states: frozenset[FileState]) -> lis
     rows: list[FileRow] = []
     place: Place | None = None
     for _ in range(2_000):
-        page, place = await store.find_files(CTAO, query, states=states, after=place, limit=4)
+        page, place = await store.read(
+            catalogue_read.find_files, CTAO, query, states=states, after=place, limit=4
+        )
         rows += page
         if place is None:
             return rows
@@ -104,7 +107,9 @@ async def found(store: Store, query: Query, states: frozenset[FileState]) -> lis
 
 async def everything(store: Store) -> list[FileRow]:
     rows: list[FileRow] = []
-    while page := await store.files_changed(CTAO, rows[-1].seq if rows else 0, limit=7):
+    while page := await store.read(
+        catalogue_read.files_changed, CTAO, rows[-1].seq if rows else 0, limit=7
+    ):
         rows += page
     return rows
 
@@ -117,7 +122,7 @@ class World:
 
     async def begin(self) -> None:
         for did in DATASETS:
-            await self.store.make_dataset(CTAO, NewDataset(did=did), at=NOW)
+            await self.store.write(catalogue_change.make_dataset, CTAO, NewDataset(did=did), at=NOW)
 
     def some(self) -> list[Did]:
         return [
@@ -139,10 +144,10 @@ class World:
                 )
             )
             self.count += 1
-        outcomes = await self.store.register_files(CTAO, files, at=NOW)
+        outcomes = await self.store.write(catalogue_write.register_files, CTAO, files, at=NOW)
         assert all(one.clash is None and one.new for one in outcomes)
         if self.rng.random() < 0.3:
-            again = await self.store.register_files(CTAO, files, at=NOW)
+            again = await self.store.write(catalogue_write.register_files, CTAO, files, at=NOW)
             assert not any(one.clash or one.new or one.changed for one in again)
 
     async def change(self) -> None:
@@ -154,7 +159,7 @@ class World:
             )
             for did in self.some()
         ]
-        outcomes = await self.store.set_metadata(CTAO, changes, at=NOW)
+        outcomes = await self.store.write(catalogue_change.set_metadata, CTAO, changes)
         assert all(one.clash is None for one in outcomes)
 
     async def lose(self) -> None:
@@ -162,14 +167,14 @@ class World:
             ReplicaChange(did=did, storage="A", path="p", state=self.rng.choice(list(ReplicaState)))
             for did in self.some()
         ]
-        await self.store.change_replicas(CTAO, changes, at=NOW)
+        await self.store.write(catalogue_change.change_replicas, CTAO, changes, at=NOW)
 
     async def remove(self) -> None:
-        await self.store.remove_files(CTAO, self.some()[:1], at=NOW)
+        await self.store.write(catalogue_change.remove_files, CTAO, self.some()[:1], at=NOW)
 
     async def move(self) -> None:
-        verb = self.rng.choice((self.store.attach, self.store.detach))
-        await verb(CTAO, self.rng.choice(DATASETS), self.some(), at=NOW)
+        verb = self.rng.choice((catalogue_change.attach, catalogue_change.detach))
+        await self.store.write(verb, CTAO, self.rng.choice(DATASETS), self.some())
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -188,7 +193,7 @@ async def test_a_search_finds_what_a_look_at_every_file_finds(
             (world.register, world.register, world.change, world.lose, world.remove, world.move)
         )()
         rows = await everything(world.store)
-        lies = await world.store.datasets_of([row.file_id for row in rows])
+        lies = await world.store.read(catalogue_read.datasets_of, [row.file_id for row in rows])
         for _ in range(3):
             query = a_query(rng)
             states = rng.choice((frozenset({FileState.AVAILABLE}), PRESENT, frozenset(FileState)))

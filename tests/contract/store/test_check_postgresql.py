@@ -4,15 +4,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import NewerSchema, StoreBroken, StoreError
 from pilotage.central.store.postgresql import open_beside, open_postgresql
 from pilotage.central.store.postgresql.check import durability, fit, reading
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.verbs.check import (
     CHECKS,
     DIFFERENCES_MAX,
@@ -134,10 +135,10 @@ def test_a_look_changes_nothing_and_says_what_it_cannot_read(jobs: str) -> None:
         pytest.fail("it was opened")
 
 
-@pytest.mark.parametrize("opened", [open_postgresql, open_beside])
+@pytest.mark.parametrize("opened", [partial(open_postgresql, clock_wall=lambda: 1.0), open_beside])
 async def test_nobody_writes_where_a_commit_is_worth_less(jobs: str, opened: Any) -> None:
     with pytest.raises(StoreBroken, match="synchronous_commit=off: nothing acknowledged"):
-        await opened(f"{jobs}&synchronous_commit=off", clock_wall=lambda: 1.0, fatal=pytest.fail)
+        await opened(f"{jobs}&synchronous_commit=off", fatal=pytest.fail)
 
 
 def test_who_waits_to_lead_finds_out_at_once_and_waits_for_what_is_not_there(jobs: str) -> None:

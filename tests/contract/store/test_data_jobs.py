@@ -4,10 +4,26 @@ import msgspec
 import pytest
 
 from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.records import End, JobInput, NewJob, Publication
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import data_jobs as data_job_records
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
+from pilotage.central.store.verbs import (
+    turns as turn_records,
+)
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.job_states import JobState
+from tests import turns
 
 from .conftest import Reopen
 from .rows import (
@@ -49,7 +65,9 @@ def publishing(end: End, *files: NewFile) -> End:
 
 
 async def dids(store: Store, *names: str) -> list[bool]:
-    found = await store.files_by_did(COMMUNITY, [Did("users", name) for name in names])
+    found = await store.read(
+        catalogue_read.files_by_did, COMMUNITY, [Did("users", name) for name in names]
+    )
     return [one is not None for one in found]
 
 
@@ -60,13 +78,13 @@ async def test_what_a_job_reads_is_kept_with_its_row(store: Store, reopen: Reope
         NewJob(class_id=kind.class_id, body=b"{}", inputs=inputs),
         NewJob(class_id=kind.class_id, body=b"{}"),
     ]
-    record = await store.submit(a_submission(kind), jobs)
+    record = await store.write(submission_records.submit, a_submission(kind), jobs)
     first = record.ranges[0][0]
     again = await reopen(store)
 
-    assert await again.inputs_of_job(first) == list(inputs)
-    assert await again.inputs_of_job(first + 1) == []
-    assert await again.inputs_of_jobs([first, first + 1]) == {first: [5, 3, 9]}
+    assert await again.read(data_job_records.inputs_of_job, first) == list(inputs)
+    assert await again.read(data_job_records.inputs_of_job, first + 1) == []
+    assert await again.read(catalogue_read.inputs_of_jobs, [first, first + 1]) == {first: [5, 3, 9]}
 
 
 async def test_a_result_publishes_its_files(store: Store, reopen: Reopen) -> None:
@@ -77,11 +95,11 @@ async def test_a_result_publishes_its_files(store: Store, reopen: Reopen) -> Non
         a_file("b", job=job),
     )
 
-    assert await store.change([end]) == [True]
-    assert await store.change([end]) == [False]
+    assert await turns.change(store, [end]) == [True]
+    assert await turns.change(store, [end]) == [False]
     again = await reopen(store)
-    made = await again.files_of_jobs([job], limit=9)
-    copies = await again.replicas_of([one.file_id for one in made])
+    made = await again.read(catalogue_read.files_of_jobs, [job], limit=9)
+    copies = await again.read(catalogue_read.replicas_of, [one.file_id for one in made])
     assert [(str(one.did), one.job_id, one.epoch) for one in made] == [
         ("users:a", job, 1),
         ("users:b", job, 1),
@@ -103,11 +121,11 @@ async def test_a_name_with_other_bytes_fails_the_job_and_publishes_nothing(store
         a_file("a", job=second, sha="1"),
     )
 
-    assert await store.change([one, other]) == [True, True]
+    assert await turns.change(store, [one, other]) == [True, True]
     assert [await state_of(store, job) for job in (first, second)] == [S.DONE, S.FAILED]
     assert await dids(store, "a", "new") == [True, False]
-    assert await store.dataset(COMMUNITY, Did("users", "newset")) is None
-    row = await store.job(second)
+    assert await store.read(catalogue_change.dataset, COMMUNITY, Did("users", "newset")) is None
+    row = await store.read(job_records.job, second)
     assert row is not None
     assert row.reason.startswith("not published: users:a: ")
     assert row.failures == 1
@@ -122,11 +140,11 @@ async def test_the_same_bytes_are_one_more_copy(store: Store) -> None:
     copy = msgspec.structs.replace(
         a_file("a", job=second), replicas=(NewReplica(storage="tape", path="a"),)
     )
-    await store.change([one, publishing(an_end(await matched(store, second), second), copy)])
+    await turns.change(store, [one, publishing(an_end(await matched(store, second), second), copy)])
 
-    (row,) = await store.files_by_did(COMMUNITY, [Did("users", "a")])
+    (row,) = await store.read(catalogue_read.files_by_did, COMMUNITY, [Did("users", "a")])
     assert row is not None
-    copies = (await store.replicas_of([row.file_id]))[row.file_id]
+    copies = (await store.read(catalogue_read.replicas_of, [row.file_id]))[row.file_id]
     assert [one.storage for one in copies] == ["tape", "web"]
     assert (row.job_id, await state_of(store, second)) == (first, S.DONE)
 
@@ -139,12 +157,12 @@ async def test_a_removed_file_stays_removed_whatever_is_stored_of_it_later(store
         a_file("b", job=second),
         a_file("a", job=second),
     )
-    await store.change([one])
-    await store.remove_files(COMMUNITY, [Did("users", "a")], at=1.0)
-    await store.change([late])
+    await turns.change(store, [one])
+    await store.write(catalogue_change.remove_files, COMMUNITY, [Did("users", "a")], at=1.0)
+    await turns.change(store, [late])
 
-    (row,) = await store.files_by_did(COMMUNITY, [Did("users", "a")])
-    job = await store.job(second)
+    (row,) = await store.read(catalogue_read.files_by_did, COMMUNITY, [Did("users", "a")])
+    job = await store.read(job_records.job, second)
     assert row is not None and row.state is FileState.REMOVED
     assert job is not None and job.state is S.FAILED
     assert "a file that is there: this one was removed" in job.reason
@@ -167,7 +185,7 @@ async def test_a_copy_of_somebody_elses_file_must_be_surely_that_file(
     theirs = msgspec.structs.replace(
         a_file("a", job=9), sha256=sha, owner_id=3, metadata={}, job_id=None, epoch=None
     )
-    await store.register_files(COMMUNITY, [theirs], at=1.0)
+    await store.write(catalogue_write.register_files, COMMUNITY, [theirs], at=1.0)
     mine = msgspec.structs.replace(
         a_file("a", job=job),
         owner_id=owner_id,
@@ -175,20 +193,23 @@ async def test_a_copy_of_somebody_elses_file_must_be_surely_that_file(
         metadata=metadata,
         replicas=(NewReplica(storage="tape", path="a"),),
     )
-    await store.change([publishing(an_end(await matched(store, job), job), mine)])
+    await turns.change(store, [publishing(an_end(await matched(store, job), job), mine)])
 
-    (row,) = await store.files_by_did(COMMUNITY, [Did("users", "a")])
+    (row,) = await store.read(catalogue_read.files_by_did, COMMUNITY, [Did("users", "a")])
     assert row is not None and row.sha256 == ("0" * 64 if is_taken else sha)
-    assert len((await store.replicas_of([row.file_id]))[row.file_id]) == 1 + is_taken
+    assert (
+        len((await store.read(catalogue_read.replicas_of, [row.file_id]))[row.file_id])
+        == 1 + is_taken
+    )
     assert await state_of(store, job) is (S.DONE if is_taken else S.FAILED)
 
 
 async def test_what_does_not_count_publishes_nothing(store: Store) -> None:
     killed, late, gone = await waiting_jobs(store, 3)
     attempt = await matched(store, killed)
-    await store.want([a_want(attempt, killed)])
+    await store.write(job_records.want, [a_want(attempt, killed)])
     zombie = await matched(store, late)
-    await store.change([a_requeue(zombie, late)])
+    await turns.change(store, [a_requeue(zombie, late)])
     await matched(store, late, 2)
     ends = [
         publishing(an_end(attempt, killed), a_file("killed", job=killed)),
@@ -196,10 +217,10 @@ async def test_what_does_not_count_publishes_nothing(store: Store) -> None:
         publishing(an_end(10_000, gone), a_file("nobody", job=gone)),
     ]
 
-    assert await store.change(ends) == [False, False, False]
+    assert await turns.change(store, ends) == [False, False, False]
     assert await dids(store, "killed", "zombie", "nobody") == [False] * 3
-    assert await store.dataset(COMMUNITY, Did("users", "z")) is None
-    assert await store.last_change(COMMUNITY) == 0
+    assert await store.read(catalogue_change.dataset, COMMUNITY, Did("users", "z")) is None
+    assert await store.read(catalogue_read.last_change, COMMUNITY) == 0
 
 
 async def test_what_was_undone_is_made_by_the_next_one(store: Store) -> None:
@@ -210,17 +231,19 @@ async def test_what_was_undone_is_made_by_the_next_one(store: Store) -> None:
         an_end(await matched(store, second), second), a_file("a", job=second, dataset="s")
     )
 
-    assert await store.change([lost, good]) == [False, True]
-    (row,) = await store.files_by_did(COMMUNITY, [Did("users", "a")])
+    assert await turns.change(store, [lost, good]) == [False, True]
+    (row,) = await store.read(catalogue_read.files_by_did, COMMUNITY, [Did("users", "a")])
     assert row is not None and row.metadata == {"run": 7} and row.job_id == second
-    assert await store.datasets_of([row.file_id]) == {row.file_id: [Did("users", "s")]}
+    assert await store.read(catalogue_read.datasets_of, [row.file_id]) == {
+        row.file_id: [Did("users", "s")]
+    }
 
 
 async def test_an_end_and_a_match_share_a_turn(store: Store) -> None:
     first, second = await waiting_jobs(store, 2)
     end = publishing(an_end(await matched(store, first), first), a_file("a", job=first))
-    next_id = await store.reserve_attempts(1)
-    won, bodies = await store.turn([end], [an_attempt(next_id, second)])
+    next_id = await store.write(job_records.reserve_attempts, 1)
+    won, bodies = await store.write(turn_records.turn, [end], [an_attempt(next_id, second)])
 
     assert won == [True] and bodies[0] is not None
     assert await dids(store, "a") == [True]

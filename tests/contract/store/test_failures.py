@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.failures import (
     EXAMPLES_MAX,
     HOUR_S,
@@ -10,7 +11,12 @@ from pilotage.central.store.failures import (
     FailureRow,
     FailureSearch,
 )
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.verbs import (
+    failures as failure_records,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.proto.transformation_states import InputState, TaskState
 
 from .conftest import Reopen
@@ -30,17 +36,25 @@ def an_end(job: int, failure: str = "payload", site: str = "PIC", **values: Any)
 
 
 async def found(store: Store, since: int = 0, **values: Any) -> dict[tuple[str, str], int]:
-    rows = await store.failures(FailureSearch(since=since, **values), limit=99)
+    rows = await store.read(
+        failure_records.failures, FailureSearch(since=since, **values), limit=99
+    )
     return {(row.failure, row.site): row.attempts for row in rows}
 
 
 async def test_ends_add_up_by_class_and_site(store: Store, reopen: Reopen) -> None:
-    await store.keep_failures(10.0, [an_end(1), an_end(2, word="signal N"), an_end(2)])
-    await store.keep_failures(20.0, [an_end(3, is_last=True), an_end(4, "limit.memory", "CSCS")])
-    await store.keep_failures(9_000.0, [an_end(5, count=1)])
+    await store.write(
+        failure_records.keep_failures, 10.0, [an_end(1), an_end(2, word="signal N"), an_end(2)]
+    )
+    await store.write(
+        failure_records.keep_failures,
+        20.0,
+        [an_end(3, is_last=True), an_end(4, "limit.memory", "CSCS")],
+    )
+    await store.write(failure_records.keep_failures, 9_000.0, [an_end(5, count=1)])
     store = await reopen(store)
 
-    rows = await store.failures(FailureSearch(since=0), limit=99)
+    rows = await store.read(failure_records.failures, FailureSearch(since=0), limit=99)
 
     assert rows == [
         FailureRow(
@@ -62,7 +76,7 @@ async def test_ends_add_up_by_class_and_site(store: Store, reopen: Reopen) -> No
             word_count=1,
         ),
     ]
-    assert await store.failures(FailureSearch(since=0), limit=1) == rows[:1]
+    assert await store.read(failure_records.failures, FailureSearch(since=0), limit=1) == rows[:1]
     assert await found(store, since=2) == {("payload", "PIC"): 1}
 
 
@@ -70,17 +84,18 @@ async def test_a_row_names_the_newest_jobs_and_the_most_frequent_words(store: St
     many = [an_end(job, word=f"word {job}") for job in range(1, 40)]
     often = [an_end(100, word="often") for _ in range(3)]
 
-    await store.keep_failures(0.0, [*often, *many])
-    await store.keep_failures(1.0, [*often, *many])
+    await store.write(failure_records.keep_failures, 0.0, [*often, *many])
+    await store.write(failure_records.keep_failures, 1.0, [*often, *many])
 
-    (row,) = await store.failures(FailureSearch(since=0), limit=9)
+    (row,) = await store.read(failure_records.failures, FailureSearch(since=0), limit=9)
     assert row.attempts == 84
     assert row.examples == tuple(range(39, 39 - EXAMPLES_MAX, -1))
     assert (row.word, row.word_count) == ("often", 6)
 
 
 async def test_each_clause_of_a_search(store: Store) -> None:
-    await store.keep_failures(
+    await store.write(
+        failure_records.keep_failures,
         0.0,
         [
             an_end(1),
@@ -108,7 +123,11 @@ async def test_a_job_of_a_task_is_counted_for_its_transformation(store: Store) -
     one = await a_transformation(store)
     (task,) = await made(store, one, [[]])
 
-    await store.keep_failures(0.0, [an_end(task.job_id), an_end(10_000), an_end(0, count=4)])
+    await store.write(
+        failure_records.keep_failures,
+        0.0,
+        [an_end(task.job_id), an_end(10_000), an_end(0, count=4)],
+    )
 
     assert await found(store, transformation_id=one.transformation_id) == {("payload", "PIC"): 1}
     assert await found(store, transformation_id=0) == {("payload", "PIC"): 5}
@@ -119,16 +138,16 @@ async def test_what_is_too_old_goes_hour_by_hour_and_never_while_the_clock_is_in
     store: Store,
 ) -> None:
     for hour in (0, 1, 2):
-        await store.keep_failures(hour * HOUR_S, [an_end(hour + 1)])
+        await store.write(failure_records.keep_failures, hour * HOUR_S, [an_end(hour + 1)])
     later = (KEEP_HOURS + 9) * HOUR_S
 
-    await store.keep_failures(later, [an_end(8)], drop=False)
+    await store.write(failure_records.keep_failures, later, [an_end(8)], drop=False)
     assert await found(store) == {("payload", "PIC"): 4}
-    await store.keep_failures(later, [an_end(9)])
+    await store.write(failure_records.keep_failures, later, [an_end(9)])
 
     assert await found(store) == {("payload", "PIC"): 4}
-    await store.keep_failures(later, [])
-    await store.keep_failures(later, [])
+    await store.write(failure_records.keep_failures, later, [])
+    await store.write(failure_records.keep_failures, later, [])
     assert await found(store) == {("payload", "PIC"): 2}
 
 
@@ -142,9 +161,17 @@ async def test_the_jobs_that_had_a_file_come_in_their_order(store: Store) -> Non
         (task,) = await made(store, one, [[7, 8]], after=round)
         jobs.append(task.job_id)
         await killed(store, task.job_id)
-        ends = await store.task_ends(9)
-        await store.close_tasks([close(ends[0], InputState.UNUSED, TaskState.KILLED)])
+        ends = await store.read(transformation_records.task_ends, 9)
+        await store.write(
+            transformation_records.close_tasks,
+            [close(ends[0], InputState.UNUSED, TaskState.KILLED)],
+        )
 
-    assert await store.jobs_of_input(one.transformation_id, 7, limit=9) == jobs
-    assert await store.jobs_of_input(one.transformation_id, 8, limit=2) == jobs[1:]
-    assert await store.jobs_of_input(one.transformation_id, 9, limit=9) == []
+    assert (
+        await store.read(failure_records.jobs_of_input, one.transformation_id, 7, limit=9) == jobs
+    )
+    assert (
+        await store.read(failure_records.jobs_of_input, one.transformation_id, 8, limit=2)
+        == jobs[1:]
+    )
+    assert await store.read(failure_records.jobs_of_input, one.transformation_id, 9, limit=9) == []

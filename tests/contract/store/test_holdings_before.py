@@ -8,7 +8,10 @@ from pilotage.central.jobs.blob_sweep import BlobSweep
 from pilotage.central.store.migrations import migrations
 from pilotage.central.store.postgresql.session import PostgresqlSession
 from pilotage.central.store.sqlite.migrate import migrate
+from pilotage.central.store.verbs import quotas as quota_records
+from pilotage.central.store.verbs import submissions as submission_records
 from pilotage.proto.messages import Output
+from tests import turns
 from tests.fake_central import FakeBlobs, FakeClock
 from tests.services.postgresql import Postgresql
 
@@ -65,23 +68,29 @@ async def test_the_first_sweep_charges_owners_for_what_their_jobs_name(tmp_path:
     ada, bob = await a_class(store), await a_class(store, subject="bob", group="ana")
     template = b'{"inputs":[{"sha256":"%s"}]}' % names[0].encode()
     jobs = some_jobs(ada, 1, name="one")
-    made = await store.submit(a_submission(ada, template=template), jobs)
+    made = await store.write(submission_records.submit, a_submission(ada, template=template), jobs)
     job = made.ranges[0][0]
     attempt = await matched(store, job)
     outputs = [Output("out", names[2], 10**12)]
-    await store.change([an_end(attempt, job, outputs=outputs)])
+    await turns.change(store, [an_end(attempt, job, outputs=outputs)])
     other = b'{"inputs":[{"sha256":"%s"}]}' % names[1].encode()
-    await store.submit(a_submission(bob, template=other), some_jobs(bob, 1))
+    await store.write(
+        submission_records.submit, a_submission(bob, template=other), some_jobs(bob, 1)
+    )
     raw = sqlite3.connect(tmp_path / "store.db")
     raw.execute("INSERT INTO holding_state VALUES (1, 0, 5.0)")
     raw.commit()
     raw.close()
-    before = await store.holding_state()
+    before = await store.read(quota_records.holding_state)
     await BlobSweep(store, blobs, clock, hold_s=3_600).sweep()
     found = {
-        (one.sha256, one.owner_id, one.group): one.bytes for one in await store.holdings(names)
+        (one.sha256, one.owner_id, one.group): one.bytes
+        for one in await store.read(quota_records.holdings, names)
     }
-    after, uses = await store.holding_state(), await store.uses()
+    after, uses = (
+        await store.read(quota_records.holding_state),
+        await store.read(quota_records.uses),
+    )
     await store.close()
 
     assert (before.counted, after.counted) == (False, True)

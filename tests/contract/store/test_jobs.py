@@ -2,15 +2,19 @@
 
 import pytest
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import (
     StoreError,
 )
-from pilotage.central.store.protocol import NOTES_MAX, Store
 from pilotage.central.store.records import (
     Search,
 )
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import search as job_search
+from pilotage.central.store.verbs.jobs import NOTES_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Why
+from tests import turns
 
 from .rows import (
     USAGE,
@@ -32,9 +36,12 @@ S = JobState
 async def test_a_move_wins_once_and_leaves_a_note(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     killed = a_move(job_id, S.WAITING, S.KILLED)
-    won = [await store.move([killed]), await store.move([killed])]
-    row = await store.job(job_id)
-    notes = await store.notes(job_id)
+    won = [
+        await store.write(job_records.move, [killed]),
+        await store.write(job_records.move, [killed]),
+    ]
+    row = await store.read(job_records.job, job_id)
+    notes = await store.read(job_records.notes, job_id)
 
     assert won == [[True], [False]]
     assert row is not None
@@ -46,7 +53,7 @@ async def test_each_move_of_a_batch_is_judged_by_itself(store: Store) -> None:
     first, second, third = await waiting_jobs(store, 3)
     await matched(store, second)
     moves = [a_move(i, S.WAITING, S.HELD) for i in (first, second, third, 99)]
-    won = await store.move([*moves, a_move(first, S.HELD, S.WAITING)])
+    won = await store.write(job_records.move, [*moves, a_move(first, S.HELD, S.WAITING)])
 
     assert won == [True, False, True, False, True]
     assert [await state_of(store, i) for i in (first, second, third)] == [
@@ -54,13 +61,20 @@ async def test_each_move_of_a_batch_is_judged_by_itself(store: Store) -> None:
         S.MATCHED,
         S.HELD,
     ]
-    assert [len(await store.notes(i)) for i in (first, second, third)] == [2, 0, 1]
+    assert [len(await store.read(job_records.notes, i)) for i in (first, second, third)] == [
+        2,
+        0,
+        1,
+    ]
 
 
 async def test_no_move_leads_into_a_state_that_only_an_attempt_has(store: Store) -> None:
     first, second = await waiting_jobs(store, 2)
     with pytest.raises(StoreError):
-        await store.move([a_move(first, S.WAITING, S.HELD), a_move(second, S.WAITING, S.RUNNING)])
+        await store.write(
+            job_records.move,
+            [a_move(first, S.WAITING, S.HELD), a_move(second, S.WAITING, S.RUNNING)],
+        )
 
     assert [await state_of(store, i) for i in (first, second)] == [S.WAITING, S.WAITING]
 
@@ -68,24 +82,24 @@ async def test_no_move_leads_into_a_state_that_only_an_attempt_has(store: Store)
 async def test_killing_a_job_that_waits_again_closes_its_open_attempt(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
-    await store.change([a_requeue(attempt_id, job_id)])
-    assert (await store.standing([job_id]))[job_id].attempt_id == attempt_id
-    assert await store.move([a_move(job_id, S.WAITING, S.KILLED)]) == [True]
-    (late,) = await store.change([an_end(attempt_id, job_id)])
-    (attempt,) = await store.attempts(job_id)
+    await turns.change(store, [a_requeue(attempt_id, job_id)])
+    assert (await store.write(job_records.standing, [job_id]))[job_id].attempt_id == attempt_id
+    assert await store.write(job_records.move, [a_move(job_id, S.WAITING, S.KILLED)]) == [True]
+    (late,) = await turns.change(store, [an_end(attempt_id, job_id)])
+    (attempt,) = await store.read(job_records.attempts, job_id)
 
     assert not late and not attempt.open
     assert await state_of(store, job_id) is S.KILLED
-    assert (await store.standing([job_id]))[job_id].attempt_id is None
+    assert (await store.write(job_records.standing, [job_id]))[job_id].attempt_id is None
 
 
 async def test_a_held_job_whose_attempt_stays_open_takes_no_result(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
-    await store.change([a_requeue(attempt_id, job_id)])
-    await store.move([a_move(job_id, S.WAITING, S.HELD, close=False)])
-    (late,) = await store.change([an_end(attempt_id, job_id)])
-    (attempt,) = await store.attempts(job_id)
+    await turns.change(store, [a_requeue(attempt_id, job_id)])
+    await store.write(job_records.move, [a_move(job_id, S.WAITING, S.HELD, close=False)])
+    (late,) = await turns.change(store, [an_end(attempt_id, job_id)])
+    (attempt,) = await store.read(job_records.attempts, job_id)
 
     assert not late and attempt.open and attempt.usage is None
     assert await state_of(store, job_id) is S.HELD
@@ -93,12 +107,14 @@ async def test_a_held_job_whose_attempt_stays_open_takes_no_result(store: Store)
 
 async def test_a_reschedule_opens_a_new_round(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
-    await store.change([an_end(await matched(store, job_id), job_id, new=S.FAILED, failed=True)])
+    await turns.change(
+        store, [an_end(await matched(store, job_id), job_id, new=S.FAILED, failed=True)]
+    )
     again = a_move(job_id, S.FAILED, S.WAITING, event="rescheduled", new_round=True)
-    assert await store.move([again]) == [True]
-    row = await store.job(job_id)
+    assert await store.write(job_records.move, [again]) == [True]
+    row = await store.read(job_records.job, job_id)
     second = await matched(store, job_id, epoch=2)
-    attempts = await store.attempts(job_id)
+    attempts = await store.read(job_records.attempts, job_id)
 
     assert row is not None
     assert (row.state, row.round, row.failures, row.epoch) == (S.WAITING, 2, 0, 1)
@@ -109,41 +125,51 @@ async def test_a_reschedule_opens_a_new_round(store: Store) -> None:
 
 async def test_only_final_jobs_are_deleted_and_only_once(store: Store) -> None:
     first, second = await waiting_jobs(store, 2)
-    await store.move([a_move(first, S.WAITING, S.KILLED)])
-    won = [await store.delete([first, second, 99], 60.0, "ada") for _ in range(2)]
+    await store.write(job_records.move, [a_move(first, S.WAITING, S.KILLED)])
+    won = [
+        await store.write(job_records.delete, [first, second, 99], 60.0, "ada") for _ in range(2)
+    ]
 
     assert won == [[True, False, False], [False, False, False]]
-    assert await store.ids(Search(), limit=10) == [second]
-    assert await store.ids(Search(include_deleted=True), limit=10) == [first, second]
-    assert [row.count for row in await store.counts()] == [1]
-    assert await store.move([a_move(first, S.KILLED, S.WAITING)]) == [False]
-    assert [note.event for note in await store.notes(first)] == ["killed", "deleted"]
+    assert await store.read(job_search.ids, Search(), limit=10) == [second]
+    assert await store.read(job_search.ids, Search(include_deleted=True), limit=10) == [
+        first,
+        second,
+    ]
+    assert [row.count for row in await store.read(job_records.counts)] == [1]
+    assert await store.write(job_records.move, [a_move(first, S.KILLED, S.WAITING)]) == [False]
+    assert [note.event for note in await store.read(job_records.notes, first)] == [
+        "killed",
+        "deleted",
+    ]
 
 
 async def test_a_priority_changes_until_the_job_is_final(store: Store) -> None:
     first, second, third = await waiting_jobs(store, 3)
     await matched(store, second)
-    await store.move([a_move(third, S.WAITING, S.KILLED)])
-    won = await store.set_priority([first, second, third, 99], 9, 60.0, "ada")
-    rows = await store.search(Search(), after=0, limit=10)
+    await store.write(job_records.move, [a_move(third, S.WAITING, S.KILLED)])
+    won = await store.write(job_records.set_priority, [first, second, third, 99], 9, 60.0, "ada")
+    rows = await store.read(job_search.search, Search(), after=0, limit=10)
 
     assert won == [True, True, False, False]
     assert [row.priority for row in rows] == [9, 9, 5]
-    assert [(n.event, n.detail) for n in await store.notes(second)] == [("priority", "9")]
+    assert [(n.event, n.detail) for n in await store.read(job_records.notes, second)] == [
+        ("priority", "9")
+    ]
 
 
 async def test_the_newest_notes_of_a_job_are_told_in_order(store: Store) -> None:
     job_id, other = await waiting_jobs(store, 2)
     turns = [(S.WAITING, S.HELD), (S.HELD, S.WAITING)] * (NOTES_MAX // 2 + 2)
     moves = [a_move(job_id, *turn, reason=str(number)) for number, turn in enumerate(turns)]
-    await store.move(moves[:NOTES_MAX])
-    await store.move([a_move(other, S.WAITING, S.KILLED)])
-    await store.move(moves[NOTES_MAX:])
+    await store.write(job_records.move, moves[:NOTES_MAX])
+    await store.write(job_records.move, [a_move(other, S.WAITING, S.KILLED)])
+    await store.write(job_records.move, moves[NOTES_MAX:])
 
-    told = [note.detail for note in await store.notes(job_id)]
+    told = [note.detail for note in await store.read(job_records.notes, job_id)]
 
     assert told == [str(number) for number in range(4, NOTES_MAX + 4)]
-    assert len(await store.notes(other)) == 1
+    assert len(await store.read(job_records.notes, other)) == 1
 
 
 # -- what is wanted of attempts -----------------------------------------------------------------
@@ -153,23 +179,25 @@ async def test_a_wanted_kill_is_never_overwritten(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
     wants = [a_want(attempt_id, job_id, why) for why in (Why.HOLD, Why.KILL, Why.HOLD, Why.KILL)]
-    won = [(await store.want([want]))[0] for want in wants]
-    row = await store.job(job_id)
-    (live,) = await store.live_attempts()
+    won = [(await store.write(job_records.want, [want]))[0] for want in wants]
+    row = await store.read(job_records.job, job_id)
+    (live,) = await store.read(job_records.live_attempts)
 
     assert won == [True, True, False, False]
     assert (live.wanted, live.reason) == (Why.KILL, "enough")
     assert row is not None
     assert (row.state, row.wanted, row.reason) == (S.MATCHED, Why.KILL, "enough")
-    assert [note.event for note in await store.notes(job_id)] == ["hold", "kill"]
+    assert [note.event for note in await store.read(job_records.notes, job_id)] == ["hold", "kill"]
 
 
 async def test_nothing_is_wanted_of_an_attempt_that_is_not_live(store: Store) -> None:
     first, second = await waiting_jobs(store, 2)
     ended, live = await matched(store, first), await matched(store, second)
-    await store.change([a_requeue(ended, first)])
+    await turns.change(store, [a_requeue(ended, first)])
     wants = [(ended, first), (live, second), (live, first), (99, first)]
-    won = await store.want([a_want(attempt_id, job_id) for attempt_id, job_id in wants])
+    won = await store.write(
+        job_records.want, [a_want(attempt_id, job_id) for attempt_id, job_id in wants]
+    )
 
     assert won == [False, True, False, False]
 
@@ -177,14 +205,14 @@ async def test_nothing_is_wanted_of_an_attempt_that_is_not_live(store: Store) ->
 async def test_after_an_acknowledged_kill_no_result_counts(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
-    await store.want([a_want(attempt_id, job_id)])
-    ended = await store.change([an_end(attempt_id, job_id)])
-    unaware = await store.change([a_requeue(attempt_id, job_id)])
+    await store.write(job_records.want, [a_want(attempt_id, job_id)])
+    ended = await turns.change(store, [an_end(attempt_id, job_id)])
+    unaware = await turns.change(store, [a_requeue(attempt_id, job_id)])
     killed = a_requeue(
         attempt_id, job_id, new=S.KILLED, close=True, wanted=Why.KILL, how=How.KILLED
     )
-    aware = await store.change([killed])
-    (attempt,) = await store.attempts(job_id)
+    aware = await turns.change(store, [killed])
+    (attempt,) = await store.read(job_records.attempts, job_id)
 
     assert (ended, unaware, aware) == ([False], [False], [True])
     assert (attempt.open, attempt.how, attempt.usage) == (False, How.KILLED, None)
@@ -194,7 +222,7 @@ async def test_after_an_acknowledged_kill_no_result_counts(store: Store) -> None
 async def test_a_wanted_hold_lets_a_result_count(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
-    await store.want([a_want(attempt_id, job_id, Why.HOLD)])
+    await store.write(job_records.want, [a_want(attempt_id, job_id, Why.HOLD)])
 
-    assert await store.change([an_end(attempt_id, job_id)]) == [True]
+    assert await turns.change(store, [an_end(attempt_id, job_id)]) == [True]
     assert await state_of(store, job_id) is S.DONE

@@ -16,6 +16,8 @@ from pilotage.central.store.leaders import SHARD, Lead, Leaders
 from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
 from pilotage.central.store.postgresql.driver import application_of
 from pilotage.central.store.postgresql.session import PostgresqlSession
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import submissions as submission_records
 from tests.services import postgresql
 
 from .conftest import NOW, never
@@ -54,17 +56,23 @@ async def test_a_leader_of_before_writes_nothing_and_hears_that_it_must_end(url:
     lead = await _taken(leaders, "first")
     store = await open_postgresql(url, clock_wall=lambda: NOW, fatal=broken.append, lead=lead)
     kind = await a_class(store)
-    kept = await store.submit(a_submission(kind, "kept"), some_jobs(kind, 2))
+    kept = await store.write(
+        submission_records.submit, a_submission(kind, "kept"), some_jobs(kind, 2)
+    )
     await leaders.renew_lead(lead, LEASE_S)
-    await store.submit(a_submission(kind, "renewed"), some_jobs(kind, 1))
+    await store.write(submission_records.submit, a_submission(kind, "renewed"), some_jobs(kind, 1))
     await _take_over(url, "second")
 
     with pytest.raises(StoreBroken, match="does not lead with term 1"):
-        await store.submit(a_submission(kind, "stale"), some_jobs(kind, 4))
+        await store.write(
+            submission_records.submit, a_submission(kind, "stale"), some_jobs(kind, 4)
+        )
     with pytest.raises(StoreBroken):
-        await store.submit(a_submission(kind, "staler"), some_jobs(kind, 4))
+        await store.write(
+            submission_records.submit, a_submission(kind, "staler"), some_jobs(kind, 4)
+        )
     await asyncio.sleep(0)
-    left = {row.state: row.count for row in await store.counts()}
+    left = {row.state: row.count for row in await store.read(job_records.counts)}
 
     assert kept.ranges and list(left.values()) == [3]
     assert len(broken) == 1
@@ -87,7 +95,7 @@ async def test_what_a_leader_writes_is_fenced_by_its_term_and_by_its_name(
     raw = await connect(url)
     await raw.execute(change)
     with pytest.raises(StoreBroken, match="does not lead with term 1"):
-        await store.submit(a_submission(kind), some_jobs(kind, 1))
+        await store.write(submission_records.submit, a_submission(kind), some_jobs(kind, 1))
     jobs = await raw.fetchval("SELECT count(*) FROM job")
     for each in (raw, store, leaders):
         await each.close()
@@ -208,7 +216,9 @@ async def test_whoever_is_of_an_older_release_leaves_the_row_and_its_holder_alon
         with pytest.raises(NewerSchema):
             await older.take_lead(SHARD, "older", "", LEASE_S)
         await newer.renew_lead(lead, LEASE_S)
-        await store.submit(a_submission(kind, "still"), some_jobs(kind, 1))
+        await store.write(
+            submission_records.submit, a_submission(kind, "still"), some_jobs(kind, 1)
+        )
     finally:
         await raw.execute("DELETE FROM migration WHERE number = 9000")
         await raw.close()

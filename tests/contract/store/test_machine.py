@@ -16,8 +16,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import (
     Change,
     Left,
@@ -26,8 +26,21 @@ from pilotage.central.store.records import (
     Start,
     TakeBack,
 )
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    retention as retention_records,
+)
+from pilotage.central.store.verbs import (
+    search as job_search,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
 from pilotage.proto.job_states import ACTIVE, JobState
 from pilotage.proto.messages import How, Why
+from tests import turns
 from tests.memory_store import MemoryStore
 
 from .conftest import Grounds, opened
@@ -136,12 +149,16 @@ class Stores(RuleBasedStateMachine):
     def submit(self, key: str, kind: int, count: int, hash: str, name: str | None) -> None:
         of = self.kinds[kind]
         new = a_submission(of, key, body_hash=hash, template=None if name else b'{"name":"shower"}')
-        self.both(lambda store: store.submit(new, some_jobs(of, count, name=name)))
+        self.both(
+            lambda store: store.write(
+                submission_records.submit, new, some_jobs(of, count, name=name)
+            )
+        )
 
     @rule(key=st.sampled_from("de"))
     def begin(self, key: str) -> None:
         new = a_submission(self.kinds[0], key, body_hash="")
-        record = self.both(lambda store: store.begin_submission(new))
+        record = self.both(lambda store: store.write(submission_records.begin_submission, new))
         self.arriving.append(record.submission_id)
 
     @precondition(lambda self: self.arriving)
@@ -155,25 +172,27 @@ class Stores(RuleBasedStateMachine):
 
         async def call(store: Store) -> Any:
             if verb == "add":
-                return await store.add_jobs(submission_id, some_jobs(self.kinds[0], count))
+                return await store.write(
+                    submission_records.add_jobs, submission_id, some_jobs(self.kinds[0], count)
+                )
             if verb == "finish":
-                return await store.finish_submission(submission_id, "h")
-            return await store.drop_submission(submission_id)
+                return await store.write(submission_records.finish_submission, submission_id, "h")
+            return await submission_records.drop_submission(store, submission_id)
 
         self.both(call)
 
     @rule(wanted=st.lists(st.tuples(jobs, epochs, st.sampled_from(SITES)), min_size=1, max_size=4))
     def match(self, wanted: list[tuple[int, int, str]]) -> None:
-        first = self.both(lambda store: store.reserve_attempts(len(wanted)))
+        first = self.both(lambda store: store.write(job_records.reserve_attempts, len(wanted)))
         news = [
             an_attempt(first + i, job_id, epoch, site=site)
             for i, (job_id, epoch, site) in enumerate(wanted)
         ]
-        self.both(lambda store: store.match(news))
+        self.both(lambda store: turns.match(store, news))
 
     @rule(some=st.lists(changes, min_size=1, max_size=4))
     def change(self, some: list[Change]) -> None:
-        self.both(lambda store: store.change(some))
+        self.both(lambda store: turns.change(store, some))
 
     @rule(
         which=st.integers(0, 20),
@@ -182,7 +201,7 @@ class Stores(RuleBasedStateMachine):
     )
     def live_on(self, which: int, verb: str, failed: bool) -> None:
         """A change that has a chance: of an attempt that is open."""
-        found = self.both(lambda store: store.live_attempts())
+        found = self.both(lambda store: store.read(job_records.live_attempts))
         if not found:
             return
         one = found[which % len(found)]
@@ -194,7 +213,7 @@ class Stores(RuleBasedStateMachine):
             "back": TakeBack(attempt_id=one.attempt_id, job_id=one.job_id, at=33.0),
         }
         change = possible[verb]
-        self.both(lambda store: store.change([change]))
+        self.both(lambda store: turns.change(store, [change]))
 
     @rule(
         some=st.lists(
@@ -204,18 +223,20 @@ class Stores(RuleBasedStateMachine):
         )
     )
     def move(self, some: list[Any]) -> None:
-        self.both(lambda store: store.move(some))
+        self.both(lambda store: store.write(job_records.move, some))
 
     @rule(some=st.lists(st.builds(a_want, attempts, jobs, whys.filter(bool)), max_size=3))
     def want(self, some: list[Any]) -> None:
-        self.both(lambda store: store.want(some))
+        self.both(lambda store: store.write(job_records.want, some))
 
     @rule(ids=st.lists(jobs, max_size=3), priority=st.integers(0, 10))
     def delete_or_reorder(self, ids: list[int], priority: int) -> None:
         if priority > 5:
-            self.both(lambda store: store.delete(ids, 60.0, "ada"))
+            self.both(lambda store: store.write(job_records.delete, ids, 60.0, "ada"))
         else:
-            self.both(lambda store: store.set_priority(ids, priority, 60.0, "ada"))
+            self.both(
+                lambda store: store.write(job_records.set_priority, ids, priority, 60.0, "ada")
+            )
 
     @rule()
     def reopen(self) -> None:
@@ -226,43 +247,47 @@ class Stores(RuleBasedStateMachine):
 
     @rule(which=st.lists(jobs, max_size=3, unique=True), at=st.sampled_from([40.0, 50.0, 30.0]))
     def prune(self, which: list[int], at: float) -> None:
-        self.both(lambda store: store.prune_jobs([(job, at) for job in which]))
-        self.both(lambda store: store.ended_jobs(after=0, before=45.0))
+        self.both(
+            lambda store: store.write(retention_records.prune_jobs, [(job, at) for job in which])
+        )
+        self.both(lambda store: store.read(retention_records.ended_jobs, after=0, before=45.0))
 
     # -- what must hold -------------------------------------------------------------------------
 
     @rule(search=searches, after=st.integers(0, 4), limit=st.integers(1, 5))
     def search(self, search: Search, after: int, limit: int) -> None:
-        self.both(lambda store: store.search(search, after=after, limit=limit))
+        self.both(lambda store: store.read(job_search.search, search, after=after, limit=limit))
 
     @invariant()
     def everything_that_can_be_read_is_the_same(self) -> None:
         rows = self.both(
-            lambda store: store.search(Search(include_deleted=True), after=0, limit=1_000)
+            lambda store: store.read(
+                job_search.search, Search(include_deleted=True), after=0, limit=1_000
+            )
         )
         ids = [row.job_id for row in rows]
-        self.both(lambda store: store.standing(ids))
-        self.both(lambda store: store.bodies(ids))
-        self.both(lambda store: store.live_attempts())
+        self.both(lambda store: store.write(job_records.standing, ids))
+        self.both(lambda store: store.read(job_records.bodies, ids))
+        self.both(lambda store: store.read(job_records.live_attempts))
         self.both(_waiting)
         self.both(_counts)
         for job_id in ids:
             self.history_is_the_same(job_id)
 
     def history_is_the_same(self, job_id: int) -> None:
-        self.both(lambda store: store.notes(job_id))
-        found = self.both(lambda store: store.attempts(job_id))
+        self.both(lambda store: store.read(job_records.notes, job_id))
+        found = self.both(lambda store: store.read(job_records.attempts, job_id))
         assert [attempt.epoch for attempt in found] == list(range(1, len(found) + 1))
         assert sum(attempt.live for attempt in found) <= 1
         assert all(not attempt.open for attempt in found[:-1])
 
 
 async def _waiting(store: Store) -> list[Any]:
-    return [row async for rows in store.waiting() for row in rows]
+    return [row async for rows in job_search.waiting(store) for row in rows]
 
 
 async def _counts(store: Store) -> set[Any]:
-    return {msgspec.structs.astuple(row) for row in await store.counts()}
+    return {msgspec.structs.astuple(row) for row in await store.read(job_records.counts)}
 
 
 async def outcome(call: Awaitable[T]) -> T | type[Exception]:

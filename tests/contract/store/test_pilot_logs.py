@@ -2,6 +2,7 @@
 
 import pytest
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.pilot_logs import (
     PARCEL_BYTES,
     LogLine,
@@ -9,8 +10,9 @@ from pilotage.central.store.pilot_logs import (
     LogSource,
     Parcel,
 )
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.verbs import pilot_logs as log_records
 from pilotage.proto.ids import ID_MAX
+from tests import turns
 
 from .conftest import Reopen
 from .rows import a_class, an_attempt, submitted
@@ -38,14 +40,14 @@ async def keep(
     at: float = 1.0,
     bytes_max: int = PLENTY,
 ) -> int:
-    return await store.keep_pilot_log(source, some, at=at, bytes_max=bytes_max)
+    return await store.write(log_records.keep_pilot_log, source, some, at=at, bytes_max=bytes_max)
 
 
 async def found(store: Store, **clauses: object) -> list[str]:
     """Return the texts that a search finds, and see that backwards it finds the same."""
     search = LogSearch(**clauses)  # type: ignore[arg-type]
-    forth = await store.pilot_log(search, after=0, limit=100)
-    back = await store.pilot_log_back(search, before=ID_MAX, limit=100)
+    forth = await store.read(log_records.pilot_log, search, after=0, limit=100)
+    back = await store.read(log_records.pilot_log_back, search, before=ID_MAX, limit=100)
     assert back == forth[::-1]
     return [f"{one.source.pilot} {line.text}" for one in forth for line in one.lines]
 
@@ -57,7 +59,7 @@ async def test_lines_are_kept_once_however_often_they_come(store: Store, reopen:
     store = await reopen(store)
     assert await keep(store, source, lines(2, 5)) == 5
 
-    assert await store.pilot_log(LogSearch(), after=0, limit=9) == [
+    assert await store.read(log_records.pilot_log, LogSearch(), after=0, limit=9) == [
         Parcel(parcel_id=1, source=source, lines=tuple(lines(1, 2))),
         Parcel(parcel_id=2, source=source, lines=tuple(lines(5))),
     ]
@@ -106,10 +108,12 @@ async def test_a_search_goes_on_where_it_stopped(store: Store) -> None:
     for n in range(1, 6):
         await keep(store, a_source("p"), lines(n, job=7))
     for search in (LogSearch(), LogSearch(pilot="p"), LogSearch(job=7)):
-        first = await store.pilot_log(search, after=0, limit=2)
-        rest = await store.pilot_log(search, after=first[-1].parcel_id, limit=9)
-        last = await store.pilot_log_back(search, before=ID_MAX, limit=2)
-        earlier = await store.pilot_log_back(search, before=last[-1].parcel_id, limit=9)
+        first = await store.read(log_records.pilot_log, search, after=0, limit=2)
+        rest = await store.read(log_records.pilot_log, search, after=first[-1].parcel_id, limit=9)
+        last = await store.read(log_records.pilot_log_back, search, before=ID_MAX, limit=2)
+        earlier = await store.read(
+            log_records.pilot_log_back, search, before=last[-1].parcel_id, limit=9
+        )
 
         assert [[one.parcel_id for one in part] for part in (first, rest, last, earlier)] == [
             [1, 2],
@@ -140,39 +144,42 @@ async def test_one_parcel_that_is_larger_than_all_room_is_kept_alone(store: Stor
 
 
 async def test_what_all_parcels_take_is_known(store: Store) -> None:
-    assert await store.pilot_log_bytes() == 0
+    assert await store.read(log_records.pilot_log_bytes) == 0
     await keep(store, a_source("p"), lines(1))
-    one = await store.pilot_log_bytes()
+    one = await store.read(log_records.pilot_log_bytes)
     await keep(store, a_source("q"), lines(1))
 
     assert PARCEL_BYTES < one < PARCEL_BYTES + 100
-    assert await store.pilot_log_bytes() == 2 * one
+    assert await store.read(log_records.pilot_log_bytes) == 2 * one
 
 
 async def test_old_parcels_go_and_no_id_comes_again(store: Store, reopen: Reopen) -> None:
     for at in (10.0, 20.0, 30.0):
         await keep(store, a_source("p"), lines(int(at), job=7), at=at)
-    assert await store.prune_pilot_log(25.0, limit=1) == 1
-    assert await store.prune_pilot_log(25.0, limit=9) == 1
-    assert await store.prune_pilot_log(25.0, limit=9) == 0
+    assert await store.write(log_records.prune_pilot_log, 25.0, limit=1) == 1
+    assert await store.write(log_records.prune_pilot_log, 25.0, limit=9) == 1
+    assert await store.write(log_records.prune_pilot_log, 25.0, limit=9) == 0
     assert await found(store) == await found(store, job=7) == ["p line 30"]
-    assert await store.prune_pilot_log(99.0, limit=9) == 1
-    assert await store.pilot_log_bytes() == 0
+    assert await store.write(log_records.prune_pilot_log, 99.0, limit=9) == 1
+    assert await store.read(log_records.pilot_log_bytes) == 0
     store = await reopen(store)
-    assert await store.pilot_log_end() == 3
+    assert await store.read(log_records.pilot_log_end) == 3
     await keep(store, a_source("p"), lines(40))
 
-    assert [one.parcel_id for one in await store.pilot_log(LogSearch(), after=0, limit=9)] == [4]
+    assert [
+        one.parcel_id
+        for one in await store.read(log_records.pilot_log, LogSearch(), after=0, limit=9)
+    ] == [4]
 
 
 async def test_an_attempt_is_a_pilots_own_or_not(store: Store) -> None:
     kind = await a_class(store)
     job = (await submitted(store, kind, 1)).ranges[0][0]
     attempt = an_attempt(5, job)
-    await store.match([attempt])
+    await turns.match(store, [attempt])
     ids = [attempt.attempt_id, 999]
 
     own = {attempt.attempt_id: (job, 1)}
-    assert await store.attempts_of_pilot(attempt.pilot, ids) == own
-    assert await store.attempts_of_pilot("another", ids) == {}
-    assert await store.attempts_of_pilot(attempt.pilot, []) == {}
+    assert await store.read(log_records.attempts_of_pilot, attempt.pilot, ids) == own
+    assert await store.read(log_records.attempts_of_pilot, "another", ids) == {}
+    assert await store.read(log_records.attempts_of_pilot, attempt.pilot, []) == {}

@@ -14,10 +14,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.pilot_logs import LogLine, LogSearch, LogSource
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.sqlite import check as file_check
 from pilotage.central.store.verbs import check
+from pilotage.central.store.verbs import pilot_logs as log_records
 from pilotage.proto.ids import ID_MAX
 from tests.memory_store import MemoryStore
 
@@ -83,14 +84,14 @@ class Logs(RuleBasedStateMachine):
             for n, job in zip(numbers, jobs, strict=False)
         ]
         self.both(
-            lambda store: store.keep_pilot_log(
-                SOURCES[which], lines, at=self.at, bytes_max=bytes_max
+            lambda store: store.write(
+                log_records.keep_pilot_log, SOURCES[which], lines, at=self.at, bytes_max=bytes_max
             )
         )
 
     @rule(before=st.sampled_from([3.0, 8.0, 99.0]), limit=st.integers(1, 5))
     def prune(self, before: float, limit: int) -> None:
-        self.both(lambda store: store.prune_pilot_log(before, limit=limit))
+        self.both(lambda store: store.write(log_records.prune_pilot_log, before, limit=limit))
 
     @rule()
     def reopen(self) -> None:
@@ -100,16 +101,22 @@ class Logs(RuleBasedStateMachine):
 
     @rule(search=searches, place=st.integers(0, 10), limit=st.integers(1, 4))
     def search(self, search: LogSearch, place: int, limit: int) -> None:
-        self.both(lambda store: store.pilot_log(search, after=place, limit=limit))
-        self.both(lambda store: store.pilot_log_back(search, before=place, limit=limit))
+        self.both(lambda store: store.read(log_records.pilot_log, search, after=place, limit=limit))
+        self.both(
+            lambda store: store.read(log_records.pilot_log_back, search, before=place, limit=limit)
+        )
 
     @invariant()
     def everything_that_can_be_read_is_the_same(self) -> None:
         every = LogSearch()
-        found = self.both(lambda store: store.pilot_log(every, after=0, limit=1_000))
-        back = self.both(lambda store: store.pilot_log_back(every, before=ID_MAX, limit=1_000))
+        found = self.both(
+            lambda store: store.read(log_records.pilot_log, every, after=0, limit=1_000)
+        )
+        back = self.both(
+            lambda store: store.read(log_records.pilot_log_back, every, before=ID_MAX, limit=1_000)
+        )
         assert back == found[::-1]
-        assert self.both(lambda store: store.pilot_log_end()) >= len(found)
+        assert self.both(lambda store: store.read(log_records.pilot_log_end)) >= len(found)
 
 
 WALKS: Final = settings(max_examples=12, stateful_step_count=25, deadline=None)

@@ -1,7 +1,8 @@
 """Marks of places: one a place, and kept."""
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.place_marks import HELD_MAX, HeldPlace, Mark, PlaceMark
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.verbs import place_marks as mark_records
 
 from .conftest import Reopen
 
@@ -11,22 +12,28 @@ def a_mark(place: str, mark: Mark = Mark.BANNED) -> PlaceMark:
 
 
 async def test_the_last_mark_of_a_place_is_kept(store: Store, reopen: Reopen) -> None:
-    await store.put_mark(a_mark("PIC/slurm"))
-    await store.put_mark(a_mark("CSCS"))
-    await store.put_mark(a_mark("PIC/slurm", Mark.DRAINING))
+    await store.write(mark_records.put_mark, a_mark("PIC/slurm"))
+    await store.write(mark_records.put_mark, a_mark("CSCS"))
+    await store.write(mark_records.put_mark, a_mark("PIC/slurm", Mark.DRAINING))
     store = await reopen(store)
 
-    assert await store.marks() == [a_mark("CSCS"), a_mark("PIC/slurm", Mark.DRAINING)]
+    assert await store.read(mark_records.marks) == [
+        a_mark("CSCS"),
+        a_mark("PIC/slurm", Mark.DRAINING),
+    ]
 
 
 async def test_a_mark_is_dropped_once(store: Store, reopen: Reopen) -> None:
-    await store.put_mark(a_mark("PIC"))
+    await store.write(mark_records.put_mark, a_mark("PIC"))
 
-    first, again = await store.drop_marks(["PIC", "CSCS"]), await store.drop_marks(["PIC"])
+    first, again = (
+        await store.write(mark_records.drop_marks, ["PIC", "CSCS"]),
+        await store.write(mark_records.drop_marks, ["PIC"]),
+    )
     store = await reopen(store)
 
     assert (first, again) == (1, 0)
-    assert await store.marks() == []
+    assert await store.read(mark_records.marks) == []
 
 
 def held(name: str, since: float) -> HeldPlace:
@@ -46,19 +53,21 @@ def held(name: str, since: float) -> HeldPlace:
 async def test_what_is_held_is_kept_whole_in_place_of_what_was(
     store: Store, reopen: Reopen
 ) -> None:
-    await store.keep_held([held("wn1", 1.0), held("wn2", 2.0)])
-    await store.keep_held([held("wn3", 3.0), held("wn2", 2.0)])
+    await store.write(mark_records.keep_held, [held("wn1", 1.0), held("wn2", 2.0)])
+    await store.write(mark_records.keep_held, [held("wn3", 3.0), held("wn2", 2.0)])
     store = await reopen(store)
-    kept = await store.held()
-    await store.keep_held([])
+    kept = await store.read(mark_records.held)
+    await store.write(mark_records.keep_held, [])
 
     assert kept == [held("wn3", 3.0), held("wn2", 2.0)]
-    assert await store.held() == []
+    assert await store.read(mark_records.held) == []
 
 
 async def test_of_what_is_held_no_more_than_the_last_are_kept(store: Store) -> None:
-    await store.keep_held([held(f"wn{at}", float(at)) for at in range(HELD_MAX + 3)])
-    kept = await store.held()
+    await store.write(
+        mark_records.keep_held, [held(f"wn{at}", float(at)) for at in range(HELD_MAX + 3)]
+    )
+    kept = await store.read(mark_records.held)
 
     assert len(kept) == HELD_MAX
     assert (kept[0].name, kept[-1].name) == ("wn3", f"wn{HELD_MAX + 2}")

@@ -36,7 +36,7 @@ def empty(server: Postgresql) -> Iterator[PostgresqlSession]:
     Tables of a test before may have been: autovacuum comes once a minute.
     """
     server.sql("CREATE SCHEMA uncounted")
-    writes, _ = prepared(server.url(schema="uncounted"), 1_000.0)
+    writes = prepared(server.url(schema="uncounted"), 1_000.0)
     yield writes
     writes.close()
 
@@ -45,7 +45,7 @@ def empty(server: Postgresql) -> Iterator[PostgresqlSession]:
 def session(server: Postgresql) -> Iterator[PostgresqlSession]:
     """The connection that writes, on tables that have grown uncounted."""
     with server.empty_schema() as url:
-        writes, _ = prepared(url, 1_000.0)
+        writes = prepared(url, 1_000.0)
         for table in ("attempt", "job"):
             writes.script(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
         writes.script(LIVE)
@@ -155,7 +155,7 @@ def test_remnants_are_found_by_their_indexes(
     server: Postgresql, statement: str, index: str, given: dict[str, object], is_counted: bool
 ) -> None:
     with server.empty_schema() as url:
-        session, _ = prepared(url, 1_000.0)
+        session = prepared(url, 1_000.0)
         session.script(REMNANTS)
         if is_counted:
             session.script("ANALYZE remnant; ANALYZE replica")

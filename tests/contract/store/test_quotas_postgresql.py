@@ -5,6 +5,7 @@ import asyncio
 from pilotage.central.store.errors import OverQuota
 from pilotage.central.store.postgresql import open_beside, open_postgresql
 from pilotage.central.store.quotas import Holding, Limit, Limits
+from pilotage.central.store.verbs import quotas as quota_records
 from tests.services.postgresql import Postgresql
 
 from .conftest import NOW, never
@@ -18,15 +19,16 @@ async def test_submissions_and_uploads_at_two_processes_never_exceed_a_quota_tog
 ) -> None:
     with server.empty_schema() as url:
         stores = [
-            await opened(url, clock_wall=lambda: NOW, fatal=never)
-            for opened in (open_postgresql, open_beside)
+            await open_postgresql(url, clock_wall=lambda: NOW, fatal=never),
+            await open_beside(url, fatal=never),
         ]
         kind = await a_class(stores[0])
         for store in stores:
-            await store.obey(LIMITS)
+            await store.write(quota_records.obey, LIMITS)
 
         async def held(number: int) -> bool:
-            return await stores[number % 2].hold(
+            return await stores[number % 2].write(
+                quota_records.hold,
                 Holding(
                     sha256=f"{number:064x}",
                     owner_id=kind.owner_id,
@@ -34,12 +36,12 @@ async def test_submissions_and_uploads_at_two_processes_never_exceed_a_quota_tog
                     group="sim",
                     bytes=9,
                     at=5.0,
-                )
+                ),
             )
 
         calls = [submitted(stores[n % 2], kind, 4, f"key {n}") for n in range(16)]
         found = await asyncio.gather(*calls, *(held(n) for n in range(24)), return_exceptions=True)
-        uses = {one.kind: (one.jobs, one.bytes) for one in await stores[1].uses()}
+        uses = {one.kind: (one.jobs, one.bytes) for one in await stores[1].read(quota_records.uses)}
         for store in stores:
             await store.close()
 

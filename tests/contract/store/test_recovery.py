@@ -7,13 +7,26 @@ import msgspec
 import pytest
 
 from pilotage.central.store.catalogue import ReplicaChange
+from pilotage.central.store.engine import Store
 from pilotage.central.store.failover import CycleKept, FailoverRow, Mend, OddInput, OddTask
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import JobInput
 from pilotage.central.store.transformations import (
     InputMove,
     TransformationMove,
     TransformationRow,
+)
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+)
+from pilotage.central.store.verbs import (
+    failover as failover_records,
+)
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
 )
 from pilotage.proto.catalogue import Did, FileState, ReplicaState
 from pilotage.proto.job_states import JobState
@@ -42,7 +55,7 @@ async def by_hand(store: Store, what: str) -> None:
         if hasattr(session, "wait"):
             session.wait(done)
 
-    await store._writer.run(change)  # type: ignore[attr-defined]
+    await store.write(change)
 
 
 async def files(store: Store, *names: str, **given: Any) -> list[int]:
@@ -52,7 +65,7 @@ async def files(store: Store, *names: str, **given: Any) -> list[int]:
 async def lose(store: Store, name: str) -> None:
     """Let all copies of a file be bad."""
     change = ReplicaChange(did=Did("prod6", name), storage="PIC", state=ReplicaState.BAD)
-    await store.change_replicas(CTAO, [change], at=AT)
+    await store.write(catalogue_change.change_replicas, CTAO, [change], at=AT)
     assert (await the_file(store, name)).state is FileState.LOST
 
 
@@ -64,13 +77,16 @@ async def a_done_task(
 ) -> tuple[TransformationRow, OddTask]:
     """Return a transformation with a task that is over and has outputs, as if it were odd."""
     row = await a_transformation(store)
-    await store.begin_failover(row.transformation_id)
+    await store.write(failover_records.begin_failover, row.transformation_id)
     inputs = await files(store, "a.in", "b.in")
     await with_inputs(store, row, inputs)
     (task,) = await made(store, row, [inputs])
     await files(store, *outputs, job_id=task.job_id, epoch=1)
     await killed(store, task.job_id)
-    await store.close_tasks([close(end, new, state) for end in await store.task_ends(9)])
+    await store.write(
+        transformation_records.close_tasks,
+        [close(end, new, state) for end in await store.read(transformation_records.task_ends, 9)],
+    )
     odd = OddTask(
         transformation_id=row.transformation_id,
         task_id=task.task_id,
@@ -106,7 +122,9 @@ def mended(
 
 
 async def odd_outputs(store: Store, row: TransformationRow, **given: int) -> list[OddTask]:
-    return await store.odd_outputs(row.transformation_id, **{"after": 0, "limit": 9, **given})
+    return await store.read(
+        failover_records.odd_outputs, row.transformation_id, **{"after": 0, "limit": 9, **given}
+    )
 
 
 async def test_a_task_of_which_outputs_are_gone_is_found_with_what_is_known_of_it(
@@ -120,7 +138,9 @@ async def test_a_task_of_which_outputs_are_gone_is_found_with_what_is_known_of_i
     assert await odd_outputs(store, row) == [lost]
     assert await odd_outputs(store, row, after=1) == []
     assert await odd_outputs(store, row, limit=0) == []
-    await store.remove_files(CTAO, [Did("prod6", "b.out"), Did("prod6", "a.in")], at=AT)
+    await store.write(
+        catalogue_change.remove_files, CTAO, [Did("prod6", "b.out"), Did("prod6", "a.in")], at=AT
+    )
     (found,) = await odd_outputs(store, row)
     assert (found.outputs, found.outputs_gone, found.outputs_lost) == (2, 2, 1)
     assert [one.is_there for one in found.inputs] == [False, True]
@@ -151,8 +171,8 @@ async def test_what_was_read_of_its_outputs_is_what_a_task_has_that_did_not_fail
     (task,) = await made(store, child, [[b]])
     assert [one.is_read for one in await odd_outputs(store, row)] == [True]
     await killed(store, task.job_id)
-    for end in await store.task_ends(9):
-        await store.close_tasks([close(end, I.UNUSED, T.FAILED)])
+    for end in await store.read(transformation_records.task_ends, 9):
+        await store.write(transformation_records.close_tasks, [close(end, I.UNUSED, T.FAILED)])
     assert [one.is_read for one in await odd_outputs(store, row)] == [False]
     await made(store, child, [[]], after=1, shared=[b])
     assert [one.is_read for one in await odd_outputs(store, row)] == [True], "as a side input"
@@ -166,7 +186,9 @@ async def test_what_a_job_of_no_task_reads_is_read(store: Store) -> None:
 
     assert [one.is_read for one in await odd_outputs(store, row)] == [True]
     ((job, _),) = record.ranges
-    assert await store.move([a_move(job, JobState.WAITING, JobState.KILLED)]) == [True]
+    assert await store.write(
+        job_records.move, [a_move(job, JobState.WAITING, JobState.KILLED)]
+    ) == [True]
     assert [one.is_read for one in await odd_outputs(store, row)] == [False]
 
 
@@ -176,22 +198,28 @@ async def test_a_mend_moves_task_inputs_and_outputs_at_once(store: Store, reopen
     more = TransformationMove(
         transformation_id=row.transformation_id, old=S.ACTIVE, new=S.PAUSED, reason="m", at=AT
     )
-    before = await store.last_change(CTAO)
+    before = await store.read(catalogue_read.last_change, CTAO)
 
     kept = mended(odd, I.PROCESSED, I.UNUSED, T.FAILED, clean=True, move=more)
-    assert await store.keep_cycle(kept) == []
-    assert await store.keep_cycle(kept) is None, "it was kept before"
+    assert await store.write(failover_records.keep_cycle, kept) == []
+    assert await store.write(failover_records.keep_cycle, kept) is None, "it was kept before"
     store = await reopen(store)
 
-    (task,) = await store.tasks(row.transformation_id, states=(), after=0, limit=9)
+    (task,) = await store.read(
+        transformation_records.tasks, row.transformation_id, states=(), after=0, limit=9
+    )
     assert (task.state, task.reason) == (T.FAILED, "lost")
-    found = await store.inputs(row.transformation_id, states=(), after=(0, 0), limit=9)
+    found = await store.read(
+        transformation_records.inputs, row.transformation_id, states=(), after=(0, 0), limit=9
+    )
     assert [(one.state, one.replays) for one in found] == [(I.UNUSED, 1)] * 2
     assert (await the_file(store, "a.out")).state is FileState.LOST
     assert (await the_file(store, "b.out")).state is FileState.REMOVED
-    changed = await store.files_changed(CTAO, before, limit=9)
+    changed = await store.read(catalogue_read.files_changed, CTAO, before, limit=9)
     assert [one.did.name for one in changed] == ["b.out"]
-    counts = (await store.transformation_counts([row.transformation_id]))[row.transformation_id]
+    counts = (
+        await store.read(transformation_records.transformation_counts, [row.transformation_id])
+    )[row.transformation_id]
     assert counts.tasks == {T.FAILED: 1} and counts.inputs == {(0, I.UNUSED): 2}
     assert await odd_outputs(store, row) == []
 
@@ -209,9 +237,11 @@ async def test_a_mend_that_does_not_hold_any_more_changes_nothing(store: Store) 
     now_read = mended(odd, I.PROCESSED, I.UNUSED, T.FAILED, clean=True)
 
     for kept in (wrong_task, wrong_input, no_task, now_read):
-        assert await store.keep_cycle(kept) is None
+        assert await store.write(failover_records.keep_cycle, kept) is None
     assert set((await states(store, row)).values()) == {I.PROCESSED}
-    (task,) = await store.tasks(row.transformation_id, states=(), after=0, limit=9)
+    (task,) = await store.read(
+        transformation_records.tasks, row.transformation_id, states=(), after=0, limit=9
+    )
     assert task.state is T.DONE
     assert (await the_file(store, "b.out")).state is FileState.AVAILABLE
 
@@ -224,10 +254,13 @@ async def test_inputs_that_another_task_has_by_now_are_not_moved(store: Store) -
         (I.ASSIGNED, False, False)
     ] * 2
 
-    assert await store.keep_cycle(mended(odd, I.UNUSED, I.PROCESSED, T.DONE)) is None
+    assert (
+        await store.write(failover_records.keep_cycle, mended(odd, I.UNUSED, I.PROCESSED, T.DONE))
+        is None
+    )
     await killed(store, other[0].job_id)
-    for end in await store.task_ends(9):
-        await store.close_tasks([close(end, I.PROCESSED, T.DONE)])
+    for end in await store.read(transformation_records.task_ends, 9):
+        await store.write(transformation_records.close_tasks, [close(end, I.PROCESSED, T.DONE)])
     (found,) = await odd_outputs(store, row)
     assert [one.other_did for one in found.inputs] == [True, True]
 
@@ -239,20 +272,20 @@ async def test_inputs_that_a_task_has_left_behind_are_found(store: Store, reopen
     (task,) = await made(store, row, [inputs])
     await files(store, "a.out", "b.out", job_id=task.job_id, epoch=1)
     await lose(store, "b.out")
-    assert await store.odd_inputs(row.transformation_id, limit=9) == []
+    assert await store.read(failover_records.odd_inputs, row.transformation_id, limit=9) == []
 
     await by_hand(store, "tasks_done")
-    (found,) = await store.odd_inputs(row.transformation_id, limit=9)
+    (found,) = await store.read(failover_records.odd_inputs, row.transformation_id, limit=9)
     assert (found.task_id, found.number, found.state) == (task.task_id, 1, T.DONE)
     assert (found.job_id, found.outputs, found.outputs_gone) == (task.job_id, 2, 1)
     assert found.inputs == tuple(
         OddInput(file_id=one, input_no=0, state=I.ASSIGNED) for one in inputs
     )
-    (found,) = await store.odd_inputs(row.transformation_id, limit=1)
+    (found,) = await store.read(failover_records.odd_inputs, row.transformation_id, limit=1)
     assert len(found.inputs) == 1
     await by_hand(store, "tasks_gone")
     store = await reopen(store)
-    (found,) = await store.odd_inputs(row.transformation_id, limit=9)
+    (found,) = await store.read(failover_records.odd_inputs, row.transformation_id, limit=9)
     assert (found.task_id, found.number, found.job_id) == (task.task_id, 0, 0)
     assert (found.state, found.outputs) == (None, 0)
 
@@ -261,14 +294,16 @@ async def test_ends_that_nobody_was_told_of_are_noted_once(store: Store) -> None
     row = await a_transformation(store)
     tasks = await made(store, row, [[], [], []])
     await killed(store, tasks[0].job_id, tasks[1].job_id)
-    assert await store.note_missed_ends() == 0
-    assert len(await store.task_ends(9)) == 2
+    assert await store.write(failover_records.note_missed_ends) == 0
+    assert len(await store.read(transformation_records.task_ends, 9)) == 2
 
     await by_hand(store, "forget_ends")
-    assert await store.task_ends(9) == []
-    assert await store.note_missed_ends() == 2
-    assert [end.task_id for end in await store.task_ends(9)] == [one.task_id for one in tasks[:2]]
-    assert await store.note_missed_ends() == 0
+    assert await store.read(transformation_records.task_ends, 9) == []
+    assert await store.write(failover_records.note_missed_ends) == 2
+    assert [end.task_id for end in await store.read(transformation_records.task_ends, 9)] == [
+        one.task_id for one in tasks[:2]
+    ]
+    assert await store.write(failover_records.note_missed_ends) == 0
 
 
 async def test_tasks_that_wait_with_inputs_that_have_failed_are_found_the_newest_first(
@@ -278,19 +313,21 @@ async def test_tasks_that_wait_with_inputs_that_have_failed_are_found_the_newest
     inputs = await files(store, "a.in", "b.in", "c.in")
     await with_inputs(store, row, inputs)
     (first,) = await made(store, row, [inputs[:2]])
-    assert await store.tried_again(0.0, limit=9) == []
+    assert await store.read(failover_records.tried_again, 0.0, limit=9) == []
     await killed(store, first.job_id)
-    for end in await store.task_ends(9):
-        await store.close_tasks([close(end, I.UNUSED, T.FAILED)])
+    for end in await store.read(transformation_records.task_ends, 9):
+        await store.write(transformation_records.close_tasks, [close(end, I.UNUSED, T.FAILED)])
 
     again = await made(store, row, [inputs[:1], inputs[1:2], inputs[2:]], after=1)
     store = await reopen(store)
-    found = await store.tried_again(20.0, limit=9)
+    found = await store.read(failover_records.tried_again, 20.0, limit=9)
     assert [(one.task_id, one.job_id, one.file_ids, one.made_at) for one in found] == [
         (again[1].task_id, again[1].job_id, (inputs[1],), 20.0),
         (again[0].task_id, again[0].job_id, (inputs[0],), 20.0),
     ]
-    assert await store.tried_again(20.5, limit=9) == []
-    assert len(await store.tried_again(20.0, limit=1)) == 1
+    assert await store.read(failover_records.tried_again, 20.5, limit=9) == []
+    assert len(await store.read(failover_records.tried_again, 20.0, limit=1)) == 1
     await killed(store, again[0].job_id)
-    assert [one.task_id for one in await store.tried_again(0.0, limit=9)] == [again[1].task_id]
+    assert [
+        one.task_id for one in await store.read(failover_records.tried_again, 0.0, limit=9)
+    ] == [again[1].task_id]

@@ -1,7 +1,9 @@
 """Remnants whose bytes may be those of others: on another storage, or of another community."""
 
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.remnants import HELD_S
+from pilotage.central.store.verbs import catalogue_write
+from pilotage.central.store.verbs import remnants as remnant_records
 from pilotage.proto.catalogue import RemnantState
 
 from .conftest import NOW
@@ -10,12 +12,17 @@ from .test_remnants import LATER, a_file, all_of, an_owner, ordered, removed, sw
 
 async def test_the_storages_that_have_copies_are_known(store: Store) -> None:
     ada = await an_owner(store)
-    none = await store.storages_of_copies()
+    none = await store.read(remnant_records.storages_of_copies)
     await removed(store, a_file(ada, "one", "pic/ctao/1", "cscs/ctao/1"))
-    await store.register_files("ctao", [a_file(ada, "two", "web/ctao/2", "pic/ctao/2")], at=NOW)
+    await store.write(
+        catalogue_write.register_files,
+        "ctao",
+        [a_file(ada, "two", "web/ctao/2", "pic/ctao/2")],
+        at=NOW,
+    )
 
     assert none == []
-    assert await store.storages_of_copies() == ["cscs", "pic", "web"]
+    assert await store.read(remnant_records.storages_of_copies) == ["cscs", "pic", "web"]
 
 
 async def test_a_path_that_a_file_names_on_another_storage_is_held(store: Store) -> None:
@@ -23,7 +30,9 @@ async def test_a_path_that_a_file_names_on_another_storage_is_held(store: Store)
     ada = await an_owner(store)
     await removed(store, a_file(ada, "one", "pic/ctao/1", "cscs/ctao/1"))
     await removed(store, a_file(ada, "two", "pic/ctao/2"))
-    await store.register_files("ctao", [a_file(ada, "live", "web/ctao/2")], at=NOW)
+    await store.write(
+        catalogue_write.register_files, "ctao", [a_file(ada, "live", "web/ctao/2")], at=NOW
+    )
     (sweep,) = await ordered(store)
     rows = await all_of(store, LATER + HELD_S)
 
@@ -32,7 +41,7 @@ async def test_a_path_that_a_file_names_on_another_storage_is_held(store: Store)
         ("ctao/2", "users:live lies there"),
     ]
     assert await ordered(store, LATER + HELD_S - 1) == []
-    names = await store.names_of_remnants(rows, LATER)
+    names = await store.read(remnant_records.names_of_remnants, rows, LATER)
     assert [name for name in names.values() if name] == ["users:live"]
 
 
@@ -40,11 +49,16 @@ async def test_a_path_that_goes_is_named_on_no_storage(store: Store) -> None:
     ada = await an_owner(store)
     await removed(store, a_file(ada, "one", "pic/ctao/1"))
     (sweep,) = await ordered(store)
-    there, going = await store.register_files(
-        "ctao", [a_file(ada, "a", "web/ctao/2"), a_file(ada, "b", "web/ctao/1")], at=LATER
+    there, going = await store.write(
+        catalogue_write.register_files,
+        "ctao",
+        [a_file(ada, "a", "web/ctao/2"), a_file(ada, "b", "web/ctao/1")],
+        at=LATER,
     )
     await swept(store, sweep)
-    (gone,) = await store.register_files("ctao", [a_file(ada, "c", "web/ctao/1")], at=LATER)
+    (gone,) = await store.write(
+        catalogue_write.register_files, "ctao", [a_file(ada, "c", "web/ctao/1")], at=LATER
+    )
 
     assert there.new
     assert going.clash is not None and going.clash.field == "replicas.path"
@@ -60,7 +74,9 @@ async def test_what_lies_outside_of_its_community_stays(store: Store) -> None:
     rows = await swept(store, sweep)
     left = await all_of(store, LATER + HELD_S)
     later = LATER + HELD_S
-    more = await store.order_sweeps("pic", later, at=later, limit=99, most=9, any_path=True)
+    more = await store.write(
+        remnant_records.order_sweeps, "pic", later, at=later, limit=99, most=9, any_path=True
+    )
 
     assert {row.path for row in rows} == {"ctao/1"}
     assert {row.state for row in left} == {RemnantState.WAITING}

@@ -6,9 +6,20 @@ import msgspec
 import pytest
 
 from pilotage.central.store.catalogue import NewFile, ReplicaChange
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.records import Owner, Publication
 from pilotage.central.store.remnants import HELD_S, NAMES_MAX, RemnantRow
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    remnants as remnant_records,
+)
 from pilotage.proto.catalogue import (
     PATH_BYTES_MAX,
     STORAGE_MAX,
@@ -19,6 +30,7 @@ from pilotage.proto.catalogue import (
     check_path,
 )
 from pilotage.proto.job_states import JobState
+from tests import turns
 
 from .conftest import NOW
 from .rows import matched
@@ -37,13 +49,13 @@ from .test_remnants import (
 
 async def registered(store: Store, *files: NewFile) -> list[bool]:
     """Register files one by one; return which of them were taken."""
-    said = await store.register_files("ctao", files, at=NOW)
+    said = await store.write(catalogue_write.register_files, "ctao", files, at=NOW)
     return [outcome.clash is None for outcome in said]
 
 
 async def declared(store: Store, did: Did, state: ReplicaState | None) -> bool:
     change = ReplicaChange(did=did, storage="pic", state=state)
-    (outcome,) = await store.change_replicas("ctao", [change], at=LATER)
+    (outcome,) = await store.write(catalogue_change.change_replicas, "ctao", [change], at=LATER)
     assert outcome.clash is None
     return outcome.changed
 
@@ -54,8 +66,8 @@ async def published(store: Store, owner: Owner, *files: NewFile, key: str) -> Jo
     attempt_id = await matched(store, job_id, 1)
     refused = an_end(attempt_id, job_id, 1, new=JobState.FAILED, failed=True, reason="no: ")
     publication = Publication(community="ctao", files=files, refused=refused)
-    await store.change([an_end(attempt_id, job_id, 1, publication=publication)])
-    job = await store.job(job_id)
+    await turns.change(store, [an_end(attempt_id, job_id, 1, publication=publication)])
+    job = await store.read(job_records.job, job_id)
     assert job is not None
     return job.state
 
@@ -75,7 +87,7 @@ async def test_a_path_may_be_as_long_as_it_can_be_said(store: Store) -> None:
     (row,) = await swept(store, sweep)
 
     assert row.path == path
-    assert await store.remnants(before=LATER, after=0, limit=9) == []
+    assert await store.read(remnant_records.remnants, before=LATER, after=0, limit=9) == []
 
 
 # -- what is barred -----------------------------------------------------------------------------
@@ -103,8 +115,8 @@ async def test_a_folder_bars_what_is_below_it(store: Store) -> None:
     ada = await an_owner(store)
     job_id, _ = await a_job(store, ada, stores=("pic",))
     attempt_id = await matched(store, job_id, 1)
-    await store.change([an_end(attempt_id, job_id, 1, new=JobState.FAILED)])
-    await store.look_at_storing([job_id])
+    await turns.change(store, [an_end(attempt_id, job_id, 1, new=JobState.FAILED)])
+    await store.write(remnant_records.look_at_storing, [job_id])
     (row,) = await all_of(store)
     await removed(store, a_file(ada, "same", f"pic/{row.path}"))  # a file called as the folder is
     assert len(await ordered(store)) == 1
@@ -128,7 +140,7 @@ async def test_many_names_of_one_place_are_not_all_looked_at(store: Store) -> No
     await removed(store, *few)
     await removed(store, *tops, at=NOW - 1)
     rows = [row for row in await all_of(store) if row.path in ("ctao/many", "ctao/few")]
-    names = await store.names_of_remnants(rows, LATER)
+    names = await store.read(remnant_records.names_of_remnants, rows, LATER)
     first = await ordered(store)
     held = {row.path: row for row in await all_of(store, 1e12)}
     while first:
@@ -153,7 +165,7 @@ async def test_an_order_looks_at_so_many_names_and_the_next_one_at_the_rest(
     ada = await an_owner(store)
     await removed(store, *(a_file(ada, f"f{n}", f"pic/ctao/{n}") for n in range(9)))
     asked = await all_of(store)
-    named = await store.names_of_remnants(asked, LATER)
+    named = await store.read(remnant_records.names_of_remnants, asked, LATER)
     (first,) = await ordered(store)
     rest = await ordered(store)
     rows = [row for sweep in (first, *rest) for row in await swept(store, sweep)]
@@ -177,12 +189,12 @@ async def test_a_name_that_is_published_again_leaves_its_first_bytes(store: Stor
         file = the_same(ada, f"ctao/g/{n}/1")
         assert await published(store, ada, file, key=f"j{n}") is JobState.DONE
     rows = await all_of(store)
-    (counted,) = await store.remnant_counts()
+    (counted,) = await store.read(remnant_records.remnant_counts)
     (sweep,) = await ordered(store)
     gone = await swept(store, sweep)
-    (known,) = await store.files_by_did("ctao", [Did("users", "one")])
+    (known,) = await store.read(catalogue_read.files_by_did, "ctao", [Did("users", "one")])
     assert known is not None
-    copies = (await store.replicas_of([known.file_id]))[known.file_id]
+    copies = (await store.read(catalogue_read.replicas_of, [known.file_id]))[known.file_id]
 
     assert [(row.path, row.bytes, row.is_folder) for row in rows] == [("ctao/g/1/1", 7, False)]
     assert (counted.waiting, counted.waiting_bytes) == (1, 7)
@@ -197,7 +209,7 @@ async def test_a_name_that_is_published_where_it_was_keeps_its_bytes(store: Stor
         assert await published(store, ada, the_same(ada, path), key=f"j{n}") is JobState.DONE
 
     assert places(await all_of(store, 1e12)) == ["pic/ctao/b"]
-    assert [one.waiting for one in await store.remnant_counts()] == [1]
+    assert [one.waiting for one in await store.read(remnant_records.remnant_counts)] == [1]
 
 
 async def test_a_removed_file_that_is_back_elsewhere_leaves_its_first_bytes(store: Store) -> None:
@@ -207,7 +219,7 @@ async def test_a_removed_file_that_is_back_elsewhere_leaves_its_first_bytes(stor
     moved = places(await all_of(store))
     (sweep,) = await ordered(store)
     gone = await swept(store, sweep)
-    (file,) = await store.files_by_did("ctao", [Did("users", "one")])
+    (file,) = await store.read(catalogue_read.files_by_did, "ctao", [Did("users", "one")])
 
     assert back == [True]
     assert moved == ["pic/ctao/a"]
@@ -236,9 +248,11 @@ async def test_what_cannot_be_removed_is_given_up_by_somebodys_word(store: Store
     (row,) = await all_of(store)
     (sweep,) = await ordered(store)
     await swept(store, sweep, failed=[row.remnant_id])
-    (failing,) = await store.remnant_counts()
+    (failing,) = await store.read(remnant_records.remnant_counts)
     said = await declared(store, one.did, None)
-    counts = await store.remnant_counts()  # of what there is nothing there may be none
+    counts = await store.read(
+        remnant_records.remnant_counts
+    )  # of what there is nothing there may be none
 
     assert failing.failing == 1
     assert said
@@ -247,7 +261,7 @@ async def test_what_cannot_be_removed_is_given_up_by_somebodys_word(store: Store
     assert await all_of(store, 1e12) == []
     assert await ordered(store, 1e12) == []
     assert await registered(store, one) == [False]  # one that was given up may be at it still
-    assert await store.forget_gone(LATER, limit=10) == 1
+    assert await store.write(remnant_records.forget_gone, LATER, limit=10) == 1
     assert await registered(store, one) == [True]
 
 

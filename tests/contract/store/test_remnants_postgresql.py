@@ -6,13 +6,22 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from pilotage.central.store.catalogue import Outcome, ReplicaChange
+from pilotage.central.store.engine import Store
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import Swept
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    remnants as remnant_records,
+)
 from pilotage.central.store.verbs.catalogue_change import change_replicas, remove_files
-from pilotage.central.store.verbs.catalogue_write import publish, register
+from pilotage.central.store.verbs.catalogue_write import publish, register_files
 from pilotage.proto.catalogue import Did, FileState, ReplicaState
+from tests import turns
 from tests.services import postgresql
 
 from .conftest import NOW, never
@@ -54,9 +63,9 @@ async def one_after_the_other(url: str, first: Work, second: Work) -> list[list[
 
 
 async def state_of_one(store: Store) -> tuple[FileState, dict[str, ReplicaState]]:
-    (file,) = await store.files_by_did("ctao", [ONE])
+    (file,) = await store.read(catalogue_read.files_by_did, "ctao", [ONE])
     assert file is not None
-    copies = (await store.replicas_of([file.file_id]))[file.file_id]
+    copies = (await store.read(catalogue_read.replicas_of, [file.file_id]))[file.file_id]
     return file.state, {copy.storage: copy.state for copy in copies}
 
 
@@ -71,7 +80,7 @@ async def test_what_another_process_is_about_to_name_is_not_marked(
 
         def name_it() -> None:
             api.begin()
-            register(api, "ctao", [a_file(ada, "new", "pic/ctao/1")], at=NOW)
+            register_files(api, "ctao", [a_file(ada, "new", "pic/ctao/1")], at=NOW)
 
         await asyncio.to_thread(name_it)
         async with asyncio.TaskGroup() as tasks:
@@ -92,7 +101,9 @@ async def test_a_file_that_goes_takes_the_copy_along_that_is_being_published(
     """Its bytes would lie there for ever, under a file that is Removed."""
     store, url = shared
     ada = await an_owner(store)
-    await store.register_files("ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW)
+    await store.write(
+        catalogue_write.register_files, "ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW
+    )
     more = a_file(ada, "one", "cscs/ctao/2")
     await one_after_the_other(
         url,
@@ -110,7 +121,9 @@ async def test_a_result_does_not_undo_the_removal_that_another_process_is_at(
 ) -> None:
     store, url = shared
     ada = await an_owner(store)
-    await store.register_files("ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW)
+    await store.write(
+        catalogue_write.register_files, "ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW
+    )
     more = a_file(ada, "one", "cscs/ctao/2")
     _, (refused,) = await one_after_the_other(
         url,
@@ -132,10 +145,10 @@ async def test_remnants_of_a_file_that_two_register_again_are_counted_once(
     await removed(store, one, a_file(ada, "other", "pic/ctao/2"))
 
     def again(session: PostgresqlSession) -> list[Outcome]:
-        return register(session, "ctao", [one], at=NOW)
+        return register_files(session, "ctao", [one], at=NOW)
 
     (first,), (second,) = await one_after_the_other(url, again, again)
-    counts = {row.storage: row.waiting for row in await store.remnant_counts()}
+    counts = {row.storage: row.waiting for row in await store.read(remnant_records.remnant_counts)}
 
     assert (first.changed, second.changed) == (True, False)
     assert counts == {"cscs": 0, "pic": 1}
@@ -150,10 +163,12 @@ async def test_a_file_whose_last_bad_copy_somebody_heals_is_not_lost_by_a_sweep(
     await removed(store, a_file(ada, "one", "pic/ctao/1"))
     (sweep,) = await ordered(store)
     job_id, attempt_id = await given_to(store, sweep)
-    (remnant,) = await store.remnants_of_job(job_id)
-    await store.register_files("ctao", [a_file(ada, "one", "cscs/ctao/2")], at=NOW)
+    (remnant,) = await store.read(remnant_records.remnants_of_job, job_id)
+    await store.write(
+        catalogue_write.register_files, "ctao", [a_file(ada, "one", "cscs/ctao/2")], at=NOW
+    )
     bad = ReplicaChange(did=ONE, storage="cscs", state=ReplicaState.BAD)
-    await store.change_replicas("ctao", [bad], at=NOW)
+    await store.write(catalogue_change.change_replicas, "ctao", [bad], at=NOW)
     before = await state_of_one(store)
     good = ReplicaChange(did=ONE, storage="cscs", state=ReplicaState.AVAILABLE)
     api = await asyncio.to_thread(PostgresqlSession, url)
@@ -165,7 +180,7 @@ async def test_a_file_whose_last_bad_copy_somebody_heals_is_not_lost_by_a_sweep(
     await asyncio.to_thread(heal)
     told = Swept(gone=(remnant.remnant_id,), after_s=10.0)
     async with asyncio.TaskGroup() as tasks:
-        ending = tasks.create_task(store.change([an_end(attempt_id, job_id, 1, swept=told)]))
+        ending = tasks.create_task(turns.change(store, [an_end(attempt_id, job_id, 1, swept=told)]))
         await asyncio.wait([ending], timeout=A_MOMENT_S)
         await asyncio.to_thread(api.commit)
     await asyncio.to_thread(api.close)

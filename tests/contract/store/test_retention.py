@@ -1,15 +1,34 @@
 """What ended long ago goes, whole; what is still of use stays."""
 
 import msgspec
-import pytest
 
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.records import Evidence, NewSecret, Registration, Search
-from pilotage.central.store.verbs import search as search_jobs
-from pilotage.central.store.verbs.opened import Reader
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    pilots as pilot_records,
+)
+from pilotage.central.store.verbs import (
+    quotas as quota_records,
+)
+from pilotage.central.store.verbs import (
+    retention as retention_records,
+)
+from pilotage.central.store.verbs import (
+    search as job_search,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
+from pilotage.central.store.verbs import (
+    tokens as token_records,
+)
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Output
 from pilotage.proto.pilot_states import PilotState
+from tests import turns
 
 from .conftest import NOW, Reopen
 from .rows import (
@@ -32,16 +51,16 @@ SHA = "ab" * 32
 async def ended(store: Store, job_id: int, *, at: float = 40.0) -> int:
     attempt = await matched(store, job_id)
     out = Output(name="a", size_bytes=1, sha256=SHA)
-    assert await store.change([an_end(attempt, job_id, at=at, outputs=(out,))]) == [True]
+    assert await turns.change(store, [an_end(attempt, job_id, at=at, outputs=(out,))]) == [True]
     return attempt
 
 
 async def test_ended_jobs_are_listed_with_what_they_are_counted_under(store: Store) -> None:
     first, second, third = await waiting_jobs(store, 3)
     await ended(store, first)
-    await store.move([a_move(second, W, K)])
-    await store.delete([first], 60.0, "ada")
-    jobs, after = await store.ended_jobs(after=0, before=AGES)
+    await store.write(job_records.move, [a_move(second, W, K)])
+    await store.write(job_records.delete, [first], 60.0, "ada")
+    jobs, after = await store.read(retention_records.ended_jobs, after=0, before=AGES)
 
     assert after is None
     assert [(one.job_id, one.state, one.ended_at, one.site, one.deleted) for one in jobs] == [
@@ -50,7 +69,7 @@ async def test_ended_jobs_are_listed_with_what_they_are_counted_under(store: Sto
     ]
     assert (jobs[0].community, jobs[0].group, jobs[0].type) == ("ctao", "sim", "User")
     assert third not in [one.job_id for one in jobs]
-    assert await store.ended_jobs(after=first, before=50.0) == ([], None)
+    assert await store.read(retention_records.ended_jobs, after=first, before=50.0) == ([], None)
 
 
 async def test_a_pruned_job_leaves_nothing_and_its_neighbours_stay(
@@ -60,66 +79,50 @@ async def test_a_pruned_job_leaves_nothing_and_its_neighbours_stay(
     await ended(store, first)
     await ended(store, second)
     evidence = [Evidence(job_id=i, epoch=1, at=1.0, pilot="p", why="", report=b"") for i in (1, 2)]
-    await store.keep_evidence(evidence)
-    await store.delete([first], 60.0, "ada")
+    await store.write(job_records.keep_evidence, evidence)
+    await store.write(job_records.delete, [first], 60.0, "ada")
 
-    assert await store.prune_jobs([(first, 40.0)]) == [(first, True)]
+    assert await store.write(retention_records.prune_jobs, [(first, 40.0)]) == [(first, True)]
     store = await reopen(store)
 
-    assert await store.job(first) is None
-    assert await store.attempts(first) == []
-    assert await store.notes(first) == []
-    assert await store.evidence(first) == []
-    assert list(await store.bodies([first, second])) == [second]
-    assert await store.ids(Search(include_deleted=True), limit=9) == [second]
-    assert [(row.state, row.count) for row in await store.counts()] == [(D, 1)]
-    assert len(await store.attempts(second)) == len(await store.evidence(second)) == 1
-
-
-async def test_a_page_stays_full_if_one_of_its_jobs_is_pruned_meanwhile(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A short page would say that no job follows."""
-    first, second, third, _ = await waiting_jobs(store, 4)
-    await ended(store, first)
-    find = search_jobs.find
-    pruned: list[tuple[int, bool]] = []
-
-    async def prune_after_it(
-        reader: Reader, search: Search, *, after: int, limit: int
-    ) -> list[int]:
-        found = await find(reader, search, after=after, limit=limit)
-        if not pruned:
-            pruned.extend(await store.prune_jobs([(first, 40.0)]))
-        return found
-
-    monkeypatch.setattr(search_jobs, "find", prune_after_it)
-    rows = await store.search(Search(include_deleted=True), after=0, limit=2)
-
-    assert [row.job_id for row in rows] == [second, third]
+    assert await store.read(job_records.job, first) is None
+    assert await store.read(job_records.attempts, first) == []
+    assert await store.read(job_records.notes, first) == []
+    assert await store.read(job_records.evidence, first) == []
+    assert list(await store.read(job_records.bodies, [first, second])) == [second]
+    assert await store.read(job_search.ids, Search(include_deleted=True), limit=9) == [second]
+    assert [(row.state, row.count) for row in await store.read(job_records.counts)] == [(D, 1)]
+    assert (
+        len(await store.read(job_records.attempts, second))
+        == len(await store.read(job_records.evidence, second))
+        == 1
+    )
 
 
 async def test_a_job_that_was_opened_again_is_not_pruned(store: Store) -> None:
     (job,) = await waiting_jobs(store, 1)
     await ended(store, job)
-    await store.move([a_move(job, D, W, new_round=True)])
+    await store.write(job_records.move, [a_move(job, D, W, new_round=True)])
 
-    assert await store.prune_jobs([(job, 40.0)]) == []
-    assert await store.prune_jobs([(job, 39.0), (99, 40.0)]) == []
-    assert await store.job(job) is not None
+    assert await store.write(retention_records.prune_jobs, [(job, 40.0)]) == []
+    assert await store.write(retention_records.prune_jobs, [(job, 39.0), (99, 40.0)]) == []
+    assert await store.read(job_records.job, job) is not None
 
 
 async def test_all_attempts_of_a_pruned_job_go(store: Store) -> None:
     (job,) = await waiting_jobs(store, 1)
     await ended(store, job)
-    await store.move([a_move(job, D, W, new_round=True)])
+    await store.write(job_records.move, [a_move(job, D, W, new_round=True)])
     attempt = await matched(store, job, 2)
-    await store.change([an_end(attempt, job, 2, at=70.0, new=F, failed=True)])
+    await turns.change(store, [an_end(attempt, job, 2, at=70.0, new=F, failed=True)])
 
-    assert await store.prune_jobs([(job, 70.0)]) == [(job, False)]
-    assert await store.attempts(job) == []
+    assert await store.write(retention_records.prune_jobs, [(job, 70.0)]) == [(job, False)]
+    assert await store.read(job_records.attempts, job) == []
     assert [
-        one.text async for part in store.blob_names() for one in part if SHA.encode() in one.text
+        one.text
+        async for part in quota_records.blob_names(store)
+        for one in part
+        if SHA.encode() in one.text
     ] == []
 
 
@@ -128,8 +131,8 @@ async def test_the_key_of_a_pruned_submission_is_never_free_again(store: Store) 
     record = await submitted(store, kind, 1)
     job = record.ranges[0][0]
     await ended(store, job)
-    await store.prune_jobs([(job, 40.0)])
-    again = await store.submit(a_submission(kind), some_jobs(kind, 1))
+    await store.write(retention_records.prune_jobs, [(job, 40.0)])
+    again = await store.write(submission_records.submit, a_submission(kind), some_jobs(kind, 1))
 
     assert again.repeated
     assert again.ranges == record.ranges
@@ -140,7 +143,7 @@ async def test_ids_of_pruned_jobs_are_not_used_again(store: Store, reopen: Reope
     kind = await a_class(store)
     (job,) = await waiting_jobs(store, 1)
     await ended(store, job)
-    await store.prune_jobs([(job, 40.0)])
+    await store.write(retention_records.prune_jobs, [(job, 40.0)])
     store = await reopen(store)
 
     assert (await submitted(store, kind, 1, "other")).ranges[0][0] > job
@@ -155,12 +158,12 @@ async def test_a_class_that_no_job_names_goes_with_the_next_start(
     first = await submitted(store, old, 1, "old")
     await submitted(store, used, 1, "used")
     await ended(store, first.ranges[0][0])
-    await store.prune_jobs([(first.ranges[0][0], 40.0)])
+    await store.write(retention_records.prune_jobs, [(first.ranges[0][0], 40.0)])
     ids = [old.class_id, used.class_id, last.class_id]
 
-    assert len(await store.classes_given(ids)) == 3
+    assert len(await store.read(submission_records.classes_given, ids)) == 3
     store = await reopen(store)
-    left = [one.class_id for one in await store.classes_given(ids)]
+    left = [one.class_id for one in await store.read(submission_records.classes_given, ids)]
 
     assert used.class_id in left
     assert old.class_id not in left
@@ -171,12 +174,13 @@ async def test_a_class_that_no_job_names_goes_with_the_next_start(
 async def test_texts_that_name_blobs_are_all_seen(store: Store) -> None:
     kind = await a_class(store)
     made = await submitted(store, kind, 2)
-    await store.submit(
+    await store.write(
+        submission_records.submit,
         a_submission(kind, "own", template=None),
         [msgspec.structs.replace(some_jobs(kind, 1)[0], body=b'{"inputs":["cd"]}')],
     )
     await ended(store, made.ranges[0][0])
-    texts = b" ".join([one.text async for part in store.blob_names() for one in part])
+    texts = b" ".join([one.text async for part in quota_records.blob_names(store) for one in part])
 
     assert all(word in texts for word in (b'"shower"', b'"inputs":["cd"]', SHA.encode()))
 
@@ -186,11 +190,11 @@ async def test_old_evidence_goes_from_the_oldest_on(store: Store) -> None:
         Evidence(job_id=7, epoch=i, at=float(i), pilot="p", why="late", report=b"{}")
         for i in range(1, 6)
     ]
-    await store.keep_evidence(rows)
+    await store.write(job_records.keep_evidence, rows)
 
-    assert await store.prune_evidence(4.0, limit=2) == 2
-    assert await store.prune_evidence(4.0, limit=2) == 1
-    assert [one.epoch for one in await store.evidence(7)] == [4, 5]
+    assert await store.write(retention_records.prune_evidence, 4.0, limit=2) == 2
+    assert await store.write(retention_records.prune_evidence, 4.0, limit=2) == 1
+    assert [one.epoch for one in await store.read(job_records.evidence, 7)] == [4, 5]
 
 
 def a_secret(pilot: str, expires_at: float) -> NewSecret:
@@ -207,9 +211,13 @@ def a_secret(pilot: str, expires_at: float) -> NewSecret:
 
 
 async def test_a_pilot_goes_when_it_ended_long_ago(store: Store) -> None:
-    await store.add_secrets([a_secret("old", NOW), a_secret("new", NOW), a_secret("lives", NOW)])
+    await store.write(
+        pilot_records.add_secrets,
+        [a_secret("old", NOW), a_secret("new", NOW), a_secret("lives", NOW)],
+    )
     for pilot, at in (("old", 100.0), ("new", 900.0)):
-        await store.register(
+        await store.write(
+            pilot_records.register,
             Registration(
                 secret_hash=f"hash of {pilot}",
                 nonce="n",
@@ -217,31 +225,46 @@ async def test_a_pilot_goes_when_it_ended_long_ago(store: Store) -> None:
                 host="h",
                 node=b"{}",
                 at=2.0,
-            )
+            ),
         )
-        await store.move_pilot(pilot, PilotState.RUNNING, PilotState.DONE, at, "said good-bye")
+        await store.write(
+            pilot_records.move_pilot,
+            pilot,
+            PilotState.RUNNING,
+            PilotState.DONE,
+            at,
+            "said good-bye",
+        )
 
-    assert await store.ended_pilots(after="", before=500.0, limit=9) == ["old"]
-    await store.prune_pilots(["old", "new", "lives"], 500.0)
-    left = [row.pilot for row in await store.pilots(None, states=(), after="", limit=9)]
+    assert await store.read(retention_records.ended_pilots, after="", before=500.0, limit=9) == [
+        "old"
+    ]
+    await store.write(retention_records.prune_pilots, ["old", "new", "lives"], 500.0)
+    left = [
+        row.pilot
+        for row in await store.read(pilot_records.pilots, None, states=(), after="", limit=9)
+    ]
 
     assert left == ["lives", "new"]
 
 
 async def test_pilots_whose_secret_was_not_used_in_time_are_named(store: Store) -> None:
-    await store.add_secrets([a_secret("late", 500.0), a_secret("waits", NOW)])
+    await store.write(pilot_records.add_secrets, [a_secret("late", 500.0), a_secret("waits", NOW)])
 
-    assert await store.never_registered(600.0, limit=9) == ["late"]
+    assert await store.read(retention_records.never_registered, 600.0, limit=9) == ["late"]
 
 
 async def test_tokens_that_expired_before_go_with_their_revocations(store: Store) -> None:
     for jti, end in [("first", 10.0), ("second", 20.0), ("third", 30.0), ("live", NOW + 100)]:
-        await store.add_token(a_token(jti, expires_at=end))
+        await store.write(token_records.add_token, a_token(jti, expires_at=end))
     for jti in ("first", "live"):
-        await store.revoke_token(jti, 5.0)
+        await store.write(token_records.revoke_token, jti, 5.0)
 
-    gone = [await store.prune_tokens(30.0, limit=1) for _ in range(3)]
+    gone = [await store.write(retention_records.prune_tokens, 30.0, limit=1) for _ in range(3)]
 
     assert gone == [1, 1, 0]
-    assert {one.jti for one in await store.tokens(None, limit=9)} == {"third", "live"}
-    assert await store.revoked() == [("live", NOW + 100)]
+    assert {one.jti for one in await store.read(token_records.tokens, None, limit=9)} == {
+        "third",
+        "live",
+    }
+    assert await store.read(token_records.revoked, NOW) == [("live", NOW + 100)]

@@ -6,9 +6,19 @@ from collections import Counter
 import msgspec
 import pytest
 
-from pilotage.central.store.protocol import CHUNK_MAX, Store
+from pilotage.central.store.engine import CHUNK_MAX, Store
 from pilotage.central.store.records import NewJob, Search, Start
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    search as job_search,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
 from pilotage.proto.job_states import JobState
+from tests import turns
 
 from .rows import (
     a_class,
@@ -45,24 +55,29 @@ async def fill(store: Store) -> None:
     await submitted(store, ada, 4)
     named = [NewJob(class_id=bob.class_id, body=b"{}", name="plot") for _ in range(3)]
     named.append(NewJob(class_id=bob.class_id, body=b"{}", name="shower"))
-    await store.submit(a_submission(bob, template=None), named)
-    await store.submit(a_submission(elsewhere, template=None), some_jobs(elsewhere, 2))
+    await store.write(submission_records.submit, a_submission(bob, template=None), named)
+    await store.write(
+        submission_records.submit, a_submission(elsewhere, template=None), some_jobs(elsewhere, 2)
+    )
     second = await matched(store, 2)
     await matched(store, 3)
     fourth = await matched(store, 4, site="CSCS")
     fifth, sixth = await matched(store, 5), await matched(store, 6, site="CSCS")
     tenth = await matched(store, 10)
-    await store.change(
+    await turns.change(
+        store,
         [
             a_requeue(second, 2),
             Start(attempt_id=fourth, job_id=4, at=21.0),
             an_end(fifth, 5),
             an_end(sixth, 6, new=S.FAILED, failed=True),
             Start(attempt_id=tenth, job_id=10, at=21.0),
-        ]
+        ],
     )
-    await store.move([a_move(7, S.WAITING, S.KILLED), a_move(8, S.WAITING, S.HELD)])
-    await store.delete([7], 60.0, "bob")
+    await store.write(
+        job_records.move, [a_move(7, S.WAITING, S.KILLED), a_move(8, S.WAITING, S.HELD)]
+    )
+    await store.write(job_records.delete, [7], 60.0, "bob")
 
 
 CLAUSES: dict[str, tuple[Search, list[int]]] = {
@@ -110,7 +125,10 @@ CLAUSES: dict[str, tuple[Search, list[int]]] = {
 
 async def test_every_clause_finds_its_jobs(store: Store) -> None:
     await fill(store)
-    found = {name: await store.ids(search, limit=20) for name, (search, _) in CLAUSES.items()}
+    found = {
+        name: await store.read(job_search.ids, search, limit=20)
+        for name, (search, _) in CLAUSES.items()
+    }
 
     assert found == {name: expected for name, (_, expected) in CLAUSES.items()}
 
@@ -120,7 +138,7 @@ async def test_every_clause_comes_in_pages(store: Store) -> None:
     for name, (search, expected) in CLAUSES.items():
         pages: list[int] = []
         after = 0
-        while page := await store.search(search, after=after, limit=2):
+        while page := await store.read(job_search.search, search, after=after, limit=2):
             assert len(page) <= 2
             after = page[-1].job_id
             pages += [row.job_id for row in page]
@@ -130,26 +148,28 @@ async def test_every_clause_comes_in_pages(store: Store) -> None:
 
 async def test_rows_say_the_same_in_a_search_and_alone(store: Store) -> None:
     await fill(store)
-    rows = await store.search(Search(include_deleted=True), after=0, limit=20)
+    rows = await store.read(job_search.search, Search(include_deleted=True), after=0, limit=20)
 
-    assert [await store.job(row.job_id) for row in rows] == rows
+    assert [await store.read(job_records.job, row.job_id) for row in rows] == rows
     assert rows[6].deleted and rows[4].name == "plot" and rows[0].name is None
     assert rows[0].submission_name == "a campaign"
-    assert await store.job(99) is None
-    assert await store.jobs([5, 99, 1]) == {row.job_id: row for row in (rows[0], rows[4])}
-    assert await store.jobs([]) == {}
+    assert await store.read(job_records.job, 99) is None
+    assert await store.read(job_records.jobs, [5, 99, 1]) == {
+        row.job_id: row for row in (rows[0], rows[4])
+    }
+    assert await store.read(job_records.jobs, []) == {}
 
 
 async def test_counts_are_those_of_searches(store: Store) -> None:
     await fill(store)
-    rows = await store.search(Search(), after=0, limit=20)
+    rows = await store.read(job_search.search, Search(), after=0, limit=20)
     expected = Counter(
         (row.community, row.group, row.owner_id, row.owner, row.type, row.site, row.state)
         for row in rows
     )
     counted = {
         msgspec.structs.astuple(row)[:-1]: row.count  # all but the count itself
-        for row in await store.counts()
+        for row in await store.read(job_records.counts)
     }
 
     assert counted == expected
@@ -157,7 +177,7 @@ async def test_counts_are_those_of_searches(store: Store) -> None:
 
 async def test_what_waits_comes_in_order_with_its_epoch(store: Store) -> None:
     await fill(store)
-    found = list(itertools.chain(*[rows async for rows in store.waiting()]))
+    found = list(itertools.chain(*[rows async for rows in job_search.waiting(store)]))
 
     assert found == [(1, 5, 1, 0, None), (1, 5, 2, 1, None), (3, 5, 9, 0, None)]
 
@@ -167,16 +187,18 @@ async def test_a_search_goes_through_large_gaps(store: Store) -> None:
     for i in range(10):
         of = kind if i in (0, 1, 8, 9) else other
         await submitted(store, of, CHUNK_MAX, key=f"key-{i}")
-    await store.move([a_move(i, S.WAITING, S.HELD) for i in (7, 1_999, 8_001, 9_999)])
+    await store.write(
+        job_records.move, [a_move(i, S.WAITING, S.HELD) for i in (7, 1_999, 8_001, 9_999)]
+    )
     held = Search(owner_id=kind.owner_id, states=(S.HELD,))
 
-    assert await store.ids(held, limit=100) == [7, 1_999, 8_001, 9_999]
-    assert await store.ids(held, limit=3) == [7, 1_999, 8_001]
-    page = await store.search(held, after=1_999, limit=1)
+    assert await store.read(job_search.ids, held, limit=100) == [7, 1_999, 8_001, 9_999]
+    assert await store.read(job_search.ids, held, limit=3) == [7, 1_999, 8_001]
+    page = await store.read(job_search.search, held, after=1_999, limit=1)
     assert [row.job_id for row in page] == [8_001]
-    assert len(await store.ids(Search(owner="bob"), limit=10_000)) == 6 * CHUNK_MAX
-    assert len(await store.ids(Search(states=(S.WAITING,)), limit=5_000)) == 5_000
-    slices = [rows async for rows in store.waiting()]
+    assert len(await store.read(job_search.ids, Search(owner="bob"), limit=10_000)) == 6 * CHUNK_MAX
+    assert len(await store.read(job_search.ids, Search(states=(S.WAITING,)), limit=5_000)) == 5_000
+    slices = [rows async for rows in job_search.waiting(store)]
     assert [row[2] for rows in slices for row in rows] == [
         i for i in range(1, 10 * CHUNK_MAX + 1) if i not in (7, 1_999, 8_001, 9_999)
     ]
@@ -186,4 +208,4 @@ async def test_a_search_goes_through_large_gaps(store: Store) -> None:
 async def test_a_limit_holds(store: Store, limit: int) -> None:
     await fill(store)
     for name, (search, expected) in CLAUSES.items():
-        assert await store.ids(search, limit=limit) == expected[:limit], name
+        assert await store.read(job_search.ids, search, limit=limit) == expected[:limit], name

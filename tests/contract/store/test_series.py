@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.series import (
     STEPS,
     AccountSearch,
@@ -11,6 +11,7 @@ from pilotage.central.store.series import (
     SeriesSearch,
     Sums,
 )
+from pilotage.central.store.verbs import series as series_records
 
 from .conftest import Reopen
 
@@ -36,9 +37,11 @@ def search(step_s: int, **fields: object) -> SeriesSearch:
 
 
 async def test_a_slot_is_read_as_it_was_kept(store: Store, reopen: Reopen) -> None:
-    await store.keep_counts(600, [sample(waiting=7, running=3), sample("CSCS")], [])
+    await store.write(
+        series_records.keep_counts, 600, [sample(waiting=7, running=3), sample("CSCS")], []
+    )
     store = await reopen(store)
-    points = await store.series(search(10, by="site"))
+    points = await store.read(series_records.series, search(10, by="site"))
 
     assert [(one.at, one.label, one.waiting, one.running) for one in points] == [
         (600, "CSCS", 0, 0),
@@ -48,46 +51,56 @@ async def test_a_slot_is_read_as_it_was_kept(store: Store, reopen: Reopen) -> No
 
 
 async def test_a_slot_that_is_kept_twice_has_the_later_level_and_both_sums(store: Store) -> None:
-    await store.keep_counts(600, [sample(running=3)], [])
-    await store.keep_counts(600, [sample(running=5)], [])
-    (point,) = await store.series(search(10))
+    await store.write(series_records.keep_counts, 600, [sample(running=3)], [])
+    await store.write(series_records.keep_counts, 600, [sample(running=5)], [])
+    (point,) = await store.read(series_records.series, search(10))
 
     assert (point.running, point.sums.done, point.sums.hs23_s) == (5, 2, 160.0)
-    assert await store.series_slots(search(10), limit=9) == [600]
+    assert await store.read(series_records.series_slots, search(10), limit=9) == [600]
 
 
 async def test_coarser_slots_are_means_of_levels_and_sums_of_the_rest(store: Store) -> None:
     for at in range(1_200, 1_860, 10):
         running = 6 if at < 1_230 else 0  # half of the first minute
-        await store.keep_counts(at, [sample(running=running)] if running else [], [])
-    minutes = await store.series(search(60))
-    (tens,) = await store.series(search(600))
+        await store.write(
+            series_records.keep_counts, at, [sample(running=running)] if running else [], []
+        )
+    minutes = await store.read(series_records.series, search(60))
+    (tens,) = await store.read(series_records.series, search(600))
 
     assert [(one.at, one.running, one.sums.done) for one in minutes] == [(1_200, 3.0, 3)]
-    assert await store.series_slots(search(60), limit=99) == list(range(1_200, 1_860, 60))
+    assert await store.read(series_records.series_slots, search(60), limit=99) == list(
+        range(1_200, 1_860, 60)
+    )
     assert (tens.at, tens.sums.done) == (1_200, 3)
     assert tens.running == pytest.approx(0.3)
 
 
 async def test_a_gap_stays_a_gap(store: Store) -> None:
-    await store.keep_counts(0, [sample(running=4)], [])
-    await store.keep_counts(6_000, [sample(running=4)], [])
-    await store.keep_counts(6_060, [sample(running=4)], [])
+    await store.write(series_records.keep_counts, 0, [sample(running=4)], [])
+    await store.write(series_records.keep_counts, 6_000, [sample(running=4)], [])
+    await store.write(series_records.keep_counts, 6_060, [sample(running=4)], [])
 
-    assert await store.series_slots(search(600), limit=9) == [0]
-    assert await store.series_slots(search(60), limit=9) == [0, 6_000]
-    assert [one.running for one in await store.series(search(60))] == [4.0, 4.0]
+    assert await store.read(series_records.series_slots, search(600), limit=9) == [0]
+    assert await store.read(series_records.series_slots, search(60), limit=9) == [0, 6_000]
+    assert [one.running for one in await store.read(series_records.series, search(60))] == [
+        4.0,
+        4.0,
+    ]
 
 
 async def test_what_is_too_old_goes_and_its_coarser_slots_stay(store: Store) -> None:
     finest, finer, _ = STEPS
-    await store.keep_counts(0, [sample()], [])
+    await store.write(series_records.keep_counts, 0, [sample()], [])
     later = finest.keep_s + 600
-    await store.keep_counts(later, [sample()], [])
-    await store.keep_counts(later + 10, [sample()], [])
+    await store.write(series_records.keep_counts, later, [sample()], [])
+    await store.write(series_records.keep_counts, later + 10, [sample()], [])
 
-    assert await store.series_slots(search(finest.step_s), limit=9) == [later, later + 10]
-    assert (await store.series(search(finer.step_s)))[0].at == 0
+    assert await store.read(series_records.series_slots, search(finest.step_s), limit=9) == [
+        later,
+        later + 10,
+    ]
+    assert (await store.read(series_records.series, search(finer.step_s)))[0].at == 0
 
 
 @pytest.mark.parametrize(
@@ -106,19 +119,19 @@ async def test_what_is_too_old_goes_and_its_coarser_slots_stay(store: Store) -> 
 async def test_a_series_is_cut_and_grouped(
     store: Store, by: str, clauses: dict[str, object], labels: list[str]
 ) -> None:
-    await store.keep_counts(600, [sample(), sample("CSCS")], [])
-    found = await store.series(search(10, by=by, **clauses))
+    await store.write(series_records.keep_counts, 600, [sample(), sample("CSCS")], [])
+    found = await store.read(series_records.series, search(10, by=by, **clauses))
 
     assert [one.label for one in found] == labels
 
 
 async def test_the_books_are_kept_by_day_and_owner(store: Store) -> None:
-    await store.keep_counts(0, [], [entry(1), entry(2, "ana", site="CSCS")])
-    await store.keep_counts(86_400, [], [entry(1)])
+    await store.write(series_records.keep_counts, 0, [], [entry(1), entry(2, "ana", site="CSCS")])
+    await store.write(series_records.keep_counts, 86_400, [], [entry(1)])
 
     async def labels(by: str, **clauses: object) -> dict[str, int]:
         given: dict[str, object] = {"since": 0, "until": 99, "by": by, **clauses}
-        rows = await store.accounts(AccountSearch(**given), limit=99)  # type: ignore[arg-type]
+        rows = await store.read(series_records.accounts, AccountSearch(**given), limit=99)  # type: ignore[arg-type]
         return {row.label: row.sums.done for row in rows}
 
     assert await labels("") == {"": 3}
@@ -134,11 +147,15 @@ async def test_a_clock_that_was_wrong_for_a_while_costs_nothing_but_that_while(
     store: Store,
 ) -> None:
     year = 365 * 86_400
-    await store.keep_counts(0, [sample(running=4)], [])
-    await store.keep_counts(year, [sample(running=4)], [], drop=False)
-    await store.keep_counts(year + 60, [sample(running=4)], [], drop=False)
+    await store.write(series_records.keep_counts, 0, [sample(running=4)], [])
+    await store.write(series_records.keep_counts, year, [sample(running=4)], [], drop=False)
+    await store.write(series_records.keep_counts, year + 60, [sample(running=4)], [], drop=False)
     for at in range(120, 240, 10):
-        await store.keep_counts(at, [sample(running=4)], [])
+        await store.write(series_records.keep_counts, at, [sample(running=4)], [])
 
-    assert await store.series_slots(search(60, until=1_000), limit=9) == [0, 120, 180]
-    assert (await store.series_slots(search(10), limit=1)) == [0]
+    assert await store.read(series_records.series_slots, search(60, until=1_000), limit=9) == [
+        0,
+        120,
+        180,
+    ]
+    assert (await store.read(series_records.series_slots, search(10), limit=1)) == [0]

@@ -8,6 +8,7 @@ import pytest
 
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.postgresql.session import PostgresqlSession
+from pilotage.central.store.verbs import submissions as submission_records
 from pilotage.central.store.verbs.submissions import begin
 from tests.services import postgresql
 
@@ -26,7 +27,7 @@ async def test_who_answers_for_a_known_key_has_written_in_its_own_transaction(
         store = await open_postgresql(url, clock_wall=lambda: NOW, fatal=never)
         kind = await a_class(store)
         new = a_submission(kind)
-        first = await store.submit(new, some_jobs(kind, 1))
+        first = await store.write(submission_records.submit, new, some_jobs(kind, 1))
         api = await asyncio.to_thread(PostgresqlSession, url)
         other = await _asyncpg.connect(url)
 
@@ -39,7 +40,7 @@ async def test_who_answers_for_a_known_key_has_written_in_its_own_transaction(
             await other.execute(HELD)
         await asyncio.to_thread(api.commit)
         await other.execute(HELD)
-        again = await store.submit(new, some_jobs(kind, 1))
+        again = await store.write(submission_records.submit, new, some_jobs(kind, 1))
         await other.close()
         await asyncio.to_thread(api.close)
         await store.close()

@@ -7,14 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.transformations import (
     InputMove,
     NewInput,
     TaskClose,
     TaskEnd,
     TransformationMove,
+)
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
 )
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.transformation_states import InputState as I
@@ -38,7 +44,7 @@ def of(chance: random.Random, ids: list[int]) -> int:
 async def do(store: Store, op: str, chance: random.Random, ids: list[int]) -> Any:
     """Carry out one verb as `chance` says; return its answer."""
     one = of(chance, ids)
-    row = await store.transformation(one)
+    row = await store.read(transformation_records.transformation, one)
     match op:
         case "inputs" | "seed":
             state = chance.choice((I.UNUSED, I.UNUSED, I.SHARED))
@@ -47,24 +53,35 @@ async def do(store: Store, op: str, chance: random.Random, ids: list[int]) -> An
                 for file in chance.sample(FILES, 3)
             ]
             if op == "seed":
-                return await store.seed(one, rows, 5.0, place="0:1", is_end=chance.random() < 0.5)
-            return await store.add_inputs(rows, 5.0, looked=("ctao", chance.randint(1, 9)))
+                return await store.write(
+                    transformation_records.seed,
+                    one,
+                    rows,
+                    5.0,
+                    place="0:1",
+                    is_end=chance.random() < 0.5,
+                )
+            return await store.write(
+                transformation_records.add_inputs, rows, 5.0, looked=("ctao", chance.randint(1, 9))
+            )
         case "make":
             sizes = [chance.randint(0, 2) for _ in range(chance.randint(1, 2))]
             files = chance.sample(FILES, sum(sizes))
             groups = [[files.pop() for _ in range(size)] for size in sizes]
             after = row.tasks_made if row is not None and chance.random() < 0.9 else 7
-            known = row or await store.transformation(1)
+            known = row or await store.read(transformation_records.transformation, 1)
             assert known is not None
             whose = msgspec.structs.replace(known, transformation_id=one)
             return await made(store, whose, groups, after=after, shared=[9])
         case "end":
             job = chance.randint(1, 12)
             new = chance.choice(sorted(FINAL, key=lambda state: state.value))
-            return await store.move([a_move(job, JobState.WAITING, new)])
+            return await store.write(job_records.move, [a_move(job, JobState.WAITING, new)])
         case "close":
-            closes = [_close(chance, end) for end in await store.task_ends(5)]
-            return await store.close_tasks(closes)
+            closes = [
+                _close(chance, end) for end in await store.read(transformation_records.task_ends, 5)
+            ]
+            return await store.write(transformation_records.close_tasks, closes)
         case "move":
             moves = [
                 InputMove(
@@ -75,10 +92,9 @@ async def do(store: Store, op: str, chance: random.Random, ids: list[int]) -> An
                 )
                 for _ in range(3)
             ]  # fmt: skip
-            return await store.move_inputs(moves, 9.0)
+            return await store.write(transformation_records.move_inputs, moves, 9.0)
         case "state":
-            return await store.move_transformation(
-                TransformationMove(
+            return await store.write(transformation_records.move_transformation, TransformationMove(
                     transformation_id=one, old=chance.choice((S.ACTIVE, S.PAUSED)),
                     new=chance.choice((S.ACTIVE, S.PAUSED, S.COMPLETING)), reason="r", at=4.0,
                     closing=chance.choice((None, True)), seed_anew=chance.random() < 0.5,
@@ -87,9 +103,20 @@ async def do(store: Store, op: str, chance: random.Random, ids: list[int]) -> An
             )  # fmt: skip
         case "derive":
             child = await a_transformation(store, f"t{len(ids) + 1}", parent_id=one)
-            return [child, await store.derive_inputs(one, child.transformation_id, 6.0)]
+            return [
+                child,
+                await transformation_records.derive_inputs(
+                    store, one, child.transformation_id, 6.0
+                ),
+            ]
         case _:
-            return await store.extend_transformation(one, old=0, new=chance.randint(0, 9), at=7.0)
+            return await store.write(
+                transformation_records.extend_transformation,
+                one,
+                old=0,
+                new=chance.randint(0, 9),
+                at=7.0,
+            )
 
 
 def _close(chance: random.Random, end: TaskEnd) -> TaskClose:
@@ -117,16 +144,30 @@ def _close(chance: random.Random, end: TaskEnd) -> TaskClose:
 
 async def all_of(store: Store) -> list[Any]:
     """Return everything that can be read."""
-    rows = await store.transformations(None, states=(), after=0, limit=50)
+    rows = await store.read(
+        transformation_records.transformations, None, states=(), after=0, limit=50
+    )
     ids = [row.transformation_id for row in rows]
-    found: list[Any] = [rows, await store.task_ends(50), await store.looked_until("ctao")]
+    found: list[Any] = [
+        rows,
+        await store.read(transformation_records.task_ends, 50),
+        await store.read(transformation_records.looked_until, "ctao"),
+    ]
     for one in ids:
-        found.append(await store.inputs(one, states=(), after=(0, 0), limit=50))
-        found.append(await store.inputs(one, states=[I.UNUSED], after=(2, 0), limit=50))
-        found.append(await store.tasks(one, states=(), after=0, limit=50))
-        found.append(await store.last_ends(one, 0.0, 50))
-        found.append(await store.derived_from(one))
-    counts = await store.transformation_counts(ids)
+        found.append(
+            await store.read(transformation_records.inputs, one, states=(), after=(0, 0), limit=50)
+        )
+        found.append(
+            await store.read(
+                transformation_records.inputs, one, states=[I.UNUSED], after=(2, 0), limit=50
+            )
+        )
+        found.append(
+            await store.read(transformation_records.tasks, one, states=(), after=0, limit=50)
+        )
+        found.append(await store.read(transformation_records.last_ends, one, 0.0, 50))
+        found.append(await store.read(transformation_records.derived_from, one))
+    counts = await store.read(transformation_records.transformation_counts, ids)
     found.append({one: msgspec.to_builtins(its.tasks) for one, its in counts.items()})
     found.append({one: sorted(its.inputs.items(), key=str) for one, its in counts.items()})
     return found
@@ -152,7 +193,9 @@ async def walk(seed: int, ground: Ground) -> None:
                     answers.append(StoreError if isinstance(why, StoreError) else ValueError)
             assert answers[0] == answers[1], f"seed {seed}, {op}, {number}"
             assert await all_of(memory) == await all_of(real), f"seed {seed}, {op}, {number}"
-            rows = await memory.transformations(None, states=(), after=0, limit=50)
+            rows = await memory.read(
+                transformation_records.transformations, None, states=(), after=0, limit=50
+            )
             ids = [row.transformation_id for row in rows]
             await _check(memory)
     finally:
@@ -161,8 +204,12 @@ async def walk(seed: int, ground: Ground) -> None:
 
 async def _check(store: Store) -> None:
     """A file that is Assigned has one task, which has not ended."""
-    for row in await store.transformations(None, states=(), after=0, limit=50):
-        for one in await store.inputs(row.transformation_id, states=(), after=(0, 0), limit=50):
+    for row in await store.read(
+        transformation_records.transformations, None, states=(), after=0, limit=50
+    ):
+        for one in await store.read(
+            transformation_records.inputs, row.transformation_id, states=(), after=(0, 0), limit=50
+        ):
             assert one.state is not I.ASSIGNED or one.task_id is not None
 
 

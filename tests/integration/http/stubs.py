@@ -31,7 +31,8 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
-from tests.unit.auth.token_store import DATA, FakeTokenStore
+from tests.memory_store import MemoryStore
+from tests.unit.auth.token_store import DATA
 
 from .stub_data import StubData, StubRules, StubSweeps
 from .stub_productions import StubProductions
@@ -496,7 +497,7 @@ def build() -> World:
     tokens = Tokens(
         signing=keys.load(DATA, disk=disk, clock=clock, randomness=randomness),
         derived=derived_secrets.load(DATA, disk=disk, randomness=randomness),
-        store=FakeTokenStore(clock),
+        store=MemoryStore(clock_wall=clock.wall),
         clock=clock,
         randomness=randomness,
         issuer=ISSUER,

@@ -3,17 +3,28 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.protocol import Room
-from pilotage.central.store.records import Change, End, JobBody, NewAttempt
+from pilotage.central.store.records import Change, End, NewAttempt
+from pilotage.central.store.verbs import (
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
+from pilotage.central.store.verbs import turns as turn_records
+from pilotage.central.store.verbs.matching import Room
 from pilotage.central.transformations.missing import MISSING_KEY
 from pilotage.proto.catalogue import Did
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
-from tests.memory_store import MemoryStore
+from tests.memory_store import MemoryStore, way
 
 from .tasks import all_tasks
 
@@ -23,15 +34,16 @@ class PublishingStore(MemoryStore):
 
     chance: random.Random | None = None
 
-    async def change(self, changes: Sequence[Change]) -> list[bool]:
-        await self._publish_of(changes)
-        return await super().change(changes)
-
+    @way(turn_records.turn)
     async def turn(
-        self, changes: Sequence[Change], attempts: Sequence[NewAttempt], room: Room | None = None
-    ) -> tuple[list[bool], list[JobBody | None]]:
+        self,
+        plain: Any,
+        changes: Sequence[Change],
+        attempts: Sequence[NewAttempt],
+        room: Room | None = None,
+    ) -> Any:
         await self._publish_of(changes)
-        return await super().turn(changes, attempts, room)
+        return await plain(changes, attempts, room)
 
     async def _publish_of(self, changes: Sequence[Change]) -> None:
         for one in changes:
@@ -41,9 +53,9 @@ class PublishingStore(MemoryStore):
     async def _publish(self, job_id: int, at: float) -> None:
         for task in all_tasks(self):
             if task.job_id == job_id:
-                row = await self.transformation(task.transformation_id)
+                row = await self.read(transformation_records.transformation, task.transformation_id)
                 assert row is not None
-                body = (await self.bodies([job_id]))[job_id].body
+                body = (await self.read(job_records.bodies, [job_id]))[job_id].body
                 outputs = msgspec.json.decode(body, type=Job).data
                 said = outputs.outputs[0].metadata if outputs and outputs.outputs else {}
                 new = NewFile(
@@ -57,7 +69,9 @@ class PublishingStore(MemoryStore):
                     job_id=job_id,
                     epoch=1,
                 )
-                await self.register_files("ctao", [new], at=at, make_datasets=True)
+                await self.write(
+                    catalogue_write.register_files, "ctao", [new], at=at, make_datasets=True
+                )
 
     async def synced(self) -> None:
         """What is written is on the disk before its writer knows it: a kill comes in between."""

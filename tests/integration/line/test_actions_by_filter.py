@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from pilotage.central.auth.callers import User
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.control import BEYOND, FILTERS_MAX, IDS_MAX
 from pilotage.central.store.records import Search
+from pilotage.central.store.verbs import search as job_search
 from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
@@ -39,14 +41,13 @@ def test_a_third_action_by_filter_of_one_person_is_refused_and_others_go_on() ->
     async def tell(one: Scene) -> None:
         (job, *_) = await one.submit(3)
         store, go_on, reads = one.world.store, asyncio.Event(), list[Search]()
-        plain = store.ids
 
-        async def slowly(search: Search, *, limit: int) -> list[int]:
+        async def slowly(plain: Any, search: Search, *, limit: int) -> Any:
             reads.append(search)
             await go_on.wait()
             return await plain(search, limit=limit)
 
-        store.ids = slowly  # type: ignore[method-assign]
+        store.ways[job_search.ids] = slowly
         bob = msgspec.structs.replace(one.world.user(), subject="bob")
         loop = asyncio.get_running_loop()
         mine = [loop.create_task(hold(one, 99, key=f"k{n % 4}")) for n in range(8)]
@@ -120,13 +121,12 @@ def test_of_a_count_that_is_far_off_few_jobs_are_read(
     async def tell(one: Scene) -> None:
         await one.submit(there)
         store, found = one.world.store, list[int]()
-        plain = store.ids
 
-        async def counted(search: Search, *, limit: int) -> list[int]:
+        async def counted(plain: Any, search: Search, *, limit: int) -> list[int]:
             found.extend(await plain(search, limit=limit))
             return found
 
-        store.ids = counted  # type: ignore[method-assign]
+        store.ways[job_search.ids] = counted
         with pytest.raises(Refused) as refused:
             await hold(one, expected)
 

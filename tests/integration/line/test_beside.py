@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from pilotage.central.http.here import HERE
 from pilotage.central.observe.events import no_log
 from pilotage.central.services import Services
 from pilotage.central.store.records import Owner
+from pilotage.central.store.verbs import submissions as submission_records
 from pilotage.proto.api import AccountsBy, Submission, TokenIssue
 from pilotage.proto.api_data import DatasetRequest, FileItem, FindRequest, RegisterRequest
 from pilotage.proto.catalogue import FileState
@@ -30,7 +32,6 @@ from tests.contract.store.rows import a_class, a_submission, some_jobs
 from tests.fakes import DATA
 from tests.integration.http.asgi import Client
 from tests.integration.http.requests import Holder, good
-from tests.memory_store import MemoryStore
 
 from .test_protocol import Scene, ended, scene
 
@@ -140,7 +141,9 @@ def test_what_names_an_owner_is_shown_where_nobody_has_met_them(read: Read) -> N
 def test_jobs_of_one_name_in_two_communities_are_all_found_where_one_of_them_is_new() -> None:
     async def tell(one: Scene) -> None:
         issuer = one.world.settings.token.issuer
-        await one.world.store.owner(Owner(community="lhcb", issuer=issuer, subject="bob"))
+        await one.world.store.write(
+            submission_records.owner, Owner(community="lhcb", issuer=issuer, subject="bob")
+        )
         api, leads = await beside(one), one.world.central.services
         await submit_as_bob(one, leads)
         await one.turn(ended(await one.ask(), exit_code=3))
@@ -161,22 +164,19 @@ def test_a_job_that_another_process_has_just_taken_in_of_somebody_new_is_killed(
     scene(tell)
 
 
-def test_whoever_comes_while_a_start_reads_is_known_with_their_jobs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    plain = MemoryStore.owners
-
-    async def owners(self: MemoryStore) -> list[Owner]:
-        """Return who is there; then another process takes a job of somebody else in."""
-        known = await plain(self)
-        if not known:
-            kind = await a_class(self, subject="bob")
-            await self.submit(a_submission(kind), some_jobs(kind, 1))
-        return known
-
+def test_whoever_comes_while_a_start_reads_is_known_with_their_jobs() -> None:
     async def tell(one: Scene) -> None:
+        async def owners(plain: Any) -> list[Owner]:
+            """Return who is there; then another process takes a job of somebody else in."""
+            known: list[Owner] = await plain()
+            if not known:
+                store = one.world.store
+                kind = await a_class(store, subject="bob")
+                await store.write(submission_records.submit, a_submission(kind), some_jobs(kind, 1))
+            return known
+
         await one.world.kill()
-        monkeypatch.setattr(MemoryStore, "owners", owners)
+        one.world.store.ways[submission_records.owners] = owners
         await one.world.start()
         (kind,) = [info.kind for info in one.world.central.memory.queue.classes.values()]
 

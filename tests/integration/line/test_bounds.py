@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from pilotage.central.jobs.orders import BODIES_BYTES_MAX
 from pilotage.central.jobs.submit import CHUNK_BYTES, NEW_A_TURN, Submissions, cut
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.records import NewJob
+from pilotage.central.store.verbs import submissions as submission_records
 from pilotage.proto.api import Action, ActionName, Submission, Submitted
 from pilotage.proto.job import Input, Job, JobData, Need
 from pilotage.proto.job_states import JobState
@@ -286,9 +288,8 @@ def test_lines_of_a_submission_are_stored_before_many_megabytes_of_them_are_in_m
     async def tell(one: Scene) -> None:
         line = msgspec.json.encode(Job(command=("run", *["a" * (MIB // 10)] * 5)))
         store, sizes = one.world.store, list[int]()
-        plain = store.add_jobs
 
-        async def seen(submission_id: int, jobs: Sequence[NewJob]) -> int:
+        async def seen(plain: Any, submission_id: int, jobs: Sequence[NewJob]) -> Any:
             sizes.append(sum(len(job.body) for job in jobs))
             return await plain(submission_id, jobs)
 
@@ -296,7 +297,7 @@ def test_lines_of_a_submission_are_stored_before_many_megabytes_of_them_are_in_m
             for _ in range(40):
                 yield line
 
-        store.add_jobs = seen  # type: ignore[method-assign]
+        store.ways[submission_records.add_jobs] = seen
         made = await one.world.central.services.submissions.stream(
             one.world.user(), Submission(key="lines"), lines(), lambda: "x"
         )

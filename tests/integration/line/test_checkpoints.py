@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from pilotage.central.store.verbs import jobs as job_records
 from pilotage.pilot.agent import Agent
 from pilotage.pilot.ports import TooLarge
 from pilotage.proto.api import Action, ActionName, JobDetail
@@ -69,7 +70,7 @@ class Story:
         """Return the epochs of the attempts that left one."""
         return [
             one.epoch
-            for one in await self.world.store.attempts(job)
+            for one in await self.world.store.read(job_records.attempts, job)
             if any(out.name == CHECKPOINT_FILE for out in one.outputs)
         ]
 
@@ -135,7 +136,7 @@ def test_a_pilot_that_has_to_go_hands_the_checkpoint_on() -> None:
 
         assert await until_all_end(one.world) == {JobState.DONE: 1}
         assert one.counts == [(1, 1), (2, 2)]
-        first, _ = await one.world.store.attempts(job)
+        first, _ = await one.world.store.read(job_records.attempts, job)
         assert first.how is not None and first.usage is not None
         assert (first.how.value, first.usage.bytes_out > 0) == ("drained", True)
 
@@ -188,7 +189,7 @@ def test_a_pilot_that_comes_back_before_a_new_match_hands_the_checkpoint_on() ->
         first.http.cut = False
         await asyncio.sleep(60.0)
         one.world.broker.heal()
-        (left,) = await one.world.store.attempts(job)
+        (left,) = await one.world.store.read(job_records.attempts, job)
         await one.pilot()
 
         assert left.how is not None and left.how.value == "drained"
@@ -224,7 +225,7 @@ def test_a_checkpoint_whose_file_is_gone_is_passed_over() -> None:
         await one.until(JobState.RUNNING, epoch=3, job=job)
         await one.act(ActionName.HOLD, job)
         await one.until(JobState.HELD, epoch=3, job=job)
-        newest = (await one.world.store.attempts(job))[-1]
+        newest = (await one.world.store.read(job_records.attempts, job))[-1]
         (gone,) = [out.sha256 for out in newest.outputs if out.name == CHECKPOINT_FILE]
         del one.world.blobs.blobs[gone]
         await one.act(ActionName.RELEASE, job)
@@ -259,7 +260,7 @@ def test_a_checkpoint_that_cannot_be_kept_is_told_of() -> None:
         why = TooLarge("it has more than 1000 MB")
         one.world.pilots[0].workspace.breaks["pack"] = why
         assert await until_all_end(one.world) == {JobState.FAILED: 1}
-        (attempt,) = await one.world.store.attempts(job)
+        (attempt,) = await one.world.store.read(job_records.attempts, job)
 
         assert attempt.detail == "the checkpoint 'state' is not kept: it has more than 1000 MB"
         assert await one.checkpoints(job) == []

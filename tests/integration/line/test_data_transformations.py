@@ -13,6 +13,14 @@ from pilotage.central.data.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.transformations import InputRow
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.central.transformations import making, regrouping
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.api_transformations import NewTransformation, Preview
@@ -96,7 +104,9 @@ async def registered(world: FakeInstallation, numbers: Sequence[int], **metadata
         )
         for number in numbers
     ]
-    outcomes = await world.store.register_files("ctao", files, at=world.clock.wall())
+    outcomes = await world.store.write(
+        catalogue_write.register_files, "ctao", files, at=world.clock.wall()
+    )
     assert not any(one.clash for one in outcomes)
 
 
@@ -105,15 +115,17 @@ async def ready(world: FakeInstallation) -> None:
     world.storages.book = StorageBook(
         {"disk": StorageEntry(type="file", url="file:///disk", default=True)}
     )
-    await world.store.add_keys("ctao", {})
-    if not await world.store.keys("ctao"):
+    await world.store.write(catalogue_change.add_keys, "ctao", {})
+    if not await world.store.read(catalogue_read.keys, "ctao"):
         first = NewFile(did=Did("dpps", "first"), bytes=1, adler32="0", metadata={"level": -1})
-        await world.store.register_files("ctao", [first], at=1.0)
+        await world.store.write(catalogue_write.register_files, "ctao", [first], at=1.0)
 
 
 async def rows(world: FakeInstallation, one: int) -> dict[str, InputRow]:
-    found = await world.store.inputs(one, states=(), after=(0, 0), limit=1_000)
-    files = await world.store.files_by_id([row.file_id for row in found])
+    found = await world.store.read(
+        transformation_records.inputs, one, states=(), after=(0, 0), limit=1_000
+    )
+    files = await world.store.read(catalogue_read.files_by_id, [row.file_id for row in found])
     return {files[row.file_id].did.name: row for row in found}
 
 
@@ -121,7 +133,10 @@ async def times_done(world: FakeInstallation, one: int) -> Counter[str]:
     """Return how often each file was in a task of this transformation that is Done."""
     tasks = all_tasks(world.store)
     ids = {file_id for task in tasks for file_id in task.files}
-    names = {one: row.did.name for one, row in (await world.store.files_by_id(list(ids))).items()}
+    names = {
+        one: row.did.name
+        for one, row in (await world.store.read(catalogue_read.files_by_id, list(ids))).items()
+    }
     return Counter(
         names[file_id]
         for task in tasks
@@ -172,7 +187,9 @@ def test_a_job_is_shown_with_its_transformation_and_what_it_reads() -> None:
         await registered(world, [1, 2])
         one = await added(world, **EVENTS, name="process", grouping={"size": 2})
         await until(world, one, lambda v: v.tasks.get(T.DONE) == 1)
-        (task,) = await world.store.tasks(one, states=(), after=0, limit=9)
+        (task,) = await world.store.read(
+            transformation_records.tasks, one, states=(), after=0, limit=9
+        )
         shown_job = await world.central.services.queries.job(world.user(), task.job_id)
 
         assert (shown_job.transformation, shown_job.task) == ("process", 1)
@@ -220,7 +237,9 @@ def test_a_file_is_an_input_once_it_has_a_copy() -> None:
         one = await added(world, **EVENTS)
         await until(world, one, lambda v: v.tasks.get(T.DONE) == 1)
         later = NewFile(did=did(2), bytes=100, adler32="00000002", metadata={"level": 0})
-        await world.store.register_files("ctao", [later], at=world.clock.wall())
+        await world.store.write(
+            catalogue_write.register_files, "ctao", [later], at=world.clock.wall()
+        )
         await registered(world, [3])
         view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 2)
         assert view.inputs == {"events": {I.PROCESSED: 2}}
@@ -341,7 +360,9 @@ def test_two_linked_ones_complete_one_after_the_other() -> None:
             replicas=(NewReplica(storage="disk", path="out"),),
             datasets=(dataset,),
         )
-        await world.store.register_files("ctao", [file], at=1.0, make_datasets=True)
+        await world.store.write(
+            catalogue_write.register_files, "ctao", [file], at=1.0, make_datasets=True
+        )
         await until(world, two, lambda v: v.inputs["dl1"].get(I.UNUSED) == 1)
         await asyncio.sleep(50.0)
         assert (await shown(world, two)).tasks_made == 0, "its parent may make more"
@@ -405,7 +426,9 @@ def test_all_of_a_side_input_goes_to_every_task_once_its_parent_has_completed() 
             )
             for number in (11, 12, 13)
         ]
-        await world.store.register_files("ctao", made, at=1.0, make_datasets=True)
+        await world.store.write(
+            catalogue_write.register_files, "ctao", made, at=1.0, make_datasets=True
+        )
         await until(world, one, lambda v: v.inputs["cal"].get(I.SHARED) == 3)
         await asyncio.sleep(20.0)
         detail = await world.central.services.transformations.show(world.user(), str(one))
@@ -483,7 +506,7 @@ def test_a_file_whose_copies_are_bad_is_put_aside_and_its_companions_are_not_at_
         one = await added(world, **EVENTS, grouping={"size": 2}, pause_when_failed=1.0)
         await until(world, one, lambda v: v.tasks_made == 1)
         bad = ReplicaChange(did=did(1), storage="disk", state=ReplicaState.BAD)
-        await world.store.change_replicas("ctao", [bad], at=2.0)
+        await world.store.write(catalogue_change.change_replicas, "ctao", [bad], at=2.0)
         await until(world, one, lambda v: v.tasks_made == 2)
         found = await rows(world, one)
 
@@ -491,7 +514,7 @@ def test_a_file_whose_copies_are_bad_is_put_aside_and_its_companions_are_not_at_
         assert (found["run2"].state, found["run2"].errors) == (I.ASSIGNED, 0)
         assert found["run3"].state is I.ASSIGNED, "run2 goes with it"
         copy = ReplicaChange(did=did(1), storage="disk", state=ReplicaState.AVAILABLE)
-        await world.store.change_replicas("ctao", [copy], at=3.0)
+        await world.store.write(catalogue_change.change_replicas, "ctao", [copy], at=3.0)
         assert (await said(world, one, "reset", all=True)).changed == 1
         assert (await rows(world, one))["run1"].state is I.UNUSED
 

@@ -8,6 +8,8 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import ReplicaChange
 from pilotage.central.store.errors import StoreError
+from pilotage.central.store.verbs import catalogue_change
+from pilotage.central.store.verbs import transformations as transformation_records
 from pilotage.proto.api_transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import ReplicaState
 from pilotage.proto.transformation_states import InputState as I
@@ -88,7 +90,7 @@ def test_a_child_that_is_started_later_has_what_its_parent_had(
             raise StoreError("the disk is away")
 
         with monkeypatch.context() as patched:
-            patched.setattr(world.store, "derive_inputs", fails)
+            patched.setattr(transformation_records, "derive_inputs", fails)
             with pytest.raises(StoreError):
                 await derived(world, one, "child", **EVENTS)
         await said(world, one + 1, "resume")
@@ -111,7 +113,7 @@ def test_a_file_that_was_removed_and_is_registered_again_is_an_input_again() -> 
         ]
         two = await added(world, name="two", inputs=beside)
         await until(world, two, lambda v: v.inputs["events"].get(I.SHARED) == 2)
-        await world.store.remove_files("ctao", [did(2)], at=1.0)
+        await world.store.write(catalogue_change.remove_files, "ctao", [did(2)], at=1.0)
         await until(world, one, lambda v: v.inputs["events"].get(I.REMOVED) == 1)
         await registered(world, [9], level=1)
         await asyncio.sleep(5.0)
@@ -138,7 +140,7 @@ def test_a_side_input_goes_to_tasks_while_it_can_be_read() -> None:
 
         async def told(state: ReplicaState) -> None:
             change = ReplicaChange(did=did(1), storage="disk", state=state)
-            await world.store.change_replicas("ctao", [change], at=1.0)
+            await world.store.write(catalogue_change.change_replicas, "ctao", [change], at=1.0)
 
         await told(ReplicaState.MISSING)
         await registered(world, [5], level=1)

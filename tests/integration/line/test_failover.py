@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pilotage.central.store.verbs import catalogue_read
 from pilotage.proto.messages import Assignment
 from pilotage.proto.transformation_states import InputState as I
 from pilotage.proto.transformation_states import TaskState as T
@@ -36,7 +37,10 @@ class Stage:
 
     async def names(self, files: Sequence[int]) -> list[str]:
         assert self.world is not None
-        return [row.did.name for row in (await self.world.store.files_by_id(files)).values()]
+        return [
+            row.did.name
+            for row in (await self.world.store.read(catalogue_read.files_by_id, files)).values()
+        ]
 
 
 def test_one_bad_file_is_found_and_the_others_are_each_processed_once() -> None:

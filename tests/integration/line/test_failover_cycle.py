@@ -11,6 +11,16 @@ from pilotage.central.failover.mails import NotMailed
 from pilotage.central.store.catalogue import ReplicaChange
 from pilotage.central.store.failover import REASSIGNED
 from pilotage.central.store.records import Move
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+)
+from pilotage.central.store.verbs import (
+    failover as failover_records,
+)
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
 from pilotage.proto.api_failures import ReportDetail
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job_states import JobState
@@ -156,7 +166,7 @@ class Held(World):
             )
             for job in jobs
         ]  # fmt: skip
-        await self.store.move(moves)
+        await self.store.write(job_records.move, moves)
         return len(moves)
 
 
@@ -210,11 +220,11 @@ def made_by(world: FakeInstallation, number: int, job: int) -> None:
 async def lose(world: FakeInstallation, number: int) -> None:
     """Let the only copy of a file be bad."""
     bad = ReplicaChange(did=did(number), storage="disk", state=ReplicaState.BAD)
-    await world.store.change_replicas("ctao", [bad], at=world.clock.wall())
+    await world.store.write(catalogue_change.change_replicas, "ctao", [bad], at=world.clock.wall())
 
 
 async def state_of(world: FakeInstallation, number: int) -> FileState:
-    (file,) = await world.store.files_by_did("ctao", [did(number)])
+    (file,) = await world.store.read(catalogue_read.files_by_did, "ctao", [did(number)])
     assert file is not None
     return file.state
 
@@ -261,7 +271,9 @@ def test_what_somebody_has_removed_or_read_is_told_and_left_alone() -> None:
         assert "does not agree with its outputs left to a person" in report.text
         assert (await shown(world, one)).tasks == {T.DONE: 2}
         assert await state_of(world, 91) is FileState.AVAILABLE
-        await world.store.remove_files("ctao", [did(91)], at=world.clock.wall())
+        await world.store.write(
+            catalogue_change.remove_files, "ctao", [did(91)], at=world.clock.wall()
+        )
         await asyncio.sleep(3 * SWEEP_S)
         assert len(await reported(world)) == 1, "it is the same task"
         assert (await shown(world, one)).tasks == {T.DONE: 2}
@@ -336,7 +348,7 @@ def test_a_task_keeps_off_the_host_that_failed_after_a_restart_too() -> None:
         one = await added(world, **GIVEN)
         await until(world, one, lambda v: v.tasks.get(T.FAILED) == 1)
         (first, second) = [task.job_id for task in all_tasks(world.store)]
-        (bad,) = await world.store.attempts(first)
+        (bad,) = await world.store.read(job_records.attempts, first)
         await world.kill()
         await world.start()
 
@@ -436,7 +448,7 @@ def campaign(seed: int) -> None:
         await until(world, one, is_in(S.COMPLETED))
         await asyncio.sleep(60.0)
 
-        flushes = (await world.store.failover_rows([one]))[one].flushes
+        flushes = (await world.store.read(failover_records.failover_rows, [one]))[one].flushes
         reports = [one.report for one in await reported(world)]
         failed = [task for task in all_tasks(world.store) if task.state is T.FAILED]
         told = sum(one["attempts"] for one in reports)

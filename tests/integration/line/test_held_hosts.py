@@ -6,6 +6,7 @@ from pilotage.central.jobs.held import KEEP_EVERY_S, HeldPlaces
 from pilotage.central.jobs.hosts import End, Hosts
 from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.place_marks import HeldPlace
+from pilotage.central.store.verbs import place_marks as mark_records
 from pilotage.proto.api_sites import HostView
 from pilotage.proto.messages import How
 from tests.memory_store import MemoryStore
@@ -83,7 +84,9 @@ def a_held(name: str, wall: float, **other: object) -> HeldPlace:
 
 async def test_times_follow_the_wall_clock_and_never_hold_for_longer_than_a_pause() -> None:
     clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
-    await store.keep_held([a_held("near", 1e9), a_held("far", 1e9, until=1e9 + 1e6)])
+    await store.write(
+        mark_records.keep_held, [a_held("near", 1e9), a_held("far", 1e9, until=1e9 + 1e6)]
+    )
     await HeldPlaces(store, hosts, clock).restore()
     _, shown = hosts.shown()
 
@@ -96,7 +99,7 @@ async def test_times_follow_the_wall_clock_and_never_hold_for_longer_than_a_paus
 async def test_a_relapse_after_a_restart_has_the_longer_pause_and_the_owners_that_tried() -> None:
     clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
     kept = a_held("wn0", 1e9, kind="host", until=1e9 - 1.0, tried=["ada"])
-    await store.keep_held([kept])
+    await store.write(mark_records.keep_held, [kept])
     keeper = HeldPlaces(store, hosts, clock)
     await keeper.restore()
     hosts.room("PIC", "slurm", "wn1", 50.0)
@@ -105,7 +108,7 @@ async def test_a_relapse_after_a_restart_has_the_longer_pause_and_the_owners_tha
     bad = End(9, "bob", How.EXITED, ran_s=1.0, why="exit code 1")
     hosts.ended("PIC", "slurm", "wn0", bad, 51.0)
     await keeper.keep()
-    (again,) = await store.held()
+    (again,) = await store.read(mark_records.held)
 
     assert (again.pause_s, again.tried, again.why) == (1_200.0, ["ada", "bob"], "exit code 1")
     assert again.since == kept.since
@@ -113,7 +116,7 @@ async def test_a_relapse_after_a_restart_has_the_longer_pause_and_the_owners_tha
 
 async def test_nothing_is_written_while_nothing_changes_and_what_is_refused_comes_again() -> None:
     clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
-    await store.keep_held([a_held("slurm", 1e9)])
+    await store.write(mark_records.keep_held, [a_held("slurm", 1e9)])
     keeper = HeldPlaces(store, hosts, clock)
     await keeper.restore()
     store.full = True
@@ -124,12 +127,12 @@ async def test_nothing_is_written_while_nothing_changes_and_what_is_refused_come
     store.full = False
     await keeper.keep()
 
-    assert await store.held() == []
+    assert await store.read(mark_records.held) == []
 
 
 async def test_what_was_not_seen_for_a_day_is_held_no_more() -> None:
     clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
-    await store.keep_held([a_held("gone", 1e9), a_held("there", 1e9)])
+    await store.write(mark_records.keep_held, [a_held("gone", 1e9), a_held("there", 1e9)])
     keeper = HeldPlaces(store, hosts, clock)
     await keeper.restore()
     clock.at += 86_300.0
@@ -137,4 +140,4 @@ async def test_what_was_not_seen_for_a_day_is_held_no_more() -> None:
     clock.at += 200.0
     await keeper.keep_if_due()
 
-    assert [one.name for one in await store.held()] == ["there"]
+    assert [one.name for one in await store.read(mark_records.held)] == ["there"]

@@ -11,9 +11,10 @@ import pytest
 from pilotage.central.auth.tokens import ADMIN_FILE
 from pilotage.central.errors import Refused
 from pilotage.central.settings import RetentionSettings
+from pilotage.central.store.engine import CHUNK_MAX
 from pilotage.central.store.errors import StoreFull
-from pilotage.central.store.protocol import CHUNK_MAX
 from pilotage.central.store.series import DAY_S
+from pilotage.central.store.verbs import jobs as job_records
 from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Problem
@@ -31,11 +32,13 @@ async def act(one: Scene, name: ActionName, *jobs: int, key: str = "", **more: A
 
 
 async def rounds(one: Scene, job: int) -> int:
-    return (await one.world.store.standing([job]))[job].round
+    return (await one.world.store.write(job_records.standing, [job]))[job].round
 
 
 async def count(one: Scene, state: JobState) -> int:
-    return sum(row.count for row in await one.world.store.counts() if row.state is state)
+    return sum(
+        row.count for row in await one.world.store.read(job_records.counts) if row.state is state
+    )
 
 
 def fail_after(one: Scene, writes: int) -> None:

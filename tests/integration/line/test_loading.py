@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from pilotage.central.app import Central
+from pilotage.central.store.engine import Store
+from pilotage.central.store.verbs import search as job_search
 from pilotage.proto.api import Action, ActionName
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask
-from tests.memory_store import MemoryStore
 
 from .test_protocol import OFFER, Scene, ended, scene
 
@@ -40,17 +41,17 @@ async def drained(one: Scene) -> list[int]:
 @pytest.fixture(autouse=True)
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read two jobs at a time, and no more than these before pilots are answered."""
-    plain, waiting = Central.recover, MemoryStore.waiting
+    plain, waiting = Central.recover, job_search.waiting
 
-    async def two_by_two(self: MemoryStore) -> AsyncIterator[list[Any]]:
-        async for rows in waiting(self):
+    async def two_by_two(store: Store) -> AsyncIterator[list[Any]]:
+        async for rows in waiting(store):
             for start in range(0, len(rows), 2):
                 yield rows[start : start + 2]
 
     async def recover(self: Central) -> bool:
         return await plain(self, 0.0)
 
-    monkeypatch.setattr(MemoryStore, "waiting", two_by_two)
+    monkeypatch.setattr(job_search, "waiting", two_by_two)
     monkeypatch.setattr(Central, "recover", recover)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.services import Looking
+from pilotage.central.store.verbs import jobs as job_records
 from pilotage.proto.api import CurvePoint
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import KEPT_BYTES, Assignment, Stream
@@ -153,7 +154,7 @@ def test_a_curve_that_no_honest_pilot_writes_is_no_curve() -> None:
         many = "".join(f"{at}.0 1.0 1.0 1.0 1\n" for at in range(40_000))
         one.measured("what?\n" + many)
         assert await until_all_end(one.world) == {JobState.DONE: 1}
-        (attempt,) = await one.world.store.attempts(job)
+        (attempt,) = await one.world.store.read(job_records.attempts, job)
         (kept,) = [out for out in attempt.outputs if out.name.endswith(Stream.USAGE.value)]
         found = await one.looking.curve(user, job, None)
         one.world.blobs.blobs[kept.sha256] = b"x" * 2_000_000

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
 from pilotage.central.store.actions import Keep
 from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import Move
+from pilotage.central.store.verbs import jobs as job_records
 from pilotage.proto.job_states import JobState
 from tests import virtual
 from tests.fakes import FakeInstallation
@@ -24,10 +26,12 @@ class Told:
         self.sizes: list[int] = []
         self.refused: list[int] = []
         self.written: list[int] = []
-        self._plain, self._full_at, self._takes_s = world.store.move, full_at, takes_s
-        world.store.move = self._move  # type: ignore[method-assign]
+        self._full_at, self._takes_s = full_at, takes_s
+        world.store.ways[job_records.move] = self._move
 
-    async def _move(self, moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
+    async def _move(
+        self, plain: Any, moves: Sequence[Move], keep: Keep | None = None
+    ) -> list[bool]:
         asyncio.get_running_loop().call_soon(self.sizes.append, OTHER)
         self.sizes.append(len(moves))
         self._full_at -= 1
@@ -37,7 +41,8 @@ class Told:
         self.written += [move.job_id for move in moves]
         if self._takes_s:
             await asyncio.sleep(self._takes_s)
-        return await self._plain(moves, keep=keep)
+        done: list[bool] = await plain(moves, keep=keep)
+        return done
 
 
 def story(tell: Callable[[FakeInstallation, list[int]], Awaitable[None]]) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from pilotage.central.settings import RetentionSettings
 from pilotage.central.store.series import DAY_S
+from pilotage.central.store.verbs import tokens as token_records
 from pilotage.proto.api import TokenIssue
 
 from .test_protocol import Scene, scene
@@ -23,13 +24,18 @@ def test_a_token_goes_some_days_after_its_end() -> None:
         await tokens.revoke(user, made[0].view.jti)
 
         async def known() -> list[bool]:
-            return [await one.world.store.token(each.view.jti) is not None for each in made]
+            return [
+                await one.world.store.read(token_records.token, each.view.jti) is not None
+                for each in made
+            ]
 
         await asyncio.sleep(0.01 * DAY_S)
         still = await known()
         await asyncio.sleep(60 + 2 * kept.round_s)
 
         assert (still, await known()) == ([True, True], [False, False])
-        assert await one.world.store.tokens(None, limit=9), "the administrator's is good"
+        assert await one.world.store.read(token_records.tokens, None, limit=9), (
+            "the administrator's is good"
+        )
 
     scene(tell)

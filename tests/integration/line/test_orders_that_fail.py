@@ -9,6 +9,7 @@ from pilotage.central.jobs.data_orders import DataOrders
 from pilotage.central.jobs.leases import Lease
 from pilotage.central.jobs.sealing import sealed
 from pilotage.central.store.errors import StoreError
+from pilotage.central.store.verbs import jobs as job_records
 from pilotage.proto.job import JobData
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, How
@@ -43,7 +44,7 @@ def test_a_job_that_cannot_be_read_fails_and_its_pilot_gets_the_others(
 
         assert await asked(one, 1) == [first, third]
         assert await asked(one, 1) == [first, third]  # its answer was lost on the way
-        row = await one.world.store.job(second)
+        row = await one.world.store.read(job_records.job, second)
         assert row is not None and row.state is JobState.FAILED
         assert "no pilot can be told what to run: ValidationError" in row.reason
 
@@ -73,7 +74,7 @@ def test_what_an_answer_repeats_fails_by_its_name_too() -> None:
         spoil(one.world, first)
 
         assert await asked(one, 1) == [second]
-        row = await one.world.store.job(first)
+        row = await one.world.store.read(job_records.job, first)
         assert row is not None and row.state is JobState.FAILED
 
     scene(tell)

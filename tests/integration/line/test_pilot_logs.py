@@ -10,6 +10,7 @@ from pilotage.central.auth.callers import PilotCaller, User
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.pilot_logs import BURST_BYTES, LOOK_EVERY, NAMES_MAX, RATE_BYTES_S
 from pilotage.central.settings import RetentionSettings
+from pilotage.central.store.verbs import pilot_logs as log_records
 from pilotage.proto.api import PilotLogFilter, PilotLogPage, SecretRequest
 from pilotage.proto.claims import Role
 from pilotage.proto.messages import (
@@ -228,7 +229,10 @@ def test_events_are_counted_by_name_and_names_have_an_end() -> None:
 
         assert 'pilotage_pilot_events_total{event="bus_down"} 2' in page
         assert len(world.central.memory.told) == NAMES_MAX + 1
-        assert f"pilotage_pilot_log_bytes {await world.store.pilot_log_bytes()}" in page
+        assert (
+            f"pilotage_pilot_log_bytes {await world.store.read(log_records.pilot_log_bytes)}"
+            in page
+        )
 
     tell(story)
 
@@ -288,7 +292,7 @@ def test_a_pilot_that_says_too_much_is_held_back_and_its_oldest_lines_make_room(
                 await pilot.say(line(n, text=f"{n} " + "x" * 4_000))
         assert refused.value.code is Code.TOO_MANY
         assert n == pytest.approx(BURST_BYTES / 4_550, rel=0.05)
-        assert await world.store.pilot_log_bytes() < 12_000
+        assert await world.store.read(log_records.pilot_log_bytes) < 12_000
         assert (await said(world, limit=1000))[-1].startswith(f"ended {n - 1} ")
         assert await said(world, pilot=other.me.pilot) == ["ended other"]
         await asyncio.sleep(5_000 / RATE_BYTES_S)
@@ -306,10 +310,10 @@ def test_all_logs_together_are_bounded_and_old_ones_go() -> None:
         for pilot in pilots:
             for n in range(1, LOOK_EVERY + 1):
                 await pilot.say(line(n, text="x" * 800))
-        assert await world.store.pilot_log_bytes() <= 300_000
+        assert await world.store.read(log_records.pilot_log_bytes) <= 300_000
         assert await said(world, pilot=pilots[-1].me.pilot, limit=1) != []
         await asyncio.sleep(2_000.0)
 
-        assert await world.store.pilot_log_bytes() == 0
+        assert await world.store.read(log_records.pilot_log_bytes) == 0
 
     tell(story, settings)

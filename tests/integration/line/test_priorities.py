@@ -2,13 +2,15 @@
 store has."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
 from pilotage.central.jobs.aftermath import Aftermath
 from pilotage.central.observe.events import no_log
 from pilotage.central.store.actions import Keep
-from pilotage.central.store.records import Move, Standing
+from pilotage.central.store.records import Move
+from pilotage.central.store.verbs import jobs as job_records
 from pilotage.proto.api import Action, ActionName
 from pilotage.proto.job_states import JobState
 from tests import virtual
@@ -25,7 +27,7 @@ def story(tell: Callable[[FakeInstallation, int], Awaitable[None]]) -> None:
         (job,) = await submit(world, submission(1, priority=OLD))
         await tell(world, job)
 
-        standing = (await world.store.standing([job]))[job]
+        standing = (await world.store.write(job_records.standing, [job]))[job]
         assert (standing.state, standing.priority) == (JobState.WAITING, NEW)
         assert world.central.memory.queue.matcher.backlog.priority(job) == NEW
         await world.kill()
@@ -44,9 +46,8 @@ async def act(world: FakeInstallation, job: int, name: ActionName) -> None:
 def test_a_priority_that_is_set_while_a_held_job_is_released_holds(before: bool) -> None:
     async def tell(world: FakeInstallation, job: int) -> None:
         await act(world, job, ActionName.HOLD)
-        plain = world.store.move
 
-        async def move(moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
+        async def move(plain: Any, moves: Sequence[Move], keep: Keep | None = None) -> Any:
             if before:
                 await act(world, job, ActionName.PRIORITY)
             done = await plain(moves, keep=keep)
@@ -54,7 +55,7 @@ def test_a_priority_that_is_set_while_a_held_job_is_released_holds(before: bool)
                 await act(world, job, ActionName.PRIORITY)
             return done
 
-        world.store.move = move  # type: ignore[method-assign]
+        world.store.ways[job_records.move] = move
         await act(world, job, ActionName.RELEASE)
 
     story(tell)
@@ -62,16 +63,16 @@ def test_a_priority_that_is_set_while_a_held_job_is_released_holds(before: bool)
 
 def test_a_priority_that_is_set_while_a_lost_match_is_read_again_holds() -> None:
     async def tell(world: FakeInstallation, job: int) -> None:
-        queue, plain = world.central.memory.queue, world.store.standing
+        queue = world.central.memory.queue
         queue.matcher.remove(job)
 
-        async def standing(job_ids: Sequence[int]) -> dict[int, Standing]:
+        async def standing(plain: Any, job_ids: Sequence[int]) -> Any:
             found = await plain(job_ids)
-            world.store.standing = plain  # type: ignore[method-assign]
+            del world.store.ways[job_records.standing]
             await act(world, job, ActionName.PRIORITY)
             return found
 
-        world.store.standing = standing  # type: ignore[method-assign]
+        world.store.ways[job_records.standing] = standing
         aftermath = Aftermath(
             store=world.store,
             memory=world.central.memory,

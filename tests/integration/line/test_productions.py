@@ -11,6 +11,24 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.store.records import Search
+from pilotage.central.store.verbs import (
+    catalogue_read,
+)
+from pilotage.central.store.verbs import (
+    data_jobs as data_job_records,
+)
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    productions as production_records,
+)
+from pilotage.central.store.verbs import (
+    search as job_search,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.pilot.ports import NoReply
 from pilotage.proto.api_productions import (
     NewProduction,
@@ -136,9 +154,13 @@ async def all_jobs(world: FakeInstallation) -> dict[int, Job]:
 
 async def nothing_is_left(world: FakeInstallation) -> None:
     """Check that no job lives and no file that a job made is in the catalogue."""
-    assert all(row.state in FINAL for row in await world.store.counts())
-    found = await world.store.find_files(
-        "ctao", parse_query({}), states=frozenset(FileState) - {FileState.REMOVED}, limit=1_000
+    assert all(row.state in FINAL for row in await world.store.read(job_records.counts))
+    found = await world.store.read(
+        catalogue_read.find_files,
+        "ctao",
+        parse_query({}),
+        states=frozenset(FileState) - {FileState.REMOVED},
+        limit=1_000,
     )
     assert [one.did.name for one in found.files if one.job_id is not None] == []
 
@@ -189,7 +211,9 @@ def test_files_of_several_steps_are_grouped_together_as_they_come(
         view = await until(world, is_in(P.COMPLETED))
         last = made.view.steps[-1].transformation
         mine = [one for one in all_tasks(world.store) if one.transformation_id == last]
-        inputs = [await world.store.inputs_of_job(one.job_id) for one in mine]
+        inputs = [
+            await world.store.read(data_job_records.inputs_of_job, one.job_id) for one in mine
+        ]
 
         assert sorted(map(len, inputs), reverse=True) == groups
         files = [one.file_id for some in inputs for one in some]
@@ -403,18 +427,18 @@ def test_the_priority_is_that_of_jobs_that_wait_and_of_those_that_come() -> None
     async def tell(world: FakeInstallation) -> None:
         await submitted(world, workflow=with_tasks(30, tasks_open_max=25), priority=3)
         await until(world, lambda v: v.steps[0].tasks_made == 25)
-        jobs = await world.store.search(Search(), after=0, limit=100)
+        jobs = await world.store.read(job_search.search, Search(), after=0, limit=100)
         assert {job.priority for job in jobs} == {3}
         detail = await said(world, "priority", priority=9)
         assert detail.view.priority == 9
         await until(world, lambda v: v.steps[0].tasks_made == 30)
 
         waits = Search(states=(JobState.WAITING,))
-        jobs = await world.store.search(waits, after=0, limit=100)
+        jobs = await world.store.read(job_search.search, waits, after=0, limit=100)
         assert {job.priority for job in jobs} == {9}
         await said(world, "priority", priority=None)
         assert (await shown(world)).priority is None
-        jobs = await world.store.search(waits, after=0, limit=100)
+        jobs = await world.store.read(job_search.search, waits, after=0, limit=100)
         assert {job.priority for job in jobs} == {5}
 
     tale(tell, script=lasts(50.0))
@@ -432,8 +456,22 @@ def test_the_same_again_is_the_same_and_another_one_is_refused_by_name() -> None
         with pytest.raises(Refused, match="'chain' is the name of production 1"):
             await submitted(world, workflow=with_tasks(5), dry_run=True)
 
-        assert len(await world.store.productions(None, states=(), after=0, limit=10)) == 1
-        assert len(await world.store.transformations(None, states=(), after=0, limit=10)) == 3
+        assert (
+            len(
+                await world.store.read(
+                    production_records.productions, None, states=(), after=0, limit=10
+                )
+            )
+            == 1
+        )
+        assert (
+            len(
+                await world.store.read(
+                    transformation_records.transformations, None, states=(), after=0, limit=10
+                )
+            )
+            == 3
+        )
 
     tale(tell)
 
@@ -452,8 +490,20 @@ def test_one_that_is_refused_leaves_nothing_wherever_it_is_wrong(step: str) -> N
         with pytest.raises(Refused, match=f"step {step} would be 'chain-{step}', and transforma"):
             await submitted(world, dry_run=True)
 
-        assert await world.store.productions(None, states=(), after=0, limit=10) == []
-        assert len(await world.store.transformations(None, states=(), after=0, limit=10)) == 1
+        assert (
+            await world.store.read(
+                production_records.productions, None, states=(), after=0, limit=10
+            )
+            == []
+        )
+        assert (
+            len(
+                await world.store.read(
+                    transformation_records.transformations, None, states=(), after=0, limit=10
+                )
+            )
+            == 1
+        )
 
     tale(tell)
 
@@ -475,11 +525,15 @@ def test_a_store_that_fails_at_any_write_leaves_all_of_it_or_nothing() -> None:
             except OSError:
                 pass
             del store.committing
-        kept = await store.productions(None, states=(), after=0, limit=100)
-        rows = await store.transformations(None, states=(), after=0, limit=100)
+        kept = await store.read(production_records.productions, None, states=(), after=0, limit=100)
+        rows = await store.read(
+            transformation_records.transformations, None, states=(), after=0, limit=100
+        )
 
         assert 0 < len(kept) < 8
-        steps = await store.production_steps([one.production_id for one in kept])
+        steps = await store.read(
+            production_records.production_steps, [one.production_id for one in kept]
+        )
         assert [len(some) for some in steps.values()] == [3] * len(kept)
         assert len(rows) == 3 * len(kept)
 
@@ -546,7 +600,12 @@ def test_a_dry_run_says_what_it_would_be_and_stores_nothing() -> None:
         assert isinstance(found, ProductionPreview)
         assert (found.name, found.tasks, found.files) == ("other", 7, 7)
         assert [one.name for one in found.steps] == ["other-make", "other-pair", "other-merge"]
-        assert await world.store.productions(None, states=(), after=0, limit=10) == []
+        assert (
+            await world.store.read(
+                production_records.productions, None, states=(), after=0, limit=10
+            )
+            == []
+        )
 
     tale(tell)
 
@@ -637,8 +696,13 @@ def test_without_productions_nothing_is_asked_of_the_store() -> None:
 
         asked: list[str] = []
         await asyncio.sleep(1.0)  # it has looked once whether there are any
-        for name in ("production", "productions", "production_steps", "samples"):
-            setattr(world.store, name, _counting(name, asked))
+        for verb in (
+            production_records.production,
+            production_records.productions,
+            production_records.production_steps,
+            production_records.samples,
+        ):
+            world.store.ways[verb] = _counting(verb.__name__, asked)
         await added(world, tasks=3)
         await asyncio.sleep(200.0)
 

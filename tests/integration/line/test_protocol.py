@@ -12,7 +12,9 @@ from pilotage.central.auth import derived_secrets
 from pilotage.central.auth.callers import PilotCaller
 from pilotage.central.errors import Refused
 from pilotage.central.settings import LeaseSettings
-from pilotage.central.store.records import PilotRow
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import turns as turn_records
 from pilotage.proto.api import Action, ActionName, SecretRequest, Submission
 from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName
 from pilotage.proto.job import Job
@@ -154,16 +156,15 @@ def test_a_hello_that_is_overtaken_by_the_goodbye_does_not_wake_the_pilot() -> N
         caller = PilotCaller(
             pilot=me.pilot, community=me.community, site=me.site, element=me.element
         )
-        read = store.pilot
 
-        async def overtaken(pilot: str) -> PilotRow | None:
+        async def overtaken(read: Any, pilot: str) -> Any:
             row = await read(pilot)
             await services.dispatch.beat(
                 caller, Beat(gen=me.gen, session=me.session, n=1, goodbye=True)
             )
             return row
 
-        store.pilot = overtaken  # type: ignore[method-assign]
+        store.ways[pilot_records.pilot] = overtaken
         with pytest.raises(Refused) as refused:
             await services.pilots.hello(Hello(me.pilot, me.renewal_secret, "m"))
 
@@ -239,11 +240,10 @@ def test_a_pilot_that_says_hello_while_it_is_called_lost_is_back_with_its_next_w
         caller = PilotCaller(
             pilot=me.pilot, community=me.community, site=me.site, element=me.element
         )
-        plain = store.move_pilot
 
         async def overtaken(
-            pilot: str, old: PilotState, new: PilotState, at: float, reason: str
-        ) -> bool:
+            plain: Any, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
+        ) -> Any:
             if pilot == me.pilot and new is PilotState.LOST:
                 await services.pilots.hello(Hello(me.pilot, me.renewal_secret, "m"))
             return await plain(pilot, old, new, at, reason)
@@ -251,12 +251,12 @@ def test_a_pilot_that_says_hello_while_it_is_called_lost_is_back_with_its_next_w
         async def states() -> tuple[PilotState, PilotState]:
             presence, row = (
                 one.world.central.memory.pilots.find(me.pilot),
-                await store.pilot(me.pilot),
+                await store.read(pilot_records.pilot, me.pilot),
             )
             assert presence is not None and row is not None
             return presence.state, row.state
 
-        store.move_pilot = overtaken  # type: ignore[method-assign]
+        store.ways[pilot_records.move_pilot] = overtaken
         await asyncio.sleep(LeaseSettings().silent_pilot_s + 2.0)
         lost = await states()
         await services.dispatch.beat(caller, Beat(gen=me.gen, session=2, n=1))
@@ -466,7 +466,7 @@ def test_a_late_result_of_the_last_epoch_counts_and_one_of_an_older_does_not() -
         assert (new.job, new.epoch) == (other, old.epoch + 1)
         assert stale.reports[0].answer is Answer.STALE
         assert await one.state(other) is JobState.MATCHED
-        assert len(await one.world.store.evidence(other)) == 1
+        assert len(await one.world.store.read(job_records.evidence, other)) == 1
 
     scene(tell)
 
@@ -476,16 +476,15 @@ def test_a_priority_that_is_given_while_a_match_is_written_is_the_jobs_when_it_w
 ):
     async def tell(one: Scene) -> None:
         (job,) = await one.submit()
-        plain = one.world.store.turn
 
-        async def overtaken(*words: Any) -> Any:
-            one.world.store.turn = plain  # type: ignore[method-assign]
+        async def overtaken(plain: Any, *words: Any) -> Any:
+            del one.world.store.ways[turn_records.turn]
             await one.world.central.services.control.act(
                 one.world.user(), Action(action=ActionName.PRIORITY, ids=(job,), priority=9)
             )
             return await plain(*words)
 
-        one.world.store.turn = overtaken  # type: ignore[method-assign, assignment]
+        one.world.store.ways[turn_records.turn] = overtaken
         await one.ask()
         held = one.world.central.memory.leases.of_job(job)
 

@@ -15,6 +15,15 @@ from pilotage.central.jobs.quotas import EVERY_S
 from pilotage.central.saying import Assignment
 from pilotage.central.store.quotas import Holding, HoldingState
 from pilotage.central.store.records import Owner
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    quotas as quota_records,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
 from pilotage.proto.api import Action, ActionName, BlobQuery, Submission
 from pilotage.proto.api_quotas import QuotaChange, UsageRow
 from pilotage.proto.claims import Role
@@ -310,7 +319,7 @@ def test_an_output_has_the_size_of_its_bytes_whatever_its_pilot_says() -> None:
         await one.turn(
             Report(job, 1, given.attempt_id, 2, What.ENDED, How.EXITED, 0, outputs=(out,))
         )
-        kept = (await one.world.store.attempts(job))[0].outputs[0]
+        kept = (await one.world.store.read(job_records.attempts, job))[0].outputs[0]
 
         assert kept.size_bytes == 0
         assert kept.of_bytes < 10**12
@@ -378,7 +387,7 @@ def test_a_pilot_of_before_that_says_output_ended_by_its_quota_too() -> None:
         end = Report(job, 1, given.attempt_id, 2, What.ENDED, How.OUTPUT, 0, detail=said)
         await one.turn(end)
 
-        assert (await one.world.store.attempts(job))[0].how is How.QUOTA
+        assert (await one.world.store.read(job_records.attempts, job))[0].how is How.QUOTA
 
     scene(tell)
 
@@ -414,10 +423,12 @@ def test_a_content_whose_owner_died_with_its_upload_is_given_back_and_can_come_a
         ada = person(one, "ada")
         sha256 = hashlib.sha256(b"lost").hexdigest()
         await one.world.central.services.quotas.usage(ada)
-        owner = await one.world.store.owner(
-            Owner(community="ctao", issuer=ada.issuer, subject="ada", name="")
+        owner = await one.world.store.write(
+            submission_records.owner,
+            Owner(community="ctao", issuer=ada.issuer, subject="ada", name=""),
         )
-        await one.world.store.hold(  # the central died before the file had its name
+        await one.world.store.write(
+            quota_records.hold,  # the central died before the file had its name
             Holding(
                 sha256=sha256,
                 owner_id=owner.owner_id,
@@ -425,7 +436,7 @@ def test_a_content_whose_owner_died_with_its_upload_is_given_back_and_can_come_a
                 group="dpps",
                 bytes=4,
                 at=one.world.clock.wall(),
-            )
+            ),
         )
         assert await missing(one, ada, sha256) == [sha256]
         await brought(one, ada, b"lost")
@@ -491,10 +502,10 @@ def test_in_a_store_of_before_only_contents_without_a_holder_are_open(
     async def tell(one: Scene) -> None:
         world = one.world
 
-        async def state() -> HoldingState:
+        async def state(plain: object) -> HoldingState:
             return HoldingState(True, world.clock.wall() + 10_000)
 
-        monkeypatch.setattr(world.store, "holding_state", state)
+        world.store.ways[quota_records.holding_state] = state
         ada, bob = person(one, "ada"), person(one, "bob")
         new, old = await brought(one, ada, b"new"), hashlib.sha256(b"old").hexdigest()
         world.blobs.blobs[old] = b"old"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,8 +10,12 @@ import pytest
 from pilotage.central.auth.callers import PilotCaller
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.leases import Phase
-from pilotage.central.store.protocol import CHUNK_MAX
-from pilotage.central.store.records import Change, JobBody, NewAttempt, NewJob, Standing
+from pilotage.central.store.engine import CHUNK_MAX
+from pilotage.central.store.records import Change, NewAttempt, NewJob
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import turns as turn_records
 from pilotage.proto.api import SecretRequest, Submission, Submitted
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
@@ -25,23 +30,22 @@ def test_a_kill_while_another_match_is_read_again_reaches_the_pilot() -> None:
     async def tell(one: Scene) -> None:
         first, second = await one.submit(2)
         store = one.world.store
-        turn, standing = store.turn, store.standing
 
         async def beaten(
-            changes: Sequence[Change], attempts: Sequence[NewAttempt]
-        ) -> tuple[list[bool], list[JobBody | None]]:
-            store.turn = turn  # type: ignore[method-assign]
+            turn: Any, changes: Sequence[Change], attempts: Sequence[NewAttempt]
+        ) -> Any:
+            del store.ways[turn_records.turn]
             await one.kill(first)  # before the match is written
             result = await turn(changes, attempts)
-            store.standing = slow  # type: ignore[method-assign]
+            store.ways[job_records.standing] = slow
             return result
 
-        async def slow(job_ids: Sequence[int]) -> dict[int, Standing]:
-            store.standing = standing  # type: ignore[method-assign]
+        async def slow(standing: Any, job_ids: Sequence[int]) -> Any:
+            del store.ways[job_records.standing]
             await one.kill(second)  # after its match is written
             return await standing(job_ids)
 
-        store.turn = beaten  # type: ignore[method-assign, assignment]
+        store.ways[turn_records.turn] = beaten
         one.ask_n += 1
         reply = await one.turn(ask=Ask(n=one.ask_n, offer=OFFER, jobs_max=2))
         assert reply.ask is not None
@@ -96,7 +100,7 @@ def test_a_pilot_that_says_good_bye_twice_has_said_it_once(
             )
 
         await asyncio.gather(goodbye(1), goodbye(2))
-        row = await one.world.store.pilot(one.caller.pilot)
+        row = await one.world.store.read(pilot_records.pilot, one.caller.pilot)
         assert row is not None and row.state is PilotState.DONE
 
     scene(tell)
@@ -108,7 +112,6 @@ def test_a_submission_that_no_store_had_room_for_may_be_made_again(by_key: bool)
 
     async def tell(one: Scene) -> None:
         store = one.world.store
-        plain = store.add_jobs
         body = msgspec.Raw(msgspec.json.encode(Job(command=("run",))))
         jobs = [body] * (3 * CHUNK_MAX)
 
@@ -119,16 +122,19 @@ def test_a_submission_that_no_store_had_room_for_may_be_made_again(by_key: bool)
 
         written: list[int] = []
 
-        async def second_finds_it_full(submission_id: int, jobs: Sequence[NewJob]) -> int:
+        async def second_finds_it_full(
+            plain: Any, submission_id: int, jobs: Sequence[NewJob]
+        ) -> int:
             store.full = bool(written)
             written.append(await plain(submission_id, jobs))
             return written[-1]
 
-        store.add_jobs = second_finds_it_full  # type: ignore[method-assign]
+        store.ways[submission_records.add_jobs] = second_finds_it_full
         with pytest.raises(Refused) as refused:
             await submit()
         assert refused.value.code is Code.STORE_FULL
-        store.full, store.add_jobs = False, plain  # type: ignore[method-assign]
+        store.full = False
+        del store.ways[submission_records.add_jobs]
         if not by_key:
             await asyncio.sleep(5.0)  # the watch drops it
         made = await submit()
@@ -149,20 +155,19 @@ def test_a_pilot_that_is_drained_as_it_says_good_bye_is_done() -> None:
         caller = PilotCaller(
             pilot=me.pilot, community=me.community, site=me.site, element=me.element
         )
-        move = store.move_pilot
 
         async def overtaken(
-            pilot: str, old: PilotState, new: PilotState, at: float, reason: str
-        ) -> bool:
-            store.move_pilot = move  # type: ignore[method-assign]
+            move: Any, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
+        ) -> Any:
+            del store.ways[pilot_records.move_pilot]
             await services.pilots.drain(one.world.user(), pilot)
             return await move(pilot, old, new, at, reason)
 
-        store.move_pilot = overtaken  # type: ignore[method-assign]
+        store.ways[pilot_records.move_pilot] = overtaken
         await services.dispatch.beat(
             caller, Beat(gen=me.gen, session=me.session, n=1, goodbye=True)
         )
-        row = await store.pilot(me.pilot)
+        row = await store.read(pilot_records.pilot, me.pilot)
 
         assert row is not None and row.state is PilotState.DONE
         assert one.world.central.memory.pilots.find(me.pilot) is None

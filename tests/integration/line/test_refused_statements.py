@@ -5,6 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pilotage.central.store.errors import StoreError
+from pilotage.central.store.verbs import actions as action_records
+from pilotage.central.store.verbs import failover as failover_records
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import productions as production_records
+from pilotage.central.store.verbs import retention as retention_records
+from pilotage.central.store.verbs import series as series_records
+from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import transformations as transformation_records
 from pilotage.proto.job import Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.production_states import ProductionState as P
@@ -21,17 +29,17 @@ from .test_transformations import added, is_in, said, shown, until
 WHY = "the store refused it: index row requires 60040 bytes, maximum size is 8191"
 
 
-def refuse(world: FakeInstallation, verb: str, is_it: Callable[[Any], bool]) -> Sequence[object]:
+def refuse(world: FakeInstallation, verb: object, is_it: Callable[[Any], bool]) -> Sequence[object]:
     """Let the store refuse what a verb is called with first; return what it has refused so far."""
-    plain, refused = getattr(world.store, verb), list[object]()
+    refused: list[object] = []
 
-    async def called(*given: Any, **named: Any) -> Any:
+    async def called(plain: Any, *given: Any, **named: Any) -> Any:
         if is_it(given[0]):
             refused.append(given)
             raise StoreError(WHY)
         return await plain(*given, **named)
 
-    setattr(world.store, verb, called)
+    world.store.ways[verb] = called
     return refused
 
 
@@ -41,7 +49,7 @@ def of(transformation_id: int) -> Callable[[Any], bool]:
 
 def test_a_transformation_whose_tasks_are_refused_is_paused_and_the_others_go_on() -> None:
     async def tell(world: FakeInstallation) -> None:
-        refused = refuse(world, "make_tasks", of(1))
+        refused = refuse(world, transformation_records.make_tasks, of(1))
         bad, good = await added(world, tasks=3), await added(world, name="good", tasks=3)
         view = await until(world, bad, is_in(S.PAUSED))
         await until(world, good, is_in(S.COMPLETED))
@@ -60,7 +68,11 @@ def test_a_transformation_whose_tasks_are_refused_is_paused_and_the_others_go_on
 
 def test_a_class_that_is_refused_pauses_the_transformation_that_needs_it() -> None:
     async def tell(world: FakeInstallation) -> None:
-        refuse(world, "classes", lambda wanted: any(b"Nowhere" in one.needs for one in wanted))
+        refuse(
+            world,
+            submission_records.classes,
+            lambda wanted: any(b"Nowhere" in one.needs for one in wanted),
+        )
         needs = [{"sites": ["Nowhere"]}]
         bad = await added(world, tasks=3, job={"command": ["run"], "needs": needs})
         good = await added(world, name="good", tasks=3)
@@ -73,8 +85,12 @@ def test_a_class_that_is_refused_pauses_the_transformation_that_needs_it() -> No
 
 def test_one_whose_pause_is_refused_too_is_left_alone() -> None:
     async def tell(world: FakeInstallation) -> None:
-        made = refuse(world, "make_tasks", of(1))
-        paused = refuse(world, "move_transformation", lambda move: move.transformation_id == 1)
+        made = refuse(world, transformation_records.make_tasks, of(1))
+        paused = refuse(
+            world,
+            transformation_records.move_transformation,
+            lambda move: move.transformation_id == 1,
+        )
         bad, good = await added(world, tasks=3), await added(world, name="good", tasks=3)
 
         assert (await until(world, good, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
@@ -87,11 +103,11 @@ def test_one_whose_pause_is_refused_too_is_left_alone() -> None:
 
 def test_one_that_cannot_be_read_is_paused_and_the_others_go_on() -> None:
     async def tell(world: FakeInstallation) -> None:
-        refuse(world, "last_ends", of(1))
+        refuse(world, transformation_records.last_ends, of(1))
         bad, good = await added(world, tasks=3), await added(world, name="good", tasks=3)
 
         assert (await until(world, good, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
-        row = await world.store.transformation(bad)
+        row = await world.store.read(transformation_records.transformation, bad)
         assert row is not None and (row.state, row.reason) == (S.PAUSED, WHY)
 
     story(tell, script=lasts(5.0))
@@ -100,7 +116,7 @@ def test_one_that_cannot_be_read_is_paused_and_the_others_go_on() -> None:
 def test_one_whose_files_are_refused_is_paused_and_the_others_get_theirs() -> None:
     async def tell(world: FakeInstallation) -> None:
         await data.registered(world, range(1, 4))
-        refused = refuse(world, "seed", of(1))
+        refused = refuse(world, transformation_records.seed, of(1))
         bad = await added(world, **data.EVENTS)
         good = await added(world, name="good", **data.EVENTS)
 
@@ -117,7 +133,9 @@ def test_files_that_are_refused_wait_and_tasks_are_made_meanwhile() -> None:
         await data.registered(world, range(1, 3))
         one = await added(world, **data.EVENTS)
         await until(world, one, lambda view: view.tasks == {T.DONE: 2})
-        refused = refuse(world, "add_inputs", lambda inputs: bool(inputs) and not is_over)
+        refused = refuse(
+            world, transformation_records.add_inputs, lambda inputs: bool(inputs) and not is_over
+        )
         is_over = False
         await data.registered(world, range(3, 5))
         good = await added(world, name="good", tasks=3)
@@ -134,8 +152,14 @@ def test_the_end_of_a_task_that_is_refused_holds_up_no_other() -> None:
     async def tell(world: FakeInstallation) -> None:
         one = await added(world, tasks=3)
         await until(world, one, lambda view: view.tasks_made == 3)
-        bad, *_ = await world.store.tasks(one, states=(), after=0, limit=9)
-        refuse(world, "close_tasks", lambda closes: bad.task_id in {it.task_id for it in closes})
+        bad, *_ = await world.store.read(
+            transformation_records.tasks, one, states=(), after=0, limit=9
+        )
+        refuse(
+            world,
+            transformation_records.close_tasks,
+            lambda closes: bad.task_id in {it.task_id for it in closes},
+        )
         good = await added(world, name="good", tasks=3)
 
         assert (await until(world, good, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
@@ -152,7 +176,7 @@ def test_a_list_that_is_refused_is_asked_for_again() -> None:
             left[0] -= 1
             return left[0] >= 0
 
-        refuse(world, "task_ends", is_it)
+        refuse(world, transformation_records.task_ends, is_it)
         one = await added(world, tasks=3)
 
         assert (await until(world, one, is_in(S.COMPLETED))).tasks == {T.DONE: 3}
@@ -164,7 +188,11 @@ def test_a_list_that_is_refused_is_asked_for_again() -> None:
 def test_a_production_that_is_refused_is_looked_at_again_and_the_others_complete() -> None:
     async def tell(world: FakeInstallation) -> None:
         is_over = False
-        refused = refuse(world, "move_production", lambda move: is_of_first(move) and not is_over)
+        refused = refuse(
+            world,
+            production_records.move_production,
+            lambda move: is_of_first(move) and not is_over,
+        )
         first = (await flows.submitted(world)).view.id
         await flows.submitted(world, name="other")
 
@@ -183,7 +211,9 @@ def test_a_production_that_is_refused_is_looked_at_again_and_the_others_complete
 
 def test_a_cycle_of_failover_that_is_refused_for_one_is_kept_for_the_others() -> None:
     async def tell(world: FakeInstallation) -> None:
-        refused = refuse(world, "keep_cycle", lambda kept: kept.row.transformation_id == 1)
+        refused = refuse(
+            world, failover_records.keep_cycle, lambda kept: kept.row.transformation_id == 1
+        )
         await data.registered(world, range(1, 7))
         await added(world, **failover.GIVEN, grouping={"size": 4})
         good = await added(world, name="good", **failover.GIVEN, grouping={"size": 4})
@@ -202,7 +232,7 @@ def test_a_mail_that_cannot_be_kept_is_not_sent_again_and_again() -> None:
         world.mailer = postman
         await world.kill()
         await world.start()
-        refused = refuse(world, "mailed", lambda report_id: report_id == 1)
+        refused = refuse(world, failover_records.mailed, lambda report_id: report_id == 1)
         await data.registered(world, range(1, 7))
         for name in ("bad", "good"):
             one = await added(world, name=name, **failover.GIVEN, grouping={"size": 4})
@@ -223,7 +253,7 @@ def test_what_the_watch_is_refused_comes_again_and_its_other_parts_are_done() ->
             left[0] -= 1
             return left[0] >= 0
 
-        refuse(world, "move", is_it)
+        refuse(world, job_records.move, is_it)
         await submit(world, submission(2, queue_s=60, needs=(Need(sites=("Nowhere",)),)))
         await asyncio.sleep(500.0)
 
@@ -235,7 +265,7 @@ def test_what_the_watch_is_refused_comes_again_and_its_other_parts_are_done() ->
 def test_counts_that_are_refused_come_again_with_the_next() -> None:
     async def tell(world: FakeInstallation) -> None:
         is_over = False
-        refused = refuse(world, "keep_counts", lambda _: not is_over)
+        refused = refuse(world, series_records.keep_counts, lambda _: not is_over)
         await submit(world, submission(2))
         await asyncio.sleep(100.0)
 
@@ -251,8 +281,8 @@ def test_counts_that_are_refused_come_again_with_the_next() -> None:
 
 def test_retention_goes_on_with_its_other_parts() -> None:
     async def tell(world: FakeInstallation) -> None:
-        refused = refuse(world, "prune_actions", lambda _: True)
-        asked = refuse(world, "prune_evidence", lambda _: True)
+        refused = refuse(world, action_records.prune_actions, lambda _: True)
+        asked = refuse(world, retention_records.prune_evidence, lambda _: True)
         await asyncio.sleep(1_000.0)
 
         assert refused and asked

@@ -5,6 +5,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.store.records import MARKS_MAX
+from pilotage.central.store.verbs import pilots as pilot_records
 from pilotage.proto.api import SecretRequest
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (
@@ -108,7 +109,7 @@ def test_a_second_holder_ends_the_pilot_however_often_the_first_has_renewed(uses
         second = await refusal(one, me.pilot, me.renewal_secret, "of the other")
         after = await refusal(one, me.pilot, secret, "of the first")
         presence = one.world.central.memory.pilots.find(me.pilot)
-        row = await one.world.store.pilot(me.pilot)
+        row = await one.world.store.read(pilot_records.pilot, me.pilot)
 
         assert second is after is Code.OLD_SESSION
         assert presence is None and row is not None
@@ -239,7 +240,7 @@ def test_a_replay_ends_a_pilot_that_is_in_the_store_alone_and_the_alarm_counts_i
         await renew(one, me.pilot, me.renewal_secret, "a")
         one.world.central.memory.pilots.forget(me.pilot)
         second = await refusal(one, me.pilot, me.renewal_secret, "of the other")
-        row = await one.world.store.pilot(me.pilot)
+        row = await one.world.store.read(pilot_records.pilot, me.pilot)
         page = await one.world.central.services.metrics.page({})
 
         assert second is Code.OLD_SESSION

@@ -14,8 +14,17 @@ from pilotage.central.jobs.blob_sweep import BlobSweep
 from pilotage.central.jobs.counters import Kind
 from pilotage.central.jobs.reports import STRAYS_MAX
 from pilotage.central.settings import RetentionSettings, Settings
-from pilotage.central.store.protocol import EVIDENCE_MAX
 from pilotage.central.store.series import Sample, Sums
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    pilots as pilot_records,
+)
+from pilotage.central.store.verbs import (
+    series as series_records,
+)
+from pilotage.central.store.verbs.jobs import EVIDENCE_MAX
 from pilotage.proto.api import AccountsBy, Series, SeriesBy
 from pilotage.proto.claims import Role
 from pilotage.proto.ids import ID_MAX
@@ -184,7 +193,7 @@ def test_a_late_result_of_a_pruned_job_is_evidence_and_ends_its_repetition() -> 
         reply = await one.turn(ended(held))
 
         assert [answer.answer.value for answer in reply.reports] == ["stale"]
-        assert len(await one.world.store.evidence(held.job)) == 1
+        assert len(await one.world.store.read(job_records.evidence, held.job)) == 1
 
     scene(tell)
 
@@ -215,12 +224,12 @@ def test_a_pilot_that_is_lost_for_long_leaves_memory_and_may_not_come_back() -> 
         pilot, retention = one.caller.pilot, one.world.central.retention
         await asyncio.sleep(2_000)
         await retention.round()
-        row = await one.world.store.pilot(pilot)
+        row = await one.world.store.read(pilot_records.pilot, pilot)
         assert row is not None and row.state is PilotState.LOST
         await one.beat()  # a long cut that heals
         await asyncio.sleep(3_700)
         await retention.round()
-        row = await one.world.store.pilot(pilot)
+        row = await one.world.store.read(pilot_records.pilot, pilot)
 
         assert row is not None and row.state is PilotState.FAILED
         assert one.world.central.memory.pilots.find(pilot) is None
@@ -272,7 +281,7 @@ def test_what_a_pilot_cannot_have_used_is_not_charged_and_not_dated_back() -> No
         told = dataclasses.replace(ended(held), usage=lie, ago_s=3e8)
         reply = await one.turn(told)
 
-        (attempt,) = await one.world.store.attempts(job)
+        (attempt,) = await one.world.store.read(job_records.attempts, job)
         assert [answer.answer.value for answer in reply.reports] == ["ok"]
         assert attempt.usage is not None and attempt.ended_at is not None
         assert 100 <= attempt.usage.wall_s + attempt.usage.frozen_s <= 105
@@ -340,8 +349,8 @@ def test_a_pilot_fills_no_disk_with_what_it_never_had() -> None:
             reply = await one.turn(late, made_up)
             assert [answer.answer.value for answer in reply.reports] == ["stale", "stale"]
 
-        assert len(await one.world.store.evidence(old.job)) == EVIDENCE_MAX
-        assert len(await one.world.store.evidence(77)) == STRAYS_MAX
+        assert len(await one.world.store.read(job_records.evidence, old.job)) == EVIDENCE_MAX
+        assert len(await one.world.store.read(job_records.evidence, 77)) == STRAYS_MAX
         assert (await metrics(one))['pilotage_events_total{event="stray"}'] == 9
 
     scene(tell)
@@ -395,7 +404,9 @@ def test_an_answer_that_would_be_too_long_is_refused_with_what_to_ask_for(
     async def tell(one: Scene) -> None:
         at = int(one.world.clock.wall()) // 10 * 10 - 2_000
         for slot in range(100):
-            await one.world.store.keep_counts(at + 10 * slot, [sample(slot % 5)], [], drop=False)
+            await one.world.store.write(
+                series_records.keep_counts, at + 10 * slot, [sample(slot % 5)], [], drop=False
+            )
         with pytest.raises(Refused, match="more than 3 lines of 100 slots"):
             await series(one)
         whole = await series(one, by=SeriesBy.TYPE)

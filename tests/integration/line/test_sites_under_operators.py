@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,9 @@ from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import NewSecret
 from pilotage.central.store.slots import NewSlot, SlotOutput
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import slots as slot_records
 from pilotage.proto.api import JobFilter, JobView, PilotView
 from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName, SiteDetail
 from pilotage.proto.claims import Role
@@ -164,17 +168,16 @@ def test_a_drain_that_the_store_failed_in_the_middle_of_is_mended_by_the_next() 
     async def tell(operator: Operator) -> None:
         names = [await operator.begin("PIC") for _ in range(3)]
         store, moved = operator.world.store, list[str]()
-        move_pilot = store.move_pilot
 
         async def second_fails(
-            pilot: str, old: PilotState, new: PilotState, at: float, reason: str
-        ) -> bool:
+            move_pilot: Any, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
+        ) -> Any:
             moved.append(pilot)
             if len(moved) == 2:
                 raise StoreFull("no room")
             return await move_pilot(pilot, old, new, at, reason)
 
-        store.move_pilot = second_fails  # type: ignore[method-assign]
+        store.ways[pilot_records.move_pilot] = second_fails
         with pytest.raises(StoreFull):
             await operator.say("PIC", DRAIN)
         halfway = await operator.say("PIC", DRAIN)
@@ -211,7 +214,7 @@ def test_a_killed_pilot_ends_at_once_and_its_job_runs_elsewhere_without_a_retry(
         assert ended.state is PilotState.DONE
         assert "killed by" in ended.reason
         (job,) = await operator.jobs()
-        stopped, *_ = await operator.world.store.attempts(job.id)
+        stopped, *_ = await operator.world.store.read(job_records.attempts, job.id)
         assert stopped.detail == view.reason  # by whom, and why
         assert operator.lives[first].result() == 0
 
@@ -295,10 +298,10 @@ def test_operators_see_what_the_script_of_a_pilot_printed_and_others_do_not() ->
             made_by="factory",
             at=1.0,
         )
-        await world.store.add_slots([NewSlot(secret=secret, shape="shape 0")])
-        await world.store.place_slots({"pic-1": "77"})
+        await world.store.write(slot_records.add_slots, [NewSlot(secret=secret, shape="shape 0")])
+        await world.store.write(slot_records.place_slots, {"pic-1": "77"})
         output = SlotOutput(exit_code=23, stdout=b"one\n", stderr=b"no python\xff\n")
-        await world.store.keep_output("pic-1", output)
+        await world.store.write(slot_records.keep_output, "pic-1", output)
         reader = msgspec.structs.replace(world.user(), role=Role.READER)
         seen = await operator.pilot("pic-1")
         hidden = await world.central.services.pilots.get(reader, "pic-1")

@@ -9,6 +9,12 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.proto.api import Action, ActionName
 from pilotage.proto.api_quotas import QuotaChange
 from pilotage.proto.api_transformations import (
@@ -88,7 +94,7 @@ def test_each_task_has_the_values_of_its_row_and_one_without_pauses_it() -> None
         rows = [{"word": "a", "n": 1}, {"word": "b", "n": 2.5}]
         one = await added(world, tasks=2, rows=rows, job=job)
         await until(world, one, is_in(S.COMPLETED))
-        jobs = await world.store.bodies([1, 2])
+        jobs = await world.store.read(job_records.bodies, [1, 2])
         await said(world, one, "extend", tasks=3, was=2)
         view = await until(world, one, is_in(S.PAUSED))
 
@@ -259,7 +265,7 @@ def test_one_that_cannot_be_taken_up_is_paused_and_the_others_go_on() -> None:
         await world.start()
         await until(world, good, lambda v: v.tasks == {TaskState.DONE: 5})
 
-        row = await world.store.transformation(bad)
+        row = await world.store.read(transformation_records.transformation, bad)
         assert row is not None and row.state is S.PAUSED
         assert "unknown field `later`" in row.reason
 

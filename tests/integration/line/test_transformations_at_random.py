@@ -12,11 +12,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.app import Central
 from pilotage.central.errors import Refused
-from pilotage.central.http.app import Front
 from pilotage.central.store.catalogue import ReplicaChange
 from pilotage.central.store.records import Move
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+)
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.proto.api_transformations import NewTransformation
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job_states import JobState
@@ -51,9 +59,6 @@ class World(FakeInstallation):
 
         self.store = SlowStore(clock_wall=self.clock.wall)
 
-    def face(self, central: Central) -> Front | None:
-        return None  # there are no pilots, and it takes its time
-
     async def restart(self) -> None:
         await self.kill()
         self.check()
@@ -73,7 +78,7 @@ class World(FakeInstallation):
                     )
                 )  # fmt: skip
         if moves:
-            await self.store.move(moves)
+            await self.store.write(job_records.move, moves)
 
     def check(self) -> None:
         """No file is in two tasks that live, or in more that are Done than was asked for."""
@@ -150,7 +155,9 @@ async def step(world: World, document: dict[str, Any], left: list[int]) -> None:
             file = f"dpps:run{chance.randint(1, FILES)}"
             await quietly(world, anyone, chance.choice(("replay", "reset")), file)
         case "x":  # whoever registers it again has it back
-            await world.store.remove_files("ctao", [did(chance.randint(1, FILES))], at=1.0)
+            await world.store.write(
+                catalogue_change.remove_files, "ctao", [did(chance.randint(1, FILES))], at=1.0
+            )
         case "c" if len(family) > 1:
             await quietly(world, family[0], chance.choice(("clean", "archive")))
         case _:
@@ -158,7 +165,7 @@ async def step(world: World, document: dict[str, Any], left: list[int]) -> None:
             change = ReplicaChange(
                 did=did(chance.randint(1, FILES)), storage="disk", state=chance.choice(states)
             )
-            await world.store.change_replicas("ctao", [change], at=1.0)
+            await world.store.write(catalogue_change.change_replicas, "ctao", [change], at=1.0)
 
 
 async def derived(world: World, document: dict[str, Any], family: list[int]) -> None:
@@ -177,7 +184,7 @@ async def derived(world: World, document: dict[str, Any], family: list[int]) -> 
     else:
         await asyncio.wait([adding])
         assert adding.exception() is None or isinstance(adding.exception(), Refused)
-    row = await world.store.transformation_named("ctao", name)
+    row = await world.store.read(transformation_records.transformation_named, "ctao", name)
     if row is not None:
         family.append(row.transformation_id)
         await quietly(world, family[-1], "resume")
@@ -201,15 +208,15 @@ async def completed(world: World, last: int) -> None:
         ReplicaChange(did=did(number), storage="disk", state=ReplicaState.AVAILABLE)
         for number in range(1, FILES + 1)
     ]
-    await store.change_replicas("ctao", changes, at=2.0)
+    await store.write(catalogue_change.change_replicas, "ctao", changes, at=2.0)
     await quietly(world, last, "extend")  # others came since it had completed
-    row = await store.transformation(last)
+    row = await store.read(transformation_records.transformation, last)
     for _ in range(200):
         await quietly(world, last, "resume")
         await quietly(world, last, "complete")
         await world.some_jobs_end(all_well=True)
         await asyncio.sleep(1.0)
-        row = await store.transformation(last)
+        row = await store.read(transformation_records.transformation, last)
         assert row is not None
         if row.state is S.COMPLETED:
             return
@@ -218,7 +225,9 @@ async def completed(world: World, last: int) -> None:
 
 async def all_are_told(world: World, family: list[int]) -> None:
     """Each file is Processed, or its state says why not; each task has ended as its job."""
-    inputs = await world.store.inputs(family[-1], states=(), after=(0, 0), limit=100)
+    inputs = await world.store.read(
+        transformation_records.inputs, family[-1], states=(), after=(0, 0), limit=100
+    )
     done = {
         file_id
         for task in all_tasks(world.store)
@@ -226,7 +235,9 @@ async def all_are_told(world: World, family: list[int]) -> None:
         for file_id in task.files
     }
 
-    found = await world.store.files_by_did("ctao", [did(n) for n in range(1, FILES + 1)])
+    found = await world.store.read(
+        catalogue_read.files_by_did, "ctao", [did(n) for n in range(1, FILES + 1)]
+    )
     there = {one.file_id for one in found if one is not None and one.state is FileState.AVAILABLE}
 
     assert there <= {row.file_id for row in inputs}

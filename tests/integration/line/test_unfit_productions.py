@@ -5,6 +5,7 @@ from typing import Any
 
 from pilotage.central.cli.prod_words import next_command
 from pilotage.central.productions.watching import FITS_S, HEARD_S
+from pilotage.central.store.verbs import transformations as transformation_records
 from pilotage.proto.transformation_states import TaskState as T
 from tests.fakes import FakeInstallation
 
@@ -33,7 +34,9 @@ def test_a_production_whose_jobs_fit_no_pilot_says_so_and_names_the_clause() -> 
 
         nearest = "the nearest of those that it excludes has 1"
         assert first.unfit == f"no pilot fits: cores 99 ({nearest})"
-        tasks = await world.store.tasks(first.transformation, states=(), after=0, limit=9)
+        tasks = await world.store.read(
+            transformation_records.tasks, first.transformation, states=(), after=0, limit=9
+        )
         assert first.unfit_job in [one.job_id for one in tasks]
         assert next_command(view) == f"pilotage explain {first.unfit_job}"
         report = await world.central.services.productions.report(world.user(), "chain")

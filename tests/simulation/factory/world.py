@@ -27,6 +27,8 @@ from pilotage.central.settings import (
     RetentionSettings,
     Settings,
 )
+from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import slots as slot_records
 from pilotage.proto.api import JobFilter, Submission
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import FINAL as ENDS
@@ -209,12 +211,12 @@ class World:
         left += [f"job {one.id} is {one.state.value}" for one in jobs if one.state not in ENDS]
         left += [f"job {one.id}: {one.reason}" for one in jobs if one.state is JobState.FAILED]
         store = self._installation.store
-        rows = await store.pilots(None, states=(), after="", limit=10_000)
+        rows = await store.read(pilot_records.pilots, None, states=(), after="", limit=10_000)
         left += [
             f"pilot {one.pilot} is {one.state.value}" for one in rows if one.state not in FINAL
         ]
         left += [f"pilot {one.pilot} has no reason" for one in rows if not one.reason]
-        kept = await store.kept_slots(after="", limit=10_000)
+        kept = await store.read(slot_records.kept_slots, after="", limit=10_000)
         left += [f"{one.pilot} is looked for at {one.element}" for one in kept]
         left += [
             f"{one.there()} pilots are at {name}"

@@ -19,7 +19,7 @@ from pilotage.central.auth.tokens import ADMIN_FILE, open_tokens
 from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.sqlite.store import open_sqlite
 from pilotage.central.workflows.files import read_workflow
 from pilotage.central.workflows.to_transformations import to_transformations

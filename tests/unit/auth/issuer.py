@@ -13,8 +13,9 @@ from pilotage.central.auth.callers import User
 from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
+from tests.memory_store import MemoryStore
 
-from .token_store import DATA, FakeTokenStore
+from .token_store import DATA
 
 ISSUER = "https://central.test"
 AUDIENCE = "pilotage"
@@ -26,7 +27,7 @@ class Issuer:
 
     clock: FakeClock
     disk: FakeDisk
-    store: FakeTokenStore
+    store: MemoryStore
     tokens: Tokens
 
     @property
@@ -91,13 +92,13 @@ async def make_issuer(
     *,
     clock: FakeClock | None = None,
     disk: FakeDisk | None = None,
-    store: FakeTokenStore | None = None,
+    store: MemoryStore | None = None,
     seed: int = 1,
 ) -> Issuer:
     """Start an issuer; with the disk and store of another one it is the same one restarted."""
     clock = clock or FakeClock()
     disk = disk or FakeDisk()
-    store = store or FakeTokenStore(clock)
+    store = store or MemoryStore(clock_wall=clock.wall)
     tokens = await open_tokens(
         DATA,
         store=store,

@@ -19,6 +19,18 @@ from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.errors import StoreError
 from pilotage.central.store.records import JobRow, Owner
 from pilotage.central.store.rules import NewRule, RuleRow, Tally
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import (
+    rules as rule_records,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
 from pilotage.proto.api import Action, ActionName, IdRange, Submission, Submitted
 from pilotage.proto.api_data import RuleRequest
 from pilotage.proto.catalogue import Did, ReplicaState, RuleState
@@ -26,7 +38,7 @@ from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock
-from tests.memory_store import MemoryStore
+from tests.memory_store import MemoryStore, way
 
 FILES = 5
 ADA = caller_of(Owner(community="ctao", issuer="here", subject="ada"), "users")
@@ -42,21 +54,27 @@ class Store(MemoryStore):
         self.refuses = self.refuses_end = 0  # what of a rule is told; the end of a transfer
         self.made_at = clock.wall()
 
-    async def rules(self, community: str | None = None) -> list[RuleRow]:
+    @way(rule_records.rules)
+    async def rules(self, plain: Any, community: str | None = None) -> Any:
         self.asked_for_rules += 1
-        return await super().rules(community)
+        return await plain(community)
 
-    async def tell_rule(self, rule_id: int, state: RuleState, tally: Tally, why: str) -> None:
+    @way(rule_records.tell_rule)
+    async def tell_rule(
+        self, plain: Any, rule_id: int, state: RuleState, tally: Tally, why: str
+    ) -> None:
         if rule_id == self.refuses:
             raise StoreError("refused")
-        await super().tell_rule(rule_id, state, tally, why)
+        await plain(rule_id, state, tally, why)
 
-    async def end_transfers(self, ends: Sequence[tuple[int, str, float]]) -> None:
+    @way(rule_records.end_transfers)
+    async def end_transfers(self, plain: Any, ends: Sequence[tuple[int, str, float]]) -> None:
         if self.refuses_end in {transfer_id for transfer_id, _, _ in ends}:
             raise StoreError("refused")
-        await super().end_transfers(ends)
+        await plain(ends)
 
-    async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]:
+    @way(job_records.jobs)
+    async def jobs(self, plain: Any, job_ids: Sequence[int]) -> dict[int, JobRow]:
         self.asked_for_jobs += 1
         return {job_id: self.row_of(job_id) for job_id in job_ids}
 
@@ -143,7 +161,7 @@ class World:
 
     async def begin(self, copies: int = 2) -> None:
         ada = Owner(community="ctao", issuer="here", subject="ada")
-        owner = await self.store.owner(ada)
+        owner = await self.store.write(submission_records.owner, ada)
         files = [
             NewFile(
                 did=Did("users", f"run{n}.h5"),
@@ -154,7 +172,7 @@ class World:
             )
             for n in range(FILES)
         ]
-        await self.store.register_files("ctao", files, at=0.0)
+        await self.store.write(catalogue_write.register_files, "ctao", files, at=0.0)
         new = NewRule(
             community="ctao",
             owner=owner,
@@ -164,13 +182,13 @@ class World:
             copies=copies,
             storages=("pic", "cscs"),
         )
-        await self.store.add_rule(new, at=0.0)
+        await self.store.write(rule_records.add_rule, new, at=0.0)
 
     async def turn(self, times: int = 1) -> RuleRow:
         for _ in range(times):
             self.clock.move(60.0)
             await self.carrier.turn()
-        return (await self.store.rules())[0]
+        return (await self.store.read(rule_records.rules))[0]
 
     async def end(self, job_id: int, *, why: str = "") -> None:
         """End a job; done, its copy is published."""
@@ -182,7 +200,7 @@ class World:
             did = Did.parse(job.data.outputs[0].did)
             good = ReplicaState.AVAILABLE
             change = ReplicaChange(did=did, storage=storage, state=good, path="q")
-            await self.store.change_replicas("ctao", [change], at=0.0)
+            await self.store.write(catalogue_change.change_replicas, "ctao", [change], at=0.0)
 
 
 def counts(row: RuleRow) -> tuple[int, ...]:
@@ -208,7 +226,7 @@ async def test_missing_copies_become_jobs_as_many_as_a_storage_takes() -> None:
     assert counts(done) == (10, 0, 0, 0)
     assert done.state is RuleState.OK
     assert len(world.jobs) == FILES
-    assert await world.store.transfers() == []
+    assert await world.store.read(rule_records.transfers) == []
 
 
 async def test_a_new_file_and_a_lost_copy_bring_new_jobs() -> None:
@@ -222,9 +240,9 @@ async def test_a_new_file_and_a_lost_copy_bring_new_jobs() -> None:
         metadata={"run": 9},
         replicas=(NewReplica(storage="elsewhere", path="p"),),
     )
-    await world.store.register_files("ctao", [new], at=0.0)
+    await world.store.write(catalogue_write.register_files, "ctao", [new], at=0.0)
     bad = ReplicaChange(did=Did("users", "run1.h5"), storage="pic", state=ReplicaState.BAD)
-    await world.store.change_replicas("ctao", [bad], at=0.0)
+    await world.store.write(catalogue_change.change_replicas, "ctao", [bad], at=0.0)
     row = await world.turn(2)
 
     assert ok.state is RuleState.OK and counts(ok) == (5, 0, 0, 0)
@@ -258,7 +276,7 @@ async def test_what_fails_is_tried_again_later_and_at_last_stuck() -> None:
     assert len(world.jobs) == FILES + FAILURES_MAX - 1
     assert world.said.count("transfer_failed") == FAILURES_MAX
 
-    await world.store.retry_rule("ctao", row.rule_id)
+    await world.store.write(rule_records.retry_rule, "ctao", row.rule_id)
     row = await world.turn(1_000)
     assert counts(row) == (9, 1, 0, 0)
     assert len(world.jobs) == FILES + FAILURES_MAX
@@ -271,7 +289,7 @@ async def test_who_holds_jobs_takes_no_room_from_other_rules() -> None:
     for job in (1, 2):
         world.store.ended[job] = (JobState.HELD, "")
     row = await world.turn()
-    known = {one.job_id: one for one in await world.store.transfers()}
+    known = {one.job_id: one for one in await world.store.read(rule_records.transfers)}
 
     assert len(world.jobs) == 4
     assert {one.why for one in known.values() if not one.is_open} == {
@@ -317,22 +335,24 @@ async def test_a_refused_job_is_a_failure_that_says_why(kind: Callable[[str], Ex
 
     assert row.why == "no site reaches both storages"
     assert world.jobs == {}
-    assert all(not one.is_open for one in await world.store.transfers())
+    assert all(not one.is_open for one in await world.store.read(rule_records.transfers))
 
 
 async def test_a_rule_of_which_something_is_refused_waits_and_the_others_are_carried_out() -> None:
     world = World()
     await world.begin()
-    (first,) = await world.store.rules()
-    await world.store.add_rule(msgspec.structs.replace(first.rule, copies=1), at=0.0)
+    (first,) = await world.store.read(rule_records.rules)
+    await world.store.write(
+        rule_records.add_rule, msgspec.structs.replace(first.rule, copies=1), at=0.0
+    )
     world.store.refuses = first.rule_id
     await world.turn()
-    told = [row.tally.files for row in await world.store.rules()]
+    told = [row.tally.files for row in await world.store.read(rule_records.rules)]
     world.store.refuses = 0
     await world.turn(2)
 
     assert told == [0, FILES]
-    assert (await world.store.rules())[0].tally.files == FILES
+    assert (await world.store.read(rule_records.rules))[0].tally.files == FILES
     assert "rules_wait" in world.said
 
 
@@ -345,7 +365,9 @@ async def test_ends_of_transfers_are_kept_where_one_is_refused() -> None:
         await world.end(job)
     await world.turn()
 
-    assert [one.transfer_id for one in await world.store.transfers(only_open=True)][:2] == [1, 3]
+    assert [
+        one.transfer_id for one in await world.store.read(rule_records.transfers, only_open=True)
+    ][:2] == [1, 3]
 
 
 async def test_no_request_has_the_key_of_a_transfer() -> None:
@@ -363,14 +385,19 @@ async def test_no_request_has_the_key_of_a_transfer() -> None:
 async def test_what_was_ordered_before_a_crash_is_submitted_once() -> None:
     world = World()
     await world.begin()
-    file_ids = [row.file_id for row in await world.store.files_changed("ctao", 0, limit=9)]
-    rule = (await world.store.rules())[0].rule_id
-    (ordered,) = await world.store.order_transfers([(rule, file_ids[0], "cscs")])
+    file_ids = [
+        row.file_id
+        for row in await world.store.read(catalogue_read.files_changed, "ctao", 0, limit=9)
+    ]
+    rule = (await world.store.read(rule_records.rules))[0].rule_id
+    (ordered,) = await world.store.write(
+        rule_records.order_transfers, [(rule, file_ids[0], "cscs")]
+    )
     for _ in range(3):  # it crashed before the job's number was kept
         world.carrier = world.new_carrier()
         await world.turn()
 
-    kept = {one.transfer_id: one.job_id for one in await world.store.transfers()}
+    kept = {one.transfer_id: one.job_id for one in await world.store.read(rule_records.transfers)}
     assert kept[ordered.transfer_id] == 1
     assert len(world.jobs) == 2
 
@@ -401,7 +428,7 @@ async def test_a_retry_makes_jobs_that_wait_anew_and_leaves_those_that_run() -> 
     assert world.acted == [("ada", ActionName.KILL, (1,))]
     assert (told.moving, told.wanted) == (1, 4)
     assert counts(row) == (5, 2, 3, 0)
-    assert [one.job_id for one in await world.store.transfers()] == [2, 3]
+    assert [one.job_id for one in await world.store.read(rule_records.transfers)] == [2, 3]
 
 
 async def test_while_there_are_no_rules_the_store_is_not_asked_for_them() -> None:

@@ -12,6 +12,7 @@ from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.store.catalogue import NewFile
+from pilotage.central.store.verbs import catalogue_write
 from pilotage.proto.api import Action
 from pilotage.proto.api_data import (
     DatasetAction,
@@ -341,7 +342,7 @@ async def test_lineage_goes_both_ways_step_by_step() -> None:
         NewFile(did=Did.parse(name), bytes=1, adler32="00000001", job_id=job, epoch=job and 1)
         for name, job in made
     ]
-    outcomes = await world.store.register_files("ctao", files, at=0.0)
+    outcomes = await world.store.write(catalogue_write.register_files, "ctao", files, at=0.0)
     for job in (1, 2, 3):
         file_id = outcomes[job - 1].file_id
         world.store.by_hand("INSERT INTO job_input VALUES (?, 0, ?)", job, file_id)

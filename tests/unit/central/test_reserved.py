@@ -7,8 +7,11 @@ from pilotage.central.data.embedded import EmbeddedCatalogue
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.store.data_jobs import folder_of
 from pilotage.central.store.records import JobClass, NewJob, NewSubmission
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import submissions as submission_records
 from pilotage.proto.api_data import DidsRequest, ReplicaItem
 from pilotage.proto.job_states import JobState
+from tests import turns
 from tests.contract.store.conftest import NOW
 from tests.contract.store.rows import matched
 from tests.contract.store.test_remnants import an_end
@@ -36,7 +39,7 @@ class Reserved(World):
         kind = JobClass(
             community="ctao", group="users", owner_id=owner.owner_id, type="any", needs=b"[]"
         )
-        (class_id,) = await self.store.classes([kind])
+        (class_id,) = await self.store.write(submission_records.classes, [kind])
         self.at += 1
         new = NewSubmission(
             community="ctao",
@@ -47,11 +50,13 @@ class Reserved(World):
             template=None,
             at=NOW,
         )
-        record = await self.store.submit(new, [NewJob(class_id=class_id, body=b"{}")])
+        record = await self.store.write(
+            submission_records.submit, new, [NewJob(class_id=class_id, body=b"{}")]
+        )
         job_id = record.ranges[0][0]
         attempt_id = await matched(self.store, job_id, 1)
         if ended:
-            await self.store.change([an_end(attempt_id, job_id, 1, new=JobState.DONE)])
+            await turns.change(self.store, [an_end(attempt_id, job_id, 1, new=JobState.DONE)])
         return job_id
 
     def folder(self, job_id: int, epoch: int = 1) -> str:
@@ -115,7 +120,7 @@ async def test_what_is_there_is_registered_again_whoever_made_it() -> None:
     first = await world.says("ada", path, "users:out")
     again = await world.says("bob", path, "users:out")
     await world.service.remove(ADA, DidsRequest(dids=("users:out",)))
-    await world.store.delete([job_id], NOW, "ada")
+    await world.store.write(job_records.delete, [job_id], NOW, "ada")
     back = await world.says("ada", path, "users:out")
 
     assert (first, again, back) == ("new", "same", "changed")

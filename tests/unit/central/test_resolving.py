@@ -16,6 +16,7 @@ from pilotage.central.data.storages import StorageBook, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.records import JobInput
+from pilotage.central.store.verbs import catalogue_change, catalogue_read, catalogue_write
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.claims import Role
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need, Preference
@@ -61,9 +62,9 @@ async def store() -> MemoryStore:
         a_file(4, "tape"),
         a_file(5, "pic", "cscs"),
     ]
-    await made.register_files(COMMUNITY, files, at=0.0, make_datasets=True)
+    await made.write(catalogue_write.register_files, COMMUNITY, files, at=0.0, make_datasets=True)
     lost = ReplicaChange(did=Did("sim", "run5/f.h5"), storage="pic", state=ReplicaState.BAD)
-    await made.change_replicas(COMMUNITY, [lost], at=1.0)
+    await made.write(catalogue_change.change_replicas, COMMUNITY, [lost], at=1.0)
     return made
 
 
@@ -97,7 +98,7 @@ async def test_files_of_one_name_that_come_together_are_all_taken(
 ) -> None:
     """No folder could keep them apart: those of one dataset, or of a task's group."""
     alone = await settled(store, book, a_job(DataInput(did="sim:set"), run(3)))
-    rows = await store.files_by_id([1, 2, 3])
+    rows = await store.read(catalogue_read.files_by_id, [1, 2, 3])
     job = a_job(DataInput(did="sim:run3/f.h5"), DataInput(did="a:b"), DataInput(did="a:b"))
     given = [[rows[1], rows[2]], [rows[2], rows[1]]]
     group = await Resolving(store, book, COMMUNITY).settle(job, "job", group="sim", given=given)
@@ -296,7 +297,7 @@ async def test_what_a_pilot_is_told_of_files_is_bounded(
         )
         for n in range(100)
     ]
-    await store.register_files(COMMUNITY, files, at=2.0)
+    await store.write(catalogue_write.register_files, COMMUNITY, files, at=2.0)
     without = {"kind": "many", "note1": {"exists": False}}
     assert len((await settled(store, book, a_job(DataInput(query=without)))).inputs) == 60
 

@@ -1,6 +1,7 @@
 """Why remnants stay, as people are told: by their storage, their time, and what lies there."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -9,10 +10,12 @@ from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.data.sweep_service import SweepService
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.remnants import RemnantRow
+from pilotage.central.store.verbs import catalogue_change, catalogue_write
+from pilotage.central.store.verbs import remnants as remnant_records
 from pilotage.proto.catalogue import Did
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock
-from tests.memory_store import MemoryStore
+from tests.memory_store import MemoryStore, way
 
 AFTER_S = 1_000.0
 ADA = User(
@@ -37,8 +40,9 @@ class Store(MemoryStore):
 
     looks = 9
 
-    async def names_of_remnants(self, rows: Sequence[RemnantRow], before: float) -> dict[int, str]:
-        return await super().names_of_remnants(rows[: self.looks], before)
+    @way(remnant_records.names_of_remnants)
+    async def names_of_remnants(self, plain: Any, rows: Sequence[RemnantRow], before: float) -> Any:
+        return await plain(rows[: self.looks], before)
 
 
 class World:
@@ -63,9 +67,9 @@ class World:
             a_file("s3", ("disk", "lhcb/3")),
             a_file("live", ("disk", "ctao/2")),
         ]
-        await self.store.register_files("ctao", files, at=self.clock.wall())
+        await self.store.write(catalogue_write.register_files, "ctao", files, at=self.clock.wall())
         gone = [Did("users", name) for name in ("s1", "s2", "s3")]
-        await self.store.remove_files("ctao", gone, at=self.clock.wall())
+        await self.store.write(catalogue_change.remove_files, "ctao", gone, at=self.clock.wall())
 
     async def whys(self, *, all: bool = True) -> dict[tuple[str, str], str]:
         page = await self.service.remnants(ADA, storage="", all=all, after=0, limit=9)

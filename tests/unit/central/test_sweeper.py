@@ -18,21 +18,35 @@ from pilotage.central.store.errors import StoreError
 from pilotage.central.store.records import (
     End,
     JobClass,
-    JobRow,
     NewJob,
     NewSubmission,
     Owner,
     Swept,
 )
-from pilotage.central.store.remnants import SweepRow, sweep_key
+from pilotage.central.store.remnants import sweep_key
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    remnants as remnant_records,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
 from pilotage.proto.api import IdRange, Submission, Submitted
 from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
+from tests import turns
 from tests.contract.store.rows import a_move, an_end, matched
 from tests.fake_central import FakeClock
-from tests.memory_store import MemoryStore
+from tests.memory_store import MemoryStore, way
 
 AFTER_S = 1_000.0
 
@@ -47,32 +61,37 @@ class Store(MemoryStore):
     refuses_end = 0  # of a sweep
     ends: End | None = None  # what is accepted while the states of jobs are read
 
-    async def jobs(self, job_ids: Sequence[int]) -> dict[int, JobRow]:
+    @way(job_records.jobs)
+    async def jobs(self, plain: Any, job_ids: Sequence[int]) -> Any:
         self.asked_for_jobs += 1
         if self.ends is not None:
-            await self.change([self.ends])
-        return await super().jobs(job_ids)
+            await turns.change(self, [self.ends])
+        return await plain(job_ids)
 
-    async def order_sweeps(self, storage: str, *given: Any, **named: Any) -> list[SweepRow]:
+    @way(remnant_records.order_sweeps)
+    async def order_sweeps(self, plain: Any, storage: str, *given: Any, **named: Any) -> Any:
         if storage == self.refuses:
             raise StoreError("refused")
         asked = self.asked
-        rows = await super().order_sweeps(storage, *given, **named)
+        rows = await plain(storage, *given, **named)
         self.asked = asked  # which is what others have asked for
         return rows
 
-    async def end_sweeps(self, ends: Sequence[tuple[int, str]], **named: Any) -> list[int]:
+    @way(remnant_records.end_sweeps)
+    async def end_sweeps(self, plain: Any, ends: Sequence[tuple[int, str]], **named: Any) -> Any:
         if self.refuses_end in dict(ends):
             raise StoreError("refused")
-        return await super().end_sweeps(ends, **named)
+        return await plain(ends, **named)
 
-    async def sweeps(self) -> list[SweepRow]:
+    @way(remnant_records.open_sweeps)
+    async def sweeps(self, plain: Any) -> Any:
         self.asked += 1
-        return await super().sweeps()
+        return await plain()
 
-    async def sweep_job(self, sweep_id: int, job_id: int) -> None:
+    @way(remnant_records.sweep_job)
+    async def sweep_job(self, plain: Any, sweep_id: int, job_id: int) -> None:
         if not self.forgets:
-            await super().sweep_job(sweep_id, job_id)
+            await plain(sweep_id, job_id)
 
 
 class World:
@@ -112,8 +131,9 @@ class World:
         if self.refusal is not None:
             raise self.refusal
         job = msgspec.json.decode(body.jobs[0], type=Job)
-        owner = await self.store.owner(
-            Owner(community=caller.community, issuer=caller.issuer, subject=caller.subject)
+        owner = await self.store.write(
+            submission_records.owner,
+            Owner(community=caller.community, issuer=caller.issuer, subject=caller.subject),
         )
         kind = JobClass(
             community=caller.community,
@@ -122,7 +142,7 @@ class World:
             type=job.type,
             needs=b"[]",
         )
-        (class_id,) = await self.store.classes([kind])
+        (class_id,) = await self.store.write(submission_records.classes, [kind])
         new = NewSubmission(
             community=caller.community,
             owner_id=owner.owner_id,
@@ -132,14 +152,18 @@ class World:
             template=None,
             at=self.clock.wall(),
         )
-        record = await self.store.submit(new, [NewJob(class_id=class_id, body=bytes(body.jobs[0]))])
+        record = await self.store.write(
+            submission_records.submit, new, [NewJob(class_id=class_id, body=bytes(body.jobs[0]))]
+        )
         first = record.ranges[0][0]
         self.jobs[body.key] = first
         return Submitted(submission=1, count=1, ids=[IdRange(first=first, count=1)])
 
     async def removed(self, *names: str, subject: str = "ada") -> None:
         """Register files on both storages, and take them out of the catalogue."""
-        owner = await self.store.owner(Owner(community="ctao", issuer="here", subject=subject))
+        owner = await self.store.write(
+            submission_records.owner, Owner(community="ctao", issuer="here", subject=subject)
+        )
         files = [
             NewFile(
                 did=Did("users", name),
@@ -153,15 +177,19 @@ class World:
             )
             for name in names
         ]
-        await self.store.register_files("ctao", files, at=self.clock.wall())
-        await self.store.remove_files("ctao", [one.did for one in files], at=self.clock.wall())
+        await self.store.write(catalogue_write.register_files, "ctao", files, at=self.clock.wall())
+        await self.store.write(
+            catalogue_change.remove_files, "ctao", [one.did for one in files], at=self.clock.wall()
+        )
 
     async def turn(self, *, after_s: float = 0.0) -> None:
         self.clock.move(after_s)
         await self.sweeper.turn()
 
     async def states(self) -> dict[str, RemnantState]:
-        rows = await self.store.remnants(storage="pic", before=1e15, after=0, limit=100)
+        rows = await self.store.read(
+            remnant_records.remnants, storage="pic", before=1e15, after=0, limit=100
+        )
         return {row.path: row.state for row in rows}
 
 
@@ -171,14 +199,16 @@ async def test_what_is_due_becomes_jobs_on_storages_that_take_part() -> None:
     await world.turn()
     early = dict(world.jobs)
     await world.turn(after_s=AFTER_S)
-    (sweep,) = await world.store.sweeps()
+    (sweep,) = await world.store.read(remnant_records.open_sweeps)
     await world.turn(after_s=1.0)
 
     assert early == {}
     assert world.jobs == {sweep_key(sweep.sweep_id): sweep.job_id}
     assert world.asked == 1
     assert set((await world.states()).values()) == {RemnantState.SWEEPING}
-    rows = await world.store.remnants(storage="cscs", before=1e15, after=0, limit=9)
+    rows = await world.store.read(
+        remnant_records.remnants, storage="cscs", before=1e15, after=0, limit=9
+    )
     assert {row.state for row in rows} == {RemnantState.WAITING}
 
 
@@ -193,7 +223,7 @@ async def test_while_nothing_is_swept_the_store_is_not_asked_for_sweeps() -> Non
         await world.turn(after_s=1.0)
     busy = world.store.asked
     (job_id,) = world.jobs.values()
-    await world.store.move([a_move(job_id, JobState.WAITING, JobState.KILLED)])
+    await world.store.write(job_records.move, [a_move(job_id, JobState.WAITING, JobState.KILLED)])
     for _ in range(3):
         await world.turn(after_s=1.0)
 
@@ -220,7 +250,7 @@ async def test_a_storage_has_no_more_jobs_at_once_than_its_file_says() -> None:
     await world.turn(after_s=60.0)
     first = dict(world.jobs)
     job_id = next(iter(first.values()))
-    await world.store.move([a_move(job_id, JobState.WAITING, JobState.KILLED)])
+    await world.store.write(job_records.move, [a_move(job_id, JobState.WAITING, JobState.KILLED)])
     await world.turn(after_s=1.0)
 
     assert len(first) == 2
@@ -235,17 +265,19 @@ async def test_who_holds_jobs_stops_no_sweeping_of_others() -> None:
     first = list(world.jobs.values())
     for job_id in first:
         held = a_move(job_id, JobState.WAITING, JobState.HELD, event="held")
-        await world.store.move([held])
+        await world.store.write(job_records.move, [held])
     await world.turn(after_s=1.0)
-    rows = await world.store.remnants(storage="pic", before=1e15, after=0, limit=9)
+    rows = await world.store.read(
+        remnant_records.remnants, storage="pic", before=1e15, after=0, limit=9
+    )
     for job_id in first:
         again = a_move(job_id, JobState.HELD, JobState.WAITING, event="released")
-        await world.store.move([again])
+        await world.store.write(job_records.move, [again])
 
     assert len(world.jobs) == 4
     assert [row.why for row in rows if row.failures] == [f"job {one} is held" for one in first]
     for job_id in first:
-        assert await world.store.remnants_of_job(job_id) == []
+        assert await world.store.read(remnant_records.remnants_of_job, job_id) == []
 
 
 async def test_a_job_that_nobody_takes_stops_no_others_for_long() -> None:
@@ -262,7 +294,7 @@ async def test_a_job_that_nobody_takes_stops_no_others_for_long() -> None:
     await world.turn(after_s=60.0)
 
     assert (soon, later, len(world.jobs)) == (2, 3, 3)
-    assert len(await world.store.sweeps()) == 3
+    assert len(await world.store.read(remnant_records.open_sweeps)) == 3
 
 
 async def test_a_crash_before_the_submission_and_after_it_makes_no_second_job() -> None:
@@ -270,10 +302,12 @@ async def test_a_crash_before_the_submission_and_after_it_makes_no_second_job() 
     await world.removed("one")
     world.clock.move(AFTER_S)
     now = world.clock.wall()
-    (sweep,) = await world.store.order_sweeps("pic", now, at=now, limit=9, most=1)
+    (sweep,) = await world.store.write(
+        remnant_records.order_sweeps, "pic", now, at=now, limit=9, most=1
+    )
     world.sweeper = world.new_sweeper()  # it was marked, and no job was submitted
     await world.turn()
-    (known,) = await world.store.sweeps()
+    (known,) = await world.store.read(remnant_records.open_sweeps)
     again = World()
     again.store.forgets = True  # it was submitted, and nobody wrote down which job that is
     await again.removed("one")
@@ -281,7 +315,7 @@ async def test_a_crash_before_the_submission_and_after_it_makes_no_second_job() 
     again.store.forgets = False
     again.sweeper = again.new_sweeper()
     await again.turn()
-    (same,) = await again.store.sweeps()
+    (same,) = await again.store.read(remnant_records.open_sweeps)
 
     assert known.job_id == world.jobs[sweep_key(sweep.sweep_id)]
     assert same.job_id == again.jobs[sweep_key(same.sweep_id)]
@@ -293,9 +327,11 @@ async def test_a_job_that_brings_no_result_is_followed_by_another_one() -> None:
     await world.removed("one")
     await world.turn(after_s=AFTER_S)
     (job_id,) = world.jobs.values()
-    await world.store.move([a_move(job_id, JobState.WAITING, JobState.KILLED)])
+    await world.store.write(job_records.move, [a_move(job_id, JobState.WAITING, JobState.KILLED)])
     await world.turn(after_s=1.0)
-    (left,) = await world.store.remnants(storage="pic", before=1e15, after=0, limit=9)
+    (left,) = await world.store.read(
+        remnant_records.remnants, storage="pic", before=1e15, after=0, limit=9
+    )
     await world.turn(after_s=30.0)
     soon = len(world.jobs)
     await world.turn(after_s=100.0)
@@ -312,9 +348,11 @@ async def test_a_result_that_says_nothing_has_removed_nothing() -> None:
     await world.turn(after_s=AFTER_S)
     (job_id,) = world.jobs.values()
     attempt_id = await matched(world.store, job_id)
-    await world.store.change([an_end(attempt_id, job_id)])
+    await turns.change(world.store, [an_end(attempt_id, job_id)])
     await world.turn(after_s=1.0)
-    (left,) = await world.store.remnants(storage="pic", before=1e15, after=0, limit=9)
+    (left,) = await world.store.read(
+        remnant_records.remnants, storage="pic", before=1e15, after=0, limit=9
+    )
 
     assert left.failures == 1
     assert "has not said what became of it" in left.why
@@ -325,12 +363,14 @@ async def test_a_result_that_comes_while_the_sweeper_looks_is_no_failure() -> No
     await world.removed("one")
     await world.turn(after_s=AFTER_S)
     (job_id,) = world.jobs.values()
-    gone = tuple(row.remnant_id for row in await world.store.remnants_of_job(job_id))
+    gone = tuple(
+        row.remnant_id for row in await world.store.read(remnant_records.remnants_of_job, job_id)
+    )
     end = an_end(await matched(world.store, job_id), job_id, at=world.clock.wall())
     world.store.ends = msgspec.structs.replace(end, swept=Swept(gone=gone))
     await world.turn(after_s=1.0)
 
-    assert await world.store.sweeps() == []
+    assert await world.store.read(remnant_records.open_sweeps) == []
     assert world.said == []
 
 
@@ -354,7 +394,9 @@ async def test_a_job_that_is_not_taken_in_is_tried_again_later(
     await world.removed("one")
     world.refusal = kind("you have enough")
     await world.turn(after_s=AFTER_S)
-    (left,) = await world.store.remnants(storage="pic", before=1e15, after=0, limit=9)
+    (left,) = await world.store.read(
+        remnant_records.remnants, storage="pic", before=1e15, after=0, limit=9
+    )
     world.refusal = None
     await world.turn(after_s=100.0)
 
@@ -370,13 +412,13 @@ async def test_a_storage_of_which_sweeps_are_refused_waits_and_the_others_are_sw
     await world.removed("one")
     world.store.refuses = "cscs"
     await world.turn(after_s=AFTER_S)
-    storages = [one.storage for one in await world.store.sweeps()]
+    storages = [one.storage for one in await world.store.read(remnant_records.open_sweeps)]
     world.store.refuses = ""
     await world.turn(after_s=AFTER_S)
 
     assert storages == ["pic"]
     assert ("sweeps_wait", {"why": "cscs: refused"}) in world.said
-    assert "cscs" in {one.storage for one in await world.store.sweeps()}
+    assert "cscs" in {one.storage for one in await world.store.read(remnant_records.open_sweeps)}
 
 
 async def test_the_end_of_a_sweep_that_is_refused_holds_up_no_other() -> None:
@@ -385,25 +427,28 @@ async def test_the_end_of_a_sweep_that_is_refused_holds_up_no_other() -> None:
     await world.removed("two", subject="bob")
     await world.turn(after_s=AFTER_S)
     world.store.refuses_end = 1
-    await world.store.move(
-        [a_move(job, JobState.WAITING, JobState.KILLED) for job in world.jobs.values()]
+    await world.store.write(
+        job_records.move,
+        [a_move(job, JobState.WAITING, JobState.KILLED) for job in world.jobs.values()],
     )
     await world.turn()
     await world.turn()
 
-    assert 1 in {one.sweep_id for one in await world.store.sweeps()}
-    assert 2 not in {one.sweep_id for one in await world.store.sweeps()}
+    assert 1 in {one.sweep_id for one in await world.store.read(remnant_records.open_sweeps)}
+    assert 2 not in {one.sweep_id for one in await world.store.read(remnant_records.open_sweeps)}
 
 
 async def test_a_storage_of_which_no_file_speaks_any_more_is_left_alone() -> None:
     world = World()
     await world.removed("one")
     now = world.clock.wall()
-    await world.store.order_sweeps("pic", now + AFTER_S, at=now, limit=9, most=1)
+    await world.store.write(
+        remnant_records.order_sweeps, "pic", now + AFTER_S, at=now, limit=9, most=1
+    )
     world.storages.book = StorageBook()
     await world.turn()
 
-    assert world.jobs == {} and await world.store.sweeps() == []
+    assert world.jobs == {} and await world.store.read(remnant_records.open_sweeps) == []
     assert world.said[0][1]["why"] == "no file speaks of the storage any more"
 
 
@@ -453,19 +498,21 @@ async def test_why_a_storage_that_deletes_is_not_swept_is_told_each_time_it_begi
 
 async def test_jobs_that_have_ended_are_looked_at_page_by_page() -> None:
     world = World()
-    ada = await world.store.owner(Owner(community="ctao", issuer="here", subject="ada"))
+    ada = await world.store.write(
+        submission_records.owner, Owner(community="ctao", issuer="here", subject="ada")
+    )
     kind = JobClass(community="ctao", group="g", owner_id=ada.owner_id, type="x", needs=b"[]")
-    (class_id,) = await world.store.classes([kind])
+    (class_id,) = await world.store.write(submission_records.classes, [kind])
     new = NewSubmission(
         community="ctao", owner_id=ada.owner_id, key="k", body_hash="", name="", template=None, at=0
     )
     job = NewJob(class_id=class_id, body=b"{}", stores=("pic",))
-    first = (await world.store.submit(new, [job] * 700)).ranges[0][0]
+    first = (await world.store.write(submission_records.submit, new, [job] * 700)).ranges[0][0]
     for job_id in (first, first + 699):
         attempt_id = await matched(world.store, job_id)
         at = world.clock.wall()
         end = an_end(attempt_id, job_id, new=JobState.FAILED, failed=True, at=at)
-        await world.store.change([end])
+        await turns.change(world.store, [end])
     await world.turn()
     some = len(await world.states())
     await world.turn(after_s=1.0)
@@ -477,16 +524,19 @@ async def test_what_is_gone_is_forgotten_when_nobody_can_be_at_it_any_more() -> 
     world = World()
     await world.removed("one")
     await world.turn(after_s=AFTER_S)
-    (sweep,) = await world.store.sweeps()
+    (sweep,) = await world.store.read(remnant_records.open_sweeps)
     assert sweep.job_id is not None
-    gone = [row.remnant_id for row in await world.store.remnants_of_job(sweep.job_id)]
+    gone = [
+        row.remnant_id
+        for row in await world.store.read(remnant_records.remnants_of_job, sweep.job_id)
+    ]
     end = an_end(await matched(world.store, sweep.job_id), sweep.job_id, at=world.clock.wall())
-    await world.store.change([msgspec.structs.replace(end, swept=Swept(gone=tuple(gone)))])
-    (file,) = await world.store.files_by_did("ctao", [Did("users", "one")])
+    await turns.change(world.store, [msgspec.structs.replace(end, swept=Swept(gone=tuple(gone)))])
+    (file,) = await world.store.read(catalogue_read.files_by_did, "ctao", [Did("users", "one")])
     assert file is not None
 
     async def known() -> list[str]:
-        rows = await world.store.remnants_of_files([file.file_id])
+        rows = await world.store.read(remnant_records.remnants_of_files, [file.file_id])
         return [row.storage for row in rows if row.state is RemnantState.GONE]
 
     await world.turn(after_s=AFTER_S / 2)

@@ -28,6 +28,8 @@ from pilotage.central.factory.sites import ElementEntry
 from pilotage.central.factory.start_script import END
 from pilotage.central.observe.events import EVENTS
 from pilotage.central.store.records import Registration
+from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import slots as slot_records
 from pilotage.proto.api_sites import CheckState, ElementCheck, SiteCheck, SiteCheckRequest
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
@@ -122,7 +124,7 @@ class Stage:
         return found
 
     async def states(self) -> list[tuple[PilotState, str]]:
-        rows = await self.store.pilots(None, states=(), after="", limit=9)
+        rows = await self.store.read(pilot_records.pilots, None, states=(), after="", limit=9)
         return [(row.state, row.reason) for row in rows]
 
 
@@ -155,7 +157,8 @@ async def test_a_probe_that_goes_all_the_way_is_well(tmp_path: Path) -> None:
 
     async def live(element: Element, slot: str, secret: str) -> None:
         element.says(slot, SlotState.RUNNING)
-        row = await stage.store.register(
+        row = await stage.store.write(
+            pilot_records.register,
             Registration(
                 secret_hash=hashed(secret),
                 nonce="n",
@@ -163,12 +166,17 @@ async def test_a_probe_that_goes_all_the_way_is_well(tmp_path: Path) -> None:
                 host="wn1",
                 node=b"{}",
                 at=stage.clock.wall(),
-            )
+            ),
         )
         stage.asked.add(row.pilot)
         await asyncio.sleep(0)
-        await stage.store.move_pilot(
-            row.pilot, PilotState.RUNNING, PilotState.DONE, stage.clock.wall(), "said good-bye"
+        await stage.store.write(
+            pilot_records.move_pilot,
+            row.pilot,
+            PilotState.RUNNING,
+            PilotState.DONE,
+            stage.clock.wall(),
+            "said good-bye",
         )
 
     stage = Stage(tmp_path, Element(then))
@@ -262,7 +270,7 @@ async def test_a_probe_that_ends_before_it_speaks_shows_what_it_printed(tmp_path
         "it ended before it asked for work, with exit code 23",
     )
     assert found.elements[0].said == "no python3 here\n"
-    kept = await stage.store.slot_output(found.elements[0].pilot)
+    kept = await stage.store.read(slot_records.slot_output, found.elements[0].pilot)
     assert kept is not None
     assert (kept.exit_code, kept.stderr) == (23, b"no python3 here\n")
 

@@ -15,6 +15,8 @@ from pilotage.central.factory.start_script import END
 from pilotage.central.factory.watched import Watched
 from pilotage.central.observe.events import EVENTS
 from pilotage.central.store.records import Registration
+from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import slots as slot_records
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.clauses import table
 from pilotage.matcher.types import Ceiling, ClassSpec
@@ -166,7 +168,7 @@ class Stage:
         )
 
     async def states(self) -> dict[str, PilotState]:
-        rows = await self.store.pilots(None, states=(), after="", limit=1_000)
+        rows = await self.store.read(pilot_records.pilots, None, states=(), after="", limit=1_000)
         return {row.pilot: row.state for row in rows}
 
     async def register(self, pilot: str) -> None:
@@ -179,7 +181,8 @@ class Stage:
         )
         # The line after the one that starts the pilot, which ends with the mark of the input.
         secret = script.split(f"<<'{END}' &\n")[1].splitlines()[0]
-        await self.store.register(
+        await self.store.write(
+            pilot_records.register,
             Registration(
                 secret_hash=hashed(secret),
                 nonce="n",
@@ -187,7 +190,7 @@ class Stage:
                 host="wn1",
                 node=b"{}",
                 at=self.clock.wall(),
-            )
+            ),
         )
 
 
@@ -333,8 +336,8 @@ async def test_a_pilot_that_ended_before_it_asked_has_its_output_kept() -> None:
         await stage.factory.cycle()
     (pilot,) = await stage.states()
 
-    row = await stage.store.pilot(pilot)
-    output = await stage.store.slot_output(pilot)
+    row = await stage.store.read(pilot_records.pilot, pilot)
+    output = await stage.store.read(slot_records.slot_output, pilot)
 
     assert row is not None
     assert (row.state, row.reason) == (
@@ -443,7 +446,7 @@ async def test_a_refused_pilot_ends_with_the_words_of_its_element() -> None:
     await stage.factory.cycle()
     (pilot,) = await stage.states()
 
-    row = await stage.store.pilot(pilot)
+    row = await stage.store.read(pilot_records.pilot, pilot)
 
     assert row is not None
     assert (row.state, row.reason) == (PilotState.ABORTED, "no such account")
@@ -488,7 +491,8 @@ async def came_back_empty(stage: Stage, driver: FakeElement) -> None:
     for slot, one in list(driver.pilots.items()):
         if (await stage.states()).get(one.request.stamp) is PilotState.WAITING:
             await stage.register(one.request.stamp)
-            await stage.store.move_pilot(
+            await stage.store.write(
+                pilot_records.move_pilot,
                 one.request.stamp,
                 PilotState.RUNNING,
                 PilotState.DONE,

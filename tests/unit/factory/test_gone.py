@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from pilotage.central.factory.watched import Watched
+from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import slots as slot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 
@@ -48,11 +50,11 @@ async def test_what_waits_at_an_element_without_a_file_is_taken_back_some_at_a_t
     assert len(set(driver.cancelled)) == 5
     states = list((await stage.states()).values())
     assert states.count(ABORTED) == 5, "and the one that registered goes on"
-    rows = [await stage.store.pilot(pilot) for pilot in await stage.states()]
+    rows = [await stage.store.read(pilot_records.pilot, pilot) for pilot in await stage.states()]
     assert {row.reason for row in rows if row is not None and row.state is ABORTED} == {
         "no site's file speaks of its element any more"
     }
-    assert len(await stage.store.kept_slots(after="", limit=99)) == 1
+    assert len(await stage.store.read(slot_records.kept_slots, after="", limit=99)) == 1
     assert stage.factory.prospects(next(spec for spec, _ in stage.work.waiting())) == []
 
 
@@ -75,15 +77,20 @@ async def test_after_a_restart_what_nobody_can_ask_about_ends_after_a_while_and_
     await rounds(stage, 10)
     before = set((await stage.states()).values())
     await rounds(stage, 30)
-    await stage.store.move_pilot(
-        next(iter(driver.pilots.values())).request.stamp, RUNNING, PilotState.DONE, 0.0, "bye"
+    await stage.store.write(
+        pilot_records.move_pilot,
+        next(iter(driver.pilots.values())).request.stamp,
+        RUNNING,
+        PilotState.DONE,
+        0.0,
+        "bye",
     )
     await rounds(stage, 1)
 
     assert ABORTED not in before
     assert list((await stage.states()).values()).count(ABORTED) == 2
     assert [(one["element"], one["pilots"]) for one in told(stage)] == [("slurm", 2)]
-    assert await stage.store.kept_slots(after="", limit=99) == []
+    assert await stage.store.read(slot_records.kept_slots, after="", limit=99) == []
 
 
 async def test_as_long_as_a_file_may_speak_of_them_pilots_are_left_alone() -> None:

@@ -12,6 +12,7 @@ from pilotage.central.factory.credential import Credential
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.watched import PAUSE_MAX_S
 from pilotage.central.operate.clocks import SystemClock
+from pilotage.central.store.verbs import slots as slot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests import elements_in_memory as memory
@@ -137,7 +138,7 @@ async def test_what_an_element_has_is_known_and_never_too_much(
     stage.clock.now += PAUSE_MAX_S
     await stage.factory.cycle()
 
-    rows = await stage.store.kept_slots(after="", limit=1_000)
+    rows = await stage.store.read(slot_records.kept_slots, after="", limit=1_000)
     known = {row.slot for row in rows}
     states = list((await stage.states()).values())
     assert set(broken.jobs) <= known

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pilotage.central.factory.element import Slot, SlotState
 from pilotage.central.factory.errors import Step, Unreachable
+from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import slots as slot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
@@ -34,7 +36,9 @@ def there(driver: FakeElement) -> int:
 
 async def moved(stage: Stage, pilot: str, state: PilotState) -> None:
     wall = stage.clock.wall()
-    assert await stage.store.move_pilot(pilot, PilotState.RUNNING, state, wall, "the test says so")
+    assert await stage.store.write(
+        pilot_records.move_pilot, pilot, PilotState.RUNNING, state, wall, "the test says so"
+    )
 
 
 async def test_pilots_that_said_good_bye_and_stay_take_up_their_places_and_are_cancelled() -> None:
@@ -45,7 +49,7 @@ async def test_pilots_that_said_good_bye_and_stay_take_up_their_places_and_are_c
     for _ in range(40):
         await stage.factory.cycle()
         most = max(most, there(driver))
-        for row in await stage.store.kept_slots(after="", limit=1_000):
+        for row in await stage.store.read(slot_records.kept_slots, after="", limit=1_000):
             if row.state is PilotState.WAITING and row.slot is not None:
                 driver.says(row.slot, SlotState.RUNNING)
                 await stage.register(row.pilot)

@@ -13,6 +13,7 @@ from pilotage.central.factory.drivers import Tools
 from pilotage.central.factory.element import SlotState
 from pilotage.central.factory.sites import BadSite, Shape, read_site
 from pilotage.central.factory.watched import Watched
+from pilotage.central.store.verbs import pilots as pilot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
@@ -29,7 +30,7 @@ def with_shares(element: Watched, **given: float) -> Watched:
 
 async def of_each(stage: Stage) -> Counter[str]:
     """Return how many pilots of each community have not ended."""
-    rows = await stage.store.pilots(None, states=(), after="", limit=10_000)
+    rows = await stage.store.read(pilot_records.pilots, None, states=(), after="", limit=10_000)
     return Counter(one.community for one in rows if one.state is PilotState.WAITING)
 
 

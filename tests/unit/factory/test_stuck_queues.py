@@ -9,6 +9,8 @@ from pilotage.central.factory.element import Slot, SlotState
 from pilotage.central.factory.plan import Bounds, Demand, ElementState, Place, Plan, plan
 from pilotage.central.factory.reconcile import Patience, Seen, reconcile
 from pilotage.central.store.slots import SlotRow
+from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import slots as slot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
@@ -72,12 +74,12 @@ async def test_a_job_comes_to_run_though_the_first_queue_stands_still() -> None:
     began = stage.clock.now
     while stage.clock.now < began + 4 * 3_600:
         await stage.factory.cycle()
-        for row in await stage.store.kept_slots(after="", limit=1_000):
+        for row in await stage.store.read(slot_records.kept_slots, after="", limit=1_000):
             if row.site == "B" and row.state is PilotState.WAITING and row.slot is not None:
                 await stage.register(row.pilot)
                 wall = stage.clock.wall()
                 args = (row.pilot, PilotState.RUNNING, PilotState.DONE, wall, "said good-bye")
-                await stage.store.move_pilot(*args)
+                await stage.store.write(pilot_records.move_pilot, *args)
                 moves.says(row.slot, SlotState.ENDED, 0)
                 stage.work.jobs[Need()] = max(0, stage.work.jobs[Need()] - 1)
         if not stage.work.jobs[Need()] and first_at is None:

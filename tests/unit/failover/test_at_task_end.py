@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,6 +25,11 @@ from pilotage.central.store.failover import Decided
 from pilotage.central.store.productions import StepName
 from pilotage.central.store.records import AttemptRow
 from pilotage.central.store.transformations import EndInput, TaskEnd
+from pilotage.central.store.verbs import catalogue_read
+from pilotage.central.store.verbs import failover as failover_records
+from pilotage.central.store.verbs import failures as failure_records
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import productions as production_records
 from pilotage.central.transformations.repairs import Again, Bounds, asking
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.failures import Evidence
@@ -32,6 +38,7 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output
 from pilotage.proto.transformation_states import InputEvent
 from tests.fake_central import FakeBlobs
+from tests.memory_store import MemoryStore, way
 
 RULES = default_rules()
 BOUNDS = Bounds(can_be_split=True, errors_max=10)
@@ -107,10 +114,11 @@ async def nothing(attempt: AttemptRow) -> bytes:
     return b""
 
 
-class Past:
+class Past(MemoryStore):
     """What the store knows: one job after the other had the files, with its attempts."""
 
     def __init__(self, *jobs: list[AttemptRow]) -> None:
+        super().__init__()
         self.jobs = list(jobs)
         self.told: list[dict[str, object]] = []
         self.own_rules = ""
@@ -120,10 +128,14 @@ class Past:
         self.stderr: Stderr = nothing
         self.suspended: list[tuple[str, str, float]] = []
 
-    async def jobs_of_input(self, transformation_id: int, file_id: int, *, limit: int) -> list[int]:
+    @way(failure_records.jobs_of_input)
+    async def jobs_of_input(
+        self, plain: Any, transformation_id: int, file_id: int, *, limit: int
+    ) -> list[int]:
         return [number for number, _ in enumerate(self.jobs)][-limit:]
 
-    async def attempts(self, job_id: int) -> list[AttemptRow]:
+    @way(job_records.attempts)
+    async def attempts(self, plain: Any, job_id: int) -> list[AttemptRow]:
         return self.jobs[job_id]
 
     def log(self, event: str, **facts: object) -> None:
@@ -145,19 +157,23 @@ class Past:
 
     # -- rules of productions -------------------------------------------------------------------
 
-    async def rules_of(self, transformation_id: int) -> str | None:
+    @way(production_records.rules_of)
+    async def rules_of(self, plain: Any, transformation_id: int) -> str | None:
         return self.own_rules
 
-    async def steps_of(self, transformation_ids: Sequence[int]) -> dict[int, StepName]:
+    @way(production_records.steps_of)
+    async def steps_of(self, plain: Any, transformation_ids: Sequence[int]) -> dict[int, StepName]:
         step = StepName(production_id=1, production="p", step="dl1")
         return dict.fromkeys(transformation_ids, step) if self.own_rules else {}
 
     # -- files and hosts ------------------------------------------------------------------------
 
-    async def files_by_id(self, file_ids: Sequence[int]) -> dict[int, FileRow]:
+    @way(catalogue_read.files_by_id)
+    async def files_by_id(self, plain: Any, file_ids: Sequence[int]) -> dict[int, FileRow]:
         return {one: a_file(one) for one in file_ids}
 
-    async def note_decisions(self, decisions: Sequence[Decided]) -> None:
+    @way(failover_records.note_decisions)
+    async def note_decisions(self, plain: Any, decisions: Sequence[Decided]) -> None:
         self.noted += decisions
 
     def failed_lately(self, site: str, host: str, *, besides: int) -> int:

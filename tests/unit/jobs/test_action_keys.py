@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.action_keys import Book, packed, unpacked
 from pilotage.central.store.actions import ActionName
-from pilotage.central.store.protocol import CHUNK_MAX
+from pilotage.central.store.engine import CHUNK_MAX
+from pilotage.central.store.verbs import actions as action_records
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 from tests.memory_store import MemoryStore
@@ -83,7 +84,7 @@ async def test_without_a_key_nothing_is_kept() -> None:
 async def test_a_refusal_is_the_answer_again() -> None:
     store = MemoryStore()
     await a_book().deny(store, Refused(Code.COUNT_CHANGED, "2 match", field="expected"))
-    row = await store.action(NAME)
+    row = await store.write(action_records.action, NAME)
     assert row is not None
     again = a_book()
     again.go_on(row, [])

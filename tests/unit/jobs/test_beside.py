@@ -17,6 +17,7 @@ from pilotage.central.jobs.quotas import Quotas
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings, SandboxSettings
+from pilotage.central.store.verbs import turns as turn_records
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.contract.store.rows import a_requeue, an_end, matched, waiting_jobs
@@ -65,9 +66,11 @@ async def test_only_an_attempt_whose_result_can_count_brings_and_fetches_files(e
     caller = AttemptCaller(**fields)  # type: ignore[arg-type]
     assert await uses(sandbox, caller) == []
     if end == "ended":
-        await store.turn([an_end(attempt, job)], [])
+        await store.write(turn_records.turn, [an_end(attempt, job)], [])
     if end == "held":  # the job goes on some day, this attempt does not
-        await store.turn([a_requeue(attempt, job, new=JobState.HELD, close=True)], [])
+        await store.write(
+            turn_records.turn, [a_requeue(attempt, job, new=JobState.HELD, close=True)], []
+        )
     other = {"another epoch": {"epoch": 2}, "another job": {"job": job + 1}}.get(end, {})
     refused = await uses(sandbox, AttemptCaller(**{**fields, **other}))  # type: ignore[arg-type]
 

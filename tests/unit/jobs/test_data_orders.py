@@ -17,11 +17,15 @@ from pilotage.central.saying import Assignment
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.records import JobBody, JobInput
 from pilotage.central.store.remnants import RemnantRow
+from pilotage.central.store.verbs import catalogue_write
+from pilotage.central.store.verbs import data_jobs as data_job_records
+from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.store.verbs import remnants as remnant_records
 from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.job import DataInput, Job, JobData
 from pilotage.proto.storages import DataBody, DataFile
 from tests.builders import a_lease
-from tests.memory_store import MemoryStore
+from tests.memory_store import MemoryStore, way
 
 
 class Orders(DataOrders):
@@ -82,7 +86,8 @@ def test_one_job_is_always_told(monkeypatch: pytest.MonkeyPatch) -> None:
 class Remnants(MemoryStore):
     """A store in which each job has the same to remove."""
 
-    async def remnants_of_job(self, job_id: int) -> list[RemnantRow]:
+    @way(remnant_records.remnants_of_job)
+    async def remnants_of_job(self, plain: Any, job_id: int) -> list[RemnantRow]:
         return [
             RemnantRow(
                 remnant_id=number,
@@ -99,7 +104,8 @@ class Remnants(MemoryStore):
             for number, path in enumerate(("ctao/1", "lhcb/raw"))
         ]
 
-    async def bodies(self, job_ids: Sequence[int]) -> dict[int, JobBody]:
+    @way(job_records.bodies)
+    async def bodies(self, plain: Any, job_ids: Sequence[int]) -> dict[int, JobBody]:
         body = msgspec.json.encode(Job(command=("true",), data=JobData()))
         return {job_id: JobBody(job_id=job_id, body=body, template=None) for job_id in job_ids}
 
@@ -120,7 +126,7 @@ async def test_a_sweep_is_told_of_what_may_go_now(
         adler32="00000001",
         replicas=(NewReplica(storage=named, path="ctao/2"),),
     )
-    await store.register_files("ctao", [file], at=0.0)
+    await store.write(catalogue_write.register_files, "ctao", [file], at=0.0)
     lease = a_lease()
     lease.kind = lease.kind._replace(type=SWEEP_TYPE)
     told = await DataOrders(store, storages).of(lease)
@@ -131,10 +137,12 @@ async def test_a_sweep_is_told_of_what_may_go_now(
 class Read(MemoryStore):
     """A store in which a job reads two files of one name, of a task's group."""
 
-    async def inputs_of_job(self, job_id: int) -> list[JobInput]:
+    @way(data_job_records.inputs_of_job)
+    async def inputs_of_job(self, plain: Any, job_id: int) -> list[JobInput]:
         return [JobInput(0, 1), JobInput(0, 2)]
 
-    async def bodies(self, job_ids: Sequence[int]) -> dict[int, JobBody]:
+    @way(job_records.bodies)
+    async def bodies(self, plain: Any, job_ids: Sequence[int]) -> dict[int, JobBody]:
         data = JobData(inputs=(DataInput(query={"run": 1}, to="dl1"),))
         body = msgspec.json.encode(Job(command=("true",), data=data))
         return {job_id: JobBody(job_id=job_id, body=body, template=None) for job_id in job_ids}
@@ -146,7 +154,7 @@ async def test_files_of_one_name_are_told_as_a_run_on_one_machine_has_them() -> 
         NewFile(did=Did("users", f"{job}/clean.txt"), bytes=1, adler32="00000001")
         for job in (129, 130)
     ]
-    await store.register_files("ctao", files, at=0.0)
+    await store.write(catalogue_write.register_files, "ctao", files, at=0.0)
     told = await DataOrders(store, Storages()).of(a_lease())
 
     assert told is not None

@@ -13,6 +13,13 @@ from pilotage.central.jobs.leases import Lease
 from pilotage.central.jobs.verdicts import result
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.records import End, JobInput, NewJob, Swept
+from pilotage.central.store.verbs import (
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.job import DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
@@ -45,13 +52,15 @@ class Rig:
             )
             for i in (1, 2)
         ]
-        await self.store.register_files("ctao", files, at=0.0)
+        await self.store.write(catalogue_write.register_files, "ctao", files, at=0.0)
         for subject in ("eve", "bob", "ada"):  # the third one has submitted the job
             kind = await a_class(self.store, subject=subject)
         data = JobData(outputs=(DataOutput(pattern="*"),)) if has_data else None
         body = msgspec.json.encode(Job(command=("true",), data=data))
         row = NewJob(class_id=kind.class_id, body=body, inputs=(JobInput(0, 1),))
-        record = await self.store.submit(a_submission(kind, template=None), [row])
+        record = await self.store.write(
+            submission_records.submit, a_submission(kind, template=None), [row]
+        )
         return a_lease(job=record.ranges[0][0])
 
     async def looked_at(self, lease: Lease, report: Report) -> End:
@@ -61,7 +70,7 @@ class Rig:
         return found
 
     async def states(self) -> list[str]:
-        copies = await self.store.replicas_of([1, 2])
+        copies = await self.store.read(catalogue_read.replicas_of, [1, 2])
         return [copies[i][0].state.value for i in (1, 2)]
 
 

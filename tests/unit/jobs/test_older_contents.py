@@ -13,6 +13,8 @@ from pilotage.central.jobs.scope import Owners
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
 from pilotage.central.store.quotas import Holder
+from pilotage.central.store.verbs import quotas as quota_records
+from pilotage.central.store.verbs import submissions as submission_records
 from tests.contract.store.rows import a_class, a_submission, some_jobs
 from tests.fake_central import FakeBlobs, FakeClock
 from tests.memory_store import MemoryStore
@@ -48,7 +50,9 @@ class Scene:
         """Submit a job that names the content, as an older process does; return its owner."""
         kind = await a_class(self.store)
         text = b'{"inputs":[{"sha256":"%s"}]}' % NAME.encode()
-        await self.store.submit(a_submission(kind, template=text), some_jobs(kind, 1))
+        await self.store.write(
+            submission_records.submit, a_submission(kind, template=text), some_jobs(kind, 1)
+        )
         return kind.owner_id
 
     async def day(self) -> None:
@@ -70,7 +74,9 @@ async def test_a_content_that_is_named_after_the_first_sweep_can_be_read_for_goo
         await scene.day()
 
     assert not await scene.holdings.is_open()
-    assert [one.owner_id for one in await scene.store.holdings([NAME])] == [owner_id]
+    assert [one.owner_id for one in await scene.store.read(quota_records.holdings, [NAME])] == [
+        owner_id
+    ]
 
 
 async def test_a_content_that_nobody_names_is_open_for_two_days_after_the_first_sweep() -> None:
@@ -85,7 +91,7 @@ async def test_a_content_that_nobody_names_is_open_for_two_days_after_the_first_
 
     assert before
     assert found == [True, True, False]
-    assert await scene.store.holdings([NAME]) == []
+    assert await scene.store.read(quota_records.holdings, [NAME]) == []
 
 
 async def test_contents_that_are_named_when_all_is_closed_are_not_charged_any_more() -> None:
@@ -95,5 +101,5 @@ async def test_contents_that_are_named_when_all_is_closed_are_not_charged_any_mo
     owner_id = await scene.named()
     await scene.day()
 
-    assert await scene.store.holdings([NAME]) == []
+    assert await scene.store.read(quota_records.holdings, [NAME]) == []
     assert not await scene.may_read(owner_id)

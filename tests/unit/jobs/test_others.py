@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from pilotage.central.jobs.classes import Classes
 from pilotage.central.jobs.counters import Counters
@@ -19,12 +20,14 @@ from pilotage.central.jobs.tally import Tally
 from pilotage.central.store.arrivals import Arrival, Run
 from pilotage.central.store.errors import StoreBroken
 from pilotage.central.store.records import JobClass, Owner
+from pilotage.central.store.verbs import arrivals as arrival_records
+from pilotage.central.store.verbs import submissions as submission_records
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.proto.job_states import JobState
 from tests.fake_central import FakeClock
 from tests.fakes import LoopClock
-from tests.memory_store import MemoryStore
+from tests.memory_store import MemoryStore, way
 
 ADA = Owner(community="ctao", issuer="local", subject="ada")
 
@@ -40,7 +43,8 @@ class Database(MemoryStore):
         self.meanwhile: Callable[[], object] = lambda: None  # what happens while classes are read
         self._runs: list[Run] = []
 
-    async def arrivals(self, since: str) -> tuple[list[Arrival], str]:
+    @way(arrival_records.arrivals)
+    async def arrivals(self, plain: Any, since: str) -> tuple[list[Arrival], str]:
         self.looks += 1
         if self.fails:
             self.fails -= 1
@@ -49,12 +53,14 @@ class Database(MemoryStore):
         self._runs = [run for _, runs in new for run in runs]
         return [arrival for arrival, _ in new], str(int(since) + 1)
 
-    async def arrived_runs(self, ranges: Sequence[tuple[int, int]]) -> list[Run]:
+    @way(arrival_records.arrived_runs)
+    async def arrived_runs(self, plain: Any, ranges: Sequence[tuple[int, int]]) -> list[Run]:
         return self._runs
 
-    async def classes_given(self, class_ids: Sequence[int]) -> list[JobClass]:
+    @way(submission_records.classes_given)
+    async def classes_given(self, plain: Any, class_ids: Sequence[int]) -> Any:
         self.meanwhile()
-        return await super().classes_given(class_ids)
+        return await plain(class_ids)
 
 
 class Scene:
@@ -82,10 +88,10 @@ class Scene:
 
     async def stored_class(self, type: str = "User") -> int:
         """Let another process store a class, with an owner that is not known here."""
-        owner = await self.store.owner(ADA)
+        owner = await self.store.write(submission_records.owner, ADA)
         kind = JobClass(community="ctao", group="sim", owner_id=owner.owner_id, type=type,
                         needs=b"[{}]")  # fmt: skip
-        return (await self.store.classes([kind]))[0]
+        return (await self.store.write(submission_records.classes, [kind]))[0]
 
     def forget(self, class_id: int) -> None:
         """Forget a class, as `IdleClasses` does."""

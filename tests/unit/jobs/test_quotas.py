@@ -11,9 +11,11 @@ from pilotage.central.jobs.quotas import Quotas
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
+from pilotage.central.store.verbs import quotas as quota_records
+from pilotage.central.store.verbs import submissions as submission_records
 from tests.contract.store.rows import a_class, a_submission, some_jobs, waiting_jobs
 from tests.fake_central import FakeClock
-from tests.memory_store import MemoryStore
+from tests.memory_store import MemoryStore, way
 
 KIND = Kind("ctao", "sim", "ada", "")
 
@@ -27,13 +29,14 @@ class SlowStore(MemoryStore):
         super().__init__(clock_wall=lambda: 1_000.0)
         self.begun, self.go = asyncio.Event(), asyncio.Event()
 
-    async def take_off(self, ended: Sequence[tuple[str, str, int, int]]) -> None:
+    @way(quota_records.take_off)
+    async def take_off(self, plain: Any, ended: Sequence[tuple[str, str, int, int]]) -> None:
         if self.writes_first:
-            await super().take_off(ended)
+            await plain(ended)
         self.begun.set()
         await self.go.wait()
         if not self.writes_first:
-            await super().take_off(ended)
+            await plain(ended)
 
 
 async def stage(jobs_max: int, jobs: int) -> tuple[SlowStore, Quotas, Counters]:
@@ -50,7 +53,7 @@ async def stage(jobs_max: int, jobs: int) -> tuple[SlowStore, Quotas, Counters]:
 
 
 async def used(store: MemoryStore) -> int:
-    return next(one.jobs for one in await store.uses() if one.kind == "community")
+    return next(one.jobs for one in await store.read(quota_records.uses) if one.kind == "community")
 
 
 async def test_two_that_find_no_room_wait_for_the_same_ends_and_both_get_some() -> None:
@@ -59,7 +62,9 @@ async def test_two_that_find_no_room_wait_for_the_same_ends_and_both_get_some() 
     counters.ended[KIND] = 2
 
     async def one_more(key: str) -> None:
-        submit = partial(store.submit, a_submission(kind, key), some_jobs(kind, 1))
+        submit = partial(
+            store.write, submission_records.submit, a_submission(kind, key), some_jobs(kind, 1)
+        )
         await quotas.with_room(submit)
 
     async with asyncio.TaskGroup() as calls:  # which raises OverQuota where one of them does

@@ -38,11 +38,13 @@ class Story:
             settings=LeaseSettings(),
         )
 
-    async def change(self, changes: Sequence[Change]) -> list[bool]:
+    async def write(
+        self, verb: object, changes: Sequence[Change], attempts: Sequence[object]
+    ) -> tuple[list[bool], list[object]]:
         asyncio.get_running_loop().call_soon(self.sizes.append, OTHER)
         self.sizes.append(len(changes))
         self.before(sum(one != OTHER for one in self.sizes))
-        return [True] * len(changes)
+        return [True] * len(changes), []
 
     def of_change(self, lease: Lease, change: Change) -> None:
         lease.phase = Phase.OPEN

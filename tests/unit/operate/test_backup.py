@@ -24,6 +24,7 @@ from pilotage.central.operate.declared import FILE_MAX_BYTES
 from pilotage.central.operate.findings import Level
 from pilotage.central.store.sqlite import check, open_sqlite, snapshot
 from pilotage.central.store.sqlite.check import reading
+from pilotage.central.store.verbs import submissions as submission_records
 from tests.contract.store.rows import a_class, a_submission, some_jobs
 
 FILES = {"signing-keys.json": "k", "attempt-key": "a", "admin.token": "t", "pilotage.yaml": "y"}
@@ -51,7 +52,9 @@ async def data(tmp_path: Path) -> Path:
     store = await open_sqlite(made / "store.sqlite", clock_wall=lambda: 1.0, fatal=_never)
     kind = await a_class(store)
     template = b'{"command":["true"],"inputs":[{"name":"x","sha256":"%s"}]}' % BLOB.encode()
-    await store.submit(a_submission(kind, template=template), some_jobs(kind, 3))
+    await store.write(
+        submission_records.submit, a_submission(kind, template=template), some_jobs(kind, 3)
+    )
     await store.close()
     return made
 

@@ -8,6 +8,7 @@ import pytest
 from pilotage.central.operate.files import RealDisk
 from pilotage.central.operate.high_water import FILE, HighWater, SetBack
 from pilotage.central.store.errors import StoreFull
+from pilotage.central.store.verbs import jobs as job_records
 from tests.memory_store import MemoryStore
 
 GIVEN = {"attempt": 1_000, "job": 7}
@@ -72,21 +73,21 @@ async def test_the_mark_is_there_before_anybody_is_answered_and_above_all_that_i
     tmp_path: Path,
 ) -> None:
     store = MemoryStore()
-    before = await store.ids_given()
+    before = await store.read(job_records.ids_given)
     await after(tmp_path).begin(store)  # as a start does
 
     with pytest.raises(SetBack, match="its next attempt would be"):
         await check(after(tmp_path), before)
-    await check(after(tmp_path), await store.ids_given())
+    await check(after(tmp_path), await store.read(job_records.ids_given))
 
 
 async def test_a_process_without_the_queue_keeps_the_mark_and_takes_no_id(tmp_path: Path) -> None:
     store = MemoryStore()
-    before = await store.ids_given()
+    before = await store.read(job_records.ids_given)
     await after(tmp_path).begin(store, leads=False)
 
     assert (tmp_path / FILE).exists()
-    assert await store.ids_given() == before
+    assert await store.read(job_records.ids_given) == before
 
 
 async def test_nothing_lowers_the_mark(data: Path) -> None:
@@ -113,7 +114,7 @@ async def test_a_full_disk_holds_up_a_start_only_where_there_is_no_mark(
     store.full = False
     await mark.bring_up(store)
 
-    assert (await store.ids_given())["attempt"] == 2
+    assert (await store.read(job_records.ids_given))["attempt"] == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"job": "7"}'])

@@ -9,6 +9,7 @@ from pilotage.central.settings import DataSettings, Settings
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.check import reading
+from pilotage.central.store.verbs import catalogue_write
 from pilotage.proto.catalogue import Did
 from tests.contract.store.rows import a_class
 
@@ -84,7 +85,7 @@ async def test_storages_that_have_copies_of_files_and_no_file_are_named(tmp_path
         replicas=replicas,
         owner_id=kind.owner_id,
     )
-    await store.register_files("ctao", [file], at=1.0)
+    await store.write(catalogue_write.register_files, "ctao", [file], at=1.0)
     await store.close()
     read = partial(reading, path)
 

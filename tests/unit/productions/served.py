@@ -11,6 +11,7 @@ from pilotage.central.productions.steering import Steering
 from pilotage.central.productions.views import Views
 from pilotage.central.store.records import AttemptRow
 from pilotage.central.store.transformations import NewInput, TransformationMove, TransformationRow
+from pilotage.central.store.verbs import transformations as transformation_records
 from pilotage.proto.api import Action as JobAction
 from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
 from pilotage.proto.claims import Role
@@ -95,7 +96,7 @@ class Served:
                     move = TransformationMove(
                         transformation_id=one.transformation, old=old, new=new, reason="", at=1.0
                     )
-                    await self.store.move_transformation(move)
+                    await self.store.write(transformation_records.move_transformation, move)
 
     async def came(
         self, named: str, step: str, count: int, state: InputState, *, first: int = 1
@@ -111,11 +112,13 @@ class Served:
             )
             for i in range(count)
         ]
-        await self.store.add_inputs(rows, 2.0)
+        await self.store.write(transformation_records.add_inputs, rows, 2.0)
 
     async def ran(self, named: str, step: str) -> None:
         """Let a step have made a task."""
         views = {one.step: one for one in (await self.show(named)).view.steps}
-        row = await self.store.transformation(views[step].transformation)
+        row = await self.store.read(
+            transformation_records.transformation, views[step].transformation
+        )
         assert row is not None
         await made(self.store, row, [()])

@@ -15,6 +15,17 @@ from pilotage.central.productions.known import Knowledge, Known
 from pilotage.central.productions.watching import AGAIN_S, Watching
 from pilotage.central.store.catalogue import NewFile
 from pilotage.central.store.transformations import TransformationMove
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    productions as production_records,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.proto import limits
 from pilotage.proto.api import Action as JobAction
 from pilotage.proto.api_productions import ProductionAction
@@ -64,7 +75,7 @@ class _Watched(Served):
         self.kills += len(action.ids)
 
     async def state(self, named: str) -> P:
-        row = await self.store.production(int(named))
+        row = await self.store.read(production_records.production, int(named))
         assert row is not None
         return row.state
 
@@ -73,7 +84,7 @@ class _Watched(Served):
             move = TransformationMove(
                 transformation_id=transformation, old=old, new=new, reason="", at=1.0
             )
-            assert await self.store.move_transformation(move)
+            assert await self.store.write(transformation_records.move_transformation, move)
 
 
 async def _two(tmp_path: Path, clock: Clock | None = None) -> _Watched:
@@ -81,7 +92,7 @@ async def _two(tmp_path: Path, clock: Clock | None = None) -> _Watched:
     served = _Watched(clock)
     for text in (LARGE, SMALL):
         await served.added(workflow(tmp_path, text))
-    row = await served.store.transformation(1)
+    row = await served.store.read(transformation_records.transformation, 1)
     assert row is not None
     jobs = [one.job_id for one in await made(served.store, row, [()] * 900)]
     files = [
@@ -95,7 +106,10 @@ async def _two(tmp_path: Path, clock: Clock | None = None) -> _Watched:
         )
         for job in jobs
     ]
-    assert all(one.new for one in await served.store.register_files("ctao", files, at=1.0))
+    assert all(
+        one.new
+        for one in await served.store.write(catalogue_write.register_files, "ctao", files, at=1.0)
+    )
     await served.watching.load()
     await served.watching.once()
     return served
@@ -134,7 +148,9 @@ async def test_a_small_production_is_complete_while_files_of_a_large_one_are_rem
     for _ in range(900):
         await served.watching.once()
     assert await served.state("1") is P.CLEANED
-    assert not (await served.store.find_files("ctao", parse_query({}), limit=10)).files
+    assert not (
+        await served.store.read(catalogue_read.find_files, "ctao", parse_query({}), limit=10)
+    ).files
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -150,16 +166,15 @@ def test_what_fails_in_a_slice_is_begun_anew(
         served = await _two(tmp_path, LoopClock())
         await served.act("large", ProductionAction(action=A.CLEAN))
         await served.moved(1, S.CLEANING, S.CLEANED)
-        remove = served.store.remove_files
         calls: list[float] = []
 
-        async def fails_once(*args: Any, **fields: Any) -> Any:
+        async def fails_once(remove: Any, *args: Any, **fields: Any) -> Any:
             calls.append(asyncio.get_running_loop().time())
             if len(calls) == 2:
                 raise OSError("the disk is gone")
             return await remove(*args, **fields)
 
-        monkeypatch.setattr(served.store, "remove_files", fails_once)
+        served.store.ways[catalogue_change.remove_files] = fails_once
         async with asyncio.TaskGroup() as group, asyncio.timeout(4 * AGAIN_S):
             running = group.create_task(served.watching.run())
             while await served.state("1") is not P.CLEANED:
@@ -171,7 +186,9 @@ def test_what_fails_in_a_slice_is_begun_anew(
         assert served.told == ["production 1"]
         assert "in fails_once" in served.errors[0] and "the disk is gone" in served.errors[0]
         assert AGAIN_S / 2 < calls[2] - calls[1] < 2 * AGAIN_S, "not at once: the disk is gone"
-        assert not (await served.store.find_files("ctao", parse_query({}), limit=10)).files
+        assert not (
+            await served.store.read(catalogue_read.find_files, "ctao", parse_query({}), limit=10)
+        ).files
 
     virtual.run(whole(), limit_s=100.0)
 
@@ -195,7 +212,10 @@ async def test_that_one_cannot_be_noted_is_told_with_its_place_and_others_are(
 
     assert served.told == ["production 1"]
     assert "in fails" in served.errors[0] and "a field of another release" in served.errors[0]
-    assert [len(await served.store.samples(one)) for one in (1, 2)] == [0, 1]
+    assert [len(await served.store.read(production_records.samples, one)) for one in (1, 2)] == [
+        0,
+        1,
+    ]
 
 
 def test_as_many_files_are_looked_for_as_the_jobs_of_a_slice_can_have_made(

@@ -7,13 +7,16 @@ import pytest
 
 from pilotage.central.productions import failed
 from pilotage.central.productions.failed import LastLine, failures_of
+from pilotage.central.store.engine import Store
 from pilotage.central.store.failures import FailureRow, FailureSearch
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.records import AttemptRow
 from pilotage.central.store.transformations import TransformationRow
+from pilotage.central.store.verbs import failover as failover_records
+from pilotage.central.store.verbs import failures as failure_records
 from pilotage.proto.api_productions import StepFailures
 from pilotage.proto.job_states import JobEvent
 from pilotage.proto.messages import How
+from tests.memory_store import MemoryStore, way
 from tests.unit.jobs.test_failure_class import attempt
 
 FAILED = attempt(How.EXITED, JobEvent.PAYLOAD_FAILED.value, exit_code=2)
@@ -21,18 +24,23 @@ WELL = attempt(How.EXITED, JobEvent.SUCCEEDED.value, exit_code=0)
 ALIVE = attempt(None, "", ended_at=None, live=True)
 
 
-class Stored:
+class Stored(MemoryStore):
     """Has failures of one class, and attempts of some of its jobs."""
 
     def __init__(self, jobs: Sequence[int], attempts: dict[int, list[AttemptRow]]) -> None:
+        super().__init__()
         self.jobs, self.attempts = tuple(jobs), attempts
 
-    async def failures(self, search: FailureSearch, *, limit: int) -> list[FailureRow]:
+    @way(failure_records.failures)
+    async def failures(self, plain: Any, search: FailureSearch, *, limit: int) -> list[FailureRow]:
         return [
             FailureRow(failure="payload", site="PIC", attempts=9, jobs=4, examples=self.jobs)
         ]  # fmt: skip
 
-    async def attempts_of_jobs(self, jobs: Sequence[int]) -> dict[int, list[AttemptRow]]:
+    @way(failover_records.attempts_of_jobs)
+    async def attempts_of_jobs(
+        self, plain: Any, jobs: Sequence[int]
+    ) -> dict[int, list[AttemptRow]]:
         return {job: self.attempts[job] for job in jobs if job in self.attempts}
 
 

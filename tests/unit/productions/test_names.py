@@ -9,6 +9,16 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import NewFile
 from pilotage.central.store.transformations import TransformationMove
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    productions as production_records,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.proto.api_productions import NewProduction, ProductionAction
 from pilotage.proto.api_productions import ProductionActionName as P
 from pilotage.proto.api_transformations import NewTransformation, TransformationAction
@@ -17,7 +27,7 @@ from pilotage.proto.catalogue import Did
 from pilotage.proto.job import Job
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import TransformationState
-from tests.memory_store import MemoryStore
+from tests.memory_store import MemoryStore, way
 from tests.unit.transformations.served import service
 from tests.unit.workflows.written_here import workflow
 
@@ -89,13 +99,15 @@ class _TakenMeanwhile(MemoryStore):
         if looks is not None:
             await looks()
 
-    async def move_production(self, *args: Any, **fields: Any) -> bool:
+    @way(production_records.move_production)
+    async def move_production(self, plain: Any, *args: Any, **fields: Any) -> Any:
         await self._taken()
-        return await super().move_production(*args, **fields)
+        return await plain(*args, **fields)
 
-    async def move_transformation(self, move: TransformationMove) -> bool:
+    @way(transformation_records.move_transformation)
+    async def move_transformation(self, plain: Any, move: TransformationMove) -> Any:
         await self._taken()
-        return await super().move_transformation(move)
+        return await plain(move)
 
 
 async def test_a_name_that_is_taken_between_look_and_clean_is_told_too(tmp_path: Path) -> None:
@@ -141,7 +153,7 @@ async def test_a_step_is_not_put_away_without_its_production(tmp_path: Path, wha
         await steps.act(CALLER, "1", TransformationAction(action=what))
     said = f"is the step 1 of production mc: `prod {what.value} mc` is for all of them"
     assert said in why.value.message
-    row = await served.store.transformation(1)
+    row = await served.store.read(transformation_records.transformation, 1)
     assert row is not None
     assert row.state is TransformationState.STOPPED
 
@@ -170,9 +182,9 @@ async def test_a_name_that_no_job_can_give_again_is_refused_before_any_runs(
     """A production is cleaned, and the corrected one would make files of the same names."""
     served, did = Served(), Did.parse(removed)
     new = NewFile(did=did, owner_id=1, bytes=1, adler32="00000001")
-    await served.store.register_files("ctao", [new], at=1.0)
+    await served.store.write(catalogue_write.register_files, "ctao", [new], at=1.0)
     flow = workflow(tmp_path, NAMED.replace("NAME", name))
-    await served.store.remove_files("ctao", [did], at=2.0)
+    await served.store.write(catalogue_change.remove_files, "ctao", [did], at=2.0)
 
     if not is_refused:
         await served.added(flow)
@@ -180,4 +192,7 @@ async def test_a_name_that_no_job_can_give_again_is_refused_before_any_runs(
     with pytest.raises(Refused, match=f"{removed} was removed, and its name is for these") as why:
         await served.added(flow)
     assert why.value.field == "workflow.steps.make.outputs.h5.name"
-    assert await served.store.productions(None, states=(), after=0, limit=9) == []
+    assert (
+        await served.store.read(production_records.productions, None, states=(), after=0, limit=9)
+        == []
+    )

@@ -6,6 +6,7 @@ import pytest
 
 from pilotage.central.productions import preview
 from pilotage.central.store.catalogue import NewDataset, NewFile, NewReplica
+from pilotage.central.store.verbs import catalogue_change, catalogue_write
 from pilotage.proto.api_productions import NewProduction, ProductionPreview, StepPreview
 from pilotage.proto.catalogue import Did, KeyType
 from tests.unit.workflows.written_here import workflow
@@ -34,10 +35,10 @@ def _few_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 async def _previewed(tmp_path: Path, text: str, *, raw: int, tables: int) -> ProductionPreview:
     """Return what a workflow would be, with so many files in the catalogue."""
     served = Served()
-    await served.store.add_keys("ctao", {"k": KeyType.NUMBER})
+    await served.store.write(catalogue_change.add_keys, "ctao", {"k": KeyType.NUMBER})
     for k in (1, 2):
         new = NewDataset(did=Did("sim", f"of-{k}"), owner_id=1)
-        await served.store.make_dataset("ctao", new, at=1.0)
+        await served.store.write(catalogue_change.make_dataset, "ctao", new, at=1.0)
     files = [
         NewFile(
             did=Did("sim", f"f{k}-{n}"),
@@ -51,7 +52,10 @@ async def _previewed(tmp_path: Path, text: str, *, raw: int, tables: int) -> Pro
         for k, count in ((1, raw), (2, tables))
         for n in range(count)
     ]
-    assert all(one.new for one in await served.store.register_files("ctao", files, at=1.0))
+    assert all(
+        one.new
+        for one in await served.store.write(catalogue_write.register_files, "ctao", files, at=1.0)
+    )
     body = NewProduction(workflow=workflow(tmp_path, text), dry_run=True)
     found = await served.service.add(CALLER, body)
     assert isinstance(found, ProductionPreview)

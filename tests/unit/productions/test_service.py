@@ -8,6 +8,7 @@ import pytest
 from pilotage.central.data.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
 from pilotage.central.store.productions import ProductionMove
+from pilotage.central.store.verbs import productions as production_records
 from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
 from pilotage.proto.api_productions import ProductionActionName as A
 from pilotage.proto.problems import Code
@@ -35,7 +36,7 @@ async def test_what_is_completed_with_files_put_aside_is_not_all_done(tmp_path: 
     end = ProductionMove(
         production_id=view.id, old=P.ACTIVE, new=P.COMPLETED, reason="", at=3.0
     )  # fmt: skip
-    assert await served.store.move_production(end)
+    assert await served.store.write(production_records.move_production, end)
 
     found = (await served.show("chain")).view
     assert found.state is P.COMPLETED
@@ -130,8 +131,9 @@ async def test_a_step_that_ended_with_files_left_is_fixed_and_that_is_told(tmp_p
     view = (await served.added(workflow(tmp_path, CHAIN))).view
     await served.came("chain", "train", 4, I.UNUSED)
     await served.completed("chain", ["make", "train", "apply"])
-    await served.store.move_production(
-        ProductionMove(production_id=view.id, old=P.ACTIVE, new=P.COMPLETED, reason="", at=3.0)
+    await served.store.write(
+        production_records.move_production,
+        ProductionMove(production_id=view.id, old=P.ACTIVE, new=P.COMPLETED, reason="", at=3.0),
     )
 
     detail = await served.act("chain", FIX)
@@ -187,7 +189,10 @@ async def test_files_without_a_storage_are_refused_before_anything_is_stored(
         why,
         "workflow.steps.make.outputs.raw.storages",
     )
-    assert await served.store.productions(None, states=(), after=0, limit=9) == []
+    assert (
+        await served.store.read(production_records.productions, None, states=(), after=0, limit=9)
+        == []
+    )
 
 
 async def test_the_same_again_adds_nothing_and_says_so(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.store.verbs import transformations as transformation_records
 from pilotage.proto.api_productions import NewProduction, ProductionAction
 from pilotage.proto.api_productions import ProductionActionName as P
 from pilotage.proto.api_transformations import TransformationAction
@@ -25,7 +26,7 @@ FLOW = """
 
 
 async def state_of(served: Served, step: int) -> S:
-    row = await served.store.transformation(step)
+    row = await served.store.read(transformation_records.transformation, step)
     assert row is not None
     return row.state
 
@@ -95,7 +96,7 @@ async def test_a_step_that_stands_alone_is_marked_and_fixed(tmp_path: Path, what
     assert "waits for a person" in view.steps[1].marks
     detail = await served.act("mc", ProductionAction(action=P.FIX))
     assert detail.did == ["step use is resumed: a look at it"]
-    row = await served.store.transformation(2)
+    row = await served.store.read(transformation_records.transformation, 2)
     assert row is not None
     assert row.state is S.ACTIVE
     assert row.seeded is False or what is T.PAUSE, "what came while it was stopped is looked for"

@@ -8,7 +8,12 @@ import pytest
 
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.verbs import catalogue_interned, catalogue_read, catalogue_sets
+from pilotage.central.store.verbs import (
+    catalogue_interned,
+    catalogue_read,
+    catalogue_sets,
+    catalogue_write,
+)
 from pilotage.central.store.verbs.catalogue_sets import MetaSets
 from pilotage.central.store.verbs.session import Session
 from pilotage.proto.catalogue import Did, Value, parse_query
@@ -45,9 +50,9 @@ async def test_keys_of_two_values_and_those_that_some_files_have_become_own(
             )
             for n in range(4)
         ]
-        outcomes = await store.register_files("ctao", files, at=1.0)
+        outcomes = await store.write(catalogue_write.register_files, "ctao", files, at=1.0)
         assert not any(one.clash for one in outcomes)
-    rows = await store.files_changed("ctao", 0, limit=1_000)
+    rows = await store.read(catalogue_read.files_changed, "ctao", 0, limit=1_000)
     await store.close()
 
     assert len(rows) == 400
@@ -71,12 +76,12 @@ async def test_a_page_of_many_choices_of_an_own_key_seeks_so_many_values_alone(
         )
         for n in range(600)
     ]
-    await store.register_files("ctao", files, at=1.0)
+    await store.write(catalogue_write.register_files, "ctao", files, at=1.0)
     query = parse_query({"run": {"in": list(range(590, 690))}})
     names: list[str] = []
     pages, after = 0, None
     while True:
-        page = await store.find_files("ctao", query, after=after, limit=500)
+        page = await store.read(catalogue_read.find_files, "ctao", query, after=after, limit=500)
         names += [row.did.name for row in page.files]
         pages, after = pages + 1, page.next
         if after is None:

@@ -6,15 +6,33 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
+from pilotage.central.store.engine import Store
 from pilotage.central.store.pilot_logs import LogLine, LogSource
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.sqlite import check as file_check
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.snapshot import IDS_SKIPPED, renew, snapshot
-from pilotage.central.store.verbs import check
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+    check,
+)
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+)
+from pilotage.central.store.verbs import (
+    pilot_logs as log_records,
+)
+from pilotage.central.store.verbs import (
+    retention as retention_records,
+)
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How
+from tests import turns
 from tests.contract.store.rows import (
     USAGE,
     a_class,
@@ -34,19 +52,19 @@ async def fill(store: Store) -> None:
     record = await submitted(store, kind, 8)
     done, failed, killed, running, adrift, again, gone, _ = range(1, 9)
     assert record.ranges == ((1, 8),)
-    await store.change([an_end(await matched(store, done), done)])
-    await store.change([an_end(await matched(store, failed), failed, new=F, failed=True)])
-    await store.move([a_move(killed, W, K)])
+    await turns.change(store, [an_end(await matched(store, done), done)])
+    await turns.change(store, [an_end(await matched(store, failed), failed, new=F, failed=True)])
+    await store.write(job_records.move, [a_move(killed, W, K)])
     await matched(store, running)
-    await store.change([a_requeue(await matched(store, adrift), adrift)])
-    await store.change([an_end(await matched(store, again), again)])
-    await store.move([a_move(again, D, W, new_round=True)])
-    await store.change([an_end(await matched(store, again, 2), again, 2)])
-    await store.change([an_end(await matched(store, gone), gone)])
-    await store.prune_jobs([(gone, 40.0)])
+    await turns.change(store, [a_requeue(await matched(store, adrift), adrift)])
+    await turns.change(store, [an_end(await matched(store, again), again)])
+    await store.write(job_records.move, [a_move(again, D, W, new_round=True)])
+    await turns.change(store, [an_end(await matched(store, again, 2), again, 2)])
+    await turns.change(store, [an_end(await matched(store, gone), gone)])
+    await store.write(retention_records.prune_jobs, [(gone, 40.0)])
     source = LogSource(pilot="pilot-1", community="ctao", site="PIC", element="e", host="wn1")
     line = LogLine(n=1, at=1.0, event="ended", job=done, epoch=1)
-    await store.keep_pilot_log(source, [line], at=1.0, bytes_max=9_999)
+    await store.write(log_records.keep_pilot_log, source, [line], at=1.0, bytes_max=9_999)
     await some_files(store)
 
 
@@ -64,9 +82,9 @@ async def some_files(store: Store) -> None:
         )
         for n in range(1, 41)
     ]
-    await store.register_files("ctao", files, at=1.0, make_datasets=True)
+    await store.write(catalogue_write.register_files, "ctao", files, at=1.0, make_datasets=True)
     bad = ReplicaChange(did=Did("prod6", "run1"), storage="disk", state=ReplicaState.BAD)
-    await store.change_replicas("ctao", [bad], at=1.0)
+    await store.write(catalogue_change.change_replicas, "ctao", [bad], at=1.0)
 
 
 def _never(why: str) -> None:
@@ -107,7 +125,7 @@ async def test_what_an_attempt_without_a_result_has_used_is_no_failure(
     end = a_requeue(
         await matched(store, 8), 8, close=True, lost=False, how=how, event=event, usage=USAGE
     )
-    await store.change([end])
+    await turns.change(store, [end])
     await store.close()
 
     assert found(path) == ["attempt 3 is live on pilot pilot-1, which is not known"]
@@ -185,7 +203,7 @@ async def test_a_snapshot_is_one_moment_of_a_store_that_is_written(path: Path) -
     store = await open_sqlite(path, clock_wall=lambda: 1.0, fatal=_never)
     kind = await a_class(store)
     await submitted(store, kind, 5, "before")
-    snapshot(path, copy)
+    await snapshot(path, copy)
     await submitted(store, kind, 5, "after")
     before = store.generation
     await store.close()
@@ -193,15 +211,25 @@ async def test_a_snapshot_is_one_moment_of_a_store_that_is_written(path: Path) -
     restored = await open_sqlite(copy, clock_wall=lambda: 1.0, fatal=_never)
     try:
         assert restored.generation == generation != before
-        assert await restored.submission_by_key("ctao", kind.owner_id, "before") is not None
-        assert await restored.submission_by_key("ctao", kind.owner_id, "after") is None
+        assert (
+            await restored.read(
+                submission_records.submission_by_key, "ctao", kind.owner_id, "before"
+            )
+            is not None
+        )
+        assert (
+            await restored.read(
+                submission_records.submission_by_key, "ctao", kind.owner_id, "after"
+            )
+            is None
+        )
         again = await submitted(restored, kind, 1, "again")
         assert again.ranges[0][0] > IDS_SKIPPED
-        rows = await restored.files_changed("ctao", 0, limit=99)
+        rows = await restored.read(catalogue_read.files_changed, "ctao", 0, limit=99)
         assert len(rows) == 40
         new = NewFile(did=Did("prod6", "new"), bytes=1, adler32="00000001", metadata={"run": 3})
-        (outcome,) = await restored.register_files("ctao", [new], at=9.0)
+        (outcome,) = await restored.write(catalogue_write.register_files, "ctao", [new], at=9.0)
         assert outcome.file_id > IDS_SKIPPED  # none of the ids that somebody may have seen
-        assert await restored.last_change("ctao") > IDS_SKIPPED
+        assert await restored.read(catalogue_read.last_change, "ctao") > IDS_SKIPPED
     finally:
         await restored.close()

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.sqlite import check as file_check
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.verbs import check
+from pilotage.central.store.verbs import transformations as transformation_records
 from pilotage.proto.transformation_states import InputState
 from tests.contract.store.test_transformations import (
     a_transformation,
@@ -51,8 +52,10 @@ async def fill(store: Store) -> None:
     await with_inputs(store, row, [1, 2, 3, 4])
     tasks = await made(store, row, [[1], [2], [3]])
     await killed(store, tasks[0].job_id)
-    (end,) = await store.task_ends(9)
-    assert await store.close_tasks([close(end, InputState.PROCESSED)]) == [True]
+    (end,) = await store.read(transformation_records.task_ends, 9)
+    assert await store.write(
+        transformation_records.close_tasks, [close(end, InputState.PROCESSED)]
+    ) == [True]
     await killed(store, tasks[2].job_id)
 
 

@@ -8,16 +8,24 @@ import pytest
 
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.data_jobs import folder_of
+from pilotage.central.store.engine import Store
 from pilotage.central.store.migrations import migrations
-from pilotage.central.store.protocol import Store
 from pilotage.central.store.remnants import sweep_key
 from pilotage.central.store.sqlite import check as file_check
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.migrate import migrate
 from pilotage.central.store.sqlite.snapshot import renew, snapshot
-from pilotage.central.store.verbs import check
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_write,
+    check,
+)
+from pilotage.central.store.verbs import (
+    remnants as remnant_records,
+)
 from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.job_states import JobState
+from tests import turns
 from tests.contract.store.rows import a_class, a_requeue, an_end, matched, submitted
 
 RESTORED_AT = 1_000.0
@@ -42,7 +50,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 async def restored(path: Path, at: float = RESTORED_AT) -> Store:
     """Return the store of a backup that is made now."""
     copy = path / f"copy-{at}.sqlite"
-    snapshot(path / "store.sqlite", copy)
+    await snapshot(path / "store.sqlite", copy)
     renew(copy, at)
     with file_check.reading(copy) as session:
         assert [said for _, said in check.differences(session) if said] == []
@@ -60,20 +68,32 @@ async def test_a_sweep_of_before_removes_nothing_and_what_it_had_waits(
         replicas=(NewReplica(storage="pic", path="ctao/1"),),
         owner_id=kind.owner_id,
     )
-    await store.register_files("ctao", [file], at=1.0)
-    await store.remove_files("ctao", [file.did], at=1.0)
-    (sweep,) = await store.order_sweeps("pic", 10.0, at=10.0, limit=9, most=1)
+    await store.write(catalogue_write.register_files, "ctao", [file], at=1.0)
+    await store.write(catalogue_change.remove_files, "ctao", [file.did], at=1.0)
+    (sweep,) = await store.write(
+        remnant_records.order_sweeps, "pic", 10.0, at=10.0, limit=9, most=1
+    )
     record = await submitted(store, kind, 1, sweep_key(sweep.sweep_id))
     job_id = record.ranges[0][0]
-    await store.sweep_job(sweep.sweep_id, job_id)
-    assert len(await store.remnants_of_job(job_id)) == 1
+    await store.write(remnant_records.sweep_job, sweep.sweep_id, job_id)
+    assert len(await store.read(remnant_records.remnants_of_job, job_id)) == 1
     again = await restored(tmp_path)
-    (left,) = await again.remnants(before=1e9, after=0, limit=9)
+    (left,) = await again.read(remnant_records.remnants, before=1e9, after=0, limit=9)
 
-    assert await again.remnants_of_job(job_id) == [] and await again.sweeps() == []
+    assert (
+        await again.read(remnant_records.remnants_of_job, job_id) == []
+        and await again.read(remnant_records.open_sweeps) == []
+    )
     assert (left.state, left.sweep_id) == (RemnantState.SWEEPING, None)
-    assert not await again.is_remnant_due("pic", RESTORED_AT - 1)
-    assert len(await again.order_sweeps("pic", RESTORED_AT, at=0.0, limit=9, most=1)) == 1
+    assert not await again.read(remnant_records.is_remnant_due, "pic", RESTORED_AT - 1)
+    assert (
+        len(
+            await again.write(
+                remnant_records.order_sweeps, "pic", RESTORED_AT, at=0.0, limit=9, most=1
+            )
+        )
+        == 1
+    )
     await again.close()
 
 
@@ -84,15 +104,17 @@ async def test_folders_of_attempts_of_before_are_found_by_the_name_of_that_time(
     kind = await a_class(store)
     record = await submitted(store, kind, 2, stores=("pic",))
     failed, running = range(record.ranges[0][0], record.ranges[0][0] + 2)
-    await store.change([an_end(await matched(store, failed), failed, new=FAILED, failed=True)])
-    await store.change([a_requeue(await matched(store, running), running)])
+    await turns.change(
+        store, [an_end(await matched(store, failed), failed, new=FAILED, failed=True)]
+    )
+    await turns.change(store, [a_requeue(await matched(store, running), running)])
     again = await restored(tmp_path)
     record = await submitted(again, kind, 1, "new", stores=("pic",))
     new = record.ranges[0][0]
-    await again.change([an_end(await matched(again, running, 2), running, 2)])
-    await again.change([an_end(await matched(again, new), new, new=FAILED, failed=True)])
-    await again.look_at_storing([failed, running, new])
-    rows = await again.remnants(before=1e9, after=0, limit=9)
+    await turns.change(again, [an_end(await matched(again, running, 2), running, 2)])
+    await turns.change(again, [an_end(await matched(again, new), new, new=FAILED, failed=True)])
+    await again.write(remnant_records.look_at_storing, [failed, running, new])
+    rows = await again.read(remnant_records.remnants, before=1e9, after=0, limit=9)
     names = (first, again.generation)
 
     assert {row.path for row in rows} == {

@@ -7,6 +7,13 @@ import pytest
 
 from pilotage.central.data.storages import Storages
 from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.store.verbs import (
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.central.transformations import intake
 from pilotage.central.transformations.files import Files
 from pilotage.central.transformations.grouping import File
@@ -28,7 +35,7 @@ async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPat
         )
         for n in range(5)
     ]
-    await store.register_files("ctao", files, at=1.0)
+    await store.write(catalogue_write.register_files, "ctao", files, at=1.0)
     for one in range(1, 4):
         query = parse_query({"n": {"!=": 3}})
         index.put(one, [Wanted(one, 0, "ctao", query, InputState.UNUSED)])
@@ -40,13 +47,12 @@ async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPat
         return SimpleNamespace(by_site=False, cut=None, came=tell)
 
     written: list[tuple[int, int]] = []
-    add = store.add_inputs
 
-    async def add_inputs(inputs: Any, at: float, **given: Any) -> Any:
+    async def add_inputs(add: Any, inputs: Any, at: float, **given: Any) -> Any:
         written.append((len(inputs), given["looked"][1]))
         return await add(inputs, at, **given)
 
-    monkeypatch.setattr(store, "add_inputs", add_inputs)
+    store.ways[transformation_records.add_inputs] = add_inputs
     taking = Intake(
         store=store,
         catalogue=store,
@@ -55,8 +61,8 @@ async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPat
         clock=FakeClock(),
     )
     await taking.changes("ctao", cast(Any, {one: heard(one) for one in range(1, 4)}))
-    seqs = [row.seq for row in await store.files_changed("ctao", 0, limit=9)]
+    seqs = [row.seq for row in await store.read(catalogue_read.files_changed, "ctao", 0, limit=9)]
 
     assert written == [(6, seqs[1]), (6, seqs[4])]
     assert sorted(came) == [(one, f"a:f{n}") for one in (1, 2, 3) for n in (0, 1, 2, 4)]
-    assert await store.looked_until("ctao") == seqs[4]
+    assert await store.read(transformation_records.looked_until, "ctao") == seqs[4]

@@ -7,6 +7,12 @@ import pytest
 
 from pilotage.central.store.errors import StillArriving
 from pilotage.central.store.transformations import NewInput, NewTask, Taken
+from pilotage.central.store.verbs import (
+    submissions as submission_records,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.central.transformations.making import submission_of
 from pilotage.proto.transformation_states import InputState
 from tests.contract.store.conftest import open_at
@@ -23,24 +29,26 @@ async def test_a_submission_that_is_under_way_gives_tasks_no_jobs(tmp_path: Path
             NewInput(transformation_id=one, file_id=n, input_no=0, state=InputState.UNUSED)
             for n in (1, 2)
         ]
-        await store.add_inputs(inputs, 1.0)
+        await store.write(transformation_records.add_inputs, inputs, 1.0)
         new = submission_of(row, at=1.0)
         theirs = msgspec.structs.replace(new, body_hash="")  # it has not come to its end
-        begun = await store.begin_submission(theirs)
-        await store.add_jobs(begun.submission_id, some_jobs(kind, 1))
+        begun = await store.write(submission_records.begin_submission, theirs)
+        await store.write(submission_records.add_jobs, begun.submission_id, some_jobs(kind, 1))
         other = msgspec.structs.replace(new, key="other")
-        jobs = (await store.submit(other, some_jobs(kind, 3))).ranges[0]
+        jobs = (await store.write(submission_records.submit, other, some_jobs(kind, 3))).ranges[0]
         tasks = [
             NewTask(job=job, inputs=(Taken(file_id=n, input_no=0),), shared=())
             for n, job in zip((1, 2), some_jobs(kind, 2), strict=True)
         ]
 
         with pytest.raises(StillArriving):
-            await store.make_tasks(one, 0, new, tasks)
-        assert await store.tasks_of_jobs(list(range(1, sum(jobs)))) == {}
+            await store.write(transformation_records.make_tasks, one, 0, new, tasks)
+        assert (
+            await store.read(transformation_records.tasks_of_jobs, list(range(1, sum(jobs)))) == {}
+        )
 
-        await store.drop_submission(begun.submission_id)
-        made = await store.make_tasks(one, 0, new, tasks)
+        await submission_records.drop_submission(store, begun.submission_id)
+        made = await store.write(transformation_records.make_tasks, one, 0, new, tasks)
         assert [task.job_id for task in made] == [sum(jobs), sum(jobs) + 1]
     finally:
         await store.close()

@@ -9,9 +9,17 @@ import pytest
 
 from pilotage.central.data.storages import Storages
 from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.protocol import Store
+from pilotage.central.store.engine import Store
 from pilotage.central.store.records import NewSubmission
 from pilotage.central.store.transformations import NewInput, NewTask, NewTransformation, Taken
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+)
+from pilotage.central.store.verbs import (
+    transformations as transformation_records,
+)
 from pilotage.central.transformations import makers
 from pilotage.central.transformations.files import Files
 from pilotage.central.transformations.inputs import Index
@@ -43,7 +51,8 @@ async def added(
         "job": {"command": ["true"]},
     }
     owner = (await a_class(store)).owner_id
-    row = await store.add_transformation(
+    row = await store.write(
+        transformation_records.add_transformation,
         NewTransformation(
             community="ctao",
             group="sim",
@@ -53,7 +62,7 @@ async def added(
             doc=msgspec.json.encode(msgspec.convert(doc, Transformation)),
             parent_id=parent,
             at=1.0,
-        )
+        ),
     )
     return row.transformation_id
 
@@ -64,17 +73,19 @@ async def made_by(store: MemoryStore, transformation_id: int, name: str, dataset
     row = NewInput(
         transformation_id=transformation_id, file_id=source, input_no=0, state=InputState.UNUSED
     )
-    await store.add_inputs([row], 1.0)
+    await store.write(transformation_records.add_inputs, [row], 1.0)
     kind = await a_class(store)
     new = NewSubmission(
         community="ctao", owner_id=kind.owner_id, key=name, body_hash="", name=name,
         template=None, at=2.0,
     )  # fmt: skip
     (job,) = some_jobs(kind, 1)
-    before = await store.transformation(transformation_id)
+    before = await store.read(transformation_records.transformation, transformation_id)
     assert before is not None
     task = NewTask(job=job, inputs=(Taken(file_id=source, input_no=0),))
-    (made,) = await store.make_tasks(transformation_id, before.tasks_made, new, [task])
+    (made,) = await store.write(
+        transformation_records.make_tasks, transformation_id, before.tasks_made, new, [task]
+    )
     return await registered(store, name, job_id=made.job_id, dataset=dataset)
 
 
@@ -92,7 +103,9 @@ async def registered(
         job_id=job_id,
         epoch=None if job_id is None else 1,
     )
-    (outcome,) = await store.register_files("ctao", [file], at=1.0, make_datasets=True)
+    (outcome,) = await store.write(
+        catalogue_write.register_files, "ctao", [file], at=1.0, make_datasets=True
+    )
     return outcome.file_id
 
 
@@ -114,7 +127,7 @@ class _Takers:
     async def take(self, *which: int) -> None:
         """Look at all changes for these, as the engine does."""
         for one in which:
-            row = await self.store.transformation(one)
+            row = await self.store.read(transformation_records.transformation, one)
             assert row is not None
             self.index.put(one, wanted(row, document(row)))
             its = SimpleNamespace(id=one, row=row, by_site=False, cut=None, shared={})
@@ -124,8 +137,10 @@ class _Takers:
 
     async def of(self, transformation_id: int) -> set[str]:
         """Return the names of all that one has taken."""
-        rows = await self.store.inputs(transformation_id, states=(), after=(0, 0), limit=99)
-        found = await self.store.files_by_id([one.file_id for one in rows])
+        rows = await self.store.read(
+            transformation_records.inputs, transformation_id, states=(), after=(0, 0), limit=99
+        )
+        found = await self.store.read(catalogue_read.files_by_id, [one.file_id for one in rows])
         return {one.did.name for one in found.values() if one.metadata["species"] == "iron"}
 
 
@@ -152,7 +167,7 @@ async def test_files_that_were_there_are_judged_alike_when_they_are_looked_throu
     await made_by(store, first, "made")
 
     takers = _Takers(store)
-    row = await store.transformation(first)
+    row = await store.read(transformation_records.transformation, first)
     assert row is not None
     await takers.take(first)
     store.by_hand("DELETE FROM input")
@@ -219,12 +234,14 @@ async def test_what_one_has_taken_before_still_goes_with_its_file() -> None:
     row = NewInput(
         transformation_id=first, file_id=file_id, input_no=0, state=InputState.UNUSED
     )  # as releases before took it
-    await store.add_inputs([row], 1.0)
-    await store.remove_files("ctao", [Did("sim", "made")], at=3.0)
+    await store.write(transformation_records.add_inputs, [row], 1.0)
+    await store.write(catalogue_change.remove_files, "ctao", [Did("sim", "made")], at=3.0)
 
     await _Takers(store).take(first)
 
-    rows = await store.inputs(first, states=[InputState.REMOVED], after=(0, 0), limit=9)
+    rows = await store.read(
+        transformation_records.inputs, first, states=[InputState.REMOVED], after=(0, 0), limit=9
+    )
     assert [one.file_id for one in rows] == [file_id]
 
 
@@ -237,9 +254,8 @@ async def test_each_transformation_is_read_once_however_many_files_come(
     for n in range(5):
         await made_by(store, second, f"made-{n}")
     read: list[int] = []
-    transformation = store.transformation
 
-    async def counted(transformation_id: int) -> Any:
+    async def counted(transformation: Any, transformation_id: int) -> Any:
         read.append(transformation_id)
         return await transformation(transformation_id)
 
@@ -247,8 +263,10 @@ async def test_each_transformation_is_read_once_however_many_files_come(
     await takers.take(first)
     judge = makers.Makers(store)
     (asked,) = takers.index.of(first)
-    rows = [(row, asked) for row in await store.files_changed("ctao", 0, limit=99)]
-    monkeypatch.setattr(store, "transformation", counted)
+    rows = [
+        (row, asked) for row in await store.read(catalogue_read.files_changed, "ctao", 0, limit=99)
+    ]
+    store.ways[transformation_records.transformation] = counted
     for _ in range(3):
         assert not [row for row, _ in await judge.others(rows) if row.job_id is not None]
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.store.verbs import catalogue_change
 from pilotage.central.transformations import service as of_transformations
 from pilotage.central.transformations.names import check_names
 from pilotage.proto.api_transformations import NewTransformation, TransformationDetail
@@ -76,7 +77,7 @@ async def test_a_name_that_another_one_has_given_is_refused_also_once_it_is_remo
     doc = a_document("part-{task}.txt")
 
     assert f"sim:part-3.txt is there, made by transformation {before}" in await refused(store, doc)
-    await store.remove_files("ctao", [Did("sim", "part-3.txt")], at=3.0)
+    await store.write(catalogue_change.remove_files, "ctao", [Did("sim", "part-3.txt")], at=3.0)
     assert "sim:part-3.txt was removed" in await refused(store, doc)
     assert not await refused(store, a_document("part-{transformation}-{task}.txt"))
 

@@ -1,20 +1,21 @@
-"""Threads that read several statements at one moment of the store, beside its writer."""
+"""Threads that read beside the writer, each call at one moment of the store."""
 
 import asyncio
 import queue
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from .session import Session, Transactions
 
-READERS: Final = 2  # threads, each with a connection
+READERS: Final = 4  # threads, each with a connection
 
 T = TypeVar("T")
 
 
-class Moments:
+class Readers:
     """Threads that read. None is started, no connection is opened before the first call."""
 
     def __init__(self, connect: Callable[[], Session]) -> None:
@@ -23,26 +24,28 @@ class Moments:
         Raises StoreError.
         """
         self._connect = connect
-        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="catalogue")
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._free: queue.LifoQueue[Session] = queue.LifoQueue()
 
     async def run(self, call: Callable[[Session], T]) -> T:
         """Run `call` so that all its statements see one state of the store.
 
-        Raises what `call` raises, and StoreError: the next one has another connection then.
+        Raises what `call` raises, and StoreError: the next one has another connection then. If the
+        caller is cancelled, the statement that runs is broken off: the database may be silent.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._in_one_moment, call)
+        one = _Call(call)
+        try:
+            return await loop.run_in_executor(self._threads, self._at_one_moment, one)
+        except asyncio.CancelledError:
+            one.interrupt()
+            raise
 
-    def _in_one_moment(self, call: Callable[[Session], T]) -> T:
+    def _at_one_moment(self, one: "_Call[T]") -> T:
         session = self._session()
         is_good = False
         try:
-            session.begin_read()
-            try:
-                found = call(session)
-            finally:
-                session.roll_back()
+            found = one.run(session)
             is_good = True
             return found
         except session.faults as why:
@@ -75,3 +78,30 @@ class Moments:
         with suppress(queue.Empty):
             while True:
                 self._free.get_nowait().close()
+
+
+class _Call(Generic[T]):
+    """A call, and the session that it runs on."""
+
+    def __init__(self, call: Callable[[Session], T]) -> None:
+        self._call = call
+        self._lock = threading.Lock()  # so that no later call on the session is broken off
+        self._session: Session | None = None
+
+    def run(self, session: Session) -> T:
+        with self._lock:
+            self._session = session
+        try:
+            session.begin_read()
+            try:
+                return self._call(session)
+            finally:
+                session.roll_back()
+        finally:
+            with self._lock:
+                self._session = None
+
+    def interrupt(self) -> None:
+        with self._lock:
+            if self._session is not None:
+                self._session.interrupt()

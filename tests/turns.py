@@ -1,0 +1,17 @@
+"""Halves of a turn, for tests that write only one of them."""
+
+from collections.abc import Sequence
+
+from pilotage.central.store.engine import Store
+from pilotage.central.store.records import Change, JobBody, NewAttempt
+from pilotage.central.store.verbs.turns import turn
+
+
+async def match(store: Store, attempts: Sequence[NewAttempt]) -> list[JobBody | None]:
+    """Write matches; return the body of each job, None where the job was not to be had."""
+    return (await store.write(turn, [], attempts))[1]
+
+
+async def change(store: Store, changes: Sequence[Change]) -> list[bool]:
+    """Change attempts; return for each whether it was as the change expects."""
+    return (await store.write(turn, changes, []))[0]
