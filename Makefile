@@ -102,7 +102,7 @@ check-tidy:
 .venv/ready-run: pyproject.toml | .venv/bin/python
 	@deploy/make-venv
 	@echo "Installing pilotage into .venv (once)."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[central]'
 	@touch $@
 
 .venv/ready-dev: pyproject.toml | .venv/bin/python

@@ -153,8 +153,8 @@ def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
     The line `key=` of the `pilot.sh` that they fetch has it.
     """
     from ..auth.errors import BadKeyFile
-    from ..operate.bundle import signing_key
     from ..operate.datadir import default_data
+    from ..operate.handout import signing_key
 
     where = data or default_data()
     try:

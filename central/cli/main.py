@@ -19,6 +19,7 @@ from .present import note
 from .whole import converted
 
 _ROOM = "pilotage.central.cli"
+_OF_THE_CENTRAL = (f"{_ROOM}.serve", f"{_ROOM}.admin")  # modules of commands that need its extra
 _TAKE_COMMANDS = ("submit", "explain")
 _JOBS, _CENTRAL, _PILOTS = "Jobs", "Central", "Pilots, sites and tokens"
 
@@ -96,6 +97,10 @@ def run(argv: Sequence[str]) -> int:
             given["payload"] = payload
         elif payload:
             raise UsageError("only submit and explain take a command after `--`")
+        if command.__module__ in _OF_THE_CENTRAL:
+            from .extras import check_central
+
+            check_central(tokens[0])
         return int(command(*bound.args, **bound.kwargs, **given) or Exit.OK)
     except UnusedCliTokensError as why:
         note(_too_much(tokens, why.unused_tokens or tokens))

@@ -44,7 +44,7 @@ from ..store.leaders import Leaders
 from ..store.verbs import jobs as job_records
 from ..store.verbs import tokens as token_records
 from .belonging import check_keys, check_token
-from .bundle import Handout, NoBundle, pilot_bundle
+from .bundle import NoBundle, pilot_bundle
 from .buses import bus_of
 from .clocks import SystemClock, SystemRandomness
 from .datadir import (
@@ -61,6 +61,7 @@ from .datadir import (
     withdraw,
 )
 from .files import NO_ROOM, RealBlobs, RealDisk, RealSpace
+from .handout import Handout
 from .high_water import HighWater, ids_in
 from .lead import Held, Seen, kept, wait_for_lead
 from .listening import check_tls, check_urls, readable_by_others, refusal, url_of

@@ -32,9 +32,10 @@ from ..store.errors import NotMadeYet, StoreError
 from ..store.leaders import SHARD
 from ..store.verbs import jobs as job_records
 from .belonging import SHARED, check_token
-from .bundle import Handout, NoBundle, pilot_bundle
+from .bundle import NoBundle, pilot_bundle
 from .clocks import SystemClock, SystemRandomness
 from .files import RealBlobs, RealDisk, RealSpace
+from .handout import Handout
 from .high_water import HighWater, ids_in
 from .listening import is_url, readable_by_others, refusal, url_of
 from .process import spare_the_collector

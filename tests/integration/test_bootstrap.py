@@ -20,7 +20,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pilotage.central.auth.signature import FileSigner
-from pilotage.central.operate.bundle import Handout, filled, pilot_bundle, version_of
+from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.handout import Handout, filled, version_of
 
 from .interpreters import fit_minors, pythons
 

@@ -24,6 +24,19 @@ for name in pilotage.__all__:
 """
 
 
+CLIENT = """
+import importlib, pkgutil, re, pilotage
+from importlib.metadata import requires
+import pilotage.central.cli, pilotage.central.operate.pilot
+for module in pkgutil.iter_modules(pilotage.central.cli.__path__, "pilotage.central.cli."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+for name in pilotage.__all__:
+    getattr(pilotage, name)
+print(*sorted(re.split("[<>=]", one)[0] for one in requires("pilotage") if "extra" not in one))
+"""
+
+
 def run(*argv: str | Path, cwd: Path) -> str:
     """Run a command without what this environment would add to it, and return its output."""
     environment = {
@@ -34,6 +47,17 @@ def run(*argv: str | Path, cwd: Path) -> str:
     )
     assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def bin_with(requirement: str, interpreter: str, home: Path) -> Path:
+    """Install into a new environment of an interpreter, and return its bin folder."""
+    run(interpreter, "-m", "venv", "--without-pip", home / "venv", cwd=home)
+    python = home / "venv" / "bin" / "python"
+    run(
+        *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", requirement),
+        cwd=home,
+    )
+    return python.parent
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +90,13 @@ def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment that holds the wheel and what it depends on."""
-    home = tmp_path_factory.mktemp("clean")
-    run(sys.executable, "-m", "venv", "--without-pip", home / "venv", cwd=home)
-    python = home / "venv" / "bin" / "python"
-    whole = f"{wheel}[postgresql]"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", whole, cwd=home)
-    return python.parent
+    return bin_with(f"{wheel}[postgresql]", sys.executable, tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="module")
+def client_alone(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of an environment that holds the wheel without any extra."""
+    return bin_with(str(wheel), sys.executable, tmp_path_factory.mktemp("client"))
 
 
 def test_the_source_archive_holds_no_links(unpacked: Path) -> None:
@@ -110,6 +135,27 @@ def test_every_module_is_imported_from_the_wheel(installed: Path, tmp_path: Path
 
 def test_the_command_is_there(installed: Path, tmp_path: Path) -> None:
     assert __version__ in run(installed / "pilotage", "--version", cwd=tmp_path)
+
+
+def test_the_wheel_alone_brings_what_the_client_needs(client_alone: Path, tmp_path: Path) -> None:
+    brought = run(client_alone / "python", "-I", "-c", CLIENT, cwd=tmp_path).split()
+
+    assert brought == ["cyclopts", "httpx", "msgspec", "pyyaml", "rich"]
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "doctor", "admin backup x"])
+def test_a_command_of_the_central_names_the_extra_that_is_missing(
+    command: str, client_alone: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [client_alone / "pilotage", *command.split()], capture_output=True, text=True, cwd=tmp_path
+    )
+
+    word = command.split()[0]
+    assert done.stderr == (
+        f"pilotage: pilotage {word} needs the central's packages: pip install 'pilotage[central]'\n"
+    )
+    assert done.returncode == 2
 
 
 def test_the_pilot_of_the_wheel_runs_on_a_bare_interpreter(installed: Path, tmp_path: Path) -> None:

@@ -146,6 +146,22 @@ def test_a_command_loads_only_what_it_needs() -> None:
     assert found.stdout.split() == []
 
 
+def test_a_command_of_the_central_names_the_extra_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "importlib.metadata.requires",
+        lambda _: ["msgspec>=0.20", "no-such-package<1,>=0.1; extra == 'central'"],
+    )
+
+    assert run(["doctor"]) == 2
+    assert "doctor needs the central's packages: pip install 'pilotage[central]'" in (
+        capsys.readouterr().err
+    )
+    assert run(["status"]) == 4
+    assert run(["serve", "--help"]) == 0
+
+
 def test_a_command_waits_for_one_that_leads_soon_and_for_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
