@@ -51,7 +51,7 @@ bench: compiled packages-run ## measure everything, write docs/performance.md
 	$(BIN)/pilotage bench all --write docs/performance.md
 
 soak: compiled packages-run ## an hour of mixed load: memory and open files must not grow
-	$(PYTHON_RUN) -m pilotage.central.bench.soak 60 docs/performance.md
+	$(PYTHON_RUN) -m tests.bench.soak 60 docs/performance.md
 
 load: compiled packages-test ## load tests, compared with the last committed results
 	$(PYTEST) tests/load -s

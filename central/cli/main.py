@@ -56,7 +56,7 @@ COMMANDS = (
     ("doctor", "admin:doctor", _CENTRAL, "Check an installation, with what to do."),
     ("admin", "admin:app", _CENTRAL, "Back up and restore an installation."),
     ("demo", "serve:demo", _CENTRAL, "Show it all: a central, pilots at four sites, a campaign."),
-    ("bench", "serve:bench", _CENTRAL, "Measure, and compare with the goals."),
+    ("bench", "bench:bench", _CENTRAL, "Measure, and compare with the goals."),
     ("whoami", "whoami:whoami", _CENTRAL, "Say as whom and to which central this command speaks."),
     ("quota", "usage:app", _CENTRAL, "Set what a community, a group or an owner may use."),
     ("pilot", "pilots:app", _PILOTS, "Start, list, drain and kill pilots; make secrets."),

@@ -1,4 +1,4 @@
-"""`pilotage serve`, `demo` and `bench`: started through `operate`."""
+"""`pilotage serve` and `demo`: started through `operate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -61,23 +61,6 @@ def demo(
     from ..operate.demo import main
 
     return main(keep=keep, data=data)
-
-
-def bench(
-    name: Annotated[str, Parameter(help="Which one, or all.")],
-    /,
-    *more: Annotated[str, Parameter(help="Further ones, one after another.")],
-    json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
-    against: Annotated[str, Parameter(help="Run this peer in the same run: hyperqueue.")] = "",
-    write: Annotated[Path | None, Parameter(help="Write the result to this file.")] = None,
-    store: Annotated[
-        str, Parameter(help="Keep jobs there: postgresql (one is started), or a postgresql://…")
-    ] = "",
-) -> int:
-    """Measure and compare with the goals; exit code 1 when one is missed."""
-    from ..bench import main
-
-    return main((name, *more), json=json, against=against, write=write, store=store)
 
 
 def parse_settings(words: tuple[str, ...]) -> dict[str, str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pilotage.central.auth.derived_secrets import FILE, DerivedSecrets
-from pilotage.central.bench.load.logins import hidden
 from pilotage.central.bus import dynsec
 from pilotage.central.bus.dynsec import Login
+from tests.bench.load.logins import hidden
 
 
 def of_crowd(data: Path, community: str, pilots: Iterable[str]) -> list[Login]:

@@ -158,6 +158,17 @@ def test_a_command_of_the_central_names_the_extra_that_is_missing(
     assert done.returncode == 2
 
 
+def test_an_installed_pilotage_says_where_benchmarks_run(installed: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [installed / "pilotage", "bench", "noop"], capture_output=True, text=True, cwd=tmp_path
+    )
+
+    assert done.stderr == (
+        "pilotage: benchmarks run from a checkout: clone pilotage, then `make bench`\n"
+    )
+    assert done.returncode == 2
+
+
 def test_the_pilot_of_the_wheel_runs_on_a_bare_interpreter(installed: Path, tmp_path: Path) -> None:
     code = "from pilotage.central.operate.bundle import pilot_bundle; print(pilot_bundle())"
     pyz = run(installed / "python", "-I", "-c", code, cwd=tmp_path).strip()

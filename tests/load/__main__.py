@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pilotage.central.bench.machine import Watch
+from tests.bench.machine import Watch
 
 from . import cases
 

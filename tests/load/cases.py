@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
-from pilotage.central.bench.figures import Figure
-from pilotage.central.bench.machine import Machine
-from pilotage.central.bench.matcher import row
+from tests.bench.figures import Figure
+from tests.bench.machine import Machine
+from tests.bench.matcher import row
 
 COMMITTED: Final = Path(__file__).parent / "results.json"
 SIZES: Final = (10_000, 100_000, 1_000_000)

@@ -5,8 +5,8 @@ The figures themselves need a quiet machine: `pilotage bench catalogue`.
 
 import pytest
 
-from pilotage.central.bench import catalogue
-from pilotage.central.bench.goals import GOALS
+from tests.bench import catalogue
+from tests.bench.goals import GOALS
 
 
 def test_the_bench_of_the_catalogue_gives_a_figure_for_each_goal(

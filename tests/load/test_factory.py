@@ -3,8 +3,8 @@
 The figures themselves need a quiet machine: `pilotage bench factory`.
 """
 
-from pilotage.central.bench import factory
-from pilotage.central.bench.goals import GOALS
+from tests.bench import factory
+from tests.bench.goals import GOALS
 
 SMALL = factory.Scale(
     elements=40, classes=200, plans=2, filled=6, slots=7, every_s=0.1, pilot_sh=100

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pilotage.central.bench.factory_slurm import Scale, measure
+from tests.bench.factory_slurm import Scale, measure
 
 SMALL = Scale(starts=1, jobs=20)
 NAMES = {
@@ -33,7 +33,7 @@ def test_without_slurm_it_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", os.devnull)
-    monkeypatch.setattr("pilotage.central.bench.slurm.PROGRAMS", ("no-such-slurmctld",))
+    monkeypatch.setattr("tests.services.slurm.PROGRAMS", ("no-such-slurmctld",))
 
     assert measure(SMALL) == []
     assert "no-such-slurmctld" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import re
 import msgspec
 import pytest
 
-from pilotage.central.bench.figures import Figure
+from tests.bench.figures import Figure
 
 from . import cases
 

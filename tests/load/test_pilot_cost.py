@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from pilotage.central.bench import pilot
-from pilotage.central.bench.goals import GOALS
+from tests.bench import pilot
+from tests.bench.goals import GOALS
 from tests.integration.interpreters import oldest_fit
 
 # Under unshare each mount is a process: fewer payloads start, and share the cost of a turn.

@@ -9,7 +9,7 @@ import msgspec
 
 SEEN = """
 import asyncio
-from pilotage.central.bench.load import probe, stage
+from tests.bench.load import probe, stage
 stage.play(asyncio.sleep(0))
 probe.tell([1 / 3] * 20_000)
 """

@@ -7,12 +7,12 @@ from collections.abc import Generator
 
 import pytest
 
-from pilotage.central import bench
-from pilotage.central.bench import day, dispatch, heartbeats, life, rebuild, soak
-from pilotage.central.bench.figures import Figure
-from pilotage.central.bench.goals import GOALS
-from pilotage.central.bench.load.backing import POSTGRESQL, Server, server_of
-from pilotage.central.bench.load.trials import Crowd
+from tests import bench
+from tests.bench import day, dispatch, heartbeats, life, rebuild, soak
+from tests.bench.figures import Figure
+from tests.bench.goals import GOALS
+from tests.bench.load.backing import POSTGRESQL, Server, server_of
+from tests.bench.load.trials import Crowd
 from tests.services import postgresql
 
 DISPATCH = dispatch.Scale(

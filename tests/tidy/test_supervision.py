@@ -26,7 +26,6 @@ SUPERVISORS: Final = {
 
 # Files that ask the operating system for time and chance: drivers, and what people run.
 DRIVERS: Final = (
-    "central/bench/",
     "central/cli/",
     "central/client/",
     "central/observe/",

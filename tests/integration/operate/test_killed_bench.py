@@ -9,7 +9,7 @@ from tests.acceptance.running import eventually
 
 BENCH = """
 import os, sys
-from pilotage.central.bench.rig import rig
+from tests.bench.rig import rig
 with rig(mosquitto=True) as one:
     (pilot,) = one.pilots(1, cores=1, isolation="session")
     print(one.central.process.pid, pilot.process.pid, one.central.data.parent, flush=True)

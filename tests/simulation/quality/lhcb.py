@@ -8,9 +8,9 @@ import random
 from collections.abc import Iterable
 from typing import Final
 
-from pilotage.central.bench.data import WaitingClass, lhcb
 from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.proto.job import Need
+from tests.bench.data import WaitingClass, lhcb
 
 from .load import HOUR_S, WEEK_S, Arrival, Load, LoadClass, Shape, bursts
 

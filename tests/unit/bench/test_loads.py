@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from pilotage.central.bench.matcher import mixes
-from pilotage.central.bench.matcher.loads import production
 from pilotage.matcher.types import LiveOffer
 from pilotage.proto.job import Need
+from tests.bench.matcher import mixes
+from tests.bench.matcher.loads import production
 
 
 def in_use(values: list[msgspec.Struct]) -> set[str]:

@@ -9,27 +9,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pilotage.central.auth.kept_secrets import hashed
+from pilotage.central.factory.element import PilotOutput, PilotRequest, Slot, SlotState, Submitted
+from pilotage.central.factory.factory import Factory, Terms
+from pilotage.central.factory.outlook import Outlook
+from pilotage.central.factory.plan import Bounds, plan
+from pilotage.central.factory.reconcile import Reconciled
+from pilotage.central.factory.sites import ElementEntry, PilotEntry, Shape, SiteEntry
+from pilotage.central.factory.staff import NoCrew, Staff, state_of
+from pilotage.central.factory.start_script import END
+from pilotage.central.factory.watched import Watched
+from pilotage.central.operate.clocks import SystemClock, SystemRandomness
+from pilotage.central.settings import FactorySettings
+from pilotage.central.store.engine import Store
+from pilotage.central.store.records import Registration
+from pilotage.central.store.sqlite import open_sqlite
+from pilotage.central.store.verbs import pilots as pilot_records
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.clauses import table
 from pilotage.matcher.types import Ceiling, ClassSpec
 from pilotage.proto.job import Need
 
-from ..auth.kept_secrets import hashed
-from ..factory.element import PilotOutput, PilotRequest, Slot, SlotState, Submitted
-from ..factory.factory import Factory, Terms
-from ..factory.outlook import Outlook
-from ..factory.plan import Bounds, plan
-from ..factory.reconcile import Reconciled
-from ..factory.sites import ElementEntry, PilotEntry, Shape, SiteEntry
-from ..factory.staff import NoCrew, Staff, state_of
-from ..factory.start_script import END
-from ..factory.watched import Watched
-from ..operate.clocks import SystemClock, SystemRandomness
-from ..settings import FactorySettings
-from ..store.engine import Store
-from ..store.records import Registration
-from ..store.sqlite import open_sqlite
-from ..store.verbs import pilots as pilot_records
 from . import factory_slurm
 from .figures import Figure, figure, percentile
 

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import httpx
 import uvloop
 
+from pilotage.central.operate.local import START_S, LocalCentral, end, local_central
+from pilotage.central.operate.process import tied
 from pilotage.proto.trust import trusting
 
-from ...operate.local import START_S, LocalCentral, end, local_central
-from ...operate.process import tied
 from .backing import Server
 from .backlog import SETTINGS
 from .wire import cut_all

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from pilotage.central.operate.mosquitto import Mosquitto, missing
 from pilotage.proto import topics
 from pilotage.proto.api import Health
 from pilotage.proto.topics import Kind
 
-from ..operate.mosquitto import Mosquitto, missing
 from .figures import Figure, figure, percentile
 from .load import backlog, logins, probe
 from .load.asks import FIRST_N, Asking, Given, Voice

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
+from tests.services.slurm import Slurm, missing
 
 from .figures import Figure, figure, percentile
 from .rig import Rig, rig
-from .slurm import Slurm, missing
 
 NAME = "factory"
 NODES, CPUS = 2, 8

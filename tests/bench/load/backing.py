@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import uvloop
 
-from ...operate.postgresql import Postgresql, missing, started
-from ...operate.stores import check_url
+from pilotage.central.operate.postgresql import Postgresql, missing, started
+from pilotage.central.operate.stores import check_url
+
 from ..machine import children, cpu_s, reaped_cpu_s
 
 if TYPE_CHECKING:  # asyncpg is optional
-    from ...store.postgresql.driver import Connection
+    from pilotage.central.store.postgresql.driver import Connection
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class Server:
 
 async def with_connection(url: str, work: "Callable[[Connection], Awaitable[T]]") -> T:
     """Do work on a connection of its own. Raises NoServer."""
-    from ...store.postgresql.driver import CONNECT_S, FAULTS, connect
+    from pilotage.central.store.postgresql.driver import CONNECT_S, FAULTS, connect
 
     try:
         connection = await connect(url)

@@ -1,6 +1,6 @@
 """A mixed load for an hour: memory and open files of a central must not grow.
 
-`python -m pilotage.central.bench.soak [MINUTES] [PAGE]`; `make soak` runs it for an hour.
+`python -m tests.bench.soak [MINUTES] [PAGE]`; `make soak` runs it for an hour.
 """
 
 import asyncio

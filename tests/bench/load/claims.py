@@ -6,13 +6,14 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ...store.queries import parse
+from pilotage.central.store.queries import parse
+
 from .backing import Server, with_connection
 
 if TYPE_CHECKING:
-    from ...store.postgresql.driver import Connection
+    from pilotage.central.store.postgresql.driver import Connection
 
-_FILE: Final = files("pilotage.central.bench.load") / "claims.sql"
+_FILE: Final = files("tests.bench.load") / "claims.sql"
 SQL: Final = dict(parse(_FILE.read_text(encoding="utf-8")))
 
 

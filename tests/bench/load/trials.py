@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...operate.process import spare_the_collector
+from pilotage.central.operate.process import spare_the_collector
+
 from ..figures import percentile
 from .asks import Asking, Given, Living, Voice
 from .backlog import CONTENT

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..settings import BadSetting
+from pilotage.central.settings import BadSetting
+
 from .figures import Figure, Report
 from .load.backing import NoServer, Server, server_of
 from .machine import Watch

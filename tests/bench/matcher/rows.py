@@ -1,6 +1,6 @@
 """The rows of the issue of the matcher: each a function that measures one of them.
 
-A row runs in a process of its own (`python -m pilotage.central.bench.matcher ROW`), so that memory
+A row runs in a process of its own (`python -m tests.bench.matcher ROW`), so that memory
 and the collector of garbage are those of that row alone.
 """
 

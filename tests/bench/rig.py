@@ -13,10 +13,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pilotage.proto.job import Job, Need
-
-from ..client import Client
-from ..operate.local import (
+from pilotage.central.client import Client
+from pilotage.central.operate.local import (
     LocalCentral,
     LocalPilot,
     end,
@@ -24,8 +22,9 @@ from ..operate.local import (
     start_pilot,
     wait_for_pilots,
 )
-from ..operate.mosquitto import Mosquitto, missing
-from ..operate.pilot import PilotPlan
+from pilotage.central.operate.mosquitto import Mosquitto, missing
+from pilotage.central.operate.pilot import PilotPlan
+from pilotage.proto.job import Job, Need
 
 NOOP = Job(command=("true",), needs=(Need(wall_s=60),))
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.local import end
 from pilotage.proto.job_states import FINAL
 
-from ..operate.bundle import pilot_bundle
-from ..operate.local import end
 from .figures import Figure, figure, percentile
 from .load.relay import Relay
 from .machine import cpu_s, reaped_cpu_s

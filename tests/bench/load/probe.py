@@ -1,5 +1,5 @@
 """How long the event loop of a central lets a request wait, seen by a process that does nothing
-else: `python -m pilotage.central.bench.load.probe URL SECONDS` prints each wait in ms, as JSON.
+else: `python -m tests.bench.load.probe URL SECONDS` prints each wait in ms, as JSON.
 """
 
 import asyncio
