@@ -24,7 +24,7 @@ import msgspec
 
 from pilotage import Client, Input, Job, JobState, Need, OutputPattern, as_completed, errors
 from pilotage.central.client import JobHandle
-from pilotage.proto.messages import Stream
+from pilotage.proto.attempts import Stream
 from pilotage.proto.pilot_states import PilotState
 
 HERE = Path(__file__).resolve().parent

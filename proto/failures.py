@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from .messages import How, Why
+from .attempts import How, Why
 
 STDERR_READ_BYTES: Final = 4_096  # the end of a stream that a fingerprint is taken of
 

@@ -10,6 +10,9 @@ import enum
 from dataclasses import dataclass, field
 from typing import Optional
 
+from .attempts import How as How
+from .attempts import Stream as Stream
+from .attempts import Why as Why
 from .storages import BadCopy, DataBody, Published, Removed
 
 PROTOCOL = "1.1"  # major.minor; the central serves the two last minor versions
@@ -24,38 +27,6 @@ FOLLOWS = (
 CHECKPOINT_FILE = KEPT_FOLDER + "/checkpoint.tar"  # left by one attempt, an input of the next
 
 
-class How(str, enum.Enum):
-    """How an attempt ended."""
-
-    EXITED = "exited"  # the payload ended by itself; `exit_code` says how
-    SIGNALLED = "signalled"  # the payload died of a signal that was not ours
-    WALL = "wall"  # it ran longer than its need said
-    CPU = "cpu"  # it used more CPU time than its limit
-    MEMORY = "memory"  # it used more memory than it was given
-    SCRATCH = "scratch"  # it wrote more to its folder than it was given
-    STREAMS = "streams"  # it wrote more to its standard output and error than their limit
-    PROCESSES = "processes"  # it had more processes at once than its limit
-    STALLED = "stalled"  # none of its processes used the CPU for as long as its limit says
-    OUTPUT = "output"  # a required output is missing, or outputs are too large
-    QUOTA = "quota"  # its outputs are more than its owner, group or community may keep
-    NO_START = "no_start"  # it could not be started, or its input is useless; `detail` says why
-    INPUT = "input"  # its input could not be brought
-    STORAGE = "storage"  # no storage took its data: the work is lost, and done anew elsewhere
-    SOFTWARE = "software"  # its software or its image is not on this node, or cannot run there
-    KILLED = "killed"  # stopped because the central wanted it
-    DRAINED = "drained"  # stopped because the pilot had to go: costs no retry
-    CHECKPOINTED = "checkpointed"  # warned, it left its checkpoint and ended itself: no retry
-    DECLINED = "declined"  # never started: too late, or it fits no more
-    LOST = "lost"  # seen dead on this host and boot after a restart of the pilot
-    STALE = "stale"  # killed because the central called it stale
-    UNREADABLE_REPORT = "unreadable_report"  # the central refused the full report
-    OTHER = "other"  # a word that this central does not know
-
-    @classmethod
-    def _missing_(cls, value: object) -> "How":
-        return cls.OTHER
-
-
 class Answer(str, enum.Enum):
     """The central's answer to one report. All are final: the pilot stops repeating it."""
 
@@ -63,19 +34,6 @@ class Answer(str, enum.Enum):
     ALREADY = "already"
     STALE = "stale"
     MISSING = "missing"  # blobs named in the report are not here: upload them, then repeat
-
-
-class Why(str, enum.Enum):
-    """Why the central wants an attempt to stop."""
-
-    KILL = "kill"
-    HOLD = "hold"
-    RESCHEDULE = "reschedule"
-    OTHER = "other"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "Why":
-        return cls.OTHER
 
 
 @dataclass(frozen=True)
@@ -472,12 +430,6 @@ class Down:
     drain: bool = False
     follow: Optional[Attempt] = None
     hurry: bool = False  # drain, and do not wait for the payloads
-
-
-class Stream(str, enum.Enum):
-    OUT = "stdout"
-    ERR = "stderr"
-    USAGE = "usage"  # what the payload uses, a line a sample (docs/resource-curve.md)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import msgspec
 from cyclopts import App, Parameter
 
 from pilotage.proto.api import AttemptView
+from pilotage.proto.attempts import How
 from pilotage.proto.failures import Evidence
-from pilotage.proto.messages import How
 from pilotage.proto.nearest import unknown
 from pilotage.proto.nesting import loads
 from pilotage.proto.wording import complaint

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from pilotage.proto.messages import Stream
+from pilotage.proto.attempts import Stream
 
 from ..client.files import Fetched
 from .exit_codes import Exit, UsageError

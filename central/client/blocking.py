@@ -77,10 +77,10 @@ from pilotage.proto.api_transformations import (
     TransformationDetail,
     TransformationView,
 )
+from pilotage.proto.attempts import Stream
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
 from pilotage.proto.job import Input
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import Stream
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation import Transformation

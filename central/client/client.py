@@ -49,9 +49,9 @@ from pilotage.proto.api import (
 from pilotage.proto.api_explain import Explanation
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
 from pilotage.proto.api_quotas import QuotaChange, UsageView
+from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
 from pilotage.proto.job import Input
-from pilotage.proto.messages import Stream
 
 from .bodies import (
     STREAM_ABOVE,

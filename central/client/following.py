@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pilotage.proto.api import JobDetail
+from pilotage.proto.attempts import Stream
 from pilotage.proto.job_states import ACTIVE, FINAL, JobState
-from pilotage.proto.messages import Stream
 from pilotage.proto.pieces import MEDIA, Pieces
 
 from .errors import BadAnswer, JobsHeld, TooManyRequests, Unavailable, Unreachable

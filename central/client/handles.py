@@ -20,8 +20,8 @@ from pilotage.proto.api import (
     Submitted,
 )
 from pilotage.proto.api_explain import Explanation
+from pilotage.proto.attempts import Stream
 from pilotage.proto.job_states import FINAL, JobState
-from pilotage.proto.messages import Stream
 
 from .bodies import OnProgress
 from .errors import TimedOut

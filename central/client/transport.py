@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pilotage.proto.api import Health
-from pilotage.proto.messages import Misdirection, Problem
 from pilotage.proto.trust import trusting
 
 from .credentials import Connection
@@ -269,6 +268,8 @@ class Transport:
         raise httpx.ReadError(f"{leader} did not answer, and {found} leads now")
 
     def _refused(self, status: int, content: bytes, what: str) -> Refused | BadAnswer:
+        from pilotage.proto.messages import Problem
+
         try:
             problem = msgspec.json.decode(content, type=Problem)
         except msgspec.DecodeError:
@@ -318,6 +319,8 @@ class _NoAnswer(Exception):
 
 def _leader_in(content: bytes) -> str:
     """Return the URL of the leader that a 421 names; empty: it names none."""
+    from pilotage.proto.messages import Misdirection
+
     try:
         return msgspec.json.decode(content, type=Misdirection).leader.rstrip("/")
     except msgspec.DecodeError:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Final
 
-from pilotage.proto import messages, storages
+from pilotage.proto import attempts, messages, storages
 
 from . import structs
 
@@ -19,7 +19,7 @@ TEXT: Final = """
 def sections() -> Iterator[str]:
     """Yield the page below its title."""
     yield inspect.cleandoc(TEXT) + "\n"
-    ours = {one.__name__ for one in (messages, storages)}
+    ours = {one.__name__ for one in (attempts, messages, storages)}
     for name, thing in {**vars(messages), **vars(storages)}.items():
         if getattr(thing, "__module__", "") not in ours or name.startswith("_"):
             continue

@@ -143,6 +143,20 @@ def test_the_wheel_alone_brings_what_the_client_needs(client_alone: Path, tmp_pa
     assert brought == ["cyclopts", "httpx", "msgspec", "pyyaml", "rich"]
 
 
+def test_a_command_of_the_client_loads_few_modules(client_alone: Path, tmp_path: Path) -> None:
+    """It loads 430, in 0.25 s of CPU time. rich is for terminals, help and errors."""
+    code = (
+        "import sys\n"
+        "from pilotage.central.cli.main import run\n"
+        "run(['summary', '--url', 'http://127.0.0.1:1', '--patience-s', '0'])\n"
+        "print(len(sys.modules), 'rich' in sys.modules)\n"
+    )
+    loaded, with_rich = run(client_alone / "python", "-I", "-c", code, cwd=tmp_path).split()
+
+    assert int(loaded) < 500
+    assert with_rich == "False"
+
+
 @pytest.mark.parametrize("command", ["serve", "demo", "doctor", "admin backup x"])
 def test_a_command_of_the_central_names_the_extra_that_is_missing(
     command: str, client_alone: Path, tmp_path: Path

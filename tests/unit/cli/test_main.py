@@ -128,14 +128,15 @@ def test_every_command_can_be_loaded_and_explained(
     assert name in capsys.readouterr().out
 
 
-def test_a_command_loads_only_what_it_needs() -> None:
-    """What `status` imports decides how long it takes; the budget is 300 ms with the request."""
+@pytest.mark.parametrize("command", ["status", "summary"])
+def test_a_command_loads_only_what_it_needs(command: str) -> None:
+    """What a command imports decides how long it takes; the budget is 300 ms with the request."""
     program = (
         "import sys\n"
         "from pilotage.central.cli.main import run\n"
-        "run(['status', '--url', 'http://127.0.0.1:1', '--patience-s', '0'])\n"
+        f"run([{command!r}, '--url', 'http://127.0.0.1:1', '--patience-s', '0'])\n"
         "heavy = ['yaml', 'litestar', 'uvicorn', 'aiosqlite', 'cryptography',\n"
-        "         'pilotage.central.operate', 'pilotage.matcher',\n"
+        "         'pilotage.central.operate', 'pilotage.matcher', 'pilotage.proto.messages',\n"
         "         'pilotage.central.client.blocking', 'pilotage.central.cli.submit']\n"
         "print(*[name for name in heavy if name in sys.modules])\n"
     )
@@ -144,6 +145,17 @@ def test_a_command_loads_only_what_it_needs() -> None:
     )
 
     assert found.stdout.split() == []
+
+
+def test_the_public_face_loads_nothing_else() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import pilotage; print(*set(sys.modules) - before)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert set(found.stdout.split()) == {"__future__", "pilotage"}
 
 
 def test_a_command_of_the_central_names_the_extra_that_is_missing(
