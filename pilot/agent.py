@@ -14,6 +14,7 @@ from typing import Any, Optional, Union
 from pilotage.proto import topics
 from pilotage.proto.declarations import margin_s
 from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Registered
+from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.wire import BadMessage, decode, encode
 
 from .capacity import capacity
@@ -49,7 +50,6 @@ from .talk.renewal import Renewal
 from .talk.requests import Requests
 from .talk.transfer import Files
 from .talk.watched import LiveOutput
-from .tasks import Tasks, time_limit
 
 EXIT_REFUSED, EXIT_GUARD_GONE, EXIT_UNANSWERED = 12, 13, 15
 CLOCK_LOOK_S = 5.0  # the loop's timers stand still while the node is suspended, ours must not

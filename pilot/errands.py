@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Optional
 
 from pilotage.proto.messages import Assignment, How, Output
+from pilotage.proto.tasks import Tasks
 
 from .contain import WorkFailed, contained
 from .data.files import DataFiles, NoData, Stored
@@ -21,7 +22,6 @@ from .mind.holdings import wants_outfit
 from .ports import NotHere, Outfit, Outfitter
 from .talk.transfer import Files, NotBrought, Taken, Useless
 from .talk.watched import LiveOutput
-from .tasks import Tasks
 
 # Says something to the brain, with the time, and carries out what it then wants.
 Tell = Callable[[Callable[[Brain, float], list[c.Command]]], None]

@@ -30,7 +30,6 @@ from pilotage.pilot.ports import (
     Outfitter,
 )
 from pilotage.pilot.talk.untold import FileUntold
-from pilotage.pilot.tasks import time_limit
 from pilotage.proto.messages import (
     CHECKPOINT_FILE,
     Assignment,
@@ -39,6 +38,7 @@ from pilotage.proto.messages import (
     Output,
     Usage,
 )
+from pilotage.proto.tasks import time_limit
 from tests.virtual import START_S
 
 FROZEN_MAX_S = 7_200.0

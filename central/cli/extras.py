@@ -1,20 +1,26 @@
-"""The packages that only commands of the central need: an extra of the distribution."""
+"""What commands of the central need beyond the client: packages of an extra, and Python 3.11."""
 
+import platform
 import re
+import sys
 from importlib import metadata
 from typing import Final
 
 from .exit_codes import UsageError
 
 EXTRA: Final = "central"
+OLDEST: Final = (3, 11)  # of a central; its client runs on 3.10
 _MARKED: Final = re.compile(rf"""([\w.-]+).*;.*\bextra == ['"]{EXTRA}['"]""")
 
 
 def check_central(command: str) -> None:
-    """Raise UsageError if a package of the extra `central` is not installed.
+    """Raise UsageError if Python is too old, or a package of the extra `central` is missing.
 
     `command` is the word after `pilotage`, for the message.
     """
+    if sys.version_info < OLDEST:
+        oldest, found = ".".join(map(str, OLDEST)), platform.python_version()
+        raise UsageError(f"pilotage {command} needs Python {oldest} or newer, and this is {found}")
     if any(map(_is_missing, _packages())):
         raise UsageError(
             f"pilotage {command} needs the central's packages: pip install 'pilotage[{EXTRA}]'"

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from pilotage.proto.job import Job
+from pilotage.proto.tasks import time_limit
 
 from ..client.errors import ClientError
 from .present import note
@@ -28,10 +29,10 @@ async def warn_of_unknown(client: "AsyncClient", jobs: Sequence[Job]) -> None:
     sites.update(site for job in jobs if job.preference for site in job.preference.sites)
     elements = {need.element for need in needs if need.element}
     try:
-        async with asyncio.timeout(_LOOK_S):
+        async with time_limit(_LOOK_S):
             known = {one.site for one in (await client.sites()).sites} if sites else set[str]()
             named = await _elements(client) if elements else set[str]()
-    except (ClientError, TimeoutError):
+    except (ClientError, asyncio.TimeoutError):
         return
     for line in [*_unknown(sites, known, "site"), *_unknown(elements, named, "element")]:
         note(line)

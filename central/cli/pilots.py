@@ -12,6 +12,7 @@ from pilotage.proto.api import PilotView, Secret, SecretRequest
 from pilotage.proto.api_sites import PilotEnded
 from pilotage.proto.nearest import unknown
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotState
+from pilotage.proto.tasks import time_limit
 
 from ..client.errors import IllegalState, TimedOut
 from ..client.pace import RealPace, pauses
@@ -343,14 +344,14 @@ async def _ended(client: "AsyncClient", names: set[str], timeout_s: float | None
     living: list[PilotView] = []
     silent: list[PilotView] = []
     try:
-        async with asyncio.timeout(timeout_s):
+        async with time_limit(timeout_s):
             for rest_s in pauses(RealPace(), longest_s=_LOOK_LONGEST_S):
                 living = [one async for one in client.pilots(states=LIVING) if one.id in names]
                 silent = [one for one in living if (one.silent_s or 0) > _SILENT_S]
                 if len(silent) == len(living):
                     break
                 await asyncio.sleep(rest_s)
-    except TimeoutError:
+    except asyncio.TimeoutError:
         raise TimedOut("pilots", timeout_s or 0, len(living)) from None
     for one in silent:
         note(f"{one.id}: silent for {one.silent_s:.0f} s, not waited for")

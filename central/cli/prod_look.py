@@ -1,7 +1,7 @@
 """`pilotage prod list`, `show`, `graph`, `report` and `wait`: productions, and how far they are."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -68,7 +68,7 @@ def list_them(
         if common.json:
             print_json(found)
             return Exit.OK
-        now = datetime.now(UTC)
+        now = datetime.now(timezone.utc)
         rows = [
             (one.id, one.name, state_in_words(one), len(one.steps), how_far(one, now), one.owner)
             for one in found
@@ -296,7 +296,7 @@ def _print_next(view: ProductionView, *, after: str = "") -> None:
 
 
 def _now(view: ProductionView) -> str:
-    return how_far(view, datetime.now(UTC))
+    return how_far(view, datetime.now(timezone.utc))
 
 
 def _print_what_stands(view: ProductionView) -> None:

@@ -9,6 +9,7 @@ from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from ..workflows.draw import Node
+from .moments import time_of
 from .present import files_in_words, number
 from .prod_waits import GOES_ON, steps_to_complete
 
@@ -46,9 +47,7 @@ def how_far(view: ProductionView, now: datetime) -> str:
 
 def eta_in_words(eta: Eta, now: datetime) -> str:
     """Return when it will be complete, in the time of this machine, with the interval."""
-    at, low, high = (
-        datetime.fromisoformat(one).astimezone() for one in (eta.at, eta.low, eta.high)
-    )
+    at, low, high = (time_of(one).astimezone() for one in (eta.at, eta.low, eta.high))
     days = {one.date() for one in (at, low, high)} | {now.astimezone().date()}
     form = "%H:%M" if len(days) == 1 else "%d %b %H:%M"
     return f"about {at:{form}} ({low:{form}} to {high:{form}})"

@@ -52,6 +52,7 @@ from pilotage.proto.api_quotas import QuotaChange, UsageView
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
 from pilotage.proto.job import Input
+from pilotage.proto.tasks import Tasks, time_limit
 
 from .bodies import (
     STREAM_ABOVE,
@@ -199,11 +200,9 @@ class AsyncClient(OfOutputs, OfOperators, OfData, OfDataFiles, OfTransformations
             by_hash = {one.input.sha256: one for one in hashed}
             missing = await self._missing(list(by_hash))
             gate = asyncio.Semaphore(_UPLOADS_AT_ONCE)
-            async with asyncio.TaskGroup() as group:
+            async with Tasks() as tasks:
                 for sha256 in missing:
-                    group.create_task(self._put(by_hash[sha256], gate))
-        except ExceptionGroup as several:
-            raise several.exceptions[0] from None
+                    tasks.start(self._put(by_hash[sha256], gate))
         finally:
             for one in hashed:
                 if one.temporary:
@@ -558,11 +557,11 @@ class AsyncClient(OfOutputs, OfOperators, OfData, OfDataFiles, OfTransformations
     ) -> None:
         """Return once all awaited jobs have ended. Raises TimedOut, JobsHeld."""
         try:
-            async with asyncio.timeout(timeout_s), aclosing(self.ended(awaited)) as jobs:
+            async with time_limit(timeout_s), aclosing(self.ended(awaited)) as jobs:
                 async for _ in jobs:
                     if progress is not None:
                         progress(awaited.total - awaited.left)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             raise TimedOut(what, timeout_s or 0.0, awaited.left) from None
 
     # -- counts over time -----------------------------------------------------------------------

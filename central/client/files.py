@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from pilotage.proto.job import Input
 
@@ -105,7 +105,7 @@ def is_fetched(target: Path, what: str, sha256: str, *, force: bool) -> bool:
     if not target.is_file():
         raise FileThere(f"{what}: {target} is there, and is no file: choose another --to")
     with target.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() == sha256:
+        if sha256_of(stream) == sha256:
             return True
     if not force:
         raise FileThere(
@@ -138,11 +138,19 @@ async def write_checked(
         raise
 
 
+def sha256_of(stream: IO[bytes]) -> str:
+    """Return the hash of the rest of a stream, in hex. Raises OSError."""
+    digest = hashlib.sha256()
+    while piece := stream.read(_PIECE_BYTES):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
 def _entry(path: Path, name: str, unpack: bool) -> Input:
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
+        sha256 = sha256_of(stream)
         size = stream.tell()
-    return Input(name=name, sha256=digest.hexdigest(), size_bytes=size, unpack=unpack)
+    return Input(name=name, sha256=sha256, size_bytes=size, unpack=unpack)
 
 
 def _pack(folder: Path, name: str) -> Path:

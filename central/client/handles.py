@@ -22,6 +22,7 @@ from pilotage.proto.api import (
 from pilotage.proto.api_explain import Explanation
 from pilotage.proto.attempts import Stream
 from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.tasks import time_limit
 
 from .bodies import OnProgress
 from .errors import TimedOut
@@ -264,16 +265,17 @@ async def as_completed_async(
     submissions = {handle.submission for handle in by_id.values()}
     submission = submissions.pop() if len(submissions) == 1 else None
     client = next(iter(by_id.values())).client
-    until = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+    now = asyncio.get_running_loop().time
+    until = None if timeout_s is None else now() + timeout_s
     finished = client.ended(Outstanding(by_id, submission))
     left = len(by_id)
     try:
         while left:
-            async with asyncio.timeout_at(until):
+            async with time_limit(None if until is None else until - now()):
                 id = await anext(finished)
             left -= 1
             yield by_id[id]
-    except TimeoutError:
+    except asyncio.TimeoutError:
         raise TimedOut("as_completed", timeout_s or 0.0, left) from None
     finally:
         await finished.aclose()

@@ -5,11 +5,12 @@ a folder that is named by a digest, as in /cvmfs/unpacked.cern.ch, has that one.
 is known before a node sees them.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from .files import sha256_of
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -28,6 +29,6 @@ def _digest(image: str) -> str:
         if not real.is_file():
             return ""
         with real.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            return sha256_of(stream)
     except (OSError, ValueError, RuntimeError):
         return ""  # not here, not ours to read, or no path at all

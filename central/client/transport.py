@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pilotage.proto.api import Health
+from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.trust import trusting
 
 from .credentials import Connection
@@ -121,17 +122,17 @@ class Transport:
 
         what, has_begun = f"GET {path}", False
         try:
-            async with asyncio.timeout(self._answer_s):
+            async with time_limit(self._answer_s):
                 response = await self._followed("GET", path, query, None, headers or {}, idle_s)
             try:
                 if response.status_code >= 300:
-                    async with asyncio.timeout(self._answer_s):
+                    async with time_limit(self._answer_s):
                         raise self._refused(response.status_code, await response.aread(), what)
                 has_begun = True
                 yield response
             finally:
                 await response.aclose()
-        except (httpx.TransportError, TimeoutError) as why:
+        except (httpx.TransportError, asyncio.TimeoutError) as why:
             said = f"the answer broke off: {_named(why)}" if has_begun else _named(why)
             raise Unreachable(self.url, what, said) from None
 
@@ -182,12 +183,12 @@ class Transport:
         import httpx
 
         try:
-            async with asyncio.timeout(answer_s or self._answer_s):
+            async with time_limit(answer_s or self._answer_s):
                 response = await self._followed(method, path, query, content, headers)
                 await response.aread()
         except httpx.ConnectError as why:
             raise _NoAnswer(_named(why), never_sent=True) from None
-        except (httpx.TransportError, TimeoutError) as why:
+        except (httpx.TransportError, asyncio.TimeoutError) as why:
             raise _NoAnswer(_named(why), never_sent=False) from None
         if response.status_code >= 300:
             raise self._refused(response.status_code, response.content, what)
@@ -245,13 +246,10 @@ class Transport:
 
         A leader that stands still does not answer: patience would end long before the timeout.
         """
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                watch = tasks.create_task(self._fail_when_another_leads(self._leader))
-                response = await send()
-                watch.cancel()
-        except ExceptionGroup as group:  # of one: whichever fails ends the other
-            raise group.exceptions[0] from None
+        async with Tasks() as tasks:  # whichever fails ends the other
+            watch = tasks.start(self._fail_when_another_leads(self._leader))
+            response = await send()
+            watch.cancel()
         return response
 
     async def _fail_when_another_leads(self, leader: str) -> NoReturn:

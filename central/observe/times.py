@@ -1,6 +1,6 @@
 """Times as they are shown: of the wall clock RFC 3339, UTC, milliseconds; spans in words."""
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Final
 
 _DAY_S: Final = 86_400.0
@@ -11,7 +11,7 @@ def shown(at: float | None) -> str:
     """Return seconds since 1970 as text; None as an empty string."""
     if at is None:
         return ""
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    text = datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
 

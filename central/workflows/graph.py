@@ -62,7 +62,7 @@ def cycle(workflow: Workflow) -> list[str]:
     return []
 
 
-def _sorter(workflow: Workflow) -> TopologicalSorter[str]:
+def _sorter(workflow: Workflow) -> "TopologicalSorter[str]":
     sorter = TopologicalSorter(dict.fromkeys(workflow.steps, ()))  # in this order, if it is free
     for name in workflow.steps:
         sorter.add(name, *parents(workflow, name))

@@ -22,6 +22,7 @@ import msgspec
 from pilotage.proto.catalogue import NotRight
 from pilotage.proto.nesting import loads
 from pilotage.proto.storages import INPUTS_FILE, META_BYTES_MAX, META_SUFFIX
+from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.workflow import Step, Workflow
 
 from ..data.places import Places
@@ -153,14 +154,14 @@ class _Run:
 
     async def go(self) -> Outcome:
         self._admit(self._flow.begin())
-        async with asyncio.TaskGroup() as group:
+        async with Tasks() as tasks:
             while self._ready or self._running:
                 self._changed.clear()
                 while self._ready and self._cores(self._ready[0]) <= self._free:
                     task = self._ready.popleft()
                     self._free -= self._cores(task)
                     self._running += 1
-                    group.create_task(self._settle(task))
+                    tasks.start(self._settle(task))
                 await self._changed.wait()
                 self._progress(self._flow.counts())
         return self._outcome()
@@ -329,9 +330,9 @@ class _Run:
             except (OSError, ValueError) as why:
                 raise _Failed(f"{command[0]} could not be started: {why}") from None
         try:
-            async with asyncio.timeout(wall_s):
+            async with time_limit(wall_s):
                 return await process.wait()
-        except TimeoutError:
+        except asyncio.TimeoutError:
             raise _Failed(f"ran longer than its limit of {wall_s} s") from None
         finally:
             await _end(process)
@@ -457,9 +458,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         _tell(process.pid, signal.SIGTERM)
         try:
-            async with asyncio.timeout(GRACE_S):
+            async with time_limit(GRACE_S):
                 await process.wait()
-        except TimeoutError:
+        except asyncio.TimeoutError:
             pass
     _tell(process.pid, signal.SIGKILL)  # those of its session that are left
     await process.wait()

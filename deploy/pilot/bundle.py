@@ -34,6 +34,7 @@ PROTO = (
     "pilot_states",
     "problems",
     "storages",
+    "tasks",
     "topics",
     "trust",
     "wire",

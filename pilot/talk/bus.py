@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Optional
 
 from pilotage.proto import topics
 from pilotage.proto.messages import BrokerLogin
+from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.trust import trusting
 
 from ..events import Log
 from ..heap import give_back
 from ..mind.pace import Uniform
 from ..ports import BusFactory, Clock, Randomness
-from ..tasks import Tasks, time_limit
 
 if TYPE_CHECKING:
     import aiomqtt

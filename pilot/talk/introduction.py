@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Optional
 
 from pilotage.proto.messages import PROTOCOL, Attempt, Hello, Node, Register, Registered
+from pilotage.proto.tasks import Tasks
 from pilotage.proto.wire import decode
 
 from ..entries import Identity, KeptAssignment, KeptEnded
 from ..ports import Journal, Randomness
-from ..tasks import Tasks
 from .line import Line
 from .renewal import Renewal
 

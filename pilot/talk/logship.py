@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pilotage.proto.messages import PilotLine, PilotLog
+from pilotage.proto.tasks import time_limit
 
 from ..events import Log
 from ..mind.pace import Refusal
 from ..ports import Clock, Untold
-from ..tasks import time_limit
 from .line import Line, may_pass
 
 LOOK_S = 5.0

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pilotage.proto.messages import Assignment, LogChunk, Stream
+from pilotage.proto.tasks import Tasks
 
 from ..ports import Clock, Workspace
-from ..tasks import Tasks
 from .livelog import EVERY_S, Following, whole_characters
 from .transfer import Files
 

@@ -45,4 +45,13 @@ def fit_minors() -> list[str]:
 
 def oldest_fit() -> str | None:
     """Return a Python 3.9, if there is one."""
-    return next((path for version, path in pythons().items() if version[:2] == (3, 9)), None)
+    return _of_minor(9)
+
+
+def python_3_10() -> str | None:
+    """Return a Python 3.10, the oldest for clients, if there is one."""
+    return _of_minor(10)
+
+
+def _of_minor(minor: int) -> str | None:
+    return next((path for version, path in pythons().items() if version[:2] == (3, minor)), None)

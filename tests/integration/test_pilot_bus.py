@@ -10,9 +10,9 @@ import pytest
 
 from pilotage.pilot.clock import BootClock
 from pilotage.pilot.talk.bus import SPREAD_S, MqttBus, factory
-from pilotage.pilot.tasks import Tasks
 from pilotage.proto import topics
 from pilotage.proto.messages import BrokerLogin
+from pilotage.proto.tasks import Tasks
 from tests.contract.bus.stages import EmbeddedStage, MosquittoStage, eventually, stage
 from tests.services import mosquitto
 

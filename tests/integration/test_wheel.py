@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from pilotage import __version__
+from pilotage.central.operate.local import local_central
+
+from .interpreters import python_3_10
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,13 +27,21 @@ for name in pilotage.__all__:
 """
 
 
-CLIENT = """
+IMPORT_THE_CLIENT = """
 import importlib, pkgutil, re, pilotage
 from importlib.metadata import requires
-import pilotage.central.cli, pilotage.central.operate.pilot
-for module in pkgutil.iter_modules(pilotage.central.cli.__path__, "pilotage.central.cli."):
-    if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+import pilotage.central.cli, pilotage.central.client, pilotage.central.workflows, pilotage.proto
+for room in (
+    pilotage.central.cli, pilotage.central.client, pilotage.central.workflows, pilotage.proto
+):
+    for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+for name in (  # that commands load late
+    "data.storages", "failover.decide", "failover.of_workflow", "operate.datadir", "operate.pilot",
+    "transformations.jobs_of", "transformations.rules", "transformations.side_inputs",
+):
+    importlib.import_module(f"pilotage.central.{name}")
 for name in pilotage.__all__:
     getattr(pilotage, name)
 print(*sorted(re.split("[<>=]", one)[0] for one in requires("pilotage") if "extra" not in one))
@@ -47,6 +58,12 @@ def run(*argv: str | Path, cwd: Path) -> str:
     )
     assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def ended(*argv: str | Path) -> tuple[int, str]:
+    """Run a command and return its exit code, and what it writes to standard error."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stderr
 
 
 def bin_with(requirement: str, interpreter: str, home: Path) -> Path:
@@ -138,9 +155,30 @@ def test_the_command_is_there(installed: Path, tmp_path: Path) -> None:
 
 
 def test_the_wheel_alone_brings_what_the_client_needs(client_alone: Path, tmp_path: Path) -> None:
-    brought = run(client_alone / "python", "-I", "-c", CLIENT, cwd=tmp_path).split()
+    brought = run(client_alone / "python", "-I", "-c", IMPORT_THE_CLIENT, cwd=tmp_path).split()
 
     assert brought == ["cyclopts", "httpx", "msgspec", "pyyaml", "rich"]
+
+
+@pytest.mark.skipif(python_3_10() is None, reason="no Python 3.10 here")
+def test_the_client_runs_on_python_3_10(wheel: Path, tmp_path: Path) -> None:
+    home = bin_with(str(wheel), str(python_3_10()), tmp_path)
+    run(home / "python", "-I", "-c", IMPORT_THE_CLIENT, cwd=tmp_path)
+    (tmp_path / "in.txt").write_text("content")
+    with local_central(tmp_path / "data", {"bus.broker": "none"}) as central:
+        at = ("--data", central.data)
+        submit = ("submit", *at, "--input", tmp_path / "in.txt", "--", "cat", "in.txt")
+
+        assert __version__ in run(home / "pilotage", "--version", cwd=tmp_path)
+        assert "job 1" in run(home / "pilotage", *submit, cwd=tmp_path)
+        assert "1 Waiting" in run(home / "pilotage", "summary", *at, cwd=tmp_path)
+        assert ended(home / "pilotage", "failures", "--since", "2026-11-25T18:00Z", *at)[0] == 0
+        assert ended(home / "pilotage", "wait", "1", "--timeout-s", "0.1", *at) == (
+            5,
+            "pilotage: wait: 1 not finished after 0.1 s\n",
+        )
+    assert ended(home / "pilotage", "serve")[0] == 2
+    assert "needs Python 3.11 or newer, and this is 3.10" in ended(home / "pilotage", "serve")[1]
 
 
 def test_a_command_of_the_client_loads_few_modules(client_alone: Path, tmp_path: Path) -> None:
@@ -159,28 +197,21 @@ def test_a_command_of_the_client_loads_few_modules(client_alone: Path, tmp_path:
 
 @pytest.mark.parametrize("command", ["serve", "demo", "doctor", "admin backup x"])
 def test_a_command_of_the_central_names_the_extra_that_is_missing(
-    command: str, client_alone: Path, tmp_path: Path
+    command: str, client_alone: Path
 ) -> None:
-    done = subprocess.run(
-        [client_alone / "pilotage", *command.split()], capture_output=True, text=True, cwd=tmp_path
+    needs = f"pilotage {command.split()[0]} needs the central's packages"
+
+    assert ended(client_alone / "pilotage", *command.split()) == (
+        2,
+        f"pilotage: {needs}: pip install 'pilotage[central]'\n",
     )
 
-    word = command.split()[0]
-    assert done.stderr == (
-        f"pilotage: pilotage {word} needs the central's packages: pip install 'pilotage[central]'\n"
-    )
-    assert done.returncode == 2
 
-
-def test_an_installed_pilotage_says_where_benchmarks_run(installed: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [installed / "pilotage", "bench", "noop"], capture_output=True, text=True, cwd=tmp_path
+def test_an_installed_pilotage_says_where_benchmarks_run(installed: Path) -> None:
+    assert ended(installed / "pilotage", "bench", "noop") == (
+        2,
+        "pilotage: benchmarks run from a checkout: clone pilotage, then `make bench`\n",
     )
-
-    assert done.stderr == (
-        "pilotage: benchmarks run from a checkout: clone pilotage, then `make bench`\n"
-    )
-    assert done.returncode == 2
 
 
 def test_the_pilot_of_the_wheel_runs_on_a_bare_interpreter(installed: Path, tmp_path: Path) -> None:

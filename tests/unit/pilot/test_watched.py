@@ -8,8 +8,8 @@ from pilotage.pilot.ports import HttpReply
 from pilotage.pilot.talk.requests import Requests
 from pilotage.pilot.talk.transfer import Files
 from pilotage.pilot.talk.watched import LiveOutput
-from pilotage.pilot.tasks import Tasks
 from pilotage.proto.messages import Assignment, Body, Grant, LogChunk, Stream
+from pilotage.proto.tasks import Tasks
 from tests import virtual
 from tests.fake_pilot import FakeClock, FakeHttp, FakeRandomness, FakeWorkspace
 

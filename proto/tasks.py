@@ -1,4 +1,7 @@
-"""Structured concurrency for Python 3.9: what TaskGroup and asyncio.timeout do from 3.11 on."""
+"""Structured concurrency for Python 3.9: what TaskGroup and asyncio.timeout do from 3.11 on.
+
+The pilot runs on Python 3.9 and the client on 3.10. The central uses asyncio's own.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -94,9 +97,12 @@ class Tasks:
 
 
 class time_limit:
-    """`async with time_limit(seconds):` cancels the block then, and raises asyncio.TimeoutError."""
+    """`async with time_limit(seconds):` cancels the block then, and raises asyncio.TimeoutError.
 
-    def __init__(self, seconds: float) -> None:
+    None sets no limit. Before Python 3.11 asyncio.TimeoutError is not the built-in one.
+    """
+
+    def __init__(self, seconds: Optional[float]) -> None:
         self._seconds = seconds
         self._task: Optional[asyncio.Task[Any]] = None
         self._timer: Optional[asyncio.TimerHandle] = None
@@ -107,7 +113,8 @@ class time_limit:
         self._task = asyncio.current_task()
         self._before = _cancellations(self._task)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(0.0, self._seconds), self._cut)
+        if self._seconds is not None:
+            self._timer = loop.call_later(max(0.0, self._seconds), self._cut)
         return self
 
     def _cut(self) -> None:
@@ -121,8 +128,8 @@ class time_limit:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        assert self._timer is not None
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._over:
             _uncancel(self._task)
             # A second cancellation at the same time came from outside, and goes before.

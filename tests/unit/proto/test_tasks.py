@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from pilotage.pilot.tasks import Tasks, time_limit
+from pilotage.proto.tasks import Tasks, time_limit
 
 
 async def _note(notes: list[str], word: str, turns: int = 0) -> None:
@@ -125,6 +125,11 @@ async def test_a_block_within_its_limit_keeps_its_own_end() -> None:
             await _fail()
 
 
+async def test_a_block_without_a_limit_is_not_ended() -> None:
+    async with time_limit(None):
+        await asyncio.sleep(0.01)
+
+
 async def test_limits_inside_one_another_do_not_mix() -> None:
     async with time_limit(60):
         with pytest.raises(asyncio.TimeoutError):
@@ -152,7 +157,7 @@ async def test_a_cancellation_inside_a_limit_is_no_timeout() -> None:
 async def test_a_task_that_loses_its_cancellation_is_cancelled_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pilotage.pilot.tasks.CANCEL_AGAIN_S", 0.01)
+    monkeypatch.setattr("pilotage.proto.tasks.CANCEL_AGAIN_S", 0.01)
 
     async def hard_of_hearing() -> None:
         with contextlib.suppress(asyncio.CancelledError):
