@@ -23,7 +23,7 @@ from ..observe.events import Log, no_log
 from ..observe.requests import RequestIds
 from ..services import Services
 from .answers import JSON, Answer, problem
-from .call import Call, Face, Handler
+from .call import Call, ClientWheel, Face, Handler
 from .direct import Exchange
 from .elsewhere import Elsewhere, NotHere
 from .guards import CALLER, ROUTE, guard
@@ -45,6 +45,11 @@ AnyRequest = Request[Any, Any, Any]
 
 async def no_pilot_files() -> PilotFiles | None:
     """Have no pilot to give away."""
+    return None
+
+
+async def no_client_wheel() -> ClientWheel | None:
+    """Have no wheel to give away."""
     return None
 
 
@@ -79,6 +84,7 @@ class Front:
         *,
         version: str = "0",
         pilot_files: Callable[[], Awaitable[PilotFiles | None]] = no_pilot_files,
+        client_wheel: Callable[[], Awaitable[ClientWheel | None]] = no_client_wheel,
         element_issuer: Callable[[], Awaitable[Published]] = nothing_published,
         spool_dir: Path | None = None,
         life: str = "r",
@@ -93,7 +99,9 @@ class Front:
         told who calls, before they are answered.
         """
         described = cache(partial(_described, version))
-        self.face = Face(services, pilot_files, element_issuer, described, spool_dir=spool_dir)
+        self.face = Face(
+            services, pilot_files, client_wheel, element_issuer, described, spool_dir=spool_dir
+        )
         self._ids = RequestIds(life)
         self._hot: dict[str, HotRoute | NotHere] = {
             route.path: HotRoute(services, route.action, route.takes, route.hot)

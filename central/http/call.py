@@ -36,11 +36,22 @@ LARGE_AT_ONCE_MAX: Final = 2  # submissions that are held whole in memory; other
 
 
 @dataclass(frozen=True)
+class ClientWheel:
+    """The wheel that this central hands out for its clients."""
+
+    name: str  # of the file; pip reads version and tags in it
+    content: bytes
+    sha256: str
+    needs_python: str  # as `>=3.10`
+
+
+@dataclass(frozen=True)
 class Face:
     """What all requests share."""
 
     services: Services
     pilot_files: Callable[[], Awaitable[PilotFiles | None]]
+    client_wheel: Callable[[], Awaitable[ClientWheel | None]]
     element_issuer: Callable[[], Awaitable[Published]]
     openapi: Callable[[], bytes]  # returns the description of all routes
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -47,5 +47,7 @@ HERE: Final = frozenset(
         ("GET", "/pilot.pem"),
         ("GET", "/pilot.json"),
         ("GET", "/pilot.sh"),
+        ("GET", "/client"),
+        ("GET", "/client/{name}"),
     }
 )

@@ -23,7 +23,6 @@ from . import (
     hot,
     jobs,
     limits,
-    pilot_file,
     pilots,
     series,
     sites,
@@ -35,6 +34,7 @@ from . import (
 from .answers import JSON
 from .route import Route
 from .routes_data import DATA_ROUTES
+from .routes_files import FILE_ROUTES
 from .routes_productions import PRODUCTION_ROUTES
 
 BYTES: Final = "application/octet-stream"
@@ -648,50 +648,7 @@ ROUTES: Final = (
         handler=health.openapi,
         gives=dict[str, Any],
     ),
-    Route(
-        method="GET",
-        path="/pilot.pyz",
-        action=_A.PUBLIC_READ,
-        does="The pilot, one file; its signature in the header pilotage-signature (base64).",
-        handler=pilot_file.bundle,
-        gives=bytes,
-        gives_media="application/zip",
-    ),
-    Route(
-        method="GET",
-        path="/pilot.pyz.sig",
-        action=_A.PUBLIC_READ,
-        does="Ed25519 signature of pilot.pyz, 64 bytes.",
-        handler=pilot_file.signature,
-        gives=bytes,
-        gives_media=BYTES,
-    ),
-    Route(
-        method="GET",
-        path="/pilot.pem",
-        action=_A.PUBLIC_READ,
-        does="Public key that verifies the signature of pilot.pyz.",
-        handler=pilot_file.key,
-        gives=bytes,
-        gives_media="application/x-pem-file",
-    ),
-    Route(
-        method="GET",
-        path="/pilot.json",
-        action=_A.PUBLIC_READ,
-        does="Version, size, hash, signature and key of pilot.pyz.",
-        handler=pilot_file.told,
-        gives=api.PilotFile,
-    ),
-    Route(
-        method="GET",
-        path="/pilot.sh",
-        action=_A.PUBLIC_READ,
-        does="The script that fetches pilot.pyz on a node, verifies it and runs it.",
-        handler=pilot_file.script,
-        gives=bytes,
-        gives_media="text/x-shellscript",
-    ),
+    *FILE_ROUTES,
     *DATA_ROUTES,
     *PRODUCTION_ROUTES,
 )

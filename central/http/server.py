@@ -18,10 +18,12 @@ from ..strangers import PART, Strangers
 from .app import (
     Front,
     Recognise,
+    no_client_wheel,
     no_pilot_files,
     nobody_new,
     nothing_published,
 )
+from .call import ClientWheel
 from .connection import LimitedConnection
 from .elsewhere import Elsewhere
 
@@ -49,6 +51,7 @@ class HttpServer:
         port: int = 0,
         version: str = "0",
         pilot_files: Callable[[], Awaitable[PilotFiles | None]] = no_pilot_files,
+        client_wheel: Callable[[], Awaitable[ClientWheel | None]] = no_client_wheel,
         element_issuer: Callable[[], Awaitable[Published]] = nothing_published,
         tls_certificate: str = "",
         tls_key: str = "",
@@ -72,6 +75,7 @@ class HttpServer:
             services,
             version=version,
             pilot_files=pilot_files,
+            client_wheel=client_wheel,
             element_issuer=element_issuer,
             spool_dir=spool_dir,
             life=life,

@@ -46,6 +46,7 @@ from ..store.verbs import tokens as token_records
 from .belonging import check_keys, check_token
 from .bundle import NoBundle, pilot_bundle
 from .buses import bus_of
+from .client_wheel import WheelHandout
 from .clocks import SystemClock, SystemRandomness
 from .datadir import (
     STORE_FILE,
@@ -615,6 +616,7 @@ async def _open(
             port=settings.http.port,
             version=__version__,
             pilot_files=partial(asyncio.to_thread, handout.files),
+            client_wheel=partial(asyncio.to_thread, WheelHandout().wheel),
             element_issuer=partial(asyncio.to_thread, issuer.published),
             tls_certificate=settings.http.tls_certificate,
             tls_key=settings.http.tls_key,

@@ -33,6 +33,7 @@ from ..store.leaders import SHARD
 from ..store.verbs import jobs as job_records
 from .belonging import SHARED, check_token
 from .bundle import NoBundle, pilot_bundle
+from .client_wheel import WheelHandout
 from .clocks import SystemClock, SystemRandomness
 from .files import RealBlobs, RealDisk, RealSpace
 from .handout import Handout
@@ -238,6 +239,7 @@ async def _open(
             port=settings.http.port,
             version=__version__,
             pilot_files=partial(asyncio.to_thread, handout.files),
+            client_wheel=partial(asyncio.to_thread, WheelHandout().wheel),
             element_issuer=partial(asyncio.to_thread, issuer.published),
             tls_certificate=settings.http.tls_certificate,
             tls_key=settings.http.tls_key,

@@ -207,6 +207,21 @@ def test_a_command_of_the_central_names_the_extra_that_is_missing(
     )
 
 
+def test_an_installed_central_hands_out_the_wheel_that_it_came_from(
+    installed: Path, wheel: Path, tmp_path: Path
+) -> None:
+    code = (
+        "from pathlib import Path; from pilotage.central.operate.client_wheel import client_wheel; "
+        "made = client_wheel(); Path(made.name).write_bytes(made.content)"
+    )
+    run(installed / "python", "-I", "-c", code, cwd=tmp_path)
+    made, built = zipfile.ZipFile(tmp_path / wheel.name), zipfile.ZipFile(wheel)
+
+    assert sorted(made.namelist()) == sorted(built.namelist())
+    differ = [name for name in made.namelist() if made.read(name) != built.read(name)]
+    assert {name.rpartition("/")[2] for name in differ} <= {"WHEEL", "RECORD"}
+
+
 def test_an_installed_pilotage_says_where_benchmarks_run(installed: Path) -> None:
     assert ended(installed / "pilotage", "bench", "noop") == (
         2,

@@ -171,6 +171,8 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/pilot.pem"): ("", b""),
     ("GET", "/pilot.json"): ("", b""),
     ("GET", "/pilot.sh"): ("", b""),
+    ("GET", "/client"): ("", b""),
+    ("GET", "/client/{name}"): ("/client/x.whl", b""),
 }
 
 

@@ -6,6 +6,7 @@ from pilotage.central.auth.callers import User
 from pilotage.central.auth.policy import TABLE, Action, Reach, Who
 from pilotage.central.auth.signature import PilotFiles, SignedFile
 from pilotage.central.http.app import Front
+from pilotage.central.http.call import ClientWheel
 from pilotage.central.http.route import Route
 from pilotage.central.http.routes import ROUTES
 
@@ -19,8 +20,12 @@ async def _files() -> PilotFiles | None:
     return PilotFiles(signed=signed, sha256="f" * 64, version="1", script=b"#!/bin/sh")
 
 
+async def _wheel() -> ClientWheel:
+    return ClientWheel(name="x.whl", content=b"PK", sha256="0" * 64, needs_python=">=3.10")
+
+
 def _client(world: World) -> Client:
-    return Client(Front(world.services, pilot_files=_files))
+    return Client(Front(world.services, pilot_files=_files, client_wheel=_wheel))
 
 
 def _expected(route: Route, holder: Holder) -> tuple[int, str]:

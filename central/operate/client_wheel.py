@@ -1,0 +1,122 @@
+"""The wheel of this pilotage, for clients: made of the files that run here.
+
+It is on no package index. The central makes it of an installed wheel or of a checkout, without the
+tools that build one: a wheel is a zip archive with a list of its files.
+"""
+
+import base64
+import hashlib
+import io
+import os
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import pilotage
+
+from ..http.call import ClientWheel
+from .bundle import SCRIPT, NoBundle, pilot_bundle
+from .mosquitto import configuration
+
+_LEFT_OUT: Final = ("__pycache__", "_compiled")  # made here, for the Python of this machine
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the oldest date that a zip can hold
+_KIND: Final = b"""\
+Wheel-Version: 1.0
+Generator: pilotage
+Root-Is-Purelib: true
+Tag: py3-none-any
+"""
+
+
+class WheelHandout:
+    """Makes the wheel when somebody first asks for it, and keeps it: some 2 MB."""
+
+    def __init__(self) -> None:
+        self._kept: ClientWheel | None = None
+        self._lock = threading.Lock()
+
+    def wheel(self) -> ClientWheel | None:
+        """Return the wheel; None if nobody installed these sources. Takes a second at first.
+
+        Raises OSError.
+        """
+        with self._lock:
+            if self._kept is None:
+                self._kept = client_wheel()
+            return self._kept
+
+
+def client_wheel() -> ClientWheel | None:
+    """Make the wheel; None if nobody installed these sources. Raises OSError."""
+    try:
+        found = metadata.distribution("pilotage")
+    except metadata.PackageNotFoundError:
+        return None
+    files = dict(_package()) | dict(_description(found))
+    record = f"pilotage-{found.version}.dist-info/RECORD"
+    files[record] = _record(files, record)
+    content = _zipped(files)
+    return ClientWheel(
+        name=f"pilotage-{found.version}-py3-none-any.whl",
+        content=content,
+        sha256=hashlib.sha256(content).hexdigest(),
+        needs_python=found.metadata["Requires-Python"],
+    )
+
+
+def _package() -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the package, by their place in the wheel."""
+    package = Path(pilotage.__file__).parent
+    for folder, inner, names in os.walk(package, followlinks=True):  # a checkout has links
+        inner[:] = [one for one in inner if not one.startswith((".", *_LEFT_OUT))]
+        for name in names:
+            path = Path(folder, name)
+            if not name.startswith(".") and path.suffix != ".pyc":
+                yield f"pilotage/{path.relative_to(package).as_posix()}", path.read_bytes()
+    yield from ((f"pilotage/{path.name}", path.read_bytes()) for path in _beside())
+
+
+def _beside() -> Iterator[Path]:
+    """Yield the files that stand elsewhere in a checkout, as deploy/hook.py adds them."""
+    if (broker := configuration()) is not None:
+        yield broker
+    try:
+        bundle = pilot_bundle()
+    except NoBundle:
+        return
+    yield from (bundle, bundle.with_name(SCRIPT))
+
+
+def _description(found: metadata.Distribution) -> Iterator[tuple[str, bytes]]:
+    """Yield what pip reads: name, version, dependencies, commands, and the licence."""
+    folder = f"pilotage-{found.version}.dist-info"
+    for name in ("METADATA", "entry_points.txt", "licenses/LICENSE"):
+        if (text := found.read_text(name)) is not None:
+            yield f"{folder}/{name}", text.encode()
+    yield f"{folder}/WHEEL", _KIND
+
+
+def _record(files: Mapping[str, bytes], itself: str) -> bytes:
+    """Return the list of all files, with hash and size."""
+    lines = [
+        f"{name},sha256={_hash(content)},{len(content)}" for name, content in sorted(files.items())
+    ]
+    return "\n".join([*lines, f"{itself},,", ""]).encode()
+
+
+def _hash(content: bytes) -> str:
+    digest = hashlib.sha256(content).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, content)
+    return packed.getvalue()
