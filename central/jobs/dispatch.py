@@ -4,13 +4,14 @@ The order within one message is: judge (pure, in memory), write, then let memory
 written. An answer goes out after the commit of what it says.
 """
 
+from prometheus_client import Histogram
+
 from pilotage.proto.messages import Beat, Stop, Turn
 from pilotage.proto.pilot_states import PilotEvent, PilotState
 from pilotage.proto.problems import Code
 
 from ..auth.callers import PilotCaller
 from ..errors import Refused
-from ..observe.metrics import Histogram
 from ..ports import Clock, Leadership
 from ..saying import BeatAnswer, TurnReply
 from ..store.engine import Store

@@ -1,7 +1,7 @@
 """Whether the store takes anything, as whoever writes finds out."""
 
 from ..observe.events import Log
-from ..observe.metrics import Histogram
+from ..observe.metrics import histogram
 
 
 class StoreProbe:
@@ -11,7 +11,8 @@ class StoreProbe:
         self._log = log
         self.full = ""  # why the last write was refused; empty: there is room
         self._told = ""  # what was refused last
-        self.write_s = Histogram()  # of the write that tries the store, every ten seconds
+        # Of the write that tries the store, every ten seconds.
+        self.write_s = histogram("pilotage_store_write_seconds")
 
     def refused(self, why: str) -> None:
         """A write found no room."""

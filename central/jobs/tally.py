@@ -8,7 +8,7 @@ import msgspec
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Usage
 
-from ..observe.metrics import Histogram
+from ..observe.metrics import histogram
 from ..store.series import Entry, Sample, Sums
 from .counters import Counters, Kind
 from .failed import Failed
@@ -62,7 +62,8 @@ class Used:
     def __init__(self) -> None:
         self.ends: Counter[str] = Counter()  # how often which
         self.sites: defaultdict[str, UsedAt] = defaultdict(UsedAt)
-        self.memory_peak_mb, self.scratch_peak_mb = Histogram(PEAKS_MB), Histogram(PEAKS_MB)
+        self.memory_peak_mb = histogram("pilotage_attempt_memory_peak_megabytes", PEAKS_MB)
+        self.scratch_peak_mb = histogram("pilotage_attempt_scratch_peak_megabytes", PEAKS_MB)
 
     def add(self, site: str, usage: Usage) -> None:
         here = self.sites[site]

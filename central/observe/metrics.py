@@ -1,16 +1,24 @@
 """All metrics of the central: one table, and the page of them that Prometheus reads.
 
-Text exposition format 0.0.4. A label has at most VALUES_MAX values; what is beyond is `other`.
+prometheus-client measures and writes. A label has at most VALUES_MAX values; the rest is `other`.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client import Metric as Family
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 Second = TypeVar("Second", str, int)  # a second label
 VALUES_MAX: Final = 200  # of one label, so that no installation grows without a bound
 OTHER: Final = "other"
-MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
+MEDIA: Final = CONTENT_TYPE_PLAIN_0_0_4
 # From 0.1 ms to 10 s, for whatever somebody waits for.
 SECONDS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -155,82 +163,61 @@ METRICS: Final[dict[str, Metric]] = {
 }
 
 
-class Histogram:
-    """How often a value lay below each bound, and their sum."""
+# Else each histogram has a second metric, `_created`, which would be on no list of ours.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
-    def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
-        self._bounds = tuple(bounds)
-        self._counts = [0] * (len(self._bounds) + 1)
-        self.sum = 0.0
 
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self.sum += value
-
-    @property
-    def count(self) -> int:
-        return sum(self._counts)
-
-    def cumulated(self) -> Iterator[tuple[str, int]]:
-        """Yield each bound with how many values lay at or below it."""
-        total = 0
-        for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
-            total += count
-            yield ("+Inf" if bound == float("inf") else f"{bound:g}"), total
+def histogram(name: str, bounds: Sequence[float] = SECONDS) -> Histogram:
+    """Return a histogram of the table. A name that the table does not have is a KeyError: a bug."""
+    return Histogram(name, METRICS[name].means, buckets=bounds, registry=None)
 
 
 class Page:
     """The page as it comes together. A name that the table does not have is a KeyError: a bug."""
 
-    def __init__(self) -> None:
-        self._lines: list[str] = []
+    def __init__(self, families: Iterable[Family] = ()) -> None:
+        self._families = list(families)
 
     def put(self, name: str, value: float) -> None:
         """Put a metric without a label."""
-        assert not METRICS[name].labels, name
-        self._head(name)
-        self._lines.append(f"{name} {_number(value)}")
+        self._add(name, {(): value})
 
     def put_all(self, name: str, values: Mapping[str, float]) -> None:
         """Put a metric for each value of its label, the largest first where there are too many."""
-        (label,) = METRICS[name].labels
-        self._head(name)
         ordered = sorted(values.items(), key=lambda item: (-item[1], item[0]))
         rest = sum(value for _, value in ordered[VALUES_MAX:])
         shown = ordered[:VALUES_MAX] + ([(OTHER, rest)] if len(ordered) > VALUES_MAX else [])
-        for word, value in sorted(shown):
-            self._lines.append(f'{name}{{{label}="{_escaped(word)}"}} {_number(value)}')
+        self._add(name, {(word,): value for word, value in sorted(shown)})
 
     def put_pairs(
         self, name: str, values: Mapping[tuple[str, Second], float], most: int | None = None
     ) -> None:
         """Put a metric of two labels: all of it, or only the smallest values."""
-        first, second = METRICS[name].labels
-        self._head(name)
         smallest = sorted(values.items(), key=lambda item: item[1])[:most]
-        for (one, other), value in sorted(smallest):
-            labels = f'{first}="{_escaped(one)}",{second}="{_escaped(str(other))}"'
-            self._lines.append(f"{name}{{{labels}}} {_number(value)}")
+        self._add(name, {(one, str(other)): value for (one, other), value in sorted(smallest)})
 
-    def put_histogram(self, name: str, histogram: Histogram) -> None:
-        self._head(name)
-        for bound, count in histogram.cumulated():
-            self._lines.append(f'{name}_bucket{{le="{bound}"}} {count}')
-        self._lines.append(f"{name}_sum {_number(histogram.sum)}")
-        self._lines.append(f"{name}_count {histogram.count}")
+    def put_histogram(self, measured: Histogram) -> None:
+        """Put what a histogram has counted."""
+        self._families += measured.collect()
+
+    def parts(self) -> Iterator["Page"]:
+        """Yield each metric as a page of its own: joined, their texts are the text of the page."""
+        return (Page([family]) for family in self._families)
+
+    def collect(self) -> Iterable[Family]:
+        """Return what is on the page, as prometheus-client asks for it."""
+        return self._families
 
     def text(self) -> str:
-        return "\n".join(self._lines) + "\n"
+        """Return the page in the text format of Prometheus, version 0.0.4."""
+        return generate_latest(self).decode()
 
-    def _head(self, name: str) -> None:
-        metric = METRICS[name]
-        self._lines.append(f"# HELP {name} {_escaped(metric.means)}")
-        self._lines.append(f"# TYPE {name} {metric.kind}")
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    def _add(self, name: str, values: Mapping[tuple[str, ...], float]) -> None:
+        kind, labels, means, _ = METRICS[name]
+        family = (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(
+            name, means, labels=labels
+        )
+        for words, value in values.items():
+            assert len(words) == len(labels), name
+            family.add_metric(words, value)
+        self._families.append(family)

@@ -394,7 +394,7 @@ def test_each_report_is_mailed_once_however_long_the_server_is_away() -> None:
         assert key.startswith("report-")
         assert postman.tries == 4
         page = await world.central.services.metrics.page({})
-        assert "\npilotage_failover_mail_fails_seconds 0\n" in page
+        assert "\npilotage_failover_mail_fails_seconds 0.0\n" in page
         (report,) = await reported(world)
         assert report.view.mail.startswith("20")
         await world.kill()

@@ -315,7 +315,7 @@ def test_what_an_attempt_without_a_result_has_used_is_in_the_books_and_on_the_pa
         assert (sum(line.done), sum(line.failed)) == (0, 0)
         assert page['pilotage_attempts_ended_total{how="drained"}'] == 1
         assert page['pilotage_staged_in_bytes_total{site="PIC"}'] == 7
-        assert page['pilotage_attempt_memory_peak_megabytes_bucket{le="1000"}'] == 1
+        assert page['pilotage_attempt_memory_peak_megabytes_bucket{le="1000.0"}'] == 1
 
     scene(tell)
 

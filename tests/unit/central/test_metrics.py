@@ -6,7 +6,7 @@ import pytest
 
 from pilotage.central.observe.counting import CountingLog
 from pilotage.central.observe.events import EVENTS, no_log
-from pilotage.central.observe.metrics import METRICS, OTHER, VALUES_MAX, Histogram, Page
+from pilotage.central.observe.metrics import METRICS, OTHER, VALUES_MAX, Page, histogram
 
 LINE = re.compile(r'[a-z_]+(\{[a-z]+="[^"\n]*"(,[a-z]+="[^"\n]*")?\})? -?[0-9.e+-]+')
 
@@ -16,26 +16,30 @@ def lines(page: Page) -> list[str]:
 
 
 def test_each_line_has_the_form_that_is_read() -> None:
-    page, histogram = Page(), Histogram((0.1, 1.0))
+    page, turns = Page(), histogram("pilotage_turn_seconds", (0.1, 1.0))
     for value in (0.05, 0.1, 0.5, 7.0):
-        histogram.observe(value)
+        turns.observe(value)
     page.put("pilotage_ready", True)
     page.put_all("pilotage_jobs", {'od"d\n': 3, "Done": 2.5})
     page.put_pairs("pilotage_http_requests_total", {("/v1/turn", 200): 7})
-    page.put_histogram("pilotage_turn_seconds", histogram)
+    page.put("pilotage_store_commits_total", 12_000_000)
+    page.put_histogram(turns)
 
     assert lines(page) == [
-        "pilotage_ready 1",
+        "pilotage_ready 1.0",
         'pilotage_jobs{state="Done"} 2.5',
-        r'pilotage_jobs{state="od\"d\n"} 3',
-        'pilotage_http_requests_total{route="/v1/turn",status="200"} 7',
-        'pilotage_turn_seconds_bucket{le="0.1"} 2',
-        'pilotage_turn_seconds_bucket{le="1"} 3',
-        'pilotage_turn_seconds_bucket{le="+Inf"} 4',
+        r'pilotage_jobs{state="od\"d\n"} 3.0',
+        'pilotage_http_requests_total{route="/v1/turn",status="200"} 7.0',
+        "pilotage_store_commits_total 1.2e+07",
+        'pilotage_turn_seconds_bucket{le="0.1"} 2.0',
+        'pilotage_turn_seconds_bucket{le="1.0"} 3.0',
+        'pilotage_turn_seconds_bucket{le="+Inf"} 4.0',
+        "pilotage_turn_seconds_count 4.0",
         "pilotage_turn_seconds_sum 7.65",
-        "pilotage_turn_seconds_count 4",
     ]
     assert page.text().count("# TYPE pilotage_jobs gauge\n") == 1
+    assert page.text().count("# TYPE pilotage_store_commits_total counter\n") == 1
+    assert "".join(part.text() for part in page.parts()) == page.text()
 
 
 def test_no_label_has_more_values_than_its_bound() -> None:
@@ -44,7 +48,7 @@ def test_no_label_has_more_values_than_its_bound() -> None:
     shown = lines(page)
 
     assert len(shown) == VALUES_MAX + 1
-    assert f'{{site="{OTHER}"}} {sum(range(50))}' in "".join(shown)
+    assert f'{{site="{OTHER}"}} {sum(range(50))}.0' in "".join(shown)
 
 
 def test_of_two_labels_the_smallest_values_are_shown() -> None:
@@ -54,7 +58,7 @@ def test_of_two_labels_the_smallest_values_are_shown() -> None:
     shown = lines(page)
 
     assert len(shown) == VALUES_MAX
-    assert 'pilotage_credential_expires_seconds{site="PIC",element="ce0"} -1' in shown
+    assert 'pilotage_credential_expires_seconds{element="ce0",site="PIC"} -1.0' in shown
     assert f'element="ce{VALUES_MAX}"' not in "".join(shown)
 
 
