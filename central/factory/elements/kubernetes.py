@@ -21,8 +21,12 @@ from .kubernetes_objects import (
     OURS,
     STAMP,
     Job,
+    JobList,
     KubernetesOptions,
+    ObjectList,
+    OneJob,
     Pod,
+    PodList,
     is_name,
     job,
     job_name,
@@ -74,7 +78,7 @@ class Kubernetes:
         query = urlencode({"labelSelector": OURS, "limit": 1})
         async with self._open() as web:
             answer = await _ask(web, Step.REACH, "GET", f"{self._jobs}?{query}")
-            _decoded(Step.REACH, answer, _Page, "JobList")
+            _decoded(Step.REACH, answer, JobList)
 
     async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
         """Make a Job for each pilot, give it its script, then let it go. Raises as all calls do."""
@@ -102,7 +106,7 @@ class Kubernetes:
                 raise Unreachable(Step.SUBMIT, why.why) from None
             return name
         try:
-            await self._finish(web, request, _decoded(Step.SUBMIT, made, Job, "Job"))
+            await self._finish(web, request, _decoded(Step.SUBMIT, made, OneJob))
         except Denied:
             try:
                 await self._delete(web, Step.SUBMIT, name)
@@ -114,7 +118,7 @@ class Kubernetes:
     async def _ours(self, web: Web, stamp: str) -> Job:
         name = job_name(stamp)
         answer = await _ask(web, Step.SUBMIT, "GET", f"{self._jobs}/{name}")
-        found = _decoded(Step.SUBMIT, answer, Job, "Job")
+        found = _decoded(Step.SUBMIT, answer, OneJob)
         if found.metadata.annotations.get(STAMP) != stamp:
             raise Denied(Step.SUBMIT, f"there is a Job {name} already, and it is not ours")
         return found
@@ -141,14 +145,14 @@ class Kubernetes:
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
         """Return the Jobs of these pilots. Raises as all calls do."""
         async with self._open() as web:
-            jobs = await self._list(web, Step.STATES, self._jobs, Job, "JobList")
+            jobs = await self._list(web, Step.STATES, self._jobs, JobList)
         found = {one.metadata.annotations.get(STAMP): one.metadata.name for one in jobs}
         return {stamp: found[stamp] for stamp in stamps if is_name(found.get(stamp, ""))}
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
         """Return where pilots stand, by a list of Jobs and one of Pods. Raises as all calls do."""
         async with self._open() as web:
-            jobs = await self._list(web, Step.STATES, self._jobs, Job, "JobList")
+            jobs = await self._list(web, Step.STATES, self._jobs, JobList)
             pods = await self._pods(web, Step.STATES)
         by_name = {one.metadata.name: one for one in jobs}
         gone = Slot(SlotState.GONE)
@@ -230,30 +234,28 @@ class Kubernetes:
 
     async def _pods(self, web: Web, step: Step, name: str = "") -> dict[str, Pod]:
         selector = f"{OURS},{STAMP}={name}" if name else OURS
-        return pods_by_job(
-            await self._list(web, step, f"{self._core}/pods", Pod, "PodList", selector)
-        )
+        return pods_by_job(await self._list(web, step, f"{self._core}/pods", PodList, selector))
 
     async def _list(
-        self, web: Web, step: Step, path: str, type_: type[T], kind: str, selector: str = OURS
+        self, web: Web, step: Step, path: str, type_: type[ObjectList[T]], selector: str = OURS
     ) -> list[T]:
         """Return all that are ours, page by page. A list that ran out (410) is begun anew."""
         for _ in range(LISTS_MAX):
             try:
-                return await self._pages(web, step, path, type_, kind, selector)
+                return await self._pages(web, step, path, type_, selector)
             except _Expired:
                 continue
         raise Unreachable(step, "its lists run out before they are read to their end (410)")
 
     async def _pages(
-        self, web: Web, step: Step, path: str, type_: type[T], kind: str, selector: str
+        self, web: Web, step: Step, path: str, type_: type[ObjectList[T]], selector: str
     ) -> list[T]:
         query: dict[str, str | int] = {"labelSelector": selector, "limit": PAGE}
         found: list[T] = []
         for _ in range(PAGES_MAX):
             answer = await _ask(web, step, "GET", f"{path}?{urlencode(query)}")
-            page = _decoded(step, answer, _Page, kind)
-            found += _converted(step, page.items or [], list[type_])  # type: ignore[valid-type]
+            page = _decoded(step, answer, type_)
+            found += page.items or []
             if not page.metadata.continue_:
                 return found
             if len(found) > LISTED_MAX:
@@ -277,19 +279,6 @@ class _Expired(Unreachable):
 class _Status(msgspec.Struct, frozen=True):
     message: str = ""
     reason: str = ""
-
-
-class _ListMeta(msgspec.Struct, frozen=True):
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Page(msgspec.Struct, frozen=True):
-    metadata: _ListMeta = _ListMeta()
-    items: list[Any] | None = None
-
-
-class _Kind(msgspec.Struct, frozen=True):
-    kind: str = ""
 
 
 async def _ask(
@@ -342,22 +331,11 @@ def _words(said: bytes) -> str:
     return one_line(status.message or status.reason or said[:300].decode("utf-8", "replace"))
 
 
-def _decoded(step: Step, answer: Answer, type_: type[T], kind: str) -> T:
+def _decoded(step: Step, answer: Answer, type_: type[T]) -> T:
     try:
-        found = msgspec.json.decode(answer.said, type=_Kind).kind
-        if found == kind:
-            return msgspec.json.decode(answer.said, type=type_)
-        why = f"kind {found[:80]!r} and not {kind}"
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as what:
-        why = str(what)
-    raise Unreachable(step, f"it answered {answer.said[:200]!r}: {why}")
-
-
-def _converted(step: Step, found: list[Any], type_: type[T]) -> T:
-    try:
-        return msgspec.convert(found, type_)
-    except (msgspec.MsgspecError, RecursionError) as why:
-        raise Unreachable(step, f"it answers with what we do not know: {why}") from None
+        return msgspec.json.decode(answer.said, type=type_)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
+        raise Unreachable(step, f"it answered {answer.said[:200]!r}: {why}") from None
 
 
 def _name_of(pod: Pod) -> str:

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,7 @@ from ..element import PilotRequest, Slot, SlotState
 from ..errors import Denied, Step
 from .words import HttpsUrl, Path, PathOrNone
 
+T = TypeVar("T")
 NAME_MAX = 63  # of a Job: its name is a label of its Pod
 OURS = "app.kubernetes.io/managed-by=pilotage"
 STAMP = "pilotage/stamp"  # label: the name of the Job; annotation: the stamp itself
@@ -303,6 +304,12 @@ class Job(_Read, frozen=True):
     status: _JobStatus = _JobStatus()
 
 
+class OneJob(Job, frozen=True, kw_only=True):
+    """A Job that is not in a list: it says its kind."""
+
+    kind: Literal["Job"]
+
+
 class _Waiting(_Read, frozen=True):
     reason: str = ""
     message: str = ""
@@ -350,6 +357,29 @@ class Pod(_Read, frozen=True):
     def is_running(self) -> bool:
         """Whether it has a container that may run, and nobody has removed it."""
         return self.status.phase in ("Running", "Unknown") and not self.metadata.deletion_timestamp
+
+
+class _ListMeta(msgspec.Struct, frozen=True):
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class ObjectList(_Read, Generic[T], frozen=True):
+    """A page of a list. It must say its kind: from a page that is no list all would seem gone."""
+
+    metadata: _ListMeta = _ListMeta()
+    items: list[T] | None = None
+
+
+class JobList(ObjectList[Job], frozen=True, kw_only=True):
+    """Jobs."""
+
+    kind: Literal["JobList"]
+
+
+class PodList(ObjectList[Pod], frozen=True, kw_only=True):
+    """Pods."""
+
+    kind: Literal["PodList"]
 
 
 def pods_by_job(pods: Iterable[Pod]) -> dict[str, Pod]:

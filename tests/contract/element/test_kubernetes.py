@@ -244,7 +244,7 @@ ANSWERS: dict[str, tuple[int, str, type[ElementTrouble], str]] = {
     "in trouble": (500, "etcdserver: leader changed", Unreachable, "500: etcdserver"),
     "behind a proxy": (504, "", Unreachable, "submit: 504"),
     "moved": (302, "", Unreachable, "submit: 302"),
-    "of another kind": (201, "made", Unreachable, "kind 'Status' and not Job"),
+    "of another kind": (201, "made", Unreachable, "Invalid enum value 'Status'"),
 }
 
 
@@ -265,6 +265,8 @@ async def test_each_no_has_its_meaning(driver: Make, stamp: str, name: str) -> N
         b'{"kind":"JobList","items":' + b"[" * 100_000,
         b'{"kind":"JobList","items":{}}',
         b'{"kind":"PodList","items":[]}',
+        b'{"items":[]}',
+        b"{}",
         b'{"kind":"JobList","metadata":{"continue":"again"},"items":[]}',
         b"\xff",
     ],
