@@ -15,6 +15,8 @@ class LeaderRow:
 class FakeLeaders:
     """All that share a database share one of these; `clock` is the database's, in seconds."""
 
+    answered = True
+
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.rows: dict[str, LeaderRow] = {}

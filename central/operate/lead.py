@@ -13,7 +13,7 @@ from typing import Final
 from ..leading import LEASE_S, RENEW_EVERY_S, STAND_S, TAKE_EVERY_S, Standing
 from ..observe.events import Log
 from ..ports import Clock
-from ..store.errors import StoreBroken, StoreError, WrongRelease
+from ..store.errors import StoreBroken, StoreError, StoreLate, WrongRelease
 from ..store.leaders import SHARD, Lead, Leaders
 from .clocks import boottime
 
@@ -53,7 +53,8 @@ async def wait_for_lead(
 ) -> Held:
     """Return when this process leads. A database that does not answer is waited for as well.
 
-    Not `patient`: unless it does not answer the first time. Raises StoreError.
+    Not `patient`: unless it does not answer the first time. One that answers too late is waited
+    for in any case: each look that comes in time counts. Raises StoreError.
     `now` must go on while the machine is suspended.
     """
     told = ""
@@ -67,8 +68,9 @@ async def wait_for_lead(
             raise
         except (StoreError, TimeoutError) as error:
             taken, seen.lead = None, None
-            why = str(error) or "the database does not answer"
-            if not patient:
+            is_late = leaders.answered and isinstance(error, (StoreLate, TimeoutError))
+            why = str(error) or f"the database does not answer within {LOOK_S} s"
+            if not (patient or is_late):
                 raise StoreBroken(why) from error
         patient = True
         if taken is not None:

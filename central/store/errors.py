@@ -60,6 +60,10 @@ class StoreBroken(Away, StoreError):
     """
 
 
+class StoreLate(StoreBroken):
+    """The database ended a statement that took too long: it is there, so ask again."""
+
+
 class NotLeader(StoreBroken):
     """Another process leads, or nobody: nothing was written. The process must end."""
 

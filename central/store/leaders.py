@@ -29,6 +29,8 @@ class Leaders(Protocol):
     is unknown whether the verb had its effect.
     """
 
+    answered: bool  # whether the database has let this process in: it is the right one, if slow
+
     async def take_lead(self, shard: str, holder: str, url: str, lease_s: float) -> Lead | None:
         """Take the row if it is free or over, with the next term; None: another holds it.
 

@@ -328,6 +328,8 @@ class _Errand:
 class RemoteLeaders:
     """`pilotage.central.store.leaders.Leaders` over a connection of its own."""
 
+    answered = False  # it is never the wrong database: those that wait are patient
+
     def __init__(self, database: Database, process: Process) -> None:
         self._database, self._session = database, Session(process)
         ends = partial(database.end, self._session)

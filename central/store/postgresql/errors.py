@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from ..errors import StoreBroken, StoreError, StoreFull
+from ..errors import StoreBroken, StoreError, StoreFull, StoreLate
 from .driver import FAULTS, BadValue
 
 _FULL: Final = "53100"
 # By the first two letters of SQLSTATE: the connection, the server's end, its disk, its files, what
 # it should never meet. After these nobody knows what of a transaction is stored.
 _BROKEN: Final = ("08", "57", "58", "F0", "XX")
+_LATE: Final = "57014"
 _NO_TABLE: Final = "42P01"
 _READ_ONLY: Final = "25006"  # another server leads now
 
@@ -35,6 +36,8 @@ def translated(why: BaseException) -> BaseException:
     state = getattr(why, "sqlstate", None) or ""
     if state == _FULL:
         told: StoreError = StoreFull(str(why))
+    elif state == _LATE:
+        told = StoreLate(f"PostgreSQL: {why}")
     elif isinstance(why, BadValue) or (
         state and not state.startswith(_BROKEN) and state != _READ_ONLY
     ):

@@ -19,7 +19,7 @@ class PostgresqlLeaders:
     """The `Leaders` of one database. Its table is there before any other: who makes them leads."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url, self.answered = url, False
         self._connection: Connection | None = None
         self._free = asyncio.Lock()
         self._sql = statements()
@@ -87,9 +87,11 @@ class PostgresqlLeaders:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
             made = await connect(self._url, shared_s=SHARED_S)
+            self.answered = True
             try:
-                await made.execute(self._sql["answer_soon"].text)
+                # No bound of the server's: with a slow disk it takes seconds, and it takes no lead.
                 await made.execute(self._sql["make_leader"].text)
+                await made.execute(self._sql["answer_soon"].text)
             except BaseException:  # two may make it at once: the next look finds it
                 made.terminate()
                 raise

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
+from pilotage.central.operate.lead import LOOK_S, Seen, wait_for_lead
 from pilotage.central.operate.postgresql import USER
 from pilotage.central.store.errors import NewerSchema, StoreBroken
 from pilotage.central.store.leaders import SHARD, Lead, Leaders
@@ -18,6 +19,7 @@ from pilotage.central.store.postgresql.driver import application_of
 from pilotage.central.store.postgresql.session import PostgresqlSession
 from pilotage.central.store.verbs import jobs as job_records
 from pilotage.central.store.verbs import submissions as submission_records
+from tests.fakes import LoopClock
 from tests.services import postgresql
 
 from .conftest import NOW, never
@@ -26,6 +28,13 @@ from .rows import a_class, a_submission, some_jobs
 LEASE_S = 60.0
 OVER = "UPDATE SCHEMA.leader SET until = clock_timestamp() - interval '1 ms'"
 WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+# A disk that syncs slowly takes long to make a table: each of its files is synced.
+SLOW_TABLES = (
+    "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS"
+    " 'BEGIN IF to_regclass(''leader'') IS NULL THEN PERFORM pg_sleep(SECONDS); END IF; END'",
+    "CREATE EVENT TRIGGER slow ON ddl_command_start WHEN TAG IN ('CREATE TABLE')"
+    " EXECUTE FUNCTION slow()",
+)
 _asyncpg: Any = asyncpg  # it says nothing of its types
 connect: Any = _asyncpg.connect
 
@@ -272,3 +281,32 @@ async def test_the_connections_of_another_user_hinder_no_take_over(
 
     assert taken is not None and taken.term == before.term + 1
     assert one == 1
+
+
+@pytest.mark.parametrize("makes_table_s", [1.2, 2.3])
+async def test_a_first_start_waits_until_a_slow_disk_has_its_table(
+    server: postgresql.Postgresql, makes_table_s: float
+) -> None:
+    database, said = f"slow_{makes_table_s * 10:.0f}", list[str]()
+    server.sql(f"CREATE DATABASE {database}")
+    server.sql(
+        *(one.replace("SECONDS", f"{makes_table_s}") for one in SLOW_TABLES), database=database
+    )
+    leaders = PostgresqlLeaders(server.url(database))
+    async with asyncio.timeout(20.0):
+        held = await wait_for_lead(
+            leaders,
+            "one",
+            "http://one",
+            seen=Seen(),
+            patient=False,
+            clock=LoopClock(),
+            log=lambda event, **fields: said.append(event),
+        )
+        is_renewed = await leaders.renew_lead(held.lead, LEASE_S)
+    await leaders.close()
+    server.sql(f"DROP DATABASE {database} WITH (FORCE)")
+
+    assert said[-1] == "lead_taken"
+    assert "lead_unknown" in said or makes_table_s < LOOK_S
+    assert is_renewed

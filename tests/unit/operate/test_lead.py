@@ -6,7 +6,7 @@ import pytest
 
 from pilotage.central.leading import LEASE_S, STAND_S, Standing
 from pilotage.central.operate.lead import Held, Seen, kept, wait_for_lead
-from pilotage.central.store.errors import NewerSchema, StoreBroken
+from pilotage.central.store.errors import NewerSchema, StoreBroken, StoreError, StoreLate
 from pilotage.central.store.leaders import SHARD, Lead
 from tests import virtual
 
@@ -26,6 +26,8 @@ class VirtualClock:
 
 class Renewals:
     """Answers to renewals, one after the other; the last one for ever."""
+
+    answered = True
 
     def __init__(self, *answers: str) -> None:
         self.answers, self.sent, self.given_up = list(answers), list[float](), False
@@ -133,3 +135,61 @@ def test_whoever_could_not_lead_waits_no_more() -> None:
     with pytest.raises(NewerSchema):
         virtual.run(waits)
     assert len(leaders.sent) == 3
+
+
+class OfASlowDatabase(Renewals):
+    """Two looks fail; the third one finds the row free."""
+
+    def __init__(self, why: StoreError | None, *, answered: bool) -> None:
+        super().__init__("granted")
+        self.why, self.answered = why, answered
+
+    async def take_lead(self, shard: str, holder: str, url: str, lease_s: float) -> Lead | None:
+        self.sent.append(virtual.now())
+        if len(self.sent) > 2:
+            return Lead(shard, 1, holder, url, lease_s)
+        if self.why is not None:
+            raise self.why
+        await asyncio.sleep(3_600)
+        return None
+
+
+def first_start(leaders: OfASlowDatabase) -> tuple[float, list[str]]:
+    """Wait for the lead on an unused data directory; return what is left of it, and the events."""
+    said: list[str] = []
+
+    async def whole() -> float:
+        held = await wait_for_lead(
+            leaders,
+            "us",
+            "http://here",
+            seen=Seen(),
+            patient=False,
+            clock=VirtualClock(),
+            log=lambda event, **fields: said.append(event),
+            now=virtual.now,
+        )
+        return held.standing.left_s()
+
+    return virtual.run(whole()), said
+
+
+@pytest.mark.parametrize("why", [StoreLate("statement timeout"), None])
+def test_a_first_start_waits_for_a_database_that_answers_too_late(why: StoreError | None) -> None:
+    left_s, said = first_start(OfASlowDatabase(why, answered=True))
+
+    assert said == ["lead_unknown", "lead_taken"]
+    assert left_s == STAND_S
+
+
+@pytest.mark.parametrize(
+    ("why", "answered"), [(None, False), (StoreBroken("gone"), True), (StoreError("no"), True)]
+)
+def test_a_first_start_ends_if_the_database_is_not_there_or_refuses(
+    why: StoreError | None, answered: bool
+) -> None:
+    leaders = OfASlowDatabase(why, answered=answered)
+
+    with pytest.raises(StoreBroken):
+        first_start(leaders)
+    assert len(leaders.sent) == 1
