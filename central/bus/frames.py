@@ -11,9 +11,12 @@ CONNECT_MAX_BYTES = 8 * 1024  # user, password, client id and a last will
 
 CONNECT = 1
 PUBLISH = 3
-# What a client may say once it is in: PUBLISH with its acknowledgements, SUBSCRIBE, UNSUBSCRIBE,
-# PINGREQ, DISCONNECT.
-OF_CLIENTS = frozenset({PUBLISH, 4, 5, 6, 7, 8, 10, 12, 14})
+SUBSCRIBE = 8
+UNSUBSCRIBE = 10
+# What has a body of one size: the acknowledgements of PUBLISH, PINGREQ, DISCONNECT.
+_BODY_BYTES = {4: 2, 5: 2, 6: 2, 7: 2, 12: 0, 14: 0}
+# What a client may say once it is in.
+OF_CLIENTS = frozenset({PUBLISH, SUBSCRIBE, UNSUBSCRIBE, *_BODY_BYTES})
 
 BAD_PROTOCOL = 1
 NOT_AUTHORISED = 5
@@ -70,36 +73,45 @@ class PacketReader:
             self._arrived += more
 
 
-def kind(packet: bytes | bytearray) -> int:
-    """Return the packet type."""
-    return packet[0] >> 4
+def cleared(packet: bytes) -> bytes:
+    """Return the packet as it may be handed on: a message is never kept, its topics are sound.
 
-
-def body_start(packet: bytes) -> int:
-    """Return where the bytes after the fixed header begin."""
-    at = 1
+    Raises BadPacket for a topic that is no topic, and for bytes that belong to no part: amqtt takes
+    what it has not read of a packet for the next one.
+    """
+    kind, at = packet[0] >> 4, 1
     while packet[at] >= 0x80:
         at += 1
-    return at + 1
+    at += 1  # the end of the fixed header
+    if kind == PUBLISH:
+        name = _text(packet, at)
+        if not name or any(mark in name for mark in b"+#\0"):
+            raise BadPacket("a topic that is no topic")
+        return bytes([packet[0] & ~_RETAIN]) + packet[1:]
+    if kind in (SUBSCRIBE, UNSUBSCRIBE):
+        at += 2  # its number
+        while at < len(packet):
+            at += 2 + len(_text(packet, at)) + (kind == SUBSCRIBE)
+    elif len(packet) - at != _BODY_BYTES[kind]:
+        raise BadPacket(f"a packet of type {kind} with a body of {len(packet) - at} bytes")
+    return packet
 
 
-def cleared(packet: bytes) -> bytes:
-    """Return the packet as it may be handed on: a message is never kept, its topic is sound.
+def _text(packet: bytes, at: int) -> bytes:
+    """Return the text at a place. Raises BadPacket if it is not whole, or not UTF-8.
 
-    Raises BadPacket for a topic that is no topic.
+    amqtt counts more bytes for a text that is not UTF-8 than it has.
     """
-    if kind(packet) != PUBLISH:
-        return packet
-    start = body_start(packet)
-    size = int.from_bytes(packet[start : start + 2], "big")
-    topic = packet[start + 2 : start + 2 + size]
+    start = at + 2
+    end = start + int.from_bytes(packet[at:start], "big")
+    text = packet[start:end]
     try:
-        name = topic.decode()
+        text.decode()
     except UnicodeDecodeError:
         raise BadPacket("a topic that is not UTF-8") from None
-    if not name or len(topic) < size or any(mark in name for mark in "+#\0"):
-        raise BadPacket("a topic that is no topic")
-    return bytes([packet[0] & ~_RETAIN]) + packet[1:]
+    if end > len(packet):
+        raise BadPacket("a topic that ends too early")
+    return text
 
 
 def refusal(code: int) -> bytes:

@@ -203,6 +203,28 @@ async def test_a_broken_packet_ends_its_client_and_nothing_else(world: World, ba
     assert world.heard == [(up, b"fine")]
 
 
+HIDDEN = publish(UP.encode(), b"hidden", flags=1)
+NO_UTF8 = len(HIDDEN).to_bytes(2, "big") + b"\xff" * len(HIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [
+        (0x82, b"\0\1" + NO_UTF8 + b"\0"),  # SUBSCRIBE
+        (0xA2, b"\0\1" + NO_UTF8),  # UNSUBSCRIBE
+        (0x40, b"\0\1"),  # PUBACK
+        (0xC0, b""),  # PINGREQ
+    ],
+)
+async def test_no_packet_hides_in_another_one(world: World, kind: int, before: bytes) -> None:
+    body = before + HIDDEN
+    wire = await world.pilot()
+    await wire.say(bytes([kind, len(body)]) + body)
+
+    assert await wire.is_cut()
+    assert world.heard == []
+
+
 async def test_nothing_is_kept_for_later_readers(world: World) -> None:
     wire = await world.pilot()
     await wire.say(publish(UP.encode(), b"keep me", flags=1))
