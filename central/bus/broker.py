@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 
 from amqtt.broker import Broker, BrokerContext
 from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
+from amqtt.plugins.base import BaseAuthPlugin
 
 from ..observe.events import Log
 from ..ports import Clock
 from .door import LISTENER, Door
 from .errors import PortTaken
 from .logins import Logins
-from .plugins import DirectPlugins, PilotLogins, PilotTopics
+from .plugins import DirectPlugins, PilotTopics
 
 # amqtt says at INFO and WARNING what a client did, once a message; its parts say it again.
 QUIET = ("amqtt", "transitions")
@@ -46,7 +47,8 @@ async def serving(
     config = BrokerConfig(
         # External: amqtt opens no socket of its own.
         listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)},
-        plugins={_dotted(kind): {"logins": logins} for kind in (PilotLogins, PilotTopics)},
+        # amqtt's own lets everybody in: the door has seen their passwords.
+        plugins={_dotted(BaseAuthPlugin): {}, _dotted(PilotTopics): {"logins": logins}},
     )
     broker = Broker(config)
     context = BrokerContext(broker)

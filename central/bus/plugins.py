@@ -1,6 +1,6 @@
-"""What makes amqtt ask us: who may enter, and who may write and read which topic.
+"""What makes amqtt ask us who may write and read which topic.
 
-amqtt finds plug-ins by their dotted name and hands each its `Config`.
+amqtt finds a plug-in by its dotted name and hands it its `Config`.
 """
 
 # pyright: reportMissingTypeStubs=false
@@ -10,27 +10,11 @@ from typing import cast
 
 from amqtt.broker import BrokerContext
 from amqtt.contexts import Action, BaseContext
-from amqtt.plugins.base import BaseAuthPlugin, BasePlugin, BaseTopicPlugin
+from amqtt.plugins.base import BasePlugin, BaseTopicPlugin
 from amqtt.plugins.manager import PluginManager
 from amqtt.session import Session
 
 from .logins import Logins
-
-
-class PilotLogins(BaseAuthPlugin):
-    """Lets in whoever `Logins` knows; nobody comes in without a name."""
-
-    @dataclass
-    class Config(BaseAuthPlugin.Config):
-        logins: Logins
-
-    def __init__(self, context: BaseContext) -> None:
-        super().__init__(context)
-        self._logins: Logins = self._get_config_option("logins")
-
-    async def authenticate(self, *, session: Session) -> bool:
-        user, password = session.username, session.password
-        return bool(user) and password is not None and self._logins.knows(str(user), password)
 
 
 class PilotTopics(BaseTopicPlugin):
