@@ -9,9 +9,8 @@ from cyclopts.validators import Number
 from pilotage.proto.api import Curve, CurvePoint, Peek
 
 from .chart import bars, columns
-from .exit_codes import Exit
-from .options import COMMON, READING_S, Common, run_with
-from .present import note, number, on_terminal, print_json, print_line, print_table
+from .frame import Answer, Answers, reads
+from .present import note, number, on_terminal, print_line, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -23,7 +22,9 @@ _COLUMNS = ("at_s#", "cpu_s#", "cores#", "memory_mb#", "scratch_mb#", "processes
 Series = list[tuple[float, float]]
 
 
-def curve(
+@reads
+async def curve(
+    client: "AsyncClient",
     job: int,
     /,
     *,
@@ -33,33 +34,21 @@ def curve(
     follow: Annotated[
         bool, Parameter(alias="-f", help="Print each point as it comes, until the job has ended.")
     ] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Show what a job used over time: CPU, memory, disk and processes.
 
     Of a job that runs it is as far as it has come. In a pipe, the points in columns.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        if follow:
-            async for point in client.points(job):
-                _print_point(point, common)
-            return Exit.OK
-        found = await client.curve(job, epoch=attempt)
-        if common.json:
-            print_json(found)
-        elif not found.points:
-            note(f"job {job} has no curve yet" if found.live else f"job {job} has no curve")
-        elif on_terminal():
-            print_line("\n".join(picture(found)))
-        else:
-            print_table(_COLUMNS, _rows(found.points), empty="")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    if follow:
+        async for point in client.points(job):
+            yield Answer(point, _now(point))
+    else:
+        yield Answer(await client.curve(job, epoch=attempt), _print_curve)
 
 
-def peek(
+@reads
+async def peek(
+    client: "AsyncClient",
     job: int,
     /,
     *,
@@ -72,19 +61,18 @@ def peek(
     wait_s: Annotated[
         float, Parameter(help="How long its pilot may take.", validator=Number(gt=0, lte=60))
     ] = 15.0,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Show the last that a job wrote to its two streams, and what it uses now."""
+    return Answer(await client.peek(job, bytes=bytes, wait_s=wait_s), print_peek)
 
-    async def work(client: "AsyncClient") -> int:
-        found = await client.peek(job, bytes=bytes, wait_s=wait_s)
-        if common.json:
-            print_json(found)
-        else:
-            print_peek(found)
-        return Exit.OK
 
-    return run_with(common, work, patience_s=READING_S)
+def _print_curve(found: Curve) -> None:
+    if not found.points:
+        note(f"job {found.job} has no curve{' yet' if found.live else ''}")
+    elif on_terminal():
+        print_line("\n".join(picture(found)))
+    else:
+        print_table(_COLUMNS, _rows(found.points), empty="")
 
 
 def picture(found: Curve) -> list[str]:
@@ -138,13 +126,6 @@ def _rows(points: Sequence[CurvePoint]) -> list[tuple[object, ...]]:
         )
         for one, (_, used) in zip(points, cores_used(points), strict=True)
     ]
-
-
-def _print_point(point: CurvePoint, common: Common) -> None:
-    if common.json:
-        print_json(point)
-    else:
-        print_line(_now(point))
 
 
 def print_peek(found: Peek) -> None:

@@ -6,10 +6,10 @@ from cyclopts import Parameter
 
 from pilotage.proto.api_failures import ReportView
 
-from .exit_codes import Exit
+from .failures import transformation_id
+from .frame import Answer, Central, reads
 from .moments import moment
-from .options import COMMON, READING_S, Common, run_with
-from .present import note, number, on_terminal, print_json, print_line, print_table
+from .present import number, table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -21,7 +21,9 @@ NOTHING = (
 _COLUMNS = ("id#", "at", "saved#", "for people#", "report")
 
 
-def reports(
+@reads
+async def reports(
+    central: Central,
     *,
     transformation: Annotated[
         str, Parameter(help="Only of this transformation, by id or name.")
@@ -30,45 +32,25 @@ def reports(
         str, Parameter(help="Of then on: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00.")
     ] = "7d",
     most: Annotated[int, Parameter(help="How many at most, the newest.")] = 50,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """List reports of failover, the newest first: one for each cause and cycle.
 
     Saved are failures and groups that people need not have looked after.
     """
     begin = moment(since)
-
-    async def work(client: "AsyncClient") -> int:
-        one = int(transformation) if transformation.isdecimal() else None
-        if transformation and one is None:
-            one = (await client.transformation(transformation)).view.id
-        found = await client.failure_reports(transformation=one, since=begin, most=most)
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        if not found and not on_terminal():
-            note(NOTHING)
-        print_table(_COLUMNS, map(_row, found), empty=NOTHING)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    client = await central.client()
+    one = await transformation_id(client, transformation)
+    found = await client.failure_reports(transformation=one, since=begin, most=most)
+    rows = map(_row, found)
+    return Answer(found, table(_COLUMNS, rows, empty=NOTHING, empty_is_noted=True))
 
 
-def report(report: int, /, *, common: Common = COMMON) -> int:
+@reads
+async def report(client: "AsyncClient", report: int, /) -> Answer:
     """Show one report: what failed, why and where, what was done, and what is left."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.failure_report(report)
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        for line in found.text.splitlines():
-            print_line(line)
-        if found.view.mail:
-            print_line(f"Mailed  {found.view.mail}")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    found = await client.failure_report(report)
+    mailed = [f"Mailed  {found.view.mail}"] if found.view.mail else []
+    return Answer(found, "\n".join([*found.text.splitlines(), *mailed]))
 
 
 def _row(one: ReportView) -> tuple[str, ...]:

@@ -15,12 +15,11 @@ from pilotage.proto.nesting import loads
 from pilotage.proto.wording import complaint
 
 from .exit_codes import Exit, UsageError
+from .frame import Answer, Central, reads
 from .moments import moment
-from .options import COMMON, READING_S, Common, run_with
-from .present import note, number, print_json, print_line, print_table
+from .present import note, number, print_line, table
 
 if TYPE_CHECKING:
-    from ..client.client import AsyncClient
     from ..failover.rules import RuleSet
 
 app = App(name="rules", help="Check rules of failover, and say what they would do.")
@@ -55,7 +54,9 @@ def check(file: FileArgument, /) -> int:
 
 
 @app.command
-def test(
+@reads
+async def test(
+    central: Central,
     file: FileArgument,
     /,
     *,
@@ -64,8 +65,7 @@ def test(
     ] = None,
     step: Annotated[str, Parameter(help="As for this step of a workflow.")] = "",
     since: Annotated[str, Parameter(help="Failures of then on, whole hours.")] = "1d",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Say which rule would have matched what has failed, and what would have been done.
 
     Of each class and site the newest jobs are looked at, as if each had failed for the first time,
@@ -74,33 +74,25 @@ def test(
     """
     rules = _read(file)
     if rules is None:
-        return Exit.FAILED
+        return Answer(None, code=Exit.FAILED)
     if evidence is not None:
-        for line in _decided(rules, _evidence_in(evidence), step):
-            print_line(line)
-        return Exit.OK
+        print_line("\n".join(_decided(rules, _evidence_in(evidence), step)))
+        return Answer(None)
     begin = moment(since)
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.failures(since=begin)
-        rows: list[tuple[str, ...]] = []
-        for line in found.lines:
-            said: Counter[tuple[str, str]] = Counter()
-            for job in line.examples:
-                attempts = (await client.detail(job)).attempts
-                for one in attempts[-1:]:
-                    said[_match(rules, evidence_of(one), step)] += 1
-            for (rule, what), jobs in said.most_common():
-                failure, where = line.failure.value, line.site or "-"
-                many = number(line.attempts)
-                rows.append((failure, where, many, number(jobs), rule, what))
-        if common.json:
-            print_json([dict(zip(_COLUMNS, row, strict=True)) for row in rows])
-        else:
-            print_table(_COLUMNS, rows, empty="nothing has failed since then")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    client = await central.client()
+    rows: list[tuple[str, ...]] = []
+    for line in (await client.failures(since=begin)).lines:
+        said: Counter[tuple[str, str]] = Counter()
+        for job in line.examples:
+            attempts = (await client.detail(job)).attempts
+            for one in attempts[-1:]:
+                said[_match(rules, evidence_of(one), step)] += 1
+        for (rule, what), jobs in said.most_common():
+            failure, where = line.failure.value, line.site or "-"
+            many = number(line.attempts)
+            rows.append((failure, where, many, number(jobs), rule, what))
+    found = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+    return Answer(found, table(_COLUMNS, rows, empty="nothing has failed since then"))
 
 
 def _read(file: Path) -> "RuleSet | None":

@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from pilotage.proto.api_failures import FailureLine
+from pilotage.proto.api_failures import FailureLine, Failures
 
-from .exit_codes import Exit
+from .frame import Answer, Central, reads
 from .known_places import missed_site
 from .moments import moment
-from .options import COMMON, READING_S, Common, run_with
-from .present import note, number, on_terminal, print_json, print_line, print_table
+from .present import note, number, on_terminal, print_line, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -25,7 +24,9 @@ app.command(f"{__package__}.failure_rules:app", name="rules")
 
 
 @app.default
-def failures(
+@reads
+async def failures(
+    central: Central,
     *,
     site: Annotated[str, Parameter(help="Only at this site.")] = "",
     group: Annotated[str, Parameter(help="Only jobs of this group.")] = "",
@@ -37,35 +38,35 @@ def failures(
         str,
         Parameter(help="From the hour of then on: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00."),
     ] = "1d",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Show what attempts failed of, by class and site, with examples of jobs.
 
     Of your jobs, or of those that your token reaches. docs/failures.md says what the
     thirteen classes mean. The counts outlive the jobs.
     """
     begin = moment(since)
+    client = await central.client()
+    one = await transformation_id(client, transformation)
+    found = await client.failures(
+        site=site, group=group, owner=owner, transformation=one, since=begin
+    )
+    if not (found.lines or central.json or on_terminal()):
+        note((await missed_site(client, site) if site else "") or NOTHING)
+    return Answer(found, _print)
 
-    async def work(client: "AsyncClient") -> int:
-        one = int(transformation) if transformation.isdecimal() else None
-        if transformation and one is None:
-            one = (await client.transformation(transformation)).view.id
-        found = await client.failures(
-            site=site, group=group, owner=owner, transformation=one, since=begin
-        )
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        if not found.lines and not on_terminal():
-            note((await missed_site(client, site) if site else "") or NOTHING)
-        print_table(_COLUMNS, map(_row, found.lines), empty=NOTHING)
-        meanings = {line.failure.value: line.meaning for line in found.lines}
-        if on_terminal():
-            for failure in sorted(meanings):
-                print_line(f"{failure}: {meanings[failure]}")
-        return Exit.OK
 
-    return run_with(common, work, patience_s=READING_S)
+async def transformation_id(client: "AsyncClient", named: str) -> int | None:
+    """Return the id of a transformation that is given by id or name; None if none is given."""
+    if named.isdecimal():
+        return int(named)
+    return (await client.transformation(named)).view.id if named else None
+
+
+def _print(found: Failures) -> None:
+    print_table(_COLUMNS, map(_row, found.lines), empty=NOTHING)
+    if on_terminal():
+        for failure, meaning in sorted({(one.failure.value, one.meaning) for one in found.lines}):
+            print_line(f"{failure}: {meaning}")
 
 
 def _row(line: FailureLine) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -125,6 +125,7 @@ class JobOptions:
 
 
 JOB_OPTIONS = JobOptions()
+T = TypeVar("T")
 
 _KEY = re.compile(
     r"\b("
@@ -249,6 +250,14 @@ def named(why: msgspec.ValidationError, kind: Any, given: object = None) -> str:
     found = complaint(why, kind, as_json(given) if given is not None else b"")
     option = option_of(found.path)
     return f"{option}: {found.message}" if option else found.message
+
+
+def request(kind: type[T], **given: object) -> T:
+    """Return the request that options make, or raise UsageError that names the wrong one."""
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as why:
+        raise UsageError(named(why, kind, given)) from None
 
 
 def option_of(path: str) -> str:

@@ -1,9 +1,10 @@
 """Options that several commands share."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import Parameter
 
@@ -14,6 +15,7 @@ from .present import note
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
+T = TypeVar("T")
 READING_S = 5.0  # how long a command that only reads is patient
 CHANGING_S = 30.0
 SOON_S = 20.0  # for a central that starts, or takes the lead over: its row is over within 5 s
@@ -40,11 +42,24 @@ COMMON = Common()
 
 
 def run_with(
-    common: Common, work: "Callable[[AsyncClient], Awaitable[int]]", *, patience_s: float
-) -> int:
-    """Run `work` with a client of the central that the options name; return its exit code."""
+    common: Common, work: "Callable[[AsyncClient], Awaitable[T]]", *, patience_s: float
+) -> T:
+    """Run `work` with a client of the central that the options name; return what it returns."""
     import asyncio
 
+    async def within() -> T:
+        async with client_of(common, patience_s) as client:
+            return await work(client)
+
+    return asyncio.run(within())
+
+
+@asynccontextmanager
+async def client_of(common: Common, patience_s: float) -> "AsyncGenerator[AsyncClient]":
+    """Give a client of the central that the options name, and close it at the end.
+
+    The options say how long it is patient, else `patience_s` does.
+    """
     from ..client.client import AsyncClient
 
     said: set[str] = set()
@@ -62,11 +77,8 @@ def run_with(
             on_retry=on_retry,
         )
 
-    async def within() -> int:
-        async with await _patiently(opened, common.patience_s, on_retry) as client:
-            return await work(client)
-
-    return asyncio.run(within())
+    async with await _patiently(opened, common.patience_s, on_retry) as client:
+        yield client
 
 
 async def _patiently(

@@ -1,7 +1,7 @@
 """How results look: tables for people on a terminal, plain columns in a pipe, JSON for programs."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -65,16 +65,26 @@ def console(*, stderr: bool = False) -> "Console":
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str, title: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    empty: str,
+    empty_is_noted: bool = False,
 ) -> None:
-    """Print rows under their columns; a column whose name ends in `#` is of numbers."""
+    """Print rows under their columns; a column whose name ends in `#` is of numbers.
+
+    Without rows a terminal shows `empty`. In a pipe nothing is printed, but standard error tells it
+    if `empty_is_noted`.
+    """
     cells = [[_text(value) for value in row] for row in rows]
     if not cells:
         if on_terminal():
             print_line(empty)
+        elif empty_is_noted:
+            note(empty)
         return
     if on_terminal():
-        console().print(rich_table(columns, cells, title))
+        console().print(rich_table(columns, cells, ""))
         return
     lines = [[column.rstrip("#") for column in columns], *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -83,6 +93,17 @@ def print_table(
         for line in lines
     )
     print_line("\n".join(texts))
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    empty: str,
+    empty_is_noted: bool = False,
+) -> Callable[[object], None]:
+    """Return the words of an answer that people see as a table, as `print_table` has it."""
+    return lambda _: print_table(columns, rows, empty=empty, empty_is_noted=empty_is_noted)
 
 
 def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> "Table":

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from pilotage.proto.api import AccountLine, AccountsBy, Series, SeriesBy
+from pilotage.proto.api import AccountLine, AccountsBy, SeriesBy
 
-from .exit_codes import Exit
-from .options import COMMON, READING_S, Common, run_with
-from .present import note, number, on_terminal, print_json, print_table
+from .frame import Answer, reads
+from .present import number, table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -20,7 +19,9 @@ NO_SLOT = "no slot that is over has such jobs: one is kept when it is over"
 NOTHING_USED = "nothing has ended yet"
 
 
-def series(
+@reads
+async def series(
+    client: "AsyncClient",
     *,
     step_s: Annotated[
         Literal[10, 60, 600], Parameter(help="Length of a slot, in seconds.", show_choices=True)
@@ -31,77 +32,12 @@ def series(
     last: Annotated[
         int, Parameter(help="How many slots, the newest last.", validator=Number(gte=1))
     ] = 20,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Show how many jobs waited and ran (means of a slot), ended, and what they used.
 
     Slots of 10 s are kept for six hours, of 60 s for a week, of 600 s for 400 days.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.series(step_s=step_s, by=by, site=site, type=type)
-        if common.json:
-            print_json(found)
-        else:
-            if not (found.at and found.lines) and not on_terminal():
-                note(NO_SLOT)
-            _print_series(found, last)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
-
-
-def accounts(
-    *,
-    by: Annotated[AccountsBy, Parameter(help="One line for each of these.")] = AccountsBy.OWNER,
-    days: Annotated[
-        float | None,
-        Parameter(
-            help="Only the last so many days; else from the first day on.", validator=Number(gt=0)
-        ),
-    ] = None,
-    common: Common = COMMON,
-) -> int:
-    """Show what jobs have used: yours, or those that your token reaches.
-
-    Accounts outlive the jobs: they also count what retention has removed.
-    """
-    import time
-
-    since = None if days is None else max(0.0, time.time() - days * DAY_S)
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.accounts(by=by, since=since)
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        columns = (
-            *(by.value, "done#", "failed#", "CPU h#", "core h#", "HS23 h#"),
-            *("MB in#", "MB out#"),
-        )
-        if not found.lines and not on_terminal():
-            note(NOTHING_USED)
-        print_table(columns, map(_account, found.lines), empty=NOTHING_USED)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
-
-
-def _account(line: AccountLine) -> tuple[str, ...]:
-    return (
-        line.key or "all",
-        number(line.done),
-        number(line.failed),
-        f"{line.cpu_s / HOUR_S:.2f}",
-        f"{line.core_s / HOUR_S:.2f}",
-        f"{line.hs23_s / HOUR_S:.1f}",
-        f"{line.bytes_in / 1e6:.1f}",
-        f"{line.bytes_out / 1e6:.1f}",
-    )
-
-
-def _print_series(found: Series, last: int) -> None:
-    columns = ("from", "key", "waiting#", "running#", "done#", "failed#", "CPU s#")
+    found = await client.series(step_s=step_s, by=by, site=site, type=type)
     begin = max(0, len(found.at) - last)
     rows = (
         (
@@ -116,4 +52,46 @@ def _print_series(found: Series, last: int) -> None:
         for i in range(begin, len(found.at))
         for line in found.lines
     )
-    print_table(columns, rows, empty=NO_SLOT)
+    columns = ("from", "key", "waiting#", "running#", "done#", "failed#", "CPU s#")
+    return Answer(found, table(columns, rows, empty=NO_SLOT, empty_is_noted=True))
+
+
+@reads
+async def accounts(
+    client: "AsyncClient",
+    *,
+    by: Annotated[AccountsBy, Parameter(help="One line for each of these.")] = AccountsBy.OWNER,
+    days: Annotated[
+        float | None,
+        Parameter(
+            help="Only the last so many days; else from the first day on.", validator=Number(gt=0)
+        ),
+    ] = None,
+) -> Answer:
+    """Show what jobs have used: yours, or those that your token reaches.
+
+    Accounts outlive the jobs: they also count what retention has removed.
+    """
+    import time
+
+    since = None if days is None else max(0.0, time.time() - days * DAY_S)
+    found = await client.accounts(by=by, since=since)
+    columns = (
+        *(by.value, "done#", "failed#", "CPU h#", "core h#", "HS23 h#"),
+        *("MB in#", "MB out#"),
+    )
+    rows = map(_account, found.lines)
+    return Answer(found, table(columns, rows, empty=NOTHING_USED, empty_is_noted=True))
+
+
+def _account(line: AccountLine) -> tuple[str, ...]:
+    return (
+        line.key or "all",
+        number(line.done),
+        number(line.failed),
+        f"{line.cpu_s / HOUR_S:.2f}",
+        f"{line.core_s / HOUR_S:.2f}",
+        f"{line.hs23_s / HOUR_S:.1f}",
+        f"{line.bytes_in / 1e6:.1f}",
+        f"{line.bytes_out / 1e6:.1f}",
+    )

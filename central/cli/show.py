@@ -7,40 +7,23 @@ import msgspec
 from pilotage.proto.api import AttemptView, History, JobDetail
 from pilotage.proto.messages import KEPT_BYTES
 
-from .exit_codes import Exit
-from .options import COMMON, READING_S, Common, run_with
-from .present import number, print_json, print_line, print_table
+from .frame import Answer, reads
+from .present import number, print_line, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
 
-def show(job: int, /, *, common: Common = COMMON) -> int:
+@reads
+async def show(client: "AsyncClient", job: int, /) -> Answer:
     """Show one job: where it stands, what it runs, what it used and left."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.detail(job)
-        if common.json:
-            print_json(found)
-        else:
-            _print(found)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(await client.detail(job), _print)
 
 
-def history(job: int, /, *, common: Common = COMMON) -> int:
+@reads
+async def history(client: "AsyncClient", job: int, /) -> Answer:
     """Show what happened to a job, oldest first: by whom, when, in which attempt."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.history(job)
-        if common.json:
-            print_json(found)
-        else:
-            _print_history(found)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(await client.history(job), _print_history)
 
 
 def _print(found: JobDetail) -> None:

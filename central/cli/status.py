@@ -1,5 +1,6 @@
 """`pilotage status` and `pilotage summary`."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -9,8 +10,8 @@ from pilotage.proto.job_states import JobState
 
 from ..client.waiting import UNFINISHED
 from .exit_codes import Exit, UsageError
-from .options import COMMON, READING_S, Common, run_with
-from .present import jobs_in_words, note, number, print_json, print_line, print_table
+from .frame import Answer, Answers, Central, reads
+from .present import jobs_in_words, note, number, print_line, print_table, table
 from .where import WHERE, Where, job_filter, parse_ids, with_me
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ _IDS_A_PAGE = 200  # they travel in the URL
 _COLUMNS = ("id#", "name", "state", "site", "owner", "tries#", "code#", "submitted", "reason")
 
 
-def status(
+@reads
+async def status(
+    central: Central,
     *ids: str,
     where: Where = WHERE,
     limit: Annotated[int, Parameter(help="At most so many jobs; 0: all.")] = 50,
     after: Annotated[int, Parameter(help="Only jobs with an id greater than this.")] = 0,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Show jobs: by id (12 20-29), by filter, or those that have not finished.
 
     With --json each job is a line of its own.
@@ -35,36 +37,27 @@ def status(
     wanted, chosen = parse_ids(ids), job_filter(where)
     if wanted and chosen is not None:
         raise UsageError("give either ids or a filter, not both")
-
-    async def work(client: "AsyncClient") -> int:
-        if wanted:
-            return await _by_id(client, wanted, common)
-        if chosen is None and not common.json:
+    client = await central.client()
+    if wanted:
+        answers = _by_id(client, wanted)
+    else:
+        if chosen is None and not central.json:
             print_line(one_line(await client.summary()))
         found = await with_me(client, chosen or JobFilter(states=UNFINISHED))
-        return await _by_filter(client, found, after, limit, common)
+        answers = _by_filter(client, found, after, limit, json=central.json)
+    async for answer in answers:
+        yield answer
 
-    return run_with(common, work, patience_s=READING_S)
 
-
-def summary(
+@reads
+async def summary(
+    client: "AsyncClient",
     *,
     by: Annotated[SummaryBy, Parameter(help="What a line is about.")] = SummaryBy.STATE,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Count jobs by state: all of them in one line, or by site, type, group or owner."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.summary(by)
-        if common.json:
-            print_json(found)
-        elif by is SummaryBy.STATE:
-            print_line(one_line(found))
-        else:
-            print_summary(found)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    found = await client.summary(by)
+    return Answer(found, one_line(found) if by is SummaryBy.STATE else print_summary)
 
 
 def one_line(found: Summary) -> str:
@@ -93,25 +86,25 @@ def print_summary(found: Summary) -> None:
     )
 
 
-async def _by_id(client: "AsyncClient", ids: tuple[int, ...], common: Common) -> int:
+async def _by_id(client: "AsyncClient", ids: tuple[int, ...]) -> Answers:
     views: list[JobView] = []
     for start in range(0, len(ids), _IDS_A_PAGE):
         some = JobFilter(ids=ids[start : start + _IDS_A_PAGE], include_deleted=True)
         views += [view async for view in client.search(some)]
-    _print(views, common)
+    for view in views:
+        yield Answer(view)
+    yield Answer(None, _table(views))
     absent = sorted(set(ids) - {view.id for view in views})
     if absent:
-        note(
-            f"there is no job {absent[0]}" + (f" (and {len(absent) - 1} more)" * (len(absent) > 1))
-        )
-        return Exit.REFUSED
-    return Exit.OK
+        more = f" (and {len(absent) - 1} more)" * (len(absent) > 1)
+        note(f"there is no job {absent[0]}{more}")
+        yield Answer(None, code=Exit.REFUSED)
 
 
 async def _by_filter(
-    client: "AsyncClient", chosen: JobFilter, after: int, limit: int, common: Common
-) -> int:
-    """Print page by page when all are wanted, so that half a million lines need no memory."""
+    client: "AsyncClient", chosen: JobFilter, after: int, limit: int, *, json: bool
+) -> Answers:
+    """Yield page by page when all are wanted, so that half a million lines need no memory."""
     left = limit or None
     cursor: int | None = after
     shown: list[JobView] = []
@@ -120,23 +113,17 @@ async def _by_filter(
         page: JobPage = await client.page(chosen, after=cursor, limit=size)
         cursor = page.after
         left = None if left is None else left - len(page.jobs)
-        if common.json:
-            _print(page.jobs, common)
-        else:
+        for view in page.jobs:
+            yield Answer(view)
+        if not json:
             shown += page.jobs
-    if not common.json:
-        _print(shown, common)
-        if cursor is not None:
-            note(f"there are more: --after {cursor}, or --limit 0 for all")
-    return Exit.OK
+    yield Answer(None, _table(shown))
+    if cursor is not None and not json:
+        note(f"there are more: --after {cursor}, or --limit 0 for all")
 
 
-def _print(views: list[JobView], common: Common) -> None:
-    if common.json:
-        for view in views:
-            print_json(view)
-        return
-    print_table(_COLUMNS, (_row(view) for view in views), empty="no such jobs")
+def _table(views: list[JobView]) -> Callable[[object], None]:
+    return table(_COLUMNS, map(_row, views), empty="no such jobs")
 
 
 def _row(view: JobView) -> tuple[object, ...]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from .exit_codes import Exit
-from .options import COMMON, READING_S, Common, run_with
-from .present import note, print_json, print_line, print_table
+from .frame import Answer, reads
+from .present import note, print_line, print_table
 
 if TYPE_CHECKING:
-    from pilotage.proto.api_storages import StorageView
+    from pilotage.proto.api_storages import StorageList, StorageView
 
     from ..client.client import AsyncClient
 
@@ -24,42 +24,17 @@ _COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
 
 
 @app.command(name="list")
-def list_storages(*, common: Common = COMMON) -> int:
+@reads
+async def list_storages(client: "AsyncClient") -> Answer:
     """List storages: where they are, who reaches them, and what is wrong with their files."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.storages()
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        rows = [_row(one) for one in found.storages if one.type]
-        print_table(_COLUMNS, rows, empty=_NONE)
-        for one in found.storages:
-            if one.trouble:
-                note(one.trouble)
-        if found.trouble:
-            note(found.trouble)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(await client.storages(), _print_all)
 
 
 @app.command
-def show(storage: str, /, *, common: Common = COMMON) -> int:
+@reads
+async def show(client: "AsyncClient", storage: str, /) -> Answer:
     """Show one storage."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.storage(storage)
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        for name, value in zip(_COLUMNS, _row(found), strict=True):
-            print_line(f"{name:9} {value}")
-        if found.trouble:
-            print_line(f"trouble   {found.trouble}")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(await client.storage(storage), _print)
 
 
 @app.command
@@ -87,3 +62,17 @@ def _row(one: "StorageView") -> tuple[object, ...]:
     may = [word for word in ("readable", "writable", "default", "deletes") if getattr(one, word)]
     sites = ", ".join(one.sites) or "all"
     return (one.name, one.type, one.url, sites, ", ".join(one.near), one.priority, ", ".join(may))
+
+
+def _print(one: "StorageView") -> None:
+    for name, value in zip(_COLUMNS, _row(one), strict=True):
+        print_line(f"{name:9} {value}")
+    if one.trouble:
+        print_line(f"trouble   {one.trouble}")
+
+
+def _print_all(found: "StorageList") -> None:
+    print_table(_COLUMNS, [_row(one) for one in found.storages if one.type], empty=_NONE)
+    for trouble in (*(one.trouble for one in found.storages), found.trouble):
+        if trouble:
+            note(trouble)

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 import msgspec
 from cyclopts import App, Parameter
 
-from pilotage.proto.api import TokenIssue
+from pilotage.proto.api import TokenIssue, TokenIssued, TokenView
 from pilotage.proto.claims import Role
 
 from ..client.credentials import Kept
-from .exit_codes import Exit, UsageError
-from .job_options import named
-from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import note, print_json, print_line, print_table
+from .exit_codes import UsageError
+from .frame import Answer, Answers, Central, changes, reads
+from .job_options import request
+from .present import note, print_line, table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -25,7 +25,9 @@ app = App(name="token", help="Issue, list and revoke tokens.")
 
 
 @app.command
-def issue(
+@changes
+async def issue(
+    central: Central,
     subject: str,
     /,
     *,
@@ -42,82 +44,68 @@ def issue(
             help="Write URL and token into this new file (0600), as credentials.json has it."
         ),
     ] = None,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Issue a token and print it, or save it. Nobody hands out more than they have."""
-    try:
-        request = msgspec.convert(
-            {
-                "subject": subject,
-                "role": role,
-                "community": community,
-                "groups": group,
-                "name": name,
-                "valid_s": valid_s,
-            },
-            TokenIssue,
-        )
-    except msgspec.ValidationError as why:
-        raise UsageError(named(why, TokenIssue)) from None
+    wanted = request(
+        TokenIssue,
+        subject=subject,
+        role=role,
+        community=community,
+        groups=group,
+        name=name,
+        valid_s=valid_s,
+    )
+    client = await central.client()
+    # The file comes first: a token that cannot be written down must not be issued.
+    place = _new_secret_file(save) if save else None
+    issued = await client.issue_token(wanted)
+    if place is None:
+        return Answer(issued, _print)
+    with os.fdopen(place, "wb") as stream:
+        kept = Kept(url=for_others(client.url), token=issued.token)
+        stream.write(msgspec.json.encode(kept))
 
-    async def work(client: "AsyncClient") -> int:
-        # The file comes first: a token that cannot be written down must not be issued.
-        place = _new_secret_file(save) if save else None
-        issued = await client.issue_token(request)
-        if place is not None:
-            with os.fdopen(place, "wb") as stream:
-                kept = Kept(url=for_others(client.url), token=issued.token)
-                stream.write(msgspec.json.encode(kept))
-            print_json(issued.view) if common.json else note(f"saved to {save}")
-        elif common.json:
-            print_json(issued)
-        else:
-            print_line(issued.token)
-        if not common.json:
-            view = issued.view
-            note(f"{view.role.value} {view.subject}, until {view.expires_at}, id {view.jti}")
-            groups = ", ".join(view.groups) or "none"
-            note(f"community {view.community or 'all'}, groups {groups}")
-        return Exit.OK
+    def saved(view: TokenView) -> None:
+        note(f"saved to {save}")
+        _tell(view)
 
-    return run_with(common, work, patience_s=CHANGING_S)
+    return Answer(issued.view, saved)
+
+
+def _print(issued: TokenIssued) -> None:
+    print_line(issued.token)
+    _tell(issued.view)
+
+
+def _tell(view: TokenView) -> None:
+    note(f"{view.role.value} {view.subject}, until {view.expires_at}, id {view.jti}")
+    groups = ", ".join(view.groups) or "none"
+    note(f"community {view.community or 'all'}, groups {groups}")
 
 
 @app.command(name="list")
-def list_tokens(*, common: Common = COMMON) -> int:
+@reads
+async def list_tokens(client: "AsyncClient") -> Answer:
     """List the tokens that were issued, without the tokens themselves."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.tokens()
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        rows = (
-            (t.jti, t.subject, t.community or "all", t.role, t.expires_at, "revoked" * t.revoked)
-            for t in sorted(found.tokens, key=lambda one: (one.subject, one.issued_at))
-        )
-        print_table(("id", "subject", "community", "role", "until", ""), rows, empty="no tokens")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    found = await client.tokens()
+    rows = (
+        (t.jti, t.subject, t.community or "all", t.role, t.expires_at, "revoked" * t.revoked)
+        for t in sorted(found.tokens, key=lambda one: (one.subject, one.issued_at))
+    )
+    columns = ("id", "subject", "community", "role", "until", "")
+    return Answer(found, table(columns, rows, empty="no tokens"))
 
 
 @app.command
-def revoke(*ids: str, common: Common = COMMON) -> int:
+@changes
+async def revoke(central: Central, *ids: str) -> Answers:
     """Make tokens worthless from now on."""
     if not ids:
         raise UsageError("revoke which tokens? `pilotage token list` has their ids")
-
-    async def work(client: "AsyncClient") -> int:
-        for jti in ids:
-            await client.revoke_token(jti)
-            if common.json:
-                print_json({"jti": jti, "revoked": True})
-            else:
-                print_line(f"{jti}: revoked")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    for jti in ids:
+        await client.revoke_token(jti)
+        yield Answer({"jti": jti, "revoked": True}, f"{jti}: revoked")
 
 
 def for_others(url: str) -> str:

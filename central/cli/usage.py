@@ -7,9 +7,9 @@ from cyclopts.validators import Number
 
 from pilotage.proto.api_quotas import Kind, QuotaChange, UsageRow, UsageView
 
-from .exit_codes import Exit
-from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import note, number, on_terminal, print_json, print_table
+from .exit_codes import UsageError
+from .frame import Answer, Central, changes, reads
+from .present import number, print_table
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -18,18 +18,16 @@ NOTHING_USED = "nothing is used"
 app = App(name="quota", help="Set what a community, a group or an owner may use.")
 
 
-def usage(*, common: Common = COMMON) -> int:
+@reads
+async def usage(client: "AsyncClient") -> Answer:
     """Show the unended jobs and kept bytes that count towards quotas, with the limits."""
-
-    async def work(client: "AsyncClient") -> int:
-        _print(await client.usage(), common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(await client.usage(), _print)
 
 
 @app.command
-def set(
+@changes
+async def set(
+    central: Central,
     kind: Kind,
     community: str,
     name: str = "",
@@ -46,42 +44,36 @@ def set(
             validator=Number(gte=0),
         ),
     ] = None,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Set a quota in place of the one before. NAME is the group or owner as `usage` shows it."""
     if jobs is None and gb is None:
-        note("say what the quota is: --jobs, --gb or both; `pilotage quota remove` drops one")
-        return Exit.USAGE
+        raise UsageError(
+            "say what the quota is: --jobs, --gb or both; `pilotage quota remove` drops one"
+        )
     size = None if gb is None else int(gb * 1e9)
     change = QuotaChange(kind=kind, community=community, name=name, jobs=jobs, bytes=size)
-    return _change(change, common)
+    return await _changed(await central.client(), change)
 
 
 @app.command
-def remove(kind: Kind, community: str, name: str = "", /, *, common: Common = COMMON) -> int:
+@changes
+async def remove(client: "AsyncClient", kind: Kind, community: str, name: str = "", /) -> Answer:
     """Remove a quota. The default from the settings applies again."""
-    return _change(QuotaChange(kind=kind, community=community, name=name, remove=True), common)
+    change = QuotaChange(kind=kind, community=community, name=name, remove=True)
+    return await _changed(client, change)
 
 
-def _change(change: QuotaChange, common: Common) -> int:
-    async def work(client: "AsyncClient") -> int:
-        found = await client.set_quota(change)
-        key = (change.kind, change.community, change.name)
-        rows = [one for one in found.rows if (one.kind, one.community, one.name) == key]
-        _print(UsageView(rows=rows), common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+async def _changed(client: "AsyncClient", change: QuotaChange) -> Answer:
+    found = await client.set_quota(change)
+    key = (change.kind, change.community, change.name)
+    rows = [one for one in found.rows if (one.kind, one.community, one.name) == key]
+    return Answer(UsageView(rows=rows), _print)
 
 
-def _print(found: UsageView, common: Common) -> None:
-    if common.json:
-        print_json(found)
-        return
-    if not found.rows and not on_terminal():
-        note(NOTHING_USED)
+def _print(found: UsageView) -> None:
     columns = ("community", "kind", "name", "jobs#", "of#", "MB#", "of MB#")
-    print_table(columns, [_cells(one) for one in found.rows], empty=NOTHING_USED)
+    rows = [_cells(one) for one in found.rows]
+    print_table(columns, rows, empty=NOTHING_USED, empty_is_noted=True)
 
 
 def _cells(one: UsageRow) -> tuple[str, ...]:

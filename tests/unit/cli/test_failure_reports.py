@@ -1,12 +1,12 @@
 """`pilotage failures reports`: what is printed, also where there is nothing."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from pilotage.central.cli import failure_reports
+from pilotage.central.cli import failure_reports, frame
 from pilotage.central.cli.main import run
 
 
@@ -20,13 +20,11 @@ class NoReports:
 def test_without_reports_that_is_said_and_what_programs_read_is_empty(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def at_it(work: Callable[[Any], Awaitable[int]]) -> int:
-        return await work(NoReports())
+    @asynccontextmanager
+    async def no_reports(*_: object) -> AsyncGenerator[NoReports]:
+        yield NoReports()
 
-    def run_here(common: object, work: Callable[[Any], Awaitable[int]], **_: Any) -> int:
-        return asyncio.run(at_it(work))
-
-    monkeypatch.setattr(failure_reports, "run_with", run_here)
+    monkeypatch.setattr(frame, "client_of", no_reports)
 
     assert run(["failures", "reports"]) == 0
     said = capsys.readouterr()
