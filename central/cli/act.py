@@ -1,6 +1,7 @@
 """`pilotage kill`, `hold`, `release`, `reschedule` and `delete`."""
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -13,8 +14,8 @@ from pilotage.proto.problems import Code
 from ..client.errors import CountChanged
 from ..client.waiting import UNFINISHED
 from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, COMMON, Common, run_with
-from .present import jobs_in_words, note, number, print_json, print_line
+from .frame import Answer, Central, changes
+from .present import jobs_in_words, note, number, print_line
 from .where import WHERE, Where, job_filter, parse_ids, shown, with_me
 
 if TYPE_CHECKING:
@@ -33,99 +34,64 @@ _STATES: dict[ActionName, tuple[JobState, ...]] = {
 _REFUSALS_SHOWN = 5
 
 
-def kill(
-    *ids: str,
-    where: Where = WHERE,
-    all: All = False,
-    yes: Yes = False,
-    reason: Reason = "",
-    common: Common = COMMON,
-) -> int:
-    """End jobs for good. A running payload ends when its pilot says so."""
-    return _act(ActionName.KILL, ids, where, all, yes, reason, common)
+def _acting(action: ActionName, help: str) -> Callable[..., int]:
+    async def act(
+        central: Central,
+        *ids: str,
+        where: Where = WHERE,
+        all: All = False,
+        yes: Yes = False,
+        reason: Reason = "",
+    ) -> Answer:
+        return await _act(central, action, ids, where, all_matching=all, yes=yes, reason=reason)
+
+    act.__doc__ = help
+    return changes(act)
 
 
-def hold(
-    *ids: str,
-    where: Where = WHERE,
-    all: All = False,
-    yes: Yes = False,
-    reason: Reason = "",
-    common: Common = COMMON,
-) -> int:
-    """Keep jobs from running until they are released; what runs is stopped."""
-    return _act(ActionName.HOLD, ids, where, all, yes, reason, common)
+kill = _acting(ActionName.KILL, "End jobs for good. A running payload ends when its pilot says so.")
+hold = _acting(
+    ActionName.HOLD, "Keep jobs from running until they are released; what runs is stopped."
+)
+release = _acting(ActionName.RELEASE, "Let held jobs run again.")
+reschedule = _acting(
+    ActionName.RESCHEDULE, "Run jobs again from the start, also those that have ended."
+)
+delete = _acting(
+    ActionName.DELETE, "Hide jobs that have ended from lists; nothing of them is lost."
+)
 
 
-def release(
-    *ids: str,
-    where: Where = WHERE,
-    all: All = False,
-    yes: Yes = False,
-    reason: Reason = "",
-    common: Common = COMMON,
-) -> int:
-    """Let held jobs run again."""
-    return _act(ActionName.RELEASE, ids, where, all, yes, reason, common)
-
-
-def reschedule(
-    *ids: str,
-    where: Where = WHERE,
-    all: All = False,
-    yes: Yes = False,
-    reason: Reason = "",
-    common: Common = COMMON,
-) -> int:
-    """Run jobs again from the start, also those that have ended."""
-    return _act(ActionName.RESCHEDULE, ids, where, all, yes, reason, common)
-
-
-def delete(
-    *ids: str,
-    where: Where = WHERE,
-    all: All = False,
-    yes: Yes = False,
-    reason: Reason = "",
-    common: Common = COMMON,
-) -> int:
-    """Hide jobs that have ended from lists; nothing of them is lost."""
-    return _act(ActionName.DELETE, ids, where, all, yes, reason, common)
-
-
-def _act(
+async def _act(
+    central: Central,
     action: ActionName,
     words: tuple[str, ...],
     where: Where,
+    *,
     all_matching: bool,
     yes: bool,
     reason: str,
-    common: Common,
-) -> int:
+) -> Answer:
     ids, given = parse_ids(words), job_filter(where)
+    meant = _meant(action, given)
     if ids and (given is not None or all_matching):
         raise UsageError("give either ids or a filter, not both")
     if not ids and not all_matching:
         example = f"pilotage {action.value} --filter state=Waiting,owner=me --all"
         raise UsageError(f"{action.value} which jobs? Give ids, or a filter and --all: {example}")
-
-    chosen = _meant(action, given)
-
-    async def work(client: "AsyncClient") -> int:
-        if ids:
-            return report(action, await client.act(action, ids, reason=reason), common)
-        found = await with_me(client, chosen)
-        matching = [view.id async for view in client.search(found)]
-        if not matching:
-            note(f"no jobs match {shown(chosen)}")
-            return Exit.OK
-        if not yes:
-            count = jobs_in_words(len(matching))
-            _ask(f"{action.value} all {count} that match ({shown(chosen)})?")
-        reply = await _act_on_all(client, action, found, matching, reason)
-        return report(action, reply, common, by_filter=True)
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    if ids:
+        return report(action, await client.act(action, ids, reason=reason))
+    chosen = await with_me(client, meant)
+    matching = [view.id async for view in client.search(chosen)]
+    if not matching:
+        note(f"no jobs match {shown(meant)}")
+        return Answer(None)
+    if not yes:
+        count = jobs_in_words(len(matching))
+        _ask(f"{action.value} all {count} that match ({shown(meant)})?")
+    reply = await _act_on_all(client, action, chosen, matching, reason)
+    return report(action, reply, by_filter=True)
 
 
 def _meant(action: ActionName, given: JobFilter | None) -> JobFilter:
@@ -162,22 +128,19 @@ def _ask(question: str) -> None:
         raise UsageError("nothing was done")
 
 
-def report(
-    action: ActionName, reply: ActionReply, common: Common, *, by_filter: bool = False
-) -> int:
-    """Print what was done. A job that ended while a filter was being read is no refusal."""
+def report(action: ActionName, reply: ActionReply, *, by_filter: bool = False) -> Answer:
+    """Say what was done. A job that ended while a filter was being read is no refusal."""
     serious = [
         refusal
         for refusal in reply.refused
         if not (by_filter and refusal.code == Code.ILLEGAL_STATE.value)
     ]
-    if common.json:
-        print_json(reply)
-    else:
-        words = f"{action.value}: {number(reply.done)} done"
+
+    def words(_: object) -> None:
+        line = f"{action.value}: {number(reply.done)} done"
         if reply.unchanged:
-            words += f", {number(reply.unchanged)} unchanged"
-        print_line(words)
+            line += f", {number(reply.unchanged)} unchanged"
+        print_line(line)
         if len(serious) < len(reply.refused):
             ended = "ended" if action in (ActionName.KILL, ActionName.HOLD) else "moved on"
             note(f"{number(len(reply.refused) - len(serious))} had {ended} meanwhile")
@@ -185,4 +148,5 @@ def report(
             note(refusal.message)
         if len(serious) > _REFUSALS_SHOWN:
             note(f"and {number(len(serious) - _REFUSALS_SHOWN)} more were refused")
-    return Exit.REFUSED if serious else Exit.OK
+
+    return Answer(reply, words, Exit.REFUSED if serious else Exit.OK)

@@ -30,8 +30,8 @@ from pilotage.proto.nearest import unknown
 from .data_files import get, put
 from .data_sweep import sweep
 from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import note, print_json, print_line, print_table, query_in_words
+from .frame import Answer, Answers, Central, changes, reads
+from .present import aligned, note, print_line, query_in_words, table
 from .whole import whole
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ _DIDS = Parameter(help="Files, as SCOPE:NAME.")
 _PAIRS = Parameter(help="Metadata, as KEY=VALUE.")
 DidArgument = Annotated[str, Parameter(help="A file, as SCOPE:NAME.")]
 DatasetArgument = Annotated[str, Parameter(help="A dataset, as SCOPE:NAME.")]
+RuleArgument = Annotated[int, Parameter(help="Number of the rule.")]
 ReasonOption = Annotated[str, Parameter(help="Why; it is logged.")]
 
 
@@ -58,164 +59,133 @@ ReasonOption = Annotated[str, Parameter(help="Why; it is logged.")]
 
 
 @app.command
-def find(
+@reads
+async def find(
+    client: "AsyncClient",
     *words: Annotated[str, _WORDS],
     state: Annotated[
         tuple[FileState, ...], Parameter(help="Files in these states; else Available ones.")
     ] = (),
     long: Annotated[bool, Parameter(help="Also size, state and metadata.")] = False,
     limit: Annotated[int, whole("At most so many; 0: all.")] = 0,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Find files by their metadata. All conditions must hold; quote those with < and >.
 
     A comma means one of several values, ~ a pattern with * and ?, KEY alone that a file has it,
     !KEY that it has not. With --json one file a line.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        query = await _query(client, words)
-        await _print_files(client, query, state or (FileState.AVAILABLE,), long, limit, common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    query = await _query(client, words)
+    return _files(client, query, state or (FileState.AVAILABLE,), long=long, limit=limit)
 
 
 @app.command(name="ls")
-def list_files(
+@reads
+async def list_files(
+    client: "AsyncClient",
     dataset: Annotated[str, Parameter(help="A dataset, as SCOPE:NAME; none: all datasets.")] = "",
     /,
     *,
     long: Annotated[bool, Parameter(help="Also size, state and metadata.")] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answer | Answers:
     """List the files of a dataset, whatever their state; without one, all datasets."""
     if not dataset:
-        return datasets(common=common)
-
-    async def work(client: "AsyncClient") -> int:
-        states = tuple(one for one in FileState if one is not FileState.REMOVED)
-        await _print_files(client, {"dataset": dataset}, states, long, 0, common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+        return await _datasets(client)
+    states = tuple(one for one in FileState if one is not FileState.REMOVED)
+    return _files(client, {"dataset": dataset}, states, long=long)
 
 
-async def _print_files(
+async def _files(
     client: "AsyncClient",
     query: dict[str, Any],
     states: Iterable[FileState],
+    *,
     long: bool,
-    limit: int,
-    common: Common,
-) -> None:
+    limit: int = 0,
+) -> Answers:
     count = 0
     async for view in client.find_files(query, states=states):
         count += 1
-        if common.json:
-            print_json(view)
-        elif long:
-            meta = " ".join(f"{key}={_shown(view.metadata[key])}" for key in sorted(view.metadata))
-            print_line(f"{view.did}  {view.bytes}  {view.state.value}  {meta}")
-        else:
-            print_line(view.did)
+        yield Answer(view, _in_a_line if long else view.did)
         if count == limit:
             return
-    if not count and not common.json:
-        note("no file meets this")
+    if not count:
+        yield Answer(None, lambda _: note("no file meets this"))
+
+
+def _in_a_line(view: FileView) -> None:
+    meta = " ".join(f"{key}={_shown(view.metadata[key])}" for key in sorted(view.metadata))
+    print_line(f"{view.did}  {view.bytes}  {view.state.value}  {meta}")
 
 
 @app.command
-def show(did: DidArgument, /, *, common: Common = COMMON) -> int:
+@reads
+async def show(client: "AsyncClient", did: DidArgument, /) -> Answer:
     """Show everything of a file."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.file(did)
-        if common.json:
-            print_json(found)
-        else:
-            _print_file(found)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(await client.file(did), _print_file)
 
 
 @app.command
-def replicas(*dids: Annotated[str, _DIDS], common: Common = COMMON) -> int:
+@reads
+async def replicas(central: Central, *dids: Annotated[str, _DIDS]) -> Answers:
     """Show where copies of files are, and how they are."""
     _some(dids)
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.replicas(dids)
-        if common.json:
-            print_json(found)
-        else:
-            rows = [
-                (did, one.storage, one.state.value, one.path)
-                for did in dids
-                for one in found.get(did, ())
-            ]
-            print_table(("file", "storage", "state", "path"), rows, empty="no copies")
-        unknown = [did for did in dids if did not in found]
-        for did in unknown:
-            note(f"there is no file {did}")
-        return Exit.REFUSED if unknown else Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    client = await central.client()
+    found = await client.replicas(dids)
+    rows = [
+        (did, one.storage, one.state.value, one.path) for did in dids for one in found.get(did, ())
+    ]
+    unknown = [did for did in dids if did not in found]
+    columns = ("file", "storage", "state", "path")
+    code = Exit.REFUSED if unknown else Exit.OK
+    yield Answer(found, table(columns, rows, empty="no copies"), code)
+    for did in unknown:
+        note(f"there is no file {did}")
 
 
 @app.command
-def lineage(
+@reads
+async def lineage(
+    client: "AsyncClient",
     did: DidArgument,
     /,
     *,
     down: Annotated[bool, Parameter(help="What was made of it, not what it was made of.")] = False,
     limit: Annotated[int, whole("At most so many jobs.", least=1)] = 100,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Show the jobs that a file came of, with what they read; or those that read it."""
-
-    async def work(client: "AsyncClient") -> int:
-        direction = Direction.DOWN if down else Direction.UP
-        found = await client.lineage(did, direction, limit=limit)
-        if common.json:
-            print_json(found)
-        else:
-            _print_lineage(found, direction)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    direction = Direction.DOWN if down else Direction.UP
+    found = await client.lineage(did, direction, limit=limit)
+    return Answer(found, lambda found: _print_lineage(found, direction))
 
 
 @app.command
-def datasets(*, common: Common = COMMON) -> int:
+@reads
+async def datasets(client: "AsyncClient") -> Answer:
     """List datasets."""
+    return await _datasets(client)
 
-    async def work(client: "AsyncClient") -> int:
-        found = [one async for one in client.datasets()]
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        rows = [
-            (
-                one.did,
-                "open" if one.is_open else "closed",
-                one.owner,
-                " ".join(f"{key}={_shown(value)}" for key, value in one.metadata.items()),
-            )
-            for one in found
-        ]
-        print_table(("dataset", "state", "owner", "metadata"), rows, empty="there is no dataset")
-        return Exit.OK
 
-    return run_with(common, work, patience_s=READING_S)
+async def _datasets(client: "AsyncClient") -> Answer:
+    found = [one async for one in client.datasets()]
+    rows = [
+        (
+            one.did,
+            "open" if one.is_open else "closed",
+            one.owner,
+            " ".join(f"{key}={_shown(value)}" for key, value in one.metadata.items()),
+        )
+        for one in found
+    ]
+    columns = ("dataset", "state", "owner", "metadata")
+    return Answer(found, table(columns, rows, empty="there is no dataset"))
 
 
 @app.command
-def keys(
+@reads
+async def keys(
+    central: Central,
     *pairs: Annotated[str, Parameter(help="New keys: KEY=string, KEY=number or KEY=boolean.")],
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """List metadata keys with their types and few values; or make keys before files have them."""
     types = dict(_split(pair) for pair in pairs)
     known = {kind.value: kind for kind in KeyType}
@@ -223,34 +193,27 @@ def keys(
         if word not in known:
             nearest = unknown(word, known, what="type")
             raise UsageError(f"{key}={word}: a key is a string, a number or a boolean: {nearest}")
-
-    async def work(client: "AsyncClient") -> int:
-        if types:
-            found = await client.add_metadata_keys({key: known[types[key]] for key in types})
-        else:
-            found = await client.metadata_keys()
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        rows = [(one.key, one.type.value, _few(one.values)) for one in found.keys]
-        print_table(("key", "type", "values"), rows, empty="no file has metadata")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    client = await central.client()
+    if types:
+        found = await client.add_metadata_keys({key: known[types[key]] for key in types})
+    else:
+        found = await client.metadata_keys()
+    rows = [(one.key, one.type.value, _few(one.values)) for one in found.keys]
+    return Answer(found, table(("key", "type", "values"), rows, empty="no file has metadata"))
 
 
 # -- changing -----------------------------------------------------------------------------------
 
 
 @app.command
-def register(
+@changes
+async def register(
+    central: Central,
     file: Annotated[
         str, Parameter(help="JSON: a file a line, or a list; -: stdin.", allow_leading_hyphen=True)
     ],
     /,
-    *,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Register files from outside, in any order. What is there already changes nothing.
 
     A file is {"did": "SCOPE:NAME", "bytes": N, "adler32": "…", "metadata": {…}, "replicas":
@@ -258,135 +221,105 @@ def register(
     alone; exit code 3 says that there were some.
     """
     items = _items(file)
-
-    async def work(client: "AsyncClient") -> int:
-        return _told(await client.register_files(items), common)
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    return _told(await client.register_files(items))
 
 
 @app.command
-def meta(
+@changes
+async def meta(
+    client: "AsyncClient",
     did: DidArgument,
     /,
     *pairs: Annotated[str, _PAIRS],
     remove: Annotated[tuple[str, ...], Parameter(help="A key that it shall not have.")] = (),
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Show the metadata of a file, or set and remove some. Values have the type of their key."""
-
-    async def work(client: "AsyncClient") -> int:
-        if pairs or remove:
-            values = await _values(client, pairs)
-            reply = await client.set_metadata([did], values, remove=remove)
-            if reply.refused:
-                return _told(reply, common)
-        found = await client.file(did)
-        if common.json:
-            print_json(found.file.metadata)
-        else:
-            for key in sorted(found.file.metadata):
-                print_line(f"{key:<24} {_shown(found.file.metadata[key])}")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    if pairs or remove:
+        values = await _values(client, pairs)
+        reply = await client.set_metadata([did], values, remove=remove)
+        if reply.refused:
+            return _told(reply)
+    found = (await client.file(did)).file.metadata
+    return Answer(found, aligned([(key, _shown(found[key])) for key in sorted(found)], 24))
 
 
 @app.command
-def bad(
+@changes
+async def bad(
+    central: Central,
     *dids: Annotated[str, _DIDS],
     storage: Annotated[str, Parameter(help="Whose copies they are.")],
     state: Annotated[ReplicaState, Parameter(help="How they are.")] = ReplicaState.BAD,
     reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Declare copies corrupt, or missing, or available again.
 
     Jobs read no such copy. A file whose last good one is corrupt is Lost.
     """
     _some(dids)
-
-    async def work(client: "AsyncClient") -> int:
-        reply = await client.declare_replicas(dids, storage, state=state, reason=reason)
-        return _told(reply, common)
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    reply = await client.declare_replicas(dids, storage, state=state, reason=reason)
+    return _told(reply)
 
 
 @app.command(name="rm")
-def remove(*dids: Annotated[str, _DIDS], common: Common = COMMON) -> int:
+@changes
+async def remove(central: Central, *dids: Annotated[str, _DIDS]) -> Answer:
     """Take files out of the catalogue. Their names stay taken.
 
     Their bytes go a week later (data.sweep_after_s), from storages whose files say `deletes: true`;
     `data sweep` shows it. Whoever registers the same file again before that has it back.
     """
     _some(dids)
-
-    async def work(client: "AsyncClient") -> int:
-        return _told(await client.remove_files(dids), common)
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    return _told(await client.remove_files(dids))
 
 
 @app.command
-def make(
-    dataset: DatasetArgument,
-    /,
-    *pairs: Annotated[str, _PAIRS],
-    common: Common = COMMON,
-) -> int:
+@changes
+async def make(
+    client: "AsyncClient", dataset: DatasetArgument, /, *pairs: Annotated[str, _PAIRS]
+) -> Answer:
     """Make a dataset; files that are registered into it have its metadata too."""
-
-    async def work(client: "AsyncClient") -> int:
-        made = await client.make_dataset(dataset, await _values(client, pairs))
-        if common.json:
-            print_json(made)
-        else:
-            print_line(made.did)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    made = await client.make_dataset(dataset, await _values(client, pairs))
+    return Answer(made, made.did)
 
 
 @app.command
-def attach(
-    dataset: DatasetArgument,
-    /,
-    *dids: Annotated[str, _DIDS],
-    common: Common = COMMON,
-) -> int:
+@changes
+async def attach(
+    central: Central, dataset: DatasetArgument, /, *dids: Annotated[str, _DIDS]
+) -> Answer:
     """Let files lie in a dataset. Their metadata stay as they are."""
-    return _act(dataset, DatasetActionName.ATTACH, _some(dids), common)
+    _some(dids)
+    client = await central.client()
+    return _told(await client.act_on_dataset(dataset, DatasetActionName.ATTACH, dids))
 
 
 @app.command
-def detach(
-    dataset: DatasetArgument,
-    /,
-    *dids: Annotated[str, _DIDS],
-    common: Common = COMMON,
-) -> int:
+@changes
+async def detach(
+    central: Central, dataset: DatasetArgument, /, *dids: Annotated[str, _DIDS]
+) -> Answer:
     """Take files out of a dataset. They stay in the catalogue."""
-    return _act(dataset, DatasetActionName.DETACH, _some(dids), common)
+    _some(dids)
+    client = await central.client()
+    return _told(await client.act_on_dataset(dataset, DatasetActionName.DETACH, dids))
 
 
 @app.command
-def close(dataset: DatasetArgument, /, *, common: Common = COMMON) -> int:
+@changes
+async def close(client: "AsyncClient", dataset: DatasetArgument, /) -> Answer:
     """Close a dataset: no files are added or taken out."""
-    return _act(dataset, DatasetActionName.CLOSE, (), common)
+    return _told(await client.act_on_dataset(dataset, DatasetActionName.CLOSE, ()))
 
 
 @app.command(name="open")
-def open_again(dataset: DatasetArgument, /, *, common: Common = COMMON) -> int:
+@changes
+async def open_again(client: "AsyncClient", dataset: DatasetArgument, /) -> Answer:
     """Open a closed dataset again."""
-    return _act(dataset, DatasetActionName.OPEN, (), common)
-
-
-def _act(dataset: str, action: DatasetActionName, dids: Sequence[str], common: Common) -> int:
-    async def work(client: "AsyncClient") -> int:
-        return _told(await client.act_on_dataset(dataset, action, dids), common)
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    return _told(await client.act_on_dataset(dataset, DatasetActionName.OPEN, ()))
 
 
 # -- rules --------------------------------------------------------------------------------------
@@ -396,51 +329,37 @@ app.command(rule_app)
 
 
 @rule_app.command(name="add")
-def add_rule(
+@changes
+async def add_rule(
+    client: "AsyncClient",
     *words: Annotated[str, _WORDS],
     storage: Annotated[tuple[str, ...], Parameter(help="Where; repeatable, the first one first.")],
     did: Annotated[str, Parameter(help="A file or a dataset, instead of conditions.")] = "",
     copies: Annotated[int, Parameter(help="How many copies on these storages.")] = 1,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Keep copies of a file, of a dataset, or of all files that meet conditions, now and later.
 
     What is missing is copied by jobs of type Transfer, on pilots that reach both storages.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        query = await _query(client, words) if words else {}
-        made = await client.add_rule(storage, did=did, query=query, copies=copies)
-        if common.json:
-            print_json(made)
-        else:
-            print_line(f"rule {made.id}")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    query = await _query(client, words) if words else {}
+    made = await client.add_rule(storage, did=did, query=query, copies=copies)
+    return Answer(made, f"rule {made.id}")
 
 
 @rule_app.command(name="list")
-def list_rules(*, common: Common = COMMON) -> int:
+@reads
+async def list_rules(client: "AsyncClient") -> Answer:
     """List rules, and how many copies are there, being made, wanted, or stuck."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.rules()
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        rows = [
-            (
-                *(one.id, one.state.value, f"{one.copies} on {','.join(one.storages)}"),
-                *(one.files, one.there, one.moving, one.wanted, one.stuck),
-                one.did or query_in_words(one.query),
-            )
-            for one in found
-        ]
-        print_table(_RULE_COLUMNS, rows, empty="there are no rules")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    found = await client.rules()
+    rows = [
+        (
+            *(one.id, one.state.value, f"{one.copies} on {','.join(one.storages)}"),
+            *(one.files, one.there, one.moving, one.wanted, one.stuck),
+            one.did or query_in_words(one.query),
+        )
+        for one in found
+    ]
+    return Answer(found, table(_RULE_COLUMNS, rows, empty="there are no rules"))
 
 
 _RULE_COLUMNS = (
@@ -449,36 +368,26 @@ _RULE_COLUMNS = (
 
 
 @rule_app.command(name="show")
-def show_rule(
-    rule: Annotated[int, Parameter(help="Number of the rule.")], /, *, common: Common = COMMON
-) -> int:
+@reads
+async def show_rule(client: "AsyncClient", rule: RuleArgument, /) -> Answer:
     """Show a rule, why copies are stuck, and the jobs that make some now."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.rule(rule)
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        facts: list[tuple[str, object]] = [
-            ("rule", found.id),
-            ("of", found.did or query_in_words(found.query)),
-            ("copies", f"{found.copies} on {', '.join(found.storages)}"),
-            ("state", found.state.value),
-            ("files", found.files),
-            ("there", found.there),
-            ("being made", found.moving),
-            ("wanted", found.wanted),
-            ("stuck", found.stuck),
-            ("last failure", found.why or "-"),
-            ("owner", found.owner),
-            ("since", found.at),
-        ]
-        facts += [(f"job {one.id}", _of_rule_job(one)) for one in found.jobs]
-        for name, value in facts:
-            print_line(f"{name:<14} {value}")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    found = await client.rule(rule)
+    facts: list[tuple[str, object]] = [
+        ("rule", found.id),
+        ("of", found.did or query_in_words(found.query)),
+        ("copies", f"{found.copies} on {', '.join(found.storages)}"),
+        ("state", found.state.value),
+        ("files", found.files),
+        ("there", found.there),
+        ("being made", found.moving),
+        ("wanted", found.wanted),
+        ("stuck", found.stuck),
+        ("last failure", found.why or "-"),
+        ("owner", found.owner),
+        ("since", found.at),
+    ]
+    facts += [(f"job {one.id}", _of_rule_job(one)) for one in found.jobs]
+    return Answer(found, aligned(facts, 14))
 
 
 def _of_rule_job(one: RuleJob) -> str:
@@ -490,38 +399,22 @@ def _of_rule_job(one: RuleJob) -> str:
 
 
 @rule_app.command(name="retry")
-def retry_rule(
-    rule: Annotated[int, Parameter(help="Number of the rule.")], /, *, common: Common = COMMON
-) -> int:
+@changes
+async def retry_rule(client: "AsyncClient", rule: RuleArgument, /) -> Answer:
     """Try copies anew that have failed, and those whose jobs wait or are held.
 
     These jobs are killed, and others are made by what the storages' files say now.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.retry_rule(rule)
-        if common.json:
-            print_json(found)
-        else:
-            print_line(f"rule {rule}: {found.wanted} copies are tried again")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    found = await client.retry_rule(rule)
+    return Answer(found, f"rule {rule}: {found.wanted} copies are tried again")
 
 
 @rule_app.command(name="drop")
-def drop_rule(
-    rule: Annotated[int, Parameter(help="Number of the rule.")], /, *, common: Common = COMMON
-) -> int:
+@changes
+async def drop_rule(client: "AsyncClient", rule: RuleArgument, /) -> Answer:
     """Drop a rule. Copies stay, and so do jobs that make some."""
-
-    async def work(client: "AsyncClient") -> int:
-        await client.drop_rule(rule)
-        if not common.json:
-            print_line(f"rule {rule} is dropped")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    await client.drop_rule(rule)
+    return Answer(None, f"rule {rule} is dropped")
 
 
 # -- what was typed -----------------------------------------------------------------------------
@@ -554,10 +447,9 @@ def _split(pair: str) -> tuple[str, str]:
     return key, text
 
 
-def _some(dids: Sequence[str]) -> Sequence[str]:
+def _some(dids: Sequence[str]) -> None:
     if not dids:
         raise UsageError("name at least one file, as SCOPE:NAME")
-    return dids
 
 
 def _items(file: str) -> list[FileItem]:
@@ -600,17 +492,17 @@ def _wrong(why: Exception, kind: Any, data: bytes) -> str:
 # -- what is shown ------------------------------------------------------------------------------
 
 
-def _told(reply: ItemsReply, common: Common) -> int:
+def _told(reply: ItemsReply) -> Answer:
     """Say what became of items."""
-    if common.json:
-        print_json(reply)
-    else:
-        for one in reply.refused:
-            note(f"{one.did}: {one.message}")
-        counts = {word: reply.results.count(word) for word in dict.fromkeys(reply.results)}
-        if counts:
-            print_line(", ".join(f"{count} {word.value}" for word, count in counts.items()))
-    return Exit.REFUSED if reply.refused else Exit.OK
+    return Answer(reply, _print_reply, Exit.REFUSED if reply.refused else Exit.OK)
+
+
+def _print_reply(reply: ItemsReply) -> None:
+    for one in reply.refused:
+        note(f"{one.did}: {one.message}")
+    counts = {word: reply.results.count(word) for word in dict.fromkeys(reply.results)}
+    if counts:
+        print_line(", ".join(f"{count} {word.value}" for word, count in counts.items()))
 
 
 def _print_file(found: "FileDetail") -> None:
@@ -626,8 +518,7 @@ def _print_file(found: "FileDetail") -> None:
         ("datasets", ", ".join(found.datasets) or "-"),
     ]
     facts += [(f"  {key}", _shown(file.metadata[key])) for key in sorted(file.metadata)]
-    for name, value in facts:
-        print_line(f"{name:<24} {value}")
+    print_line(aligned(facts, 24))
     for copy in found.replicas:
         print_line(f"{'copy':<24} {copy.storage}  {copy.state.value}  {copy.path}")
     for one in found.remnants:

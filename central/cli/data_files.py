@@ -1,6 +1,6 @@
 """`pilotage data put` and `get`: files between this machine and storages."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,15 +8,16 @@ from cyclopts import Parameter
 
 from pilotage.proto.catalogue import KeyType, NotRight, query_of_words, value_of_text
 
-from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import print_json, print_line
+from .exit_codes import UsageError
+from .frame import Answer, Answers, Central, changes, reads
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
 
-def put(
+@changes
+async def put(
+    central: Central,
     file: Annotated[Path, Parameter(help="A file of this machine.")],
     did: Annotated[str, Parameter(help="Its name in the catalogue, as SCOPE:NAME.")],
     /,
@@ -25,8 +26,7 @@ def put(
     dataset: Annotated[
         tuple[str, ...], Parameter(help="Datasets that it lies in, as SCOPE:NAME.")
     ] = (),
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Store a file of this machine on a storage, and register it.
 
     This machine must reach the storage. A name that is there keeps its bytes: the same file again
@@ -34,34 +34,22 @@ def put(
     """
     if not file.is_file():
         raise UsageError(f"{file}: is no file")
-
-    async def work(client: "AsyncClient") -> int:
-        keys = await _keys(client)
-        found = await client.put_file(
-            file,
-            did,
-            storage=storage,
-            metadata=_metadata(pairs, keys),
-            datasets=dataset,
-        )
-        if common.json:
-            print_json(found)
-        else:
-            copies = ", ".join(f"{one.storage}: {one.path}" for one in found.replicas)
-            print_line(f"{found.file.did} {found.file.bytes} bytes, {copies}")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    metadata = _metadata(pairs, await _keys(client))
+    found = await client.put_file(file, did, storage=storage, metadata=metadata, datasets=dataset)
+    copies = ", ".join(f"{one.storage}: {one.path}" for one in found.replicas)
+    return Answer(found, f"{found.file.did} {found.file.bytes} bytes, {copies}")
 
 
-def get(
+@reads
+async def get(
+    central: Central,
     *what: Annotated[
         str, Parameter(help="A file, as SCOPE:NAME, or conditions as of `data find`.")
     ],
     to: Annotated[Path, Parameter(help="Folder, or file for a single one.")] = Path(),
     force: Annotated[bool, Parameter(help="Replace files here that have other bytes.")] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Fetch files: one by its name, or all that meet conditions. Checksums are verified.
 
     Copies are tried one after the other: those in folders that this machine sees come first.
@@ -69,33 +57,29 @@ def get(
     """
     if not what:
         raise UsageError("say which: SCOPE:NAME, or conditions like run=7")
-
-    async def work(client: "AsyncClient") -> int:
-        if len(what) == 1 and ":" in what[0] and not set("=<>~") & set(what[0]):
-            _say(await client.get_file(what[0], to, force=force), common)
-            return Exit.OK
-        keys = await _keys(client)
-        if len(what) == 1 and what[0] not in keys and not set("=<>~!") & set(what[0]):
-            raise UsageError(f"{what[0]!r}: expected SCOPE:NAME, or conditions like run=7")
-        try:
-            query = query_of_words(what, keys)
-        except NotRight as why:
-            raise UsageError(str(why)) from None
-        async for path in client.get_found(query.document(), to, force=force):
-            _say(path, common)
-        return Exit.OK
-
+    client = await central.client()
     try:
-        return run_with(common, work, patience_s=READING_S)
+        async for path in _fetched(client, what, to, force=force):
+            yield Answer({"path": str(path)}, str(path))
     except OSError as why:  # of this machine: what the network does has errors of its own
         raise UsageError(f"{why.filename or to}: {why.strerror or why}") from None
 
 
-def _say(path: Path, common: Common) -> None:
-    if common.json:
-        print_json({"path": str(path)})
-    else:
-        print_line(str(path))
+async def _fetched(
+    client: "AsyncClient", what: Sequence[str], to: Path, *, force: bool
+) -> AsyncIterator[Path]:
+    if len(what) == 1 and ":" in what[0] and not set("=<>~") & set(what[0]):
+        yield await client.get_file(what[0], to, force=force)
+        return
+    keys = await _keys(client)
+    if len(what) == 1 and what[0] not in keys and not set("=<>~!") & set(what[0]):
+        raise UsageError(f"{what[0]!r}: expected SCOPE:NAME, or conditions like run=7")
+    try:
+        query = query_of_words(what, keys)
+    except NotRight as why:
+        raise UsageError(str(why)) from None
+    async for path in client.get_found(query.document(), to, force=force):
+        yield path
 
 
 async def _keys(client: "AsyncClient") -> dict[str, KeyType]:

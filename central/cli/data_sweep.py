@@ -8,56 +8,46 @@ from cyclopts import Parameter
 from pilotage.proto.nearest import unknown
 
 from ..observe.times import span
-from .exit_codes import Exit, UsageError
-from .options import COMMON, READING_S, Common, run_with
-from .present import note, print_json, print_line, print_table
+from .exit_codes import UsageError
+from .frame import Answer, Answers, Central, reads
+from .present import note, print_table
 from .whole import whole
 
 if TYPE_CHECKING:
     from pilotage.proto.api_remnants import RemnantView, SweepCount, SweepView
 
-    from ..client.client import AsyncClient
 
 _COLUMNS = ("storage", "swept", "wait", "bytes", "being removed", "failing", "went", "bytes")
 
 
-def sweep(
+@reads
+async def sweep(
+    central: Central,
     *,
     dry_run: Annotated[bool, Parameter(help="List what would go now, and nothing else.")] = False,
     all: Annotated[bool, Parameter(help="List all that waits, its time over or not.")] = False,
     storage: Annotated[str, Parameter(help="Of this storage alone.")] = "",
     limit: Annotated[int, whole("List at most so many; 0: all.")] = 1_000,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Show bytes on storages that no file names any more: what waits, goes, went, and fails.
 
     They are copies of files that were removed, and folders of attempts that do not count. What has
     waited for data.sweep_after_s is removed by jobs of type Sweep, on storages whose files say
     `deletes: true`; this command removes nothing.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        if dry_run or all:
-            await _list(client, storage, all, limit, common)
-        else:
-            print_counts(await client.sweep(), storage, common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
-
-
-async def _list(client: "AsyncClient", storage: str, all: bool, limit: int, common: Common) -> None:
+    client = await central.client()
+    if not (dry_run or all):
+        found = await client.sweep()
+        yield Answer(counts_of(found, storage), lambda its: print_counts(its, found.after_s))
+        return
     count, size = 0, 0
     async for one in client.remnants(storage=storage, all=all):
         if limit and count == limit:
             note(f"there are more than {limit}: --limit 0 lists all")
             return
         count, size = count + 1, size + one.bytes
-        if common.json:
-            print_json(one)
-        else:
-            print_line("  ".join((one.storage, str(one.bytes), one.path, _why(one))))
-    if not common.json:
+        yield Answer(one, "  ".join((one.storage, str(one.bytes), one.path, _why(one))))
+    if not central.json:
         note(f"{count} with {size} bytes" if count else "nothing")
 
 
@@ -67,20 +57,21 @@ def _why(one: "RemnantView") -> str:
     return f"{what} {one.since}{failures}" + (f": {one.why}" if one.why else "")
 
 
-def print_counts(found: "SweepView", storage: str, common: Common) -> None:
-    """Print what waits and went, of all storages or one. Raises UsageError."""
+def counts_of(found: "SweepView", storage: str) -> "list[SweepCount]":
+    """Return what waits and went, of all storages or one. Raises UsageError."""
     names = [one.storage for one in found.storages]
     if storage and storage not in names:
         raise UsageError(f"--storage: {unknown(storage, names, what='storage')}")
-    counts = [one for one in found.storages if storage in ("", one.storage)]
-    if common.json:
-        print_json(counts)
-        return
+    return [one for one in found.storages if storage in ("", one.storage)]
+
+
+def print_counts(counts: "Sequence[SweepCount]", after_s: float) -> None:
+    """Print what waits and went, storage by storage."""
     print_table(_COLUMNS, [_row(one) for one in counts], empty="there is no storage")
     for one in counts:
         if one.trouble and one.waiting:
             note(f"{one.storage} is not swept: {one.trouble}")
-    note(f"what no file names waits for {span(found.after_s)}")
+    note(f"what no file names waits for {span(after_s)}")
 
 
 def _row(one: "SweepCount") -> Sequence[object]:

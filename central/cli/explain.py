@@ -10,14 +10,14 @@ from pilotage.proto.images import FOLDER, KINDS, SIF, TAR, tag_of
 from pilotage.proto.job import Job
 
 from ..client.errors import Refused
-from .exit_codes import Exit, UsageError
+from .exit_codes import UsageError
+from .frame import Answer, Central, reads
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
-from .options import COMMON, READING_S, Common, run_with
 from .places import Told, by_line_of, by_option, in_place
-from .present import jobs_in_words, note, number, print_json, print_line, print_table
+from .present import jobs_in_words, note, number, print_line, print_table
 
 if TYPE_CHECKING:
-    from ..client.client import AsyncClient
+    pass
 
 
 _IMAGES = {
@@ -27,14 +27,15 @@ _IMAGES = {
 }
 
 
-def explain(
+@reads
+async def explain(
+    central: Central,
     job: str = "",
     /,
     *,
     needs: JobOptions = JOB_OPTIONS,
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Say why a job waits, clause by clause: how many live offers each clause excludes.
 
     An offer fits if it would run the job with nothing else on it; how many have room now is said
@@ -49,19 +50,12 @@ def explain(
     The last two are about jobs that are not submitted.
     """
     subject, told = _subject(job, needs, payload)
-
-    async def work(client: "AsyncClient") -> int:
-        try:
-            found = await client.explain(subject)
-        except Refused as why:
-            raise in_place(why, told) from None
-        if common.json:
-            print_json(found)
-        else:
-            _print(found)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    client = await central.client()
+    try:
+        found = await client.explain(subject)
+    except Refused as why:
+        raise in_place(why, told) from None
+    return Answer(found, _print)
 
 
 def _subject(

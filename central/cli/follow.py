@@ -9,8 +9,8 @@ from pilotage.proto.api import JobFilter, Summary, SummaryBy, SummaryRow
 from pilotage.proto.job_states import FINAL, JobState
 
 from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, COMMON, Common, run_with
-from .present import console, on_terminal, print_json, print_line, rich_table
+from .frame import Answer, Answers, Central, changes
+from .present import console, on_terminal, rich_table
 from .status import one_line
 from .waits import report_states, wait_for
 from .where import WHERE, Where, job_filter, parse_ids, with_me
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 _IDS_A_PAGE = 200
 
 
-def wait(
+@changes
+async def wait(
+    central: Central,
     *ids: str,
     where: Where = WHERE,
     timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
     through_held: Annotated[
         bool, Parameter(help="Go on also where all that is left is Held.")
     ] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Wait until jobs have ended: by id, or those that match a filter now.
 
     A job that becomes Held is told of at once, with the reason; where no other is left, that is the
@@ -41,26 +42,24 @@ def wait(
     wanted, chosen = parse_ids(ids), job_filter(where)
     if bool(wanted) == (chosen is not None):
         raise UsageError("wait for which jobs? Give ids, or --submission, --state, --filter")
-
-    async def work(client: "AsyncClient") -> int:
-        all_ids, submission = wanted, None
-        if chosen is not None:
-            found = await with_me(client, chosen)
-            all_ids = tuple([view.id async for view in client.search(found)])
-            submission = chosen.submission
-        await wait_for(client, all_ids, submission, timeout_s, through_held=through_held)
-        return report_states(await _states(client, all_ids), common)
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    all_ids, submission = wanted, None
+    if chosen is not None:
+        found = await with_me(client, chosen)
+        all_ids = tuple([view.id async for view in client.search(found)])
+        submission = chosen.submission
+    await wait_for(client, all_ids, submission, timeout_s, through_held=through_held)
+    return report_states(await _states(client, all_ids))
 
 
-def watch(
+@changes
+async def watch(
+    central: Central,
     submission: int | None = None,
     /,
     *,
     interval_s: Annotated[float, Parameter(help="Time between two looks.")] = 1.0,
-    common: Common = COMMON,
-) -> int:
+) -> Answer | Answers:
     """Watch jobs live, by site: all of them, or those of one submission.
 
     A submission is watched until all of its jobs have ended (exit code 0 if all are Done, else 1),
@@ -69,14 +68,11 @@ def watch(
     """
     if interval_s < 0.1:
         raise UsageError("--interval-s must be at least 0.1")
-
-    async def work(client: "AsyncClient") -> int:
-        looks = _looks(client, submission, interval_s)
-        if common.json or not on_terminal():
-            return await _watch_lines(looks, submission, common)
-        return await _watch_live(looks, submission)
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    looks = _looks(client, submission, interval_s)
+    if central.json or not on_terminal():
+        return _in_lines(looks)
+    return await _live(looks, submission)
 
 
 async def _looks(
@@ -112,21 +108,16 @@ async def _by_site(client: "AsyncClient", submission: int) -> Summary:
     )
 
 
-async def _watch_lines(
-    looks: AsyncIterator[Summary], submission: int | None, common: Common
-) -> int:
+async def _in_lines(looks: AsyncIterator[Summary]) -> Answers:
     before: Summary | None = None
     async for look in looks:
         if look != before:
-            if common.json:
-                print_json(look)
-            else:
-                print_line(one_line(look))
+            yield Answer(look, one_line(look))
         before = look
-    return _ending(before)
+    yield Answer(None, code=_ending(before))
 
 
-async def _watch_live(looks: AsyncIterator[Summary], submission: int | None) -> int:
+async def _live(looks: AsyncIterator[Summary], submission: int | None) -> Answer:
     from rich.live import Live
 
     look: Summary | None = None
@@ -134,7 +125,7 @@ async def _watch_live(looks: AsyncIterator[Summary], submission: int | None) -> 
     with Live(console=console(), auto_refresh=False) as live:
         async for look in looks:
             live.update(_picture(look, what), refresh=True)
-    return _ending(look)
+    return Answer(None, code=_ending(look))
 
 
 def _picture(look: Summary, what: str) -> "Table":

@@ -1,7 +1,7 @@
 """The frame of the commands that speak to a central: options, work, answers, exit code.
 
 A command is an async function. Its first parameter is a client of the central, the others are its
-arguments and options. It returns one `Answer` or yields several:
+arguments and options. It returns an `Answer`, or several as `Answers`, or yields them:
 
     @app.command
     @reads
@@ -59,7 +59,8 @@ class Answer:
 
 
 Answers = AsyncGenerator[Answer]
-Work = Callable[Concatenate[Any, P], Awaitable[Answer] | Answers]
+Made = Answer | Answers
+Work = Callable[Concatenate[Any, P], Awaitable[Made] | Answers]
 
 
 class Central:
@@ -92,22 +93,45 @@ def changes(work: Work[P]) -> Callable[..., int]:
     return _framed(work, CHANGING_S)
 
 
+def run_command(
+    common: Common, work: Callable[[Central], Awaitable[Made] | Answers], *, patience_s: float
+) -> int:
+    """Run `work`, print its answers, and return the greatest of their exit codes."""
+    import asyncio
+
+    async def within() -> int:
+        async with AsyncExitStack() as stack:
+            made = await _made(work(Central(common, patience_s, stack)))
+            return await _print_all(made, json=common.json)
+
+    return asyncio.run(within())
+
+
+async def _made(work: Awaitable[Made] | Answers) -> Made:
+    return work if isinstance(work, AsyncGenerator) else await work
+
+
+async def _print_all(made: Made, *, json: bool) -> int:
+    if isinstance(made, Answer):
+        return made.print(json=json)
+    code = 0
+    async with aclosing(made):
+        async for answer in made:
+            code = max(code, answer.print(json=json))
+    return code
+
+
 def _framed(work: Work[P], patience_s: float) -> Callable[..., int]:
     first, *own = inspect.signature(work).parameters.values()
     is_opened = first.name == "client"
 
     @functools.wraps(work)
     def command(*arguments: Any, common: Common = COMMON, **options: Any) -> int:
-        import asyncio
+        async def begin(central: Central) -> Made:
+            given = await central.client() if is_opened else central
+            return await _made(work(given, *arguments, **options))
 
-        async def within() -> int:
-            async with AsyncExitStack() as stack:
-                central = Central(common, patience_s, stack)
-                given = await central.client() if is_opened else central
-                made = work(given, *arguments, **options)
-                return await _print_all(made, json=common.json)
-
-        return asyncio.run(within())
+        return run_command(common, begin, patience_s=patience_s)
 
     shared = inspect.Parameter(
         "common", inspect.Parameter.KEYWORD_ONLY, default=COMMON, annotation=Common
@@ -116,14 +140,3 @@ def _framed(work: Work[P], patience_s: float) -> Callable[..., int]:
     command.__annotations__ = {one.name: one.annotation for one in shown}
     vars(command)["__signature__"] = inspect.Signature(shown)
     return command
-
-
-async def _print_all(made: Awaitable[Answer] | Answers, *, json: bool) -> int:
-    """Print one answer, or each as it comes; return the greatest exit code."""
-    if not isinstance(made, AsyncGenerator):
-        return (await made).print(json=json)
-    code = 0
-    async with aclosing(made):
-        async for answer in made:
-            code = max(code, answer.print(json=json))
-    return code

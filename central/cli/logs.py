@@ -10,9 +10,10 @@ from cyclopts import Parameter
 from pilotage.proto.attempts import Stream
 
 from ..client.files import Fetched
-from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import note, number, print_json, print_line, print_table
+from .exit_codes import UsageError
+from .frame import Answer, Answers, Central, reads
+from .options import CHANGING_S
+from .present import note, number, table
 from .where import parse_ids
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from ..client.handles import AsyncJobHandle
 
 
-def logs(
+@reads
+async def logs(
+    central: Central,
     job: int,
     /,
     *,
@@ -29,29 +32,26 @@ def logs(
         Literal["stdout", "stderr"], Parameter(help="Which of its two streams.")
     ] = "stdout",
     follow: Annotated[bool, Parameter(alias="-f", help="Go on until the job has ended.")] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Print what a job wrote, byte by byte; with --follow also what it writes from now on.
 
     Of an attempt that has ended the last 10^6 bytes of each stream are kept: standard error says
     how many are left out, and of which attempt this is where there are several. With --json each
     piece is a line {job, stream, text}.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        text = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        async for piece in client.log(job, Stream(stream), follow=follow, on_part=tell_part):
-            if common.json:
-                print_json({"job": job, "stream": stream, "text": text.decode(piece)})
-            else:
-                _write(piece)
-        return Exit.OK
-
     # Whoever follows is there for long: another process may take the lead over meanwhile.
-    return run_with(common, work, patience_s=CHANGING_S if follow else READING_S)
+    client = await central.client(patience_s=CHANGING_S if follow else None)
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    async for piece in client.log(job, Stream(stream), follow=follow, on_part=tell_part):
+        if central.json:
+            yield Answer({"job": job, "stream": stream, "text": text.decode(piece)})
+        else:
+            _write(piece)
 
 
-def output(
+@reads
+async def output(
+    central: Central,
     jobs: Annotated[str, Parameter(name="JOBS", help="A job, or a range of jobs: 12 or 12-15.")],
     /,
     *names: str,
@@ -61,35 +61,30 @@ def output(
         bool, Parameter(help="Give each job a folder of its own in --to, named by its id.")
     ] = False,
     force: Annotated[bool, Parameter(help="Replace files here that have other bytes.")] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """List the files that jobs kept, or fetch some: pilotage output 12 hist.json --to results/
 
     A file here with the same bytes stays. Nothing is fetched if a file here has other bytes, unless
     --force, or if two outputs clash in one folder. `--by-job` prevents clashes between jobs.
     """
     ids = parse_ids((jobs,))
-
-    async def work(client: "AsyncClient") -> int:
-        if not names and not all and to is None and not by_job:
-            return await _list(client, ids, common)
-        if len(ids) == len(names) == 1 and not by_job:
-            path = await client.download(ids[0], names[0], to or Path(), force=force)
-            _say(Fetched(ids[0], names[0], path), common)
-            return Exit.OK
-        folder = to or Path()
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"--to {folder} is a file: several outputs need a folder")
-        found = client.download_all(ids, folder, names=names, by_job=by_job, force=force)
-        count = 0
-        async for one in found:
-            count += 1
-            _say(one, common)
-        if not count:
-            note("no files were kept")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    client = await central.client()
+    if not names and not all and to is None and not by_job:
+        yield await _list(client, ids)
+        return
+    if len(ids) == len(names) == 1 and not by_job:
+        path = await client.download(ids[0], names[0], to or Path(), force=force)
+        yield _fetched(Fetched(ids[0], names[0], path))
+        return
+    folder = to or Path()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--to {folder} is a file: several outputs need a folder")
+    count = 0
+    async for one in client.download_all(ids, folder, names=names, by_job=by_job, force=force):
+        count += 1
+        yield _fetched(one)
+    if not count:
+        note("no files were kept")
 
 
 async def follow_job(handle: "AsyncJobHandle") -> None:
@@ -109,27 +104,22 @@ def tell_part(part: "Part") -> None:
         note(f"… {number(part.left_out)} bytes left out: {kept}")
 
 
-async def _list(client: "AsyncClient", ids: tuple[int, ...], common: Common) -> int:
+async def _list(client: "AsyncClient", ids: tuple[int, ...]) -> Answer:
     found = [(job, one) for job in ids for one in (await client.outputs(job)).outputs]
-    if common.json:
-        print_json([one for _, one in found])
-    elif not found:
-        note(f"job {ids[0]} kept no files" if len(ids) == 1 else "these jobs kept no files")
-    else:
-        columns = ("job#", "name", "bytes#", "sha256", "try#")[len(ids) == 1 :]
-        rows = (
-            (job, one.name, one.size_bytes, one.sha256[:16], one.epoch)[len(ids) == 1 :]
-            for job, one in found
-        )
-        print_table(columns, rows, empty="")
-    return Exit.OK
+    value = [one for _, one in found]
+    if not found:
+        nothing = f"job {ids[0]} kept no files" if len(ids) == 1 else "these jobs kept no files"
+        return Answer(value, lambda _: note(nothing))
+    columns = ("job#", "name", "bytes#", "sha256", "try#")[len(ids) == 1 :]
+    rows = (
+        (job, one.name, one.size_bytes, one.sha256[:16], one.epoch)[len(ids) == 1 :]
+        for job, one in found
+    )
+    return Answer(value, table(columns, rows, empty=""))
 
 
-def _say(one: "Fetched", common: Common) -> None:
-    if common.json:
-        print_json({"job": one.job, "name": one.name, "path": str(one.path)})
-    else:
-        print_line(str(one.path))
+def _fetched(one: "Fetched") -> Answer:
+    return Answer({"job": one.job, "name": one.name, "path": str(one.path)}, str(one.path))
 
 
 def _write(piece: bytes) -> None:

@@ -10,10 +10,10 @@ from pilotage.proto.api import PAGE_MAX, PilotLogFilter, PilotLogLine
 from ..client.errors import NotFound
 from ..client.pilot_log import LAST
 from .exit_codes import Exit
+from .frame import Answer, Answers, Central, reads
 from .known_places import missed_site
 from .moments import moment
-from .options import COMMON, READING_S, Common, run_with
-from .present import clean, console, note, on_terminal, print_json, print_line
+from .present import clean, console, note, on_terminal, print_line
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 NOTHING: Final = "no such lines: pilots tell what they log within a minute"
 
 
-def logs(
+@reads
+async def logs(
+    central: Central,
     pilot: str = "",
     /,
     *,
@@ -43,8 +45,7 @@ def logs(
         Parameter(help="How many lines, without --since.", validator=Number(gte=1, lte=PAGE_MAX)),
     ] = LAST,
     follow: Annotated[bool, Parameter(alias="-f", help="Go on with what comes.")] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Show what pilots have logged: all of them, one, or those that options name.
 
     Operators see all lines, others those about a job that they may read. With --json one on each
@@ -60,25 +61,18 @@ def logs(
         grep=grep,
         warnings=warnings,
     )
-
-    async def work(client: "AsyncClient") -> int:
-        count = 0
-        if follow and not await _is_known(client, pilot, job):
-            return Exit.FAILED
+    client = await central.client()
+    count = 0
+    is_known = not follow or await _is_known(client, pilot, job)
+    if is_known:
         async for line in client.pilot_log(wanted, last=last, follow=follow):
             count += 1
-            if common.json:
-                print_json(line)
-            else:
-                _print(line)
-        if not count:
-            if not await _is_known(client, pilot, job):
-                return Exit.FAILED
-            if not common.json:
-                note((await missed_site(client, site) if site else "") or NOTHING)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+            yield Answer(line, _print)
+    if not count:
+        if not is_known or not await _is_known(client, pilot, job):
+            yield Answer(None, code=Exit.FAILED)
+        elif not central.json:
+            note((await missed_site(client, site) if site else "") or NOTHING)
 
 
 async def _is_known(client: "AsyncClient", pilot: str, job: int | None) -> bool:

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 from cyclopts import App, Parameter
 
 from pilotage.proto.api import PilotView, Secret, SecretRequest
@@ -18,13 +17,14 @@ from ..client.errors import IllegalState, TimedOut
 from ..client.pace import RealPace, pauses
 from .exit_codes import Exit, UsageError
 from .explain import print_pilot
-from .job_options import named
+from .frame import Answer, Answers, Central, changes, reads
+from .job_options import request
 from .known_places import missed_site
-from .options import CHANGING_S, COMMON, READING_S, Common, run_with
+from .options import COMMON, READING_S, Common, run_with
 from .pilot_facts import facts
 from .pilot_logs import logs
 from .pilot_options import PILOT_OPTIONS, PilotOptions, doubts, said_of
-from .present import note, number, print_json, print_line, print_table
+from .present import aligned, note, number, print_json, print_line, table
 
 if TYPE_CHECKING:
     import subprocess
@@ -59,8 +59,8 @@ def start(
     The folder of a pilot, with its log, goes when it ends well.
     """
     said = said_of(told)
-    request = _request({"site": site, "element": element, "count": count})
-    secrets, central = _secrets(request, common)
+    wanted = request(SecretRequest, site=site, element=element, count=count)
+    secrets, central = _secrets(wanted, common)
 
     from ..operate.datadir import default_data
     from ..operate.pilot import PilotPlan, new_state_folder, start_all
@@ -103,12 +103,12 @@ def secret(
 
     A file is for `pilot.pyz run --secret-file`; docs/operations/first-steps.md has the rest.
     """
-    request = _request({"site": site, "element": element, "count": count, "valid_s": valid_s})
+    wanted = request(SecretRequest, site=site, element=element, count=count, valid_s=valid_s)
     try:  # the folder comes first: secrets that cannot be written down must not be made
         save.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as why:
         raise UsageError(f"--save {save}: {why.strerror}") from None
-    for one in _secrets(request, common)[0]:
+    for one in _secrets(wanted, common)[0]:
         file = save / one.pilot
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             out.write(one.secret)
@@ -119,23 +119,13 @@ def secret(
     return Exit.OK
 
 
-def _request(wanted: dict[str, object]) -> SecretRequest:
-    try:
-        return msgspec.convert(wanted, SecretRequest)
-    except msgspec.ValidationError as why:
-        raise UsageError(named(why, SecretRequest, wanted)) from None
-
-
-def _secrets(request: SecretRequest, common: Common) -> tuple[list[Secret], str]:
+def _secrets(wanted: SecretRequest, common: Common) -> tuple[list[Secret], str]:
     """Return a one-use secret for each pilot, and the URL of the central that made them."""
-    made: list[tuple[list[Secret], str]] = []
 
-    async def work(client: "AsyncClient") -> int:
-        made.append(((await client.secrets(request)).secrets, client.url))
-        return Exit.OK
+    async def work(client: "AsyncClient") -> tuple[list[Secret], str]:
+        return (await client.secrets(wanted)).secrets, client.url
 
-    run_with(common, work, patience_s=READING_S)
-    return made[0]
+    return run_with(common, work, patience_s=READING_S)
 
 
 def _until_they_end(processes: "list[subprocess.Popen[bytes]]") -> int:
@@ -150,102 +140,84 @@ def _until_they_end(processes: "list[subprocess.Popen[bytes]]") -> int:
 
 
 @app.command(name="list")
-def list_pilots(
+@reads
+async def list_pilots(
+    central: Central,
     *,
     state: Annotated[tuple[str, ...], Parameter(help="Only in this state; repeatable.")] = (),
     site: Annotated[str, Parameter(help="Only at this site.")] = "",
     all: Annotated[bool, Parameter(help="Also those that have ended.")] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """List pilots: those that live, unless told otherwise. With --json one on each line."""
     states = tuple(_state(word) for word in state)
     if not states and not all:
         states = tuple(one for one in PilotState if one not in FINAL and one is not PilotState.LOST)
-
-    async def work(client: "AsyncClient") -> int:
-        rows: list[tuple[object, ...]] = []
-        async for pilot in client.pilots(states=states, site=site):
-            if common.json:
-                print_json(pilot)
-            else:
-                rows.append(_row(pilot))
-        if not common.json:
-            missed = await missed_site(client, site) if site and not rows else ""
-            if missed:
-                note(missed)
-            else:
-                print_table(_COLUMNS, rows, empty=_EMPTY)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    client = await central.client()
+    rows: list[tuple[object, ...]] = []
+    async for pilot in client.pilots(states=states, site=site):
+        yield Answer(pilot)
+        if not central.json:
+            rows.append(_row(pilot))
+    missed = await missed_site(client, site) if site and not (rows or central.json) else ""
+    if missed:
+        note(missed)
+    else:
+        yield Answer(None, table(_COLUMNS, rows, empty=_EMPTY))
 
 
 @app.command
-def show(pilot: str, /, *, common: Common = COMMON) -> int:
+@reads
+async def show(client: "AsyncClient", pilot: str, /) -> Answer:
     """Show everything that is known of a pilot: what it offers, for whom, and what its node is.
 
     Of one that the central has submitted also what its element says of it; and, to operators, what
     its script printed before it failed.
     """
+    return Answer(await client.pilot(pilot), _print)
 
-    async def work(client: "AsyncClient") -> int:
-        found = await client.pilot(pilot)
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        for name, value in facts(found):
-            print_line(f"{name:<25} {value}")
-        for name, text in (("standard output", found.stdout), ("standard error", found.stderr)):
-            if text:
-                print_line(f"-- the end of its script's {name}:")
-                print_line(text.rstrip("\n"))
-        return Exit.OK
 
-    return run_with(common, work, patience_s=READING_S)
+def _print(found: PilotView) -> None:
+    print_line(aligned(facts(found), 25))
+    for name, text in (("standard output", found.stdout), ("standard error", found.stderr)):
+        if text:
+            print_line(f"-- the end of its script's {name}:")
+            print_line(text.rstrip("\n"))
 
 
 @app.command
-def explain(
+@reads
+async def explain(
+    central: Central,
     pilot: str = "",
     /,
     *,
     site: Annotated[str, Parameter(help="All that live at this site.")] = "",
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Say why a pilot gets nothing: how many waiting jobs each clause keeps from it."""
     if bool(pilot) + bool(site) != 1:
         raise UsageError("explain which pilot? Give a name of `pilotage pilot list`, or --site")
-
-    async def work(client: "AsyncClient") -> int:
-        names = (
-            [pilot] if pilot else [one.id async for one in client.pilots(states=LIVING, site=site)]
-        )
-        for name in names[:_EXPLAINED_MAX]:
-            found = await client.explain_pilot(name)
-            if common.json:
-                print_json(found)
-                continue
-            if site:
-                print_line(f"{name}:")
-            print_pilot(found)
-        if not names:
-            note(f"no pilot lives at {site}")
-        elif len(names) > _EXPLAINED_MAX:
-            note(f"the first {_EXPLAINED_MAX} of {number(len(names))} pilots at {site}")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    client = await central.client()
+    names = [pilot] if pilot else [one.id async for one in client.pilots(states=LIVING, site=site)]
+    for name in names[:_EXPLAINED_MAX]:
+        if site:
+            yield Answer(None, f"{name}:")
+        yield Answer(await client.explain_pilot(name), print_pilot)
+    if not names:
+        note(f"no pilot lives at {site}")
+    elif len(names) > _EXPLAINED_MAX:
+        note(f"the first {_EXPLAINED_MAX} of {number(len(names))} pilots at {site}")
 
 
 @app.command
-def drain(
+@changes
+async def drain(
+    central: Central,
     *pilots: str,
     site: Annotated[str, Parameter(help="All that live at this site.")] = "",
     all: Annotated[bool, Parameter(help="All that live.")] = False,
     wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
     timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Let pilots finish what they hold, and ask for nothing more; then they end.
 
     One that has died says nothing more: --wait waits for it until the central calls it Lost, or
@@ -253,34 +225,28 @@ def drain(
     """
     if bool(pilots) + bool(site) + all != 1:
         raise UsageError("drain which pilots? Give names of `pilotage pilot list`, --site or --all")
-
-    async def work(client: "AsyncClient") -> int:
-        names = pilots or [one.id async for one in client.pilots(states=LIVING, site=site)]
-        for pilot in names:
-            await client.drain(pilot)
-            if common.json:
-                print_json({"pilot": pilot, "draining": True})
-            else:
-                print_line(f"{pilot}: draining")
-        if not pilots and not common.json:
-            note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} told to end")
-        if wait:
-            await _ended(client, set(names), timeout_s)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    names = pilots or [one.id async for one in client.pilots(states=LIVING, site=site)]
+    for pilot in names:
+        await client.drain(pilot)
+        yield Answer({"pilot": pilot, "draining": True}, f"{pilot}: draining")
+    if not pilots and not central.json:
+        note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} told to end")
+    if wait:
+        await _ended(client, set(names), timeout_s)
 
 
 @app.command
-def kill(
+@changes
+async def kill(
+    central: Central,
     *pilots: str,
     site: Annotated[str, Parameter(help="All of this site that have not ended.")] = "",
     element: Annotated[str, Parameter(help="Only of this compute element; with --site.")] = "",
     reason: Annotated[str, Parameter(help="Why; it is kept with the pilot.")] = "",
     wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
     timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """End pilots now, without waiting for their jobs: these wait again, and lose no retry.
 
     A pilot is told, stops what it holds and says good-bye; its element is asked to end it too, also
@@ -291,30 +257,22 @@ def kill(
         raise UsageError(
             "kill which pilots? Give names of `pilotage pilot list`, or --site, with --element"
         )
-
-    async def work(client: "AsyncClient") -> int:
-        names = pilots or await _of_site(client, site, element)
-        code = Exit.OK
-        for pilot in names:
-            try:
-                done = await client.kill_pilot(pilot, reason=reason)
-            except IllegalState:
-                if pilots:
-                    raise
-                continue  # it has ended meanwhile
-            if not (done.told or done.cancelled or done.state in FINAL):
-                code = Exit.FAILED
-            if common.json:
-                print_json(done)
-            else:
-                print_line(f"{pilot}: {_became(done)}")
-        if not pilots and not common.json:
-            note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} killed")
-        if wait:
-            await _ended(client, set(names), timeout_s)
-        return code
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    names = pilots or await _of_site(client, site, element)
+    for pilot in names:
+        try:
+            done = await client.kill_pilot(pilot, reason=reason)
+        except IllegalState:
+            if pilots:
+                raise
+            continue  # it has ended meanwhile
+        is_ended = done.told or done.cancelled or done.state in FINAL
+        code = Exit.OK if is_ended else Exit.FAILED
+        yield Answer(done, f"{pilot}: {_became(done)}", code)
+    if not pilots and not central.json:
+        note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} killed")
+    if wait:
+        await _ended(client, set(names), timeout_s)
 
 
 async def _of_site(client: "AsyncClient", site: str, element: str) -> list[str]:

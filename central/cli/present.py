@@ -124,6 +124,11 @@ def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: 
     return table
 
 
+def aligned(facts: Iterable[tuple[str, object]], width: int) -> str:
+    """Return names and values in lines; each value begins after `width` letters and a space."""
+    return "\n".join(f"{name:<{width}} {value}" for name, value in facts)
+
+
 def number(value: int) -> str:
     """Return a number as people read it: 12 430."""
     return f"{value:,}".replace(",", " ")

@@ -9,8 +9,9 @@ from cyclopts.validators import Number
 from ..client.errors import NoCentral, Unreachable
 from . import prod_look, prod_steer
 from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, COMMON, Common, run_with
-from .present import note, print_json, print_line
+from .frame import Answer, Central, run_command
+from .options import CHANGING_S, COMMON, READING_S, Common
+from .present import note, print_line
 from .prod_files import (
     FromFile,
     SetOption,
@@ -23,13 +24,12 @@ from .prod_files import (
     steps_in_words,
     with_lines,
 )
-from .prod_plan import print_plan, print_preview, tell_obstacles
+from .prod_plan import planned, previewed, tell_obstacles
 from .prod_words import next_command, state_in_words
 
 if TYPE_CHECKING:
     from pilotage.proto.api_productions import ProductionDetail
 
-    from ..client.client import AsyncClient
     from ..workflows.flow import File
     from ..workflows.written import Written
 
@@ -111,7 +111,11 @@ def submit(
     if jobs:
         from .prod_jobs import submit_jobs
 
-        return submit_jobs(FromFile(written), common, dry_run=dry_run)
+        return run_command(
+            common,
+            lambda central: submit_jobs(central, FromFile(written), dry_run=dry_run),
+            patience_s=CHANGING_S,
+        )
     flow = FromFile(written, read_rules_for(written, rules))
     if local or (dry_run and inputs is not None):
         catalogue = catalogue_in(inputs)
@@ -125,21 +129,16 @@ def submit(
         return _preview(flow, name, priority, common)
     flow.production()  # what is wrong is told before anything travels
 
-    async def work(client: "AsyncClient") -> int:
+    async def work(central: Central) -> Answer:
+        client, start = await central.client(), not no_start
         with with_lines(written):
-            made = await client.submit_production(
-                flow, name=name, priority=priority, start=not no_start
-            )
-        _print_made(made, json=common.json)
-        return Exit.OK
+            made = await client.submit_production(flow, name=name, priority=priority, start=start)
+        return Answer(made, _print_made)
 
-    return run_with(common, work, patience_s=CHANGING_S)
+    return run_command(common, work, patience_s=CHANGING_S)
 
 
-def _print_made(made: "ProductionDetail", *, json: bool) -> None:
-    if json:
-        print_json(made)
-        return
+def _print_made(made: "ProductionDetail") -> None:
     view = made.view
     there = " was there already, and" if made.was_there else ""
     print_line(
@@ -158,14 +157,13 @@ def _preview(flow: FromFile, name: str, priority: int | None, common: Common) ->
     if obstacles_of(written):
         return _plan_here(written, None, common)
 
-    async def work(client: "AsyncClient") -> int:
+    async def work(central: Central) -> Answer:
+        client = await central.client()
         with with_lines(written):
-            found = await client.preview_production(flow, name=name, priority=priority)
-        print_preview(found, json=common.json)
-        return Exit.OK
+            return previewed(await client.preview_production(flow, name=name, priority=priority))
 
     try:
-        return run_with(common, work, patience_s=0.0)
+        return run_command(common, work, patience_s=0.0)
     except (NoCentral, Unreachable) as why:
         if common.url or common.data:
             raise
@@ -178,8 +176,7 @@ def _preview(flow: FromFile, name: str, priority: int | None, common: Common) ->
 def _plan_here(written: "Written", catalogue: "list[File] | None", common: Common) -> int:
     from ..workflows.plan import plan
 
-    print_plan(written, plan(written.workflow, catalogue), json=common.json)
-    return Exit.OK
+    return planned(written, plan(written.workflow, catalogue)).print(json=common.json)
 
 
 @app.command
@@ -210,7 +207,11 @@ def graph(
     run, how far each is, which stand and why."""
     file = Path(what)
     if not file.is_file() and run is None and not chosen and not types and not file.suffix:
-        return prod_look.draw_production(what, svg, common)
+        return run_command(
+            common,
+            lambda central: prod_look.draw_production(central, what, svg),
+            patience_s=READING_S,
+        )
     from ..workflows import draw
     from .prod_local import counts_of_run
 

@@ -11,9 +11,9 @@ import msgspec
 from pilotage.proto.job import DataInput, Job, JobData
 from pilotage.proto.transformation import InputSpec, Transformation
 
-from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, Common, run_with
-from .present import jobs_in_words, note, print_json, print_line
+from .exit_codes import UsageError
+from .frame import Answer, Answers, Central
+from .present import jobs_in_words, note
 from .prod_files import FromFile
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FILES_MAX: Final = 10_000  # of one input
 
 
-def submit_jobs(flow: FromFile, common: Common, *, dry_run: bool) -> int:
+async def submit_jobs(central: Central, flow: FromFile, *, dry_run: bool) -> Answers:
     """Submit the jobs of all steps that can be alone; raise UsageError where none can.
 
     With `dry_run` nothing travels but what is asked of the catalogue.
@@ -36,35 +36,27 @@ def submit_jobs(flow: FromFile, common: Common, *, dry_run: bool) -> int:
     alone = {name: doc for name, doc in documents.items() if not any(_parents(doc))}
     if not alone:
         raise UsageError("each of the steps takes files of another one: none can run alone")
-
-    async def work(client: "AsyncClient") -> int:
-        made: dict[str, int] = {}  # submissions, or with `dry_run` how many jobs they would have
-        for name, doc in alone.items():
-            files = [flow.folder / path for path in workflow.steps[name].files]
-            inputs = tuple(await client.upload(files)) if files and not dry_run else ()
-            job = msgspec.structs.replace(doc.job, inputs=inputs)
-            jobs = await _jobs(client, msgspec.structs.replace(doc, job=job))
-            if not jobs:
-                note(f"step {name}: no file of the catalogue is what it asks for")
-                continue
-            if dry_run:
-                made[name] = len(jobs)
-                if not common.json:
-                    print_line(f"step {name}: {jobs_in_words(len(jobs))}, not submitted")
-                continue
-            handle = await client.submit(jobs, name=doc.name[:128])
-            made[name] = handle.id
-            if not common.json:
-                print_line(f"step {name}: {jobs_in_words(len(jobs))}, submission {handle.id}")
-        left = [name for name in documents if name not in alone]
-        if common.json:
-            print_json({"jobs" if dry_run else "submissions": made, "left": left})
-        elif left:
-            what = "would be" if dry_run else "were"
-            note(f"{', '.join(left)} {what} left out: they take files of others")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    made: dict[str, int] = {}  # submissions, or with `dry_run` how many jobs they would have
+    for name, doc in alone.items():
+        files = [flow.folder / path for path in workflow.steps[name].files]
+        inputs = tuple(await client.upload(files)) if files and not dry_run else ()
+        job = msgspec.structs.replace(doc.job, inputs=inputs)
+        jobs = await _jobs(client, msgspec.structs.replace(doc, job=job))
+        if not jobs:
+            note(f"step {name}: no file of the catalogue is what it asks for")
+            continue
+        if dry_run:
+            made[name], became = len(jobs), "not submitted"
+        else:
+            made[name] = (await client.submit(jobs, name=doc.name[:128])).id
+            became = f"submission {made[name]}"
+        yield Answer(None, f"step {name}: {jobs_in_words(len(jobs))}, {became}")
+    left = [name for name in documents if name not in alone]
+    yield Answer({"jobs" if dry_run else "submissions": made, "left": left})
+    if left and not central.json:
+        what = "would be" if dry_run else "were"
+        note(f"{', '.join(left)} {what} left out: they take files of others")
 
 
 def _parents(doc: Transformation) -> list[str]:

@@ -23,8 +23,8 @@ from ..client.ends import PUT_AWAY as _AWAY
 from ..client.ends import production_ended
 from ..client.pace import RealPace
 from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import files_in_words, note, number, print_json, print_line, print_table
+from .frame import Answer, Central, changes, reads
+from .present import files_in_words, note, number, print_line, print_table, table
 from .prod_files import steps_in_words
 from .prod_waits import steps_to_complete
 from .prod_words import (
@@ -52,67 +52,51 @@ P = ProductionState
 Named = Annotated[str, Parameter(help="Its id or name.")]
 
 
-def list_them(
+@reads
+async def list_them(
+    client: "AsyncClient",
     *,
     state: Annotated[
         tuple[ProductionState, ...],
         Parameter(help="Only those in these states; else all but those Archived or Cleaned."),
     ] = (),
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """List productions, and how far they are."""
-
-    async def work(client: "AsyncClient") -> int:
-        states = state or tuple(one for one in ProductionState if one not in _AWAY)
-        found = [one async for one in client.productions(states=states)]
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        now = datetime.now(timezone.utc)
-        rows = [
-            (one.id, one.name, state_in_words(one), len(one.steps), how_far(one, now), one.owner)
-            for one in found
-        ]
-        columns = ("id#", "name", "state", "steps#", "how far", "owner")
-        print_table(columns, rows, empty="there are no productions")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    states = state or tuple(one for one in ProductionState if one not in _AWAY)
+    found = [one async for one in client.productions(states=states)]
+    now = datetime.now(timezone.utc)
+    rows = [
+        (one.id, one.name, state_in_words(one), len(one.steps), how_far(one, now), one.owner)
+        for one in found
+    ]
+    columns = ("id#", "name", "state", "steps#", "how far", "owner")
+    return Answer(found, table(columns, rows, empty="there are no productions"))
 
 
-def show(named: Named, /, *, common: Common = COMMON) -> int:
+@reads
+async def show(central: Central, named: Named, /) -> Answer:
     """Show a production: how far each step is, when all will be complete, what stands and why.
 
     The transformation of a step is named PRODUCTION-STEP.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.production(named)
-        waits: Sequence[str] = ()
-        if not common.json and steps_to_complete(found.view):
-            told = await client.production_report(found.view.id)
-            waits = [_waits_in_words(one) for one in told.steps if one.waits]
-        print_production(found, common, waits=waits)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    client = await central.client()
+    found = await client.production(named)
+    waits: Sequence[str] = ()
+    if not central.json and steps_to_complete(found.view):
+        told = await client.production_report(found.view.id)
+        waits = [_waits_in_words(one) for one in told.steps if one.waits]
+    return Answer(found, lambda found: print_production(found, waits=waits))
 
 
-def report(named: Named, /, *, common: Common = COMMON) -> int:
+@reads
+async def report(client: "AsyncClient", named: Named, /) -> Answer:
     """Tell how a production went: what failed in which step, what waits for whom, what it made."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.production_report(named)
-        if common.json:
-            print_json(found)
-        else:
-            print_report(found)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(await client.production_report(named), print_report)
 
 
-def wait(
+@changes
+async def wait(
+    client: "AsyncClient",
     named: Named,
     /,
     *,
@@ -120,51 +104,41 @@ def wait(
     through_held: Annotated[
         bool, Parameter(help="Go on also where all that is left waits for a person.")
     ] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Wait until a production is complete.
 
     Exit code 0 if it is Completed and no more is missing than its steps allow, 1 if more is or it
     was stopped, archived or cleaned, 5 if the time is over, 6 if it is not complete and goes on
     only when a person has looked.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        view = await _awaited(client, named, timeout_s, through_held=through_held)
-        if common.json:
-            print_json(view)
-        else:
-            print_line(f"production {view.id}: {view.name} is {state_in_words(view)}")
-            _print_what_stands(view)
-            if what_stays(view):
-                print_line(f"nothing more comes of it: {what_stays(view)}")
-        return outcome_of(view)
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    view = await _awaited(client, named, timeout_s, through_held=through_held)
+    return Answer(view, _print_end, outcome_of(view))
 
 
 COMMANDS: Final = (show, report, wait)
 
 
+def _print_end(view: ProductionView) -> None:
+    print_line(f"production {view.id}: {view.name} is {state_in_words(view)}")
+    _print_what_stands(view)
+    if what_stays(view):
+        print_line(f"nothing more comes of it: {what_stays(view)}")
+
+
 # -- drawing ------------------------------------------------------------------------------------
 
 
-def draw_production(named: str, svg: Path | None, common: Common) -> int:
+async def draw_production(central: Central, named: str, svg: Path | None) -> Answer:
     """Draw a production, with how far each step is."""
+    detail = await (await central.client()).production(named)
 
-    async def work(client: "AsyncClient") -> int:
-        detail = await client.production(named)
-        if common.json:
-            print_json(detail.view)
-            return Exit.OK
-        workflow = msgspec.convert(detail.workflow, Workflow)
-        view = detail.view
+    def draw(view: ProductionView) -> None:
         if svg is None:
             print_line(f"{view.name} is {state_in_words(view)}: {_now(view)}")
-        print_graph(workflow, {one.step: node_of(one, view.state) for one in view.steps}, svg)
-        return Exit.OK
+        nodes = {one.step: node_of(one, view.state) for one in view.steps}
+        print_graph(msgspec.convert(detail.workflow, Workflow), nodes, svg)
 
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(detail.view, draw)
 
 
 def print_graph(workflow: Workflow, nodes: "Nodes | None", svg: Path | None) -> None:
@@ -238,14 +212,11 @@ def outcome_of(view: ProductionView) -> int:
 # -- how it looks -------------------------------------------------------------------------------
 
 
-def print_production(found: ProductionDetail, common: Common, *, waits: Sequence[str] = ()) -> None:
+def print_production(found: ProductionDetail, *, waits: Sequence[str] = ()) -> None:
     """Print a production: what an action did, how far each step is, and what to do next.
 
     `waits` says why steps make no tasks of the files that they have.
     """
-    if common.json:
-        print_json(found)
-        return
     view = found.view
     print_line(f"production {view.id}: {view.name} is {state_in_words(view)}: {_now(view)}")
     if view.title:

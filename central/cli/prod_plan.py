@@ -4,11 +4,12 @@ A central knows the files of the catalogue, and which names are taken.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.proto.api_productions import ProductionPreview, StepPreview
 
-from .present import note, number, print_json, print_line, print_table
+from .frame import Answer
+from .present import note, number, print_line, print_table
 from .prod_files import obstacles_of, steps_in_words
 
 if TYPE_CHECKING:
@@ -16,26 +17,38 @@ if TYPE_CHECKING:
     from ..workflows.written import Written
 
 
-def print_plan(written: "Written", found: "Plan", *, json: bool) -> None:
-    """Print what a workflow would be, as it is written."""
+_INEXACT: Final = "≈ depends on what the jobs say of their files, ? on the catalogue"
+
+
+def planned(written: "Written", found: "Plan") -> Answer:
+    """Return what a workflow would be, as it is written."""
     from ..workflows.to_transformations import to_transformations
 
     faults = obstacles_of(written)
-    if json:
-        steps = [
-            {
-                "step": one.step,
-                "tasks": one.tasks,
-                "inputs": one.inputs,
-                "outputs": one.outputs,
-                "files": one.names,
-            }
-            for one in found.steps
-        ]
-        documents = {} if faults else to_transformations(written.workflow)
-        told = [str(fault) for fault in faults]
-        print_json({"steps": steps, "transformations": documents, "obstacles": told})
-        return
+    steps = [
+        {
+            "step": one.step,
+            "tasks": one.tasks,
+            "inputs": one.inputs,
+            "outputs": one.outputs,
+            "files": one.names,
+        }
+        for one in found.steps
+    ]
+    value = {
+        "steps": steps,
+        "transformations": {} if faults else to_transformations(written.workflow),
+        "obstacles": [str(fault) for fault in faults],
+    }
+
+    def words(_: object) -> None:
+        _print_plan(found)
+        tell_obstacles(written)
+
+    return Answer(value, words)
+
+
+def _print_plan(found: "Plan") -> None:
     rows = [(one.step, one.tasks, _ports(one.inputs), _ports(one.outputs)) for one in found.steps]
     print_table(("step", "jobs#", "takes", "makes"), rows, empty="")
     for one in found.steps:
@@ -44,8 +57,7 @@ def print_plan(written: "Written", found: "Plan", *, json: bool) -> None:
                 print_line(f"{one.step}.{port}: {name}")
     print_line(f"{steps_in_words(len(found.steps))}, {found.tasks} jobs, {found.files} files")
     if any(not one.tasks.exact for one in found.steps):
-        print_line("≈ depends on what the jobs say of their files, ? on the catalogue")
-    tell_obstacles(written)
+        print_line(_INEXACT)
 
 
 def tell_obstacles(written: "Written") -> None:
@@ -55,25 +67,27 @@ def tell_obstacles(written: "Written") -> None:
         note(f"on pilots it could not run: {line}")
 
 
-def print_preview(found: ProductionPreview, *, json: bool) -> None:
-    """Print what a workflow would be at a central, in the same form."""
-    if json:
-        steps = [
-            {
-                "step": one.step,
-                "tasks": _amount(one.tasks, one),
-                "inputs": {
-                    port: _amount(count, one, is_exact=port not in one.more)
-                    for port, count in one.inputs.items()
-                },
-                "outputs": {port: _amount(count, one) for port, count in one.outputs.items()},
-                "files": {},
-            }
-            for one in found.steps
-        ]
-        documents = {one.step: one.document for one in found.steps}
-        print_json({"steps": steps, "transformations": documents, "obstacles": []})
-        return
+def previewed(found: ProductionPreview) -> Answer:
+    """Return what a workflow would be at a central, in the same form."""
+    steps = [
+        {
+            "step": one.step,
+            "tasks": _amount(one.tasks, one),
+            "inputs": {
+                port: _amount(count, one, is_exact=port not in one.more)
+                for port, count in one.inputs.items()
+            },
+            "outputs": {port: _amount(count, one) for port, count in one.outputs.items()},
+            "files": {},
+        }
+        for one in found.steps
+    ]
+    documents = {one.step: one.document for one in found.steps}
+    value = {"steps": steps, "transformations": documents, "obstacles": []}
+    return Answer(value, lambda _: _print_preview(found))
+
+
+def _print_preview(found: ProductionPreview) -> None:
     rows = [
         (
             one.step,
@@ -90,7 +104,7 @@ def print_preview(found: ProductionPreview, *, json: bool) -> None:
     )
     print_line(f"{found.name}: {steps_in_words(len(found.steps))}, {whole}")
     if not exact:
-        print_line("≈ depends on what the jobs say of their files, ? on the catalogue")
+        print_line(_INEXACT)
     if any(one.more for one in found.steps):
         print_line("at least: the catalogue has more files, which were not counted")
 

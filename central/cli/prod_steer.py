@@ -1,7 +1,7 @@
 """`pilotage prod start`, `pause`, `extend` and others: what people do to productions."""
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from pilotage.proto.api_productions import ProductionActionName
 
 from ..client.errors import Refused
-from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, COMMON, Common, run_with
+from .exit_codes import UsageError
+from .frame import Answer, Central, changes
 from .prod_look import Named, print_production
 from .whole import whole
 
@@ -23,27 +23,33 @@ ReasonOption = Annotated[str, Parameter(help="Why; it is shown with the producti
 StepOption = Annotated[str | None, Parameter(help="Only this step.")]
 
 
-def start(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Start a production that was submitted with --no-start."""
-    return _act(named, A.START, reason, common)
+def _steering(action: ProductionActionName, help: str) -> Callable[..., int]:
+    async def act(client: "AsyncClient", named: Named, /, *, reason: ReasonOption = "") -> Answer:
+        return await _act(client, named, action, reason)
+
+    act.__name__, act.__doc__ = action.value, help
+    return changes(act)
 
 
-def pause(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Let no step make more tasks. Files gather, what runs goes on."""
-    return _act(named, A.PAUSE, reason, common)
+start = _steering(A.START, "Start a production that was submitted with --no-start.")
+pause = _steering(A.PAUSE, "Let no step make more tasks. Files gather, what runs goes on.")
+resume = _steering(
+    A.RESUME, "Let a production go on, and steps that were paused because too much failed."
+)
+stop = _steering(A.STOP, "Take no more files and make no more tasks. What runs ends.")
+archive = _steering(
+    A.ARCHIVE, "Put a production away that is Completed or Stopped. Its name is free again."
+)
+clean = _steering(
+    A.CLEAN,
+    "Kill its jobs, remove the files that it made from the catalogue, and end it for good. Their\n"
+    "bytes go later, from storages whose files say `deletes: true`.",
+)
 
 
-def resume(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Let a production go on, and steps that were paused because too much failed."""
-    return _act(named, A.RESUME, reason, common)
-
-
-def stop(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Take no more files and make no more tasks. What runs ends."""
-    return _act(named, A.STOP, reason, common)
-
-
-def complete(
+@changes
+async def complete(
+    client: "AsyncClient",
     named: Named,
     /,
     *,
@@ -53,13 +59,14 @@ def complete(
         Parameter(help="Also while steps that feed this one work: what they lack is missing."),
     ] = False,
     reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Say that no more files of the catalogue come: what is left goes, then it is Completed."""
-    return _act(named, A.COMPLETE, reason, common, step=step, anyway=anyway)
+    return await _act(client, named, A.COMPLETE, reason, step=step, anyway=anyway)
 
 
-def extend(
+@changes
+async def extend(
+    client: "AsyncClient",
     named: Named,
     step: Annotated[
         str | None, Parameter(help="A step; else all that query the catalogue.")
@@ -74,20 +81,16 @@ def extend(
         ),
     ] = False,
     reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Ask a step for more tasks, or let it look for files again; steps below go on with them."""
-
-    async def work(client: "AsyncClient") -> int:
-        with _in_options():
-            found = await client.extend_production(named, step, more, anyway=anyway, reason=reason)
-        print_production(found, common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    with _in_options():
+        found = await client.extend_production(named, step, more, anyway=anyway, reason=reason)
+    return Answer(found, print_production)
 
 
-def fix(
+@changes
+async def fix(
+    client: "AsyncClient",
     named: Named,
     /,
     *,
@@ -100,57 +103,44 @@ def fix(
         Parameter(help="Also where steps have run of all files, and would of those alone."),
     ] = False,
     reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Try again what waits for a person: files that failed too often or were away, steps that were
     paused or stopped alone."""
-    return _act(named, A.FIX, reason, common, step=step, problematic=problematic, anyway=anyway)
+    return await _act(
+        client, named, A.FIX, reason, step=step, problematic=problematic, anyway=anyway
+    )
 
 
-def priority(
+@changes
+async def priority(
+    central: Central,
     named: Named,
     value: Annotated[str, Parameter(help="From 0 to 10, or `none`: as each job says.")],
     /,
     *,
     reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Set the priority of its jobs: those that wait, and those that come."""
     wanted = None
     if value != "none":
         if not value.isdecimal() or int(value) > PRIORITY_MAX:
             raise UsageError(f"{value!r}: expected a number from 0 to {PRIORITY_MAX}, or none")
         wanted = int(value)
-    return _act(named, A.PRIORITY, reason, common, priority=wanted)
+    return await _act(await central.client(), named, A.PRIORITY, reason, priority=wanted)
 
 
-def rerun(
+@changes
+async def rerun(
+    client: "AsyncClient",
     named: Named,
     name: Annotated[str, Parameter(help="Of the new production.")],
     /,
     *,
     no_start: Annotated[bool, Parameter(help="Only store it: `prod start` starts it.")] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Run the same anew under another name: the definition of the production, with all files, and
     as many tasks as its steps were extended to."""
-
-    async def work(client: "AsyncClient") -> int:
-        print_production(await client.rerun_production(named, name, start=not no_start), common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
-
-
-def archive(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Put a production away that is Completed or Stopped. Its name is free again."""
-    return _act(named, A.ARCHIVE, reason, common)
-
-
-def clean(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Kill its jobs, remove the files that it made from the catalogue, and end it for good. Their
-    bytes go later, from storages whose files say `deletes: true`."""
-    return _act(named, A.CLEAN, reason, common)
+    return Answer(await client.rerun_production(named, name, start=not no_start), print_production)
 
 
 COMMANDS: Final = (
@@ -168,29 +158,25 @@ def _in_options() -> Generator[None]:
         raise type(why)(why.code, said, why.field, why.status) from None
 
 
-def _act(
+async def _act(
+    client: "AsyncClient",
     named: str,
     action: ProductionActionName,
     reason: str,
-    common: Common,
     *,
     step: str | None = None,
     problematic: bool = False,
     anyway: bool = False,
     priority: int | None = None,
-) -> int:
-    async def work(client: "AsyncClient") -> int:
-        with _in_options():
-            found = await client.act_on_production(
-                named,
-                action,
-                step=step,
-                problematic=problematic,
-                anyway=anyway,
-                priority=priority,
-                reason=reason,
-            )
-        print_production(found, common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+) -> Answer:
+    with _in_options():
+        found = await client.act_on_production(
+            named,
+            action,
+            step=step,
+            problematic=problematic,
+            anyway=anyway,
+            priority=priority,
+            reason=reason,
+        )
+    return Answer(found, print_production)

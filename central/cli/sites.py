@@ -8,13 +8,13 @@ from cyclopts.validators import Number
 from pilotage.proto.api_sites import CheckState, ElementCheck, SiteActionName, SiteCheck, SiteDetail
 
 from .exit_codes import Exit
-from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import note, print_json, print_line, print_table
+from .frame import Answer, Central, changes, reads
+from .present import aligned, note, print_line, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from pilotage.proto.api import ElementView, SiteView
+    from pilotage.proto.api import Elements, ElementView, Sites, SiteView
     from pilotage.proto.api_sites import HostView
 
     from ..client.client import AsyncClient
@@ -26,123 +26,98 @@ ElementOption = Annotated[str, Parameter(help="Only this compute element of it."
 
 
 @app.command(name="list")
-def list_sites(*, common: Common = COMMON) -> int:
+@reads
+async def list_sites(client: "AsyncClient") -> Answer:
     """List sites with what they offer and what they have done.
 
     Where sites have files: `wanted %` and `had %` are the parts of all pilots' time that a site is
     to have by its pledge, and had since the central has started; `error %` is the difference.
     """
+    return Answer(await client.sites(), _print_sites)
 
-    async def work(client: "AsyncClient") -> int:
-        found = await client.sites()
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        columns: tuple[str, ...] = _FIGURES
-        rows: list[tuple[object, ...]] = [_figures(one) for one in found.sites]
-        if any(one.pledge is not None or one.trouble for one in found.sites):
-            columns = (columns[0], *_SHARES, *columns[1:])
-            rows = [
-                (row[0], *_shares(one), *row[1:])
-                for row, one in zip(rows, found.sites, strict=True)
-            ]
-        print_table(columns, rows, empty="no site has a pilot")
-        print_communities(found.sites)
-        for line in (*bans(found.sites), *_troubles(found.sites)):
-            print_line(line)
-        return Exit.OK
 
-    return run_with(common, work, patience_s=READING_S)
+def _print_sites(found: "Sites") -> None:
+    columns: tuple[str, ...] = _FIGURES
+    rows: list[tuple[object, ...]] = [_figures(one) for one in found.sites]
+    if any(one.pledge is not None or one.trouble for one in found.sites):
+        columns = (columns[0], *_SHARES, *columns[1:])
+        rows = [
+            (row[0], *_shares(one), *row[1:]) for row, one in zip(rows, found.sites, strict=True)
+        ]
+    print_table(columns, rows, empty="no site has a pilot")
+    print_communities(found.sites)
+    for line in (*bans(found.sites), *_troubles(found.sites)):
+        print_line(line)
 
 
 @app.command
-def show(site: str, /, *, common: Common = COMMON) -> int:
+@reads
+async def show(client: "AsyncClient", site: str, /) -> Answer:
     """Show everything that is known of a site."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = await client.site(site)
-        if common.json:
-            print_json(found)
-        else:
-            _print_site(found)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(await client.site(site), _print_site)
 
 
-@app.command
-def ban(
-    site: str,
-    /,
-    *,
-    element: ElementOption = "",
-    reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
-    """Let only jobs of type Test start at a site. What runs there runs on, also after a restart."""
-    return _act(SiteActionName.BAN, site, element, reason, common)
+def _limiting(action: SiteActionName, help: str) -> "Callable[..., int]":
+    async def act(
+        client: "AsyncClient",
+        site: str,
+        /,
+        *,
+        element: ElementOption = "",
+        reason: ReasonOption = "",
+    ) -> Answer:
+        found = await client.act_on_site(site, action, element=element, reason=reason)
+        return Answer(found, _print_done)
+
+    act.__doc__ = help
+    return changes(act)
 
 
-@app.command
-def drain(
-    site: str,
-    /,
-    *,
-    element: ElementOption = "",
-    reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
-    """Give a site no new pilots; those there finish what they hold, and end.
-
-    Pilots that wait in its batch systems are taken back, some at a time.
-    """
-    return _act(SiteActionName.DRAIN, site, element, reason, common)
+for _action, _help in {
+    SiteActionName.BAN: "Let only jobs of type Test start at a site. What runs there runs on, also"
+    " after a restart.",
+    SiteActionName.DRAIN: "Give a site no new pilots; those there finish what they hold, and end."
+    "\n\nPilots that wait in its batch systems are taken back, some at a time.",
+}.items():
+    app.command(_limiting(_action, _help), name=_action.value)
 
 
 @app.command
-def enable(
+@changes
+async def enable(
+    client: "AsyncClient",
     site: str,
     /,
     *,
     element: ElementOption = "",
     host: Annotated[str, Parameter(help="Only what is held against this host of it.")] = "",
     reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Lift a ban or a drain: of a site those of its elements as well.
 
     What is held against hosts and elements that swallow jobs is lifted too; with --host of one host
     alone. Bans of the setting matcher.banned are lifted there alone. Pilots that were told to end
     do so.
     """
-    return _act(SiteActionName.ENABLE, site, element, reason, common, host=host)
+    action = SiteActionName.ENABLE
+    found = await client.act_on_site(site, action, element=element, host=host, reason=reason)
+    if host:
+        return Answer(found, f"host {host} of {site} gets jobs again")
+    return Answer(found, lambda found: _print_done(found, still_disabled(found, element)))
 
 
-def _act(
-    action: SiteActionName, site: str, element: str, reason: str, common: Common, *, host: str = ""
-) -> int:
-    async def work(client: "AsyncClient") -> int:
-        found = await client.act_on_site(site, action, element=element, host=host, reason=reason)
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        if host:
-            print_line(f"host {host} of {site} gets jobs again")
-            return Exit.OK
-        said = [*bans([found.view]), *_troubles([found.view])]
-        if action is SiteActionName.ENABLE:
-            said += still_disabled(found, element)
-        for line in said or [f"{site} is enabled"]:
-            print_line(line)
-        if found.told:
-            note(f"{found.told} {'pilot' if found.told == 1 else 'pilots'} told to end")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+def _print_done(found: SiteDetail, more: "Sequence[str]" = ()) -> None:
+    said = (*bans([found.view]), *_troubles([found.view]), *more)
+    for line in said or [f"{found.view.site} is enabled"]:
+        print_line(line)
+    if found.told:
+        note(f"{found.told} {'pilot' if found.told == 1 else 'pilots'} told to end")
 
 
 @app.command
-def check(
+@changes
+async def check(
+    central: Central,
     site: str,
     /,
     *,
@@ -150,31 +125,21 @@ def check(
     timeout_s: Annotated[
         float, Parameter(help="Longest wait for all steps.", validator=Number(gte=5, lte=86_400))
     ] = 600.0,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Submit a probe pilot to each element of a site, and report each step of it.
 
     The steps: reach, credential, authorise, submit, start, register, ask, end. It is tried where
     elements have a pause or a ban as well, and one beyond their limits. A pilot that does not come
     in time is taken back. Exit code 1 when a step has failed. With --json one line, at the end.
     """
-
-    async def work(client: "AsyncClient") -> int:
-        told: set[tuple[str, str]] = set()
-        found: SiteCheck | None = None
-        async for found in client.check_site(site, element=element, timeout_s=timeout_s):
-            if not common.json:
-                for one in found.elements:
-                    print_check(one, told)
-        assert found is not None
-        if common.json:
-            print_json(found)
-        else:
-            for one in found.elements:
-                _print_end(one)
-        return Exit.OK if found.ok else Exit.FAILED
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    told: set[tuple[str, str]] = set()
+    found: SiteCheck | None = None
+    async for found in client.check_site(site, element=element, timeout_s=timeout_s):
+        for one in found.elements if not central.json else ():
+            print_check(one, told)
+    assert found is not None
+    return Answer(found, _print_ends, Exit.OK if found.ok else Exit.FAILED)
 
 
 def print_check(check: ElementCheck, told: set[tuple[str, str]]) -> None:
@@ -193,6 +158,11 @@ def print_check(check: ElementCheck, told: set[tuple[str, str]]) -> None:
             print_line(f"{'':<12} {step.why}")
         if step.do:
             print_line(f"{'':<12} → {step.do}")
+
+
+def _print_ends(found: SiteCheck) -> None:
+    for one in found.elements:
+        _print_end(one)
 
 
 def _print_end(check: ElementCheck) -> None:
@@ -221,8 +191,7 @@ def _print_site(found: SiteDetail) -> None:
         ("cores", f"{view.cores}, {view.cores_free} free"),
         ("jobs", f"{view.running} running, {view.done} done, {view.failed} failed"),
     ]
-    for name, value in facts:
-        print_line(f"{name:<14} {value}")
+    print_line(aligned(facts, 14))
     for mark in found.marks:
         why = f": {mark.reason}" if mark.reason else ""
         at = f" at {mark.at}" if mark.at else ""
@@ -235,21 +204,17 @@ def _print_site(found: SiteDetail) -> None:
 
 
 @app.command(name="elements")
-def list_elements(*, common: Common = COMMON) -> int:
+@reads
+async def list_elements(client: "AsyncClient") -> Answer:
     """List the compute elements that get pilots from the central, and what is wrong with some."""
+    return Answer(await client.elements(), _print_elements)
 
-    async def work(client: "AsyncClient") -> int:
-        found = await client.elements()
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        print_elements(found.elements)
-        if found.unmet_jobs:
-            jobs = "1 job waits" if found.unmet_jobs == 1 else f"{found.unmet_jobs} jobs wait"
-            print_line(f"{jobs} for which no element had room in the last round")
-        return Exit.OK
 
-    return run_with(common, work, patience_s=READING_S)
+def _print_elements(found: "Elements") -> None:
+    print_elements(found.elements)
+    if found.unmet_jobs:
+        jobs = "1 job waits" if found.unmet_jobs == 1 else f"{found.unmet_jobs} jobs wait"
+        print_line(f"{jobs} for which no element had room in the last round")
 
 
 def print_elements(elements: "list[ElementView]") -> None:

@@ -39,14 +39,11 @@ async def status(
         raise UsageError("give either ids or a filter, not both")
     client = await central.client()
     if wanted:
-        answers = _by_id(client, wanted)
-    else:
-        if chosen is None and not central.json:
-            print_line(one_line(await client.summary()))
-        found = await with_me(client, chosen or JobFilter(states=UNFINISHED))
-        answers = _by_filter(client, found, after, limit, json=central.json)
-    async for answer in answers:
-        yield answer
+        return _by_id(client, wanted)
+    if chosen is None and not central.json:
+        print_line(one_line(await client.summary()))
+    found = await with_me(client, chosen or JobFilter(states=UNFINISHED))
+    return _by_filter(client, found, after, limit, json=central.json)
 
 
 @reads

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from .exit_codes import Exit
 from .frame import Answer, reads
-from .present import note, print_line, print_table
+from .present import aligned, note, print_line, print_table
 
 if TYPE_CHECKING:
     from pilotage.proto.api_storages import StorageList, StorageView
@@ -65,10 +65,8 @@ def _row(one: "StorageView") -> tuple[object, ...]:
 
 
 def _print(one: "StorageView") -> None:
-    for name, value in zip(_COLUMNS, _row(one), strict=True):
-        print_line(f"{name:9} {value}")
-    if one.trouble:
-        print_line(f"trouble   {one.trouble}")
+    trouble = [("trouble", one.trouble)] if one.trouble else []
+    print_line(aligned([*zip(_COLUMNS, _row(one), strict=True), *trouble], 9))
 
 
 def _print_all(found: "StorageList") -> None:

@@ -16,12 +16,12 @@ from pilotage.proto.wording import complaint
 
 from ..client.bodies import STREAM_ABOVE
 from ..client.errors import BadJobFile, Refused
-from .exit_codes import Exit, UsageError
+from .exit_codes import UsageError
+from .frame import Answer, Answers, Central, changes
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
 from .known_places import warn_of_unknown
-from .options import CHANGING_S, COMMON, Common, run_with
 from .places import Told, by_line_of, by_ndjson_line, by_option, in_place
-from .present import jobs_in_words, print_json, print_line
+from .present import jobs_in_words
 from .progress import bar
 from .waits import report_states, wait_for
 
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 _ARRAY = re.compile(r"^(\d{1,7})(?:-(\d{1,7}))?$")
 
 
-def submit(
+@changes
+async def submit(
+    central: Central,
     file: Path | None = None,
     /,
     *,
@@ -56,8 +58,7 @@ def submit(
         bool, Parameter(help="With --wait: go on also where all that is left is Held.")
     ] = False,
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
-    common: Common = COMMON,
-) -> int:
+) -> Answers:
     """Submit a command, a job file or an array of jobs.
 
     pilotage submit [OPTIONS] -- COMMAND ARGS…
@@ -72,22 +73,18 @@ def submit(
     Killed, 5 if the time is over, 6 if one is Held.
     """
     plan = _plan(file, job, array, payload)
-
-    async def work(client: "AsyncClient") -> int:
-        try:
-            handle = await plan.submit(client, Under(key, running_max))
-        except Refused as why:
-            raise in_place(why, plan.told) from None
-        _report(handle, common)
-        await warn_of_unknown(client, plan.jobs)
-        if follow:
-            await _follow(handle)
-        if wait or follow:
-            await wait_for(client, handle.ids(), handle.id, timeout_s, through_held=through_held)
-            return report_states(await handle.states(), common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    client = await central.client()
+    try:
+        handle = await plan.submit(client, Under(key, running_max))
+    except Refused as why:
+        raise in_place(why, plan.told) from None
+    yield Answer(handle.submitted, _in_words(handle))
+    await warn_of_unknown(client, plan.jobs)
+    if follow:
+        await _follow(handle)
+    if wait or follow:
+        await wait_for(client, handle.ids(), handle.id, timeout_s, through_held=through_held)
+        yield report_states(await handle.states())
 
 
 @dataclass(frozen=True)
@@ -266,10 +263,7 @@ async def _follow(handle: "AsyncSubmissionHandle") -> None:
     await follow_job(handle.handles()[0])
 
 
-def _report(handle: "AsyncSubmissionHandle", common: Common) -> None:
-    if common.json:
-        print_json(handle.submitted)
-        return
+def _in_words(handle: "AsyncSubmissionHandle") -> str:
     ids = ", ".join(
         str(part.first) if part.count == 1 else f"{part.first}-{part.first + part.count - 1}"
         for part in handle.ranges[:5]
@@ -277,4 +271,4 @@ def _report(handle: "AsyncSubmissionHandle", common: Common) -> None:
     more = " …" if len(handle.ranges) > 5 else ""
     what = "job" if handle.count == 1 else f"{jobs_in_words(handle.count)}:"
     again = " (the key was known: these are the jobs of the first call)" if handle.repeated else ""
-    print_line(f"submission {handle.id}: {what} {ids}{more}{again}")
+    return f"submission {handle.id}: {what} {ids}{more}{again}"

@@ -1,6 +1,7 @@
 """`pilotage transformation …`: what turns files, or a number, into jobs."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +16,14 @@ from pilotage.proto.api_transformations import (
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from ..client.errors import Refused
-from .exit_codes import Exit, UsageError
-from .options import CHANGING_S, COMMON, READING_S, Common, run_with
-from .present import files_in_words, number, print_json, print_line, print_table
+from .exit_codes import UsageError
+from .frame import Answer, Central, changes, reads
+from .present import files_in_words, number, print_line, table
 from .whole import whole
 
 if TYPE_CHECKING:
+    from pilotage.proto.transformation import Transformation
+
     from ..client.client import AsyncClient
 
 app = App(
@@ -38,59 +41,55 @@ FilesArgument = Annotated[str, Parameter(help="Files, as SCOPE:NAME.")]
 
 
 @app.command
-def add(
+@changes
+async def add(
+    client: "AsyncClient",
     file: FileArgument,
     /,
     *,
     dry_run: Annotated[bool, Parameter(help="Say what it would do, and store nothing.")] = False,
     hold: Annotated[bool, Parameter(help="Do not start it: `resume` does.")] = False,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Add a transformation. The same file again is the same transformation."""
-    return _add(file, dry_run=dry_run, start=not hold, parent="", common=common)
+    with _reading(file) as document:
+        if dry_run:
+            return Answer(await client.preview_transformation(document), print_preview)
+        return _made(await client.add_transformation(document, start=not hold))
 
 
 @app.command
-def derive(
+@changes
+async def derive(
+    client: "AsyncClient",
     parent: Annotated[str, Parameter(help="Id or name of a stopped transformation.")],
     file: FileArgument,
     /,
-    *,
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Add a transformation that goes on with the files that a stopped one has not processed."""
-    return _add(file, dry_run=False, start=True, parent=parent, common=common)
+    with _reading(file) as document:
+        of = (await client.transformation(parent)).view.id
+        return _made(await client.add_transformation(document, start=True, derived_from=of))
 
 
-def _add(file: Path, *, dry_run: bool, start: bool, parent: str, common: Common) -> int:
-    async def work(client: "AsyncClient") -> int:
-        from ..client.transformation_file import place_in_file, read_transformation_file
+@contextlib.contextmanager
+def _reading(file: Path) -> "Generator[Transformation]":
+    """Give what is in a file, and tell what a central refuses of it with the line in the file."""
+    from ..client.transformation_file import place_in_file, read_transformation_file
 
-        document = read_transformation_file(file)
-        parent_id = (await client.transformation(parent)).view.id if parent else 0
-        try:
-            if dry_run:
-                print_preview(await client.preview_transformation(document), common)
-                return Exit.OK
-            made = await client.add_transformation(document, start=start, derived_from=parent_id)
-        except Refused as why:
-            if not why.field or why.field == "derived_from":
-                raise
-            said = f"{place_in_file(file, why.field)}: {why.message.removeprefix('document.')}"
-            raise type(why)(why.code, said, "", why.status) from None
-        if common.json:
-            print_json(made)
-        else:
-            print_line(f"transformation {made.view.id}: {made.view.name} is {_state(made.view)}")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    try:
+        yield read_transformation_file(file)
+    except Refused as why:
+        if not why.field or why.field == "derived_from":
+            raise
+        said = f"{place_in_file(file, why.field)}: {why.message.removeprefix('document.')}"
+        raise type(why)(why.code, said, "", why.status) from None
 
 
-def print_preview(found: Preview, common: Common) -> None:
-    if common.json:
-        print_json(found)
-        return
+def _made(made: TransformationDetail) -> Answer:
+    return Answer(made, f"transformation {made.view.id}: {made.view.name} is {_state(made.view)}")
+
+
+def print_preview(found: Preview) -> None:
     for name, count in found.inputs.items():
         least = "at least " if name in found.more else ""
         print_line(f"{name}: {least}{files_in_words(count)}")
@@ -109,229 +108,184 @@ def print_preview(found: Preview, common: Common) -> None:
 
 
 @app.command(name="list")
-def list_them(
+@reads
+async def list_them(
+    client: "AsyncClient",
     *,
     state: Annotated[
         tuple[TransformationState, ...],
         Parameter(help="Only those in these states; else all but those Archived or Cleaned."),
     ] = (),
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """List transformations, and how far they are."""
-
-    async def work(client: "AsyncClient") -> int:
-        states = state or tuple(one for one in TransformationState if one not in _AWAY)
-        found = [one async for one in client.transformations(states=states)]
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        rows = [
-            (
-                *(one.id, one.name, _state(one), *_how_far(one), _of_tasks(one.tasks), one.owner),
-                one.production,
-            )
-            for one in found
-        ]
-        columns = (
-            *("id#", "name", "state", "processed#", "left#", "put aside#"),
-            *("tasks", "owner", "production"),
+    states = state or tuple(one for one in TransformationState if one not in _AWAY)
+    found = [one async for one in client.transformations(states=states)]
+    rows = [
+        (
+            *(one.id, one.name, _state(one), *_how_far(one), _of_tasks(one.tasks), one.owner),
+            one.production,
         )
-        print_table(columns, rows, empty="there are no transformations")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+        for one in found
+    ]
+    columns = (
+        *("id#", "name", "state", "processed#", "left#", "put aside#"),
+        *("tasks", "owner", "production"),
+    )
+    return Answer(found, table(columns, rows, empty="there are no transformations"))
 
 
 @app.command
-def show(named: Named, /, *, common: Common = COMMON) -> int:
+@reads
+async def show(client: "AsyncClient", named: Named, /) -> Answer:
     """Show a transformation: its state, its files and its tasks by state."""
-
-    async def work(client: "AsyncClient") -> int:
-        print_transformation(await client.transformation(named), common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    return Answer(await client.transformation(named), print_transformation)
 
 
 @app.command
-def files(
+@reads
+async def files(
+    client: "AsyncClient",
     named: Named,
     /,
     *,
     state: Annotated[tuple[InputState, ...], Parameter(help="Only files in these states.")] = (),
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """List the input files of a transformation, and how each stands."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = [one async for one in client.transformation_files(named, states=state)]
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        rows = [
-            (
-                one.file,
-                one.input,
-                one.state.value + (" (inherited)" if one.inherited else ""),
-                one.task,
-                one.errors or None,
-                one.replays or None,
-            )
-            for one in found
-        ]
-        columns = ("file", "input", "state", "task#", "errors#", "replays#")
-        print_table(columns, rows, empty="it has no such files")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    found = [one async for one in client.transformation_files(named, states=state)]
+    rows = [
+        (
+            one.file,
+            one.input,
+            one.state.value + (" (inherited)" if one.inherited else ""),
+            one.task,
+            one.errors or None,
+            one.replays or None,
+        )
+        for one in found
+    ]
+    columns = ("file", "input", "state", "task#", "errors#", "replays#")
+    return Answer(found, table(columns, rows, empty="it has no such files"))
 
 
 @app.command
-def tasks(
+@reads
+async def tasks(
+    client: "AsyncClient",
     named: Named,
     /,
     *,
     state: Annotated[tuple[TaskState, ...], Parameter(help="Only tasks in these states.")] = (),
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """List the tasks of a transformation, and their jobs."""
-
-    async def work(client: "AsyncClient") -> int:
-        found = [one async for one in client.transformation_tasks(named, states=state)]
-        if common.json:
-            print_json(found)
-            return Exit.OK
-        rows = [(one.number, one.job, one.state, one.job_state, one.reason) for one in found]
-        columns = ("task#", "job#", "state", "its job", "why")
-        print_table(columns, rows, empty="it has no such tasks")
-        return Exit.OK
-
-    return run_with(common, work, patience_s=READING_S)
+    found = [one async for one in client.transformation_tasks(named, states=state)]
+    rows = [(one.number, one.job, one.state, one.job_state, one.reason) for one in found]
+    columns = ("task#", "job#", "state", "its job", "why")
+    return Answer(found, table(columns, rows, empty="it has no such tasks"))
 
 
 # -- steering -----------------------------------------------------------------------------------
 
 
 @app.command
-def extend(
+@changes
+async def extend(
+    client: "AsyncClient",
     named: Named,
     more: Annotated[int, whole("How many tasks more; 0: it has inputs.")] = 0,
     /,
     *,
     reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Ask for more tasks; one with inputs looks for inputs again, also when it was Completed."""
-
-    async def work(client: "AsyncClient") -> int:
-        print_transformation(await client.extend_transformation(named, more, reason=reason), common)
-        return Exit.OK
-
-    return run_with(common, work, patience_s=CHANGING_S)
+    return Answer(
+        await client.extend_transformation(named, more, reason=reason), print_transformation
+    )
 
 
-@app.command
-def flush(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Let the groups go that are not full. Later ones are full again."""
-    return _act(named, A.FLUSH, reason, common)
+def _steering(action: TransformationActionName, help: str) -> Callable[..., int]:
+    async def act(client: "AsyncClient", named: Named, /, *, reason: ReasonOption = "") -> Answer:
+        return await _act(client, named, action, reason)
+
+    act.__doc__ = help
+    return changes(act)
 
 
-@app.command
-def pause(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Make no more tasks. Inputs gather, what runs goes on."""
-    return _act(named, A.PAUSE, reason, common)
-
-
-@app.command
-def resume(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Let one go on that is paused, stopped or not started. A step of a production does so only
-    where that is Active."""
-    return _act(named, A.RESUME, reason, common)
-
-
-@app.command
-def stop(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Take no more inputs and make no more tasks. What runs ends."""
-    return _act(named, A.STOP, reason, common)
+for _action, _help in {
+    A.FLUSH: "Let the groups go that are not full. Later ones are full again.",
+    A.PAUSE: "Make no more tasks. Inputs gather, what runs goes on.",
+    A.RESUME: "Let one go on that is paused, stopped or not started. A step of a production does so"
+    " only\nwhere that is Active.",
+    A.STOP: "Take no more inputs and make no more tasks. What runs ends.",
+    A.COMPLETE: "Say that no more inputs will come: what is left goes, and then it is Completed.",
+    A.ARCHIVE: "Put one away that is Completed or Stopped. Its name is free again.",
+    A.CLEAN: "Kill its jobs, and end it for good. Its name is free again; files that it made stay.",
+}.items():
+    app.command(_steering(_action, _help), name=_action.value)
 
 
 @app.command
-def complete(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Say that no more inputs will come: what is left goes, and then it is Completed."""
-    return _act(named, A.COMPLETE, reason, common)
-
-
-@app.command
-def archive(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Put one away that is Completed or Stopped. Its name is free again."""
-    return _act(named, A.ARCHIVE, reason, common)
-
-
-@app.command
-def clean(named: Named, /, *, reason: ReasonOption = "", common: Common = COMMON) -> int:
-    """Kill its jobs, and end it for good. Its name is free again; files that it made stay."""
-    return _act(named, A.CLEAN, reason, common)
-
-
-@app.command
-def replay(
-    named: Named, /, *did: FilesArgument, reason: ReasonOption = "", common: Common = COMMON
-) -> int:
+@changes
+async def replay(
+    central: Central, named: Named, /, *did: FilesArgument, reason: ReasonOption = ""
+) -> Answer:
     """Process files again that are Processed, on purpose."""
-    return _act(named, A.REPLAY, reason, common, files=did)
+    return await _act_on_files(central, named, A.REPLAY, reason, did)
 
 
 @app.command
-def reset(
+@changes
+async def reset(
+    central: Central,
     named: Named,
     /,
     *did: FilesArgument,
     all: Annotated[bool, Parameter(help="All that are MaxReset, Problematic, Missing.")] = False,
     reason: ReasonOption = "",
-    common: Common = COMMON,
-) -> int:
+) -> Answer:
     """Try files again that failed too often, or whose data were bad or away."""
-    return _act(named, A.RESET, reason, common, files=did, all=all)
+    return await _act_on_files(central, named, A.RESET, reason, did, all=all)
 
 
 @app.command
-def refuse(
-    named: Named, /, *did: FilesArgument, reason: ReasonOption = "", common: Common = COMMON
-) -> int:
+@changes
+async def refuse(
+    central: Central, named: Named, /, *did: FilesArgument, reason: ReasonOption = ""
+) -> Answer:
     """Say that files are bad: they become Problematic, and no task gets them."""
-    return _act(named, A.REFUSE, reason, common, files=did)
+    return await _act_on_files(central, named, A.REFUSE, reason, did)
 
 
-def _act(
+async def _act_on_files(
+    central: Central,
     named: str,
     action: TransformationActionName,
     reason: str,
-    common: Common,
+    files: tuple[str, ...],
     *,
-    files: Iterable[str] = (),
     all: bool = False,
-) -> int:
-    wanted = tuple(files)
-    if action in (A.REPLAY, A.RESET, A.REFUSE) and bool(wanted) == all:
+) -> Answer:
+    if bool(files) == all:
         raise UsageError("name files, as SCOPE:NAME" + (", or say --all" * (action is A.RESET)))
+    return await _act(await central.client(), named, action, reason, files=files, all=all)
 
-    async def work(client: "AsyncClient") -> int:
-        found = await client.act_on_transformation(
-            named, action, reason=reason, files=wanted, all=all
-        )
-        print_transformation(found, common)
-        return Exit.OK
 
-    return run_with(common, work, patience_s=CHANGING_S)
+async def _act(
+    client: "AsyncClient",
+    named: str,
+    action: TransformationActionName,
+    reason: str,
+    *,
+    files: tuple[str, ...] = (),
+    all: bool = False,
+) -> Answer:
+    found = await client.act_on_transformation(named, action, reason=reason, files=files, all=all)
+    return Answer(found, print_transformation)
 
 
 # -- how it looks -------------------------------------------------------------------------------
 
 
-def print_transformation(found: TransformationDetail, common: Common) -> None:
-    if common.json:
-        print_json(found)
-        return
+def print_transformation(found: TransformationDetail) -> None:
     one = found.view
     print_line(f"transformation {one.id}: {one.name} is {_state(one)}")
     if one.title:

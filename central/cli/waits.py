@@ -8,8 +8,8 @@ from pilotage.proto.job_states import JobState
 from ..client.errors import JobsHeld
 from ..client.outstanding import Outstanding
 from .exit_codes import Exit
-from .options import Common
-from .present import note, number, print_json, print_line
+from .frame import Answer
+from .present import note, number, print_line
 from .progress import bar
 
 if TYPE_CHECKING:
@@ -48,13 +48,10 @@ async def wait_for(
             pass  # each was told of, and the states that are printed next have them
 
 
-def report_states(counts: dict[JobState, int], common: Common) -> int:
-    """Print how many ended how, and return the exit code that goes with it."""
-    if common.json:
-        print_json({"states": counts})
-    else:
-        print_line(", ".join(f"{number(n)} {state.value}" for state, n in counts.items()))
-    return outcome(counts)
+def report_states(counts: dict[JobState, int]) -> Answer:
+    """Say how many ended how, with the exit code that goes with it."""
+    words = ", ".join(f"{number(n)} {state.value}" for state, n in counts.items())
+    return Answer({"states": counts}, lambda _: print_line(words), outcome(counts))
 
 
 def outcome(counts: dict[JobState, int]) -> int:

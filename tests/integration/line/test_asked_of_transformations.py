@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 
-from pilotage.central.cli.options import COMMON
 from pilotage.central.cli.transformations import print_preview
 from pilotage.central.errors import Refused
 from pilotage.central.store.verbs import catalogue_change
@@ -85,7 +84,7 @@ def test_a_dry_run_says_of_which_files_there_are_more_than_it_counted(
 
             assert (found.inputs, found.more) == ({"events": 5}, more)
             assert len(found.groups) + found.groups_more == 5
-            print_preview(found, COMMON)
+            print_preview(found)
             least = "at least " if more else ""
             printed = capsys.readouterr().out
             assert f"events: {least}5 files" in printed and f"… {least}2 more" in printed

@@ -3,7 +3,6 @@
 import pytest
 
 from pilotage.central.cli.act import report
-from pilotage.central.cli.options import Common
 from pilotage.proto.api import ActionName, ActionRefusal, ActionReply
 from pilotage.proto.problems import Code
 
@@ -17,8 +16,8 @@ def test_jobs_that_ended_while_a_filter_was_read_are_one_line(
     ]
     reply = ActionReply(done=9, unchanged=0, refused=gone)
 
-    assert report(ActionName.KILL, reply, Common(), by_filter=True) == 0
+    assert report(ActionName.KILL, reply, by_filter=True).print(json=False) == 0
     said = capsys.readouterr()
     assert (said.out, said.err) == ("kill: 9 done\n", "pilotage: 21 had ended meanwhile\n")
-    assert report(ActionName.KILL, reply, Common()) == 3
+    assert report(ActionName.KILL, reply).print(json=False) == 3
     assert "and 16 more were refused" in capsys.readouterr().err

@@ -7,14 +7,17 @@ import pytest
 from pilotage.central.cli import data_files
 from pilotage.central.cli.exit_codes import UsageError
 
+from .stub_client import give
+
 
 def test_a_folder_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "out").touch()
 
-    def run_with(*_: object, **__: object) -> int:
-        (tmp_path / "out").mkdir()
-        return 0
+    class Client:
+        async def get_file(self, *_: object, **__: object) -> Path:
+            (tmp_path / "out").mkdir()
+            return tmp_path
 
-    monkeypatch.setattr(data_files, "run_with", run_with)
+    give(Client(), monkeypatch)
     with pytest.raises(UsageError, match=r"out: File exists$"):
-        data_files.get("run=7", to=tmp_path / "out")
+        data_files.get("ctao:run", to=tmp_path / "out")

@@ -1,13 +1,13 @@
 """`pilotage failures reports`: what is printed, also where there is nothing."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from pilotage.central.cli import failure_reports, frame
+from pilotage.central.cli import failure_reports
 from pilotage.central.cli.main import run
+
+from .stub_client import give
 
 
 class NoReports:
@@ -20,11 +20,7 @@ class NoReports:
 def test_without_reports_that_is_said_and_what_programs_read_is_empty(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    @asynccontextmanager
-    async def no_reports(*_: object) -> AsyncGenerator[NoReports]:
-        yield NoReports()
-
-    monkeypatch.setattr(frame, "client_of", no_reports)
+    give(NoReports(), monkeypatch)
 
     assert run(["failures", "reports"]) == 0
     said = capsys.readouterr()

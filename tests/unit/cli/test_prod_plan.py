@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pilotage.central.cli.prod_plan import print_preview
+from pilotage.central.cli.prod_plan import previewed
 from pilotage.proto.api_productions import ProductionPreview, StepPreview
 
 STEP = StepPreview(
@@ -38,7 +38,7 @@ def _preview(step: StepPreview) -> ProductionPreview:
 def test_of_files_that_were_not_all_counted_there_are_at_least_so_many(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_preview(_preview(STEP), json=False)
+    previewed(_preview(STEP)).print(json=False)
     said = capsys.readouterr().out
 
     assert "at least 10 000 raw, ≈ 3 tables" in said
@@ -47,7 +47,7 @@ def test_of_files_that_were_not_all_counted_there_are_at_least_so_many(
 
 
 def test_files_that_all_share_leave_the_jobs_exact(capsys: pytest.CaptureFixture[str]) -> None:
-    print_preview(_preview(SHARED), json=False)
+    previewed(_preview(SHARED)).print(json=False)
     said = capsys.readouterr().out
 
     assert "8 raw, at least 10 000 tables" in said and "≈" not in said
@@ -55,7 +55,7 @@ def test_files_that_all_share_leave_the_jobs_exact(capsys: pytest.CaptureFixture
 
 
 def test_as_json_they_are_not_exact(capsys: pytest.CaptureFixture[str]) -> None:
-    print_preview(_preview(SHARED), json=True)
+    previewed(_preview(SHARED)).print(json=True)
     (step,) = json.loads(capsys.readouterr().out)["steps"]
 
     assert step["inputs"] == {

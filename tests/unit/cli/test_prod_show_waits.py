@@ -1,12 +1,7 @@
 """`pilotage prod show` of a production that looks for files: why those that are there wait."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import pytest
 
-from pilotage.central.cli import prod_look
 from pilotage.central.cli.main import run
 from pilotage.proto.api_productions import (
     ProductionDetail,
@@ -16,6 +11,7 @@ from pilotage.proto.api_productions import (
 )
 from pilotage.proto.transformation_states import InputState, TaskState
 
+from .stub_client import give
 from .test_prod_words import detail_of, step, view
 
 
@@ -48,13 +44,8 @@ def test_show_says_why_files_wait_and_what_ends_it(
     tasks = {TaskState.CREATED: 1} if running else {}
     central = Central(view(step("one", inputs={InputState.UNUSED: 1}, tasks=tasks)))
 
-    def run_here(_: object, work: Callable[[Any], Awaitable[int]], **__: Any) -> int:
-        async def at_it() -> int:
-            return await work(central)
+    give(central, monkeypatch)
 
-        return asyncio.run(at_it())
-
-    monkeypatch.setattr(prod_look, "run_with", run_here)
     assert run(["prod", "show", "w"]) == 0
     said = capsys.readouterr().out.splitlines()
 

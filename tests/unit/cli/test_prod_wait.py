@@ -1,13 +1,12 @@
 """`pilotage prod wait` on what was put away: it says so, and waits for nothing."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest
 
-from pilotage.central.cli import prod_look, prod_steer
+from pilotage.central.cli import prod_look
 from pilotage.central.cli.main import run
 from pilotage.central.client.errors import Refused
 from pilotage.proto.api_productions import ProductionDetail, ProductionView
@@ -17,6 +16,7 @@ from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T
 from pilotage.proto.transformation_states import TransformationState as S
 
+from .stub_client import give
 from .test_prod_words import detail_of, step, view
 
 
@@ -53,13 +53,7 @@ def waits(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     def with_central(central: Central, *words: str) -> tuple[int, str, str]:
-        def run_here(_: object, work: Callable[[Any], Awaitable[int]], **__: Any) -> int:
-            return asyncio.run(at_it(work))
-
-        async def at_it(work: Callable[[Any], Awaitable[int]]) -> int:
-            return await work(central)
-
-        monkeypatch.setattr(prod_look, "run_with", run_here)
+        give(central, monkeypatch)
         monkeypatch.setattr(prod_look, "_LOOK_S", 0.001)
         code = run(["prod", "wait", *words])
         out, err = capsys.readouterr()
@@ -162,13 +156,7 @@ def test_what_is_refused_is_advised_by_the_option_that_there_is(
         async def extend_production(self, *_: Any, **__: Any) -> None:
             raise Refused(Code.ILLEGAL_STATE, "step: below it all was taken; or say `anyway`")
 
-    async def at_it(work: Callable[[Any], Awaitable[int]]) -> int:
-        return await work(Refusing())
-
-    def run_here(_: object, work: Callable[[Any], Awaitable[int]], **__: Any) -> int:
-        return asyncio.run(at_it(work))
-
-    monkeypatch.setattr(prod_steer, "run_with", run_here)
+    give(Refusing(), monkeypatch)
 
     assert run(["prod", "extend", "w", "a", "2"]) == 3
     assert "or say `--anyway`" in capsys.readouterr().err

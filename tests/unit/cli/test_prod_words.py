@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from pilotage.central.cli.exit_codes import Exit
-from pilotage.central.cli.options import COMMON
 from pilotage.central.cli.prod_look import (
     outcome_of,
     print_production,
@@ -174,13 +173,13 @@ def test_what_ends_only_when_no_more_files_come_is_to_be_completed() -> None:
 def test_of_what_is_put_away_it_is_said_what_stays_and_how_that_goes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_production(detail_of(view(step(), state=P.ARCHIVED)), COMMON)
+    print_production(detail_of(view(step(), state=P.ARCHIVED)))
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "what it made stays in the catalogue, and its name is free",
         "next: pilotage prod clean 3, where its files shall go too",
     ]
 
-    print_production(detail_of(view(step(), state=P.CLEANED)), COMMON)
+    print_production(detail_of(view(step(), state=P.CLEANED)))
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "nothing of it is in the catalogue any more, and its name is free"
     assert what_stays(view(step(), state=P.COMPLETED)) == ""
@@ -252,9 +251,7 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         step("merge", state=S.PAUSED, reason="2 of 2 failed", parents=("make",)),
     )
     did = ["step merge makes 2 more"]
-    print_production(
-        detail_of(view(*steps, marks=("step merge waits for a person",)), did=did), COMMON
-    )
+    print_production(detail_of(view(*steps, marks=("step merge waits for a person",)), did=did))
 
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
         "production 3: w is Active (step merge waits for a person): 50 % done",
@@ -270,7 +267,7 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_step_that_was_made_without_some_inputs_does_not_stand(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_production(detail_of(partial(0.25)), COMMON)
+    print_production(detail_of(partial(0.25)))
 
     said = capsys.readouterr().out
     assert "step merge: made without 1 of 4 tasks" in said.splitlines()
@@ -283,7 +280,7 @@ FULL = "waits: owner 'ada' of community 'ctao' has 4 of 4 jobs, and this adds at
 def test_a_step_that_a_quota_stops_is_shown_with_the_quota(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_production(detail_of(view(step("make", reason=FULL))), COMMON)
+    print_production(detail_of(view(step("make", reason=FULL))))
     assert capsys.readouterr().out.splitlines()[-2:] == [
         f"step make {FULL}",
         "next: pilotage prod wait w",
@@ -291,7 +288,7 @@ def test_a_step_that_a_quota_stops_is_shown_with_the_quota(
 
     print_report(ProductionReport(view=view(step("make", reason=FULL)), steps=[], files=0, bytes=0))
     assert f"step make {FULL}" in capsys.readouterr().out.splitlines()
-    print_production(detail_of(view(step("make", reason=FULL), state=P.STOPPED)), COMMON)
+    print_production(detail_of(view(step("make", reason=FULL), state=P.STOPPED)))
     assert FULL not in capsys.readouterr().out
 
 
