@@ -2,14 +2,14 @@
 
 import re
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.job import (
-    PRIORITY_DEFAULT,
     PRIORITY_MAX,
     PRIORITY_MIN,
     Job,
@@ -23,6 +23,13 @@ from pilotage.proto.wording import as_json, complaint, steps
 from ..client.files import LocalFile
 from ..client.job_file import Draft
 from .exit_codes import UsageError
+from .options import filled, filled_by, fills, option
+
+T = TypeVar("T")
+Words = tuple[str, ...]
+_job, _need, _limit, _preference = (
+    partial(fills, kind) for kind in (Job, Need, JobLimits, Preference)
+)
 
 
 @Parameter(name="*")
@@ -30,102 +37,78 @@ from .exit_codes import UsageError
 class JobOptions:
     """What a job is and what it needs."""
 
-    name: Annotated[str, Parameter(help="Name of the job, or of the submission.")] = ""
-    type: Annotated[str, Parameter(help="Kind of job: limits, bans and pilots go by it.")] = "User"
-    group: Annotated[str, Parameter(help="Group to submit for; else the token's first.")] = ""
-    cores: Annotated[int, Parameter(help="Cores that it needs.")] = 1
-    cores_max: Annotated[int, Parameter(help="Cores that it can use; 0: no more.")] = 0
-    whole_node: Annotated[bool, Parameter(help="All of a pilot, with no other job in it.")] = False
-    memory_mb: Annotated[int, Parameter(help="Memory in MB (10^6 bytes); 0: any.")] = 0
-    memory_per_core_mb: Annotated[int, Parameter(help="Memory for each core beside that.")] = 0
-    scratch_mb: Annotated[int, Parameter(help="Free disk in MB; 0: any.")] = 0
-    wall_s: Annotated[int, Parameter(help="Longest time that it runs.")] = 86_400
-    site: Annotated[tuple[str, ...], Parameter(help="Only at this site; repeatable.")] = ()
-    element: Annotated[str, Parameter(help="Only in this compute element.")] = ""
-    preferred_site: Annotated[
-        tuple[str, ...], Parameter(help="Rather at this site, for a time; repeatable.")
-    ] = ()
-    preferred_for_s: Annotated[
-        int, Parameter(help="How long rather there, from the submission on.")
-    ] = Preference().for_s
-    banned_site: Annotated[tuple[str, ...], Parameter(help="Not at this site; repeatable.")] = ()
-    tags: Annotated[str, Parameter(help="Tags that the pilot must have: 'cvmfs & ~legacy'.")] = ""
-    os: Annotated[str, Parameter(help="Operating system: el9, debian13 …")] = ""
-    architecture: Annotated[str, Parameter(help="x86_64, aarch64 …")] = ""
-    architecture_level_min: Annotated[
-        int, Parameter(help="3 for x86-64-v3 and higher; 0: any.")
-    ] = 0
-    architecture_level_max: Annotated[int, Parameter(help="2 for x86-64-v2 and lower.")] = 0
-    glibc_min: Annotated[str, Parameter(help="Oldest C library that will do: 2.28.")] = ""
-    user_namespaces: Annotated[bool, Parameter(help="It makes user namespaces.")] = False
-    isolation: Annotated[
-        str, Parameter(help="namespaces: no other pilot saw its pilot when that started.")
-    ] = ""
-    cpu_work_hs23_s: Annotated[int, Parameter(help="CPU work of all cores, HS23 seconds.")] = 0
-    gpus: Annotated[int, Parameter(help="GPUs that it needs.")] = 0
-    gpus_max: Annotated[int, Parameter(help="GPUs that it can use; 0: no more.")] = 0
-    gpu_memory_mb: Annotated[int, Parameter(help="Memory of each GPU in MB.")] = 0
-    gpu_vendor: Annotated[str, Parameter(help="nvidia, amd, intel.")] = ""
-    gpu_compute_capability_min: Annotated[str, Parameter(help="Least capability: 8.0.")] = ""
-    gpu_compute_capability_max: Annotated[str, Parameter(help="Highest that will do.")] = ""
-    gpu_driver_min: Annotated[str, Parameter(help="Oldest driver that will do: 535.104.")] = ""
-    input: Annotated[
-        tuple[Path, ...], Parameter(help="File or folder to lay into its folder; repeatable.")
-    ] = ()
-    output: Annotated[tuple[str, ...], Parameter(help="Files to keep, as a glob; repeatable.")] = ()
-    data_input: Annotated[
-        tuple[str, ...],
-        Parameter(help="File or dataset of the catalogue that it reads; repeatable."),
-    ] = ()
-    data_query: Annotated[
-        tuple[str, ...],
-        Parameter(help="What files it reads must be like: '{run: {\">=\": 5}}'; repeatable."),
-    ] = ()
-    data_output: Annotated[
-        tuple[str, ...],
-        Parameter(help="Files to store and publish, PATTERN or PATTERN=NAME; repeatable."),
-    ] = ()
-    data_storage: Annotated[
-        tuple[str, ...],
-        Parameter(help="Storage that those go to; else a default one. Repeatable: or the next."),
-    ] = ()
-    image: Annotated[str, Parameter(help="Container image that it runs in: a path on nodes.")] = ""
-    software: Annotated[
-        tuple[str, ...],
-        Parameter(help="Folder of software on the node, {level} for its best; repeatable."),
-    ] = ()
-    module: Annotated[tuple[str, ...], Parameter(help="Environment module; repeatable.")] = ()
-    checkpoint: Annotated[
-        str, Parameter(help="Folder of its own that travels from each attempt to the next.")
-    ] = ""
-    cpu_s: Annotated[int, Parameter(help="Most CPU time of all its processes; 0: no limit.")] = (
-        JobLimits().cpu_s
+    name: str = _job("name", "Name of the job, or of the submission.")
+    type: str = _job("type", "Kind of job: limits, bans and pilots go by it.")
+    group: str = _job("group", "Group to submit for; else the token's first.")
+    cores: int = _need("cores_min", "Cores that it needs.")
+    cores_max: int = _need("cores_max", "Cores that it can use; 0: no more.")
+    whole_node: bool = _need("whole_node", "All of a pilot, with no other job in it.")
+    memory_mb: int = _need("memory_mb", "Memory in MB (10^6 bytes); 0: any.")
+    memory_per_core_mb: int = _need("memory_per_core_mb", "Memory for each core beside that.")
+    scratch_mb: int = _need("scratch_mb", "Free disk in MB; 0: any.")
+    wall_s: int = _need("wall_s", "Longest time that it runs.")
+    site: Words = _need("sites", "Only at this site; repeatable.")
+    element: str = _need("element", "Only in this compute element.")
+    preferred_site: Words = _preference("sites", "Rather at this site, for a time; repeatable.")
+    preferred_for_s: int = _preference("for_s", "How long rather there, from the submission on.")
+    banned_site: Words = _need("banned_sites", "Not at this site; repeatable.")
+    tags: str = _need("tags", "Tags that the pilot must have: 'cvmfs & ~legacy'.")
+    os: str = _need("os", "Operating system: el9, debian13 …")
+    architecture: str = _need("architecture", "x86_64, aarch64 …")
+    architecture_level_min: int = _need(
+        "architecture_level_min", "3 for x86-64-v3 and higher; 0: any."
     )
-    streams_mb: Annotated[
-        int, Parameter(help="Most that it may print, both streams together; 0: no limit.")
-    ] = JobLimits().streams_mb
-    processes: Annotated[int, Parameter(help="Most processes at once; 0: no limit.")] = (
-        JobLimits().processes
+    architecture_level_max: int = _need("architecture_level_max", "2 for x86-64-v2 and lower.")
+    glibc_min: str = _need("glibc_min", "Oldest C library that will do: 2.28.")
+    user_namespaces: bool = _need("user_namespaces", "It makes user namespaces.")
+    isolation: str = _need(
+        "isolation", "namespaces: no other pilot saw its pilot when that started."
     )
-    stall_s: Annotated[
-        int, Parameter(help="Longest time without any use of the CPU; 0: no limit.")
-    ] = JobLimits().stall_s
-    warning_s: Annotated[
-        int, Parameter(help="How long before its end it gets a signal; 0: it gets none.")
-    ] = JobLimits().warning_s
-    warning_signal: Annotated[str, Parameter(help="Which signal: USR1, USR2, TERM or INT.")] = (
-        JobLimits().warning_signal
+    cpu_work_hs23_s: int = _need("cpu_work_hs23_s", "CPU work of all cores, HS23 seconds.")
+    gpus: int = _need("gpus_min", "GPUs that it needs.")
+    gpus_max: int = _need("gpus_max", "GPUs that it can use; 0: no more.")
+    gpu_memory_mb: int = _need("gpu_memory_mb", "Memory of each GPU in MB.")
+    gpu_vendor: str = _need("gpu_vendor", "nvidia, amd, intel.")
+    gpu_compute_capability_min: str = _need("gpu_compute_capability_min", "Least capability: 8.0.")
+    gpu_compute_capability_max: str = _need("gpu_compute_capability_max", "Highest that will do.")
+    gpu_driver_min: str = _need("gpu_driver_min", "Oldest driver that will do: 535.104.")
+    input: tuple[Path, ...] = option((), "File or folder to lay into its folder; repeatable.")
+    output: Words = option((), "Files to keep, as a glob; repeatable.")
+    data_input: Words = option((), "File or dataset of the catalogue that it reads; repeatable.")
+    data_query: Words = option(
+        (), "What files it reads must be like: '{run: {\">=\": 5}}'; repeatable."
     )
-    retries: Annotated[int, Parameter(help="How often to run it again when it fails.")] = 0
-    priority: Annotated[
-        int, Parameter(help=f"{PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier.")
-    ] = PRIORITY_DEFAULT
-    env: Annotated[tuple[str, ...], Parameter(help="KEY=VALUE for its environment.")] = ()
-    queue_s: Annotated[int, Parameter(help="Longest wait in the queue; 0: no limit.")] = 0
+    data_output: Words = option(
+        (), "Files to store and publish, PATTERN or PATTERN=NAME; repeatable."
+    )
+    data_storage: Words = option(
+        (), "Storage that those go to; else a default one. Repeatable: or the next."
+    )
+    image: str = _job("image", "Container image that it runs in: a path on nodes.")
+    software: Words = _job(
+        "software", "Folder of software on the node, {level} for its best; repeatable."
+    )
+    module: Words = _job("modules", "Environment module; repeatable.")
+    checkpoint: str = _job(
+        "checkpoint", "Folder of its own that travels from each attempt to the next."
+    )
+    cpu_s: int = _limit("cpu_s", "Most CPU time of all its processes; 0: no limit.")
+    streams_mb: int = _limit(
+        "streams_mb", "Most that it may print, both streams together; 0: no limit."
+    )
+    processes: int = _limit("processes", "Most processes at once; 0: no limit.")
+    stall_s: int = _limit("stall_s", "Longest time without any use of the CPU; 0: no limit.")
+    warning_s: int = _limit(
+        "warning_s", "How long before its end it gets a signal; 0: it gets none."
+    )
+    warning_signal: str = _limit("warning_signal", "Which signal: USR1, USR2, TERM or INT.")
+    retries: int = _job("retries", "How often to run it again when it fails.")
+    priority: int = _job("priority", f"{PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier.")
+    env: Words = option((), "KEY=VALUE for its environment.")
+    queue_s: int = _job("queue_s", "Longest wait in the queue; 0: no limit.")
 
 
 JOB_OPTIONS = JobOptions()
-T = TypeVar("T")
 
 _KEY = re.compile(
     r"\b("
@@ -135,14 +118,14 @@ _KEY = re.compile(
 
 # Which option stands for which part of a job, where the names differ.
 _OPTION_OF = {
-    "cores_min": "--cores",
-    "gpus_min": "--gpus",
-    "sites": "--site",
-    "banned_sites": "--banned-site",
+    **{
+        name: "--" + option.replace("_", "-")
+        for option, (kind, name) in filled_by(JobOptions).items()
+        if kind is not Preference
+    },
     "environment": "--env",
     "inputs": "--input",
     "pattern": "--output",
-    "modules": "--module",
 }
 _OPTION_OF_PREFERENCE = {"sites": "--preferred-site", "for_s": "--preferred-for-s"}
 _OPTION_OF_DATA = {
@@ -151,36 +134,20 @@ _OPTION_OF_DATA = {
     "pattern": "--data-output",
     "storages": "--data-storage",
 }
-_FIELD_OF: Final = {
-    "cores_min": "cores",
-    "gpus_min": "gpus",
-    "sites": "site",
-    "banned_sites": "banned_site",
-}
 
 
 def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
     """Return the job, or raise UsageError that names the option."""
     if not payload:
         raise UsageError("there is no command after `--`")
-    need = {name: getattr(options, _FIELD_OF.get(name, name)) for name in Need.__struct_fields__}
     job: dict[str, Any] = {
+        **filled(options, Job),
         "command": payload,
-        "name": options.name,
-        "type": options.type,
-        "group": options.group,
         "environment": _environment(options.env),
-        "image": options.image,
-        "software": options.software,
-        "modules": options.module,
-        "checkpoint": options.checkpoint,
-        "limits": {name: getattr(options, name) for name in JobLimits.__struct_fields__},
+        "limits": filled(options, JobLimits),
         "outputs": [{"pattern": pattern} for pattern in options.output],
-        "retries": options.retries,
-        "priority": options.priority,
-        "queue_s": options.queue_s,
-        "needs": [need],
-        "preference": _preference(options),
+        "needs": [filled(options, Need)],
+        "preference": _preferred(options),
         "data": _data(options),
     }
     try:
@@ -220,9 +187,9 @@ def _data(options: JobOptions) -> dict[str, Any] | None:
     return {"inputs": inputs, "outputs": outputs} if inputs or outputs else None
 
 
-def _preference(options: JobOptions) -> dict[str, Any] | None:
+def _preferred(options: JobOptions) -> dict[str, Any] | None:
     if options.preferred_site:
-        return {"sites": options.preferred_site, "for_s": options.preferred_for_s}
+        return filled(options, Preference)
     if options.preferred_for_s != JOB_OPTIONS.preferred_for_s:
         raise UsageError("--preferred-for-s: say where with --preferred-site too")
     return None

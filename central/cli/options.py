@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import msgspec
 from cyclopts import Parameter
 
 from ..client.errors import NoneRuns
@@ -13,6 +15,8 @@ from ..client.pace import RealPace, pauses
 from .present import note
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from ..client.client import AsyncClient
 
 T = TypeVar("T")
@@ -39,6 +43,34 @@ class Common:
 
 
 COMMON = Common()
+
+
+def option(default: T, help: str) -> T:
+    """Return a field of a dataclass of options."""
+    found: T = field(default=default, metadata={"help": help})
+    return found
+
+
+def fills(kind: type[msgspec.Struct], name: str, help: str) -> Any:
+    """Return an option that fills a field of a struct, with the default of that field."""
+    default = _defaults(kind)[name]
+    return field(default=default, metadata={"help": help, "fills": (kind, name)})
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {one.name: one.default for one in msgspec.structs.fields(kind)}
+
+
+def filled_by(options: "type[DataclassInstance]") -> dict[str, tuple[type[msgspec.Struct], str]]:
+    """Return which field of which struct each option fills."""
+    return {one.name: one.metadata["fills"] for one in fields(options) if "fills" in one.metadata}
+
+
+def filled(options: "DataclassInstance", kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the fields of `kind` as the options fill them."""
+    found = filled_by(type(options)).items()
+    return {name: getattr(options, option) for option, (its, name) in found if its is kind}
 
 
 def run_with(

@@ -8,8 +8,9 @@ import pytest
 
 from pilotage.central.cli.exit_codes import UsageError
 from pilotage.central.cli.job_options import JobOptions, draft_of, refuse_with_file
+from pilotage.central.cli.options import filled
 from pilotage.central.cli.submit import parse_array
-from pilotage.proto.job import JobData, JobLimits, Need, Preference
+from pilotage.proto.job import Job, JobData, JobLimits, Need, Preference
 
 WRONG: dict[str, tuple[JobOptions, str]] = {
     "cores": (JobOptions(cores=0), "--cores: expected a whole number from 1 to 4096, found 0"),
@@ -98,6 +99,8 @@ def test_every_clause_of_a_need_has_an_option() -> None:
     need = draft_of(options, ("true",)).job.needs[0]
 
     assert need == Need(gpus_min=2, whole_node=True, glibc_min="2.28", element="ce1", scratch_mb=7)
+    assert filled(JobOptions(), Need).keys() == set(Need.__struct_fields__)
+    assert draft_of(JobOptions(), ("true",)).job == Job(command=("true",))
 
 
 def test_every_limit_of_a_payload_has_an_option() -> None:
