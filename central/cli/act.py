@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
@@ -14,12 +14,9 @@ from pilotage.proto.problems import Code
 from ..client.errors import CountChanged
 from ..client.waiting import UNFINISHED
 from .exit_codes import Exit, UsageError
-from .frame import Answer, Central, changes
+from .frame import Answer, Central, Client, changes
 from .present import jobs_in_words, note, number, print_line
 from .where import WHERE, Where, job_filter, parse_ids, shown, with_me
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 All = Annotated[bool, Parameter(help="All jobs that match the filter; without one, all your own.")]
 Yes = Annotated[bool, Parameter(alias="-y", help="Do not ask.")]
@@ -104,7 +101,7 @@ def _meant(action: ActionName, given: JobFilter | None) -> JobFilter:
 
 
 async def _act_on_all(
-    client: "AsyncClient",
+    client: Client,
     action: ActionName,
     chosen: JobFilter,
     matching: list[int],

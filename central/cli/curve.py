@@ -1,7 +1,7 @@
 """`pilotage curve` and `peek`: how a job is doing, and how it did."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -9,11 +9,8 @@ from cyclopts.validators import Number
 from pilotage.proto.api import Curve, CurvePoint, Peek
 
 from .chart import bars, columns
-from .frame import Answer, Answers, reads
+from .frame import Answer, Answers, Client, reads
 from .present import note, number, on_terminal, print_line, print_table
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 HEIGHT = 3  # lines of each chart
 WIDTH = 60
@@ -24,7 +21,7 @@ Series = list[tuple[float, float]]
 
 @reads
 async def curve(
-    client: "AsyncClient",
+    client: Client,
     job: int,
     /,
     *,
@@ -48,7 +45,7 @@ async def curve(
 
 @reads
 async def peek(
-    client: "AsyncClient",
+    client: Client,
     job: int,
     /,
     *,

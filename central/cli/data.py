@@ -30,14 +30,13 @@ from pilotage.proto.nearest import unknown
 from .data_files import get, put
 from .data_sweep import sweep
 from .exit_codes import Exit, UsageError
-from .frame import Answer, Answers, Central, changes, reads
+from .frame import Answer, Answers, Central, Client, changes, reads
 from .present import aligned, note, print_line, query_in_words, table
 from .whole import whole
 
 if TYPE_CHECKING:
     from pilotage.proto.api_data import FileDetail, Lineage
 
-    from ..client.client import AsyncClient
 
 app = App(name="data", help="Find files by their metadata; register, look at and remove them.")
 
@@ -61,7 +60,7 @@ ReasonOption = Annotated[str, Parameter(help="Why; it is logged.")]
 @app.command
 @reads
 async def find(
-    client: "AsyncClient",
+    client: Client,
     *words: Annotated[str, _WORDS],
     state: Annotated[
         tuple[FileState, ...], Parameter(help="Files in these states; else Available ones.")
@@ -81,7 +80,7 @@ async def find(
 @app.command(name="ls")
 @reads
 async def list_files(
-    client: "AsyncClient",
+    client: Client,
     dataset: Annotated[str, Parameter(help="A dataset, as SCOPE:NAME; none: all datasets.")] = "",
     /,
     *,
@@ -95,7 +94,7 @@ async def list_files(
 
 
 async def _files(
-    client: "AsyncClient",
+    client: Client,
     query: dict[str, Any],
     states: Iterable[FileState],
     *,
@@ -119,7 +118,7 @@ def _in_a_line(view: FileView) -> None:
 
 @app.command
 @reads
-async def show(client: "AsyncClient", did: DidArgument, /) -> Answer:
+async def show(client: Client, did: DidArgument, /) -> Answer:
     """Show everything of a file."""
     return Answer(await client.file(did), _print_file)
 
@@ -145,7 +144,7 @@ async def replicas(central: Central, *dids: Annotated[str, _DIDS]) -> Answers:
 @app.command
 @reads
 async def lineage(
-    client: "AsyncClient",
+    client: Client,
     did: DidArgument,
     /,
     *,
@@ -160,12 +159,12 @@ async def lineage(
 
 @app.command
 @reads
-async def datasets(client: "AsyncClient") -> Answer:
+async def datasets(client: Client) -> Answer:
     """List datasets."""
     return await _datasets(client)
 
 
-async def _datasets(client: "AsyncClient") -> Answer:
+async def _datasets(client: Client) -> Answer:
     found = [one async for one in client.datasets()]
     rows = [
         (
@@ -228,7 +227,7 @@ async def register(
 @app.command
 @changes
 async def meta(
-    client: "AsyncClient",
+    client: Client,
     did: DidArgument,
     /,
     *pairs: Annotated[str, _PAIRS],
@@ -279,7 +278,7 @@ async def remove(central: Central, *dids: Annotated[str, _DIDS]) -> Answer:
 @app.command
 @changes
 async def make(
-    client: "AsyncClient", dataset: DatasetArgument, /, *pairs: Annotated[str, _PAIRS]
+    client: Client, dataset: DatasetArgument, /, *pairs: Annotated[str, _PAIRS]
 ) -> Answer:
     """Make a dataset; files that are registered into it have its metadata too."""
     made = await client.make_dataset(dataset, await _values(client, pairs))
@@ -310,14 +309,14 @@ async def detach(
 
 @app.command
 @changes
-async def close(client: "AsyncClient", dataset: DatasetArgument, /) -> Answer:
+async def close(client: Client, dataset: DatasetArgument, /) -> Answer:
     """Close a dataset: no files are added or taken out."""
     return _told(await client.act_on_dataset(dataset, DatasetActionName.CLOSE, ()))
 
 
 @app.command(name="open")
 @changes
-async def open_again(client: "AsyncClient", dataset: DatasetArgument, /) -> Answer:
+async def open_again(client: Client, dataset: DatasetArgument, /) -> Answer:
     """Open a closed dataset again."""
     return _told(await client.act_on_dataset(dataset, DatasetActionName.OPEN, ()))
 
@@ -331,7 +330,7 @@ app.command(rule_app)
 @rule_app.command(name="add")
 @changes
 async def add_rule(
-    client: "AsyncClient",
+    client: Client,
     *words: Annotated[str, _WORDS],
     storage: Annotated[tuple[str, ...], Parameter(help="Where; repeatable, the first one first.")],
     did: Annotated[str, Parameter(help="A file or a dataset, instead of conditions.")] = "",
@@ -348,7 +347,7 @@ async def add_rule(
 
 @rule_app.command(name="list")
 @reads
-async def list_rules(client: "AsyncClient") -> Answer:
+async def list_rules(client: Client) -> Answer:
     """List rules, and how many copies are there, being made, wanted, or stuck."""
     found = await client.rules()
     rows = [
@@ -369,7 +368,7 @@ _RULE_COLUMNS = (
 
 @rule_app.command(name="show")
 @reads
-async def show_rule(client: "AsyncClient", rule: RuleArgument, /) -> Answer:
+async def show_rule(client: Client, rule: RuleArgument, /) -> Answer:
     """Show a rule, why copies are stuck, and the jobs that make some now."""
     found = await client.rule(rule)
     facts: list[tuple[str, object]] = [
@@ -400,7 +399,7 @@ def _of_rule_job(one: RuleJob) -> str:
 
 @rule_app.command(name="retry")
 @changes
-async def retry_rule(client: "AsyncClient", rule: RuleArgument, /) -> Answer:
+async def retry_rule(client: Client, rule: RuleArgument, /) -> Answer:
     """Try copies anew that have failed, and those whose jobs wait or are held.
 
     These jobs are killed, and others are made by what the storages' files say now.
@@ -411,7 +410,7 @@ async def retry_rule(client: "AsyncClient", rule: RuleArgument, /) -> Answer:
 
 @rule_app.command(name="drop")
 @changes
-async def drop_rule(client: "AsyncClient", rule: RuleArgument, /) -> Answer:
+async def drop_rule(client: Client, rule: RuleArgument, /) -> Answer:
     """Drop a rule. Copies stay, and so do jobs that make some."""
     await client.drop_rule(rule)
     return Answer(None, f"rule {rule} is dropped")
@@ -420,7 +419,7 @@ async def drop_rule(client: "AsyncClient", rule: RuleArgument, /) -> Answer:
 # -- what was typed -----------------------------------------------------------------------------
 
 
-async def _query(client: "AsyncClient", words: Sequence[str]) -> dict[str, Any]:
+async def _query(client: Client, words: Sequence[str]) -> dict[str, Any]:
     """Return the query that words say; texts get the types of their keys."""
     found = await client.metadata_keys()
     try:
@@ -430,7 +429,7 @@ async def _query(client: "AsyncClient", words: Sequence[str]) -> dict[str, Any]:
     return query.document()
 
 
-async def _values(client: "AsyncClient", pairs: Sequence[str]) -> dict[str, Any]:
+async def _values(client: Client, pairs: Sequence[str]) -> dict[str, Any]:
     if not pairs:
         return {}
     types = {one.key: one.type for one in (await client.metadata_keys()).keys}

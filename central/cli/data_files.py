@@ -2,17 +2,14 @@
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from pilotage.proto.catalogue import KeyType, NotRight, query_of_words, value_of_text
 
 from .exit_codes import UsageError
-from .frame import Answer, Answers, Central, changes, reads
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
+from .frame import Answer, Answers, Central, Client, changes, reads
 
 
 @changes
@@ -66,7 +63,7 @@ async def get(
 
 
 async def _fetched(
-    client: "AsyncClient", what: Sequence[str], to: Path, *, force: bool
+    client: Client, what: Sequence[str], to: Path, *, force: bool
 ) -> AsyncIterator[Path]:
     if len(what) == 1 and ":" in what[0] and not set("=<>~") & set(what[0]):
         yield await client.get_file(what[0], to, force=force)
@@ -82,7 +79,7 @@ async def _fetched(
         yield path
 
 
-async def _keys(client: "AsyncClient") -> dict[str, KeyType]:
+async def _keys(client: Client) -> dict[str, KeyType]:
     return {one.key: one.type for one in (await client.metadata_keys()).keys}
 
 

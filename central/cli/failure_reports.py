@@ -1,18 +1,15 @@
 """`pilotage failures reports` and `report`: what failover has told."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from pilotage.proto.api_failures import ReportView
 
 from .failures import transformation_id
-from .frame import Answer, Central, reads
+from .frame import Answer, Central, Client, reads
 from .moments import moment
 from .present import number, table
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 NOTHING = (
     "there are no reports since then: each cycle of failover makes them, of what has failed "
@@ -46,7 +43,7 @@ async def reports(
 
 
 @reads
-async def report(client: "AsyncClient", report: int, /) -> Answer:
+async def report(client: Client, report: int, /) -> Answer:
     """Show one report: what failed, why and where, what was done, and what is left."""
     found = await client.failure_report(report)
     mailed = [f"Mailed  {found.view.mail}"] if found.view.mail else []

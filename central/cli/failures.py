@@ -1,18 +1,15 @@
 """`pilotage failures …`: what attempts failed of, what was done about it, and by which rules."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from pilotage.proto.api_failures import FailureLine, Failures
 
-from .frame import Answer, Central, reads
+from .frame import Answer, Central, Client, reads
 from .known_places import missed_site
 from .moments import moment
 from .present import note, number, on_terminal, print_line, print_table
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 NOTHING = "no attempt has failed since then: they are counted within ten seconds"
 _COLUMNS = ("failure", "site", "attempts#", "jobs failed#", "most often", "times#", "jobs")
@@ -55,7 +52,7 @@ async def failures(
     return Answer(found, _print)
 
 
-async def transformation_id(client: "AsyncClient", named: str) -> int | None:
+async def transformation_id(client: Client, named: str) -> int | None:
     """Return the id of a transformation that is given by id or name; None if none is given."""
     if named.isdecimal():
         return int(named)

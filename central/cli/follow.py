@@ -1,5 +1,6 @@
 """`pilotage wait` and `pilotage watch`."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,18 +10,14 @@ from pilotage.proto.api import JobFilter, Summary, SummaryBy, SummaryRow
 from pilotage.proto.job_states import FINAL, JobState
 
 from .exit_codes import Exit, UsageError
-from .frame import Answer, Answers, Central, changes
+from .frame import Answer, Answers, Central, Client, changes
 from .present import console, on_terminal, rich_table
 from .status import one_line
 from .waits import report_states, wait_for
-from .where import WHERE, Where, job_filter, parse_ids, with_me
+from .where import WHERE, Where, job_filter, parse_ids, views_of, with_me
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from ..client.client import AsyncClient
-
-_IDS_A_PAGE = 200
 
 
 @changes
@@ -49,7 +46,7 @@ async def wait(
         all_ids = tuple([view.id async for view in client.search(found)])
         submission = chosen.submission
     await wait_for(client, all_ids, submission, timeout_s, through_held=through_held)
-    return report_states(await _states(client, all_ids))
+    return report_states(Counter([view.state async for view in views_of(client, all_ids)]))
 
 
 @changes
@@ -76,7 +73,7 @@ async def watch(
 
 
 async def _looks(
-    client: "AsyncClient", submission: int | None, interval_s: float
+    client: Client, submission: int | None, interval_s: float
 ) -> AsyncIterator[Summary]:
     """Yield how things stand by site, again and again; a submission's last look is its end."""
     import asyncio
@@ -92,7 +89,7 @@ async def _looks(
         await asyncio.sleep(interval_s)
 
 
-async def _by_site(client: "AsyncClient", submission: int) -> Summary:
+async def _by_site(client: Client, submission: int) -> Summary:
     rows: dict[str, dict[JobState, int]] = {}
     total = 0
     async for view in client.search(JobFilter(submission=submission, include_deleted=True)):
@@ -156,12 +153,3 @@ def _ending(look: Summary | None) -> int:
     rows = look.rows if look else []
     done = all(state is JobState.DONE for row in rows for state in row.counts)
     return Exit.OK if done else Exit.FAILED
-
-
-async def _states(client: "AsyncClient", ids: tuple[int, ...]) -> dict[JobState, int]:
-    counts: dict[JobState, int] = {}
-    for start in range(0, len(ids), _IDS_A_PAGE):
-        some = JobFilter(ids=ids[start : start + _IDS_A_PAGE], include_deleted=True)
-        async for view in client.search(some):
-            counts[view.state] = counts.get(view.state, 0) + 1
-    return counts

@@ -5,7 +5,7 @@ arguments and options. It returns an `Answer`, or several as `Answers`, or yield
 
     @app.command
     @reads
-    async def show(client: "AsyncClient", storage: str, /) -> Answer:
+    async def show(client: Client, storage: str, /) -> Answer:
         \"""Show one storage.\"""
         return Answer(await client.storage(storage), _print)
 
@@ -29,6 +29,10 @@ from .present import print_json, print_line
 
 if TYPE_CHECKING:
     from ..client.client import AsyncClient
+
+    Client = AsyncClient
+else:
+    Client = object  # its module is loaded when a client is opened
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,14 +72,14 @@ class Central:
 
     def __init__(self, common: Common, patience_s: float, stack: AsyncExitStack) -> None:
         self.common, self._patience_s, self._stack = common, patience_s, stack
-        self._client: AsyncClient | None = None
+        self._client: Client | None = None
 
     @property
     def json(self) -> bool:
         """Whether a program reads the answers."""
         return self.common.json
 
-    async def client(self, *, patience_s: float | None = None) -> "AsyncClient":
+    async def client(self, *, patience_s: float | None = None) -> Client:
         """Return the client, which is patient for `patience_s` seconds if that is given."""
         if self._client is None:
             within_s = self._patience_s if patience_s is None else patience_s

@@ -3,23 +3,21 @@
 import asyncio
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pilotage.proto.job import Job
 from pilotage.proto.tasks import time_limit
 
 from ..client.errors import ClientError
+from .frame import Client
 from .present import note
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 _LOOK_S: Final = 5.0
 _SHOWN: Final = 3
 _NEAR: Final = 0.55
 
 
-async def warn_of_unknown(client: "AsyncClient", jobs: Sequence[Job]) -> None:
+async def warn_of_unknown(client: Client, jobs: Sequence[Job]) -> None:
     """Say on standard error which sites and elements that jobs name are not known to the central.
 
     What they were asked for stands all the same, so no failure of this look is told.
@@ -38,7 +36,7 @@ async def warn_of_unknown(client: "AsyncClient", jobs: Sequence[Job]) -> None:
         note(line)
 
 
-async def missed_site(client: "AsyncClient", site: str) -> str:
+async def missed_site(client: Client, site: str) -> str:
     """Say so where no site of this name is known; nothing where one is, or nobody can say."""
     try:
         known = {one.site for one in (await client.sites()).sites}
@@ -47,7 +45,7 @@ async def missed_site(client: "AsyncClient", site: str) -> str:
     return "" if not site or site in known else _missed(site, known, "site")
 
 
-async def _elements(client: "AsyncClient") -> set[str]:
+async def _elements(client: Client) -> set[str]:
     return {one.element for one in (await client.elements()).elements if one.element}
 
 

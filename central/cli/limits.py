@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from .frame import Answer, changes, reads
+from .frame import Answer, Client, changes, reads
 from .present import note, print_line, print_table
 
 if TYPE_CHECKING:
     from pilotage.proto.api_sites import LimitsView, LimitView
 
-    from ..client.client import AsyncClient
 
 app = App(name="limits", help="Show shares and limits, and read them again.")
 
@@ -19,14 +18,14 @@ _COLUMNS = ("where", "community", "by", "value", "most", "per s", "burst", "runn
 
 @app.command
 @reads
-async def show(client: "AsyncClient") -> Answer:
+async def show(client: Client) -> Answer:
     """Show the shares and limits in force, and how many jobs count for each limit."""
     return Answer(await client.limits(), print_limits)
 
 
 @app.command
 @changes
-async def read(client: "AsyncClient") -> Answer:
+async def read(client: Client) -> Answer:
     """Let the central read shares and limits of its settings' file again.
 
     They count from the next match on, and no job is stopped. If the file is wrong, nothing changes.

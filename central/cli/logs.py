@@ -11,13 +11,12 @@ from pilotage.proto.attempts import Stream
 
 from ..client.files import Fetched
 from .exit_codes import UsageError
-from .frame import Answer, Answers, Central, reads
+from .frame import Answer, Answers, Central, Client, reads
 from .options import CHANGING_S
 from .present import note, number, table
 from .where import parse_ids
 
 if TYPE_CHECKING:
-    from ..client.client import AsyncClient
     from ..client.following import Part
     from ..client.handles import AsyncJobHandle
 
@@ -104,7 +103,7 @@ def tell_part(part: "Part") -> None:
         note(f"… {number(part.left_out)} bytes left out: {kept}")
 
 
-async def _list(client: "AsyncClient", ids: tuple[int, ...]) -> Answer:
+async def _list(client: Client, ids: tuple[int, ...]) -> Answer:
     found = [(job, one) for job in ids for one in (await client.outputs(job)).outputs]
     value = [one for _, one in found]
     if not found:

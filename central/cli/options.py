@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -25,30 +25,24 @@ CHANGING_S = 30.0
 SOON_S = 20.0  # for a central that starts, or takes the lead over: its row is over within 5 s
 
 
+def option(default: T, help: str) -> T:
+    """Return a field of a dataclass of options."""
+    found: T = field(default=default, metadata={"help": help})
+    return found
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Common:
     """Options of every command that speaks to a central."""
 
-    json: Annotated[bool, Parameter(help="Print JSON for programs.")] = False
-    url: Annotated[
-        str | None, Parameter(help="Where the central is; else PILOTAGE_URL, else the local one.")
-    ] = None
-    data: Annotated[
-        Path | None, Parameter(help="Data directory of the local central; else PILOTAGE_DATA.")
-    ] = None
-    patience_s: Annotated[
-        float | None, Parameter(help="How long to try again while nobody answers.")
-    ] = None
+    json: bool = option(False, "Print JSON for programs.")
+    url: str | None = option(None, "Where the central is; else PILOTAGE_URL, else the local one.")
+    data: Path | None = option(None, "Data directory of the local central; else PILOTAGE_DATA.")
+    patience_s: float | None = option(None, "How long to try again while nobody answers.")
 
 
 COMMON = Common()
-
-
-def option(default: T, help: str) -> T:
-    """Return a field of a dataclass of options."""
-    found: T = field(default=default, metadata={"help": help})
-    return found
 
 
 def fills(kind: type[msgspec.Struct], name: str, help: str) -> Any:

@@ -1,6 +1,6 @@
 """`pilotage pilot logs`: what pilots have logged of themselves."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -10,13 +10,10 @@ from pilotage.proto.api import PAGE_MAX, PilotLogFilter, PilotLogLine
 from ..client.errors import NotFound
 from ..client.pilot_log import LAST
 from .exit_codes import Exit
-from .frame import Answer, Answers, Central, reads
+from .frame import Answer, Answers, Central, Client, reads
 from .known_places import missed_site
 from .moments import moment
 from .present import clean, console, note, on_terminal, print_line
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 NOTHING: Final = "no such lines: pilots tell what they log within a minute"
 
@@ -75,7 +72,7 @@ async def logs(
             note((await missed_site(client, site) if site else "") or NOTHING)
 
 
-async def _is_known(client: "AsyncClient", pilot: str, job: int | None) -> bool:
+async def _is_known(client: Client, pilot: str, job: int | None) -> bool:
     """Say so where no such pilot or job is known."""
     try:
         if pilot:

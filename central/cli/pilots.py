@@ -9,7 +9,6 @@ from cyclopts import App, Parameter
 
 from pilotage.proto.api import PilotView, Secret, SecretRequest
 from pilotage.proto.api_sites import PilotEnded
-from pilotage.proto.nearest import unknown
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotState
 from pilotage.proto.tasks import time_limit
 
@@ -17,7 +16,7 @@ from ..client.errors import IllegalState, TimedOut
 from ..client.pace import RealPace, pauses
 from .exit_codes import Exit, UsageError
 from .explain import print_pilot
-from .frame import Answer, Answers, Central, changes, reads
+from .frame import Answer, Answers, Central, Client, changes, reads
 from .job_options import request
 from .known_places import missed_site
 from .options import COMMON, READING_S, Common, run_with
@@ -25,11 +24,11 @@ from .pilot_facts import facts
 from .pilot_logs import logs
 from .pilot_options import PILOT_OPTIONS, PilotOptions, doubts, said_of
 from .present import aligned, note, number, print_json, print_line, table
+from .where import parse_state
 
 if TYPE_CHECKING:
     import subprocess
 
-    from ..client.client import AsyncClient
 
 app = App(name="pilot", help="Start, list, show, drain and kill pilots; their logs and secrets.")
 app.command(logs)
@@ -122,7 +121,7 @@ def secret(
 def _secrets(wanted: SecretRequest, common: Common) -> tuple[list[Secret], str]:
     """Return a one-use secret for each pilot, and the URL of the central that made them."""
 
-    async def work(client: "AsyncClient") -> tuple[list[Secret], str]:
+    async def work(client: Client) -> tuple[list[Secret], str]:
         return (await client.secrets(wanted)).secrets, client.url
 
     return run_with(common, work, patience_s=READING_S)
@@ -149,7 +148,7 @@ async def list_pilots(
     all: Annotated[bool, Parameter(help="Also those that have ended.")] = False,
 ) -> Answers:
     """List pilots: those that live, unless told otherwise. With --json one on each line."""
-    states = tuple(_state(word) for word in state)
+    states = tuple(parse_state(PilotState, word) for word in state)
     if not states and not all:
         states = tuple(one for one in PilotState if one not in FINAL and one is not PilotState.LOST)
     client = await central.client()
@@ -167,7 +166,7 @@ async def list_pilots(
 
 @app.command
 @reads
-async def show(client: "AsyncClient", pilot: str, /) -> Answer:
+async def show(client: Client, pilot: str, /) -> Answer:
     """Show everything that is known of a pilot: what it offers, for whom, and what its node is.
 
     Of one that the central has submitted also what its element says of it; and, to operators, what
@@ -275,7 +274,7 @@ async def kill(
         await _ended(client, set(names), timeout_s)
 
 
-async def _of_site(client: "AsyncClient", site: str, element: str) -> list[str]:
+async def _of_site(client: Client, site: str, element: str) -> list[str]:
     """Return the pilots of a site, or of an element of it, that have not ended."""
     states = tuple(one for one in PilotState if one not in FINAL)
     return [
@@ -297,7 +296,7 @@ def _became(done: PilotEnded) -> str:
     return ", ".join(parts)
 
 
-async def _ended(client: "AsyncClient", names: set[str], timeout_s: float | None) -> None:
+async def _ended(client: Client, names: set[str], timeout_s: float | None) -> None:
     """Return when none of these pilots lives; say of which nothing is heard."""
     living: list[PilotView] = []
     silent: list[PilotView] = []
@@ -313,13 +312,6 @@ async def _ended(client: "AsyncClient", names: set[str], timeout_s: float | None
         raise TimedOut("pilots", timeout_s or 0, len(living)) from None
     for one in silent:
         note(f"{one.id}: silent for {one.silent_s:.0f} s, not waited for")
-
-
-def _state(word: str) -> PilotState:
-    names = {state.value.lower(): state for state in PilotState}
-    if word.lower() not in names:
-        raise UsageError(unknown(word, (state.value for state in PilotState), what="state"))
-    return names[word.lower()]
 
 
 def _row(pilot: PilotView) -> tuple[object, ...]:

@@ -12,12 +12,11 @@ from pilotage.proto.job import DataInput, Job, JobData
 from pilotage.proto.transformation import InputSpec, Transformation
 
 from .exit_codes import UsageError
-from .frame import Answer, Answers, Central
+from .frame import Answer, Answers, Central, Client
 from .present import jobs_in_words, note
 from .prod_files import FromFile
 
 if TYPE_CHECKING:
-    from ..client.client import AsyncClient
     from ..transformations.grouping import File, Group
 
 FILES_MAX: Final = 10_000  # of one input
@@ -63,7 +62,7 @@ def _parents(doc: Transformation) -> list[str]:
     return [one.from_ for one in doc.inputs if one.from_]
 
 
-async def _jobs(client: "AsyncClient", doc: Transformation) -> list[Job]:
+async def _jobs(client: Client, doc: Transformation) -> list[Job]:
     """Return the jobs of a step, as its transformation would make them now."""
     from ..transformations.grouping import Plan, common, grouped
     from ..transformations.jobs_of import Template
@@ -95,7 +94,7 @@ async def _jobs(client: "AsyncClient", doc: Transformation) -> list[Job]:
     return made
 
 
-async def _files(client: "AsyncClient", number: int, spec: InputSpec) -> "list[File]":
+async def _files(client: Client, number: int, spec: InputSpec) -> "list[File]":
     from ..transformations.grouping import File
 
     found: list[File] = []

@@ -23,7 +23,7 @@ from ..client.ends import PUT_AWAY as _AWAY
 from ..client.ends import production_ended
 from ..client.pace import RealPace
 from .exit_codes import Exit, UsageError
-from .frame import Answer, Central, changes, reads
+from .frame import Answer, Central, Client, changes, reads
 from .present import files_in_words, note, number, print_line, print_table, table
 from .prod_files import steps_in_words
 from .prod_waits import steps_to_complete
@@ -45,7 +45,6 @@ from .prod_words import (
 from .progress import bar
 
 if TYPE_CHECKING:
-    from ..client.client import AsyncClient
     from ..workflows.draw import Nodes
 
 P = ProductionState
@@ -54,7 +53,7 @@ Named = Annotated[str, Parameter(help="Its id or name.")]
 
 @reads
 async def list_them(
-    client: "AsyncClient",
+    client: Client,
     *,
     state: Annotated[
         tuple[ProductionState, ...],
@@ -89,14 +88,14 @@ async def show(central: Central, named: Named, /) -> Answer:
 
 
 @reads
-async def report(client: "AsyncClient", named: Named, /) -> Answer:
+async def report(client: Client, named: Named, /) -> Answer:
     """Tell how a production went: what failed in which step, what waits for whom, what it made."""
     return Answer(await client.production_report(named), print_report)
 
 
 @changes
 async def wait(
-    client: "AsyncClient",
+    client: Client,
     named: Named,
     /,
     *,
@@ -159,7 +158,7 @@ def print_graph(workflow: Workflow, nodes: "Nodes | None", svg: Path | None) -> 
 
 
 async def _awaited(
-    client: "AsyncClient", named: str, timeout_s: float | None, *, through_held: bool
+    client: Client, named: str, timeout_s: float | None, *, through_held: bool
 ) -> ProductionView:
     """Return the production once it is at its end, or goes on only when a person has looked."""
     told: list[str] = []

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
@@ -10,12 +10,9 @@ from pilotage.proto.api_productions import ProductionActionName
 
 from ..client.errors import Refused
 from .exit_codes import UsageError
-from .frame import Answer, Central, changes
+from .frame import Answer, Central, Client, changes
 from .prod_look import Named, print_production
 from .whole import whole
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 A = ProductionActionName
 PRIORITY_MAX: Final = 10
@@ -24,7 +21,7 @@ StepOption = Annotated[str | None, Parameter(help="Only this step.")]
 
 
 def _steering(action: ProductionActionName, help: str) -> Callable[..., int]:
-    async def act(client: "AsyncClient", named: Named, /, *, reason: ReasonOption = "") -> Answer:
+    async def act(client: Client, named: Named, /, *, reason: ReasonOption = "") -> Answer:
         return await _act(client, named, action, reason)
 
     act.__name__, act.__doc__ = action.value, help
@@ -49,7 +46,7 @@ clean = _steering(
 
 @changes
 async def complete(
-    client: "AsyncClient",
+    client: Client,
     named: Named,
     /,
     *,
@@ -66,7 +63,7 @@ async def complete(
 
 @changes
 async def extend(
-    client: "AsyncClient",
+    client: Client,
     named: Named,
     step: Annotated[
         str | None, Parameter(help="A step; else all that query the catalogue.")
@@ -90,7 +87,7 @@ async def extend(
 
 @changes
 async def fix(
-    client: "AsyncClient",
+    client: Client,
     named: Named,
     /,
     *,
@@ -131,7 +128,7 @@ async def priority(
 
 @changes
 async def rerun(
-    client: "AsyncClient",
+    client: Client,
     named: Named,
     name: Annotated[str, Parameter(help="Of the new production.")],
     /,
@@ -159,7 +156,7 @@ def _in_options() -> Generator[None]:
 
 
 async def _act(
-    client: "AsyncClient",
+    client: Client,
     named: str,
     action: ProductionActionName,
     reason: str,

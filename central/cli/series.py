@@ -1,17 +1,14 @@
 """`pilotage series` and `accounts`: what was counted from the first day on."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from pilotage.proto.api import AccountLine, AccountsBy, SeriesBy
 
-from .frame import Answer, reads
+from .frame import Answer, Client, reads
 from .present import number, table
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
@@ -21,7 +18,7 @@ NOTHING_USED = "nothing has ended yet"
 
 @reads
 async def series(
-    client: "AsyncClient",
+    client: Client,
     *,
     step_s: Annotated[
         Literal[10, 60, 600], Parameter(help="Length of a slot, in seconds.", show_choices=True)
@@ -58,7 +55,7 @@ async def series(
 
 @reads
 async def accounts(
-    client: "AsyncClient",
+    client: Client,
     *,
     by: Annotated[AccountsBy, Parameter(help="One line for each of these.")] = AccountsBy.OWNER,
     days: Annotated[

@@ -1,27 +1,22 @@
 """`pilotage show` and `history`: everything of one job."""
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from pilotage.proto.api import AttemptView, History, JobDetail
 from pilotage.proto.messages import KEPT_BYTES
 
-from .frame import Answer, reads
+from .frame import Answer, Client, reads
 from .present import number, print_line, print_table
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 
 @reads
-async def show(client: "AsyncClient", job: int, /) -> Answer:
+async def show(client: Client, job: int, /) -> Answer:
     """Show one job: where it stands, what it runs, what it used and left."""
     return Answer(await client.detail(job), _print)
 
 
 @reads
-async def history(client: "AsyncClient", job: int, /) -> Answer:
+async def history(client: Client, job: int, /) -> Answer:
     """Show what happened to a job, oldest first: by whom, when, in which attempt."""
     return Answer(await client.history(job), _print_history)
 

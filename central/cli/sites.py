@@ -8,7 +8,7 @@ from cyclopts.validators import Number
 from pilotage.proto.api_sites import CheckState, ElementCheck, SiteActionName, SiteCheck, SiteDetail
 
 from .exit_codes import Exit
-from .frame import Answer, Central, changes, reads
+from .frame import Answer, Central, Client, changes, reads
 from .present import aligned, note, print_line, print_table
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pilotage.proto.api import Elements, ElementView, Sites, SiteView
     from pilotage.proto.api_sites import HostView
 
-    from ..client.client import AsyncClient
 
 app = App(name="site", help="Show sites, ban, drain, enable and check them.")
 
@@ -27,7 +26,7 @@ ElementOption = Annotated[str, Parameter(help="Only this compute element of it."
 
 @app.command(name="list")
 @reads
-async def list_sites(client: "AsyncClient") -> Answer:
+async def list_sites(client: Client) -> Answer:
     """List sites with what they offer and what they have done.
 
     Where sites have files: `wanted %` and `had %` are the parts of all pilots' time that a site is
@@ -52,14 +51,14 @@ def _print_sites(found: "Sites") -> None:
 
 @app.command
 @reads
-async def show(client: "AsyncClient", site: str, /) -> Answer:
+async def show(client: Client, site: str, /) -> Answer:
     """Show everything that is known of a site."""
     return Answer(await client.site(site), _print_site)
 
 
 def _limiting(action: SiteActionName, help: str) -> "Callable[..., int]":
     async def act(
-        client: "AsyncClient",
+        client: Client,
         site: str,
         /,
         *,
@@ -85,7 +84,7 @@ for _action, _help in {
 @app.command
 @changes
 async def enable(
-    client: "AsyncClient",
+    client: Client,
     site: str,
     /,
     *,
@@ -205,7 +204,7 @@ def _print_site(found: SiteDetail) -> None:
 
 @app.command(name="elements")
 @reads
-async def list_elements(client: "AsyncClient") -> Answer:
+async def list_elements(client: Client) -> Answer:
     """List the compute elements that get pilots from the central, and what is wrong with some."""
     return Answer(await client.elements(), _print_elements)
 

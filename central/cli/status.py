@@ -1,7 +1,7 @@
 """`pilotage status` and `pilotage summary`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -10,15 +10,11 @@ from pilotage.proto.job_states import JobState
 
 from ..client.waiting import UNFINISHED
 from .exit_codes import Exit, UsageError
-from .frame import Answer, Answers, Central, reads
+from .frame import Answer, Answers, Central, Client, reads
 from .present import jobs_in_words, note, number, print_line, print_table, table
-from .where import WHERE, Where, job_filter, parse_ids, with_me
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
+from .where import WHERE, Where, job_filter, parse_ids, views_of, with_me
 
 _PAGE_MAX = 1_000
-_IDS_A_PAGE = 200  # they travel in the URL
 _COLUMNS = ("id#", "name", "state", "site", "owner", "tries#", "code#", "submitted", "reason")
 
 
@@ -48,7 +44,7 @@ async def status(
 
 @reads
 async def summary(
-    client: "AsyncClient",
+    client: Client,
     *,
     by: Annotated[SummaryBy, Parameter(help="What a line is about.")] = SummaryBy.STATE,
 ) -> Answer:
@@ -83,11 +79,8 @@ def print_summary(found: Summary) -> None:
     )
 
 
-async def _by_id(client: "AsyncClient", ids: tuple[int, ...]) -> Answers:
-    views: list[JobView] = []
-    for start in range(0, len(ids), _IDS_A_PAGE):
-        some = JobFilter(ids=ids[start : start + _IDS_A_PAGE], include_deleted=True)
-        views += [view async for view in client.search(some)]
+async def _by_id(client: Client, ids: tuple[int, ...]) -> Answers:
+    views = [view async for view in views_of(client, ids)]
     for view in views:
         yield Answer(view)
     yield Answer(None, _table(views))
@@ -99,7 +92,7 @@ async def _by_id(client: "AsyncClient", ids: tuple[int, ...]) -> Answers:
 
 
 async def _by_filter(
-    client: "AsyncClient", chosen: JobFilter, after: int, limit: int, *, json: bool
+    client: Client, chosen: JobFilter, after: int, limit: int, *, json: bool
 ) -> Answers:
     """Yield page by page when all are wanted, so that half a million lines need no memory."""
     left = limit or None

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from .exit_codes import Exit
-from .frame import Answer, reads
+from .frame import Answer, Client, reads
 from .present import aligned, note, print_line, print_table
 
 if TYPE_CHECKING:
     from pilotage.proto.api_storages import StorageList, StorageView
 
-    from ..client.client import AsyncClient
 
 app = App(name="storage", help="Show storages, and check their files.")
 
@@ -25,14 +24,14 @@ _COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
 
 @app.command(name="list")
 @reads
-async def list_storages(client: "AsyncClient") -> Answer:
+async def list_storages(client: Client) -> Answer:
     """List storages: where they are, who reaches them, and what is wrong with their files."""
     return Answer(await client.storages(), _print_all)
 
 
 @app.command
 @reads
-async def show(client: "AsyncClient", storage: str, /) -> Answer:
+async def show(client: Client, storage: str, /) -> Answer:
     """Show one storage."""
     return Answer(await client.storage(storage), _print)
 

@@ -17,7 +17,7 @@ from pilotage.proto.wording import complaint
 from ..client.bodies import STREAM_ABOVE
 from ..client.errors import BadJobFile, Refused
 from .exit_codes import UsageError
-from .frame import Answer, Answers, Central, changes
+from .frame import Answer, Answers, Central, Client, changes
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
 from .known_places import warn_of_unknown
 from .places import Told, by_line_of, by_ndjson_line, by_option, in_place
@@ -26,7 +26,6 @@ from .progress import bar
 from .waits import report_states, wait_for
 
 if TYPE_CHECKING:
-    from ..client.client import AsyncClient
     from ..client.handles import AsyncSubmissionHandle
     from ..client.job_file import Draft, JobFile
 
@@ -99,7 +98,7 @@ class Under:
 class Plan:
     """What submits the jobs, and what tells a refusal by the place that a person knows."""
 
-    submit: Callable[["AsyncClient", Under], Awaitable["AsyncSubmissionHandle"]]
+    submit: Callable[[Client, Under], Awaitable["AsyncSubmissionHandle"]]
     told: Told
     jobs: Sequence[Job] = ()  # or their template; of a file with a job a line nobody looks
 
@@ -166,7 +165,7 @@ def parse_array(text: str) -> range:
 
 
 async def _submit_command(
-    client: "AsyncClient", draft: "Draft", numbers: range | None, options: JobOptions, under: Under
+    client: Client, draft: "Draft", numbers: range | None, options: JobOptions, under: Under
 ) -> "AsyncSubmissionHandle":
     job = await _complete(client, draft)
     if numbers is None:
@@ -188,10 +187,10 @@ async def _submit_command(
 
 
 async def _submit_file(
-    client: "AsyncClient", read: "JobFile", options: JobOptions, under: Under
+    client: Client, read: "JobFile", options: JobOptions, under: Under
 ) -> "AsyncSubmissionHandle":
     total = len(read.jobs) or len(read.parameters)
-    labels = {
+    labels: dict[str, Any] = {
         "key": under.key or read.key or None,
         "running_max": under.running_max or read.running_max,
         "name": options.name or read.name,
@@ -201,14 +200,14 @@ async def _submit_file(
         if read.template is not None:
             template = await _complete(client, read.template)
             return await client.submit(
-                template=template, parameters=read.parameters, progress=progress, **_typed(labels)
+                template=template, parameters=read.parameters, progress=progress, **labels
             )
         jobs = await _complete_all(client, read.jobs)
-        return await client.submit(jobs, progress=progress, **_typed(labels))
+        return await client.submit(jobs, progress=progress, **labels)
 
 
 async def _submit_lines(
-    client: "AsyncClient", file: Path, options: JobOptions, under: Under
+    client: Client, file: Path, options: JobOptions, under: Under
 ) -> "AsyncSubmissionHandle":
     with file.open("rb") as stream:
         total = sum(1 for _ in stream)
@@ -239,20 +238,16 @@ def _decoded(lines: Iterator[bytes], file: Path) -> Iterator[Job]:
             raise BadJobFile(str(file), n, "", f"not JSON: {why}") from None
 
 
-async def _complete(client: "AsyncClient", draft: "Draft") -> Job:
+async def _complete(client: Client, draft: "Draft") -> Job:
     """Upload the files of a job and return it with them as inputs."""
     return draft.with_inputs(await client.upload(draft.files)) if draft.files else draft.job
 
 
-async def _complete_all(client: "AsyncClient", drafts: "tuple[Draft, ...]") -> list[Job]:
+async def _complete_all(client: Client, drafts: "tuple[Draft, ...]") -> list[Job]:
     """Upload the files of many jobs at once; what several of them need is hashed once."""
     local = list(dict.fromkeys(file for draft in drafts for file in draft.files))
     uploaded = dict(zip(local, await client.upload(local), strict=True)) if local else {}
     return [draft.with_inputs([uploaded[file] for file in draft.files]) for draft in drafts]
-
-
-def _typed(labels: dict[str, str | int | None]) -> dict[str, Any]:
-    return dict(labels)
 
 
 async def _follow(handle: "AsyncSubmissionHandle") -> None:

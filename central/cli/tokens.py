@@ -3,7 +3,7 @@
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,12 +14,9 @@ from pilotage.proto.claims import Role
 
 from ..client.credentials import Kept
 from .exit_codes import UsageError
-from .frame import Answer, Answers, Central, changes, reads
+from .frame import Answer, Answers, Central, Client, changes, reads
 from .job_options import request
 from .present import note, print_line, table
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 app = App(name="token", help="Issue, list and revoke tokens.")
 
@@ -85,7 +82,7 @@ def _tell(view: TokenView) -> None:
 
 @app.command(name="list")
 @reads
-async def list_tokens(client: "AsyncClient") -> Answer:
+async def list_tokens(client: Client) -> Answer:
     """List the tokens that were issued, without the tokens themselves."""
     found = await client.tokens()
     rows = (

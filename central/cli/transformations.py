@@ -17,14 +17,13 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 
 from ..client.errors import Refused
 from .exit_codes import UsageError
-from .frame import Answer, Central, changes, reads
+from .frame import Answer, Central, Client, changes, reads
 from .present import files_in_words, number, print_line, table
 from .whole import whole
 
 if TYPE_CHECKING:
     from pilotage.proto.transformation import Transformation
 
-    from ..client.client import AsyncClient
 
 app = App(
     name="transformation", help="Turn files, or a number, into jobs: each input exactly once."
@@ -43,7 +42,7 @@ FilesArgument = Annotated[str, Parameter(help="Files, as SCOPE:NAME.")]
 @app.command
 @changes
 async def add(
-    client: "AsyncClient",
+    client: Client,
     file: FileArgument,
     /,
     *,
@@ -60,7 +59,7 @@ async def add(
 @app.command
 @changes
 async def derive(
-    client: "AsyncClient",
+    client: Client,
     parent: Annotated[str, Parameter(help="Id or name of a stopped transformation.")],
     file: FileArgument,
     /,
@@ -110,7 +109,7 @@ def print_preview(found: Preview) -> None:
 @app.command(name="list")
 @reads
 async def list_them(
-    client: "AsyncClient",
+    client: Client,
     *,
     state: Annotated[
         tuple[TransformationState, ...],
@@ -136,7 +135,7 @@ async def list_them(
 
 @app.command
 @reads
-async def show(client: "AsyncClient", named: Named, /) -> Answer:
+async def show(client: Client, named: Named, /) -> Answer:
     """Show a transformation: its state, its files and its tasks by state."""
     return Answer(await client.transformation(named), print_transformation)
 
@@ -144,7 +143,7 @@ async def show(client: "AsyncClient", named: Named, /) -> Answer:
 @app.command
 @reads
 async def files(
-    client: "AsyncClient",
+    client: Client,
     named: Named,
     /,
     *,
@@ -170,7 +169,7 @@ async def files(
 @app.command
 @reads
 async def tasks(
-    client: "AsyncClient",
+    client: Client,
     named: Named,
     /,
     *,
@@ -189,7 +188,7 @@ async def tasks(
 @app.command
 @changes
 async def extend(
-    client: "AsyncClient",
+    client: Client,
     named: Named,
     more: Annotated[int, whole("How many tasks more; 0: it has inputs.")] = 0,
     /,
@@ -203,7 +202,7 @@ async def extend(
 
 
 def _steering(action: TransformationActionName, help: str) -> Callable[..., int]:
-    async def act(client: "AsyncClient", named: Named, /, *, reason: ReasonOption = "") -> Answer:
+    async def act(client: Client, named: Named, /, *, reason: ReasonOption = "") -> Answer:
         return await _act(client, named, action, reason)
 
     act.__doc__ = help
@@ -270,7 +269,7 @@ async def _act_on_files(
 
 
 async def _act(
-    client: "AsyncClient",
+    client: Client,
     named: str,
     action: TransformationActionName,
     reason: str,

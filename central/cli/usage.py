@@ -1,6 +1,6 @@
 """`pilotage usage` and `pilotage quota`: what counts towards quotas, and the quotas."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -8,18 +8,15 @@ from cyclopts.validators import Number
 from pilotage.proto.api_quotas import Kind, QuotaChange, UsageRow, UsageView
 
 from .exit_codes import UsageError
-from .frame import Answer, Central, changes, reads
+from .frame import Answer, Central, Client, changes, reads
 from .present import number, print_table
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 NOTHING_USED = "nothing is used"
 app = App(name="quota", help="Set what a community, a group or an owner may use.")
 
 
 @reads
-async def usage(client: "AsyncClient") -> Answer:
+async def usage(client: Client) -> Answer:
     """Show the unended jobs and kept bytes that count towards quotas, with the limits."""
     return Answer(await client.usage(), _print)
 
@@ -57,13 +54,13 @@ async def set(
 
 @app.command
 @changes
-async def remove(client: "AsyncClient", kind: Kind, community: str, name: str = "", /) -> Answer:
+async def remove(client: Client, kind: Kind, community: str, name: str = "", /) -> Answer:
     """Remove a quota. The default from the settings applies again."""
     change = QuotaChange(kind=kind, community=community, name=name, remove=True)
     return await _changed(client, change)
 
 
-async def _changed(client: "AsyncClient", change: QuotaChange) -> Answer:
+async def _changed(client: Client, change: QuotaChange) -> Answer:
     found = await client.set_quota(change)
     key = (change.kind, change.community, change.name)
     rows = [one for one in found.rows if (one.kind, one.community, one.name) == key]

@@ -1,25 +1,21 @@
 """Waiting for jobs and saying how they ended."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from pilotage.proto.job_states import JobState
 
 from ..client.errors import JobsHeld
 from ..client.outstanding import Outstanding
 from .exit_codes import Exit
-from .frame import Answer
+from .frame import Answer, Client
 from .present import note, number, print_line
 from .progress import bar
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
 
 _HELD_SHOWN = 5
 
 
 async def wait_for(
-    client: "AsyncClient",
+    client: Client,
     ids: Iterable[int],
     submission: int | None,
     timeout_s: float | None,

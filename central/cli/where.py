@@ -1,25 +1,28 @@
 """Which jobs a command is about: ids, or a filter."""
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TypeVar
 
 import msgspec
 from cyclopts import Parameter
 
-from pilotage.proto.api import JobFilter
+from pilotage.proto.api import JobFilter, JobView
 from pilotage.proto.job_states import JobState
 from pilotage.proto.nearest import unknown
+from pilotage.proto.pilot_states import PilotState
 
 from .exit_codes import UsageError
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
+from .frame import Client
+from .options import option
 
 KEYS = ("state", "owner", "group", "type", "site", "name", "submission", "id", "include_deleted")
 _SINGLE = ("owner", "group", "type", "site", "name")
 _IDS = re.compile(r"^(\d{1,16})(?:-(\d{1,16}))?$")
 _RANGE_MAX = 1_000_000
+_IDS_A_PAGE = 200  # they travel in the URL
+State = TypeVar("State", JobState, PilotState)
 
 
 @Parameter(name="*")
@@ -27,18 +30,14 @@ _RANGE_MAX = 1_000_000
 class Where:
     """Options that choose jobs."""
 
-    state: Annotated[
-        tuple[str, ...], Parameter(help="Only jobs in this state; may come several times.")
-    ] = ()
-    submission: Annotated[int | None, Parameter(help="Only jobs of this submission.")] = None
-    filter: Annotated[
-        tuple[str, ...],
-        Parameter(
-            help="Only jobs for which all of these hold: state=Waiting,owner=me,site=PIC. Keys: "
-            + ", ".join(KEYS)
-            + "."
-        ),
-    ] = ()
+    state: tuple[str, ...] = option((), "Only jobs in this state; may come several times.")
+    submission: int | None = option(None, "Only jobs of this submission.")
+    filter: tuple[str, ...] = option(
+        (),
+        "Only jobs for which all of these hold: state=Waiting,owner=me,site=PIC. Keys: "
+        + ", ".join(KEYS)
+        + ".",
+    )
 
 
 WHERE = Where()
@@ -65,7 +64,7 @@ def job_filter(where: Where) -> JobFilter | None:
         return None
     single = {key: clauses[key][-1] for key in _SINGLE if key in clauses}
     return JobFilter(
-        states=tuple(parse_state(word) for word in clauses.get("state", ())),
+        states=tuple(parse_state(JobState, word) for word in clauses.get("state", ())),
         ids=parse_ids(tuple(clauses.get("id", ()))),
         submission=_number(clauses["submission"][-1]) if "submission" in clauses else None,
         include_deleted="include_deleted" in clauses,
@@ -73,7 +72,15 @@ def job_filter(where: Where) -> JobFilter | None:
     )
 
 
-async def with_me(client: "AsyncClient", chosen: JobFilter) -> JobFilter:
+async def views_of(client: Client, ids: tuple[int, ...]) -> AsyncIterator[JobView]:
+    """Yield the jobs with these ids, deleted ones too; those that are not there are left out."""
+    for start in range(0, len(ids), _IDS_A_PAGE):
+        some = JobFilter(ids=ids[start : start + _IDS_A_PAGE], include_deleted=True)
+        async for view in client.search(some):
+            yield view
+
+
+async def with_me(client: Client, chosen: JobFilter) -> JobFilter:
     """Return the filter with the caller's own name where it says `owner=me`."""
     if chosen.owner != "me":
         return chosen
@@ -92,11 +99,11 @@ def shown(chosen: JobFilter) -> str:
     return ", ".join(parts)
 
 
-def parse_state(word: str) -> JobState:
+def parse_state(kind: type[State], word: str) -> State:
     """Return the state of this name, in any case of letters."""
-    names = {state.value.lower(): state for state in JobState}
+    names = {state.value.lower(): state for state in kind}
     if word.lower() not in names:
-        raise UsageError(unknown(word, (state.value for state in JobState), what="state"))
+        raise UsageError(unknown(word, (state.value for state in kind), what="state"))
     return names[word.lower()]
 
 

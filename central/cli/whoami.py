@@ -1,15 +1,10 @@
 """`pilotage whoami`."""
 
-from typing import TYPE_CHECKING
-
-from .frame import Answer, reads
-
-if TYPE_CHECKING:
-    from ..client.client import AsyncClient
+from .frame import Answer, Client, reads
 
 
 @reads
-async def whoami(client: "AsyncClient") -> Answer:
+async def whoami(client: Client) -> Answer:
     """Say as whom and to which central this command speaks."""
     me = await client.whoami()
     lines = (
