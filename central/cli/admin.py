@@ -1,12 +1,16 @@
 """`pilotage admin …` and `doctor`: what an operator does to an installation."""
 
+import contextlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from .exit_codes import Exit
+from .exit_codes import Exit, RefusedHere
+from .frame import Answer
+from .options import data_folder
 from .present import note, number, print_json, print_line
 from .serve import parse_settings
 
@@ -21,6 +25,15 @@ DataOption = Annotated[Path | None, Parameter(help="Data directory; else PILOTAG
 JsonOption = Annotated[bool, Parameter(help="Print JSON for programs.")]
 
 _LEFT_OUT_SHOWN = 20
+
+
+@contextlib.contextmanager
+def _refusing(*kinds: type[Exception]) -> Generator[None]:
+    """Tell errors of the installation as refusals."""
+    try:
+        yield
+    except kinds as why:
+        raise RefusedHere(str(why)) from None
 
 
 @app.command
@@ -46,25 +59,17 @@ def backup(
     Files are linked where the folder is on the same file system, and copied elsewhere.
     """
     from ..operate import backup as operate
-    from ..operate.datadir import default_data
 
-    try:
+    with _refusing(operate.Refused):
         made = operate.backup(
-            data or default_data(),
+            data_folder(data),
             to,
             config=config,
             blobs=files,
             told=lambda step: note(f"{step} …"),
         )
-    except operate.Refused as why:
-        note(str(why))
-        return Exit.REFUSED
-    if json:
-        print_json(made)
-    else:
-        print_line(
-            f"{to}: {number(made.jobs)} jobs and {number(made.blobs)} files as of {made.made_at}"
-        )
+    counted = f"{number(made.jobs)} jobs and {number(made.blobs)} files"
+    Answer(made, f"{to}: {counted} as of {made.made_at}").print(json=json)
     for one in made.left_out[:_LEFT_OUT_SHOWN]:
         note(f"left out: {one}")
     if len(made.left_out) > _LEFT_OUT_SHOWN:
@@ -92,21 +97,17 @@ def restore(
     backup does not count.
     """
     from ..operate import backup as operate
-    from ..operate.datadir import default_data
 
     if target is not None:
         note(
             f"the new data directory is an option: pilotage admin restore {source} --data {target}"
         )
         return Exit.USAGE
-    target = data or default_data()
-    try:
+    target = data_folder(data)
+    with _refusing(operate.Refused):
         made = operate.restore(
             source, target, incomplete=incomplete, told=lambda step: note(f"{step} …")
         )
-    except operate.Refused as why:
-        note(str(why))
-        return Exit.REFUSED
     if json:
         print_json(made)
         return Exit.OK
@@ -130,20 +131,13 @@ def copy_store(url: str, /, *, data: DataOption = None, json: JsonOption = False
     import time
 
     from ..operate import copying as operate
-    from ..operate.datadir import default_data
 
-    try:
+    with _refusing(operate.Refused):
         made = operate.copy_into(
-            data or default_data(), url, at=time.time(), told=lambda step: note(step)
+            data_folder(data), url, at=time.time(), told=lambda step: note(step)
         )
-    except operate.Refused as why:
-        note(str(why))
-        return Exit.REFUSED
-    if json:
-        print_json(made)
-    else:
-        print_line(f"{made.to}: {number(made.rows)} rows, compared; the file is {made.kept} now")
-    return Exit.OK
+    words = f"{made.to}: {number(made.rows)} rows, compared; the file is {made.kept} now"
+    return Answer(made, words).print(json=json)
 
 
 @app.command
@@ -153,23 +147,15 @@ def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
     The line `key=` of the `pilot.sh` that they fetch has it.
     """
     from ..auth.errors import BadKeyFile
-    from ..operate.datadir import default_data
     from ..operate.handout import signing_key
 
-    where = data or default_data()
-    try:
+    where = data_folder(data)
+    with _refusing(BadKeyFile, OSError):
         key = signing_key(where)
-    except (BadKeyFile, OSError) as why:
-        note(str(why))
-        return Exit.REFUSED
     if key is None:
         note(f"{where}: there is no key yet; `pilotage serve` makes it when it starts")
         return Exit.REFUSED
-    if json:
-        print_json({"key": key.hex()})
-    else:
-        print_line(key.hex())
-    return Exit.OK
+    return Answer({"key": key.hex()}, key.hex()).print(json=json)
 
 
 @app.command
@@ -187,22 +173,18 @@ def element_keys(
     made where there is none.
     """
     from ..auth.errors import BadKeyFile
-    from ..operate.datadir import default_data
     from ..operate.element_keys import published
 
-    where = data or default_data()
-    try:
+    where = data_folder(data)
+    with _refusing(BadKeyFile, OSError):
         jwks = published(where, rotate=rotate)
-    except (BadKeyFile, OSError) as why:
-        note(str(why))
-        return Exit.REFUSED
-    if json:
-        print_json(jwks)
-    else:
+
+    def words(_: object) -> None:
         for key in jwks["keys"]:
             print_line(f"{key['kid']}  {key['alg']}")
         note("--json prints the keys themselves, as sites take them")
-    return Exit.OK
+
+    return Answer(jwks, words).print(json=json)
 
 
 def doctor(
@@ -225,16 +207,12 @@ def doctor(
     Exit code 1 when something is at fault; warnings alone give 0.
     """
     from ..operate import doctor as operate
-    from ..operate.datadir import default_data
     from ..operate.serve import Place
 
-    place = Place(data=data or default_data(), config=config, options=parse_settings(set))
+    place = Place(data=data_folder(data), config=config, options=parse_settings(set))
     findings = operate.examine(place, whole_store=store, whole_files=files)
-    if json:
-        print_json(findings)
-    else:
-        print_findings(findings)
-    return Exit.FAILED if operate.at_fault(findings) else Exit.OK
+    code = Exit.FAILED if operate.at_fault(findings) else Exit.OK
+    return Answer(findings, print_findings, code).print(json=json)
 
 
 def print_findings(findings: "Sequence[Finding]") -> None:

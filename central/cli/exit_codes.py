@@ -29,8 +29,17 @@ class Exit(enum.IntEnum):
     INTERRUPTED = 130  # Ctrl-C, as shells have it
 
 
+class UsageError(ClientError):
+    """The command line asks for something that makes no sense; the message says what would."""
+
+
+class RefusedHere(ClientError):
+    """An installation on this machine refuses it; the message says why."""
+
+
 _CODES: tuple[tuple[type[ClientError], Exit], ...] = (
     (Refused, Exit.REFUSED),
+    (RefusedHere, Exit.REFUSED),
     (TimedOut, Exit.TIMEOUT),
     (JobsHeld, Exit.HELD),
     (Unreachable, Exit.NO_CONNECTION),
@@ -40,10 +49,6 @@ _CODES: tuple[tuple[type[ClientError], Exit], ...] = (
     (StorageTrouble, Exit.NO_CONNECTION),
     (NoCopy, Exit.NO_CONNECTION),
 )
-
-
-class UsageError(ClientError):
-    """The command line asks for something that makes no sense; the message says what would."""
 
 
 def exit_code_of(error: ClientError) -> Exit:

@@ -45,6 +45,13 @@ class Common:
 COMMON = Common()
 
 
+def data_folder(given: Path | None) -> Path:
+    """Return the data directory that was given, else that of this machine."""
+    from ..operate.datadir import default_data
+
+    return given or default_data()
+
+
 def fills(kind: type[msgspec.Struct], name: str, help: str) -> Any:
     """Return an option that fills a field of a struct, with the default of that field."""
     default = _defaults(kind)[name]

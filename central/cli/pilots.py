@@ -19,7 +19,7 @@ from .explain import print_pilot
 from .frame import Answer, Answers, Central, Client, changes, reads
 from .job_options import request
 from .known_places import missed_site
-from .options import COMMON, READING_S, Common, run_with
+from .options import COMMON, READING_S, Common, data_folder, run_with
 from .pilot_facts import facts
 from .pilot_logs import logs
 from .pilot_options import PILOT_OPTIONS, PilotOptions, doubts, said_of
@@ -61,10 +61,9 @@ def start(
     wanted = request(SecretRequest, site=site, element=element, count=count)
     secrets, central = _secrets(wanted, common)
 
-    from ..operate.datadir import default_data
     from ..operate.pilot import PilotPlan, new_state_folder, start_all
 
-    data = common.data or default_data()
+    data = data_folder(common.data)
     if data.is_dir():  # the payloads run as its owner
         said["hide"] = (*told.hide, str(data.absolute()))
     plans = [

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from .exit_codes import Exit
 from .frame import Answer, Client, reads
+from .options import data_folder
 from .present import aligned, note, print_line, print_table
 
 if TYPE_CHECKING:
@@ -43,9 +44,8 @@ def check(folder: FolderArgument = None, /) -> int:
     It asks no central, and no storage.
     """
     from ..data.storages import StorageBook, read_storages
-    from ..operate.datadir import default_data
 
-    folder = folder or default_data() / "storages"
+    folder = folder or data_folder(None) / "storages"
     if not folder.is_dir():
         note(f"{folder}: is no folder")
         return Exit.USAGE
