@@ -19,15 +19,13 @@ from pilotage.proto.catalogue import (
     FileState,
     KeyType,
     NotRight,
-    Query,
     ReplicaState,
-    query_of_words,
     value_of_text,
 )
 from pilotage.proto.job_states import JobState
 from pilotage.proto.nearest import unknown
 
-from .data_files import get, put
+from .data_files import get, keys_of, put, query_of
 from .data_sweep import sweep
 from .exit_codes import Exit, UsageError
 from .frame import Answer, Answers, Central, Client, changes, reads
@@ -73,7 +71,7 @@ async def find(
     A comma means one of several values, ~ a pattern with * and ?, KEY alone that a file has it,
     !KEY that it has not. With --json one file a line.
     """
-    query = await _query(client, words)
+    query = query_of(words, await keys_of(client))
     return _files(client, query, state or (FileState.AVAILABLE,), long=long, limit=limit)
 
 
@@ -340,7 +338,7 @@ async def add_rule(
 
     What is missing is copied by jobs of type Transfer, on pilots that reach both storages.
     """
-    query = await _query(client, words) if words else {}
+    query = query_of(words, await keys_of(client)) if words else {}
     made = await client.add_rule(storage, did=did, query=query, copies=copies)
     return Answer(made, f"rule {made.id}")
 
@@ -419,20 +417,10 @@ async def drop_rule(client: Client, rule: RuleArgument, /) -> Answer:
 # -- what was typed -----------------------------------------------------------------------------
 
 
-async def _query(client: Client, words: Sequence[str]) -> dict[str, Any]:
-    """Return the query that words say; texts get the types of their keys."""
-    found = await client.metadata_keys()
-    try:
-        query: Query = query_of_words(words, {one.key: one.type for one in found.keys})
-    except NotRight as why:
-        raise UsageError(str(why)) from None
-    return query.document()
-
-
 async def _values(client: Client, pairs: Sequence[str]) -> dict[str, Any]:
     if not pairs:
         return {}
-    types = {one.key: one.type for one in (await client.metadata_keys()).keys}
+    types = await keys_of(client)
     try:
         return {key: value_of_text(text, types.get(key), key) for key, text in map(_split, pairs)}
     except NotRight as why:

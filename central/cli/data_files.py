@@ -32,7 +32,7 @@ async def put(
     if not file.is_file():
         raise UsageError(f"{file}: is no file")
     client = await central.client()
-    metadata = _metadata(pairs, await _keys(client))
+    metadata = _metadata(pairs, await keys_of(client))
     found = await client.put_file(file, did, storage=storage, metadata=metadata, datasets=dataset)
     copies = ", ".join(f"{one.storage}: {one.path}" for one in found.replicas)
     return Answer(found, f"{found.file.did} {found.file.bytes} bytes, {copies}")
@@ -68,19 +68,24 @@ async def _fetched(
     if len(what) == 1 and ":" in what[0] and not set("=<>~") & set(what[0]):
         yield await client.get_file(what[0], to, force=force)
         return
-    keys = await _keys(client)
+    keys = await keys_of(client)
     if len(what) == 1 and what[0] not in keys and not set("=<>~!") & set(what[0]):
         raise UsageError(f"{what[0]!r}: expected SCOPE:NAME, or conditions like run=7")
-    try:
-        query = query_of_words(what, keys)
-    except NotRight as why:
-        raise UsageError(str(why)) from None
-    async for path in client.get_found(query.document(), to, force=force):
+    async for path in client.get_found(query_of(what, keys), to, force=force):
         yield path
 
 
-async def _keys(client: Client) -> dict[str, KeyType]:
+async def keys_of(client: Client) -> dict[str, KeyType]:
+    """Return the keys of metadata that there are, with their types."""
     return {one.key: one.type for one in (await client.metadata_keys()).keys}
+
+
+def query_of(words: Sequence[str], keys: dict[str, KeyType]) -> dict[str, Any]:
+    """Return the query that words say. Raises UsageError."""
+    try:
+        return query_of_words(words, keys).document()
+    except NotRight as why:
+        raise UsageError(str(why)) from None
 
 
 def _metadata(pairs: Sequence[str], keys: dict[str, KeyType]) -> dict[str, Any]:

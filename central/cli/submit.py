@@ -74,7 +74,8 @@ async def submit(
     plan = _plan(file, job, array, payload)
     client = await central.client()
     try:
-        handle = await plan.submit(client, Under(key, running_max))
+        labels = {"key": key or None, "running_max": running_max, "name": job.name}
+        handle = await plan.submit(client, labels)
     except Refused as why:
         raise in_place(why, plan.told) from None
     yield Answer(handle.submitted, _in_words(handle))
@@ -86,19 +87,14 @@ async def submit(
         yield report_states(await handle.states())
 
 
-@dataclass(frozen=True)
-class Under:
-    """What is said of the submission and not of its jobs."""
-
-    key: str
-    running_max: int
+Labels = dict[str, Any]  # what is said of the submission and not of its jobs
 
 
 @dataclass(frozen=True)
 class Plan:
     """What submits the jobs, and what tells a refusal by the place that a person knows."""
 
-    submit: Callable[[Client, Under], Awaitable["AsyncSubmissionHandle"]]
+    submit: Callable[[Client, Labels], Awaitable["AsyncSubmissionHandle"]]
     told: Told
     jobs: Sequence[Job] = ()  # or their template; of a file with a job a line nobody looks
 
@@ -115,25 +111,26 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
         if numbers is not None:
             _check_names(draft.job)
         return Plan(
-            lambda client, under: _submit_command(client, draft, numbers, job, under),
+            lambda client, labels: _submit_command(client, draft, numbers, labels),
             by_option,
             (draft.job,),
         )
     if array:
         raise UsageError("--array is for a command after `--`; a file has `parameters:`")
     refuse_with_file(job)
+    group = {"group": job.group}
     if not file.exists():
         raise UsageError(f"there is no file {file}: a command comes after `--`, as in -- {file}")
     if file.suffix == ".ndjson":
         return Plan(
-            lambda client, under: _submit_lines(client, file, job, under),
+            lambda client, labels: _submit_lines(client, file, labels | group),
             lambda path, why: by_ndjson_line(file, path, why),
         )
     from ..client.job_file import read_job_file
 
     read = read_job_file(file)
     return Plan(
-        lambda client, under: _submit_file(client, read, job, under),
+        lambda client, labels: _submit_file(client, read, labels | group),
         by_line_of(read),
         tuple(one.job for one in (*read.jobs, *filter(None, [read.template]))),
     )
@@ -165,37 +162,22 @@ def parse_array(text: str) -> range:
 
 
 async def _submit_command(
-    client: Client, draft: "Draft", numbers: range | None, options: JobOptions, under: Under
+    client: Client, draft: "Draft", numbers: range | None, labels: Labels
 ) -> "AsyncSubmissionHandle":
     job = await _complete(client, draft)
     if numbers is None:
-        return await client.submit(
-            job, key=under.key or None, name=options.name, running_max=under.running_max
-        )
+        return await client.submit(job, **labels)
     parameters: Iterable[dict[str, str | int | float]] = ({"index": i} for i in numbers)
     if len(numbers) <= STREAM_ABOVE:
         parameters = list(parameters)
     with bar("submitting", len(numbers), shown=len(numbers) > STREAM_ABOVE) as progress:
-        return await client.submit(
-            template=job,
-            parameters=parameters,
-            key=under.key or None,
-            running_max=under.running_max,
-            name=options.name,
-            progress=progress,
-        )
+        return await client.submit(template=job, parameters=parameters, progress=progress, **labels)
 
 
-async def _submit_file(
-    client: Client, read: "JobFile", options: JobOptions, under: Under
-) -> "AsyncSubmissionHandle":
+async def _submit_file(client: Client, read: "JobFile", labels: Labels) -> "AsyncSubmissionHandle":
     total = len(read.jobs) or len(read.parameters)
-    labels: dict[str, Any] = {
-        "key": under.key or read.key or None,
-        "running_max": under.running_max or read.running_max,
-        "name": options.name or read.name,
-        "group": options.group or read.group,
-    }
+    labels = {name: given or getattr(read, name) for name, given in labels.items()}
+    labels["key"] = labels["key"] or None
     with bar("submitting", total, shown=total > STREAM_ABOVE) as progress:
         if read.template is not None:
             template = await _complete(client, read.template)
@@ -206,22 +188,13 @@ async def _submit_file(
         return await client.submit(jobs, progress=progress, **labels)
 
 
-async def _submit_lines(
-    client: Client, file: Path, options: JobOptions, under: Under
-) -> "AsyncSubmissionHandle":
+async def _submit_lines(client: Client, file: Path, labels: Labels) -> "AsyncSubmissionHandle":
     with file.open("rb") as stream:
         total = sum(1 for _ in stream)
         stream.seek(0)
         jobs = (line.strip() for line in stream)
         with bar("submitting", total, shown=total > STREAM_ABOVE) as progress:
-            return await client.submit(
-                _decoded(jobs, file),
-                key=under.key or None,
-                running_max=under.running_max,
-                name=options.name,
-                group=options.group,
-                progress=progress,
-            )
+            return await client.submit(_decoded(jobs, file), progress=progress, **labels)
 
 
 def _decoded(lines: Iterator[bytes], file: Path) -> Iterator[Job]:
