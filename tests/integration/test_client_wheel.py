@@ -30,7 +30,7 @@ def test_pip_installs_the_client_from_a_central(tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python, "--quiet")
     with local_central(tmp_path / "data", {"bus.broker": "none"}) as central:
-        run(*pip, "install", f"{central.url}/client/{NAME}", cwd=tmp_path)
+        run(*pip, "install", "--no-compile", f"{central.url}/client/{NAME}", cwd=tmp_path)
         found = run(tmp_path / "venv/bin/pilotage", "summary", "--data", central.data, cwd=tmp_path)
         page = f"{central.url}/client/"
         links = ("--no-index", "--no-deps", "--find-links", page)

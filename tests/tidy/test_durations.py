@@ -50,11 +50,16 @@ ALLOWED: Final = {
         "test_a_central_that_is_killed_under_load_loses_nothing_and_counts_nothing_twice",
     ),
     "faults/test_outages.py": ("test_payloads_wait_for_a_central_that_is_away_and_none_is_lost",),
+    "integration/test_client_wheel.py": ("test_pip_installs_the_client_from_a_central",),
     "integration/test_compiled_matcher.py": (
         "test_the_compiled_form_does_what_the_matcher_s_tests_ask",
     ),
     "integration/test_wheel.py": (
+        "test_an_installed_central_hands_out_the_wheel_that_it_came_from",
+        "test_an_installed_pilotage_says_where_benchmarks_run",
         "test_every_module_is_imported_from_the_wheel",
+        "test_the_client_runs_on_python_3_10",
+        "test_the_command_is_there",
         "test_the_pilot_of_the_wheel_runs_on_a_bare_interpreter",
     ),
     "load/test_pilot_cost.py": (
