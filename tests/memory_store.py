@@ -6,7 +6,7 @@ Each operation runs at once in a transaction of its own, then awaits `synced`. A
 
 import inspect
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -55,7 +55,7 @@ def connected() -> sqlite3.Connection:
 
 
 @contextmanager
-def translating(session: SqliteSession) -> Iterator[None]:
+def translating(session: SqliteSession) -> Generator[None]:
     """Tell the caller what an error of the database means, as the shipped drivers do."""
     try:
         yield
@@ -139,7 +139,7 @@ class MemoryStore(Store):
         """`data` is what another store has kept, serialized; by default there is nothing."""
         self.full = False
         self.ways: dict[object, Callable[..., Awaitable[Any]]] = {  # of calls, by their verb
-            method.way_of: getattr(self, name)
+            vars(method)["way_of"]: getattr(self, name)
             for name, method in inspect.getmembers(type(self), inspect.isfunction)
             if hasattr(method, "way_of")
         }

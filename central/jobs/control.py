@@ -226,9 +226,8 @@ class Control:
         """Move jobs. Only as many run again as their quota has room for."""
         ids = [move.job_id for _, move in moves]
         rows = [move for _, move in moves]
-        write = partial(self._store.write, job_records.move, rows, keep=book.keep(ids))
         try:
-            done = await self._quotas.with_room(write)
+            done = await self._quotas.with_room(job_records.move, rows, keep=book.keep(ids))
         except OverQuota as why:
             fit = max(0, min(why.room, len(moves) - 1))
             for job_id in ids[fit:]:

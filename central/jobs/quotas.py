@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from pilotage.proto.api_quotas import Kind, QuotaChange, UsageRow, UsageView
 from pilotage.proto.problems import Code
@@ -19,10 +19,12 @@ from ..store.engine import Store
 from ..store.errors import OverQuota, StoreBroken, StoreError, StoreFull
 from ..store.quotas import KINDS, Holder, Limit, Limits, Quota, Use
 from ..store.verbs import quotas as quota_records
+from ..store.verbs.session import Session
 from .memory import Memory
 from .scope import scope
 
 EVERY_S: Final = 1.0  # ended jobs are taken off, and quotas read that another process has set
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -110,13 +112,15 @@ class Quotas:
                 ended[kind] = ended.get(kind, 0) + count
             raise
 
-    async def with_room(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def with_room(
+        self, verb: Callable[Concatenate[Session, P], T], *args: P.args, **named: P.kwargs
+    ) -> T:
         """Write; what is over quota is tried again once the jobs that have ended are off."""
         try:
-            return await write()
+            return await self._store.write(verb, *args, **named)
         except OverQuota:
             await self.flush()
-        return await write()
+        return await self._store.write(verb, *args, **named)
 
     async def used(self, holder: Holder) -> dict[Kind, Use]:
         """Return what counts for a holder: of the community, the group and the owner."""

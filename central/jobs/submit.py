@@ -200,9 +200,7 @@ class Submissions:
 
     async def _stored(self, new: NewSubmission, ready: Ready) -> SubmissionRecord:
         await self._room.check_new(_size(ready))
-        return await self._quotas.with_room(
-            lambda: self._store.write(submission_records.submit, new, ready.rows)
-        )
+        return await self._quotas.with_room(submission_records.submit, new, ready.rows)
 
     async def _settled(self, new: NewSubmission) -> SubmissionRecord | None:
         """Return the complete submission of this key, None where there is none.
@@ -236,13 +234,9 @@ class Submissions:
         try:
             while True:
                 await self._room.check_new(_size(ready))
-                add = partial(
-                    self._store.write,
-                    submission_records.add_jobs,
-                    record.submission_id,
-                    ready.rows,
+                first = await self._quotas.with_room(
+                    submission_records.add_jobs, record.submission_id, ready.rows
                 )
-                first = await self._quotas.with_room(add)
                 arrived.add(first, ready)
                 count += len(ready.rows)
                 if not following:

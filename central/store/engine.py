@@ -34,8 +34,10 @@ def weighs(rows: int | Callable[..., int]) -> Callable[[F], F]:
     Without it a verb writes one row, or as many as its arguments have items.
     """
 
+    weight = _each(rows) if isinstance(rows, int) else rows
+
     def mark(verb: F) -> F:
-        _weights[verb] = _each(rows) if isinstance(rows, int) else rows
+        _weights[verb] = weight
         return verb
 
     return mark

@@ -136,11 +136,11 @@ class Making:
         await self._room.check_new()
         number = live.row.tasks_made
         while True:
-            make = partial(
-                self._store.write, transformation_records.make_tasks, live.id, number, new, tasks
-            )
             try:
-                return await self._quotas.with_room(make), ready
+                made = await self._quotas.with_room(
+                    transformation_records.make_tasks, live.id, number, new, tasks
+                )
+                return made, ready
             except OverQuota as why:
                 if not 0 < why.room < len(tasks):
                     raise

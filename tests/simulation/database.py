@@ -352,7 +352,3 @@ class RemoteLeaders:
 
     async def _asked(self, act: Callable[[], T]) -> T:
         return await asked(self._database, self._session, act)
-
-
-def _nothing() -> None:
-    pass

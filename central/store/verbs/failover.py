@@ -84,7 +84,11 @@ def note_decisions(session: Session, decisions: Sequence[Decided]) -> None:
     session.many("note_decision", rows)
 
 
-@weighs(lambda kept: 2 + 2 * len(kept.seen) + len(kept.reports))
+def _rows_of_cycle(kept: CycleKept) -> int:
+    return 2 + 2 * len(kept.seen) + len(kept.reports)
+
+
+@weighs(_rows_of_cycle)
 def keep_cycle(session: Session, kept: CycleKept) -> list[int] | None:
     """Write all of it; return the ids of the reports.
 

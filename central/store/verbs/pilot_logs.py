@@ -26,6 +26,10 @@ _LEADS: Final = (
 _lines: Final = msgspec.json.Decoder(tuple[LogLine, ...])
 
 
+def _rows_of_parcel(*_: object, **__: object) -> int:
+    return ROWS_A_PARCEL
+
+
 def attempts_of_pilot(
     session: Session, pilot: str, attempt_ids: Sequence[int]
 ) -> Mapping[int, tuple[int, int]]:
@@ -37,7 +41,7 @@ def attempts_of_pilot(
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-@weighs(lambda *_, **__: ROWS_A_PARCEL)
+@weighs(_rows_of_parcel)
 def keep_pilot_log(
     session: Session, source: LogSource, lines: Sequence[LogLine], *, at: float, bytes_max: int
 ) -> int:

@@ -117,9 +117,9 @@ class Session(Transactions):
 
     def shared(self, kind: type[T]) -> T:
         """Return the one object of a class that all sessions of the store share, on any thread."""
-        found: T | None = self._shared.get(kind)
-        if found is None:
-            found = self._shared.setdefault(kind, kind())
+        if kind not in self._shared:
+            self._shared.setdefault(kind, kind())  # another thread may be quicker
+        found: T = self._shared[kind]
         return found
 
     def forget(self) -> None:

@@ -234,7 +234,7 @@ async def drop_submission(store: Store, submission_id: int) -> None:
         pass
 
 
-@weighs(lambda *_: 2 * CHUNK_MAX)
+@weighs(2 * CHUNK_MAX)
 def drop_some(session: Session, submission_id: int) -> bool:
     """Remove at most a chunk of an unfinished submission; return whether more is left.
 

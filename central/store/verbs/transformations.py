@@ -208,7 +208,11 @@ def lost_tasks(session: Session) -> int:
     return session.run("note_lost_tasks").rowcount
 
 
-@weighs(lambda closes: sum(2 + len(one.inputs) for one in closes))
+def _rows_of_closes(closes: Sequence[TaskClose]) -> int:
+    return sum(2 + len(one.inputs) for one in closes)
+
+
+@weighs(_rows_of_closes)
 def close_tasks(session: Session, closes: Sequence[TaskClose]) -> list[bool]:
     """Draw the consequences, of each end once: all of its moves, or nothing.
 
@@ -240,7 +244,7 @@ async def derive_inputs(store: Store, parent_id: int, child_id: int, at: float) 
     )
 
 
-@weighs(lambda *_: 2 * INHERITED_A_CHUNK)
+@weighs(INHERITED_A_CHUNK)
 def _derive(
     session: Session, parent_id: int, child_id: int, at: float, after: tuple[int, int]
 ) -> tuple[int, int] | None:

@@ -161,10 +161,10 @@ def test_the_public_face_loads_nothing_else() -> None:
 def test_a_command_of_the_central_names_the_extra_that_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        "importlib.metadata.requires",
-        lambda _: ["msgspec>=0.20", "no-such-package<1,>=0.1; extra == 'central'"],
-    )
+    def requires(_: str) -> list[str]:
+        return ["msgspec>=0.20", "no-such-package<1,>=0.1; extra == 'central'"]
+
+    monkeypatch.setattr("importlib.metadata.requires", requires)
 
     assert run(["doctor"]) == 2
     assert "doctor needs the central's packages: pip install 'pilotage[central]'" in (

@@ -62,10 +62,9 @@ async def test_two_that_find_no_room_wait_for_the_same_ends_and_both_get_some() 
     counters.ended[KIND] = 2
 
     async def one_more(key: str) -> None:
-        submit = partial(
-            store.write, submission_records.submit, a_submission(kind, key), some_jobs(kind, 1)
+        await quotas.with_room(
+            submission_records.submit, a_submission(kind, key), some_jobs(kind, 1)
         )
-        await quotas.with_room(submit)
 
     async with asyncio.TaskGroup() as calls:  # which raises OverQuota where one of them does
         for key in ("first", "second"):

@@ -37,7 +37,11 @@ def heavy(session: Session, given: Sequence[int]) -> None:
     pass
 
 
-@weighs(lambda size, more: size + more)
+def _sum(size: int, more: int) -> int:
+    return size + more
+
+
+@weighs(_sum)
 def counted(session: Session, size: int, more: int) -> None:
     pass
 
