@@ -19,8 +19,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from pathlib import Path
 from typing import Any, Optional, cast
 
-from .aliases import MOUNTS as _MOUNTS
-from .aliases import aliases
+from .aliases import MOUNTS as _MOUNTS, aliases
 from .clock import wall as wall_clock
 
 ROOT = "/tmp"

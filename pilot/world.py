@@ -32,8 +32,15 @@ from .guard_link import start_guard
 from .journal import FileJournal
 from .mind.brain import EXIT_DONE
 from .mind.pace import SPREAD
-from .neighbours import ROOT as REGISTER_ROOT
-from .neighbours import Hidden, Neighbours, above_job_folders, own_name, place_of, spools
+from .neighbours import (
+    ROOT as REGISTER_ROOT,
+    Hidden,
+    Neighbours,
+    above_job_folders,
+    own_name,
+    place_of,
+    spools,
+)
 from .outfit import isolation
 from .outfit.tools import CONTAINERS, LateOutfitter, NodeTools
 from .probe import Capped, Caps, LocalNode

@@ -6,8 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from .bodies import In as _In
-from .bodies import Out as _Out
+from .bodies import In as _In, Out as _Out
 from .claims import Role
 from .ids import ID_MAX
 from .job import PRIORITY_DEFAULT, Count, Job, Mark, Priority

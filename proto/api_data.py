@@ -7,8 +7,7 @@ from msgspec import Meta
 
 from .api import PAGE_MAX, REASON_MAX
 from .api_remnants import RemnantView
-from .bodies import In as _In
-from .bodies import Out as _Out
+from .bodies import In as _In, Out as _Out
 from .catalogue import (
     BYTES_MAX,
     NAME_MAX,

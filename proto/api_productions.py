@@ -6,9 +6,7 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, UnsetType
 
 from .api import REASON_MAX
-from .bodies import In as _In
-from .bodies import Out as _Out
-from .bodies import check_fields
+from .bodies import In as _In, Out as _Out, check_fields
 from .failures import FailureClass
 from .job import Input, Priority
 from .production_states import ProductionState

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .bodies import In as _In
-from .bodies import Out as _Out
+from .bodies import In as _In, Out as _Out
 from .patterns import whole
 
 _SHOWN = "[^\\x00-\\x1f\\x7f]"  # no control characters

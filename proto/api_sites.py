@@ -6,8 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from .api import REASON_MAX, ElementView, SiteView
-from .bodies import In as _In
-from .bodies import Out as _Out
+from .bodies import In as _In, Out as _Out
 from .patterns import whole
 from .pilot_states import PilotState
 

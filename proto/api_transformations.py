@@ -6,9 +6,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from .api import REASON_MAX, Id
-from .bodies import In as _In
-from .bodies import Out as _Out
-from .bodies import check_fields
+from .bodies import In as _In, Out as _Out, check_fields
 from .job_states import JobState
 from .transformation import TASKS_MAX, Transformation
 from .transformation_states import InputState, TaskState, TransformationState

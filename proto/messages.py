@@ -10,9 +10,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Optional
 
-from .attempts import How as How
-from .attempts import Stream as Stream
-from .attempts import Why as Why
+from .attempts import How as How, Stream as Stream, Why as Why
 from .storages import BadCopy, DataBody, Published, Removed
 
 PROTOCOL = "1.1"  # major.minor; the central serves the two last minor versions

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import Parameter
 
-from pilotage.proto.api_productions import NewProduction
-from pilotage.proto.api_productions import Written as Text
+from pilotage.proto.api_productions import NewProduction, Written as Text
 from pilotage.proto.strict_yaml import line_of
 
 from ..client.errors import Refused

@@ -18,9 +18,7 @@ from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import TaskState
 from pilotage.proto.workflow import Workflow
 
-from ..client.ends import LOOK_S as _LOOK_S
-from ..client.ends import PUT_AWAY as _AWAY
-from ..client.ends import production_ended
+from ..client.ends import LOOK_S as _LOOK_S, PUT_AWAY as _AWAY, production_ended
 from ..client.pace import RealPace
 from .exit_codes import Exit, UsageError
 from .frame import Answer, Central, Client, changes, reads

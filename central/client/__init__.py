@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import errors as errors
-    from .blocking import Client as Client
-    from .blocking import JobHandle as JobHandle
-    from .blocking import SubmissionHandle as SubmissionHandle
-    from .blocking import as_completed as as_completed
+    from .blocking import (
+        Client as Client,
+        JobHandle as JobHandle,
+        SubmissionHandle as SubmissionHandle,
+        as_completed as as_completed,
+    )
     from .client import AsyncClient as AsyncClient
     from .files import LocalFile as LocalFile
-    from .handles import AsyncJobHandle as AsyncJobHandle
-    from .handles import AsyncSubmissionHandle as AsyncSubmissionHandle
-    from .handles import as_completed_async as as_completed_async
+    from .handles import (
+        AsyncJobHandle as AsyncJobHandle,
+        AsyncSubmissionHandle as AsyncSubmissionHandle,
+        as_completed_async as as_completed_async,
+    )
 
 _HOMES = {
     "AsyncClient": "client",

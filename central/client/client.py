@@ -70,8 +70,7 @@ from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachabl
 from .event_lines import events_in
 from .files import Hashed, LocalFile, hash_file, pieces
 from .filters import query_of
-from .following import IDLE_S, OnPart, Patience, log_path, part_of
-from .following import follow as follow_job
+from .following import IDLE_S, OnPart, Patience, follow as follow_job, log_path, part_of
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .operators import OfOperators
 from .outputs import OfOutputs

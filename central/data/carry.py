@@ -20,9 +20,7 @@ from ..store.catalogue import PRESENT, FileRow, Place
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError
 from ..store.rules import KEY_LENGTH, RuleRow, TransferRow, pause_s
-from ..store.verbs import catalogue_read
-from ..store.verbs import jobs as job_records
-from ..store.verbs import rules as rule_records
+from ..store.verbs import catalogue_read, jobs as job_records, rules as rule_records
 from .own_jobs import Submits, course, submit_one
 from .rules import Count, judge
 from .storages import Storages

@@ -26,8 +26,6 @@ from ..store.verbs import (
     catalogue_change,
     catalogue_read,
     catalogue_write,
-)
-from ..store.verbs import (
     remnants as remnant_records,
 )
 from .protocol import Link

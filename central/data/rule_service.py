@@ -5,8 +5,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pilotage.proto.api import Action as JobAction
-from pilotage.proto.api import ActionName
+from pilotage.proto.api import Action as JobAction, ActionName
 from pilotage.proto.api_data import RuleJob, RuleList, RuleRequest, RuleView
 from pilotage.proto.catalogue import Did, NotRight, RuleState, parse_query
 from pilotage.proto.job_states import JobState
@@ -23,11 +22,7 @@ from ..store.rules import NewRule, RuleRow, TransferRow
 from ..store.verbs import (
     catalogue_change,
     catalogue_read,
-)
-from ..store.verbs import (
     jobs as job_records,
-)
-from ..store.verbs import (
     rules as rule_records,
 )
 from .catalogue import Owners, refused

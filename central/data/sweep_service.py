@@ -13,8 +13,7 @@ from ..errors import Refused
 from ..observe.times import shown
 from ..store.engine import Store
 from ..store.remnants import RemnantCount, RemnantRow, not_its_own
-from ..store.verbs import catalogue_read
-from ..store.verbs import remnants as remnant_records
+from ..store.verbs import catalogue_read, remnants as remnant_records
 from .rights import community_of
 from .storages import Storages
 from .sweeping import unswept

@@ -15,8 +15,7 @@ from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError
 from ..store.remnants import STORING_MAX, SWEEP_MAX, SweepRow, sweep_key
-from ..store.verbs import jobs as job_records
-from ..store.verbs import remnants as remnant_records
+from ..store.verbs import jobs as job_records, remnants as remnant_records
 from .own_jobs import Submits, course, submit_one
 from .storages import StorageEntry, Storages
 from .sweeping import sweep_job, unswept

@@ -14,8 +14,7 @@ from ..ports import Clock, Randomness
 from ..store.engine import Store
 from ..store.records import PilotRow
 from ..store.slots import NewSlot, SlotOutput
-from ..store.verbs import pilots as pilot_records
-from ..store.verbs import slots as slot_records
+from ..store.verbs import pilots as pilot_records, slots as slot_records
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step
 from .requests import Origin, new_pilot

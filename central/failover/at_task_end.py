@@ -29,14 +29,8 @@ from ..store.records import AttemptRow
 from ..store.transformations import TaskEnd
 from ..store.verbs import (
     catalogue_read,
-)
-from ..store.verbs import (
     failover as failover_records,
-)
-from ..store.verbs import (
     failures as failure_records,
-)
-from ..store.verbs import (
     jobs as job_records,
 )
 from ..transformations.moves import Bad

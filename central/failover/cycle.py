@@ -11,8 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api import Action as JobAction
-from pilotage.proto.api import ActionName
+from pilotage.proto.api import Action as JobAction, ActionName
 from pilotage.proto.claims import Role
 from pilotage.proto.failures import FailureClass
 from pilotage.proto.transformation import Transformation
@@ -39,8 +38,7 @@ from ..store.failover import (
 )
 from ..store.records import AttemptRow
 from ..store.transformations import Counts, TransformationMove, TransformationRow
-from ..store.verbs import failover as failover_records
-from ..store.verbs import transformations as transformation_records
+from ..store.verbs import failover as failover_records, transformations as transformation_records
 from ..transformations.ending import ROOM_WAITS
 from ..transformations.live import document
 from ..transformations.unmade import lacks_too_much

@@ -36,8 +36,7 @@ from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..store.failover import CycleKept, FailoverRow, Mend, NewReport, OddInput, OddTask
 from ..store.transformations import InputMove, TransformationMove, TransformationRow
-from ..store.verbs import failover as failover_records
-from ..store.verbs import transformations as transformation_records
+from ..store.verbs import failover as failover_records, transformations as transformation_records
 from ..transformations.live import document
 from .decide import Decision, Odd, decide_recovery
 from .facts import GONE, standing_of

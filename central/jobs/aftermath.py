@@ -9,15 +9,20 @@ from operator import attrgetter
 
 from pilotage.proto.job_states import FINAL, JobEvent, JobState
 from pilotage.proto.messages import Usage, Why
-from pilotage.proto.pilot_states import FINAL as FINAL_PILOT
-from pilotage.proto.pilot_states import LIVING, SPEAKING, TRANSITIONS, PilotEvent, next_state
+from pilotage.proto.pilot_states import (
+    FINAL as FINAL_PILOT,
+    LIVING,
+    SPEAKING,
+    TRANSITIONS,
+    PilotEvent,
+    next_state,
+)
 
 from ..observe.events import Log
 from ..ports import Bus, Clock
 from ..store.engine import Store
 from ..store.records import Change, End, Left, Progress, Requeue, Start, TakeBack, Want
-from ..store.verbs import jobs as job_records
-from ..store.verbs import pilots as pilot_records
+from ..store.verbs import jobs as job_records, pilots as pilot_records
 from .failure_class import class_of_change
 from .host_watch import HostWatch
 from .leases import Lease, Phase

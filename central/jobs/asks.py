@@ -14,8 +14,7 @@ from ..settings import LeaseSettings
 from ..store.engine import Store
 from ..store.errors import StoreFull
 from ..store.records import Change, JobBody, NewAttempt
-from ..store.verbs import jobs as job_records
-from ..store.verbs import turns as turn_records
+from ..store.verbs import jobs as job_records, turns as turn_records
 from .aftermath import Aftermath
 from .assignments import Assignments
 from .attempt_ids import AttemptIds

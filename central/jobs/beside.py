@@ -9,8 +9,7 @@ from ..ports import Blobs
 from ..settings import SandboxSettings
 from ..store.engine import Store
 from ..store.quotas import Holder
-from ..store.verbs import jobs as job_records
-from ..store.verbs import submissions as submission_records
+from ..store.verbs import jobs as job_records, submissions as submission_records
 from .disk_room import DiskRoom
 from .holdings import Holdings
 from .intake import Arrived, Maker

@@ -13,8 +13,7 @@ from typing import Final
 from ..ports import Blobs, Clock
 from ..store.engine import Store
 from ..store.quotas import Holding
-from ..store.verbs import quotas as quota_records
-from ..store.verbs import submissions as submission_records
+from ..store.verbs import quotas as quota_records, submissions as submission_records
 
 EVERY_S: Final = 86_400.0
 OPEN_S: Final = 2 * EVERY_S  # contents of an older store may be read by their hashes alone

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Final
 
 from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
@@ -23,11 +22,7 @@ from ..store.errors import OverQuota, StoreFull
 from ..store.records import Move, Standing, Want
 from ..store.verbs import (
     jobs as job_records,
-)
-from ..store.verbs import (
     search as job_search,
-)
-from ..store.verbs import (
     transformations as transformation_records,
 )
 from .action_keys import Book, Books, named_in

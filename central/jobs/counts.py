@@ -10,8 +10,7 @@ from ..ports import Clock
 from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import StoreBroken, StoreError, StoreFull
 from ..store.series import STEPS
-from ..store.verbs import failures as failure_records
-from ..store.verbs import series as series_records
+from ..store.verbs import failures as failure_records, series as series_records
 from . import tally
 from .memory import Memory
 from .probe import StoreProbe

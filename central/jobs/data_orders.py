@@ -26,14 +26,8 @@ from ..store.engine import Store
 from ..store.remnants import not_its_own
 from ..store.verbs import (
     catalogue_read,
-)
-from ..store.verbs import (
     data_jobs as data_job_records,
-)
-from ..store.verbs import (
     jobs as job_records,
-)
-from ..store.verbs import (
     remnants as remnant_records,
 )
 from .leases import Lease

@@ -19,11 +19,7 @@ from ..store.records import Change, End, Publication, Swept
 from ..store.verbs import (
     catalogue_change,
     catalogue_read,
-)
-from ..store.verbs import (
     data_jobs as data_job_records,
-)
-from ..store.verbs import (
     jobs as job_records,
 )
 from .leases import Lease

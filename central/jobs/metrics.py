@@ -14,8 +14,7 @@ from ..ports import Bus, Clock
 from ..settings import LeaseSettings
 from ..store.engine import Store
 from ..store.remnants import RemnantCount
-from ..store.verbs import pilot_logs as log_records
-from ..store.verbs import remnants as remnant_records
+from ..store.verbs import pilot_logs as log_records, remnants as remnant_records
 from .health import HealthService
 from .leases import Lease, Phase
 from .memory import Memory

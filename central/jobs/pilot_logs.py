@@ -24,8 +24,7 @@ from ..settings import RetentionSettings
 from ..store.engine import Store
 from ..store.pilot_logs import PARCELS_PRUNED_MAX, LogLine, LogSearch, LogSource, Parcel
 from ..store.series import DAY_S
-from ..store.verbs import pilot_logs as log_records
-from ..store.verbs import pilots as pilot_records
+from ..store.verbs import pilot_logs as log_records, pilots as pilot_records
 from .memory import Memory
 from .queries import Queries
 

@@ -38,8 +38,7 @@ from ..settings import LeaseSettings
 from ..store.engine import Store
 from ..store.errors import PilotNotFound
 from ..store.records import NewSecret, PilotRow, Registration
-from ..store.verbs import pilots as pilot_records
-from ..store.verbs import slots as slot_records
+from ..store.verbs import pilots as pilot_records, slots as slot_records
 from .aftermath import Aftermath
 from .memory import Memory
 from .outbound import Outbound

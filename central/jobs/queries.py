@@ -34,17 +34,9 @@ from ..store.errors import JobNotFound
 from ..store.records import AttemptRow, JobRow, Search
 from ..store.verbs import (
     catalogue_read,
-)
-from ..store.verbs import (
     data_jobs as data_job_records,
-)
-from ..store.verbs import (
     jobs as job_records,
-)
-from ..store.verbs import (
     search as job_search,
-)
-from ..store.verbs import (
     transformations as transformation_records,
 )
 from .attempt_view import attempt_views, class_word, kept_stream, written

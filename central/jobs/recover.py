@@ -16,23 +16,11 @@ from ..store.errors import StoreFull
 from ..store.records import LiveAttempt, PilotRow, Standing
 from ..store.verbs import (
     arrivals as arrival_records,
-)
-from ..store.verbs import (
     jobs as job_records,
-)
-from ..store.verbs import (
     pilots as pilot_records,
-)
-from ..store.verbs import (
     place_marks as mark_records,
-)
-from ..store.verbs import (
     quotas as quota_records,
-)
-from ..store.verbs import (
     search as job_search,
-)
-from ..store.verbs import (
     submissions as submission_records,
 )
 from .aftermath import counted

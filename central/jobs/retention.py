@@ -18,11 +18,7 @@ from ..store.records import EndedJob
 from ..store.series import DAY_S
 from ..store.verbs import (
     actions as action_records,
-)
-from ..store.verbs import (
     pilots as pilot_records,
-)
-from ..store.verbs import (
     retention as retention_records,
 )
 from ..store.verbs.retention import PRUNED_MAX

@@ -22,8 +22,7 @@ from ..ports import Clock, SiteFile, SiteFiles
 from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.place_marks import Mark, PlaceMark
-from ..store.verbs import pilots as pilot_records
-from ..store.verbs import place_marks as mark_records
+from ..store.verbs import pilots as pilot_records, place_marks as mark_records
 from .aftermath import Aftermath
 from .leases import Phase
 from .memory import Memory

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 
 import msgspec
 
@@ -20,8 +19,7 @@ from ..ports import Clock
 from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import KeyReused, StillArriving, StoreError
 from ..store.records import NewSubmission, SubmissionRecord
-from ..store.verbs import arrivals as arrival_records
-from ..store.verbs import submissions as submission_records
+from ..store.verbs import arrivals as arrival_records, submissions as submission_records
 from .checking import community_of
 from .disk_room import DiskRoom
 from .intake import Arrived, Maker, Ready

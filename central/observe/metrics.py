@@ -9,10 +9,10 @@ from typing import Final, NamedTuple, TypeVar
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
     Histogram,
+    Metric as Family,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client import Metric as Family
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 Second = TypeVar("Second", str, int)  # a second label

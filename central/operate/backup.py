@@ -25,8 +25,7 @@ from ..auth import derived_secrets, element_issuer, keys, signature
 from ..auth.tokens import ADMIN_FILE
 from ..observe.times import shown
 from ..store.errors import StoreError
-from ..store.sqlite import check as file_check
-from ..store.sqlite import snapshot
+from ..store.sqlite import check as file_check, snapshot
 from ..store.verbs import check
 from .clocks import SystemClock
 from .datadir import RESTORING_FILE, STORE_FILE, locked, running_on

@@ -41,8 +41,7 @@ from ..settings import BadSetting, CommunitySettings, HttpSettings, MatcherSetti
 from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.leaders import Leaders
-from ..store.verbs import jobs as job_records
-from ..store.verbs import tokens as token_records
+from ..store.verbs import jobs as job_records, tokens as token_records
 from .belonging import check_keys, check_token
 from .bundle import NoBundle, pilot_bundle
 from .buses import bus_of

@@ -9,8 +9,7 @@ from typing import Final
 
 from ..store.errors import StoreError
 from ..store.migrations import migrations
-from ..store.sqlite import check as file_check
-from ..store.sqlite import durable
+from ..store.sqlite import check as file_check, durable
 from ..store.verbs import check
 from ..store.verbs.session import Session
 from .backup import blob_path, blobs_damaged

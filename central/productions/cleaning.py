@@ -3,8 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final
 
-from pilotage.proto.api import Action as JobAction
-from pilotage.proto.api import ActionName
+from pilotage.proto.api import Action as JobAction, ActionName
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.claims import Role
 from pilotage.proto.limits import OUTPUTS_MAX
@@ -14,8 +13,11 @@ from ..auth.callers import User
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.productions import ProductionRow, StepRow
-from ..store.verbs import catalogue_change, catalogue_read
-from ..store.verbs import transformations as transformation_records
+from ..store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    transformations as transformation_records,
+)
 
 KILLED: Final = 250  # jobs that are killed in one go
 JOBS: Final = 100  # whose files are looked for in one go

@@ -14,8 +14,7 @@ from ..store.engine import Store
 from ..store.failures import FailureRow, FailureSearch
 from ..store.records import AttemptRow
 from ..store.transformations import TransformationRow
-from ..store.verbs import failover as failover_records
-from ..store.verbs import failures as failure_records
+from ..store.verbs import failover as failover_records, failures as failure_records
 
 ROWS_MAX: Final = 1_000  # classes at sites
 EXAMPLES: Final = 5  # jobs that are named of each class

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pilotage.proto.api_productions import ProductionAction
-from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
 from pilotage.proto.machine import IllegalTransition
 from pilotage.proto.nearest import unknown
 from pilotage.proto.problems import Code

@@ -41,11 +41,9 @@ from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.productions import NameTaken, ProductionRow
 from ..store.transformations import NewTransformation, TransformationRow
-from ..store.verbs import catalogue_read
 from ..store.verbs import (
+    catalogue_read,
     productions as production_records,
-)
-from ..store.verbs import (
     transformations as transformation_records,
 )
 from ..transformations.missing import ASIDE

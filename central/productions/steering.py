@@ -5,10 +5,8 @@ from typing import Final
 
 from msgspec import UNSET
 
-from pilotage.proto.api import Action as JobAction
-from pilotage.proto.api import ActionName
-from pilotage.proto.api_productions import ProductionAction
-from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.api import Action as JobAction, ActionName
+from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation import Transformation
@@ -28,8 +26,6 @@ from ..store.productions import ProductionRow, StepRow
 from ..store.transformations import Counts, InputMove, TransformationRow
 from ..store.verbs import (
     productions as production_records,
-)
-from ..store.verbs import (
     transformations as transformation_records,
 )
 from ..transformations.ending import inputs

@@ -17,8 +17,6 @@ from ..store.productions import ProductionRow, StepRow, TaskMean
 from ..store.transformations import Counts, TransformationRow
 from ..store.verbs import (
     productions as production_records,
-)
-from ..store.verbs import (
     transformations as transformation_records,
 )
 from ..transformations.missing import ASIDE, WAITS

@@ -25,8 +25,6 @@ from ..store.productions import ProductionMove, ProductionRow, Sample, StepRow
 from ..store.transformations import Counts
 from ..store.verbs import (
     productions as production_records,
-)
-from ..store.verbs import (
     transformations as transformation_records,
 )
 from . import eta

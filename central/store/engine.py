@@ -9,7 +9,7 @@ nothing was written for it.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from contextlib import suppress
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -23,6 +23,8 @@ CHUNK_MAX: Final = 1000  # rows a transaction of a bulk: others wait no longer t
 P = ParamSpec("P")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LISTS: Final[tuple[type[Sized], ...]] = (list, tuple, dict, set, frozenset)
 
 _weights: Final[dict[object, Callable[..., int]]] = {}
 _joints: Final[dict[object, Callable[..., Joint]]] = {}
@@ -127,6 +129,6 @@ def _items(*args: object, **named: object) -> int:
     limit = named.get("limit")
     items = limit if isinstance(limit, int) else 0
     for one in (*args, *named.values()):
-        if isinstance(one, (list, tuple, dict, set, frozenset)):
+        if isinstance(one, _LISTS):
             items += len(one)
     return max(1, items)

@@ -28,12 +28,10 @@ from ..store.transformations import (
     TransformationMove,
     TransformationRow,
 )
-from ..store.verbs import jobs as job_records
-from ..store.verbs import transformations as transformation_records
+from ..store.verbs import jobs as job_records, transformations as transformation_records
 from .files import Files
 from .live import NEVER, Live, document
-from .missing import WAITS as MISSING_WAITS
-from .missing import takes_all, why_it_waits, without
+from .missing import WAITS as MISSING_WAITS, takes_all, why_it_waits, without
 from .moves import consequences, moves_of
 from .repairs import Repairs, bounds_of
 from .scouts import figures, too_many_failed

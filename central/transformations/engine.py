@@ -34,8 +34,7 @@ from .inputs import Index
 from .intake import Intake
 from .live import OVER, Live, live, wanted
 from .making import Making
-from .missing import WAITS as MISSING_WAITS
-from .missing import Missing, joined, takes_all
+from .missing import WAITS as MISSING_WAITS, Missing, joined, takes_all
 from .unmade import missing_of
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait

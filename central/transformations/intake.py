@@ -10,8 +10,7 @@ from ..ports import Clock
 from ..store.catalogue import FileRow, Place
 from ..store.engine import Store
 from ..store.transformations import InputMove, NewInput
-from ..store.verbs import catalogue_read
-from ..store.verbs import transformations as transformation_records
+from ..store.verbs import catalogue_read, transformations as transformation_records
 from .files import Files, file_of
 from .grouping import key_of
 from .inputs import Index, Wanted

@@ -9,8 +9,7 @@ from ..jobs.hosts import Hosts
 from ..jobs.presence import Pilots
 from ..ports import Clock
 from ..store.engine import Store
-from ..store.verbs import failover as failover_records
-from ..store.verbs import transformations as transformation_records
+from ..store.verbs import failover as failover_records, transformations as transformation_records
 from .live import document
 from .repairs import Repairs, bounds_of
 

@@ -13,8 +13,7 @@ from ..data.naming import fill, finished, later
 from ..errors import Refused
 from ..store.catalogue import FileRow
 from ..store.engine import Store
-from ..store.verbs import catalogue_read
-from ..store.verbs import transformations as transformation_records
+from ..store.verbs import catalogue_read, transformations as transformation_records
 from .rules import BUILT_IN
 
 TASKS: Final = 100  # the first ones, whose names are looked at

@@ -50,14 +50,10 @@ from ..store.catalogue import FileRow, Place
 from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.productions import StepName
-from ..store.verbs import catalogue_read
 from ..store.verbs import (
+    catalogue_read,
     jobs as job_records,
-)
-from ..store.verbs import (
     productions as production_records,
-)
-from ..store.verbs import (
     transformations as transformation_records,
 )
 from .engine import Engine

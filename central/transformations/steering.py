@@ -3,10 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-from pilotage.proto.api import Action as JobAction
-from pilotage.proto.api import ActionName
-from pilotage.proto.api_transformations import TransformationAction
-from pilotage.proto.api_transformations import TransformationActionName as A
+from pilotage.proto.api import Action as JobAction, ActionName
+from pilotage.proto.api_transformations import TransformationAction, TransformationActionName as A
 from pilotage.proto.catalogue import Did, NotRight
 from pilotage.proto.machine import IllegalTransition
 from pilotage.proto.problems import Code
@@ -33,8 +31,7 @@ from ..store.transformations import (
     TransformationMove,
     TransformationRow,
 )
-from ..store.verbs import catalogue_read
-from ..store.verbs import transformations as transformation_records
+from ..store.verbs import catalogue_read, transformations as transformation_records
 from .live import document
 
 E = TransformationEvent

@@ -31,8 +31,14 @@ from pilotage.proto.catalogue import Value
 from pilotage.proto.job import Job, Need
 from pilotage.proto.nearest import unknown
 from pilotage.proto.transformation import Grouping
-from pilotage.proto.workflow import Parameter, Source, Step, StepInput, StepOutput
-from pilotage.proto.workflow import Workflow as Definition
+from pilotage.proto.workflow import (
+    Parameter,
+    Source,
+    Step,
+    StepInput,
+    StepOutput,
+    Workflow as Definition,
+)
 
 from . import draw
 from .check import check

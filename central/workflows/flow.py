@@ -15,8 +15,7 @@ from pilotage.proto.catalogue import DATASET_KEY, Metadata, Query, Value, parse_
 from pilotage.proto.transformation import InputSpec
 from pilotage.proto.workflow import Source, Step, StepInput, Workflow
 
-from ..transformations.grouping import File as Waiting
-from ..transformations.grouping import Plan, grouped, in_common, same
+from ..transformations.grouping import File as Waiting, Plan, grouped, in_common, same
 from ..transformations.missing import Missing, below, joined
 from ..transformations.rules import rule_of
 from . import graph

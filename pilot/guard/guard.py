@@ -42,8 +42,7 @@ import time
 
 from ..heap import give_back
 from ..secrecy import close_to_others
-from . import cgroups, limits, lines, processes
-from . import held as holding
+from . import cgroups, held as holding, limits, lines, processes
 from .held import Held, NotStarted, Shelter
 from .sampling import Census
 from .signals import signal

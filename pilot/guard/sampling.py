@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 
-from . import limits as limiting
-from . import processes
+from . import limits as limiting, processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from typing import Optional
 from ..guard import cgroups
 from ..guard.held import FEED_FD
 from .trial import try_out
-from .wrapping import INIT, Wrapping, clean, exported, tool
-from .wrapping import exports as exports
+from .wrapping import INIT, Wrapping, clean, exported, exports as exports, tool
 
 WORK, TMP, PRIVATE = "work", "tmp", "private"  # in the folder of an attempt
 BUBBLEWRAP, UNSHARE, SESSION = "bubblewrap", "unshare", "session"

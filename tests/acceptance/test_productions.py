@@ -11,10 +11,8 @@ import pytest
 
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate.datadir import STORE_FILE
-from pilotage.central.workflows.builders import StepHandle, files, files_like
-from pilotage.central.workflows.builders import Workflow as Flow
-from pilotage.proto.api_productions import ProductionActionName as A
-from pilotage.proto.api_productions import ProductionView
+from pilotage.central.workflows.builders import StepHandle, Workflow as Flow, files, files_like
+from pilotage.proto.api_productions import ProductionActionName as A, ProductionView
 from pilotage.proto.job_states import FINAL
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T

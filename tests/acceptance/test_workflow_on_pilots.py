@@ -9,8 +9,7 @@ import pytest
 
 from pilotage.central.cli.prod_files import FromFile
 from pilotage.central.client.flows import Flow as Submittable
-from pilotage.central.workflows.builders import Workflow as Flow
-from pilotage.central.workflows.builders import files, files_like
+from pilotage.central.workflows.builders import Workflow as Flow, files, files_like
 from pilotage.central.workflows.files import read_workflow
 from pilotage.central.workflows.to_transformations import PORT_KEY
 from pilotage.proto.production_states import ProductionState

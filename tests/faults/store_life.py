@@ -27,20 +27,12 @@ from pilotage.central.store.records import Evidence, JobClass, Levels, TokenRow
 from pilotage.central.store.sqlite import checkpoints, open_sqlite
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     pilots as pilot_records,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
-)
-from pilotage.central.store.verbs import (
     tokens as token_records,
-)
-from pilotage.central.store.verbs import (
     turns as turn_records,
+    writer,
 )
-from pilotage.central.store.verbs import writer
 from pilotage.proto.job_states import JobState
 from tests import turns
 from tests.contract.store.rows import (

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pilotage.central.store.engine import Store
 from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
 from tests import turns
 from tests.contract.store.rows import (
     a_class,

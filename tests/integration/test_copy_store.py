@@ -19,11 +19,7 @@ from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.check import reading
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     search as job_search,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
 )
 from tests import turns

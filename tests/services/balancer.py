@@ -12,8 +12,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Final
 
-from .nginx import PROGRAM as PROGRAM
-from .nginx import START_S
+from .nginx import PROGRAM as PROGRAM, START_S
 
 EXAMPLE: Final = Path(__file__).resolve().parents[2] / "deploy/nginx/pilotage.conf"
 

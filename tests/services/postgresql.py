@@ -7,9 +7,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from pilotage.central.operate.postgresql import READY_S, USER
-from pilotage.central.operate.postgresql import Postgresql as Private
-from pilotage.central.operate.postgresql import missing as missing
+from pilotage.central.operate.postgresql import (
+    READY_S,
+    USER,
+    Postgresql as Private,
+    missing as missing,
+)
 
 # Leaves what a store makes in a schema, and takes away all that it has kept there.
 EMPTIED: Final = """

@@ -4,8 +4,7 @@ import argparse
 import sys
 
 from .campaign import campaign, replay
-from .planted import PLANTED
-from .planted import planted as plant
+from .planted import PLANTED, planted as plant
 from .planted_leaders import LEADING
 from .planted_outages import AWAY
 from .violation import Violation

@@ -18,8 +18,7 @@ from tests.fake_central import FakeBlobs, FakeDisk
 from tests.fakes import DATA, request
 
 from .bus import Broker, CentralBus, Point
-from .clocks import CentralClock
-from .clocks import Tokens as Randomness
+from .clocks import CentralClock, Tokens as Randomness
 from .network import Network
 from .processes import HERE, Host, HostLoop, Process
 from .store import Disk, Rows, opened

@@ -19,14 +19,8 @@ from pilotage.central.store.pilot_logs import LogSearch
 from pilotage.central.store.records import End, Move, NewAttempt, PilotRow, Search
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     pilot_logs as log_records,
-)
-from pilotage.central.store.verbs import (
     pilots as pilot_records,
-)
-from pilotage.central.store.verbs import (
     search as job_search,
 )
 from pilotage.matcher.ledger import PAGE_BITS, PENDING, priority_of, state_of

@@ -14,8 +14,7 @@ from tests.fakes import DATA
 
 from .bus import CentralBus
 from .central import CentralHost
-from .clocks import CentralClock
-from .clocks import Tokens as Randomness
+from .clocks import CentralClock, Tokens as Randomness
 from .database import Database, RemoteLeaders, led
 from .processes import Host, HostLoop, Process
 

@@ -19,8 +19,7 @@ from pilotage.proto.messages import Assignment, BrokerLogin, Hello
 from pilotage.proto.wire import decode
 from tests.fake_pilot import FakeProbe, Script
 
-from .bus import Broker, PilotBus
-from .bus import Point as BusPoint
+from .bus import Broker, PilotBus, Point as BusPoint
 from .clocks import PilotClock, Tokens
 from .guard import NodeGuard, Payload
 from .network import Network

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from pilotage.central.jobs import asks as central_asks
-from pilotage.central.jobs import beats as central_beats
 from pilotage.central.jobs import (
+    asks as central_asks,
+    beats as central_beats,
     control,
     dispatch,
     pilots,
@@ -34,8 +34,7 @@ from pilotage.central.jobs.roll_call import RollCall
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import End
-from pilotage.central.store.verbs import actions, submissions, turns
-from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.store.verbs import actions, pilots as pilot_records, submissions, turns
 from pilotage.pilot.guard import held
 from pilotage.pilot.mind import brain, holdings, payloads
 from pilotage.pilot.talk import renewal

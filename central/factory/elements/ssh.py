@@ -23,8 +23,7 @@ from ..drivers import Driver, Tools, Use, driver, element, kinds, read_options
 from ..element import ComputeElement
 from ..errors import BadOptions, NoSuchDriver
 from .bare import Bare
-from .words import LETTERS
-from .words import Path as PlainPath
+from .words import LETTERS, Path as PlainPath
 
 KEPT_S = 60
 SOCKET_FOLDER_MAX = 45  # of 108 bytes; %C takes 40, and ssh adds 18 while it connects

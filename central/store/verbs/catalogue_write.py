@@ -11,8 +11,6 @@ import msgspec
 
 from pilotage.proto.catalogue import (
     KEYS_MAX as KEYS_OF_FILE_MAX,
-)
-from pilotage.proto.catalogue import (
     Did,
     FileState,
     KeyType,

@@ -15,8 +15,7 @@ from pilotage.central.store.records import (
     SubmissionRecord,
     Want,
 )
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 from tests import turns

@@ -8,11 +8,7 @@ from pilotage.central.store.errors import StoreError
 from pilotage.central.store.place_marks import Mark, PlaceMark
 from pilotage.central.store.verbs import (
     actions as action_records,
-)
-from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     place_marks as mark_records,
 )
 from pilotage.proto.job_states import JobState

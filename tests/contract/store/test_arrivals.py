@@ -19,8 +19,8 @@ from pilotage.central.store.errors import (
 from pilotage.central.store.postgresql import open_beside, open_postgresql
 from pilotage.central.store.verbs import (
     arrivals as arrival_records,
+    submissions as submission_records,
 )
-from pilotage.central.store.verbs import submissions as submission_records
 from tests.services import postgresql
 
 from .conftest import NOW, never

@@ -14,14 +14,8 @@ from pilotage.central.store.records import (
 )
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     quotas as quota_records,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
-)
-from pilotage.central.store.verbs import (
     turns as turn_records,
 )
 from pilotage.proto.job_states import JobState

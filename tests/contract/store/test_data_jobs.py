@@ -10,15 +10,9 @@ from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
     catalogue_write,
-)
-from pilotage.central.store.verbs import data_jobs as data_job_records
-from pilotage.central.store.verbs import (
+    data_jobs as data_job_records,
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
-)
-from pilotage.central.store.verbs import (
     turns as turn_records,
 )
 from pilotage.proto.catalogue import Did, FileState

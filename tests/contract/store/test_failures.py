@@ -13,8 +13,6 @@ from pilotage.central.store.failures import (
 )
 from pilotage.central.store.verbs import (
     failures as failure_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.proto.transformation_states import InputState, TaskState

@@ -9,8 +9,7 @@ from pilotage.central.store.errors import (
 from pilotage.central.store.records import (
     Search,
 )
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import search as job_search
+from pilotage.central.store.verbs import jobs as job_records, search as job_search
 from pilotage.central.store.verbs.jobs import NOTES_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Why

@@ -17,8 +17,7 @@ from pilotage.central.store.leaders import SHARD, Lead, Leaders
 from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
 from pilotage.central.store.postgresql.driver import application_of
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
 from tests.fakes import LoopClock
 from tests.services import postgresql
 

@@ -6,8 +6,7 @@ from contextlib import ExitStack
 from typing import Any, Final, TypeVar
 
 import msgspec
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
@@ -28,14 +27,8 @@ from pilotage.central.store.records import (
 )
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     retention as retention_records,
-)
-from pilotage.central.store.verbs import (
     search as job_search,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
 )
 from pilotage.proto.job_states import ACTIVE, JobState

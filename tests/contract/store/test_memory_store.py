@@ -10,8 +10,7 @@ import pytest
 from pilotage.central.store.actions import ActionRow
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError, StoreFull
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
 from pilotage.central.store.verbs.session import Session
 from pilotage.proto.job_states import JobState
 from tests.memory_store import MemoryStore

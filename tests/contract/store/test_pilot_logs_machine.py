@@ -5,8 +5,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Final, TypeVar
 
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
@@ -17,8 +16,7 @@ from hypothesis.stateful import (
 from pilotage.central.store.engine import Store
 from pilotage.central.store.pilot_logs import LogLine, LogSearch, LogSource
 from pilotage.central.store.sqlite import check as file_check
-from pilotage.central.store.verbs import check
-from pilotage.central.store.verbs import pilot_logs as log_records
+from pilotage.central.store.verbs import check, pilot_logs as log_records
 from pilotage.proto.ids import ID_MAX
 from tests.memory_store import MemoryStore
 

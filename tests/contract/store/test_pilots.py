@@ -15,8 +15,7 @@ from pilotage.central.store.records import (
     Registration,
     TokenRow,
 )
-from pilotage.central.store.verbs import pilots as pilot_records
-from pilotage.central.store.verbs import tokens as token_records
+from pilotage.central.store.verbs import pilots as pilot_records, tokens as token_records
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 

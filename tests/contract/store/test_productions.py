@@ -21,22 +21,18 @@ from pilotage.central.store.transformations import NewTransformation, Transforma
 from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     productions as production_records,
-)
-from pilotage.central.store.verbs import (
     quotas as quota_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.proto.catalogue import Did
 from pilotage.proto.job_states import JobState
 from pilotage.proto.production_states import ProductionState as P
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import (
+    InputState as I,
+    TaskState as T,
+    TransformationState as S,
+)
 from tests import turns
 
 from .conftest import Reopen

@@ -10,11 +10,7 @@ from pilotage.central.store.quotas import Holding, Limit, Limits, Quota, Use
 from pilotage.central.store.records import JobClass, Move
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     quotas as quota_records,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
 )
 from pilotage.proto.job_states import JobState

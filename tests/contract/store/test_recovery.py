@@ -18,21 +18,17 @@ from pilotage.central.store.transformations import (
 from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
-)
-from pilotage.central.store.verbs import (
     failover as failover_records,
-)
-from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.proto.catalogue import Did, FileState, ReplicaState
 from pilotage.proto.job_states import JobState
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import (
+    InputState as I,
+    TaskState as T,
+    TransformationState as S,
+)
 
 from .conftest import Reopen
 from .rows import a_class, a_move, submitted

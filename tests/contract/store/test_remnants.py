@@ -32,17 +32,9 @@ from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     remnants as remnant_records,
-)
-from pilotage.central.store.verbs import (
     retention as retention_records,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
 )
 from pilotage.proto.catalogue import Did, FileState, RemnantState, ReplicaState

@@ -2,8 +2,7 @@
 
 from pilotage.central.store.engine import Store
 from pilotage.central.store.remnants import HELD_S
-from pilotage.central.store.verbs import catalogue_write
-from pilotage.central.store.verbs import remnants as remnant_records
+from pilotage.central.store.verbs import catalogue_write, remnants as remnant_records
 from pilotage.proto.catalogue import RemnantState
 
 from .conftest import NOW

@@ -14,8 +14,6 @@ from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     remnants as remnant_records,
 )
 from pilotage.central.store.verbs.catalogue_change import change_replicas, remove_files

@@ -6,23 +6,11 @@ from pilotage.central.store.engine import Store
 from pilotage.central.store.records import Evidence, NewSecret, Registration, Search
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     pilots as pilot_records,
-)
-from pilotage.central.store.verbs import (
     quotas as quota_records,
-)
-from pilotage.central.store.verbs import (
     retention as retention_records,
-)
-from pilotage.central.store.verbs import (
     search as job_search,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
-)
-from pilotage.central.store.verbs import (
     tokens as token_records,
 )
 from pilotage.proto.job_states import JobState

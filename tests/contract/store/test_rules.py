@@ -9,8 +9,7 @@ import pytest
 from pilotage.central.store.engine import Store
 from pilotage.central.store.records import Owner
 from pilotage.central.store.rules import NewRule, Tally, TooManyRules
-from pilotage.central.store.verbs import rules as rule_records
-from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import rules as rule_records, submissions as submission_records
 from pilotage.proto.catalogue import RuleState
 
 from .conftest import NOW, Reopen

@@ -10,11 +10,7 @@ from pilotage.central.store.engine import CHUNK_MAX, Store
 from pilotage.central.store.records import NewJob, Search, Start
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     search as job_search,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
 )
 from pilotage.proto.job_states import JobState

@@ -8,11 +8,7 @@ from pilotage.central.store.records import NewSecret, Registration
 from pilotage.central.store.slots import NewSlot, SlotOutput
 from pilotage.central.store.verbs import (
     pilots as pilot_records,
-)
-from pilotage.central.store.verbs import (
     retention as retention_records,
-)
-from pilotage.central.store.verbs import (
     slots as slot_records,
 )
 from pilotage.proto.pilot_states import PilotState

@@ -18,14 +18,14 @@ from pilotage.central.store.transformations import (
 )
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.proto.job_states import FINAL, JobState
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import (
+    InputState as I,
+    TaskState as T,
+    TransformationState as S,
+)
 from tests.memory_store import MemoryStore
 
 from .conftest import NOW, Ground, Grounds

@@ -12,9 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from pilotage.central.http import body as bodies
-from pilotage.central.http import connection, events
-from pilotage.central.http import server as http_server
+from pilotage.central.http import body as bodies, connection, events, server as http_server
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.app import Front
 from pilotage.central.http.server import HttpServer

@@ -11,14 +11,10 @@ from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.records import Change, End, NewAttempt
 from pilotage.central.store.verbs import (
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
+    turns as turn_records,
 )
-from pilotage.central.store.verbs import turns as turn_records
 from pilotage.central.store.verbs.matching import Room
 from pilotage.central.transformations.missing import MISSING_KEY
 from pilotage.proto.catalogue import Did

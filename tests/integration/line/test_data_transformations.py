@@ -17,8 +17,6 @@ from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.central.transformations import making, regrouping
@@ -27,9 +25,11 @@ from pilotage.proto.api_transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.messages import Assignment
 from pilotage.proto.transformation import Transformation
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import (
+    InputState as I,
+    TaskState as T,
+    TransformationState as S,
+)
 from tests import virtual
 from tests.fake_pilot import FakeProbe, Script
 from tests.fakes import FakeInstallation

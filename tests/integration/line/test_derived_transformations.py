@@ -8,13 +8,14 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.store.catalogue import ReplicaChange
 from pilotage.central.store.errors import StoreError
-from pilotage.central.store.verbs import catalogue_change
-from pilotage.central.store.verbs import transformations as transformation_records
+from pilotage.central.store.verbs import catalogue_change, transformations as transformation_records
 from pilotage.proto.api_transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import ReplicaState
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import (
+    InputState as I,
+    TaskState as T,
+    TransformationState as S,
+)
 from tests.fakes import FakeInstallation
 
 from .test_data_transformations import (

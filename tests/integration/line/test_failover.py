@@ -7,9 +7,11 @@ import pytest
 
 from pilotage.central.store.verbs import catalogue_read
 from pilotage.proto.messages import Assignment
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import (
+    InputState as I,
+    TaskState as T,
+    TransformationState as S,
+)
 from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation
 

@@ -14,20 +14,18 @@ from pilotage.central.store.records import Move
 from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
-)
-from pilotage.central.store.verbs import (
     failover as failover_records,
-)
-from pilotage.central.store.verbs import (
     jobs as job_records,
 )
 from pilotage.proto.api_failures import ReportDetail
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Assignment
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import (
+    InputState as I,
+    TaskState as T,
+    TransformationState as S,
+)
 from tests import virtual
 from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation

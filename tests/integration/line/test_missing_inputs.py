@@ -15,8 +15,7 @@ from pilotage.proto.api_quotas import QuotaChange
 from pilotage.proto.job import Job
 from pilotage.proto.messages import Assignment
 from pilotage.proto.production_states import ProductionState as P
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
 from pilotage.proto.workflow import Workflow
 from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation

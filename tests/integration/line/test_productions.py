@@ -13,20 +13,10 @@ from pilotage.central.errors import Refused
 from pilotage.central.store.records import Search
 from pilotage.central.store.verbs import (
     catalogue_read,
-)
-from pilotage.central.store.verbs import (
     data_jobs as data_job_records,
-)
-from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     productions as production_records,
-)
-from pilotage.central.store.verbs import (
     search as job_search,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.pilot.ports import NoReply
@@ -43,9 +33,11 @@ from pilotage.proto.job import Job
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
 from pilotage.proto.production_states import ProductionState as P
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import (
+    InputState as I,
+    TaskState as T,
+    TransformationState as S,
+)
 from pilotage.proto.workflow import Workflow
 from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation
@@ -688,32 +680,3 @@ def campaign(seed: int) -> None:
 
 async def _as_coroutine(what: Awaitable[object]) -> None:
     await what
-
-
-def test_without_productions_nothing_is_asked_of_the_store() -> None:
-    async def tell(world: FakeInstallation) -> None:
-        from .test_transformations import added
-
-        asked: list[str] = []
-        await asyncio.sleep(1.0)  # it has looked once whether there are any
-        for verb in (
-            production_records.production,
-            production_records.productions,
-            production_records.production_steps,
-            production_records.samples,
-        ):
-            world.store.ways[verb] = _counting(verb.__name__, asked)
-        await added(world, tasks=3)
-        await asyncio.sleep(200.0)
-
-        assert asked == []
-
-    tale(tell)
-
-
-def _counting(name: str, asked: list[str]) -> Callable[..., Awaitable[object]]:
-    async def call(*given: object, **fields: object) -> object:
-        asked.append(name)
-        return []
-
-    return call

@@ -12,9 +12,11 @@ from pilotage.central.auth import derived_secrets
 from pilotage.central.auth.callers import PilotCaller
 from pilotage.central.errors import Refused
 from pilotage.central.settings import LeaseSettings
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import pilots as pilot_records
-from pilotage.central.store.verbs import turns as turn_records
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+    pilots as pilot_records,
+    turns as turn_records,
+)
 from pilotage.proto.api import Action, ActionName, SecretRequest, Submission
 from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName
 from pilotage.proto.job import Job

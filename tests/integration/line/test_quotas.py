@@ -17,11 +17,7 @@ from pilotage.central.store.quotas import Holding, HoldingState
 from pilotage.central.store.records import Owner
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     quotas as quota_records,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
 )
 from pilotage.proto.api import Action, ActionName, BlobQuery, Submission

@@ -12,10 +12,12 @@ from pilotage.central.errors import Refused
 from pilotage.central.jobs.leases import Phase
 from pilotage.central.store.engine import CHUNK_MAX
 from pilotage.central.store.records import Change, NewAttempt, NewJob
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import pilots as pilot_records
-from pilotage.central.store.verbs import submissions as submission_records
-from pilotage.central.store.verbs import turns as turn_records
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+    pilots as pilot_records,
+    submissions as submission_records,
+    turns as turn_records,
+)
 from pilotage.proto.api import SecretRequest, Submission, Submitted
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState

@@ -6,24 +6,27 @@ from typing import Any
 
 from pilotage.central.observe.metrics import Page
 from pilotage.central.store.errors import StoreError
-from pilotage.central.store.verbs import actions as action_records
-from pilotage.central.store.verbs import failover as failover_records
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import productions as production_records
-from pilotage.central.store.verbs import retention as retention_records
-from pilotage.central.store.verbs import series as series_records
-from pilotage.central.store.verbs import submissions as submission_records
-from pilotage.central.store.verbs import transformations as transformation_records
+from pilotage.central.store.verbs import (
+    actions as action_records,
+    failover as failover_records,
+    jobs as job_records,
+    productions as production_records,
+    retention as retention_records,
+    series as series_records,
+    submissions as submission_records,
+    transformations as transformation_records,
+)
 from pilotage.proto.job import Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.production_states import ProductionState as P
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
 from tests.fakes import FakeInstallation
 
-from . import test_data_transformations as data
-from . import test_failover_cycle as failover
-from . import test_productions as flows
+from . import (
+    test_data_transformations as data,
+    test_failover_cycle as failover,
+    test_productions as flows,
+)
 from .test_on_fakes import lasts, states, story, submission, submit
 from .test_transformations import added, is_in, said, shown, until
 

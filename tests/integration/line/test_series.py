@@ -17,11 +17,7 @@ from pilotage.central.settings import RetentionSettings, Settings
 from pilotage.central.store.series import Sample, Sums
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     pilots as pilot_records,
-)
-from pilotage.central.store.verbs import (
     series as series_records,
 )
 from pilotage.central.store.verbs.jobs import EVIDENCE_MAX

@@ -12,8 +12,7 @@ from pilotage.proto.api import Readiness
 from pilotage.proto.transformation_states import TaskState, TransformationState
 from tests.fakes import FakeInstallation
 
-from .test_data_transformations import registered
-from .test_data_transformations import story as story_of_files
+from .test_data_transformations import registered, story as story_of_files
 from .test_failover_cycle import CYCLE_S, GIVEN, reported
 from .test_on_fakes import lasts, story, submission, submit
 from .test_transformations import added, is_in, until

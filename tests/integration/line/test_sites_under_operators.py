@@ -13,9 +13,11 @@ from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.errors import StoreFull
 from pilotage.central.store.records import NewSecret
 from pilotage.central.store.slots import NewSlot, SlotOutput
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import pilots as pilot_records
-from pilotage.central.store.verbs import slots as slot_records
+from pilotage.central.store.verbs import (
+    jobs as job_records,
+    pilots as pilot_records,
+    slots as slot_records,
+)
 from pilotage.proto.api import JobFilter, JobView, PilotView
 from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName, SiteDetail
 from pilotage.proto.claims import Role

@@ -11,8 +11,6 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.proto.api import Action, ActionName

@@ -18,19 +18,14 @@ from pilotage.central.store.records import Move
 from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
-)
-from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.proto.api_transformations import NewTransformation
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation import Transformation
-from pilotage.proto.transformation_states import InputState, TaskState
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState as S
 from tests import virtual
 from tests.fakes import FakeInstallation
 from tests.memory_store import MemoryStore

@@ -27,12 +27,10 @@ from pilotage.central.settings import (
     RetentionSettings,
     Settings,
 )
-from pilotage.central.store.verbs import pilots as pilot_records
-from pilotage.central.store.verbs import slots as slot_records
+from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
 from pilotage.proto.api import JobFilter, Submission
 from pilotage.proto.job import Job, Need
-from pilotage.proto.job_states import FINAL as ENDS
-from pilotage.proto.job_states import JobState
+from pilotage.proto.job_states import FINAL as ENDS, JobState
 from pilotage.proto.messages import Assignment
 from pilotage.proto.pilot_states import FINAL
 from tests import virtual

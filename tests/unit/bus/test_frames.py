@@ -3,8 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import given, strategies as some
 
 from pilotage.central.bus.frames import BadPacket, PacketReader, cleared, take
 

@@ -23,12 +23,8 @@ from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
     catalogue_write,
-)
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import (
+    jobs as job_records,
     rules as rule_records,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
 )
 from pilotage.proto.api import Action, ActionName, IdRange, Submission, Submitted

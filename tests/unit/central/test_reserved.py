@@ -7,8 +7,7 @@ from pilotage.central.data.embedded import EmbeddedCatalogue
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.store.data_jobs import folder_of
 from pilotage.central.store.records import JobClass, NewJob, NewSubmission
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
 from pilotage.proto.api_data import DidsRequest, ReplicaItem
 from pilotage.proto.job_states import JobState
 from tests import turns

@@ -10,8 +10,11 @@ from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.data.sweep_service import SweepService
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.remnants import RemnantRow
-from pilotage.central.store.verbs import catalogue_change, catalogue_write
-from pilotage.central.store.verbs import remnants as remnant_records
+from pilotage.central.store.verbs import (
+    catalogue_change,
+    catalogue_write,
+    remnants as remnant_records,
+)
 from pilotage.proto.catalogue import Did
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock

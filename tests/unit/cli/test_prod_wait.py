@@ -11,10 +11,8 @@ from pilotage.central.cli.main import run
 from pilotage.central.client.errors import Refused
 from pilotage.proto.api_productions import ProductionDetail, ProductionView
 from pilotage.proto.problems import Code
-from pilotage.proto.production_states import NAMED
-from pilotage.proto.production_states import ProductionState as P
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.production_states import NAMED, ProductionState as P
+from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
 
 from .stub_client import give
 from .test_prod_words import detail_of, step, view

@@ -32,9 +32,11 @@ from pilotage.proto.api_productions import (
 )
 from pilotage.proto.failures import FailureClass
 from pilotage.proto.production_states import ProductionState as P
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import (
+    InputState as I,
+    TaskState as T,
+    TransformationState as S,
+)
 
 NOW = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 

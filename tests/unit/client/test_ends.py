@@ -9,8 +9,7 @@ from pilotage.central.client import AsyncClient
 from pilotage.central.client.errors import TimedOut
 from pilotage.proto.api_transformations import TransformationDetail, TransformationView
 from pilotage.proto.production_states import ProductionState as P
-from pilotage.proto.transformation_states import TaskState as T
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
 
 from ..cli.test_prod_words import detail_of, step, view
 from .stub_central import HandPace, StubCentral, ok

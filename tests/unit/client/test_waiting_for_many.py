@@ -10,8 +10,11 @@ import pytest
 
 from pilotage.central.client.blocking import Client, as_completed
 from pilotage.central.client.errors import NotFound, TimedOut
-from pilotage.central.client.handles import AsyncJobHandle, AsyncSubmissionHandle
-from pilotage.central.client.handles import as_completed_async as ended_of
+from pilotage.central.client.handles import (
+    AsyncJobHandle,
+    AsyncSubmissionHandle,
+    as_completed_async as ended_of,
+)
 from pilotage.proto.api import Event, IdRange, Submitted
 from pilotage.proto.job_states import FINAL, JobState
 

@@ -28,8 +28,7 @@ from pilotage.central.factory.sites import ElementEntry
 from pilotage.central.factory.start_script import END
 from pilotage.central.observe.events import EVENTS
 from pilotage.central.store.records import Registration
-from pilotage.central.store.verbs import pilots as pilot_records
-from pilotage.central.store.verbs import slots as slot_records
+from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
 from pilotage.proto.api_sites import CheckState, ElementCheck, SiteCheck, SiteCheckRequest
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code

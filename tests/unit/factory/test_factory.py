@@ -15,8 +15,7 @@ from pilotage.central.factory.start_script import END
 from pilotage.central.factory.watched import Watched
 from pilotage.central.observe.events import EVENTS
 from pilotage.central.store.records import Registration
-from pilotage.central.store.verbs import pilots as pilot_records
-from pilotage.central.store.verbs import slots as slot_records
+from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.clauses import table
 from pilotage.matcher.types import Ceiling, ClassSpec

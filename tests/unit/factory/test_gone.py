@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pilotage.central.factory.watched import Watched
-from pilotage.central.store.verbs import pilots as pilot_records
-from pilotage.central.store.verbs import slots as slot_records
+from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 

@@ -25,11 +25,13 @@ from pilotage.central.store.failover import Decided
 from pilotage.central.store.productions import StepName
 from pilotage.central.store.records import AttemptRow
 from pilotage.central.store.transformations import EndInput, TaskEnd
-from pilotage.central.store.verbs import catalogue_read
-from pilotage.central.store.verbs import failover as failover_records
-from pilotage.central.store.verbs import failures as failure_records
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import productions as production_records
+from pilotage.central.store.verbs import (
+    catalogue_read,
+    failover as failover_records,
+    failures as failure_records,
+    jobs as job_records,
+    productions as production_records,
+)
 from pilotage.central.transformations.repairs import Again, Bounds, asking
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.failures import Evidence

@@ -3,8 +3,7 @@
 # pyright: reportPrivateUsage=false
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.action_keys import Book, packed, unpacked

@@ -17,10 +17,12 @@ from pilotage.central.saying import Assignment
 from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.records import JobBody, JobInput
 from pilotage.central.store.remnants import RemnantRow
-from pilotage.central.store.verbs import catalogue_write
-from pilotage.central.store.verbs import data_jobs as data_job_records
-from pilotage.central.store.verbs import jobs as job_records
-from pilotage.central.store.verbs import remnants as remnant_records
+from pilotage.central.store.verbs import (
+    catalogue_write,
+    data_jobs as data_job_records,
+    jobs as job_records,
+    remnants as remnant_records,
+)
 from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.job import DataInput, Job, JobData
 from pilotage.proto.storages import DataBody, DataFile

@@ -16,8 +16,6 @@ from pilotage.central.store.records import End, JobInput, NewJob, Swept
 from pilotage.central.store.verbs import (
     catalogue_read,
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
 )
 from pilotage.proto.catalogue import Did, ReplicaState

@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pilotage.central.jobs.failure_class import class_of_change, classify, evidence_of
 from pilotage.central.jobs.verdicts import (

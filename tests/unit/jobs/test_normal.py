@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pilotage.central.jobs.normal import normal_needs, normal_preference
 from pilotage.matcher import clauses

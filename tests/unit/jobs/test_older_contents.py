@@ -13,8 +13,7 @@ from pilotage.central.jobs.scope import Owners
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
 from pilotage.central.store.quotas import Holder
-from pilotage.central.store.verbs import quotas as quota_records
-from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import quotas as quota_records, submissions as submission_records
 from tests.contract.store.rows import a_class, a_submission, some_jobs
 from tests.fake_central import FakeBlobs, FakeClock
 from tests.memory_store import MemoryStore

@@ -20,8 +20,10 @@ from pilotage.central.jobs.tally import Tally
 from pilotage.central.store.arrivals import Arrival, Run
 from pilotage.central.store.errors import StoreBroken
 from pilotage.central.store.records import JobClass, Owner
-from pilotage.central.store.verbs import arrivals as arrival_records
-from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import (
+    arrivals as arrival_records,
+    submissions as submission_records,
+)
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.proto.job_states import JobState

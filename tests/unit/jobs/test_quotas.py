@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,8 +10,7 @@ from pilotage.central.jobs.quotas import Quotas
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
-from pilotage.central.store.verbs import quotas as quota_records
-from pilotage.central.store.verbs import submissions as submission_records
+from pilotage.central.store.verbs import quotas as quota_records, submissions as submission_records
 from tests.contract.store.rows import a_class, a_submission, some_jobs, waiting_jobs
 from tests.fake_central import FakeClock
 from tests.memory_store import MemoryStore, way

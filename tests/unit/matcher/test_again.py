@@ -3,8 +3,7 @@
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
 from pilotage.proto.job import Need
-from tests.matcher.again import again as again_of
-from tests.matcher.again import held
+from tests.matcher.again import again as again_of, held
 from tests.matcher.invariants import check
 
 from .makes import offer, spec

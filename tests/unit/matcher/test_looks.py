@@ -1,7 +1,6 @@
 """Needs against many offers at once: the same answers as the plain rule, offer by offer."""
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pilotage.matcher.clauses import table
 from pilotage.matcher.fit import misfits

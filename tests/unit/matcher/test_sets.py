@@ -1,7 +1,6 @@
 """Steps and ranks: what the index asks with one look must be what a look at all would say."""
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pilotage.matcher.ranked import PART_MAX, Ranked
 from pilotage.matcher.steps import STEPS_MAX, Steps

@@ -14,8 +14,7 @@ from pilotage.matcher.matcher import less
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.shares import Shares
 from pilotage.proto.job import Need
-from tests.matcher.again import again as again_of
-from tests.matcher.again import held
+from tests.matcher.again import again as again_of, held
 
 from .makes import offer, spec
 

@@ -1,8 +1,7 @@
 """Tag expressions: what they mean, and what is said where one does not read."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pilotage.matcher.tagexpr import DEPTH_MAX, BadTags, parse
 

@@ -25,8 +25,7 @@ from pilotage.proto.messages import (
 )
 from pilotage.proto.wire import decode, encode
 from tests import virtual
-from tests.fake_pilot import Central as CentralOf
-from tests.fake_pilot import FakePilot, FakeProbe, Script, script_of
+from tests.fake_pilot import Central as CentralOf, FakePilot, FakeProbe, Script, script_of
 from tests.scripted_central import ABC, LEASE_S, Central, assignment
 
 Story = Callable[[Central, FakePilot], Awaitable[None]]

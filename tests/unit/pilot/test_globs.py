@@ -5,8 +5,7 @@ import re
 import time
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from pilotage.pilot.files.globs import compile_glob
 from pilotage.pilot.ports import UnsafePath

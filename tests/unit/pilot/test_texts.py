@@ -1,7 +1,6 @@
 """Texts that go into a report can never be refused."""
 
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from pilotage.pilot.mind.reports import Reports
 from pilotage.pilot.mind.texts import fit, names

@@ -15,8 +15,7 @@ from pilotage.central.store.verbs import transformations as transformation_recor
 from pilotage.proto.api import Action as JobAction
 from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
 from pilotage.proto.claims import Role
-from pilotage.proto.transformation_states import InputState
-from pilotage.proto.transformation_states import TransformationState as S
+from pilotage.proto.transformation_states import InputState, TransformationState as S
 from pilotage.proto.workflow import Workflow
 from tests.contract.store.test_transformations import made
 from tests.fake_central import FakeClock

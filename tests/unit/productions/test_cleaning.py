@@ -19,17 +19,12 @@ from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     productions as production_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.proto import limits
 from pilotage.proto.api import Action as JobAction
-from pilotage.proto.api_productions import ProductionAction
-from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
 from pilotage.proto.catalogue import Did, parse_query
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TransformationState as S

@@ -5,8 +5,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pilotage.central.productions.eta import SAMPLES_MAX, Estimate, Sample, estimate, kept
 

@@ -11,8 +11,7 @@ from pilotage.central.store.engine import Store
 from pilotage.central.store.failures import FailureRow, FailureSearch
 from pilotage.central.store.records import AttemptRow
 from pilotage.central.store.transformations import TransformationRow
-from pilotage.central.store.verbs import failover as failover_records
-from pilotage.central.store.verbs import failures as failure_records
+from pilotage.central.store.verbs import failover as failover_records, failures as failure_records
 from pilotage.proto.api_productions import StepFailures
 from pilotage.proto.job_states import JobEvent
 from pilotage.proto.messages import How

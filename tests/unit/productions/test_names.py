@@ -12,17 +12,19 @@ from pilotage.central.store.transformations import TransformationMove
 from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     productions as production_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
-from pilotage.proto.api_productions import NewProduction, ProductionAction
-from pilotage.proto.api_productions import ProductionActionName as P
-from pilotage.proto.api_transformations import NewTransformation, TransformationAction
-from pilotage.proto.api_transformations import TransformationActionName as T
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionAction,
+    ProductionActionName as P,
+)
+from pilotage.proto.api_transformations import (
+    NewTransformation,
+    TransformationAction,
+    TransformationActionName as T,
+)
 from pilotage.proto.catalogue import Did
 from pilotage.proto.job import Job
 from pilotage.proto.transformation import Transformation

@@ -8,10 +8,16 @@ import pytest
 
 from pilotage.central.auth.callers import User
 from pilotage.central.errors import Refused
-from pilotage.proto.api_productions import NewProduction, ProductionAction
-from pilotage.proto.api_productions import ProductionActionName as P
-from pilotage.proto.api_transformations import NewTransformation, TransformationAction
-from pilotage.proto.api_transformations import TransformationActionName as T
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionAction,
+    ProductionActionName as P,
+)
+from pilotage.proto.api_transformations import (
+    NewTransformation,
+    TransformationAction,
+    TransformationActionName as T,
+)
 from pilotage.proto.claims import Role
 from pilotage.proto.job import Job
 from pilotage.proto.transformation import Transformation

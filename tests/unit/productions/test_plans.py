@@ -8,12 +8,10 @@ from pilotage.central.productions.plans import caught_up, more, planned
 from pilotage.central.productions.states import verdict
 from pilotage.central.store.productions import ProductionRow, StepRow
 from pilotage.central.store.transformations import TransformationRow
-from pilotage.proto.api_productions import ProductionAction
-from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
 from pilotage.proto.job import Job
 from pilotage.proto.machine import unreachable
-from pilotage.proto.production_states import FINAL, PRODUCTIONS, START
-from pilotage.proto.production_states import ProductionState as P
+from pilotage.proto.production_states import FINAL, PRODUCTIONS, START, ProductionState as P
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import TransformationState as S
 

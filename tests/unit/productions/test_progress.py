@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from pilotage.central.productions.progress import Progress, Stand, progress
 from pilotage.central.workflows.plan import plan
-from pilotage.proto.transformation_states import InputState as I
-from pilotage.proto.transformation_states import TaskState as T
+from pilotage.proto.transformation_states import InputState as I, TaskState as T
 from pilotage.proto.workflow import Workflow
 from tests.unit.workflows.written_here import workflow
 

@@ -9,8 +9,12 @@ from pilotage.central.data.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
 from pilotage.central.store.productions import ProductionMove
 from pilotage.central.store.verbs import productions as production_records
-from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
-from pilotage.proto.api_productions import ProductionActionName as A
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionAction,
+    ProductionActionName as A,
+    ProductionDetail,
+)
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import InputState as I

@@ -6,10 +6,12 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.store.verbs import transformations as transformation_records
-from pilotage.proto.api_productions import NewProduction, ProductionAction
-from pilotage.proto.api_productions import ProductionActionName as P
-from pilotage.proto.api_transformations import TransformationAction
-from pilotage.proto.api_transformations import TransformationActionName as T
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionAction,
+    ProductionActionName as P,
+)
+from pilotage.proto.api_transformations import TransformationAction, TransformationActionName as T
 from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import TransformationState as S
 from tests.unit.transformations.served import service

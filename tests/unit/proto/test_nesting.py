@@ -4,8 +4,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pilotage.proto.nesting import NESTED_MAX, is_deep, is_deep_value, loads
 from pilotage.proto.strict_yaml import NotYaml, load_strictly

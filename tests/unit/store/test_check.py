@@ -8,25 +8,16 @@ import pytest
 from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
 from pilotage.central.store.engine import Store
 from pilotage.central.store.pilot_logs import LogLine, LogSource
-from pilotage.central.store.sqlite import check as file_check
-from pilotage.central.store.sqlite import open_sqlite
+from pilotage.central.store.sqlite import check as file_check, open_sqlite
 from pilotage.central.store.sqlite.snapshot import IDS_SKIPPED, renew, snapshot
 from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
     catalogue_write,
     check,
-)
-from pilotage.central.store.verbs import (
     jobs as job_records,
-)
-from pilotage.central.store.verbs import (
     pilot_logs as log_records,
-)
-from pilotage.central.store.verbs import (
     retention as retention_records,
-)
-from pilotage.central.store.verbs import (
     submissions as submission_records,
 )
 from pilotage.proto.catalogue import Did, ReplicaState

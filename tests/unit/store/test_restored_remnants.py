@@ -11,16 +11,13 @@ from pilotage.central.store.data_jobs import folder_of
 from pilotage.central.store.engine import Store
 from pilotage.central.store.migrations import migrations
 from pilotage.central.store.remnants import sweep_key
-from pilotage.central.store.sqlite import check as file_check
-from pilotage.central.store.sqlite import open_sqlite
+from pilotage.central.store.sqlite import check as file_check, open_sqlite
 from pilotage.central.store.sqlite.migrate import migrate
 from pilotage.central.store.sqlite.snapshot import renew, snapshot
 from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_write,
     check,
-)
-from pilotage.central.store.verbs import (
     remnants as remnant_records,
 )
 from pilotage.proto.catalogue import Did, RemnantState

@@ -10,8 +10,6 @@ from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.verbs import (
     catalogue_read,
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.central.transformations import intake

@@ -9,8 +9,6 @@ from pilotage.central.store.errors import StillArriving
 from pilotage.central.store.transformations import NewInput, NewTask, Taken
 from pilotage.central.store.verbs import (
     submissions as submission_records,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.central.transformations.making import submission_of

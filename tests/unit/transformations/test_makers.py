@@ -16,8 +16,6 @@ from pilotage.central.store.verbs import (
     catalogue_change,
     catalogue_read,
     catalogue_write,
-)
-from pilotage.central.store.verbs import (
     transformations as transformation_records,
 )
 from pilotage.central.transformations import makers

@@ -5,8 +5,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pilotage.pilot.detect import amd, batch, benchmark, classads, nvidia, reading
 from pilotage.pilot.detect.facts import Facts, find
