@@ -11,7 +11,7 @@ nothing was written for it.
 import asyncio
 from collections.abc import Callable, Mapping, Sized
 from contextlib import suppress
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from .records import Activity
 from .verbs.readers import Readers
@@ -23,8 +23,6 @@ CHUNK_MAX: Final = 1000  # rows a transaction of a bulk: others wait no longer t
 P = ParamSpec("P")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-_LISTS: Final[tuple[type[Sized], ...]] = (list, tuple, dict, set, frozenset)
 
 _weights: Final[dict[object, Callable[..., int]]] = {}
 _joints: Final[dict[object, Callable[..., Joint]]] = {}
@@ -129,6 +127,6 @@ def _items(*args: object, **named: object) -> int:
     limit = named.get("limit")
     items = limit if isinstance(limit, int) else 0
     for one in (*args, *named.values()):
-        if isinstance(one, _LISTS):
-            items += len(one)
+        if isinstance(one, (list, tuple, dict, set, frozenset)):
+            items += len(cast(Sized, one))
     return max(1, items)

@@ -678,12 +678,12 @@ async def test_each_sweep_is_of_one_owner_and_there_are_no_more_than_asked_for(
     await removed(
         store, *(a_file(one, f"f{n}", f"pic/ctao/{n}") for n, one in enumerate(owners * 2))
     )
-    first = await store.write(
-        remnant_records.order_sweeps, "pic", LATER, at=LATER, limit=SWEEP_MAX, most=2
-    )
-    rest = await store.write(
-        remnant_records.order_sweeps, "pic", LATER, at=LATER, limit=SWEEP_MAX, most=2
-    )
+    first, rest = [
+        await store.write(
+            remnant_records.order_sweeps, "pic", LATER, at=LATER, limit=SWEEP_MAX, most=2
+        )
+        for _ in range(2)
+    ]
 
     assert [sweep.owner for sweep in (*first, *rest)] == owners
     assert [len(await swept(store, sweep)) for sweep in (*first, *rest)] == [2, 2, 2]
@@ -693,10 +693,7 @@ async def test_a_change_of_metadata_leaves_a_remnant_alone(store: Store) -> None
     ada = await an_owner(store)
     one = a_file(ada, "one", "pic/ctao/1")
     await removed(store, one)
-    await store.write(
-        catalogue_change.set_metadata,
-        "ctao",
-        [MetadataChange(did=one.did, metadata={"run": 1})],
-    )
+    change = MetadataChange(did=one.did, metadata={"run": 1})
+    await store.write(catalogue_change.set_metadata, "ctao", [change])
 
     assert len(await all_of(store)) == 1
