@@ -13,9 +13,6 @@ from .machine import IllegalTransition
 class JobState(str, enum.Enum):
     """Where a job stands. The names are the field's own."""
 
-    RECEIVED = "Received"  # its submission is still arriving
-    CHECKING = "Checking"  # inputs and requirements are being checked
-    STAGING = "Staging"  # input data is being brought to disk
     WAITING = "Waiting"  # in the queue; an open attempt may still come back
     MATCHED = "Matched"  # an attempt holds a lease, the payload has not started
     RUNNING = "Running"
@@ -29,10 +26,6 @@ class JobState(str, enum.Enum):
 class JobEvent(str, enum.Enum):
     """What happens to a job."""
 
-    CHECK = "check"
-    REFUSED = "refused"
-    STAGE = "stage"
-    QUEUED = "queued"
     MATCHED = "matched"
     STARTED = "started"
     DECLINED = "declined"
@@ -56,16 +49,6 @@ _S = JobState
 _E = JobEvent
 
 TRANSITIONS: Final[dict[tuple[JobState, JobEvent], JobState]] = {
-    (_S.RECEIVED, _E.CHECK): _S.CHECKING,
-    (_S.RECEIVED, _E.QUEUED): _S.WAITING,
-    (_S.RECEIVED, _E.KILLED): _S.KILLED,
-    (_S.CHECKING, _E.REFUSED): _S.FAILED,
-    (_S.CHECKING, _E.STAGE): _S.STAGING,
-    (_S.CHECKING, _E.QUEUED): _S.WAITING,
-    (_S.CHECKING, _E.KILLED): _S.KILLED,
-    (_S.STAGING, _E.QUEUED): _S.WAITING,
-    (_S.STAGING, _E.REFUSED): _S.FAILED,
-    (_S.STAGING, _E.KILLED): _S.KILLED,
     (_S.WAITING, _E.MATCHED): _S.MATCHED,
     (_S.WAITING, _E.BEAT_OF_LAST_ATTEMPT): _S.RUNNING,  # cut off, requeued, back before a new match
     (_S.WAITING, _E.SUCCEEDED): _S.DONE,  # the open attempt had finished while it was cut off
@@ -107,7 +90,7 @@ TRANSITIONS: Final[dict[tuple[JobState, JobEvent], JobState]] = {
     (_S.KILLED, _E.RESCHEDULED): _S.WAITING,
 }
 
-START: Final = JobState.RECEIVED
+START: Final = JobState.WAITING
 FINAL: Final = frozenset({JobState.DONE, JobState.FAILED, JobState.KILLED})
 ACTIVE: Final = frozenset({JobState.MATCHED, JobState.RUNNING})  # an attempt holds a lease
 

@@ -139,7 +139,7 @@ def _numbers(counts: dict[JobState, int]) -> tuple[object, ...]:
     ended = of(*FINAL)
     width = 20 * ended // total if total else 0
     return (
-        of(JobState.RECEIVED, JobState.CHECKING, JobState.STAGING, JobState.WAITING),
+        of(JobState.WAITING),
         of(JobState.MATCHED),
         of(JobState.RUNNING, JobState.COMPLETING),
         of(JobState.HELD),

@@ -1,8 +1,8 @@
 """What goes into the store and comes out of it.
 
-Where the state of a job is kept: `job.state` is the state while no attempt is live (Received,
-Waiting, Held, Completing and the final ones); while an attempt is live its row says Matched or
-Running, and the job's row is not touched. So a job's row is written once, at the end.
+Where the state of a job is kept: `job.state` is the state while no attempt is live (Waiting, Held,
+Completing and the final ones); while an attempt is live its row says Matched or Running, and the
+job's row is not touched. So a job's row is written once, at the end.
 """
 
 from typing import Final, NamedTuple

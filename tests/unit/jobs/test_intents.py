@@ -12,7 +12,6 @@ from tests.builders import a_standing
 
 #  state       wanted      kill       hold       release    reschedule
 TABLE = """
-   Received    -           Killed     refused    refused    refused
    Waiting     -           Killed     Held       unchanged  unchanged
    Held        -           Killed     unchanged  Waiting    Waiting
    Matched     -           kill       hold       refused    reschedule

@@ -2,6 +2,7 @@
 
 import re
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pilotage.central.store.migrations import migrations
 from pilotage.central.store.queries import load
 from pilotage.proto.catalogue import FileState, RemnantState, ReplicaState, RuleState
-from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.job_states import FINAL, TRANSITIONS, JobEvent, JobState
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
@@ -18,7 +19,16 @@ OF_FILES = (FileState, ReplicaState, RuleState, RemnantState)
 STATES = (JobState, PilotState, *OF_FILES, *OF_TRANSFORMATIONS)
 # A job that is matched or runs is Waiting by its own row: its attempt's row says which.
 OF_ATTEMPTS = {JobState.MATCHED, JobState.RUNNING}
+NEVER_MADE = {"Received", "Checking", "Staging"}  # the first schema allows them; no job had one
 DATABASES = ("sqlite", "postgresql")
+# What SQL moves by itself, because whether a job may move is known there alone: the event, and the
+# state from which it goes.
+MOVES = {
+    "insert_attempt": (JobState.WAITING, JobEvent.MATCHED),
+    "insert_attempts": (JobState.WAITING, JobEvent.MATCHED),
+    "start_attempt": (JobState.MATCHED, JobEvent.STARTED),
+    "take_back": (JobState.WAITING, JobEvent.BEAT_OF_LAST_ATTEMPT),
+}
 
 
 def _texts() -> dict[str, str]:
@@ -42,7 +52,7 @@ TEXTS = _texts()
 
 @pytest.mark.parametrize("path", TEXTS)
 def test_a_capitalised_word_in_quotes_is_a_state(path: str) -> None:
-    known = {state.value for of in STATES for state in of}
+    known = {state.value for of in STATES for state in of} | NEVER_MADE
 
     assert set(re.findall(r"'([A-Z]\w*)'", TEXTS[path])) <= known
 
@@ -72,6 +82,41 @@ def test_the_check_of_a_job_takes_each_state_that_a_row_may_have(database: str) 
 
     of_job = re.search(r"CHECK \(state = 'Waiting' OR.*?\),", job[0], re.DOTALL)
     assert of_job
-    assert set(re.findall(r"'(\w+)'", of_job[0])) == {s.value for s in set(JobState) - OF_ATTEMPTS}
+    allowed = set(re.findall(r"'(\w+)'", of_job[0]))
+    assert allowed - NEVER_MADE == {state.value for state in set(JobState) - OF_ATTEMPTS}
     assert set(re.findall(r"state = '(\w+)'", attempt[0])) == {s.value for s in OF_ATTEMPTS}
     assert {s.value for s in PilotState} == set(re.findall(r"'([A-Z]\w+)'", pilot[0]))
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_what_sql_moves_by_itself_is_a_move_of_the_table(database: str) -> None:
+    sql = load(database)
+
+    for name, (old, event) in MOVES.items():
+        said = re.findall(r"'([A-Z]\w*)'", sql[name])
+        assert set(said) == {old.value, TRANSITIONS[old, event].value}, name
+
+
+def test_no_other_statement_gives_an_attempt_a_state() -> None:
+    """An attempt that ends has none: it is its job that has one then, as a parameter."""
+    sql = load("sqlite")
+    changed = {
+        name
+        for name, text in sql.items()
+        if re.search(r"(UPDATE|INSERT INTO) attempt\b", text)
+        and set(re.findall(r"'(\w+)'", text.partition("WHERE")[0])) & {s.value for s in JobState}
+    }
+
+    assert changed == set(MOVES)
+
+
+def test_each_event_of_a_job_is_used_by_the_code_or_by_sql() -> None:
+    code = "\n".join(
+        entry.read_text(encoding="utf-8")
+        for folder in ("jobs", "store/verbs")
+        for entry in Path(str(files("pilotage.central") / folder)).glob("*.py")
+    )
+    used = set(re.findall(r"\bJobEvent\.(\w+)", code)) | {event.name for _, event in MOVES.values()}
+    for_outside_catalogues = {JobEvent.PUBLISHING.name, JobEvent.PUBLISHED.name}
+
+    assert used | for_outside_catalogues == {event.name for event in JobEvent}
