@@ -17,7 +17,6 @@ from .app import World
 from .auth.tokens import Tokens
 from .bus.downlink import Downlink
 from .data.catalogue import CatalogueService
-from .data.embedded import EmbeddedCatalogue
 from .data.service import StorageService
 from .jobs.beside import SandboxBeside, SubmissionsBeside
 from .jobs.classes import Classes
@@ -239,9 +238,7 @@ def build_beside(
         sites=none,
         limits=none,
         storages=none,
-        data=CatalogueService(
-            EmbeddedCatalogue(store, clock), memory.owners, log, world.storages, store
-        ),
+        data=CatalogueService(store, memory.owners, clock, log, world.storages),
         rules=none,
         sweeps=none,
         elements=none,

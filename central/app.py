@@ -17,7 +17,6 @@ from .bus.bridge import BusBridge
 from .bus.downlink import Downlink
 from .data.carry import Carrier
 from .data.catalogue import CatalogueService
-from .data.embedded import EmbeddedCatalogue
 from .data.rule_service import RuleService
 from .data.service import StorageService
 from .data.storages import Storages
@@ -313,8 +312,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
 
 def _catalogue(world: World, memory: Memory) -> CatalogueService:
     """Return the catalogue of files."""
-    embedded = EmbeddedCatalogue(world.store, world.clock)
-    return CatalogueService(embedded, memory.owners, world.log, world.storages, world.store)
+    return CatalogueService(world.store, memory.owners, world.clock, world.log, world.storages)
 
 
 def _rules(world: World, memory: Memory, control: Control, carrier: Carrier) -> RuleService:

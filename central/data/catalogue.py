@@ -66,11 +66,21 @@ from ..store.catalogue import (
 )
 from ..store.engine import Store
 from ..store.records import Owner
-from .protocol import Catalogue
-from .reserved import Reserved
+from ..store.verbs import (
+    catalogue_change,
+    catalogue_read,
+    catalogue_write,
+    remnants as remnant_records,
+)
+from .lineage import links_of
+from .reserved import Reserved, copies_of
 from .rights import Writing, community_of, writing
 from .storages import Storages
 from .sweep_service import view_of
+
+
+class Clock(Protocol):
+    def wall(self) -> float: ...
 
 
 class Owners(Protocol):
@@ -82,6 +92,7 @@ class Owners(Protocol):
 
 
 Item = TypeVar("Item")
+TOGETHER: Final = 250  # files of a transaction: jobs that are matched meanwhile wait for it
 DATASETS_COMPARED: Final = 1_000  # with the name of one that is not there
 
 
@@ -90,15 +101,14 @@ class CatalogueService:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        store: Store,
         owners: Owners,
+        clock: Clock,
         log: Log,
         storages: Storages | None = None,
-        jobs: Store | None = None,
     ) -> None:
-        """`jobs`: in whose folders people register nothing."""
-        self._catalogue, self._owners, self._log = catalogue, owners, log
-        self._storages, self._jobs = storages or Storages(), jobs
+        self._store, self._owners, self._clock, self._log = store, owners, clock, log
+        self._storages = storages or Storages()
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -108,7 +118,11 @@ class CatalogueService:
         try:
             query = parse_query(asked.query)
             await self._check_dataset(community, query)
-            found = await self._catalogue.find(
+            if query.conditions and not asked.after:  # later pages ask what the first one did
+                known = await self._store.read(catalogue_read.keys, community)
+                query.check({key.key: key.type for key in known})
+            found = await self._store.read(
+                catalogue_read.find_files,
                 community,
                 query,
                 states=frozenset(asked.states),
@@ -122,9 +136,14 @@ class CatalogueService:
 
     async def _check_dataset(self, community: str, query: Query) -> None:
         """Raise NotRight for a dataset that is not there: nothing would ever be found."""
-        if query.dataset is None or await self._catalogue.dataset(community, query.dataset):
+        if query.dataset is None:
             return
-        rows = await self._catalogue.datasets(community, after=None, limit=DATASETS_COMPARED)
+        there = await self._store.read(catalogue_change.dataset, community, query.dataset)
+        if there is not None:
+            return
+        rows = await self._store.read(
+            catalogue_read.datasets, community, after=None, limit=DATASETS_COMPARED
+        )
         nearest = unknown(str(query.dataset), [str(row.did) for row in rows], what="dataset")
         right = f"one that is there: {nearest[:500]}"
         raise NotRight("query.dataset", str(query.dataset), right)
@@ -132,12 +151,14 @@ class CatalogueService:
     async def file(self, caller: User, name: str, /) -> FileDetail:
         """Return everything of a file. Raises Refused, NOT_FOUND."""
         community, did = community_of(caller), _did(name, "did")
-        (row,) = await self._catalogue.files(community, [did])
+        (row,) = await self._store.read(catalogue_read.files_by_did, community, [did])
         if row is None:
             raise Refused(Code.NOT_FOUND, f"there is no file {did}", field="did")
-        copies = (await self._catalogue.replicas(community, [did])).get(did, [])
-        datasets = (await self._catalogue.datasets_of([row.file_id])).get(row.file_id, [])
-        remnants = await self._catalogue.remnants_of([row.file_id])
+        copies = (await copies_of(self._store, community, [did])).get(did, [])
+        datasets = (await self._store.read(catalogue_read.datasets_of, [row.file_id])).get(
+            row.file_id, []
+        )
+        remnants = await self._store.read(remnant_records.remnants_of_files, [row.file_id])
         (view,) = await self._views([row])
         return FileDetail(
             file=view,
@@ -149,25 +170,26 @@ class CatalogueService:
     async def replicas(self, caller: User, asked: DidsRequest, /) -> Replicas:
         community = community_of(caller)
         dids = [_did(text, f"dids[{i}]") for i, text in enumerate(asked.dids)]
-        found = await self._catalogue.replicas(community, dids)
+        found = await copies_of(self._store, community, dids)
         return Replicas(
             replicas={str(did): [_replica(copy) for copy in found[did]] for did in found}
         )
 
     async def changes(self, caller: User, /, *, since: int, limit: int) -> ChangePage:
-        rows, last = await self._catalogue.changes(community_of(caller), since, limit)
+        community = community_of(caller)
+        rows = await self._store.read(catalogue_read.files_changed, community, since, limit=limit)
+        last = await self._store.read(catalogue_read.last_change, community)
+        last = max([last, *(row.seq for row in rows[-1:])])
         return ChangePage(files=await self._views(rows), last=last)
 
     async def lineage(
         self, caller: User, name: str, direction: Direction, /, *, limit: int
     ) -> Lineage:
         community, did = community_of(caller), _did(name, "did")
-        (row,) = await self._catalogue.files(community, [did])
+        (row,) = await self._store.read(catalogue_read.files_by_did, community, [did])
         if row is None:
             raise Refused(Code.NOT_FOUND, f"there is no file {did}", field="did")
-        links, more = await self._catalogue.lineage(
-            community, did, direction, min(limit, LINKS_MAX)
-        )
+        links, more = await links_of(self._store, community, did, direction, min(limit, LINKS_MAX))
         named = {did, *(one for _, read, made, _ in links for one in (*read, *made))}
         return Lineage(
             did=str(did),
@@ -188,7 +210,9 @@ class CatalogueService:
         """Return which of these files were removed."""
         removed: list[str] = []
         for start in range(0, len(dids), ITEMS_MAX):
-            rows = await self._catalogue.files(community, dids[start : start + ITEMS_MAX])
+            rows = await self._store.read(
+                catalogue_read.files_by_did, community, dids[start : start + ITEMS_MAX]
+            )
             removed += [str(row.did) for row in rows if row and row.state is FileState.REMOVED]
         return removed
 
@@ -200,8 +224,8 @@ class CatalogueService:
         owner = await self._owners.get(community, caller)
         judged = _Judged(asked.files, [one.did for one in asked.files])
         own = await self._own_datasets(community, right, owner.owner_id, asked.files)
-        reserved = Reserved(self._jobs, community, right, owner.owner_id)
-        await reserved.look(self._catalogue, _wanted(community, asked.files))
+        reserved = Reserved(self._store, community, right, owner.owner_id)
+        await reserved.look(_wanted(community, asked.files))
 
         def made(one: FileItem) -> NewFile:
             did = Did.parse(one.did)
@@ -216,7 +240,13 @@ class CatalogueService:
             return _new_file(one, did, copies, owner.owner_id, own=right.own)
 
         files = judged.each(made)
-        return judged.reply(await self._catalogue.register(community, files))
+        outcomes: list[Outcome] = []
+        for start in range(0, len(files), TOGETHER):
+            some = files[start : start + TOGETHER]
+            outcomes += await self._store.write(
+                catalogue_write.register_files, community, some, at=self._clock.wall()
+            )
+        return judged.reply(outcomes)
 
     async def _own_datasets(
         self, community: str, right: Writing, owner_id: int, files: Sequence[FileItem]
@@ -236,7 +266,7 @@ class CatalogueService:
             except NotRight:
                 own.add(name)  # what is wrong with it is told of the file
                 continue
-            row = await self._catalogue.dataset(community, did)
+            row = await self._store.read(catalogue_change.dataset, community, did)
             if (
                 row is None
                 or right.takes(did.scope)
@@ -280,7 +310,9 @@ class CatalogueService:
                 remove=_keys(one.remove),
             )
         )
-        return judged.reply(await self._catalogue.set_metadata(community, changes))
+        return judged.reply(
+            await self._store.write(catalogue_change.set_metadata, community, changes)
+        )
 
     async def declare(self, caller: User, asked: DeclareRequest, /) -> ItemsReply:
         """Say how copies are."""
@@ -290,7 +322,9 @@ class CatalogueService:
         changes = judged.each(
             lambda one: ReplicaChange(did=allowed(one.did), storage=one.storage, state=one.state)
         )
-        outcomes = await self._catalogue.declare(community, changes)
+        outcomes = await self._store.write(
+            catalogue_change.change_replicas, community, changes, at=self._clock.wall()
+        )
         for change, outcome in zip(changes, outcomes, strict=True):
             if outcome.changed and change.state is not None:
                 self._log(
@@ -309,7 +343,9 @@ class CatalogueService:
         allowed = await self._allowed(caller, asked.dids)
         judged = _Judged(asked.dids, asked.dids)
         dids = judged.each(allowed)
-        outcomes = await self._catalogue.remove(community, dids)
+        outcomes = await self._store.write(
+            catalogue_change.remove_files, community, dids, at=self._clock.wall()
+        )
         count = sum(outcome.changed for outcome in outcomes)
         if count:
             self._log("files_removed", count=count, who=caller.subject, first=str(dids[0]))
@@ -327,7 +363,7 @@ class CatalogueService:
             except NotRight:
                 continue  # it is said where the item is judged
         owner = await self._owners.get(community, caller)
-        rows = await self._catalogue.files(community, dids)
+        rows = await self._store.read(catalogue_read.files_by_did, community, dids)
         return _Allowed(right, {row.did: row.owner_id for row in rows if row}, owner.owner_id)
 
     # -- datasets and keys ----------------------------------------------------------------------
@@ -340,8 +376,9 @@ class CatalogueService:
             if not right.takes(did.scope):
                 raise Refused(Code.FORBIDDEN, f"did: {right.refusal(did.scope)}", field="did")
             metadata = checked_metadata(asked.metadata)
-            made = await self._catalogue.make_dataset(
-                community, NewDataset(did=did, metadata=metadata, owner_id=owner.owner_id)
+            new = NewDataset(did=did, metadata=metadata, owner_id=owner.owner_id)
+            made = await self._store.write(
+                catalogue_change.make_dataset, community, new, at=self._clock.wall()
             )
         except NotRight as why:
             raise refused(why) from None
@@ -351,7 +388,9 @@ class CatalogueService:
     async def datasets(self, caller: User, /, *, after: str, limit: int) -> DatasetPage:
         community = community_of(caller)
         begin = _did(after, "after") if after else None
-        rows = await self._catalogue.datasets(community, after=begin, limit=limit + 1)
+        rows = await self._store.read(
+            catalogue_read.datasets, community, after=begin, limit=limit + 1
+        )
         more = str(rows[limit - 1].did) if len(rows) > limit else None
         return DatasetPage(datasets=await self._datasets(rows[:limit]), after=more)
 
@@ -359,7 +398,7 @@ class CatalogueService:
         """Open, close, attach or detach. Raises Refused, NOT_FOUND or FORBIDDEN."""
         community, right = community_of(caller), writing(caller)
         dataset = _did(asked.dataset, "dataset")
-        row = await self._catalogue.dataset(community, dataset)
+        row = await self._store.read(catalogue_change.dataset, community, dataset)
         if row is None:
             raise Refused(Code.NOT_FOUND, f"there is no dataset {dataset}", field="dataset")
         if not right.takes(dataset.scope):
@@ -368,15 +407,16 @@ class CatalogueService:
             raise Refused(Code.FORBIDDEN, f"dataset: {dataset} is not your own", field="dataset")
         if asked.action in (DatasetActionName.OPEN, DatasetActionName.CLOSE):
             is_open = asked.action is DatasetActionName.OPEN
-            await self._catalogue.open_dataset(community, dataset, is_open)
+            await self._store.write(catalogue_change.open_dataset, community, dataset, is_open)
             return ItemsReply(results=[])
         judged = _Judged(asked.dids, asked.dids)
         dids = judged.each(Did.parse)
-        there = asked.action is DatasetActionName.ATTACH
-        return judged.reply(await self._catalogue.attach(community, dataset, dids, there=there))
+        attaches = asked.action is DatasetActionName.ATTACH
+        verb = catalogue_change.attach if attaches else catalogue_change.detach
+        return judged.reply(await self._store.write(verb, community, dataset, dids))
 
     async def keys(self, caller: User, /) -> KeyList:
-        rows = await self._catalogue.keys(community_of(caller))
+        rows = await self._store.read(catalogue_read.keys, community_of(caller))
         return KeyList(
             keys=[KeyView(key=row.key, type=row.type, values=list(row.values)) for row in rows]
         )
@@ -386,7 +426,7 @@ class CatalogueService:
         try:
             for key in asked.keys:
                 check_key(key, f"keys.{key[:80]}")
-            await self._catalogue.add_keys(community, asked.keys)
+            await self._store.write(catalogue_change.add_keys, community, asked.keys)
         except NotRight as why:
             raise refused(why) from None
         return await self.keys(caller)

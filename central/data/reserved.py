@@ -4,15 +4,15 @@ A copy that is removed bars its path. Who could register one where somebody else
 store would have that job fail.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pilotage.proto.catalogue import PUT_FOLDER, Did, NotRight
 from pilotage.proto.job_states import FINAL
 
+from ..store.catalogue import ReplicaRow
 from ..store.data_jobs import GENERATION_SHOWN
 from ..store.engine import Store
-from ..store.verbs import jobs as job_records
-from .protocol import Catalogue
+from ..store.verbs import catalogue_read, jobs as job_records
 from .rights import Writing
 
 FIELD = "replicas.path"
@@ -20,17 +20,26 @@ _ATTEMPT_PARTS = 4  # COMMUNITY/GENERATION/JOB/EPOCH
 _PUT_PARTS = 4  # COMMUNITY/put/ANYTHING/NAME
 
 
+async def copies_of(
+    store: Store, community: str, dids: Sequence[Did]
+) -> dict[Did, list[ReplicaRow]]:
+    """Return the copies of files that are there, by their names."""
+    found = await store.read(catalogue_read.files_by_did, community, dids)
+    rows = [row for row in found if row is not None]
+    copies = await store.read(catalogue_read.replicas_of, [row.file_id for row in rows])
+    return {row.did: copies.get(row.file_id, []) for row in rows}
+
+
 class Reserved:
     """Tells which paths somebody may register copies at."""
 
-    def __init__(self, store: Store | None, community: str, right: Writing, owner_id: int) -> None:
-        """Without a store nothing is known of them, and any path may be named."""
+    def __init__(self, store: Store, community: str, right: Writing, owner_id: int) -> None:
         self._store, self._community = store, community
         self._right, self._owner_id = right, owner_id
         self._known: set[tuple[str, str, str]] = set()  # DID, storage and path that are there
         self._whys: dict[int, str] = {}  # why nothing may be registered in a job's folders
 
-    async def look(self, catalogue: Catalogue, wanted: Iterable[tuple[str, str, str]]) -> None:
+    async def look(self, wanted: Iterable[tuple[str, str, str]]) -> None:
         """Look at the jobs in whose folders these lie: name, storage and path of each."""
         inside: list[tuple[Did, int]] = []
         for name, _, path in wanted:
@@ -43,13 +52,13 @@ class Reserved:
         if not inside:
             return
         dids = list({did for did, _ in inside})
-        for did, copies in (await catalogue.replicas(self._community, dids)).items():
+        for did, copies in (await copies_of(self._store, self._community, dids)).items():
             self._known.update((str(did), copy.storage, copy.path) for copy in copies)
         for job_id in {job_id for _, job_id in inside}:
             self._whys[job_id] = await self._why(job_id)
 
     async def _why(self, job_id: int) -> str:
-        if self._right.groups is None or self._store is None:
+        if self._right.groups is None:
             return ""
         job = await self._store.read(job_records.job, job_id)
         if job is None or job.community != self._community:
@@ -62,11 +71,7 @@ class Reserved:
     def check(self, did: Did, storage: str, path: str) -> None:
         """Raise NotRight for a path that is not for this person to name."""
         parts = path.split("/")
-        if (
-            self._store is None
-            or parts[0] != self._community
-            or (str(did), storage, path) in self._known
-        ):
+        if parts[0] != self._community or (str(did), storage, path) in self._known:
             return
         head = self._community
         if len(parts) == 1:
@@ -86,8 +91,6 @@ class Reserved:
 
     def _job_of(self, path: str) -> int | None:
         """Return the job in whose folders a path lies; None: it lies elsewhere."""
-        if self._store is None:
-            return None
         parts = path.split("/")
         own = [self._community, self._store.generation[:GENERATION_SHOWN]]
         if len(parts) <= _ATTEMPT_PARTS or parts[:2] != own:

@@ -6,7 +6,6 @@ import pytest
 
 from pilotage.central.auth.callers import User
 from pilotage.central.data.catalogue import CatalogueService
-from pilotage.central.data.embedded import EmbeddedCatalogue
 from pilotage.central.data.rule_service import RuleService
 from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
@@ -66,7 +65,7 @@ class World:
         self.store = MemoryStore()
         self.said: list[tuple[str, dict[str, Any]]] = []
         self.service = CatalogueService(
-            EmbeddedCatalogue(self.store, FakeClock()), Owners(self.store, "here"), self.log
+            self.store, Owners(self.store, "here"), FakeClock(), self.log
         )
 
     def log(self, event: str, **fields: Any) -> None:
@@ -191,8 +190,9 @@ async def test_a_storage_with_another_name_is_refused_where_there_are_some() -> 
     entry = StorageEntry(type="file", url="file:///x")
     storages.book = StorageBook(storages={"pic-disk": entry}, troubles={"cscs": "no url"})
     world.service = CatalogueService(
-        EmbeddedCatalogue(world.store, FakeClock()),
+        world.store,
         Owners(world.store, "here"),
+        FakeClock(),
         world.log,
         storages,
     )
@@ -222,8 +222,9 @@ async def test_a_community_registers_copies_below_its_own_folder(
     entry = StorageEntry(type="file", url="file:///x", any_path=any_path)
     storages.book = StorageBook(storages={"disk": entry})
     world.service = CatalogueService(
-        EmbeddedCatalogue(world.store, FakeClock()),
+        world.store,
         Owners(world.store, "here"),
+        FakeClock(),
         world.log,
         storages,
     )
@@ -243,8 +244,9 @@ async def test_a_storage_whose_file_has_never_been_read_is_shared(unlisted: str)
     troubles = {} if unlisted else {"disk": "disk.yaml:1: no"}
     storages.book = StorageBook(troubles=troubles, unlisted=unlisted)
     world.service = CatalogueService(
-        EmbeddedCatalogue(world.store, FakeClock()),
+        world.store,
         Owners(world.store, "here"),
+        FakeClock(),
         world.log,
         storages,
     )

@@ -3,7 +3,6 @@
 import pytest
 
 from pilotage.central.data.catalogue import CatalogueService
-from pilotage.central.data.embedded import EmbeddedCatalogue
 from pilotage.central.jobs.scope import Owners
 from pilotage.central.store.data_jobs import folder_of
 from pilotage.central.store.records import JobClass, NewJob, NewSubmission
@@ -27,9 +26,8 @@ class Reserved(World):
     def __init__(self) -> None:
         super().__init__()
         owners = Owners(self.store, "here")
-        catalogue = EmbeddedCatalogue(self.store, FakeClock())
         self.owners = owners
-        self.service = CatalogueService(catalogue, owners, self.log, None, self.store)
+        self.service = CatalogueService(self.store, owners, FakeClock(), self.log)
         self.at = 0
 
     async def job(self, *, ended: bool) -> int:
