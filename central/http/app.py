@@ -194,7 +194,7 @@ class Front:
 
 
 def _described(version: str) -> bytes:
-    """Return the OpenAPI document. It is made when somebody asks: a start has no time for it."""
+    """Return the OpenAPI document. The first request makes it, so that a start is quick."""
     return msgspec.json.encode(document(ROUTES, version=version))
 
 
