@@ -22,6 +22,8 @@ BAD_PROTOCOL = 1
 NOT_AUTHORISED = 5
 
 _RETAIN = 0x01
+QOS_MAX = 2
+NUMBER_BYTES = 2  # of the number of a packet
 
 
 class BadPacket(ConnectionResetError):
@@ -76,8 +78,8 @@ class PacketReader:
 def cleared(packet: bytes) -> bytes:
     """Return the packet as it may be handed on: a message is never kept, its topics are sound.
 
-    Raises BadPacket for a topic that is no topic, and for bytes that belong to no part: amqtt takes
-    what it has not read of a packet for the next one.
+    Raises BadPacket for an invalid topic, for surplus bytes and for a part that is missing: amqtt
+    takes what it has not read for the next packet, and what it misses from the next packet.
     """
     kind, at = packet[0] >> 4, 1
     while packet[at] >= 0x80:
@@ -87,11 +89,22 @@ def cleared(packet: bytes) -> bytes:
         name = _text(packet, at)
         if not name or any(mark in name for mark in b"+#\0"):
             raise BadPacket("a topic that is no topic")
+        qos = packet[0] >> 1 & 3
+        if qos > QOS_MAX:
+            raise BadPacket("a quality of service of 3")
+        if at + 2 + len(name) + (NUMBER_BYTES if qos else 0) > len(packet):
+            raise BadPacket("a message without its number")
         return bytes([packet[0] & ~_RETAIN]) + packet[1:]
     if kind in (SUBSCRIBE, UNSUBSCRIBE):
-        at += 2  # its number
+        at += NUMBER_BYTES
+        if at >= len(packet):
+            raise BadPacket("a list of topics without one")
         while at < len(packet):
-            at += 2 + len(_text(packet, at)) + (kind == SUBSCRIBE)
+            at += 2 + len(_text(packet, at))
+            if kind == SUBSCRIBE:
+                if at >= len(packet) or packet[at] > QOS_MAX:
+                    raise BadPacket("a topic without a quality of service from 0 to 2")
+                at += 1
     elif len(packet) - at != _BODY_BYTES[kind]:
         raise BadPacket(f"a packet of type {kind} with a body of {len(packet) - at} bytes")
     return packet

@@ -225,6 +225,32 @@ async def test_no_packet_hides_in_another_one(world: World, kind: int, before: b
     assert world.heard == []
 
 
+# Packets that miss a part, which amqtt would take from the packet that follows.
+TOPIC = len(UP).to_bytes(2, "big") + UP.encode()
+SHORT = {
+    "a subscription without a number": b"\x82\x00",
+    "a subscription with half a number": b"\x82\x01\x00",
+    "a subscription without topics": b"\x82\x02\x00\x01",
+    "a subscription without its quality": b"\x82\x05\x00\x01\x00\x01a",
+    "a subscription of quality 7": b"\x82\x06\x00\x01\x00\x01a\x07",
+    "an end of a subscription without a number": b"\xa2\x00",
+    "an end of a subscription without topics": b"\xa2\x02\x00\x01",
+    "a message without its number": bytes([0x32, len(TOPIC)]) + TOPIC,
+    "a message of quality 3": bytes([0x36, len(TOPIC) + 2]) + TOPIC + b"\x00\x01",
+}
+
+
+@pytest.mark.parametrize("short", SHORT.values(), ids=SHORT)
+async def test_no_packet_takes_its_missing_part_from_the_next_one(
+    world: World, short: bytes
+) -> None:
+    wire = await world.pilot()
+    await wire.say(short + HIDDEN)
+
+    assert await wire.is_cut()
+    assert world.heard == []
+
+
 async def test_nothing_is_kept_for_later_readers(world: World) -> None:
     wire = await world.pilot()
     await wire.say(publish(UP.encode(), b"keep me", flags=1))
