@@ -1,7 +1,7 @@
 """`pilotage explain`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -15,9 +15,6 @@ from .frame import Answer, Central, reads
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
 from .places import Told, by_line_of, by_option, in_place
 from .present import jobs_in_words, note, number, print_line, print_table
-
-if TYPE_CHECKING:
-    pass
 
 
 _IMAGES = {

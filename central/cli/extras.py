@@ -23,7 +23,7 @@ def check_central(command: str) -> None:
         raise UsageError(f"pilotage {command} needs Python {oldest} or newer, and this is {found}")
     if any(map(_is_missing, _packages())):
         raise UsageError(
-            f"pilotage {command} needs the central's packages: pip install 'pilotage[{EXTRA}]'"
+            f"pilotage {command} needs the central's packages: pip install '.[{EXTRA}]' in a clone"
         )
 
 

@@ -22,7 +22,7 @@ PAGE = """\
 
 
 async def page(call: Call) -> ASGIApp:
-    """Answer with the link that `pip install --find-links` follows."""
+    """Answer with a page that has the link, and the hash of the wheel in it."""
     found = await _wheel(call)
     python = escape(found.needs_python)
     text = PAGE.format(name=escape(found.name), sha256=found.sha256, python=python)
@@ -39,5 +39,6 @@ async def wheel(call: Call) -> ASGIApp:
 async def _wheel(call: Call) -> ClientWheel:
     found = await call.face.client_wheel()
     if found is None:
-        raise Refused(Code.NOT_FOUND, "this central was not installed, so it has no wheel")
+        why = "this central runs from sources that are not installed, so it has no wheel"
+        raise Refused(Code.NOT_FOUND, why)
     return found

@@ -9,8 +9,10 @@ import hashlib
 import io
 import os
 import threading
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -18,10 +20,12 @@ from typing import Final
 import pilotage
 
 from ..http.call import ClientWheel
-from .bundle import SCRIPT, NoBundle, pilot_bundle
+from .bundle import SCRIPT
 from .mosquitto import configuration
 
 _LEFT_OUT: Final = ("__pycache__", "_compiled")  # made here, for the Python of this machine
+_KINDS: Final = frozenset({".py", ".sql", ".yaml", ".sh", ".typed"})  # of files that are shipped
+AGAIN_S: Final = 60.0
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the oldest date that a zip can hold
 _KIND: Final = b"""\
 Wheel-Version: 1.0
@@ -32,30 +36,41 @@ Tag: py3-none-any
 
 
 class WheelHandout:
-    """Makes the wheel when somebody first asks for it, and keeps it: some 2 MB."""
+    """Makes the wheel at the first request, and keeps it: some 2 MB.
 
-    def __init__(self) -> None:
+    If it cannot be made, the next try comes after AGAIN_S: anybody may ask.
+    """
+
+    def __init__(self, bundle: Path | None) -> None:
+        """`bundle` is the pilot's file that this central hands out."""
+        self._bundle = bundle
         self._kept: ClientWheel | None = None
+        self._not_before = 0.0
         self._lock = threading.Lock()
 
     def wheel(self) -> ClientWheel | None:
-        """Return the wheel; None if nobody installed these sources. Takes a second at first.
-
-        Raises OSError.
-        """
+        """Return the wheel; None if there is none. Takes a second at first."""
         with self._lock:
-            if self._kept is None:
-                self._kept = client_wheel()
+            now = time.monotonic()
+            if self._kept is None and now >= self._not_before:
+                self._not_before = now + AGAIN_S
+                with suppress(OSError):
+                    self._kept = client_wheel(self._bundle)
             return self._kept
 
 
-def client_wheel() -> ClientWheel | None:
-    """Make the wheel; None if nobody installed these sources. Raises OSError."""
+def client_wheel(bundle: Path | None) -> ClientWheel | None:
+    """Make the wheel. Raises OSError.
+
+    None: these sources are not installed, or they have changed since this process began.
+    """
     try:
         found = metadata.distribution("pilotage")
     except metadata.PackageNotFoundError:
         return None
-    files = dict(_package()) | dict(_description(found))
+    if found.version != pilotage.__version__:
+        return None
+    files = dict(_package(bundle)) | dict(_description(found))
     record = f"pilotage-{found.version}.dist-info/RECORD"
     files[record] = _record(files, record)
     content = _zipped(files)
@@ -67,27 +82,24 @@ def client_wheel() -> ClientWheel | None:
     )
 
 
-def _package() -> Iterator[tuple[str, bytes]]:
+def _package(bundle: Path | None) -> Iterator[tuple[str, bytes]]:
     """Yield the files of the package, by their place in the wheel."""
     package = Path(pilotage.__file__).parent
     for folder, inner, names in os.walk(package, followlinks=True):  # a checkout has links
         inner[:] = [one for one in inner if not one.startswith((".", *_LEFT_OUT))]
         for name in names:
             path = Path(folder, name)
-            if not name.startswith(".") and path.suffix != ".pyc":
+            if path.suffix in _KINDS:
                 yield f"pilotage/{path.relative_to(package).as_posix()}", path.read_bytes()
-    yield from ((f"pilotage/{path.name}", path.read_bytes()) for path in _beside())
+    yield from ((f"pilotage/{path.name}", path.read_bytes()) for path in _beside(bundle))
 
 
-def _beside() -> Iterator[Path]:
+def _beside(bundle: Path | None) -> Iterator[Path]:
     """Yield the files that stand elsewhere in a checkout, as deploy/hook.py adds them."""
     if (broker := configuration()) is not None:
         yield broker
-    try:
-        bundle = pilot_bundle()
-    except NoBundle:
-        return
-    yield from (bundle, bundle.with_name(SCRIPT))
+    if bundle is not None:
+        yield from (bundle, bundle.with_name(SCRIPT))
 
 
 def _description(found: metadata.Distribution) -> Iterator[tuple[str, bytes]]:

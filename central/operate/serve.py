@@ -615,7 +615,7 @@ async def _open(
             port=settings.http.port,
             version=__version__,
             pilot_files=partial(asyncio.to_thread, handout.files),
-            client_wheel=partial(asyncio.to_thread, WheelHandout().wheel),
+            client_wheel=partial(asyncio.to_thread, WheelHandout(bundle).wheel),
             element_issuer=partial(asyncio.to_thread, issuer.published),
             tls_certificate=settings.http.tls_certificate,
             tls_key=settings.http.tls_key,

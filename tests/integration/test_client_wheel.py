@@ -10,6 +10,7 @@ import httpx
 
 from pilotage import __version__
 from pilotage.central.http.app import Front
+from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.central.operate.client_wheel import client_wheel
 from pilotage.central.operate.local import local_central
 from tests.integration.http.asgi import Client
@@ -48,7 +49,7 @@ def test_the_wheel_has_the_files_of_the_one_that_is_built(tmp_path: Path) -> Non
         *(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, ROOT),
         cwd=tmp_path,
     )
-    made = client_wheel()
+    made = client_wheel(pilot_bundle())
 
     assert made is not None and made.name == NAME
     built = zipfile.ZipFile(tmp_path / NAME)
@@ -59,7 +60,7 @@ def test_the_wheel_has_the_files_of_the_one_that_is_built(tmp_path: Path) -> Non
 
 
 def test_the_same_files_give_the_same_wheel() -> None:
-    assert client_wheel() == client_wheel()
+    assert client_wheel(pilot_bundle()) == client_wheel(pilot_bundle())
 
 
 async def test_a_central_that_nobody_installed_has_no_wheel() -> None:

@@ -203,7 +203,7 @@ def test_a_command_of_the_central_names_the_extra_that_is_missing(
 
     assert ended(client_alone / "pilotage", *command.split()) == (
         2,
-        f"pilotage: {needs}: pip install 'pilotage[central]'\n",
+        f"pilotage: {needs}: pip install '.[central]' in a clone\n",
     )
 
 
@@ -211,8 +211,9 @@ def test_an_installed_central_hands_out_the_wheel_that_it_came_from(
     installed: Path, wheel: Path, tmp_path: Path
 ) -> None:
     code = (
-        "from pathlib import Path; from pilotage.central.operate.client_wheel import client_wheel; "
-        "made = client_wheel(); Path(made.name).write_bytes(made.content)"
+        "from pathlib import Path; from pilotage.central.operate.bundle import pilot_bundle; "
+        "from pilotage.central.operate.client_wheel import client_wheel; "
+        "made = client_wheel(pilot_bundle()); Path(made.name).write_bytes(made.content)"
     )
     run(installed / "python", "-I", "-c", code, cwd=tmp_path)
     made, built = zipfile.ZipFile(tmp_path / wheel.name), zipfile.ZipFile(wheel)

@@ -167,7 +167,7 @@ def test_a_command_of_the_central_names_the_extra_that_is_missing(
     monkeypatch.setattr("importlib.metadata.requires", requires)
 
     assert run(["doctor"]) == 2
-    assert "doctor needs the central's packages: pip install 'pilotage[central]'" in (
+    assert "doctor needs the central's packages: pip install '.[central]' in a clone" in (
         capsys.readouterr().err
     )
     assert run(["status"]) == 4
