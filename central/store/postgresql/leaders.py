@@ -89,7 +89,8 @@ class PostgresqlLeaders:
             made = await connect(self._url, shared_s=SHARED_S)
             self.answered = True
             try:
-                # No bound of the server's: with a slow disk it takes seconds, and it takes no lead.
+                # No statement timeout yet: on a slow disk this takes seconds. It takes no lead.
+                await made.execute(self._sql["give_up_locks_soon"].text)
                 await made.execute(self._sql["make_leader"].text)
                 await made.execute(self._sql["answer_soon"].text)
             except BaseException:  # two may make it at once: the next look finds it

@@ -16,6 +16,11 @@ INSERT INTO leader (shard, term, holder, url, until)
 VALUES (:shard, 0, '', '', '-infinity')
     ON CONFLICT DO NOTHING;
 
+-- name: give_up_locks_soon
+-- The table may take long on a slow disk. Only the processes that wait for the one which makes it
+-- give up.
+SET lock_timeout = '900ms';
+
 -- name: answer_soon
 -- Whoever asks has given up by then: nothing is to happen of which nobody hears.
 SET statement_timeout = '900ms';
