@@ -141,7 +141,12 @@ class PilotLogService:
             )
         bytes_max = int(self._settings.pilot_log_mb_a_pilot * MB)
         n = await self._store.write(
-            log_records.keep_pilot_log, source, lines, at=at, bytes_max=bytes_max
+            log_records.keep_pilot_log,
+            source,
+            lines,
+            at=at,
+            bytes_max=bytes_max,
+            packed=log_records.pack(lines),
         )
         self._count(lines)
         await self._keep_within_bounds()

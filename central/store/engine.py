@@ -1,11 +1,11 @@
-"""The open store: an engine that knows no subject.
+"""Runs verbs on an open store. It has no code for a subject.
 
-A verb is a plain function on a `Session`, beside others of its subject in `verbs`. `write` runs one
-in a transaction of the only writer; its call returns when that is synced to disk. Several calls
-share a transaction (group commit), and one that fails leaves the others alone. `read` runs one on a
-connection beside the writer: all its statements see the same moment. Verbs take batches.
-Compare-and-set verbs return one bool for each item: False means that the row had changed, and
-nothing was written for it.
+A verb is a function whose first argument is a `Session`. The verbs of a subject share a module in
+`verbs`. `write` runs one in a transaction of the only writer; its call returns when that is synced
+to disk. Several calls share a transaction (group commit), and one that fails leaves the others
+alone. `read` runs one on a connection beside the writer: all its statements see the same moment.
+Verbs take batches. Compare-and-set verbs return one bool for each item: False means that the row
+had changed, and nothing was written for it.
 """
 
 import asyncio
@@ -14,22 +14,25 @@ from contextlib import suppress
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from .records import Activity
-from .verbs.readers import Readers
+from .verbs.readers import READERS, Readers
 from .verbs.session import Session
 from .verbs.writer import Joint, Writer
 
-CHUNK_MAX: Final = 1000  # rows a transaction of a bulk: others wait no longer than for one of these
+CHUNK_MAX: Final = 1000  # the most rows of a transaction of a bulk: others wait for one at most
 
 P = ParamSpec("P")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _weights: Final[dict[object, Callable[..., int]]] = {}
+_long: Final[set[object]] = set()
 _joints: Final[dict[object, Callable[..., Joint]]] = {}
 
 
 def weighs(rows: int | Callable[..., int]) -> Callable[[F], F]:
-    """Say how many rows a verb writes: so many for each item of its arguments, or what a call says.
+    """Declare how many rows a verb writes: a number for each item of its arguments, or a function.
+
+    The function is given the arguments of a call.
 
     Without it a verb writes one row, or as many as its arguments have items.
     """
@@ -43,8 +46,14 @@ def weighs(rows: int | Callable[..., int]) -> Callable[[F], F]:
     return mark
 
 
+def takes_long(verb: F) -> F:
+    """Mark a verb that may read for seconds: half of the readers never run such verbs."""
+    _long.add(verb)
+    return verb
+
+
 def joined_by(joint: Callable[..., Joint]) -> Callable[[F], F]:
-    """Say that calls of a verb cost less together: `joint` takes the arguments of one."""
+    """Let the writer join neighbouring calls of a verb. `joint` takes the arguments of one call."""
 
     def mark(verb: F) -> F:
         _joints[verb] = joint
@@ -59,6 +68,7 @@ class Store:
     def __init__(self, writer: Writer[Session], readers: Readers, generation: str) -> None:
         """`generation` is the identity of the store's past: another one after a restore."""
         self._writer, self._readers = writer, readers
+        self._long_reads = asyncio.Semaphore(READERS // 2)
         self.generation: Final = generation
 
     async def write(
@@ -80,7 +90,11 @@ class Store:
 
         Writes that were answered before are seen; those under way may be or not.
         """
-        return await self._readers.run(_Call(verb, args, named))
+        call = _Call(verb, args, named)
+        if verb not in _long:
+            return await self._readers.run(call)
+        async with self._long_reads:
+            return await self._readers.run(call)
 
     def activity(self) -> Activity:
         """Return how much was written since the store was opened."""
@@ -89,7 +103,7 @@ class Store:
     async def hint(self, within_s: float) -> None:
         """Return when another process says that it has stored jobs, or after so many seconds.
 
-        A hint may be lost, and may come for nothing. A store of one process has none.
+        A hint may be missed, or come without new jobs. A store of one process has none.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):

@@ -4,19 +4,22 @@ Verbs are plain functions, so each statement is waited for. Statements that come
 sent together; those of a pilot's turn, and of what comes in, are few whatever the number of rows.
 """
 
+import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import uvloop
 
 from ..errors import NotLeader, StoreBroken, SubmissionDropped
 from ..leaders import Lead
-from ..verbs.session import Parameters, Session, Transactions
+from ..verbs.session import TEMPLATES_BYTES_MAX, Parameters, Session, Transactions
 from .driver import COMMAND_S, CONNECT_S, FAULTS, connect
 from .errors import may_pass, translated
 from .statements import Statement, statements
 
 T = TypeVar("T")
+
+CLOSES_S: Final = 0.001
 
 
 class Changed(NamedTuple):
@@ -39,13 +42,14 @@ class PostgresqlSession(Session):
         lead: Lead | None = None,
         command_s: float | None = COMMAND_S,
         shared: dict[type, Any] | None = None,
+        templates_bytes_max: int = TEMPLATES_BYTES_MAX,
     ) -> None:
         """Connect. Raises what `FAULTS` names.
 
         With a `lead` each transaction that writes begins with a look whether it still stands.
         A statement is given up after `command_s`; None: never.
         """
-        super().__init__(shared)
+        super().__init__(shared, templates_bytes_max)
         self._lead = lead
         self.writer = 0  # the number under which this connection is known to others
         self.tells = False  # somebody else keeps the queue: tell them what has come in
@@ -88,7 +92,14 @@ class PostgresqlSession(Session):
             self._control("rollback")
 
     def interrupt(self) -> None:
+        super().interrupt()
         self._loop.call_soon_threadsafe(self.connection.terminate)
+
+    def give_up(self) -> None:
+        if not self._loop.is_closed():
+            self.connection.terminate()
+            self.wait(asyncio.sleep(CLOSES_S))  # which lets the loop close the socket
+            self._loop.close()
 
     def close(self) -> None:
         if not self._loop.is_closed():

@@ -12,7 +12,7 @@ from ..leaders import Lead
 from ..migrations import migrations, still_to_run
 from ..verbs.opening import forget_classes, make_ready
 from ..verbs.readers import Readers
-from ..verbs.session import Session
+from ..verbs.session import READER_TEMPLATES_BYTES_MAX, Session
 from ..verbs.writer import Writer
 from .driver import FAULTS
 from .durable import check
@@ -134,7 +134,12 @@ def _migrate(session: PostgresqlSession, at: float) -> None:
 
 def _reading(url: str, generation: str, shared: dict[type, Any]) -> PostgresqlSession:
     try:
-        session = PostgresqlSession(url, only_read=True, shared=shared)
+        session = PostgresqlSession(
+            url,
+            only_read=True,
+            shared=shared,
+            templates_bytes_max=READER_TEMPLATES_BYTES_MAX,
+        )
     except FAULTS as why:
         raise translated(why) from why
     session.generation = generation

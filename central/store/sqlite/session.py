@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..queries import load
-from ..verbs.session import Parameters, Session, Transactions
+from ..verbs.session import (
+    TEMPLATES_BYTES_MAX,
+    Parameters,
+    Session,
+    Stopped,
+    Transactions,
+)
 from .errors import translated
 
 AT_ONCE: Final = 16  # attempts that `insert_attempts` takes; what is left over are NULLs
@@ -20,9 +26,12 @@ class SqliteSession(Session):
     faults = (sqlite3.Error, *Transactions.faults)
 
     def __init__(
-        self, connection: sqlite3.Connection, shared: dict[type, Any] | None = None
+        self,
+        connection: sqlite3.Connection,
+        shared: dict[type, Any] | None = None,
+        templates_bytes_max: int = TEMPLATES_BYTES_MAX,
     ) -> None:
-        super().__init__(shared)
+        super().__init__(shared, templates_bytes_max)
         self.connection = connection
         self.sql = load("sqlite")
 
@@ -40,7 +49,11 @@ class SqliteSession(Session):
             self.connection.execute(self.sql["rollback"])
 
     def interrupt(self) -> None:
+        super().interrupt()
         self.connection.interrupt()
+
+    def give_up(self) -> None:
+        self.connection.close()
 
     def close(self) -> None:
         self.connection.close()
@@ -49,6 +62,8 @@ class SqliteSession(Session):
         return translated(why)
 
     def run(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        if self.is_stopped:  # between two statements SQLite itself has nothing to interrupt
+            raise Stopped
         return self.connection.execute(self.sql[statement], parameters)
 
     def one(self, statement: str, parameters: Parameters = ()) -> Any:

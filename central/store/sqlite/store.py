@@ -12,8 +12,8 @@ from ..errors import StoreError
 from ..migrations import migrations
 from ..queries import load
 from ..verbs.opening import forget_classes, make_ready
-from ..verbs.readers import Readers
-from ..verbs.session import Session
+from ..verbs.readers import READERS, Readers
+from ..verbs.session import READER_TEMPLATES_BYTES_MAX, Session
 from ..verbs.writer import Writer
 from .checkpoints import Checkpoints
 from .copying import LogCopy
@@ -22,6 +22,7 @@ from .errors import translated
 from .migrate import migrate
 from .session import SqliteSession
 
+_OF_READERS: Final = ("set_query_only", "set_reader_cache", "set_no_mmap", "set_temp_store")
 BUSY_S: Final = 5.0  # how long to wait for another process that writes; there should be none
 
 
@@ -35,12 +36,13 @@ async def open_sqlite(
     shared: dict[type, Any] = {}
     try:
         session, copy = await asyncio.to_thread(_prepare, path, clock_wall(), shared)
+        connect = partial(_reading, path, session.generation, shared)
+        opened = [connect() for _ in range(READERS)]
     except sqlite3.Error as why:
         raise translated(why) from why
     afterwards = Checkpoints(session, copy.begin, log=Path(f"{path}-wal")).look
     writer = Writer[Session](session, fatal=fatal, afterwards=afterwards)
-    readers = Readers(partial(_reading, path, session.generation, shared))
-    return SqliteStore(writer, readers, session, copy)
+    return SqliteStore(writer, Readers(connect, opened), session, copy)
 
 
 def _prepare(path: Path, at: float, shared: dict[type, Any]) -> tuple[SqliteSession, LogCopy]:
@@ -88,17 +90,24 @@ def made_ready(connection: sqlite3.Connection, at: float, shared: dict[type, Any
 
 def _reading(path: Path, generation: str, shared: dict[type, Any]) -> SqliteSession:
     """Open a connection that only reads, for several statements at one moment."""
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,  # one thread at a time takes it
-        cached_statements=64,
-    )
     sql = load("sqlite")
-    for statement in ("set_query_only", "set_reader_cache", "set_no_mmap", "set_temp_store"):
-        connection.execute(sql[statement]).fetchall()
-    session = SqliteSession(connection, shared)
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,  # one thread at a time takes it
+            cached_statements=256,
+        )
+        try:
+            for statement in _OF_READERS:
+                connection.execute(sql[statement]).fetchall()
+        except sqlite3.Error:
+            connection.close()
+            raise
+    except sqlite3.Error as why:
+        raise translated(why) from why
+    session = SqliteSession(connection, shared, READER_TEMPLATES_BYTES_MAX)
     session.generation = generation
     return session
 

@@ -5,7 +5,7 @@ from .session import Session, json_list
 
 
 def action(session: Session, name: ActionName) -> ActionRow | None:
-    """Return what is kept of an action, behind all writes before."""
+    """Return what is kept of an action. Run as a write, it sees all earlier writes."""
     found = session.one("action", name._asdict())
     if found is None:
         return None

@@ -20,6 +20,7 @@ from pilotage.proto.catalogue import (
 )
 
 from ..catalogue import AVAILABLE, DatasetRow, FileRow, Found, KeyRow, Place, ReplicaRow
+from ..engine import takes_long
 from .catalogue_change import dataset, dataset_of
 from .catalogue_interned import decode, value_of
 from .catalogue_sets import Judged, MetaSets, Own
@@ -187,6 +188,7 @@ def _own_fits(row: Any, own: Sequence[Own]) -> bool:
 # -- calls --------------------------------------------------------------------------------------
 
 
+@takes_long
 def find_files(
     session: Session,
     community: str,
@@ -272,6 +274,7 @@ def files_by_id(session: Session, file_ids: Sequence[int]) -> dict[int, FileRow]
     return {one.file_id: one for one in files_of(session, session.shared(MetaSets), rows)}
 
 
+@takes_long
 def files_changed(session: Session, community: str, since: int, *, limit: int) -> list[FileRow]:
     """Return files with a `seq` greater than `since`, as they are now, in order of it."""
     community_id = community_id_of(session, community)
@@ -322,6 +325,7 @@ def datasets_of(session: Session, file_ids: Sequence[int]) -> dict[int, list[Did
     return dict(found)
 
 
+@takes_long
 def keys(session: Session, community: str) -> list[KeyRow]:
     """Return all metadata keys, in order of their name."""
     found: list[KeyRow] = []

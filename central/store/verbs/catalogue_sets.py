@@ -126,7 +126,7 @@ class MetaSets:
 
     def of(self, session: Session, set_ids: Sequence[int]) -> dict[int, Metadata]:
         """Return the metadata of sets."""
-        with self._lock:
+        with session.holding(self._lock):
             found = {one: self._metadata[one] for one in set_ids if one in self._metadata}
             missing = sorted({one for one in set_ids if one not in found})
             if missing:
@@ -148,7 +148,7 @@ class MetaSets:
     def judged(self, session: Session, community_id: int, query: Query, keys: Keys) -> list[Judged]:
         """Return the sets that may meet a query, in order."""
         known = (community_id, query_key(query), tuple(sorted(keys.items())))
-        with self._lock:
+        with session.holding(self._lock):
             bits = self._bits[community_id]
             self._refresh(session, community_id, bits)
             seen, found = self._judged.get(known, (-1, []))

@@ -85,7 +85,8 @@ def note_decisions(session: Session, decisions: Sequence[Decided]) -> None:
 
 
 def _rows_of_cycle(kept: CycleKept) -> int:
-    return 2 + 2 * len(kept.seen) + len(kept.reports)
+    mended = sum(1 + len(one.inputs) for one in kept.mends)
+    return 2 + 2 * len(kept.seen) + len(kept.reports) + mended
 
 
 @weighs(_rows_of_cycle)

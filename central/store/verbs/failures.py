@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ..engine import takes_long
 from ..failures import (
     HOUR_S,
     KEEP_HOURS,
@@ -59,6 +60,7 @@ def keep_failures(
         _drop_old(session, hour - KEEP_HOURS)
 
 
+@takes_long
 def failures(session: Session, search: FailureSearch, *, limit: int) -> list[FailureRow]:
     """Return them by class and site, the most frequent first."""
     fields: dict[str, object] = {

@@ -11,6 +11,7 @@ import msgspec
 from pilotage.proto.job_states import FINAL
 
 from ..actions import Keep
+from ..engine import weighs
 from ..errors import StoreError
 from ..records import (
     AttemptRow,
@@ -57,6 +58,11 @@ _ENDING: Final = (End, Requeue)
 _job_of = attrgetter("job_id")
 
 
+def _one_row(*_: object) -> int:
+    return 1
+
+
+@weighs(_one_row)
 def standing(session: Session, job_ids: Sequence[int]) -> dict[int, Standing]:
     """Return where each job stands; unknown ids are left out.
 

@@ -9,7 +9,7 @@ import msgspec
 
 from pilotage.proto.ids import ID_MAX
 
-from ..engine import weighs
+from ..engine import takes_long, weighs
 from ..pilot_logs import JOB_BYTES, PARCEL_BYTES, LogLine, LogSearch, LogSource, Parcel, jobs_of
 from .session import Session, json_list
 
@@ -43,12 +43,19 @@ def attempts_of_pilot(
 
 @weighs(_rows_of_parcel)
 def keep_pilot_log(
-    session: Session, source: LogSource, lines: Sequence[LogLine], *, at: float, bytes_max: int
+    session: Session,
+    source: LogSource,
+    lines: Sequence[LogLine],
+    *,
+    at: float,
+    bytes_max: int,
+    packed: bytes = b"",
 ) -> int:
     """Keep lines, in order of their numbers; return the highest number that is kept.
 
     Lines whose numbers are not above those of before are left out: they came already. Of one
-    pilot at most about `bytes_max` stay: the oldest parcels make room.
+    pilot at most about `bytes_max` stay: the oldest parcels make room. `packed` is what `pack`
+    gives for the lines: the writer has no time for that.
     """
     fields = msgspec.structs.asdict(source)
     session.run("insert_log_source", fields)
@@ -56,7 +63,8 @@ def keep_pilot_log(
     new = [line for line in lines if line.n > last_n]
     if not new:
         return int(last_n)
-    packed = _pack(new)
+    if not packed or len(new) < len(lines):
+        packed = pack(new)
     jobs = jobs_of(new)
     size = PARCEL_BYTES + JOB_BYTES * len(jobs) + len(packed)
     _make_room(session, source_id, taken + size - bytes_max)
@@ -79,11 +87,13 @@ def keep_pilot_log(
     return last_n
 
 
+@takes_long
 def pilot_log(session: Session, search: LogSearch, *, after: int, limit: int) -> list[Parcel]:
     """Return parcels with an id greater than `after`, in order of the id."""
     return _found(session, search, "", after=after, before=ID_MAX, limit=limit)
 
 
+@takes_long
 def pilot_log_back(session: Session, search: LogSearch, *, before: int, limit: int) -> list[Parcel]:
     """Return parcels with an id less than `before`, the newest first."""
     found = _found(session, search, "_back", after=0, before=before, limit=limit)
@@ -162,7 +172,8 @@ def _remove(session: Session, rows: Sequence[Any]) -> None:
     )
 
 
-def _pack(lines: Sequence[LogLine]) -> bytes:
+def pack(lines: Sequence[LogLine]) -> bytes:
+    """Return lines as they are kept: JSON, compressed by zlib."""
     return zlib.compress(msgspec.json.encode(lines))
 
 

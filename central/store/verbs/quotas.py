@@ -8,7 +8,7 @@ import msgspec
 
 from pilotage.proto.api_quotas import Kind
 
-from ..engine import Store
+from ..engine import Store, weighs
 from ..quotas import (
     HOLDINGS_A_PAGE,
     Holder,
@@ -76,6 +76,7 @@ def recount(session: Session) -> None:
     session.run("recount_jobs_used")
 
 
+@weighs(2)
 def hold(session: Session, holding: Holding, *, whatever: bool = False) -> bool:
     """Say that an owner holds a content, and charge for it. Raises OverQuota.
 

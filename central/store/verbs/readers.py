@@ -3,12 +3,13 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from .session import Session, Transactions
+from ..errors import StoreError
+from .session import Session, Stopped, Transactions
 
 READERS: Final = 4  # threads, each with a connection
 
@@ -16,65 +17,104 @@ T = TypeVar("T")
 
 
 class Readers:
-    """Threads that read. None is started, no connection is opened before the first call."""
+    """Threads that read. None is started before the first call."""
 
-    def __init__(self, connect: Callable[[], Session]) -> None:
-        """`connect` opens a session that only reads; it is called on one of the threads.
+    def __init__(self, connect: Callable[[], Session], opened: Sequence[Session] = ()) -> None:
+        """`connect` opens a session that only reads, on one of the threads. Raises StoreError.
 
-        Raises StoreError.
+        `opened` are sessions that are open already.
         """
         self._connect = connect
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._free: queue.LifoQueue[Session] = queue.LifoQueue()
+        for session in opened:
+            self._free.put_nowait(session)
+        self._running: set[_Call[Any]] = set()
 
     async def run(self, call: Callable[[Session], T]) -> T:
         """Run `call` so that all its statements see one state of the store.
 
-        Raises what `call` raises, and StoreError: the next one has another connection then. If the
-        caller is cancelled, the statement that runs is broken off: the database may be silent.
+        Raises what `call` raises, and StoreError. After an error of the database the next call uses
+        another connection. If the caller is cancelled, the statement that runs is interrupted,
+        because the database may not answer.
         """
         loop = asyncio.get_running_loop()
         one = _Call(call)
         try:
-            return await loop.run_in_executor(self._threads, self._at_one_moment, one)
+            found = loop.run_in_executor(self._threads, self._at_one_moment, one)
+        except RuntimeError as why:
+            raise StoreError("the store is closed") from why
+        self._running.add(one)
+        try:
+            return await found
         except asyncio.CancelledError:
             one.interrupt()
             raise
+        finally:
+            self._running.discard(one)
 
     def _at_one_moment(self, one: "_Call[T]") -> T:
-        session = self._session()
-        is_good = False
+        session = self._begun(one)
         try:
             found = one.run(session)
-            is_good = True
-            return found
-        except session.faults as why:
-            # What a call is refused says nothing of the connection. Of the database's own errors
-            # nobody knows which it outlives, and what broke one has broken those beside it.
-            is_good = isinstance(why, Transactions.faults)
+            session.roll_back()
+        except BaseException as why:
+            one.end()
+            # An error of the verb leaves the connection as it was. Of an error of the database
+            # nobody knows whether the connection outlives it.
+            if one.is_stopped or not isinstance(why, Transactions.faults):
+                session.give_up()
+            else:
+                self._put_back(session)
             told = session.translated(why)
             if told is why:
                 raise
             raise told from why
-        finally:
-            if is_good:
-                self._free.put_nowait(session)
-            else:
-                session.close()
-                self._close_free()
+        one.end()
+        if one.is_stopped:
+            session.give_up()
+        else:
+            self._free.put_nowait(session)
+        return found
 
-    def _session(self) -> Session:
+    def _begun(self, one: "_Call[Any]") -> Session:
+        """Return a session in a transaction that reads. One that has died meanwhile is replaced."""
+        with suppress(queue.Empty):
+            session = self._free.get_nowait()
+            try:
+                one.begin(session)
+            except session.faults:
+                one.end()
+                session.give_up()
+            else:
+                return session
+        if one.is_stopped:
+            raise Stopped
+        session = self._connect()
         try:
-            return self._free.get_nowait()
-        except queue.Empty:
-            return self._connect()
+            one.begin(session)
+        except session.faults as why:
+            one.end()
+            session.give_up()
+            told = session.translated(why)
+            if told is why:
+                raise
+            raise told from why
+        return session
+
+    def _put_back(self, session: Session) -> None:
+        try:
+            session.roll_back()
+        except session.faults:
+            session.give_up()
+        else:
+            self._free.put_nowait(session)
 
     def close(self) -> None:
-        """Wait for calls that run, then close."""
-        self._threads.shutdown()
-        self._close_free()
-
-    def _close_free(self) -> None:
+        """Interrupt the calls that run, wait for them, then close."""
+        for one in tuple(self._running):
+            one.interrupt()
+        self._threads.shutdown(cancel_futures=True)
         with suppress(queue.Empty):
             while True:
                 self._free.get_nowait().close()
@@ -85,23 +125,29 @@ class _Call(Generic[T]):
 
     def __init__(self, call: Callable[[Session], T]) -> None:
         self._call = call
-        self._lock = threading.Lock()  # so that no later call on the session is broken off
+        self._lock = threading.Lock()  # so that no later call on the session is interrupted
         self._session: Session | None = None
+        self.is_stopped = False
+
+    def begin(self, session: Session) -> None:
+        """Begin to read on a session. Raises Stopped, and errors of the database."""
+        with self._lock:
+            if self.is_stopped:
+                raise Stopped
+            self._session = session
+        session.begin_read()
 
     def run(self, session: Session) -> T:
+        return self._call(session)
+
+    def end(self) -> None:
+        """From now on the session is another call's."""
         with self._lock:
-            self._session = session
-        try:
-            session.begin_read()
-            try:
-                return self._call(session)
-            finally:
-                session.roll_back()
-        finally:
-            with self._lock:
-                self._session = None
+            self._session = None
 
     def interrupt(self) -> None:
+        """Let the call end soon, whether it has begun or not."""
         with self._lock:
+            self.is_stopped = True
             if self._session is not None:
                 self._session.interrupt()

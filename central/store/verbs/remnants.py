@@ -12,7 +12,7 @@ from pilotage.proto.job_states import JobState
 
 from ..catalogue import NewReplica
 from ..data_jobs import folder_of
-from ..engine import weighs
+from ..engine import takes_long, weighs
 from ..records import End, NewJob, Owner, Swept
 from ..remnants import (
     AWAY_S,
@@ -165,6 +165,7 @@ def remnants(
     return [_remnant(row) for row in session.rows("remnants_after", given)]
 
 
+@takes_long
 def names_of_remnants(
     session: Session, rows: Sequence[RemnantRow], before: float
 ) -> dict[int, str]:
@@ -268,8 +269,8 @@ def keep_storing(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
 def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
     """Note what ended jobs have left: a folder for each attempt that does not count.
 
-    So it does no sooner than nothing of an attempt may be accepted any more. At most
-    STORING_MAX; return how many remnants that are. Raises ValueError for more.
+    Call it only when no result of these attempts can be accepted any more. At most STORING_MAX
+    jobs; return how many remnants that are. Raises ValueError for more.
     """
     if len(job_ids) > STORING_MAX:
         raise ValueError(f"{len(job_ids)} jobs are too many at a time: others would wait")

@@ -1,4 +1,4 @@
-"""What goes after a time."""
+"""Deletes old jobs, evidence, tokens and pilots."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ from typing import Final
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import ACTIVE, JobState
 
-from ..engine import Store
+from ..engine import Store, takes_long
 from ..records import JobRow, Search
 from .rows import job_of
 from .session import Session, json_list
@@ -19,6 +19,7 @@ CLASSES_LED_MAX: Final = 2_000  # beyond, all zones are looked at, not those of 
 _ALL: Final = tuple(state.value for state in JobState if state not in ACTIVE)
 
 
+@takes_long
 def search(session: Session, search: Search, *, after: int, limit: int) -> list[JobRow]:
     """Return jobs with an id greater than `after`, in order of the id."""
     found = find(session, search, after=after, limit=limit)
@@ -26,6 +27,7 @@ def search(session: Session, search: Search, *, after: int, limit: int) -> list[
     return [job_of(row) for row in rows]
 
 
+@takes_long
 def ids(session: Session, search: Search, *, limit: int) -> list[int]:
     """Return the ids that match, in order; at most `limit`."""
     return find(session, search, after=0, limit=limit)

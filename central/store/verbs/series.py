@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ..engine import takes_long
 from ..series import (
     DAY_S,
     DROPPED_SLOTS,
@@ -75,6 +76,7 @@ def series_slots(session: Session, search: SeriesSearch, *, limit: int) -> list[
     return [row[0] for row in session.rows("series_slots", fields)]
 
 
+@takes_long
 def series(session: Session, search: SeriesSearch) -> list[Point]:
     """Return what was counted, in order of label and time; points of zeros are left out."""
     rows = session.rows("series", msgspec.structs.asdict(search))
@@ -84,6 +86,7 @@ def series(session: Session, search: SeriesSearch) -> list[Point]:
     ]
 
 
+@takes_long
 def accounts(session: Session, search: AccountSearch, *, limit: int) -> list[AccountRow]:
     """Return sums out of the accounts, in order of the label."""
     groups = None if search.groups is None else json_list(search.groups)

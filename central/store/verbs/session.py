@@ -3,9 +3,11 @@
 A driver says how statements are run. All of it is called on one thread at a time.
 """
 
+import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
@@ -16,7 +18,9 @@ from .catalogue_interned import Interned
 
 SITES_MAX: Final = 10_000
 HOLDERS_MAX: Final = 20_000
+LOCK_LOOK_S: Final = 0.1  # how often a read that waits for another one looks whether to stop
 TEMPLATES_BYTES_MAX: Final = 32_000_000
+READER_TEMPLATES_BYTES_MAX: Final = 8_000_000  # of each session that only reads
 
 T = TypeVar("T")
 
@@ -100,16 +104,25 @@ class Transactions(ABC):
         """Return what the caller is told for an error of the database; others are their own."""
 
 
+class Stopped(StoreError):
+    """Nobody waits for this read any more."""
+
+
 class Session(Transactions):
     """What all verbs work on."""
 
     is_shared: ClassVar[bool] = False  # whether other processes write to the database too
+    is_stopped = False
     generation = ""  # identity of the store's past; another one after a restore
 
-    def __init__(self, shared: dict[type, Any] | None = None) -> None:
+    def __init__(
+        self,
+        shared: dict[type, Any] | None = None,
+        templates_bytes_max: int = TEMPLATES_BYTES_MAX,
+    ) -> None:
         """`shared` is what the sessions of one store have in common, by its class."""
         self._shared: dict[type, Any] = {} if shared is None else shared
-        self.templates = Templates()
+        self.templates = Templates(templates_bytes_max)
         self.interned = Interned()
         self._sites: dict[str, int] = {}
         self._holders: dict[int, Holder] = {}  # by class
@@ -132,9 +145,28 @@ class Session(Transactions):
     def begin_read(self) -> None:
         """Begin a transaction that only reads, and sees one state of the store."""
 
-    @abstractmethod
     def interrupt(self) -> None:
-        """Let the statement that runs fail soon. Called from another thread."""
+        """Let the statement that runs, and all later ones, fail. Called from another thread."""
+        self.is_stopped = True
+
+    def check(self) -> None:
+        """Raise Stopped if the session was interrupted."""
+        if self.is_stopped:
+            raise Stopped
+
+    @contextmanager
+    def holding(self, lock: threading.Lock) -> Generator[None]:
+        """Hold a lock that other sessions share. Raises Stopped."""
+        while not lock.acquire(timeout=LOCK_LOOK_S):
+            self.check()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @abstractmethod
+    def give_up(self) -> None:
+        """Close at once, whatever state the connection is in."""
 
     @abstractmethod
     def close(self) -> None: ...

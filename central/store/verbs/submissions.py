@@ -115,8 +115,8 @@ def begin_submission(session: Session, new: NewSubmission) -> SubmissionRecord:
 def add_jobs(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
     """Append at most CHUNK_MAX jobs; return the first of their consecutive ids.
 
-    Raises ValueError for a longer chunk; SubmissionDropped where the submission takes no more:
-    it is gone, taken for abandoned, or complete.
+    Raises ValueError for a longer chunk; SubmissionDropped if the submission takes no more jobs:
+    it was deleted, taken for abandoned, or completed.
     """
     session.still_arriving(submission_id)
     return append(session, submission_id, jobs)

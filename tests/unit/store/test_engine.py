@@ -1,16 +1,20 @@
 """The engine of the store: what a call weighs, and reads that nobody waits for any more."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from pilotage.central.store.engine import Store, weighs
+from pilotage.central.store.engine import Store, takes_long, weighs
+from pilotage.central.store.errors import StoreError
 from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.verbs import submissions
+from pilotage.central.store.verbs import failover, submissions
 from pilotage.central.store.verbs.readers import READERS
 from pilotage.central.store.verbs.session import Session
 
@@ -99,3 +103,59 @@ async def test_all_statements_of_a_read_see_the_same_moment(tmp_path: Path) -> N
     await store.write(write, "PIC")
     assert await store.read(twice) == [True, False]
     await store.close()
+
+
+async def test_a_read_of_many_small_statements_is_broken_off_too(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    ended = threading.Event()
+
+    def small(session: Session) -> None:
+        try:
+            while True:
+                session.one("get_site", {"site": "PIC"})
+        finally:
+            ended.set()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await store.read(small)
+    assert await asyncio.to_thread(ended.wait, 10.0)
+    await store.close()
+
+
+async def test_long_reads_leave_half_of_the_readers_to_others(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    go_on = threading.Event()
+
+    @takes_long
+    def wait(session: Session) -> bool:
+        return go_on.wait(30.0)
+
+    async with asyncio.TaskGroup() as tasks:
+        reads = [tasks.create_task(store.read(wait)) for _ in range(2 * READERS)]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10.0):
+            assert await store.read(submissions.owners) == []
+        go_on.set()
+    assert [one.result() for one in reads] == [True] * len(reads)
+    await store.close()
+
+
+async def test_a_closed_store_refuses_reads_as_it_does_writes(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await store.close()
+
+    with pytest.raises(StoreError, match="the store is closed"):
+        await store.read(submissions.owners)
+
+
+async def test_what_a_cycle_of_failover_mends_counts_as_rows() -> None:
+    writer: Any = Weighing()
+    readers: Any = None
+    inputs = [SimpleNamespace()] * 500
+    kept = SimpleNamespace(seen=[1, 2], reports=[1], mends=[SimpleNamespace(inputs=inputs)])
+
+    with suppress(AttributeError):  # the verb itself has no session here
+        await Store(writer, readers, "g").write(failover.keep_cycle, cast(Any, kept))
+
+    assert writer.rows == [2 + 4 + 1 + 501]
