@@ -16,7 +16,6 @@ from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
 from .places import Told, by_line_of, by_option, in_place
 from .present import jobs_in_words, note, number, print_line, print_table
 
-
 _IMAGES = {
     SIF: "one file of Apptainer (.sif)",
     TAR: "an archive (.tar, .tar.gz …)",

@@ -22,7 +22,6 @@ from pilotage.central.store.postgresql.check import fit, reading
 from pilotage.central.store.postgresql.driver import connect
 from pilotage.central.store.postgresql.hints import Hints
 from pilotage.central.store.postgresql.servers import Server, servers_of
-from pilotage.central.store.postgresql.session import PostgresqlSession
 from pilotage.central.store.verbs import catalogue_read
 from tests.fakes import LoopClock
 from tests.services import postgresql
@@ -201,8 +200,6 @@ async def test_where_none_leads_yet_one_waits_until_one_does() -> None:
         await asyncio.to_thread(fit, url, time.time())
         with pytest.raises(StoreBroken, match=why):
             await leaders.lead(SHARD)
-        with pytest.raises(StoreBroken, match=why):
-            await asyncio.to_thread(PostgresqlSession, url, only_read=True)
         with pytest.raises(StoreBroken, match=why):
             await open_postgresql(url, clock_wall=time.time, fatal=pytest.fail)
         log = Log()

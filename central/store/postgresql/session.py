@@ -4,7 +4,6 @@ Verbs are plain functions, so each statement is waited for. Statements that come
 sent together; those of a pilot's turn, and of what comes in, are few whatever the number of rows.
 """
 
-import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -19,7 +18,7 @@ from .statements import Statement, statements
 
 T = TypeVar("T")
 
-CLOSES_S: Final = 0.001
+CLOSES_TURNS: Final = 3  # of a loop, in which it closes a socket that was given up
 
 
 class Changed(NamedTuple):
@@ -98,7 +97,9 @@ class PostgresqlSession(Session):
     def give_up(self) -> None:
         if not self._loop.is_closed():
             self.connection.terminate()
-            self.wait(asyncio.sleep(CLOSES_S))  # which lets the loop close the socket
+            for _ in range(CLOSES_TURNS):
+                self._loop.call_soon(self._loop.stop)
+                self._loop.run_forever()
             self._loop.close()
 
     def close(self) -> None:

@@ -55,27 +55,26 @@ class Readers:
 
     def _at_one_moment(self, one: "_Call[T]") -> T:
         session = self._begun(one)
+        is_good = False
         try:
             found = one.run(session)
             session.roll_back()
-        except BaseException as why:
-            one.end()
+            is_good = True
+            return found
+        except session.faults as why:
             # An error of the verb leaves the connection as it was. Of an error of the database
             # nobody knows whether the connection outlives it.
-            if one.is_stopped or not isinstance(why, Transactions.faults):
-                session.give_up()
-            else:
-                self._put_back(session)
+            is_good = isinstance(why, Transactions.faults) and _is_rolled_back(session)
             told = session.translated(why)
             if told is why:
                 raise
             raise told from why
-        one.end()
-        if one.is_stopped:
-            session.give_up()
-        else:
-            self._free.put_nowait(session)
-        return found
+        finally:
+            one.end()
+            if is_good and not one.is_stopped:
+                self._free.put_nowait(session)
+            else:
+                session.give_up()
 
     def _begun(self, one: "_Call[Any]") -> Session:
         """Return a session in a transaction that reads. One that has died meanwhile is replaced."""
@@ -102,14 +101,6 @@ class Readers:
             raise told from why
         return session
 
-    def _put_back(self, session: Session) -> None:
-        try:
-            session.roll_back()
-        except session.faults:
-            session.give_up()
-        else:
-            self._free.put_nowait(session)
-
     def close(self) -> None:
         """Interrupt the calls that run, wait for them, then close."""
         for one in tuple(self._running):
@@ -118,6 +109,14 @@ class Readers:
         with suppress(queue.Empty):
             while True:
                 self._free.get_nowait().close()
+
+
+def _is_rolled_back(session: Session) -> bool:
+    try:
+        session.roll_back()
+    except session.faults:
+        return False
+    return True
 
 
 class _Call(Generic[T]):
