@@ -1,7 +1,9 @@
 """Sets of metadata stay few whatever files say, and what of them is in memory is bounded."""
 
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,11 @@ class Reading:
 
     def __init__(self) -> None:
         self.read = 0
+
+    @contextmanager
+    def holding(self, lock: threading.Lock) -> Generator[None]:
+        with lock:
+            yield
 
     def rows(self, statement: str, given: dict[str, str]) -> list[tuple[int, str]]:
         assert statement == "meta_sets_given"

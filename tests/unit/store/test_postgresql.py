@@ -23,6 +23,7 @@ OF_THE_DATABASE = {
     "moment", "arrivals", "arrived_runs", "forget_arrivals", "tell_arrival", "hint_arrival",
     "begin_arriving", "go_on_arriving", "end_arriving", "take_abandoned", "register_writer",
     "share_classes", "have_classes", "leave_classes", "hurry", "make_leader", "answer_soon",
+    "give_up_locks_soon",
     "make_lead", "lead", "end_of_holder", "take_lead", "renew_lead", "give_up_lead", "fence",
     "share_paths", "have_paths",
     "drop_new_store", "drop_new_counters", "empty_input_count", "empty_task_count",
