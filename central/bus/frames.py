@@ -13,9 +13,9 @@ CONNECT = 1
 PUBLISH = 3
 SUBSCRIBE = 8
 UNSUBSCRIBE = 10
-# What has a body of one size: the acknowledgements of PUBLISH, PINGREQ, DISCONNECT.
+# Packets whose body has one size: the acknowledgements of PUBLISH, PINGREQ, DISCONNECT.
 _BODY_BYTES = {4: 2, 5: 2, 6: 2, 7: 2, 12: 0, 14: 0}
-# What a client may say once it is in.
+# Packets that a client may send once it is connected.
 OF_CLIENTS = frozenset({PUBLISH, SUBSCRIBE, UNSUBSCRIBE, *_BODY_BYTES})
 
 BAD_PROTOCOL = 1

@@ -28,7 +28,7 @@ def check_central(command: str) -> None:
 
 
 def _packages() -> list[str]:
-    """Return the names in the extra. It is empty for sources that nobody installed."""
+    """Return the names in the extra. The list is empty if the sources are not installed."""
     try:
         requirements = metadata.requires("pilotage") or []
     except metadata.PackageNotFoundError:

@@ -64,7 +64,7 @@ def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def filled_by(options: "type[DataclassInstance]") -> dict[str, tuple[type[msgspec.Struct], str]]:
-    """Return which field of which struct each option fills."""
+    """Return, for each option, the field and the struct that it fills."""
     return {one.name: one.metadata["fills"] for one in fields(options) if "fills" in one.metadata}
 
 

@@ -1,4 +1,4 @@
-"""The routes of what anybody may fetch and run: the pilot's file, the client's wheel."""
+"""The routes of files that anybody may fetch: the pilot's file and the client's wheel."""
 
 from typing import Final
 

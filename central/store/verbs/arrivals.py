@@ -56,7 +56,7 @@ def forget_arrivals(session: Session, before: str) -> None:
 
 
 async def drop_abandoned(store: Store, submission_id: int | None = None) -> int:
-    """Remove unfinished submissions that nobody writes any more; return how many.
+    """Remove abandoned unfinished submissions; return how many.
 
     With an id: only this one. What a process of now writes is left alone, unless it has
     written nothing for a minute.

@@ -150,7 +150,7 @@ def held_tasks(session: Session, transformation_ids: Sequence[int]) -> list[Held
 
 
 def attempts_of_jobs(session: Session, job_ids: Sequence[int]) -> dict[int, list[AttemptRow]]:
-    """Return all attempts of some jobs, oldest first; of what is gone nothing."""
+    """Return all attempts of the given jobs, oldest first. Deleted jobs are omitted."""
     rows = session.rows("attempts_of_jobs", {"ids": json_list(job_ids)})
     found = [attempt_of(row) for row in rows]
     return {job: list(several) for job, several in groupby(found, key=attrgetter("job_id"))}
