@@ -127,12 +127,6 @@ def publish(
     return whole.outcomes
 
 
-def keep_job_inputs(session: Session, job_id: int, file_ids: Sequence[int]) -> None:
-    """Note what a job reads, in its order; it stays for ever."""
-    rows = [(job_id, position, file_id) for position, file_id in enumerate(file_ids)]
-    session.many("insert_job_input", rows)
-
-
 class Round:
     """Files with different names: what is there of them, what clashes, what is written."""
 
