@@ -13,29 +13,29 @@ from pilotage import __version__
 from pilotage.matcher import Matcher
 from pilotage.proto.api import Health, Readiness
 
+from .accounts.counters import Counters
+from .accounts.disk_room import DiskRoom
+from .accounts.series import SeriesService
+from .accounts.tally import Tally
 from .app import World
-from .auth.tokens import Tokens
 from .bus.downlink import Downlink
-from .data.catalogue import CatalogueService
-from .data.service import StorageService
-from .jobs.beside import SandboxBeside, SubmissionsBeside
+from .catalogue.service import CatalogueService
+from .catalogue.storage_service import StorageService
+from .dispatch.beside import SandboxBeside, SubmissionsBeside
+from .dispatch.joined import Allowances, allowances
+from .dispatch.memory import Memory
+from .dispatch.queue import Queue
+from .identity.scope import Owners
+from .identity.tokens import Tokens
 from .jobs.classes import Classes
-from .jobs.counters import Counters
-from .jobs.disk_room import DiskRoom
 from .jobs.feed import Feed
-from .jobs.joined import Allowances, allowances
 from .jobs.leases import LeaseTable
-from .jobs.logs import LiveLogs
-from .jobs.memory import Memory
-from .jobs.presence import Pilots
-from .jobs.queries import Queries
-from .jobs.queue import Queue
-from .jobs.scope import Owners
-from .jobs.series import SeriesService
-from .jobs.tally import Tally
+from .jobs.live_logs import LiveLogs
+from .jobs.queries import Queries, jobs_by_id
 from .observe.counting import CountingLog, counting
 from .observe.events import Log
 from .observe.metrics import Page
+from .pilots.presence import Pilots
 from .ports import Clock
 from .services import Services
 from .settings import Settings
@@ -238,7 +238,9 @@ def build_beside(
         sites=none,
         limits=none,
         storages=none,
-        data=CatalogueService(store, memory.owners, clock, log, world.storages),
+        data=CatalogueService(
+            store, memory.owners, clock, log, world.storages, job_of=jobs_by_id(store)
+        ),
         rules=none,
         sweeps=none,
         elements=none,

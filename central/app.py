@@ -12,16 +12,45 @@ from dataclasses import dataclass, field, replace
 from pilotage import __version__
 from pilotage.matcher import Matcher
 
-from .auth.tokens import Tokens
+from .accounts.counters import Counters
+from .accounts.counts import CountsLoop
+from .accounts.disk_room import NoDisk
+from .accounts.series import SeriesService
+from .accounts.tally import Tally
 from .bus.bridge import BusBridge
 from .bus.downlink import Downlink
-from .data.carry import Carrier
-from .data.catalogue import CatalogueService
-from .data.rule_service import RuleService
-from .data.service import StorageService
-from .data.storages import Storages
-from .data.sweep_service import SweepService
-from .data.sweeper import Sweeper
+from .catalogue.service import CatalogueService
+from .catalogue.storage_service import StorageService
+from .catalogue.storages import Storages
+from .dispatch.arrivals import Others
+from .dispatch.asks import Asks
+from .dispatch.assignments import Assignments
+from .dispatch.attempt_ids import AttemptIds
+from .dispatch.beats import Beats
+from .dispatch.black_holes import HostWatch
+from .dispatch.checkpoints import Checkpoints
+from .dispatch.control import Control
+from .dispatch.crew import PilotCrew
+from .dispatch.data_orders import DataOrders
+from .dispatch.data_reports import DataReports
+from .dispatch.explainer import Explainer
+from .dispatch.follow import Aftermath
+from .dispatch.health import HealthService
+from .dispatch.idle_classes import IdleClasses
+from .dispatch.joined import Allowances, allowances, ends, health_service, pilot_logs, submissions
+from .dispatch.levels import UsedShares
+from .dispatch.limits import LimitService, Policy
+from .dispatch.memory import Memory
+from .dispatch.metrics import MetricsService, Readings, Times, no_readings
+from .dispatch.queue import Queue
+from .dispatch.recover import Recovery
+from .dispatch.reports import Reports
+from .dispatch.requeues import Requeues
+from .dispatch.retention import Retention
+from .dispatch.roll_call import RollCall
+from .dispatch.service import Dispatch
+from .dispatch.submissions import Submissions
+from .dispatch.watch import Watch
 from .factory.view import ElementsView
 from .failover.at_task_end import AtTaskEnd, last_line_in, stderr_in
 from .failover.for_production import rules_for
@@ -31,79 +60,43 @@ from .failover.pulse import Pulse
 from .failover.room import Room
 from .failover.rule_book import RuleBook
 from .failover.rules import default_rules
-from .jobs.aftermath import Aftermath
-from .jobs.asks import Asks
-from .jobs.assignments import Assignments
-from .jobs.attempt_ids import AttemptIds
-from .jobs.beats import Beats
+from .identity.scope import Owners
+from .identity.tokens import Tokens
 from .jobs.blob_sweep import BlobSweep
-from .jobs.checkpoints import Checkpoints
 from .jobs.classes import Classes
-from .jobs.control import Control
-from .jobs.counters import Counters
-from .jobs.counts import CountsLoop
-from .jobs.crew import PilotCrew
-from .jobs.data_orders import DataOrders
-from .jobs.data_reports import DataReports
-from .jobs.disk_room import NoDisk
-from .jobs.dispatch import Dispatch
-from .jobs.explainer import Explainer
 from .jobs.feed import Feed
 from .jobs.following import Following
-from .jobs.health import HealthService
-from .jobs.host_watch import HostWatch
-from .jobs.idle import IdleClasses
-from .jobs.joined import (
-    Allowances,
-    allowances,
-    ends,
-    health_service,
-    pilot_logs,
-    submissions,
-)
 from .jobs.leases import LeaseTable
-from .jobs.levels import UsedShares
-from .jobs.logs import LiveLogs
+from .jobs.live_logs import LiveLogs
 from .jobs.looking import Looking
-from .jobs.memory import Memory
-from .jobs.metrics import MetricsService, Readings, Times, no_readings
-from .jobs.others import Others
-from .jobs.pilot_logs import LogRoom
-from .jobs.pilots import Canceller, PilotService
-from .jobs.places import Places
-from .jobs.policy import LimitService, Policy
-from .jobs.presence import Pilots
-from .jobs.probe import StoreProbe
-from .jobs.queries import Queries
-from .jobs.queue import Queue
-from .jobs.recover import Recovery
-from .jobs.reports import Reports
-from .jobs.requeues import Requeues
-from .jobs.retention import Retention
-from .jobs.roll_call import RollCall
+from .jobs.queries import Queries, jobs_by_id
 from .jobs.sandbox import Sandbox
-from .jobs.scope import Owners
-from .jobs.series import SeriesService
-from .jobs.sites import SiteService
-from .jobs.submit import Submissions
-from .jobs.tally import Tally
-from .jobs.wall import Wall
-from .jobs.watch import Watch
 from .leading import ALONE
 from .observe.counting import CountingLog, counting
 from .observe.events import Log
+from .pilots.logs import LogRoom
+from .pilots.presence import Pilots
+from .pilots.service import Canceller, PilotService
 from .ports import Blobs, Bus, Clock, Leadership, Randomness, Space
 from .productions.joined import Productions, productions
 from .productions.watching import Watching
 from .services import Services
 from .settings import LeaseSettings, RetentionSettings, Settings
+from .sites.places import Places
+from .sites.service import SiteService
 from .store.engine import Store
 from .store.errors import StoreError
-from .store.transformations import TransformationRow
+from .store.probe import StoreProbe
+from .store.wall import Wall
+from .transfers.carrier import Carrier
+from .transfers.service import RuleService
+from .transfers.sweep_service import SweepService
+from .transfers.sweeper import Sweeper
 from .transformations.engine import Engine
 from .transformations.joined import Transformations, transformations
 from .transformations.kept_off import KeptOff
 from .transformations.live import document
+from .transformations.record import TransformationRow
 
 STOP_S = 5.0  # what is still written at the end may take so long
 
@@ -312,7 +305,14 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
 
 def _catalogue(world: World, memory: Memory) -> CatalogueService:
     """Return the catalogue of files."""
-    return CatalogueService(world.store, memory.owners, world.clock, world.log, world.storages)
+    return CatalogueService(
+        world.store,
+        memory.owners,
+        world.clock,
+        world.log,
+        world.storages,
+        job_of=jobs_by_id(world.store),
+    )
 
 
 def _rules(world: World, memory: Memory, control: Control, carrier: Carrier) -> RuleService:
@@ -522,7 +522,7 @@ def _pilots(
     return PilotService(
         store=world.store,
         memory=memory,
-        aftermath=aftermath,
+        moves=aftermath,
         tokens=tokens,
         outbound=downlink,
         bus=world.bus,
@@ -548,7 +548,7 @@ def _sites(
         store=world.store,
         memory=memory,
         files=elements,
-        aftermath=aftermath,
+        moves=aftermath,
         outbound=downlink,
         clock=world.clock,
         log=world.log,

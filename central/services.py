@@ -33,7 +33,7 @@ from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
-from .auth.callers import AttemptCaller, Caller, PilotCaller, User
+from .identity.callers import AttemptCaller, Caller, PilotCaller, User
 
 
 class Submissions(Protocol):

@@ -1,8 +1,8 @@
 """Small things of the domain with sensible defaults, for tests."""
 
-from pilotage.central.jobs.counters import Kind
+from pilotage.central.identity.scope import Kind
 from pilotage.central.jobs.leases import Lease, Phase
-from pilotage.central.store.records import Standing
+from pilotage.central.jobs.records import Standing
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Report, Usage, What, Why
 

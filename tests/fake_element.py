@@ -4,13 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from pilotage.central.factory.element import (
-    PilotOutput,
-    PilotRequest,
-    Slot,
-    SlotState,
-    Submitted,
-)
+from pilotage.central.factory.element import PilotOutput, PilotRequest, Slot, SlotState, Submitted
 from pilotage.central.factory.errors import Denied, Step, Unreachable
 
 

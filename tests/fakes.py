@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pilotage.central.accounts.disk_room import NoDisk
 from pilotage.central.app import Central, World, build
-from pilotage.central.auth.callers import User
-from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
-from pilotage.central.data.storages import Storages
+from pilotage.central.catalogue.storages import Storages
+from pilotage.central.dispatch.limits import Policy
 from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import Front
-from pilotage.central.jobs.disk_room import NoDisk
-from pilotage.central.jobs.policy import Policy
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.central.observe.events import Log, no_log
 from pilotage.central.ports import Space
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings

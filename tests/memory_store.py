@@ -14,12 +14,12 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError, StoreFull
 from pilotage.central.store.migrations import migrations
+from pilotage.central.store.opening import make_ready, remove_unnamed
+from pilotage.central.store.readers import Readers
+from pilotage.central.store.session import Session
 from pilotage.central.store.sqlite.migrate import migrate
 from pilotage.central.store.sqlite.session import SqliteSession
-from pilotage.central.store.verbs.opening import forget_classes, make_ready
-from pilotage.central.store.verbs.readers import Readers
-from pilotage.central.store.verbs.session import Session
-from pilotage.central.store.verbs.writer import Writer
+from pilotage.central.store.writer import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,7 +148,7 @@ class MemoryStore(Store):
         opening = SqliteSession(self.connection)
         make_ready(opening, clock_wall())
         self.connection.execute("UPDATE store SET generation = ?", (GENERATION,))
-        forget_classes(opening)  # before foreign keys are on, as the shipped driver does
+        remove_unnamed(opening)  # before foreign keys are on, as the shipped driver does
         opening.run("set_foreign_keys")
         self.session = session(self.connection)
         self.session.generation = GENERATION

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from pilotage.central.dispatch.record import turn
+from pilotage.central.jobs.records import Change, JobBody, NewAttempt
 from pilotage.central.store.engine import Store
-from pilotage.central.store.records import Change, JobBody, NewAttempt
-from pilotage.central.store.verbs.turns import turn
 
 
 async def match(store: Store, attempts: Sequence[NewAttempt]) -> list[JobBody | None]:

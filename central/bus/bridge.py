@@ -17,9 +17,9 @@ from pilotage.proto import topics
 from pilotage.proto.messages import Beat, BeatAnswer, LogChunk
 from pilotage.proto.problems import Code
 
-from ..auth.callers import PilotCaller
 from ..errors import Refused
 from ..hearing import hear
+from ..identity.callers import PilotCaller
 from ..observe.events import Log
 from ..ports import Bus, Clock
 from .downlink import Downlink

@@ -146,7 +146,7 @@ def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
 
     The line `key=` of the `pilot.sh` that they fetch has it.
     """
-    from ..auth.errors import BadKeyFile
+    from ..identity.errors import BadKeyFile
     from ..operate.handout import signing_key
 
     where = data_folder(data)
@@ -172,7 +172,7 @@ def element_keys(
     It is the set of keys (JWKS) for sites that do not fetch it from the central. The first key is
     made where there is none.
     """
-    from ..auth.errors import BadKeyFile
+    from ..identity.errors import BadKeyFile
     from ..operate.element_keys import published
 
     where = data_folder(data)

@@ -43,7 +43,7 @@ def check(folder: FolderArgument = None, /) -> int:
 
     It asks no central, and no storage.
     """
-    from ..data.storages import StorageBook, read_storages
+    from ..catalogue.storages import StorageBook, read_storages
 
     folder = folder or data_folder(None) / "storages"
     if not folder.is_dir():

@@ -54,15 +54,7 @@ from pilotage.proto.curve import sample_of
 from pilotage.proto.job import Input
 from pilotage.proto.tasks import Tasks, time_limit
 
-from .bodies import (
-    STREAM_ABOVE,
-    JobLike,
-    LineBody,
-    OnProgress,
-    Parameters,
-    submission,
-    whole_body,
-)
+from .bodies import STREAM_ABOVE, JobLike, LineBody, OnProgress, Parameters, submission, whole_body
 from .credentials import find_connection
 from .data import OfData
 from .data_files import OfDataFiles

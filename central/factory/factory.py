@@ -16,11 +16,11 @@ from pilotage.matcher.types import ClassSpec
 from pilotage.proto.pilot_states import PilotState
 
 from ..observe.events import Log
+from ..pilots import record_slots as slot_records
+from ..pilots.record_slots import NewSlot, SlotOutput, SlotRow
 from ..ports import Clock, Randomness
 from ..store.engine import Store
 from ..store.errors import StoreError
-from ..store.slots import NewSlot, SlotOutput, SlotRow
-from ..store.verbs import slots as slot_records
 from .communities import Spot, spots
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step, Unreachable

@@ -12,10 +12,10 @@ from typing import Final
 from pilotage.proto.pilot_states import FINAL, PilotState
 
 from ..observe.events import Log
+from ..pilots import record_slots as slot_records
+from ..pilots.record_slots import SlotRow
 from ..ports import Clock
 from ..store.engine import Store
-from ..store.slots import SlotRow
-from ..store.verbs import slots as slot_records
 from .watched import Watched
 
 Key = tuple[str, str]  # site, element

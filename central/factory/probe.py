@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck
 from pilotage.proto.pilot_states import FINAL, PilotState
 
+from ..pilots import record as pilot_records, record_slots as slot_records
+from ..pilots.record_slots import NewSlot, SlotOutput
+from ..pilots.records import PilotRow
 from ..ports import Clock, Randomness
 from ..store.engine import Store
-from ..store.records import PilotRow
-from ..store.slots import NewSlot, SlotOutput
-from ..store.verbs import pilots as pilot_records, slots as slot_records
 from .element import PilotRequest, Slot, SlotState
 from .errors import Denied, ElementTrouble, Step
 from .requests import Origin, new_pilot

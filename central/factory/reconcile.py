@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from pilotage.proto.pilot_states import FINAL, PilotState
 
-from ..store.slots import SlotRow
+from ..pilots.record_slots import SlotRow
 from .element import Slot, SlotState
 
 GONE = Slot(SlotState.GONE)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..auth.kept_secrets import hashed
+from ..identity.kept_secrets import hashed
+from ..pilots.record_slots import NewSlot
+from ..pilots.records import NewSecret
 from ..ports import Clock, Randomness
-from ..store.records import NewSecret
-from ..store.slots import NewSlot
 from .element import PilotRequest
 from .outlook import rung
 from .sites import PilotEntry, Shape

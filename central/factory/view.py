@@ -11,9 +11,9 @@ from pilotage.proto.api import Elements, ElementView
 from pilotage.proto.api_sites import SiteCheck, SiteCheckRequest
 from pilotage.proto.problems import Code
 
-from ..auth.callers import User
-from ..auth.policy import Action, require_for_all
 from ..errors import Refused
+from ..identity.callers import User
+from ..identity.policy import Action, require_for_all
 from ..ports import Clock, SiteFile
 from .book import ElementBook
 from .checks import Checks

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..store.slots import SlotRow
+from ..pilots.record_slots import SlotRow
 from .credentials.known import KnownCredential
 from .element import ComputeElement
 from .errors import ElementTrouble, Step

@@ -19,23 +19,21 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import KEPT_FOLDER, Stream
 from pilotage.proto.transformation_states import InputEvent
 
+from ..accounts import record_failures as failure_records
+from ..catalogue import record_read as catalogue_read
 from ..errors import BlobNotFound
+from ..jobs import record as job_records
 from ..jobs.failure_class import classify, evidence_of
+from ..jobs.records import AttemptRow
 from ..observe.events import Log
 from ..ports import Blobs
 from ..store.engine import Store
-from ..store.failover import Decided
-from ..store.records import AttemptRow
-from ..store.transformations import TaskEnd
-from ..store.verbs import (
-    catalogue_read,
-    failover as failover_records,
-    failures as failure_records,
-    jobs as job_records,
-)
 from ..transformations.moves import Bad
+from ..transformations.record import TaskEnd
 from ..transformations.repairs import Again, Bounds
+from . import record as failover_records
 from .decide import Counters, Decision, charged, decide
+from .record import Decided
 from .report import last_line
 from .room import Most
 from .rule_book import RuleBook

@@ -22,29 +22,24 @@ from pilotage.proto.transformation_states import (
     next_transformation,
 )
 
-from ..auth.callers import User
+from ..identity.callers import User
+from ..jobs import record as job_records
 from ..jobs.failure_class import classify, evidence_of
+from ..jobs.records import AttemptRow
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
-from ..store.failover import (
-    REASSIGNED,
-    CycleKept,
-    EndedTask,
-    FailoverRow,
-    HeldTask,
-    NewReport,
-)
-from ..store.records import AttemptRow
-from ..store.transformations import Counts, TransformationMove, TransformationRow
-from ..store.verbs import failover as failover_records, transformations as transformation_records
+from ..transformations import record as transformation_records
 from ..transformations.ending import ROOM_WAITS
 from ..transformations.live import document
+from ..transformations.record import Counts, TransformationMove, TransformationRow
 from ..transformations.unmade import lacks_too_much
+from . import record as failover_records
 from .at_task_end import Stderr
 from .decide import ENDS_A_WAIT, Decision, decide_cycle
 from .facts import GONE, ends_of, facts_of, inputs_of, parents_of, standing_of
+from .record import REASSIGNED, CycleKept, EndedTask, FailoverRow, HeldTask, NewReport
 from .report import Case, as_json, last_line, reports, title
 from .rule_book import RuleBook
 from .rules import Do
@@ -300,7 +295,7 @@ class Cycle:
         found: dict[int, list[AttemptRow]] = {}
         for start in range(0, len(jobs), JOBS_A_READ):
             found |= await self._store.read(
-                failover_records.attempts_of_jobs, jobs[start : start + JOBS_A_READ]
+                job_records.attempts_of_jobs, jobs[start : start + JOBS_A_READ]
             )
         return found
 

@@ -9,10 +9,10 @@ from pilotage.proto.failures import FailureClass
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
-from ..store.failover import EndedTask, FailoverRow, HeldTask
-from ..store.transformations import Counts, TransformationRow
+from ..transformations.record import Counts, TransformationRow
 from ..transformations.repairs import WHOLE
 from .decide import Facts
+from .record import EndedTask, FailoverRow, HeldTask
 from .report import Standing
 from .rules import Parent
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..jobs.scope import Owners
+from ..identity.scope import Owners
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import FailoverSettings

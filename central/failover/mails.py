@@ -13,8 +13,8 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
-from ..store.failover import ReportRow
-from ..store.verbs import failover as failover_records
+from . import record as failover_records
+from .record import ReportRow
 from .report import Report, as_text
 
 TOGETHER: Final = 20  # mails of one look

@@ -34,12 +34,13 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
-from ..store.failover import CycleKept, FailoverRow, Mend, NewReport, OddInput, OddTask
-from ..store.transformations import InputMove, TransformationMove, TransformationRow
-from ..store.verbs import failover as failover_records, transformations as transformation_records
+from ..transformations import record as transformation_records
 from ..transformations.live import document
+from ..transformations.record import InputMove, TransformationMove, TransformationRow
+from . import record as failover_records
 from .decide import Decision, Odd, decide_recovery
 from .facts import GONE, standing_of
+from .record import CycleKept, FailoverRow, Mend, NewReport, OddInput, OddTask
 from .report import as_json, reports, title
 from .rule_book import RuleBook
 from .rules import Do, Outputs

@@ -15,10 +15,10 @@ from pilotage.matcher.suits import Suits
 from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.proto.job import Job, Need
 
-from ..jobs.scope import Owners
+from ..identity.scope import Owners
 from ..jobs.software import needs_of
 from ..store.engine import Store
-from ..store.verbs import transformations as transformation_records
+from ..transformations import record as transformation_records
 
 BOUNDLESS_MB: Final = 100_000_000  # from here on an offer only says that nobody has set a bound
 

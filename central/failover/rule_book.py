@@ -7,8 +7,9 @@ from typing import Final
 import msgspec
 
 from ..observe.events import Log
+from ..productions import record as production_records
 from ..store.engine import Store
-from ..store.verbs import productions as production_records
+from ..transformations import record as transformation_records
 from .rules import BadRules, Do, FailureRule, RuleSet, Step, read_rules
 
 TEXTS_MAX: Final = 200  # that are kept read
@@ -61,7 +62,7 @@ class RuleBook:
 
         They were read when the production was submitted: so they are of another release.
         """
-        steps = await self._store.read(production_records.steps_of, [transformation_id])
+        steps = await self._store.read(transformation_records.steps_of, [transformation_id])
         if transformation_id not in steps:
             return Applied(self._base)
         text = await self._store.read(production_records.rules_of, transformation_id)

@@ -6,14 +6,14 @@ from pilotage.proto.api_failures import ReportDetail, ReportPage, ReportView
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 
-from ..auth.callers import User
-from ..auth.policy import Action
 from ..errors import Refused
-from ..jobs.scope import Owners, scope
+from ..identity.callers import User
+from ..identity.policy import Action
+from ..identity.scope import Owners, scope
 from ..observe.times import shown
 from ..store.engine import Store
-from ..store.failover import ReportRow, ReportSearch
-from ..store.verbs import failover as failover_records
+from . import record as failover_records
+from .record import ReportRow, ReportSearch
 from .report import Report, as_text
 
 

@@ -15,10 +15,10 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
 
-from ..auth.callers import Caller, User
-from ..auth.element_issuer import Published
-from ..auth.signature import PilotFiles
 from ..errors import Away, Refused, TooDeep
+from ..identity.callers import Caller, User
+from ..identity.element_issuer import Published
+from ..identity.signature import PilotFiles
 from ..observe.events import Log, no_log
 from ..observe.requests import RequestIds
 from ..services import Services

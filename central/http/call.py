@@ -16,13 +16,13 @@ from litestar.types import ASGIApp, Receive, Scope
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 
-from ..auth.callers import AttemptCaller, Caller, PilotCaller, User
-from ..auth.element_issuer import Published
-from ..auth.errors import Forbidden
-from ..auth.signature import PilotFiles
 from ..decode import decode, invalid
 from ..errors import Refused
 from ..hearing import check
+from ..identity.callers import AttemptCaller, Caller, PilotCaller, User
+from ..identity.element_issuer import Published
+from ..identity.errors import Forbidden
+from ..identity.signature import PilotFiles
 from ..services import Services
 from .answers import JSON
 from .body import SMALL_MAX, Body, header

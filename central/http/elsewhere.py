@@ -12,8 +12,8 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pilotage.proto.problems import Code
 
-from ..auth.callers import Anonymous
 from ..errors import Misdirected, Refused
+from ..identity.callers import Anonymous
 from ..observe.events import Log
 from .answers import Headers, Streamed, problem
 from .body import LARGE_MAX, SMALL_MAX, Body, RawHeaders, header

@@ -7,9 +7,9 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
-from ..auth.callers import Anonymous, Caller
-from ..auth.errors import BadToken
-from ..auth.policy import TABLE, Action, Reach, Who, require
+from ..identity.callers import Anonymous, Caller
+from ..identity.errors import BadToken
+from ..identity.policy import TABLE, Action, Reach, Who, require
 from ..services import Tokens
 from .body import RawHeaders, header
 from .connection import TRUST

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ..auth.element_issuer import KEYS_PATH, METADATA_PATH
+from ..identity.element_issuer import KEYS_PATH, METADATA_PATH
 
 LOGS: Final = "/v1/jobs/{job_id}/logs/{stream}"
 # What is stored, files, tokens, and what never changes. What changes the catalogue is the

@@ -13,11 +13,11 @@ from litestar.types import Receive, Scope, Send
 from pilotage.proto.messages import Beat, BeatAnswer, Turn, TurnReply
 from pilotage.proto.problems import Code
 
-from ..auth.callers import PilotCaller
-from ..auth.errors import Forbidden
-from ..auth.policy import TABLE, Action, Reach, Who, require
 from ..errors import Refused
 from ..hearing import hear
+from ..identity.callers import PilotCaller
+from ..identity.errors import Forbidden
+from ..identity.policy import TABLE, Action, Reach, Who, require
 from ..services import Services
 from .answers import JSON, SEND_S
 from .body import header, read_small

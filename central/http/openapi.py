@@ -8,7 +8,7 @@ import msgspec
 
 from pilotage.proto.messages import Problem
 
-from ..auth.policy import TABLE, Reach, Who
+from ..identity.policy import TABLE, Reach, Who
 from .answers import JSON
 from .route import Route
 from .routes import BYTES

@@ -10,8 +10,8 @@ from litestar.types import ASGIApp
 from pilotage.proto.api import PilotFile
 from pilotage.proto.problems import Code
 
-from ..auth.signature import PilotFiles
 from ..errors import Refused
+from ..identity.signature import PilotFiles
 from .answers import Answer, Headers, encoded
 from .call import Call
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..auth.policy import Action
+from ..identity.policy import Action
 from .answers import JSON
 from .call import Handler
 from .hot import Hot

@@ -14,8 +14,8 @@ from pilotage.proto import (
 )
 from pilotage.proto.job import Job
 
-from ..auth.element_issuer import KEYS_PATH, METADATA_PATH
-from ..auth.policy import Action
+from ..identity.element_issuer import KEYS_PATH, METADATA_PATH
+from ..identity.policy import Action
 from . import (
     blobs,
     events,

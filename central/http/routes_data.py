@@ -4,7 +4,7 @@ from typing import Final
 
 from pilotage.proto import api_data, api_remnants
 
-from ..auth.policy import Action
+from ..identity.policy import Action
 from . import data
 from .route import Route
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from pilotage.proto import api
 
-from ..auth.policy import Action
+from ..identity.policy import Action
 from . import client_file, pilot_file
 from .route import Route
 

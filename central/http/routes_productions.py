@@ -4,7 +4,7 @@ from typing import Final
 
 from pilotage.proto import api_productions
 
-from ..auth.policy import Action
+from ..identity.policy import Action
 from . import productions
 from .route import Route
 

@@ -10,19 +10,12 @@ from typing import Final, cast
 
 import uvicorn
 
-from ..auth.element_issuer import Published
-from ..auth.signature import PilotFiles
+from ..identity.element_issuer import Published
+from ..identity.signature import PilotFiles
 from ..observe.events import Log, no_log
 from ..services import Services
 from ..strangers import PART, Strangers
-from .app import (
-    Front,
-    Recognise,
-    no_client_wheel,
-    no_pilot_files,
-    nobody_new,
-    nothing_published,
-)
+from .app import Front, Recognise, no_client_wheel, no_pilot_files, nobody_new, nothing_published
 from .call import ClientWheel
 from .connection import LimitedConnection
 from .elsewhere import Elsewhere

@@ -8,8 +8,8 @@ from pilotage.proto.api import AttemptView
 from pilotage.proto.messages import CHECKPOINT_FILE, KEPT_FOLDER, Output, Stream
 
 from ..observe.times import shown
-from ..store.records import AttemptRow
 from .failure_class import class_of
+from .records import AttemptRow
 
 ATTEMPTS_MAX = 100
 

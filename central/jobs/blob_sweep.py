@@ -10,10 +10,11 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from ..accounts import record_quotas as quota_records
+from ..accounts.record_quotas import Holding
+from ..identity import record as identity_records
 from ..ports import Blobs, Clock
 from ..store.engine import Store
-from ..store.quotas import Holding
-from ..store.verbs import quotas as quota_records, submissions as submission_records
 
 EVERY_S: Final = 86_400.0
 OPEN_S: Final = 2 * EVERY_S  # contents of an older store may be read by their hashes alone
@@ -92,7 +93,7 @@ class BlobSweep:
         if not all(owner_id in self._communities for owner_id, _, _ in holders):
             self._communities = {
                 one.owner_id: one.community
-                for one in await self._store.read(submission_records.owners)
+                for one in await self._store.read(identity_records.owners)
             }
         held = await self._store.read(
             quota_records.holdings, sorted({sha256 for _, _, sha256 in holders})

@@ -12,9 +12,9 @@ from pilotage.proto.messages import KEPT_FOLDER
 from pilotage.proto.problems import Code
 from pilotage.proto.wording import short
 
-from ..auth.callers import User
-from ..data.checks import check_data
+from ..catalogue.checks import check_data
 from ..errors import Refused
+from ..identity.callers import User
 from .sizes import check_command
 from .software import check_length, check_software, needs_of
 

@@ -11,11 +11,10 @@ from pilotage.proto.job import Need, Preference
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
+from ..identity.scope import Kind, Owners
 from ..store.engine import Store
-from ..store.records import JobClass
-from ..store.verbs import submissions as submission_records
-from .counters import Kind
-from .scope import Owners
+from . import record_submissions as submission_records
+from .records import JobClass
 
 _needs = msgspec.json.Decoder(tuple[Need, ...]).decode
 _preference = msgspec.json.Decoder(Preference | None).decode

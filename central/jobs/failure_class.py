@@ -12,8 +12,8 @@ from pilotage.proto.failures import Evidence, FailureClass, fingerprint
 from pilotage.proto.job_states import JobEvent
 from pilotage.proto.messages import How, Why
 
-from ..store.records import AttemptRow, Change, End, Requeue
 from .leases import Lease
+from .records import AttemptRow, Change, End, Requeue
 from .verdicts import brought_result
 
 NEAR_LIMIT: Final = 0.95  # of the memory given: who dies there died of it

@@ -10,16 +10,15 @@ from collections.abc import AsyncIterator, Iterable
 from pilotage.proto.api import Event
 from pilotage.proto.job_states import JobState
 
-from ..auth.callers import User
-from ..auth.policy import Action
+from ..identity.callers import User
+from ..identity.per_person import PerPerson
+from ..identity.policy import Action
+from ..identity.scope import Kind, Owners, scope
 from ..observe.times import shown
 from ..ports import Clock
 from ..store.engine import Store
-from ..store.verbs import submissions as submission_records
-from .counters import Kind
-from .per_person import PerPerson
+from . import record_submissions as submission_records
 from .reaches import Encode, Entry, Follower, Reaches, within
-from .scope import Owners, scope
 
 KEPT = 10_000  # events that a follower who was cut off can catch up with
 STREAMS_MAX = 8  # of one person at once: a portal and some programs that wait

@@ -3,10 +3,10 @@
 from pilotage.proto.messages import LogChunk, Stream
 from pilotage.proto.problems import Code
 
-from ..auth.callers import AttemptCaller, Caller, PilotCaller
 from ..errors import Refused
+from ..identity.callers import AttemptCaller, Caller, PilotCaller
 from .leases import LeaseTable
-from .logs import LiveLogs
+from .live_logs import LiveLogs
 from .queries import Queries
 from .written import Written
 

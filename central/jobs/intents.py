@@ -10,7 +10,7 @@ from pilotage.proto.api import ActionName
 from pilotage.proto.job_states import ACTIVE, FINAL, JobEvent, JobState, next_state
 from pilotage.proto.messages import Why
 
-from ..store.records import Move, Standing, Want
+from .records import Move, Standing, Want
 
 _EVENTS = {
     ActionName.KILL: JobEvent.KILLED,

@@ -14,7 +14,7 @@ import msgspec
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.messages import Why
 
-from .counters import Kind
+from ..identity.scope import Kind
 
 
 class Phase(enum.Enum):

@@ -5,17 +5,17 @@ from pilotage.proto.api import Curve, CurvePoint, Peek
 from pilotage.proto.messages import KEPT_BYTES, Output, Stream
 from pilotage.proto.problems import Code
 
-from ..auth.callers import Caller, User
-from ..auth.policy import Action
 from ..errors import Refused
+from ..identity.callers import Caller, User
+from ..identity.policy import Action
 from ..observe.times import shown
 from ..ports import Blobs
 from ..store.engine import Store
-from ..store.records import AttemptRow
-from ..store.verbs import jobs as job_records
+from . import record as job_records
 from .attempt_view import kept_stream, written
-from .logs import LiveLogs, Look
+from .live_logs import LiveLogs, Look
 from .queries import Queries
+from .records import AttemptRow
 
 POINTS_MAX = 2_000  # of one answer; of a curve that has more, every second one, or third
 LIVE_CURVE_S = 5.0  # how long a curve is awaited of a pilot

@@ -1,8 +1,8 @@
 """What people read of jobs. Nothing here changes anything."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -24,26 +24,23 @@ from pilotage.proto.messages import KEPT_FOLDER, Stream, Why
 from pilotage.proto.pieces import piece
 from pilotage.proto.problems import Code
 
-from ..auth.callers import Caller, User
-from ..auth.policy import Action
+from ..accounts.counters import Counters
+from ..catalogue import record_jobs as data_job_records, record_read as catalogue_read
 from ..errors import Refused
+from ..identity.callers import Caller, User
+from ..identity.policy import Action
+from ..identity.scope import Owners, Scope, scope
 from ..observe.times import shown
 from ..ports import Blobs, Clock
 from ..store.engine import Store
 from ..store.errors import JobNotFound
-from ..store.records import AttemptRow, JobRow, Search
-from ..store.verbs import (
-    catalogue_read,
-    data_jobs as data_job_records,
-    jobs as job_records,
-    search as job_search,
-    transformations as transformation_records,
-)
+from . import record as job_records, record_search as job_search, record_tasks as task_records
 from .attempt_view import attempt_views, class_word, kept_stream, written
-from .leases import Lease, Phase
-from .memory import Memory
+from .classes import Classes
+from .leases import Lease, LeaseTable, Phase
+from .live_logs import LiveLogs
+from .records import AttemptRow, JobRow, Search
 from .rendering import NotReadable, readable
-from .scope import Scope, scope
 from .sealing import sealed
 from .verdicts import brought_result
 from .written import Written
@@ -82,6 +79,30 @@ def search_of(wanted: JobFilter, bounds: Scope) -> Search:
     )
 
 
+def jobs_by_id(store: Store) -> Callable[[int], Awaitable[JobRow | None]]:
+    """Return what finds a job by its id, whoever asks."""
+
+    async def job_of(job_id: int) -> JobRow | None:
+        return await store.read(job_records.job, job_id)
+
+    return job_of
+
+
+class Tables(Protocol):
+    """The tables in memory that are used here."""
+
+    @property
+    def leases(self) -> LeaseTable: ...
+    @property
+    def owners(self) -> Owners: ...
+    @property
+    def classes(self) -> Classes: ...
+    @property
+    def counters(self) -> Counters: ...
+    @property
+    def logs(self) -> LiveLogs: ...
+
+
 class Queries:
     """Answers readers."""
 
@@ -89,7 +110,7 @@ class Queries:
         self,
         *,
         store: Store,
-        memory: Memory,
+        memory: Tables,
         blobs: Blobs,
         clock: Clock,
         beat_s: float,
@@ -126,7 +147,7 @@ class Queries:
             raise JobNotFound(job_id)
         attempts = await self._store.read(job_records.attempts, job_id)
         usage = attempts[-1].usage if attempts else None
-        task = (await self._store.read(transformation_records.tasks_of_jobs, [job_id])).get(job_id)
+        task = (await self._store.read(task_records.tasks_of_jobs, [job_id])).get(job_id)
         job, unreadable = None, ""
         try:
             job = readable(body.template, body.body)

@@ -10,8 +10,8 @@ import msgspec
 from pilotage.proto.api import Event
 from pilotage.proto.job_states import JobState
 
+from ..identity.scope import Kind
 from ..observe.times import shown
-from .counters import Kind
 
 BEHIND_MAX = 10_000  # events that a slow follower may be behind before it sees a gap
 BATCH_MAX = 256  # events that a follower is given at once

@@ -14,7 +14,7 @@ from pilotage.proto.messages import Body, InputFile, Limits, OutputRule
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import INPUTS_WORD
 
-from ..data.naming import LATER, fill as fill_data, texts as data_texts
+from ..catalogue.naming import LATER, fill as fill_data, texts as data_texts
 from ..errors import Refused
 from .sizes import FilledSizes
 

@@ -1,19 +1,41 @@
 """Files that travel with jobs: inputs of submitters, outputs of attempts; once per content."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
+from typing import Protocol
 
 from pilotage.proto.api import Blob, BlobAnswer, BlobQuery
 from pilotage.proto.problems import Code
 
-from ..auth.callers import AttemptCaller, Caller, User
+from ..accounts.disk_room import OF_OUTPUTS, OF_PEOPLE, OF_SMALL_OUTPUTS, SMALL_BYTES, DiskRoom
+from ..accounts.holdings import Holdings
 from ..errors import Refused
+from ..identity.callers import AttemptCaller, Caller, User
+from ..identity.records import Holder
+from ..identity.scope import Owners
 from ..ports import Blobs
 from ..settings import SandboxSettings
-from ..store.quotas import Holder
-from .disk_room import OF_OUTPUTS, OF_PEOPLE, OF_SMALL_OUTPUTS, SMALL_BYTES, DiskRoom
-from .holdings import Holdings
-from .memory import Memory
+from .classes import ClassInfo
+from .leases import LeaseTable
+
+
+class InUse(Protocol):
+    """The classes of the jobs that wait or run, by id."""
+
+    @property
+    def classes(self) -> Mapping[int, ClassInfo]: ...
+
+
+class Tables(Protocol):
+    """The tables in memory that are used here."""
+
+    @property
+    def leases(self) -> LeaseTable: ...
+    @property
+    def queue(self) -> InUse: ...
+
+    @property
+    def owners(self) -> Owners: ...
 
 
 class Sandbox:
@@ -26,7 +48,7 @@ class Sandbox:
     def __init__(
         self,
         blobs: Blobs,
-        memory: Memory,
+        memory: Tables,
         holdings: Holdings,
         room: DiskRoom,
         settings: SandboxSettings,

@@ -14,8 +14,8 @@ from pilotage.proto.job_states import JobEvent, JobState, next_state
 from pilotage.proto.messages import CHECKPOINT_FILE, How, Report, Usage, Why
 
 from ..hearing import altered
-from ..store.records import AttemptRow, End, Left, Requeue
 from .leases import Lease, Phase
+from .records import AttemptRow, End, Left, Requeue
 
 # The attempt ended without a result of the payload: it costs the user no retry.
 WITHOUT_RESULT = frozenset(

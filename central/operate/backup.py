@@ -21,12 +21,12 @@ import msgspec
 
 from pilotage import __version__
 
-from ..auth import derived_secrets, element_issuer, keys, signature
-from ..auth.tokens import ADMIN_FILE
+from ..identity import derived_secrets, element_issuer, keys, signature
+from ..identity.tokens import ADMIN_FILE
 from ..observe.times import shown
+from ..store import audit as check
 from ..store.errors import StoreError
 from ..store.sqlite import check as file_check, snapshot
-from ..store.verbs import check
 from .clocks import SystemClock
 from .datadir import RESTORING_FILE, STORE_FILE, locked, running_on
 from .declared import FOLDERS, copy_declared, is_declared

@@ -8,12 +8,11 @@ token would be good at all of them.
 from pathlib import Path
 from typing import Final
 
-from ..auth import derived_secrets, keys
-from ..auth.tokens import ADMIN_FILE, Tokens
+from ..identity import derived_secrets, keys, record as token_records
+from ..identity.tokens import ADMIN_FILE, Tokens
 from ..ports import Disk
 from ..store.engine import Store
 from ..store.errors import StoreError
-from ..store.verbs import tokens as token_records
 
 SHARED: Final = (
     "name the data directory that all processes of the store share, or restore its keys from a "

@@ -18,12 +18,12 @@ import msgspec
 from pilotage.proto.api import Health, Summary
 from pilotage.proto.trust import trusting
 
-from ..auth import derived_secrets, element_issuer, keys, signature
-from ..auth.tokens import ADMIN_FILE
 from ..bus.address import Address
+from ..identity import derived_secrets, element_issuer, keys, signature
+from ..identity.tokens import ADMIN_FILE
 from ..settings import BadSetting, Settings
+from ..store import audit as check
 from ..store.errors import StoreError
-from ..store.verbs import check
 from . import (
     high_water,
     key_checks,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..auth.element_issuer import ElementIssuer
+from ..identity.element_issuer import ElementIssuer
 from .clocks import SystemClock, SystemRandomness
 from .files import RealDisk
 

@@ -10,8 +10,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ..auth import signature
-from ..auth.signature import FileSigner, PilotFiles
+from ..identity import signature
+from ..identity.signature import FileSigner, PilotFiles
 from .bundle import SCRIPT
 from .files import RealDisk
 

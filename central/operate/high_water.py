@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
+from ..jobs import record as job_records
 from ..ports import Clock, Disk
 from ..store.engine import Store
 from ..store.errors import StoreError, StoreFull
-from ..store.verbs import jobs as job_records
 from .files import NO_ROOM
 
 FILE: Final = "high-water.json"

@@ -12,9 +12,9 @@ from cryptography import x509
 
 from pilotage.proto.nesting import loads
 
-from ..auth import derived_secrets, element_issuer, keys, signature
-from ..auth.errors import BadKeyFile
-from ..auth.tokens import ADMIN_FILE
+from ..identity import derived_secrets, element_issuer, keys, signature
+from ..identity.errors import BadKeyFile
+from ..identity.tokens import ADMIN_FILE
 from ..settings import CommunitySettings, Settings
 from . import listening
 from .clocks import SystemClock, SystemRandomness

@@ -5,7 +5,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from ..auth.element_issuer import ElementIssuer
+from ..dispatch.crew import PilotCrew
+from ..dispatch.demand import WaitingWork
 from ..factory.book import ElementBook
 from ..factory.checks import Checks
 from ..factory.commands import Commands
@@ -19,8 +20,7 @@ from ..factory.sites import ElementEntry
 from ..factory.spawned import spawned
 from ..factory.view import ElementsView
 from ..factory.watched import Watched
-from ..jobs.crew import PilotCrew
-from ..jobs.work import WaitingWork
+from ..identity.element_issuer import ElementIssuer
 from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..settings import Settings

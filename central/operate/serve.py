@@ -19,10 +19,8 @@ from pilotage import __version__
 from pilotage.proto.job_states import JobState
 
 from ..app import Central, World, build
-from ..auth import keys, signature
-from ..auth.element_issuer import ElementIssuer
-from ..auth.errors import BadKeyFile
-from ..auth.tokens import ADMIN_FILE, open_tokens
+from ..dispatch.demand import WaitingWork
+from ..dispatch.limits import Policy
 from ..factory.regular import Reader
 from ..factory.sites import SiteBook, read_sites
 from ..http.app import nobody_new
@@ -30,8 +28,11 @@ from ..http.body import SMALL_MAX
 from ..http.elsewhere import Elsewhere
 from ..http.server import HttpServer
 from ..http.standby import StandbyServer
-from ..jobs.policy import Policy
-from ..jobs.work import WaitingWork
+from ..identity import keys, record as token_records, signature
+from ..identity.element_issuer import ElementIssuer
+from ..identity.errors import BadKeyFile
+from ..identity.tokens import ADMIN_FILE, open_tokens
+from ..jobs import record as job_records
 from ..leading import ALONE
 from ..observe.counting import counting
 from ..observe.events import JsonLog, Log
@@ -41,7 +42,6 @@ from ..settings import BadSetting, CommunitySettings, HttpSettings, MatcherSetti
 from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.leaders import Leaders
-from ..store.verbs import jobs as job_records, tokens as token_records
 from .belonging import check_keys, check_token
 from .bundle import NoBundle, pilot_bundle
 from .buses import bus_of

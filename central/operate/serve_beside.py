@@ -18,19 +18,19 @@ from pilotage.proto.trust import trusting
 
 from ..api_app import CentralBeside, build_beside
 from ..app import World
-from ..auth import signature
-from ..auth.element_issuer import ElementIssuer
-from ..auth.tokens import ADMIN_FILE, open_tokens
 from ..bus.silent import SilentBus
 from ..http.elsewhere import Elsewhere
 from ..http.server import HttpServer
+from ..identity import signature
+from ..identity.element_issuer import ElementIssuer
+from ..identity.tokens import ADMIN_FILE, open_tokens
+from ..jobs import record as job_records
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import BadSetting, HttpSettings, ProcessSettings, Settings
 from ..store.engine import Store
 from ..store.errors import NotMadeYet, StoreError
 from ..store.leaders import SHARD
-from ..store.verbs import jobs as job_records
 from .belonging import SHARED, check_token
 from .bundle import NoBundle, pilot_bundle
 from .client_wheel import WheelHandout

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import msgspec
 
-from ..auth.errors import BadKeyFile
 from ..factory.commands import Completed, NotStarted
 from ..factory.communities import strangers
 from ..factory.credentials.command import CommandOptions
@@ -23,15 +22,9 @@ from ..factory.errors import BadOptions, CredentialExpired
 from ..factory.fitting import fitting
 from ..factory.regular import read_regular
 from ..factory.site_lines import located
-from ..factory.sites import (
-    SUFFIX,
-    CredentialEntry,
-    ElementEntry,
-    SiteBook,
-    SiteEntry,
-    read_sites,
-)
+from ..factory.sites import SUFFIX, CredentialEntry, ElementEntry, SiteBook, SiteEntry, read_sites
 from ..factory.spawned import spawned
+from ..identity.errors import BadKeyFile
 from ..ports import Clock
 from ..settings import Settings
 from .clocks import SystemClock

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ..data.storages import StorageBook, read_storages
-from ..data.sweeping import unswept
+from ..catalogue.storages import StorageBook, read_storages
+from ..catalogue.sweeping import unswept
 from ..observe.times import span
 from ..settings import Settings
 from ..store.errors import StoreError

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..data.storages import StorageBook, Storages
+from ..catalogue.storages import StorageBook, Storages
 from ..observe.events import Log
 
 FOLDER = "storages"  # in the data directory

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
+from ..store import audit as check
 from ..store.errors import StoreError
 from ..store.migrations import migrations
+from ..store.session import Session
 from ..store.sqlite import check as file_check, durable
-from ..store.verbs import check
-from ..store.verbs.session import Session
 from .backup import blob_path, blobs_damaged
 from .datadir import STORE_FILE
 from .findings import Finding, fault, ok, warning

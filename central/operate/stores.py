@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from ..settings import BadSetting, StoreSettings
 from ..store.engine import Store
 from ..store.leaders import Lead, Leaders
+from ..store.session import Session
 from ..store.sqlite import check as sqlite_check, open_sqlite
-from ..store.verbs.session import Session
 from .datadir import STORE_FILE
 
 SCHEMES: Final = ("postgresql", "postgres")

@@ -9,15 +9,12 @@ from pilotage.proto.claims import Role
 from pilotage.proto.limits import OUTPUTS_MAX
 from pilotage.proto.transformation_states import TaskState, TransformationState
 
-from ..auth.callers import User
+from ..catalogue import record_change as catalogue_change, record_read as catalogue_read
+from ..identity.callers import User
 from ..ports import Clock
 from ..store.engine import Store
-from ..store.productions import ProductionRow, StepRow
-from ..store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    transformations as transformation_records,
-)
+from ..transformations import record as transformation_records
+from .record import ProductionRow, StepRow
 
 KILLED: Final = 250  # jobs that are killed in one go
 JOBS: Final = 100  # whose files are looked for in one go

@@ -15,14 +15,14 @@ from pilotage.proto.transformation import Transformation
 from pilotage.proto.wording import short
 from pilotage.proto.workflow import Workflow
 
-from ..data.resolve import outputs_to
-from ..data.storages import StorageBook
+from ..catalogue.resolve import outputs_to
+from ..catalogue.storages import StorageBook
 from ..errors import Refused
-from ..store.productions import STEPS_MAX
 from ..transformations.resolving import Parent, check_document, resolved
 from ..workflows import graph
 from ..workflows.check import faults as faults_in
 from ..workflows.to_transformations import obstacles, to_transformations
+from .record import STEPS_MAX
 
 FAULTS_SHOWN: Final = 20
 NAME_MAX: Final = 128  # of a transformation

@@ -9,12 +9,13 @@ import msgspec
 from pilotage.proto.api_productions import StepFailures
 from pilotage.proto.failures import FailureClass
 
+from ..accounts import record_failures as failure_records
+from ..accounts.record_failures import FailureRow, FailureSearch
+from ..jobs import record as job_records
 from ..jobs.failure_class import class_of
+from ..jobs.records import AttemptRow
 from ..store.engine import Store
-from ..store.failures import FailureRow, FailureSearch
-from ..store.records import AttemptRow
-from ..store.transformations import TransformationRow
-from ..store.verbs import failover as failover_records, failures as failure_records
+from ..transformations.record import TransformationRow
 
 ROWS_MAX: Final = 1_000  # classes at sites
 EXAMPLES: Final = 5  # jobs that are named of each class
@@ -35,7 +36,7 @@ async def failures_of(
     for row in rows:
         classes = await _counted(store, row)
         attempts = await store.read(
-            failover_records.attempts_of_jobs, [job for one in classes for job in one.examples]
+            job_records.attempts_of_jobs, [job for one in classes for job in one.examples]
         )
         told: list[StepFailures] = []
         for one in classes:

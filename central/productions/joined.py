@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ..data.storages import Storages
-from ..jobs.scope import Owners
+from ..catalogue.storages import Storages
+from ..identity.scope import Owners
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store

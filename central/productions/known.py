@@ -7,11 +7,11 @@ from typing import Final
 
 from ..ports import Clock
 from ..store.engine import Store
-from ..store.productions import TaskMean
-from ..store.verbs import productions as production_records
 from ..transformations.live import document, outputs_dataset
 from ..workflows.plan import Plan, plan
+from . import record as production_records
 from .definition import Definition, unpacked
+from .record import TaskMean
 
 STEPS_MAX: Final = 5_000  # of all productions that are kept
 MEANS_S: Final = 30.0  # for so long what tasks took counts as known …

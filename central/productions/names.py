@@ -8,9 +8,9 @@ from pilotage.proto.problems import Code
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.workflow import Workflow
 
+from ..catalogue import record_read as catalogue_read
 from ..errors import Refused
 from ..store.engine import Store
-from ..store.verbs import catalogue_read
 from ..transformations.names import CHUNK, names_of
 
 NAMES_MAX: Final = 10_000  # of one production

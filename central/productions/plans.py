@@ -22,8 +22,8 @@ from pilotage.proto.transformation_states import (
 )
 
 from ..errors import Refused
-from ..store.productions import Extension, ProductionMove, ProductionRow, StepRow
-from ..store.transformations import TransformationMove
+from ..transformations.record import TransformationMove
+from .record import Extension, ProductionMove, ProductionRow, StepRow
 from .states import CLOSES, OVER, below, revivals
 from .wholes import unlike_a_whole
 

@@ -12,9 +12,9 @@ from pilotage.proto.catalogue import DATASET_KEY, parse_query
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.workflow import StepInput
 
-from ..store.catalogue import Place
+from ..catalogue import record_read as catalogue_read
+from ..catalogue.records import Place
 from ..store.engine import Store
-from ..store.verbs import catalogue_read
 from ..workflows.plan import NONE, Amount, plan
 from .aside import aside
 from .definition import Definition

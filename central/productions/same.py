@@ -3,8 +3,8 @@
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from ..store.productions import NewProduction, ProductionRow, ProductionTexts
 from .definition import details_of
+from .record import NewProduction, ProductionRow, ProductionTexts
 
 
 def check_same(

@@ -28,27 +28,23 @@ from pilotage.proto.transformation_states import TaskState, TransformationState
 from pilotage.proto.wording import short
 from pilotage.proto.workflow import StepName, Workflow
 
-from ..auth.callers import User
-from ..auth.policy import Action
-from ..data.storages import Storages
+from ..catalogue import record_read as catalogue_read
+from ..catalogue.storages import Storages
 from ..errors import Refused
+from ..identity.callers import User
+from ..identity.policy import Action
+from ..identity.scope import Owners, scope
 from ..jobs.checking import community_of, group_of
-from ..jobs.scope import Owners, scope
 from ..observe.events import Log
 from ..ports import Clock
-from ..store import productions as stored
 from ..store.engine import Store
 from ..store.errors import StoreError
-from ..store.productions import NameTaken, ProductionRow
-from ..store.transformations import NewTransformation, TransformationRow
-from ..store.verbs import (
-    catalogue_read,
-    productions as production_records,
-    transformations as transformation_records,
-)
+from ..transformations import record as transformation_records
 from ..transformations.missing import ASIDE
+from ..transformations.record import NewTransformation, TransformationRow
 from ..transformations.resolving import check_name
 from ..transformations.steering import check_free
+from . import record as production_records, record as stored
 from .aside import aside
 from .definition import (
     Definition,
@@ -67,6 +63,7 @@ from .failed import LastLine, failures_of
 from .known import Knowledge
 from .names import check_names
 from .preview import preview
+from .record import NameTaken, ProductionRow
 from .same import check_same
 from .sealing import sealed
 from .steering import Steering

@@ -6,7 +6,7 @@ from typing import Final
 from pilotage.proto.production_states import ProductionEvent, ProductionState
 from pilotage.proto.transformation_states import TransformationState
 
-from ..store.productions import StepRow
+from .record import StepRow
 
 P = ProductionState
 S = TransformationState

@@ -18,20 +18,18 @@ from pilotage.proto.transformation_states import (
     next_input,
 )
 
-from ..auth.callers import User
 from ..errors import Refused
+from ..identity.callers import User
 from ..ports import Clock
 from ..store.engine import CHUNK_MAX, Store
-from ..store.productions import ProductionRow, StepRow
-from ..store.transformations import Counts, InputMove, TransformationRow
-from ..store.verbs import (
-    productions as production_records,
-    transformations as transformation_records,
-)
+from ..transformations import record as transformation_records
 from ..transformations.ending import inputs
 from ..transformations.live import document
+from ..transformations.record import Counts, InputMove, TransformationRow
+from . import record as production_records
 from .cleaning import Act
 from .plans import Plan, more, planned, step_named
+from .record import ProductionRow, StepRow
 from .wholes import unlike_when_fixed
 
 TRIES: Final = 5  # races with the engine that one action may lose

@@ -9,20 +9,18 @@ from pilotage.proto.api_productions import Eta, ProductionView, StepView
 from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
-from ..jobs.scope import Owners
+from ..identity.scope import Owners
 from ..observe.times import shown
 from ..ports import Clock
 from ..store.engine import Store
-from ..store.productions import ProductionRow, StepRow, TaskMean
-from ..store.transformations import Counts, TransformationRow
-from ..store.verbs import (
-    productions as production_records,
-    transformations as transformation_records,
-)
+from ..transformations import record as transformation_records
 from ..transformations.missing import ASIDE, WAITS
+from ..transformations.record import Counts, TransformationRow
+from . import record as production_records
 from .eta import Estimate, Sample, estimate
 from .known import Knowledge, Known, KnownStep
 from .progress import Progress, Stand, StepProgress, progress
+from .record import ProductionRow, StepRow, TaskMean
 from .states import OVER
 
 ALONE: Final = "waits for a person"  # a step that is paused or stopped while its production is not

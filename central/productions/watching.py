@@ -21,17 +21,14 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
-from ..store.productions import ProductionMove, ProductionRow, Sample, StepRow
-from ..store.transformations import Counts
-from ..store.verbs import (
-    productions as production_records,
-    transformations as transformation_records,
-)
-from . import eta
+from ..transformations import record as transformation_records
+from ..transformations.record import Counts
+from . import eta, record as production_records
 from .cleaning import Cleaning
 from .known import Knowledge
 from .plans import caught_up
 from .progress import progress
+from .record import ProductionMove, ProductionRow, Sample, StepRow
 from .states import verdict
 from .views import Unfit, all_fit, stand, unfit_steps
 

@@ -11,10 +11,10 @@ from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState
 from pilotage.proto.workflow import ALL
 
-from ..store.productions import StepRow
-from ..store.transformations import Counts
 from ..transformations.ending import inputs
 from ..transformations.missing import ASIDE
+from ..transformations.record import Counts
+from .record import StepRow
 
 
 def unlike_when_fixed(

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
+from .audit import facts
 from .errors import StoreError
 from .migrations import migrations
 from .postgresql.errors import translated
@@ -18,7 +19,6 @@ from .postgresql.statements import storable
 from .postgresql.store import prepared
 from .queries import load
 from .sqlite.check import reading
-from .verbs.check import facts
 
 ROWS_AT_A_TIME: Final = 5_000
 _ALL_OF: Final = "all_of_"

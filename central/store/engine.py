@@ -13,10 +13,18 @@ from collections.abc import Callable, Mapping, Sized
 from contextlib import suppress
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-from .records import Activity
-from .verbs.readers import READERS, Readers
-from .verbs.session import Session
-from .verbs.writer import Joint, Writer
+from .readers import READERS, Readers
+from .records import Record
+from .session import Session
+from .writer import Joint, Writer
+
+
+class Activity(Record, frozen=True):
+    """How much was written since the store was opened."""
+
+    operations: int = 0
+    commits: int = 0
+
 
 CHUNK_MAX: Final = 1000  # the most rows of a transaction of a bulk: others wait for one at most
 

@@ -1,4 +1,4 @@
-"""Numbered, forward-only migrations: `sql/<database>/migrations/NNNN_name.sql`.
+"""Numbered, forward-only migrations: `<database>/migrations/NNNN_name.sql`.
 
 Each runs once, in one transaction with the row that says so. A file is never changed after a
 release: its checksum is compared at every start. A migration only adds; what is dropped goes one
@@ -32,7 +32,7 @@ class Migration(msgspec.Struct, frozen=True):
 def migrations(database: str) -> tuple[Migration, ...]:
     """Return the migrations of a database in order: 1, 2, … without a gap."""
     found: list[Migration] = []
-    for file in (files("pilotage.central.store") / "sql" / database / "migrations").iterdir():
+    for file in (files("pilotage.central.store") / database / "migrations").iterdir():
         number, _, name = file.name.removesuffix(".sql").partition("_")
         found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
     found.sort(key=lambda migration: migration.number)

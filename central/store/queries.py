@@ -1,13 +1,14 @@
 """Named SQL statements, read from files; none is ever put together in Python.
 
-`sql/NAME.sql` holds the statements of both databases, `sql/NAME.<database>.sql` those that one of
-them must say otherwise or alone.
+Each subject has its statements in its folder. `NAME.sql` holds those of both databases,
+`NAME.<database>.sql` those that one of them must say otherwise or alone.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from types import MappingProxyType
 
 from .dialects import said_on
@@ -19,8 +20,7 @@ _NAME = re.compile(r"^-- name: (\w+)\s*$")
 def load(database: str) -> Mapping[str, str]:
     """Return all statements of a database by name. A name that comes twice is a mistake of ours."""
     found: dict[str, str] = {}
-    folder = files("pilotage.central.store") / "sql"
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+    for file in sorted(_files(), key=lambda file: file.name):
         _, *kind = file.name.split(".")
         if kind not in (["sql"], [database, "sql"]):
             continue
@@ -28,6 +28,13 @@ def load(database: str) -> Mapping[str, str]:
             assert name not in found, f"statement {name} stands twice for {database}"
             found[name] = said_on(database, statement) if kind == ["sql"] else statement
     return MappingProxyType(found)
+
+
+def _files() -> Iterator[Traversable]:
+    """Yield the files with statements: each lies in the folder of its subject."""
+    for folder in files("pilotage.central").iterdir():
+        if folder.is_dir():
+            yield from (file for file in folder.iterdir() if file.name.endswith(".sql"))
 
 
 def parse(text: str) -> Iterator[tuple[str, str]]:

@@ -16,23 +16,17 @@ from pilotage.proto.transformation_states import (
     next_transformation,
 )
 
+from ..jobs import record as job_records
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreError
-from ..store.transformations import (
-    Counts,
-    InputRow,
-    TaskClose,
-    TaskEnd,
-    TransformationMove,
-    TransformationRow,
-)
-from ..store.verbs import jobs as job_records, transformations as transformation_records
+from . import record as transformation_records
 from .files import Files
 from .live import NEVER, Live, document
 from .missing import WAITS as MISSING_WAITS, takes_all, why_it_waits, without
 from .moves import consequences, moves_of
+from .record import Counts, InputRow, TaskClose, TaskEnd, TransformationMove, TransformationRow
 from .repairs import Repairs, bounds_of
 from .scouts import figures, too_many_failed
 

@@ -26,8 +26,7 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, OverQuota, ReserveReached, StoreBroken, StoreError, StoreFull
-from ..store.transformations import TransformationRow
-from ..store.verbs import transformations as transformation_records
+from . import record as transformation_records
 from .ending import ROOM_WAITS, Ending
 from .grouping import BadRule
 from .inputs import Index
@@ -35,6 +34,7 @@ from .intake import Intake
 from .live import OVER, Live, live, wanted
 from .making import Making
 from .missing import WAITS as MISSING_WAITS, Missing, joined, takes_all
+from .record import TransformationRow
 from .unmade import missing_of
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait

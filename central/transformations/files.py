@@ -6,12 +6,12 @@ from typing import Final
 from pilotage.proto.catalogue import FileState, Metadata, ReplicaState
 from pilotage.proto.transformation_states import InputEvent
 
-from ..data.storages import Storages
-from ..store.catalogue import FileRow
+from ..catalogue import record_read as catalogue_read
+from ..catalogue.records import FileRow
+from ..catalogue.storages import Storages
 from ..store.engine import Store
-from ..store.transformations import InputRow
-from ..store.verbs import catalogue_read
 from .grouping import File
+from .record import InputRow
 
 PAGE: Final = 1_000
 SETS_MAX: Final = 20_000  # of metadata that are known again

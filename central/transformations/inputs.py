@@ -12,7 +12,7 @@ from typing import Final
 from pilotage.proto.catalogue import Did, Query, Test
 from pilotage.proto.transformation_states import InputState
 
-from ..store.catalogue import FileRow
+from ..catalogue.records import FileRow
 
 SETS_MAX: Final = 20_000  # sets of metadata whose judgement is kept
 

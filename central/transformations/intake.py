@@ -6,17 +6,18 @@ from typing import Final
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.transformation_states import TAKES_INPUTS, InputState
 
+from ..catalogue import record_read as catalogue_read
+from ..catalogue.records import FileRow, Place
 from ..ports import Clock
-from ..store.catalogue import FileRow, Place
 from ..store.engine import Store
-from ..store.transformations import InputMove, NewInput
-from ..store.verbs import catalogue_read, transformations as transformation_records
+from . import record as transformation_records
 from .files import Files, file_of
 from .grouping import key_of
 from .inputs import Index, Wanted
 from .live import Live
 from .makers import Makers
 from .moves import moves_of
+from .record import InputMove, NewInput
 
 CHUNK: Final = 1_000  # files that are looked at in one go
 TOGETHER: Final = 2_000  # inputs of a transaction, or what one file brings: others wait for it

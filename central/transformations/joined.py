@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from pilotage.proto.api import Action
 
-from ..auth.callers import User
-from ..data.storages import Storages
-from ..jobs.disk_room import DiskRoom
-from ..jobs.memory import Memory
-from ..jobs.quotas import Quotas
-from ..jobs.submit import Submissions
+from ..accounts.disk_room import DiskRoom
+from ..accounts.quotas import Quotas
+from ..catalogue.storages import Storages
+from ..dispatch.memory import Memory
+from ..dispatch.submissions import Submissions
+from ..identity.callers import User
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store

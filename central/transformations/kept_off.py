@@ -5,11 +5,11 @@ Which hosts these are is read from the attempts, as when the jobs were made: not
 
 from typing import Final
 
-from ..jobs.hosts import Hosts
-from ..jobs.presence import Pilots
+from ..pilots.presence import Pilots
 from ..ports import Clock
+from ..sites.hosts import Hosts
 from ..store.engine import Store
-from ..store.verbs import failover as failover_records, transformations as transformation_records
+from . import record as transformation_records
 from .live import document
 from .repairs import Repairs, bounds_of
 
@@ -31,7 +31,7 @@ class KeptOff:
         wall, now = self._clock.wall(), self._clock.monotonic()
         others = {(one.site, one.host) for one in self._pilots.all()}
         for task in await self._store.read(
-            failover_records.tried_again, wall - LONGEST_S, limit=TASKS_MAX
+            transformation_records.tried_again, wall - LONGEST_S, limit=TASKS_MAX
         ):
             row = await self._store.read(
                 transformation_records.transformation, task.transformation_id

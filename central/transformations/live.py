@@ -19,12 +19,12 @@ from pilotage.proto.transformation_states import (
 )
 
 from ..jobs.normal import normal_needs
-from ..store.transformations import TransformationRow
 from .files import Cut
 from .grouping import File, Plan, Rule
 from .inputs import Wanted
 from .jobs_of import Template
 from .missing import MISSING_KEY, Missing
+from .record import TransformationRow
 from .regrouping import Kept
 from .rules import BUILT_IN, rule_of
 from .scouts import Figures, resized

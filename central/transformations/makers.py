@@ -10,9 +10,10 @@ from typing import Final
 
 import msgspec
 
-from ..store.catalogue import FileRow
+from ..catalogue.records import FileRow
+from ..jobs import record_tasks as task_records
 from ..store.engine import Store
-from ..store.verbs import transformations as transformation_records
+from . import record as transformation_records
 from .inputs import Wanted
 from .live import document
 
@@ -45,7 +46,7 @@ class Makers:
             return list(takers)
         if len(self._links) > KEPT_MAX:
             self._links.clear()
-        tasks = await self._store.read(transformation_records.tasks_of_jobs, sorted(jobs))
+        tasks = await self._store.read(task_records.tasks_of_jobs, sorted(jobs))
         makers = {one.transformation_id for one in tasks.values()}
         above = {one: await self._above(one) for one in makers}
         takes = {one.transformation_id for _, one in takers}

@@ -11,39 +11,33 @@ import msgspec
 from pilotage.proto.job import Job
 from pilotage.proto.transformation_states import InputState, TransformationState
 
-from ..data.resolve import Resolving, Settled
-from ..data.storages import Storages
+from ..accounts.disk_room import DiskRoom
+from ..accounts.quotas import Quotas
+from ..catalogue.records import FileRow
+from ..catalogue.resolve import Resolving, Settled
+from ..catalogue.storages import Storages
+from ..dispatch.intake import Ready
+from ..dispatch.submissions import Submissions
+from ..identity.scope import Owners
 from ..jobs.classes import Classes
-from ..jobs.disk_room import DiskRoom
-from ..jobs.hosts import Hosts
-from ..jobs.intake import Ready
 from ..jobs.normal import normal_preference
-from ..jobs.quotas import Quotas
-from ..jobs.scope import Owners
+from ..jobs.records import JobClass, NewJob, NewSubmission
 from ..jobs.sizes import check_size
 from ..jobs.software import needs_of
-from ..jobs.submit import Submissions
-from ..jobs.turns import by_and_by
 from ..observe.events import Log
+from ..pauses import by_and_by
 from ..ports import Clock
-from ..store.catalogue import FileRow
+from ..sites.hosts import Hosts
 from ..store.engine import Store
 from ..store.errors import OverQuota
-from ..store.records import JobClass, NewJob, NewSubmission
-from ..store.transformations import (
-    TASKS_A_CHUNK_MAX,
-    MadeTask,
-    NewTask,
-    Taken,
-    TransformationRow,
-)
-from ..store.verbs import transformations as transformation_records
+from . import record as transformation_records
 from .files import Files
 from .grouping import File, Group, key_of
 from .jobs_of import TaskOf, marked, task_of
 from .live import NEVER, Live
 from .missing import Missing, said_of, takes_all
 from .moves import moves_of
+from .record import TASKS_A_CHUNK_MAX, MadeTask, NewTask, Taken, TransformationRow
 from .regrouping import ASIDE_FROM, Asked, Regrouping
 from .repairs import asking
 from .retrying import Retrying, Trial

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState
 
-from ..store.transformations import Counts
+from .record import Counts
 
 ASIDE: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)  # for a person
 COUNTED: Final = (*ASIDE, InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED)

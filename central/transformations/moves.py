@@ -16,7 +16,7 @@ from pilotage.proto.transformation_states import (
     next_task,
 )
 
-from ..store.transformations import EndInput, InputMove, TaskClose, TaskEnd
+from .record import EndInput, InputMove, TaskClose, TaskEnd
 
 _EVENTS: Final[Mapping[JobState | None, TaskEvent]] = {
     JobState.DONE: TaskEvent.JOB_DONE,

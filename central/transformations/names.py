@@ -9,11 +9,12 @@ from pilotage.proto.job import DataOutput, JobData
 from pilotage.proto.problems import Code
 from pilotage.proto.transformation import Transformation
 
-from ..data.naming import fill, finished, later
+from ..catalogue import record_read as catalogue_read
+from ..catalogue.naming import fill, finished, later
+from ..catalogue.records import FileRow
 from ..errors import Refused
-from ..store.catalogue import FileRow
+from ..jobs import record_tasks as task_records
 from ..store.engine import Store
-from ..store.verbs import catalogue_read, transformations as transformation_records
 from .rules import BUILT_IN
 
 TASKS: Final = 100  # the first ones, whose names are looked at
@@ -42,7 +43,7 @@ async def check_names(
             catalogue_read.files_by_did, community, [did for _, did in some]
         )
         jobs = {row.job_id for row in found if row is not None and row.job_id is not None}
-        tasks = await store.read(transformation_records.tasks_of_jobs, sorted(jobs))
+        tasks = await store.read(task_records.tasks_of_jobs, sorted(jobs))
         for (i, did), row in zip(some, found, strict=True):
             if row is None:
                 continue

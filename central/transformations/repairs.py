@@ -12,8 +12,8 @@ import msgspec
 from pilotage.proto.job import Job, Need
 from pilotage.proto.transformation import Transformation
 
-from ..store.transformations import TaskEnd
 from .moves import Bad
+from .record import TaskEnd
 
 # Rules of grouping whose groups mean something as a whole: half of one is another thing.
 WHOLE: Final = frozenset({"all", "join"})

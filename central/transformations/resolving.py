@@ -20,8 +20,8 @@ from pilotage.proto.problems import Code
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.wording import short
 
-from ..data.checks import check_scope_of
-from ..data.rights import of_group
+from ..catalogue.checks import check_scope_of
+from ..catalogue.rights import of_group
 from ..errors import Refused
 from .jobs_of import OURS, check_types, checked, metadata_of
 from .live import outputs_dataset

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from ..jobs.turns import by_and_by
+from ..pauses import by_and_by
 from ..ports import Clock
 from .grouping import File, Group
 from .live import NEVER, Live

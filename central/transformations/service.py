@@ -34,34 +34,30 @@ from pilotage.proto.transformation_states import (
 )
 from pilotage.proto.wording import short
 
-from ..auth.callers import User
-from ..auth.policy import Action
-from ..data.resolve import outputs_to
-from ..data.storages import Storages
+from ..catalogue import record_read as catalogue_read
+from ..catalogue.records import FileRow, Place
+from ..catalogue.resolve import outputs_to
+from ..catalogue.storages import Storages
 from ..errors import Refused
+from ..identity.callers import User
+from ..identity.policy import Action
+from ..identity.scope import Owners, scope
+from ..jobs import record as job_records
 from ..jobs.checking import community_of, group_of
-from ..jobs.scope import Owners, scope
 from ..jobs.sealing import sealed_job
 from ..observe.events import Log
 from ..observe.times import shown
 from ..ports import Clock
-from ..store import transformations as stored
-from ..store.catalogue import FileRow, Place
 from ..store.engine import Store
 from ..store.errors import StoreError
-from ..store.productions import StepName
-from ..store.verbs import (
-    catalogue_read,
-    jobs as job_records,
-    productions as production_records,
-    transformations as transformation_records,
-)
+from . import record as stored, record as transformation_records
 from .engine import Engine
 from .files import file_of
 from .grouping import BadRule, File, Plan, grouped
 from .jobs_of import checked, metadata_of, task_of
 from .live import OVER, document, growing, outputs_dataset
 from .names import check_names
+from .record import StepName
 from .resolving import Parent, check_document, check_name, check_template, resolved
 from .rules import rule_of
 from .side_inputs import Beside
@@ -307,7 +303,7 @@ class TransformationService:
             transformation_records.transformation_counts, [row.transformation_id for row in mine]
         )
         steps = await self._store.read(
-            production_records.steps_of, [row.transformation_id for row in mine]
+            transformation_records.steps_of, [row.transformation_id for row in mine]
         )
         views = [
             self._view(row, counts[row.transformation_id], steps.get(row.transformation_id))
@@ -485,9 +481,9 @@ class TransformationService:
 
     async def _check_alone(self, row: stored.TransformationRow, what: str) -> None:
         """Raise Refused for a step: the others would wait for it, or run of what is gone."""
-        step = (await self._store.read(production_records.steps_of, [row.transformation_id])).get(
-            row.transformation_id
-        )
+        step = (
+            await self._store.read(transformation_records.steps_of, [row.transformation_id])
+        ).get(row.transformation_id)
         if step is not None:
             why = (
                 f"action: transformation {row.transformation_id} is the step {step.step} of "
@@ -497,20 +493,15 @@ class TransformationService:
 
     async def _check_production(self, row: stored.TransformationRow) -> None:
         """Raise Refused for a step whose production does not go on: it would make tasks alone."""
-        step = (await self._store.read(production_records.steps_of, [row.transformation_id])).get(
-            row.transformation_id
-        )
-        its = (
-            await self._store.read(production_records.production, step.production_id)
-            if step is not None
-            else None
-        )
-        if step is None or its is None or its.state not in _GOES_ON:
+        step = (
+            await self._store.read(transformation_records.steps_of, [row.transformation_id])
+        ).get(row.transformation_id)
+        if step is None or step.state not in _GOES_ON:
             return
         why = (
             f"action: transformation {row.transformation_id} is the step {step.step} of "
-            f"production {step.production}, which is {its.state.value}: "
-            f"`prod {_GOES_ON[its.state]} {step.production}` lets all of them go on"
+            f"production {step.production}, which is {step.state.value}: "
+            f"`prod {_GOES_ON[step.state]} {step.production}` lets all of them go on"
         )
         raise Refused(Code.ILLEGAL_STATE, why, field="action")
 
@@ -568,7 +559,7 @@ class TransformationService:
     async def _detail(self, row: stored.TransformationRow) -> TransformationDetail:
         one = row.transformation_id
         counts = await self._store.read(transformation_records.transformation_counts, [one])
-        steps = await self._store.read(production_records.steps_of, [one])
+        steps = await self._store.read(transformation_records.steps_of, [one])
         return TransformationDetail(
             view=self._view(row, counts[one], steps.get(one)),
             document=msgspec.json.decode(row.doc),

@@ -21,18 +21,14 @@ from pilotage.proto.transformation_states import (
 )
 from pilotage.proto.wording import short
 
-from ..auth.callers import User
+from ..catalogue import record_read as catalogue_read
 from ..errors import Refused
+from ..identity.callers import User
 from ..ports import Clock
 from ..store.engine import CHUNK_MAX, Store
-from ..store.transformations import (
-    InputMove,
-    InputRow,
-    TransformationMove,
-    TransformationRow,
-)
-from ..store.verbs import catalogue_read, transformations as transformation_records
+from . import record as transformation_records
 from .live import document
+from .record import InputMove, InputRow, TransformationMove, TransformationRow
 
 E = TransformationEvent
 S = TransformationState

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from ..store.engine import Store
-from ..store.transformations import TransformationRow
-from ..store.verbs import transformations as transformation_records
+from . import record as transformation_records
 from .live import OVER, document, parents_of
 from .missing import Missing, below, joined, own, takes_all
+from .record import TransformationRow
 
 
 async def missing_of(store: Store, row: TransformationRow, known: Mapping[int, Missing]) -> Missing:

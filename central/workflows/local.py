@@ -25,7 +25,7 @@ from pilotage.proto.storages import INPUTS_FILE, META_BYTES_MAX, META_SUFFIX
 from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.workflow import Step, Workflow
 
-from ..data.places import Places
+from ..catalogue.places import Places
 from ..transformations.missing import MISSING_KEY, said_of, why_it_waits, without
 from .check import misfit
 from .done import Done, Ledger

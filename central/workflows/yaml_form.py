@@ -16,15 +16,7 @@ from pilotage.proto.strict_yaml import Place
 from pilotage.proto.workflow import LIST, Parameter, Source, Step, Workflow, parse_source
 
 from . import braces, failing
-from .written import (
-    Text,
-    Written,
-    check_words,
-    converted,
-    is_list,
-    is_mapping,
-    load_as_written,
-)
+from .written import Text, Written, check_words, converted, is_list, is_mapping, load_as_written
 
 _TOP: Final = (
     *("workflow", "title", "parameters", "metadata", "software", "keys", "failure_rules"),

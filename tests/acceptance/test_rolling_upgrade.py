@@ -40,7 +40,7 @@ def later_release(folder: Path, minors: int) -> Path:
         )
         assert count == 1, name
     (folder / "proto/messages.py").write_text(text)
-    migrations = folder / "central/store/sql/sqlite/migrations"
+    migrations = folder / "central/store/sqlite/migrations"
     number = len(list(migrations.glob("*.sql"))) + 1
     for step in range(minors):
         (migrations / f"{number + step:04}_later.sql").write_text(

@@ -12,8 +12,8 @@ import pytest
 
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate.datadir import STORE_FILE
+from pilotage.central.store import audit as check
 from pilotage.central.store.sqlite import check as file_check
-from pilotage.central.store.verbs import check
 from pilotage.proto.api_data import FileItem, ReplicaItem
 from pilotage.proto.api_transformations import TransformationActionName, TransformationDetail
 from pilotage.proto.transformation_states import InputState, TransformationState

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pilotage.central.auth.kept_secrets import hashed
 from pilotage.central.factory.element import PilotOutput, PilotRequest, Slot, SlotState, Submitted
 from pilotage.central.factory.factory import Factory, Terms
 from pilotage.central.factory.outlook import Outlook
@@ -19,12 +18,13 @@ from pilotage.central.factory.sites import ElementEntry, PilotEntry, Shape, Site
 from pilotage.central.factory.staff import NoCrew, Staff, state_of
 from pilotage.central.factory.start_script import END
 from pilotage.central.factory.watched import Watched
+from pilotage.central.identity.kept_secrets import hashed
 from pilotage.central.operate.clocks import SystemClock, SystemRandomness
+from pilotage.central.pilots import record as pilot_records
+from pilotage.central.pilots.records import Registration
 from pilotage.central.settings import FactorySettings
 from pilotage.central.store.engine import Store
-from pilotage.central.store.records import Registration
 from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.verbs import pilots as pilot_records
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.clauses import table
 from pilotage.matcher.types import Ceiling, ClassSpec

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, get_type_hints
 
-from pilotage.central.data.storages import StorageEntry
+from pilotage.central.catalogue.storages import StorageEntry
 from pilotage.central.observe import events
 from pilotage.central.observe.metrics import METRICS, VALUES_MAX
 from pilotage.central.settings import KeptDays, MailSettings, Settings
@@ -230,7 +230,7 @@ def storage_files_page() -> str:
     """
     section = f"## StorageEntry\n\n{structs.description(StorageEntry)}\n\n"
     section += structs.table(StorageEntry)
-    return _page("Storages' files", "central/data/storages.py", text, section)
+    return _page("Storages' files", "central/catalogue/storages.py", text, section)
 
 
 def pilot_messages_page() -> str:
@@ -243,7 +243,7 @@ def roles_page() -> str:
         Who may do what: one table for all routes and services. A test walks through every route
         with every kind of caller and compares.
     """
-    return _page("Roles and rights", "central/auth/policy.py", text, *rights.sections())
+    return _page("Roles and rights", "central/identity/policy.py", text, *rights.sections())
 
 
 def workflow_files_page() -> str:

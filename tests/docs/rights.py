@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Iterator
 from typing import Final
 
-from pilotage.central.auth.policy import TABLE, Action, Reach, Who
 from pilotage.central.http.routes import ROUTES
+from pilotage.central.identity.policy import TABLE, Action, Reach, Who
 
 ROLES: Final = {
     Who.READER: "looks: jobs, pilots and sites of the community, but no outputs and logs, no "

@@ -10,9 +10,9 @@ from typing import Any, Final, get_type_hints
 import msgspec
 from msgspec import inspect as kinds
 
-from pilotage.central.auth.policy import Action
 from pilotage.central.http.route import Route
 from pilotage.central.http.routes import ROUTES
+from pilotage.central.identity.policy import Action
 from pilotage.proto import job
 
 from . import structs

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pilotage.central.auth.policy import Action, Who
 from pilotage.central.http.route import Route
 from pilotage.central.http.routes import ROUTES
+from pilotage.central.identity.policy import Action, Who
 from pilotage.central.observe import events
 from pilotage.proto.problems import STATUS, Code
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pilotage.central.auth.derived_secrets import FILE, DerivedSecrets
 from pilotage.central.bus import dynsec
 from pilotage.central.bus.dynsec import Login
+from pilotage.central.identity.derived_secrets import FILE, DerivedSecrets
 from tests.bench.load.logins import hidden
 
 

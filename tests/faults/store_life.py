@@ -19,20 +19,18 @@ from typing import Any
 
 import pytest
 
+from pilotage.central.dispatch import record as turn_records
+from pilotage.central.identity import record as token_records
+from pilotage.central.identity.records import TokenRow
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
+from pilotage.central.jobs.records import Evidence, JobClass, Levels
 from pilotage.central.operate import files
 from pilotage.central.operate.files import RealBlobs
+from pilotage.central.pilots import record as pilot_records
+from pilotage.central.store import writer
 from pilotage.central.store.engine import Store
 from pilotage.central.store.queries import load
-from pilotage.central.store.records import Evidence, JobClass, Levels, TokenRow
 from pilotage.central.store.sqlite import checkpoints, open_sqlite
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    pilots as pilot_records,
-    submissions as submission_records,
-    tokens as token_records,
-    turns as turn_records,
-    writer,
-)
 from pilotage.proto.job_states import JobState
 from tests import turns
 from tests.contract.store.rows import (

@@ -7,9 +7,9 @@ import asyncio
 import sys
 from pathlib import Path
 
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.store.engine import Store
 from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
 from tests import turns
 from tests.contract.store.rows import (
     a_class,

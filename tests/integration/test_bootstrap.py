@@ -19,7 +19,7 @@ from typing import cast
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pilotage.central.auth.signature import FileSigner
+from pilotage.central.identity.signature import FileSigner
 from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.central.operate.handout import Handout, filled, version_of
 

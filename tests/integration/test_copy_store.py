@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from pilotage.central.identity import record as identity_records
+from pilotage.central.jobs import record as job_records, record_search as job_search
+from pilotage.central.jobs.records import Search
 from pilotage.central.store import copy
 from pilotage.central.store.copy import NotTheSame, copy_store, tables
 from pilotage.central.store.engine import Store
@@ -14,14 +17,8 @@ from pilotage.central.store.errors import StoreError
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.postgresql.store import prepared
 from pilotage.central.store.queries import load
-from pilotage.central.store.records import Search
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.check import reading
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    search as job_search,
-    submissions as submission_records,
-)
 from tests import turns
 from tests.contract.store.rows import a_class, a_want, an_end, matched, submitted
 from tests.services import postgresql
@@ -71,7 +68,7 @@ async def _read(store: Store) -> list[object]:
         await store.read(job_records.attempts, ids[0]),
         await store.read(job_records.notes, ids[1]),
         await store.read(job_records.live_attempts),
-        await store.read(submission_records.owners),
+        await store.read(identity_records.owners),
     ]
 
 
@@ -113,7 +110,7 @@ async def test_what_reads_otherwise_is_not_kept(
         with pytest.raises(NotTheSame, match="table job"):
             await copied_to(url, path)
         there = await open_postgresql(url, clock_wall=lambda: 1.0, fatal=pytest.fail)
-        owners = await there.read(submission_records.owners)
+        owners = await there.read(identity_records.owners)
         await there.close()
 
     assert owners == []

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from pilotage.central.catalogue import record_read as catalogue_read
 from pilotage.central.operate.lead import LOOK_S, Seen, wait_for_lead
 from pilotage.central.store.errors import StoreBroken
 from pilotage.central.store.leaders import SHARD
@@ -22,7 +23,6 @@ from pilotage.central.store.postgresql.check import fit, reading
 from pilotage.central.store.postgresql.driver import connect
 from pilotage.central.store.postgresql.hints import Hints
 from pilotage.central.store.postgresql.servers import Server, servers_of
-from pilotage.central.store.verbs import catalogue_read
 from tests.fakes import LoopClock
 from tests.services import postgresql
 

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.store.engine import Store
-from pilotage.central.store.records import Search
-from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    search as job_search,
-    submissions as submission_records,
+from pilotage.central.identity import record as identity_records
+from pilotage.central.jobs import (
+    record as job_records,
+    record_search as job_search,
+    record_submissions as submission_records,
 )
+from pilotage.central.jobs.records import Search
+from pilotage.central.store.engine import Store
+from pilotage.central.store.sqlite import open_sqlite
 from pilotage.proto.job_states import JobState
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def killed_after(path: Path, lines: int) -> list[list[str]]:
 
 
 async def check(store: Store, said: Iterable[list[str]]) -> None:
-    owner_id = (await store.read(submission_records.owners))[0].owner_id
+    owner_id = (await store.read(identity_records.owners))[0].owner_id
     for event, *rest in said:
         if event == "submitted":
             record = await store.read(

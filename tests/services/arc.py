@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from pilotage.central.auth.element_issuer import ElementIssuer
+from pilotage.central.identity.element_issuer import ElementIssuer
 from pilotage.pilot.guard import processes
 from pilotage.proto.trust import trusting
 

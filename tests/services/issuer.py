@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from pilotage.central.auth.element_issuer import KEYS_PATH, METADATA_PATH, ElementIssuer
+from pilotage.central.identity.element_issuer import KEYS_PATH, METADATA_PATH, ElementIssuer
 from pilotage.central.operate.clocks import SystemClock, SystemRandomness
 from pilotage.central.operate.files import RealDisk
 

@@ -7,7 +7,7 @@ starts a payload, an answer has to be lost just after its commit, an old request
 import random
 from typing import TYPE_CHECKING, Any
 
-from pilotage.central.store.records import End, NewAttempt, Requeue
+from pilotage.central.jobs.records import End, NewAttempt, Requeue
 from pilotage.proto.messages import Assignment
 
 if TYPE_CHECKING:

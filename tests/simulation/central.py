@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotage.central.app import Central, World, build
-from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.central.http.app import Front
+from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import Settings
 from pilotage.central.store.errors import StoreBroken, StoreFull

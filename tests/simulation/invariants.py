@@ -13,16 +13,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pilotage.central.app import Central
-from pilotage.central.auth.kept_secrets import hashed
+from pilotage.central.identity.kept_secrets import hashed
+from pilotage.central.jobs import record as job_records, record_search as job_search
 from pilotage.central.jobs.leases import Lease, Phase
-from pilotage.central.store.pilot_logs import LogSearch
-from pilotage.central.store.records import End, Move, NewAttempt, PilotRow, Search
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    pilot_logs as log_records,
-    pilots as pilot_records,
-    search as job_search,
-)
+from pilotage.central.jobs.records import End, Move, NewAttempt, Search
+from pilotage.central.pilots import record as pilot_records, record_logs as log_records
+from pilotage.central.pilots.record_logs import LogSearch
+from pilotage.central.pilots.records import PilotRow
 from pilotage.matcher.ledger import PAGE_BITS, PENDING, priority_of, state_of
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.job_states import FINAL, JobState

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pilotage.central.app import World, build
-from pilotage.central.auth.tokens import open_tokens
+from pilotage.central.identity.tokens import open_tokens
 from pilotage.central.operate.lead import Held, Seen, kept, wait_for_lead
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.messages import Misdirection

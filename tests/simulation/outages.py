@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pilotage.central.store.records import End
+from pilotage.central.jobs.records import End
 from pilotage.pilot.guard_link import FROZEN_MAX_S
 from pilotage.proto.messages import How
 

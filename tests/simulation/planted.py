@@ -16,25 +16,24 @@ from typing import Any
 
 import msgspec
 
-from pilotage.central.jobs import (
+from pilotage.central.dispatch import (
     asks as central_asks,
     beats as central_beats,
     control,
-    dispatch,
-    pilots,
-    presence,
+    record as turns,
     recover,
-    renewals,
     reports,
     requeues,
-    verdicts,
+    service as dispatch,
 )
+from pilotage.central.dispatch.roll_call import RollCall
+from pilotage.central.identity import actions
+from pilotage.central.jobs import record_submissions as submissions, verdicts
 from pilotage.central.jobs.leases import Lease, Phase
-from pilotage.central.jobs.roll_call import RollCall
+from pilotage.central.jobs.records import End
+from pilotage.central.pilots import presence, record as pilot_records, renewals, service as pilots
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
-from pilotage.central.store.records import End
-from pilotage.central.store.verbs import actions, pilots as pilot_records, submissions, turns
 from pilotage.pilot.guard import held
 from pilotage.pilot.mind import brain, holdings, payloads
 from pilotage.pilot.talk import renewal

@@ -5,7 +5,7 @@
 import asyncio
 from typing import Any
 
-from pilotage.central.jobs.dispatch import Dispatch
+from pilotage.central.dispatch.service import Dispatch
 from pilotage.central.leading import LEASE_S, RENEW_EVERY_S, Standing
 from pilotage.central.operate import lead
 from pilotage.central.store.errors import StoreError

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
+from pilotage.central.accounts import record_quotas as quota_records
 from pilotage.central.settings import QuotaSettings
-from pilotage.central.store.verbs import quotas as quota_records
 from pilotage.proto.api_quotas import UsageView
 from tests.memory_store import MemoryStore
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.store.errors import StoreBroken, StoreError, StoreFull
 from pilotage.central.store.sqlite.session import SqliteSession
-from pilotage.central.store.verbs import submissions as submission_records
 from tests.memory_store import MemoryStore
 
 from .processes import HostLoop, Process

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pilotage.central.jobs import record as job_records
 from pilotage.central.store.errors import StoreFull
-from pilotage.central.store.verbs import jobs as job_records
 from tests.virtual import START_S
 
 from .network import Network, Weather

@@ -6,7 +6,7 @@ import pytest
 
 from pilotage.proto.pilot_states import PilotState
 
-SQL = Path(__file__).parents[2] / "central" / "store" / "sql"
+SQL = Path(__file__).parents[2] / "central" / "pilots"
 
 
 @pytest.mark.parametrize("file", [*SQL.glob("pilots*.sql"), *SQL.glob("slots*.sql")])

@@ -17,7 +17,7 @@ SUPERVISORS: Final = {
     "central/factory/factory.py": {"supervised", "_supervised_cycle"},  # drivers may be anybody's
     "central/factory/regular.py": {"_carry_out"},  # of a thread: raised again by who waits for it
     "central/http/elsewhere.py": {"ask"},  # of a task: raised again by who waits for it
-    "central/jobs/assignments.py": {"made"},  # of what one job is, hundreds may wait for it
+    "central/dispatch/assignments.py": {"made"},  # of what one job is, hundreds may wait for it
     "central/productions/watching.py": {"_guarded"},  # definitions are anybody's
     "central/transformations/engine.py": {"_make", "_take_up"},  # rules may be anybody's
     "central/transformations/grouping.py": {"_asked"},  # they may: raised again, with their name

@@ -12,7 +12,7 @@ from msgspec import Meta
 from pilotage.proto.claims import WLCG_VERSION
 from pilotage.proto.patterns import whole
 
-from ...auth.errors import BadKeyFile
+from ...identity.errors import BadKeyFile
 from ...ports import Clock
 from ..credential import Credential
 from ..errors import CredentialExpired

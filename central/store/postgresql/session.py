@@ -11,7 +11,7 @@ import uvloop
 
 from ..errors import NotLeader, StoreBroken, SubmissionDropped
 from ..leaders import Lead
-from ..verbs.session import TEMPLATES_BYTES_MAX, Parameters, Session, Transactions
+from ..session import TEMPLATES_BYTES_MAX, Parameters, Session, Transactions
 from .driver import COMMAND_S, CONNECT_S, FAULTS, connect
 from .errors import may_pass, translated
 from .statements import Statement, statements

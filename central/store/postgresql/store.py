@@ -10,10 +10,10 @@ from ..engine import Store
 from ..errors import NotMadeYet, StoreBroken, StoreError
 from ..leaders import Lead
 from ..migrations import migrations, still_to_run
-from ..verbs.opening import forget_classes, make_ready
-from ..verbs.readers import Readers
-from ..verbs.session import READER_TEMPLATES_BYTES_MAX, Session
-from ..verbs.writer import Writer
+from ..opening import make_ready, remove_unnamed
+from ..readers import Readers
+from ..session import READER_TEMPLATES_BYTES_MAX, Session
+from ..writer import Writer
 from .driver import FAULTS
 from .durable import check
 from .errors import is_no_table, translated
@@ -105,7 +105,7 @@ def _made_ready(session: PostgresqlSession, at: float) -> None:
     session.register()
     make_ready(session, at)
     if session.one("have_classes")[0]:  # nobody else takes jobs in
-        forget_classes(session)
+        remove_unnamed(session)
         session.rows("leave_classes")
 
 

@@ -5,13 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..queries import load
-from ..verbs.session import (
-    TEMPLATES_BYTES_MAX,
-    Parameters,
-    Session,
-    Stopped,
-    Transactions,
-)
+from ..session import TEMPLATES_BYTES_MAX, Parameters, Session, Stopped, Transactions
 from .errors import translated
 
 AT_ONCE: Final = 16  # attempts that `insert_attempts` takes; what is left over are NULLs

@@ -10,11 +10,11 @@ from typing import Any, Final
 from ..engine import Store
 from ..errors import StoreError
 from ..migrations import migrations
+from ..opening import make_ready, remove_unnamed
 from ..queries import load
-from ..verbs.opening import forget_classes, make_ready
-from ..verbs.readers import READERS, Readers
-from ..verbs.session import READER_TEMPLATES_BYTES_MAX, Session
-from ..verbs.writer import Writer
+from ..readers import READERS, Readers
+from ..session import READER_TEMPLATES_BYTES_MAX, Session
+from ..writer import Writer
 from .checkpoints import Checkpoints
 from .copying import LogCopy
 from .durable import prepare, require
@@ -82,7 +82,7 @@ def made_ready(connection: sqlite3.Connection, at: float, shared: dict[type, Any
     make_ready(session, at)
     # Foreign keys are off for it, since for each class SQLite would look at every job.
     session.run("set_no_foreign_keys")
-    forget_classes(session)
+    remove_unnamed(session)
     session.run("set_foreign_keys")
     require(session.connection, "get_foreign_keys", 1)
     return session

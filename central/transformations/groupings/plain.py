@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ...data.checks import INPUTS_MAX
+from ...catalogue.checks import INPUTS_MAX
 from ..grouping import File, Group, Plan
 
 

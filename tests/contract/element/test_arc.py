@@ -16,7 +16,6 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from pilotage.central.auth.element_issuer import ElementIssuer
 from pilotage.central.factory.commands import Commands
 from pilotage.central.factory.credential import CredentialSource
 from pilotage.central.factory.credentials.issued import IssuedOptions, IssuedSource
@@ -25,6 +24,7 @@ from pilotage.central.factory.credentials.renewed import RenewedSource
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import ComputeElement, PilotRequest, Slot, SlotState
 from pilotage.central.factory.errors import Denied, ElementTrouble
+from pilotage.central.identity.element_issuer import ElementIssuer
 from pilotage.central.operate.clocks import SystemClock, SystemRandomness
 from pilotage.central.operate.files import RealDisk
 from tests.proxies import proxy_of

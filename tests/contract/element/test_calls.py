@@ -4,11 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from pilotage.central.factory.element import (
-    ComputeElement,
-    PilotRequest,
-    SlotState,
-)
+from pilotage.central.factory.element import ComputeElement, PilotRequest, SlotState
 from pilotage.central.factory.errors import ElementTrouble, Unreachable
 
 from .rig import Rig

@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 
-from pilotage.central.store.engine import Store
-from pilotage.central.store.records import (
+from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.records import Owner
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
+from pilotage.central.jobs.records import (
     End,
     JobClass,
     Move,
     NewAttempt,
     NewJob,
     NewSubmission,
-    Owner,
     Requeue,
     SubmissionRecord,
     Want,
 )
-from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
+from pilotage.central.store.engine import Store
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 from tests import turns
@@ -28,7 +29,7 @@ async def a_class(
     type: str = "User", needs: bytes = b"[]",
 ) -> JobClass:  # fmt: skip
     owner = await store.write(
-        submission_records.owner, Owner(community=community, issuer="local", subject=subject)
+        identity_records.owner, Owner(community=community, issuer="local", subject=subject)
     )
     wanted = JobClass(
         community=community, group=group, owner_id=owner.owner_id, type=type, needs=needs

@@ -2,15 +2,13 @@
 
 import pytest
 
-from pilotage.central.store.actions import ActionName, ActionRow
+from pilotage.central.identity import actions as action_records
+from pilotage.central.identity.actions import ActionName, ActionRow
+from pilotage.central.jobs import record as job_records
+from pilotage.central.sites import record as mark_records
+from pilotage.central.sites.record import Mark, PlaceMark
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
-from pilotage.central.store.place_marks import Mark, PlaceMark
-from pilotage.central.store.verbs import (
-    actions as action_records,
-    jobs as job_records,
-    place_marks as mark_records,
-)
 from pilotage.proto.job_states import JobState
 
 from .conftest import Reopen

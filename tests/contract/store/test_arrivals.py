@@ -8,6 +8,9 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 from msgspec.structs import replace
 
+from pilotage.central.dispatch import record_arrivals as arrival_records
+from pilotage.central.identity import record as identity_records
+from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import (
     KeyReused,
@@ -17,10 +20,6 @@ from pilotage.central.store.errors import (
     SubmissionDropped,
 )
 from pilotage.central.store.postgresql import open_beside, open_postgresql
-from pilotage.central.store.verbs import (
-    arrivals as arrival_records,
-    submissions as submission_records,
-)
 from tests.services import postgresql
 
 from .conftest import NOW, never
@@ -252,7 +251,7 @@ async def test_owners_and_classes_that_several_name_at_once_are_one_each(
     )
 
     assert len({(one.owner_id, one.class_id) for one in found}) == AT_ONCE
-    assert len(await queue.read(submission_records.owners)) == AT_ONCE
+    assert len(await queue.read(identity_records.owners)) == AT_ONCE
 
 
 async def test_a_class_whose_number_others_take_again_and_again_gets_the_next_one(

@@ -2,22 +2,11 @@
 
 from asyncio import gather
 
+from pilotage.central.accounts import record_quotas as quota_records
+from pilotage.central.dispatch import record as turn_records
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
+from pilotage.central.jobs.records import Evidence, JobBody, Left, NewJob, Progress, Start, TakeBack
 from pilotage.central.store.engine import Store
-from pilotage.central.store.records import (
-    Evidence,
-    JobBody,
-    Left,
-    NewJob,
-    Progress,
-    Start,
-    TakeBack,
-)
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    quotas as quota_records,
-    submissions as submission_records,
-    turns as turn_records,
-)
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output
 from tests import turns

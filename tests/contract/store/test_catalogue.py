@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.store.catalogue import (
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.records import (
     PRESENT,
     FileRow,
     MetadataChange,
@@ -18,7 +23,6 @@ from pilotage.central.store.catalogue import (
     ReplicaChange,
 )
 from pilotage.central.store.engine import CHUNK_MAX, Store
-from pilotage.central.store.verbs import catalogue_change, catalogue_read, catalogue_write
 from pilotage.proto.catalogue import (
     Did,
     FileState,
@@ -529,8 +533,8 @@ async def test_a_file_has_so_many_keys_and_no_more(
     outcomes = await register(store, a_file("a", many), a_file("b", {"k0": 0}))
     more = MetadataChange(did=Did("prod6", "a"), metadata={"one": 1})
     (full,) = await store.write(catalogue_change.set_metadata, CTAO, [more])
-    for module in ("catalogue_write", "catalogue_change"):
-        monkeypatch.setattr(f"pilotage.central.store.verbs.{module}.KEYS_MAX", 64)
+    for module in ("record_write", "record_change"):
+        monkeypatch.setattr(f"pilotage.central.catalogue.{module}.KEYS_MAX", 64)
     beyond = await register(store, a_file("c", {"new": 1}), a_file("d", {"k1": 1}))
     change = MetadataChange(did=Did("prod6", "b"), metadata={"new": 1})
     changed = await store.write(catalogue_change.set_metadata, CTAO, [change])

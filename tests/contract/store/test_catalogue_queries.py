@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.store.catalogue import (
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.records import (
     PRESENT,
     FileRow,
     MetadataChange,
@@ -16,7 +21,6 @@ from pilotage.central.store.catalogue import (
     ReplicaChange,
 )
 from pilotage.central.store.engine import Store
-from pilotage.central.store.verbs import catalogue_change, catalogue_read, catalogue_write
 from pilotage.proto.catalogue import Did, FileState, Query, ReplicaState, Value, parse_query
 
 from .conftest import NOW, Reopen
@@ -27,20 +31,20 @@ WORDS = ("alpha", "beta", "gamma", "run1", "run10", "run2")
 
 # What is bounded at thousands, so low that a few files reach it.
 BOUNDS = {
-    "catalogue_write.OWN_FROM": 4,
-    "catalogue_write.BATCH_SHOWS_FROM": 6,
-    "catalogue_interned.SETS_STEP": 8,
-    "catalogue_read.OWN_IDS_FEW": 1,
-    "catalogue_read.OWN_IDS_MAX": 3,
-    "catalogue_read.ROWS_LOOKED_MAX": 7,
-    "catalogue_read.SETS_LOOKED_MAX": 3,
-    "catalogue_read.PAGE_READ": 3,
-    "catalogue_read.SETS_TOGETHER": 2,
-    "catalogue_read.SOUGHT_MAX": 4,
-    "catalogue_sets.SETS_READ": 5,
-    "catalogue_sets.JUDGED_MAX": 4,
-    "catalogue_sets.JUDGED_SETS_MAX": 30,
-    "catalogue_sets.METADATA_MAX": 1_000,
+    "record_write.OWN_FROM": 4,
+    "record_write.BATCH_SHOWS_FROM": 6,
+    "record_interned.SETS_STEP": 8,
+    "record_read.OWN_IDS_FEW": 1,
+    "record_read.OWN_IDS_MAX": 3,
+    "record_read.ROWS_LOOKED_MAX": 7,
+    "record_read.SETS_LOOKED_MAX": 3,
+    "record_read.PAGE_READ": 3,
+    "record_read.SETS_TOGETHER": 2,
+    "record_read.SOUGHT_MAX": 4,
+    "record_sets.SETS_READ": 5,
+    "record_sets.JUDGED_MAX": 4,
+    "record_sets.JUDGED_SETS_MAX": 30,
+    "record_sets.METADATA_MAX": 1_000,
 }
 
 
@@ -182,7 +186,7 @@ async def test_a_search_finds_what_a_look_at_every_file_finds(
     store: Store, reopen: Reopen, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, bound in BOUNDS.items():
-        monkeypatch.setattr(f"pilotage.central.store.verbs.{name}", bound)
+        monkeypatch.setattr(f"pilotage.central.catalogue.{name}", bound)
     rng = random.Random(seed)
     world = World(store, rng)
     await world.begin()

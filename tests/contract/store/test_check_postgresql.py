@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.store.engine import Store
-from pilotage.central.store.errors import NewerSchema, StoreBroken, StoreError
-from pilotage.central.store.postgresql import open_beside, open_postgresql
-from pilotage.central.store.postgresql.check import durability, fit, reading
-from pilotage.central.store.postgresql.session import PostgresqlSession
-from pilotage.central.store.verbs.check import (
+from pilotage.central.store.audit import (
     CHECKS,
     DIFFERENCES_MAX,
     blob_names,
@@ -22,6 +17,11 @@ from pilotage.central.store.verbs.check import (
     facts,
     states,
 )
+from pilotage.central.store.engine import Store
+from pilotage.central.store.errors import NewerSchema, StoreBroken, StoreError
+from pilotage.central.store.postgresql import open_beside, open_postgresql
+from pilotage.central.store.postgresql.check import durability, fit, reading
+from pilotage.central.store.postgresql.session import PostgresqlSession
 from tests.services.postgresql import Postgresql
 from tests.unit.store import test_check, test_check_transformations
 

@@ -3,18 +3,17 @@
 import msgspec
 import pytest
 
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.engine import Store
-from pilotage.central.store.records import End, JobInput, NewJob, Publication
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    data_jobs as data_job_records,
-    jobs as job_records,
-    submissions as submission_records,
-    turns as turn_records,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_jobs as data_job_records,
+    record_read as catalogue_read,
+    record_write as catalogue_write,
 )
+from pilotage.central.catalogue.records import JobInput, NewFile, NewReplica
+from pilotage.central.dispatch import record as turn_records
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
+from pilotage.central.jobs.records import End, NewJob, Publication
+from pilotage.central.store.engine import Store
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.job_states import JobState
 from tests import turns

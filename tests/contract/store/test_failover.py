@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from pilotage.central.store.engine import Store
-from pilotage.central.store.failover import (
+from pilotage.central.failover import record as failover_records
+from pilotage.central.failover.record import (
     REASSIGNED,
     CycleKept,
     Decided,
@@ -13,15 +13,10 @@ from pilotage.central.store.failover import (
     NewReport,
     ReportSearch,
 )
-from pilotage.central.store.transformations import (
-    TransformationMove,
-    TransformationRow,
-)
-from pilotage.central.store.verbs import (
-    failover as failover_records,
-    jobs as job_records,
-    transformations as transformation_records,
-)
+from pilotage.central.jobs import record as job_records
+from pilotage.central.store.engine import Store
+from pilotage.central.transformations import record as transformation_records
+from pilotage.central.transformations.record import TransformationMove, TransformationRow
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import (
     InputState as I,
@@ -204,7 +199,7 @@ async def test_attempts_of_several_jobs_come_as_those_of_each(store: Store) -> N
     await matched(store, jobs[0], 2)
     await matched(store, jobs[2])
 
-    found = await store.read(failover_records.attempts_of_jobs, [*jobs, 9_999])
+    found = await store.read(job_records.attempts_of_jobs, [*jobs, 9_999])
 
     assert found == {job: await store.read(job_records.attempts, job) for job in (jobs[0], jobs[2])}
     assert [one.epoch for one in found[jobs[0]]] == [1, 2]

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pilotage.central.store.engine import Store
-from pilotage.central.store.failures import (
+from pilotage.central.accounts import record_failures as failure_records
+from pilotage.central.accounts.record_failures import (
     EXAMPLES_MAX,
     HOUR_S,
     KEEP_HOURS,
@@ -11,10 +11,8 @@ from pilotage.central.store.failures import (
     FailureRow,
     FailureSearch,
 )
-from pilotage.central.store.verbs import (
-    failures as failure_records,
-    transformations as transformation_records,
-)
+from pilotage.central.store.engine import Store
+from pilotage.central.transformations import record as transformation_records
 from pilotage.proto.transformation_states import InputState, TaskState
 
 from .conftest import Reopen

@@ -4,11 +4,12 @@ import sqlite3
 from hashlib import sha256
 from pathlib import Path
 
+from pilotage.central.accounts import record_quotas as quota_records
+from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.jobs.blob_sweep import BlobSweep
 from pilotage.central.store.migrations import migrations
 from pilotage.central.store.postgresql.session import PostgresqlSession
 from pilotage.central.store.sqlite.migrate import migrate
-from pilotage.central.store.verbs import quotas as quota_records, submissions as submission_records
 from pilotage.proto.messages import Output
 from tests import turns
 from tests.fake_central import FakeBlobs, FakeClock

@@ -2,15 +2,11 @@
 
 import pytest
 
+from pilotage.central.jobs import record as job_records, record_search as job_search
+from pilotage.central.jobs.record import NOTES_MAX
+from pilotage.central.jobs.records import Search
 from pilotage.central.store.engine import Store
-from pilotage.central.store.errors import (
-    StoreError,
-)
-from pilotage.central.store.records import (
-    Search,
-)
-from pilotage.central.store.verbs import jobs as job_records, search as job_search
-from pilotage.central.store.verbs.jobs import NOTES_MAX
+from pilotage.central.store.errors import StoreError
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Why
 from tests import turns

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.operate.lead import LOOK_S, Seen, wait_for_lead
 from pilotage.central.operate.postgresql import USER
 from pilotage.central.store.errors import NewerSchema, StoreBroken
@@ -17,7 +18,6 @@ from pilotage.central.store.leaders import SHARD, Lead, Leaders
 from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
 from pilotage.central.store.postgresql.driver import application_of
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
 from tests.fakes import LoopClock
 from tests.services import postgresql
 

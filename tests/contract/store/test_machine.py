@@ -15,22 +15,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from pilotage.central.jobs import (
+    record as job_records,
+    record_retention as retention_records,
+    record_search as job_search,
+    record_submissions as submission_records,
+)
+from pilotage.central.jobs.records import Change, Left, Progress, Search, Start, TakeBack
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
-from pilotage.central.store.records import (
-    Change,
-    Left,
-    Progress,
-    Search,
-    Start,
-    TakeBack,
-)
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    retention as retention_records,
-    search as job_search,
-    submissions as submission_records,
-)
 from pilotage.proto.job_states import ACTIVE, JobState
 from pilotage.proto.messages import How, Why
 from tests import turns

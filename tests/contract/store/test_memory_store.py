@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.store.actions import ActionRow
+from pilotage.central.identity.actions import ActionRow
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError, StoreFull
-from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
-from pilotage.central.store.verbs.session import Session
+from pilotage.central.store.session import Session
 from pilotage.proto.job_states import JobState
 from tests.memory_store import MemoryStore
 from tests.services.folders import quick

@@ -2,15 +2,9 @@
 
 import pytest
 
+from pilotage.central.pilots import record_logs as log_records
+from pilotage.central.pilots.record_logs import PARCEL_BYTES, LogLine, LogSearch, LogSource, Parcel
 from pilotage.central.store.engine import Store
-from pilotage.central.store.pilot_logs import (
-    PARCEL_BYTES,
-    LogLine,
-    LogSearch,
-    LogSource,
-    Parcel,
-)
-from pilotage.central.store.verbs import pilot_logs as log_records
 from pilotage.proto.ids import ID_MAX
 from tests import turns
 

@@ -13,10 +13,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from pilotage.central.pilots import record_logs as log_records
+from pilotage.central.pilots.record_logs import LogLine, LogSearch, LogSource
+from pilotage.central.store import audit as check
 from pilotage.central.store.engine import Store
-from pilotage.central.store.pilot_logs import LogLine, LogSearch, LogSource
 from pilotage.central.store.sqlite import check as file_check
-from pilotage.central.store.verbs import check, pilot_logs as log_records
 from pilotage.proto.ids import ID_MAX
 from tests.memory_store import MemoryStore
 

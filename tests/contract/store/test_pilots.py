@@ -3,19 +3,12 @@
 import msgspec
 import pytest
 
+from pilotage.central.identity import record as token_records
+from pilotage.central.identity.records import TokenRow
+from pilotage.central.pilots import record as pilot_records
+from pilotage.central.pilots.records import MARKS_MAX, NewSecret, Registration
 from pilotage.central.store.engine import Store
-from pilotage.central.store.errors import (
-    BadSecret,
-    PilotNotFound,
-    StoreError,
-)
-from pilotage.central.store.records import (
-    MARKS_MAX,
-    NewSecret,
-    Registration,
-    TokenRow,
-)
-from pilotage.central.store.verbs import pilots as pilot_records, tokens as token_records
+from pilotage.central.store.errors import BadSecret, PilotNotFound, StoreError
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 

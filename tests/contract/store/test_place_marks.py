@@ -1,8 +1,8 @@
 """Marks of places: one a place, and kept."""
 
+from pilotage.central.sites import record as mark_records
+from pilotage.central.sites.record import HELD_MAX, HeldPlace, Mark, PlaceMark
 from pilotage.central.store.engine import Store
-from pilotage.central.store.place_marks import HELD_MAX, HeldPlace, Mark, PlaceMark
-from pilotage.central.store.verbs import place_marks as mark_records
 
 from .conftest import Reopen
 

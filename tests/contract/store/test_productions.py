@@ -5,10 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.engine import Store
-from pilotage.central.store.errors import StoreError
-from pilotage.central.store.productions import (
+from pilotage.central.accounts import record_quotas as quota_records
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.productions import record as production_records
+from pilotage.central.productions.record import (
     Extension,
     NameTaken,
     NewProduction,
@@ -17,14 +21,10 @@ from pilotage.central.store.productions import (
     ProductionRow,
     Sample,
 )
-from pilotage.central.store.transformations import NewTransformation, TransformationMove
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_write,
-    productions as production_records,
-    quotas as quota_records,
-    transformations as transformation_records,
-)
+from pilotage.central.store.engine import Store
+from pilotage.central.store.errors import StoreError
+from pilotage.central.transformations import record as transformation_records
+from pilotage.central.transformations.record import NewTransformation, TransformationMove
 from pilotage.proto.catalogue import Did
 from pilotage.proto.job_states import JobState
 from pilotage.proto.production_states import ProductionState as P
@@ -134,7 +134,9 @@ async def test_a_transformation_is_known_to_be_a_step(store: Store) -> None:
     )
     mine, other = (one[1].row.transformation_id for one in found.values())
 
-    names = await store.read(production_records.steps_of, [alone.transformation_id, mine, other])
+    names = await store.read(
+        transformation_records.steps_of, [alone.transformation_id, mine, other]
+    )
     assert {one: (its.production, its.step) for one, its in names.items()} == {
         mine: ("p", "s1"),
         other: ("q", "s1"),

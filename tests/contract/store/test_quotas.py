@@ -4,15 +4,12 @@ import asyncio
 
 import pytest
 
+from pilotage.central.accounts import record_quotas as quota_records
+from pilotage.central.accounts.record_quotas import Holding, Limit, Limits, Quota, Use
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
+from pilotage.central.jobs.records import JobClass, Move
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import OverQuota
-from pilotage.central.store.quotas import Holding, Limit, Limits, Quota, Use
-from pilotage.central.store.records import JobClass, Move
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    quotas as quota_records,
-    submissions as submission_records,
-)
 from pilotage.proto.job_states import JobState
 from tests import turns
 

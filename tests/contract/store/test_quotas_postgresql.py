@@ -2,10 +2,10 @@
 
 import asyncio
 
+from pilotage.central.accounts import record_quotas as quota_records
+from pilotage.central.accounts.record_quotas import Holding, Limit, Limits
 from pilotage.central.store.errors import OverQuota
 from pilotage.central.store.postgresql import open_beside, open_postgresql
-from pilotage.central.store.quotas import Holding, Limit, Limits
-from pilotage.central.store.verbs import quotas as quota_records
 from tests.services.postgresql import Postgresql
 
 from .conftest import NOW, never

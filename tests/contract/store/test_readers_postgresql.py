@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from pilotage.central.catalogue import record_read as catalogue_read
 from pilotage.central.store.errors import StoreError
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from pilotage.central.store.verbs import catalogue_read
-from pilotage.central.store.verbs.readers import READERS, Readers
-from pilotage.central.store.verbs.session import Session
+from pilotage.central.store.readers import READERS, Readers
+from pilotage.central.store.session import Session
 from tests.services.postgresql import Postgresql
 
 from .conftest import NOW, never

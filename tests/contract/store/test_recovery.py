@@ -6,22 +6,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.store.catalogue import ReplicaChange
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+)
+from pilotage.central.catalogue.records import JobInput, ReplicaChange
+from pilotage.central.failover import record as failover_records
+from pilotage.central.failover.record import CycleKept, FailoverRow, Mend, OddInput, OddTask
+from pilotage.central.jobs import record as job_records
 from pilotage.central.store.engine import Store
-from pilotage.central.store.failover import CycleKept, FailoverRow, Mend, OddInput, OddTask
-from pilotage.central.store.records import JobInput
-from pilotage.central.store.transformations import (
-    InputMove,
-    TransformationMove,
-    TransformationRow,
-)
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    failover as failover_records,
-    jobs as job_records,
-    transformations as transformation_records,
-)
+from pilotage.central.transformations import record as transformation_records
+from pilotage.central.transformations.record import InputMove, TransformationMove, TransformationRow
 from pilotage.proto.catalogue import Did, FileState, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import (
@@ -309,21 +304,21 @@ async def test_tasks_that_wait_with_inputs_that_have_failed_are_found_the_newest
     inputs = await files(store, "a.in", "b.in", "c.in")
     await with_inputs(store, row, inputs)
     (first,) = await made(store, row, [inputs[:2]])
-    assert await store.read(failover_records.tried_again, 0.0, limit=9) == []
+    assert await store.read(transformation_records.tried_again, 0.0, limit=9) == []
     await killed(store, first.job_id)
     for end in await store.read(transformation_records.task_ends, 9):
         await store.write(transformation_records.close_tasks, [close(end, I.UNUSED, T.FAILED)])
 
     again = await made(store, row, [inputs[:1], inputs[1:2], inputs[2:]], after=1)
     store = await reopen(store)
-    found = await store.read(failover_records.tried_again, 20.0, limit=9)
+    found = await store.read(transformation_records.tried_again, 20.0, limit=9)
     assert [(one.task_id, one.job_id, one.file_ids, one.made_at) for one in found] == [
         (again[1].task_id, again[1].job_id, (inputs[1],), 20.0),
         (again[0].task_id, again[0].job_id, (inputs[0],), 20.0),
     ]
-    assert await store.read(failover_records.tried_again, 20.5, limit=9) == []
-    assert len(await store.read(failover_records.tried_again, 20.0, limit=1)) == 1
+    assert await store.read(transformation_records.tried_again, 20.5, limit=9) == []
+    assert len(await store.read(transformation_records.tried_again, 20.0, limit=1)) == 1
     await killed(store, again[0].job_id)
     assert [
-        one.task_id for one in await store.read(failover_records.tried_again, 0.0, limit=9)
+        one.task_id for one in await store.read(transformation_records.tried_again, 0.0, limit=9)
     ] == [again[1].task_id]

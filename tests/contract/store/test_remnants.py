@@ -5,38 +5,34 @@ from collections.abc import Sequence
 
 import pytest
 
-from pilotage.central.store.catalogue import MetadataChange, NewFile, NewReplica, ReplicaChange
-from pilotage.central.store.engine import Store
-from pilotage.central.store.records import (
-    End,
-    JobClass,
-    Move,
-    NewJob,
-    NewSubmission,
-    Owner,
-    Publication,
-    Swept,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_remnants as remnant_records,
+    record_write as catalogue_write,
 )
-from pilotage.central.store.remnants import (
+from pilotage.central.catalogue.records import MetadataChange, NewFile, NewReplica, ReplicaChange
+from pilotage.central.catalogue.remnants import (
     AWAY_S,
     HELD_S,
     SWEEP_MAX,
     RemnantCount,
     RemnantRow,
     SweepRow,
+    Swept,
     above,
     sweep_key,
     sweep_of_key,
 )
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    jobs as job_records,
-    remnants as remnant_records,
-    retention as retention_records,
-    submissions as submission_records,
+from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.records import Owner
+from pilotage.central.jobs import (
+    record as job_records,
+    record_retention as retention_records,
+    record_submissions as submission_records,
 )
+from pilotage.central.jobs.records import End, JobClass, Move, NewJob, NewSubmission, Publication
+from pilotage.central.store.engine import Store
 from pilotage.proto.catalogue import Did, FileState, RemnantState, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Usage
@@ -50,7 +46,7 @@ LATER = NOW + 100.0
 
 async def an_owner(store: Store) -> Owner:
     return await store.write(
-        submission_records.owner, Owner(community="ctao", issuer="here", subject="ada", name="Ada")
+        identity_records.owner, Owner(community="ctao", issuer="here", subject="ada", name="Ada")
     )
 
 
@@ -671,7 +667,7 @@ async def test_each_sweep_is_of_one_owner_and_there_are_no_more_than_asked_for(
 ) -> None:
     owners = [
         await store.write(
-            submission_records.owner, Owner(community="ctao", issuer="here", subject=f"s{n}")
+            identity_records.owner, Owner(community="ctao", issuer="here", subject=f"s{n}")
         )
         for n in range(3)
     ]

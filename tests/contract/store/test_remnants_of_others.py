@@ -1,8 +1,11 @@
 """Remnants whose bytes may be those of others: on another storage, or of another community."""
 
+from pilotage.central.catalogue import (
+    record_remnants as remnant_records,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.remnants import HELD_S
 from pilotage.central.store.engine import Store
-from pilotage.central.store.remnants import HELD_S
-from pilotage.central.store.verbs import catalogue_write, remnants as remnant_records
 from pilotage.proto.catalogue import RemnantState
 
 from .conftest import NOW

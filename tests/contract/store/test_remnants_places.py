@@ -5,17 +5,18 @@ import random
 import msgspec
 import pytest
 
-from pilotage.central.store.catalogue import NewFile, ReplicaChange
-from pilotage.central.store.engine import Store
-from pilotage.central.store.records import Owner, Publication
-from pilotage.central.store.remnants import HELD_S, NAMES_MAX, RemnantRow
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    jobs as job_records,
-    remnants as remnant_records,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_remnants as remnant_records,
+    record_write as catalogue_write,
 )
+from pilotage.central.catalogue.records import NewFile, ReplicaChange
+from pilotage.central.catalogue.remnants import HELD_S, NAMES_MAX, RemnantRow
+from pilotage.central.identity.records import Owner
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.records import Publication
+from pilotage.central.store.engine import Store
 from pilotage.proto.catalogue import (
     PATH_BYTES_MAX,
     STORAGE_MAX,
@@ -157,7 +158,7 @@ async def test_an_order_looks_at_so_many_names_and_the_next_one_at_the_rest(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that takes long has everybody wait who writes."""
-    monkeypatch.setattr("pilotage.central.store.verbs.remnants.LOOKED_MAX", 6)
+    monkeypatch.setattr("pilotage.central.catalogue.record_remnants.LOOKED_MAX", 6)
     ada = await an_owner(store)
     await removed(store, *(a_file(ada, f"f{n}", f"pic/ctao/{n}") for n in range(9)))
     asked = await all_of(store)

@@ -5,19 +5,19 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from pilotage.central.store.catalogue import Outcome, ReplicaChange
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_remnants as remnant_records,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.record_change import change_replicas, remove_files
+from pilotage.central.catalogue.record_write import publish, register_files
+from pilotage.central.catalogue.records import Outcome, ReplicaChange
+from pilotage.central.catalogue.remnants import Swept
 from pilotage.central.store.engine import Store
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from pilotage.central.store.records import Swept
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    remnants as remnant_records,
-)
-from pilotage.central.store.verbs.catalogue_change import change_replicas, remove_files
-from pilotage.central.store.verbs.catalogue_write import publish, register_files
 from pilotage.proto.catalogue import Did, FileState, ReplicaState
 from tests import turns
 from tests.services import postgresql

@@ -2,17 +2,18 @@
 
 import msgspec
 
-from pilotage.central.store.engine import Store
-from pilotage.central.store.records import Evidence, NewSecret, Registration, Search
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    pilots as pilot_records,
-    quotas as quota_records,
-    retention as retention_records,
-    search as job_search,
-    submissions as submission_records,
-    tokens as token_records,
+from pilotage.central.accounts import record_quotas as quota_records
+from pilotage.central.identity import record as token_records
+from pilotage.central.jobs import (
+    record as job_records,
+    record_retention as retention_records,
+    record_search as job_search,
+    record_submissions as submission_records,
 )
+from pilotage.central.jobs.records import Evidence, Search
+from pilotage.central.pilots import record as pilot_records
+from pilotage.central.pilots.records import NewSecret, Registration
+from pilotage.central.store.engine import Store
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Output
 from pilotage.proto.pilot_states import PilotState

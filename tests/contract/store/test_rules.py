@@ -6,10 +6,11 @@ import string
 import msgspec
 import pytest
 
+from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.records import Owner
 from pilotage.central.store.engine import Store
-from pilotage.central.store.records import Owner
-from pilotage.central.store.rules import NewRule, Tally, TooManyRules
-from pilotage.central.store.verbs import rules as rule_records, submissions as submission_records
+from pilotage.central.transfers import record as rule_records
+from pilotage.central.transfers.record import NewRule, Tally, TooManyRules
 from pilotage.proto.catalogue import RuleState
 
 from .conftest import NOW, Reopen
@@ -19,7 +20,7 @@ async def a_rule(store: Store, copies: int = 2, *, community: str = "ctao") -> N
     ada = Owner(community=community, issuer="here", subject="ada", name="Ada")
     return NewRule(
         community=community,
-        owner=await store.write(submission_records.owner, ada),
+        owner=await store.write(identity_records.owner, ada),
         group="users",
         did="",
         query={"run": {">=": 20}, "particle": "gamma"},
@@ -70,7 +71,7 @@ def _noise(chance: random.Random, length: int) -> str:
 
 
 async def test_there_is_a_bound_on_rules(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilotage.central.store.verbs.rules.RULES_MAX", 1)
+    monkeypatch.setattr("pilotage.central.transfers.record.RULES_MAX", 1)
     first = await store.write(rule_records.add_rule, await a_rule(store), at=NOW)
 
     with pytest.raises(TooManyRules):

@@ -6,13 +6,13 @@ from collections import Counter
 import msgspec
 import pytest
 
-from pilotage.central.store.engine import CHUNK_MAX, Store
-from pilotage.central.store.records import NewJob, Search, Start
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    search as job_search,
-    submissions as submission_records,
+from pilotage.central.jobs import (
+    record as job_records,
+    record_search as job_search,
+    record_submissions as submission_records,
 )
+from pilotage.central.jobs.records import NewJob, Search, Start
+from pilotage.central.store.engine import CHUNK_MAX, Store
 from pilotage.proto.job_states import JobState
 from tests import turns
 

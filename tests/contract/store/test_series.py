@@ -2,8 +2,8 @@
 
 import pytest
 
-from pilotage.central.store.engine import Store
-from pilotage.central.store.series import (
+from pilotage.central.accounts import record_series as series_records
+from pilotage.central.accounts.record_series import (
     STEPS,
     AccountSearch,
     Entry,
@@ -11,7 +11,7 @@ from pilotage.central.store.series import (
     SeriesSearch,
     Sums,
 )
-from pilotage.central.store.verbs import series as series_records
+from pilotage.central.store.engine import Store
 
 from .conftest import Reopen
 

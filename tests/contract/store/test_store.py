@@ -7,23 +7,16 @@ import string
 import msgspec
 import pytest
 
+from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.records import Owner
+from pilotage.central.jobs import (
+    record as job_records,
+    record_search as job_search,
+    record_submissions as submission_records,
+)
+from pilotage.central.jobs.records import JobClass, Levels, NewJob, Search
 from pilotage.central.store.engine import CHUNK_MAX, Store
-from pilotage.central.store.errors import (
-    KeyReused,
-    StoreError,
-)
-from pilotage.central.store.records import (
-    JobClass,
-    Levels,
-    NewJob,
-    Owner,
-    Search,
-)
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    search as job_search,
-    submissions as submission_records,
-)
+from pilotage.central.store.errors import KeyReused, StoreError
 from pilotage.proto.job_states import JobState
 from tests import turns
 
@@ -103,30 +96,30 @@ async def test_levels_replace_those_of_before_and_are_there_after_opening_again(
 
 async def test_an_owner_keeps_its_id_and_takes_a_new_name(store: Store) -> None:
     ada = await store.write(
-        submission_records.owner, Owner(community="ctao", issuer="local", subject="ada")
+        identity_records.owner, Owner(community="ctao", issuer="local", subject="ada")
     )
     again = await store.write(
-        submission_records.owner,
+        identity_records.owner,
         Owner(community="ctao", issuer="local", subject="ada", name="Ada L."),
     )
     nameless = await store.write(
-        submission_records.owner, Owner(community="ctao", issuer="local", subject="ada")
+        identity_records.owner, Owner(community="ctao", issuer="local", subject="ada")
     )
     other = await store.write(
-        submission_records.owner, Owner(community="lhcb", issuer="local", subject="ada")
+        identity_records.owner, Owner(community="lhcb", issuer="local", subject="ada")
     )
 
     assert ada.owner_id == again.owner_id == nameless.owner_id != other.owner_id
     assert again.name == nameless.name == "Ada L."
-    assert await store.read(submission_records.owners) == [nameless, other]
+    assert await store.read(identity_records.owners) == [nameless, other]
 
 
 async def test_equal_classes_are_one_and_every_field_tells_them_apart(store: Store) -> None:
     ada = await store.write(
-        submission_records.owner, Owner(community="ctao", issuer="local", subject="ada")
+        identity_records.owner, Owner(community="ctao", issuer="local", subject="ada")
     )
     bob = await store.write(
-        submission_records.owner, Owner(community="ctao", issuer="local", subject="bob")
+        identity_records.owner, Owner(community="ctao", issuer="local", subject="bob")
     )
     plain = JobClass(
         community="ctao", group="sim", owner_id=ada.owner_id, type="User", needs=b"[1]"

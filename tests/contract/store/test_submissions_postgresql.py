@@ -6,10 +6,10 @@ from typing import Any
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
+from pilotage.central.jobs import record_submissions as submission_records
+from pilotage.central.jobs.record_submissions import begin
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.postgresql.session import PostgresqlSession
-from pilotage.central.store.verbs import submissions as submission_records
-from pilotage.central.store.verbs.submissions import begin
 from tests.services import postgresql
 
 from .conftest import NOW, never

@@ -6,9 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.jobs import (
+    record as job_records,
+    record_retention as retention_records,
+    record_tasks as task_records,
+)
+from pilotage.central.jobs.records import NewSubmission
 from pilotage.central.store.engine import Store
-from pilotage.central.store.records import NewSubmission
-from pilotage.central.store.transformations import (
+from pilotage.central.transformations import record as transformation_records
+from pilotage.central.transformations.record import (
     InputMove,
     MadeTask,
     NewInput,
@@ -19,11 +25,6 @@ from pilotage.central.store.transformations import (
     TaskEnd,
     TransformationMove,
     TransformationRow,
-)
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    retention as retention_records,
-    transformations as transformation_records,
 )
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import (
@@ -200,7 +201,7 @@ async def test_tasks_take_their_inputs_and_have_jobs_that_wait(
     assert [(one.number, one.job_id) for one in tasks] == [(1, 4), (2, 5)]
     assert (await store.write(job_records.standing, [4]))[4].state is JobState.WAITING
     assert await states(store, row) == {1: I.ASSIGNED, 2: I.ASSIGNED, 3: I.ASSIGNED}
-    assert await store.read(transformation_records.tasks_of_jobs, [1, 4, 5]) == {
+    assert await store.read(task_records.tasks_of_jobs, [1, 4, 5]) == {
         4: (tasks[0].task_id, row.transformation_id, 1),
         5: (tasks[1].task_id, row.transformation_id, 2),
     }
@@ -219,7 +220,7 @@ async def test_a_job_that_is_gone_is_still_known_as_that_of_its_task(
     store = await reopen(store)
 
     assert await store.read(job_records.job, task.job_id) is None
-    assert await store.read(transformation_records.tasks_of_jobs, [task.job_id, 99]) == {
+    assert await store.read(task_records.tasks_of_jobs, [task.job_id, 99]) == {
         task.job_id: (task.task_id, row.transformation_id, 1)
     }
 
@@ -334,7 +335,7 @@ async def test_a_child_gets_what_is_left_and_what_its_parent_still_works_on(stor
 async def test_what_fails_before_a_child_has_its_inputs_is_left_for_the_child(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pilotage.central.store.verbs.transformations.INHERITED_A_CHUNK", 2)
+    monkeypatch.setattr("pilotage.central.transformations.record.INHERITED_A_CHUNK", 2)
     row = await a_transformation(store)
     await with_inputs(store, row, list(range(1, 8)))
     tasks = await made(store, row, [[4], [7]])

@@ -7,18 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.jobs import record as job_records
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
-from pilotage.central.store.transformations import (
+from pilotage.central.transformations import record as transformation_records
+from pilotage.central.transformations.record import (
     InputMove,
     NewInput,
     TaskClose,
     TaskEnd,
     TransformationMove,
-)
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    transformations as transformation_records,
 )
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.transformation_states import (

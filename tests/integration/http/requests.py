@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pilotage.central.auth.policy import Who
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.routes import BYTES
+from pilotage.central.identity.policy import Who
 from pilotage.proto import api, messages, wire
 from pilotage.proto.api_productions import (
     NewProduction,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pilotage.central.auth.callers import User
+from pilotage.central.identity.callers import User
 from pilotage.proto.api_transformations import (
     InputPage,
     NewTransformation,

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pilotage.central.auth import derived_secrets, keys
-from pilotage.central.auth.callers import AttemptCaller, PilotCaller, User
-from pilotage.central.auth.tokens import Tokens
+from pilotage.central.accounts.disk_room import DiskRoom
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.disk_room import DiskRoom
+from pilotage.central.identity import derived_secrets, keys
+from pilotage.central.identity.callers import AttemptCaller, PilotCaller, User
+from pilotage.central.identity.tokens import Tokens
 from pilotage.central.jobs.written import Written
 from pilotage.central.observe.events import no_log
 from pilotage.central.services import Services

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.auth.element_issuer import ElementIssuer, Published
 from pilotage.central.cli.main import run
 from pilotage.central.http.app import Front
+from pilotage.central.identity.element_issuer import ElementIssuer, Published
 from pilotage.central.operate.clocks import SystemClock, SystemRandomness
 from pilotage.central.operate.files import RealDisk
 

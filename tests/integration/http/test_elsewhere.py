@@ -9,7 +9,6 @@ import httpx
 import msgspec
 import pytest
 
-from pilotage.central.auth.policy import TABLE, Reach, Who
 from pilotage.central.http.app import Front
 from pilotage.central.http.body import SMALL_MAX
 from pilotage.central.http.elsewhere import LASTING, MARK, Elsewhere
@@ -17,6 +16,7 @@ from pilotage.central.http.here import HERE, LOGS
 from pilotage.central.http.known import HOT_PATHS
 from pilotage.central.http.route import Route
 from pilotage.central.http.routes import ROUTES
+from pilotage.central.identity.policy import TABLE, Reach, Who
 from pilotage.proto.messages import Misdirection
 
 from .asgi import Client, scope_of

@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from pilotage.central.auth.policy import TABLE, Action, Reach
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.app import TOLD_EVERY_S, Front
 from pilotage.central.http.route import Route
 from pilotage.central.http.routes import ROUTES
 from pilotage.central.http.submissions import NDJSON
+from pilotage.central.identity.policy import TABLE, Action, Reach
 from pilotage.central.observe.events import EVENTS
 from tests.fake_central import FakeClock
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from pilotage.central.auth import signature
 from pilotage.central.cli.main import run
 from pilotage.central.http.app import Front
+from pilotage.central.identity import signature
 from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.central.operate.files import RealDisk
 from pilotage.central.operate.handout import Handout

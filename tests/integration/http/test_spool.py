@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.auth.callers import User
 from pilotage.central.errors import NoSpace
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.app import Front
 from pilotage.central.http.call import LARGE_AT_ONCE_MAX
 from pilotage.central.http.spool import HELD_BYTES, Spool, spooled
+from pilotage.central.identity.callers import User
 from pilotage.proto import api
 
 from .asgi import Client, Reply

@@ -2,13 +2,13 @@
 
 import pytest
 
-from pilotage.central.auth.callers import User
-from pilotage.central.auth.policy import TABLE, Action, Reach, Who
-from pilotage.central.auth.signature import PilotFiles, SignedFile
 from pilotage.central.http.app import Front
 from pilotage.central.http.call import ClientWheel
 from pilotage.central.http.route import Route
 from pilotage.central.http.routes import ROUTES
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.policy import TABLE, Action, Reach, Who
+from pilotage.central.identity.signature import PilotFiles, SignedFile
 
 from .asgi import Client
 from .requests import GOOD, Holder, good, holders

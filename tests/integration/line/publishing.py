@@ -7,15 +7,13 @@ from typing import Any
 
 import msgspec
 
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.records import Change, End, NewAttempt
-from pilotage.central.store.verbs import (
-    catalogue_write,
-    jobs as job_records,
-    transformations as transformation_records,
-    turns as turn_records,
-)
-from pilotage.central.store.verbs.matching import Room
+from pilotage.central.catalogue import record_write as catalogue_write
+from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.dispatch import record as turn_records
+from pilotage.central.dispatch.record import Room
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.records import Change, End, NewAttempt
+from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.missing import MISSING_KEY
 from pilotage.proto.catalogue import Did
 from pilotage.proto.job import Job

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import User
+from pilotage.central.dispatch.control import BEYOND, FILTERS_MAX, IDS_MAX
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.control import BEYOND, FILTERS_MAX, IDS_MAX
-from pilotage.central.store.records import Search
-from pilotage.central.store.verbs import search as job_search
+from pilotage.central.identity.callers import User
+from pilotage.central.jobs import record_search as job_search
+from pilotage.central.jobs.records import Search
 from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
@@ -75,7 +75,7 @@ def test_a_third_action_by_filter_of_one_person_is_refused_and_others_go_on() ->
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Let there be a hundred times fewer jobs than one action may choose in truth."""
-    monkeypatch.setattr("pilotage.central.jobs.control.IDS_MAX", IDS_MAX // 100_000)
+    monkeypatch.setattr("pilotage.central.dispatch.control.IDS_MAX", IDS_MAX // 100_000)
     yield IDS_MAX // 100_000
 
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
+from pilotage.central.catalogue import record_change as catalogue_change
 from pilotage.central.cli.transformations import print_preview
 from pilotage.central.errors import Refused
-from pilotage.central.store.verbs import catalogue_change
 from pilotage.central.transformations import service
 from pilotage.central.transformations.grouping import File, Group, Plan, Rule
 from pilotage.central.transformations.rules import BUILT_IN

@@ -10,8 +10,8 @@ from hashlib import sha256
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import AttemptCaller
 from pilotage.central.errors import Refused
+from pilotage.central.identity.callers import AttemptCaller
 from pilotage.proto.messages import LogChunk, Stream
 from pilotage.proto.problems import Code
 

@@ -10,17 +10,18 @@ import pytest
 
 from pilotage.central.api_app import CentralBeside, build_beside
 from pilotage.central.app import World
-from pilotage.central.auth.callers import User
-from pilotage.central.auth.policy import Who
-from pilotage.central.auth.tokens import open_tokens
 from pilotage.central.bus.silent import SilentBus
 from pilotage.central.http.app import Front
 from pilotage.central.http.elsewhere import Elsewhere
 from pilotage.central.http.here import HERE
+from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.policy import Who
+from pilotage.central.identity.records import Owner
+from pilotage.central.identity.tokens import open_tokens
+from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.observe.events import no_log
 from pilotage.central.services import Services
-from pilotage.central.store.records import Owner
-from pilotage.central.store.verbs import submissions as submission_records
 from pilotage.proto.api import AccountsBy, Submission, TokenIssue
 from pilotage.proto.api_data import DatasetRequest, FileItem, FindRequest, RegisterRequest
 from pilotage.proto.catalogue import FileState
@@ -142,7 +143,7 @@ def test_jobs_of_one_name_in_two_communities_are_all_found_where_one_of_them_is_
     async def tell(one: Scene) -> None:
         issuer = one.world.settings.token.issuer
         await one.world.store.write(
-            submission_records.owner, Owner(community="lhcb", issuer=issuer, subject="bob")
+            identity_records.owner, Owner(community="lhcb", issuer=issuer, subject="bob")
         )
         api, leads = await beside(one), one.world.central.services
         await submit_as_bob(one, leads)
@@ -176,7 +177,7 @@ def test_whoever_comes_while_a_start_reads_is_known_with_their_jobs() -> None:
             return known
 
         await one.world.kill()
-        one.world.store.ways[submission_records.owners] = owners
+        one.world.store.ways[identity_records.owners] = owners
         await one.world.start()
         (kind,) = [info.kind for info in one.world.central.memory.queue.classes.values()]
 

@@ -11,16 +11,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.data.storages import Storages
+from pilotage.central.catalogue.storages import Storages
+from pilotage.central.dispatch.beside import SubmissionsBeside
+from pilotage.central.dispatch.idle_classes import KEEP_S, SWEEP_S
+from pilotage.central.dispatch.orders import BODIES_BYTES_MAX
+from pilotage.central.dispatch.submissions import CHUNK_BYTES, NEW_A_TURN, Submissions, cut
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.beside import SubmissionsBeside
+from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.jobs.checking import NAMES_MAX
-from pilotage.central.jobs.idle import KEEP_S, SWEEP_S
-from pilotage.central.jobs.orders import BODIES_BYTES_MAX
-from pilotage.central.jobs.submit import CHUNK_BYTES, NEW_A_TURN, Submissions, cut
+from pilotage.central.jobs.records import NewJob
 from pilotage.central.settings import MatcherSettings
-from pilotage.central.store.records import NewJob
-from pilotage.central.store.verbs import submissions as submission_records
 from pilotage.proto.api import Action, ActionName, Submission, Submitted
 from pilotage.proto.job import Input, Job, JobData, Need
 from pilotage.proto.job_states import JobState

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from pilotage.central.store.verbs import jobs as job_records
+from pilotage.central.jobs import record as job_records
 from pilotage.pilot.agent import Agent
 from pilotage.pilot.ports import TooLarge
 from pilotage.proto.api import Action, ActionName, JobDetail

@@ -9,17 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.data.storages import StorageBook, StorageEntry
-from pilotage.central.errors import Refused
-from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
-from pilotage.central.store.transformations import InputRow
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    transformations as transformation_records,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_write as catalogue_write,
 )
-from pilotage.central.transformations import making, regrouping
+from pilotage.central.catalogue.records import NewFile, NewReplica, ReplicaChange
+from pilotage.central.catalogue.storages import StorageBook, StorageEntry
+from pilotage.central.errors import Refused
+from pilotage.central.transformations import making, record as transformation_records, regrouping
+from pilotage.central.transformations.record import InputRow
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.api_transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import Did, ReplicaState

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.store.verbs import catalogue_read
+from pilotage.central.catalogue import record_read as catalogue_read
 from pilotage.proto.messages import Assignment
 from pilotage.proto.transformation_states import (
     InputState as I,

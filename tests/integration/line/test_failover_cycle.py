@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.failover.mails import NotMailed
-from pilotage.central.store.catalogue import ReplicaChange
-from pilotage.central.store.failover import REASSIGNED
-from pilotage.central.store.records import Move
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    failover as failover_records,
-    jobs as job_records,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
 )
+from pilotage.central.catalogue.records import ReplicaChange
+from pilotage.central.failover import record as failover_records
+from pilotage.central.failover.mails import NotMailed
+from pilotage.central.failover.record import REASSIGNED
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.records import Move
 from pilotage.proto.api_failures import ReportDetail
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job_states import JobState

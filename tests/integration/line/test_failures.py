@@ -5,7 +5,7 @@ import dataclasses
 
 import msgspec
 
-from pilotage.central.auth.callers import User
+from pilotage.central.identity.callers import User
 from pilotage.proto.api_failures import FailureLine
 from pilotage.proto.claims import Role
 from pilotage.proto.messages import How, Usage

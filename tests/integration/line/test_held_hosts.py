@@ -2,11 +2,11 @@
 
 import pytest
 
-from pilotage.central.jobs.held import KEEP_EVERY_S, HeldPlaces
-from pilotage.central.jobs.hosts import End, Hosts
+from pilotage.central.dispatch.held import KEEP_EVERY_S, HeldPlaces
+from pilotage.central.sites import record as mark_records
+from pilotage.central.sites.hosts import End, Hosts
+from pilotage.central.sites.record import HeldPlace
 from pilotage.central.store.errors import StoreFull
-from pilotage.central.store.place_marks import HeldPlace
-from pilotage.central.store.verbs import place_marks as mark_records
 from pilotage.proto.api_sites import HostView
 from pilotage.proto.messages import How
 from tests.memory_store import MemoryStore

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import PilotCaller, User
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.hosts import End, Hosts
+from pilotage.central.identity.callers import PilotCaller, User
+from pilotage.central.sites.hosts import End, Hosts
 from pilotage.proto.api import SecretRequest, Submission
 from pilotage.proto.api_sites import SiteAction, SiteActionName
 from pilotage.proto.job import Job

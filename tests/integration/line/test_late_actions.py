@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.auth.tokens import ADMIN_FILE
+from pilotage.central.accounts.record_series import DAY_S
 from pilotage.central.errors import Refused
+from pilotage.central.identity.tokens import ADMIN_FILE
+from pilotage.central.jobs import record as job_records
 from pilotage.central.settings import RetentionSettings
 from pilotage.central.store.engine import CHUNK_MAX
 from pilotage.central.store.errors import StoreFull
-from pilotage.central.store.series import DAY_S
-from pilotage.central.store.verbs import jobs as job_records
 from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Problem

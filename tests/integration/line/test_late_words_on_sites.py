@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.auth.tokens import ADMIN_FILE
 from pilotage.central.errors import Refused
+from pilotage.central.identity.tokens import ADMIN_FILE
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api import Action, ActionName

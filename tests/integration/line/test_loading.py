@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pilotage.central.app import Central
+from pilotage.central.jobs import record_search as job_search
 from pilotage.central.store.engine import Store
-from pilotage.central.store.verbs import search as job_search
 from pilotage.proto.api import Action, ActionName
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask

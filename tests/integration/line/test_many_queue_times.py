@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.store.actions import Keep
+from pilotage.central.identity.actions import Keep
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.records import Move
 from pilotage.central.store.errors import StoreFull
-from pilotage.central.store.records import Move
-from pilotage.central.store.verbs import jobs as job_records
 from pilotage.proto.job_states import JobState
 from tests import virtual
 from tests.fakes import FakeInstallation

@@ -14,10 +14,10 @@ from pilotage.central.factory.credential import Credential
 from pilotage.central.factory.credentials.known import KnownCredential
 from pilotage.central.factory.drivers import Tools
 from pilotage.central.factory.sites import ElementEntry
-from pilotage.central.jobs.probe import StoreProbe
 from pilotage.central.observe.events import JsonLog, no_log
 from pilotage.central.observe.metrics import METRICS, Page
 from pilotage.central.observe.requests import REQUEST
+from pilotage.central.store.probe import StoreProbe
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask
 from tests.integration.line.test_protocol import OFFER, Scene, ended, of, scene

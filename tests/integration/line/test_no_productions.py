@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from pilotage.central.store.verbs import productions as production_records
+from pilotage.central.productions import record as production_records
 from tests.fakes import FakeInstallation
 
 from .test_productions import tale

@@ -4,9 +4,9 @@ import asyncio
 
 import msgspec
 
+from pilotage.central.accounts.record_series import DAY_S
+from pilotage.central.identity import record as token_records
 from pilotage.central.settings import RetentionSettings
-from pilotage.central.store.series import DAY_S
-from pilotage.central.store.verbs import tokens as token_records
 from pilotage.proto.api import TokenIssue
 
 from .test_protocol import Scene, scene

@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 
-from pilotage.central.jobs import asks, orders
-from pilotage.central.jobs.data_orders import DataOrders
+from pilotage.central.dispatch import asks, orders
+from pilotage.central.dispatch.data_orders import DataOrders
+from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.leases import Lease
 from pilotage.central.jobs.sealing import sealed
 from pilotage.central.store.errors import StoreError
-from pilotage.central.store.verbs import jobs as job_records
 from pilotage.proto.job import JobData
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, How

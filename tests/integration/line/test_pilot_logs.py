@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import PilotCaller, User
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.pilot_logs import BURST_BYTES, LOOK_EVERY, NAMES_MAX, RATE_BYTES_S
+from pilotage.central.identity.callers import PilotCaller, User
+from pilotage.central.pilots import record_logs as log_records
+from pilotage.central.pilots.logs import BURST_BYTES, LOOK_EVERY, NAMES_MAX, RATE_BYTES_S
 from pilotage.central.settings import RetentionSettings
-from pilotage.central.store.verbs import pilot_logs as log_records
 from pilotage.proto.api import PilotLogFilter, PilotLogPage, SecretRequest
 from pilotage.proto.claims import Role
 from pilotage.proto.messages import (

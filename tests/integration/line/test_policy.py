@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
+from pilotage.central.dispatch.limits import Policy
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.policy import Policy
 from pilotage.central.settings import BadSetting, MatcherSettings
 from pilotage.matcher.rules import RunningLimit
 from tests import virtual

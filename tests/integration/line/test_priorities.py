@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.jobs.aftermath import Aftermath
+from pilotage.central.dispatch.follow import Aftermath
+from pilotage.central.identity.actions import Keep
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.records import Move
 from pilotage.central.observe.events import no_log
-from pilotage.central.store.actions import Keep
-from pilotage.central.store.records import Move
-from pilotage.central.store.verbs import jobs as job_records
 from pilotage.proto.api import Action, ActionName
 from pilotage.proto.job_states import JobState
 from tests import virtual

@@ -9,16 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.errors import Refused
-from pilotage.central.store.records import Search
-from pilotage.central.store.verbs import (
-    catalogue_read,
-    data_jobs as data_job_records,
-    jobs as job_records,
-    productions as production_records,
-    search as job_search,
-    transformations as transformation_records,
+from pilotage.central.catalogue import (
+    record_jobs as data_job_records,
+    record_read as catalogue_read,
 )
+from pilotage.central.errors import Refused
+from pilotage.central.jobs import record as job_records, record_search as job_search
+from pilotage.central.jobs.records import Search
+from pilotage.central.productions import record as production_records
+from pilotage.central.transformations import record as transformation_records
 from pilotage.pilot.ports import NoReply
 from pilotage.proto.api_productions import (
     NewProduction,

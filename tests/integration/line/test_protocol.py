@@ -8,15 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.auth import derived_secrets
-from pilotage.central.auth.callers import PilotCaller
+from pilotage.central.dispatch import record as turn_records
 from pilotage.central.errors import Refused
+from pilotage.central.identity import derived_secrets
+from pilotage.central.identity.callers import PilotCaller
+from pilotage.central.jobs import record as job_records
+from pilotage.central.pilots import record as pilot_records
 from pilotage.central.settings import LeaseSettings
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    pilots as pilot_records,
-    turns as turn_records,
-)
 from pilotage.proto.api import Action, ActionName, SecretRequest, Submission
 from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName
 from pilotage.proto.job import Job

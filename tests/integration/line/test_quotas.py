@@ -8,18 +8,16 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import AttemptCaller, Caller, User
+from pilotage.central.accounts import record_quotas as quota_records
+from pilotage.central.accounts.quotas import EVERY_S
+from pilotage.central.accounts.record_quotas import Holding, HoldingState
 from pilotage.central.errors import Refused
+from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.callers import AttemptCaller, Caller, User
+from pilotage.central.identity.records import Owner
+from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.blob_sweep import BlobSweep
-from pilotage.central.jobs.quotas import EVERY_S
 from pilotage.central.saying import Assignment
-from pilotage.central.store.quotas import Holding, HoldingState
-from pilotage.central.store.records import Owner
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    quotas as quota_records,
-    submissions as submission_records,
-)
 from pilotage.proto.api import Action, ActionName, BlobQuery, Submission
 from pilotage.proto.api_quotas import QuotaChange, UsageRow
 from pilotage.proto.claims import Role
@@ -420,7 +418,7 @@ def test_a_content_whose_owner_died_with_its_upload_is_given_back_and_can_come_a
         sha256 = hashlib.sha256(b"lost").hexdigest()
         await one.world.central.services.quotas.usage(ada)
         owner = await one.world.store.write(
-            submission_records.owner,
+            identity_records.owner,
             Owner(community="ctao", issuer=ada.issuer, subject="ada", name=""),
         )
         await one.world.store.write(

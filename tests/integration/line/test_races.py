@@ -7,17 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import PilotCaller
+from pilotage.central.dispatch import record as turn_records
 from pilotage.central.errors import Refused
+from pilotage.central.identity.callers import PilotCaller
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.jobs.leases import Phase
+from pilotage.central.jobs.records import Change, NewAttempt, NewJob
+from pilotage.central.pilots import record as pilot_records
 from pilotage.central.store.engine import CHUNK_MAX
-from pilotage.central.store.records import Change, NewAttempt, NewJob
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    pilots as pilot_records,
-    submissions as submission_records,
-    turns as turn_records,
-)
 from pilotage.proto.api import SecretRequest, Submission, Submitted
 from pilotage.proto.job import Job
 from pilotage.proto.job_states import JobState

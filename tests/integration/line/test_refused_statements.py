@@ -4,18 +4,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pilotage.central.observe.metrics import Page
-from pilotage.central.store.errors import StoreError
-from pilotage.central.store.verbs import (
-    actions as action_records,
-    failover as failover_records,
-    jobs as job_records,
-    productions as production_records,
-    retention as retention_records,
-    series as series_records,
-    submissions as submission_records,
-    transformations as transformation_records,
+from pilotage.central.accounts import record_series as series_records
+from pilotage.central.failover import record as failover_records
+from pilotage.central.identity import actions as action_records
+from pilotage.central.jobs import (
+    record as job_records,
+    record_retention as retention_records,
+    record_submissions as submission_records,
 )
+from pilotage.central.observe.metrics import Page
+from pilotage.central.productions import record as production_records
+from pilotage.central.store.errors import StoreError
+from pilotage.central.transformations import record as transformation_records
 from pilotage.proto.job import Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.production_states import ProductionState as P

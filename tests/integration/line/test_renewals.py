@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.store.records import MARKS_MAX
-from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.pilots import record as pilot_records
+from pilotage.central.pilots.records import MARKS_MAX
 from pilotage.proto.api import SecretRequest
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (

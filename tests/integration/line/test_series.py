@@ -8,19 +8,16 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from pilotage.central.accounts import record_series as series_records, series as jobs_series
+from pilotage.central.accounts.record_series import Sample, Sums
+from pilotage.central.dispatch.reports import STRAYS_MAX
 from pilotage.central.errors import Refused
-from pilotage.central.jobs import series as jobs_series
+from pilotage.central.identity.scope import Kind
+from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.blob_sweep import BlobSweep
-from pilotage.central.jobs.counters import Kind
-from pilotage.central.jobs.reports import STRAYS_MAX
+from pilotage.central.jobs.record import EVIDENCE_MAX
+from pilotage.central.pilots import record as pilot_records
 from pilotage.central.settings import RetentionSettings, Settings
-from pilotage.central.store.series import Sample, Sums
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    pilots as pilot_records,
-    series as series_records,
-)
-from pilotage.central.store.verbs.jobs import EVIDENCE_MAX
 from pilotage.proto.api import AccountsBy, Series, SeriesBy
 from pilotage.proto.claims import Role
 from pilotage.proto.ids import ID_MAX

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import User
 from pilotage.central.errors import Refused
+from pilotage.central.identity.callers import User
 from pilotage.central.settings import CommunitySettings
 from pilotage.proto.api import SecretRequest
 from pilotage.proto.api_sites import SiteAction, SiteActionName, SiteCheckRequest, SiteDetail

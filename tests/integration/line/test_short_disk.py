@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from pilotage.central.accounts.disk_room import EVERY_S, DiskRoom
 from pilotage.central.api_app import HealthBeside
-from pilotage.central.jobs.disk_room import EVERY_S, DiskRoom
 from pilotage.central.observe.events import no_log
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api import Readiness

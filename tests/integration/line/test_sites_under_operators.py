@@ -9,15 +9,12 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.jobs import record as job_records
+from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
+from pilotage.central.pilots.record_slots import NewSlot, SlotOutput
+from pilotage.central.pilots.records import NewSecret
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.errors import StoreFull
-from pilotage.central.store.records import NewSecret
-from pilotage.central.store.slots import NewSlot, SlotOutput
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    pilots as pilot_records,
-    slots as slot_records,
-)
 from pilotage.proto.api import JobFilter, JobView, PilotView
 from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName, SiteDetail
 from pilotage.proto.claims import Role

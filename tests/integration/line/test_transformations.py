@@ -9,10 +9,8 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.store.verbs import (
-    jobs as job_records,
-    transformations as transformation_records,
-)
+from pilotage.central.jobs import record as job_records
+from pilotage.central.transformations import record as transformation_records
 from pilotage.proto.api import Action, ActionName
 from pilotage.proto.api_quotas import QuotaChange
 from pilotage.proto.api_transformations import (

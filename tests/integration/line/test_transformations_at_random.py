@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.errors import Refused
-from pilotage.central.store.catalogue import ReplicaChange
-from pilotage.central.store.records import Move
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    jobs as job_records,
-    transformations as transformation_records,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
 )
+from pilotage.central.catalogue.records import ReplicaChange
+from pilotage.central.errors import Refused
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.records import Move
+from pilotage.central.transformations import record as transformation_records
 from pilotage.proto.api_transformations import NewTransformation
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job_states import JobState

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pilotage.central.jobs.reports import Judged, Reports
+from pilotage.central.dispatch.reports import Judged, Reports
 from pilotage.pilot.ports import HttpReply, NoReply
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Assignment

@@ -14,13 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from pilotage.central.factory.element import (
-    PilotOutput,
-    PilotRequest,
-    Slot,
-    SlotState,
-    Submitted,
-)
+from pilotage.central.factory.element import PilotOutput, PilotRequest, Slot, SlotState, Submitted
 from pilotage.central.factory.errors import Denied, Step, Unreachable
 from pilotage.central.factory.start_script import END
 

@@ -14,20 +14,15 @@ from typing import Final
 
 import msgspec
 
+from pilotage.central.dispatch.demand import WaitingWork
 from pilotage.central.factory.factory import Factory, Terms
 from pilotage.central.factory.guarded import Guarded
 from pilotage.central.factory.plan import Bounds
 from pilotage.central.factory.sites import ElementEntry, PilotEntry, Shape, SiteEntry
 from pilotage.central.factory.watched import Watched
-from pilotage.central.jobs.work import WaitingWork
 from pilotage.central.observe.events import no_log
-from pilotage.central.settings import (
-    CommunitySettings,
-    LeaseSettings,
-    RetentionSettings,
-    Settings,
-)
-from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
+from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
+from pilotage.central.settings import CommunitySettings, LeaseSettings, RetentionSettings, Settings
 from pilotage.proto.api import JobFilter, Submission
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import FINAL as ENDS, JobState

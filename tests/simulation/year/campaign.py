@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from pilotage.central.app import Central, World, build
-from pilotage.central.auth.callers import User
-from pilotage.central.auth.tokens import ADMIN_FILE, open_tokens
-from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.tokens import ADMIN_FILE, open_tokens
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.central.store.engine import Store

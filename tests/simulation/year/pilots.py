@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from pilotage.central.app import Central
-from pilotage.central.auth.callers import PilotCaller, User
+from pilotage.central.identity.callers import PilotCaller, User
 from pilotage.proto.api import SecretRequest
 from pilotage.proto.messages import (
     Ask,

@@ -9,8 +9,8 @@ import msgspec
 from joserfc import jws
 from joserfc.jwk import ECKey
 
-from pilotage.central.auth.callers import User
-from pilotage.central.auth.tokens import ADMIN_FILE, Tokens, open_tokens
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.memory_store import MemoryStore

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pilotage.central.auth import derived_secrets
-from pilotage.central.auth.callers import AttemptCaller
-from pilotage.central.auth.derived_secrets import PREFIX, DerivedSecrets
-from pilotage.central.auth.errors import BadKeyFile, BadToken, ExpiredToken
+from pilotage.central.identity import derived_secrets
+from pilotage.central.identity.callers import AttemptCaller
+from pilotage.central.identity.derived_secrets import PREFIX, DerivedSecrets
+from pilotage.central.identity.errors import BadKeyFile, BadToken, ExpiredToken
 from tests.fake_central import FakeDisk, FakeRandomness
 
 from .token_store import DATA

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.auth import derived_secrets, keys, signature
+from pilotage.central.identity import derived_secrets, keys, signature
 from pilotage.central.ports import Disk
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 

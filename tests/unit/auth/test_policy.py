@@ -2,9 +2,9 @@
 
 import pytest
 
-from pilotage.central.auth.callers import Anonymous, AttemptCaller, Caller, PilotCaller
-from pilotage.central.auth.errors import Forbidden, NoToken
-from pilotage.central.auth.policy import TABLE, Action, Reach, Who, covers, reach, require, who
+from pilotage.central.identity.callers import Anonymous, AttemptCaller, Caller, PilotCaller
+from pilotage.central.identity.errors import Forbidden, NoToken
+from pilotage.central.identity.policy import TABLE, Action, Reach, Who, covers, reach, require, who
 from pilotage.proto.claims import Role
 
 from .issuer import person

@@ -7,8 +7,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from pilotage.central.auth.errors import BadKeyFile
-from pilotage.central.auth.signature import FILE, load
+from pilotage.central.identity.errors import BadKeyFile
+from pilotage.central.identity.signature import FILE, load
 from tests.fake_central import FakeDisk
 
 DATA = Path("/data")

@@ -9,12 +9,11 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pilotage.central.auth import keys, tokens
-from pilotage.central.auth.callers import PilotCaller, User
-from pilotage.central.auth.errors import BadKeyFile, BadToken, ExpiredToken, TokenNotFound
-from pilotage.central.auth.tokens import ADMIN_FILE
 from pilotage.central.errors import Refused
-from pilotage.central.store.verbs import tokens as token_records
+from pilotage.central.identity import keys, record as token_records, tokens
+from pilotage.central.identity.callers import PilotCaller, User
+from pilotage.central.identity.errors import BadKeyFile, BadToken, ExpiredToken, TokenNotFound
+from pilotage.central.identity.tokens import ADMIN_FILE
 from pilotage.proto import api
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from pilotage.central.store.records import TokenRow
-from pilotage.central.store.verbs import tokens as token_records
+from pilotage.central.identity import record as token_records
+from pilotage.central.identity.records import TokenRow
 from tests.memory_store import MemoryStore
 
 DATA: Final = Path("data")

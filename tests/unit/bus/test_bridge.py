@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import PilotCaller
 from pilotage.central.bus.bridge import BEAT_USEFUL_S, TOLD_EVERY_S, BusBridge
 from pilotage.central.bus.downlink import Downlink
 from pilotage.central.errors import Refused
+from pilotage.central.identity.callers import PilotCaller
 from pilotage.central.observe.events import no_log
 from pilotage.proto import topics, wire
 from pilotage.proto.messages import (

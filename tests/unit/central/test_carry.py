@@ -7,26 +7,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import User
-from pilotage.central.data.carry import Carrier, transfer_job
-from pilotage.central.data.own_jobs import PATIENCE_S, caller_of
-from pilotage.central.data.rule_service import RuleService
-from pilotage.central.data.rules import FAILURES_MAX
-from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.errors import Refused
-from pilotage.central.jobs.scope import Owners
-from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
-from pilotage.central.store.errors import StoreError
-from pilotage.central.store.records import JobRow, Owner
-from pilotage.central.store.rules import NewRule, RuleRow, Tally
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    jobs as job_records,
-    rules as rule_records,
-    submissions as submission_records,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_write as catalogue_write,
 )
+from pilotage.central.catalogue.records import NewFile, NewReplica, ReplicaChange
+from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.errors import Refused
+from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.records import Owner
+from pilotage.central.identity.scope import Owners
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.records import JobRow
+from pilotage.central.store.errors import StoreError
+from pilotage.central.transfers import record as rule_records
+from pilotage.central.transfers.carrier import Carrier, transfer_job
+from pilotage.central.transfers.own_jobs import PATIENCE_S, caller_of
+from pilotage.central.transfers.record import NewRule, RuleRow, Tally
+from pilotage.central.transfers.rules import FAILURES_MAX
+from pilotage.central.transfers.service import RuleService
 from pilotage.proto.api import Action, ActionName, IdRange, Submission, Submitted
 from pilotage.proto.api_data import RuleRequest
 from pilotage.proto.catalogue import Did, ReplicaState, RuleState
@@ -157,7 +158,7 @@ class World:
 
     async def begin(self, copies: int = 2) -> None:
         ada = Owner(community="ctao", issuer="here", subject="ada")
-        owner = await self.store.write(submission_records.owner, ada)
+        owner = await self.store.write(identity_records.owner, ada)
         files = [
             NewFile(
                 did=Did("users", f"run{n}.h5"),

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.auth.callers import User
-from pilotage.central.data.catalogue import CatalogueService
-from pilotage.central.data.rule_service import RuleService
-from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.catalogue import record_write as catalogue_write
+from pilotage.central.catalogue.records import NewFile
+from pilotage.central.catalogue.service import CatalogueService
+from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.scope import Owners
-from pilotage.central.store.catalogue import NewFile
-from pilotage.central.store.verbs import catalogue_write
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.scope import Owners
+from pilotage.central.transfers.service import RuleService
 from pilotage.proto.api import Action
 from pilotage.proto.api_data import (
     DatasetAction,

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pilotage.central.data import naming
-from pilotage.central.data.publish import NotPublished, files_of
+from pilotage.central.catalogue import naming
+from pilotage.central.catalogue.publish import NotPublished, files_of
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.rendering import fill, uses_in
 from pilotage.proto.job import DataInput, DataOutput, DataValue, Job, JobData

@@ -1,6 +1,6 @@
 """Files of one name beside a program: numbered as they come, however many they are."""
 
-from pilotage.central.data.places import Places
+from pilotage.central.catalogue.places import Places
 
 
 def test_files_of_one_name_lie_beside_each_other() -> None:

@@ -2,11 +2,12 @@
 
 import pytest
 
-from pilotage.central.data.catalogue import CatalogueService
-from pilotage.central.jobs.scope import Owners
-from pilotage.central.store.data_jobs import folder_of
-from pilotage.central.store.records import JobClass, NewJob, NewSubmission
-from pilotage.central.store.verbs import jobs as job_records, submissions as submission_records
+from pilotage.central.catalogue.record_jobs import folder_of
+from pilotage.central.catalogue.service import CatalogueService
+from pilotage.central.identity.scope import Owners
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
+from pilotage.central.jobs.queries import jobs_by_id
+from pilotage.central.jobs.records import JobClass, NewJob, NewSubmission
 from pilotage.proto.api_data import DidsRequest, ReplicaItem
 from pilotage.proto.job_states import JobState
 from tests import turns
@@ -27,7 +28,9 @@ class Reserved(World):
         super().__init__()
         owners = Owners(self.store, "here")
         self.owners = owners
-        self.service = CatalogueService(self.store, owners, FakeClock(), self.log)
+        self.service = CatalogueService(
+            self.store, owners, FakeClock(), self.log, job_of=jobs_by_id(self.store)
+        )
         self.at = 0
 
     async def job(self, *, ended: bool) -> int:

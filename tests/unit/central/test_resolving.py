@@ -7,16 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import User
-from pilotage.central.data import resolve
-from pilotage.central.data.checks import check_scopes
-from pilotage.central.data.resolve import Resolving, Settled
-from pilotage.central.data.rights import writing
-from pilotage.central.data.storages import StorageBook, Storages
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_write as catalogue_write,
+    resolve,
+)
+from pilotage.central.catalogue.checks import check_scopes
+from pilotage.central.catalogue.records import JobInput, NewFile, NewReplica, ReplicaChange
+from pilotage.central.catalogue.resolve import Resolving, Settled
+from pilotage.central.catalogue.rights import writing
+from pilotage.central.catalogue.storages import StorageBook, Storages
 from pilotage.central.errors import Refused
-from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
-from pilotage.central.store.records import JobInput
-from pilotage.central.store.verbs import catalogue_change, catalogue_read, catalogue_write
+from pilotage.central.identity.callers import User
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.claims import Role
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need, Preference

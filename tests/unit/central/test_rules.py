@@ -2,8 +2,9 @@
 
 import pytest
 
-from pilotage.central.data.rules import FAILURES_MAX, Count, judge
-from pilotage.central.store.rules import Tally, TransferRow, pause_s
+from pilotage.central.catalogue.remnants import pause_s
+from pilotage.central.transfers.record import Tally, TransferRow
+from pilotage.central.transfers.rules import FAILURES_MAX, Count, judge
 from pilotage.proto.catalogue import ReplicaState, RuleState
 
 NOW = 1_000.0

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.data.locality import ordered, steer, writable
-from pilotage.central.data.storages import BadStorage, StorageBook, Storages, read_storage
+from pilotage.central.catalogue.locality import ordered, steer, writable
+from pilotage.central.catalogue.storages import BadStorage, StorageBook, Storages, read_storage
 
 GOOD = "type: http\nurl: http://host:8080/data\n"
 

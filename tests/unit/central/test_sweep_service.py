@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.auth.callers import User
-from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.data.sweep_service import SweepService
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.remnants import RemnantRow
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_write,
-    remnants as remnant_records,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_remnants as remnant_records,
+    record_write as catalogue_write,
 )
+from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.remnants import RemnantRow
+from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.identity.callers import User
+from pilotage.central.transfers.sweep_service import SweepService
 from pilotage.proto.catalogue import Did
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock

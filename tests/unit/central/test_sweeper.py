@@ -8,30 +8,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import User
-from pilotage.central.data.own_jobs import PATIENCE_S
-from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.data.sweeper import Sweeper
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_remnants as remnant_records,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.remnants import Swept, sweep_key
+from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
-from pilotage.central.store.catalogue import NewFile, NewReplica
+from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.records import Owner
+from pilotage.central.jobs import record as job_records, record_submissions as submission_records
+from pilotage.central.jobs.records import End, JobClass, NewJob, NewSubmission
 from pilotage.central.store.errors import StoreError
-from pilotage.central.store.records import (
-    End,
-    JobClass,
-    NewJob,
-    NewSubmission,
-    Owner,
-    Swept,
-)
-from pilotage.central.store.remnants import sweep_key
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    jobs as job_records,
-    remnants as remnant_records,
-    submissions as submission_records,
-)
+from pilotage.central.transfers.own_jobs import PATIENCE_S
+from pilotage.central.transfers.sweeper import Sweeper
 from pilotage.proto.api import IdRange, Submission, Submitted
 from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.job import Job
@@ -126,7 +120,7 @@ class World:
             raise self.refusal
         job = msgspec.json.decode(body.jobs[0], type=Job)
         owner = await self.store.write(
-            submission_records.owner,
+            identity_records.owner,
             Owner(community=caller.community, issuer=caller.issuer, subject=caller.subject),
         )
         kind = JobClass(
@@ -156,7 +150,7 @@ class World:
     async def removed(self, *names: str, subject: str = "ada") -> None:
         """Register files on both storages, and take them out of the catalogue."""
         owner = await self.store.write(
-            submission_records.owner, Owner(community="ctao", issuer="here", subject=subject)
+            identity_records.owner, Owner(community="ctao", issuer="here", subject=subject)
         )
         files = [
             NewFile(
@@ -493,7 +487,7 @@ async def test_why_a_storage_that_deletes_is_not_swept_is_told_each_time_it_begi
 async def test_jobs_that_have_ended_are_looked_at_page_by_page() -> None:
     world = World()
     ada = await world.store.write(
-        submission_records.owner, Owner(community="ctao", issuer="here", subject="ada")
+        identity_records.owner, Owner(community="ctao", issuer="here", subject="ada")
     )
     kind = JobClass(community="ctao", group="g", owner_id=ada.owner_id, type="x", needs=b"[]")
     (class_id,) = await world.store.write(submission_records.classes, [kind])

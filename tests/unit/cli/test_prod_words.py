@@ -6,11 +6,7 @@ from typing import Any
 import pytest
 
 from pilotage.central.cli.exit_codes import Exit
-from pilotage.central.cli.prod_look import (
-    outcome_of,
-    print_production,
-    print_report,
-)
+from pilotage.central.cli.prod_look import outcome_of, print_production, print_report
 from pilotage.central.cli.prod_words import (
     how_far,
     next_command,

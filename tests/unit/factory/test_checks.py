@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.auth.kept_secrets import hashed
 from pilotage.central.errors import Refused
 from pilotage.central.factory.book import ElementBook
 from pilotage.central.factory.checks import Checks
@@ -26,9 +25,10 @@ from pilotage.central.factory.reconcile import Reconciled
 from pilotage.central.factory.requests import Origin
 from pilotage.central.factory.sites import ElementEntry
 from pilotage.central.factory.start_script import END
+from pilotage.central.identity.kept_secrets import hashed
 from pilotage.central.observe.events import EVENTS
-from pilotage.central.store.records import Registration
-from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
+from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
+from pilotage.central.pilots.records import Registration
 from pilotage.proto.api_sites import CheckState, ElementCheck, SiteCheck, SiteCheckRequest
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code

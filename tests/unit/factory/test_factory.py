@@ -6,16 +6,16 @@ from typing import Any
 
 import msgspec
 
-from pilotage.central.auth.kept_secrets import hashed
 from pilotage.central.factory.element import PilotOutput, SlotState
 from pilotage.central.factory.factory import Factory, Terms
 from pilotage.central.factory.plan import Bounds
 from pilotage.central.factory.sites import ElementEntry, NodesEntry, PilotEntry, Shape, SiteEntry
 from pilotage.central.factory.start_script import END
 from pilotage.central.factory.watched import Watched
+from pilotage.central.identity.kept_secrets import hashed
 from pilotage.central.observe.events import EVENTS
-from pilotage.central.store.records import Registration
-from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
+from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
+from pilotage.central.pilots.records import Registration
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.clauses import table
 from pilotage.matcher.types import Ceiling, ClassSpec

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pilotage.central.factory.watched import Watched
-from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
+from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 

@@ -12,7 +12,7 @@ from pilotage.central.factory.credential import Credential
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.watched import PAUSE_MAX_S
 from pilotage.central.operate.clocks import SystemClock
-from pilotage.central.store.verbs import slots as slot_records
+from pilotage.central.pilots import record_slots as slot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests import elements_in_memory as memory

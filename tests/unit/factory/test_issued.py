@@ -7,10 +7,10 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from pilotage.central.auth.element_issuer import AHEAD_S, ElementIssuer
 from pilotage.central.factory.credential import CredentialSource
 from pilotage.central.factory.credentials.sources import source
 from pilotage.central.factory.errors import BadOptions, CredentialExpired
+from pilotage.central.identity.element_issuer import AHEAD_S, ElementIssuer
 from pilotage.central.operate.clocks import SystemRandomness
 from pilotage.central.operate.files import RealDisk
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pilotage.central.factory.element import Slot, SlotState
 from pilotage.central.factory.errors import Step, Unreachable
-from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
+from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement

@@ -15,7 +15,7 @@ from pilotage.central.factory.plan import Bounds, Demand
 from pilotage.central.factory.requests import Origin, new_pilot
 from pilotage.central.factory.sites import NodesEntry, PilotEntry, Shape
 from pilotage.central.factory.watched import Watched
-from pilotage.central.jobs.presence import Presence
+from pilotage.central.pilots.presence import Presence
 from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.pilot.capacity import capacity
 from pilotage.pilot.declared import Accepts, DeclaredNode

@@ -6,7 +6,7 @@ import pytest
 
 from pilotage.central.factory.element import Slot, SlotState
 from pilotage.central.factory.reconcile import Patience, Reconciled, Seen, nameless, reconcile
-from pilotage.central.store.slots import SlotRow
+from pilotage.central.pilots.record_slots import SlotRow
 from pilotage.proto.pilot_states import FINAL, PilotState
 
 S, P = SlotState, PilotState

@@ -13,7 +13,7 @@ from pilotage.central.factory.drivers import Tools
 from pilotage.central.factory.element import SlotState
 from pilotage.central.factory.sites import BadSite, Shape, read_site
 from pilotage.central.factory.watched import Watched
-from pilotage.central.store.verbs import pilots as pilot_records
+from pilotage.central.pilots import record as pilot_records
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement

@@ -8,8 +8,8 @@ import pytest
 from pilotage.central.factory.element import Slot, SlotState
 from pilotage.central.factory.plan import Bounds, Demand, ElementState, Place, Plan, plan
 from pilotage.central.factory.reconcile import Patience, Seen, reconcile
-from pilotage.central.store.slots import SlotRow
-from pilotage.central.store.verbs import pilots as pilot_records, slots as slot_records
+from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
+from pilotage.central.pilots.record_slots import SlotRow
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement

@@ -8,6 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.accounts import record_failures as failure_records
+from pilotage.central.catalogue import record_read as catalogue_read
+from pilotage.central.catalogue.records import FileRow
+from pilotage.central.failover import record as failover_records
 from pilotage.central.failover.at_task_end import (
     ELSEWHERE_S,
     AtTaskEnd,
@@ -17,27 +21,22 @@ from pilotage.central.failover.at_task_end import (
     stderr_in,
 )
 from pilotage.central.failover.decide import Decision
+from pilotage.central.failover.record import Decided
 from pilotage.central.failover.room import Most
 from pilotage.central.failover.rule_book import RuleBook
 from pilotage.central.failover.rules import Do, default_rules
-from pilotage.central.store.catalogue import FileRow
-from pilotage.central.store.failover import Decided
-from pilotage.central.store.productions import StepName
-from pilotage.central.store.records import AttemptRow
-from pilotage.central.store.transformations import EndInput, TaskEnd
-from pilotage.central.store.verbs import (
-    catalogue_read,
-    failover as failover_records,
-    failures as failure_records,
-    jobs as job_records,
-    productions as production_records,
-)
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.records import AttemptRow
+from pilotage.central.productions import record as production_records
+from pilotage.central.transformations import record as transformation_records
+from pilotage.central.transformations.record import EndInput, StepName, TaskEnd
 from pilotage.central.transformations.repairs import Again, Bounds, asking
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.failures import Evidence
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output
+from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import InputEvent
 from tests.fake_central import FakeBlobs
 from tests.memory_store import MemoryStore, way
@@ -163,9 +162,9 @@ class Past(MemoryStore):
     async def rules_of(self, plain: Any, transformation_id: int) -> str | None:
         return self.own_rules
 
-    @way(production_records.steps_of)
+    @way(transformation_records.steps_of)
     async def steps_of(self, plain: Any, transformation_ids: Sequence[int]) -> dict[int, StepName]:
-        step = StepName(production_id=1, production="p", step="dl1")
+        step = StepName(production_id=1, production="p", step="dl1", state=ProductionState.ACTIVE)
         return dict.fromkeys(transformation_ids, step) if self.own_rules else {}
 
     # -- files and hosts ------------------------------------------------------------------------

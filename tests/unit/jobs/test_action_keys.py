@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.action_keys import Book, packed, unpacked
-from pilotage.central.store.actions import ActionName
+from pilotage.central.identity import actions as action_records
+from pilotage.central.identity.action_keys import Book, packed, unpacked
+from pilotage.central.identity.actions import ActionName
 from pilotage.central.store.engine import CHUNK_MAX
-from pilotage.central.store.verbs import actions as action_records
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 from tests.memory_store import MemoryStore

@@ -7,17 +7,17 @@ from typing import Any, cast
 
 import pytest
 
-from pilotage.central.auth.callers import AttemptCaller
+from pilotage.central.accounts.counters import Counters
+from pilotage.central.accounts.disk_room import DiskRoom, NoDisk
+from pilotage.central.accounts.holdings import Holdings
+from pilotage.central.accounts.quotas import Quotas
+from pilotage.central.dispatch import record as turn_records
+from pilotage.central.dispatch.beside import SandboxBeside
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.beside import SandboxBeside
-from pilotage.central.jobs.counters import Counters
-from pilotage.central.jobs.disk_room import DiskRoom, NoDisk
-from pilotage.central.jobs.holdings import Holdings
-from pilotage.central.jobs.quotas import Quotas
-from pilotage.central.jobs.scope import Owners
+from pilotage.central.identity.callers import AttemptCaller
+from pilotage.central.identity.scope import Owners
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings, SandboxSettings
-from pilotage.central.store.verbs import turns as turn_records
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.contract.store.rows import a_requeue, an_end, matched, waiting_jobs

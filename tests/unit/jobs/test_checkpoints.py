@@ -4,9 +4,9 @@ import dataclasses
 
 import msgspec
 
-from pilotage.central.jobs.checkpoints import left, with_input
+from pilotage.central.dispatch.checkpoints import left, with_input
+from pilotage.central.jobs.records import AttemptRow
 from pilotage.central.jobs.rendering import body_of
-from pilotage.central.store.records import AttemptRow
 from pilotage.proto.job import Input, Job
 from pilotage.proto.messages import CHECKPOINT_FILE, Body, How, InputFile, Output
 

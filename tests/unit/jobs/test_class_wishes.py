@@ -3,7 +3,7 @@
 import pytest
 
 from pilotage.central.jobs.classes import class_info, wished
-from pilotage.central.store.records import JobClass
+from pilotage.central.jobs.records import JobClass
 from pilotage.proto.job import Preference
 
 PREFERENCE = Preference(sites=("PIC",), for_s=60)

@@ -1,6 +1,7 @@
 """How many jobs stand where."""
 
-from pilotage.central.jobs.counters import Counters, Kind
+from pilotage.central.accounts.counters import Counters
+from pilotage.central.identity.scope import Kind
 from pilotage.proto.job_states import JobState as S
 
 MC, DL1 = Kind("ctao", "mc", "ada", "User"), Kind("ctao", "dl1", "bob", "User")

@@ -7,22 +7,22 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.data.sweeping import SWEEP_TYPE
-from pilotage.central.jobs import assignments
-from pilotage.central.jobs.assignments import Assignments, Held
-from pilotage.central.jobs.data_orders import DataOrders
-from pilotage.central.jobs.leases import Lease
-from pilotage.central.saying import Assignment
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.records import JobBody, JobInput
-from pilotage.central.store.remnants import RemnantRow
-from pilotage.central.store.verbs import (
-    catalogue_write,
-    data_jobs as data_job_records,
-    jobs as job_records,
-    remnants as remnant_records,
+from pilotage.central.catalogue import (
+    record_jobs as data_job_records,
+    record_remnants as remnant_records,
+    record_write as catalogue_write,
 )
+from pilotage.central.catalogue.records import JobInput, NewFile, NewReplica
+from pilotage.central.catalogue.remnants import RemnantRow
+from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.catalogue.sweeping import SWEEP_TYPE
+from pilotage.central.dispatch import assignments
+from pilotage.central.dispatch.assignments import Assignments, Held
+from pilotage.central.dispatch.data_orders import DataOrders
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.leases import Lease
+from pilotage.central.jobs.records import JobBody
+from pilotage.central.saying import Assignment
 from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.job import DataInput, Job, JobData
 from pilotage.proto.storages import DataBody, DataFile

@@ -8,16 +8,17 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from pilotage.central.jobs.data_reports import DataReports, as_written
-from pilotage.central.jobs.leases import Lease
-from pilotage.central.jobs.verdicts import result
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.records import End, JobInput, NewJob, Swept
-from pilotage.central.store.verbs import (
-    catalogue_read,
-    catalogue_write,
-    submissions as submission_records,
+from pilotage.central.catalogue import (
+    record_read as catalogue_read,
+    record_write as catalogue_write,
 )
+from pilotage.central.catalogue.records import JobInput, NewFile, NewReplica
+from pilotage.central.catalogue.remnants import Swept
+from pilotage.central.dispatch.data_reports import DataReports, as_written
+from pilotage.central.jobs import record_submissions as submission_records
+from pilotage.central.jobs.leases import Lease
+from pilotage.central.jobs.records import End, NewJob
+from pilotage.central.jobs.verdicts import result
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.job import DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState

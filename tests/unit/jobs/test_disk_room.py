@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from pilotage.central.accounts.disk_room import OF_OUTPUTS, DiskRoom
 from pilotage.central.errors import NoSpace
-from pilotage.central.jobs.disk_room import OF_OUTPUTS, DiskRoom
 from pilotage.central.store.errors import StoreFull
 from tests.fake_central import FakeClock
 

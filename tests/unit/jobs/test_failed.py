@@ -1,8 +1,8 @@
 """Failed attempts as they come together: each one, and of too many only how many there were."""
 
-from pilotage.central.jobs.counters import Kind
-from pilotage.central.jobs.failed import WORDS_MAX, Failed
-from pilotage.central.store.failures import FailedEnd
+from pilotage.central.accounts.failed import WORDS_MAX, Failed
+from pilotage.central.accounts.record_failures import FailedEnd
+from pilotage.central.identity.scope import Kind
 from pilotage.proto.failures import FailureClass
 
 ENDS_MAX = 60

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pilotage.central.jobs.failure_class import class_of_change, classify, evidence_of
+from pilotage.central.jobs.records import AttemptRow
 from pilotage.central.jobs.verdicts import (
     WITHOUT_RESULT,
     Losses,
@@ -14,7 +15,6 @@ from pilotage.central.jobs.verdicts import (
     result,
     without_result,
 )
-from pilotage.central.store.records import AttemptRow
 from pilotage.proto.failures import WORDS, Evidence, FailureClass, fingerprint
 from pilotage.proto.messages import How, Usage, Why
 

@@ -8,12 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from pilotage.central.auth.callers import User
 from pilotage.central.errors import Refused
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.scope import Kind, Owners
 from pilotage.central.jobs import reaches
-from pilotage.central.jobs.counters import Kind
 from pilotage.central.jobs.feed import STREAMS_MAX, Feed
-from pilotage.central.jobs.scope import Owners
 from pilotage.proto.api import Event
 from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState

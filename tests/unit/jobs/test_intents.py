@@ -3,7 +3,7 @@
 import pytest
 
 from pilotage.central.jobs.intents import Unchanged, intent
-from pilotage.central.store.records import Move, Want
+from pilotage.central.jobs.records import Move, Want
 from pilotage.proto.api import ActionName
 from pilotage.proto.job_states import JobState
 from pilotage.proto.machine import IllegalTransition

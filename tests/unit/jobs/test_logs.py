@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs import logs as live
+from pilotage.central.jobs import live_logs as live
 from pilotage.central.jobs.leases import LeaseTable, Phase
-from pilotage.central.jobs.logs import (
+from pilotage.central.jobs.live_logs import (
     BEHIND_BYTES,
     BEHIND_MAX,
     FOLLOWED_MAX,

@@ -4,16 +4,17 @@ from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pilotage.central.auth.callers import AttemptCaller
+from pilotage.central.accounts import record_quotas as quota_records
+from pilotage.central.accounts.counters import Counters
+from pilotage.central.accounts.holdings import Holdings
+from pilotage.central.accounts.quotas import Quotas
+from pilotage.central.identity.callers import AttemptCaller
+from pilotage.central.identity.records import Holder
+from pilotage.central.identity.scope import Owners
+from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.jobs.blob_sweep import EVERY_S, BlobSweep
-from pilotage.central.jobs.counters import Counters
-from pilotage.central.jobs.holdings import Holdings
-from pilotage.central.jobs.quotas import Quotas
-from pilotage.central.jobs.scope import Owners
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
-from pilotage.central.store.quotas import Holder
-from pilotage.central.store.verbs import quotas as quota_records, submissions as submission_records
 from tests.contract.store.rows import a_class, a_submission, some_jobs
 from tests.fake_central import FakeBlobs, FakeClock
 from tests.memory_store import MemoryStore

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from pilotage.central.jobs.orders import BODIES_BYTES_MAX, Orders, room
+from pilotage.central.dispatch.orders import BODIES_BYTES_MAX, Orders, room
+from pilotage.central.jobs.records import JobBody
 from pilotage.central.jobs.rendering import body_of, job_of
-from pilotage.central.store.records import JobBody
 from pilotage.proto.job import Job
 from pilotage.proto.messages import Body
 

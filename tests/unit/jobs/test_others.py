@@ -5,25 +5,25 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from pilotage.central.accounts.counters import Counters
+from pilotage.central.accounts.tally import Tally
+from pilotage.central.dispatch import record_arrivals as arrival_records
+from pilotage.central.dispatch.arrivals import Others, learn_classes
+from pilotage.central.dispatch.idle_classes import KEEP_S, IdleClasses
+from pilotage.central.dispatch.memory import Memory
+from pilotage.central.dispatch.queue import Queue
+from pilotage.central.dispatch.record_arrivals import Arrival, Run
+from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.records import Owner
+from pilotage.central.identity.scope import Owners
+from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.jobs.classes import Classes
-from pilotage.central.jobs.counters import Counters
 from pilotage.central.jobs.feed import Feed
-from pilotage.central.jobs.idle import KEEP_S, IdleClasses
 from pilotage.central.jobs.leases import LeaseTable
-from pilotage.central.jobs.logs import LiveLogs
-from pilotage.central.jobs.memory import Memory
-from pilotage.central.jobs.others import Others, learn_classes
-from pilotage.central.jobs.presence import Pilots
-from pilotage.central.jobs.queue import Queue
-from pilotage.central.jobs.scope import Owners
-from pilotage.central.jobs.tally import Tally
-from pilotage.central.store.arrivals import Arrival, Run
+from pilotage.central.jobs.live_logs import LiveLogs
+from pilotage.central.jobs.records import JobClass
+from pilotage.central.pilots.presence import Pilots
 from pilotage.central.store.errors import StoreBroken
-from pilotage.central.store.records import JobClass, Owner
-from pilotage.central.store.verbs import (
-    arrivals as arrival_records,
-    submissions as submission_records,
-)
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.proto.job_states import JobState
@@ -90,7 +90,7 @@ class Scene:
 
     async def stored_class(self, type: str = "User") -> int:
         """Let another process store a class, with an owner that is not known here."""
-        owner = await self.store.write(submission_records.owner, ADA)
+        owner = await self.store.write(identity_records.owner, ADA)
         kind = JobClass(community="ctao", group="sim", owner_id=owner.owner_id, type=type,
                         needs=b"[{}]")  # fmt: skip
         return (await self.store.write(submission_records.classes, [kind]))[0]

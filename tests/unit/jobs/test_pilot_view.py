@@ -4,9 +4,9 @@ import msgspec
 
 from pilotage.central.cli.pilot_facts import facts
 from pilotage.central.jobs.leases import Phase
-from pilotage.central.jobs.pilot_view import pilot_view
-from pilotage.central.jobs.presence import Presence
-from pilotage.central.store.records import PilotRow
+from pilotage.central.pilots.presence import Presence
+from pilotage.central.pilots.records import PilotRow
+from pilotage.central.pilots.view import pilot_view
 from pilotage.proto.api import PilotView
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState

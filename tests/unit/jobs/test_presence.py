@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.jobs.counters import Kind
+from pilotage.central.identity.scope import Kind
 from pilotage.central.jobs.leases import EPOCH_BITS, Lease, Phase, Settling
-from pilotage.central.jobs.places import Places
-from pilotage.central.jobs.presence import Pilots, Presence
 from pilotage.central.offers import Taken, core_work_left_hs23_s
-from pilotage.central.store.place_marks import Mark, PlaceMark
+from pilotage.central.pilots.presence import Pilots, Presence
+from pilotage.central.sites.places import Places
+from pilotage.central.sites.record import Mark, PlaceMark
 from pilotage.matcher.types import NodeFacts
 from pilotage.proto.limits import check
 from pilotage.proto.messages import Node, Offer

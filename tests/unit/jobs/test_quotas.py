@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pilotage.central.jobs.counters import Counters, Kind
-from pilotage.central.jobs.quotas import Quotas
-from pilotage.central.jobs.scope import Owners
+from pilotage.central.accounts import record_quotas as quota_records
+from pilotage.central.accounts.counters import Counters
+from pilotage.central.accounts.quotas import Quotas
+from pilotage.central.identity.scope import Kind, Owners
+from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
-from pilotage.central.store.verbs import quotas as quota_records, submissions as submission_records
 from tests.contract.store.rows import a_class, a_submission, some_jobs, waiting_jobs
 from tests.fake_central import FakeClock
 from tests.memory_store import MemoryStore, way

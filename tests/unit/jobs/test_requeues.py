@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from pilotage.central.dispatch.requeues import Requeues
 from pilotage.central.jobs.leases import Lease, LeaseTable, Phase
-from pilotage.central.jobs.requeues import Requeues
+from pilotage.central.jobs.records import Change
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
-from pilotage.central.store.records import Change
 from tests.builders import a_lease
 from tests.fake_central import FakeClock
 

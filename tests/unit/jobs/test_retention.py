@@ -2,11 +2,11 @@
 
 import pytest
 
+from pilotage.central.accounts.record_series import DAY_S
+from pilotage.central.dispatch.retention import shortest_s, to_prune
 from pilotage.central.jobs.blob_sweep import Named
-from pilotage.central.jobs.retention import shortest_s, to_prune
+from pilotage.central.jobs.records import EndedJob
 from pilotage.central.settings import KeptDays, RetentionSettings
-from pilotage.central.store.records import EndedJob
-from pilotage.central.store.series import DAY_S
 from pilotage.proto.job_states import JobState
 
 NOW = 1_000 * DAY_S

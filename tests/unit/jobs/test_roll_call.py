@@ -6,9 +6,9 @@ import msgspec
 
 from pilotage.central.bus.downlink import Downlink
 from pilotage.central.bus.silent import SilentBus
-from pilotage.central.jobs.presence import Pilots, Presence
-from pilotage.central.jobs.roll_call import RollCall
+from pilotage.central.dispatch.roll_call import RollCall
 from pilotage.central.leading import Standing
+from pilotage.central.pilots.presence import Pilots, Presence
 from pilotage.proto import topics
 from pilotage.proto.messages import Down, Node, Offer, Wake
 from pilotage.proto.pilot_states import PilotState

@@ -2,10 +2,9 @@
 
 import pytest
 
-from pilotage.central.auth.policy import Action
-from pilotage.central.jobs.counters import Kind
+from pilotage.central.identity.policy import Action
+from pilotage.central.identity.scope import Kind, Owners, scope
 from pilotage.central.jobs.queries import search_of
-from pilotage.central.jobs.scope import Owners, scope
 from pilotage.proto.api import JobFilter
 from pilotage.proto.claims import Role
 from tests.memory_store import MemoryStore

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pilotage.central.jobs.scores import Place, Scores, Standing, Terms, Verdict
+from pilotage.central.sites.scores import Place, Scores, Standing, Terms, Verdict
 
 TERMS = Terms()
 BAD: Place = ("PIC", "wn7")

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from pilotage.central.jobs.served import serves
+from pilotage.central.pilots.protocol_versions import serves
 from pilotage.proto import wire
 from pilotage.proto.messages import PROTOCOL_UNSAID, Hello, Register
 

@@ -1,7 +1,7 @@
 """A site that fails far more often than all others together is told of, once."""
 
-from pilotage.central.jobs.hosts import Hosts
-from pilotage.central.jobs.site_rates import HALF_LIFE_S, SiteRates
+from pilotage.central.sites.failure_rates import HALF_LIFE_S, SiteRates
+from pilotage.central.sites.hosts import Hosts
 
 
 def fed(rates: SiteRates, site: str, good: int, bad: int, now: float = 0.0) -> str:

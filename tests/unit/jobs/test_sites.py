@@ -9,10 +9,10 @@ from pilotage.central.factory.pilot_time import LONGEST_S, PilotTime
 from pilotage.central.factory.reconcile import Reconciled
 from pilotage.central.factory.sites import ElementEntry, SiteEntry
 from pilotage.central.factory.watched import Watched
-from pilotage.central.jobs.places import Places
-from pilotage.central.jobs.sites import shares_of, site_view
 from pilotage.central.ports import SiteFile
-from pilotage.central.store.place_marks import Mark, PlaceMark
+from pilotage.central.sites.places import Places
+from pilotage.central.sites.record import Mark, PlaceMark
+from pilotage.central.sites.service import shares_of, site_view
 from pilotage.proto.api import ElementView
 from tests.fake_element import FakeElement
 

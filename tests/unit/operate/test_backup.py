@@ -10,6 +10,7 @@ import pytest
 
 from pilotage.central.cli import admin
 from pilotage.central.cli.exit_codes import Exit
+from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.operate import backup, store_checks
 from pilotage.central.operate.datadir import (
     RESTORING_FILE,
@@ -24,7 +25,6 @@ from pilotage.central.operate.declared import FILE_MAX_BYTES
 from pilotage.central.operate.findings import Level
 from pilotage.central.store.sqlite import check, open_sqlite, snapshot
 from pilotage.central.store.sqlite.check import reading
-from pilotage.central.store.verbs import submissions as submission_records
 from tests.contract.store.rows import a_class, a_submission, some_jobs
 
 FILES = {"signing-keys.json": "k", "attempt-key": "a", "admin.token": "t", "pilotage.yaml": "y"}

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.jobs import record as job_records
 from pilotage.central.operate.files import RealDisk
 from pilotage.central.operate.high_water import FILE, HighWater, SetBack
 from pilotage.central.store.errors import StoreFull
-from pilotage.central.store.verbs import jobs as job_records
 from tests.memory_store import MemoryStore
 
 GIVEN = {"attempt": 1_000, "job": 7}

@@ -3,13 +3,13 @@
 from functools import partial
 from pathlib import Path
 
+from pilotage.central.catalogue import record_write as catalogue_write
+from pilotage.central.catalogue.records import NewFile, NewReplica
 from pilotage.central.operate.datadir import Running, announce
 from pilotage.central.operate.storage_checks import storages
 from pilotage.central.settings import DataSettings, Settings
-from pilotage.central.store.catalogue import NewFile, NewReplica
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.check import reading
-from pilotage.central.store.verbs import catalogue_write
 from pilotage.proto.catalogue import Did
 from tests.contract.store.rows import a_class
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.auth.policy import TABLE, Action, Reach, Who
 from pilotage.central.http.routes import ROUTES
+from pilotage.central.identity.policy import TABLE, Action, Reach, Who
 from pilotage.pilot.mind.pace import Refusal
 from pilotage.pilot.ports import Downloaded, HttpReply, NoReply
 from pilotage.pilot.talk.api import Api

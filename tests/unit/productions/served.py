@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from pilotage.central.auth.callers import User
-from pilotage.central.data.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.jobs.scope import Owners
+from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.scope import Owners
+from pilotage.central.jobs.records import AttemptRow
 from pilotage.central.productions.known import Knowledge
 from pilotage.central.productions.service import ProductionService
 from pilotage.central.productions.steering import Steering
 from pilotage.central.productions.views import Views
-from pilotage.central.store.records import AttemptRow
-from pilotage.central.store.transformations import NewInput, TransformationMove, TransformationRow
-from pilotage.central.store.verbs import transformations as transformation_records
+from pilotage.central.transformations import record as transformation_records
+from pilotage.central.transformations.record import NewInput, TransformationMove, TransformationRow
 from pilotage.proto.api import Action as JobAction
 from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
 from pilotage.proto.claims import Role

@@ -7,21 +7,20 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.auth.callers import User
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.records import NewFile
+from pilotage.central.identity.callers import User
 from pilotage.central.ports import Clock
-from pilotage.central.productions import cleaning
+from pilotage.central.productions import cleaning, record as production_records
 from pilotage.central.productions.cleaning import Cleaning
 from pilotage.central.productions.known import Knowledge, Known
 from pilotage.central.productions.watching import AGAIN_S, Watching
-from pilotage.central.store.catalogue import NewFile
-from pilotage.central.store.transformations import TransformationMove
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    productions as production_records,
-    transformations as transformation_records,
-)
+from pilotage.central.transformations import record as transformation_records
+from pilotage.central.transformations.record import TransformationMove
 from pilotage.proto import limits
 from pilotage.proto.api import Action as JobAction
 from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A

@@ -5,13 +5,14 @@ from typing import Any, cast
 
 import pytest
 
+from pilotage.central.accounts import record_failures as failure_records
+from pilotage.central.accounts.record_failures import FailureRow, FailureSearch
+from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.records import AttemptRow
 from pilotage.central.productions import failed
 from pilotage.central.productions.failed import LastLine, failures_of
 from pilotage.central.store.engine import Store
-from pilotage.central.store.failures import FailureRow, FailureSearch
-from pilotage.central.store.records import AttemptRow
-from pilotage.central.store.transformations import TransformationRow
-from pilotage.central.store.verbs import failover as failover_records, failures as failure_records
+from pilotage.central.transformations.record import TransformationRow
 from pilotage.proto.api_productions import StepFailures
 from pilotage.proto.job_states import JobEvent
 from pilotage.proto.messages import How
@@ -36,7 +37,7 @@ class Stored(MemoryStore):
             FailureRow(failure="payload", site="PIC", attempts=9, jobs=4, examples=self.jobs)
         ]  # fmt: skip
 
-    @way(failover_records.attempts_of_jobs)
+    @way(job_records.attempts_of_jobs)
     async def attempts_of_jobs(
         self, plain: Any, jobs: Sequence[int]
     ) -> dict[int, list[AttemptRow]]:

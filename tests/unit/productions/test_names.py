@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.errors import Refused
-from pilotage.central.store.catalogue import NewFile
-from pilotage.central.store.transformations import TransformationMove
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_write,
-    productions as production_records,
-    transformations as transformation_records,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_write as catalogue_write,
 )
+from pilotage.central.catalogue.records import NewFile
+from pilotage.central.errors import Refused
+from pilotage.central.productions import record as production_records
+from pilotage.central.transformations import record as transformation_records
+from pilotage.central.transformations.record import TransformationMove
 from pilotage.proto.api_productions import (
     NewProduction,
     ProductionAction,

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pilotage.central.auth.callers import User
 from pilotage.central.errors import Refused
+from pilotage.central.identity.callers import User
 from pilotage.proto.api_productions import (
     NewProduction,
     ProductionAction,

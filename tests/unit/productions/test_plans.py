@@ -5,9 +5,9 @@ from msgspec.structs import replace
 
 from pilotage.central.errors import Refused
 from pilotage.central.productions.plans import caught_up, more, planned
+from pilotage.central.productions.record import ProductionRow, StepRow
 from pilotage.central.productions.states import verdict
-from pilotage.central.store.productions import ProductionRow, StepRow
-from pilotage.central.store.transformations import TransformationRow
+from pilotage.central.transformations.record import TransformationRow
 from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
 from pilotage.proto.job import Job
 from pilotage.proto.machine import unreachable

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.records import NewDataset, NewFile, NewReplica
 from pilotage.central.productions import preview
-from pilotage.central.store.catalogue import NewDataset, NewFile, NewReplica
-from pilotage.central.store.verbs import catalogue_change, catalogue_write
 from pilotage.proto.api_productions import NewProduction, ProductionPreview, StepPreview
 from pilotage.proto.catalogue import Did, KeyType
 from tests.unit.workflows.written_here import workflow

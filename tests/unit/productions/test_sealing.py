@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from pilotage.central.auth.callers import User
+from pilotage.central.identity.callers import User
 from pilotage.proto.api import SEALED_SHA256
 from pilotage.proto.api_productions import NewProduction, ProductionDetail, Written
 from pilotage.proto.claims import Role

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.data.storages import StorageBook, StorageEntry
+from pilotage.central.catalogue.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
-from pilotage.central.store.productions import ProductionMove
-from pilotage.central.store.verbs import productions as production_records
+from pilotage.central.productions import record as production_records
+from pilotage.central.productions.record import ProductionMove
 from pilotage.proto.api_productions import (
     NewProduction,
     ProductionAction,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.store.verbs import transformations as transformation_records
+from pilotage.central.transformations import record as transformation_records
 from pilotage.proto.api_productions import (
     NewProduction,
     ProductionAction,

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.verbs import (
-    catalogue_interned,
-    catalogue_read,
-    catalogue_sets,
-    catalogue_write,
+from pilotage.central.catalogue import (
+    record_interned as catalogue_interned,
+    record_read as catalogue_read,
+    record_sets as catalogue_sets,
+    record_write as catalogue_write,
 )
-from pilotage.central.store.verbs.catalogue_sets import MetaSets
-from pilotage.central.store.verbs.session import Session
+from pilotage.central.catalogue.record_sets import MetaSets
+from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.store.session import Session
+from pilotage.central.store.sqlite import open_sqlite
 from pilotage.proto.catalogue import Did, Value, parse_query
 
 STEP = 8

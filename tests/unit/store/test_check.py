@@ -5,21 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.store.catalogue import NewFile, NewReplica, ReplicaChange
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.records import NewFile, NewReplica, ReplicaChange
+from pilotage.central.jobs import (
+    record as job_records,
+    record_retention as retention_records,
+    record_submissions as submission_records,
+)
+from pilotage.central.pilots import record_logs as log_records
+from pilotage.central.pilots.record_logs import LogLine, LogSource
+from pilotage.central.store import audit as check
 from pilotage.central.store.engine import Store
-from pilotage.central.store.pilot_logs import LogLine, LogSource
 from pilotage.central.store.sqlite import check as file_check, open_sqlite
 from pilotage.central.store.sqlite.snapshot import IDS_SKIPPED, renew, snapshot
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    check,
-    jobs as job_records,
-    pilot_logs as log_records,
-    retention as retention_records,
-    submissions as submission_records,
-)
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.store import audit as check
 from pilotage.central.store.engine import Store
 from pilotage.central.store.sqlite import check as file_check, open_sqlite
-from pilotage.central.store.verbs import check, transformations as transformation_records
+from pilotage.central.transformations import record as transformation_records
 from pilotage.proto.transformation_states import InputState
 from tests.contract.store.test_transformations import (
     a_transformation,

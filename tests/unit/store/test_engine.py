@@ -11,12 +11,13 @@ from typing import Any, cast
 
 import pytest
 
+from pilotage.central.failover import record as failover
+from pilotage.central.identity import record as identity_records
 from pilotage.central.store.engine import Store, takes_long, weighs
 from pilotage.central.store.errors import StoreError
+from pilotage.central.store.readers import READERS
+from pilotage.central.store.session import Session
 from pilotage.central.store.sqlite import open_sqlite
-from pilotage.central.store.verbs import failover, submissions
-from pilotage.central.store.verbs.readers import READERS
-from pilotage.central.store.verbs.session import Session
 
 FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 
@@ -82,7 +83,7 @@ async def test_reads_that_nobody_waits_for_any_more_are_broken_off(tmp_path: Pat
         async with asyncio.timeout(0.3), asyncio.TaskGroup() as tasks:
             for _ in range(READERS):
                 tasks.create_task(store.read(for_ever))
-    assert await store.read(submissions.owners) == []  # a reader is free
+    assert await store.read(identity_records.owners) == []  # a reader is free
     await store.close()
 
     assert time.monotonic() - began < 10.0
@@ -135,7 +136,7 @@ async def test_long_reads_leave_half_of_the_readers_to_others(tmp_path: Path) ->
         reads = [tasks.create_task(store.read(wait)) for _ in range(2 * READERS)]
         await asyncio.sleep(0.1)
         async with asyncio.timeout(10.0):
-            assert await store.read(submissions.owners) == []
+            assert await store.read(identity_records.owners) == []
         go_on.set()
     assert [one.result() for one in reads] == [True] * len(reads)
     await store.close()
@@ -146,7 +147,7 @@ async def test_a_closed_store_refuses_reads_as_it_does_writes(tmp_path: Path) ->
     await store.close()
 
     with pytest.raises(StoreError, match="the store is closed"):
-        await store.read(submissions.owners)
+        await store.read(identity_records.owners)
 
 
 async def test_what_a_cycle_of_failover_mends_counts_as_rows() -> None:

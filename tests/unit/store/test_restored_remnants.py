@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.data_jobs import folder_of
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_remnants as remnant_records,
+    record_write as catalogue_write,
+)
+from pilotage.central.catalogue.record_jobs import folder_of
+from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.remnants import sweep_key
+from pilotage.central.store import audit as check
 from pilotage.central.store.engine import Store
 from pilotage.central.store.migrations import migrations
-from pilotage.central.store.remnants import sweep_key
 from pilotage.central.store.sqlite import check as file_check, open_sqlite
 from pilotage.central.store.sqlite.migrate import migrate
 from pilotage.central.store.sqlite.snapshot import renew, snapshot
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_write,
-    check,
-    remnants as remnant_records,
-)
 from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.job_states import JobState
 from tests import turns

@@ -43,7 +43,7 @@ def _texts() -> dict[str, str]:
                 text = entry.read_text(encoding="utf-8")
                 found[f"{path}{entry.name}"] = re.sub(r"--.*", "", text)
 
-    walk(files("pilotage.central.store") / "sql", "")
+    walk(files("pilotage.central"), "")
     return found
 
 
@@ -113,7 +113,7 @@ def test_no_other_statement_gives_an_attempt_a_state() -> None:
 def test_each_event_of_a_job_is_used_by_the_code_or_by_sql() -> None:
     code = "\n".join(
         entry.read_text(encoding="utf-8")
-        for folder in ("jobs", "store/verbs")
+        for folder in ("jobs", "dispatch")
         for entry in Path(str(files("pilotage.central") / folder)).glob("*.py")
     )
     used = set(re.findall(r"\bJobEvent\.(\w+)", code)) | {event.name for _, event in MOVES.values()}

@@ -1,6 +1,6 @@
 """The templates of submissions that are kept in memory."""
 
-from pilotage.central.store.verbs.session import Templates
+from pilotage.central.store.session import Templates
 
 
 def test_a_template_that_is_kept_again_counts_once() -> None:

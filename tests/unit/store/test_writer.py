@@ -20,7 +20,7 @@ from pilotage.central.store.sqlite.checkpoints import (
 from pilotage.central.store.sqlite.copying import LogCopy
 from pilotage.central.store.sqlite.errors import translated
 from pilotage.central.store.sqlite.session import SqliteSession
-from pilotage.central.store.verbs.writer import Apart, Joint, Writer
+from pilotage.central.store.writer import Apart, Joint, Writer
 
 T = TypeVar("T")
 

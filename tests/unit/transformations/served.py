@@ -2,9 +2,9 @@
 
 from typing import cast
 
-from pilotage.central.auth.callers import User
-from pilotage.central.data.storages import Storages
-from pilotage.central.jobs.scope import Owners
+from pilotage.central.catalogue.storages import Storages
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.scope import Owners
 from pilotage.central.transformations.engine import Engine
 from pilotage.central.transformations.service import TransformationService
 from pilotage.central.transformations.steering import Steering

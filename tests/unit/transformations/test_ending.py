@@ -2,8 +2,8 @@
 
 import pytest
 
-from pilotage.central.store.transformations import InputMove, TaskClose
 from pilotage.central.transformations import ending
+from pilotage.central.transformations.record import InputMove, TaskClose
 from pilotage.proto.transformation_states import InputState, TaskState
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.store.catalogue import FileRow
+from pilotage.central.catalogue.records import FileRow
 from pilotage.central.transformations.inputs import Index, Wanted
 from pilotage.proto.catalogue import Did, FileState, parse_query
 from pilotage.proto.transformation_states import InputState

@@ -5,14 +5,13 @@ from typing import Any, cast
 
 import pytest
 
-from pilotage.central.data.storages import Storages
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.verbs import (
-    catalogue_read,
-    catalogue_write,
-    transformations as transformation_records,
+from pilotage.central.catalogue import (
+    record_read as catalogue_read,
+    record_write as catalogue_write,
 )
-from pilotage.central.transformations import intake
+from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.storages import Storages
+from pilotage.central.transformations import intake, record as transformation_records
 from pilotage.central.transformations.files import Files
 from pilotage.central.transformations.grouping import File
 from pilotage.central.transformations.inputs import Index, Wanted

@@ -5,13 +5,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pilotage.central.store.errors import StillArriving
-from pilotage.central.store.transformations import NewInput, NewTask, Taken
-from pilotage.central.store.verbs import (
-    submissions as submission_records,
-    transformations as transformation_records,
+from pilotage.central.jobs import (
+    record_submissions as submission_records,
+    record_tasks as task_records,
 )
+from pilotage.central.store.errors import StillArriving
+from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.making import submission_of
+from pilotage.central.transformations.record import NewInput, NewTask, Taken
 from pilotage.proto.transformation_states import InputState
 from tests.contract.store.conftest import open_at
 from tests.contract.store.rows import a_class, some_jobs
@@ -41,9 +42,7 @@ async def test_a_submission_that_is_under_way_gives_tasks_no_jobs(tmp_path: Path
 
         with pytest.raises(StillArriving):
             await store.write(transformation_records.make_tasks, one, 0, new, tasks)
-        assert (
-            await store.read(transformation_records.tasks_of_jobs, list(range(1, sum(jobs)))) == {}
-        )
+        assert await store.read(task_records.tasks_of_jobs, list(range(1, sum(jobs)))) == {}
 
         await submission_records.drop_submission(store, begun.submission_id)
         made = await store.write(transformation_records.make_tasks, one, 0, new, tasks)

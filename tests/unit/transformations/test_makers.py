@@ -7,22 +7,21 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from pilotage.central.data.storages import Storages
-from pilotage.central.store.catalogue import NewFile, NewReplica
-from pilotage.central.store.engine import Store
-from pilotage.central.store.records import NewSubmission
-from pilotage.central.store.transformations import NewInput, NewTask, NewTransformation, Taken
-from pilotage.central.store.verbs import (
-    catalogue_change,
-    catalogue_read,
-    catalogue_write,
-    transformations as transformation_records,
+from pilotage.central.catalogue import (
+    record_change as catalogue_change,
+    record_read as catalogue_read,
+    record_write as catalogue_write,
 )
-from pilotage.central.transformations import makers
+from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.storages import Storages
+from pilotage.central.jobs.records import NewSubmission
+from pilotage.central.store.engine import Store
+from pilotage.central.transformations import makers, record as transformation_records
 from pilotage.central.transformations.files import Files
 from pilotage.central.transformations.inputs import Index
 from pilotage.central.transformations.intake import Intake
 from pilotage.central.transformations.live import document, wanted
+from pilotage.central.transformations.record import NewInput, NewTask, NewTransformation, Taken
 from pilotage.proto.catalogue import Did
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TransformationState

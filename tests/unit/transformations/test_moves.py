@@ -2,8 +2,8 @@
 
 import pytest
 
-from pilotage.central.store.transformations import EndInput, TaskEnd
 from pilotage.central.transformations.moves import consequences, moves_of
+from pilotage.central.transformations.record import EndInput, TaskEnd
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import InputEvent, InputState

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.catalogue import record_change as catalogue_change
 from pilotage.central.errors import Refused
-from pilotage.central.store.verbs import catalogue_change
 from pilotage.central.transformations import service as of_transformations
 from pilotage.central.transformations.names import check_names
 from pilotage.proto.api_transformations import NewTransformation, TransformationDetail

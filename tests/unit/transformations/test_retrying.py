@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.store.transformations import TaskEnd, TransformationRow
 from pilotage.central.transformations.grouping import File, key_of
 from pilotage.central.transformations.live import NEVER, Live, live
 from pilotage.central.transformations.moves import Bad
+from pilotage.central.transformations.record import TaskEnd, TransformationRow
 from pilotage.central.transformations.repairs import Again, Bounds
 from pilotage.central.transformations.retrying import ASKED_MAX, Retrying, Trial
 from pilotage.proto.transformation_states import TransformationState

@@ -1,0 +1,190 @@
+"""Who holds which content, and what of it counts towards quotas.
+
+Whoever brings a content holds it: a person for themselves, an attempt for the owner of its job.
+A content is here for those who hold it. A caller who may see
+a holder's outputs may read the content.
+"""
+
+import math
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from typing import Final
+
+from pilotage.proto.api_quotas import Kind
+
+from ..identity.callers import Caller, User
+from ..identity.policy import Action
+from ..identity.records import Holder
+from ..identity.scope import Owners, scope
+from ..ports import Blobs, Clock
+from ..store.engine import Store
+from . import record_quotas as quota_records
+from .quotas import Quotas
+from .record_quotas import KINDS, Holding
+
+TOUCH_S: Final = 600.0  # a holding is noted as asked for no more often
+FRESH_MAX: Final = 20_000
+FRESH_S: Final = 600.0  # far below the time of the hold: until then no sweep gives bytes back
+_NEVER: Final = (0, -math.inf)
+
+
+class Holdings:
+    """Charges holders, and says what they hold."""
+
+    def __init__(
+        self, store: Store, blobs: Blobs, clock: Clock, owners: Owners, quotas: Quotas
+    ) -> None:
+        self._store, self._blobs, self._clock = store, blobs, clock
+        self._owners, self._quotas = owners, quotas
+        # Sizes of what was brought last, and when: by owner, group and hash.
+        self._fresh: dict[tuple[int, str, str], tuple[int, float]] = {}
+        self._counted = False  # the holders of what a store of before names are known
+        self._closed = False  # the hashes of a store of before open nothing any more
+
+    async def holder(self, caller: User) -> Holder:
+        """Return who is charged for what a person brings; a new owner is stored."""
+        owner = await self._owners.get(caller.community, caller)
+        group = caller.groups[0] if caller.groups else ""
+        return self._owners.holder(owner.community, group, owner.owner_id)
+
+    async def left(self, holder: Holder, sha256: str) -> int | None:
+        """Return how many bytes of a content the holder may bring now. None: no limit, or held.
+
+        Raises OverQuota if the holder has more than the quota already.
+        """
+        limits = self._quotas.limits
+        most: dict[Kind, int] = {}
+        for kind in KINDS:
+            limit = limits.of(kind, holder.community, limits.name_of(kind, holder))
+            if limit.bytes is not None:
+                most[kind] = limit.bytes
+        if not most or sha256 in await self.held(holder, [sha256]):
+            return None
+        used = await self._quotas.used(holder)
+        sums: list[tuple[Kind, int]] = [(kind, used[kind].bytes) for kind in KINDS]
+        limits.check("bytes", holder, sums, more=0)  # an empty file fits a full quota
+        return min(size - used[kind].bytes for kind, size in most.items())
+
+    async def bounded(
+        self, chunks: AsyncIterator[bytes], holder: Holder, left: int | None
+    ) -> AsyncIterator[bytes]:
+        """Yield chunks, as long as they fit the quota. Raises OverQuota."""
+        size = 0
+        async for chunk in chunks:
+            size += len(chunk)
+            if left is not None and size > left:
+                await self.refuse(holder, size)
+            yield chunk
+
+    async def refuse(self, holder: Holder, size: int) -> None:
+        """Raise OverQuota if so many bytes more are too many."""
+        used = await self._quotas.used(holder)
+        sums: list[tuple[Kind, int]] = [(kind, used[kind].bytes + size) for kind in KINDS]
+        self._quotas.limits.check("bytes", holder, sums, more=size)
+
+    async def hold(self, holder: Holder, sha256: str, size: int, *, whatever: bool = False) -> None:
+        """Charge a holder for a content. Raises OverQuota."""
+        await self._store.write(
+            quota_records.hold,
+            Holding(
+                sha256=sha256,
+                owner_id=holder.owner_id,
+                community=holder.community,
+                group=holder.group,
+                bytes=size,
+                at=self._clock.wall(),
+            ),
+            whatever=whatever,
+        )
+        self._remember(holder, sha256, size)
+
+    def _remember(self, holder: Holder, sha256: str, size: int) -> None:
+        key = (holder.owner_id, holder.group, sha256)
+        self._fresh.pop(key, None)  # so that the oldest come first
+        self._fresh[key] = (size, self._clock.monotonic())
+        if len(self._fresh) > FRESH_MAX:
+            del self._fresh[next(iter(self._fresh))]
+
+    def fresh(self, owner_id: int, group: str, hashes: Iterable[str]) -> dict[str, int] | None:
+        """Return sizes of contents that were brought just now; None if one of them was not."""
+        since = self._clock.monotonic() - FRESH_S
+        found: dict[str, int] = {}
+        for one in hashes:
+            size, at = self._fresh.get((owner_id, group, one), _NEVER)
+            if at <= since:
+                return None
+            found[one] = size
+        return found
+
+    async def held(self, holder: Holder, hashes: Sequence[str]) -> dict[str, int]:
+        """Return the sizes of those contents that an owner holds in one group."""
+        found: dict[str, int] = {}
+        for name in hashes:
+            found |= self.fresh(holder.owner_id, holder.group, [name]) or {}
+        rest = [one for one in hashes if one not in found]
+        for one in await self._store.read(quota_records.holdings, rest):
+            if one.owner_id == holder.owner_id and one.group == holder.group:
+                found[one.sha256] = one.bytes
+        return found
+
+    async def missing(
+        self, owner_id: int, hashes: Sequence[str], groups: Collection[str] = ()
+    ) -> list[str]:
+        """Return those contents that an owner has to bring; the others are kept for another hold.
+
+        With `groups` only what is held in one of them counts.
+        """
+        held = [
+            one
+            for one in await self._store.read(quota_records.holdings, hashes)
+            if one.owner_id == owner_id and (not groups or one.group in groups)
+        ]
+        mine = {one.sha256 for one in held}
+        gone = set(await self._blobs.missing(sorted(mine))) if mine else set[str]()
+        now = self._clock.wall()
+        stale = sorted({one.sha256 for one in held if one.at < now - TOUCH_S} - gone)
+        if stale:
+            await self._store.write(quota_records.touch_holdings, owner_id, stale, now)
+        return [one for one in hashes if one not in mine or one in gone]
+
+    async def adopt(self, holder: Holder, hashes: Iterable[str]) -> dict[str, int]:
+        """Let an owner hold what lies here from before there were holders; return the sizes.
+
+        What somebody holds is no longer from before: its next holders bring it.
+        """
+        found: dict[str, int] = {}
+        if not await self.is_open():
+            return found
+        wanted = list(hashes)
+        held = {one.sha256 for one in await self._store.read(quota_records.holdings, wanted)}
+        for one in wanted:
+            size = await self._blobs.size(one) if one not in held else None
+            if size is not None:
+                await self.hold(holder, one, size, whatever=True)
+                found[one] = size
+        return found
+
+    async def is_open(self) -> bool:
+        """Whether hashes alone open contents without a holder, in a store of before."""
+        if not self._closed:
+            self._counted, until = await self._store.read(quota_records.holding_state)
+            self._closed = self._counted and until <= self._clock.wall()
+        return not self._closed
+
+    async def may_read(self, caller: Caller, sha256: str, of: Holder | None) -> bool:
+        """Whether a caller may read a content; `of`: whom the job of an attempt belongs to."""
+        if of is not None and self.fresh(of.owner_id, of.group, [sha256]) is not None:
+            return True
+        held = await self._store.read(quota_records.holdings, [sha256])
+        if isinstance(caller, User):
+            bounds = scope(caller, Action.JOB_OUTPUT, self._owners)
+            mine = self._owners.find(caller.community, caller)
+            for one in held:
+                own = mine is not None and one.owner_id == mine.owner_id and not one.group
+                if own or bounds.covers_holding(one.community, one.group, one.owner_id):
+                    return True
+        elif of is not None and any(one.owner_id == of.owner_id for one in held):
+            return True
+        if not await self.is_open():
+            return False
+        # Until all are counted a holder may be missing of what the own job names: it must not fail.
+        return not held or (of is not None and not self._counted)

@@ -1,0 +1,260 @@
+"""Quotas: what everybody may use, what is used, and requests that wait for ended jobs to count."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
+
+from pilotage.proto.api_quotas import Kind, QuotaChange, UsageRow, UsageView
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from ..identity.callers import User
+from ..identity.policy import Action, Reach, reach
+from ..identity.records import Holder
+from ..identity.scope import Owners, scope
+from ..observe.events import Log
+from ..ports import Clock
+from ..settings import QuotaSettings
+from ..store.engine import Store
+from ..store.errors import OverQuota, StoreBroken, StoreError, StoreFull
+from ..store.session import Session
+from . import record_quotas as quota_records
+from .counters import Counters
+from .record_quotas import KINDS, Limit, Limits, Quota, Use
+
+EVERY_S: Final = 1.0  # ended jobs are taken off, and quotas read that another process has set
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Tables(Protocol):
+    """The tables in memory that are used here."""
+
+    @property
+    def counters(self) -> Counters: ...
+    @property
+    def owners(self) -> Owners: ...
+
+
+class Quotas:
+    """Tells the store the limits, and which jobs have ended."""
+
+    def __init__(
+        self,
+        store: Store,
+        memory: Tables,
+        clock: Clock,
+        log: Log,
+        settings: QuotaSettings,
+        *,
+        local_issuer: str,
+    ) -> None:
+        self._store, self._clock, self._log = store, clock, log
+        self._counters, self._owners = memory.counters, memory.owners
+        self._defaults, self._issuer = defaults(settings), local_issuer
+        self._limits: Limits | None = None
+        self._told = ""
+        self._flushing = asyncio.Lock()
+
+    @property
+    def limits(self) -> Limits:
+        """Return the limits that hold in this process."""
+        return self._limits or Limits(self._defaults, {}, self._issuer)
+
+    async def load(self) -> None:
+        """Read the quotas that operators have set, and let the store obey them."""
+        own = {one.key: one.limit for one in await self._store.read(quota_records.quotas)}
+        limits = Limits(self._defaults, own, self._issuer)
+        if limits != self._limits:
+            await self._store.write(quota_records.obey, limits)
+            self._limits = limits
+
+    async def run(self) -> None:
+        """Keep both up to date. Ends only by cancellation."""
+        while True:
+            await self._clock.sleep(EVERY_S)
+            try:
+                await self.load()
+                await self.flush()
+                self._told = ""
+            except StoreBroken:
+                raise
+            except StoreFull:  # the health tells it; what has ended is taken off later
+                continue
+            except StoreError as why:
+                if str(why) != self._told:
+                    self._log("loop_failed", loop="quotas", error=str(why))
+                    self._told = str(why)
+
+    async def flush(self) -> None:
+        """Take jobs off that have ended, when all that others take off is off.
+
+        A caller who is cancelled leaves; the write goes on.
+        """
+        await asyncio.shield(self._flush())
+
+    async def _flush(self) -> None:
+        async with self._flushing:
+            await self._take_off()
+
+    async def _take_off(self) -> None:
+        ended = self._counters.ended
+        if self._counters.recount_due:
+            ended.clear()
+            await self._store.write(quota_records.recount)
+            self._counters.recount_due = False
+        if not ended:
+            return
+        taken = dict(ended)
+        ended.clear()
+        by_owner = Counter[tuple[str, str, int]]()
+        for kind, count in taken.items():
+            owner_id = self._owners.id_of(kind.community, kind.owner)
+            by_owner[kind.community, kind.group, owner_id] += count
+        try:
+            await self._store.write(
+                quota_records.take_off, [(*whose, count) for whose, count in by_owner.items()]
+            )
+        except BaseException:
+            for kind, count in taken.items():
+                ended[kind] = ended.get(kind, 0) + count
+            raise
+
+    async def with_room(
+        self, verb: Callable[Concatenate[Session, P], T], *args: P.args, **named: P.kwargs
+    ) -> T:
+        """Write; what is over quota is tried again once the jobs that have ended are off."""
+        try:
+            return await self._store.write(verb, *args, **named)
+        except OverQuota:
+            await self.flush()
+        return await self._store.write(verb, *args, **named)
+
+    async def used(self, holder: Holder) -> dict[Kind, Use]:
+        """Return what counts for a holder: of the community, the group and the owner."""
+        found = {one.kind: one for one in await self._store.read(quota_records.uses_of, holder)}
+        none = Use(kind="owner", community=holder.community, name="", jobs=0, bytes=0)
+        return {kind: found.get(kind, none) for kind in KINDS}
+
+    # -- what people see and set ----------------------------------------------------------------
+
+    async def usage(self, caller: User) -> UsageView:
+        """Return what is used, and the limits, as far as a caller may see them."""
+        with suppress(StoreError):
+            await self.flush()
+        await self._owners.recognise(caller)
+        uses = await self._store.read(quota_records.uses)
+        await self._owners.meet(int(one.name) for one in uses if one.kind == "owner")
+        rows: dict[tuple[Kind, str, str], UsageRow] = {}
+        for one in uses:
+            self._put(rows, one.kind, one.community, self._shown(one), one)
+        for kind, community, name in self.limits.own:
+            if (kind, community, name) not in rows:
+                self._put(rows, kind, community, name, None)
+        for kind, community, name in self._of(caller):
+            if (kind, community, name) not in rows:
+                self._put(rows, kind, community, name, None)
+        order = {kind: place for place, kind in enumerate(KINDS)}
+        seen = [row for row in rows.values() if self._may_see(caller, row)]
+        seen.sort(key=lambda row: (row.community, order[row.kind], row.name))
+        return UsageView(rows=seen)
+
+    def _put(
+        self,
+        rows: dict[tuple[Kind, str, str], UsageRow],
+        kind: Kind,
+        community: str,
+        name: str,
+        use: Use | None,
+    ) -> None:
+        limit = self.limits.of(kind, community, name)
+        rows[kind, community, name] = UsageRow(
+            kind=kind,
+            community=community,
+            name=name,
+            jobs=use.jobs if use else 0,
+            jobs_max=limit.jobs,
+            bytes=use.bytes if use else 0,
+            bytes_max=limit.bytes,
+        )
+
+    def _shown(self, one: Use) -> str:
+        return self._owners.by_id(int(one.name)) if one.kind == "owner" else one.name
+
+    def _of(self, caller: User) -> list[tuple[Kind, str, str]]:
+        """Return what counts for the caller, also if nothing is used."""
+        if not caller.community:
+            return []
+        me = self._owners.word(caller.issuer, caller.subject)
+        groups: list[tuple[Kind, str, str]] = [
+            ("group", caller.community, group) for group in caller.groups
+        ]
+        return [("community", caller.community, ""), *groups, ("owner", caller.community, me)]
+
+    def _may_see(self, caller: User, row: UsageRow) -> bool:
+        if not row.name and row.kind == "group":  # contents that were brought for no group
+            return False
+        right = reach(caller, Action.USAGE_READ)
+        if right is Reach.ALL:
+            return True
+        if row.community != caller.community:
+            return False
+        mine = (row.kind, row.community, row.name) in self._of(caller)
+        return right is Reach.COMMUNITY or mine
+
+    async def change(self, caller: User, asked: QuotaChange) -> UsageView:
+        """Set or remove a quota. Raises Refused: INVALID, FORBIDDEN."""
+        bounds = scope(caller, Action.QUOTA_CONTROL, self._owners)
+        if bounds.community and asked.community != bounds.community:
+            raise Refused(
+                Code.FORBIDDEN,
+                f"community {asked.community!r}: your token is for {bounds.community!r} alone",
+                field="community",
+            )
+        if bool(asked.name) == (asked.kind == "community"):
+            raise Refused(
+                Code.INVALID,
+                f"name {asked.name!r}: a group or an owner needs one, a community has none",
+                field="name",
+            )
+        who = self._owners.word(caller.issuer, caller.subject)
+        if asked.remove:
+            await self._store.write(
+                quota_records.drop_quota, asked.kind, asked.community, asked.name
+            )
+        else:
+            await self._store.write(
+                quota_records.put_quota,
+                Quota(
+                    kind=asked.kind,
+                    community=asked.community,
+                    name=asked.name,
+                    jobs=asked.jobs,
+                    bytes=asked.bytes,
+                ),
+            )
+        self._log(
+            "quota_set",
+            kind=asked.kind,
+            community=asked.community,
+            name=asked.name,
+            who=who,
+            removed=asked.remove,
+        )
+        await self.load()
+        return await self.usage(caller)
+
+
+def defaults(settings: QuotaSettings) -> dict[Kind, Limit]:
+    """Return the limits of those who have none of their own."""
+
+    def limit(jobs: int, gb: float) -> Limit:
+        return Limit(jobs or None, int(gb * 1e9) or None)
+
+    return {
+        "owner": limit(settings.owner_jobs, settings.owner_gb),
+        "group": limit(settings.group_jobs, settings.group_gb),
+        "community": limit(settings.community_jobs, settings.community_gb),
+    }

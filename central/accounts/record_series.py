@@ -1,0 +1,237 @@
+"""Series over time, and accounts of what was used."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Self
+
+import msgspec
+
+from pilotage.proto.ids import ID_MAX
+
+from ..store.engine import takes_long
+from ..store.session import Session, json_list
+
+
+class Step(NamedTuple):
+    """How fine a series is, and for how long it is kept so."""
+
+    step_s: int
+    keep_s: int
+
+
+# Coarser ones are made of the finer one before them.
+STEPS: Final = (Step(10, 6 * 3_600), Step(60, 7 * 86_400), Step(600, 400 * 86_400))
+DROPPED_SLOTS: Final = 30  # the oldest slots of a step that go at a time
+DAY_S: Final = 86_400
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Sums(_Record, frozen=True):
+    """What ended, and what it had used."""
+
+    done: int = 0
+    failed: int = 0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    core_s: float = 0.0  # wall time of all cores that were given
+    hs23_s: float = 0.0  # the same, weighed with what each core is worth
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Return sums given in their order. Counts end at what a table can hold and add up."""
+        done, failed, cpu_s, wall_s, core_s, hs23_s, bytes_in, bytes_out = values
+        return cls(
+            done=int(done),
+            failed=int(failed),
+            cpu_s=cpu_s,
+            wall_s=wall_s,
+            core_s=core_s,
+            hs23_s=hs23_s,
+            bytes_in=int(min(bytes_in, ID_MAX)),
+            bytes_out=int(min(bytes_out, ID_MAX)),
+        )
+
+
+class Sample(_Record, frozen=True):
+    """One slot of ten seconds: levels at its end, and what ended in it."""
+
+    community: str
+    site: str  # empty: of no site yet
+    type: str
+    waiting: int
+    running: int
+    sums: Sums
+
+
+class Entry(_Record, frozen=True):
+    """What is added to the accounts of one day."""
+
+    community: str
+    group: str
+    owner_id: int
+    type: str
+    site: str
+    sums: Sums
+
+
+class Point(_Record, frozen=True):
+    """One slot of a series: levels are means."""
+
+    at: int
+    label: str
+    waiting: float
+    running: float
+    sums: Sums
+
+
+class SeriesSearch(_Record, frozen=True):
+    """Which series. `by` is site, type, community, or empty for one of all; None: any."""
+
+    step_s: int
+    since: int
+    until: int
+    by: str = ""
+    community: str | None = None
+    site: str | None = None
+    type: str | None = None
+
+
+class AccountSearch(_Record, frozen=True):
+    """Which accounts, by days since 1970.
+
+    `by` is day, owner, group, type, site, community, or empty.
+    """
+
+    since: int
+    until: int
+    by: str = ""
+    community: str | None = None
+    owner_id: int | None = None
+    groups: tuple[str, ...] | None = None
+
+
+class AccountRow(_Record, frozen=True):
+    """A line of accounts. Owners are labelled by their id."""
+
+    label: str
+    sums: Sums
+
+
+def keep_counts(
+    session: Session,
+    at: int,
+    samples: Sequence[Sample],
+    entries: Sequence[Entry],
+    *,
+    drop: bool = True,
+) -> None:
+    """Keep the slot of ten seconds that began at `at`, and add to the accounts of its day.
+
+    Coarser slots that are complete are made. With `drop` goes what is older than `series.STEPS`
+    says; slots of the future, which a wrong clock has made, stay and are in nobody's way.
+    A slot that is kept twice has the later levels and the sum of both sums.
+    """
+    finest = STEPS[0].step_s
+    session.run("insert_series_slot", {"step_s": finest, "at": at})
+    session.many(
+        "insert_series",
+        [
+            {
+                "step_s": finest,
+                "at": at,
+                "key_id": _key(session, one),
+                "waiting": one.waiting,
+                "running": one.running,
+                **msgspec.structs.asdict(one.sums),
+            }
+            for one in samples
+        ],
+    )
+    session.many(
+        "add_to_account",
+        [
+            {
+                "day": at // DAY_S,
+                "community": one.community,
+                "group": one.group,
+                "owner_id": one.owner_id,
+                "type": one.type,
+                "site": one.site,
+                **msgspec.structs.asdict(one.sums),
+            }
+            for one in entries
+        ],
+    )
+    _roll_up(session, at + finest)
+    if drop:
+        _drop_old(session, at)
+
+
+def series_slots(session: Session, search: SeriesSearch, *, limit: int) -> list[int]:
+    """Return when the slots began that were counted; in the others the central was down."""
+    fields = {**msgspec.structs.asdict(search), "limit": limit}
+    return [row[0] for row in session.rows("series_slots", fields)]
+
+
+@takes_long
+def series(session: Session, search: SeriesSearch) -> list[Point]:
+    """Return what was counted, in order of label and time; points of zeros are left out."""
+    rows = session.rows("series", msgspec.structs.asdict(search))
+    return [
+        Point(at=row[0], label=row[1], waiting=row[2], running=row[3], sums=Sums.of(row[4:]))
+        for row in rows
+    ]
+
+
+@takes_long
+def accounts(session: Session, search: AccountSearch, *, limit: int) -> list[AccountRow]:
+    """Return sums out of the accounts, in order of the label."""
+    groups = None if search.groups is None else json_list(search.groups)
+    fields = {**msgspec.structs.asdict(search), "groups": groups, "limit": limit}
+    rows = session.rows("accounts", fields)
+    return [AccountRow(label=row[0], sums=Sums.of(row[1:])) for row in rows]
+
+
+# -- on the writer's session --------------------------------------------------------------------
+
+
+def _key(session: Session, sample: Sample) -> int:
+    fields = {"community": sample.community, "site": sample.site, "type": sample.type}
+    found = session.one("get_series_key", fields)
+    if found is None:
+        session.run("insert_series_key", fields)
+        found = session.one("get_series_key", fields)
+    return int(found[0])
+
+
+def _roll_up(session: Session, until: int) -> None:
+    """Make the coarser slots that are complete at `until`."""
+    for finer, coarser in zip(STEPS, STEPS[1:], strict=False):
+        known = {"step_s": coarser.step_s, "before": until}
+        last = session.one("last_series_slot", known)[0]
+        since = 0 if last is None else last + coarser.step_s
+        span = {
+            "step_s": coarser.step_s,
+            "finer_s": finer.step_s,
+            "from": since,
+            "until": until // coarser.step_s * coarser.step_s,
+        }
+        if span["from"] < span["until"]:
+            session.run("roll_up_series", span)
+            session.run("roll_up_series_slots", span)
+
+
+def _drop_old(session: Session, at: int) -> None:
+    for step in STEPS:
+        oldest = session.one("oldest_series_slot", {"step_s": step.step_s})[0]
+        before = at - step.keep_s
+        if oldest is None or oldest >= before:
+            continue
+        # After a long stop all are old at once: others need not wait for that.
+        before = min(before, oldest + DROPPED_SLOTS * step.step_s)
+        for statement in ("drop_series", "drop_series_slots"):
+            session.run(statement, {"step_s": step.step_s, "before": before})

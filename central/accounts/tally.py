@@ -1,0 +1,164 @@
+"""What jobs have used since the counts were kept last: added up as they end. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
+import msgspec
+
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Usage
+
+from ..identity.scope import Kind
+from ..observe.metrics import histogram
+from .counters import Counters
+from .failed import Failed
+from .record_series import Entry, Sample, Sums
+
+KEYS_MAX = 2_000  # series that one slot may have; what is beyond is of the type "other"
+OTHER = "other"
+# From a script to a whole node.
+PEAKS_MB = (1, 10, 30, 100, 300, 1e3, 2e3, 4e3, 8e3, 16e3, 32e3, 64e3, 128e3, 256e3, 1e6)
+
+Group = tuple[Kind, int, str]  # kind, id of the owner, site
+Key = tuple[str, str, str]  # community, site, type
+
+
+class Row(msgspec.Struct, gc=False):
+    """Sums that grow; the fields of `Sums`, in their order."""
+
+    done: int = 0
+    failed: int = 0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    core_s: float = 0.0
+    hs23_s: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def add(self, more: "Row") -> None:
+        """Add another one to this."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(more, name))
+
+    def sums(self) -> Sums:
+        """Return what has come together."""
+        return Sums.of(msgspec.structs.astuple(self))
+
+
+assert Row.__struct_fields__ == Sums.__struct_fields__, "what is added up is what is kept"
+
+
+class UsedAt(msgspec.Struct, gc=False):
+    """What attempts have used at one site."""
+
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Used:
+    """What attempts have used since the start of this central, for the page of metrics."""
+
+    def __init__(self) -> None:
+        self.ends: Counter[str] = Counter()  # how often which
+        self.sites: defaultdict[str, UsedAt] = defaultdict(UsedAt)
+        self.memory_peak_mb = histogram("pilotage_attempt_memory_peak_megabytes", PEAKS_MB)
+        self.scratch_peak_mb = histogram("pilotage_attempt_scratch_peak_megabytes", PEAKS_MB)
+
+    def add(self, site: str, usage: Usage) -> None:
+        here = self.sites[site]
+        here.cpu_s += usage.cpu_s
+        here.wall_s += usage.wall_s
+        here.bytes_in += usage.bytes_in
+        here.bytes_out += usage.bytes_out
+        self.memory_peak_mb.observe(usage.memory_peak_mb)
+        self.scratch_peak_mb.observe(usage.scratch_peak_mb)
+
+
+class Tally:
+    """Sums by kind and site. A few additions at each end of an attempt, and nothing else."""
+
+    def __init__(self) -> None:
+        self._rows: defaultdict[Group, Row] = defaultdict(Row)
+        self.used = Used()
+        self.failed = Failed()
+
+    def ended(
+        self,
+        kind: Kind,
+        owner_id: int,
+        site: str,
+        new: JobState,
+        *,
+        usage: Usage,
+        cores: int,
+        hs23_per_core: float,
+    ) -> None:
+        """Add what one attempt has used, and its job where that has ended."""
+        row = self._rows[kind, owner_id, site]
+        row.done += new is JobState.DONE
+        row.failed += new is JobState.FAILED
+        core_s = usage.wall_s * cores
+        row.cpu_s += usage.cpu_s
+        row.wall_s += usage.wall_s
+        row.core_s += core_s
+        row.hs23_s += core_s * hs23_per_core
+        row.bytes_in += usage.bytes_in
+        row.bytes_out += usage.bytes_out
+        self.used.add(site, usage)
+
+    def take(self) -> Mapping[Group, Row]:
+        """Return the sums and begin anew."""
+        taken, self._rows = self._rows, defaultdict(Row)
+        return taken
+
+    def give_back(self, taken: Mapping[Group, Row]) -> None:
+        """Take sums up again that could not be kept."""
+        for group, row in taken.items():
+            self._rows[group].add(row)
+
+
+def entries(taken: Mapping[Group, Row]) -> list[Entry]:
+    """Return what is added to the accounts."""
+    return [
+        Entry(
+            community=kind.community,
+            group=kind.group,
+            owner_id=owner_id,
+            type=kind.type,
+            site=site,
+            sums=row.sums(),
+        )
+        for (kind, owner_id, site), row in taken.items()
+    ]
+
+
+def samples(taken: Mapping[Group, Row], counters: Counters) -> list[Sample]:
+    """Return one slot of the series: what ended in it, and how much waits and runs now."""
+    sums: defaultdict[Key, Row] = defaultdict(Row)
+    levels: defaultdict[Key, list[int]] = defaultdict(lambda: [0, 0])
+    for kind, site, state, count in counters.rows():
+        if state is JobState.WAITING:
+            levels[_key(levels, kind, site)][0] += count
+        elif state is JobState.RUNNING:
+            levels[_key(levels, kind, site)][1] += count
+    for (kind, _, site), row in taken.items():
+        sums[_key(sums, kind, site)].add(row)
+    return [
+        Sample(
+            community=key[0],
+            site=key[1],
+            type=key[2],
+            waiting=levels[key][0],
+            running=levels[key][1],
+            sums=sums[key].sums(),
+        )
+        for key in sorted(levels.keys() | sums.keys())
+    ]
+
+
+def _key(known: Mapping[Key, object], kind: Kind, site: str) -> Key:
+    key = (kind.community, site, kind.type)
+    full = len(known) >= KEYS_MAX and key not in known
+    return (kind.community, site, OTHER) if full else key

@@ -1,0 +1,553 @@
+"""Remnants, and the sweeps that remove them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pilotage.proto.catalogue import BYTES_MAX, Did, NotRight, RemnantState
+from pilotage.proto.job_states import JobState
+
+from ..identity.records import Owner
+from ..store.engine import takes_long, weighs
+from ..store.session import Session, json_list
+from .record_jobs import folder_of
+from .records import NewReplica
+from .remnants import (
+    AWAY_S,
+    HELD_S,
+    LOOKED_MAX,
+    NAMES_MAX,
+    STORING_MAX,
+    SWEEP_MAX,
+    RemnantCount,
+    RemnantRow,
+    SweepRow,
+    Swept,
+    above,
+    not_its_own,
+    pause_s,
+    sweep_of_key,
+)
+
+NOT_SAID = "its pilot has not said what became of it"
+
+
+def storing_after(session: Session, after: int, *, limit: int) -> tuple[list[int], int | None]:
+    """Look at jobs that may have left bytes, with an id greater than `after`.
+
+    Return those that have ended, or are gone, and the id to go on after; None: that was the
+    end.
+    """
+    rows = session.rows("storing_after", {"after": after, "limit": limit})
+    ended = [row[0] for row in rows if row[1]]
+    return ended, rows[-1][0] if len(rows) == limit else None
+
+
+def is_remnant_due(session: Session, storage: str, before: float) -> bool:
+    """Whether `order_sweeps` would find something."""
+    given = {"storage": storage, "before": before}
+    return session.one("is_remnant_due", given) is not None
+
+
+@weighs(2)
+def order_sweeps(
+    session: Session,
+    storage: str,
+    before: float,
+    *,
+    at: float,
+    limit: int,
+    most: int,
+    any_path: bool = False,
+) -> list[SweepRow]:
+    """Mark remnants of a storage that are so since before, the oldest first.
+
+    Those whose path a file names, or one below it, on whichever storage, are held for HELD_S;
+    so are those outside of the folder of their community, unless it is `any_path`. `limit` is
+    SWEEP_MAX at most; each sweep is of one owner and group, and there are no more than `most`.
+    """
+    if limit > SWEEP_MAX:
+        raise ValueError(f"{limit} remnants are too many for a sweep: others would wait")
+    session.marks_paths()
+    given = {"storage": storage, "before": before, "limit": limit}
+    sweeps: dict[tuple[str, int, str], int] = {}
+    names = _Names(session, before)
+    for row in [_remnant(one) for one in session.rows("due_remnants", given)]:
+        if names.looked >= LOOKED_MAX:  # others wait for this transaction: the rest is due still
+            break
+        why = not_its_own(row, any_path=any_path) or _lies(names.of(row))
+        if why:
+            held = {"remnant_id": row.remnant_id, "due_from": before + HELD_S}
+            session.run("hold_remnant", {**held, "why": why})
+            continue
+        whose = (row.community, row.owner_id, row.group)
+        if whose not in sweeps:
+            if len(sweeps) == most:
+                continue
+            sweeps[whose] = session.reserve("sweep")
+            session.run(
+                "insert_sweep",
+                {
+                    "sweep_id": sweeps[whose],
+                    "storage": storage,
+                    "community": row.community,
+                    "owner_id": row.owner_id,
+                    "group": row.group,
+                    "made_at": at,
+                },
+            )
+        session.run("mark_remnant", {"remnant_id": row.remnant_id, "sweep_id": sweeps[whose]})
+    made = set(sweeps.values())
+    return [row for row in open_sweeps(session) if row.sweep_id in made] if made else []
+
+
+def storages_of_copies(session: Session) -> list[str]:
+    """Return the storages on which the catalogue has copies."""
+    return [row[0] for row in session.rows("storages_of_copies", {})]
+
+
+def open_sweeps(session: Session) -> list[SweepRow]:
+    """Return the sweeps that have not ended."""
+    return [_sweep(row) for row in session.rows("sweeps", {})]
+
+
+def sweep_job(session: Session, sweep_id: int, job_id: int) -> None:
+    """Note which job carries out a sweep."""
+    given = {"sweep_id": sweep_id, "job_id": job_id}
+    session.run("set_sweep_job", given)
+
+
+def remnants_of_job(session: Session, job_id: int) -> list[RemnantRow]:
+    """Return what a job has to remove; it is found by the key of its submission.
+
+    What has failed least comes first: what fails for ever keeps nothing else waiting.
+    """
+    found = session.one("key_of_job", {"job_id": job_id})
+    sweep_id = sweep_of_key(found[0]) if found is not None else None
+    if sweep_id is None:
+        return []
+    rows = session.rows("remnants_of_sweep", {"sweep_id": sweep_id})
+    return [_remnant(row) for row in rows]
+
+
+@weighs(SWEEP_MAX)
+def end_sweeps(
+    session: Session, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
+) -> list[int]:
+    """End sweeps given as (id, why they failed): what they have not removed stays marked.
+
+    It is due again after its pause; `after_s` is how long remnants wait. Return the ids of
+    those that were there: the result of its job ends a sweep too.
+    """
+    swept = Swept(gone=(), after_s=after_s)
+    return [
+        sweep_id for sweep_id, why in ends if end_marked(session, sweep_id, swept, at=at, why=why)
+    ]
+
+
+def remnants(
+    session: Session,
+    *,
+    community: str | None = None,
+    storage: str | None = None,
+    before: float,
+    after: int,
+    limit: int,
+) -> list[RemnantRow]:
+    """Return remnants that are not gone and so since before, in order of their id."""
+    given: dict[str, object] = {
+        "community": community,
+        "storage": storage,
+        "before": before,
+        "after": after,
+        "limit": limit,
+    }
+    return [_remnant(row) for row in session.rows("remnants_after", given)]
+
+
+@takes_long
+def names_of_remnants(
+    session: Session, rows: Sequence[RemnantRow], before: float
+) -> dict[int, str]:
+    """Return which file lies at a remnant's path or below, by its id; empty: none does.
+
+    Those that come after LOOKED_MAX rows of files were looked at are left out, never the first.
+    """
+    names = _Names(session, before)
+    found: dict[int, str] = {}
+    for row in rows:
+        if names.looked >= LOOKED_MAX:  # others wait for this thread
+            break
+        found[row.remnant_id] = names.of(row)
+    return found
+
+
+def remnants_of_files(session: Session, file_ids: Sequence[int]) -> list[RemnantRow]:
+    """Return the remnants of files, in order of their id."""
+    rows = session.rows("remnants_of_files", {"ids": json_list(file_ids)})
+    return [_remnant(row) for row in rows]
+
+
+def remnant_counts(session: Session) -> list[RemnantCount]:
+    """Return what remnants take, by storage and community."""
+    return [_count(row) for row in session.rows("counts_of_remnants", {})]
+
+
+def forget_gone(session: Session, before: float, *, limit: int) -> int:
+    """Forget some of what went before; return how many."""
+    given = {"before": before, "limit": limit}
+    return session.run("forget_gone", given).rowcount
+
+
+# -- how they come ------------------------------------------------------------------------------
+
+
+class Counting:
+    """Adds up what changes of counts, to write each once, after all else that a verb writes.
+
+    So whoever has locked one waits for nobody else's files.
+    """
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(
+            lambda: dict.fromkeys(("waiting", "waiting_bytes", "failing", "gone", "gone_bytes"), 0)
+        )
+
+    def add(self, storage: str, community: str, **more: int) -> None:
+        sums = self._sums[storage, community]
+        for name, count in more.items():
+            sums[name] += count
+
+    def less(self, row: RemnantRow) -> None:
+        """A remnant is none any more."""
+        size, failing = -row.bytes, -int(row.failures > 0)
+        self.add(row.storage, row.community, waiting=-1, waiting_bytes=size, failing=failing)
+
+    def write(self, session: Session) -> None:
+        for storage, community in sorted(self._sums):  # in one order: nobody waits in a circle
+            sums = self._sums[storage, community]
+            if any(sums.values()):
+                for name in ("waiting_bytes", "gone_bytes"):  # files claim what they like
+                    sums[name] = max(-BYTES_MAX, min(sums[name], BYTES_MAX))
+                named = {"storage": storage, "community": community}
+                session.run("add_to_remnants", {**named, **sums})
+
+
+def keep_removed(
+    session: Session,
+    community: str,
+    removed: Sequence[tuple[int, Did, int, int, Sequence[NewReplica]]],
+    at: float,
+    counting: Counting,
+) -> None:
+    """Note the copies of files that were removed now: (file, name, bytes, owner, copies)."""
+    rows: list[dict[str, object]] = [
+        {
+            "storage": copy.storage,
+            "path": copy.path,
+            "community": community,
+            "owner_id": owner_id,
+            "group": did.scope.partition(".")[0],
+            "file_id": file_id,
+            "bytes": size,
+            "since": at,
+        }
+        for file_id, did, size, owner_id, copies in removed
+        for copy in copies
+    ]
+    _insert(session, rows, counting)
+
+
+@weighs(2)
+def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
+    """Note what ended jobs have left: a folder for each attempt that does not count.
+
+    Call it only when no result of these attempts can be accepted any more. At most STORING_MAX
+    jobs; return how many remnants that are. Raises ValueError for more.
+    """
+    if len(job_ids) > STORING_MAX:
+        raise ValueError(f"{len(job_ids)} jobs are too many at a time: others would wait")
+    given = {"ids": json_list(job_ids)}
+    rows: list[dict[str, object]] = []
+    earlier = session.rows("earlier_generations", {})
+    for row in session.rows("storing_of", given):
+        job_id, storages, seen, state, epoch, ended_at, community, group, owner_id = row
+        counts = epoch if JobState(state) is JobState.DONE else 0
+        # Where the store was restored since nobody knows which of its attempts are of before.
+        names = [session.generation, *(name for name, below in earlier if job_id < below)]
+        epochs = [one for one in range(seen + 1, epoch + 1) if one != counts]
+        for one, name in product(epochs, names):
+            of_attempt: list[dict[str, object]] = [
+                {
+                    "storage": storage,
+                    "path": folder_of(community, name, job_id, one),
+                    "community": community,
+                    "owner_id": owner_id,
+                    "group": group,
+                    "file_id": None,
+                    "bytes": 0,
+                    "since": ended_at,
+                }
+                for storage in msgspec.json.decode(storages, type=list[str])
+            ]
+            rows += of_attempt
+        session.run("storing_seen", {"job_id": job_id, "epoch": epoch})
+    counting = Counting()
+    _insert(session, rows, counting)
+    counting.write(session)
+    session.run("forget_storing", given)
+    return len(rows)
+
+
+def _insert(session: Session, rows: Sequence[dict[str, object]], counting: Counting) -> None:
+    if not rows:
+        return
+    first = session.reserve("remnant", len(rows))
+    for row in rows:
+        size = int(str(row["bytes"]))
+        counting.add(str(row["storage"]), str(row["community"]), waiting=1, waiting_bytes=size)
+    session.many("insert_remnant", [{"remnant_id": n, **row} for n, row in enumerate(rows, first)])
+
+
+def drop_waiting(
+    session: Session, file_id: int, copies: Iterable[NewReplica], counting: Counting
+) -> None:
+    """A file is there again with these copies: their bytes stay, and those elsewhere go."""
+    places = {(copy.storage, copy.path) for copy in copies}
+    for remnant in _of_file(session, file_id):
+        place = (remnant.storage, remnant.path)
+        if remnant.state is not RemnantState.WAITING or place not in places:
+            continue
+        if session.run("remove_remnant", (remnant.remnant_id,)).rowcount:
+            counting.less(remnant)
+
+
+def give_up(
+    session: Session,
+    file_id: int,
+    storage: str,
+    path: str | None,
+    at: float,
+    counting: Counting,
+) -> bool:
+    """A copy is gone by somebody's word: nobody tries to remove it; return whether somebody did.
+
+    Without a path that is whatever the storage has of the file. Where it was tried the path stays
+    barred for a while, as after a removal; what a sweep has now is left to it.
+    """
+    found = False
+    for remnant in _of_file(session, file_id):
+        if remnant.storage != storage or path not in (None, remnant.path):
+            continue
+        if remnant.state is RemnantState.WAITING:
+            done = session.run("remove_remnant", (remnant.remnant_id,))
+        elif remnant.state is RemnantState.GONE or remnant.sweep_id is not None:
+            continue
+        else:
+            done = session.run("give_up_remnant", {"remnant_id": remnant.remnant_id, "at": at})
+        if done.rowcount:
+            counting.less(remnant)
+            found = True
+    return found
+
+
+def keep_replaced(
+    session: Session,
+    community: str,
+    replaced: Sequence[tuple[int, Did, int, int, Sequence[NewReplica]]],
+    at: float,
+    counting: Counting,
+) -> None:
+    """Note what files had elsewhere on a storage, as `keep_removed`; each place once."""
+    left: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
+    for file_id, did, size, owner_id, copies in replaced:
+        known = {
+            (one.storage, one.path)
+            for one in _of_file(session, file_id)
+            if one.state is not RemnantState.GONE
+        }
+        new = [copy for copy in copies if (copy.storage, copy.path) not in known]
+        left.append((file_id, did, size, owner_id, new))
+    keep_removed(session, community, left, at, counting)
+
+
+def _of_file(session: Session, file_id: int) -> list[RemnantRow]:
+    return [_remnant(row) for row in session.rows("remnants_of_files", {"ids": f"[{file_id}]"})]
+
+
+# -- what may be named --------------------------------------------------------------------------
+
+
+class _Mark(NamedTuple):
+    storage: str
+    state: RemnantState
+    is_folder: bool
+
+
+class Barred:
+    """Which paths nothing may name, of those that somebody wants to."""
+
+    def __init__(self, session: Session, copies: Iterable[NewReplica]) -> None:
+        """Look at the paths; as long as this transaction lives none of them is marked."""
+        paths: set[str] = set()
+        for copy in copies:
+            paths.update(above(copy.path))
+        self._found: dict[str, _Mark] = {}  # by path, on whichever storage
+        if not paths:
+            return
+        session.names_paths()
+        for (storage,) in session.rows("storages_marked", {}):
+            given = {"storage": storage, "paths": json_list(sorted(paths))}
+            for path, state, is_folder in session.rows("marked_paths", given):
+                if is_folder or path not in self._found:
+                    self._found[path] = _Mark(storage, RemnantState(state), bool(is_folder))
+
+    def check(self, copy: NewReplica, field: str) -> None:
+        """Raise NotRight where the bytes there go, or went a while ago.
+
+        What is below a file's path does not go with it: storages refuse to take a folder for one.
+        """
+        if not self._found:
+            return
+        for path in above(copy.path):
+            mark = self._found.get(path)
+            if mark is not None and (mark.is_folder or path == copy.path):
+                is_gone = mark.state is RemnantState.GONE
+                what = "were removed not long ago" if is_gone else "are being removed"
+                right = f"another path: the bytes at {path!r} on {mark.storage} {what}"
+                raise NotRight(field, copy.path, right)
+
+
+# -- how they go --------------------------------------------------------------------------------
+
+
+class _Names:
+    """Which files lie at paths of remnants, or below, on whichever storage; each once."""
+
+    def __init__(self, session: Session, before: float) -> None:
+        self._session, self._before = session, before
+        self._storages = [row[0] for row in session.rows("storages_of_copies", {})]
+        self._found: dict[str, str] = {}  # by path
+        self.looked = 0  # at so many rows
+
+    def of(self, row: RemnantRow) -> str:
+        """Return the name of a file that holds a remnant; empty: none does.
+
+        Where there are more than NAMES_MAX the rest is not looked at: there may be one that does.
+        """
+        found = self._found.get(row.path)
+        if found is None:
+            found = self._found[row.path] = self._look(row.path)
+        return found
+
+    def _look(self, path: str) -> str:
+        more = ""
+        for storage in self._storages:
+            given = {"storage": storage, "path": path, "before": self._before}
+            rows = self._session.rows("names_of_path", given)
+            self.looked += 1 + len(rows)
+            for scope, name, holds in rows:
+                if holds:
+                    return f"{scope}:{name}"
+            if len(rows) > NAMES_MAX:
+                more = f"{rows[0][0]}:{rows[0][1]}, one of more than {NAMES_MAX},"
+        return more
+
+
+def _lies(named: str) -> str:
+    return f"{named} lies there" if named else ""
+
+
+def end_marked(
+    session: Session, sweep_id: int, swept: Swept, *, at: float, why: str = NOT_SAID
+) -> bool:
+    """End a sweep: forget what is gone, set aside for a while what is not.
+
+    What was not tried is due at once where anything went, and has not failed. Return whether there
+    was such a sweep.
+    """
+    gone, failed, untried = set(swept.gone), dict(swept.failed), dict(swept.untried)
+    counting = Counting()
+    files: list[int] = []
+    rows = [_remnant(row) for row in session.rows("remnants_of_sweep", {"sweep_id": sweep_id})]
+    went = any(row.remnant_id in gone for row in rows)
+    for row in rows:
+        given = {"remnant_id": row.remnant_id, "sweep_id": sweep_id}
+        if row.remnant_id in gone:
+            session.run("remnant_gone", {**given, "at": at})
+            if row.file_id is not None:
+                copy = {"file_id": row.file_id, "storage": row.storage, "path": row.path}
+                session.run("forget_copy", copy)
+                files.append(row.file_id)
+            counting.less(row)
+            counting.add(row.storage, row.community, gone=1, gone_bytes=row.bytes)
+            continue
+        is_failure = row.remnant_id not in untried
+        pause = pause_s(row.failures + 1) if is_failure else 0.0 if went else AWAY_S
+        said = {**untried, **failed}.get(row.remnant_id, why)[:500]
+        set_aside = {"due_from": at + pause - swept.after_s, "why": said, "more": int(is_failure)}
+        session.run("remnant_failed", {**given, **set_aside})
+        if is_failure and not row.failures:
+            counting.add(row.storage, row.community, failing=1)
+    was_there = session.run("remove_sweep", {"sweep_id": sweep_id}).rowcount == 1
+    _lose(session, files)
+    counting.write(session)
+    return was_there
+
+
+def _lose(session: Session, file_ids: Sequence[int]) -> None:
+    """Settle files that somebody has registered again elsewhere while a copy of theirs went."""
+    if not file_ids:
+        return
+    for (file_id,) in session.rows("lost_now", {"ids": json_list(file_ids)}):
+        session.run("lose_file", {"file_id": file_id, "seq": session.reserve("file_change")})
+
+
+# -- rows ---------------------------------------------------------------------------------------
+
+
+def _remnant(row: Any) -> RemnantRow:
+    return RemnantRow(
+        remnant_id=row[0],
+        storage=row[1],
+        path=row[2],
+        community=row[3],
+        owner_id=row[4],
+        group=row[5],
+        file_id=row[6],
+        bytes=row[7],
+        since=row[8],
+        state=RemnantState(row[9]),
+        failures=row[10],
+        why=row[11],
+        sweep_id=row[12],
+        gone_at=row[13],
+    )
+
+
+def _sweep(row: Any) -> SweepRow:
+    return SweepRow(
+        sweep_id=row[0],
+        storage=row[1],
+        community=row[2],
+        owner=Owner(owner_id=row[3], community=row[2], issuer=row[4], subject=row[5], name=row[6]),
+        group=row[7],
+        made_at=row[8],
+        job_id=row[9],
+    )
+
+
+def _count(row: Any) -> RemnantCount:
+    return RemnantCount(
+        storage=row[0],
+        community=row[1],
+        waiting=row[2],
+        waiting_bytes=row[3],
+        failing=row[4],
+        gone=row[5],
+        gone_bytes=row[6],
+        sweeping=row[7],
+    )

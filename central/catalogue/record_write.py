@@ -1,0 +1,594 @@
+"""How files come into the catalogue, on the writer's session.
+
+A registration judges all items first, then writes: one that clashes leaves nothing behind.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pilotage.proto.catalogue import (
+    KEYS_MAX as KEYS_OF_FILE_MAX,
+    Did,
+    FileState,
+    KeyType,
+    Metadata,
+    NotRight,
+    ReplicaState,
+    Value,
+    check_type,
+    state_of,
+    type_of,
+)
+
+from ..store.engine import CHUNK_MAX, weighs
+from ..store.session import Session, json_list
+from .record_interned import Columns, Interned, Key, columns, decode, encode
+from .record_remnants import Barred, Counting, drop_waiting, keep_replaced
+from .records import (
+    BATCH_SHOWS_FROM,
+    DATASETS_OF_FILE_MAX,
+    KEYS_MAX,
+    OWN_FROM,
+    Clash,
+    NewDataset,
+    NewFile,
+    NewReplica,
+    Outcome,
+)
+
+_NOTHING: Final[Metadata] = {}
+ROWS_A_FILE: Final = 6  # that a registration writes: others wait while it does
+THERE: Final = "a file that is there: this one was removed, until somebody registers it again"
+
+
+class Known(msgspec.Struct):
+    """A file's row as it is in this transaction."""
+
+    file_id: int
+    did: Did
+    size: int
+    adler32: int | None
+    sha256: bytes | None
+    state: FileState
+    set_id: int
+    own: Metadata
+    owner_id: int
+
+
+class KnownDataset(msgspec.Struct):
+    """A dataset's row; the id is 0 while it is only planned."""
+
+    dataset_id: int
+    did: Did
+    is_open: bool
+    metadata: Metadata
+
+
+@weighs(ROWS_A_FILE)
+def register_files(
+    session: Session,
+    community: str,
+    files: Sequence[NewFile],
+    *,
+    at: float,
+    make_datasets: bool = False,
+) -> list[Outcome]:
+    """Register files, each by itself.
+
+    A file that is there with the same size and checksums gets the replicas, datasets and
+    metadata that are new; one with others clashes, as does one with another value of a key,
+    with another path of a copy that is neither Bad nor Missing, or, where `own` says so, with
+    anything new of a file that has another owner.
+    """
+    if len(files) > CHUNK_MAX:
+        raise ValueError(f"a batch of {len(files)} files is too long: others would wait for it")
+    outcomes = [Outcome()] * len(files)
+    left = list(range(len(files)))
+    while left:  # a name that comes again is judged by what became of it before
+        first: dict[Did, int] = {}
+        again: list[int] = []
+        for i in left:
+            if files[i].did in first:
+                again.append(i)
+            else:
+                first[files[i].did] = i
+        places = list(first.values())
+        some = [files[i] for i in places]
+        one_round = Round(session, community, some, at, make_datasets, keep_paths=True)
+        one_round.judge()
+        one_round.write()
+        for i, outcome in zip(places, one_round.outcomes, strict=True):
+            outcomes[i] = outcome
+        left = again
+    return outcomes
+
+
+def publish(
+    session: Session, community: str, files: Sequence[NewFile], *, at: float
+) -> list[Outcome]:
+    """Register files all or none, inside the caller's transaction; datasets are made if missing.
+
+    Where an outcome has a clash nothing was written.
+    """
+    seen: set[Did] = set()
+    for i, one in enumerate(files):
+        if one.did in seen:
+            clash = Clash(field="did", value=str(one.did), right="each name once")
+            return [Outcome(clash=clash if k == i else None) for k in range(len(files))]
+        seen.add(one.did)
+    whole = Round(session, community, files, at, make_datasets=True)
+    whole.judge()
+    if any(outcome.clash is not None for outcome in whole.outcomes):
+        return whole.outcomes
+    whole.write()
+    return whole.outcomes
+
+
+class Round:
+    """Files with different names: what is there of them, what clashes, what is written."""
+
+    def __init__(
+        self,
+        session: Session,
+        community: str,
+        files: Sequence[NewFile],
+        at: float,
+        make_datasets: bool,
+        *,
+        keep_paths: bool = False,
+    ) -> None:
+        self._session, self._files, self._at = session, files, at
+        self._community = community
+        self._interned = session.own(Interned)
+        self._community_id = self._interned.community(session, community)
+        self._keys = self._interned.keys(session, self._community_id)
+        self._make_datasets, self._keep_paths = make_datasets, keep_paths
+        self._fresh: dict[str, KeyType] = {}  # keys that the first file to be written brings
+        self._metadata: list[Metadata] = []  # with what is inherited
+        self.outcomes: list[Outcome] = [Outcome()] * len(files)
+        names = [one.did for one in files]
+        self._known = known_files(session, self._community_id, names)
+        wanted = {did for one in files for did in one.datasets}
+        self._datasets = known_datasets(session, self._community_id, [*names, *wanted])
+        self._named = set(names)
+        self._as_files = known_files(session, self._community_id, wanted - self._named)
+        ids = [known.file_id for known in self._known.values()]
+        self._copies = replicas_of(session, ids) if ids else {}
+        self._barred = Barred(session, (copy for one in files for copy in one.replicas))
+        foreign = [
+            self._known[one.did].file_id
+            for one in files
+            if one.own and one.datasets and one.did in self._known
+        ]
+        self._in_datasets = (
+            {
+                (file_id, Did(scope, name))
+                for file_id, scope, name in session.rows(
+                    "datasets_of_files", {"ids": json_list(foreign)}
+                )
+            }
+            if foreign
+            else set[tuple[int, Did]]()
+        )
+
+    # -- judging --------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """Fill in what clashes. Nothing is written but names of scopes."""
+        for i, one in enumerate(self._files):
+            fresh: dict[str, KeyType] = {}
+            try:
+                metadata = self._judged(one, fresh)
+            except NotRight as why:
+                metadata = _NOTHING
+                self.outcomes[i] = Outcome(clash=clash_of(why))
+            else:
+                self._fresh.update(fresh)
+            self._metadata.append(metadata)
+
+    def _judged(self, one: NewFile, fresh: dict[str, KeyType]) -> Metadata:
+        """Return the metadata that the file shall have. Raises NotRight."""
+        if one.did in self._datasets:
+            raise NotRight("did", str(one.did), "another name: a dataset is called so")
+        if not one.adler32 and not one.sha256:
+            raise NotRight("adler32", "", "a checksum: adler32 or sha256")
+        inherited: dict[str, Value] = {}
+        for did in one.datasets:
+            inherited.update(self._dataset(did).metadata)
+        if len(one.datasets) > DATASETS_OF_FILE_MAX:
+            right = f"at most {DATASETS_OF_FILE_MAX}"
+            raise NotRight("datasets", f"{len(one.datasets)} datasets", right)
+        self._check_keys(one.metadata, fresh)
+        for copy in one.replicas:
+            self._barred.check(copy, "replicas.path")
+        known = self._known.get(one.did)
+        there: Metadata = {}
+        if known is not None:
+            if known.state is FileState.REMOVED and not self._keep_paths:
+                raise NotRight("did", str(one.did), THERE)
+            compare(known, one)
+            there = metadata_of(self._session, known)
+            copies = self._copies.get(known.file_id, {})
+            if self._keep_paths:
+                check_paths(one, copies)
+            for key, value in one.metadata.items():
+                if there.get(key, value) != value:
+                    right = f"{there[key]!r}: that is what {one.did} has; set it by its own verb"
+                    raise NotRight(f"metadata.{key}", value, right)
+        metadata = {**inherited, **one.metadata, **there} if inherited or there else one.metadata
+        check_number(metadata)
+        if known is not None and one.own and known.owner_id != one.owner_id:
+            self._check_same(known, one, len(metadata) > len(there))
+        return metadata
+
+    def _check_same(self, known: Known, one: NewFile, has_more: bool) -> None:
+        """Raise NotRight where a registration brings anything new of somebody else's file.
+
+        The result of a job may bring one more copy of the same SHA-256: nothing else has it.
+        """
+        if not self._keep_paths and one.sha256 and known.sha256 is not None and not has_more:
+            return
+        copies = self._copies.get(known.file_id, {})
+        news = {
+            "metadata": has_more,
+            "replicas": any(brings(copy, copies.get(copy.storage)) for copy in one.replicas),
+            "datasets": any((known.file_id, did) not in self._in_datasets for did in one.datasets),
+            "adler32": bool(one.adler32) and known.adler32 is None,
+            "sha256": bool(one.sha256) and known.sha256 is None,
+        }
+        for field, is_new in news.items():
+            if is_new:
+                right = f"nothing new: {one.did} is there, and is not your own"
+                raise NotRight(field, "something new", right)
+
+    def _dataset(self, did: Did) -> KnownDataset:
+        known = self._datasets.get(did)
+        if known is None:
+            if did in self._named or did in self._as_files:
+                raise NotRight("datasets", str(did), "a dataset: a file is called so")
+            if not self._make_datasets:
+                raise NotRight("datasets", str(did), "a dataset that is there: make it first")
+            known = KnownDataset(0, did, True, {})
+            self._datasets[did] = known
+        if not known.is_open:
+            raise NotRight("datasets", str(did), "an open dataset: this one is closed")
+        return known
+
+    def _check_keys(self, metadata: Metadata, fresh: dict[str, KeyType]) -> None:
+        for key, value in metadata.items():
+            known = self._keys.get(key)
+            kind = known.kind if known is not None else self._fresh.get(key)
+            if kind is not None:
+                check_type(key, value, kind)
+                continue
+            if len(self._keys) + len(self._fresh) + len(fresh) >= KEYS_MAX:
+                right = f"one of the {KEYS_MAX} keys that are here: there cannot be more"
+                raise NotRight(f"metadata.{key}", key, right)
+            fresh[key] = type_of(value)
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Write all that does not clash, and fill in what became of it."""
+        good = [i for i, outcome in enumerate(self.outcomes) if outcome.clash is None]
+        if not good:
+            return
+        for key, kind in self._fresh.items():
+            self._interned.add_key(self._session, self._community_id, key, kind)
+        self._write_datasets(good)
+        before = self._interned.sets_made(self._session, self._community_id)
+        self._write_new([i for i in good if self._files[i].did not in self._known])
+        self._write_known([i for i in good if self._files[i].did in self._known])
+        self._interned.limit_sets(self._session, self._community_id, before)
+
+    def _write_datasets(self, good: Sequence[int]) -> None:
+        for i in good:
+            for did in self._files[i].datasets:
+                dataset = self._datasets[did]
+                if dataset.dataset_id == 0:
+                    new = NewDataset(did=did, owner_id=self._files[i].owner_id)
+                    dataset.dataset_id = insert_dataset(
+                        self._session, self._community_id, new, self._at
+                    )
+
+    def _write_new(self, places: Sequence[int]) -> None:
+        if not places:
+            return
+        learn_values(self._session, self._keys, [self._metadata[i] for i in places])
+        session, interned, at = self._session, self._interned, self._at
+        first_id = session.reserve("file", len(places))
+        seq = session.reserve("file_change", len(places))
+        files: list[tuple[Any, ...]] = []
+        own_rows: list[tuple[Any, ...]] = []
+        replicas: list[tuple[Any, ...]] = []
+        attached: list[tuple[int, int]] = []
+        for n, i in enumerate(places):
+            one, file_id = self._files[i], first_id + n
+            shared, own = split(self._metadata[i], self._keys)
+            set_id = interned.set_of(session, self._community_id, shared)
+            own_rows += own_value_rows(set_id, own, self._keys, file_id)
+            replicas += [replica_row(file_id, copy, at) for copy in one.replicas]
+            attached += [(self._datasets[did].dataset_id, file_id) for did in one.datasets]
+            state = state_of([copy.state for copy in one.replicas])
+            files.append(
+                (
+                    file_id,
+                    self._community_id,
+                    interned.scope(session, self._community_id, one.did.scope),
+                    set_id,
+                    one.owner_id,
+                    one.job_id,
+                    one.epoch,
+                    seq + n,
+                    one.bytes,
+                    int(one.adler32, 16) if one.adler32 else None,
+                    bytes.fromhex(one.sha256) if one.sha256 else None,
+                    state.value,
+                    at,
+                    one.did.name,
+                    encode(own).decode() if own else None,
+                )
+            )
+            self.outcomes[i] = Outcome(file_id=file_id, new=True)
+        session.many("insert_file", files)
+        session.many("insert_own_value", own_rows)
+        session.many("put_replica", replicas)
+        session.many("attach_file", attached)
+
+    def _write_known(self, places: Sequence[int]) -> None:
+        """Add to files that are there what is new; a repeated registration writes nothing."""
+        if not places:
+            return
+        session = self._session
+        known = [self._known[self._files[i].did] for i in places]
+        learn_values(session, self._keys, [self._metadata[i] for i in places])
+        replaced: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
+        counting = Counting()
+        for i, row in zip(places, known, strict=True):
+            one = self._files[i]
+            pairs = [(self._datasets[did].dataset_id, row.file_id) for did in one.datasets]
+            attached = any(session.each("attach_file", pairs))
+            copies = self._copies.get(row.file_id, {})
+            new_copies = [copy for copy in one.replicas if brings(copy, copies.get(copy.storage))]
+            moved = [
+                copies[copy.storage]
+                for copy in new_copies
+                if copy.storage in copies and copies[copy.storage].path != copy.path
+            ]
+            session.many("put_replica", [replica_row(row.file_id, c, self._at) for c in new_copies])
+            copies.update({copy.storage: copy for copy in new_copies})
+            state = row.state
+            if state is not FileState.REMOVED or new_copies:
+                state = state_of([copy.state for copy in copies.values()])
+            if new_copies and (moved or row.state is FileState.REMOVED):
+                drop_waiting(session, row.file_id, copies.values(), counting)
+                replaced.append(self._left(row, moved))
+            adler32, sha256 = row.adler32, row.sha256
+            if adler32 is None and one.adler32:
+                adler32 = int(one.adler32, 16)
+            if sha256 is None and one.sha256:
+                sha256 = bytes.fromhex(one.sha256)
+            changed = (
+                bool(new_copies)
+                or attached
+                or (adler32, sha256, state) != (row.adler32, row.sha256, row.state)
+                or len(self._metadata[i]) != len(metadata_of(session, row))
+            )
+            if changed:
+                row.adler32, row.sha256, row.state = adler32, sha256, state
+                rewrite(session, self._community_id, row, self._metadata[i])
+            self.outcomes[i] = Outcome(file_id=row.file_id, changed=changed)
+        keep_replaced(session, self._community, replaced, self._at, counting)
+        counting.write(session)
+
+    def _left(
+        self, row: Known, moved: Sequence[NewReplica]
+    ) -> tuple[int, Did, int, int, Sequence[NewReplica]]:
+        """Return which copies nobody names any more: a pilot has stored others, or they are bad.
+
+        A copy that is Missing, of which somebody says by hand that it lies elsewhere, stays.
+        """
+        old = [copy for copy in moved if not self._keep_paths or copy.state is ReplicaState.BAD]
+        is_removed = row.state is FileState.REMOVED  # then they are remnants already
+        return row.file_id, row.did, row.size, row.owner_id, () if is_removed else old
+
+
+# -- what is there ------------------------------------------------------------------------------
+
+
+def known_files(session: Session, community_id: int, dids: Iterable[Did]) -> dict[Did, Known]:
+    """Return the rows of those files that are there, Removed ones too.
+
+    As long as this transaction lives no other process writes to them.
+    """
+    found: dict[Did, Known] = {}
+    for scope, scope_id, names in _by_scope(session, community_id, dids):
+        given = {"scope_id": scope_id, "names": json_list(names)}
+        for row in session.rows("files_named", given):
+            did = Did(scope, row[0])
+            own: Metadata = decode(row[7]) if row[7] else {}
+            found[did] = Known(
+                row[1], did, row[2], row[3], row[4], FileState(row[5]), row[6], own, row[8]
+            )
+    return found
+
+
+def known_datasets(
+    session: Session, community_id: int, dids: Iterable[Did]
+) -> dict[Did, KnownDataset]:
+    """Return the rows of those datasets that are there."""
+    found: dict[Did, KnownDataset] = {}
+    for scope, scope_id, names in _by_scope(session, community_id, dids):
+        given = {"scope_id": scope_id, "names": json_list(names)}
+        for row in session.rows("datasets_named", given):
+            did = Did(scope, row[0])
+            found[did] = KnownDataset(row[1], did, bool(row[2]), decode(row[3]))
+    return found
+
+
+def _by_scope(
+    session: Session, community_id: int, dids: Iterable[Did]
+) -> Iterable[tuple[str, int, list[str]]]:
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for did in dids:
+        names[did.scope].append(did.name)
+    for scope, several in sorted(names.items()):  # in one order: nobody waits in a circle
+        yield scope, session.own(Interned).scope(session, community_id, scope), several
+
+
+def replicas_of(session: Session, file_ids: Sequence[int]) -> dict[int, dict[str, NewReplica]]:
+    """Return the copies of files, by storage."""
+    found: defaultdict[int, dict[str, NewReplica]] = defaultdict(dict)
+    for row in session.rows("replicas_of_files", {"ids": json_list(file_ids)}):
+        copy = NewReplica(storage=row[1], path=row[2], state=ReplicaState(row[3]))
+        found[row[0]][copy.storage] = copy
+    return found
+
+
+def metadata_of(session: Session, row: Known) -> Metadata:
+    """Return all metadata of a file, not to be changed."""
+    shared = session.own(Interned).metadata_of(session, row.set_id)
+    return {**shared, **row.own} if row.own else shared
+
+
+def brings(new: NewReplica, there: NewReplica | None) -> bool:
+    """Whether a registered copy says something new: a corrupt one is not healed by its name."""
+    if there is None or there.path != new.path:
+        return True
+    return there.state is not ReplicaState.BAD and there.state is not new.state
+
+
+def check_paths(one: NewFile, copies: Mapping[str, NewReplica]) -> None:
+    """Raise NotRight where a copy that may be good lies elsewhere: nobody would find it again."""
+    for new in one.replicas:
+        there = copies.get(new.storage)
+        if there is None or there.path == new.path:
+            continue
+        if there.state not in (ReplicaState.BAD, ReplicaState.MISSING):
+            right = f"{there.path!r}: there the copy on {new.storage} is, {there.state.value}"
+            raise NotRight("replicas.path", new.path, right)
+
+
+def compare(known: Known, one: NewFile) -> None:
+    """Raise NotRight unless both have the same bytes, for all that is known of them."""
+    if known.size != one.bytes:
+        right = f"{known.size}: {one.did} is there with other bytes, and files never change"
+        raise NotRight("bytes", one.bytes, right)
+    common = False
+    for field, new, there in (
+        ("adler32", one.adler32, "" if known.adler32 is None else f"{known.adler32:08x}"),
+        ("sha256", one.sha256, (known.sha256 or b"").hex()),
+    ):
+        if new and there:
+            common = True
+            if new != there:
+                right = f"{there}: {one.did} is there with other bytes, and files never change"
+                raise NotRight(field, new, right)
+    if not common:
+        field = "sha256" if known.adler32 is None else "adler32"
+        right = f"the {field} too: {one.did} is there, and only that says whether it is the same"
+        raise NotRight(field, "", right)
+
+
+def check_number(metadata: Metadata) -> None:
+    """Raise NotRight for more keys than a file may have."""
+    if len(metadata) > KEYS_OF_FILE_MAX:
+        right = f"at most {KEYS_OF_FILE_MAX}, inherited ones too"
+        raise NotRight("metadata", f"{len(metadata)} keys", right)
+
+
+def clash_of(why: NotRight) -> Clash:
+    """Return a complaint as the record that says it."""
+    return Clash(field=why.field, value=repr(why.value)[:200], right=why.right)
+
+
+# -- metadata -----------------------------------------------------------------------------------
+
+
+def learn_values(session: Session, keys: Mapping[str, Key], several: Sequence[Metadata]) -> None:
+    """Note which values shared keys have; those that differ from file to file become own."""
+    found: defaultdict[str, set[Columns]] = defaultdict(set)
+    having: defaultdict[str, int] = defaultdict(int)
+    for metadata in several:
+        for key, value in metadata.items():
+            if not keys[key].is_own:
+                having[key] += 1
+                found[key].add(columns(value))
+    interned = session.own(Interned)
+    for name, values in found.items():
+        one = keys[name]
+        known = interned.values(session, one)
+        new = values - known
+        differ = having[name] >= BATCH_SHOWS_FROM and len(values) > having[name] / 2
+        if differ or len(known) + len(new) > OWN_FROM:
+            interned.make_own(session, one)
+        elif new:
+            known |= new
+            rows = [{"key_id": one.key_id, "number": n, "text": t} for n, t in sorted(new)]
+            session.many("insert_meta_value", rows)
+
+
+def split(metadata: Metadata, keys: Mapping[str, Key]) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Return what goes into the set, and what is the file's own."""
+    shared: dict[str, Value] = {}
+    own: dict[str, Value] = {}
+    for key, value in metadata.items():
+        (own if keys[key].is_own else shared)[key] = value
+    return shared, own
+
+
+def own_value_rows(
+    set_id: int, own: Metadata, keys: Mapping[str, Key], file_id: int
+) -> list[tuple[Any, ...]]:
+    return [(set_id, keys[key].key_id, *columns(value), file_id) for key, value in own.items()]
+
+
+def replica_row(file_id: int, copy: NewReplica, at: float) -> tuple[Any, ...]:
+    return (file_id, copy.storage, copy.path, copy.state.value, at)
+
+
+def rewrite(session: Session, community_id: int, row: Known, metadata: Metadata) -> None:
+    """Write a file's row with these metadata, under its next `seq`."""
+    interned = session.own(Interned)
+    keys = interned.keys(session, community_id)
+    set_id, own = row.set_id, row.own
+    if metadata != metadata_of(session, row):
+        shared, own = split(metadata, keys)
+        set_id = interned.set_of(session, community_id, shared)
+        old = own_value_rows(row.set_id, row.own, keys, row.file_id)
+        session.many("remove_own_value", old)
+        session.many("insert_own_value", own_value_rows(set_id, own, keys, row.file_id))
+    session.run(
+        "change_file",
+        (
+            session.reserve("file_change"),
+            set_id,
+            encode(own).decode() if own else None,
+            row.state.value,
+            row.adler32,
+            row.sha256,
+            row.file_id,
+        ),
+    )
+    row.set_id, row.own = set_id, own
+
+
+def insert_dataset(session: Session, community_id: int, new: NewDataset, at: float) -> int:
+    """Store a dataset that is not there; return its id."""
+    dataset_id = session.reserve("dataset")
+    session.run(
+        "insert_dataset",
+        {
+            "dataset_id": dataset_id,
+            "community_id": community_id,
+            "scope_id": session.own(Interned).scope(session, community_id, new.did.scope),
+            "name": new.did.name,
+            "owner_id": new.owner_id,
+            "metadata": encode(new.metadata).decode(),
+            "created_at": at,
+        },
+    )
+    return dataset_id

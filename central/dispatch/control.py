@@ -1,0 +1,315 @@
+"""What people do to jobs: kill, hold, release, reschedule, delete, priority; by id or by filter."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from typing import Final
+
+from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
+from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
+from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.machine import IllegalTransition
+from pilotage.proto.messages import Stop
+from pilotage.proto.problems import Code
+
+from ..accounts.quotas import Quotas
+from ..errors import Refused
+from ..identity import policy
+from ..identity.action_keys import Book, Books, named_in
+from ..identity.callers import Caller, User
+from ..identity.per_person import PerPerson
+from ..identity.scope import Scope, scope
+from ..jobs import record as job_records, record_search as job_search, record_tasks as task_records
+from ..jobs.intents import Unchanged, intent
+from ..jobs.queries import search_of
+from ..jobs.records import Move, Standing, Want
+from ..observe.events import Log
+from ..outbound import Outbound
+from ..ports import Clock
+from ..store.engine import Store
+from ..store.errors import OverQuota, StoreFull
+from .follow import Aftermath, counted
+from .idle_classes import IdleClasses
+from .memory import Memory
+
+TRIES = 5  # races with pilots that one action may lose per job
+IDS_MAX: Final = 1_000_000  # that a filter may choose
+BEYOND: Final = 1_000  # more than were expected, as far as they are counted
+_Moves = list[tuple[Standing, Move]]
+FILTERS_MAX: Final = 2  # of one person at once: others read from the same few connections
+
+
+class Control:
+    """Carries out actions."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        idle: IdleClasses,
+        aftermath: Aftermath,
+        outbound: Outbound,
+        quotas: Quotas,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._queue, self._owners = store, memory.queue, memory.owners
+        self._counters, self._aftermath, self._outbound = memory.counters, aftermath, outbound
+        self._feed, self._clock, self._log = memory.feed, clock, log
+        self._idle, self._quotas = idle, quotas
+        self._books = Books(store, clock)
+        why = f"{FILTERS_MAX} of your actions by filter are under way, no more are begun: repeat"
+        self._by_filter = PerPerson(FILTERS_MAX, f"{why} when one of them has ended")
+
+    async def act(self, caller: Caller, action: Action) -> ActionReply:
+        """Do what is asked to each job; those that refuse are named, the others are done.
+
+        A filter works on the ids that match now and refuses with COUNT_CHANGED, before anything is
+        done, where their number is not the expected one, or more than IDS_MAX. What comes again
+        with its key is answered as the first time; KEY_REUSED, if it is not the same. TOO_MANY:
+        enough of this person's filters are at work.
+        """
+        assert isinstance(caller, User)
+        bounds = scope(caller, policy.Action.JOB_CONTROL, self._owners)
+        _check(action)
+        who = self._owners.word(caller.issuer, caller.subject)
+        async with self._books.book(caller, action) as book:
+            if book.is_kept:
+                self._log("acted_again", action=action.action.value, who=who)
+                return book.reply()
+            with ExitStack() as open_ones:
+                if action.filter is not None:
+                    open_ones.callback(self._by_filter.enter(caller))
+                await self._work(action, bounds, who, book)
+            return book.reply()
+
+    async def _work(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
+        try:
+            if book.is_new:
+                await self._begin(action, bounds, book)
+            await self._carry_on(action, bounds, who, book)
+        except StoreFull as why:
+            raise Refused(
+                Code.STORE_FULL, f"{why}; {book.done} of {book.total} jobs were done"
+            ) from None
+        finally:
+            self._queue.wake()
+        self._log("acted", action=action.action.value, count=book.done, who=who)
+
+    async def _begin(self, action: Action, bounds: Scope, book: Book) -> None:
+        if action.filter is None:
+            book.begin(named_in(action))
+            return
+        assert action.expected is not None
+        try:
+            book.begin(await self._frozen(action.filter, action.expected, bounds))
+        except Refused as why:
+            await book.deny(self._store, why)
+            raise
+        await book.keep_ids(self._store)
+
+    async def _frozen(self, wanted: JobFilter, expected: int, bounds: Scope) -> list[int]:
+        """Return the ids that match now; where there are others than expected few are read."""
+        most = min(expected + BEYOND, IDS_MAX)
+        ids = await self._store.read(job_search.ids, search_of(wanted, bounds), limit=most + 1)
+        if len(ids) > IDS_MAX:
+            raise Refused(
+                Code.COUNT_CHANGED,
+                f"more than {IDS_MAX} jobs match, and one action takes no more: narrow the filter",
+                field="filter",
+            )
+        if len(ids) != expected:
+            found = f"more than {most}" if len(ids) > most else len(ids)
+            raise Refused(
+                Code.COUNT_CHANGED,
+                f"{found} jobs match now, not {expected}: look again, then repeat",
+                field="expected",
+            )
+        return ids
+
+    async def _carry_on(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
+        while book.more():
+            for _ in range(TRIES):
+                with self._queue.reading():
+                    await self._try(action, bounds, who, book)
+                if not book.left:
+                    break
+            for job in list(book.left):
+                book.refuse(job, Code.UNAVAILABLE, f"job {job} moves too fast: try again")
+        await book.close(self._store)
+
+    async def _try(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
+        """Look at the jobs that are left, and do what can be done to each."""
+        jobs = list(book.left)
+        standings = await self._store.write(job_records.standing, jobs)
+        await self._idle.load(one.class_id for one in standings.values())
+        inside: list[Standing] = []
+        for job in jobs:
+            standing = standings.get(job)
+            if standing is None or not self._visible(standing, bounds):
+                book.refuse(job, Code.NOT_FOUND, f"there is no job {job}")
+            else:
+                inside.append(standing)
+        await self._carry_out(action, inside, who, book)
+
+    def _visible(self, standing: Standing, bounds: Scope) -> bool:
+        return bounds.covers(self._queue.classes[standing.class_id].kind)
+
+    async def _carry_out(self, action: Action, jobs: list[Standing], who: str, book: Book) -> None:
+        """Do it to each; those that change under our hands are left."""
+        if action.action is ActionName.DELETE:
+            await self._delete(jobs, who, book)
+        elif action.action is ActionName.PRIORITY:
+            assert action.priority is not None
+            await self._set_priority(jobs, action.priority, who, book)
+        else:
+            await self._move_or_want(action, jobs, who, book)
+
+    async def _move_or_want(
+        self, action: Action, jobs: list[Standing], who: str, book: Book
+    ) -> None:
+        moves: _Moves = []
+        wants: list[Want] = []
+        at = self._clock.wall()
+        over = await self._tasks_over(action, jobs)
+        for job in jobs:
+            if job.deleted:
+                book.refuse(job.job_id, Code.NOT_FOUND, f"job {job.job_id} was deleted")
+                continue
+            if job.job_id in over:
+                why = "of a transformation that has drawn the consequences of its end: use "
+                why += "`pilotage transformation replay` or `reset`"
+                book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id} is {why}")
+                continue
+            try:
+                what = intent(action.action, job, at=at, who=who, reason=action.reason)
+            except IllegalTransition as why:
+                book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id}: {why}")
+                continue
+            if isinstance(what, Unchanged):
+                book.leave(job.job_id)
+            elif isinstance(what, Move):
+                moves.append((job, what))
+            else:
+                wants.append(what)
+        for some in self._by_holder(moves):
+            await self._moved(some, book)
+        await self._wanted(wants, book)
+
+    def _by_holder(self, moves: Sequence[tuple[Standing, Move]]) -> list[_Moves]:
+        """Return what the store moves together: a quota refuses jobs of one holder alone."""
+        found: defaultdict[tuple[str, str, int] | None, _Moves] = defaultdict(list)
+        for job, move in moves:
+            info = self._queue.classes[job.class_id]
+            holder = (info.kind.community, info.kind.group, info.owner_id)
+            found[holder if move.runs_again else None].append((job, move))
+        return list(found.values())
+
+    async def _tasks_over(self, action: Action, jobs: list[Standing]) -> Collection[int]:
+        """Return which jobs are tasks that have ended: what they read may be in other ones."""
+        if action.action is not ActionName.RESCHEDULE:
+            return ()
+        final = [job.job_id for job in jobs if job.state in FINAL]
+        return await self._store.read(task_records.tasks_of_jobs, final) if final else ()
+
+    async def _moved(self, moves: _Moves, book: Book) -> None:
+        """Move jobs. Only as many run again as their quota has room for."""
+        ids = [move.job_id for _, move in moves]
+        rows = [move for _, move in moves]
+        try:
+            done = await self._quotas.with_room(job_records.move, rows, keep=book.keep(ids))
+        except OverQuota as why:
+            fit = max(0, min(why.room, len(moves) - 1))
+            for job_id in ids[fit:]:
+                book.refuse(job_id, why.code, f"job {job_id}: {why}")
+            if fit:
+                await self._moved(moves[:fit], book)
+            return
+        book.written(ids, done)
+        for (job, move), written in zip(moves, done, strict=True):
+            if not written:
+                continue
+            kind = self._queue.classes[job.class_id].kind
+            self._aftermath.closed(job.job_id)
+            if move.new_round or move.new in FINAL:
+                self._queue.lift(job.job_id)
+            if move.new is JobState.WAITING:
+                self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
+            elif move.old is JobState.WAITING:
+                self._queue.take_out(job.job_id)
+            self._counters.move(kind, counted(move.old, job.site), counted(move.new, job.site))
+            self._feed.job(kind, job.job_id, move.new, reason=move.reason)
+
+    async def _wanted(self, wants: list[Want], book: Book) -> None:
+        if not wants:
+            return
+        ids = [want.job_id for want in wants]
+        done = await self._store.write(job_records.want, wants, keep=book.keep(ids))
+        book.written(ids, done)
+        for want, written in zip(wants, done, strict=True):
+            if not written:
+                continue
+            lease = self._aftermath.wanted(want)
+            if lease is not None and lease.wanted is not None:
+                self._outbound.stop(
+                    lease.kind.community, lease.pilot, Stop(lease.job, lease.epoch, lease.wanted)
+                )
+
+    async def _delete(self, jobs: list[Standing], who: str, book: Book) -> None:
+        final: list[Standing] = []
+        for job in jobs:
+            if job.deleted:
+                book.leave(job.job_id)
+            elif job.state in FINAL:
+                final.append(job)
+            else:
+                book.refuse(
+                    job.job_id,
+                    Code.ILLEGAL_STATE,
+                    f"job {job.job_id} is {job.state.value}: kill it first, only ended ones go",
+                )
+        if not final:
+            return
+        ids = [job.job_id for job in final]
+        done = await self._store.write(
+            job_records.delete, ids, self._clock.wall(), who, keep=book.keep(ids)
+        )
+        book.written(ids, done)
+        for job, written in zip(final, done, strict=True):
+            if written:
+                kind = self._queue.classes[job.class_id].kind
+                self._counters.add(kind, *counted(job.state, job.site), -1)
+
+    async def _set_priority(
+        self, jobs: list[Standing], priority: int, who: str, book: Book
+    ) -> None:
+        able = [job for job in jobs if job.state not in FINAL and not job.deleted]
+        for job in jobs:
+            if job.state in FINAL or job.deleted:
+                book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id} has ended")
+        if not able:
+            return
+        ids, at = [job.job_id for job in able], self._clock.wall()
+        done = await self._store.write(
+            job_records.set_priority, ids, priority, at, who, keep=book.keep(ids)
+        )
+        book.written(ids, done)
+        for job, written in zip(able, done, strict=True):
+            if written:
+                self._queue.set_priority(job.job_id, priority)
+                self._aftermath.priority(job.job_id, priority)
+
+
+def _check(action: Action) -> None:
+    """Raise Refused, INVALID, where the parts of a request do not fit together."""
+    if action.action is ActionName.PRIORITY and action.priority is None:
+        raise Refused(
+            Code.INVALID,
+            f"give the new priority, {PRIORITY_MIN} to {PRIORITY_MAX}",
+            field="priority",
+        )
+    if bool(action.ids) == (action.filter is not None):
+        raise Refused(Code.INVALID, "give either ids or a filter", field="ids")
+    if action.filter is not None and action.expected is None:
+        raise Refused(Code.INVALID, "with a filter, say how many jobs you expect", field="expected")

@@ -1,0 +1,43 @@
+"""What a dispatch keeps in memory. All of it can be rebuilt from the store (`recover`)."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ..accounts.counters import Counters
+from ..accounts.tally import Tally
+from ..identity.scope import Owners
+from ..jobs.classes import Classes
+from ..jobs.feed import Feed
+from ..jobs.leases import LeaseTable
+from ..jobs.live_logs import LiveLogs
+from ..jobs.undelivered import LateResults
+from ..pilots.labour import Labour
+from ..pilots.presence import Pilots
+from ..sites.failure_rates import SiteRates
+from ..sites.hosts import Hosts
+from ..sites.places import Places
+from .queue import Queue
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One of each, shared by the services."""
+
+    queue: Queue
+    leases: LeaseTable
+    pilots: Pilots
+    owners: Owners
+    classes: Classes
+    counters: Counters
+    tally: Tally
+    feed: Feed
+    logs: LiveLogs
+    hosts: Hosts = field(default_factory=Hosts)
+    rates: SiteRates = field(default_factory=SiteRates)
+    labour: Labour = field(default_factory=Labour)
+    places: Places = field(default_factory=Places)
+    late: LateResults = field(init=False)
+    told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "late", LateResults(self.leases))

@@ -1,0 +1,225 @@
+"""Collects the metrics: out of memory, in one pass, when somebody asks."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from pilotage import __version__
+from pilotage.proto.job_states import JobState
+from pilotage.proto.pilot_states import LIVING, PilotState
+
+from ..catalogue import record_remnants as remnant_records
+from ..catalogue.remnants import RemnantCount
+from ..jobs.leases import Lease, Phase
+from ..jobs.undelivered import is_over_wall
+from ..observe.counting import CountingLog
+from ..observe.metrics import VALUES_MAX, Page, histogram
+from ..pauses import by_and_by
+from ..pilots import record_logs as log_records
+from ..ports import Bus, Clock
+from ..settings import LeaseSettings
+from ..store.engine import Store
+from ..store.probe import StoreProbe
+from .arrivals import Others
+from .health import HealthService
+from .memory import Memory
+
+Readings = Callable[[], Awaitable[Mapping[str, float]]]
+_STORE_BYTES = "pilotage_store_bytes:"  # readings that have a label, before its value
+
+_OF_REMNANTS: Final[Mapping[str, Callable[[RemnantCount], int]]] = {
+    "pilotage_remnants": lambda one: one.waiting,
+    "pilotage_remnant_bytes": lambda one: one.waiting_bytes,
+    "pilotage_remnants_failing": lambda one: one.failing,
+    "pilotage_remnants_gone_total": lambda one: one.gone,
+    "pilotage_remnant_bytes_gone_total": lambda one: one.gone_bytes,
+}
+
+
+async def no_readings() -> Mapping[str, float]:
+    """Have no machine to look at."""
+    return {}
+
+
+Credentials = Callable[[], Mapping[tuple[str, str], float]]  # site and element: life left
+
+
+def no_credentials() -> Mapping[tuple[str, str], float]:
+    """Have no element that knows us by one."""
+    return {}
+
+
+class FailoverPulse(Protocol):
+    """How failover is doing."""
+
+    decisions: Counter[str]
+
+    def age_s(self) -> float: ...
+    def mail_fails_s(self) -> float: ...
+
+
+class Times:
+    """What is measured as it happens."""
+
+    def __init__(self) -> None:
+        self.turn = histogram("pilotage_turn_seconds")
+        self.loop_late = histogram("pilotage_loop_late_seconds")
+
+
+class MetricsService:
+    """Makes the page of metrics."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        bus: Bus,
+        clock: Clock,
+        log: CountingLog,
+        settings: LeaseSettings,
+        times: Times,
+        probe: StoreProbe,
+        health: HealthService,
+        readings: Readings,
+        term: int,
+        credentials: Credentials = no_credentials,
+    ) -> None:
+        self._store, self._memory, self._bus, self._clock = store, memory, bus, clock
+        self._log, self._times, self._probe, self._health = log, times, probe, health
+        self._late_s, self._readings, self._term = 1.5 * settings.beat_s, readings, term
+        self._credentials = credentials
+        self.start_s = 0.0
+        self.others: Others | None = None
+        self.failover: FailoverPulse | None = None
+
+    async def page(self, requests: Mapping[tuple[str, int], int]) -> str:
+        """Return all metrics as Prometheus reads them."""
+        readings = await self._readings()
+        page = Page()
+        self._put_central(page)
+        self._put_jobs(page)
+        self._put_used(page)
+        await self._put_leases(page)
+        await self._put_pilots(page)
+        page.put_all("pilotage_pilot_events_total", self._memory.told)
+        page.put("pilotage_pilot_log_bytes", await self._store.read(log_records.pilot_log_bytes))
+        self._put_channels(page, requests)
+        self._put_remnants(page, await self._store.read(remnant_records.remnant_counts))
+        if self.others is not None:
+            page.put("pilotage_others_submissions_total", self.others.taken)
+            page.put("pilotage_others_lag_seconds", self.others.lag_s)
+            page.put("pilotage_others_unseen_seconds", self.others.unseen_s())
+        if self.failover is not None:
+            page.put_all("pilotage_failover_decisions_total", self.failover.decisions)
+            page.put("pilotage_failover_cycle_age_seconds", self.failover.age_s())
+            page.put("pilotage_failover_mail_fails_seconds", self.failover.mail_fails_s())
+        left_s = self._credentials()
+        page.put_pairs("pilotage_credential_expires_seconds", left_s, most=VALUES_MAX)
+        self._put_store(page, readings)
+        # All at once would hold the loop for 10 ms.
+        parts = by_and_by(page.parts(), self._clock, a_turn=1)
+        return "".join([part.text() async for part in parts])
+
+    def _put_remnants(self, page: Page, counts: Sequence[RemnantCount]) -> None:
+        """Add up what is swept, over all communities."""
+        for name, of in _OF_REMNANTS.items():
+            sums: Counter[str] = Counter()
+            for one in counts:
+                sums[one.storage] += of(one)
+            page.put_all(name, sums)
+
+    def _put_central(self, page: Page) -> None:
+        health = self._health.health()
+        page.put_all("pilotage_build_info", {__version__: 1})
+        page.put("pilotage_ready", self._health.ready().ready)
+        page.put("pilotage_uptime_seconds", health.uptime_s)
+        page.put("pilotage_start_seconds", self.start_s)
+        page.put("pilotage_leads", 1)
+        page.put("pilotage_term", self._term)
+        page.put_all("pilotage_events_total", self._log.counts)
+        page.put_histogram(self._times.loop_late)
+
+    def _put_jobs(self, page: Page) -> None:
+        states: Counter[str] = Counter(dict.fromkeys((one.value for one in JobState), 0))
+        sites: Counter[str] = Counter()
+        for _, site, state, count in self._memory.counters.rows():
+            states[state.value] += count
+            if state is JobState.RUNNING:
+                sites[site] += count
+        page.put_all("pilotage_jobs", states)
+        page.put_all("pilotage_site_running", sites)
+        page.put_all("pilotage_hosts_suspended", self._memory.hosts.suspended())
+        page.put("pilotage_classes", len(self._memory.queue.classes))
+
+    def _put_used(self, page: Page) -> None:
+        used = self._memory.tally.used
+        page.put_all("pilotage_attempts_ended_total", used.ends)
+        for name, field in (
+            ("pilotage_used_cpu_seconds_total", "cpu_s"),
+            ("pilotage_used_wall_seconds_total", "wall_s"),
+            ("pilotage_staged_in_bytes_total", "bytes_in"),
+            ("pilotage_staged_out_bytes_total", "bytes_out"),
+        ):
+            page.put_all(name, {site: getattr(at, field) for site, at in used.sites.items()})
+        page.put_histogram(used.memory_peak_mb)
+        page.put_histogram(used.scratch_peak_mb)
+
+    async def _put_leases(self, page: Page) -> None:
+        now = self._clock.monotonic()
+        phases: Counter[str] = Counter({Phase.LIVE.value: 0, Phase.OPEN.value: 0})
+        overdue_s = wanted_s = 0.0
+        over, wall = 0, self._clock.wall()
+        async for lease in by_and_by(self._memory.leases.all(), self._clock):
+            phases[lease.phase.value] += 1
+            if lease.phase is Phase.LIVE:
+                overdue_s = max(overdue_s, now - lease.deadline)
+                wanted_s = max(wanted_s, _wanted_for_s(lease, now))
+                over += is_over_wall(lease, wall)
+        page.put_all("pilotage_attempts", phases)
+        page.put("pilotage_lease_overdue_seconds", overdue_s)
+        page.put("pilotage_wanted_oldest_seconds", wanted_s)
+        page.put("pilotage_attempts_over_wall", over)
+        failing = self._memory.late.failing(now)
+        page.put("pilotage_results_undelivered", len(failing))
+        oldest_s = max((one.for_s for one in failing), default=0.0)
+        page.put("pilotage_results_undelivered_oldest_seconds", oldest_s)
+
+    async def _put_pilots(self, page: Page) -> None:
+        now = self._clock.monotonic()
+        silent = parked = 0
+        matcher = self._memory.queue.matcher
+        async for presence in by_and_by(self._memory.pilots.all(), self._clock):
+            silent += presence.state in LIVING and now - presence.heard > self._late_s
+            parked += matcher.parked_ask(presence.pilot) > 0
+        states = self._memory.pilots.states
+        page.put_all("pilotage_pilots", {state.value: states[state] for state in PilotState})
+        page.put("pilotage_pilots_silent", silent)
+        page.put("pilotage_offers_parked", parked)
+
+    def _put_channels(self, page: Page, requests: Mapping[tuple[str, int], int]) -> None:
+        page.put("pilotage_bus_up", self._bus.up or not self._bus.url)
+        page.put_all("pilotage_bus_messages_total", self._bus.counts())
+        page.put_pairs("pilotage_http_requests_total", requests)
+        page.put_histogram(self._times.turn)
+
+    def _put_store(self, page: Page, readings: Mapping[str, float]) -> None:
+        activity = self._store.activity()
+        page.put("pilotage_store_operations_total", activity.operations)
+        page.put("pilotage_store_commits_total", activity.commits)
+        page.put("pilotage_store_full", bool(self._probe.full))
+        page.put("pilotage_disk_short", self._health.ready().disk != "ok")
+        page.put_histogram(self._probe.write_s)
+        files = {
+            name.removeprefix(_STORE_BYTES): value
+            for name, value in readings.items()
+            if name.startswith(_STORE_BYTES)
+        }
+        page.put_all("pilotage_store_bytes", files)
+        for name, value in readings.items():
+            if ":" not in name:
+                page.put(name, value)
+
+
+def _wanted_for_s(lease: Lease, now: float) -> float:
+    return now - lease.wanted_since if lease.wanted is not None else 0.0

@@ -1,0 +1,191 @@
+"""The waiting jobs: the matcher, what it does not know of them, and whom to wake for them."""
+
+import heapq
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+from pilotage.matcher import Matcher
+from pilotage.matcher.types import Running
+
+from ..jobs.classes import ClassInfo
+from ..jobs.leases import Lease
+from ..outbound import Outbound
+from ..pilots.presence import Pilots
+from ..ports import Clock
+from ..settings import MatcherSettings
+
+
+class Queue:
+    """Jobs that wait, each in the matcher once; epochs and queue times beside it."""
+
+    def __init__(
+        self, matcher: Matcher, pilots: Pilots, outbound: Outbound, clock: Clock, *, term: int
+    ) -> None:
+        self.matcher = matcher
+        self.classes: dict[int, ClassInfo] = {}  # of jobs that wait or run, and some others
+        self._pilots, self._outbound, self._clock, self._term = pilots, outbound, clock, term
+        self._epochs: dict[int, int] = {}  # only jobs that were matched before
+        self._limits: dict[int, float] = {}  # jobs with a queue time, until they have ended
+        self._until: list[tuple[float, int]] = []
+        # Jobs that anything happened to while the queue is being read from the store.
+        self.touched: set[int] = set()
+        self._is_loading = False
+        self._readers = 0  # of jobs that are put later on
+        self._newest: dict[int, int] = {}  # priorities of jobs, as set while anybody reads
+
+    def begin_loading(self) -> None:
+        """Waiting jobs are read from the store from now on, until `begin`."""
+        self._is_loading = True
+
+    def _touch(self, job: int) -> None:
+        if self._is_loading:
+            self.touched.add(job)
+
+    @contextmanager
+    def reading(self) -> Generator[None]:
+        """Put what is read from the store in here, and it has the priority that it got meanwhile.
+
+        What is read may be old when it is put: the priority of a job that is not here would be
+        lost until a restart.
+        """
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._newest.clear()
+
+    def learn(self, info: ClassInfo) -> None:
+        """Make a class known; the matcher hears of it with its first job."""
+        self.classes[info.spec.class_id] = info
+
+    def prepare(self, class_id: int) -> None:
+        """Let the matcher know of a class before its first job comes."""
+        self.matcher.add_class(self.classes[class_id].spec)
+
+    def forget_class(self, class_id: int) -> None:
+        """Forget a class of which no job waits."""
+        del self.classes[class_id]
+        self.matcher.forget_class(class_id)
+
+    def add(self, class_id: int, priority: int, jobs: Sequence[int]) -> None:
+        """Queue new jobs. Call `wake` when all are in."""
+        self.prepare(class_id)
+        self.matcher.add(class_id, priority, jobs)
+        if self._newest:
+            for job in jobs:
+                if job in self._newest:
+                    self.matcher.set_priority(job, self._newest[job])
+
+    def put(self, job: int, class_id: int, priority: int, epoch: int) -> None:
+        """Queue a job again, in its old place."""
+        if epoch:
+            self._epochs[job] = epoch
+        if job not in self.matcher:
+            self.add(class_id, priority, (job,))
+        if job in self._limits:
+            heapq.heappush(self._until, (self._limits[job], job))
+
+    def limit(self, job: int, until: float) -> None:
+        """Give the job up when it waits at `until` (wall clock) or after."""
+        self._limits[job] = until
+        heapq.heappush(self._until, (until, job))
+
+    def lift(self, job: int) -> None:
+        """The job has ended, or begins a new round: its queue time is over."""
+        self._limits.pop(job, None)
+
+    def take_out(self, job: int) -> None:
+        """The job waits no more."""
+        self._touch(job)
+        self.matcher.remove(job)
+        self._epochs.pop(job, None)
+
+    def set_priority(self, job: int, priority: int) -> None:
+        """The job has another priority, if it waits or is about to be put."""
+        self._touch(job)
+        if self._readers:
+            self._newest[job] = priority
+        self.matcher.set_priority(job, priority)
+
+    def epoch(self, job: int) -> int:
+        """Return the epoch of the job's last attempt, 0 before the first."""
+        return self._epochs.get(job, 0)
+
+    def matched(self, job: int) -> int:
+        """The match is written. Return the priority, which may be another by now."""
+        self._touch(job)
+        priority = self.matcher.backlog.priority(job)
+        self.matcher.confirm(job)
+        self._epochs.pop(job, None)
+        return priority
+
+    def ended(self, lease: Lease, used_core_s: float | None) -> None:
+        """The attempt of a lease has ended: its limits are free, its owner pays what it used.
+
+        Call it before the job is put or given to anyone else.
+        """
+        self.matcher.ended(lease.job, used_core_s)
+
+    def running(self, lease: Lease, *, age_s: float = 0.0) -> None:
+        """The attempt of a lease is active, and the matcher does not know: count it."""
+        self.matcher.add_class(self.classes[lease.class_id].spec)
+        one = Running(
+            job=lease.job,
+            class_id=lease.class_id,
+            site=lease.site,
+            element=lease.element,
+            cores=lease.cores,
+            wall_s=lease.wall_s,
+            age_s=age_s,
+            pilot=lease.pilot,
+            memory_mb=lease.memory_mb,
+            scratch_mb=lease.scratch_mb,
+            gpus=lease.gpus,
+            charged_cores=lease.charged_cores,
+        )
+        self.matcher.running(one, self._clock.monotonic())
+
+    def begin(self) -> None:
+        """All that was here is here again. What started just before is not known (PROTOCOL C13)."""
+        self.matcher.begin(self._clock.monotonic())
+        self._is_loading = False
+        self.touched.clear()
+
+    def is_any_over(self, at: float) -> bool:
+        """Whether `expired` is to be asked: the queue time of some job may be over."""
+        return bool(self._until) and self._until[0][0] <= at
+
+    def expired(self, at: float, most: int) -> list[int]:
+        """Return jobs whose queue time is over and that still wait, out of `most` that are due.
+
+        Each comes once: whoever cannot give it up calls `again`.
+        """
+        over: list[int] = []
+        for _ in range(most):
+            if not self.is_any_over(at):
+                break
+            until, job = heapq.heappop(self._until)
+            if self._limits.get(job) == until and job in self.matcher:
+                over.append(job)
+        return list(dict.fromkeys(over))
+
+    def again(self, jobs: Sequence[int]) -> None:
+        """These could not be given up: they come again, if they still have a queue time."""
+        for job in jobs:
+            if job in self._limits:
+                heapq.heappush(self._until, (self._limits[job], job))
+
+    def change(self, settings: MatcherSettings) -> None:
+        """Let other shares and limits hold, and wake pilots for the jobs that may start by them."""
+        keep_s = self.matcher.rules.keep_s
+        self.matcher.change(settings.rules(keep_s=keep_s), self._clock.monotonic())
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake parked pilots for what waits. A hint: it binds nothing (PROTOCOL C3)."""
+        for parked in self.matcher.wake(self._clock.monotonic()):
+            presence = self._pilots.find(parked.pilot)
+            if presence is not None:
+                self._outbound.wake(presence.community, parked.pilot, parked.ask, self._term)

@@ -1,0 +1,166 @@
+"""What pilots say and are given in one turn: a transaction writes the turns of many of them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ..jobs.record import change, change_all
+from ..jobs.record_rows import body_of
+from ..jobs.records import Change, JobBody, NewAttempt
+from ..store.engine import joined_by
+from ..store.session import Session, json_list
+from ..store.writer import Joint
+
+Room = Callable[[list[JobBody | None]], int]
+
+_bodies: Final = msgspec.json.Decoder(list[tuple[int, int, str | None, int, int, int, int]])
+
+
+class Matches(NamedTuple):
+    """The matches of one pilot; `room` says how many of the first one answer has room for."""
+
+    attempts: Sequence[NewAttempt]
+    room: Room | None = None
+
+
+def match(session: Session, several: Sequence[Matches]) -> list[list[JobBody | None]]:
+    """Write matches; return the body of each job, None where the match lost a race.
+
+    What there is no room for, when all bodies are known, is not written and has no body.
+    """
+    job_ids = [one.job_id for each in several for one in each.attempts]
+    if not job_ids:
+        return [[] for _ in several]
+    # First: what is read here is on the pages that the inserts look at.
+    found = _runnable(session, job_ids)
+    bodies = [[found.get(one.job_id) for one in each.attempts] for each in several]
+    written: list[NewAttempt] = []
+    for each, its in zip(several, bodies, strict=True):
+        if each.room is not None:
+            del its[each.room(its) :]
+        written += each.attempts[: len(its)]
+    lost = _insert(session, written)
+    again = [(one.attempt_id,) for one in written if one.epoch > 1]
+    if lost:
+        again = [row for row in again if row[0] not in lost]
+        bodies = [
+            [
+                None if one.attempt_id in lost else body
+                for one, body in zip(each.attempts, its, strict=False)
+            ]
+            for each, its in zip(several, bodies, strict=True)
+        ]
+    session.many("close_previous", again)
+    return bodies
+
+
+def _runnable(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
+    """Return what these jobs run; whether they may is for the insert to say."""
+    if len(job_ids) == 1:
+        body = _alone(session, job_ids[0])
+        return {} if body is None else {body.job_id: body}
+    rows = _bodies.decode(session.one("bodies_to_run", (json_list(job_ids),))[0])
+    found: dict[int, JobBody] = {}
+    for job_id, submission_id, text, *counts in rows:
+        if text is None:  # it is long
+            known = _alone(session, job_id)
+            if known is not None:
+                found[job_id] = known
+        else:
+            row = (job_id, submission_id, bytes.fromhex(text), *counts)
+            found[job_id] = body_of(row, session.template(submission_id))
+    return found
+
+
+def _alone(session: Session, job_id: int) -> JobBody | None:
+    row = session.one("body_to_run", (job_id,))
+    return None if row is None else body_of(row, session.template(row[1]))
+
+
+def _insert(session: Session, attempts: Sequence[NewAttempt]) -> frozenset[int]:
+    """Write attempts in order; return the ids of those that lost a race."""
+    rows = [_new_row(session, one) for one in attempts]
+    if len(rows) == 1:
+        is_written = session.run("insert_attempt", rows[0]).rowcount == 1
+        return frozenset() if is_written else frozenset({attempts[0].attempt_id})
+    count = session.insert_attempts(rows)
+    return frozenset() if count == len(rows) else _lost(session, attempts)
+
+
+def _lost(session: Session, attempts: Iterable[NewAttempt]) -> frozenset[int]:
+    """Return the ids that have no row: none is given twice, so that a row is of its match."""
+    ids = [one.attempt_id for one in attempts]
+    written = {row[0] for row in session.rows("attempts_written", (json_list(ids),))}
+    return frozenset(ids) - written
+
+
+def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
+    return (
+        one.attempt_id,
+        one.job_id,
+        one.epoch,
+        one.pilot,
+        one.session,
+        one.ask,
+        session.site(one.site),
+        one.element,
+        one.host,
+        one.cores,
+        one.memory_mb,
+        one.scratch_mb,
+        one.wall_s,
+        one.at,
+        one.gpus,
+        one.charged_cores,
+        one.lease_s,
+    )
+
+
+Written = tuple[list[bool], list[JobBody | None]]
+
+
+class Turn(Joint):
+    """Changes of attempts, then matches; the order among pilots is nobody's business."""
+
+    __slots__ = ("changes", "matches")
+
+    def __init__(
+        self,
+        changes: Sequence[Change] = (),
+        attempts: Sequence[NewAttempt] = (),
+        room: Room | None = None,
+    ) -> None:
+        self.changes, self.matches = changes, Matches(attempts, room)
+
+    def __call__(self, session: Session) -> Written:
+        won = change(session, self.changes) if self.changes else []
+        return won, match(session, [self.matches])[0]
+
+    @classmethod
+    def together(cls, session: Session, several: "Sequence[Turn]") -> list[Written]:
+        won = iter(change_all(session, [one for turn in several for one in turn.changes]))
+        given = match(session, [turn.matches for turn in several])
+        return [
+            (list(islice(won, len(turn.changes))), bodies)
+            for turn, bodies in zip(several, given, strict=True)
+        ]
+
+
+@joined_by(Turn)
+def turn(
+    session: Session,
+    changes: Sequence[Change],
+    attempts: Sequence[NewAttempt],
+    room: Room | None = None,
+) -> Written:
+    """Write what a pilot's turn says and is given, in one transaction: `change`, then `match`.
+
+    Changes are applied in order, each a compare-and-set by itself. Each match is judged by itself:
+    its body is None where the job was not Waiting at that epoch; an attempt of an earlier epoch
+    that is still open is closed. `room` is given the bodies of the jobs, and says how many of the
+    first attempts are written; the others are left alone, and are not in the answer. It may be
+    called twice.
+    """
+    return Turn(changes, attempts, room)(session)

@@ -1,0 +1,247 @@
+"""What goes after a time: jobs that have ended, evidence, tokens, pilots and their logs.
+
+In small batches, at the pace of a loop, so that nobody waits. Series and accounts stay.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from pilotage.proto.job_states import JobState
+from pilotage.proto.pilot_states import PilotEvent, PilotState, next_state
+
+from ..accounts.record_series import DAY_S
+from ..identity import actions as action_records
+from ..identity.scope import Kind
+from ..jobs import record_retention as retention_records
+from ..jobs.blob_sweep import BlobSweep
+from ..jobs.record_retention import PRUNED_MAX
+from ..jobs.records import EndedJob
+from ..observe.events import Log
+from ..pauses import by_and_by
+from ..pilots import record as pilot_records
+from ..pilots.logs import LogRoom
+from ..pilots.presence import Presence
+from ..ports import Clock
+from ..settings import KeptDays, RetentionSettings
+from ..store.engine import Store
+from ..store.errors import OF_ALL, StoreError, StoreFull
+from ..store.probe import StoreProbe
+from ..store.wall import Wall
+from .follow import Aftermath, counted
+from .memory import Memory
+
+FIRST_S: Final = 300.0  # after a start the first round comes so soon
+PAUSE_S: Final = 1.0  # from one batch to the next
+PILOTS_A_BATCH: Final = 200
+
+
+def kept_s(job: EndedJob, settings: RetentionSettings) -> float:
+    """Return for how long a job is kept after its end; 0: for ever."""
+    kept: KeptDays = settings.communities.get(job.community, settings)
+    days = {
+        JobState.DONE: kept.done_days,
+        JobState.FAILED: kept.failed_days,
+        JobState.KILLED: kept.killed_days,
+    }[job.state]
+    if job.deleted and kept.deleted_days and (not days or kept.deleted_days < days):
+        days = kept.deleted_days
+    return days * DAY_S
+
+
+def to_prune(jobs: Iterable[EndedJob], settings: RetentionSettings, now: float) -> list[EndedJob]:
+    """Return the jobs whose time is over."""
+    pairs = ((job, kept_s(job, settings)) for job in jobs)
+    return [job for job, kept in pairs if kept and job.ended_at < now - kept]
+
+
+def shortest_s(settings: RetentionSettings) -> float:
+    """Return the shortest time after which any job goes; 0: none ever does."""
+    days = [
+        each
+        for kept in (settings, *settings.communities.values())
+        for each in (kept.done_days, kept.failed_days, kept.killed_days, kept.deleted_days)
+        if each
+    ]
+    return min(days, default=0.0) * DAY_S
+
+
+class Retention:
+    """Lets old things go, for ever."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        aftermath: Aftermath,
+        blobs: BlobSweep,
+        logs: LogRoom,
+        clock: Clock,
+        log: Log,
+        wall: Wall,
+        probe: StoreProbe,
+        settings: RetentionSettings,
+    ) -> None:
+        self._wall, self._probe = wall, probe
+        self._store, self._pilots, self._leases = store, memory.pilots, memory.leases
+        self._counters, self._owners = memory.counters, memory.owners
+        self._aftermath, self._blobs, self._logs = aftermath, blobs, logs
+        self._clock, self._log, self._settings = clock, log, settings
+
+    async def run(self) -> None:
+        """Go round for ever. Ends only by cancellation."""
+        rest_s = min(FIRST_S, self._settings.round_s)
+        while True:
+            await self._clock.sleep(rest_s)
+            rest_s = self._settings.round_s
+            try:
+                await self.round()
+            except StoreFull as why:
+                self._probe.refused(str(why))
+            except OSError as why:  # files that cannot be looked at now: they stay, and we do
+                self._log("loop_failed", loop="retention", error=str(why))
+
+    async def round(self) -> None:
+        """Let go of all whose time is over; of nothing while the wall clock is in doubt."""
+        if not self._wall.is_trusted():
+            return
+        parts: dict[str, Callable[[], Awaitable[int | None]]] = {
+            "jobs": self._jobs,
+            "keys of actions": self._actions,
+            "evidence": self._evidence,
+            "tokens": self._expired_tokens,
+            "pilots": self._ended_pilots,
+            "logs of pilots": self._old_logs,
+            "lost pilots": self._give_up_lost,
+            "unused secrets": self._give_up_unused,
+            "blobs": self._blobs.sweep_if_due,
+        }
+        for what, part in parts.items():
+            try:
+                count = await part()
+            except OF_ALL:
+                raise
+            except StoreError as why:  # of this part: the others need not wait for it
+                self._log("loop_failed", loop=f"retention of {what}", error=str(why))
+                continue
+            if count:
+                self._log("pruned", what=what, count=count)
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    async def _jobs(self) -> int:
+        shortest, count, after = shortest_s(self._settings), 0, 0
+        if not shortest:
+            return 0
+        while True:
+            now = self._clock.wall()
+            found, further = await self._store.read(
+                retention_records.ended_jobs, after=after, before=now - shortest
+            )
+            old = to_prune(found, self._settings, now)
+            for start in range(0, len(old), PRUNED_MAX):
+                count += await self._prune(old[start : start + PRUNED_MAX])
+                await self._clock.sleep(PAUSE_S)
+            if further is None:
+                return count
+            after = further
+            await self._clock.sleep(PAUSE_S / 10)
+
+    async def _prune(self, jobs: list[EndedJob]) -> int:
+        gone = await self._store.write(
+            retention_records.prune_jobs, [(job.job_id, job.ended_at) for job in jobs]
+        )
+        known = {job.job_id: job for job in jobs}
+        for job_id, was_deleted in gone:
+            if was_deleted:
+                continue  # such a job is not counted
+            job = known[job_id]
+            kind = Kind(job.community, job.group, self._owners.by_id(job.owner_id), job.type)
+            self._counters.add(kind, *counted(job.state, job.site), -1)
+        return len(gone)
+
+    async def _actions(self) -> int:
+        before, count = self._clock.wall() - self._settings.action_days * DAY_S, 0
+        while some := await self._store.write(
+            action_records.prune_actions, before, limit=PRUNED_MAX
+        ):
+            count += some
+            await self._clock.sleep(PAUSE_S)
+        return count
+
+    async def _evidence(self) -> int:
+        if not self._settings.evidence_days:
+            return 0
+        before, count = self._clock.wall() - self._settings.evidence_days * DAY_S, 0
+        while some := await self._store.write(
+            retention_records.prune_evidence, before, limit=PRUNED_MAX
+        ):
+            count += some
+            await self._clock.sleep(PAUSE_S)
+        return count
+
+    async def _expired_tokens(self) -> int:
+        """Let go of tokens that nobody takes any more, and with them of their revocations."""
+        if not self._settings.token_days:
+            return 0
+        before, count = self._clock.wall() - self._settings.token_days * DAY_S, 0
+        while some := await self._store.write(
+            retention_records.prune_tokens, before, limit=PRUNED_MAX
+        ):
+            count += some
+            await self._clock.sleep(PAUSE_S)
+        return count
+
+    async def _old_logs(self) -> int:
+        count = 0
+        for go in (self._logs.by_age, self._logs.by_size):
+            while some := await go():
+                count += some
+                await self._clock.sleep(PAUSE_S)
+        return count
+
+    # -- pilots ---------------------------------------------------------------------------------
+
+    async def _give_up_lost(self) -> None:
+        """Give up pilots that are lost for long."""
+        async for presence in by_and_by(self._pilots.all(), self._clock):
+            if self._is_gone(presence):
+                reason = f"lost, and not heard of for {self._settings.lost_pilot_s:.0f} s"
+                await self._aftermath.pilot_moved(presence, PilotEvent.GIVEN_UP, reason)
+                if presence.state is PilotState.FAILED:
+                    self._pilots.forget(presence.pilot)
+
+    async def _give_up_unused(self) -> None:
+        """Give up pilots that never came: nobody used their secret in time."""
+        why = "its secret was not used in time"
+        while True:
+            at = self._clock.wall()
+            names = await self._store.read(
+                retention_records.never_registered, at, limit=PILOTS_A_BATCH
+            )
+            for pilot in names:
+                for state in (PilotState.SUBMITTED, PilotState.WAITING):
+                    broken = next_state(state, PilotEvent.BROKE)
+                    await self._store.write(pilot_records.move_pilot, pilot, state, broken, at, why)
+            if len(names) < PILOTS_A_BATCH:
+                return
+            await self._clock.sleep(PAUSE_S)
+
+    def _is_gone(self, presence: Presence) -> bool:
+        silent_s = self._clock.monotonic() - presence.heard
+        lost = presence.state is PilotState.LOST and silent_s > self._settings.lost_pilot_s
+        return lost and not self._leases.of_pilot(presence.pilot)
+
+    async def _ended_pilots(self) -> int:
+        if not self._settings.pilot_days:
+            return 0
+        before, count, after = self._clock.wall() - self._settings.pilot_days * DAY_S, 0, ""
+        while True:
+            names = await self._store.read(
+                retention_records.ended_pilots, after=after, before=before, limit=PILOTS_A_BATCH
+            )
+            if not names:
+                return count
+            await self._store.write(retention_records.prune_pilots, names, before)
+            count, after = count + len(names), names[-1]
+            await self._clock.sleep(PAUSE_S)

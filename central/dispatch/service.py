@@ -1,0 +1,136 @@
+"""What pilots say: the protocol's central half. One of these owns matcher, leases and presence.
+
+The order within one message is: judge (pure, in memory), write, then let memory follow what was
+written. An answer goes out after the commit of what it says.
+"""
+
+from prometheus_client import Histogram
+
+from pilotage.proto.messages import Beat, Stop, Turn
+from pilotage.proto.pilot_states import PilotEvent, PilotState
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from ..identity.callers import PilotCaller
+from ..jobs.leases import Phase
+from ..pilots.presence import Presence
+from ..ports import Clock, Leadership
+from ..saying import BeatAnswer, TurnReply
+from ..store.engine import Store
+from .asks import Asks
+from .beats import Beats
+from .follow import Aftermath
+from .memory import Memory
+from .reports import Reports
+
+
+class Dispatch:
+    """Answers pilots."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        aftermath: Aftermath,
+        reports: Reports,
+        asks: Asks,
+        beats: Beats,
+        clock: Clock,
+        leadership: Leadership,
+        turn_s: Histogram,
+    ) -> None:
+        self._store, self._queue, self._leases = store, memory.queue, memory.leases
+        self._pilots, self._logs, self._aftermath = memory.pilots, memory.logs, aftermath
+        self._reports, self._asks, self._beats = reports, asks, beats
+        self._clock, self._leadership, self._turn_s = clock, leadership, turn_s
+
+    async def turn(self, caller: PilotCaller, message: Turn) -> TurnReply:
+        """Take reports and at most one ask; each item is judged as if it came alone.
+
+        Raises Refused: OLD_SESSION, OTHER_STORE (the pilot ends), STORE_FULL (it repeats).
+        """
+        began = self._clock.monotonic()
+        presence = self._presence(caller, message.gen, message.session)
+        if presence.state is PilotState.LOST:
+            await self._back(presence)
+        judged = await self._reports.judge(presence, message.reports) if message.reports else []
+        answer = await self._asks.answer(presence, message.ask, judged)
+        self._lead()  # what was written stands; the pilot says it again to whoever leads
+        replies = [one.reply() for one in judged]
+        self._turn_s.observe(self._clock.monotonic() - began)
+        return TurnReply(
+            term=self._leadership.term,
+            reports=tuple([reply for reply in replies if reply is not None]),
+            ask=answer,
+            stop=tuple(self._stops(presence)),
+            drain=presence.drain,
+            hurry=presence.hurry,
+        )
+
+    async def beat(self, caller: PilotCaller, message: Beat) -> BeatAnswer:
+        """Renew what the beat lists, and say what the pilot must know.
+
+        Raises Refused as `turn` does; a beat that is refused renews nothing on either side.
+        """
+        presence = self._presence(caller, message.gen, message.session)
+        if presence.state is PilotState.LOST:
+            await self._back(presence)
+        stale = await self._beats.take(presence, message)
+        self._lead()  # what it renews is ours only as long as our own lease stands
+        return BeatAnswer(
+            n=message.n,
+            term=self._leadership.term,
+            stale=tuple(stale),
+            stop=tuple(self._stops(presence)),
+            ask_again=self._should_ask(presence, message.parked),
+            drain=presence.drain,
+            hurry=presence.hurry,
+            follow=tuple(one for one in message.holding if self._logs.followed(one.job)),
+            leader=self._leadership.url() or "",
+        )
+
+    def _presence(self, caller: PilotCaller, gen: str, session: int) -> Presence:
+        """Return the pilot whose living session this is, and note that it was heard."""
+        self._lead()
+        if gen != self._store.generation:
+            raise Refused(
+                Code.OTHER_STORE, "the store was restored: attempts of before no longer count"
+            )
+        presence = self._pilots.find(caller.pilot)
+        if presence is None:
+            raise Refused(Code.OLD_SESSION, f"pilot {caller.pilot} has ended")
+        if session != presence.session:
+            raise Refused(
+                Code.OLD_SESSION, f"session {session} is over: {presence.session} has begun"
+            )
+        presence.heard = self._clock.monotonic()
+        return presence
+
+    def _lead(self) -> None:
+        """Raise Refused where another process may lead by now (PROTOCOL C5)."""
+        if not self._leadership.leads:
+            raise Refused(Code.NOT_LEADER, "this process does not lead any more")
+
+    async def _back(self, presence: Presence) -> None:
+        """A pilot that was given up is heard again."""
+        await self._aftermath.pilot_moved(presence, PilotEvent.BACK, "heard again")
+        if presence.drain and presence.state is PilotState.RUNNING:
+            why = presence.told or "as it was told before"
+            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, why)
+
+    def _stops(self, presence: Presence) -> list[Stop]:
+        return [
+            Stop(lease.job, lease.epoch, lease.wanted)
+            for lease in self._leases.wanted(presence.pilot)
+            if lease.wanted is not None and lease.phase is Phase.LIVE
+        ]
+
+    def _should_ask(self, presence: Presence, parked: int) -> bool:
+        """Whether the parked ask is one that we do not know, or have work for (PROTOCOL C5)."""
+        if parked == 0 or presence.drain:
+            return False
+        matcher = self._queue.matcher
+        if matcher.parked_ask(presence.pilot) != parked:
+            return True
+        return matcher.has_work(presence.pilot, self._clock.monotonic())

@@ -1,0 +1,153 @@
+"""The loops that look after what silence and time call for."""
+
+from pilotage.proto.job_states import JobEvent, JobState, next_state
+from pilotage.proto.pilot_states import LIVING, PilotEvent
+
+from ..jobs import record as job_records
+from ..jobs.leases import Phase
+from ..jobs.records import Move
+from ..observe.events import Log
+from ..pauses import by_and_by
+from ..ports import Clock
+from ..settings import LeaseSettings
+from ..store.engine import CHUNK_MAX, Store
+from ..store.errors import StoreBroken, StoreError, StoreFull
+from ..store.probe import StoreProbe
+from .follow import Aftermath, counted
+from .held import HeldPlaces
+from .idle_classes import IdleClasses
+from .levels import UsedShares
+from .memory import Memory
+from .metrics import Times
+from .requeues import Requeues, pass_s
+from .submissions import Submissions
+
+
+class Watch:
+    """Leases, queue times, silent pilots, leftovers, idle classes: one pass each `watch_s`."""
+
+    def __init__(
+        self,
+        *,
+        requeues: Requeues,
+        submissions: Submissions,
+        store: Store,
+        memory: Memory,
+        idle: IdleClasses,
+        aftermath: Aftermath,
+        clock: Clock,
+        log: Log,
+        settings: LeaseSettings,
+        used: UsedShares,
+        times: Times,
+        probe: StoreProbe,
+    ) -> None:
+        self._requeues, self._submissions = requeues, submissions
+        self._store, self._queue = store, memory.queue
+        self._leases, self._pilots, self._counters = memory.leases, memory.pilots, memory.counters
+        self._aftermath, self._clock, self._log = aftermath, clock, log
+        self._feed, self._idle, self._settings = memory.feed, idle, settings
+        self.held = HeldPlaces(store, memory.hosts, clock)
+        self._used, self._times, self._probe = used, times, probe
+
+    async def run(self) -> None:
+        """Watch for ever. Ends only by cancellation."""
+        every = self._settings.watch_s
+        due = self._clock.monotonic() + every
+        while True:
+            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            late = self._clock.monotonic() - due
+            self._times.loop_late.observe(max(0.0, late))
+            if late > 1.0:  # this process slept: beats may lie unread in the sockets
+                self._leases.shift(late)
+                self._log("late_loop", late_s=round(late, 3))
+            due = self._clock.monotonic() + every
+            await self.once()
+
+    async def once(self) -> None:
+        """One pass. What the store refuses comes again in the next; the rest is done."""
+        for part in (
+            self._requeues.leases_over,
+            self._queue_times,
+            self._silent_pilots,
+            self._submissions.drop_leftovers,
+            self._used.keep_if_due,
+            self.held.keep_if_due,
+        ):
+            try:
+                await part()
+            except StoreFull as why:
+                self._probe.refused(str(why))
+            except StoreBroken:
+                raise
+            except StoreError as why:
+                self._log("loop_failed", loop=f"watch: {part.__name__}", error=str(why))
+        self._idle.sweep()
+        self._queue.wake()
+
+    async def _queue_times(self) -> None:
+        """Give up what has waited too long, so many in one transaction: a submission ends at once.
+
+        Others get their turn between two, and what takes long goes on in the next pass.
+        """
+        at, end = self._clock.wall(), self._clock.monotonic() + pass_s(self._settings)
+        while self._queue.is_any_over(at):
+            jobs = self._queue.expired(at, CHUNK_MAX)
+            if jobs:
+                try:
+                    await self._give_up(jobs, at)
+                except StoreError:
+                    self._queue.again(jobs)  # in the next pass
+                    raise
+            if self._clock.monotonic() >= end:
+                return
+            await self._clock.sleep(0)
+
+    async def _give_up(self, jobs: list[int], at: float) -> None:
+        moves = [given_up(job, at) for job in jobs]
+        standings = await self._store.write(job_records.standing, jobs)
+        for move, done in zip(moves, await self._store.write(job_records.move, moves), strict=True):
+            standing = standings.get(move.job_id)
+            if not done or standing is None:
+                continue
+            self._queue.take_out(move.job_id)
+            self._queue.lift(move.job_id)
+            self._aftermath.closed(move.job_id)
+            kind = self._queue.classes[standing.class_id].kind
+            self._counters.move(
+                kind, counted(move.old, standing.site), counted(move.new, standing.site)
+            )
+            self._feed.job(kind, move.job_id, move.new, reason=move.reason)
+
+    async def _silent_pilots(self) -> None:
+        """Withdraw the offers of pilots that are silent; call those lost that hold nothing."""
+        now, late_s = self._clock.monotonic(), 2 * self._settings.beat_s
+        limit = max(self._settings.silent_pilot_s, self._settings.lease_s)
+        async for presence in by_and_by(self._pilots.all(), self._clock):
+            silent = now - presence.heard
+            if silent <= late_s or self._pilots.find(presence.pilot) is not presence:
+                continue
+            self._queue.matcher.withdraw(presence.pilot)
+            if silent <= limit or self._holds(presence.pilot):
+                continue
+            if presence.state in LIVING:
+                await self._aftermath.pilot_moved(
+                    presence, PilotEvent.SILENT, f"silent for {silent:.0f} s"
+                )
+
+    def _holds(self, pilot: str) -> bool:
+        return any(lease.phase is Phase.LIVE for lease in self._leases.of_pilot(pilot))
+
+
+def given_up(job: int, at: float) -> Move:
+    """Return what the end of its queue time does to a job that waits."""
+    event = JobEvent.QUEUE_TIME_OVER
+    return Move(
+        job_id=job,
+        old=JobState.WAITING,
+        new=next_state(JobState.WAITING, event),
+        at=at,
+        event=event.value,
+        who="central",
+        reason="waited longer than its queue_s",
+    )

@@ -1,0 +1,174 @@
+"""What of the jobs a caller may see or change: the policy's reach, in terms of jobs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..store.engine import Store
+from . import record as identity_records
+from .callers import Caller, User
+from .policy import Action, Reach, reach
+from .records import Holder, Owner, shown
+
+
+class Kind(NamedTuple):
+    """What a job is counted under, beside its site and state."""
+
+    community: str
+    group: str
+    owner: str
+    type: str
+
+
+class Owned(Protocol):
+    """Something that belongs to an identity, in a group of a community."""
+
+    @property
+    def community(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def owner_id(self) -> int: ...
+
+
+class Owners:
+    """Identities as the services name them.
+
+    An identity is (issuer, subject); the word is the subject alone for the local issuer, so that
+    equal subjects of two issuers are never taken for one another.
+    """
+
+    def __init__(self, store: Store, local_issuer: str) -> None:
+        self._store, self._local = store, local_issuer
+        self._words: dict[int, str] = {}
+        self._ids: dict[tuple[str, str, str], Owner] = {}
+        self._owners: dict[int, Owner] = {}
+        self._named: dict[tuple[str, str], int] = {}  # by community and shown name
+
+    def learn(self, owner: Owner) -> None:
+        """Make a stored identity known."""
+        self._words[owner.owner_id] = self.word(owner.issuer, owner.subject)
+        self._ids[owner.community, owner.issuer, owner.subject] = owner
+        self._owners[owner.owner_id] = owner
+        self._named[owner.community, self._words[owner.owner_id]] = owner.owner_id
+
+    def word(self, issuer: str, subject: str) -> str:
+        """Return the name under which an identity is shown and counted."""
+        return shown(issuer, subject, self._local)
+
+    async def learn_all(self) -> None:
+        """Learn all that are stored."""
+        for owner in await self._store.read(identity_records.owners):
+            self.learn(owner)
+
+    async def meet(self, owner_ids: Iterable[int]) -> None:
+        """Learn those of these identities that another process has stored."""
+        if not all(one in self._words for one in owner_ids):
+            await self.learn_all()
+
+    async def recognise(self, caller: Caller) -> None:
+        """Learn the identity of a caller, if another process has stored it."""
+        if isinstance(caller, User) and self.find(caller.community, caller) is None:
+            known = await self._store.read(
+                identity_records.find_owner, caller.community, caller.issuer, caller.subject
+            )
+            if known is not None:
+                self.learn(known)
+
+    def by_id(self, owner_id: int) -> str:
+        """Return how an identity is shown. Of one that comes out of a row: `meet` it first."""
+        return self._words[owner_id]
+
+    def id_of(self, community: str, word: str) -> int:
+        """Return the id of a known owner by the name under which its jobs are counted."""
+        return self._named[community, word]
+
+    def holder(self, community: str, group: str, owner_id: int) -> Holder:
+        """Return who is charged for jobs of a known owner."""
+        owner = self._owners[owner_id]
+        return Holder(community, group, owner_id, owner.issuer, owner.subject)
+
+    async def ids_of(self, word: str) -> tuple[int, ...]:
+        """Return the identities that are shown under a name, one in each community.
+
+        All are read for it: of a name that is known here another process may have stored one more.
+        """
+        await self.learn_all()
+        return tuple(owner_id for owner_id, known in self._words.items() if known == word)
+
+    def find(self, community: str, caller: User) -> Owner | None:
+        """Return the caller's identity if it has ever owned a job here."""
+        return self._ids.get((community, caller.issuer, caller.subject))
+
+    async def get(self, community: str, caller: User) -> Owner:
+        """Return the caller's identity; a new one is stored."""
+        known = self.find(community, caller)
+        if known is None:
+            known = await self._store.write(
+                identity_records.owner,
+                Owner(
+                    community=community,
+                    issuer=caller.issuer,
+                    subject=caller.subject,
+                    name=caller.name,
+                ),
+            )
+            self.learn(known)
+        return known
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Restrictions on jobs: '' and None mean none."""
+
+    community: str
+    groups: frozenset[str] | None
+    owner: str | None
+    owner_id: int | None  # -1: an identity without jobs
+
+    def covers(self, kind: Kind) -> bool:
+        """Whether jobs of this kind lie inside."""
+        return (
+            (not self.community or kind.community == self.community)
+            and (self.groups is None or kind.group in self.groups)
+            and (self.owner is None or kind.owner == self.owner)
+        )
+
+    def covers_holding(self, community: str, group: str, owner_id: int) -> bool:
+        """Whether a content lies inside that somebody holds."""
+        return (
+            (not self.community or community == self.community)
+            and (self.groups is None or group in self.groups)
+            and (self.owner_id is None or owner_id == self.owner_id)
+        )
+
+    def covers_row(self, row: Owned) -> bool:
+        return (
+            (not self.community or row.community == self.community)
+            and (self.groups is None or row.group in self.groups)
+            and (self.owner_id is None or row.owner_id == self.owner_id)
+        )
+
+
+def scope(caller: Caller, action: Action, owners: Owners) -> Scope:
+    """Return how far `caller` may go with `action` on jobs; without the right that is nowhere.
+
+    What is one's own lies in the token's groups too: a name alone opens nothing, since whoever
+    issues tokens of their groups may write any name into them.
+    """
+    assert isinstance(caller, User), "only people act on jobs"
+    right = reach(caller, action)
+    known = owners.find(caller.community, caller)
+    own = right is Reach.OWN
+    return Scope(
+        community=caller.community if right is not Reach.ALL else "",
+        groups=_groups(caller, right),
+        owner=owners.word(caller.issuer, caller.subject) if own else None,
+        owner_id=(known.owner_id if known else -1) if own else None,
+    )
+
+
+def _groups(caller: User, right: Reach) -> frozenset[str] | None:
+    if right >= Reach.COMMUNITY:
+        return None
+    return frozenset(caller.groups) if right is not Reach.NONE else frozenset()

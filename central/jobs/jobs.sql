@@ -1,0 +1,60 @@
+-- name: move_job
+-- Compare-and-set on the state, for jobs without a live attempt. A deleted job stays as it is.
+UPDATE job
+   SET state = :new, reason = :reason, ended_at = :ended_at, round = round + :new_round::bigint,
+       failures = CASE WHEN :new_round = 1 THEN 0 ELSE failures END,
+       losses = CASE WHEN :new_round = 1 THEN 0 ELSE losses END,
+       queue_until = CASE WHEN :new_round = 1 THEN NULL ELSE queue_until END
+ WHERE job_id = :job_id AND state = :old AND deleted = 0
+   AND NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = :job_id AND l.live = 1)
+   AND submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+RETURNING :n::bigint;
+
+-- name: close_last
+-- An attempt that is open but not live is always the job's last.
+UPDATE attempt SET open = 0
+ WHERE attempt_id = (SELECT last_attempt FROM job WHERE job_id = :job_id)
+   AND open = 1 AND live = 0;
+
+-- name: delete_job
+UPDATE job SET deleted = 1
+ WHERE job_id = :job_id AND deleted = 0 AND state IN ('Done', 'Failed', 'Killed')
+RETURNING :n::bigint;
+
+-- name: set_priority
+UPDATE job SET priority = :priority
+ WHERE job_id = :job_id AND deleted = 0 AND state NOT IN ('Done', 'Failed', 'Killed')
+   AND submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+RETURNING :n::bigint;
+
+-- name: insert_note
+INSERT INTO note (job_id, at, who, event, detail) VALUES (:job_id, :at, :who, :event, :detail);
+
+-- name: notes
+-- The newest, oldest first.
+SELECT job_id, at, who, event, detail
+  FROM (SELECT note_id, job_id, at, who, event, detail FROM note
+         WHERE job_id = :job_id ORDER BY note_id DESC LIMIT :limit) AS newest
+ ORDER BY note_id;
+
+-- name: bodies
+SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.losses
+  FROM json_each(:ids) AS i
+ CROSS JOIN job AS j ON j.job_id = i.value::bigint
+ CROSS JOIN body AS b ON b.job_id = j.job_id
+ WHERE j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0);
+
+-- name: body_to_run
+-- ?1 job: the same for one alone, however long.
+SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.losses
+  FROM job AS j
+ CROSS JOIN body AS b ON b.job_id = j.job_id
+ WHERE j.job_id = ?1;
+
+-- name: get_template
+SELECT template FROM submission WHERE submission_id = :submission_id;
+
+-- name: tasks_of_jobs
+-- Of jobs that are gone too.
+SELECT job_id, task_id, transformation_id, number FROM task
+ WHERE job_id IN (SELECT value::bigint FROM json_each(:ids));

@@ -1,0 +1,380 @@
+"""What people and the central do to jobs, and what happens to their attempts."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.job_states import FINAL
+
+from ..accounts.record_quotas import charge_again
+from ..identity.actions import Keep, kept
+from ..store.engine import weighs
+from ..store.errors import StoreError
+from ..store.session import Parameters, Session, json_list
+from ..store.writer import Apart
+from .record_data import end_with_files, sweep_with_result
+from .record_rows import (
+    attempt_of,
+    body_of,
+    count_of,
+    evidence_of,
+    job_of,
+    levels_of,
+    live_attempt_of,
+    note_of,
+    standing_of,
+)
+from .records import (
+    AttemptRow,
+    Change,
+    CountRow,
+    End,
+    Evidence,
+    JobBody,
+    JobRow,
+    Left,
+    Levels,
+    LiveAttempt,
+    Move,
+    Note,
+    Progress,
+    Requeue,
+    Standing,
+    Start,
+    TakeBack,
+    Want,
+)
+
+EVIDENCE_MAX: Final = 8  # rows that are kept of one attempt of a pilot
+NOTES_MAX: Final = 1000  # of one job that are read: who changes it again and again adds any number
+
+_ENDING: Final = (End, Requeue)
+_job_of = attrgetter("job_id")
+
+
+def _one_row(*_: object) -> int:
+    return 1
+
+
+@weighs(_one_row)
+def standing(session: Session, job_ids: Sequence[int]) -> dict[int, Standing]:
+    """Return where each job stands; unknown ids are left out.
+
+    Run as a write it sees all writes that were called before.
+    """
+    found = session.rows("standing", {"ids": json_list(job_ids)})
+    return {row[0]: standing_of(row) for row in found}
+
+
+def move(session: Session, moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
+    """Move jobs without a live attempt, with a note each.
+
+    Raises OverQuota, and moves none, where too many ended jobs would run again.
+    """
+    won = session.each(
+        "move_job",
+        [
+            {
+                "job_id": one.job_id,
+                "old": one.old.value,
+                "new": one.new.value,
+                "reason": one.reason,
+                "ended_at": one.at if one.new in FINAL else None,
+                "new_round": one.new_round,
+            }
+            for one in moves
+        ],
+    )
+    moved = [one for one, changed in zip(moves, won, strict=True) if changed]
+    again = [one.job_id for one in moved if one.runs_again]
+    if again:
+        charge_again(session, again)
+    session.many("close_last", [{"job_id": one.job_id} for one in moved if one.close])
+    session.many("storing_again", [(one.job_id,) for one in moved if one.new_round])
+    _note(session, [(one.job_id, one.at, one.who, one.event, one.reason) for one in moved])
+    return kept(session, keep, won)
+
+
+def want(session: Session, wants: Sequence[Want], keep: Keep | None = None) -> list[bool]:
+    """Write what is wanted of live attempts, with a note each; `kill` is never overwritten."""
+    won = session.each(
+        "want",
+        [
+            {
+                "attempt_id": one.attempt_id,
+                "job_id": one.job_id,
+                "wanted": one.wanted.value,
+                "reason": one.reason,
+            }
+            for one in wants
+        ],
+    )
+    written = [one for one, changed in zip(wants, won, strict=True) if changed]
+    _note(session, [(one.job_id, one.at, one.who, one.wanted.value, one.reason) for one in written])
+    return kept(session, keep, won)
+
+
+def delete(
+    session: Session, job_ids: Sequence[int], at: float, who: str, keep: Keep | None = None
+) -> list[bool]:
+    """Mark jobs that are final and not deleted yet."""
+    won = session.each("delete_job", [{"job_id": job_id} for job_id in job_ids])
+    _note(session, [(i, at, who, "deleted", "") for i in _winners(job_ids, won)])
+    return kept(session, keep, won)
+
+
+def set_priority(
+    session: Session,
+    job_ids: Sequence[int],
+    priority: int,
+    at: float,
+    who: str,
+    keep: Keep | None = None,
+) -> list[bool]:
+    """Change the priority of jobs that are not final."""
+    won = session.each("set_priority", [{"job_id": i, "priority": priority} for i in job_ids])
+    _note(session, [(i, at, who, "priority", str(priority)) for i in _winners(job_ids, won)])
+    return kept(session, keep, won)
+
+
+def bodies(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
+    """Return what jobs run; unknown ids are left out."""
+    found = session.rows("bodies", {"ids": json_list(job_ids)})
+    return {row[0]: body_of(row, session.template(row[1])) for row in found}
+
+
+def job(session: Session, job_id: int) -> JobRow | None:
+    """Return a job, None: there is none."""
+    found = session.one("job_rows", {"ids": json_list([job_id])})
+    return None if found is None else job_of(found)
+
+
+def jobs(session: Session, job_ids: Sequence[int]) -> dict[int, JobRow]:
+    """Return jobs by their ids, of one moment; unknown ids are left out."""
+    if not job_ids:
+        return {}
+    rows = session.rows("job_rows", {"ids": json_list(job_ids)})
+    return {job.job_id: job for job in map(job_of, rows)}
+
+
+def counts(session: Session) -> list[CountRow]:
+    """Count all visible jobs that are not deleted, for the counters in memory."""
+    return [count_of(row) for row in session.rows("counts", {})]
+
+
+def notes(session: Session, job_id: int) -> list[Note]:
+    """Return the newest NOTES_MAX notes of a job, oldest first."""
+    fields = {"job_id": job_id, "limit": NOTES_MAX}
+    return [note_of(row) for row in session.rows("notes", fields)]
+
+
+def ids_given(session: Session) -> dict[str, int]:
+    """Return the next id of each kind, as committed. None of them ever goes back."""
+    return {row[0]: row[1] for row in session.rows("next_ids", {})}
+
+
+def evidence(session: Session, job_id: int) -> list[Evidence]:
+    """Return what pilots reported of a job that did not count."""
+    return [evidence_of(row) for row in session.rows("evidence", {"job_id": job_id})]
+
+
+def attempts(session: Session, job_id: int) -> list[AttemptRow]:
+    """Return all attempts of a job, oldest first."""
+    return [attempt_of(row) for row in session.rows("attempts", {"job_id": job_id})]
+
+
+def live_attempts(session: Session) -> list[LiveAttempt]:
+    """Return all live attempts, and the open ones of jobs that wait again."""
+    return [live_attempt_of(row) for row in session.rows("live_attempts", {})]
+
+
+def levels(session: Session) -> Levels | None:
+    """Return what was kept last."""
+    found = session.one("levels", {})
+    return None if found is None else levels_of(found)
+
+
+def reserve_attempts(session: Session, count: int) -> int:
+    """Take `count` attempt ids out of the counter row for ever; return the first."""
+    return session.reserve("attempt", count)
+
+
+def _winners(job_ids: Sequence[int], won: Sequence[bool]) -> list[int]:
+    return [job_id for job_id, changed in zip(job_ids, won, strict=True) if changed]
+
+
+def _note(session: Session, notes: Sequence[tuple[int, float, str, str, str]]) -> None:
+    names = ("job_id", "at", "who", "event", "detail")
+    session.many("insert_note", [dict(zip(names, note, strict=True)) for note in notes])
+
+
+# -- attempts -----------------------------------------------------------------------------------
+
+
+def change(session: Session, changes: Sequence[Change]) -> list[bool]:
+    """Apply changes, in order for each job; of different jobs by id, as neighbours share pages."""
+    won = [False] * len(changes)
+    ended: dict[int, tuple[object, ...]] = {}  # rows of jobs that are still to be written
+    for i in sorted(range(len(changes)), key=lambda i: changes[i].job_id):
+        one = changes[i]
+        if one.job_id in ended:  # this change looks at what the one before made of the job
+            _end_jobs(session, ended)
+        if isinstance(one, End) and one.publication is not None:
+            one, won[i] = end_with_files(session, one, partial(_write_end, session))
+            if won[i]:
+                ended[one.job_id] = _job_row(one)
+            continue
+        if isinstance(one, End) and one.swept is not None:
+            won[i] = sweep_with_result(session, one, partial(_write_end, session))
+            if won[i]:
+                ended[one.job_id] = _job_row(one)
+            continue
+        statement, row = _attempt_row(one)
+        won[i] = session.run(statement, row).rowcount == 1
+        if won[i] and isinstance(one, _ENDING):
+            ended[one.job_id] = _job_row(one)
+    _end_jobs(session, ended)
+    return won
+
+
+def _write_end(session: Session, end: End) -> bool:
+    return session.run("end_attempt", _end_row(end)).rowcount == 1
+
+
+def _end_jobs(session: Session, rows: dict[int, tuple[object, ...]]) -> None:
+    """Write jobs' rows. Their attempts were live or adrift, so that they cannot but wait."""
+    if session.many("end_job", list(rows.values())) != len(rows):
+        raise StoreError(f"one of the jobs {list(rows)} does not wait, but its attempt was open")
+    rows.clear()
+
+
+def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
+    """Apply changes by a statement for each kind of them. Raises Apart where one loses its race.
+
+    So it does where a job has several: the order of those matters. Only results that publish files
+    or have removed some are judged one by one here too.
+    """
+    if len({one.job_id for one in changes}) < len(changes):
+        raise Apart
+    rows: defaultdict[str, list[Parameters]] = defaultdict(list)
+    ended: dict[int, tuple[object, ...]] = {}
+    publishing: list[Change] = []
+    for one in sorted(changes, key=_job_of):  # neighbours share pages
+        if isinstance(one, End) and (one.publication is not None or one.swept is not None):
+            publishing.append(one)
+            continue
+        statement, row = _attempt_row(one)
+        rows[statement].append(row)
+        if isinstance(one, _ENDING):
+            ended[one.job_id] = _job_row(one)
+    for statement, its in rows.items():
+        if session.many(statement, its) != len(its):
+            raise Apart
+    _end_jobs(session, ended)
+    if not publishing:
+        return [True] * len(changes)
+    won = dict(zip(map(_job_of, publishing), change(session, publishing), strict=True))
+    return [won.get(one.job_id, True) for one in changes]
+
+
+def _attempt_row(one: Change) -> tuple[str, Parameters]:
+    """Return the compare-and-set of the attempt."""
+    match one:
+        case Start():
+            return "start_attempt", (one.attempt_id, one.job_id, one.at, one.isolation)
+        case End():
+            return "end_attempt", _end_row(one)
+        case Requeue():
+            return "requeue_attempt", _requeue_row(one)
+        case Progress():
+            entry = msgspec.json.encode([one.at, one.status]).decode()
+            ids = {"attempt_id": one.attempt_id, "job_id": one.job_id}
+            return "add_progress", {**ids, "entry": entry}
+        case TakeBack():
+            return "take_back", msgspec.structs.asdict(one)
+        case Left():
+            whose = (one.attempt_id, one.job_id, one.epoch)
+            return "leave_attempt", (*whose, one.how.value, *_told(one))
+
+
+def _job_row(one: End | Requeue) -> tuple[object, ...]:
+    failed = isinstance(one, End) and one.failed
+    lost = isinstance(one, Requeue) and one.lost
+    ended_at = one.at if one.new in FINAL else None
+    return (
+        one.job_id,
+        one.new.value,
+        one.epoch,
+        one.attempt_id,
+        failed,
+        lost,
+        one.reason,
+        ended_at,
+    )
+
+
+def _end_row(one: End) -> tuple[object, ...]:
+    return (
+        one.attempt_id,
+        one.job_id,
+        one.epoch,
+        one.at,
+        one.how.value,
+        one.exit_code,
+        one.event,
+        one.reason,
+        one.detail,
+        one.isolation,
+        msgspec.json.encode(one.usage).decode(),
+        msgspec.json.encode(one.outputs).decode(),
+        one.started_at,
+    )
+
+
+def _requeue_row(one: Requeue) -> tuple[object, ...]:
+    return (
+        one.attempt_id,
+        one.job_id,
+        one.epoch,
+        one.wanted.value if one.wanted else None,
+        not one.close,
+        one.at,
+        one.how.value if one.how else None,
+        one.event,
+        one.reason,
+        *_told(one),
+    )
+
+
+def _told(one: Requeue | Left) -> tuple[object, ...]:
+    """Return what a pilot said of an attempt that brought no result."""
+    return (
+        one.detail,
+        one.isolation,
+        msgspec.json.encode(one.usage).decode() if one.usage is not None else None,
+        msgspec.json.encode(one.outputs).decode() if one.outputs else None,
+    )
+
+
+def keep_levels(session: Session, levels: Levels) -> None:
+    """Replace the levels that were kept before."""
+    fields = {"at": levels.at, "levels": msgspec.json.encode(levels.levels).decode()}
+    session.run("keep_levels", fields)
+
+
+def keep_evidence(session: Session, evidence: Sequence[Evidence]) -> None:
+    """Keep reports that do not count; of one attempt of a pilot at most EVIDENCE_MAX."""
+    rows = [{**msgspec.structs.asdict(one), "most": EVIDENCE_MAX} for one in evidence]
+    session.many("insert_evidence", rows)
+
+
+def attempts_of_jobs(session: Session, job_ids: Sequence[int]) -> dict[int, list[AttemptRow]]:
+    """Return all attempts of the given jobs, oldest first. Deleted jobs are omitted."""
+    rows = session.rows("attempts_of_jobs", {"ids": json_list(job_ids)})
+    found = [attempt_of(row) for row in rows]
+    return {job: list(several) for job, several in groupby(found, key=attrgetter("job_id"))}

@@ -1,0 +1,67 @@
+"""What is written about data together with jobs: their inputs, published files, swept remnants."""
+
+from collections.abc import Callable, Sequence
+
+from ..catalogue.record_jobs import FILES_MAX
+from ..catalogue.record_remnants import end_marked
+from ..catalogue.record_write import publish
+from ..catalogue.remnants import sweep_of_key
+from ..store.session import Session, json_list
+from .records import End, NewJob
+
+
+def keep_inputs(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
+    """Note what jobs with consecutive ids read; it stays for ever."""
+    rows = [
+        (job_id, one.number * FILES_MAX + place, one.file_id)
+        for job_id, job in enumerate(jobs, first)
+        if job.inputs
+        for place, one in enumerate(job.inputs)
+    ]
+    if rows:
+        session.many("insert_job_input", rows)
+
+
+def end_with_files(session: Session, end: End, write: Callable[[End], bool]) -> tuple[End, bool]:
+    """Write a result with what it publishes; return what was written, and whether it won.
+
+    `write` is its compare-and-set. What loses publishes nothing, and where the catalogue does not
+    take the files the job fails.
+    """
+    publication = end.publication
+    assert publication is not None
+    session.run("begin_publication")
+    outcomes = publish(session, publication.community, publication.files, at=end.at)
+    clashes = [
+        f"{file.did}: {outcome.clash}"
+        for file, outcome in zip(publication.files, outcomes, strict=True)
+        if outcome.clash is not None
+    ]
+    publication.clash = clashes[0] if clashes else ""
+    if publication.clash:
+        end = publication.as_refused()
+    won = write(end)
+    if not won:
+        session.run("undo_publication")
+        session.forget()  # names that it had learnt are not there any more
+    session.run("end_publication")
+    return end, won
+
+
+def keep_storing(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
+    """Note where jobs with consecutive ids store."""
+    rows = [(job_id, json_list(job.stores)) for job_id, job in enumerate(jobs, first) if job.stores]
+    if rows:
+        session.many("insert_storing", rows)
+
+
+def sweep_with_result(session: Session, end: End, write: Callable[[End], bool]) -> bool:
+    """Write a result with what became of its remnants; return whether it won."""
+    assert end.swept is not None
+    if not write(end):
+        return False
+    found = session.one("key_of_job", {"job_id": end.job_id})
+    sweep_id = sweep_of_key(found[0]) if found is not None else None
+    if sweep_id is not None:
+        end_marked(session, sweep_id, end.swept, at=end.at)
+    return True

@@ -1,0 +1,56 @@
+"""What goes into the store about pilots, and comes out of it."""
+
+from typing import Final
+
+from pilotage.proto.pilot_states import PilotState
+
+from ..store.records import Record
+
+MARK: Final = 16  # characters of the hash of a nonce, by which it is known again
+
+
+MARKS_MAX: Final = 32  # nonces that are known of a pilot
+
+
+class NewSecret(Record, frozen=True):
+    secret_hash: str
+    pilot: str
+    community: str
+    site: str
+    element: str
+    expires_at: float
+    made_by: str
+    at: float
+
+
+class PilotRow(Record, frozen=True):
+    pilot: str
+    community: str
+    site: str
+    element: str
+    state: PilotState
+    session: int
+    nonce: str  # of the registration or the last hello
+    renewal_hash: str
+    host: str
+    node: bytes  # JSON of messages.Node
+    made_at: float
+    registered_at: float | None
+    ended_at: float | None
+    reason: str
+    drain: bool = False  # it was ordered to, or has said that it does
+    told: str = ""  # who has told it to end without waiting for what it holds, and why
+    renewals: int = 0  # the number of its renewal secret; 0: the one secret of protocol 1.0
+    used: tuple[str, ...] = ()  # marks of the nonces of the last uses, the newest first
+
+
+class Registration(Record, frozen=True):
+    """Use of a secret. The same (secret, nonce) again gives the same pilot."""
+
+    secret_hash: str
+    nonce: str
+    renewal_hash: str
+    host: str
+    node: bytes
+    at: float
+    renewals: int = 0  # the number of its first renewal secret

@@ -1,0 +1,394 @@
+"""The life of pilots beside their work: secrets, registration, tokens, drain, lists."""
+
+import asyncio
+import hmac
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from pilotage.proto.api import (
+    PilotPage,
+    PilotView,
+    Secret,
+    SecretRequest,
+    Secrets,
+)
+from pilotage.proto.api_sites import PilotEnd, PilotEnded
+from pilotage.proto.messages import (
+    PROTOCOL,
+    BrokerLogin,
+    Hello,
+    Node,
+    Register,
+    Registered,
+    TokenReply,
+    TokenRequest,
+)
+from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from ..identity.callers import Caller, PilotCaller, User
+from ..identity.kept_secrets import hashed
+from ..identity.pilot_tokens import PilotTokens
+from ..identity.policy import Action, Reach, reach
+from ..identity.scope import Owners
+from ..jobs.leases import LeaseTable
+from ..observe.events import Log
+from ..outbound import Outbound
+from ..ports import Bus, Clock, Leadership, Randomness
+from ..settings import LeaseSettings
+from ..store.engine import Store
+from ..store.errors import PilotNotFound
+from . import record as pilot_records, record_slots as slot_records
+from .moves import PilotMoves
+from .presence import Pilots, PlaceMarks, presence_of
+from .protocol_versions import rotates, serves
+from .records import NewSecret, PilotRow, Registration
+from .renewals import Renewals
+from .view import pilot_view
+
+LOGINS_A_BATCH = 200
+
+
+class Canceller(Protocol):
+    """Reaches the elements that pilots were submitted to."""
+
+    async def cancel(self, site: str, element: str, slots: Sequence[str]) -> str:
+        """Ask an element to end these; return what went wrong, empty: nothing."""
+        ...
+
+
+class Tables(Protocol):
+    """The tables in memory that are read here."""
+
+    @property
+    def pilots(self) -> Pilots: ...
+    @property
+    def leases(self) -> LeaseTable: ...
+    @property
+    def places(self) -> PlaceMarks: ...
+    @property
+    def owners(self) -> Owners: ...
+
+
+class PilotService:
+    """Registers pilots and shows them."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Tables,
+        moves: PilotMoves,
+        tokens: PilotTokens,
+        outbound: Outbound,
+        bus: Bus,
+        canceller: Canceller,
+        leadership: Leadership,
+        clock: Clock,
+        randomness: Randomness,
+        log: Log,
+        settings: LeaseSettings,
+    ) -> None:
+        self._store, self._pilots, self._leases = store, memory.pilots, memory.leases
+        self._places, self._moves = memory.places, moves
+        self._owners, self._canceller = memory.owners, canceller
+        self._tokens, self._outbound, self._bus = tokens, outbound, bus
+        self._clock, self._randomness, self._log = clock, randomness, log
+        self._settings, self._leadership = settings, leadership
+        self._renewals = Renewals(
+            store=store, pilots=memory.pilots, moves=moves, tokens=tokens, log=log
+        )
+
+    # -- the pilot's own words ------------------------------------------------------------------
+
+    async def register(self, message: Register) -> Registered:
+        """Turn a one-use secret into a pilot. The same (secret, nonce) gives it again."""
+        _check_protocol(message.protocol)
+        # A copy that comes late must not change what the pilot was given before.
+        unnumbered = self._tokens.renewal_secret(message.secret, message.nonce)
+        node = message.node or Node(host="unknown")
+        row = await self._store.write(
+            pilot_records.register,
+            Registration(
+                secret_hash=hashed(message.secret),
+                nonce=message.nonce,
+                renewal_hash=hashed(unnumbered),
+                host=node.host,
+                node=msgspec.json.encode(node),
+                at=self._clock.wall(),
+                renewals=1 if rotates(message.protocol) else 0,
+            ),
+        )
+        if not hmac.compare_digest(row.renewal_hash, hashed(unnumbered)):
+            raise Refused(
+                Code.OTHER_STORE,
+                f"pilot {row.pilot} registered when this central had another key: restored since?"
+                " Start a pilot with a new secret",
+            )
+        if row.session > 1:  # another life has said hello since: its session is not for two
+            raise Refused(
+                Code.OLD_SESSION, f"pilot {row.pilot} lives elsewhere: session {row.session}"
+            )
+        return await self._welcome(row, node, self._renewals.first(row, unnumbered))
+
+    async def hello(self, message: Hello) -> Registered:
+        """Open the next session of a pilot that was restarted; the older one dies."""
+        _check_protocol(message.protocol)
+        _, renewal = await self._renewals.use(
+            message.pilot, message.renewal_secret, message.renewal_nonce
+        )
+        row = await self._store.write(
+            pilot_records.hello, message.pilot, message.nonce, message.session
+        )
+        if row.nonce != message.nonce:  # a late copy, or two lives that began at once
+            raise Refused(
+                Code.OLD_SESSION,
+                f"pilot {row.pilot}: session {message.session} is not later than {row.session}",
+            )
+        node = msgspec.json.decode(row.node, type=Node)
+        return await self._welcome(row, node, renewal)
+
+    async def token(self, message: TokenRequest) -> TokenReply:
+        """Hand out a fresh token and the next renewal secret."""
+        row, renewal = await self._renewals.use(
+            message.pilot, message.renewal_secret, message.nonce, may_stay=True
+        )
+        token, expires_in_s = self._tokens.pilot_token(
+            row.pilot, row.community, row.site, row.element
+        )
+        return TokenReply(token=token, expires_in_s=expires_in_s, renewal_secret=renewal)
+
+    async def _welcome(self, row: PilotRow, node: Node, renewal: str) -> Registered:
+        if row.state in FINAL:  # it was a late copy: nobody waits for its answer
+            raise Refused(Code.OLD_SESSION, f"pilot {row.pilot} has ended: {row.reason}")
+        presence = self._pilots.find(row.pilot)
+        if presence is None or presence.session != row.session:
+            self._moves.withdraw(row.pilot)
+            heard, wall = self._clock.monotonic(), self._clock.wall()
+            presence = presence_of(row, node, self._places, heard=heard, wall=wall)
+            self._pilots.put(presence)
+        if presence.state is PilotState.LOST:
+            await self._moves.pilot_moved(presence, PilotEvent.BACK, "said hello")
+        if presence.drain and presence.state is PilotState.RUNNING:
+            why = "as it was told" if row.drain else "its site is draining"
+            await self._moves.pilot_moved(presence, PilotEvent.DRAIN, row.told or why)
+        token, expires_in_s = self._tokens.pilot_token(
+            row.pilot, row.community, row.site, row.element
+        )
+        self._log(
+            "pilot_registered",
+            pilot=row.pilot,
+            site=row.site,
+            host=node.host,
+            session=row.session,
+        )
+        self._moves.tell_pilot(presence, "registered")
+        leader = self._leadership.url()
+        return Registered(
+            pilot=row.pilot,
+            community=row.community,
+            site=row.site,
+            element=row.element,
+            gen=self._store.generation,
+            session=row.session,
+            token=token,
+            expires_in_s=expires_in_s,
+            renewal_secret=renewal,
+            broker=await self._login(row),
+            beat_s=self._settings.beat_s,
+            urls=(leader,) if leader is not None else (),
+        )
+
+    async def _login(self, row: PilotRow) -> BrokerLogin | None:
+        """Make a broker login; None where there is no bus: the pilot then beats over HTTPS."""
+        if not self._bus.url:
+            return None
+        password = self._tokens.broker_password(row.community, row.pilot)
+        await self._bus.add_login(row.community, row.pilot, password)
+        return BrokerLogin(url=self._bus.url, user=row.pilot, password=password)
+
+    async def login_again(self) -> None:
+        """Give all pilots that may speak their broker logins again: the broker may be new."""
+        if not self._bus.url:
+            return
+        living = self._pilots.all()
+        for start in range(0, len(living), LOGINS_A_BATCH):
+            async with asyncio.TaskGroup() as tasks:
+                for one in living[start : start + LOGINS_A_BATCH]:
+                    password = self._tokens.broker_password(one.community, one.pilot)
+                    tasks.create_task(self._bus.add_login(one.community, one.pilot, password))
+
+    def willed(self, caller: PilotCaller) -> None:
+        """A last will withdraws the parked offer and ends nothing (PROTOCOL C6)."""
+        self._moves.withdraw(caller.pilot)
+
+    # -- people ---------------------------------------------------------------------------------
+
+    async def make_secrets(self, caller: Caller, request: SecretRequest) -> Secrets:
+        """Make one-use secrets; only their hashes are kept."""
+        assert isinstance(caller, User)
+        community = request.community or caller.community
+        if not community or (caller.community and community != caller.community):
+            raise Refused(
+                Code.FORBIDDEN,
+                f"community: your token is for {caller.community!r}, not for {community!r}",
+                field="community",
+            )
+        at = self._clock.wall()
+        made: list[Secret] = []
+        rows: list[NewSecret] = []
+        for _ in range(request.count):
+            pilot = f"{request.site}-{self._randomness.token(6)}".lower().replace("_", "x")
+            secret = self._randomness.token()
+            made.append(Secret(pilot=pilot, secret=secret))
+            rows.append(
+                NewSecret(
+                    secret_hash=hashed(secret),
+                    pilot=pilot,
+                    community=community,
+                    site=request.site,
+                    element=request.element,
+                    expires_at=at + request.valid_s,
+                    made_by=caller.subject,
+                    at=at,
+                )
+            )
+        await self._store.write(pilot_records.add_secrets, rows)
+        return Secrets(secrets=made)
+
+    async def list(
+        self,
+        caller: Caller,
+        *,
+        states: tuple[PilotState, ...],
+        site: str,
+        after: str,
+        limit: int,
+    ) -> PilotPage:
+        """Return pilots in order of their name."""
+        rows = await self._store.read(
+            pilot_records.pilots,
+            self._community(caller),
+            states=states,
+            site=site,
+            after=after,
+            limit=limit,
+        )
+        return PilotPage(
+            pilots=[self._view(row) for row in rows],
+            after=rows[-1].pilot if len(rows) == limit else None,
+        )
+
+    async def get(self, caller: Caller, pilot: str) -> PilotView:
+        """Return one pilot, with what its element said of it; operators see what it printed."""
+        view = self._view(await self._row(caller, pilot))
+        kept = await self._store.read(slot_records.slot_output, pilot)
+        if kept is None:
+            return view
+        is_operator = reach(caller, Action.PILOT_LOG) >= Reach.COMMUNITY
+        return msgspec.structs.replace(
+            view,
+            slot=kept.slot or "",
+            exit_code=kept.exit_code,
+            stdout=kept.stdout.decode("utf-8", "replace") if is_operator else "",
+            stderr=kept.stderr.decode("utf-8", "replace") if is_operator else "",
+        )
+
+    async def drain(self, caller: Caller, pilot: str) -> None:
+        """Let a pilot finish what it holds and then end, also if it is lost before it hears it."""
+        row = await self._row(caller, pilot)
+        presence = self._pilots.find(pilot)
+        if presence is None or row.state not in LIVING:
+            raise Refused(
+                Code.ILLEGAL_STATE, f"pilot {pilot} is {row.state.value}: only running ones drain"
+            )
+        await self._store.write(pilot_records.order_pilot, pilot)
+        presence = self._pilots.find(pilot) or presence  # its next session may have begun
+        presence.drain = True
+        self._moves.withdraw(pilot)
+        if presence.state is PilotState.RUNNING:
+            await self._moves.pilot_moved(presence, PilotEvent.DRAIN, "an operator asked")
+        self._outbound.drain(presence.community, pilot)
+
+    async def kill(self, caller: Caller, pilot: str, order: PilotEnd) -> PilotEnded:
+        """End a pilot without waiting for what it holds.
+
+        One that lives is told, stops its payloads and says good-bye; its jobs wait again. One that
+        has not begun never may. Its element is asked to end it in either case; jobs of a pilot that
+        says nothing more wait again when their leases are over, and no sooner (PROTOCOL C6).
+        """
+        assert isinstance(caller, User)
+        row = await self._row(caller, pilot)
+        why = f"killed by {self._owners.word(caller.issuer, caller.subject)}"
+        why = f"{why}: {order.reason}" if order.reason else why
+        if row.state not in FINAL and row.registered_at is None:
+            await self._store.write(
+                slot_records.end_waiting, {pilot: why}, PilotState.ABORTED, self._clock.wall()
+            )
+            row = await self._row(caller, pilot)  # it may have registered meanwhile
+        elif row.state in FINAL:
+            ended = f"{row.state.value}: {row.reason}"
+            raise Refused(Code.ILLEGAL_STATE, f"pilot {pilot} has ended already, {ended}")
+        told = await self._hurry(pilot, why) if row.state not in FINAL else False
+        kept = await self._store.read(slot_records.slot_output, pilot)
+        trouble = "no factory has submitted it: end it where you have started it"
+        if kept is not None:
+            trouble = "its element has not said yet what it calls it"
+            if kept.slot is not None:
+                trouble = await self._canceller.cancel(row.site, row.element, [kept.slot])
+        self._log("pilot_killed", pilot=pilot, site=row.site, why=why, trouble=trouble)
+        return PilotEnded(
+            pilot=pilot,
+            state=(await self._row(caller, pilot)).state,
+            told=told,
+            cancelled=not trouble,
+            trouble=trouble,
+        )
+
+    async def _hurry(self, pilot: str, why: str) -> bool:
+        """Tell a pilot to end now; False where nobody is there to hear it."""
+        if self._pilots.find(pilot) is None:
+            return False
+        await self._store.write(pilot_records.order_pilot, pilot, why)
+        presence = self._pilots.find(pilot)  # its next session may have begun, or it has ended
+        if presence is None:
+            return False
+        presence.told = why
+        presence.drain = presence.hurry = True  # in each answer, until it has ended
+        self._moves.withdraw(pilot)
+        if presence.state is PilotState.RUNNING:
+            await self._moves.pilot_moved(presence, PilotEvent.DRAIN, why)
+        self._outbound.hurry(presence.community, pilot)
+        return presence.state in LIVING
+
+    def _community(self, caller: Caller) -> str | None:
+        assert isinstance(caller, User)
+        return None if reach(caller, Action.PILOT_READ) is Reach.ALL else caller.community
+
+    async def _row(self, caller: Caller, pilot: str) -> PilotRow:
+        row = await self._store.read(pilot_records.pilot, pilot)
+        community = self._community(caller)
+        if row is None or (community is not None and row.community != community):
+            raise PilotNotFound(pilot)
+        return row
+
+    def _view(self, row: PilotRow) -> PilotView:
+        return pilot_view(
+            row,
+            self._pilots.find(row.pilot),
+            self._leases.of_pilot(row.pilot),
+            parked=self._moves.parked_ask(row.pilot) > 0,
+            now=self._clock.monotonic(),
+        )
+
+
+def _check_protocol(version: str) -> None:
+    if not serves(version):
+        raise Refused(
+            Code.OLD_PROTOCOL,
+            f"protocol {version} is not served here: {PROTOCOL} is; start a newer pilot",
+            field="protocol",
+        )

@@ -1,0 +1,108 @@
+-- name: insert_production
+INSERT INTO production (production_id, community, group_name, owner_id, name, title, state, sha256,
+                        priority, rerun_of, made_at, changed_at, rules, details, definition)
+VALUES (:production_id, :community, :group, :owner_id, :name, :title, :state, :sha256,
+        :priority, :rerun_of, :at, :at, :rules, :details, :definition);
+
+-- name: insert_production_step
+-- ?1 production, ?2 place, ?3 step, ?4 JSON of its parents' places, ?5 transformation
+INSERT INTO production_step (production_id, place, step, parents, transformation_id)
+VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- name: production_named
+SELECT production_id, community, group_name, owner_id, name, title, state, reason, sha256,
+       priority, rerun_of, made_at, changed_at
+  FROM production
+ WHERE community = :community AND name = :name AND state NOT IN ('Archived', 'Cleaned');
+
+-- name: productions
+SELECT production_id, community, group_name, owner_id, name, title, state, reason, sha256,
+       priority, rerun_of, made_at, changed_at
+  FROM production
+ WHERE production_id > :after
+   AND (:community::text IS NULL OR community = :community)
+   AND (:states::text IS NULL OR state IN (SELECT value FROM json_each(:states)))
+ ORDER BY production_id
+ LIMIT :limit;
+
+-- name: production_texts
+SELECT definition, details, rules FROM production WHERE production_id = :production_id;
+
+-- name: rules_of_transformation
+SELECT p.rules FROM production_step AS s
+  JOIN production AS p ON p.production_id = s.production_id
+ WHERE s.transformation_id = :transformation_id AND p.rules <> '';
+
+-- name: state_of_production
+SELECT state FROM production WHERE production_id = :production_id;
+
+-- name: step_stands
+-- Whether a step is still where a move finds it.
+SELECT 1 FROM production_step AS s
+  JOIN transformation AS t ON t.transformation_id = s.transformation_id
+ WHERE s.production_id = :production_id AND t.transformation_id = :transformation_id
+   AND t.state = :state;
+
+-- name: step_wants
+-- Whether a step still has so many tasks to make, and may have the new number of them.
+SELECT 1 FROM production_step AS s
+  JOIN transformation AS t ON t.transformation_id = s.transformation_id
+ WHERE s.production_id = :production_id AND t.transformation_id = :transformation_id
+   AND t.tasks_wanted = :old AND t.tasks_made <= :new;
+
+-- name: move_production
+UPDATE production SET state = :new, reason = :reason, changed_at = :at
+ WHERE production_id = :production_id AND state = :old;
+
+-- name: set_production_priority
+UPDATE production SET priority = :priority, changed_at = :at WHERE production_id = :production_id;
+
+-- name: set_steps_priority
+UPDATE transformation SET priority = :priority
+ WHERE transformation_id IN (SELECT s.transformation_id FROM production_step AS s
+                              WHERE s.production_id = :production_id);
+
+-- name: task_means
+-- Tasks end nearly in their order, so the last ones that are Done have numbers near how many have
+-- ended: so many rows are read, however many tasks there are.
+SELECT t.transformation_id, count(*), avg((a.usage::json ->> 'wall_s')::float8),
+       avg((a.usage::json ->> 'cpu_s')::float8), avg((a.usage::json ->> 'memory_peak_mb')::float8)
+  FROM (SELECT w.value::bigint AS transformation_id,
+               (SELECT coalesce(sum(c.tasks), 0)::bigint FROM task_count AS c
+                 WHERE c.transformation_id = w.value::bigint AND c.state <> 'Created') AS ended
+          FROM json_each(:transformations) AS w) AS e
+ CROSS JOIN task AS t ON t.transformation_id = e.transformation_id
+                     AND t.number BETWEEN e.ended - :window::bigint AND e.ended + :window::bigint
+ CROSS JOIN job AS j ON j.job_id = t.job_id
+ CROSS JOIN attempt AS a ON a.attempt_id = j.last_attempt
+ WHERE t.state = 'Done' AND a.usage IS NOT NULL
+ GROUP BY t.transformation_id;
+
+-- name: insert_sample
+INSERT INTO production_sample (production_id, at, progress, tasks_done)
+VALUES (:production_id, :at, :progress, :tasks_done)
+    ON CONFLICT DO NOTHING;
+
+-- name: drop_sample
+-- ?1 production, ?2 at
+DELETE FROM production_sample WHERE production_id = ?1 AND at = ?2;
+
+-- name: samples_of_production
+SELECT production_id, at, progress, tasks_done FROM production_sample
+ WHERE production_id = :production_id ORDER BY at;
+
+-- name: span_of_documents
+-- Ids of what names blobs beside jobs: documents of transformations, and then of productions.
+SELECT coalesce(min(transformation_id), 1), coalesce(max(transformation_id), 0)
+  FROM transformation;
+
+-- name: documents_between
+SELECT doc FROM transformation
+ WHERE transformation_id BETWEEN :first AND :last AND state <> 'Cleaned';
+
+-- name: span_of_definitions
+SELECT coalesce(min(production_id), 1), coalesce(max(production_id), 0) FROM production;
+
+-- name: definitions_between
+SELECT definition FROM production
+ WHERE production_id BETWEEN :first AND :last AND state <> 'Cleaned';

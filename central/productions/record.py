@@ -1,0 +1,314 @@
+"""Productions and their steps."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pilotage.proto.production_states import ProductionState
+
+from ..store.engine import weighs
+from ..store.errors import StoreError
+from ..store.session import Session, json_list
+from ..transformations.record import (
+    NewTransformation,
+    TransformationMove,
+    TransformationRow,
+    row_of,
+)
+
+STEPS_MAX: Final = 1_000  # of one production: others wait no longer than for this many rows
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Values alone, in no cycle."""
+
+
+class NewProduction(_Record, frozen=True, kw_only=True):
+    community: str
+    group: str
+    owner_id: int
+    name: str
+    title: str
+    state: ProductionState
+    definition: bytes  # JSON of what runs, with all of its files
+    sha256: str  # of `definition`
+    details: bytes  # JSON: what is only looked at
+    rules: str = ""  # of failover; empty: the default ones
+    priority: int | None = None  # None: as each job says
+    rerun_of: int | None = None
+    at: float
+
+
+class NewStep(_Record, frozen=True, kw_only=True):
+    """A step, with a transformation of an id that was reserved for it."""
+
+    step: str
+    parents: tuple[int, ...]  # places of the steps that feed it
+    transformation_id: int
+    transformation: NewTransformation
+
+
+class ProductionRow(_Record, frozen=True, kw_only=True):
+    production_id: int
+    community: str
+    group: str
+    owner_id: int
+    name: str
+    title: str
+    state: ProductionState
+    reason: str
+    sha256: str
+    priority: int | None
+    rerun_of: int | None
+    made_at: float
+    changed_at: float
+
+
+class ProductionTexts(_Record, frozen=True, kw_only=True):
+    """What is long of a production, and never changes."""
+
+    definition: bytes
+    details: bytes
+    rules: str
+
+
+class StepRow(_Record, frozen=True, kw_only=True):
+    production_id: int
+    place: int  # parents have lower ones
+    step: str
+    parents: tuple[int, ...]
+    row: TransformationRow  # its document only where it was asked for
+
+
+class ProductionMove(_Record, frozen=True, kw_only=True):
+    """A compare-and-set of the state."""
+
+    production_id: int
+    old: ProductionState
+    new: ProductionState
+    reason: str
+    at: float
+
+
+class Extension(_Record, frozen=True, kw_only=True):
+    """A compare-and-set of how many tasks a transformation is to have."""
+
+    transformation_id: int
+    old: int
+    new: int
+
+
+class Sample(_Record, frozen=True, kw_only=True):
+    """How far a production was at a time."""
+
+    production_id: int
+    at: float
+    progress: float  # from 0 to 1
+    tasks_done: int
+
+
+class TaskMean(_Record, frozen=True, kw_only=True):
+    """What a task took, on the mean of the last ones that are Done."""
+
+    tasks: int  # so many of them
+    wall_s: float
+    cpu_s: float
+    memory_mb: float
+
+
+class NameTaken(StoreError):
+    """A transformation has the name of a step. Nothing was stored."""
+
+    def __init__(self, name: str, transformation_id: int, step: str) -> None:
+        super().__init__(f"{name!r} is the name of transformation {transformation_id}")
+        self.name, self.transformation_id, self.step = name, transformation_id, step
+
+
+MEANS_OF: Final = 50  # tasks around the last that ended, to each side
+
+_parents = msgspec.json.Decoder(tuple[int, ...]).decode
+
+
+def reserve_transformations(session: Session, count: int) -> int:
+    """Take ids out of the counter for ever; return the first."""
+    return session.reserve("transformation", count)
+
+
+@weighs(2)
+def add_production(session: Session, new: NewProduction, steps: Sequence[NewStep]) -> ProductionRow:
+    """Store a production with its steps and their transformations, or nothing.
+
+    One of this community and name that is neither Archived nor Cleaned is returned in its
+    place: the caller compares. Raises NameTaken.
+    """
+    if len(steps) > STEPS_MAX:
+        raise ValueError(f"{len(steps)} steps are too many for one transaction: others would wait")
+    named = {"community": new.community, "name": new.name}
+    known = session.one("production_named", named)
+    if known is not None:
+        return _row(known)
+    given = {**msgspec.structs.asdict(new), "state": new.state.value}
+    production_id = session.reserve("production")
+    session.run("insert_production", {**given, "production_id": production_id})
+    for place, one in enumerate(steps):
+        its = one.transformation
+        taken = session.one("transformation_named", {"community": its.community, "name": its.name})
+        if taken is not None:
+            raise NameTaken(its.name, taken[0], one.step)
+        fields = {**msgspec.structs.asdict(its), "state": its.state.value}
+        one_id = one.transformation_id
+        session.run("insert_transformation", {**fields, "transformation_id": one_id})
+        row = (production_id, place, one.step, json_list(one.parents), one_id)
+        session.run("insert_production_step", row)
+    return _row(session.one("production_named", named))
+
+
+def production(session: Session, production_id: int) -> ProductionRow | None:
+    """Return a production, None: there is none."""
+    given = {"community": None, "states": None, "after": production_id - 1, "limit": 1}
+    found = session.one("productions", given)
+    row = None if found is None else _row(found)
+    return row if row is not None and row.production_id == production_id else None
+
+
+def production_named(session: Session, community: str, name: str) -> ProductionRow | None:
+    """Return the one of this name that is neither Archived nor Cleaned."""
+    given = {"community": community, "name": name}
+    found = session.one("production_named", given)
+    return None if found is None else _row(found)
+
+
+def productions(
+    session: Session,
+    community: str | None,
+    *,
+    states: Sequence[ProductionState],
+    after: int,
+    limit: int,
+) -> list[ProductionRow]:
+    """Return them in order of the id; no states: all."""
+    given = {
+        "community": community,
+        "states": json_list([state.value for state in states]) if states else None,
+        "after": after,
+        "limit": limit,
+    }
+    return [_row(row) for row in session.rows("productions", given)]
+
+
+def production_texts(session: Session, production_id: int) -> ProductionTexts | None:
+    """Return the texts of a production, None: there is none."""
+    found = session.one("production_texts", {"production_id": production_id})
+    if found is None:
+        return None
+    return ProductionTexts(definition=bytes(found[0]), details=bytes(found[1]), rules=str(found[2]))
+
+
+def production_steps(
+    session: Session, production_ids: Sequence[int], *, documents: bool = False
+) -> dict[int, list[StepRow]]:
+    """Return the steps of each in order of their place; without `documents` each is empty."""
+    found: dict[int, list[StepRow]] = {one: [] for one in production_ids}
+    given = {"productions": json_list(list(found)), "documents": documents}
+    for production, place, step, parents, *row in session.rows("production_steps", given):
+        found[production].append(
+            StepRow(
+                production_id=production,
+                place=place,
+                step=step,
+                parents=_parents(parents),
+                row=row_of(row),
+            )
+        )
+    return found
+
+
+def rules_of(session: Session, transformation_id: int) -> str | None:
+    """Return the rules of failover of the production whose step this is, if it has any."""
+    given = {"transformation_id": transformation_id}
+    found = session.one("rules_of_transformation", given)
+    return None if found is None else str(found[0])
+
+
+def move_production(
+    session: Session,
+    move: ProductionMove,
+    steps: Sequence[TransformationMove] = (),
+    *,
+    extensions: Sequence[Extension] = (),
+) -> bool:
+    """Move a production and steps of it: all of them, or where one has changed none.
+
+    It looks first whether all still stand where they were seen: nobody writes in between.
+    """
+    production = {"production_id": move.production_id}
+    state = session.one("state_of_production", production)
+    if state is None or state[0] != move.old.value:
+        return False
+    for one in steps:
+        at = {**production, "transformation_id": one.transformation_id, "state": one.old.value}
+        if session.one("step_stands", at) is None:
+            return False
+    for extension in extensions:
+        if session.one("step_wants", {**production, **msgspec.structs.asdict(extension)}) is None:
+            return False
+    given = {**msgspec.structs.asdict(move), "old": move.old.value, "new": move.new.value}
+    session.run("move_production", given)
+    for one in steps:
+        fields = {**msgspec.structs.asdict(one), "old": one.old.value, "new": one.new.value}
+        session.run("move_transformation", fields)
+    for extension in extensions:
+        wanted = {**msgspec.structs.asdict(extension), "at": move.at}
+        session.run("extend_transformation", wanted)
+    return True
+
+
+def set_production_priority(
+    session: Session, production_id: int, priority: int | None, at: float
+) -> None:
+    """Set the priority of the jobs that its steps make from now on."""
+    given = {"production_id": production_id, "priority": priority, "at": at}
+    session.run("set_production_priority", given)
+    session.run("set_steps_priority", given)
+
+
+def task_means(session: Session, transformation_ids: Sequence[int]) -> dict[int, TaskMean]:
+    """Return what tasks took; transformations of which nothing is known are left out."""
+    given = {"transformations": json_list(list(transformation_ids)), "window": MEANS_OF}
+    return {
+        row[0]: TaskMean(tasks=row[1], wall_s=row[2], cpu_s=row[3], memory_mb=row[4])
+        for row in session.rows("task_means", given)
+    }
+
+
+def files_made(session: Session, transformation_ids: Sequence[int]) -> tuple[int, int]:
+    """Return how many files their jobs have made that are Available, and their bytes.
+
+    Bytes end at BYTES_MAX.
+    """
+    given = {"transformations": json_list(list(transformation_ids))}
+    files, size = session.one("files_made", given)
+    return int(files), int(size)
+
+
+def keep_samples(
+    session: Session, samples: Sequence[Sample], drop: Sequence[tuple[int, float]] = ()
+) -> None:
+    """Keep samples, each of its time once, and drop others, by production and time."""
+    session.many("insert_sample", [msgspec.structs.asdict(one) for one in samples])
+    session.many("drop_sample", drop)
+
+
+def samples(session: Session, production_id: int) -> list[Sample]:
+    """Return the samples of a production in order of their time."""
+    given = {"production_id": production_id}
+    return [
+        Sample(production_id=row[0], at=row[1], progress=row[2], tasks_done=row[3])
+        for row in session.rows("samples_of_production", given)
+    ]
+
+
+def _row(row: Sequence[Any]) -> ProductionRow:
+    given = dict(zip(ProductionRow.__struct_fields__, row, strict=True))
+    return msgspec.convert(given, ProductionRow)

@@ -1,0 +1,100 @@
+"""What operators have said of sites by its key: a copy that comes late says nothing anew.
+
+A ban out of some proxy may arrive hours after the site was enabled again. What is said is kept in
+the transaction that writes it, refusals too; a copy is answered as the first time. Where a failure
+came between the mark and the pilots that are to know of it, the copy lets these know.
+"""
+
+import hashlib
+
+import msgspec
+
+from pilotage.proto.api_sites import SiteAction
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from ..identity import actions as action_records
+from ..identity.action_keys import No
+from ..identity.actions import ActionName, ActionRow
+from ..identity.callers import User
+from ..ports import Clock
+from ..store.engine import Store
+from ..store.errors import KeyReused
+
+_encode = msgspec.json.encode
+
+
+class _Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of it; half done, it is none."""
+
+    told: int = 0  # pilots
+    no: No | None = None
+
+
+class SiteBook:
+    """One thing that was said, and what has become of it."""
+
+    def __init__(self, store: Store, name: ActionName | None, body_hash: str, at: float) -> None:
+        self.is_new = True
+        self.is_over = False  # answered before: nothing is to be done
+        self._store, self._name, self._body_hash, self._at = store, name, body_hash, at
+        self._progress = _Progress()
+
+    def go_on(self, row: ActionRow) -> None:
+        """Take up what was kept. Raises KeyReused."""
+        if row.body_hash != self._body_hash:
+            raise KeyReused(row.name.key, "action")
+        self.is_new, self.is_over = False, row.complete
+        self._progress = msgspec.json.decode(row.progress, type=_Progress)
+
+    @property
+    def begun(self) -> ActionRow | None:
+        """What is kept with the marks; None without a key."""
+        return self._row(is_complete=False)
+
+    async def close(self, told: int) -> None:
+        """All is done; so many pilots were told to end."""
+        await self._end(_Progress(told=told))
+
+    async def deny(self, why: Refused) -> None:
+        """It was refused, and is when it comes again."""
+        await self._end(_Progress(no=No(why.code.value, why.message, why.field)))
+
+    def told(self) -> int:
+        """Return how many pilots were told to end. Raises Refused as the first time."""
+        no = self._progress.no
+        if no is not None:
+            raise Refused(Code(no.code), no.message, field=no.field)
+        return self._progress.told
+
+    async def _end(self, progress: _Progress) -> None:
+        self._progress = progress
+        row = self._row(is_complete=True)
+        if row is not None:
+            await self._store.write(action_records.keep_action, row)
+
+    def _row(self, *, is_complete: bool) -> ActionRow | None:
+        if self._name is None:
+            return None
+        return ActionRow(
+            name=self._name,
+            body_hash=self._body_hash,
+            at=self._at,
+            progress=_encode(self._progress),
+            complete=is_complete,
+        )
+
+
+async def open_book(
+    store: Store, clock: Clock, caller: User, site: str, action: SiteAction
+) -> SiteBook:
+    """Return the book of what somebody says of a site. Raises KeyReused."""
+    body_hash = hashlib.sha256(_encode((site, action))).hexdigest()
+    if not action.key:
+        return SiteBook(store, None, body_hash, clock.wall())
+    name = ActionName(caller.community, caller.issuer, caller.subject, action.key)
+    book = SiteBook(store, name, body_hash, clock.wall())
+    known = await store.write(action_records.action, name)
+    if known is not None:
+        book.go_on(known)
+    return book

@@ -1,0 +1,83 @@
+"""Marks of sites, elements and hosts."""
+
+import enum
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from ..identity.actions import ActionRow, keep_action
+from ..store.session import Session
+
+MARKS_MAX = 100_000  # more are not kept
+HELD_MAX = 2_000  # the last ones
+
+
+class Mark(str, enum.Enum):
+    """What holds at a place."""
+
+    BANNED = "banned"  # only jobs of the type Test run there
+    DRAINING = "draining"  # no new pilots; those there finish what they hold
+
+
+class PlaceMark(msgspec.Struct, frozen=True, kw_only=True):
+    """A mark of one place: `SITE`, or `SITE/ELEMENT`."""
+
+    place: str
+    mark: Mark
+    who: str
+    reason: str
+    at: float
+
+
+class HeldPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """A host or an element that is kept from jobs, because attempts failed there."""
+
+    kind: Literal["host", "element"]
+    site: str
+    name: str
+    since: float
+    until: float  # then its canary may go
+    pause_s: float  # the last one
+    why: str
+    failed: list[tuple[int, str, float]] = []  # job, owner, when
+    tried: list[str] = []  # owners whose canaries failed
+
+
+def put_mark(session: Session, mark: PlaceMark, *, action: ActionRow | None = None) -> None:
+    """Keep a mark in place of the one before, and together with it the action that it is of."""
+    given = {**msgspec.structs.asdict(mark), "mark": mark.mark.value}
+    session.run("put_place_mark", given)
+    if action is not None:
+        keep_action(session, action)
+
+
+def drop_marks(session: Session, places: Sequence[str], *, action: ActionRow | None = None) -> int:
+    """Remove the marks of places, and keep the action; return how many there were."""
+    if action is not None:
+        keep_action(session, action)
+    each = [session.run("drop_place_mark", {"place": place}).rowcount for place in places]
+    return sum(each)
+
+
+def marks(session: Session) -> list[PlaceMark]:
+    """Return all, in order of the place."""
+    rows = session.rows("place_marks", {"limit": MARKS_MAX})
+    names = PlaceMark.__struct_fields__
+    return [msgspec.convert(dict(zip(names, row, strict=True)), PlaceMark) for row in rows]
+
+
+def keep_held(session: Session, held: Sequence[HeldPlace]) -> None:
+    """Keep these in place of all before; of more than `HELD_MAX` the last."""
+    rows = [
+        {"number": number, "facts": msgspec.json.encode(one)}
+        for number, one in enumerate(held[-HELD_MAX:])
+    ]
+    session.run("drop_held_places")
+    session.many("insert_held_place", rows)
+
+
+def held(session: Session) -> list[HeldPlace]:
+    """Return what was kept, in the order that it was given in."""
+    rows = session.rows("held_places", {"limit": HELD_MAX})
+    return [msgspec.json.decode(row[0], type=HeldPlace) for row in rows]

@@ -1,0 +1,224 @@
+"""Rules that keep copies of files, and their transfers."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pilotage.proto.catalogue import RuleState
+from pilotage.proto.problems import Code
+
+from ..catalogue.record_interned import encode
+from ..errors import Refused
+from ..identity.records import Owner
+from ..store.errors import StoreError
+from ..store.session import Session, json_list
+
+RULES_MAX: Final = 1_000  # of a community
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class TooManyRules(Refused, StoreError):
+    """A community has as many rules as it may have. Drop some."""
+
+    def __init__(self) -> None:
+        message = f"there are {RULES_MAX} rules already, and there cannot be more: drop some"
+        super().__init__(Code.TOO_MANY, message)
+
+
+class NewRule(_Record, frozen=True):
+    """So many copies, on these storages, of one file, of a dataset, or of what meets a query."""
+
+    community: str
+    owner: Owner
+    group: str  # for which its jobs run
+    did: str  # empty: by query
+    query: dict[str, Any]
+    copies: int
+    storages: tuple[str, ...]  # the first ones are taken first
+
+
+class Tally(_Record, frozen=True):
+    """How far a rule is."""
+
+    files: int = 0
+    there: int = 0  # copies
+    moving: int = 0
+    wanted: int = 0
+    stuck: int = 0
+
+
+def anew(tally: Tally) -> Tally:
+    """Return how far a rule is whose stuck copies are wanted again: so it is looked at soon."""
+    return msgspec.structs.replace(tally, wanted=tally.wanted + max(1, tally.stuck), stuck=0)
+
+
+class RuleRow(_Record, frozen=True):
+    """A rule, and how far it was when it was looked at last."""
+
+    rule_id: int
+    rule: NewRule
+    made_at: float
+    state: RuleState = RuleState.REPLICATING
+    tally: Tally = Tally()
+    why: str = ""  # of the last failure
+
+
+class TransferRow(_Record, frozen=True):
+    """A copy that is being made, or could not be."""
+
+    transfer_id: int
+    rule_id: int
+    file_id: int
+    storage: str
+    is_open: bool  # it is ordered; the job may have to be submitted yet
+    job_id: int | None = None
+    failures: int = 0
+    not_before: float = 0.0  # wall clock
+    why: str = ""
+
+
+def add_rule(session: Session, new: NewRule, *, at: float) -> RuleRow:
+    """Store a rule; one that says the same is returned. Raises TooManyRules."""
+    given: dict[str, object] = {
+        "community": new.community,
+        "owner_id": new.owner.owner_id,
+        "group": new.group,
+        "did": new.did,
+        "query": encode(new.query).decode(),
+        "copies": new.copies,
+        "storages": json_list(new.storages),
+        "made_at": at,
+    }
+    known = session.one("rule_like", given)
+    if known is None:
+        if session.one("count_rules", given)[0] >= RULES_MAX:
+            raise TooManyRules
+        known = (session.reserve("rule"),)
+        session.run("insert_rule", {**given, "rule_id": known[0]})
+    return _rule(session.one("rules", {"community": None, "rule_id": known[0]}))
+
+
+def rules(session: Session, community: str | None = None) -> list[RuleRow]:
+    """Return rules in order of their id; None: of all communities."""
+    given = {"community": community, "rule_id": None}
+    return [_rule(row) for row in session.rows("rules", given)]
+
+
+def drop_rule(session: Session, community: str, rule_id: int) -> bool:
+    """Remove a rule and its transfers; copies and jobs stay. False: there is none."""
+    given = {"community": community, "rule_id": rule_id}
+    if session.run("remove_rule", given).rowcount != 1:
+        return False
+    session.run("remove_transfers_of_rule", given)
+    return True
+
+
+def retry_rule(session: Session, community: str, rule_id: int) -> int:
+    """Forget the failures of a rule's transfers: its copies are ordered anew, under new ids.
+
+    Return how many transfers these are.
+    """
+    row = session.one("rules", {"community": community, "rule_id": rule_id})
+    if row is None:
+        return 0
+    told = anew(_rule(row).tally)
+    count = int(session.run("remove_failed_transfers_of_rule", {"rule_id": rule_id}).rowcount)
+    session.run(
+        "tell_rule",
+        {
+            "rule_id": rule_id,
+            "state": RuleState.REPLICATING.value,
+            "tally": msgspec.json.encode(told).decode(),
+            "why": "",
+        },
+    )
+    return count
+
+
+def tell_rule(session: Session, rule_id: int, state: RuleState, tally: Tally, why: str) -> None:
+    """Keep what is known of a rule now."""
+    given = {
+        "rule_id": rule_id,
+        "state": state.value,
+        "tally": msgspec.json.encode(tally).decode(),
+        "why": why,
+    }
+    session.run("tell_rule", given)
+
+
+def transfers(session: Session, *, only_open: bool = False) -> list[TransferRow]:
+    """Return transfers, in order of their id."""
+    rows = session.rows("open_transfers" if only_open else "transfers", {})
+    return [_transfer(row) for row in rows]
+
+
+def order_transfers(session: Session, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:
+    """Open transfers given as (rule, file, storage); those that are open already are left out.
+
+    One that has failed before is opened again.
+    """
+    ordered: list[TransferRow] = []
+    for rule_id, file_id, storage in wanted:
+        given: dict[str, object] = {"rule_id": rule_id, "file_id": file_id, "storage": storage}
+        known = session.one("transfer_of", given)
+        if known is None:
+            given["transfer_id"] = session.reserve("transfer")
+            session.run("insert_transfer", given)
+        else:
+            given["transfer_id"] = known[0]
+            if session.run("open_transfer_again", given).rowcount != 1:
+                continue
+        ordered.append(_transfer(session.one("transfer_of", given)))
+    return ordered
+
+
+def transfer_job(session: Session, transfer_id: int, job_id: int) -> None:
+    """Note which job carries a transfer."""
+    given = {"transfer_id": transfer_id, "job_id": job_id}
+    session.run("set_transfer_job", given)
+
+
+def end_transfers(session: Session, ends: Sequence[tuple[int, str, float]]) -> None:
+    """End transfers given as (id, why it failed, when it may be tried again); no why: done."""
+    for transfer_id, why, not_before in ends:
+        given = {"transfer_id": transfer_id, "why": why, "not_before": not_before}
+        session.run("fail_transfer" if why else "remove_transfer", given)
+
+
+def _rule(row: Any) -> RuleRow:
+    return RuleRow(
+        rule_id=row[0],
+        rule=NewRule(
+            community=row[1],
+            owner=Owner(
+                owner_id=row[2], community=row[1], issuer=row[3], subject=row[4], name=row[5]
+            ),
+            group=row[6],
+            did=row[7],
+            query=msgspec.json.decode(row[8]),
+            copies=row[9],
+            storages=tuple(msgspec.json.decode(row[10])),
+        ),
+        made_at=row[11],
+        state=RuleState(row[12]),
+        tally=msgspec.json.decode(row[13], type=Tally),
+        why=row[14],
+    )
+
+
+def _transfer(row: Any) -> TransferRow:
+    return TransferRow(
+        transfer_id=row[0],
+        rule_id=row[1],
+        file_id=row[2],
+        storage=row[3],
+        is_open=bool(row[4]),
+        job_id=row[5],
+        failures=row[6],
+        not_before=row[7],
+        why=row[8],
+    )

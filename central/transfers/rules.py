@@ -1,0 +1,89 @@
+"""What a rule still needs: which copies are there, being made, wanted, or stuck. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pilotage.proto.catalogue import ReplicaState, RuleState
+
+from .record import Tally, TransferRow
+
+FAILURES_MAX: Final = 5  # after so many a transfer is stuck
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one file: copies that are there, being made, to be made now, later, and not at all."""
+
+    there: int
+    moving: int
+    ready: tuple[str, ...]  # storages, the rule's first ones first
+    later: int
+    stuck: int
+
+
+def judge(
+    copies: int,
+    storages: Sequence[str],
+    replicas: Mapping[str, ReplicaState],
+    transfers: Mapping[str, TransferRow],
+    now: float,
+) -> Verdict:
+    """Say what is missing of a file. `replicas` and `transfers` are by storage."""
+    good = [one for one in storages if replicas.get(one) is ReplicaState.AVAILABLE]
+    moving = [
+        one for one in storages if one not in good and one in transfers and transfers[one].is_open
+    ]
+    lacking = max(0, copies - len(good) - len(moving))
+    if not lacking:
+        return Verdict(min(len(good), copies), len(moving), (), 0, 0)
+    if ReplicaState.AVAILABLE not in replicas.values():  # there is nothing to copy from
+        return Verdict(0, len(moving), (), 0, lacking)
+    ready: list[str] = []
+    later = 0
+    for one in storages:
+        if one in good or one in moving:
+            continue
+        failed = transfers.get(one)
+        if failed is None or (failed.failures < FAILURES_MAX and failed.not_before <= now):
+            ready.append(one)
+        elif failed.failures < FAILURES_MAX:
+            later += 1
+    chosen = tuple(ready[:lacking])
+    rest = lacking - len(chosen)
+    waiting = min(rest, later)
+    return Verdict(len(good), len(moving), chosen, waiting, rest - waiting)
+
+
+@dataclass
+class Count:
+    """What a rule is about, added up file by file."""
+
+    files: int = 0
+    there: int = 0
+    moving: int = 0
+    wanted: int = 0
+    stuck: int = 0
+
+    def add(self, verdict: Verdict) -> None:
+        self.files += 1
+        self.there += verdict.there
+        self.moving += verdict.moving
+        self.wanted += len(verdict.ready) + verdict.later
+        self.stuck += verdict.stuck
+
+    def tally(self, ordered: int) -> Tally:
+        """Return the count when so many of what is wanted has been ordered."""
+        return Tally(
+            files=self.files,
+            there=self.there,
+            moving=self.moving + ordered,
+            wanted=self.wanted - ordered,
+            stuck=self.stuck,
+        )
+
+    @property
+    def state(self) -> RuleState:
+        if self.stuck:
+            return RuleState.STUCK
+        return RuleState.REPLICATING if self.moving or self.wanted else RuleState.OK

@@ -1,0 +1,140 @@
+"""What people see of remnants and sweeps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from pilotage.proto.api_remnants import RemnantPage, RemnantView, SweepCount, SweepView
+from pilotage.proto.nearest import unknown
+from pilotage.proto.problems import Code
+
+from ..catalogue import record_read as catalogue_read, record_remnants as remnant_records
+from ..catalogue.remnants import RemnantCount, RemnantRow, not_its_own, view_of
+from ..catalogue.rights import community_of
+from ..catalogue.storages import Storages
+from ..catalogue.sweeping import unswept
+from ..errors import Refused
+from ..identity.callers import User
+from ..identity.policy import Action, require
+from ..observe.times import shown
+from ..store.engine import Store
+
+FOR_EVER: Final = 1e15
+
+
+class Clock(Protocol):
+    def wall(self) -> float: ...
+
+
+class SweepService:
+    """Remnants and sweeps, for faces."""
+
+    def __init__(self, store: Store, storages: Storages, clock: Clock, *, after_s: float) -> None:
+        self._store, self._storages, self._clock = store, storages, clock
+        self._after_s = after_s
+
+    async def counts(self, caller: User, /) -> SweepView:
+        """Return what waits and went, by storage."""
+        require(caller, Action.DATA_READ)
+        community, book = community_of(caller), self._storages.book
+        whys = unswept(book, await self._store.read(remnant_records.storages_of_copies))
+        known = {
+            one.storage: one
+            for one in await self._store.read(remnant_records.remnant_counts)
+            if one.community == community
+        }
+        names = sorted({*book.storages, *known})
+        return SweepView(
+            after_s=self._after_s,
+            storages=[_count(name, known.get(name), self._why(name, whys)) for name in names],
+        )
+
+    def _why(self, name: str, whys: Mapping[str, str]) -> str:
+        if name not in self._storages.book.storages:
+            return f"no file speaks of {name}"
+        return whys.get(name, "")
+
+    async def remnants(
+        self, caller: User, /, *, storage: str, all: bool, after: int, limit: int
+    ) -> RemnantPage:
+        """Return a page of what would go now; with `all` of what waits. Raises Refused."""
+        require(caller, Action.DATA_READ)
+        community, book = community_of(caller), self._storages.book
+        if storage and storage not in book.storages:
+            right = f"one that is there: {unknown(storage, book.storages, what='storage')}"
+            message = f"storage: found {storage!r}, expected {right}"
+            raise Refused(Code.INVALID, message, field="storage")
+        due = self._clock.wall() - self._after_s
+        rows = await self._store.read(
+            remnant_records.remnants,
+            community=community,
+            storage=storage or None,
+            before=FOR_EVER if all else due,
+            after=after,
+            limit=limit,
+        )
+        further = rows[-1].remnant_id if len(rows) == limit else None
+        whys = unswept(book, await self._store.read(remnant_records.storages_of_copies))
+        if not all:
+            rows = [row for row in rows if row.storage in book.storages]
+            rows = [row for row in rows if row.storage not in whys]
+        # While a file's time is not over it still holds its path, against itself too.
+        over = [row for row in rows if row.since <= due]
+        names = await self._store.read(remnant_records.names_of_remnants, over, due)
+        left = next((row.remnant_id for row in over if row.remnant_id not in names), None)
+        if left is not None:  # that is enough for one page
+            rows = [row for row in rows if row.remnant_id < left]
+            further = left - 1
+        if not all:
+            rows = [row for row in rows if not names.get(row.remnant_id)]
+            rows = [row for row in rows if not self._barred(row, whys)]
+        reasons = {row.remnant_id: self._stays(row, whys, names) for row in rows}
+        return RemnantPage(remnants=await self._views(rows, reasons), after=further)
+
+    def _barred(self, row: RemnantRow, whys: Mapping[str, str]) -> str:
+        """Say why a remnant stays where it lies, however long; empty: it does not."""
+        entry = self._storages.book.storages.get(row.storage)
+        return self._why(row.storage, whys) or not_its_own(
+            row, any_path=entry is not None and entry.any_path
+        )
+
+    def _stays(self, row: RemnantRow, whys: Mapping[str, str], names: Mapping[int, str]) -> str:
+        """Say why a remnant is still there; empty: its turn comes."""
+        if row.sweep_id is not None:
+            return "a job removes it now"
+        if barred := self._barred(row, whys):
+            return barred
+        if named := names.get(row.remnant_id):
+            return f"{named} lies there"
+        goes_at = row.since + self._after_s
+        if not row.why and goes_at > self._clock.wall():
+            return f"it waits until {shown(goes_at)}"
+        return row.why
+
+    async def _views(
+        self, rows: Sequence[RemnantRow], reasons: Mapping[int, str]
+    ) -> list[RemnantView]:
+        ids = {row.file_id for row in rows if row.file_id is not None}
+        files = await self._store.read(catalogue_read.files_by_id, list(ids)) if ids else {}
+        return [
+            view_of(
+                row,
+                str(files[row.file_id].did) if row.file_id in files else "",
+                reasons[row.remnant_id],
+            )
+            for row in rows
+        ]
+
+
+def _count(name: str, known: RemnantCount | None, why: str) -> SweepCount:
+    found = known or RemnantCount(storage=name, community="")
+    return SweepCount(
+        storage=name,
+        takes_part=not why,
+        trouble=why,
+        waiting=found.waiting,
+        waiting_bytes=found.waiting_bytes,
+        sweeping=found.sweeping,
+        failing=found.failing,
+        gone=found.gone,
+        gone_bytes=found.gone_bytes,
+    )
