@@ -21,7 +21,7 @@ from .app import World
 from .bus.downlink import Downlink
 from .catalogue.service import CatalogueService
 from .catalogue.storage_service import StorageService
-from .dispatch.beside import SandboxBeside, SubmissionsBeside
+from .dispatch.beside import SandboxBeside, SubmissionsBeside, left_to_the_leader
 from .dispatch.joined import Allowances, allowances
 from .dispatch.memory import Memory
 from .dispatch.queue import Queue
@@ -225,6 +225,7 @@ def build_beside(
         storages=world.storages,
         quotas=allowed.quotas,
         room=allowed.room,
+        queued=left_to_the_leader,
     )
     sandbox = SandboxBeside(
         world.blobs, memory, allowed.holdings, allowed.room, settings.sandbox, store=store

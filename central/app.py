@@ -50,6 +50,7 @@ from .dispatch.retention import Retention
 from .dispatch.roll_call import RollCall
 from .dispatch.service import Dispatch
 from .dispatch.submissions import Submissions
+from .dispatch.turn import Turns
 from .dispatch.watch import Watch
 from .factory.view import ElementsView
 from .failover.at_task_end import AtTaskEnd, last_line_in, stderr_in
@@ -217,13 +218,20 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         world, memory, aftermath, requeues, tokens, downlink, settings, times, allowed
     )
     pilots = _pilots(world, memory, aftermath, tokens, downlink, lease, elements)
-    submits = submissions(world, memory, allowed)
+    submits = submissions(world, memory, allowed, aftermath)
     queries, storages, following = _shown(world, memory, lease)
     idle, wall, pulse = IdleClasses(memory, clock), Wall(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
     health = health_service(world, memory, probe, allowed)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
-    others = metrics.others = Others(store, memory, clock, log, also=tokens.load_revoked)
+    others = metrics.others = Others(
+        store=store,
+        memory=memory,
+        aftermath=aftermath,
+        clock=clock,
+        log=log,
+        also=tokens.load_revoked,
+    )
     control = _control(world, memory, idle, aftermath, downlink, allowed)
     metrics.failover, rules = pulse, RuleBook(store, default_rules(), log)
     repairs = _repairs(world, memory, rules, elements, pulse)
@@ -580,26 +588,34 @@ def _dispatch(
         log=log,
         settings=lease,
     )
-    asks = Asks(
+    assignments = Assignments(
+        store=store,
+        memory=memory,
+        aftermath=aftermath,
+        checkpoints=Checkpoints(store, world.blobs, log),
+        data=DataOrders(store, world.storages),
+        tokens=tokens,
+        clock=clock,
+        log=log,
+    )
+    turns = Turns(
         store=store,
         memory=memory,
         aftermath=aftermath,
         reports=reports,
-        requeues=requeues,
-        attempt_ids=AttemptIds(store),
-        assignments=Assignments(
+        asks=Asks(
             store=store,
             memory=memory,
-            aftermath=aftermath,
-            checkpoints=Checkpoints(store, world.blobs, log),
-            data=DataOrders(store, world.storages),
-            tokens=tokens,
+            requeues=requeues,
+            assignments=assignments,
+            outbound=downlink,
             clock=clock,
             log=log,
+            settings=lease,
         ),
-        outbound=downlink,
+        attempt_ids=AttemptIds(store),
+        assignments=assignments,
         clock=clock,
-        log=log,
         settings=lease,
     )
     beats = Beats(
@@ -614,8 +630,7 @@ def _dispatch(
         store=store,
         memory=memory,
         aftermath=aftermath,
-        reports=reports,
-        asks=asks,
+        turns=turns,
         beats=beats,
         clock=clock,
         leadership=world.leadership,

@@ -10,8 +10,6 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.job_states import JobState
-
 from ..jobs.classes import ClassInfo
 from ..observe.events import Log
 from ..pauses import by_and_by
@@ -19,6 +17,7 @@ from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import StoreError
 from . import record_arrivals as arrival_records
+from .follow import FED_MAX, Aftermath
 from .memory import Memory
 from .record_arrivals import Run
 
@@ -30,7 +29,6 @@ RANGES_A_LOOK: Final = 200  # of jobs that are read in one statement
 Also = Callable[[], Awaitable[None]]
 JOBS_A_TURN: Final = 5_000
 NEW_A_TURN: Final = 16  # classes that the matcher takes up before others get their turn
-FED_MAX: Final = 1_000  # jobs of a look that are told to followers one by one
 
 
 async def learn_classes(memory: Memory, class_ids: set[int]) -> dict[int, ClassInfo]:
@@ -57,12 +55,19 @@ class Others:
     """Looks for what others have taken in, from the moment on at which memory was filled."""
 
     def __init__(
-        self, store: Store, memory: Memory, clock: Clock, log: Log, *, also: Also | None = None
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        aftermath: Aftermath,
+        clock: Clock,
+        log: Log,
+        also: Also | None = None,
     ) -> None:
         """`also` reads each second what else others change."""
         self._also, self._also_read = also, 0.0
         self._store, self._memory, self._clock, self._log = store, memory, clock, log
-        self._queue, self._leases = memory.queue, memory.leases
+        self._queue, self._aftermath = memory.queue, aftermath
         self._moment = ""
         self._begun = asyncio.Event()
         self._told = ""
@@ -118,36 +123,10 @@ class Others:
         told = 0
         for run in runs:
             for part in _parts(run):
-                told += self._take_up(part, infos[run.class_id], FED_MAX - told)
+                told += self._aftermath.arrived(part, infos[run.class_id], fed_max=FED_MAX - told)
                 await self._clock.sleep(0)  # pilots are answered between two parts
         if runs:
             self._queue.wake()
-
-    def _take_up(self, run: Run, info: ClassInfo, fed_max: int) -> int:
-        """Queue and count jobs; return of how many followers were told one by one."""
-        self._memory.classes.keep(info)  # it may have been idle, and forgotten since it was read
-        self._queue.learn(info)
-        jobs = range(run.first, run.first + run.count)
-        # They come into view as they were submitted; what has happened to some since is counted
-        # by itself.
-        self._memory.counters.add(info.kind, "", JobState.WAITING, run.count)
-        for job in jobs[:fed_max]:
-            self._memory.feed.job(info.kind, job, JobState.WAITING)
-        if run.waits:
-            self._put(run, jobs)
-        return min(run.count, fed_max)
-
-    def _put(self, run: Run, jobs: range) -> None:
-        """Queue what is not here already: some may have been read at the start."""
-        new = [job for job in jobs if not self._is_here(job)]
-        if run.epoch:
-            for job in new:
-                self._queue.put(job, run.class_id, run.priority, run.epoch)
-        elif new:
-            self._queue.add(run.class_id, run.priority, jobs if len(new) == len(jobs) else new)
-        if run.queue_until is not None:
-            for job in new:
-                self._queue.limit(job, run.queue_until)
 
     async def _learn(self, runs: list[Run]) -> dict[int, ClassInfo]:
         """Make the classes of jobs known, and let the matcher take up new ones bit by bit."""
@@ -156,9 +135,6 @@ class Others:
             self._queue.learn(info)
             self._queue.prepare(info.spec.class_id)
         return infos
-
-    def _is_here(self, job: int) -> bool:
-        return job in self._queue.matcher or self._leases.of_job(job) is not None
 
     async def _tidy(self) -> None:
         """Remove what is known here, and what processes that died have left."""

@@ -41,8 +41,9 @@ class SubmissionsBeside(Submissions):
             self._classes.forget(info)
         self._queue.classes.clear()
 
-    def _queue_up(self, arrived: Arrived) -> None:
-        """The jobs are durable, and the store has told so."""
+
+def left_to_the_leader(_: Arrived) -> None:
+    """The jobs are durable, and the store has told the process that keeps the queue."""
 
 
 class SandboxBeside(Sandbox):

@@ -7,7 +7,7 @@ from typing import Final
 
 from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
-from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.job_states import FINAL
 from pilotage.proto.machine import IllegalTransition
 from pilotage.proto.messages import Stop
 from pilotage.proto.problems import Code
@@ -28,7 +28,7 @@ from ..outbound import Outbound
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OverQuota, StoreFull
-from .follow import Aftermath, counted
+from .follow import Aftermath
 from .idle_classes import IdleClasses
 from .memory import Memory
 
@@ -55,8 +55,8 @@ class Control:
         log: Log,
     ) -> None:
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
-        self._counters, self._aftermath, self._outbound = memory.counters, aftermath, outbound
-        self._feed, self._clock, self._log = memory.feed, clock, log
+        self._aftermath, self._outbound = aftermath, outbound
+        self._clock, self._log = clock, log
         self._idle, self._quotas = idle, quotas
         self._books = Books(store, clock)
         why = f"{FILTERS_MAX} of your actions by filter are under way, no more are begun: repeat"
@@ -228,18 +228,8 @@ class Control:
             return
         book.written(ids, done)
         for (job, move), written in zip(moves, done, strict=True):
-            if not written:
-                continue
-            kind = self._queue.classes[job.class_id].kind
-            self._aftermath.closed(job.job_id)
-            if move.new_round or move.new in FINAL:
-                self._queue.lift(job.job_id)
-            if move.new is JobState.WAITING:
-                self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
-            elif move.old is JobState.WAITING:
-                self._queue.take_out(job.job_id)
-            self._counters.move(kind, counted(move.old, job.site), counted(move.new, job.site))
-            self._feed.job(kind, job.job_id, move.new, reason=move.reason)
+            if written:
+                self._aftermath.job_moved(job, move)
 
     async def _wanted(self, wants: list[Want], book: Book) -> None:
         if not wants:
@@ -279,7 +269,7 @@ class Control:
         for job, written in zip(final, done, strict=True):
             if written:
                 kind = self._queue.classes[job.class_id].kind
-                self._counters.add(kind, *counted(job.state, job.site), -1)
+                self._aftermath.job_removed(kind, job.site, job.state)
 
     async def _set_priority(
         self, jobs: list[Standing], priority: int, who: str, book: Book
@@ -297,8 +287,7 @@ class Control:
         book.written(ids, done)
         for job, written in zip(able, done, strict=True):
             if written:
-                self._queue.set_priority(job.job_id, priority)
-                self._aftermath.priority(job.job_id, priority)
+                self._aftermath.priority_set(job.job_id, priority)
 
 
 def _check(action: Action) -> None:

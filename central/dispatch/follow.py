@@ -6,6 +6,7 @@ The store is the record; everything here can be rebuilt from it (`recover`).
 from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import Final
 
 from pilotage.matcher.types import LiveOffer
 from pilotage.proto.job_states import FINAL, JobEvent, JobState
@@ -20,10 +21,24 @@ from pilotage.proto.pilot_states import (
 )
 
 from ..identity.pilot_tokens import PilotTokens
+from ..identity.scope import Kind
 from ..jobs import record as job_records
+from ..jobs.classes import ClassInfo
 from ..jobs.failure_class import class_of_change
 from ..jobs.leases import Lease, Phase
-from ..jobs.records import Change, End, Left, Progress, Requeue, Start, TakeBack, Want
+from ..jobs.records import (
+    Change,
+    End,
+    JobBody,
+    Left,
+    Move,
+    Progress,
+    Requeue,
+    Standing,
+    Start,
+    TakeBack,
+    Want,
+)
 from ..jobs.verdicts import state_of, used_core_s
 from ..observe.events import Log
 from ..pilots import record as pilot_records
@@ -31,7 +46,9 @@ from ..pilots.presence import Presence
 from ..ports import Bus, Clock
 from ..store.engine import Store
 from .black_holes import HostWatch
+from .intake import Arrived
 from .memory import Memory
+from .record_arrivals import Run
 
 # A job is counted at a site for what it did there; elsewhere it is nobody's.
 AT_A_SITE = frozenset(
@@ -39,6 +56,7 @@ AT_A_SITE = frozenset(
 )
 
 
+FED_MAX: Final = 1_000  # new jobs of one submission, or of one look, that followers hear of
 LEASE_OVER = "lease_over"  # among the ways in which attempts end: their pilots have not told
 
 
@@ -61,7 +79,7 @@ class Aftermath:
         log: Log,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
-        self._pilots = memory.pilots
+        self._pilots, self._classes = memory.pilots, memory.classes
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
         self._tally, self._labour = memory.tally, memory.labour
         self._hosts = HostWatch(memory, clock, log)
@@ -70,8 +88,31 @@ class Aftermath:
 
     # -- attempts -------------------------------------------------------------------------------
 
-    def matched(self, leases: Sequence[Lease]) -> None:
-        """Matches of one pilot are written, and their leases run."""
+    def begun(self, held: Sequence[tuple[Lease, JobBody]]) -> None:
+        """Matches of one pilot are written: their leases begin."""
+        now = self._clock.monotonic()
+        for lease, body in held:
+            lease.deadline, lease.renewed = now + lease.lease_s, now
+            lease.phase = Phase.LIVE
+            lease.retries, lease.failures, lease.losses = body.retries, body.failures, body.losses
+            self._leases.put(lease)
+            lease.priority = self._queue.matched(lease.job)
+            self._log("matched", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
+        self._matched([lease for lease, _ in held])
+
+    def put_back(self, jobs: Sequence[int]) -> None:
+        """Matches are not written: these jobs wait as before."""
+        for job in jobs:
+            self._queue.matcher.put_back(job)
+
+    async def lost(self, jobs: Sequence[int]) -> None:
+        """Matches do not hold, or nobody knows whether they do: what is written counts."""
+        for job in jobs:
+            self._queue.matcher.drop(job)
+        if jobs:
+            await self.read_again(jobs)
+
+    def _matched(self, leases: Sequence[Lease]) -> None:
         for kind, run in groupby(leases, key=attrgetter("kind")):
             some, new = list(run), JobState.MATCHED
             site, pilot = some[0].site, some[0].pilot
@@ -116,17 +157,86 @@ class Aftermath:
                 self._leases.note_wanted(lease)
         return lease
 
+    # -- jobs -----------------------------------------------------------------------------------
+
+    def submitted(self, arrived: Arrived) -> None:
+        """New jobs are stored: let them be matched."""
+        told = 0
+        for info, priority, first, count in arrived.runs:
+            self._classes.keep(info)  # a long submission outlives its place among the idle ones
+            self._queue.learn(info)
+            self._queue.add(info.spec.class_id, priority, range(first, first + count))
+            told += self._came(info, range(first, first + count), FED_MAX - told)
+        for job, until in arrived.limits:
+            self._queue.limit(job, until)
+        self._queue.wake()
+
+    def arrived(self, run: Run, info: ClassInfo, *, fed_max: int) -> int:
+        """Jobs that another process stored are visible; return how many the feed has told of.
+
+        Some may be here already: they were read at the start. Call `wake` when all are in.
+        """
+        self._classes.keep(info)  # it may have been idle, and forgotten since it was read
+        self._queue.learn(info)
+        jobs = range(run.first, run.first + run.count)
+        # They come into view as they were submitted; what has happened to some since is counted
+        # by itself.
+        told = self._came(info, jobs, fed_max)
+        if not run.waits:
+            return told
+        new = [job for job in jobs if not self._is_here(job)]
+        if run.epoch:
+            for job in new:
+                self._queue.put(job, run.class_id, run.priority, run.epoch)
+        elif new:
+            self._queue.add(run.class_id, run.priority, jobs if len(new) == len(jobs) else new)
+        if run.queue_until is not None:
+            for job in new:
+                self._queue.limit(job, run.queue_until)
+        return told
+
+    def job_moved(self, job: Standing, move: Move) -> None:
+        """A person, or the end of its queue time, has moved a job that no attempt holds."""
+        kind = self._queue.classes[job.class_id].kind
+        self.closed(job.job_id)
+        if move.new_round or move.new in FINAL:
+            self._queue.lift(job.job_id)
+        if move.new is JobState.WAITING:
+            self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
+        elif move.old is JobState.WAITING:
+            self._queue.take_out(job.job_id)
+        self._counters.move(kind, counted(move.old, job.site), counted(move.new, job.site))
+        self._feed.job(kind, job.job_id, move.new, reason=move.reason)
+
+    def job_removed(self, kind: Kind, site: str, state: JobState) -> None:
+        """An ended job is deleted: it is no longer counted."""
+        self._counters.add(kind, *counted(state, site), -1)
+
+    def priority_set(self, job: int, priority: int) -> None:
+        """The job has another priority, also should it wait again."""
+        self._queue.set_priority(job, priority)
+        lease = self._leases.of_job(job)
+        if lease is not None:
+            lease.priority = priority
+
+    def _came(self, info: ClassInfo, jobs: range, fed_max: int) -> int:
+        """Count new jobs, and tell the feed of the first ones; return of how many."""
+        self._counters.add(info.kind, "", JobState.WAITING, len(jobs))
+        told = jobs[:fed_max]
+        for job in told:
+            self._feed.job(info.kind, job, JobState.WAITING)
+        return len(told)
+
+    def _is_here(self, job: int) -> bool:
+        return job in self._queue.matcher or self._leases.of_job(job) is not None
+
     def closed(self, job: int) -> None:
         """Nothing of an attempt that was still open counts any more."""
         lease = self._leases.of_job(job)
         if lease is not None and lease.phase is Phase.OPEN:
             self._leases.forget(lease)
 
-    def priority(self, job: int, priority: int) -> None:
-        """The job has another priority, should it wait again."""
-        lease = self._leases.of_job(job)
-        if lease is not None:
-            lease.priority = priority
+    # -- ends of attempts -----------------------------------------------------------------------
 
     def _requeued(self, lease: Lease, change: Requeue) -> None:
         old = state_of(lease)

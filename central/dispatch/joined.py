@@ -63,7 +63,9 @@ def allowances(world: Drivers, memory: Memory, settings: Settings) -> Allowances
     )
 
 
-def submissions(world: Drivers, memory: Memory, allowed: Allowances) -> Submissions:
+def submissions(
+    world: Drivers, memory: Memory, allowed: Allowances, aftermath: Aftermath
+) -> Submissions:
     """Return what takes jobs in."""
     return Submissions(
         store=world.store,
@@ -73,6 +75,7 @@ def submissions(world: Drivers, memory: Memory, allowed: Allowances) -> Submissi
         storages=world.storages,
         quotas=allowed.quotas,
         room=allowed.room,
+        queued=aftermath.submitted,
     )
 
 

@@ -27,7 +27,7 @@ from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreError, StoreFull
 from ..store.probe import StoreProbe
 from ..store.wall import Wall
-from .follow import Aftermath, counted
+from .follow import Aftermath
 from .memory import Memory
 
 FIRST_S: Final = 300.0  # after a start the first round comes so soon
@@ -84,7 +84,7 @@ class Retention:
     ) -> None:
         self._wall, self._probe = wall, probe
         self._store, self._pilots, self._leases = store, memory.pilots, memory.leases
-        self._counters, self._owners = memory.counters, memory.owners
+        self._owners = memory.owners
         self._aftermath, self._blobs, self._logs = aftermath, blobs, logs
         self._clock, self._log, self._settings = clock, log, settings
 
@@ -157,7 +157,7 @@ class Retention:
                 continue  # such a job is not counted
             job = known[job_id]
             kind = Kind(job.community, job.group, self._owners.by_id(job.owner_id), job.type)
-            self._counters.add(kind, *counted(job.state, job.site), -1)
+            self._aftermath.job_removed(kind, job.site, job.state)
         return len(gone)
 
     async def _actions(self) -> int:

@@ -1,7 +1,6 @@
 """What pilots say: the protocol's central half. One of these owns matcher, leases and presence.
 
-The order within one message is: judge (pure, in memory), write, then let memory follow what was
-written. An answer goes out after the commit of what it says.
+`turn` has the order within one turn. An answer goes out after the commit of what it says.
 """
 
 from prometheus_client import Histogram
@@ -17,11 +16,10 @@ from ..pilots.presence import Presence
 from ..ports import Clock, Leadership
 from ..saying import BeatAnswer, TurnReply
 from ..store.engine import Store
-from .asks import Asks
 from .beats import Beats
 from .follow import Aftermath
 from .memory import Memory
-from .reports import Reports
+from .turn import Turns
 
 
 class Dispatch:
@@ -33,8 +31,7 @@ class Dispatch:
         store: Store,
         memory: Memory,
         aftermath: Aftermath,
-        reports: Reports,
-        asks: Asks,
+        turns: Turns,
         beats: Beats,
         clock: Clock,
         leadership: Leadership,
@@ -42,7 +39,7 @@ class Dispatch:
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._logs, self._aftermath = memory.pilots, memory.logs, aftermath
-        self._reports, self._asks, self._beats = reports, asks, beats
+        self._turns, self._beats = turns, beats
         self._clock, self._leadership, self._turn_s = clock, leadership, turn_s
 
     async def turn(self, caller: PilotCaller, message: Turn) -> TurnReply:
@@ -54,8 +51,7 @@ class Dispatch:
         presence = self._presence(caller, message.gen, message.session)
         if presence.state is PilotState.LOST:
             await self._back(presence)
-        judged = await self._reports.judge(presence, message.reports) if message.reports else []
-        answer = await self._asks.answer(presence, message.ask, judged)
+        judged, answer = await self._turns.take(presence, message)
         self._lead()  # what was written stands; the pilot says it again to whoever leads
         replies = [one.reply() for one in judged]
         self._turn_s.observe(self._clock.monotonic() - began)

@@ -7,7 +7,6 @@ from contextlib import suppress
 import msgspec
 
 from pilotage.proto.api import JOBS_A_SUBMISSION_MAX, IdRange, Submission, Submitted
-from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 
 from ..accounts.disk_room import DiskRoom
@@ -28,6 +27,7 @@ from . import record_arrivals as arrival_records
 from .intake import Arrived, Maker, Ready
 from .memory import Memory
 
+Queued = Callable[[Arrived], None]
 _Key = tuple[str, int, str]  # community, owner, the submission's own key
 
 _encode = msgspec.json.encode
@@ -36,7 +36,6 @@ NEW_A_TURN = 16  # classes that the matcher takes up before others get their tur
 OTHERS_S = 20.0  # for what another process takes in under the same key
 OTHERS_LOOK_S = 0.1
 ROW_BYTES = 256  # of a job's row beside its body, with the indexes
-FED_MAX = 1_000  # jobs of one submission that are told to followers one by one
 
 
 class Submissions:
@@ -52,11 +51,12 @@ class Submissions:
         storages: Storages,
         quotas: Quotas,
         room: DiskRoom,
+        queued: Queued,
     ) -> None:
+        """`queued` hears of the jobs of a submission once they are durable."""
         self._storages, self._quotas, self._room = storages, quotas, room
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
-        self._counters, self._feed = memory.counters, memory.feed
-        self._clock, self._log = clock, log
+        self._clock, self._log, self._queued = clock, log, queued
         self._classes = memory.classes
         self._arriving: dict[_Key, asyncio.Event] = {}
         self._leftovers: dict[_Key, int] = {}  # begun, failed, and not yet dropped
@@ -181,7 +181,7 @@ class Submissions:
             if record.repeated:
                 return await self._repeated(record, chunks, body_hash, header.key)
             record, arrived = await self._bulk(maker, record, new, ready, second, chunks, body_hash)
-        self._queue_up(arrived)
+        self._queued(arrived)
         self._log(
             "submitted",
             submission=record.submission_id,
@@ -300,7 +300,7 @@ class Submissions:
         """Let jobs be matched that somebody else has stored, with ids from `first` on."""
         arrived = Arrived()
         arrived.add(first, ready)
-        self._queue_up(arrived)
+        self._queued(arrived)
 
     def _told_again(self, record: SubmissionRecord) -> Submitted:
         """The key was known: these are the jobs of the first one."""
@@ -310,21 +310,6 @@ class Submissions:
             owner=self._owners.by_id(record.owner_id),
         )
         return _submitted(record, repeated=True)
-
-    def _queue_up(self, arrived: Arrived) -> None:
-        """The jobs are durable: let them be matched."""
-        told = 0
-        for info, priority, first, count in arrived.runs:
-            self._classes.keep(info)  # a long submission outlives its place among the idle ones
-            self._queue.learn(info)
-            self._queue.add(info.spec.class_id, priority, range(first, first + count))
-            self._counters.add(info.kind, "", JobState.WAITING, count)
-            for job in range(first, first + min(count, FED_MAX - told)):
-                self._feed.job(info.kind, job, JobState.WAITING)
-            told += min(count, FED_MAX - told)
-        for job, until in arrived.limits:
-            self._queue.limit(job, until)
-        self._queue.wake()
 
 
 def cut(rows: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:

@@ -13,7 +13,7 @@ from ..settings import LeaseSettings
 from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import StoreBroken, StoreError, StoreFull
 from ..store.probe import StoreProbe
-from .follow import Aftermath, counted
+from .follow import Aftermath
 from .held import HeldPlaces
 from .idle_classes import IdleClasses
 from .levels import UsedShares
@@ -44,9 +44,9 @@ class Watch:
     ) -> None:
         self._requeues, self._submissions = requeues, submissions
         self._store, self._queue = store, memory.queue
-        self._leases, self._pilots, self._counters = memory.leases, memory.pilots, memory.counters
+        self._leases, self._pilots = memory.leases, memory.pilots
         self._aftermath, self._clock, self._log = aftermath, clock, log
-        self._feed, self._idle, self._settings = memory.feed, idle, settings
+        self._idle, self._settings = idle, settings
         self.held = HeldPlaces(store, memory.hosts, clock)
         self._used, self._times, self._probe = used, times, probe
 
@@ -108,16 +108,8 @@ class Watch:
         standings = await self._store.write(job_records.standing, jobs)
         for move, done in zip(moves, await self._store.write(job_records.move, moves), strict=True):
             standing = standings.get(move.job_id)
-            if not done or standing is None:
-                continue
-            self._queue.take_out(move.job_id)
-            self._queue.lift(move.job_id)
-            self._aftermath.closed(move.job_id)
-            kind = self._queue.classes[standing.class_id].kind
-            self._counters.move(
-                kind, counted(move.old, standing.site), counted(move.new, standing.site)
-            )
-            self._feed.job(kind, move.job_id, move.new, reason=move.reason)
+            if done and standing is not None:
+                self._aftermath.job_moved(standing, move)
 
     async def _silent_pilots(self) -> None:
         """Withdraw the offers of pilots that are silent; call those lost that hold nothing."""

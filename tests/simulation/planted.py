@@ -17,14 +17,15 @@ from typing import Any
 import msgspec
 
 from pilotage.central.dispatch import (
-    asks as central_asks,
     beats as central_beats,
     control,
+    follow,
     record as turns,
     recover,
     reports,
     requeues,
     service as dispatch,
+    turn,
 )
 from pilotage.central.dispatch.roll_call import RollCall
 from pilotage.central.identity import actions
@@ -362,17 +363,17 @@ def _free_memory(changes: Changes) -> None:
 
 
 def _forget_on_fail(changes: Changes) -> None:
-    plain = central_asks.Asks._hand_out
+    plain = turn.Turns._write
 
-    async def hand_out(self: Any, presence: Any, n: int, matches: Any, judged: Any) -> Any:
+    async def write(self: Any, presence: Any, judged: Any, matches: Any = (), **asked: Any) -> Any:
         try:
-            return await plain(self, presence, n, matches, judged)
+            return await plain(self, presence, judged, matches, **asked)
         except StoreFull:
             for match in matches:
                 self._queue.matcher.remove(match.job)
             raise
 
-    changes.set(central_asks.Asks, "_hand_out", hand_out)
+    changes.set(turn.Turns, "_write", write)
 
 
 def _drain_forgotten(changes: Changes) -> None:
@@ -425,19 +426,19 @@ def _no_action_key(changes: Changes) -> None:
 
 
 def _lease_from_first_beat(changes: Changes) -> None:
-    plain = central_asks.Asks._begin
+    plain = follow.Aftermath.begun
 
-    def begin(self: Any, presence: Any, lease: Lease, body: Any, now: float) -> Any:
-        begun = plain(self, presence, lease, body, now)
-        lease.deadline = math.inf
-        return begun
+    def begun(self: Any, held: Any) -> None:
+        plain(self, held)
+        for lease, _ in held:
+            lease.deadline = math.inf
 
     def renew(self: Any, lease: Lease) -> None:
         now = self._clock.monotonic()
         known = 0.0 if lease.deadline == math.inf else lease.deadline
         lease.deadline, lease.renewed = max(known, now + lease.lease_s), now
 
-    changes.set(central_asks.Asks, "_begin", begin)
+    changes.set(follow.Aftermath, "begun", begun)
     changes.set(central_beats.Beats, "_renew", renew)
 
 

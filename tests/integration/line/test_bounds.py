@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue.storages import Storages
-from pilotage.central.dispatch.beside import SubmissionsBeside
+from pilotage.central.dispatch.beside import SubmissionsBeside, left_to_the_leader
 from pilotage.central.dispatch.idle_classes import KEEP_S, SWEEP_S
 from pilotage.central.dispatch.orders import BODIES_BYTES_MAX
 from pilotage.central.dispatch.submissions import CHUNK_BYTES, NEW_A_TURN, Submissions, cut
@@ -200,6 +200,7 @@ def test_one_that_takes_jobs_in_beside_counts_an_owners_kinds_anew_from_time_to_
             storages=Storages(),
             quotas=central.allowed.quotas,
             room=central.allowed.room,
+            queued=left_to_the_leader,
         )
         await kinds(one, 0, 20, at=beside)
         with pytest.raises(Refused) as one_more:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pilotage.central.dispatch import asks, orders
+from pilotage.central.dispatch import orders, turn
 from pilotage.central.dispatch.data_orders import DataOrders
 from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.leases import Lease
@@ -31,11 +31,11 @@ async def asked(one: Scene, n: int, jobs_max: int = 4) -> list[int]:
     return [got.job for got in reply.ask.assignments]
 
 
-@pytest.mark.parametrize("surely_fit", [asks.SURELY_FIT, 0])
+@pytest.mark.parametrize("surely_fit", [turn.SURELY_FIT, 0])
 def test_a_job_that_cannot_be_read_fails_and_its_pilot_gets_the_others(
     surely_fit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asks, "SURELY_FIT", surely_fit)
+    monkeypatch.setattr(turn, "SURELY_FIT", surely_fit)
     monkeypatch.setattr(orders, "BODIES_BYTES_MAX", 1 << 24 if surely_fit else 300)
 
     async def tell(one: Scene) -> None:

@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from pilotage.central.accounts.counters import Counters
 from pilotage.central.accounts.tally import Tally
 from pilotage.central.dispatch import record_arrivals as arrival_records
 from pilotage.central.dispatch.arrivals import Others, learn_classes
+from pilotage.central.dispatch.follow import Aftermath
 from pilotage.central.dispatch.idle_classes import KEEP_S, IdleClasses
 from pilotage.central.dispatch.memory import Memory
 from pilotage.central.dispatch.queue import Queue
 from pilotage.central.dispatch.record_arrivals import Arrival, Run
 from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.pilot_tokens import PilotTokens
 from pilotage.central.identity.records import Owner
 from pilotage.central.identity.scope import Owners
 from pilotage.central.jobs import record_submissions as submission_records
@@ -27,6 +29,7 @@ from pilotage.central.store.errors import StoreBroken
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.proto.job_states import JobState
+from tests.fake_bus import FakeBroker, FakeBus
 from tests.fake_central import FakeClock
 from tests.fakes import LoopClock
 from tests.memory_store import MemoryStore, way
@@ -85,8 +88,22 @@ class Scene:
         )
         self.said: list[str] = []
         self.others = Others(
-            self.store, self.memory, clock, lambda event, **_: self.said.append(event)
+            store=self.store,
+            memory=self.memory,
+            aftermath=Aftermath(
+                store=self.store,
+                memory=self.memory,
+                bus=FakeBus(FakeBroker()),
+                tokens=cast(PilotTokens, None),  # no pilot ends here
+                clock=clock,
+                log=self._log,
+            ),
+            clock=clock,
+            log=self._log,
         )
+
+    def _log(self, event: str, **_: object) -> None:
+        self.said.append(event)
 
     async def stored_class(self, type: str = "User") -> int:
         """Let another process store a class, with an owner that is not known here."""
