@@ -12,7 +12,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.durations import Durations
+from tests.durations import Costs, Durations
 from tests.side_by_side import arrange, be_a_worker
 
 if "PILOTAGE_MATCHER" not in os.environ:
@@ -28,6 +28,7 @@ EXCUSED = ("no Python 3.9 here", "no Python 3.10 here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Costs())
     own = getattr(config, "workerinput", None)
     if own is not None:
         folder = be_a_worker(own["testrunuid"], own["workerid"])

@@ -1,12 +1,13 @@
-"""How long the cases of a gate run took, and the page that says it: `docs/testing.md`.
+"""What the cases of a gate run cost, and the page that says it: `docs/testing.md`.
 
 `python -m tests.durations` writes the page from what the last whole run of the gate has left.
 """
 
 import json
+import resource
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ FOLDER: Final = Path("build", "gate")
 PAGE: Final = Path("docs", "testing.md")
 LONG_S: Final = 20.0  # a case of the gate takes no longer, except the few on the list of `tidy`
 HEADING: Final = f"## Cases over {LONG_S:.0f} seconds"
+CPU: Final = "cpu_s"  # the name of the figure in a report
 BEGIN: Final = "<!-- what follows is written by `make durations` -->"
 
 
@@ -25,6 +27,25 @@ class Ran(msgspec.Struct):
 
     took_s: dict[str, float]  # each case, with what it sets up
     failed: list[str]
+    cpu_s: dict[str, float] = {}  # each case, with the processes that ended during it
+
+
+class Costs:
+    """A plugin of pytest that notes in each report the seconds of CPU since the report before."""
+
+    def __init__(self) -> None:
+        self._last_s = 0.0
+
+    def pytest_collection_finish(self) -> None:
+        self._last_s = _used_s()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        used_s = _used_s()
+        report.user_properties.append((CPU, used_s - self._last_s))
+        self._last_s = used_s
+        return report
 
 
 class Durations:
@@ -33,17 +54,35 @@ class Durations:
     def __init__(self, file: str) -> None:
         self._file = Path(file)
         self._took_s: defaultdict[str, float] = defaultdict(float)
+        self._cpu_s: defaultdict[str, float] = defaultdict(float)
         self._failed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         case = report.nodeid.partition("@")[0]  # after it xdist names the group
         self._took_s[case] += report.duration
+        for name, value in report.user_properties:
+            if name == CPU:
+                self._cpu_s[case] += float(str(value))
         if report.failed:
             self._failed.add(case)
 
     def pytest_sessionfinish(self) -> None:
-        took_s = {case: round(took, 2) for case, took in sorted(self._took_s.items())}
-        self._file.write_text(json.dumps({"took_s": took_s, "failed": sorted(self._failed)}))
+        ran = {
+            "took_s": _rounded(self._took_s),
+            "failed": sorted(self._failed),
+            "cpu_s": _rounded(self._cpu_s),
+        }
+        self._file.write_text(json.dumps(ran))
+
+
+def _used_s() -> float:
+    """Return the seconds of CPU of this process, and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {case: round(took, 2) for case, took in sorted(seconds.items())}
 
 
 def read(file: Path) -> Ran:
@@ -53,22 +92,24 @@ def read(file: Path) -> Ran:
     return msgspec.json.decode(file.read_bytes(), type=Ran)
 
 
-def page(before: str, together: Mapping[str, float], alone: Mapping[str, float]) -> str:
+def page(before: str, together: Ran, alone: Ran) -> str:
     """Return the page with new tables below its own text."""
     lines = [before.partition(BEGIN)[0] + BEGIN, ""]
-    lines += ["| suite | cases | seconds side by side | seconds alone | longest case, s |"]
-    lines += ["|---|---|---|---|---|"]
-    suites = sorted({_suite(case) for case in (*together, *alone)})
-    for suite in suites:
-        beside = [took for case, took in together.items() if _suite(case) == suite]
-        apart = [took for case, took in alone.items() if _suite(case) == suite]
-        longest = max(beside + apart)
+    lines += [
+        "| suite | cases | seconds side by side | seconds alone | seconds of CPU | "
+        "longest case, s |"
+    ]
+    lines += ["|---|---|---|---|---|---|"]
+    cpu_s = {**together.cpu_s, **alone.cpu_s}
+    all_s = {**together.took_s, **alone.took_s}
+    for suite in sorted({_suite(case) for case in all_s}):
+        beside, apart, cpu = (_of(suite, one) for one in (together.took_s, alone.took_s, cpu_s))
         lines.append(
-            f"| `{suite}` | {len(beside) + len(apart)} | {_sum(beside)} | {_sum(apart)} | "
-            f"{longest:.1f} |"
+            f"| `{suite}` | {len(beside) + len(apart)} | {sum(beside):.0f} | {sum(apart):.0f} | "
+            f"{sum(cpu):.0f} | {max(beside + apart):.1f} |"
         )
     lines += ["", HEADING, ""]
-    long = {case: took for case, took in {**together, **alone}.items() if took > LONG_S}
+    long = {case: took for case, took in all_s.items() if took > LONG_S}
     lines += [f"- {took:.0f} s: `{case}`" for case, took in sorted(long.items(), key=_longest)]
     return "\n".join(lines or ["None."]) + "\n"
 
@@ -86,8 +127,8 @@ def _suite(case: str) -> str:
     return "/".join(parts[:deep])
 
 
-def _sum(took: Iterable[float]) -> str:
-    return f"{sum(took):.0f}"
+def _of(suite: str, seconds: Mapping[str, float]) -> list[float]:
+    return [one for case, one in seconds.items() if _suite(case) == suite]
 
 
 def _longest(one: tuple[str, float]) -> tuple[float, str]:
@@ -96,8 +137,8 @@ def _longest(one: tuple[str, float]) -> tuple[float, str]:
 
 def main() -> int:
     """Write the page."""
-    together, alone = (read(FOLDER / f"{name}.json").took_s for name in ("together", "alone"))
-    if not together or not alone:
+    together, alone = (read(FOLDER / f"{name}.json") for name in ("together", "alone"))
+    if not together.took_s or not alone.took_s:
         print(f"{FOLDER} has no whole run of the gate: run `make test` first", file=sys.stderr)
         return 1
     PAGE.write_text(page(PAGE.read_text(), together, alone))
