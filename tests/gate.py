@@ -87,6 +87,7 @@ def _cases(name: str, *words: str) -> int:
         "PYTHONHASHSEED": str(randrange(2**32)),
         "PILOTAGE_DURATIONS": str(left),
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each worker compiles all cases anew
     return subprocess.run([*PYTEST, "--durations=15", *words], env=environment).returncode
 
 
