@@ -5,30 +5,32 @@ be read in the same way. So nothing that counts for jobs can be left out of one 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from pilotage.matcher.types import LiveOffer, NodeFacts
+from pilotage.matcher.types import Grant, LiveOffer, NodeFacts
 from pilotage.matcher.versions import version
 from pilotage.proto.messages import Node, Offer
 
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What of an offer is given away already."""
-
-    cores: int = 0
-    memory_mb: int = 0
-    scratch_mb: int = 0
-    gpus: int = 0
-
-
-NOTHING = Taken()
+NOTHING: Final = Grant(0, 0, 0, 0.0)
 COMMON_MAX: Final = 1_024  # kinds of pilots of which these parts are kept
 _TEST = frozenset({"Test"})
 _NO_TYPE = frozenset({"(none: banned)"})  # no type of jobs is written so
 _SHUT = frozenset({"(none: its site requires isolation: namespaces)"})
+
+
+def total(grants: Iterable[Grant]) -> Grant:
+    """Return what several grants give together, at the longest of their times."""
+    found = list(grants)
+    if not found:
+        return NOTHING
+    return Grant(
+        cores=sum(one.cores for one in found),
+        memory_mb=sum(one.memory_mb for one in found),
+        scratch_mb=sum(one.scratch_mb for one in found),
+        wall_s=max(one.wall_s for one in found),
+        gpus=sum(one.gpus for one in found),
+    )
 
 
 def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
@@ -164,7 +166,7 @@ def live_offer(
     community: str,
     site: str,
     element: str,
-    taken: Taken = NOTHING,
+    taken: Grant = NOTHING,
 ) -> LiveOffer:
     """Return what is said to be free, less what was given away since. `common`: of this offer."""
     return LiveOffer(

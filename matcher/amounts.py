@@ -9,8 +9,7 @@ import msgspec
 from pilotage.proto.job import Need
 
 from .clauses import memory_due_mb
-from .out import Out
-from .types import LiveOffer, Match
+from .types import Grant, LiveOffer
 
 Amounts = tuple[int, ...]  # in the order of the table
 
@@ -19,7 +18,7 @@ class Amount(NamedTuple):
     """One row."""
 
     free: str  # the field of an offer
-    given: str  # the field of a match, or of a job that is out
+    given: str  # the field of a grant
     due: Callable[[Need, int], int]  # what a job takes at least, with so many cores
 
 
@@ -45,7 +44,7 @@ AMOUNTS: Final = (
 _FREE: Final = tuple([one.free for one in AMOUNTS])
 _DUE: Final = tuple([one.due for one in AMOUNTS])
 _free_of: Final = attrgetter(*_FREE)
-_given_to: Final = attrgetter(*[one.given for one in AMOUNTS])
+_given_by: Final = attrgetter(*[one.given for one in AMOUNTS])
 
 
 def free_of(offer: LiveOffer) -> Amounts:
@@ -54,9 +53,9 @@ def free_of(offer: LiveOffer) -> Amounts:
     return found
 
 
-def given_to(job: Out | Match) -> Amounts:
-    """Return what a job was given."""
-    found: Amounts = _given_to(job)
+def given_by(grant: Grant) -> Amounts:
+    """Return what a grant gives."""
+    found: Amounts = _given_by(grant)
     return found
 
 

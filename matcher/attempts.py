@@ -7,10 +7,12 @@ that they ask for, it is charged with what those of its owner usually take of it
 
 from collections.abc import Iterable
 
+import msgspec
+
 from .limits import Limits
 from .out import Out
 from .shares import Shares
-from .types import LiveOffer
+from .types import Grant, LiveOffer
 
 
 class _Held:
@@ -31,21 +33,22 @@ class Attempts:
         self.by_job: dict[int, Out] = {}
         self._by_pilot: dict[str, _Held] = {}
 
-    def charged_cores(
-        self, offer: LiveOffer, cores: int, memory_mb: int, scratch_mb: int, gpus: int
-    ) -> float:
-        """Return how many of a pilot's cores a job is charged with: its largest part of it."""
-        charged = float(cores)
+    def charged(self, offer: LiveOffer, grant: Grant) -> Grant:
+        """Return a grant with the cores that its owner is charged with.
+
+        They are the largest part that it takes of any amount of the pilot, in cores of the pilot.
+        """
+        charged = float(grant.cores)
         held = self._by_pilot.get(offer.pilot)
-        if memory_mb:
+        if grant.memory_mb:
             all_mb = offer.memory_free_mb + (held.memory_mb if held is not None else 0)
-            charged = max(charged, offer.cores * memory_mb / all_mb)
-        if scratch_mb:
+            charged = max(charged, offer.cores * grant.memory_mb / all_mb)
+        if grant.scratch_mb:
             all_mb = offer.scratch_free_mb + (held.scratch_mb if held is not None else 0)
-            charged = max(charged, offer.cores * scratch_mb / all_mb)
-        if gpus:
-            charged = max(charged, offer.cores * gpus / max(gpus, offer.gpus))
-        return charged
+            charged = max(charged, offer.cores * grant.scratch_mb / all_mb)
+        if grant.gpus:
+            charged = max(charged, offer.cores * grant.gpus / max(grant.gpus, offer.gpus))
+        return msgspec.structs.replace(grant, charged_cores=charged)
 
     def begin(self, job: int, out: Out) -> None:
         """A job is matched, or known to run: charge its owner. Its limits are taken already."""
@@ -64,8 +67,8 @@ class Attempts:
             if held is None:
                 held = self._by_pilot[out.pilot] = _Held()
             held.jobs[job] = out
-            held.memory_mb += out.memory_mb
-            held.scratch_mb += out.scratch_mb
+            held.memory_mb += out.grant.memory_mb
+            held.scratch_mb += out.grant.scratch_mb
 
     def confirm(self, job: int) -> bool:
         """The match of a pending job is written: it runs. False where the job is not pending."""
@@ -112,15 +115,16 @@ class Attempts:
         if out.pilot:
             held = self._by_pilot[out.pilot]
             del held.jobs[job]
-            held.memory_mb -= out.memory_mb
-            held.scratch_mb -= out.scratch_mb
+            held.memory_mb -= out.grant.memory_mb
+            held.scratch_mb -= out.grant.scratch_mb
             if not held.jobs:
                 del self._by_pilot[out.pilot]
 
 
 def _asked_core_s(out: Out) -> float:
     """Return what a job would be charged with if it took all the time that it asks for."""
-    return (out.charged_cores or out.cores) * out.wall_s
+    grant = out.grant
+    return (grant.charged_cores or grant.cores) * grant.wall_s
 
 
 def _charged_core_s(out: Out) -> float:
@@ -130,6 +134,7 @@ def _charged_core_s(out: Out) -> float:
 
 def _charge_of(out: Out, used_core_s: float) -> float:
     """Return the charge for what a job's own cores were really used."""
-    if not out.charged_cores or not out.cores:
+    grant = out.grant
+    if not grant.charged_cores or not grant.cores:
         return used_core_s
-    return used_core_s * out.charged_cores / out.cores
+    return used_core_s * grant.charged_cores / grant.cores

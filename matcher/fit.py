@@ -41,6 +41,7 @@ def grant(need: Need, offer: LiveOffer) -> Grant:
             cores=offer.cores_free,
             memory_mb=offer.memory_free_mb,
             scratch_mb=need.scratch_mb,
+            wall_s=need.wall_s,
             gpus=offer.gpus_free,
         )
     cores = need.cores_min
@@ -55,6 +56,7 @@ def grant(need: Need, offer: LiveOffer) -> Grant:
         cores=cores,
         memory_mb=need.memory_mb + need.memory_per_core_mb * cores,
         scratch_mb=need.scratch_mb,
+        wall_s=need.wall_s,
         gpus=gpus,
     )
 

@@ -23,7 +23,7 @@ from .room import Free
 from .rules import DEFAULT_RULES, Rules
 from .shares import Node, Shares
 from .tagexpr import parse
-from .types import Ceiling, ClassSpec, LiveOffer, Match, Parked, Running
+from .types import Ceiling, ClassSpec, Grant, LiveOffer, Match, Parked, Running
 from .wakes import Wakes
 
 _NO_LIMITS: Final[tuple[Limit, ...]] = ()
@@ -187,14 +187,9 @@ class Matcher:
             pilot=one.pilot,
             site=one.site,
             element=one.element,
-            cores=one.cores,
-            memory_mb=one.memory_mb,
-            scratch_mb=one.scratch_mb,
-            wall_s=one.wall_s,
+            grant=one.grant,
             at=now - one.age_s,
             limits=taken,
-            gpus=one.gpus,
-            charged_cores=one.charged_cores,
             cap=cls.cap,
             is_running=True,
         )
@@ -270,7 +265,7 @@ class Matcher:
             match = self._hand_out(*found, offer, in_turn=index.in_turn)
             matches.append(match)
             if len(matches) < jobs_max:
-                offer = less(offer, match)
+                offer = less(offer, match.grant)
 
     def _match_reserved(self, offer: LiveOffer, jobs_max: int, matches: list[Match]) -> list[Match]:
         """Match while some offer is reserved, maybe this one."""
@@ -285,7 +280,7 @@ class Matcher:
                 held = None
                 if is_due:
                     matches.append(self._hand_out(cls, place, offer, in_turn=False))
-                    offer = less(offer, matches[-1])
+                    offer = less(offer, matches[-1].grant)
         if held is not None:
             spare = self.reservations.spare(held, offer)
             before = len(matches)
@@ -311,7 +306,7 @@ class Matcher:
     def _hand_out(self, cls: JobClass, place: int, offer: LiveOffer, *, in_turn: bool) -> Match:
         """Take the best job of a class for one of its needs, and charge its owner."""
         need, spec = cls.spec.needs[place], cls.spec
-        grant = fit.grant(need, offer)
+        grant = self.attempts.charged(offer, fit.grant(need, offer))
         priority = cls.best_priority
         job = self.backlog.take(cls)
         now, taken = self.backlog.now, _NO_LIMITS
@@ -324,30 +319,13 @@ class Matcher:
             offer.pilot,
             offer.site,
             offer.element,
-            grant.cores,
-            grant.memory_mb,
-            grant.scratch_mb,
-            need.wall_s,
+            grant,
             now,
             taken,
-            grant.gpus,
-            self.attempts.charged_cores(
-                offer, grant.cores, grant.memory_mb, grant.scratch_mb, grant.gpus
-            ),
             cap=cls.cap,
         )
         self.attempts.begin(job, out)
-        return Match(
-            job=job,
-            class_id=spec.class_id,
-            priority=priority,
-            cores=grant.cores,
-            memory_mb=grant.memory_mb,
-            wall_s=need.wall_s,
-            scratch_mb=grant.scratch_mb,
-            gpus=grant.gpus,
-            charged_cores=out.charged_cores,
-        )
+        return Match(job=job, class_id=spec.class_id, priority=priority, grant=grant)
 
     def _take_limits(self, cls: JobClass, need: int, offer: LiveOffer) -> tuple[Limit, ...]:
         place = self.limits.place(offer.community, offer.site, offer.element)
@@ -463,19 +441,19 @@ def _community_of(owner: Node) -> str:
     return group.parent.name
 
 
-def less(offer: LiveOffer, match: Match) -> LiveOffer:
-    """Return what is left of an offer after a match."""
+def less(offer: LiveOffer, grant: Grant) -> LiveOffer:
+    """Return what is left of an offer after a grant."""
     return msgspec.structs.replace(
         offer,
-        cores_free=offer.cores_free - match.cores,
-        memory_free_mb=offer.memory_free_mb - match.memory_mb,
-        scratch_free_mb=offer.scratch_free_mb - match.scratch_mb,
-        gpus_free=offer.gpus_free - match.gpus,
+        cores_free=offer.cores_free - grant.cores,
+        memory_free_mb=offer.memory_free_mb - grant.memory_mb,
+        scratch_free_mb=offer.scratch_free_mb - grant.scratch_mb,
+        gpus_free=offer.gpus_free - grant.gpus,
     )
 
 
 def rest(offer: LiveOffer, matches: Iterable[Match]) -> LiveOffer:
     """Return what is left of an offer after some matches."""
     for match in matches:
-        offer = less(offer, match)
+        offer = less(offer, match.grant)
     return offer

@@ -5,6 +5,7 @@ import msgspec
 from .caps import Cap
 from .limits import Limit
 from .shares import Node
+from .types import Grant
 
 
 class Out(msgspec.Struct, gc=False):
@@ -15,14 +16,9 @@ class Out(msgspec.Struct, gc=False):
     pilot: str
     site: str
     element: str
-    cores: int
-    memory_mb: int
-    scratch_mb: int
-    wall_s: float
+    grant: Grant
     at: float  # when it was matched
     limits: tuple[Limit, ...]
-    gpus: int = 0
-    charged_cores: float = 0.0  # 0: those that it has
     is_running: bool = False
     cap: Cap | None = None  # of its submission
     part: float = 0.0  # of what it asks for that it is charged with; 0: not yet known
@@ -30,4 +26,4 @@ class Out(msgspec.Struct, gc=False):
     @property
     def ends_at(self) -> float:
         """When it must have ended."""
-        return self.at + self.wall_s
+        return self.at + self.grant.wall_s

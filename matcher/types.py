@@ -1,5 +1,7 @@
 """What goes into the matcher and comes out of it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -102,30 +104,31 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
         return (self.cores, self.memory_free_mb, self.core_work_left_hs23_s)
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """What of an offer a job gets."""
+NO_AMOUNTS: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+class Grant(msgspec.Struct, frozen=True, gc=False):
+    """What a match gives to a job. Lease, row and view of the attempt hold the same one.
+
+    The store keeps the fields in this order.
+    """
 
     cores: int
     memory_mb: int
-    scratch_mb: int = 0
+    scratch_mb: int
+    wall_s: float
     gpus: int = 0
+    charged_cores: float = 0.0  # what the owner is charged with; 0: `cores`
+    amounts: Mapping[str, int] = NO_AMOUNTS  # counted resources by name
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is pending for an offer until it is confirmed, dropped or put back.
-
-    Cores, memory, scratch and GPUs are what it was granted.
-    """
+    """A job that is pending for an offer until it is confirmed, dropped or put back."""
 
     job: int
     class_id: int
     priority: int
-    cores: int
-    memory_mb: int
-    wall_s: int
-    scratch_mb: int
-    gpus: int = 0
-    charged_cores: float = 0.0  # what its owner is charged with: say it to `Running` again
+    grant: Grant  # say it to `Running` again
 
 
 class Parked(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,11 +146,6 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     class_id: int
     site: str
     element: str
-    cores: int
-    wall_s: float
+    grant: Grant
     age_s: float = 0.0  # since it was matched
     pilot: str = ""
-    memory_mb: int = 0
-    scratch_mb: int = 0
-    gpus: int = 0
-    charged_cores: float = 0.0  # what its owner is charged with; 0: `cores`

@@ -169,6 +169,7 @@ class AttemptView(_Out, frozen=True):
     stdout_bytes: int = 0  # that it wrote; the last 10^6 of each stream are kept
     stderr_bytes: int = 0
     failure: str = ""  # what it failed of: one of thirteen classes (docs/failures.md)
+    amounts: dict[str, int] = {}  # named amounts that it was given
 
 
 class CurvePoint(_Out, frozen=True):
@@ -192,6 +193,8 @@ class Curve(_Out, frozen=True):
     scratch_mb: int = 0
     wall_s: float = 0.0
     points: list[CurvePoint] = []
+    gpus: int = 0
+    amounts: dict[str, int] = {}  # named amounts
 
 
 class Peek(_Out, frozen=True):

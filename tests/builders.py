@@ -3,10 +3,12 @@
 from pilotage.central.identity.scope import Kind
 from pilotage.central.jobs.leases import Lease, Phase
 from pilotage.central.jobs.records import Standing
+from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Report, Usage, What, Why
 
 KIND = Kind("ctao", "dpps", "maria", "User")
+GRANT = Grant(cores=1, memory_mb=1_000, scratch_mb=0, wall_s=600.0)
 
 
 def a_lease(
@@ -22,6 +24,7 @@ def a_lease(
     failures: int = 0,
     losses: int = 0,
     deadline: float = 120.0,
+    grant: Grant = GRANT,
 ) -> Lease:
     """Return an attempt as the dispatch keeps it."""
     return Lease(
@@ -36,10 +39,7 @@ def a_lease(
         ask=ask,
         site="PIC",
         element="ce1",
-        cores=1,
-        memory_mb=1_000,
-        scratch_mb=0,
-        wall_s=600.0,
+        grant=grant,
         matched=0.0,
         retries=retries,
         failures=failures,

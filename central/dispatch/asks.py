@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from pilotage.matcher.types import LiveOffer, Match
+from pilotage.matcher.types import Grant, LiveOffer, Match
 from pilotage.proto.messages import Ask
 from pilotage.proto.pilot_states import PilotState
 
 from ..jobs import record as job_records
 from ..jobs.leases import EPOCH_BITS, Phase
 from ..observe.events import Log
-from ..offers import Taken
 from ..outbound import Outbound
 from ..pilots.presence import Presence, taken_by
 from ..ports import Clock
@@ -47,7 +46,7 @@ class Offered(NamedTuple):
     """What a pilot has free while its ask is answered."""
 
     offer: LiveOffer
-    taken: Taken  # what the pilot has been given and does not know of
+    taken: Grant  # what the pilot has been given and does not know of
     restricted: tuple[bool, bool]  # by marks of its site, when the offer was made
 
 

@@ -15,7 +15,7 @@ from ..jobs.records import End, JobBody
 from ..jobs.verdicts import state_of
 from ..observe.events import Log
 from ..ports import Clock
-from ..saying import Assignment, Grant
+from ..saying import Assignment, granted
 from ..store.engine import Store
 from ..store.errors import StoreError
 from . import record as turn_records
@@ -98,15 +98,9 @@ class Assignments:
                 lease.epoch,
                 lease.attempt_id,
                 lease.kind.community,
-                lease.wall_s + TOKEN_MARGIN_S,
+                lease.grant.wall_s + TOKEN_MARGIN_S,
             ),
-            grant=Grant(
-                cores=lease.cores,
-                memory_mb=lease.memory_mb,
-                wall_s=lease.wall_s,
-                scratch_mb=lease.scratch_mb,
-                gpus=lease.gpus,
-            ),
+            grant=granted(lease.grant),
             body=cast(Body, order.body),  # the same on the wire
             follow=self._logs.followed(lease.job),
         )

@@ -76,8 +76,8 @@ class Explainer:
         if not is_over_wall(lease, self._clock.wall()):
             return []
         return [
-            f"its wall limit of {lease.wall_s:.0f} s was over long ago, and its pilot still beats:"
-            " the payload stood still for a time, or the pilot cannot deliver the result"
+            f"its wall limit of {lease.grant.wall_s:.0f} s was over long ago, and its pilot still"
+            " beats: the payload stood still for a time, or the pilot cannot deliver the result"
         ]
 
     async def unsubmitted(self, caller: Caller, job: Job) -> Explanation:

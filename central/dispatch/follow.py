@@ -314,7 +314,7 @@ class Aftermath:
             lease.site,
             new,
             usage=usage,
-            cores=lease.cores,
+            cores=lease.grant.cores,
             hs23_per_core=presence.node.hs23_per_core if presence is not None else 0.0,
         )
 

@@ -136,14 +136,9 @@ class Queue:
             class_id=lease.class_id,
             site=lease.site,
             element=lease.element,
-            cores=lease.cores,
-            wall_s=lease.wall_s,
+            grant=lease.grant,
             age_s=age_s,
             pilot=lease.pilot,
-            memory_mb=lease.memory_mb,
-            scratch_mb=lease.scratch_mb,
-            gpus=lease.gpus,
-            charged_cores=lease.charged_cores,
         )
         self.matcher.running(one, self._clock.monotonic())
 

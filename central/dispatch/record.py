@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ..jobs.record import change, change_all
-from ..jobs.record_rows import body_of
+from ..jobs.record_rows import body_of, grant_columns
 from ..jobs.records import Change, JobBody, NewAttempt
 from ..store.engine import joined_by
 from ..store.session import Session, json_list
@@ -107,13 +107,8 @@ def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
         session.site(one.site),
         one.element,
         one.host,
-        one.cores,
-        one.memory_mb,
-        one.scratch_mb,
-        one.wall_s,
+        *grant_columns(one.grant),
         one.at,
-        one.gpus,
-        one.charged_cores,
         one.lease_s,
     )
 

@@ -148,7 +148,7 @@ class Reports:
         if lease.settling is not None:
             return Judged(report)  # being written by another request: the pilot repeats it
         lived_s = max(0.0, self._clock.monotonic() - lease.matched)
-        told, report = report, verdicts.believed(report, lived_s=lived_s, cores=lease.cores)
+        told, report = report, verdicts.believed(report, lived_s=lived_s, cores=lease.grant.cores)
         if report is not told:
             self._log("doubted", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
         at = self._clock.wall() - report.ago_s

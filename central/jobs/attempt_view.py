@@ -1,9 +1,11 @@
 """How attempts are shown to people. Pure."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
+from pilotage.matcher.types import Grant
 from pilotage.proto.api import AttemptView
 from pilotage.proto.messages import CHECKPOINT_FILE, KEPT_FOLDER, Output, Stream
 
@@ -27,11 +29,7 @@ def _view(one: AttemptRow) -> AttemptView:
         site=one.site,
         pilot=one.pilot,
         host=one.host,
-        cores=one.cores,
-        memory_mb=one.memory_mb,
-        scratch_mb=one.scratch_mb,
-        gpus=one.gpus,
-        wall_s=one.wall_s,
+        **given(one.grant),
         matched_at=shown(one.matched_at),
         started_at=shown(one.started_at),
         ended_at=shown(one.ended_at),
@@ -46,6 +44,13 @@ def _view(one: AttemptRow) -> AttemptView:
         stderr_bytes=written(kept_stream(one, Stream.ERR)),
         failure=class_word(one),
     )
+
+
+def given(grant: Grant) -> dict[str, Any]:
+    """Return what people are shown of a grant, by the names of the API: not its charge."""
+    fields = msgspec.structs.asdict(grant) | {"amounts": dict(grant.amounts)}
+    del fields["charged_cores"]
+    return fields
 
 
 def class_word(attempt: AttemptRow) -> str:

@@ -1,17 +1,17 @@
 -- name: insert_attempts
 -- The same for many: an array for each column.
 INSERT INTO attempt (attempt_id, job_id, epoch, round, previous, pilot, session, ask, site_id,
-                     element, host, cores, memory_mb, scratch_mb, wall_s, state, live, open,
-                     matched_at, gpus, charged_cores, lease_s)
+                     element, host, cores, memory_mb, scratch_mb, wall_s, gpus, charged_cores,
+                     amounts, state, live, open, matched_at, lease_s)
 SELECT v.attempt_id, v.job_id, v.epoch, j.round, j.last_attempt, v.pilot, v.session, v.ask,
-       v.site_id, v.element, v.host, v.cores, v.memory_mb, v.scratch_mb, v.wall_s, 'Matched', 1, 1,
-       v.at, v.gpus, v.charged_cores, v.lease_s
+       v.site_id, v.element, v.host, v.cores, v.memory_mb, v.scratch_mb, v.wall_s, v.gpus,
+       v.charged_cores, v.amounts, 'Matched', 1, 1, v.at, v.lease_s
   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[],
               $7::bigint[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[],
-              $13::float8[], $14::float8[], $15::bigint[], $16::float8[],
-              $17::float8[])
+              $13::float8[], $14::bigint[], $15::float8[], $16::text[], $17::float8[],
+              $18::float8[])
        AS v (attempt_id, job_id, epoch, pilot, session, ask, site_id, element, host, cores,
-             memory_mb, scratch_mb, wall_s, at, gpus, charged_cores, lease_s)
+             memory_mb, scratch_mb, wall_s, gpus, charged_cores, amounts, at, lease_s)
   JOIN job AS j ON j.job_id = v.job_id
  WHERE j.state = 'Waiting' AND j.epoch = v.epoch - 1
    AND EXISTS (SELECT 1 FROM submission AS u

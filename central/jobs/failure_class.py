@@ -141,10 +141,10 @@ def evidence_of(attempt: AttemptRow, *, stderr: bytes = b"", host_failed: int = 
         signal=_signal_in(attempt.how, attempt.detail),
         oom=bool(stderr) and _MEMORY_WORDS.search(stderr.decode(errors="replace")) is not None,
         memory_peak_mb=usage.memory_peak_mb if usage is not None else 0.0,
-        memory_mb=attempt.memory_mb,
+        memory_mb=attempt.grant.memory_mb,
         cpu_s=usage.cpu_s if usage is not None else 0.0,
         wall_s=usage.wall_s if usage is not None else 0.0,
-        wall_limit_s=attempt.wall_s,
+        wall_limit_s=attempt.grant.wall_s,
         detail=attempt.detail,
         fingerprint=fingerprint(stderr),
         host=attempt.host,
@@ -177,7 +177,7 @@ def class_of_change(lease: Lease, change: Change) -> FailureClass | None:
                     exit_code=change.exit_code,
                     signal=_signal_in(change.how, change.detail),
                     memory_peak_mb=change.usage.memory_peak_mb,
-                    memory_mb=lease.memory_mb,
+                    memory_mb=lease.grant.memory_mb,
                     detail=change.detail,
                 )
             )

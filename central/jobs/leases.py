@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from pilotage.matcher.types import Grant
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.messages import Why
 
@@ -47,13 +48,8 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     ask: int
     site: str
     element: str
-    cores: int
-    memory_mb: int
-    scratch_mb: int
-    wall_s: float
+    grant: Grant
     matched: float  # monotonic; after a restart by the wall clock of its row
-    gpus: int = 0
-    charged_cores: float = 0.0  # what its owner is charged with; 0: `cores`
     success_codes: tuple[int, ...] = (0,)
     checkpoint: bool = False  # whether its job has one that travels
     has_data: bool = False  # whether it reads or writes files on storages

@@ -12,7 +12,7 @@ from ..observe.times import shown
 from ..ports import Blobs
 from ..store.engine import Store
 from . import record as job_records
-from .attempt_view import kept_stream, written
+from .attempt_view import given, kept_stream, written
 from .live_logs import LiveLogs, Look
 from .queries import Queries
 from .records import AttemptRow
@@ -116,10 +116,7 @@ def _curve(attempt: AttemptRow, points: list[CurvePoint], *, live: bool = False)
         job=attempt.job_id,
         epoch=attempt.epoch,
         live=live,
-        cores=attempt.cores,
-        memory_mb=attempt.memory_mb,
-        scratch_mb=attempt.scratch_mb,
-        wall_s=attempt.wall_s,
+        **given(attempt.grant),
         points=points,
     )
 

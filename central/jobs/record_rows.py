@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pilotage.matcher.types import NO_AMOUNTS, Grant
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 
@@ -27,6 +28,7 @@ _usage: Final = msgspec.json.Decoder(Usage)
 _outputs: Final = msgspec.json.Decoder(tuple[Output, ...])
 _progress: Final = msgspec.json.Decoder(tuple[tuple[float, str], ...])
 _ranges: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
+_amounts: Final = msgspec.json.Decoder(dict[str, int])
 _word: Final = msgspec.json.Decoder(str)
 
 
@@ -138,30 +140,37 @@ def attempt_of(row: Row) -> AttemptRow:
         site=row[7],
         element=row[8],
         host=row[9],
-        cores=row[10],
-        memory_mb=row[11],
-        wall_s=row[12],
-        state=None if row[13] is None else JobState(row[13]),
-        live=bool(row[14]),
-        open=bool(row[15]),
-        wanted=_why(row[16]),
-        matched_at=row[17],
-        started_at=row[18],
-        ended_at=row[19],
-        how=None if row[20] is None else How(row[20]),
-        exit_code=row[21],
-        detail=row[22],
-        isolation=row[23],
-        usage=None if row[24] is None else _usage.decode(row[24]),
-        outputs=() if row[25] is None else _outputs.decode(row[25]),
-        progress=() if row[26] is None else _progress.decode(row[26]),
-        event=row[27],
-        reason=row[28],
-        scratch_mb=row[29],
-        gpus=row[30],
-        charged_cores=row[31],
-        lease_s=row[32],
+        state=None if row[10] is None else JobState(row[10]),
+        live=bool(row[11]),
+        open=bool(row[12]),
+        wanted=_why(row[13]),
+        matched_at=row[14],
+        started_at=row[15],
+        ended_at=row[16],
+        how=None if row[17] is None else How(row[17]),
+        exit_code=row[18],
+        detail=row[19],
+        isolation=row[20],
+        usage=None if row[21] is None else _usage.decode(row[21]),
+        outputs=() if row[22] is None else _outputs.decode(row[22]),
+        progress=() if row[23] is None else _progress.decode(row[23]),
+        event=row[24],
+        reason=row[25],
+        lease_s=row[26],
+        grant=_grant_of(row[27:]),
     )
+
+
+def grant_columns(grant: Grant) -> tuple[object, ...]:
+    """Return a grant as the columns of its attempt, in the order of its fields."""
+    *numbers, amounts = msgspec.structs.astuple(grant)
+    return (*numbers, msgspec.json.encode(dict(amounts)).decode() if amounts else None)
+
+
+def _grant_of(columns: Row) -> Grant:
+    cores, memory_mb, scratch_mb, wall_s, gpus, charged_cores, text = columns
+    amounts = NO_AMOUNTS if text is None else _amounts.decode(text)
+    return Grant(cores, memory_mb, scratch_mb, wall_s, gpus, charged_cores, amounts)
 
 
 def live_attempt_of(row: Row) -> LiveAttempt:
@@ -177,23 +186,18 @@ def live_attempt_of(row: Row) -> LiveAttempt:
         ask=row[8],
         site=row[9],
         element=row[10],
-        cores=row[11],
-        memory_mb=row[12],
-        wall_s=row[13],
-        started=bool(row[14]),
-        wanted=_why(row[15]),
-        retries=row[16],
-        failures=row[17],
-        losses=row[18],
-        queue_until=row[19],
-        community=row[20],
-        matched_at=row[21],
-        live=bool(row[22]),
-        scratch_mb=row[23],
-        reason=row[24],
-        gpus=row[25],
-        charged_cores=row[26],
-        lease_s=row[27],
+        started=bool(row[11]),
+        wanted=_why(row[12]),
+        retries=row[13],
+        failures=row[14],
+        losses=row[15],
+        queue_until=row[16],
+        community=row[17],
+        matched_at=row[18],
+        live=bool(row[19]),
+        reason=row[20],
+        lease_s=row[21],
+        grant=_grant_of(row[22:]),
     )
 
 

@@ -7,6 +7,7 @@ job's row is not touched. So a job's row is written once, at the end.
 
 import msgspec
 
+from pilotage.matcher.types import Grant
 from pilotage.proto.job import PRIORITY_DEFAULT
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import How, Output, Usage, Why
@@ -218,13 +219,8 @@ class NewAttempt(Record, frozen=True):
     site: str
     element: str
     host: str
-    cores: int
-    memory_mb: int
-    scratch_mb: int
-    wall_s: float
+    grant: Grant
     at: float
-    gpus: int = 0
-    charged_cores: float = 0.0  # what its owner is charged with; 0: `cores`
     lease_s: float = 0.0  # L, as its pilot is told (PROTOCOL P4)
 
 
@@ -241,10 +237,7 @@ class AttemptRow(Record, frozen=True):
     site: str
     element: str
     host: str
-    cores: int
-    memory_mb: int
-    scratch_mb: int
-    wall_s: float
+    grant: Grant
     state: JobState | None  # Matched or Running while live, None afterwards
     live: bool
     open: bool  # a late result of it would still count
@@ -261,8 +254,6 @@ class AttemptRow(Record, frozen=True):
     progress: tuple[tuple[float, str], ...]  # (wall clock, application status), the newest hundred
     event: str = ""  # how its lease ended, in the words of job_states
     reason: str = ""  # of that; while live, of what is wanted
-    gpus: int = 0
-    charged_cores: float = 0.0
     lease_s: float = 0.0  # 0: nobody noted it
 
 
@@ -284,10 +275,7 @@ class LiveAttempt(Record, frozen=True):
     ask: int
     site: str
     element: str
-    cores: int
-    memory_mb: int
-    scratch_mb: int
-    wall_s: float
+    grant: Grant
     started: bool
     wanted: Why | None
     retries: int
@@ -298,8 +286,6 @@ class LiveAttempt(Record, frozen=True):
     matched_at: float
     live: bool = True
     reason: str = ""  # of what is wanted
-    gpus: int = 0
-    charged_cores: float = 0.0
     lease_s: float = 0.0  # 0: nobody noted it
 
 

@@ -71,7 +71,9 @@ def is_over_wall(lease: Lease, wall: float) -> bool:
     Its pilot beats, or its lease would be over. A pilot of release 0.1 does not say that it cannot
     deliver a result: this is all that shows it.
     """
-    return lease.started_at is not None and wall - lease.started_at > lease.wall_s + OVER_WALL_S
+    return (
+        lease.started_at is not None and wall - lease.started_at > lease.grant.wall_s + OVER_WALL_S
+    )
 
 
 def _name(late: Late) -> tuple[int, int]:

@@ -60,12 +60,12 @@ def used_core_s(lease: Lease, usage: Usage | None, at: float) -> float | None:
     All its cores count for as long as it ran or was frozen: nobody else could have them.
     """
     if usage is not None:
-        return lease.cores * (usage.wall_s + usage.frozen_s)
+        return lease.grant.cores * (usage.wall_s + usage.frozen_s)
     if not lease.started:
         return 0.0
     if lease.started_at is None:
         return None
-    return lease.cores * min(lease.wall_s, max(0.0, at - lease.started_at))
+    return lease.grant.cores * min(lease.grant.wall_s, max(0.0, at - lease.started_at))
 
 
 def believed(report: Report, *, lived_s: float, cores: int) -> Report:
@@ -282,6 +282,6 @@ def _why_failed(lease: Lease, report: Report) -> str:
     if how is How.EXITED:
         return f"exit code {report.exit_code}"
     if how is How.WALL:
-        return f"{how.value}: ran longer than its wall_s of {lease.wall_s:g} s"
+        return f"{how.value}: ran longer than its wall_s of {lease.grant.wall_s:g} s"
     told = report.detail not in ("", how.value)
     return f"{how.value}: {report.detail}" if told else how.value

@@ -8,32 +8,24 @@ from typing import Protocol
 
 import msgspec
 
-from pilotage.matcher.types import LiveOffer
+from pilotage.matcher.types import Grant, LiveOffer
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 
 from ..identity.callers import PilotCaller
 from ..jobs.leases import EPOCH_BITS, Lease, Name, Phase
-from ..offers import NOTHING, Common, Taken, common_of, live_offer, said_by
+from ..offers import NOTHING, Common, common_of, live_offer, said_by, total
 from .records import PilotRow
 
 
-def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Taken:
+def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Grant:
     """Return what a pilot was given and did not know of when it said what is free (PROTOCOL C2)."""
-    unknown = [
-        lease
+    return total(
+        lease.grant
         for lease in leases
         if lease.phase is Phase.LIVE
         and lease.settling is None
         and lease.job << EPOCH_BITS | lease.epoch not in known
-    ]
-    if not unknown:
-        return NOTHING
-    return Taken(
-        cores=sum(lease.cores for lease in unknown),
-        memory_mb=sum(lease.memory_mb for lease in unknown),
-        scratch_mb=sum(lease.scratch_mb for lease in unknown),
-        gpus=sum(lease.gpus for lease in unknown),
     )
 
 
@@ -100,7 +92,7 @@ class Presence:
         """Whether it takes jobs of the type Test alone, and whether it takes none."""
         return self.tests_only, self.is_shut
 
-    def live_offer(self, offer: Offer, taken: Taken = NOTHING) -> LiveOffer:
+    def live_offer(self, offer: Offer, taken: Grant = NOTHING) -> LiveOffer:
         """Return what the pilot says is free, less what it was given and does not know of yet."""
         return live_offer(
             offer,

@@ -10,6 +10,7 @@ from pilotage.proto.pilot_states import LIVING
 
 from ..jobs.leases import Lease, Phase
 from ..observe.times import shown
+from ..offers import total
 from .presence import Presence
 from .records import PilotRow
 
@@ -26,7 +27,7 @@ def pilot_view(
     offer = said or NO_OFFER
     node = msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host)
     live = [lease for lease in leases if lease.phase is Phase.LIVE]
-    gpus = max(offer.gpus, offer.gpus_free)
+    taken, gpus = total(lease.grant for lease in live), max(offer.gpus, offer.gpus_free)
     benchmark = node.benchmark or NO_BENCHMARK
     return PilotView(
         id=row.pilot,
@@ -39,14 +40,14 @@ def pilot_view(
         silent_s=round(now - living.heard, 1) if living is not None else None,
         parked=parked,
         cores=offer.cores,
-        cores_free=max(0, offer.cores - sum(lease.cores for lease in live)),
+        cores_free=max(0, offer.cores - taken.cores),
         memory_mb=offer.memory_mb,
-        memory_free_mb=max(0, offer.memory_mb - sum(lease.memory_mb for lease in live)),
+        memory_free_mb=max(0, offer.memory_mb - taken.memory_mb),
         scratch_mb=max(offer.scratch_mb, offer.scratch_free_mb),
         scratch_free_mb=offer.scratch_free_mb,
         wall_left_s=said.wall_left_s if said is not None else None,
         gpus=gpus,
-        gpus_free=max(0, gpus - sum(lease.gpus for lease in live)),
+        gpus_free=max(0, gpus - taken.gpus),
         gpu_model=offer.gpu_model,
         gpu_vendor=offer.gpu_vendor,
         gpu_memory_mb=offer.gpu_memory_mb,

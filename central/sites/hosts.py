@@ -285,7 +285,7 @@ def match_without(
         if len(others) == len(found):
             break
         for one in others:
-            offer = less(offer, one)
+            offer = less(offer, one.grant)
     for one in refused:  # pending until here, so that each of them came once
         matcher.put_back(one.job)
     return given, bool(refused)

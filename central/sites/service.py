@@ -361,7 +361,7 @@ class SiteService:
         if presence.offer is None:
             return 0
         held = self._leases.of_pilot(presence.pilot)
-        used = sum(lease.cores for lease in held if lease.phase is Phase.LIVE)
+        used = sum(lease.grant.cores for lease in held if lease.phase is Phase.LIVE)
         return max(0, presence.offer.cores - used)
 
 

@@ -75,7 +75,7 @@ SELECT action_id, ids
 SELECT attempt_id, job_id, epoch, round, previous, pilot, session, ask, site_id, element,
        host, cores, memory_mb, scratch_mb, wall_s, state, live, open, wanted, matched_at,
        started_at, ended_at, how, exit_code, event, reason, detail, isolation, usage,
-       outputs, progress, gpus, charged_cores, lease_s
+       outputs, progress, gpus, charged_cores, lease_s, amounts
   FROM attempt ORDER BY attempt_id;
 
 -- name: all_of_data_community

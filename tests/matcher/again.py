@@ -54,14 +54,9 @@ def _running(matcher: Matcher, now: float) -> Iterable[Running]:
                 class_id=out.class_id,
                 site=out.site,
                 element=out.element,
-                cores=out.cores,
-                wall_s=out.wall_s,
+                grant=out.grant,
                 age_s=now - out.at,
                 pilot=out.pilot,
-                memory_mb=out.memory_mb,
-                scratch_mb=out.scratch_mb,
-                gpus=out.gpus,
-                charged_cores=out.charged_cores,
             )
 
 

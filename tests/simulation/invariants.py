@@ -386,7 +386,7 @@ def picture(central: Central) -> dict[str, Any]:
         "waiting": waiting,
         "leases": leases,
         "running": sorted(job for job, its in out.items() if its.is_running),
-        "charges": {job: its.charged_cores for job, its in out.items() if its.is_running},
+        "charges": {job: its.grant.charged_cores for job, its in out.items() if its.is_running},
         "counters": Counter(
             {(*kind, site, state.value): n for kind, site, state, n in memory.counters.rows()}
         ),
@@ -411,6 +411,5 @@ def _of(lease: Lease) -> tuple[Any, ...]:
         lease.failures,
         lease.losses,
         lease.priority,
-        lease.cores,
-        lease.charged_cores,
+        lease.grant,
     )

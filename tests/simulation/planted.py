@@ -357,7 +357,8 @@ def _free_memory(changes: Changes) -> None:
     plain = recover.Recovery._lease
 
     def lease(self: Any, row: Any) -> Lease:
-        return plain(self, msgspec.structs.replace(row, charged_cores=float(row.cores)))
+        grant = msgspec.structs.replace(row.grant, charged_cores=float(row.grant.cores))
+        return plain(self, msgspec.structs.replace(row, grant=grant))
 
     changes.set(recover.Recovery, "_lease", lease)
 

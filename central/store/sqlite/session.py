@@ -9,7 +9,7 @@ from ..session import TEMPLATES_BYTES_MAX, Parameters, Session, Stopped, Transac
 from .errors import translated
 
 AT_ONCE: Final = 16  # attempts that `insert_attempts` takes; what is left over are NULLs
-COLUMNS: Final = 17  # of each
+COLUMNS: Final = 18  # of each
 
 _NOBODY: Final = (None,) * COLUMNS
 

@@ -99,7 +99,7 @@ class Steady:
             running.append(match)
             if len(running) > RUNNING:
                 old = running.popleft()
-                matcher.ended(old.job, USED * old.cores * old.wall_s)
+                matcher.ended(old.job, USED * old.grant.cores * old.grant.wall_s)
 
     def _refill(self) -> None:
         """Submit as many jobs of each class as were taken."""

@@ -17,6 +17,7 @@ from pilotage.central.jobs.records import (
     Want,
 )
 from pilotage.central.store.engine import Store
+from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 from tests import turns
@@ -87,13 +88,8 @@ def an_attempt(attempt_id: int, job_id: int, epoch: int = 1, **fields: object) -
         "site": "PIC",
         "element": "slurm",
         "host": "node1",
-        "cores": 2,
-        "memory_mb": 4_000,
-        "scratch_mb": 80_000,
-        "gpus": 3,
-        "charged_cores": 2.5,
+        "grant": Grant(2, 4_000, 80_000, 3_600.0, 3, 2.5, {"licence.matlab": 2, "shm_mb": 512}),
         "lease_s": 90.0,
-        "wall_s": 3_600.0,
         "at": 20.0,
     }
     rest = {**given, **fields}

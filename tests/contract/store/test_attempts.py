@@ -45,9 +45,8 @@ async def test_a_match_gives_the_body_and_a_live_attempt(store: Store) -> None:
     assert (live.live, live.started, live.community) == (True, False, "ctao")
     assert (live.priority, live.retries, live.queue_until) == (7, 2, 500.0)
     assert (live.pilot, live.session, live.ask, live.site) == ("pilot-1", 1, 4, "PIC")
-    assert (live.element, live.cores, live.memory_mb) == ("slurm", 2, 4_000)
-    assert (live.scratch_mb, live.gpus, live.wall_s) == (80_000, 3, 3_600.0)
-    assert (live.charged_cores, live.lease_s) == (2.5, 90.0)
+    assert (live.element, live.lease_s) == ("slurm", 90.0)
+    assert live.grant == an_attempt(live.attempt_id, live.job_id).grant
     assert (standing.state, standing.epoch, standing.live) == (S.MATCHED, 1, True)
     assert (standing.attempt_id, standing.pilot, standing.site) == (attempt_id, "pilot-1", "PIC")
     assert row is not None

@@ -51,7 +51,7 @@ def test_what_memory_costs_is_charged_through_a_restart() -> None:
 
         def charged() -> float:
             out = one.world.central.memory.queue.matcher.attempts.by_job
-            return out[got.job].charged_cores
+            return out[got.job].grant.charged_cores
 
         assert charged() == OFFER.cores > got.grant.cores
         await one.world.kill()

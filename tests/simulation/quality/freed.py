@@ -174,7 +174,7 @@ class Freed:
             self._fill(name)
         while self._ends and self._ends[0][0] <= until_s:
             self.now, _, match, name = heapq.heappop(self._ends)
-            self.matcher.ended(match.job, self._runs_s.pop(match.job) * match.cores)
+            self.matcher.ended(match.job, self._runs_s.pop(match.job) * match.grant.cores)
             self._offers[name] = more(self._offers[name], match)
             self._fill(name)
         self.now = until_s

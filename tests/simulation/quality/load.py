@@ -86,10 +86,10 @@ def less(offer: LiveOffer, match: Match) -> LiveOffer:
     """Return what is free of an offer while the matched job runs on it."""
     return msgspec.structs.replace(
         offer,
-        cores_free=offer.cores_free - match.cores,
-        memory_free_mb=offer.memory_free_mb - match.memory_mb,
-        scratch_free_mb=offer.scratch_free_mb - match.scratch_mb,
-        gpus_free=offer.gpus_free - match.gpus,
+        cores_free=offer.cores_free - match.grant.cores,
+        memory_free_mb=offer.memory_free_mb - match.grant.memory_mb,
+        scratch_free_mb=offer.scratch_free_mb - match.grant.scratch_mb,
+        gpus_free=offer.gpus_free - match.grant.gpus,
     )
 
 
@@ -97,10 +97,10 @@ def more(offer: LiveOffer, match: Match) -> LiveOffer:
     """Return what is free of an offer after the matched job."""
     return msgspec.structs.replace(
         offer,
-        cores_free=offer.cores_free + match.cores,
-        memory_free_mb=offer.memory_free_mb + match.memory_mb,
-        scratch_free_mb=offer.scratch_free_mb + match.scratch_mb,
-        gpus_free=offer.gpus_free + match.gpus,
+        cores_free=offer.cores_free + match.grant.cores,
+        memory_free_mb=offer.memory_free_mb + match.grant.memory_mb,
+        scratch_free_mb=offer.scratch_free_mb + match.grant.scratch_mb,
+        gpus_free=offer.gpus_free + match.grant.gpus,
     )
 
 

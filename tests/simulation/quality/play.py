@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.matcher.amounts import AMOUNTS, Amounts, due, free_of, given_to, with_free
+from pilotage.matcher.amounts import AMOUNTS, Amounts, due, free_of, given_by, with_free
 from pilotage.matcher.types import LiveOffer, Match
 
 from .load import Arrival, Load, LoadClass, Shape, less, more
@@ -186,7 +186,7 @@ class Play:
         free = (pilot.offer.cores_free, pilot.offer.memory_free_mb, pilot.offer.gpus_free)
         assert min(free) >= 0, "more was given than was free"
         pilot.jobs += 1
-        runs_s = self.jobs.work_s[match.job] * known.cores / match.cores
+        runs_s = self.jobs.work_s[match.job] * known.cores / match.grant.cores
         self._later(self.now + runs_s, partial(self._ended, pilot, match, runs_s))
         self._count_start(known, match, runs_s)
 
@@ -194,10 +194,10 @@ class Play:
         outcome = self.outcome
         owner = owner_of(known)
         end_s = min(self.now + runs_s, self.load.length_s)
-        outcome.busy_core_s += match.cores * (end_s - self.now)
-        for amount, given in zip(AMOUNTS, given_to(match), strict=True):
+        outcome.busy_core_s += match.grant.cores * (end_s - self.now)
+        for amount, given in zip(AMOUNTS, given_by(match.grant), strict=True):
             outcome.busy[amount.given] += given * (end_s - self.now)
-        spread_over(outcome.got_then[owner], self.now, end_s, match.cores)
+        spread_over(outcome.got_then[owner], self.now, end_s, match.grant.cores)
         outcome.started += 1
         waits = outcome.waits[known.kind]
         waits.started += 1
@@ -211,7 +211,7 @@ class Play:
         self._hungry[owner] = (count - 1, self.now)
 
     def _ended(self, pilot: Pilot, match: Match, runs_s: float) -> None:
-        self.policy.ended(match.job, runs_s * match.cores)
+        self.policy.ended(match.job, runs_s * match.grant.cores)
         pilot.offer = more(pilot.offer, match)
         pilot.jobs -= 1
         self._ask(pilot)

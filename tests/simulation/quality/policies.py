@@ -153,17 +153,9 @@ class PlainPolicy:
         if not queue:
             del self.queues[class_id]
         need = self.load.classes[class_id].spec.needs[place]
+        priority = self.load.classes[class_id].priority
         grant = fit.grant(need, offer)
-        return Match(
-            job=job,
-            class_id=class_id,
-            priority=self.load.classes[class_id].priority,
-            cores=grant.cores,
-            memory_mb=grant.memory_mb,
-            wall_s=need.wall_s,
-            scratch_mb=grant.scratch_mb,
-            gpus=grant.gpus,
-        )
+        return Match(job=job, class_id=class_id, priority=priority, grant=grant)
 
 
 class Fifo(PlainPolicy):

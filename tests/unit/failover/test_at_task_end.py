@@ -31,6 +31,7 @@ from pilotage.central.productions import record as production_records
 from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.record import EndInput, StepName, TaskEnd
 from pilotage.central.transformations.repairs import Again, Bounds, asking
+from pilotage.matcher.types import Grant
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.failures import Evidence
 from pilotage.proto.job import Job, Need
@@ -55,10 +56,7 @@ ROW = AttemptRow(
     site="PIC",
     element="ce",
     host="n1",
-    cores=1,
-    memory_mb=1_500,
-    scratch_mb=0,
-    wall_s=600.0,
+    grant=Grant(1, 1_500, 0, 600.0),
     state=None,
     live=False,
     open=False,
@@ -79,7 +77,7 @@ ROW = AttemptRow(
 
 
 def failed(host: str = "n1", how: How = How.EXITED, memory_mb: int = 1_500) -> AttemptRow:
-    return msgspec.structs.replace(ROW, host=host, how=how, memory_mb=memory_mb)
+    return msgspec.structs.replace(ROW, host=host, how=how, grant=Grant(1, memory_mb, 0, 600.0))
 
 
 def a_file(file_id: int) -> FileRow:

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from pilotage.central.sites.hosts import PASSED_MAX, match_canary
 from pilotage.matcher import Matcher
-from pilotage.matcher.types import LiveOffer, Match
+from pilotage.matcher.types import Grant, LiveOffer, Match
 
 MALLORY, MARIA = 1, 2  # classes
 OFFER = cast(LiveOffer, None)
@@ -15,7 +15,7 @@ class Waiting:
 
     def __init__(self, *classes: int) -> None:
         self.left = [
-            Match(job=job, class_id=one, priority=0, cores=1, memory_mb=1, wall_s=1, scratch_mb=0)
+            Match(job=job, class_id=one, priority=0, grant=Grant(1, 1, 0, 1.0))
             for job, one in enumerate(classes)
         ]
         self.put: list[int] = []

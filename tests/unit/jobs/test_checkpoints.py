@@ -7,6 +7,7 @@ import msgspec
 from pilotage.central.dispatch.checkpoints import left, with_input
 from pilotage.central.jobs.records import AttemptRow
 from pilotage.central.jobs.rendering import body_of
+from pilotage.matcher.types import Grant
 from pilotage.proto.job import Input, Job
 from pilotage.proto.messages import CHECKPOINT_FILE, Body, How, InputFile, Output
 
@@ -24,10 +25,7 @@ def an_attempt(epoch: int, *kept: str, round: int = 1) -> AttemptRow:
         site="PIC",
         element="ce",
         host="wn",
-        cores=1,
-        memory_mb=1,
-        scratch_mb=1,
-        wall_s=1.0,
+        grant=Grant(1, 1, 1, 1.0),
         state=None,
         live=False,
         open=False,

@@ -15,6 +15,7 @@ from pilotage.central.jobs.verdicts import (
     result,
     without_result,
 )
+from pilotage.matcher.types import Grant
 from pilotage.proto.failures import WORDS, Evidence, FailureClass, fingerprint
 from pilotage.proto.messages import How, Usage, Why
 
@@ -131,10 +132,7 @@ def attempt(how: How | None, event: str, **values: Any) -> AttemptRow:
         site="PIC",
         element="ce1",
         host="n1",
-        cores=1,
-        memory_mb=LIMIT_MB,
-        scratch_mb=0,
-        wall_s=600.0,
+        grant=Grant(1, LIMIT_MB, 0, 600.0),
         state=None,
         live=False,
         open=False,

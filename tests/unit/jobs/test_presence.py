@@ -7,11 +7,11 @@ import pytest
 
 from pilotage.central.identity.scope import Kind
 from pilotage.central.jobs.leases import EPOCH_BITS, Lease, Phase, Settling
-from pilotage.central.offers import Taken, core_work_left_hs23_s
+from pilotage.central.offers import core_work_left_hs23_s
 from pilotage.central.pilots.presence import Pilots, Presence
 from pilotage.central.sites.places import Places
 from pilotage.central.sites.record import Mark, PlaceMark
-from pilotage.matcher.types import NodeFacts
+from pilotage.matcher.types import Grant, NodeFacts
 from pilotage.proto.limits import check
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
@@ -46,12 +46,12 @@ def test_an_old_pilot_offers_what_it_says_and_no_more() -> None:
 
 def test_what_is_free_is_less_what_was_given_and_never_less_than_nothing() -> None:
     offer = Offer(4, 4, 8_000, 8_000, 3_600.0, scratch_free_mb=100, gpus=2, gpus_free=2)
-    taken = Taken(cores=1, memory_mb=1_000, scratch_mb=200, gpus=1)
+    taken = Grant(1, 1_000, 200, 60.0, 1)
     live = presence().live_offer(offer, taken)
 
     assert (live.cores_free, live.memory_free_mb, live.scratch_free_mb) == (3, 7_000, 0)
     assert (live.gpus, live.gpus_free) == (2, 1)
-    assert presence().live_offer(offer, Taken(gpus=3)).gpus_free == 0
+    assert presence().live_offer(offer, Grant(0, 0, 0, 60.0, 3)).gpus_free == 0
     assert live.whole is None, "something of it is taken"
 
 
@@ -204,11 +204,7 @@ def lease(job: int, *, phase: Phase = Phase.LIVE, settling: Settling | None = No
         ask=1,
         site="PIC",
         element="ce1",
-        cores=2,
-        memory_mb=1_000,
-        scratch_mb=10,
-        gpus=1,
-        wall_s=60.0,
+        grant=Grant(2, 1_000, 10, 60.0, 1),
         matched=0.0,
         phase=phase,
         settling=settling,

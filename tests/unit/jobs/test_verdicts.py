@@ -8,6 +8,7 @@ import pytest
 from pilotage.central.hearing import hear
 from pilotage.central.jobs import verdicts
 from pilotage.central.jobs.leases import Phase
+from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import CHECKPOINT_FILE, How, Output, Report, Usage, Why
 from tests.builders import a_lease, an_ended
@@ -228,8 +229,8 @@ USED = """
 @pytest.mark.parametrize("line", USED.strip().splitlines())
 def test_an_attempt_has_used_its_cores_for_as_long_as_it_held_them(line: str) -> None:
     started, at, wall_s, frozen_s, core_s = line.split()
-    lease = a_lease(started=started == "yes")
-    lease.started_at, lease.cores, lease.wall_s = None if at == "-" else float(at), 4, 100.0
+    lease = a_lease(started=started == "yes", grant=Grant(4, 1_000, 0, 100.0))
+    lease.started_at = None if at == "-" else float(at)
     usage = None if wall_s == "-" else Usage(wall_s=float(wall_s), frozen_s=float(frozen_s))
 
     used = verdicts.used_core_s(lease, usage, 1_000.0)

@@ -249,7 +249,7 @@ def test_one_call_gives_no_gpu_twice() -> None:
     matcher.add(1, 5, range(1, 9))
     found = matcher.match(offer(gpus=3, gpus_free=3), 8, 0.0)
 
-    assert [match.gpus for match in found] == [2, 1]
+    assert [match.grant.gpus for match in found] == [2, 1]
 
 
 #   wanted    had      runs

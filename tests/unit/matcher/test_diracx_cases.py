@@ -280,8 +280,8 @@ def test_memory_is_a_function_of_the_cores_that_are_given(row: str) -> None:
     there = offer(cores=16, cores_free=int(free), memory_free_mb=int(memory_mb))
     found = matcher.match(there, 1, 0.0)
 
-    assert [str(match.cores) for match in found] == ([] if granted == "-" else [granted])
-    assert all(match.memory_mb == base + per_core * match.cores for match in found)
+    assert [str(match.grant.cores) for match in found] == ([] if granted == "-" else [granted])
+    assert all(match.grant.memory_mb == base + per_core * match.grant.cores for match in found)
 
 
 def test_equal_jobs_go_in_the_order_in_which_they_came() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
-from pilotage.matcher.types import LiveOffer, Running
+from pilotage.matcher.types import Grant, LiveOffer, Running
 from pilotage.proto.job import Need
 from tests.matcher.again import again as again_of, held
 from tests.matcher.invariants import check
@@ -86,7 +86,8 @@ def test_a_limit_counts_pending_and_running_jobs_until_they_have_ended() -> None
 
 def at_pic(job: int, pilot: str = "") -> Running:
     """Return an active attempt of the first class at PIC/ce1."""
-    return Running(job=job, class_id=1, site="PIC", element="ce1", cores=1, wall_s=100, pilot=pilot)
+    grant = Grant(1, 0, 0, 100.0)
+    return Running(job=job, class_id=1, site="PIC", element="ce1", grant=grant, pilot=pilot)
 
 
 def test_what_runs_at_a_restart_counts_even_where_it_is_more_than_may() -> None:

@@ -252,12 +252,13 @@ class Machine(RuleBasedStateMachine):
             need = spec.needs[place]
             granted = grant(need, left)
             if self.is_ordered:
-                assert (match.cores, match.memory_mb) == (granted.cores, granted.memory_mb)
-            assert (match.wall_s, match.scratch_mb) == (need.wall_s, need.scratch_mb)
+                given = match.grant
+                assert (given.cores, given.memory_mb) == (granted.cores, granted.memory_mb)
+            assert (match.grant.wall_s, match.grant.scratch_mb) == (need.wall_s, need.scratch_mb)
             assert (match.class_id, match.priority) == (its.class_id, its.priority)
             self.plain.matched(match.job, place, left, granted)
             self.running.discard(match.job)  # an attempt whose end was never told
-            left = less(left, match)
+            left = less(left, match.grant)
             assert min(left.cores_free, left.memory_free_mb, left.scratch_free_mb) >= 0
         if len(found) < jobs_max and self.is_ordered:
             assert self.plain.best(left) is None

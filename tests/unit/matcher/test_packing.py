@@ -76,7 +76,7 @@ class Pilot:
         found = self.matcher.match(self.offer(now), 8, now)
         for match in found:
             self.matcher.confirm(match.job)
-            self.running[match.job] = (match.cores, now + match.wall_s)
+            self.running[match.job] = (match.grant.cores, now + match.grant.wall_s)
         check(self.matcher)
         return [match.class_id for match in found]
 

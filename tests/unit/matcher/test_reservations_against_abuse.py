@@ -77,10 +77,10 @@ def parts_of(classes: int, reserve_after_s: float) -> float:
         free[pilot] += cores
         for match in matcher.match(eight(pilot, free[pilot]), 8, now):
             matcher.confirm(match.job)
-            free[pilot] -= match.cores
-            runs_s = match.wall_s * chance.uniform(0.5, 1.0)
-            used[match.class_id > 1] += match.cores * runs_s
-            heapq.heappush(events, (now + runs_s, pilot, match.job, match.cores))
+            free[pilot] -= match.grant.cores
+            runs_s = match.grant.wall_s * chance.uniform(0.5, 1.0)
+            used[match.class_id > 1] += match.grant.cores * runs_s
+            heapq.heappush(events, (now + runs_s, pilot, match.job, match.grant.cores))
     check(matcher)
     return used[True] / sum(used.values())
 

@@ -219,5 +219,5 @@ def test_one_alternative_is_enough_and_the_first_that_fits_is_taken() -> None:
     at_pic = matcher.match(offer(site="PIC"), 1, 0.0)
     at_small = matcher.match(offer(site="PIC", cores_free=1), 1, 0.0)
 
-    assert [match.cores for match in at_cscs + at_pic + at_small] == [8, 2, 1]
-    assert at_pic[0].wall_s == 600
+    assert [match.grant.cores for match in at_cscs + at_pic + at_small] == [8, 2, 1]
+    assert at_pic[0].grant.wall_s == 600

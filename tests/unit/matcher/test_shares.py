@@ -82,7 +82,7 @@ class Site:
             match = found[0]
             self.matcher.confirm(match.job)
             owner = self.owners[match.class_id]
-            used = match.cores * match.wall_s * parts.get(owner, 1.0)
+            used = match.grant.cores * match.grant.wall_s * parts.get(owner, 1.0)
             self._running.append((match.job, used))
             self.served.append(owner)
             self.used[owner] += round(used)
@@ -186,12 +186,12 @@ def test_who_takes_most_of_any_amount_of_a_pilot_pays_for_the_cores_beside_it(
     there = offer(gpus=4, gpus_free=4)
     (match,) = matcher.match(there, 1, 0.0)
     matcher.confirm(match.job)
-    matcher.match(less(there, match), 1, 0.0)  # what is out counts as memory of the pilot
+    matcher.match(less(there, match.grant), 1, 0.0)  # what is out counts as memory of the pilot
     levels = [matcher.shares.levels(0.0)["ctao/sim"]]
     matcher.drop(2)
     again = again_of(matcher.rules, held(matcher), 0.0)
     for it in (matcher, again):
-        it.ended(match.job, match.cores * 50.0)
+        it.ended(match.job, match.grant.cores * 50.0)
         levels.append(it.shares.levels(0.0)["ctao/sim"])
 
     fits_twice = charged <= 400

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.amounts import free_of, given_to, with_free
+from pilotage.matcher.amounts import free_of, given_by, with_free
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import Match
 from pilotage.proto.job import Need
@@ -54,12 +54,12 @@ def wait_s(small: Sequence[Need], large: Need) -> float:
         now, _, ended = heapq.heappop(asks)
         if ended is not None:
             matcher.ended(ended.job)
-            free = with_free(free, map(add, free_of(free), given_to(ended)))
+            free = with_free(free, map(add, free_of(free), given_by(ended.grant)))
         if now >= came_s and len(matcher) and 1 not in matcher:
             matcher.add(1, 5, [1])
         for match in matcher.match(free, 1 if now < WALL_S else 8, now):
             matcher.confirm(match.job)
-            free = with_free(free, map(sub, free_of(free), given_to(match)))
+            free = with_free(free, map(sub, free_of(free), given_by(match.grant)))
             heapq.heappush(asks, (now + WALL_S, match.job, match))
             if match.class_id == 1:
                 check(matcher)

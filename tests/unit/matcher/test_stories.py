@@ -83,9 +83,9 @@ def test_several_jobs_of_one_call_fit_together() -> None:
     found = matcher.match(offer(), 10, 0.0)
 
     assert [match.job for match in found] == [1, 2, 10, 11]
-    assert sum(match.cores for match in found) == 8
-    assert sum(match.memory_mb for match in found) == 14_000
-    assert sum(match.scratch_mb for match in found) == 8_000
+    assert sum(match.grant.cores for match in found) == 8
+    assert sum(match.grant.memory_mb for match in found) == 14_000
+    assert sum(match.grant.scratch_mb for match in found) == 8_000
 
 
 def test_no_more_jobs_are_handed_out_than_asked_for() -> None:
@@ -290,7 +290,7 @@ def test_a_job_is_handed_out_for_the_first_of_its_needs_that_fits(
 
     found = matcher.match(offer(cores_free=int(cores), gpus=1, gpus_free=int(gpus)), 1, 0.0)
 
-    assert [(match.cores, match.wall_s) for match in found] == (
+    assert [(match.grant.cores, match.grant.wall_s) for match in found] == (
         [] if expected == ["-"] else [(int(expected[0]), int(expected[1]))]
     )
     check(matcher)
