@@ -9,6 +9,9 @@ tests of `central/http/connection.py` and `central/bus` must pass with the newer
 
 import inspect
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from amqtt.broker import Broker, BrokerContext
@@ -63,3 +66,27 @@ def test_amqtt_takes_connections_from_outside_and_other_managers_of_plugins() ->
     assert tuple(asked.parameters) == ("self", "session", "topic", "action")
     assert "plugins_manager" in inspect.getsource(Broker.__init__)
     assert "config" in inspect.getsource(BrokerContext.__init__)
+
+
+GROUPED = """
+import os
+import pytest
+
+@pytest.mark.xdist_group("one")
+@pytest.mark.parametrize("case", range(6))
+def test_of_a_group(case, record_property):
+    record_property("worker", os.environ["PYTEST_XDIST_WORKER"])
+"""
+
+
+def test_xdist_runs_the_cases_of_a_group_on_one_worker(tmp_path: Path) -> None:
+    """The services of a group are started once. xdist 3.8 and pytest 9.2 ignore the groups."""
+    (tmp_path / "test_grouped.py").write_text(GROUPED)
+    words = ("-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup", "--junitxml=told")
+    subprocess.run(
+        (sys.executable, "-m", "pytest", *words), cwd=tmp_path, check=True, capture_output=True
+    )
+    workers = re.findall(r'name="worker" value="(\w+)"', (tmp_path / "told").read_text())
+
+    assert len(workers) == 6
+    assert len(set(workers)) == 1
