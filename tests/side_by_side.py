@@ -36,7 +36,7 @@ LONGEST: Final = (
     "simulation/test_planted.py",
 )
 REGISTER: Final = "PILOTAGE_PILOT__REGISTER"  # a setting of pilots; release 0.1 has none
-SHARED: Final = 'scope="module"'
+SHARED: Final = ('scope="module"', "@cache")  # what cases of a file leave to each other
 
 
 def arrange(items: list[pytest.Item], *, is_worker: bool) -> None:
@@ -88,9 +88,10 @@ def _group(item: pytest.Item) -> str:
 
 @cache
 def _shares(file: Path) -> bool:
-    """Return whether the cases of a file share a fixture."""
+    """Return whether the cases of a file share a fixture or a result."""
     files = (file, file.parent / "conftest.py")
-    return any(SHARED in one.read_text() for one in files if one.exists())
+    texts = [one.read_text() for one in files if one.exists()]
+    return any(word in text for text in texts for word in SHARED)
 
 
 def _turn(item: pytest.Item, group: str) -> tuple[int, str]:
