@@ -17,8 +17,6 @@ from .running import ROOT, RunningCentral, running_central
 
 EXAMPLES = ROOT / "examples"
 TOOLS = ROOT / ".venv-ctapipe"
-RUNS = [101, 102, 103, 104, 105, 106]
-STEPS = {"Simulation": 6, "DL1": 6, "DL2": 6, "Merge": 1, "Report": 1}
 APART_MAX_DEG = 5.0
 CHAIN_S = 240.0  # 20 s on two quiet cores
 
@@ -47,28 +45,33 @@ def ctapipe() -> None:
     pytest.skip(why)
 
 
-def test_six_runs_become_one_file_with_the_right_directions_on_two_pilots(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.long)])
+def test_runs_become_one_file_with_the_right_directions_on_two_pilots(
+    count: int, tmp_path: Path
+) -> None:
+    runs = list(range(101, 101 + count))
+    steps = {"Simulation": count, "DL1": count, "DL2": count, "Merge": 1, "Report": 1}
     merged = tmp_path / "merged.dl2.h5"
     with running_central(tmp_path / "site") as central:
         for site in ("PIC", "CSCS"):
             central.pilot(site, cores=1)
 
-        said = type_example(central, "--runs", str(len(RUNS)), "--output", str(merged))
+        said = type_example(central, "--runs", str(count), "--output", str(merged))
         print(said)
 
         views = list(central.client.search())
-        assert Counter(view.type for view in views) == STEPS
+        assert Counter(view.type for view in views) == steps
         assert {view.state for view in views} == {JobState.DONE}
         assert {view.epoch for view in views} == {1}
         assert {results(central, view.id) for view in views} == {1}
         assert {view.site for view in views} == {"PIC", "CSCS"}
         assert len({view.pilot for view in views}) == 2
-    assert "holds observations 101 102 103 104 105 106" in said
+    assert f"holds observations {' '.join(map(str, runs))}" in said
 
     report = read(merged, tmp_path / "report.json")
 
-    assert report.observations == RUNS
-    assert [shower.observation for shower in report.showers] == RUNS
+    assert report.observations == runs
+    assert [shower.observation for shower in report.showers] == runs
     for shower in report.showers:
         assert shower.true_deg == pytest.approx((70.0, 180.0))
         assert apart_deg(shower.true_deg, shower.found_deg) < APART_MAX_DEG
