@@ -444,7 +444,7 @@ class TestWithShortCuts(Machine.TestCase):  # type: ignore[misc, valid-type]
 class TestUnlimitedOfMany(Unlimited.TestCase):  # type: ignore[misc, valid-type]
     """What else only many classes, jobs, sites and kinds of offers bring, from the first one on."""
 
-    settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+    settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
     def setUp(self) -> None:
         self.patch = pytest.MonkeyPatch()
@@ -456,6 +456,13 @@ class TestUnlimitedOfMany(Unlimited.TestCase):  # type: ignore[misc, valid-type]
 
     def tearDown(self) -> None:
         self.patch.undo()
+
+
+@pytest.mark.long
+class TestUnlimitedOfManyForLong(TestUnlimitedOfMany):
+    """The same, with many more examples."""
+
+    settings = settings(max_examples=1_000, stateful_step_count=40, deadline=None)
 
 
 def test_matcher_and_model_agree_on_who_was_forgotten_and_comes_again() -> None:
