@@ -71,7 +71,8 @@ def bin_with(requirement: str, interpreter: str, home: Path) -> Path:
     run(interpreter, "-m", "venv", "--without-pip", home / "venv", cwd=home)
     python = home / "venv" / "bin" / "python"
     run(
-        *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", requirement),
+        *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet"),
+        *("--no-compile", requirement),  # few of its modules are imported
         cwd=home,
     )
     return python.parent
