@@ -8,12 +8,15 @@ meets that one.
 import importlib
 import os
 import shutil
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 from tests.durations import Costs, Durations
-from tests.side_by_side import arrange, be_a_worker
+from tests.services.folders import quick
+from tests.side_by_side import arrange, be_a_worker, needs_disk
 
 if "PILOTAGE_MATCHER" not in os.environ:
     os.environ["PILOTAGE_MATCHER"] = "interpreted"
@@ -22,6 +25,10 @@ if "PILOTAGE_MATCHER" not in os.environ:
 
 # What tests start reads the bytecode that one before has left: to compile all costs each 0.3 s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Folders of cases lie in memory: a sync to a disk that others write to takes many milliseconds.
+if place := quick():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)
 
 # What no registry has: such a test may be missing from a machine for good.
 EXCUSED = ("no Python 3.9 here", "no Python 3.10 here")
@@ -53,3 +60,13 @@ def pytest_runtest_makereport(
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid} was skipped, which the gate does not allow: {reason}"
     return report
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Path]:
+    """Yield a folder of this case, in memory unless it needs a disk."""
+    if not needs_disk(request.path):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="pilotage-case-", ignore_cleanup_errors=True) as name:
+        yield Path(name)

@@ -35,6 +35,8 @@ LONGEST: Final = (
     "simulation/test_seeds.py",
     "simulation/test_planted.py",
 )
+# Their payloads see a /dev/shm of their own, so that their folders cannot lie there.
+ON_DISK: Final = ("integration/test_images.py", "unit/pilot/test_isolation.py")
 REGISTER: Final = "PILOTAGE_PILOT__REGISTER"  # a setting of pilots; release 0.1 has none
 SHARED: Final = ('scope="module"', "@cache")  # what cases of a file leave to each other
 
@@ -54,6 +56,11 @@ def arrange(items: list[pytest.Item], *, is_worker: bool) -> None:
         for item, name in groups.items():
             item.add_marker(pytest.mark.xdist_group(name))
         items.sort(key=lambda item: _turn(item, groups[item]))
+
+
+def needs_disk(file: Path) -> bool:
+    """Return whether the folders of the cases of a file must lie on a disk."""
+    return file.relative_to(TESTS).as_posix() in ON_DISK
 
 
 def be_a_worker(run: str, worker: str) -> Path:

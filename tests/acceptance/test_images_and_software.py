@@ -10,6 +10,7 @@ from pilotage.central.client import JobHandle, errors
 from pilotage.pilot.outfit import isolation
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import JobState
+from tests.services.folders import open_folder
 from tests.services.image_tree import MARK, SmallImage, small_image
 
 from .running import SOON_S, RunningCentral, eventually, running_central
@@ -20,16 +21,23 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def central(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningCentral]:
+def folder() -> Generator[Path]:
+    """Yield a folder on a disk: payloads in images see a /dev/shm of their own."""
+    with open_folder("images") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def central(folder: Path) -> Generator[RunningCentral]:
     options = {"lease.lost_max": "3"}
-    with running_central(tmp_path_factory.mktemp("images"), options) as central:
+    with running_central(folder / "story", options) as central:
         central.pilot("PIC", image_tools=("none",))
         yield central
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> SmallImage:
-    return small_image(tmp_path_factory.mktemp("image"))
+def image(folder: Path) -> SmallImage:
+    return small_image(folder)
 
 
 def _run(central: RunningCentral, job: Job) -> JobHandle:
