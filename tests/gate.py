@@ -13,15 +13,19 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from random import randrange
 from types import FrameType
 from typing import Final
 
 from tests.durations import FOLDER, read
+from tests.side_by_side import ALONE
 
-WORKERS: Final = "3"  # on two cores
+WORKERS: Final = "4"  # on two cores
 PYTEST: Final = (sys.executable, "-m", "pytest", "-q", "--ignore=tests/tidy")
 TOGETHER: Final = ("-n", WORKERS, "--dist", "loadgroup", "--no-loadscope-reorder")
+ALL_ALONE: Final = [f"tests/{place}" for place in ALONE]
+COMPILED: Final = Path("tests", "unit", "__pycache__")
 NO_CASES: Final = 5  # what pytest ends with where a folder has none
 TERMINATED: Final = 128 + signal.SIGTERM
 FAILED: Final = 1  # and where cases failed
@@ -32,6 +36,7 @@ def main(folders: list[str]) -> int:
     """Run everything; return 0 if all of it passes."""
     signal.signal(signal.SIGTERM, _end)
     FOLDER.mkdir(parents=True, exist_ok=True)
+    chosen = folders or ["tests"]
     with tempfile.TemporaryFile() as said:
         began = time.monotonic()
         checks = subprocess.Popen(
@@ -41,8 +46,9 @@ def main(folders: list[str]) -> int:
             start_new_session=True,
         )
         try:
-            words = (*TOGETHER, "-m", "not long and not alone")
-            together = _cases("together", *words, *(folders or ["tests"]))
+            if not COMPILED.exists():
+                _compile(chosen)
+            together = _cases("together", *TOGETHER, "-m", "not long and not alone", *chosen)
             checked = checks.wait()
         finally:
             with suppress(ProcessLookupError):
@@ -53,7 +59,7 @@ def main(folders: list[str]) -> int:
     if together == FAILED:
         together = _once_more()
     began = time.monotonic()
-    alone = _cases("alone", "-m", "alone and not long", *(folders or ["tests"]))
+    alone = _cases("alone", "-m", "alone and not long", *(folders or ALL_ALONE))
     _tell("cases one after another", began, alone)
     if folders and NO_CASES in (together, alone):  # they have cases of one kind only
         together, alone = (0 if code == NO_CASES else code for code in (together, alone))
@@ -76,19 +82,27 @@ def _once_more() -> int:
     return code
 
 
+def _compile(folders: list[str]) -> None:
+    """Write the bytecode of all cases, which each worker would compile otherwise."""
+    words = (*PYTEST, "--collect-only", *folders)
+    subprocess.run(words, env=_environment(), stdout=subprocess.DEVNULL)
+
+
 def _cases(name: str, *words: str) -> int:
     """Run cases; return what pytest ends with."""
     left = FOLDER / f"{name}.json"
     left.unlink(missing_ok=True)
-    environment = {
+    environment = {**_environment(), "PILOTAGE_DURATIONS": str(left)}
+    return subprocess.run([*PYTEST, "--durations=15", *words], env=environment).returncode
+
+
+def _environment() -> dict[str, str]:
+    return {
         **os.environ,
         "PYTHONSAFEPATH": "1",
         # Some cases are named after sets: all workers must name them alike, each run anew.
         "PYTHONHASHSEED": str(randrange(2**32)),
-        "PILOTAGE_DURATIONS": str(left),
     }
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each worker compiles all cases anew
-    return subprocess.run([*PYTEST, "--durations=15", *words], env=environment).returncode
 
 
 def _tell(what: str, began: float, code: int) -> None:

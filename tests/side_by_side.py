@@ -26,14 +26,21 @@ THOROUGH: Final = (
     *("unit/pilot/test_journal.py", "unit/pilot/test_slots_at_random.py"),
     *("unit/pilot/test_workspace.py", "unit/store/test_check.py"),
 )
-PARTED: Final = ("acceptance", "simulation")  # if the cases of a file share nothing
+# Folders whose cases are spread, except those of a file that share something.
+PARTED: Final = ("acceptance", "docs", "faults", "simulation")
 TOGETHER: Final = ("contract/element",)  # one worker for all: their clusters are started once
 LONGEST: Final = (
     "contract/element",
+    "acceptance/test_ctapipe_production.py",
+    "integration/test_wheel.py",
+    "acceptance/test_prod6_graph.py",
+    "integration/test_compiled_matcher.py",
+    "acceptance/test_ctapipe_chain.py",
     "simulation/test_outages.py",
-    "simulation/test_leaders.py",
-    "simulation/test_seeds.py",
-    "simulation/test_planted.py",
+    "simulation/quality",
+    "docs/test_tutorial.py",
+    "acceptance",
+    "faults",
 )
 # Their payloads see a /dev/shm of their own, so that their folders cannot lie there.
 ON_DISK: Final = ("integration/test_images.py", "unit/pilot/test_isolation.py")
