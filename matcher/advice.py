@@ -14,10 +14,11 @@ from pilotage.proto.api_explain import Advice
 from pilotage.proto.job import Need
 
 from .clause import Clauses, one_of
+from .clauses import lacking, offered
 from .errors import BadTags
 from .looks import Look, Miss, Offers
 from .tagexpr import parse
-from .types import ClassSpec
+from .types import ClassSpec, Counted
 from .versions import Version, shown, version
 
 CHANGES_MAX: Final = 2  # that a clause proposes
@@ -217,6 +218,22 @@ def _older(name: str, field: str, most_field: str, has: Callable[[Any], Version]
     return propose
 
 
+def _smaller_amounts(need: Need, had: Sequence[Counted | None]) -> Iterator[Change]:
+    """Propose the named amounts that offers have: first where the fewest have to be smaller."""
+    wanted = offered(need)
+    shortages = dict.fromkeys(
+        tuple((name, free.get(name, 0)) for name, _ in lacking(wanted, one))
+        for one in had
+        for free in [dict(one or ())]
+    )
+    fewest = sorted(shortages, key=lambda one: (len(one), [-free for _, free in one]))
+    for shortage in fewest[:CHANGES_MAX]:
+        left = {name: it for name, it in need.amounts.items() if dict(shortage).get(name, it)}
+        smaller = {name: min(it, dict(shortage).get(name, it)) for name, it in left.items()}
+        words = [f"{name} ≤ {free}" if free else f"no {name}" for name, free in shortage]
+        yield Change(f"with {' and '.join(words)}", (("amounts", smaller),))
+
+
 def _unbanned(need: Need, had: Sequence[str]) -> Iterable[Change]:
     return _most_frequent(
         Change(
@@ -292,6 +309,7 @@ PROPOSE: Final[Mapping[str, _Propose]] = {
     ),
     "cpu_work": _less(_cpu_work, _without("cpu work", "cpu_work_hs23_s"), float),
     "gpus": _less(_field("gpus", "gpus_min"), _without("gpus", *_OF_GPUS)),
+    "amounts": _smaller_amounts,
     "whole_node": _without("whole node", "whole_node"),
     "gpu_vendor": _without("gpu vendor", "gpu_vendor"),
     "gpu_memory": _less(

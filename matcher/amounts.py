@@ -1,6 +1,9 @@
-"""Amounts: what of an offer is counted out to jobs, and can run out. One more is one more row."""
+"""Amounts: what of an offer is counted out to jobs, and can run out.
 
-from collections.abc import Callable, Iterable
+Four are built in, as rows of a table. After them come the named ones of an offer, in its order.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -9,9 +12,9 @@ import msgspec
 from pilotage.proto.job import Need
 
 from .clauses import memory_due_mb
-from .types import Grant, LiveOffer
+from .types import NO_AMOUNTS, Grant, LiveOffer
 
-Amounts = tuple[int, ...]  # in the order of the table
+Amounts = tuple[int, ...]  # in the order of the table, then of the offer's names
 
 
 class Amount(NamedTuple):
@@ -50,21 +53,29 @@ _given_by: Final = attrgetter(*[one.given for one in AMOUNTS])
 def free_of(offer: LiveOffer) -> Amounts:
     """Return what is free of an offer."""
     found: Amounts = _free_of(offer)
-    return found
+    return (*found, *offer.amounts_free.values()) if offer.amounts_free else found
 
 
-def given_by(grant: Grant) -> Amounts:
-    """Return what a grant gives."""
+def given_by(grant: Grant, offer: LiveOffer) -> Amounts:
+    """Return what a grant gives of an offer."""
     found: Amounts = _given_by(grant)
-    return found
+    return (*found, *_named(grant.amounts, offer)) if offer.amounts_free else found
 
 
 def due(need: Need, offer: LiveOffer) -> Amounts:
     """Return what a job takes of an offer at least."""
     cores = offer.cores if need.whole_node else need.cores_min
-    return tuple([amount(need, cores) for amount in _DUE])
+    found = tuple([amount(need, cores) for amount in _DUE])
+    return (*found, *_named(need.amounts, offer)) if offer.amounts_free else found
 
 
 def with_free(offer: LiveOffer, free: Iterable[int]) -> LiveOffer:
     """Return an offer of which this is free."""
-    return msgspec.structs.replace(offer, **dict(zip(_FREE, free, strict=True)))
+    numbers = list(free)
+    named = dict(zip(offer.amounts_free, numbers[len(_FREE) :], strict=True)) or NO_AMOUNTS
+    built_in = dict(zip(_FREE, numbers, strict=False))
+    return msgspec.structs.replace(offer, amounts_free=named, **built_in)
+
+
+def _named(amounts: Mapping[str, int], offer: LiveOffer) -> list[int]:
+    return [amounts.get(name, 0) for name in offer.amounts_free]

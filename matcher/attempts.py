@@ -48,6 +48,10 @@ class Attempts:
             charged = max(charged, offer.cores * grant.scratch_mb / all_mb)
         if grant.gpus:
             charged = max(charged, offer.cores * grant.gpus / max(grant.gpus, offer.gpus))
+        for name, amount in grant.amounts.items():
+            if amount and name in offer.amounts_free:
+                taken = sum([out.grant.amounts.get(name, 0) for out in self.of_pilot(offer.pilot)])
+                charged = max(charged, offer.cores * amount / (offer.amounts_free[name] + taken))
         return msgspec.structs.replace(grant, charged_cores=charged)
 
     def begin(self, job: int, out: Out) -> None:

@@ -9,6 +9,7 @@ from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN, Need
 from .arrivals import Arrivals
 from .caps import Cap
 from .errors import UnknownClass
+from .node_clauses import offered
 from .queues import Queue
 from .shares import Node
 from .types import ClassSpec
@@ -169,6 +170,7 @@ def _is_wide(need: Need) -> bool:
         or need.memory_per_core_mb
         or need.scratch_mb
         or need.gpus_min
+        or offered(need)
     )
 
 

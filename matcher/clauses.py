@@ -11,11 +11,27 @@ from pilotage.proto.images import is_of_images
 from pilotage.proto.storages import TAG as DATA
 
 from .clause import Clause, Clauses, is_other, listed, one_word, some_of, some_of_sets
-from .node_clauses import GPU, ROOM, least_memory_mb, memory_due_mb, platform
+from .node_clauses import (
+    GPU,
+    ROOM,
+    lacking,
+    least_memory_mb,
+    memory_due_mb,
+    offered,
+    platform,
+)
 from .platforms import ANY
 from .tagexpr import EVERY_TAG, TagExpression, parse
 
-__all__ = ["Clause", "Clauses", "least_memory_mb", "memory_due_mb", "table"]
+__all__ = [
+    "Clause",
+    "Clauses",
+    "lacking",
+    "least_memory_mb",
+    "memory_due_mb",
+    "offered",
+    "table",
+]
 
 
 def table(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:

@@ -21,7 +21,7 @@ class Ends:
     def __init__(self, offer: LiveOffer, outs: Iterable[Out], now: float) -> None:
         self._offer, self._now = offer, now
         self.outs = sorted(outs, key=_end)
-        self._given = [given_by(out.grant) for out in self.outs]
+        self._given = [given_by(out.grant, offer) for out in self.outs]
         # Of each amount: what is free now, and after each end.
         self._free = [
             list(accumulate([given[at] for given in self._given], initial=free))
@@ -78,7 +78,9 @@ class Ends:
 def after(offer: LiveOffer, ended: list[Out], now: float) -> LiveOffer:
     """Return what an offer will have when some jobs on it have used all their time."""
     until = max((out.ends_at for out in ended), default=now)
-    free = list(map(sum, zip(free_of(offer), *[given_by(out.grant) for out in ended], strict=True)))
+    free = list(
+        map(sum, zip(free_of(offer), *[given_by(out.grant, offer) for out in ended], strict=True))
+    )
     free[0] = min(offer.cores, free[0])
     return msgspec.structs.replace(
         with_free(offer, free), wall_left_s=offer.wall_left_s - max(0.0, until - now)

@@ -3,7 +3,7 @@
 from pilotage.proto.job import Need
 
 from .clause import Clauses
-from .types import ClassSpec, Grant, LiveOffer
+from .types import NO_AMOUNTS, ClassSpec, Grant, LiveOffer
 
 
 def misfits(
@@ -34,7 +34,7 @@ def grant(need: Need, offer: LiveOffer) -> Grant:
     """Return what a fitting job gets: as much as it can use of cores and GPUs.
 
     Memory per core bounds the cores. Who asks for a whole node gets all cores, memory and GPUs; of
-    the disk, whose free space moves by itself, what was asked for.
+    the disk, whose free space moves by itself, and of named amounts what was asked for.
     """
     if need.whole_node:
         return Grant(
@@ -43,6 +43,7 @@ def grant(need: Need, offer: LiveOffer) -> Grant:
             scratch_mb=need.scratch_mb,
             wall_s=need.wall_s,
             gpus=offer.gpus_free,
+            amounts=need.amounts or NO_AMOUNTS,
         )
     cores = need.cores_min
     if need.cores_max > cores:
@@ -58,6 +59,7 @@ def grant(need: Need, offer: LiveOffer) -> Grant:
         scratch_mb=need.scratch_mb,
         wall_s=need.wall_s,
         gpus=gpus,
+        amounts=need.amounts or NO_AMOUNTS,
     )
 
 

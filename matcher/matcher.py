@@ -443,12 +443,16 @@ def _community_of(owner: Node) -> str:
 
 def less(offer: LiveOffer, grant: Grant) -> LiveOffer:
     """Return what is left of an offer after a grant."""
+    named, given = offer.amounts_free, grant.amounts
+    if given:
+        named = {name: free - given.get(name, 0) for name, free in named.items()}
     return msgspec.structs.replace(
         offer,
         cores_free=offer.cores_free - grant.cores,
         memory_free_mb=offer.memory_free_mb - grant.memory_mb,
         scratch_free_mb=offer.scratch_free_mb - grant.scratch_mb,
         gpus_free=offer.gpus_free - grant.gpus,
+        amounts_free=named,
     )
 
 

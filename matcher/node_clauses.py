@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
+from pilotage.proto.amounts import is_pool
 from pilotage.proto.job import Need
 
 from .clause import Clause, Clauses, is_other, listed, number, one_word, some_of, versions
 from .platforms import runs
-from .types import NodeFacts, Whole
+from .types import Counted, NodeFacts, Whole
 
 
 def least_memory_mb(need: Need) -> int:
@@ -25,6 +26,33 @@ def _core_work_hs23_s(need: Need) -> float:
     A whole node has cores that are known only when an offer is looked at: its own clause asks it.
     """
     return 0.0 if need.whole_node else need.cpu_work_hs23_s / need.cores_min
+
+
+def offered(need: Need) -> Counted:
+    """Return the named amounts that a pilot has to offer, by name: pools are for limits."""
+    if not need.amounts:
+        return ()
+    return tuple(
+        sorted((name, it) for name, it in need.amounts.items() if it and not is_pool(name))
+    )
+
+
+def lacking(wanted: Counted, had: Counted | None) -> Counted:
+    """Return those of some amounts of which an offer has less."""
+    free = dict(had or ())
+    return tuple((name, it) for name, it in wanted if it > free.get(name, 0))
+
+
+def _listed(amounts: Counted) -> str:
+    return ", ".join(f"{name} {it}" for name, it in amounts)
+
+
+def _most_of_each(wanted: Counted, had: Iterable[Counted | None]) -> str:
+    """Word the largest amount that any offer has, of each that is wanted."""
+    most = {name: 0 for name, _ in wanted}
+    for name, free in [pair for one in had for pair in one or () if pair[0] in most]:
+        most[name] = max(most[name], free)
+    return ", ".join(f"{name} {free}" if free else f"no {name}" for name, free in most.items())
 
 
 # Memory in all and for each core in MB, CPU work in HS23 s; nothing if no whole node is asked for.
@@ -160,6 +188,16 @@ ROOM: Clauses = (
         denies=_is_not_whole,
         wanted=_whole_wanted,
         best=lambda wanted, had: _nearest_whole(had),
+        is_joint=True,
+    ),
+    Clause[Counted, Counted | None](
+        name="amounts",
+        idle=(),
+        wants=lambda need, spec: offered(need),
+        fact="counted",
+        denies=lambda wanted, had: bool(lacking(wanted, had)),
+        wanted=_listed,
+        best=lambda wanted, had: _most_of_each(wanted, had),
         is_joint=True,
     ),
 )

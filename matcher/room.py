@@ -9,6 +9,7 @@ import msgspec
 from pilotage.proto.api_explain import ROOM_ASKED_MAX
 
 from .clause import Clause, Clauses
+from .clauses import lacking
 from .looks import Look
 from .types import ClassSpec, LiveOffer
 
@@ -51,7 +52,7 @@ def look_at_room(
         asked = [(clause, wants) for clause, wants in wanted if wants != clause.idle]
         needs.append((_flags(look.fitting, offers), asked))
     enough: list[LiveOffer] = []
-    lacking: Counter[str] = Counter()
+    lacks: Counter[str] = Counter()
     words: list[str] = []
     for place in places:
         empty = offers[place]
@@ -59,12 +60,12 @@ def look_at_room(
         its = [asked for flags, asked in needs if flags[place] == "1"]
         missing = [] if now is empty else _least(its, now)
         if missing:
-            lacking.update(clause.name for clause in missing)
-            words = [_words(clause, now, empty) for clause in missing]
+            lacks.update(clause.name for clause, _ in missing)
+            words = [_words(clause, wants, now, empty) for clause, wants in missing]
         else:
             enough.append(now)
     if len(places) > 1:
-        words = [f"{_name(name)} on {count}" for name, count in lacking.most_common(KINDS_MAX)]
+        words = [f"{_name(name)} on {count}" for name, count in lacks.most_common(KINDS_MAX)]
     return Room(asked=len(places), enough=enough, lacks=words)
 
 
@@ -73,19 +74,25 @@ def _flags(bits: int, offers: Sequence[LiveOffer]) -> str:
     return format(bits, f"0{len(offers)}b")
 
 
-def _least(needs: Sequence[Sequence[_Asked]], now: LiveOffer) -> list[Clause[Any, Any]]:
+def _least(needs: Sequence[Sequence[_Asked]], now: LiveOffer) -> list[_Asked]:
     """Return what lacks for the need that lacks least."""
     return min(
         (
-            [clause for clause, wants in asked if clause.denies(wants, clause.has(now))]
+            [(clause, wants) for clause, wants in asked if clause.denies(wants, clause.has(now))]
             for asked in needs
         ),
         key=len,
     )
 
 
-def _words(clause: Clause[Any, Any], now: LiveOffer, empty: LiveOffer) -> str:
+def _words(clause: Clause[Any, Any], wants: Any, now: LiveOffer, empty: LiveOffer) -> str:
     """Say how much is free of how much."""
+    if clause.name == "amounts":
+        free, all_of_it = now.amounts_free, empty.amounts_free
+        names = [name for name, _ in lacking(wants, now.counted)]
+        return ", ".join(
+            f"{name} {free.get(name, 0)} of {all_of_it.get(name, 0)}" for name in names
+        )
     if clause.name == "whole_node":
         if now.cores_free < now.cores:
             return f"cores {now.cores_free} of {now.cores}, and it takes the whole node"

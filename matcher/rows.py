@@ -61,7 +61,7 @@ class Rows:
         self._words = self._facets[: len(words)]
         self._rare = self._facets[len(words) : len(self._kind_clauses)]
         self._joint = self._facets[len(self._kind_clauses) :]
-        self._jointly, self._apart = 0, 0  # rows that joint clauses may refuse, and all others
+        self._jointly = [0 for _ in joint]  # of each joint clause, the rows that it may refuse
         self._words_of = self._rare_of = _getter([])
         self._stand_ins = StandIns()
         self._steps = [Steps() for _ in self._numbers]
@@ -118,10 +118,9 @@ class Rows:
         self._row_need.append(need)
         for its in self._facets:
             its.add(its.clause.wants(need, cls.spec))
-        if any(its.wants[row] != its.clause.idle for its in self._joint):
-            self._jointly |= 1 << row
-        else:
-            self._apart |= 1 << row
+        for at, its in enumerate(self._joint):
+            if its.wants[row] != its.clause.idle:
+                self._jointly[at] |= 1 << row
         for steps, clause in zip(self._steps, self._numbers, strict=True):
             steps.add(clause.wants(need, cls.spec))
         if is_scarce(need, self._rules):
@@ -240,17 +239,18 @@ class Rows:
         for steps, had in zip(self._counting, self._amounts, strict=False):
             if had < steps.top:
                 rows &= steps.below[bisect_right(steps.bounds, had)]
-        for its in self._joint:
-            had = its.clause.has(offer)
-            if had is None:  # none that asks it, without a look at what each of them wants
-                rows &= self._apart
-            elif rows & self._jointly:
-                rows &= its.accepting(had)
+        for its, asking in zip(self._joint, self._jointly, strict=True):
+            if rows & asking:
+                had = its.clause.has(offer)
+                # None: it refuses all that ask, without a look at what each of them wants.
+                rows &= ~asking if had is None else its.accepting(had)
         return rows
 
     def _surely_with_room(self, offer: LiveOffer) -> int:
         """Return rows whose numbers an offer surely meets, perhaps not all of them, as bits."""
-        rows = self.live & self._apart
+        rows = self.live
+        for asking in self._jointly:
+            rows &= ~asking
         for steps, had in zip(self._counting, self._counted(offer), strict=False):
             if had < steps.top:
                 rows &= steps.surely_doing(had)

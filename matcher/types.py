@@ -11,10 +11,12 @@ from pilotage.proto.job import Need, Preference
 from .platforms import ANY
 from .versions import Version
 
+NO_AMOUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 X86_64: Final = "x86_64"
 
 
 Whole = tuple[int, int, float]  # cores, memory in MB, CPU work of each core in HS23 s
+Counted = tuple[tuple[str, int], ...]  # named amounts, in the order of their names
 
 
 class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,12 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
     gpus_free: int = 0
     core_work_left_hs23_s: float = 0.0  # CPU work left on each core; 0 where it is not known
     node: NodeFacts = NodeFacts()
+    amounts_free: Mapping[str, int] = NO_AMOUNTS  # counted resources by name
+
+    @property
+    def counted(self) -> Counted | None:
+        """Its named amounts as a key, None if it has none."""
+        return tuple(sorted(self.amounts_free.items())) or None
 
     @property
     def tags_had(self) -> frozenset[str]:
@@ -102,9 +110,6 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
         if self.cores_free < self.cores or self.cores_free <= 0:
             return None
         return (self.cores, self.memory_free_mb, self.core_work_left_hs23_s)
-
-
-NO_AMOUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):

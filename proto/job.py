@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from .amounts import BadAmount, check_amounts
 from .patterns import whole
 
 PRIORITY_MIN: Final = 0
@@ -64,6 +65,17 @@ class Need(
     gpu_compute_capability_min: VersionText = ""  # "8.0", in quotes; compared as numbers
     gpu_compute_capability_max: VersionText = ""
     gpu_driver_min: VersionText = ""  # "535.104", in quotes
+    amounts: dict[str, int] = {}  # counted resources by name: {"bandwidth_mbps": 100}; at most 16
+
+    def __post_init__(self) -> None:
+        if self.amounts:
+            try:
+                check_amounts(self.amounts)
+            except BadAmount as why:
+                raise ValueError(f"amounts: {why}") from None
+
+    def __hash__(self) -> int:
+        return hash((*msgspec.structs.astuple(self)[:-1], frozenset(self.amounts.items())))
 
 
 class Preference(

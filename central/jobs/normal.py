@@ -27,7 +27,9 @@ def normal_preference(preference: Preference | None) -> Preference | None:
 def _normal(need: Need) -> Need:
     sites, banned_sites, tags = need.sites, need.banned_sites, need.tags
     cores_max, gpus_max = need.cores_max, need.gpus_max
-    if not (tags or len(sites) > 1 or len(banned_sites) > 1 or cores_max or gpus_max):
+    if not (
+        tags or len(sites) > 1 or len(banned_sites) > 1 or cores_max or gpus_max or need.amounts
+    ):
         return need  # most jobs
     return msgspec.structs.replace(
         need,
@@ -36,6 +38,7 @@ def _normal(need: Need) -> Need:
         tags=canonical(tags),
         cores_max=cores_max if cores_max > need.cores_min else 0,
         gpus_max=gpus_max if gpus_max > need.gpus_min else 0,
+        amounts={name: it for name, it in sorted(need.amounts.items()) if it},
     )
 
 

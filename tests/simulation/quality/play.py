@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.matcher.amounts import AMOUNTS, Amounts, due, free_of, given_by, with_free
+from pilotage.matcher.amounts import AMOUNTS, Amounts, due, free_of, with_free
 from pilotage.matcher.types import LiveOffer, Match
 
 from .load import Arrival, Load, LoadClass, Shape, less, more
@@ -195,7 +195,8 @@ class Play:
         owner = owner_of(known)
         end_s = min(self.now + runs_s, self.load.length_s)
         outcome.busy_core_s += match.grant.cores * (end_s - self.now)
-        for amount, given in zip(AMOUNTS, given_by(match.grant), strict=True):
+        for amount in AMOUNTS:
+            given = getattr(match.grant, amount.given)
             outcome.busy[amount.given] += given * (end_s - self.now)
         spread_over(outcome.got_then[owner], self.now, end_s, match.grant.cores)
         outcome.started += 1

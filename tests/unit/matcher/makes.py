@@ -73,6 +73,7 @@ NEEDS: Final[st.SearchStrategy[Need]] = st.builds(
     gpu_compute_capability_max=_seldom("", "8"),
     gpu_driver_min=_seldom("", "535.104"),
     tags=_seldom("", "gpu", "~gpu", "gpu | cvmfs"),
+    amounts=_seldom({}, {"net": 2}, {"net": 5, "shm": 1}, {"shm": 0}),
 )
 
 _OLD: Final = NodeFacts(glibc=(2, 17))
@@ -105,4 +106,6 @@ OFFERS: Final = (
     offer(owners=frozenset(["bob"])),
     offer(community="lhcb"),
     offer(cores_free=0),
+    offer(amounts_free={"net": 10}),
+    offer(amounts_free={"shm": 1, "net": 4}, cores_free=4),
 )

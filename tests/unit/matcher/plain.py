@@ -49,9 +49,7 @@ class Charged:
     at: float
     taken: list[RunningLimit | StartLimit]
     pilot: str
-    memory_mb: int
-    scratch_mb: int
-    cores: int
+    given: Grant
     charged_cores: float  # for all that others cannot use beside it
     class_id: int
     there: LiveOffer
@@ -447,13 +445,21 @@ class Plain:
         self.look()
         self.order.turn(path, self.now, in_turn=in_turn)
         its_out = [out for out in self.out.values() if out.pilot == there.pilot]
-        taken_mb = sum(out.memory_mb for out in its_out)
-        scratch_mb = there.scratch_free_mb + sum(out.scratch_mb for out in its_out)
+        taken_mb = sum(out.given.memory_mb for out in its_out)
+        scratch_mb = there.scratch_free_mb + sum(out.given.scratch_mb for out in its_out)
+        of_named = [
+            there.cores
+            * amount
+            / (there.amounts_free[name] + sum(out.given.amounts.get(name, 0) for out in its_out))
+            for name, amount in got.amounts.items()
+            if amount and name in there.amounts_free
+        ]
         cores = max(
             got.cores,
             there.cores * got.memory_mb / max(1, there.memory_free_mb + taken_mb),
             there.cores * got.scratch_mb / max(1, scratch_mb),
             there.cores * got.gpus / max(1, got.gpus, there.gpus),
+            *of_named,
         )
         asked_core_s = cores * need.wall_s
         if job in self.out:  # its end was never told
@@ -469,9 +475,7 @@ class Plain:
             at=self.now,
             taken=limits,
             pilot=there.pilot,
-            memory_mb=got.memory_mb,
-            scratch_mb=got.scratch_mb,
-            cores=got.cores,
+            given=got,
             charged_cores=cores,
             class_id=its.class_id,
             there=there,
@@ -493,7 +497,7 @@ class Plain:
         its = self.out.pop(job)
         used = its.asked_core_s
         if used_core_s is not None:
-            used = used_core_s * its.charged_cores / its.cores
+            used = used_core_s * its.charged_cores / its.given.cores
             owner, weight = self.order.of[its.path], self.order.weight(its.at)
             owner.asked += its.asked_core_s * weight
             owner.used += used * weight

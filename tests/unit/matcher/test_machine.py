@@ -260,6 +260,7 @@ class Machine(RuleBasedStateMachine):
             self.running.discard(match.job)  # an attempt whose end was never told
             left = less(left, match.grant)
             assert min(left.cores_free, left.memory_free_mb, left.scratch_free_mb) >= 0
+            assert min(left.amounts_free.values(), default=0) >= 0
         if len(found) < jobs_max and self.is_ordered:
             assert self.plain.best(left) is None
 

@@ -18,7 +18,13 @@ from .makes import offer, spec
 
 WALL_S: Final = 7_200
 PILOT = offer(
-    cores=8, memory_free_mb=16_000, scratch_free_mb=80_000, gpus=2, gpus_free=2, wall_left_s=1e7
+    cores=8,
+    memory_free_mb=16_000,
+    scratch_free_mb=80_000,
+    gpus=2,
+    gpus_free=2,
+    wall_left_s=1e7,
+    amounts_free={"net": 100},
 )
 # What the small jobs ask for, and the large one. What it lacks is the only thing that runs out.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -28,6 +34,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "memory per core": ({"memory_mb": 2_000}, {"cores_min": 2, "memory_per_core_mb": 8_000}),
     "scratch": ({"scratch_mb": 20_000}, {"scratch_mb": 80_000}),
     "GPUs": ({"gpus_min": 1}, {"gpus_min": 2}),
+    "a named amount": ({"amounts": {"net": 25}}, {"amounts": {"net": 100}}),
     "a little more memory": ({"memory_mb": 2_000}, {"memory_mb": 2_500}),
     "all of it": (
         {"memory_mb": 2_000, "scratch_mb": 10_000},
@@ -54,12 +61,12 @@ def wait_s(small: Sequence[Need], large: Need) -> float:
         now, _, ended = heapq.heappop(asks)
         if ended is not None:
             matcher.ended(ended.job)
-            free = with_free(free, map(add, free_of(free), given_by(ended.grant)))
+            free = with_free(free, map(add, free_of(free), given_by(ended.grant, free)))
         if now >= came_s and len(matcher) and 1 not in matcher:
             matcher.add(1, 5, [1])
         for match in matcher.match(free, 1 if now < WALL_S else 8, now):
             matcher.confirm(match.job)
-            free = with_free(free, map(sub, free_of(free), given_by(match.grant)))
+            free = with_free(free, map(sub, free_of(free), given_by(match.grant, free)))
             heapq.heappush(asks, (now + WALL_S, match.job, match))
             if match.class_id == 1:
                 check(matcher)
