@@ -19,6 +19,8 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "node_found": frozenset({"facts"}),
     # a setting asks for more than the node or the batch system gives: `offered` counts, by `why`
     "offer_capped": frozenset({"what", "asked", "offered", "why"}),
+    # the driver of a type of storage cannot be loaded: this pilot knows no storages of the type
+    "storage_type_left_out": frozenset({"type", "driver", "why"}),
     # the batch system was asked again until when the pilot may run
     "time_left": frozenset({"wall_left_s"}),
     # the central has let it in, as this pilot
@@ -99,6 +101,7 @@ WARNINGS: Final = frozenset(
         "declined",
         "payload_not_started",
         "offer_capped",
+        "storage_type_left_out",
         "payload_frozen",
         "payload_stuck",
         "stale",

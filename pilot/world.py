@@ -252,7 +252,7 @@ async def _run(
             log=log,
             outfitter=_outfitter(settings, found, guard.isolation, state, hidden),
             untold=untold,
-            storages=storages(),
+            storages=storages(log),
         )
         facts: dict[str, Any] = {
             "version": version,

@@ -1,13 +1,12 @@
-"""Types of storages: what a URL of each is like.
+"""Types of storages on the central, by the entry points of the group `pilotage.storages`.
 
-Others come by the entry points `pilotage.storages`. A type is known here by what an operator may
-write; to copy is for pilots, which know a driver of the same name.
+The central only checks what an operator writes. Pilots copy: a type needs a driver of the same name
+there (`pilot/data/drivers.py`).
 """
 
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Final, Protocol
@@ -21,38 +20,6 @@ class StorageType(Protocol):
     def wrong(self, url: str) -> str:
         """Say what would be right where a URL is none of this type; empty: it is one."""
         ...
-
-
-@dataclass(frozen=True)
-class FolderType:
-    """`file`: a folder that pilots see, and people perhaps."""
-
-    def wrong(self, url: str) -> str:
-        parts = _split(url)
-        good = parts is not None and parts.scheme == "file" and parts.netloc == ""
-        if not good or parts is None or not parts.path.startswith("/") or _extra(parts):
-            return "expected file:///an/absolute/folder"
-        if ".." in urllib.parse.unquote(parts.path).split("/"):
-            return "expected a folder without '..'"
-        return ""
-
-
-@dataclass(frozen=True)
-class HttpType:
-    """`http`: a server that knows GET, HEAD, PUT and DELETE."""
-
-    def wrong(self, url: str) -> str:
-        parts = _split(url)
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            return "expected http://host:port/folder, or https"
-        if parts.username or parts.password:
-            return "must hold no password: every user of the storage sees this URL"
-        if _extra(parts):
-            return "must have neither '?' nor '#'"
-        return ""
-
-
-FILE, HTTP = FolderType(), HttpType()
 
 
 @lru_cache(maxsize=1)
@@ -73,7 +40,8 @@ def wrong_url(kind: str, url: str) -> tuple[str, str]:
     return ("url", f"{shown}{why}") if why else ("", "")
 
 
-def _split(url: str) -> urllib.parse.SplitResult | None:
+def split(url: str) -> urllib.parse.SplitResult | None:
+    """Return the parts of a URL; None: it is no URL."""
     try:
         parts = urllib.parse.urlsplit(url)
         _ = parts.port  # raises where it is none
@@ -82,5 +50,6 @@ def _split(url: str) -> urllib.parse.SplitResult | None:
     return parts
 
 
-def _extra(parts: urllib.parse.SplitResult) -> bool:
+def has_extra(parts: urllib.parse.SplitResult) -> bool:
+    """Say whether a URL has a query or a fragment."""
     return bool(parts.query or parts.fragment)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..identity import signature
 from ..identity.signature import FileSigner, PilotFiles
+from .additions import additions, complete
 from .bundle import SCRIPT
 from .files import RealDisk
 
@@ -29,6 +30,8 @@ class Handout:
     """
 
     def __init__(self, bundle: Path, signer: FileSigner, url: Callable[[], str]) -> None:
+        """Raises BadDriver."""
+        additions()  # what is wrong with them stops the start of a central, not a request
         self._bundle, self._signer, self._url = bundle, signer, url
         self._kept: tuple[tuple[int, int, int], PilotFiles] | None = None
 
@@ -41,7 +44,7 @@ class Handout:
         return self._kept[1]
 
     def _made(self) -> PilotFiles:
-        content = self._bundle.read_bytes()
+        content = complete(self._bundle.read_bytes())
         version = version_of(content)
         script = self._bundle.with_name(SCRIPT).read_bytes()
         return PilotFiles(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, cast
 
+from .additions import additions, complete
 from .bundle import pilot_bundle
 from .process import tied
 
@@ -58,8 +59,11 @@ _NO_OPTIONS: Final = ("secret", "state", "remove_state", "python")
 
 
 def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
-    """Return the command line. The secret goes by a file: command lines are public."""
-    words = [plan.python, "-I", "-S", str(pilot_bundle()), "run"]
+    """Return the command line. The secret goes by a file: command lines are public.
+
+    Raises NoBundle.
+    """
+    words = [plan.python, "-I", "-S", str(_bundle(plan.state)), "run"]
     words += ["--secret-file", str(secret_file), "--state-dir", str(plan.state)]
     for one in fields(plan):
         value: object = getattr(plan, one.name)
@@ -67,6 +71,16 @@ def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
             option = f"--{one.name.replace('_', '-')}"
             words.append(option if value is True else f"{option}={_text(value)}")
     return [*words, "--remove-state"] if plan.remove_state else words
+
+
+def _bundle(state: Path) -> Path:
+    """Return what a pilot is started from: a file of its own if other packages add to it."""
+    bundle = pilot_bundle()
+    if not additions().drivers:
+        return bundle
+    own = state / "pilot.pyz"
+    own.write_bytes(complete(bundle.read_bytes()))
+    return own
 
 
 def _text(value: object) -> str:

@@ -42,6 +42,8 @@ PROTO = (
 
 PACKAGES = ("aiomqtt", "paho-mqtt", "typing-extensions")  # pure Python, each with its licence
 
+TABLE = "pilotage/pilot/data/storages.txt"  # of the types of storages: pilot/data/drivers.py
+
 SCRIPT = "pilot.sh"
 _BUILDERS = ("bundle.py", "bootstrap.py", "bootstrap.sh")
 _PROGRAM = "@PROGRAM@"  # where the script has the text of bootstrap.py
@@ -93,6 +95,7 @@ def sources(root: Path = ROOT) -> list[Path]:
         *sorted(pilot),
         *proto,
         root / "pilotage" / "__init__.py",
+        root / "pyproject.toml",
         root / "LICENSE",
         *(root / "deploy" / "pilot" / name for name in _BUILDERS),
     ]
@@ -107,12 +110,23 @@ def version(root: Path = ROOT) -> str:
     return found[1]
 
 
+def storages(root: Path = ROOT) -> str:
+    """Return the drivers of our types of storages, one line `NAME = MODULE:CLASS` each."""
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    head = re.escape('[project.entry-points."pilotage.pilot.storages"]')
+    found = re.search(rf"^{head}.*\n((?:\w.*\n)+)", text, re.MULTILINE)
+    if found is None:
+        raise ValueError("pyproject.toml names no driver of a type of storage")
+    return found[1].replace('"', "")
+
+
 def _ours(root: Path) -> dict[str, bytes]:
     face = f'"""The pilot of pilotage, as one file."""\n\n__version__ = "{version(root)}"\n'
     files = {
         "VERSION": f"{version(root)}\n".encode(),  # the script looks whether it is new enough
         "__main__.py": MAIN,
         "pilotage/__init__.py": face.encode(),
+        TABLE: storages(root).encode(),
     }
     for path in sources(root):
         inside = path.relative_to(root)

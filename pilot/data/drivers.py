@@ -1,10 +1,49 @@
-"""The types of storages that a pilot knows."""
+"""The types of storages that a pilot knows, by the entry points of one group.
 
-from .file_storage import FileStorage
-from .http_storage import HttpStorage
+A bundle has them in a table, so that a start reads no metadata of packages. The central adds the
+types of other packages to the bundle that it hands out.
+"""
+
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final, Optional
+
+from ..events import Log
 from .storages import Storage
 
+GROUP: Final = "pilotage.pilot.storages"
+TABLE: Final = "storages.txt"  # beside this module, of lines `NAME = MODULE:CLASS`
 
-def storages() -> "dict[str, Storage]":
-    """Return the driver of each type."""
-    return {"file": FileStorage(), "http": HttpStorage()}
+
+def storages(log: Log) -> "dict[str, Storage]":
+    """Return the driver of each type. A type whose driver does not load is logged and left out."""
+    found: dict[str, Storage] = {}
+    for name, value in _entries().items():
+        module, _, made = value.partition(":")
+        try:
+            found[name] = getattr(import_module(module), made)()
+        except (ImportError, SyntaxError, AttributeError, TypeError) as why:
+            log("storage_type_left_out", {"type": name, "driver": value, "why": str(why)})
+    return found
+
+
+def _entries() -> Mapping[str, str]:
+    try:
+        table: Optional[bytes] = pkgutil.get_data(str(__package__), TABLE)
+    except OSError:  # no bundle, but a checkout
+        return _installed()
+    lines = (table or b"").decode().splitlines()
+    return {name: value for name, _, value in (line.partition(" = ") for line in lines)}
+
+
+def _installed() -> Mapping[str, str]:
+    from importlib import metadata
+
+    packages = metadata.distributions()
+    return {
+        one.name: one.value
+        for found in packages
+        for one in found.entry_points
+        if one.group == GROUP
+    }

@@ -236,7 +236,8 @@ def checkout(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name)
     (folder / "pilotage").mkdir()
     shutil.copy(ROOT / "pilotage" / "__init__.py", folder / "pilotage")
-    shutil.copy(ROOT / "LICENSE", folder)
+    for name in ("LICENSE", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
     for litter in ("pilot/start.py~", "pilot/.start.py.swp", "pilot/notes.txt", "pilot/x.pyc"):
         (folder / litter).write_bytes(b"\0")
     for path in (folder / "pilot").rglob("*.py"):

@@ -1,0 +1,1 @@
+"""Our types of storages, one module each; pyproject.toml names them."""

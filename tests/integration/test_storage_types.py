@@ -1,0 +1,163 @@
+"""A type of storage of another package: an entry point for the central, one for the pilot."""
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.auth import signature
+from pilotage.central.data.storage_types import types, wrong_url
+from pilotage.central.operate.additions import BadDriver, additions, complete
+from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.files import RealDisk
+from pilotage.central.operate.handout import Handout
+from pilotage.central.operate.pilot import PilotPlan, argv
+
+from .interpreters import fit_minors
+
+ONLY_CENTRAL = "import msgspec  # no pilot has it\n"
+TYPE = """
+class ShelfType:
+    def wrong(self, url):
+        return "" if url.startswith("shelf://") else "expected shelf://name"
+
+TYPE = ShelfType()
+"""
+DRIVER = """
+import shutil
+from pathlib import Path
+from pilotage.pilot.data.storages import Sums
+from .shelves import place_on
+
+class ShelfStorage:
+    def put(self, source, place, *, go_on):
+        shutil.copy(source, place_on(place))
+        return Sums(Path(source).stat().st_size, "", "")
+"""
+SHELVES = """
+def place_on(place):
+    return place.url[len("shelf://"):] + "/" + place.path
+"""
+FILES = {
+    "shelf/__init__.py": ONLY_CENTRAL,
+    "shelf/central.py": TYPE,
+    "shelf/pilot/__init__.py": "from .driver import ShelfStorage\n",
+    "shelf/pilot/driver.py": DRIVER,
+    "shelf/pilot/shelves.py": SHELVES,
+    "shelf_alone.py": "import a_module_that_no_node_has\n",
+}
+ENTRIES = """
+[pilotage.storages]
+shelf = shelf.central:TYPE
+[pilotage.pilot.storages]
+shelf = shelf.pilot:ShelfStorage
+alone = shelf_alone:AloneStorage
+"""
+STORES = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from pilotage.pilot.data.drivers import storages
+from pilotage.pilot.data.storages import Place
+told = []
+found = storages(lambda event, facts: told.append([event, facts["type"], facts["why"]]))
+place = Place(f"shelf://{sys.argv[2]}", "copy")
+put = found["shelf"].put(Path(sys.argv[1]), place, go_on=lambda: None)
+print(json.dumps([sorted(found), told, put.size_bytes, "importlib.metadata" in sys.modules]))
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Install the package of somebody else, and return where."""
+    folder = tmp_path / "site"
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    facts = folder / "shelf-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(ENTRIES)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    importlib.invalidate_caches()
+    types.cache_clear()
+    additions.cache_clear()
+    yield folder
+    types.cache_clear()
+    additions.cache_clear()
+    for name in [one for one in sys.modules if one.split(".")[0] in ("shelf", "shelf_alone")]:
+        del sys.modules[name]
+
+
+def test_the_central_knows_the_type_of_another_package(site: Path) -> None:
+    assert wrong_url("shelf", "shelf://north") == ("", "")
+    assert wrong_url("shelf", "http://north/")[1].endswith("expected shelf://name")
+    assert wrong_url("tape", "tape://x")[1].endswith("only file, http, shelf")
+
+
+def test_the_pilot_that_a_central_hands_out_stores_there(site: Path, tmp_path: Path) -> None:
+    signer = signature.load(tmp_path, disk=RealDisk())
+    pyz = tmp_path / "pilot.pyz"
+    pyz.write_bytes(Handout(pilot_bundle(), signer, lambda: "http://x").files().signed.content)
+
+    for python in fit_minors():
+        argv = [python, "-I", "-S", "-c", STORES, str(pyz), str(tmp_path)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+
+        assert done.returncode == 0, done.stderr
+        known, told, stored, has_metadata = json.loads(done.stdout)
+        why = "No module named 'a_module_that_no_node_has'"
+        assert known == ["file", "http", "shelf"]
+        assert told == [["storage_type_left_out", "alone", why]]
+        assert stored == pyz.stat().st_size
+        assert not has_metadata, "a start reads no metadata of packages"
+        assert (tmp_path / "copy").read_bytes() == pyz.read_bytes()
+
+
+def test_the_same_packages_give_the_same_bytes(site: Path) -> None:
+    bundle = pilot_bundle().read_bytes()
+    first = complete(bundle)
+    additions.cache_clear()
+
+    assert complete(bundle) == first != bundle
+
+
+def test_without_other_packages_it_is_the_bundle_itself() -> None:
+    bundle = pilot_bundle().read_bytes()
+
+    assert complete(bundle) == bundle
+
+
+def test_a_pilot_that_is_started_here_has_them_too(site: Path, tmp_path: Path) -> None:
+    plan = PilotPlan(central="http://x", secret="s", state=tmp_path / "state")
+    plan.state.mkdir()
+    words = argv(plan, tmp_path / "secret")
+
+    assert words[3] == str(plan.state / "pilot.pyz")
+    assert Path(words[3]).read_bytes() == complete(pilot_bundle().read_bytes())
+
+
+def _compiled(site: Path) -> None:
+    (site / "shelf" / "pilot" / "fast.abi3.so").touch()
+
+
+def _gone(site: Path) -> None:
+    (site / "shelf_alone.py").unlink()
+
+
+@pytest.mark.parametrize(
+    ("breaks", "told"),
+    [(_compiled, r"shelf\.pilot.*fast\.abi3\.so is compiled"), (_gone, "source is not installed")],
+)
+def test_a_package_that_cannot_go_into_it_stops_the_central(
+    site: Path, tmp_path: Path, breaks: object, told: str
+) -> None:
+    assert callable(breaks)
+    breaks(site)
+
+    with pytest.raises(BadDriver, match=told):
+        Handout(pilot_bundle(), signature.load(tmp_path, disk=RealDisk()), lambda: "http://x")
