@@ -49,7 +49,14 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_the_compiled_form_does_what_the_matcher_s_tests_ask(checkout: Path) -> None:
     assert form(ROOT) == "True", "the compiled form is not of these sources: make dev"
-    words = ("-q", "-p", "no:cacheprovider", "tests/unit/matcher", "-m", "not long")
+    words: tuple[str, ...] = (
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/unit/matcher",
+        "-m",
+        "not long",
+    )
     words += ("-k", "not WithShortCuts and not OfMany")  # it lets nobody change its numbers
     said = python("-P", "-m", "pytest", *words, PILOTAGE_MATCHER="compiled")
 

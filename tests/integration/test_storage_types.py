@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.auth import signature
-from pilotage.central.data.storage_types import types, wrong_url
+from pilotage.central.catalogue.storage_types import types, wrong_url
+from pilotage.central.identity import signature
 from pilotage.central.operate.additions import BadDriver, additions, complete
 from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.central.operate.files import RealDisk
