@@ -74,7 +74,7 @@ def test_where_ended_jobs_are_listed_they_are_the_final_states(database: str) ->
 
 @pytest.mark.parametrize("database", DATABASES)
 def test_the_check_of_a_job_takes_each_state_that_a_row_may_have(database: str) -> None:
-    text = TEXTS[f"{database}/migrations/0001_first.sql"]
+    text = TEXTS[f"store/{database}/migrations/0001_first.sql"]
     job = re.search(r"CREATE TABLE job\b.*?\n\)", text, re.DOTALL)
     attempt = re.search(r"CREATE TABLE attempt\b.*?\n\)", text, re.DOTALL)
     pilot = re.search(r"CREATE TABLE pilot\b.*?\n\)", text, re.DOTALL)
