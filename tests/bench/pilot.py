@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.central.operate.local import end
+from pilotage.central.operate.process import tied
 from pilotage.proto.job_states import FINAL
 
 from .figures import Figure, figure, percentile
@@ -148,7 +149,10 @@ def _bare(isolation: str, starts: int, python: str) -> float:
     try:
         words = [str(pilot_bundle()), isolation, str(starts), str(SLOTS), folder]
         done = subprocess.run(
-            [python, "-I", "-S", "-c", _BARE, *words], check=True, capture_output=True, text=True
+            [*tied(), python, "-I", "-S", "-c", _BARE, *words],
+            check=True,
+            capture_output=True,
+            text=True,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

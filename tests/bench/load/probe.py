@@ -9,6 +9,8 @@ from array import array
 
 import msgspec
 
+from pilotage.central.operate.process import tied
+
 from .line import Line
 from .stage import play
 from .wire import head, request
@@ -18,7 +20,7 @@ EVERY_S = 0.02
 
 def start(url: str, seconds: float) -> "subprocess.Popen[bytes]":
     """Start a probe beside the load generator."""
-    words = [sys.executable, "-m", __name__, url, str(seconds)]
+    words = [*tied(), sys.executable, "-m", __name__, url, str(seconds)]
     return subprocess.Popen(words, stdout=subprocess.PIPE)
 
 

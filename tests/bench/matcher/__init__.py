@@ -5,6 +5,8 @@ import sys
 
 import msgspec
 
+from pilotage.central.operate.process import tied
+
 from ..figures import Figure
 from .rows import ROWS
 
@@ -24,6 +26,6 @@ def run() -> tuple[str, list[Figure]]:
 
 def row(name: str, *jobs: int) -> list[Figure]:
     """Measure one row, with so many jobs if it takes a number."""
-    words = [sys.executable, "-m", __name__, name, *map(str, jobs)]
+    words = [*tied(), sys.executable, "-m", __name__, name, *map(str, jobs)]
     done = subprocess.run(words, stdout=subprocess.PIPE, check=True, timeout=ROW_S_MAX)
     return msgspec.json.decode(done.stdout, type=list[Figure])
