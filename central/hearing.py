@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto import limits
+from pilotage.proto.amounts import AMOUNT_MAX, AMOUNTS_MAX, NAME_MAX, OF_OFFERS
 from pilotage.proto.problems import Code
 
 from .decode import decode
@@ -24,6 +25,9 @@ from .structs import like
 
 T = TypeVar("T")
 
+_OFFERED = Annotated[
+    str, Meta(pattern=f"^(?!({'|'.join(OF_OFFERS)})$)[a-z][a-z0-9_]*$", max_length=NAME_MAX)
+]
 _PATH = r"^(?!/)(?!(?:.*/)?\.\.(?:/|$))"
 _LIKE: dict[Any, Any] = {}  # message class to a struct of the same fields, bounded
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -99,6 +103,9 @@ def _bounded(hint: Any, rule: limits.Rule | None) -> Any:
             item = _bounded(typing.get_args(hint)[0], rule.item)
             items: Any = tuple[item, ...]  # type: ignore[valid-type]
             return Annotated[items, Meta(max_length=rule.longest)]
+        case limits.Amounts():
+            amounts: Any = dict[_OFFERED, Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]]
+            return Annotated[amounts, Meta(max_length=AMOUNTS_MAX)]
         case limits.Maybe():
             (inner,) = (arm for arm in typing.get_args(hint) if arm is not type(None))
             return _bounded(inner, rule.rule) | None

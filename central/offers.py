@@ -4,11 +4,12 @@ The dispatch reads what pilots say; who plans pilots says what one of a shape wi
 be read in the same way. So nothing that counts for jobs can be left out of one of the two. Pure.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from pilotage.matcher.types import Grant, LiveOffer, NodeFacts
+from pilotage.matcher.types import NO_AMOUNTS, Grant, LiveOffer, NodeFacts
 from pilotage.matcher.versions import version
 from pilotage.proto.messages import Node, Offer
 
@@ -30,7 +31,13 @@ def total(grants: Iterable[Grant]) -> Grant:
         scratch_mb=sum(one.scratch_mb for one in found),
         wall_s=max(one.wall_s for one in found),
         gpus=sum(one.gpus for one in found),
+        amounts=sum((Counter(one.amounts) for one in found if one.amounts), Counter[str]()),
     )
+
+
+def left(amounts: Mapping[str, int], taken: Grant) -> dict[str, int]:
+    """Return what is left of named amounts, never less than nothing."""
+    return {name: max(0, it - taken.amounts.get(name, 0)) for name, it in amounts.items()}
 
 
 def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
@@ -190,4 +197,5 @@ def live_offer(
         gpus_free=max(0, offer.gpus_free - taken.gpus),
         core_work_left_hs23_s=core_work_left_hs23_s(offer, node),
         node=common.node,
+        amounts_free=left(offer.amounts_free, taken) if offer.amounts_free else NO_AMOUNTS,
     )

@@ -6,7 +6,6 @@ much as to encode it. Here they are made some ten thousand times a second.
 
 from typing import TYPE_CHECKING
 
-from pilotage.matcher import types
 from pilotage.proto import messages
 
 from .structs import like
@@ -30,12 +29,6 @@ else:
     ReportAnswer = like(messages.ReportAnswer)
     TurnReply = like(messages.TurnReply)
 
-
-def granted(grant: types.Grant) -> Grant:
-    """Return what a pilot is told of a grant."""
-    return Grant(grant.cores, grant.memory_mb, grant.wall_s, grant.scratch_mb, grant.gpus)
-
-
 __all__ = [
     "AskAnswer",
     "Assignment",
@@ -44,5 +37,4 @@ __all__ = [
     "Grant",
     "ReportAnswer",
     "TurnReply",
-    "granted",
 ]

@@ -17,7 +17,7 @@ from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Registered
 from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.wire import BadMessage, decode, encode
 
-from .capacity import capacity
+from .capacity import NOTHING, capacity
 from .data.files import OUTPUT_PATIENCE_S, DataFiles, with_data
 from .data.storages import Storage
 from .declared import ANYONE, Accepts
@@ -102,10 +102,11 @@ class Agent:
         time_look_s: float = TIME_LOOK_S,
         upload_s: float = OUTPUT_PATIENCE_S,
         accepts: Accepts = ANYONE,
+        amounts: Mapping[str, int] = NOTHING,
     ) -> None:
         self._ports, self._secret, self._central = ports, secret, central
         self._idle_s, self._stop_margin_s = idle_s, stop_margin_s
-        self._unanswered_s, self._accepts = unanswered_s, accepts
+        self._unanswered_s, self._accepts, self._amounts = unanswered_s, accepts, amounts
         self._time_look_s, self._upload_s = time_look_s, upload_s
         self._clock, self._log, self._guard = ports.clock, ports.log, ports.guard
         self._to_central = Requests(ports.http, ports.clock, ports.log)
@@ -216,7 +217,7 @@ class Agent:
         self._margin_s = margin_s(self._stop_margin_s, wall_left_s)
         brain = Brain(
             Session(me.gen, me.session, me.beat_s),
-            capacity(probe, self._node(), self._accepts),
+            capacity(probe, self._node(), self._accepts, self._amounts),
             self._bounds(wall_left_s, now),
             self._ports.random.uniform,
             isolation=self._guard.isolation,

@@ -1,13 +1,20 @@
 """What a pilot puts up at first: all of its node, and for whom."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from pilotage.proto.messages import Node, Offer
 
 from .declared import Accepts
 from .ports import NodeProbe
 
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
-def capacity(probe: NodeProbe, node: Node, accepts: Accepts) -> Offer:
-    """Return everything that the node has, all of it free."""
+
+def capacity(
+    probe: NodeProbe, node: Node, accepts: Accepts, amounts: Mapping[str, int] = NOTHING
+) -> Offer:
+    """Return everything that the node has, and the named amounts, all of it free."""
     gpus = probe.gpus()
     return Offer(
         cores=probe.cores(),
@@ -29,4 +36,6 @@ def capacity(probe: NodeProbe, node: Node, accepts: Accepts) -> Offer:
         gpu_compute_capability=gpus.compute_capability,
         gpu_driver=gpus.driver,
         node=node,
+        amounts=dict(amounts),
+        amounts_free=dict(amounts),
     )

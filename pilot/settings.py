@@ -40,6 +40,7 @@ class Settings:
     scratch_mb: int = 0  # of the disk, however much is free
     checkpoint_mb: int = 1_000  # the largest checkpoint that a job may hand on
     tags: tuple[str, ...] = ()
+    amounts: tuple[str, ...] = ()  # counted resources by name: bandwidth_mbps=100
     wall_s: float = 0.0  # how long the pilot may live
     stop_margin_s: float = STOP_MARGIN_S  # before that, payloads must have stopped
     idle_s: float = 0.0  # end after so long without any work
@@ -140,6 +141,8 @@ def _text(value: Any) -> str:
 
 
 def _words(value: Any) -> tuple[str, ...]:
+    if isinstance(value, dict):  # of amounts, in a file
+        value = [f"{name}={it}" for name, it in cast("dict[str, Any]", value).items()]
     words: list[str] = value.split(",") if isinstance(value, str) else value
     return tuple(word.strip() for word in words if word.strip())
 

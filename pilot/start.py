@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     largest = "the largest checkpoint that a job may hand on to its next attempt (1000)"
     add("--checkpoint-mb", type=int, metavar="M", help=largest)
     add("--tags", metavar="A,B", help="words that jobs may ask for")
+    counted = "counted resources that jobs may ask for by name, as bandwidth_mbps=100"
+    add("--amounts", metavar="NAME=N,…", help=counted)
     add("--wall-s", type=float, metavar="S", help="how long the pilot may live; 0: as it finds")
     margin = "payloads are stopped so long before the end of that time (60)"
     add("--stop-margin-s", type=float, metavar="S", help=margin)

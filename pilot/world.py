@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
+from pilotage.proto.amounts import read_amounts
 from pilotage.proto.messages import PROTOCOL
 
 from . import itself
@@ -286,6 +287,7 @@ async def _run(
                 groups=settings.groups,
                 owners=settings.owners,
             ),
+            amounts=read_amounts(settings.amounts),
         )
         for number in DRAIN_SIGNALS:
             loop.add_signal_handler(number, agent.drain, number.name)

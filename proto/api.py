@@ -344,6 +344,8 @@ class PilotView(_Out, frozen=True):
     batch_system: str = ""
     batch_id: str = ""
     cvmfs: tuple[str, ...] = ()  # repositories that are mounted
+    amounts: dict[str, int] = {}  # named amounts that it offers
+    amounts_free: dict[str, int] = {}
     # Its life, and what its element says of it.
     reason: str = ""  # why it stands where it stands
     made_at: str = ""

@@ -6,8 +6,9 @@ Stdlib only: the pilot checks what it is told, and `pilotage pilot start` what i
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, Union, cast
 
+from .amounts import BadAmount, check_offered, read_amounts
 from .limits import CORES_MAX, GPUS_MAX, MB_MAX, NAME_MAX, SECONDS_MAX, TAGS_MAX
 
 
@@ -115,6 +116,10 @@ def check_declarations(said: Mapping[str, Any]) -> None:
         for one in several:
             if not rule.holds(one):
                 raise BadDeclaration(name, f"found {_short(one)}, expected {rule.right}")
+    try:
+        check_offered(_amounts(said.get("amounts") or ()))
+    except BadAmount as why:
+        raise BadDeclaration("amounts", str(why)) from None
     wall_s, margin_s = said.get("wall_s") or 0.0, said.get("stop_margin_s", STOP_MARGIN_S)
     if 0 < wall_s <= margin_s:
         right = f"more than {margin_s:g} s, in which payloads are stopped (stop_margin_s)"
@@ -122,6 +127,11 @@ def check_declarations(said: Mapping[str, Any]) -> None:
     for name in _OF_GPUS:
         if said.get(name) and not said.get("gpus"):
             raise BadDeclaration(name, "it says what the GPUs are: say how many (gpus) too")
+
+
+def _amounts(said: Union[Mapping[str, int], tuple[str, ...]]) -> Mapping[str, int]:
+    """Return named amounts from a mapping, or from words."""
+    return read_amounts(said) if isinstance(said, tuple) else said
 
 
 def _short(value: Any) -> str:

@@ -7,6 +7,7 @@ message of a pilot right after decoding it. The tables below are the whole rule.
 import re
 from typing import Any, Final
 
+from .amounts import BadAmount, check_offered
 from .ids import ID_MAX
 from .messages import (
     Ask,
@@ -166,6 +167,16 @@ class Many(Rule):
             self.item(one, f"{where}[{index}]")
 
 
+class Amounts(Rule):
+    """Named amounts that a pilot offers."""
+
+    def __call__(self, value: Any, where: str) -> None:
+        try:
+            check_offered(value)
+        except BadAmount as why:
+            raise OutOfRange(where, value, str(why)) from None
+
+
 class Maybe(Rule):
     """Nothing, or what another rule allows."""
 
@@ -236,6 +247,8 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "gpu_compute_capability": Name(),
         "gpu_driver": Name(),
         "node": Maybe(FIELDS),
+        "amounts": Amounts(),
+        "amounts_free": Amounts(),
     },
     Register: {
         "secret": _SECRET,

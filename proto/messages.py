@@ -105,6 +105,8 @@ class Offer:
     gpu_vendor: str = ""  # nvidia, amd, intel
     gpu_compute_capability: str = ""  # "8.0"
     gpu_driver: str = ""  # "535.104.05"
+    amounts: dict[str, int] = field(default_factory=dict[str, int])  # by name, taken or not
+    amounts_free: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,7 @@ class Grant:
     wall_s: float
     scratch_mb: int = 0
     gpus: int = 0
+    amounts: dict[str, int] = field(default_factory=dict[str, int])  # by name; nobody enforces them
 
 
 @dataclass(frozen=True)

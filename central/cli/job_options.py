@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from cyclopts import Parameter
 
+from pilotage.proto.amounts import BadAmount, check_amounts, read_amounts
 from pilotage.proto.job import (
     PRIORITY_MAX,
     PRIORITY_MIN,
@@ -60,6 +61,9 @@ class JobOptions:
     )
     architecture_level_max: int = _need("architecture_level_max", "2 for x86-64-v2 and lower.")
     glibc_min: str = _need("glibc_min", "Oldest C library that will do: 2.28.")
+    need: Words = option(
+        (), "Counted resource that it needs: NAME=AMOUNT, as bandwidth_mbps=100; repeatable."
+    )
     user_namespaces: bool = _need("user_namespaces", "It makes user namespaces.")
     isolation: str = _need(
         "isolation", "namespaces: no other pilot saw its pilot when that started."
@@ -124,6 +128,7 @@ _OPTION_OF = {
         if kind is not Preference
     },
     "environment": "--env",
+    "amounts": "--need",
     "inputs": "--input",
     "pattern": "--output",
 }
@@ -146,7 +151,7 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
         "environment": _environment(options.env),
         "limits": filled(options, JobLimits),
         "outputs": [{"pattern": pattern} for pattern in options.output],
-        "needs": [filled(options, Need)],
+        "needs": [{**filled(options, Need), "amounts": _amounts(options.need)}],
         "preference": _preferred(options),
         "data": _data(options),
     }
@@ -185,6 +190,15 @@ def _data(options: JobOptions) -> dict[str, Any] | None:
             raise UsageError(f"--data-output {text!r}: expected PATTERN or PATTERN=NAME")
         outputs.append({"pattern": pattern, **({"name": name} if name else {}), **where})
     return {"inputs": inputs, "outputs": outputs} if inputs or outputs else None
+
+
+def _amounts(words: Words) -> dict[str, int]:
+    try:
+        amounts = read_amounts(words)
+        check_amounts(amounts)
+    except BadAmount as why:
+        raise UsageError(f"--need: {why}") from None
+    return amounts
 
 
 def _preferred(options: JobOptions) -> dict[str, Any] | None:

@@ -30,6 +30,7 @@ _OF_OFFER: Final = frozenset(
     {
         *("cores", "cores_free", "memory_mb", "memory_free_mb", "scratch_mb", "scratch_free_mb"),
         *("gpus", "gpus_free", "tags", "required_tags", *_FILTERS),
+        *("amounts", "amounts_free"),
     }
 )
 
@@ -59,6 +60,8 @@ def _told(name: str, value: Any, pilot: PilotView) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.0f}" if name == "wall_left_s" or value >= 1e5 else f"{value:g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {it}" for key, it in cast(dict[str, int], value).items()) or "-"
     if isinstance(value, list | tuple):
         return ", ".join(cast(list[str], value)) or "-"
     return "-" if value in (None, "") else str(value)

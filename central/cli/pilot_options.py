@@ -30,6 +30,9 @@ class PilotOptions:
         " namespaces; the pilot ends if there is none.",
     )
     tags: Words = option((), "Tags of the pilot: A,B; repeatable.")
+    amounts: Words = option(
+        (), "Counted resources that it offers by name: NAME=AMOUNT,…; repeatable."
+    )
     required_tags: Words = option((), "Only jobs that ask for all of these; repeatable.")
     types: Words = option((), "Only jobs of these types.")
     groups: Words = option((), "Only jobs of these groups.")

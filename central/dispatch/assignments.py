@@ -5,6 +5,7 @@ from typing import Final, cast
 
 import msgspec
 
+from pilotage.matcher import types
 from pilotage.proto.job_states import JobEvent, next_state
 from pilotage.proto.messages import Body, How, Usage
 
@@ -15,7 +16,7 @@ from ..jobs.records import End, JobBody
 from ..jobs.verdicts import state_of
 from ..observe.events import Log
 from ..ports import Clock
-from ..saying import Assignment, granted
+from ..saying import Assignment, Grant
 from ..store.engine import Store
 from ..store.errors import StoreError
 from . import record as turn_records
@@ -28,6 +29,7 @@ from .orders import Orders
 TOKEN_MARGIN_S: Final = 4 * 3_600.0  # an attempt may pause for two hours and still upload outputs
 REASON_MAX: Final = 500  # characters of what went wrong
 
+_NONE: Final[dict[str, int]] = {}
 Held = tuple[Lease, JobBody]
 Broken = tuple[Lease, str]
 
@@ -100,7 +102,7 @@ class Assignments:
                 lease.kind.community,
                 lease.grant.wall_s + TOKEN_MARGIN_S,
             ),
-            grant=granted(lease.grant),
+            grant=_granted(lease.grant),
             body=cast(Body, order.body),  # the same on the wire
             follow=self._logs.followed(lease.job),
         )
@@ -128,6 +130,12 @@ class Assignments:
             if written:
                 self._aftermath.of_change(lease, change)
         self._queue.wake()
+
+
+def _granted(grant: types.Grant) -> Grant:
+    """Return what a pilot is told of a grant."""
+    amounts = dict(grant.amounts) if grant.amounts else _NONE
+    return Grant(grant.cores, grant.memory_mb, grant.wall_s, grant.scratch_mb, grant.gpus, amounts)
 
 
 def _as_failed(lease: Lease, why: str, at: float) -> End:

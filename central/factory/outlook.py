@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from pilotage.matcher.clause import Clauses
-from pilotage.matcher.clauses import least_memory_mb
+from pilotage.matcher.clauses import least_memory_mb, offered
 from pilotage.matcher.suits import Suits
 from pilotage.matcher.types import Ceiling, ClassSpec, LiveOffer
 from pilotage.proto.declarations import STOP_MARGIN_S, margin_s
@@ -150,7 +150,8 @@ class Outlook:
 def _demand(spec: ClassSpec, jobs: int, places: int) -> Demand:
     asked = list(map(_asked, spec.needs))
     cores, memory_mb, scratch_mb, gpus, whole = map(min, zip(*asked, strict=True))
-    return Demand(places, jobs, cores, memory_mb, scratch_mb, gpus, bool(whole))
+    named = offered(spec.needs[0]) if len(spec.needs) == 1 else ()
+    return Demand(places, jobs, cores, memory_mb, scratch_mb, gpus, bool(whole), named)
 
 
 def _asked(need: Need) -> tuple[int, int, int, int, bool]:
@@ -217,6 +218,8 @@ def _said(element: Watched, shape: Shape) -> Offer:
         types=pilot.types,
         gpus=shape.gpus,
         gpus_free=shape.gpus,
+        amounts=pilot.amounts,
+        amounts_free=pilot.amounts,
         gpu_vendor=nodes.gpu_vendor,
         gpu_memory_mb=nodes.gpu_memory_mb,
         gpu_compute_capability=nodes.gpu_compute_capability,

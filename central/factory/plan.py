@@ -48,6 +48,7 @@ class Place:
     memory_mb: int = 0  # 0: not known, and so no bound
     scratch_mb: int = 0  # the same
     gpus: int = 0
+    amounts: Mapping[str, int] = field(default_factory=dict[str, int])  # named ones
     community: str = ""  # whose pilots these are
     queued: int = 0  # pilots that were submitted and have not asked for work yet
     late: int = 0  # of these, those that waited too long to be counted on
@@ -89,6 +90,7 @@ class Demand(msgspec.Struct, frozen=True):
     scratch_mb: int = 0  # of one job
     gpus: int = 0  # of one job
     whole_node: bool = False  # a pilot runs one of them
+    amounts: tuple[tuple[str, int], ...] = ()  # of one job, by name
 
 
 @dataclass(frozen=True)
@@ -209,12 +211,11 @@ def plan(
 
 def merged(demands: Iterable[Demand]) -> list[Demand]:
     """Return the demands with those as one that differ in nothing but their number of jobs."""
-    jobs: dict[tuple[int, int, int, int, int, bool], int] = {}
+    jobs: dict[Demand, int] = {}
     for one in demands:
-        asked = (one.cores, one.memory_mb, one.scratch_mb, one.gpus, one.whole_node)
-        key = (one.places, *asked)
-        jobs[key] = jobs.get(key, 0) + one.jobs
-    return [Demand(key[0], number, *key[1:]) for key, number in jobs.items()]
+        alike = msgspec.structs.replace(one, jobs=0)
+        jobs[alike] = jobs.get(alike, 0) + one.jobs
+    return [msgspec.structs.replace(alike, jobs=number) for alike, number in jobs.items()]
 
 
 def _least_choice_first(demand: Demand) -> tuple[int, int, int]:
@@ -457,6 +458,7 @@ class _Planning:
             (place.memory_mb, demand.memory_mb),
             (place.scratch_mb, demand.scratch_mb),
             (place.gpus, demand.gpus),
+            *((place.amounts.get(name, 0), asks) for name, asks in demand.amounts),
         ):
             if has and asks:
                 number = min(number, has // asks)

@@ -80,10 +80,11 @@ def _options(origin: Origin, element: Watched, shape: Shape) -> dict[str, Option
     pilot: dict[str, Option] = {
         name: value
         for name, value in msgspec.structs.asdict(entry).items()
-        if name != "architecture" and value is not None
+        if name not in ("architecture", "amounts") and value is not None
     }
     pilot |= {name: "0" for name in NOT_AS_USUAL if getattr(entry, name) == 0}
     pilot["isolation"] = rung(element)
+    pilot["amounts"] = tuple(f"{name}={it}" for name, it in entry.amounts.items())
     given: dict[str, Option] = {"central": origin.central_url, "wall_s": shape.wall_s, **pilot}
     if element.entry.kind == LOCAL:
         given["hide"] = (*origin.hide, *entry.hide)

@@ -59,6 +59,7 @@ class PilotEntry(_Entry, frozen=True):
     os: str = ""  # of its nodes: el9, debian13 …; empty: none that asks for one comes
     architecture: str = "x86_64"  # of its nodes; pilots find it by themselves
     tags: tuple[Word, ...] = ()  # that jobs may ask for
+    amounts: dict[str, int] = {}  # counted resources by name that each offers: {shm_mb: 500}
     required_tags: tuple[Word, ...] = ()  # only jobs that ask for all of these
     types: tuple[Word, ...] = ()  # only jobs of these types; empty: of all
     groups: tuple[str, ...] = ()  # only jobs of these groups

@@ -141,6 +141,7 @@ class Staff:
             memory_mb=shape.memory_mb,
             scratch_mb=shape.scratch_mb,
             gpus=shape.gpus,
+            amounts=element.entry.pilot.amounts,
             community=spot.community,
             queued=queued,
             late=0 if found is None else found.late(spot.sort),

@@ -34,6 +34,7 @@ class PilotPlan:
     idle_s: int = 0
     isolation: str = "auto"
     tags: tuple[str, ...] = ()
+    amounts: tuple[str, ...] = ()
     required_tags: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from pilotage.matcher.types import Grant, LiveOffer
+from pilotage.matcher.types import NO_AMOUNTS, Grant, LiveOffer
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 
@@ -143,6 +143,7 @@ class Presence:
                 memory_free_mb=said.memory_mb,
                 scratch_free_mb=max(said.scratch_mb, said.scratch_free_mb),
                 gpus_free=max(said.gpus, said.gpus_free),
+                amounts_free=(said.amounts_free | said.amounts) or NO_AMOUNTS,
             )
             self._made = said, live, live if empty == live else empty
         return self._made[1], self._made[2]

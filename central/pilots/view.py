@@ -10,7 +10,7 @@ from pilotage.proto.pilot_states import LIVING
 
 from ..jobs.leases import Lease, Phase
 from ..observe.times import shown
-from ..offers import total
+from ..offers import left, total
 from .presence import Presence
 from .records import PilotRow
 
@@ -48,6 +48,8 @@ def pilot_view(
         wall_left_s=said.wall_left_s if said is not None else None,
         gpus=gpus,
         gpus_free=max(0, gpus - taken.gpus),
+        amounts=offer.amounts,
+        amounts_free=left(offer.amounts, taken),
         gpu_model=offer.gpu_model,
         gpu_vendor=offer.gpu_vendor,
         gpu_memory_mb=offer.gpu_memory_mb,

@@ -96,7 +96,11 @@ class Brain:
     ) -> None:
         self._me, self._capacity, self._bounds, self._uniform = me, capacity, bounds, uniform
         self._slots = Slots(
-            capacity.cores, capacity.memory_mb, capacity.scratch_free_mb, capacity.gpus
+            capacity.cores,
+            capacity.memory_mb,
+            capacity.scratch_free_mb,
+            capacity.gpus,
+            capacity.amounts,
         )
         self._holdings, self._reports = Holdings(), Reports()
         self._payloads = Payloads(self._slots, self._holdings, self._reports, isolation)
@@ -561,6 +565,7 @@ class Brain:
             scratch_free_mb=free.scratch_mb,
             scratch_mb=self._slots.scratch_mb,
             gpus_free=free.gpus,
+            amounts_free=free.amounts,
         )
         return self._asks.begin(offer, free, self._holdings.listed(), now).ask
 

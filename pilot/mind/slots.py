@@ -1,6 +1,7 @@
 """What of the node is booked by which attempt, and what is free to be offered. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Optional
 
 from pilotage.proto.messages import Grant
 
@@ -15,6 +16,7 @@ class Free:
     memory_mb: int
     scratch_mb: int = 0
     gpus: int = 0
+    amounts: dict[str, int] = field(default_factory=dict[str, int])
 
     def less(self, grant: Grant) -> "Free":
         """Return what is left beside a grant."""
@@ -23,6 +25,7 @@ class Free:
             self.memory_mb - grant.memory_mb,
             max(0, self.scratch_mb - grant.scratch_mb),
             self.gpus - grant.gpus,
+            {name: it - grant.amounts.get(name, 0) for name, it in self.amounts.items()},
         )
 
     def is_news_after(self, offered: "Free") -> bool:
@@ -30,10 +33,9 @@ class Free:
 
         The disk's free space moves all the time: it is news once much more of it is free.
         """
-        mine = (self.cores, self.memory_mb, self.gpus)
-        return mine != (offered.cores, offered.memory_mb, offered.gpus) or (
-            self.scratch_mb >= offered.scratch_mb + SCRATCH_STEP_MB
-        )
+        mine = (self.cores, self.memory_mb, self.gpus, self.amounts)
+        others = (offered.cores, offered.memory_mb, offered.gpus, offered.amounts)
+        return mine != others or self.scratch_mb >= offered.scratch_mb + SCRATCH_STEP_MB
 
     @property
     def any(self) -> bool:
@@ -42,14 +44,22 @@ class Free:
 
 
 class Slots:
-    """Cores, memory, disk and GPUs of the node. A booking that does not fit is a bug.
+    """Cores, memory, disk, GPUs and named amounts of the node. Overbooking is a bug.
 
     Bookings are taken off what the disk had free without payloads, so that what these have written
     does not count twice. Others use the same disk: never more is free than it says.
     """
 
-    def __init__(self, cores: int, memory_mb: int, scratch_mb: int, gpus: int = 0) -> None:
+    def __init__(
+        self,
+        cores: int,
+        memory_mb: int,
+        scratch_mb: int,
+        gpus: int = 0,
+        amounts: Optional[dict[str, int]] = None,
+    ) -> None:
         self.cores, self.memory_mb, self.gpus = cores, memory_mb, gpus
+        self.amounts = amounts or {}
         self.scratch_mb = scratch_mb  # what the disk has free now
         self._scratch_whole_mb = scratch_mb  # what it has free without our payloads
         self._booked: dict[int, Grant] = {}
@@ -68,6 +78,10 @@ class Slots:
             self.memory_mb - sum(grant.memory_mb for grant in self._booked.values()),
             max(0, min(self.scratch_mb, beside_mb)),
             self.gpus - sum(grant.gpus for grant in self._booked.values()),
+            {
+                name: it - sum(grant.amounts.get(name, 0) for grant in self._booked.values())
+                for name, it in self.amounts.items()
+            },
         )
 
     @property
@@ -82,6 +96,7 @@ class Slots:
             and grant.memory_mb <= free.memory_mb
             and grant.scratch_mb <= free.scratch_mb
             and grant.gpus <= free.gpus
+            and all(grant.amounts.get(name, 0) <= it for name, it in free.amounts.items())
         )
 
     def book(self, attempt_id: int, grant: Grant) -> None:

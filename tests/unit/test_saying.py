@@ -11,7 +11,17 @@ from pilotage.proto import messages, wire
 
 SAID: list[tuple[str, dict[str, Any]]] = [
     ("AskAnswer", {"n": 3, "assignments": (), "parked": True, "stale": False, "retry_in_s": 1.5}),
-    ("Grant", {"cores": 1, "memory_mb": 2, "wall_s": 3.0, "scratch_mb": 4, "gpus": 5}),
+    (
+        "Grant",
+        {
+            "cores": 1,
+            "memory_mb": 2,
+            "wall_s": 3.0,
+            "scratch_mb": 4,
+            "gpus": 5,
+            "amounts": {"net": 6},
+        },
+    ),
     ("ReportAnswer", {"job": 1, "epoch": 2, "n": 3, "answer": messages.Answer.OK}),
     ("TurnReply", {"term": 1, "drain": True}),
     ("BeatAnswer", {"n": 1, "term": 1, "stale": (messages.Attempt(1, 2),), "ask_again": True}),
@@ -32,11 +42,18 @@ def test_what_is_said_is_the_message_that_pilots_know(name: str, given: dict[str
 def test_it_has_the_fields_and_defaults_of_the_message(name: str) -> None:
     kind, quick = getattr(messages, name), getattr(saying, name)
     known = {
-        one.name: (one.default is dataclasses.MISSING, one.default)
+        one.name: (one.default, one.default_factory)
+        if one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
+        else "required"
         for one in dataclasses.fields(kind)
     }
     found = {
-        one.name: (one.required, dataclasses.MISSING if one.required else one.default)
+        one.name: "required"
+        if one.required
+        else tuple(
+            dataclasses.MISSING if it is msgspec.NODEFAULT else it
+            for it in (one.default, one.default_factory)
+        )
         for one in msgspec.structs.fields(quick)
     }
 

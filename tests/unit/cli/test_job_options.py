@@ -1,5 +1,6 @@
 """A job from the command line."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -99,8 +100,33 @@ def test_every_clause_of_a_need_has_an_option() -> None:
     need = draft_of(options, ("true",)).job.needs[0]
 
     assert need == Need(gpus_min=2, whole_node=True, glibc_min="2.28", element="ce1", scratch_mb=7)
-    assert filled(JobOptions(), Need).keys() == set(Need.__struct_fields__)
+    assert filled(JobOptions(), Need).keys() | {"amounts"} == set(Need.__struct_fields__)
     assert draft_of(JobOptions(), ("true",)).job == Job(command=("true",))
+
+
+def test_named_amounts_are_options_that_repeat() -> None:
+    draft = draft_of(JobOptions(need=("net=100", "licence.matlab=1")), ("true",))
+
+    assert draft.job.needs == (Need(amounts={"net": 100, "licence.matlab": 1}),)
+
+
+#   option                     what is said of it
+BAD_NEEDS = """
+    net                        found 'net', expected NAME=AMOUNT
+    net=-1                     found 'net=-1', expected NAME=AMOUNT
+    net=1,net=2                net: found twice
+    cores=4                    cores is built in: use the field cores_min
+    Net=1                      found the name 'Net', expected at most 64 characters: small letters
+    net=9999999999999999       net: found 9999999999999999, expected a whole number from 0 to
+"""
+
+
+@pytest.mark.parametrize("line", BAD_NEEDS.strip().splitlines())
+def test_a_wrong_amount_is_refused_with_the_right_form(line: str) -> None:
+    words, said = line.split(maxsplit=1)
+
+    with pytest.raises(UsageError, match=re.escape(f"--need: {said}")):
+        draft_of(JobOptions(need=tuple(words.split(","))), ("true",))
 
 
 def test_every_limit_of_a_payload_has_an_option() -> None:

@@ -21,6 +21,7 @@ from pilotage.pilot.capacity import capacity
 from pilotage.pilot.declared import Accepts, DeclaredNode
 from pilotage.pilot.probe import Caps, LocalNode
 from pilotage.pilot.settings import Settings, load
+from pilotage.proto.amounts import read_amounts
 from pilotage.proto.declarations import margin_s
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
@@ -46,6 +47,7 @@ FILES: dict[str, tuple[str, Shape, PilotEntry, NodesEntry]] = {
             cvmfs=("sw.cta.example", "oasis.opensciencegrid.org"),
             stop_margin_s=300.0,
             hs23_per_core=17.5,
+            amounts={"net_mbps": 100, "shm_mb": 5},
             **LIMITS,
         ),
         NodesEntry(
@@ -124,7 +126,7 @@ def offered(settings: Settings, name: str, folder: str, root: Path) -> LiveOffer
         registered_at=0.0,
         heard=0.0,
     )
-    said = capacity(node, node.node(), accepts)
+    said = capacity(node, node.node(), accepts, read_amounts(settings.amounts))
     return presence.live_offer(replace(said, wall_left_s=stop_at - clock.at))
 
 

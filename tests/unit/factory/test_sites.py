@@ -41,6 +41,10 @@ WRONG = {
     "a key that comes twice": (GOOD + "pledge: 4\n", "comes twice"),
     "more than there is memory": ("a: &a [x]\nb: [*a, *a]\n" + GOOD, "PIC.yaml:1: the anchor &a"),
     "what is in itself": ("elements: &e\n  a: *e\n", "PIC.yaml:1: the anchor &e"),
+    "a wrong amount": (
+        GOOD.replace("tags: [cvmfs:ctao]", "amounts: {Shm: 5}"),
+        "PIC.yaml:9: elements.slurm.pilot.amounts: found the name 'Shm', expected at most 64",
+    ),
     "a wrong tag": (GOOD.replace("cvmfs:ctao", "a b"), "PIC.yaml:9: elements.slurm.pilot.tags"),
 }
 

@@ -1,5 +1,6 @@
 """What a pilot says, in the terms of the matcher."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -46,11 +47,13 @@ def test_an_old_pilot_offers_what_it_says_and_no_more() -> None:
 
 def test_what_is_free_is_less_what_was_given_and_never_less_than_nothing() -> None:
     offer = Offer(4, 4, 8_000, 8_000, 3_600.0, scratch_free_mb=100, gpus=2, gpus_free=2)
-    taken = Grant(1, 1_000, 200, 60.0, 1)
+    offer = replace(offer, amounts={"net": 9, "shm": 1}, amounts_free={"net": 6, "shm": 1})
+    taken = Grant(1, 1_000, 200, 60.0, 1, amounts={"net": 4, "licence.x": 1})
     live = presence().live_offer(offer, taken)
 
     assert (live.cores_free, live.memory_free_mb, live.scratch_free_mb) == (3, 7_000, 0)
     assert (live.gpus, live.gpus_free) == (2, 1)
+    assert live.amounts_free == {"net": 2, "shm": 1}
     assert presence().live_offer(offer, Grant(0, 0, 0, 60.0, 3)).gpus_free == 0
     assert live.whole is None, "something of it is taken"
 
@@ -129,6 +132,8 @@ def test_what_a_pilot_says_fills_every_field_that_jobs_are_matched_by() -> None:
         gpu_memory_mb=40_000,
         gpu_compute_capability="8.6",
         gpu_driver="535.104",
+        amounts={"net": 10},
+        amounts_free={"net": 8},
     )
     there = presence(
         os="el9",
@@ -177,13 +182,15 @@ def test_what_a_pilot_could_offer_empty_is_made_once_an_ask() -> None:
     assert there.empty_offer() is None
 
     there.offer = Offer(
-        4, 0, 8_000, 100, 3_600.0, scratch_free_mb=5, scratch_mb=50, gpus=2, gpus_free=0
-    )
+        4, 0, 8_000, 100, 3_600.0, scratch_free_mb=5, scratch_mb=50, gpus=2, gpus_free=0,
+        amounts={"net": 9}, amounts_free={"net": 1},
+    )  # fmt: skip
     empty = there.empty_offer()
 
     assert empty is not None and empty is there.empty_offer()
     assert (empty.cores_free, empty.memory_free_mb, empty.scratch_free_mb) == (4, 8_000, 50)
     assert (empty.gpus_free, empty.whole) == (2, (4, 8_000, 0.0))
+    assert empty.amounts_free == {"net": 9}
 
     there.offer = Offer(4, 4, 8_000, 8_000, 1_800.0)
     later = there.empty_offer()

@@ -29,9 +29,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("wall_s", 10, "--wall-s: found 10, expected more than 60 s, in which payloads are stopped"),
     ("isolation", "none", "--isolation: found 'none', expected one of auto, namespaces"),
     ("central", "", "--central URL is needed"),
-    ("colour", "red", "--colour: no such setting; there are architecture, benchmark_s"),
+    ("colour", "red", "--colour: no such setting; there are amounts, architecture, benchmark_s"),
     ("core", "1", "--core: no such setting; did you mean cores?"),
     ("tags", "a&b", "--tags: found 'a&b', expected letters, digits and . _ : / @ + - only"),
+    ("amounts", "net", "--amounts: found 'net', expected NAME=AMOUNT, as in bandwidth_mbps=100"),
+    ("amounts", "gpus=1", "--amounts: gpus is built in: use the field gpus"),
+    ("amounts", {"licence.x": 1}, "--amounts: licence.x: a name with a dot is a pool"),
     ("required_tags", ("a", "b c"), "--required-tags: found 'b c', expected letters"),
     ("owners", "a\tb", "--owners: found 'a\\tb', expected at most 128 characters, no control"),
     ("os", "el 9", "--os: found 'el 9', expected letters"),
@@ -74,6 +77,7 @@ def test_all_that_can_be_declared_is_taken() -> None:
         {
             "central": "https://a",
             "tags": "cvmfs:cta.in2p3.fr, fast+ssd",
+            "amounts": {"net": 10, "shm": 0},
             "owners": ("Ada Lovelace", "https://issuer.example/ada"),
             "gpus": 2,
             "gpu_model": "NVIDIA A100-SXM4 80GB",
@@ -84,6 +88,7 @@ def test_all_that_can_be_declared_is_taken() -> None:
     )
 
     assert settings.tags == ("cvmfs:cta.in2p3.fr", "fast+ssd")
+    assert settings.amounts == ("net=10", "shm=0")
     assert settings.owners == ("Ada Lovelace", "https://issuer.example/ada")
 
 

@@ -65,7 +65,8 @@ NEWS = """
 def test_a_changed_offer_is_news_but_not_each_movement_of_the_disk() -> None:
     for row in NEWS.strip().splitlines():
         *numbers, word = row.split()
-        offered, free = Free(*map(int, numbers[:3])), Free(*map(int, numbers[3:]))
+        cores, memory_mb, scratch_mb, *others = map(int, numbers)
+        offered, free = Free(cores, memory_mb, scratch_mb), Free(others[0], others[1], others[2])
 
         assert free.is_news_after(offered) is (word == "yes"), row
 
@@ -83,3 +84,18 @@ def test_a_gpu_is_given_once() -> None:
 
     assert slots.fits(one)
     assert Free(8, 0, 0, 1).is_news_after(Free(8, 0, 0, 0))
+
+
+def test_named_amounts_are_booked_and_given_back() -> None:
+    slots = Slots(4, 8_000, 100_000, amounts={"net": 10})
+    one = Grant(cores=1, memory_mb=0, wall_s=60, amounts={"net": 6, "licence.x": 1})
+    before = slots.free()
+    slots.book(1, one)
+
+    assert slots.free().amounts == {"net": 4} and not slots.fits(one)
+    assert before.less(one).amounts == {"net": 4}
+    assert slots.free().is_news_after(Free(3, 8_000, 100_000, amounts={"net": 10}))
+
+    slots.release(1)
+
+    assert slots.free() == before

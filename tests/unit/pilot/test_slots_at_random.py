@@ -67,6 +67,8 @@ class Node:
             scratch_free_mb=has.scratch_mb,
             gpus=has.gpus,
             gpus_free=has.gpus,
+            amounts=has.amounts,
+            amounts_free=has.amounts,
         )
         bounds = Bounds(self.stop_at, self.stop_at + MARGIN_S)
         self.brain = Brain(Session("g", 1, 40.0), offer, bounds, self.chance.uniform, now=0.0)
@@ -98,6 +100,8 @@ class Node:
         assert self.now < self.stop_at, "its time is over"
         assert grant.wall_s <= self.stop_at - self.now + WALL_LATE_S, "it cannot end in time"
         self.running[attempt_id], self.written_mb[attempt_id] = grant, 0
+        taken = sum(one.amounts.get("net", 0) for one in self.running.values())
+        assert taken <= self.has.amounts["net"], "more of a named amount than was offered"
         self.started += 1
         for what in WHAT:
             used = self._used(what)
@@ -177,8 +181,13 @@ class Node:
     def _given(self, offer: Offer) -> Assignment:
         attempt_id, chance = len(self.granted) + 1, self.chance
         parts = chance.choice([1, 2, 4, 8])  # of what there is, and more
+        given = {what: chance.randint(0, 2 * getattr(self.has, what) // parts) for what in WHAT[1:]}
+        most = 2 * self.has.amounts["net"] // parts
         grant = Grant(
-            **{what: chance.randint(0, 2 * getattr(self.has, what) // parts) for what in WHAT[1:]},
+            memory_mb=given["memory_mb"],
+            scratch_mb=given["scratch_mb"],
+            gpus=given["gpus"],
+            amounts=chance.choice([{}, {"net": chance.randint(0, most)}]),
             cores=chance.randint(1, 1 + 2 * self.has.cores // parts),
             wall_s=chance.uniform(0.2, 1.1) * offer.wall_left_s,
         )
@@ -232,6 +241,7 @@ def play(seed: int) -> Node:
             wall_s=chance.choice([300.0, 3_600.0, 1e6]),
             scratch_mb=chance.choice([0, 10_000, 1_000_000]),
             gpus=chance.choice([0, 1, 4]),
+            amounts={"net": chance.choice([0, 10])},
         ),
         chance,
     )
