@@ -7,7 +7,7 @@ on to it (`http/elsewhere.py`), so services that only it has are not built here.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final
 
 from pilotage import __version__
 from pilotage.matcher import Matcher
@@ -17,7 +17,8 @@ from .accounts.counters import Counters
 from .accounts.disk_room import DiskRoom
 from .accounts.series import SeriesService
 from .accounts.tally import Tally
-from .app import World
+from .app.central import World
+from .app.faces import ApiServices
 from .bus.downlink import Downlink
 from .catalogue.service import CatalogueService
 from .catalogue.storage_service import StorageService
@@ -37,7 +38,6 @@ from .observe.events import Log
 from .observe.metrics import Page
 from .pilots.presence import Pilots
 from .ports import Clock
-from .services import Services
 from .settings import Settings
 from .store.engine import Store
 from .store.errors import StoreError
@@ -46,13 +46,6 @@ LOOK_S: Final = 1.0
 FORGET_S: Final = 300.0  # classes, as long as those are kept of which no job is left
 READ_S: Final = 5.0  # for one look; then it is told, and looked again
 LeaderUrl = Callable[[], Awaitable[str | None]]  # of the process that leads, as the store says it
-
-
-class _NotBuilt:
-    """A service that this process has not: its routes are handed on before it is asked."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{name}: this process hands on all that needs the queue")
 
 
 class Leader:
@@ -152,7 +145,7 @@ class MetricsBeside:
 class CentralBeside:
     """Services for the face, and what is looked at for ever."""
 
-    services: Services
+    services: ApiServices
     submissions: SubmissionsBeside
     owners: Owners
     allowed: Allowances
@@ -216,7 +209,6 @@ def build_beside(
         clock=clock,
         beat_s=settings.lease.beat_s,
     )
-    none = cast(Any, _NotBuilt())
     submissions = SubmissionsBeside(
         store=store,
         memory=memory,
@@ -230,36 +222,19 @@ def build_beside(
     sandbox = SandboxBeside(
         world.blobs, memory, allowed.holdings, allowed.room, settings.sandbox, store=store
     )
-    services = Services(
+    services = ApiServices(
         submissions=submissions,
         queries=queries,
-        looking=none,
-        control=none,
-        pilots=none,
-        sites=none,
-        limits=none,
-        storages=none,
         data=CatalogueService(
             store, memory.owners, clock, log, world.storages, job_of=jobs_by_id(store)
         ),
-        rules=none,
-        sweeps=none,
-        elements=none,
-        pilot_logs=none,
-        dispatch=none,
         sandbox=sandbox,
-        logs=none,
-        feed=none,
-        explainer=none,
         series=SeriesService(store, memory.owners, clock),
         quotas=allowed.quotas,
         room=allowed.room,
         tokens=tokens,
         health=health,
         metrics=MetricsBeside(world, log, health),
-        transformations=none,
-        productions=none,
-        reports=none,
     )
     return CentralBeside(
         services=services,

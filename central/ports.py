@@ -1,6 +1,6 @@
 """What the central asks of the world, each behind a Protocol.
 
-The real drivers are given to `central/app.py` by `operate/serve.py`; honest ones in memory stand in
+The real drivers are given to `central/app` by `operate/serve.py`; honest ones in memory stand in
 `tests/fakes.py`. Nothing else in the central touches a clock, randomness, a socket or a file.
 """
 

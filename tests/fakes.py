@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pilotage.central.accounts.disk_room import NoDisk
-from pilotage.central.app import Central, World, build
+from pilotage.central.app.central import Central, World, build
+from pilotage.central.app.faces import face
 from pilotage.central.catalogue.storages import Storages
 from pilotage.central.dispatch.limits import Policy
 from pilotage.central.failover.mails import Mailer
@@ -112,7 +113,7 @@ class FakeInstallation:
 
     def face(self, central: Central) -> Front:
         """Return what answers pilots."""
-        return Front(central.services)
+        return face(central.services)
 
     async def kill(self) -> None:
         """End the central at once: what was not synced is gone, nobody is told."""

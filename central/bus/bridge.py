@@ -9,9 +9,9 @@ import asyncio
 import dataclasses
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from pilotage.proto import topics
 from pilotage.proto.messages import Beat, BeatAnswer, LogChunk
@@ -19,7 +19,6 @@ from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..hearing import hear
-from ..identity.callers import PilotCaller
 from ..observe.events import Log
 from ..ports import Bus, Clock
 from .downlink import Downlink
@@ -30,19 +29,16 @@ BEAT_USEFUL_S = 10.0  # then the pilot has asked over HTTP
 TOLD_EVERY_S = 60.0
 
 
-class Beats(Protocol):
-    """The service that judges beats."""
+class Pilot(Protocol):
+    """A pilot, as its token names it."""
 
-    async def beat(self, caller: PilotCaller, message: Beat, /) -> BeatAnswer: ...
-
-
-class Chunks(Protocol):
-    """The service that takes live output."""
-
-    async def chunk(self, caller: PilotCaller, chunk: LogChunk, /) -> None: ...
+    @property
+    def pilot(self) -> str: ...
+    @property
+    def community(self) -> str: ...
 
 
-Who = Callable[[str], PilotCaller | None]  # pilot id to what its token would say
+P = TypeVar("P", bound=Pilot)
 
 
 @dataclass
@@ -61,36 +57,37 @@ class Heard:
     failed: int = 0  # by a fault of ours, which the log tells
 
 
-class _Waiting(NamedTuple):
-    caller: PilotCaller
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[P]):
+    caller: P
     payload: bytes
     came: float
 
 
-class BusBridge:
+class BusBridge(Generic[P]):
     """Gives beats and live output to their services, a few at a time."""
 
     def __init__(
         self,
         bus: Bus,
-        dispatch: Beats,
-        logs: Chunks,
         *,
-        who: Who,
+        who: Callable[[str], P | None],
+        beat: Callable[[P, Beat], Awaitable[BeatAnswer]],
+        chunk: Callable[[P, LogChunk], Awaitable[None]],
         clock: Clock,
         log: Log,
-        will: Callable[[PilotCaller], None] | None = None,
+        will: Callable[[P], None] | None = None,
         workers: int = 4,
         waiting_max: int = 10_000,
     ) -> None:
         self.heard = Heard()
-        self._bus, self._dispatch, self._logs = bus, dispatch, logs
+        self._bus, self._beat, self._chunk = bus, beat, chunk
         self._who, self._clock, self._log, self._will = who, clock, log, will
         self._workers, self._waiting_max = workers, waiting_max
         self._down = Downlink(bus)
         # One beat a pilot: the newest says all, and a pilot that floods pushes out only itself.
-        self._beats: OrderedDict[str, _Waiting] = OrderedDict()
-        self._chunks: asyncio.Queue[_Waiting] = asyncio.Queue(maxsize=waiting_max)
+        self._beats: OrderedDict[str, _Waiting[P]] = OrderedDict()
+        self._chunks: asyncio.Queue[_Waiting[P]] = asyncio.Queue(maxsize=waiting_max)
         self._ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -122,7 +119,7 @@ class BusBridge:
             if self._will is not None:
                 self._will(caller)
 
-    def _queue_beat(self, waiting: _Waiting) -> None:
+    def _queue_beat(self, waiting: _Waiting[P]) -> None:
         self.heard.beats += 1
         pilot = waiting.caller.pilot
         if self._beats.pop(pilot, None) is not None:
@@ -133,7 +130,7 @@ class BusBridge:
         self._beats[pilot] = waiting
         self._ready.set()
 
-    def _queue_chunk(self, waiting: _Waiting) -> None:
+    def _queue_chunk(self, waiting: _Waiting[P]) -> None:
         self.heard.chunks += 1
         if self._chunks.full():
             self._chunks.get_nowait()
@@ -152,13 +149,13 @@ class BusBridge:
                 continue
             await self._answer(waiting)
 
-    async def _answer(self, waiting: _Waiting) -> None:
+    async def _answer(self, waiting: _Waiting[P]) -> None:
         beat = self._read(waiting.payload, Beat)
         if beat is None:
             return
         caller = waiting.caller
         try:
-            answer = await self._dispatch.beat(caller, beat)
+            answer = await self._beat(caller, beat)
         except Refused as why:
             self.heard.refused += 1
             if why.code not in (Code.OLD_SESSION, Code.OTHER_STORE):
@@ -187,7 +184,7 @@ class BusBridge:
             if chunk is None:
                 continue
             try:
-                await self._logs.chunk(waiting.caller, chunk)
+                await self._chunk(waiting.caller, chunk)
             except Refused:
                 self.heard.refused += 1
 

@@ -14,6 +14,9 @@ from pilotage.proto.problems import Code
 from ..errors import Misdirected, Refused
 
 JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+BYTES: Final = "application/octet-stream"
+TEXT: Final = "text/plain"
 SEND_S: Final = 60.0  # a client that takes nothing for this long is gone
 _PARTS_MAX: Final = 16  # read ahead of a slow client; the source waits when it is full
 _ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))

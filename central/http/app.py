@@ -1,13 +1,12 @@
 """The ASGI application: the hot routes in front, Litestar behind, one form of refusals for both."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
-import msgspec
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -16,50 +15,30 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from pilotage.proto.problems import Code
 
 from ..errors import Away, Refused, TooDeep
-from ..identity.callers import Caller, User
-from ..identity.element_issuer import Published
-from ..identity.signature import PilotFiles
 from ..observe.events import Log, no_log
 from ..observe.requests import RequestIds
-from ..services import Services
 from .answers import JSON, Answer, problem
-from .call import Call, ClientWheel, Face, Handler
+from .call import Call, Face
 from .direct import Exchange
 from .elsewhere import Elsewhere, NotHere
-from .guards import CALLER, ROUTE, guard
-from .here import HERE, LOGS
+from .guards import CALLER, ROUTE, Admit, Gate, guard
 from .hot import HotRoute
-from .jobs import LogQuery
-from .openapi import document
-from .route import Route
-from .routes import ROUTES, methods_of
+from .route import Handler, Offered, Route
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
-_CODES = {404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED, 413: Code.TOO_LARGE}
 
 TOLD_EVERY_S: Final = 60.0  # of one route
 
-Recognise = Callable[[Caller], Awaitable[None]]
+Recognise = Callable[[Any], Awaitable[None]]  # takes the caller
 AnyRequest = Request[Any, Any, Any]
 
 
-async def no_pilot_files() -> PilotFiles | None:
-    """Have no pilot to give away."""
-    return None
-
-
-async def no_client_wheel() -> ClientWheel | None:
-    """Have no wheel to give away."""
-    return None
-
-
-async def nobody_new(caller: Caller) -> None:
+async def nobody_new(caller: Any) -> None:
     """Know all who have jobs: nobody else stores any."""
 
 
-async def nothing_published() -> Published:
-    """Have no issuer of elements' tokens."""
-    return Published()
+async def always_room() -> None:
+    """Have room on the disk."""
 
 
 def loop_time() -> float:
@@ -80,12 +59,10 @@ class Front:
 
     def __init__(
         self,
-        services: Services,
+        offered: Sequence[Offered],
+        gate: Gate,
         *,
-        version: str = "0",
-        pilot_files: Callable[[], Awaitable[PilotFiles | None]] = no_pilot_files,
-        client_wheel: Callable[[], Awaitable[ClientWheel | None]] = no_client_wheel,
-        element_issuer: Callable[[], Awaitable[Published]] = nothing_published,
+        check_room: Callable[[], Awaitable[None]] = always_room,
         spool_dir: Path | None = None,
         life: str = "r",
         elsewhere: Elsewhere | None = None,
@@ -95,22 +72,33 @@ class Front:
     ) -> None:
         """`life` tells the requests of this process from those of the one before.
 
-        `elsewhere` answers what is not in `HERE`; None: this process answers all. `recognise` is
+        `gate` says who is admitted. `check_room` raises Refused where the disk is nearly full.
+        `elsewhere` answers what needs the leader; None: this process answers all. `recognise` is
         told who calls, before they are answered.
         """
-        described = cache(partial(_described, version))
-        self.face = Face(
-            services, pilot_files, client_wheel, element_issuer, described, spool_dir=spool_dir
-        )
+        self.face = Face(spool_dir=spool_dir)
         self._ids = RequestIds(life)
         self._hot: dict[str, HotRoute | NotHere] = {
-            route.path: HotRoute(services, route.action, route.takes, route.hot)
+            route.path: HotRoute(one.service, gate(route.action), route.takes, route.hot)
             if elsewhere is None
             else NotHere(elsewhere)
-            for route in ROUTES
-            if route.hot is not None and route.takes is not None
+            for one in offered
+            if (route := one.route).hot is not None and route.takes is not None
         }
-        self._rest = _litestar(self.face, elsewhere, recognise, self._refused)
+        self.hot_paths = frozenset(self._hot)
+        self._routes = [one.route for one in offered]
+        handlers = [
+            _handler(
+                self.face,
+                one.route,
+                gate(one.route.action),
+                _answering(one, elsewhere, check_room),
+                recognise,
+            )
+            for one in offered
+            if one.route.handler is not None
+        ]
+        self._rest = self._litestar(handlers)
         self._log, self._monotonic = log, monotonic
         self._deep: dict[str, _Told] = {}
 
@@ -188,14 +176,45 @@ class Front:
             except Away:
                 await _away()(scope, receive, send)
         elif hot is not None or method not in _METHODS:
-            await _no_such_method(path, str(method))(scope, receive, send)
+            await self._no_such_method(path, str(method))(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
 
+    def _no_such_method(self, path: str, method: str) -> Answer:
+        literal = [route for route in self._routes if route.path == path]
+        allow = sorted({one.method for one in literal or self._routes if one.fits(path)})
+        if not allow:
+            return problem(Refused(Code.NOT_FOUND, f"there is nothing at {path[:200]}"))
+        why = f"{path[:200]} has no {method[:20]}, but {', '.join(allow)}"
+        return problem(Refused(Code.NOT_ALLOWED, why), allow=allow)
 
-def _described(version: str) -> bytes:
-    """Return the OpenAPI document. The first request makes it, so that a start is quick."""
-    return msgspec.json.encode(document(ROUTES, version=version))
+    def _litestar(self, handlers: Sequence[HTTPRouteHandler]) -> Litestar:
+        def say(request: AnyRequest, why: Refused) -> Response[bytes]:
+            route = str(request.scope["state"].get(ROUTE, "none"))
+            return _response(self._refused(route, why))
+
+        return Litestar(
+            route_handlers=handlers,
+            exception_handlers={
+                Refused: say,
+                Away: _not_now,
+                HTTPException: self._not_ours,
+                Exception: _bug,
+            },
+            openapi_config=None,
+            logging_config=None,
+            request_max_body_size=None,  # `Body` has the limits, and reads in parts
+            debug=False,
+        )
+
+    def _not_ours(self, request: AnyRequest, why: HTTPException) -> Response[bytes]:
+        """Say in our form what Litestar found: no such path or method, in practice."""
+        path = request.scope["path"]
+        if why.status_code in (404, 405):
+            return _response(self._no_such_method(path, request.scope["method"]))
+        code = Code.INTERNAL if why.status_code >= 500 else Code.MALFORMED
+        code = Code.TOO_LARGE if why.status_code == 413 else code
+        return _response(problem(Refused(code, why.detail)))
 
 
 def _erred(number: str) -> Answer:
@@ -212,68 +231,33 @@ def _away() -> Answer:
     return problem(Refused(Code.UNAVAILABLE, "the store cannot be reached now: repeat this"))
 
 
-def _no_such_method(path: str, method: str) -> Answer:
-    allow = methods_of(path)
-    if not allow:
-        return problem(Refused(Code.NOT_FOUND, f"there is nothing at {path[:200]}"))
-    why = f"{path[:200]} has no {method[:20]}, but {', '.join(allow)}"
-    return problem(Refused(Code.NOT_ALLOWED, why), allow=allow)
-
-
-def _litestar(
-    face: Face,
-    elsewhere: Elsewhere | None,
-    recognise: Recognise,
-    refused: Callable[[str, Refused], Answer],
-) -> Litestar:
-    def say(request: AnyRequest, why: Refused) -> Response[bytes]:
-        return _response(refused(str(request.scope["state"].get(ROUTE, "none")), why))
-
-    return Litestar(
-        route_handlers=[
-            _handler(face, route, _answering(route, route.handler, elsewhere), recognise)
-            for route in ROUTES
-            if route.handler is not None
-        ],
-        exception_handlers={
-            Refused: say,
-            Away: _not_now,
-            HTTPException: _not_ours,
-            Exception: _bug,
-        },
-        openapi_config=None,
-        logging_config=None,
-        request_max_body_size=None,  # `Body` has the limits, and reads in parts
-        debug=False,
-    )
-
-
-def _answering(route: Route, handler: Handler, elsewhere: Elsewhere | None) -> Handler:
+def _answering(
+    one: Offered, elsewhere: Elsewhere | None, check_room: Callable[[], Awaitable[None]]
+) -> Handler:
     """Return what answers a route: its handler, or the process that leads."""
-    if elsewhere is not None and (route.method, route.path) not in HERE:
-        return elsewhere.hand_on
-    if route.creates:
-        return partial(_with_room, handler)
-    if elsewhere is None:
-        return handler
-    if route.path == LOGS:
-        return partial(_kept_or_live, handler, elsewhere)
-    return handler
+    needs_leader, answer = one.route.needs_leader, one.answer
+
+    async def with_room(call: Call) -> ASGIApp:
+        await check_room()
+        return await one.answer(call)
+
+    if one.route.creates:
+        answer = with_room
+    if elsewhere is None or needs_leader is False:
+        return answer
+    hand_on = partial(elsewhere.hand_on, lasts=one.route.lasts)
+    if needs_leader is True:
+        return hand_on
+
+    async def here_or_elsewhere(call: Call) -> ASGIApp:
+        return await (hand_on(call) if needs_leader(call) else answer(call))
+
+    return here_or_elsewhere
 
 
-async def _with_room(handler: Handler, call: Call) -> ASGIApp:
-    """Answer if the disk has room for what people store. Raises StoreFull."""
-    if isinstance(call.caller, User):
-        await call.services.room.check_new()
-    return await handler(call)
-
-
-async def _kept_or_live(handler: Handler, elsewhere: Elsewhere, call: Call) -> ASGIApp:
-    """What is kept of a stream is here; as it grows, it comes to the process that leads."""
-    return await (elsewhere.hand_on(call) if call.query(LogQuery).follow else handler(call))
-
-
-def _handler(face: Face, route: Route, handler: Handler, recognise: Recognise) -> HTTPRouteHandler:
+def _handler(
+    face: Face, route: Route, admit: Admit, handler: Handler, recognise: Recognise
+) -> HTTPRouteHandler:
     async def handle(request: AnyRequest) -> ASGIApp:
         caller = request.scope["state"][CALLER]
         await recognise(caller)
@@ -282,7 +266,7 @@ def _handler(face: Face, route: Route, handler: Handler, recognise: Recognise) -
     made = HTTPRouteHandler(
         path=route.path.replace(":path}", "\0").replace("}", ":str}").replace("\0", ":path}"),
         http_method=[route.method],  # type: ignore[list-item]
-        guards=[guard(face.services.tokens, route.action, route.path)],
+        guards=[guard(admit, route.path)],
         status_code=200,
     )
     return made(handle)
@@ -290,15 +274,6 @@ def _handler(face: Face, route: Route, handler: Handler, recognise: Recognise) -
 
 def _not_now(_: AnyRequest, why: Away) -> Response[bytes]:
     return _response(_away())
-
-
-def _not_ours(request: AnyRequest, why: HTTPException) -> Response[bytes]:
-    """Say in our form what Litestar found: no such path or method, in practice."""
-    path = request.scope["path"]
-    if why.status_code in (404, 405):
-        return _response(_no_such_method(path, request.scope["method"]))
-    code = Code.INTERNAL if why.status_code >= 500 else _CODES.get(why.status_code, Code.MALFORMED)
-    return _response(problem(Refused(code, why.detail)))
 
 
 def _bug(_: AnyRequest, why: Exception) -> Response[bytes]:

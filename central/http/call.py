@@ -2,69 +2,46 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 from weakref import WeakValueDictionary
 
 import msgspec
-from litestar.types import ASGIApp, Receive, Scope
+from litestar.types import Receive, Scope
 
-from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 
 from ..decode import decode, invalid
 from ..errors import Refused
 from ..hearing import check
-from ..identity.callers import AttemptCaller, Caller, PilotCaller, User
-from ..identity.element_issuer import Published
-from ..identity.errors import Forbidden
-from ..identity.signature import PilotFiles
-from ..services import Services
 from .answers import JSON
 from .body import SMALL_MAX, Body, header
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
-Owner: TypeAlias = tuple[str, str, str]  # issuer, subject, community
 
 QUERY_FIELDS_MAX: Final = 10_100  # 10 000 ids, and the rest
 LARGE_AT_ONCE_MAX: Final = 2  # submissions that are held whole in memory; others wait on the disk
 
 
 @dataclass(frozen=True)
-class ClientWheel:
-    """The wheel that this central hands out for its clients."""
-
-    name: str  # of the file; pip reads version and tags in it
-    content: bytes
-    sha256: str
-    needs_python: str  # as `>=3.10`
-
-
-@dataclass(frozen=True)
 class Face:
     """What all requests share."""
 
-    services: Services
-    pilot_files: Callable[[], Awaitable[PilotFiles | None]]
-    client_wheel: Callable[[], Awaitable[ClientWheel | None]]
-    element_issuer: Callable[[], Awaitable[Published]]
-    openapi: Callable[[], bytes]  # returns the description of all routes
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     spool_dir: Path | None = None  # where large bodies wait; without one, where the system says
     requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE_MAX))
-    _turns: WeakValueDictionary[Owner, asyncio.Lock] = field(
-        default_factory=WeakValueDictionary[Owner, asyncio.Lock]
+    _turns: WeakValueDictionary[Hashable, asyncio.Lock] = field(
+        default_factory=WeakValueDictionary[Hashable, asyncio.Lock]
     )
 
-    def turn(self, user: User) -> asyncio.Lock:
-        """Return the lock of a user's large bodies: one is on the disk, others wait unread."""
-        owner = (user.issuer, user.subject, user.community)
+    def turn(self, owner: Hashable) -> asyncio.Lock:
+        """Return the lock of an owner's large bodies: one is on the disk, others wait unread."""
         lock = self._turns.get(owner)
         if lock is None:  # it is gone when nobody holds it or waits for it
             lock = self._turns[owner] = asyncio.Lock()
@@ -74,44 +51,14 @@ class Face:
 class Call:
     """A request whose caller has the right to make it."""
 
-    def __init__(self, face: Face, scope: Scope, receive: Receive, caller: Caller) -> None:
-        self.face, self.services, self.caller = face, face.services, caller
+    def __init__(self, face: Face, scope: Scope, receive: Receive, caller: object) -> None:
+        """`caller` is None where anybody may ask."""
+        self.face, self.caller = face, caller
         self.scope, self.receive = scope, receive
-
-    # -- who ------------------------------------------------------------------------------------
-
-    def user(self) -> User:
-        """Return the person. The policy table lets nobody else come here."""
-        if not isinstance(self.caller, User):
-            raise Forbidden("this is for people")
-        return self.caller
-
-    def user_or_attempt(self) -> User | AttemptCaller:
-        if not isinstance(self.caller, User | AttemptCaller):
-            raise Forbidden("this is for people and attempts")
-        return self.caller
-
-    def attempt_or_pilot(self) -> AttemptCaller | PilotCaller:
-        if not isinstance(self.caller, AttemptCaller | PilotCaller):
-            raise Forbidden("this is for pilots and attempts")
-        return self.caller
-
-    def pilot(self) -> PilotCaller:
-        if not isinstance(self.caller, PilotCaller):
-            raise Forbidden("this is for pilots")
-        return self.caller
-
-    # -- what is asked --------------------------------------------------------------------------
 
     def path(self, name: str) -> str:
         """Return a variable part of the path."""
         return str(self.scope["path_params"][name]).lstrip("/")
-
-    def job_id(self) -> int:
-        text = self.path("job_id")
-        if not (text.isascii() and text.isdecimal() and len(text) <= 16 and int(text) <= ID_MAX):
-            raise Refused(Code.NOT_FOUND, f"there is no job {text[:40]!r}")
-        return int(text)
 
     def header(self, name: bytes) -> str:
         return header(self.scope["headers"], name)
@@ -127,16 +74,13 @@ class Call:
         """Return which of the media types the body has; the first where none is named."""
         return media(self.header(b"content-type"), *right)
 
-    async def read(self, kind: type[T]) -> T:
-        """Return the whole body as `kind`."""
+    async def read(self, kind: type[T], size_max: int = SMALL_MAX) -> T:
+        """Return the whole body as `kind`; of a pilot's message the ranges are checked."""
         self.media(JSON)
-        return decode(await self.body(SMALL_MAX).whole(), kind)
-
-    async def hear(self, kind: type[T]) -> T:
-        """Return a pilot's message, its ranges checked."""
-        message = await self.read(kind)
-        check(message)
-        return message
+        found = decode(await self.body(size_max).whole(), kind)
+        if is_dataclass(kind):
+            check(found)
+        return found
 
 
 def media(given: str, *right: str) -> str:
@@ -180,6 +124,3 @@ def _lists_of(kind: type[msgspec.Struct]) -> frozenset[str]:
 
 def _is_list(one: msgspec.structs.FieldInfo) -> bool:
     return isinstance(one.default, tuple)
-
-
-Handler = Callable[[Call], Awaitable[ASGIApp]]

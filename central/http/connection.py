@@ -1,7 +1,7 @@
 """One connection of the server, with the limits that uvicorn leaves to a proxy in front."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from contextvars import copy_context
 from typing import Any, Final, cast
 
@@ -113,9 +113,17 @@ class LimitedConnection(HttpToolsProtocol):
     """
 
     def __init__(
-        self, *args: Any, strangers: Strangers, answer: Answered | None = None, **named: Any
+        self,
+        *args: Any,
+        strangers: Strangers,
+        answer: Answered | None = None,
+        hot: Container[str] = (),
+        **named: Any,
     ) -> None:
-        """`answer` takes requests whose heads are known; without it all go by ASGI."""
+        """`answer` takes requests whose heads are known; without it all go by ASGI.
+
+        `hot`: the paths of these requests.
+        """
         super().__init__(*args, **named)
         self._strangers, self._answer = strangers, answer
         self.stranger: Stranger | None = None  # until a good token came
@@ -125,7 +133,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._default: list[tuple[bytes, bytes]] = []
         self._default_lines = b""
-        self._known = KnownHeads()
+        self._known = KnownHeads(hot)
         self._begun = 0  # messages that the parser has begun
         self._is_between = True  # whether the parser stands between two messages
         self._idle_since = 0.0  # on the loop's clock: when an exchange was over last

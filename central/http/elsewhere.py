@@ -13,14 +13,11 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from pilotage.proto.problems import Code
 
 from ..errors import Misdirected, Refused
-from ..identity.callers import Anonymous
 from ..observe.events import Log
 from .answers import Headers, Streamed, problem
 from .body import LARGE_MAX, SMALL_MAX, Body, RawHeaders, header
 from .call import Call
 from .direct import Exchange
-from .guards import ROUTE
-from .here import LOGS
 
 if TYPE_CHECKING:  # it brings its command line: a tenth of a second of each start
     import httpx
@@ -32,7 +29,6 @@ ROOM_S: Final = 5.0  # for a connection to be free: then one is told to repeat
 CONNECTIONS_MAX: Final = 500
 STREAMS_MAX: Final = 500  # beside those, of what lasts as long as its caller likes
 MARK: Final = "pilotage-handed-on"  # a header: what has it is not handed on again
-LASTING: Final = frozenset({"/v1/events", "/v1/jobs/{job_id}/peek", LOGS})  # as they are followed
 _HERS: Final = frozenset(  # of one connection, or made anew for the next
     {
         b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te",
@@ -84,12 +80,15 @@ class Elsewhere:
         """Return what a pilot hears that has come to the wrong process."""
         return Misdirected(self._url() or "")
 
-    async def hand_on(self, call: Call) -> ASGIApp:
-        """Return what the leader answers. Raises Refused: UNAVAILABLE."""
+    async def hand_on(self, call: Call, *, lasts: bool = False) -> ASGIApp:
+        """Return what the leader answers. Raises Refused: UNAVAILABLE.
+
+        `lasts`: the answer may last as long as its caller likes.
+        """
         scope = cast(HTTPScope, call.scope)
         url = self._url_for(scope)
         content = await _content(call, scope["headers"]) if _has_body(scope) else None
-        client = self._streams if scope["state"][ROUTE] in LASTING else self._client
+        client = self._streams if lasts else self._client
         return await self._asked(client, url, scope, call.receive, content, call.face.stopping)
 
     async def pass_on(self, scope: HTTPScope, receive: Receive) -> ASGIApp:
@@ -241,7 +240,7 @@ async def _content(call: Call, headers: RawHeaders) -> AsyncIterator[bytes] | by
     Strangers have none of those, or slow ones would keep others from the leader. What they say who
     they are counts for nothing: where anybody may ask, nobody looks at it.
     """
-    is_stranger = isinstance(call.caller, Anonymous)
+    is_stranger = call.caller is None
     body = Body(call.receive, headers, size_max=SMALL_MAX if is_stranger else LARGE_MAX)
     if is_stranger or (body.length is not None and body.length <= SMALL_MAX):
         return await body.whole()

@@ -7,39 +7,17 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Scope
 
-from ..identity.callers import Anonymous, Caller
-from ..identity.errors import BadToken
-from ..identity.policy import TABLE, Action, Reach, Who, require
-from ..services import Tokens
-from .body import RawHeaders, header
+from .body import header
 from .connection import TRUST
 
 ROUTE = "pilotage_route"  # and which route it is, for the metrics
 CALLER = "pilotage_caller"  # where the guard leaves the caller, in the scope's state
-_SCHEME = "bearer "
 
+# Takes the value of the header `authorization`, returns the caller, and None where anybody may.
+# Raises Refused.
+Admit = Callable[[str], object]
+Gate = Callable[[str], Admit]  # takes an action of the policy, returns who is admitted to it
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
-
-
-def allowed_caller(tokens: Tokens, action: Action, headers: RawHeaders) -> Caller:
-    """Return the caller if they may do `action`. Raises NoToken, BadToken, ExpiredToken, Forbidden.
-
-    Where anybody may, a token is not looked at: a pilot fetches a new one with an old one at hand.
-    """
-    if TABLE[Who.ANONYMOUS, action] is not Reach.NONE:
-        return Anonymous()
-    caller = said_by(tokens, header(headers, b"authorization"))
-    require(caller, action)
-    return caller
-
-
-def said_by(tokens: Tokens, authorization: str) -> Caller:
-    """Return whom an authorization names. Raises BadToken, ExpiredToken."""
-    if not authorization:
-        return Anonymous()
-    if authorization[: len(_SCHEME)].lower() != _SCHEME:
-        raise BadToken
-    return tokens.caller(authorization[len(_SCHEME) :].strip())
 
 
 def trust(scope: Scope) -> None:
@@ -50,14 +28,14 @@ def trust(scope: Scope) -> None:
         trusted()
 
 
-def guard(tokens: Tokens, action: Action, route: str) -> Guard:
+def guard(admit: Admit, route: str) -> Guard:
     """Return the guard of a route; async, since Litestar runs others in a thread."""
 
     async def check(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        headers = connection.scope["headers"]
         connection.scope["state"][ROUTE] = route
-        caller = connection.scope["state"][CALLER] = allowed_caller(tokens, action, headers)
-        if not isinstance(caller, Anonymous):
+        caller = admit(header(connection.scope["headers"], b"authorization"))
+        connection.scope["state"][CALLER] = caller
+        if caller is not None:
             trust(connection.scope)
 
     return check

@@ -6,7 +6,7 @@ is left to read is whose token it is, and one number. Tokens are not kept.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Final, NamedTuple
 
 from .answers import JSON
@@ -15,7 +15,6 @@ from .direct import Heard
 
 Scope = dict[str, Any]
 
-HOT_PATHS: Final = frozenset({"/v1/turn", "/v1/ask", "/v1/report", "/v1/beat"})
 HEADS_MAX: Final = 4  # of one connection: what a pilot says, or many behind one proxy
 _TOKEN: Final = re.compile(rb"\r\n[Aa]uthorization: ([\x21-\x7e]+(?: [\x21-\x7e]+)?)\r\n")
 _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,7})\r\n")
@@ -35,9 +34,11 @@ class _Parts(NamedTuple):
 class KnownHeads:
     """The heads of one connection, each with the path that the parser found in it."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_hot", "_kept")
 
-    def __init__(self) -> None:
+    def __init__(self, hot: Container[str]) -> None:
+        """`hot`: the paths whose heads are kept."""
+        self._hot = hot
         self._kept: dict[bytes, str] = {}
 
     def find(self, data: bytes) -> Heard | None:
@@ -52,7 +53,7 @@ class KnownHeads:
 
     def keep(self, data: bytes, scope: Scope) -> None:
         """Keep the head of a request that was all that `data` had, read by the parser."""
-        if scope["method"] != "POST" or scope["path"] not in HOT_PATHS or scope["query_string"]:
+        if scope["method"] != "POST" or scope["path"] not in self._hot or scope["query_string"]:
             return
         parts = _parts(data)
         if parts is None or parts.key in self._kept or not _is_usual(scope["headers"], parts):

@@ -1,25 +1,24 @@
 """The description of all routes (OpenAPI 3.1), made from the same table as the routes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from pilotage.proto.messages import Problem
 
-from ..identity.policy import TABLE, Reach, Who
-from .answers import JSON
+from .answers import BYTES, JSON, NDJSON
 from .route import Route
-from .routes import BYTES
-from .submissions import NDJSON
 
 _REF: Final = "#/components/schemas/{name}"
 _PLAIN: Final = (bytes, str)
 
+May = Callable[[str], Sequence[str]]  # takes an action, returns the kinds of callers; (): anybody
 
-def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
-    """Return the document."""
+
+def document(routes: Iterable[Route], *, may: May, version: str) -> dict[str, Any]:
+    """Return the document; `may` says who has the right to an action."""
     routes = tuple(routes)
     kinds = sorted({kind for route in routes for kind in _kinds(route)}, key=lambda k: k.__name__)
     schemas, components = msgspec.json.schema_components(
@@ -32,7 +31,8 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         path = re.sub(r":path\}", "}", route.path)
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, named)
+        operation = _operation(route, may(route.action), named)
+        paths.setdefault(path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
@@ -54,14 +54,14 @@ def _kinds(route: Route) -> list[Any]:
     ]
 
 
-def _operation(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    who = [one.value for one in Who if TABLE[one, route.action] is not Reach.NONE]
-    anybody = Who.ANONYMOUS.value in who
+def _operation(
+    route: Route, who: Sequence[str], named: dict[Any, dict[str, Any]]
+) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": _name(route),
         "summary": route.does,
-        "description": "For anybody." if anybody else f"For: {', '.join(who)}.",
-        "tags": [route.action.value],
+        "description": f"For: {', '.join(who)}." if who else "For anybody.",
+        "tags": [route.action],
         "parameters": [*_path_parameters(route), *_query_parameters(route)],
         "responses": {
             **_done(route, named),
@@ -70,7 +70,7 @@ def _operation(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]
                 "content": {JSON: {"schema": {"$ref": _REF.format(name="Problem")}}},
             },
         },
-        "security": [] if anybody else [{"bearer": []}],
+        "security": [{"bearer": []}] if who else [],
     }
     if route.takes is not None:
         operation["requestBody"] = {

@@ -3,22 +3,15 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from functools import partial
-from pathlib import Path
 from typing import Final, cast
 
 import uvicorn
 
-from ..identity.element_issuer import Published
-from ..identity.signature import PilotFiles
-from ..observe.events import Log, no_log
-from ..services import Services
 from ..strangers import PART, Strangers
-from .app import Front, Recognise, no_client_wheel, no_pilot_files, nobody_new, nothing_published
-from .call import ClientWheel
+from .app import Front
 from .connection import LimitedConnection
-from .elsewhere import Elsewhere
 
 CONNECTIONS_MAX: Final = 20_000
 KEEP_ALIVE_S: Final = 120  # pilots say something every 40 s at least while they hold work
@@ -34,54 +27,36 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 class HttpServer:
-    """Serves the services over HTTP. The socket is bound at once, so that `port` is known."""
+    """Serves a face over HTTP. The socket is bound at once, so that `port` is known."""
 
     def __init__(
         self,
-        services: Services,
+        front: Front,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        version: str = "0",
-        pilot_files: Callable[[], Awaitable[PilotFiles | None]] = no_pilot_files,
-        client_wheel: Callable[[], Awaitable[ClientWheel | None]] = no_client_wheel,
-        element_issuer: Callable[[], Awaitable[Published]] = nothing_published,
         tls_certificate: str = "",
         tls_key: str = "",
         connections_max: int = CONNECTIONS_MAX,
         strangers_max: int = 0,
         keep_alive_s: int = KEEP_ALIVE_S,
         stop_s: int = STOP_S,
-        spool_dir: Path | None = None,
-        life: str = "r",
-        elsewhere: Elsewhere | None = None,
-        recognise: Recognise = nobody_new,
         listener: socket.socket | None = None,
-        log: Log = no_log,
     ) -> None:
         """`strangers_max` is of one address, without a good token; 0: a part of all.
 
         `listener` is bound already; it stays the caller's to close.
         """
         strangers = Strangers(strangers_max or max(1, connections_max // PART))
-        self.front = Front(
-            services,
-            version=version,
-            pilot_files=pilot_files,
-            client_wheel=client_wheel,
-            element_issuer=element_issuer,
-            spool_dir=spool_dir,
-            life=life,
-            elsewhere=elsewhere,
-            recognise=recognise,
-            log=log,
-        )
+        self.front = front
         self._socket = bound(host, port) if listener is None else listener.dup()
         self._port = int(self._socket.getsockname()[1])
-        connection = partial(LimitedConnection, strangers=strangers, answer=self.front.answer)
+        connection = partial(
+            LimitedConnection, strangers=strangers, answer=front.answer, hot=front.hot_paths
+        )
         self._server = QuietServer(
             uvicorn.Config(
-                self.front,
+                front,
                 http=cast(type[LimitedConnection], connection),
                 loop="none",
                 ws="none",

@@ -160,6 +160,13 @@ def require(caller: Caller, action: Action) -> Reach:
     raise Forbidden(f"{who(caller).value} has not the right {action.value}: {', '.join(able)} have")
 
 
+def names_of(action: str) -> list[str]:
+    """Return the names of the callers who may do `action` at all; none: anybody may."""
+    right = Action(action)
+    able = [one.value for one in Who if TABLE[one, right] is not Reach.NONE]
+    return [] if Who.ANONYMOUS.value in able else able
+
+
 def require_for_all(caller: Caller, action: Action, communities: Sequence[str]) -> None:
     """Raise Forbidden for a token of one community where what it does holds for several.
 

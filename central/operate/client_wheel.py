@@ -19,7 +19,7 @@ from typing import Final
 
 import pilotage
 
-from ..http.call import ClientWheel
+from ..app.routes import ClientWheel
 from .bundle import SCRIPT
 from .mosquitto import configuration
 

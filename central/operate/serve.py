@@ -18,7 +18,8 @@ from msgspec.structs import replace as replaced
 from pilotage import __version__
 from pilotage.proto.job_states import JobState
 
-from ..app import Central, World, build
+from ..app.central import Central, World, build
+from ..app.faces import Handouts, face
 from ..dispatch.demand import WaitingWork
 from ..dispatch.limits import Policy
 from ..factory.regular import Reader
@@ -609,23 +610,28 @@ async def _open(
         randomness=randomness,
     )
     try:
-        server = HttpServer(
+        front = face(
             central.services,
+            handouts=Handouts(
+                version=__version__,
+                pilot_files=partial(asyncio.to_thread, handout.files),
+                client_wheel=partial(asyncio.to_thread, WheelHandout(bundle).wheel),
+                element_issuer=partial(asyncio.to_thread, issuer.published),
+            ),
+            spool_dir=place.data,
+            life=f"{int(clock.wall()):x}",
+            recognise=central.memory.owners.recognise if settings.store.url else nobody_new,
+            log=log,
+        )
+        server = HttpServer(
+            front,
             host=settings.http.host,
             port=settings.http.port,
-            version=__version__,
-            pilot_files=partial(asyncio.to_thread, handout.files),
-            client_wheel=partial(asyncio.to_thread, WheelHandout(bundle).wheel),
-            element_issuer=partial(asyncio.to_thread, issuer.published),
             tls_certificate=settings.http.tls_certificate,
             tls_key=settings.http.tls_key,
             connections_max=settings.http.connections_max,
             strangers_max=settings.http.strangers_max,
             listener=place.listener,
-            spool_dir=place.data,
-            life=f"{int(clock.wall()):x}",
-            recognise=central.memory.owners.recognise if settings.store.url else nobody_new,
-            log=log,
         )
     except OSError as why:
         raise refusal(why, settings.http) from why

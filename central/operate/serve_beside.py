@@ -17,7 +17,8 @@ from pilotage import __version__
 from pilotage.proto.trust import trusting
 
 from ..api_app import CentralBeside, build_beside
-from ..app import World
+from ..app.central import World
+from ..app.faces import Handouts, face
 from ..bus.silent import SilentBus
 from ..http.elsewhere import Elsewhere
 from ..http.server import HttpServer
@@ -233,23 +234,28 @@ async def _open(
         return server.port
 
     try:
-        server = HttpServer(
+        front = face(
             central.services,
-            host=settings.http.host,
-            port=settings.http.port,
-            version=__version__,
-            pilot_files=partial(asyncio.to_thread, handout.files),
-            client_wheel=partial(asyncio.to_thread, WheelHandout(bundle).wheel),
-            element_issuer=partial(asyncio.to_thread, issuer.published),
-            tls_certificate=settings.http.tls_certificate,
-            tls_key=settings.http.tls_key,
-            connections_max=settings.http.connections_max,
-            strangers_max=settings.http.strangers_max,
+            handouts=Handouts(
+                version=__version__,
+                pilot_files=partial(asyncio.to_thread, handout.files),
+                client_wheel=partial(asyncio.to_thread, WheelHandout(bundle).wheel),
+                element_issuer=partial(asyncio.to_thread, issuer.published),
+            ),
             spool_dir=data,
             life=f"{int(clock.wall()):x}",
             elsewhere=elsewhere,
             recognise=central.owners.recognise,
             log=log,
+        )
+        server = HttpServer(
+            front,
+            host=settings.http.host,
+            port=settings.http.port,
+            tls_certificate=settings.http.tls_certificate,
+            tls_key=settings.http.tls_key,
+            connections_max=settings.http.connections_max,
+            strangers_max=settings.http.strangers_max,
         )
     except OSError as why:
         await elsewhere.close()

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Final
 
-from pilotage.central.http.routes import ROUTES
+from pilotage.central.app.faces import ROUTES
 from pilotage.central.identity.policy import TABLE, Action, Reach, Who
 
 ROLES: Final = {

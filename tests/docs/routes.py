@@ -10,8 +10,8 @@ from typing import Any, Final, get_type_hints
 import msgspec
 from msgspec import inspect as kinds
 
+from pilotage.central.app.faces import ROUTES
 from pilotage.central.http.route import Route
-from pilotage.central.http.routes import ROUTES
 from pilotage.central.identity.policy import Action
 from pilotage.proto import job
 
@@ -75,13 +75,14 @@ def _part(route: Route) -> str:
 
 
 def _route(route: Route) -> str:
-    who = callers(route.action)
+    action = Action(route.action)
+    who = callers(action)
     names = (
         "anybody"
         if len(who) == len(callers(Action.PUBLIC_READ))
         else ", ".join(one.value for one in who)
     )
-    lines = [heading(route), "", route.does, "", f"- Who: {names} (`{route.action.value}`)"]
+    lines = [heading(route), "", route.does, "", f"- Who: {names} (`{action.value}`)"]
     if route.query is not None:
         asked = ", ".join(_asked(field) for field in msgspec.structs.fields(route.query))
         lines.append(f"- Query: {asked}")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pilotage.central.app.faces import ROUTES
 from pilotage.central.http.route import Route
-from pilotage.central.http.routes import ROUTES
 from pilotage.central.identity.policy import Action, Who
 from pilotage.central.observe import events
 from pilotage.proto.problems import STATUS, Code

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from pilotage import __version__
-from pilotage.central.http.app import Front
+from pilotage.central.app.faces import face
 from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.central.operate.client_wheel import client_wheel
 from pilotage.central.operate.local import local_central
@@ -64,7 +64,7 @@ def test_the_same_files_give_the_same_wheel() -> None:
 
 
 async def test_a_central_that_nobody_installed_has_no_wheel() -> None:
-    central = Client(Front(build().services))
+    central = Client(face(build().services))
 
     for path in ("/client", f"/client/{NAME}"):
         answer = await central.ask("GET", path)

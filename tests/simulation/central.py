@@ -4,10 +4,11 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pilotage.central.app import Central, World, build
+from pilotage.central.app.central import Central, World, build
+from pilotage.central.app.faces import Services, face
 from pilotage.central.http.app import Front
 from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.central.observe.events import no_log
@@ -218,17 +219,12 @@ class _OfProcess:
         return getattr(found, name)
 
 
-class _Services(_OfProcess):
-    """The services, of which `tokens` is bound when the face is made."""
-
-    tokens = _OfProcess("tokens")
-
-
 _FRONTS: list[Front] = []
 
 
 def _front() -> Front:
     """Return the one ASGI application of this Python process: to make one takes 20 ms."""
     if not _FRONTS:
-        _FRONTS.append(Front(_Services("services")))  # type: ignore[arg-type]
+        names: Any = {one.name: _OfProcess("services", one.name) for one in fields(Services)}
+        _FRONTS.append(face(Services(**(names | {"tokens": _OfProcess("tokens")}))))
     return _FRONTS[0]

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pilotage.central.app import Central
+from pilotage.central.app.central import Central
 from pilotage.central.settings import Settings
 
 from .bus import Broker, Point

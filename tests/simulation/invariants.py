@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pilotage.central.app import Central
+from pilotage.central.app.central import Central
 from pilotage.central.identity.kept_secrets import hashed
 from pilotage.central.jobs import record as job_records, record_search as job_search
 from pilotage.central.jobs.leases import Lease, Phase

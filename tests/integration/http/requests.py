@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pilotage.central.http.answers import JSON
-from pilotage.central.http.routes import BYTES
+from pilotage.central.http.answers import BYTES, JSON
 from pilotage.central.identity.policy import Who
 from pilotage.proto import api, messages, wire
 from pilotage.proto.api_productions import (

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotage.central.accounts.disk_room import DiskRoom
+from pilotage.central.app.faces import Services
 from pilotage.central.errors import Refused
 from pilotage.central.identity import derived_secrets, keys
 from pilotage.central.identity.callers import AttemptCaller, PilotCaller, User
 from pilotage.central.identity.tokens import Tokens
 from pilotage.central.jobs.written import Written
 from pilotage.central.observe.events import no_log
-from pilotage.central.services import Services
 from pilotage.proto import api, api_explain, messages
 from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
 from pilotage.proto.api_quotas import QuotaChange, UsageView
@@ -505,33 +505,34 @@ def build() -> World:
     )
     stub = StubJobs()
     sandbox, space = StubSandbox(stub), StubSpace()
-    services = Services(
-        submissions=stub,
-        queries=stub,
-        looking=stub,
-        control=stub,
-        pilots=StubPilots(stub),
-        sites=StubSites(stub),
-        limits=StubLimits(stub),
-        storages=StubStorages(stub),
-        data=StubData(stub),
-        rules=StubRules(stub),
-        sweeps=StubSweeps(stub),
-        elements=StubElements(stub),
-        pilot_logs=StubPilotLogs(stub),
-        dispatch=stub,
-        sandbox=sandbox,
-        logs=stub,
-        feed=stub,
-        explainer=StubExplainer(stub),
-        series=stub,
-        quotas=stub,
-        room=DiskRoom(space, clock, no_log, reserve_mb=100.0),
-        tokens=tokens,
-        transformations=StubTransformations(stub),
-        productions=StubProductions(stub),
-        reports=StubReports(stub),
-        health=stub,
-        metrics=stub,
-    )
+    by_name: dict[str, Any] = {
+        "submissions": stub,
+        "queries": stub,
+        "looking": stub,
+        "control": stub,
+        "pilots": StubPilots(stub),
+        "sites": StubSites(stub),
+        "limits": StubLimits(stub),
+        "storages": StubStorages(stub),
+        "data": StubData(stub),
+        "rules": StubRules(stub),
+        "sweeps": StubSweeps(stub),
+        "elements": StubElements(stub),
+        "pilot_logs": StubPilotLogs(stub),
+        "dispatch": stub,
+        "sandbox": sandbox,
+        "logs": stub,
+        "feed": stub,
+        "explainer": StubExplainer(stub),
+        "series": stub,
+        "quotas": stub,
+        "room": DiskRoom(space, clock, no_log, reserve_mb=100.0),
+        "tokens": tokens,
+        "transformations": StubTransformations(stub),
+        "productions": StubProductions(stub),
+        "reports": StubReports(stub),
+        "health": stub,
+        "metrics": stub,
+    }
+    services = Services(**by_name)
     return World(stub, tokens, clock, services, disk, sandbox, space)

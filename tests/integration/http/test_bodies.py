@@ -6,13 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.app.faces import ROUTES, face
 from pilotage.central.errors import Refused
 from pilotage.central.http import body as bodies
-from pilotage.central.http.answers import JSON
-from pilotage.central.http.app import Front
+from pilotage.central.http.answers import JSON, NDJSON
 from pilotage.central.http.route import Route
-from pilotage.central.http.routes import ROUTES
-from pilotage.central.http.submissions import NDJSON
 from pilotage.proto import messages
 from pilotage.proto.pieces import MEDIA
 from pilotage.proto.problems import STATUS, Code
@@ -31,10 +29,10 @@ class Scene:
 
     def __init__(self, world: World, by_name: dict[str, Holder]) -> None:
         self.world, self.holders = world, by_name
-        self.client = Client(Front(world.services))
+        self.client = Client(face(world.services))
 
     def holder(self, route: Route) -> Holder:
-        return self.holders["pilot" if route.action.value in FROM_PILOTS else "admin"]
+        return self.holders["pilot" if route.action in FROM_PILOTS else "admin"]
 
     async def send(self, route: Route, body: bytes | list[bytes], media: str = JSON) -> Reply:
         self.world.stub.asked.clear()
@@ -84,7 +82,7 @@ async def test_a_wrong_body_has_the_same_answer_everywhere(scene: Scene, route: 
 async def test_too_large_a_body_is_refused(
     scene: Scene, route: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pilotage.central.http.submissions.LARGE_MAX", 2 * bodies.SMALL_MAX)
+    monkeypatch.setattr("pilotage.central.dispatch.routes.LARGE_MAX", 2 * bodies.SMALL_MAX)
     huge = [b" " * 300_000] * 8
 
     assert (await scene.send(route, huge)).problem().code == "too_large"
@@ -137,7 +135,7 @@ async def test_unknown_fields_are_refused_from_people_and_ignored_from_pilots(
         known |= {"subject": "x", "community": "ctao"}
     reply = await scene.send(route, msgspec.json.encode(known | {"hue": 1}))
 
-    if route.action.value in FROM_PILOTS:
+    if route.action in FROM_PILOTS:
         assert reply.status in (200, 204)
     else:
         assert (reply.status, reply.problem().field) == (422, "$.hue")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.app.faces import Handouts, face
 from pilotage.central.cli.main import run
-from pilotage.central.http.app import Front
 from pilotage.central.identity.element_issuer import ElementIssuer, Published
 from pilotage.central.operate.clocks import SystemClock, SystemRandomness
 from pilotage.central.operate.files import RealDisk
@@ -32,7 +32,7 @@ def client(data: Path) -> Client:
     async def published() -> Published:
         return issuer(data).published()
 
-    return Client(Front(build().services, element_issuer=published))
+    return Client(face(build().services, handouts=Handouts(element_issuer=published)))
 
 
 async def test_keys_are_found_by_the_name_of_the_issuer(tmp_path: Path) -> None:

@@ -9,14 +9,11 @@ import httpx
 import msgspec
 import pytest
 
-from pilotage.central.http.app import Front
+from pilotage.central.app.faces import ROUTES, face
 from pilotage.central.http.body import SMALL_MAX
-from pilotage.central.http.elsewhere import LASTING, MARK, Elsewhere
-from pilotage.central.http.here import HERE, LOGS
-from pilotage.central.http.known import HOT_PATHS
+from pilotage.central.http.elsewhere import MARK, Elsewhere
 from pilotage.central.http.route import Route
-from pilotage.central.http.routes import ROUTES
-from pilotage.central.identity.policy import TABLE, Reach, Who
+from pilotage.central.identity.policy import TABLE, Action, Reach, Who
 from pilotage.proto.messages import Misdirection
 
 from .asgi import Client, scope_of
@@ -27,8 +24,8 @@ LEADER = "http://leader:8470"
 HANDED_ON = [
     route
     for route in ROUTES
-    if (route.method, route.path) not in HERE
-    and route.path not in HOT_PATHS
+    if route.needs_leader is True
+    and route.hot is None
     and route.path != "/v1/events"  # has no end, and httpx's way into a process waits for it
 ]
 
@@ -38,7 +35,7 @@ def _beside(
 ) -> Client:
     """Return a process without the queue, whose own services are those of `world`."""
     elsewhere = Elsewhere(lambda: url, _unheard, transport=transport)
-    return Client(Front(world.services, elsewhere=elsewhere))
+    return Client(face(world.services, elsewhere=elsewhere))
 
 
 def _unheard(event: str, **fields: Any) -> None:
@@ -61,7 +58,7 @@ class _StandsStill(httpx.AsyncBaseTransport):
 async def test_a_leader_that_stands_still_is_not_waited_for_once_another_one_leads() -> None:
     world, still = build(), _StandsStill()
     elsewhere = Elsewhere(lambda: still.leader, _unheard, transport=still)
-    beside = Client(Front(world.services, elsewhere=elsewhere))
+    beside = Client(face(world.services, elsewhere=elsewhere))
     holder = (await holders(world))["admin"]
     async with asyncio.timeout(10):
         reply = await beside.ask("GET", "/v1/pilots", token=holder.token)
@@ -72,7 +69,7 @@ async def test_a_leader_that_stands_still_is_not_waited_for_once_another_one_lea
 
 async def test_a_length_without_a_body_is_not_handed_on() -> None:
     world, asked = build(), list[httpx.Request]()
-    leader: Any = Front(world.services)
+    leader: Any = face(world.services)
 
     class Recorded(httpx.ASGITransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -88,15 +85,11 @@ async def test_a_length_without_a_body_is_not_handed_on() -> None:
     assert ["content-length" in one.headers for one in asked] == [False]
 
 
-def test_what_is_answered_here_are_routes() -> None:
-    assert {(route.method, route.path) for route in ROUTES} >= HERE
-
-
 @pytest.mark.parametrize("route", HANDED_ON, ids=lambda r: f"{r.method} {r.path}")
 async def test_what_needs_the_queue_is_answered_as_the_leader_does(route: Route) -> None:
     world = build()
-    direct = Client(Front(world.services))
-    leader: Any = Front(world.services)  # ASGI, in other words than httpx's
+    direct = Client(face(world.services))
+    leader: Any = face(world.services)  # ASGI, in other words than httpx's
     beside = _beside(world, transport=httpx.ASGITransport(leader))
     for name, holder in (await holders(world)).items():
         path, body, media = good(route.method, route.path, holder)
@@ -107,12 +100,12 @@ async def test_what_needs_the_queue_is_answered_as_the_leader_does(route: Route)
 
         assert (got.status, got.body) == (wanted.status, wanted.body), name
         assert got.headers == wanted.headers, name
-        may = TABLE[holder.who, route.action] is not Reach.NONE and not holder.spoilt
-        anybody = TABLE[Who.ANONYMOUS, route.action] is not Reach.NONE
+        may = TABLE[holder.who, Action(route.action)] is not Reach.NONE and not holder.spoilt
+        anybody = TABLE[Who.ANONYMOUS, Action(route.action)] is not Reach.NONE
         assert (got.status < 300) == (may or anybody), name
 
 
-@pytest.mark.parametrize("path", sorted(HOT_PATHS))
+@pytest.mark.parametrize("path", [route.path for route in ROUTES if route.hot is not None])
 @pytest.mark.parametrize("url", [LEADER, None])
 async def test_pilots_are_told_who_leads_and_the_connection_ends(
     path: str, url: str | None
@@ -304,7 +297,7 @@ async def _led(*, silent: bool) -> AsyncGenerator[tuple[Client, _Leader, str]]:
     port = server.sockets[0].getsockname()[1]
     elsewhere = Elsewhere(lambda: f"http://127.0.0.1:{port}", _unheard)
     token = (await holders(world))["admin"].token
-    yield Client(Front(world.services, elsewhere=elsewhere)), leader, token
+    yield Client(face(world.services, elsewhere=elsewhere)), leader, token
     await elsewhere.close()
     await leader.ended()
     server.close()
@@ -364,9 +357,8 @@ async def test_nothing_is_held_for_a_caller_who_has_left(method: str, body: list
     assert leader.asked == [path]
 
 
-def test_what_lasts_are_routes_that_are_handed_on() -> None:
-    assert {("GET", path) for path in LASTING} <= {(one.method, one.path) for one in ROUTES}
-    assert {path for _, path in HERE if path in LASTING} == {LOGS}  # as it is followed it is not
+def test_what_lasts_comes_from_the_leader() -> None:
+    assert [route.path for route in ROUTES if route.lasts and route.needs_leader is False] == []
 
 
 async def test_the_kept_end_of_an_output_is_here_and_what_grows_is_the_leaders() -> None:

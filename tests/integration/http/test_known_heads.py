@@ -8,8 +8,6 @@ import msgspec
 import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from pilotage.central.http.known import HOT_PATHS
-from pilotage.central.http.routes import ROUTES
 from pilotage.proto.messages import Turn
 
 from .test_server import Running, running
@@ -52,10 +50,6 @@ async def answers(it: Running, parts: Sequence[bytes], count: int) -> list[int]:
 
 def sessions(it: Running) -> list[int]:
     return [what.session for name, _, what in it.world.stub.asked if name == "turn"]
-
-
-def test_the_hot_paths_are_those_of_the_table() -> None:
-    assert {route.path for route in ROUTES if route.hot is not None} == HOT_PATHS
 
 
 async def test_requests_of_one_connection_are_answered_whatever_their_lengths() -> None:

@@ -7,11 +7,10 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from pilotage.central.http.answers import JSON
-from pilotage.central.http.app import TOLD_EVERY_S, Front
+from pilotage.central.app.faces import ROUTES, face
+from pilotage.central.http.answers import JSON, NDJSON
+from pilotage.central.http.app import TOLD_EVERY_S
 from pilotage.central.http.route import Route
-from pilotage.central.http.routes import ROUTES
-from pilotage.central.http.submissions import NDJSON
 from pilotage.central.identity.policy import TABLE, Action, Reach
 from pilotage.central.observe.events import EVENTS
 from tests.fake_central import FakeClock
@@ -43,15 +42,15 @@ def bodies(right: bytes) -> Iterator[bytes]:
                     yield msgspec.json.encode(fields | {name: msgspec.Raw(inside)})
 
 
-def who_may(action: Action, known: dict[str, Holder]) -> Holder:
+def who_may(action: str, known: dict[str, Holder]) -> Holder:
     """Return somebody who may do that."""
-    return next(one for one in known.values() if TABLE[one.who, action] is not Reach.NONE)
+    return next(one for one in known.values() if TABLE[one.who, Action(action)] is not Reach.NONE)
 
 
 @pytest.mark.parametrize("route", READ, ids=lambda route: f"{route.method} {route.path}")
 async def test_a_body_that_is_nested_deep_is_refused_on_every_route(route: Route) -> None:
     world = build()
-    client = Client(Front(world.services))
+    client = Client(face(world.services))
     holder = who_may(route.action, await holders(world))
     path, right, media = good(route.method, route.path, holder)
     for body in bodies(right):
@@ -66,7 +65,7 @@ async def test_a_body_that_is_nested_deep_is_refused_on_every_route(route: Route
 
 async def test_so_is_a_line_of_a_submission() -> None:
     world = build()
-    client = Client(Front(world.services))
+    client = Client(face(world.services))
     user = (await holders(world))["user"]
     for depth in DEPTHS:
         for deep in nested(depth):
@@ -82,7 +81,7 @@ async def test_so_is_a_line_of_a_submission() -> None:
 @pytest.mark.parametrize("part", [0, 1])
 async def test_a_token_whose_parts_are_nested_deep_is_a_bad_token(depth: int, part: int) -> None:
     world = build()
-    client = Client(Front(world.services))
+    client = Client(face(world.services))
     token = (await holders(world))["user"].token
     for deep in nested(depth):
         parts = token.split(".")
@@ -96,7 +95,7 @@ async def test_a_token_whose_parts_are_nested_deep_is_a_bad_token(depth: int, pa
 
 async def test_a_query_that_is_nested_deep_is_refused() -> None:
     world = build()
-    client = Client(Front(world.services))
+    client = Client(face(world.services))
     user = (await holders(world))["user"]
     for deep in nested(20_000):
         reply = await client.ask(
@@ -112,7 +111,7 @@ async def test_the_log_tells_once_a_minute_of_each_route_how_many_there_were() -
         assert EVENTS[event] == set(fields)
         told.append({"event": event, **fields})
 
-    client = Client(Front(world.services, log=log, monotonic=clock.monotonic))
+    client = Client(face(world.services, log=log, monotonic=clock.monotonic))
     deep = next(nested(100))
 
     async def refused(path: str, count: int) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from pilotage.central.http.app import Front
+from pilotage.central.app.faces import ROUTES, Handouts, face
 from pilotage.central.http.openapi import document
-from pilotage.central.http.routes import ROUTES
+from pilotage.central.identity.policy import names_of
 
 from .asgi import Client
 from .stubs import build
 
-DOCUMENT = document(ROUTES, version="1.2.3")
+DOCUMENT = document(ROUTES, may=names_of, version="1.2.3")
 
 
 def _all(value: Any) -> Iterator[dict[str, Any]]:
@@ -36,7 +36,9 @@ def _operations() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 async def test_the_central_serves_it_to_anybody() -> None:
-    reply = await Client(Front(build().services, version="1.2.3")).ask("GET", "/openapi.json")
+    reply = await Client(face(build().services, handouts=Handouts(version="1.2.3"))).ask(
+        "GET", "/openapi.json"
+    )
 
     assert reply.json() == msgspec.json.decode(msgspec.json.encode(DOCUMENT))
     assert DOCUMENT["openapi"] == "3.1.0"

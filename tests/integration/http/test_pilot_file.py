@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from pilotage.central.app.faces import Handouts, face
 from pilotage.central.cli.main import run
-from pilotage.central.http.app import Front
 from pilotage.central.identity import signature
 from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.central.operate.files import RealDisk
@@ -28,7 +28,7 @@ def client(bundle: Path, data: Path) -> Client:
     async def files() -> signature.PilotFiles | None:
         return handout.files()
 
-    return Client(Front(build().services, pilot_files=files))
+    return Client(face(build().services, handouts=Handouts(pilot_files=files)))
 
 
 async def test_the_file_comes_with_all_that_proves_it(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import httpx
 import msgspec
 import pytest
 
-from pilotage.central.http import body as bodies, connection, events, server as http_server
+from pilotage.central.app.faces import face
+from pilotage.central.http import body as bodies, connection, server as http_server
 from pilotage.central.http.answers import JSON
-from pilotage.central.http.app import Front
 from pilotage.central.http.server import HttpServer
+from pilotage.central.jobs import routes as job_routes
 from pilotage.central.store.errors import StoreBroken
 from pilotage.proto import api
 from tests.certificates import self_signed
@@ -56,7 +57,7 @@ class Running:
 @asynccontextmanager
 async def running(**options: object) -> AsyncGenerator[Running]:
     world = build()
-    server = HttpServer(world.services, **options)  # type: ignore[arg-type]
+    server = HttpServer(face(world.services), **options)  # type: ignore[arg-type]
     by_name = await holders(world)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         group.create_task(server.run())
@@ -140,7 +141,7 @@ async def _first(lines: AsyncIterator[str], count: int) -> AsyncIterator[str]:
 
 
 async def test_a_quiet_stream_gets_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "IDLE_S", 0.02)
+    monkeypatch.setattr(job_routes, "IDLE_S", 0.02)
     async with running() as it:
         async with it.http.stream("GET", "/v1/events", headers=it.bearer("user")) as reply:
             got = [line async for line in _first(reply.aiter_lines(), 5)]
@@ -151,7 +152,7 @@ async def test_a_quiet_stream_gets_comments(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_browser_says_in_a_header_what_it_has_seen() -> None:
     world = build()
     token = (await holders(world))["user"].token
-    client = Client(Front(world.services))
+    client = Client(face(world.services))
     headers = {"last-event-id": "41"}
     await client.ask("GET", "/v1/events", token=token, headers=headers, leave=True)
     wrong = await client.ask("GET", "/v1/events", token=token, headers={"last-event-id": "x"})
@@ -175,7 +176,7 @@ async def test_a_stop_ends_streams_and_frees_the_port() -> None:
 
 async def test_a_cancelled_server_ends_its_streams_too() -> None:
     world = build()
-    server = HttpServer(world.services, stop_s=1)
+    server = HttpServer(face(world.services), stop_s=1)
     token = (await holders(world))["user"].token
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         run = group.create_task(server.run())

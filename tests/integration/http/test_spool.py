@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from pilotage.central.app.faces import face
 from pilotage.central.errors import NoSpace
 from pilotage.central.http.answers import JSON
-from pilotage.central.http.app import Front
 from pilotage.central.http.call import LARGE_AT_ONCE_MAX
 from pilotage.central.http.spool import HELD_BYTES, Spool, spooled
 from pilotage.central.identity.callers import User
@@ -65,7 +65,7 @@ async def test_a_large_body_that_would_touch_the_reserve_is_refused_as_it_comes(
 ) -> None:
     world = build()
     token = (await holders(world))["user"].token
-    scene = world, Client(Front(world.services, spool_dir=tmp_path))
+    scene = world, Client(face(world.services, spool_dir=tmp_path))
     parts = [b'{"key":"k","jobs":["', b"a" * HELD_BYTES, b'"]}']
     world.space.free = 200_000_000 + HELD_BYTES
     refused = await _submit(scene, token, parts)
@@ -104,7 +104,7 @@ async def test_few_large_bodies_are_in_memory(
     world, gate = build(), _Gate()
     monkeypatch.setattr(world.stub, "submit", gate.submit)
     by_name = await holders(world)
-    scene = world, Client(Front(world.services))
+    scene = world, Client(face(world.services))
     parts = [b'{"key":"k","jobs":["', b"a" * HELD_BYTES, b'"]}']
     async with asyncio.TaskGroup() as group:
         asks = [group.create_task(_submit(scene, by_name[one].token, parts)) for one in who]

@@ -2,10 +2,9 @@
 
 import pytest
 
-from pilotage.central.http.app import Front
-from pilotage.central.http.call import ClientWheel
+from pilotage.central.app.faces import ROUTES, Handouts, face
+from pilotage.central.app.routes import ClientWheel
 from pilotage.central.http.route import Route
-from pilotage.central.http.routes import ROUTES
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.policy import TABLE, Action, Reach, Who
 from pilotage.central.identity.signature import PilotFiles, SignedFile
@@ -25,17 +24,17 @@ async def _wheel() -> ClientWheel:
 
 
 def _client(world: World) -> Client:
-    return Client(Front(world.services, pilot_files=_files, client_wheel=_wheel))
+    return Client(face(world.services, handouts=Handouts(pilot_files=_files, client_wheel=_wheel)))
 
 
 def _expected(route: Route, holder: Holder) -> tuple[int, str]:
     """Return status and code by the policy table alone."""
     done = 204 if route.gives is None else 200
-    if TABLE[Who.ANONYMOUS, route.action] is not Reach.NONE:
+    if TABLE[Who.ANONYMOUS, Action(route.action)] is not Reach.NONE:
         return done, ""
     if holder.spoilt:
         return 401, holder.spoilt
-    if TABLE[holder.who, route.action] is not Reach.NONE:
+    if TABLE[holder.who, Action(route.action)] is not Reach.NONE:
         return done, ""
     return (401, "no_token") if holder.who is Who.ANONYMOUS else (403, "forbidden")
 
@@ -85,7 +84,7 @@ async def test_a_disk_that_is_nearly_full_refuses_what_people_create_and_nothing
             next(
                 name
                 for name in ("admin", "pilot", "attempt")
-                if TABLE[by_name[name].who, route.action] is not Reach.NONE
+                if TABLE[by_name[name].who, Action(route.action)] is not Reach.NONE
             )
         ]
         path, body, media = good(route.method, route.path, holder)

@@ -9,11 +9,10 @@ import msgspec
 import pytest
 
 from pilotage.central.api_app import CentralBeside, build_beside
-from pilotage.central.app import World
+from pilotage.central.app.central import World
+from pilotage.central.app.faces import ROUTES, ApiServices, face
 from pilotage.central.bus.silent import SilentBus
-from pilotage.central.http.app import Front
 from pilotage.central.http.elsewhere import Elsewhere
-from pilotage.central.http.here import HERE
 from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.policy import Who
@@ -21,7 +20,6 @@ from pilotage.central.identity.records import Owner
 from pilotage.central.identity.tokens import open_tokens
 from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.observe.events import no_log
-from pilotage.central.services import Services
 from pilotage.proto.api import AccountsBy, Submission, TokenIssue
 from pilotage.proto.api_data import DatasetRequest, FileItem, FindRequest, RegisterRequest
 from pilotage.proto.catalogue import FileState
@@ -73,7 +71,7 @@ def bob(one: Scene) -> User:
     return msgspec.structs.replace(one.world.user(), subject="bob", role=Role.USER)
 
 
-async def submit_as_bob(one: Scene, services: Services) -> int:
+async def submit_as_bob(one: Scene, services: ApiServices) -> int:
     jobs = [msgspec.Raw(msgspec.json.encode(Job(command=("run",))))]
     made = await services.submissions.submit(
         bob(one), Submission(key="bob's", jobs=jobs), body_hash="x"
@@ -81,42 +79,42 @@ async def submit_as_bob(one: Scene, services: Services) -> int:
     return made.ids[0].first
 
 
-async def found(services: Services, caller: User) -> list[str]:
+async def found(services: ApiServices, caller: User) -> list[str]:
     asked = FindRequest(query={"dataset": "dpps:set"}, states=tuple(FileState))
     return [file.owner for file in (await services.data.find(caller, asked)).files]
 
 
-async def file(services: Services, caller: User) -> list[str]:
+async def file(services: ApiServices, caller: User) -> list[str]:
     return [(await services.data.file(caller, "dpps:a")).file.owner]
 
 
-async def changes(services: Services, caller: User) -> list[str]:
+async def changes(services: ApiServices, caller: User) -> list[str]:
     page = await services.data.changes(caller, since=0, limit=10)
     return [file.owner for file in page.files]
 
 
-async def datasets(services: Services, caller: User) -> list[str]:
+async def datasets(services: ApiServices, caller: User) -> list[str]:
     page = await services.data.datasets(caller, after="", limit=10)
     return [dataset.owner for dataset in page.datasets]
 
 
-async def dataset_made_again(services: Services, caller: User) -> list[str]:
+async def dataset_made_again(services: ApiServices, caller: User) -> list[str]:
     return [(await services.data.make_dataset(caller, DatasetRequest(did="dpps:set"))).owner]
 
 
-async def accounts(services: Services, caller: User) -> list[str]:
+async def accounts(services: ApiServices, caller: User) -> list[str]:
     found = await services.series.accounts(caller, by=AccountsBy.OWNER, since=None, until=None)
     return [line.key for line in found.lines]
 
 
-async def failures(services: Services, caller: User) -> list[str]:
+async def failures(services: ApiServices, caller: User) -> list[str]:
     found = await services.series.failures(
         caller, site="", group="", owner="bob", transformation=None, since=None
     )
     return ["bob"] * len(found.lines)
 
 
-Read = Callable[[Services, User], Awaitable[list[str]]]
+Read = Callable[[ApiServices, User], Awaitable[list[str]]]
 
 
 READS = [found, file, changes, datasets, dataset_made_again, accounts, failures]
@@ -196,8 +194,9 @@ def test_what_it_answers_by_itself_needs_nothing_that_it_has_not() -> None:
         issued = await central.tokens.issue(admin, asked)
         holder = Holder(Who.ADMIN, issued.token, "root", issued.view.jti, admin.community)
         elsewhere = Elsewhere(lambda: None, no_log)
-        client = Client(Front(central.services, elsewhere=elsewhere))
-        for method, route in sorted(HERE, reverse=True):  # DELETE, of the very token, is last
+        client = Client(face(central.services, elsewhere=elsewhere))
+        here = [(one.method, one.path) for one in ROUTES if one.needs_leader is not True]
+        for method, route in sorted(here, reverse=True):  # DELETE, of the very token, is last
             path, body, media = good(method, route, holder)
             reply = await client.ask(method, path, token=issued.token, body=body, media=media)
             if reply.status >= 500 or reply.status == 401:

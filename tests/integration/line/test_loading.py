@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.app import Central
+from pilotage.central.app.central import Central
 from pilotage.central.jobs import record_search as job_search
 from pilotage.central.store.engine import Store
 from pilotage.proto.api import Action, ActionName

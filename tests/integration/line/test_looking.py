@@ -8,7 +8,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.jobs import record as job_records
-from pilotage.central.services import Looking
+from pilotage.central.jobs.looking import Looking
 from pilotage.proto.api import CurvePoint
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import KEPT_BYTES, Assignment, Stream

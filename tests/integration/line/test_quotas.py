@@ -227,7 +227,7 @@ async def brought(one: Scene, caller: Caller, content: bytes, *, announced: bool
             yield content[start : start + 100]
 
     length = len(content) if announced else None
-    await one.world.central.services.sandbox.put(caller, sha256, chunks(), length)  # type: ignore[arg-type]
+    await one.world.central.services.sandbox.put(caller, sha256, chunks(), length)
     return sha256
 
 
@@ -249,7 +249,7 @@ async def missing(one: Scene, caller: User, *hashes: str) -> list[str]:
 
 async def may_read(one: Scene, caller: Caller, sha256: str) -> bool:
     try:
-        await one.world.central.services.sandbox.read(caller, sha256)  # type: ignore[arg-type]
+        await one.world.central.services.sandbox.read(caller, sha256)
     except Refused as why:
         assert why.code is Code.NOT_FOUND
         return False

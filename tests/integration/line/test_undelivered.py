@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from litestar.types import Receive, Scope, Send
 
-from pilotage.central.app import Central
+from pilotage.central.app.central import Central
+from pilotage.central.app.faces import face
 from pilotage.central.errors import Refused
 from pilotage.central.http.answers import problem
 from pilotage.central.http.app import Front
@@ -41,7 +42,7 @@ class Blocked(FakeInstallation):
         super().__init__()
 
     def face(self, central: Central) -> Front:
-        front = Front(central.services)
+        front = face(central.services)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             if any(scope["path"].startswith(one) for one in self.paths):

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pilotage.central.app import Central, World, build
+from pilotage.central.app.central import Central, World, build
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.tokens import ADMIN_FILE, open_tokens

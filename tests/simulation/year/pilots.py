@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.central.app import Central
+from pilotage.central.app.central import Central
 from pilotage.central.identity.callers import PilotCaller, User
 from pilotage.proto.api import SecretRequest
 from pilotage.proto.messages import (

@@ -95,9 +95,9 @@ class World:
         self.known = {"p1": CALLER}
         self.bridge = BusBridge(
             self.bus,
-            self.dispatch,
-            self.logs,
             who=self.known.get,
+            beat=self.dispatch.beat,
+            chunk=self.logs.chunk,
             clock=self.clock,
             log=self.log,
             will=lambda caller: self.gone.append(caller.pilot),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.http.routes import ROUTES
+from pilotage.central.app.faces import ROUTES
 from pilotage.central.identity.policy import TABLE, Action, Reach, Who
 from pilotage.pilot.mind.pace import Refusal
 from pilotage.pilot.ports import Downloaded, HttpReply, NoReply
@@ -183,7 +183,9 @@ def test_each_route_that_pilots_may_use_is_among_the_kinds_of_requests() -> None
         (route.method, route.path)
         for route in ROUTES
         if route.action not in public
-        and any(TABLE[one, route.action] is not Reach.NONE for one in (Who.PILOT, Who.ATTEMPT))
+        and any(
+            TABLE[one, Action(route.action)] is not Reach.NONE for one in (Who.PILOT, Who.ATTEMPT)
+        )
     }
 
     assert KINDS.keys() == open_to_pilots - NOT_OF_PILOTS

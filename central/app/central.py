@@ -12,92 +12,93 @@ from dataclasses import dataclass, field, replace
 from pilotage import __version__
 from pilotage.matcher import Matcher
 
-from .accounts.counters import Counters
-from .accounts.counts import CountsLoop
-from .accounts.disk_room import NoDisk
-from .accounts.series import SeriesService
-from .accounts.tally import Tally
-from .bus.bridge import BusBridge
-from .bus.downlink import Downlink
-from .catalogue.service import CatalogueService
-from .catalogue.storage_service import StorageService
-from .catalogue.storages import Storages
-from .dispatch.arrivals import Others
-from .dispatch.asks import Asks
-from .dispatch.assignments import Assignments
-from .dispatch.attempt_ids import AttemptIds
-from .dispatch.beats import Beats
-from .dispatch.black_holes import HostWatch
-from .dispatch.checkpoints import Checkpoints
-from .dispatch.control import Control
-from .dispatch.crew import PilotCrew
-from .dispatch.data_orders import DataOrders
-from .dispatch.data_reports import DataReports
-from .dispatch.explainer import Explainer
-from .dispatch.follow import Aftermath
-from .dispatch.health import HealthService
-from .dispatch.idle_classes import IdleClasses
-from .dispatch.joined import Allowances, allowances, ends, health_service, pilot_logs, submissions
-from .dispatch.levels import UsedShares
-from .dispatch.limits import LimitService, Policy
-from .dispatch.memory import Memory
-from .dispatch.metrics import MetricsService, Readings, Times, no_readings
-from .dispatch.queue import Queue
-from .dispatch.recover import Recovery
-from .dispatch.reports import Reports
-from .dispatch.requeues import Requeues
-from .dispatch.retention import Retention
-from .dispatch.roll_call import RollCall
-from .dispatch.service import Dispatch
-from .dispatch.submissions import Submissions
-from .dispatch.turn import Turns
-from .dispatch.watch import Watch
-from .factory.view import ElementsView
-from .failover.at_task_end import AtTaskEnd, last_line_in, stderr_in
-from .failover.for_production import rules_for
-from .failover.joined import Failover, failover
-from .failover.mails import Mailer
-from .failover.pulse import Pulse
-from .failover.room import Room
-from .failover.rule_book import RuleBook
-from .failover.rules import default_rules
-from .identity.scope import Owners
-from .identity.tokens import Tokens
-from .jobs.blob_sweep import BlobSweep
-from .jobs.classes import Classes
-from .jobs.feed import Feed
-from .jobs.following import Following
-from .jobs.leases import LeaseTable
-from .jobs.live_logs import LiveLogs
-from .jobs.looking import Looking
-from .jobs.queries import Queries, jobs_by_id
-from .jobs.sandbox import Sandbox
-from .leading import ALONE
-from .observe.counting import CountingLog, counting
-from .observe.events import Log
-from .pilots.logs import LogRoom
-from .pilots.presence import Pilots
-from .pilots.service import Canceller, PilotService
-from .ports import Blobs, Bus, Clock, Leadership, Randomness, Space
-from .productions.joined import Productions, productions
-from .productions.watching import Watching
-from .services import Services
-from .settings import LeaseSettings, RetentionSettings, Settings
-from .sites.places import Places
-from .sites.service import SiteService
-from .store.engine import Store
-from .store.errors import StoreError
-from .store.probe import StoreProbe
-from .store.wall import Wall
-from .transfers.carrier import Carrier
-from .transfers.service import RuleService
-from .transfers.sweep_service import SweepService
-from .transfers.sweeper import Sweeper
-from .transformations.engine import Engine
-from .transformations.joined import Transformations, transformations
-from .transformations.kept_off import KeptOff
-from .transformations.live import document
-from .transformations.record import TransformationRow
+from ..accounts.counters import Counters
+from ..accounts.counts import CountsLoop
+from ..accounts.disk_room import NoDisk
+from ..accounts.series import SeriesService
+from ..accounts.tally import Tally
+from ..bus.bridge import BusBridge
+from ..bus.downlink import Downlink
+from ..catalogue.service import CatalogueService
+from ..catalogue.storage_service import StorageService
+from ..catalogue.storages import Storages
+from ..dispatch.arrivals import Others
+from ..dispatch.asks import Asks
+from ..dispatch.assignments import Assignments
+from ..dispatch.attempt_ids import AttemptIds
+from ..dispatch.beats import Beats
+from ..dispatch.black_holes import HostWatch
+from ..dispatch.checkpoints import Checkpoints
+from ..dispatch.control import Control
+from ..dispatch.crew import PilotCrew
+from ..dispatch.data_orders import DataOrders
+from ..dispatch.data_reports import DataReports
+from ..dispatch.explainer import Explainer
+from ..dispatch.follow import Aftermath
+from ..dispatch.health import HealthService
+from ..dispatch.idle_classes import IdleClasses
+from ..dispatch.joined import Allowances, allowances, ends, health_service, pilot_logs, submissions
+from ..dispatch.levels import UsedShares
+from ..dispatch.limits import LimitService, Policy
+from ..dispatch.memory import Memory
+from ..dispatch.metrics import MetricsService, Readings, Times, no_readings
+from ..dispatch.queue import Queue
+from ..dispatch.recover import Recovery
+from ..dispatch.reports import Reports
+from ..dispatch.requeues import Requeues
+from ..dispatch.retention import Retention
+from ..dispatch.roll_call import RollCall
+from ..dispatch.service import Dispatch
+from ..dispatch.submissions import Submissions
+from ..dispatch.turn import Turns
+from ..dispatch.watch import Watch
+from ..factory.view import ElementsView
+from ..failover.at_task_end import AtTaskEnd, last_line_in, stderr_in
+from ..failover.for_production import rules_for
+from ..failover.joined import Failover, failover
+from ..failover.mails import Mailer
+from ..failover.pulse import Pulse
+from ..failover.room import Room
+from ..failover.rule_book import RuleBook
+from ..failover.rules import default_rules
+from ..identity.callers import PilotCaller
+from ..identity.scope import Owners
+from ..identity.tokens import Tokens
+from ..jobs.blob_sweep import BlobSweep
+from ..jobs.classes import Classes
+from ..jobs.feed import Feed
+from ..jobs.following import Following
+from ..jobs.leases import LeaseTable
+from ..jobs.live_logs import LiveLogs
+from ..jobs.looking import Looking
+from ..jobs.queries import Queries, jobs_by_id
+from ..jobs.sandbox import Sandbox
+from ..leading import ALONE
+from ..observe.counting import CountingLog, counting
+from ..observe.events import Log
+from ..pilots.logs import LogRoom
+from ..pilots.presence import Pilots
+from ..pilots.service import Canceller, PilotService
+from ..ports import Blobs, Bus, Clock, Leadership, Randomness, Space
+from ..productions.joined import Productions, productions
+from ..productions.watching import Watching
+from ..settings import LeaseSettings, RetentionSettings, Settings
+from ..sites.places import Places
+from ..sites.service import SiteService
+from ..store.engine import Store
+from ..store.errors import StoreError
+from ..store.probe import StoreProbe
+from ..store.wall import Wall
+from ..transfers.carrier import Carrier
+from ..transfers.service import RuleService
+from ..transfers.sweep_service import SweepService
+from ..transfers.sweeper import Sweeper
+from ..transformations.engine import Engine
+from ..transformations.joined import Transformations, transformations
+from ..transformations.kept_off import KeptOff
+from ..transformations.live import document
+from ..transformations.record import TransformationRow
+from .faces import Services
 
 STOP_S = 5.0  # what is still written at the end may take so long
 
@@ -136,7 +137,7 @@ class Central:
     counts: CountsLoop
     probe: StoreProbe
     retention: Retention
-    bridge: BusBridge
+    bridge: BusBridge[PilotCaller]
     health: HealthService
     metrics: MetricsService
     clock: Clock
@@ -504,13 +505,13 @@ def _explainer(
 
 def _bridge(
     world: World, memory: Memory, dispatch: Dispatch, following: Following, pilots: PilotService
-) -> BusBridge:
+) -> BusBridge[PilotCaller]:
     """Return what joins the bus with the dispatch."""
     return BusBridge(
         world.bus,
-        dispatch,
-        following,
         who=memory.pilots.caller,
+        beat=dispatch.beat,
+        chunk=following.chunk,
         clock=world.clock,
         log=world.log,
         will=pilots.willed,

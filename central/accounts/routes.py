@@ -1,0 +1,94 @@
+"""Routes for counted things: series over time, accounts, failures, quotas."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto import api
+from pilotage.proto.api_failures import Failures
+from pilotage.proto.api_quotas import QuotaChange, UsageView
+from pilotage.proto.ids import ID_MAX
+
+from ..http.call import Call
+from ..http.route import Routes
+from ..identity.calls import user
+from ..identity.policy import Action
+from .quotas import Quotas
+from .series import SeriesService
+
+SERIES_ROUTES: Final = Routes[SeriesService]()
+QUOTA_ROUTES: Final = Routes[Quotas]()
+_Seconds = Annotated[float, Meta(ge=0, le=2**40)]
+
+
+class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which series: 10 s for six hours, 60 s for a week, 600 s for 400 days."""
+
+    step: int = 60
+    since: _Seconds | None = None  # seconds since 1970; else as far back as one answer holds
+    by: api.SeriesBy = api.SeriesBy.SITE
+    site: Annotated[str, Meta(max_length=64)] = ""
+    type: Annotated[str, Meta(max_length=64)] = ""
+
+
+class AccountsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which accounts; whole days, UTC."""
+
+    by: api.AccountsBy = api.AccountsBy.OWNER
+    since: _Seconds | None = None  # seconds since 1970; else from the first day on
+    until: _Seconds | None = None
+
+
+class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which failures; whole hours."""
+
+    site: Annotated[str, Meta(max_length=64)] = ""
+    group: Annotated[str, Meta(max_length=64)] = ""
+    owner: Annotated[str, Meta(max_length=256)] = ""
+    transformation: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None  # 0: of none
+    since: _Seconds | None = None  # seconds since 1970; else of the last day
+
+
+@SERIES_ROUTES.add("GET", "/v1/series", Action.SERIES_READ, needs_leader=False)
+async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> api.Series:
+    """How many jobs waited and ran, ended, and what they used, over time."""
+    return await counted.series(
+        user(call),
+        step_s=query.step,
+        since=query.since,
+        by=query.by,
+        site=query.site,
+        type=query.type,
+    )
+
+
+@SERIES_ROUTES.add("GET", "/v1/accounts", Action.JOB_READ, needs_leader=False)
+async def accounts(counted: SeriesService, call: Call, query: AccountsQuery) -> api.Accounts:
+    """What jobs have used, from the first day on, by owner, group, day and more."""
+    return await counted.accounts(user(call), by=query.by, since=query.since, until=query.until)
+
+
+@SERIES_ROUTES.add("GET", "/v1/failures", Action.JOB_READ, needs_leader=False)
+async def failures(counted: SeriesService, call: Call, query: FailuresQuery) -> Failures:
+    """What attempts failed of, by class and site, with examples."""
+    return await counted.failures(
+        user(call),
+        site=query.site,
+        group=query.group,
+        owner=query.owner,
+        transformation=query.transformation,
+        since=query.since,
+    )
+
+
+@QUOTA_ROUTES.add("GET", "/v1/usage", Action.USAGE_READ, needs_leader=False)
+async def usage(quotas: Quotas, call: Call) -> UsageView:
+    """What is used of quotas: unended jobs and kept bytes, with the limits."""
+    return await quotas.usage(user(call))
+
+
+@QUOTA_ROUTES.add("POST", "/v1/quotas", Action.QUOTA_CONTROL)
+async def set_quota(quotas: Quotas, call: Call, body: QuotaChange) -> UsageView:
+    """Set or remove the quota of a community, a group or an owner."""
+    return await quotas.change(user(call), body)

@@ -1,0 +1,142 @@
+"""Routes of the central itself: how it is, how it is described, and the wheel of its client.
+
+Anybody may ask most of them: a user has no token before the client is installed, and the wheel is
+no secret.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final, Protocol
+
+from pilotage.proto import api
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from ..http.answers import TEXT, Answer
+from ..http.call import Call
+from ..http.route import Routes
+from ..identity.policy import Action
+from ..observe.metrics import MEDIA
+
+ENTRANCE: Final = {"health": "/health", "description": "/openapi.json", "pilot": "/pilot.sh"}
+PAGE: Final = """\
+<!DOCTYPE html>
+<html><head><title>pilotage</title></head><body>
+<a href="/client/{name}#sha256={sha256}" data-requires-python="{python}">{name}</a>
+</body></html>
+"""
+
+
+class Health(Protocol):
+    """How a process is: one with the queue counts jobs, one without it cannot."""
+
+    def health(self) -> api.Health: ...
+    def ready(self) -> api.Readiness: ...
+
+
+class Metrics(Protocol):
+    """The metrics of a process: one without the queue has fewer."""
+
+    async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
+        """Return all metrics; `requests` are those that a face has counted."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClientWheel:
+    """The wheel that this central hands out for its clients."""
+
+    name: str  # of the file; pip reads version and tags in it
+    content: bytes
+    sha256: str
+    needs_python: str  # as `>=3.10`
+
+
+Described = Callable[[], bytes]  # returns the OpenAPI document
+Wheel = Callable[[], Awaitable[ClientWheel | None]]
+
+HEALTH_ROUTES: Final = Routes[Health]()
+METRICS_ROUTES: Final = Routes[Metrics]()
+DESCRIPTION_ROUTES: Final = Routes[Described]()
+CLIENT_ROUTES: Final = Routes[Wheel]()
+
+
+@DESCRIPTION_ROUTES.add("GET", "/", Action.PUBLIC_READ, needs_leader=False)
+async def entrance(described: Described, call: Call) -> dict[str, str]:
+    """Where to look first."""
+    return ENTRANCE
+
+
+@DESCRIPTION_ROUTES.add(
+    "GET", "/openapi.json", Action.PUBLIC_READ, needs_leader=False, gives=dict[str, Any]
+)
+async def openapi(described: Described, call: Call) -> Answer:
+    """This description."""
+    return Answer(described())
+
+
+@HEALTH_ROUTES.add("GET", "/health", Action.PUBLIC_READ, needs_leader=False)
+async def health(service: Health, call: Call) -> api.Health:
+    """How the central is."""
+    return service.health()
+
+
+@HEALTH_ROUTES.add("GET", "/ready", Action.PUBLIC_READ, needs_leader=False)
+async def ready(service: Health, call: Call) -> api.Readiness:
+    """200 while it takes requests: loaded, and the store can be written."""
+    found = service.ready()
+    if not found.ready:
+        why = "loading, or stopping" if not found.loaded else f"the store: {found.store}"
+        if found.loaded and found.store == "ok" and found.disk != "ok":
+            why = f"the disk: {found.disk}"
+        raise Refused(Code.UNAVAILABLE, f"not ready: {why}")
+    return found
+
+
+@METRICS_ROUTES.add(
+    "GET", "/metrics", Action.METRICS_READ, needs_leader=False, gives=str, gives_media=TEXT
+)
+async def metrics(service: Metrics, call: Call) -> Answer:
+    """What Prometheus reads; totals over all communities."""
+    return Answer((await service.page(call.face.requests)).encode(), media=MEDIA)
+
+
+@CLIENT_ROUTES.add(
+    "GET",
+    "/client",
+    Action.PUBLIC_READ,
+    needs_leader=False,
+    gives=bytes,
+    gives_media="text/html",
+)
+async def client_page(wheel: Wheel, call: Call) -> Answer:
+    """A page with a link to the client's wheel, and its SHA-256."""
+    found = await _found(wheel)
+    python = escape(found.needs_python)
+    text = PAGE.format(name=escape(found.name), sha256=found.sha256, python=python)
+    return Answer(text.encode(), media="text/html; charset=utf-8")
+
+
+@CLIENT_ROUTES.add(
+    "GET",
+    "/client/{name}",
+    Action.PUBLIC_READ,
+    needs_leader=False,
+    gives=bytes,
+    gives_media="application/zip",
+)
+async def client_wheel(wheel: Wheel, call: Call) -> Answer:
+    """The wheel of this version, by its file name, for `pip install URL`."""
+    found = await _found(wheel)
+    if call.path("name") != found.name:
+        raise Refused(Code.NOT_FOUND, f"the wheel of this central is /client/{found.name}")
+    return Answer(found.content, media="application/zip")
+
+
+async def _found(wheel: Wheel) -> ClientWheel:
+    found = await wheel()
+    if found is None:
+        why = "this central runs from sources that are not installed, so it has no wheel"
+        raise Refused(Code.NOT_FOUND, why)
+    return found

@@ -1,0 +1,245 @@
+"""Routes of jobs: find them, look at them, read their output and their events."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto import api
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import LogChunk, Stream
+from pilotage.proto.pieces import MEDIA as PIECES
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from ..http.answers import BYTES, TEXT, Streamed
+from ..http.call import Call, parse_query
+from ..http.route import Routes
+from ..identity.calls import attempt_or_pilot, user
+from ..identity.policy import Action
+from .feed import Feed
+from .following import Following
+from .looking import Looking
+from .queries import Queries
+from .sandbox import Sandbox
+
+IDLE_S: Final = 15.0  # a comment as often keeps proxies from closing a quiet stream
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is known of outputs, and their bytes."""
+
+    queries: Queries
+    sandbox: Sandbox
+
+
+ROUTES: Final = Routes[Queries]()
+LOOK_ROUTES: Final = Routes[Looking]()
+OUTPUT_ROUTES: Final = Routes[Outputs]()
+CHUNK_ROUTES: Final = Routes[Following]()
+EVENT_ROUTES: Final = Routes[Feed]()
+Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
+_encoder = msgspec.json.Encoder()
+
+
+class JobsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which jobs, and which page of them."""
+
+    state: tuple[JobState, ...] = ()
+    id: Annotated[tuple[Id, ...], Meta(max_length=10_000)] = ()
+    submission: Id | None = None
+    owner: str = ""
+    group: str = ""
+    type: str = ""
+    site: str = ""
+    name: str = ""
+    include_deleted: bool = False
+    after: Id = 0
+    limit: Annotated[int, Meta(ge=1, le=api.PAGE_MAX)] = 100
+
+
+class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    by: api.SummaryBy = api.SummaryBy.STATE
+
+
+class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    follow: bool = False
+
+
+class CurveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    epoch: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None  # the newest that has a curve
+
+
+class PeekQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    bytes: Annotated[int, Meta(ge=1, le=65_536)] = 4_096  # of each stream, from its end
+    wait_s: Annotated[float, Meta(gt=0, le=60)] = 15.0  # how long its pilot may take
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    submission: Id | None = None
+    after: Id | None = None  # the last number seen; a browser says it in a header instead
+
+
+def job_id(call: Call) -> int:
+    """Return the job that the path names. Raises Refused, NOT_FOUND."""
+    text = call.path("job_id")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 16 and int(text) <= ID_MAX):
+        raise Refused(Code.NOT_FOUND, f"there is no job {text[:40]!r}")
+    return int(text)
+
+
+@ROUTES.add("GET", "/v1/jobs", Action.JOB_READ, needs_leader=False)
+async def search(queries: Queries, call: Call, query: JobsQuery) -> api.JobPage:
+    """Find jobs, page by page in order of the id."""
+    wanted = api.JobFilter(
+        states=query.state,
+        ids=query.id,
+        submission=query.submission,
+        owner=query.owner,
+        group=query.group,
+        type=query.type,
+        site=query.site,
+        name=query.name,
+        include_deleted=query.include_deleted,
+    )
+    return await queries.search(user(call), wanted, query.after, query.limit)
+
+
+@ROUTES.add("GET", "/v1/jobs/summary", Action.JOB_READ)
+async def summary(queries: Queries, call: Call, query: SummaryQuery) -> api.Summary:
+    """Count jobs by state, site, type, group or owner."""
+    return await queries.summary(user(call), query.by)
+
+
+@ROUTES.add("GET", "/v1/jobs/{job_id}", Action.JOB_READ, needs_leader=False)
+async def detail(queries: Queries, call: Call) -> api.JobDetail:
+    """Everything of one job."""
+    return await queries.job(user(call), job_id(call))
+
+
+@ROUTES.add("GET", "/v1/jobs/{job_id}/history", Action.JOB_READ, needs_leader=False)
+async def history(queries: Queries, call: Call) -> api.History:
+    """What happened to a job, with time and source; of what was done to it the last 1,000."""
+    return await queries.history(user(call), job_id(call))
+
+
+@LOOK_ROUTES.add("GET", "/v1/jobs/{job_id}/curve", Action.JOB_READ)
+async def curve(looking: Looking, call: Call, query: CurveQuery) -> api.Curve:
+    """What an attempt used over time: CPU, memory, disk, processes."""
+    return await looking.curve(user(call), job_id(call), query.epoch)
+
+
+@LOOK_ROUTES.add("GET", "/v1/jobs/{job_id}/peek", Action.JOB_OUTPUT, lasts=True)
+async def peek(looking: Looking, call: Call, query: PeekQuery) -> api.Peek:
+    """The last that a job wrote; while it runs, as it is now."""
+    return await looking.peek(user(call), job_id(call), bytes_max=query.bytes, wait_s=query.wait_s)
+
+
+@ROUTES.add("GET", "/v1/jobs/{job_id}/outputs", Action.JOB_OUTPUT, needs_leader=False)
+async def outputs(queries: Queries, call: Call) -> api.Outputs:
+    """The files that a job left."""
+    return await queries.outputs(user(call), job_id(call))
+
+
+@OUTPUT_ROUTES.add(
+    "GET",
+    "/v1/jobs/{job_id}/outputs/{name:path}",
+    Action.JOB_OUTPUT,
+    needs_leader=False,
+    gives=bytes,
+    gives_media=BYTES,
+)
+async def output(found: Outputs, call: Call) -> Streamed:
+    """The bytes of one of them."""
+    caller = user(call)
+    kept = await found.queries.output(caller, job_id(call), call.path("name"))
+    size, parts = await found.sandbox.read(caller, kept.sha256)
+    return Streamed(parts, stopping=call.face.stopping, media=BYTES, length=size)
+
+
+def is_followed(call: Call) -> bool:
+    """Return whether a request asks for a stream as it grows: it comes to the leader."""
+    return call.query(LogQuery).follow
+
+
+@ROUTES.add(
+    "GET",
+    "/v1/jobs/{job_id}/logs/{stream}",
+    Action.JOB_OUTPUT,
+    needs_leader=is_followed,
+    lasts=True,
+    gives=str,
+    gives_media=TEXT,
+)
+async def log(queries: Queries, call: Call, query: LogQuery) -> Streamed:
+    """What a payload wrote to stdout or stderr, or usage; with follow=true until it ends. Of an
+    attempt that has ended the last 10^6 bytes are kept: the header Pilotage-Left-Out has how many
+    were before them, Pilotage-Attempt whose this is (0: nothing was kept), Pilotage-Newest-Attempt
+    the job's newest. Who follows and accepts application/x-pilotage-pieces gets each piece after a
+    line with how many bytes stand before it and how many it has; else a line says what was lost on
+    the way.
+    """
+    word = call.path("stream")
+    if word not in {one.value for one in Stream}:
+        raise Refused(Code.NOT_FOUND, f"there is no log {word[:40]!r}: stdout, stderr, usage are")
+    caller, stream = user(call), Stream(word)
+    pieces = query.follow and PIECES in call.header(b"accept")
+    if query.follow:
+        found = await queries.follow(caller, job_id(call), stream, pieces=pieces)
+    else:
+        found = await queries.log(caller, job_id(call), stream)
+    # Text by intent, bytes in truth: a browser must not guess that it is a page.
+    return Streamed(
+        found.parts,
+        stopping=call.face.stopping,
+        media=PIECES if pieces else f"{TEXT}; charset=utf-8",
+        headers=[
+            (b"pilotage-attempt", str(found.epoch).encode()),
+            (b"pilotage-newest-attempt", str(found.newest).encode()),
+            (b"pilotage-left-out", str(found.left_out).encode()),
+        ],
+    )
+
+
+@CHUNK_ROUTES.add("POST", "/v1/log", Action.LOG_WRITE)
+async def chunk(following: Following, call: Call, body: LogChunk) -> None:
+    """Live output of a payload that somebody follows."""
+    await following.chunk(attempt_or_pilot(call), body)
+
+
+@EVENT_ROUTES.add(
+    "GET",
+    "/v1/events",
+    Action.EVENT_READ,
+    lasts=True,
+    gives=api.Event,
+    gives_media="text/event-stream",
+)
+async def events(feed: Feed, call: Call, query: EventsQuery) -> Streamed:
+    """Changes as they happen, as server-sent events: hints, not the record."""
+    after = query.after
+    seen = call.header(b"last-event-id")
+    if after is None and seen:
+        after = parse_query(b"after=" + seen.encode(), EventsQuery).after
+    told = feed.subscribe(user(call), submission=query.submission, after=after, encode=_line)
+    return Streamed(
+        _lines(told),
+        stopping=call.face.stopping,
+        media="text/event-stream",
+        idle=b": idle\n\n",
+        idle_s=IDLE_S,
+    )
+
+
+def _line(event: api.Event) -> bytes:
+    return b"id: %d\ndata: %b\n\n" % (event.seq, _encoder.encode(event))
+
+
+async def _lines(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield b": here\n\n"  # the headers alone do not reach every client
+    async for part in events:
+        yield part

@@ -1,0 +1,70 @@
+"""Routes of productions."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.api import PAGE_MAX
+from pilotage.proto.api_productions import (
+    NewProduction,
+    ProductionAction,
+    ProductionDetail,
+    ProductionPage,
+    ProductionPreview,
+    ProductionReport,
+)
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.production_states import ProductionState
+
+from ..http.call import Call
+from ..http.route import Routes
+from ..identity.calls import user
+from ..identity.policy import Action
+from .service import ProductionService
+
+ROUTES: Final = Routes[ProductionService]()
+PATH: Final = "/v1/productions"
+ONE: Final = f"{PATH}/{{production}}"
+
+
+class ProductionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which productions, and which page of them."""
+
+    state: tuple[ProductionState, ...] = ()
+    after: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
+
+
+@ROUTES.add("POST", PATH, Action.PRODUCTION_CONTROL, gives=ProductionDetail, creates=True)
+async def add(
+    service: ProductionService, call: Call, body: NewProduction
+) -> ProductionDetail | ProductionPreview:
+    """Run a workflow as a production, once for each name; or say what it would be."""
+    return await service.add(user(call), body)
+
+
+@ROUTES.add("GET", PATH, Action.PRODUCTION_READ)
+async def several(
+    service: ProductionService, call: Call, query: ProductionsQuery
+) -> ProductionPage:
+    """Productions in order of their id, and how far they are."""
+    return await service.list(user(call), states=query.state, after=query.after, limit=query.limit)
+
+
+@ROUTES.add("GET", ONE, Action.PRODUCTION_READ)
+async def show(service: ProductionService, call: Call) -> ProductionDetail:
+    """Everything of one production, by id or name."""
+    return await service.show(user(call), call.path("production"))
+
+
+@ROUTES.add("GET", f"{ONE}/report", Action.PRODUCTION_READ)
+async def report(service: ProductionService, call: Call) -> ProductionReport:
+    """How a production went: what failed, what waits for whom."""
+    return await service.report(user(call), call.path("production"))
+
+
+@ROUTES.add("POST", f"{ONE}/actions", Action.PRODUCTION_CONTROL)
+async def act(service: ProductionService, call: Call, body: ProductionAction) -> ProductionDetail:
+    """Pause, resume, extend, fix, clean or otherwise steer a production."""
+    return await service.act(user(call), call.path("production"), body)

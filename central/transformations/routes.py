@@ -1,0 +1,105 @@
+"""Routes of transformations."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.api import PAGE_MAX
+from pilotage.proto.api_transformations import (
+    InputPage,
+    NewTransformation,
+    Preview,
+    TaskPage,
+    TransformationAction,
+    TransformationDetail,
+    TransformationPage,
+)
+from pilotage.proto.ids import ID_MAX
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
+
+from ..http.call import Call
+from ..http.route import Routes
+from ..identity.calls import user
+from ..identity.policy import Action
+from .service import TransformationService
+
+ROUTES: Final = Routes[TransformationService]()
+PATH: Final = "/v1/transformations"
+ONE: Final = f"{PATH}/{{transformation}}"
+Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
+Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
+
+
+class TransformationsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which transformations, and which page of them."""
+
+    state: tuple[TransformationState, ...] = ()
+    after: Id = 0
+    limit: Limit = 100
+
+
+class InputsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which files of a transformation, and which page of them."""
+
+    state: tuple[InputState, ...] = ()
+    after: str = ""
+    limit: Limit = 100
+
+
+class TasksQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks of a transformation, and which page of them."""
+
+    state: tuple[TaskState, ...] = ()
+    after: Id = 0
+    limit: Limit = 100
+
+
+@ROUTES.add("POST", PATH, Action.TRANSFORMATION_CONTROL, gives=TransformationDetail, creates=True)
+async def add(
+    service: TransformationService, call: Call, body: NewTransformation
+) -> TransformationDetail | Preview:
+    """Add a transformation, once for each name; or say what it would do."""
+    return await service.add(user(call), body)
+
+
+@ROUTES.add("GET", PATH, Action.TRANSFORMATION_READ)
+async def several(
+    service: TransformationService, call: Call, query: TransformationsQuery
+) -> TransformationPage:
+    """Transformations in order of the id, and how far they are."""
+    return await service.list(user(call), states=query.state, after=query.after, limit=query.limit)
+
+
+@ROUTES.add("GET", ONE, Action.TRANSFORMATION_READ)
+async def show(service: TransformationService, call: Call) -> TransformationDetail:
+    """Everything of one transformation, by id or name."""
+    return await service.show(user(call), _named(call))
+
+
+@ROUTES.add("GET", f"{ONE}/files", Action.TRANSFORMATION_READ)
+async def files(service: TransformationService, call: Call, query: InputsQuery) -> InputPage:
+    """Its input files, and how each stands."""
+    return await service.files(
+        user(call), _named(call), states=query.state, after=query.after, limit=query.limit
+    )
+
+
+@ROUTES.add("GET", f"{ONE}/tasks", Action.TRANSFORMATION_READ)
+async def tasks(service: TransformationService, call: Call, query: TasksQuery) -> TaskPage:
+    """Its tasks and their jobs, in order of the number."""
+    return await service.tasks(
+        user(call), _named(call), states=query.state, after=query.after, limit=query.limit
+    )
+
+
+@ROUTES.add("POST", f"{ONE}/actions", Action.TRANSFORMATION_CONTROL)
+async def act(
+    service: TransformationService, call: Call, body: TransformationAction
+) -> TransformationDetail:
+    """Pause, resume, extend, flush or otherwise steer a transformation."""
+    return await service.act(user(call), _named(call), body)
+
+
+def _named(call: Call) -> str:
+    return call.path("transformation")
