@@ -38,10 +38,10 @@ READS: Final = re.compile(
 CODE: Final = re.compile(r"^# exit code (\d+)$")
 BASH_MARK: Final = "--- end of command"
 START_S: Final = 60.0
-AGAIN_S: Final = 30.0  # how long a command that reads is typed again, and how often
+AGAIN_S: Final = 60.0  # how long a command that reads is typed again, and how often
 AGAIN_EVERY_S: Final = 0.3
 STOP_S: Final = 20.0
-PATIENCE_S: Final = 120.0  # with a command that does not end
+PATIENCE_S: Final = 300.0  # with a command that does not end
 LOOK_S: Final = 0.5
 PART_BYTES: Final = 65_536
 
