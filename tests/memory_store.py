@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from pilotage.central.store.engine import Store
@@ -44,9 +45,9 @@ def empty() -> bytes:
     return connection.serialize()
 
 
-def connected() -> sqlite3.Connection:
+def connected(path: Path | None = None) -> sqlite3.Connection:
     return sqlite3.connect(
-        ":memory:",
+        path or ":memory:",
         isolation_level=None,
         check_same_thread=False,  # the garbage collector may run on any
         cached_statements=STATEMENTS,
@@ -135,16 +136,23 @@ class MemoryStore(Store):
         clock_wall: Callable[[], float] = lambda: 0.0,
         data: bytes = b"",
         session: Callable[[sqlite3.Connection], SqliteSession] = SqliteSession,
+        path: Path | None = None,
     ) -> None:
-        """`data` is what another store has kept, serialized; by default there is nothing."""
+        """`data` is what another store has kept, serialized; by default there is nothing.
+
+        A store that is too large for memory gets the `path` of a file.
+        """
         self.full = False
         self.ways: dict[object, Callable[..., Awaitable[Any]]] = {  # of calls, by their verb
             vars(method)["way_of"]: getattr(self, name)
             for name, method in inspect.getmembers(type(self), inspect.isfunction)
             if hasattr(method, "way_of")
         }
-        self.connection = connected()
-        self.connection.deserialize(data or empty())
+        if path is not None:
+            path.write_bytes(data or empty())
+        self.connection = connected(path)
+        if path is None:
+            self.connection.deserialize(data or empty())
         opening = SqliteSession(self.connection)
         make_ready(opening, clock_wall())
         self.connection.execute("UPDATE store SET generation = ?", (GENERATION,))

@@ -1,6 +1,7 @@
 """A year of prod6: productions one after another, at four sites, until all of them are complete."""
 
 import asyncio
+import hashlib
 import random
 import sqlite3
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -20,7 +21,6 @@ from pilotage.central.identity.tokens import ADMIN_FILE, open_tokens
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.central.store.engine import Store
-from pilotage.central.store.sqlite.store import open_sqlite
 from pilotage.central.workflows.files import read_workflow
 from pilotage.central.workflows.to_transformations import to_transformations
 from pilotage.proto.api import SummaryBy
@@ -32,9 +32,9 @@ from tests.fake_central import FakeBlobs, FakeDisk, FakeRandomness
 from tests.fakes import DATA, LoopClock
 from tests.tidy.tree import ROOT
 
-from .fates import fate
-from .loop import YearLoop, waited_for
-from .pilots import YearPilot
+from .fates import PassingCrashes
+from .pilots import Fates, YearPilot
+from .store import YearLoop, YearStore
 
 DAY_S: Final = 24.0  # an hour of the year is a second
 YEAR_S: Final = 365 * DAY_S
@@ -50,6 +50,11 @@ AWAY: Final = {"Frascati": ((20, 34),), "CSCS": ((120, 127), (300, 303)), "PIC":
 
 
 _OPEN: Final = tuple(LIVE)  # states in which something may still happen
+_ROWS: Final = (
+    "SELECT * FROM job ORDER BY job_id",
+    "SELECT * FROM attempt ORDER BY attempt_id",
+    "SELECT * FROM file ORDER BY file_id",
+)
 _TWICE: Final = """
 SELECT count(*) FROM (SELECT job_id FROM file WHERE epoch IS NOT NULL
                        GROUP BY job_id HAVING count(DISTINCT epoch) > 1)
@@ -64,6 +69,7 @@ class Plan:
     runs: int = 6_920  # of each particle, in each production
     every_s: float = 14 * DAY_S  # a production comes
     part: float = 1.0  # of the slots
+    seed: int = 1
 
 
 @dataclass
@@ -83,6 +89,7 @@ class Year:
     done_twice: int = 0  # jobs with two results
     states: Counter[str] = field(default_factory=Counter[str])
     inputs: Counter[str] = field(default_factory=Counter[str])
+    digest: str = ""  # of all jobs, attempts and files, with their times
 
 
 class WakeBus:
@@ -128,16 +135,16 @@ def play(plan: Plan, folder: Path, *, tell: Callable[[str], None] = lambda _: No
 
 async def _campaign(loop: YearLoop, plan: Plan, folder: Path, tell: Callable[[str], None]) -> Year:
     clock, bus = LoopClock(), WakeBus()
-    opening = open_sqlite(folder / "store.sqlite", clock_wall=clock.wall, fatal=_broken)
-    opened = await loop.held(opening)
-    store: Any = waited_for(opened, loop)
+    store = YearStore(folder / "store.sqlite", clock.wall)
     try:
-        central, user = await _central(store, bus, clock)
+        central, user = await _central(store, bus, clock, plan.seed)
         year = Year()
         running = loop.create_task(central.run())
-        begun = loop.time()
+        begun, fates = loop.time(), PassingCrashes().fate
         nodes = [
-            loop.create_task(_node(central, user, bus, site, number, begun, year))
+            loop.create_task(
+                _node(central, user, bus, fates, site, f"{plan.seed}-{number}", begun, year)
+            )
             for site, slots in SLOTS.items()
             for number in range(round(plan.part * slots / NODE))
         ]
@@ -147,26 +154,22 @@ async def _campaign(loop: YearLoop, plan: Plan, folder: Path, tell: Callable[[st
         for task in (looking, running, *nodes, handing_in):
             if task.done():
                 task.result()
-        for task in (running, *nodes):
+        for task in (running, *nodes, handing_in):
             task.cancel()
-        await asyncio.gather(running, *nodes, return_exceptions=True)
+        await asyncio.gather(running, *nodes, handing_in, return_exceptions=True)
         await _count(central, user, year)
     finally:
-        await loop.held(opened.close())
+        await store.close()
     _count_rows(folder / "store.sqlite", year)
     return year
 
 
-def _broken(why: str) -> None:
-    raise AssertionError(why)
-
-
-async def _central(store: Store, bus: WakeBus, clock: LoopClock) -> tuple[Central, User]:
+async def _central(store: Store, bus: WakeBus, clock: LoopClock, seed: int) -> tuple[Central, User]:
     settings = Settings(
         lease=LeaseSettings(lease_s=LEASE_S, silent_pilot_s=10 * LEASE_S),
         community=CommunitySettings(name="ctao", groups=("production",)),
     )
-    disk, randomness = FakeDisk(), FakeRandomness()
+    disk, randomness = FakeDisk(), FakeRandomness(seed)
     tokens = await open_tokens(
         DATA,
         store=store,
@@ -228,7 +231,14 @@ def _scaled(job: Job) -> Job:
 
 
 async def _node(
-    central: Central, user: User, bus: WakeBus, site: str, number: int, begun: float, year: Year
+    central: Central,
+    user: User,
+    bus: WakeBus,
+    fates: Fates,
+    site: str,
+    number: str,
+    begun: float,
+    year: Year,
 ) -> None:
     """Keep one pilot after another on a node, but for the days on which its site is away."""
     loop, chance = asyncio.get_running_loop(), random.Random(f"{site}/{number}")
@@ -242,7 +252,7 @@ async def _node(
         left_s = (min(starts) - day) * DAY_S if starts else float("inf")
         pilot = YearPilot(
             central,
-            fate,
+            fates,
             site=site,
             cores=NODE,
             lives_s=min(lives_s, left_s),
@@ -308,3 +318,8 @@ def _count_rows(path: Path, year: Year) -> None:
         (year.attempts,) = store.execute("SELECT count(*) FROM attempt").fetchone()
         year.files, year.bytes = store.execute("SELECT count(*), sum(bytes) FROM file").fetchone()
         (year.done_twice,) = store.execute(_TWICE).fetchone()
+        trace = hashlib.sha256()
+        for sql in _ROWS:
+            for row in store.execute(sql):
+                trace.update(repr(row).encode())
+    year.digest = trace.hexdigest()

@@ -31,15 +31,29 @@ KINDS: Final = {
 }
 
 
-def fate(given: Assignment, chance: random.Random) -> Fate:
-    """Return what becomes of an attempt. An hour takes a second."""
-    command = given.body.command
-    words = list(command[command.index("standin.py") + 1 :])
-    hours, spread, size = KINDS[words[0]]
-    lasts_s = chance.lognormvariate(0.0, spread) * hours
-    if chance.random() < CRASHES:
-        return Fate(lasts_s * chance.random(), is_crash=True)
-    return Fate(lasts_s, made=[_published(given, *one, int(size)) for one in _made(given, words)])
+class PassingCrashes:
+    """Attempts crash at random, but no task does so twice.
+
+    A task that crashes on two hosts has inputs that cannot be worked on: the rules of failover
+    leave them to a person, and the production does not come to its end by itself.
+    """
+
+    def __init__(self) -> None:
+        self._crashed: set[tuple[object, ...]] = set()
+
+    def fate(self, given: Assignment, chance: random.Random) -> Fate:
+        """Return what becomes of an attempt. An hour takes a second."""
+        command = given.body.command
+        words = list(command[command.index("standin.py") + 1 :])
+        hours, spread, size = KINDS[words[0]]
+        lasts_s = chance.lognormvariate(0.0, spread) * hours
+        inputs = given.data.inputs if given.data is not None else ()
+        task = (*command, *[one.did for one in inputs]) if inputs else (given.job,)
+        if chance.random() < CRASHES and task not in self._crashed:
+            self._crashed.add(task)
+            return Fate(lasts_s * chance.random(), is_crash=True)
+        made = [_published(given, *one, int(size)) for one in _made(given, words)]
+        return Fate(lasts_s, made=made)
 
 
 def _made(given: Assignment, words: list[str]) -> Iterator[tuple[str, str]]:

@@ -28,9 +28,9 @@ def page(plan: Plan, year: Year) -> str:
 
 # A year of prod6
 
-A campaign of the size for which pilotage is made, in virtual time: the shipped central with its
-real store, productions of prod6 (48 transformations each, `examples/prod6/prod6.yaml`), one every
-{plan.every_s / DAY_S:.0f} days, and simulated pilots that speak the protocol and whose jobs only
+A campaign of the size for which pilotage is made, in virtual time: the shipped central with the
+SQL of its store, productions of prod6 (48 transformations each, `examples/prod6/prod6.yaml`), one
+every {plan.every_s / DAY_S:.0f} days, and simulated pilots that speak the protocol and whose jobs only
 take time. An hour of the year is a second of the simulation: with it leases, beats and all periods
 of the central are slower by the same factor, so what is shown is that the work comes to its end,
 not how quickly a loss is seen.
@@ -53,8 +53,8 @@ not how quickly a loss is seen.
 | pilots, each of {PILOT_S / DAY_S:.0f} days at most | {year.pilots:,} |
 | days to the end | {year.ended_s / DAY_S:.1f} |
 
-One of a hundred attempts crashes, one of a hundred pilots dies in the middle of its work and says
-nothing. No pilots came from {", ".join(spans)}.
+One of a hundred attempts crashes, but no task crashes twice. One of a hundred pilots dies in the
+middle of its work and says nothing. No pilots came from {", ".join(spans)}.
 
 ![Running jobs by site]({PICTURE})
 """
