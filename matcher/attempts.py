@@ -115,7 +115,7 @@ class Attempts:
         if out.cap is not None:
             out.cap.count(-1)
         if out.limits:
-            self._limits.give_back(out.limits, now, started=started)
+            self._limits.give_back(out.limits, out.grant.amounts, now, started=started)
         if out.pilot:
             held = self._by_pilot[out.pilot]
             del held.jobs[job]

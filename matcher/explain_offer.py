@@ -9,7 +9,6 @@ from .classes import JobClass
 from .clause import listed, one_of
 from .index import Index
 from .known import Known
-from .limits import NO_TEST, Kind
 from .types import LiveOffer
 
 
@@ -86,18 +85,13 @@ def _of_reservation(offer: LiveOffer, known: Known) -> list[str]:
 def _of_limits(offer: LiveOffer, held: Iterable[JobClass], known: Known) -> list[str]:
     """Say which limits keep waiting jobs from an offer that fits them."""
     place = known.limits.place(offer.community, offer.site, offer.element)
-    closed = frozenset(place.look(known.backlog.now) if place is not None else ())
-    if place is None or not closed:
+    if place is None or not place.look(known.backlog.now):
         return []
-    holding: set[Kind] = set()
-    for cls in held:
-        for need in cls.spec.needs:
-            holding |= closed & known.limits.kinds_of(cls.spec, need)
-        if len(holding) == len(closed):
-            break
-    notes = [holds.banned(place)] if NO_TEST in holding else []
-    used_up = [it for it in place.limits if it.kind in holding and it.is_used_up]
-    return [*notes, *map(holds.told, used_up[: holds.SHOWN_MAX])]
+    needs = [(cls.spec, need) for cls in held for need in cls.spec.needs]
+    kinds = [known.limits.kinds_of(*one) for one in needs]
+    unknown = listed(name for _, need in needs for name in known.limits.uncounted(need))
+    notes = [text for text, _ in holds.holding(place, kinds, unknown)]
+    return notes[: holds.SHOWN_MAX]
 
 
 def _of_obstacles(offer: LiveOffer, obstacles: list[OfferObstacle]) -> list[str]:

@@ -1,13 +1,14 @@
 """What holds a job for which offers would fit: limits, shares, preferences, and its reservation."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pilotage.proto.job import Preference
 
 from .backlog import Backlog
+from .clause import listed
 from .ledger import ABSENT
-from .limits import NO_TEST, TEST, Kind, Limit, Limits, Place
+from .limits import NO_POOL, NO_TEST, TEST, Kind, Kinds, Limit, Limits, Place, shuts
 from .meant import nearest
 from .reserve import Reservations
 from .shares import Node, Shares, competing_level
@@ -24,9 +25,10 @@ def by_limits(
     Last: whether one of them counts all sites together, so that other offers would not help.
     `fits`: for each need the offers that fit it, as bits; the last offer is the lowest bit.
     """
-    if not limits.any or not offers:
-        return 0, [], False
     kinds = [limits.kinds_of(spec, need) for need in spec.needs]
+    if not any(kinds) or not offers:
+        return 0, [], False
+    unknown = listed(name for need in spec.needs for name in limits.uncounted(need))
     held, anywhere = 0, False
     why: Counter[str] = Counter()
     columns = [format(bits, f"0{len(offers)}b") for bits in fits]
@@ -34,17 +36,12 @@ def by_limits(
     for (at, *flags), count in Counter(zip(places, *columns, strict=True)).items():
         its = [kinds[need] for need, flag in enumerate(flags) if flag == "1"]
         place = limits.place(spec.community, *at)
-        closed = frozenset(place.look(now) if place is not None else ())
-        if place is None or not its or not all(closed & some for some in its):
+        if not its or not all(shuts(place, some, now) for some in its):
             continue
         held += count
-        for kind in closed & frozenset[Kind]().union(*its):
-            if kind == NO_TEST:
-                why[banned(place)] += count
-            for limit in place.limits:
-                if limit.kind == kind and limit.is_used_up:
-                    why[told(limit)] += count
-                    anywhere = anywhere or not limit.where
+        for text, where in holding(place, its, unknown):
+            why[text] += count
+            anywhere = anywhere or not where
     said = [f"{text}: {count} of the offers" for text, count in why.most_common(SHOWN_MAX)]
     return held, said, anywhere
 
@@ -58,10 +55,38 @@ def by_submission(spec: ClassSpec, backlog: Backlog) -> list[str]:
     return [f"its submission lets {most} of its jobs run at once, and as many run (running_max)"]
 
 
-def told(limit: Limit) -> str:
+def holding(place: Place | None, rows: Sequence[Kinds], unknown: str) -> Iterator[tuple[str, str]]:
+    """Yield in words what lets rows not start at a place, and where it holds: empty for anywhere.
+
+    `unknown`: the pools that no limit counts.
+    """
+    most: dict[Kind, int] = {}  # that any of the rows takes of each kind
+    for kinds in rows:
+        for kind, takes in kinds.items():
+            most[kind] = max(takes, most.get(kind, 0))
+    if NO_POOL in most:
+        yield f"no limit says how much there is of {unknown}", ""
+    if place is None:
+        return
+    for kind in place.without:
+        if kind == NO_TEST and kind in most:
+            yield banned(place), place.site
+        elif kind != NO_POOL and kind in most:
+            at = f"{place.site}/{place.element}"
+            yield f"no limit says how much there is of {kind[1]} at {at}", place.site
+    for limit in place.limits:
+        if limit.kind in most and limit.is_short_of(most[limit.kind]):
+            yield told(limit, most[limit.kind]), limit.where
+
+
+def told(limit: Limit, takes: int = 1) -> str:
     """Say what a limit that is used up lets no more of start."""
     by, value = limit.kind
     at = f"at {limit.where}" if limit.where else "at all sites together"
+    if limit.is_amount:
+        left = max(0, int(limit.room))
+        most = f"{at} at most {limit.most:.0f} {value} are taken at once"
+        return f"{most}: {takes} are needed, and {left} are left"
     if limit.is_rate:
         return f"{at} jobs of {by} {value} start {limit.per_s:g} a second at most"
     if limit.most < 1:

@@ -7,7 +7,7 @@ from .backlog import Backlog
 from .classes import JobClass
 from .clause import Clauses
 from .index import Found, Index
-from .limits import Kind, Limits
+from .limits import Kinds, Limits, Shut
 from .rules import Rules
 from .shares import Shares
 from .types import LiveOffer
@@ -144,18 +144,21 @@ class Indexes:
         """Return the first of the needs of a class that fits and may start, or None."""
         return self._of[cls.spec.community].place_for(cls, offer)
 
-    def kinds_of(self, cls: JobClass, place: int) -> frozenset[Kind]:
+    def kinds_of(self, cls: JobClass, place: int) -> Kinds:
         """Return the kinds with limits to which one alternative of a class belongs."""
         return self._of[cls.spec.community].kinds_of(cls, place)
 
-    def all_kinds_of(self, cls: JobClass) -> frozenset[Kind]:
+    def all_kinds_of(self, cls: JobClass) -> Kinds:
         """Return the kinds with limits to which any alternative of a class belongs."""
-        needs = range(len(cls.spec.needs))
-        return frozenset[Kind]().union(*[self.kinds_of(cls, need) for need in needs])
+        return {
+            kind: takes
+            for need in range(len(cls.spec.needs))
+            for kind, takes in self.kinds_of(cls, need).items()
+        }
 
-    def closed_needs(self, kinds: tuple[Kind, ...], cls: JobClass) -> int:
-        """Return which needs of a class may not start where these kinds may not, as bits."""
-        return self._of[cls.spec.community].closed_needs(kinds, cls)
+    def closed_needs(self, closed: tuple[Shut, ...], cls: JobClass) -> int:
+        """Return which needs of a class may not start where this is closed, as bits."""
+        return self._of[cls.spec.community].closed_needs(closed, cls)
 
     def kind(self, offer: LiveOffer) -> tuple[Any, ...]:
         """Return what the clauses see of an offer, numbers aside."""

@@ -1,15 +1,19 @@
 """Limits: how many jobs of a kind run at once at a place or anywhere, and how fast they start.
 
-A *kind* is one word of a job: its type, group or owner, or a tag that its need asks for. What is
+A *kind* is one word of a job: its type, group or owner, or a tag that its need asks for; of each of
+these it takes one. The name of an amount that its need asks for is a kind too: it takes so much of
+it. A *pool* is an amount that limits alone provide: where none counts it, nothing of it is. What is
 used up at a place makes rows of the index unfit for offers from there; as long as nothing is, a
 place costs one look-up. A place is an element as pilots of one community see it. Groups and owners
 are names within a community, so their limits count each community by itself, unless they say
-otherwise; types and tags count in all communities together.
+otherwise; types, tags and amounts count in all communities together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
+from pilotage.proto.amounts import is_pool
 from pilotage.proto.job import Need
 
 from .rules import ALL_COMMUNITIES, Rules, RunningLimit, StartLimit
@@ -17,11 +21,17 @@ from .tagexpr import parse
 from .types import Ceiling, ClassSpec
 
 Kind = tuple[str, str]  # by what, and its value
+Kinds = Mapping[Kind, int]  # of a row, and how much of each it takes
+Shut = tuple[Kind, float]  # a kind of which so much is left: what takes more may not start
 
 TEST: Final = "Test"  # the type of job that banned places run
 _Rule = tuple[bool, str, str, str, bool]  # a rate?, where, by, value, of a community that it names?
 
 NO_TEST: Final[Kind] = ("banned", "")  # every job that is none
+NO_POOL: Final[Kind] = ("amount", "")  # every job that asks for a pool that no limit counts
+AMOUNT: Final = "amount"
+
+_NO_KINDS: Final[Kinds] = MappingProxyType({})
 
 _HARDLY: Final = 1e-9  # of a start: what rounding may cost a bucket
 
@@ -32,6 +42,7 @@ class Limit:
     __slots__ = (
         "at",
         "community",
+        "is_amount",
         "is_rate",
         "kind",
         "most",
@@ -45,17 +56,22 @@ class Limit:
     def __init__(self, rule: "RunningLimit | StartLimit", community: str, number: int) -> None:
         self.number = number  # among all limits
         self.kind: Kind = (rule.by, rule.value)
+        self.is_amount = rule.by == AMOUNT
         self.where = rule.where  # empty: all sites together
         self.community = community  # whose jobs it counts; empty: those of all
         self.places: list[Place] = []  # at which it holds
         self.most, self.per_s = _terms(rule)
         self.is_rate = self.per_s > 0.0
-        self.room = self.most  # jobs that may still start
+        self.room = self.most  # jobs that may still start, or what is left of an amount
         self.at = 0.0  # when `room` of a rate was that much
 
     @property
     def is_used_up(self) -> bool:
         return self.room < 1.0 - _HARDLY
+
+    def is_short_of(self, takes: float) -> bool:
+        """Whether less is left than a job takes."""
+        return self.room < takes - _HARDLY
 
     def fill(self, now: float) -> None:
         """Let the bucket of a rate run full with time."""
@@ -81,38 +97,51 @@ class Place:
         "reopened",
         "site",
         "taken",
-        "_banned",
+        "without",
+        "_asked",
         "is_stale",
     )
 
-    def __init__(
-        self, community: str, site: str, element: str, limits: list[Limit], banned: bool
-    ) -> None:
+    def __init__(self, community: str, site: str, element: str, asked: dict[Kind, int]) -> None:
+        """`asked`: of each amount the most that any job takes."""
         self.community, self.site, self.element = community, site, element
-        self.limits = limits
-        self._banned = banned
-        self.closed: tuple[Kind, ...] = ()  # the kinds that may not start here now
+        self.limits: list[Limit] = []
+        self.without: tuple[Kind, ...] = ()  # the kinds that never start here
+        self._asked = asked
+        self.closed: tuple[Shut, ...] = ()  # what may not start here now
         self.opens_at = 0.0  # look again then, at the latest
         self.reopened = False  # time alone has opened it, and whoever looked was not `refill`
         self.is_stale = True
         self.taken: tuple[Limit, ...] = ()  # by the last start here: most are alike, and keep it
 
-    def look(self, now: float) -> tuple[Kind, ...]:
-        """Return the kinds that may not start here at this moment."""
+    def look(self, now: float) -> tuple[Shut, ...]:
+        """Return what may not start here at this moment."""
         if self.is_stale or now >= self.opens_at:
             self.is_stale = False
             self.reopened = self.reopened or (bool(self.closed) and now >= self.opens_at)
-            closed: set[Kind] = {NO_TEST} if self._banned else set()
+            closed: set[Shut] = {
+                (kind, 0.0) for kind in self.without if kind[0] != AMOUNT or kind in self._asked
+            }
             self.opens_at = float("inf")
             for limit in self.limits:
                 if limit.is_rate:
                     limit.fill(now)
-                if limit.is_used_up:
-                    closed.add(limit.kind)
+                if limit.is_amount:
+                    if limit.is_short_of(self._asked.get(limit.kind, 0)):
+                        closed.add((limit.kind, limit.room))
+                elif limit.is_used_up:
+                    closed.add((limit.kind, 0.0))
                     if limit.is_rate:
                         self.opens_at = min(self.opens_at, limit.opens_at)
             self.closed = tuple(sorted(closed))
         return self.closed
+
+    def shuts(self, kinds: Kinds, now: float) -> bool:
+        """Whether what takes so much of some kinds may not start here at this moment."""
+        self.look(now)
+        return any(kind in kinds for kind in self.without) or any(
+            limit.is_short_of(kinds[limit.kind]) for limit in self.limits if limit.kind in kinds
+        )
 
     def doubt(self) -> None:
         """Something has changed that `closed` does not know of."""
@@ -124,18 +153,22 @@ class Limits:
 
     def __init__(self, rules: Rules) -> None:
         self._banned = rules.banned
+        self._asked: dict[Kind, int] = {}  # of each amount with a limit, the most that a row takes
         self._places: dict[tuple[str, str, str], Place] = {}
         self._timed: list[Place] = []  # those with rates
         self.opened: set[Place] = set()  # where something may start again since `wake` looked
         self._of: dict[tuple[_Rule, str], Limit] = {}  # by what they count, and for whom
         self._before: dict[tuple[_Rule, str], Limit] = {}  # what counted before the last change
         self._numbers = 0
+        self.has_begun = False  # `any` has become true: whoever has kept places looks at them anew
         self._empty_at: float | None = None  # rates that are looked at first later were empty then
         self._take_up(rules)
 
     def _take_up(self, rules: Rules) -> None:
         self._rules: list[RunningLimit | StartLimit] = [*rules.running, *rules.starts]
         self.kinds = frozenset([(one.by, one.value) for one in self._rules])
+        self._pools = [kind for kind in self.kinds if kind[0] == AMOUNT and is_pool(kind[1])]
+        self._asked.clear()
         self.any = bool(self._rules or self._banned)
 
     def change(self, rules: Rules, now: float) -> None:
@@ -161,8 +194,7 @@ class Limits:
             return None
         place = self._places.get((community, site, element))
         if place is None:
-            banned = bool(self._banned) and not self._banned.isdisjoint((site, f"{site}/{element}"))
-            place = Place(community, site, element, [], banned)
+            place = Place(community, site, element, self._asked)
             self._places[community, site, element] = place
             self._settle(place)
         return place
@@ -171,6 +203,10 @@ class Limits:
         """Look which limits hold at a place."""
         wheres = ("", place.site, f"{place.site}/{place.element}")
         place.limits = [it for it in self._all_of(place.community) if it.where in wheres]
+        here = {limit.kind for limit in place.limits}
+        banned = bool(self._banned) and not self._banned.isdisjoint(wheres)
+        lacking = [kind for kind in self._pools if kind not in here]
+        place.without = (*([NO_TEST] if banned else ()), NO_POOL, *lacking)
         for limit in place.limits:
             limit.places.append(place)
         if any(limit.is_rate for limit in place.limits):
@@ -216,33 +252,72 @@ class Limits:
         """Return all limits that have counted anything."""
         return list(self._of.values())
 
-    def kinds_of(self, spec: ClassSpec, need: Need) -> frozenset[Kind]:
+    def kinds_of(self, spec: ClassSpec, need: Need) -> Kinds:
         """Return the kinds with a limit anywhere, or a ban, to which a row belongs."""
-        if not self.any:
-            return frozenset()
+        if not (self.any or need.amounts):
+            return _NO_KINDS
         words: set[Kind] = {("type", spec.type), ("group", spec.group), ("owner", spec.owner)}
         words.update(("tag", tag) for tag in parse(need.tags).named)
-        words &= self.kinds
+        kinds = dict.fromkeys(words & self.kinds, 1)
         if self._banned and spec.type != TEST:
-            words.add(NO_TEST)
-        return frozenset(words)
+            kinds[NO_TEST] = 1
+        for name, amount in need.amounts.items():
+            kind = (AMOUNT, name)
+            if amount and kind in self.kinds:
+                kinds[kind] = amount
+        if self.uncounted(need):
+            kinds[NO_POOL] = 1
+        return kinds
+
+    def uncounted(self, need: Need) -> list[str]:
+        """Return the pools that a need takes of and that no limit counts."""
+        return [
+            name
+            for name, amount in need.amounts.items()
+            if amount and is_pool(name) and (AMOUNT, name) not in self.kinds
+        ]
+
+    def note(self, kinds: Kinds) -> None:
+        """Note what a row takes of amounts."""
+        for kind, takes in kinds.items():
+            if kind[0] == AMOUNT and takes > self._asked.get(kind, 0):
+                self._asked[kind] = takes
+                for place in self._places.values():
+                    place.doubt()
+        if not self.any and NO_POOL in kinds:
+            self.any = self.has_begun = True
 
     def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
         """Return the running limits that count for a class, whichever of its needs is met."""
-        if not self._rules:
+        if not self._rules and not any(need.amounts for need in spec.needs):
             return []
-        kinds = self.kinds
-        for need in spec.needs:
-            kinds &= self.kinds_of(spec, need)
-        return [
-            Ceiling(number=limit.number, where=limit.where, jobs=max(0, int(limit.room)))
-            for limit in self._all_of(spec.community)
-            if limit.kind in kinds and not limit.is_rate
+        first, *others = [self.kinds_of(spec, need) for need in spec.needs]
+        takes = {
+            kind: min(it, *[other[kind] for other in others]) if others else it
+            for kind, it in first.items()
+            if all(kind in other for other in others)
+        }
+        limits = [it for it in self._all_of(spec.community) if not it.is_rate]
+        found = [
+            Ceiling(
+                number=limit.number,
+                where=limit.where,
+                room=max(0, int(limit.room)),
+                takes=takes[limit.kind],
+            )
+            for limit in limits
+            if limit.kind in takes
         ]
+        for kind in takes:
+            if kind == NO_POOL or kind in self._pools:
+                wheres = tuple([limit.where for limit in limits if limit.kind == kind])
+                if "" not in wheres:  # nothing of it is where no limit counts it
+                    found.append(Ceiling(number=0, where="", room=0, but=wheres))
+        return found
 
     # -- counting -------------------------------------------------------------------------------
 
-    def take(self, place: Place, kinds: Iterable[Kind], now: float) -> tuple[Limit, ...]:
+    def take(self, place: Place, kinds: Kinds, now: float) -> tuple[Limit, ...]:
         """Count a start, and return the limits that it counts for."""
         taken = tuple([limit for limit in place.limits if limit.kind in kinds])
         if taken == place.taken:
@@ -252,34 +327,61 @@ class Limits:
         for limit in taken:
             if limit.is_rate:
                 limit.fill(now)
+            if limit.is_amount:
+                self._take_of(limit, kinds[limit.kind])
+                continue
             limit.room -= 1.0
             if limit.is_used_up:
                 self._doubt(limit)
         return taken
 
-    def take_running(self, place: Place, kinds: Iterable[Kind]) -> tuple[Limit, ...]:
-        """Count a job that runs already: its start is over."""
-        taken = tuple([it for it in place.limits if it.kind in kinds and not it.is_rate])
+    def take_running(
+        self, place: Place, kinds: Kinds, amounts: Mapping[str, int]
+    ) -> tuple[Limit, ...]:
+        """Count a job that runs already and takes so much of amounts: its start is over."""
+        taken = tuple(
+            [
+                it
+                for it in place.limits
+                if (amounts.get(it.kind[1]) if it.is_amount else it.kind in kinds)
+                and not it.is_rate
+            ]
+        )
         for limit in taken:
+            if limit.is_amount:
+                self._take_of(limit, amounts[limit.kind[1]])
+                continue
             limit.room -= 1.0
             if limit.is_used_up:
                 self._doubt(limit)
         return taken
+
+    def _take_of(self, limit: Limit, amount: int) -> None:
+        limit.room -= amount
+        if limit.is_short_of(self._asked.get(limit.kind, 0)):
+            self._doubt(limit)
 
     def rates_of(self, limits: Iterable[Limit]) -> tuple[Limit, ...]:
         """Return the rates among some limits."""
         return tuple([limit for limit in limits if limit.is_rate])
 
-    def give_back(self, limits: Iterable[Limit], now: float, *, started: bool) -> None:
-        """A job runs no more; where it never started, its start is given back as well."""
+    def give_back(
+        self, limits: Iterable[Limit], amounts: Mapping[str, int], now: float, *, started: bool
+    ) -> None:
+        """A job with these amounts runs no more; if it never started, its start is given back."""
         for limit in limits:
             if limit.is_rate:
                 if started:
                     continue
                 limit.fill(now)
-            was_used_up = limit.is_used_up
-            limit.room = min(limit.most, limit.room + 1.0)
-            if was_used_up and not limit.is_used_up:
+            if limit.is_amount:
+                most = self._asked.get(limit.kind, 0)
+                was_used_up = limit.is_short_of(most)
+                limit.room = min(limit.most, limit.room + amounts[limit.kind[1]])
+            else:
+                most, was_used_up = 0, limit.is_used_up
+                limit.room = min(limit.most, limit.room + 1.0)
+            if was_used_up and (most or not limit.is_used_up):
                 self._doubt(limit)
                 self.opened.update(limit.places)
 
@@ -315,10 +417,21 @@ def _whose(rule: "RunningLimit | StartLimit", community: str) -> str | None:
 
     None: it is no limit of that community.
     """
-    if rule.community == ALL_COMMUNITIES or (not rule.community and rule.by in ("type", "tag")):
+    together = rule.by in ("type", "tag", AMOUNT)
+    if rule.community == ALL_COMMUNITIES or (not rule.community and together):
         return ""
     return community if rule.community in ("", community) else None
 
 
 def _key(rule: "RunningLimit | StartLimit") -> _Rule:
     return (isinstance(rule, StartLimit), rule.where, rule.by, rule.value, bool(rule.community))
+
+
+def shuts(place: Place | None, kinds: Kinds, now: float) -> bool:
+    """Whether a row with these kinds may not start at a place. None: there are no limits at all."""
+    return NO_POOL in kinds if place is None else place.shuts(kinds, now)
+
+
+def is_shut(kinds: Kinds, closed: Iterable[Shut]) -> bool:
+    """Whether a row takes more of any kind than is left."""
+    return any(kinds.get(kind, 0) > room + _HARDLY for kind, room in closed)

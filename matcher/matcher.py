@@ -74,6 +74,9 @@ class Matcher:
             for need in spec.needs:
                 parse(need.tags)
             self.index.add(self.backlog.add_class(spec))
+            if self.limits.has_begun:
+                self.limits.has_begun = False
+                self.parked.limits_changed()
 
     def forget_class(self, class_id: int) -> bool:
         """Forget a class of which no job waits or is pending; False if some is.
@@ -180,7 +183,7 @@ class Matcher:
         taken: tuple[Limit, ...] = ()
         if place is not None:
             kinds = self.index.all_kinds_of(cls)  # by which of its needs it runs is not known
-            taken = self.limits.take_running(place, kinds)
+            taken = self.limits.take_running(place, kinds, one.grant.amounts)
         out = Out(
             owner=cls.owner,
             class_id=one.class_id,
@@ -224,7 +227,8 @@ class Matcher:
         spec, taken = self.backlog.classes.find(out.class_id), _NO_LIMITS
         place = self.limits.place(_community_of(out.owner), out.site, out.element)
         if spec is not None and place is not None:
-            taken = self.limits.take_running(place, self.index.all_kinds_of(spec))
+            kinds = self.index.all_kinds_of(spec)
+            taken = self.limits.take_running(place, kinds, out.grant.amounts)
         out.limits = (*taken, *self.limits.rates_of(out.limits))
 
     def levels(self, now: float) -> dict[str, float]:

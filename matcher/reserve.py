@@ -29,7 +29,7 @@ from .clause import Clauses
 from .ends import Ends, after
 from .index import Index
 from .indexes import Indexes
-from .limits import NO_TEST, Limits, Place
+from .limits import Limits, Place
 from .rules import Rules
 from .shares import Node, Shares
 from .types import LiveOffer
@@ -219,8 +219,8 @@ class Reservations:
         if place is None or not closed:
             return False
         kinds = self._indexes.kinds_of(cls, need)
-        return (NO_TEST in kinds and NO_TEST in closed) or any(
-            limit.is_used_up and not (limit.is_rate and limit.opens_at <= until)
+        return any(kind in kinds for kind in place.without) or any(
+            limit.is_short_of(kinds[limit.kind]) and not (limit.is_rate and limit.opens_at <= until)
             for limit in place.limits
             if limit.kind in kinds
         )

@@ -21,11 +21,12 @@ from .classes import JobClass
 from .clause import Clause, Clauses
 from .facets import Facet
 from .fit import NOBODYS
-from .limits import Kind, Limits
+from .limits import Kind, Kinds, Limits, Shut, is_shut
 from .rules import Rules
 from .scarce import is_scarce
 from .stand_ins import StandIn, StandIns
 from .steps import Steps
+from .takings import Takings
 from .types import LiveOffer
 from .weights import Keys
 from .worded import facet
@@ -37,6 +38,7 @@ WORDS_BYTES_MAX: Final = 16 << 20  # of their words: pilots choose them
 
 _AS_BYTES: Final = bytes.maketrans(b"01", b"\0\1")
 _NO_NEED: Final = Need()
+_NO_KINDS: Final[Kinds] = {}
 
 
 class Rows:
@@ -88,8 +90,8 @@ class Rows:
         self._scarce = 0  # rows with a scarce demand
         self._on_gpus = 0  # rows that ask for GPUs
         self._several, self._first_of_several = 0, 0  # rows of classes with alternatives
-        self._limited: dict[Kind, int] = {}  # rows that a limit or a ban counts for
-        self._row_kinds: dict[int, frozenset[Kind]] = {}  # of the rows that have any
+        self._limited: dict[Kind, Takings] = {}  # rows that a limit or a ban counts for
+        self._row_kinds: dict[int, Kinds] = {}  # of the rows that have any
 
     def enter(self, cls: JobClass) -> None:
         """Give a class its rows, one for each alternative. It does not know of them yet."""
@@ -133,8 +135,12 @@ class Rows:
         kinds = self._limits.kinds_of(cls.spec, need)
         if kinds:
             self._row_kinds[row] = kinds
-            for kind in kinds:
-                self._limited[kind] = self._limited.get(kind, 0) | 1 << row
+            self._limits.note(kinds)
+            for kind, takes in kinds.items():
+                takings = self._limited.get(kind)
+                if takings is None:
+                    takings = self._limited[kind] = Takings()
+                takings.add(row, takes)
 
     def limits_changed(self) -> None:
         """Other limits hold from now on: look at all rows for which of them count."""
@@ -184,9 +190,9 @@ class Rows:
             rows = self._liked[site] = self._liking.rows(site, self.size)
         return rows
 
-    def kinds_of(self, cls: JobClass, place: int) -> frozenset[Kind]:
+    def kinds_of(self, cls: JobClass, place: int) -> Kinds:
         """Return the kinds with limits to which one alternative of a class belongs."""
-        return self._row_kinds.get(cls.first_row + place, frozenset())
+        return self._row_kinds.get(cls.first_row + place, _NO_KINDS)
 
     def classes_of(self, rows: int) -> list[JobClass]:
         """Return the classes of some rows, each once, in the order of their slots."""
@@ -260,16 +266,19 @@ class Rows:
         """Return the rows that may not start where an offer is, as bits."""
         place = self._limits.place(offer.community, offer.site, offer.element)
         rows = 0
-        for kind in place.look(self._backlog.now) if place is not None else ():
-            rows |= self._limited.get(kind, 0)
+        for kind, room in place.look(self._backlog.now) if place is not None else ():
+            takings = self._limited.get(kind)
+            if takings is not None:
+                rows |= takings.above(room)
         return rows
 
-    def closed_needs(self, kinds: tuple[Kind, ...], cls: JobClass) -> int:
-        """Return which needs of a class may not start where these kinds may not, as bits."""
-        rows = 0
-        for kind in kinds:
-            rows |= self._limited.get(kind, 0)
-        return rows >> cls.first_row & cls.needs
+    def closed_needs(self, closed: tuple[Shut, ...], cls: JobClass) -> int:
+        """Return which needs of a class may not start where this is closed, as bits."""
+        needs = 0
+        for place in range(len(cls.spec.needs)):
+            if is_shut(self.kinds_of(cls, place), closed):
+                needs |= 1 << place
+        return needs
 
     def startable(self, offer: LiveOffer, *, closed: bool = False) -> int:
         """Return exactly the rows with waiting jobs that accept an offer and may start there now.

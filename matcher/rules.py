@@ -9,12 +9,14 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from pilotage.proto.amounts import AMOUNT_MAX, BadAmount, check_name
 from pilotage.proto.patterns import SITE_OR_ELEMENT, whole
 
 By = Literal["type", "group", "owner", "tag"]
+Counted = Literal["type", "group", "owner", "tag", "amount"]
 Where = Annotated[str, Meta(pattern=SITE_OR_ELEMENT)]
 # Whose jobs a limit counts: a community's, `*` for those of all together, or by default those of
-# each community by itself for groups and owners, and of all together for types and tags.
+# each community by itself for groups and owners, and of all together for types, tags and amounts.
 Whose = Annotated[
     str,
     Meta(
@@ -32,11 +34,16 @@ _NAME: Final = re.compile(
 )
 
 
-def check_value(by: By, value: str) -> None:
+def check_value(by: Counted, value: str) -> None:
     """Raise ValueError for what no job can have as its type, group or owner, or ask for as a tag.
 
-    Who owns jobs is what tokens say, which may hold blanks.
+    Who owns jobs is what tokens say, which may hold blanks. An amount is one that a need can name.
     """
+    if by == "amount":
+        try:
+            return check_name(value)
+        except BadAmount as why:
+            raise ValueError(f"value: {why}") from None
     right = _NAME if by == "owner" else _WORD
     if not right.fullmatch(value):
         words = "1 to 512 characters" if by == "owner" else "letters, digits and . _ : / @ + - only"
@@ -44,12 +51,15 @@ def check_value(by: By, value: str) -> None:
 
 
 class RunningLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most so many jobs of one kind at once at a place or anywhere, pending ones included."""
+    """At most so many jobs of one kind at once at a place or anywhere, pending ones included.
+
+    By amount: at most so much of a named amount is taken by all jobs there together.
+    """
 
     where: Where = ""  # SITE or SITE/ELEMENT; left out: all sites together
-    by: By  # type, group, owner, or tag: one that the need asks for
+    by: Counted  # type, group, owner, or tag or amount: one that the need asks for
     value: str
-    most: Annotated[int, Meta(ge=0)]
+    most: Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
     community: Whose = ""  # whose jobs count: one community's, or with `*` those of all together
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from .claims import Reservation
 from .classes import job_of
 from .known import Known
 from .ledger import WAITING
+from .limits import shuts
 from .types import ClassSpec, LiveOffer
 
 
@@ -59,9 +60,9 @@ def may_start(spec: ClassSpec, offer: LiveOffer, known: Known) -> bool:
     if cls is not None and cls.is_shut:
         return False
     place = known.limits.place(offer.community, offer.site, offer.element)
-    closed = frozenset(place.look(known.backlog.now) if place is not None else ())
+    now = known.backlog.now
     return any(
-        not (closed and closed & known.limits.kinds_of(spec, need))
+        not shuts(place, known.limits.kinds_of(spec, need), now)
         and not any(clause.refuses(need, spec, offer) for clause in known.clauses)
         for need in spec.needs
     )

@@ -34,11 +34,23 @@ class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit of running jobs, and how many more it lets start."""
+    """A limit of running jobs or of an amount, and how much of it is left for a class."""
 
     number: int  # which of the limits
     where: str  # SITE or SITE/ELEMENT; empty: all sites together
-    jobs: int
+    room: int
+    takes: int = 1  # so much one job takes
+    but: tuple[str, ...] = ()  # it holds everywhere but there
+
+    @property
+    def jobs(self) -> int:
+        """How many more jobs it lets start."""
+        return self.room // self.takes
+
+    def holds_at(self, site: str, element: str) -> bool:
+        """Whether it counts jobs that start there."""
+        wheres = ("", site, f"{site}/{element}")
+        return self.where in wheres and not any(one in wheres for one in self.but)
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):

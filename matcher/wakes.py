@@ -1,7 +1,7 @@
 """Wake-ups: which parked pilot hears of which job, and for how long the job is kept for it."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -11,7 +11,7 @@ from .classes import Entry, JobClass
 from .indexes import Indexes
 from .limits import Limit, Limits, Place
 from .parked import ParkedOffer, ParkedOffers
-from .types import Parked
+from .types import NO_AMOUNTS, Parked
 
 FEW: Final = 32  # jobs of a class for which offers are looked up one by one
 OPENED_MAX: Final = 64  # offers of a place that are looked at in one call
@@ -26,6 +26,7 @@ class Keep:
     parked: ParkedOffer
     until: float
     limits: tuple[Limit, ...]  # that count it as if it ran
+    amounts: Mapping[str, int]  # that it takes of them
 
     @property
     def pilot(self) -> str:
@@ -83,7 +84,7 @@ class Wakes:
         keep = self.by_job.pop(job, None)
         if keep is not None:
             del self.by_pilot[keep.pilot]
-            self._limits.give_back(keep.limits, now, started=False)
+            self._limits.give_back(keep.limits, keep.amounts, now, started=False)
 
     def wake(self, now: float) -> list[Parked]:
         """Keep waiting jobs for free parked offers that fit, best job first, one for each."""
@@ -158,10 +159,10 @@ class Wakes:
 
     def _wake(self, parked: ParkedOffer, cls: JobClass, now: float) -> Parked:
         """Keep a job for an offer. Who did not come before rests longer: it may be dead or deaf."""
-        limits = self._take_limits(parked, cls, now)
+        limits, amounts = self._take_limits(parked, cls, now)
         job = self._backlog.keep(cls)
         self._parked.wake(parked)
-        keep = Keep(job, parked, now + self._keep_s, limits)
+        keep = Keep(job, parked, now + self._keep_s, limits, amounts)
         self.running.append(keep)
         self.by_job[job] = self.by_pilot[keep.pilot] = keep
         self._wakes += 1
@@ -169,16 +170,19 @@ class Wakes:
         heappush(self.resting, (now + rest_s, self._wakes, parked))
         return Parked(pilot=keep.pilot, ask=parked.ask, job=job)
 
-    def _take_limits(self, parked: ParkedOffer, cls: JobClass, now: float) -> tuple[Limit, ...]:
+    def _take_limits(
+        self, parked: ParkedOffer, cls: JobClass, now: float
+    ) -> tuple[tuple[Limit, ...], Mapping[str, int]]:
         """Count a kept job as started, so that one free place wakes one pilot."""
         offer = parked.offer
         place = self._limits.place(offer.community, offer.site, offer.element)
         if place is None:
-            return ()
+            return (), NO_AMOUNTS
         for shape in parked.shapes:
             first = self._index.place_for(cls, shape)
             if first is not None:
-                return self._limits.take(place, self._index.kinds_of(cls, first), now)
+                limits = self._limits.take(place, self._index.kinds_of(cls, first), now)
+                return limits, cls.spec.needs[first].amounts
         raise AssertionError("a job is kept for an offer that it fits")
 
     def limits_changed(self) -> None:
@@ -190,11 +194,12 @@ class Wakes:
             place = self._limits.place(offer.community, offer.site, offer.element)
             rates = self._limits.rates_of(keep.limits)
             kinds = self._index.all_kinds_of(cls)
-            running = self._limits.take_running(place, kinds) if place is not None else ()
-            keep.limits = (*running, *rates)
+            if place is not None:
+                rates = (*self._limits.take_running(place, kinds, keep.amounts), *rates)
+            keep.limits = rates
 
     def _release(self, keep: Keep, now: float) -> None:
         del self.by_job[keep.job]
         del self.by_pilot[keep.pilot]
-        self._limits.give_back(keep.limits, now, started=False)
+        self._limits.give_back(keep.limits, keep.amounts, now, started=False)
         self._backlog.release(keep.job)

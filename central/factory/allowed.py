@@ -23,20 +23,26 @@ class Allowed:
 
         Those with the least choice of places are to be asked for first.
         """
-        bounds = [(one.number, self._bits(one.where)) for one in ceilings]
+        bounds = [(one, self._bits_of(one)) for one in ceilings]
         for one in ceilings:
-            self._left.setdefault(one.number, one.jobs)
+            self._left.setdefault(one.number, one.room)
         while jobs > 0 and places:
-            numbers = [number for number, bits in bounds if bits & places]
-            some = min([jobs, *(self._left[number] for number in numbers)])
+            here = [one for one, bits in bounds if bits & places]
+            some = min([jobs, *(self._left[one.number] // one.takes for one in here)])
             if some > 0:
                 yield some, places
                 jobs -= some
-            for number in numbers:
-                self._left[number] -= some
-            for number, bits in bounds:
-                if self._left[number] <= 0:
+            for one in here:
+                self._left[one.number] -= some * one.takes
+            for one, bits in bounds:
+                if self._left[one.number] < one.takes:
                     places &= ~bits
+
+    def _bits_of(self, one: Ceiling) -> int:
+        found = self._bits(one.where)
+        for where in one.but:
+            found &= ~self._bits(where)
+        return found
 
     def _bits(self, where: str) -> int:
         if where not in self._places:

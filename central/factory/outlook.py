@@ -79,10 +79,11 @@ class Outlook:
         if not mine:
             return [self._no_share(spec.community)]
         places, offers = zip(*mine, strict=True)
-        used_up = {one.where for one in self._work.ceilings(spec) if one.jobs <= 0}
+        used_up = [one for one in self._work.ceilings(spec) if one.jobs <= 0]
 
         def why(one: Spot) -> Closed | None:
-            if used_up & {"", one.element.site, one.element.label}:
+            site, element = one.element.site, one.element.name
+            if any(ceiling.holds_at(site, element) for ceiling in used_up):
                 return Closed(By.LIMIT, "has a limit for such jobs, and as many run there as may")
             return why_none(one)
 

@@ -23,6 +23,7 @@ SHEBANG = b"#!/usr/bin/env python3\n"
 # The part of proto that the pilot uses: the standard library is all that it imports.
 PROTO = (
     "__init__",
+    "amounts",
     "attempts",
     "declarations",
     "ids",

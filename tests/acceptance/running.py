@@ -140,6 +140,7 @@ class RunningCentral:
         scratch_mb: int = 0,
         gpus: int = 0,
         tags: tuple[str, ...] = (),
+        amounts: tuple[str, ...] = (),
         image_tools: tuple[str, ...] = (),
         url: str = "",
         host: str = "",
@@ -159,6 +160,7 @@ class RunningCentral:
             scratch_mb=scratch_mb,
             gpus=gpus,
             tags=tags,
+            amounts=amounts,
             isolation=isolation,
             image_tools=image_tools,
         )

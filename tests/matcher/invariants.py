@@ -151,10 +151,11 @@ def _check_shares(matcher: Matcher) -> None:
 def _check_limits(matcher: Matcher) -> None:
     """What is left of each limit, from the jobs that are out or kept."""
     used: Counter[Limit] = Counter()
-    for out in matcher.attempts.by_job.values():
-        used.update(out.limits)
-    for keep in matcher.wakes.by_job.values():
-        used.update(keep.limits)
+    counted = [(it.limits, it.grant.amounts) for it in matcher.attempts.by_job.values()]
+    counted += [(it.limits, it.amounts) for it in matcher.wakes.by_job.values()]
+    for limits, amounts in counted:
+        for limit in limits:
+            used[limit] += amounts[limit.kind[1]] if limit.is_amount else 1
     for limit in matcher.limits.all():
         if not limit.is_rate:
             assert limit.room == limit.most - used[limit], f"{limit.kind} at {limit.where}"

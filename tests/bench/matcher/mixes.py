@@ -56,6 +56,7 @@ class World:
     def __init__(self, *, sites: int, tags: int) -> None:
         self.chance = random.Random(SEED)
         self.apart = random.Random(SEED)  # for later clauses: the rest of each need stays the same
+        self.named = random.Random(SEED)
         self.sites = [f"SITE{n}" for n in range(sites)]
         self.tags = [f"tag{n}" for n in range(tags)]
         # What a pilot is tagged with comes from the settings of its element.
@@ -100,6 +101,7 @@ class World:
             isolation="namespaces" if self.apart.random() < 0.05 else "",
             whole_node=self.often(0.02),
             cpu_work_hs23_s=chance.choice((10_000, 500_000)) if self.often(0.2) else 0,
+            amounts={"net_mbps": 100} if self.named.random() < 0.02 else {},
             **(self.gpu() if self.often(0.05) else {}),
         )
 
@@ -157,6 +159,7 @@ class World:
             gpus_free=gpus,
             core_work_left_hs23_s=wall_left_s * chance.uniform(8.0, 20.0),
             node=chance.choice(GPU_NODES if gpus else NODES),
+            amounts_free={"net_mbps": 1_000} if n % 4 == 0 else {},
         )
 
 

@@ -12,7 +12,7 @@ PLACES = {"PIC": 0b0011, "PIC/ce1": 0b0001, "CSCS": 0b1100}
 
 
 def ceiling(number: int, where: str, jobs: int) -> Ceiling:
-    return Ceiling(number=number, where=where, jobs=jobs)
+    return Ceiling(number=number, where=where, room=jobs)
 
 
 def test_jobs_are_wanted_as_far_as_limits_let_them_run() -> None:

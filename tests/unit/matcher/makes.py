@@ -73,7 +73,9 @@ NEEDS: Final[st.SearchStrategy[Need]] = st.builds(
     gpu_compute_capability_max=_seldom("", "8"),
     gpu_driver_min=_seldom("", "535.104"),
     tags=_seldom("", "gpu", "~gpu", "gpu | cvmfs"),
-    amounts=_seldom({}, {"net": 2}, {"net": 5, "shm": 1}, {"shm": 0}),
+    amounts=_seldom(
+        {}, {"net": 2}, {"net": 5, "shm": 1}, {"shm": 0}, {"lic.a": 1}, {"lic.a": 3}, {"lic.b": 1}
+    ),
 )
 
 _OLD: Final = NodeFacts(glibc=(2, 17))

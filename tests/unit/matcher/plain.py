@@ -5,7 +5,7 @@ owner. `test_machine` compares the two after each step.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -30,6 +30,7 @@ class Waiting:
     kept_for: str = ""
     kept_until: float = 0.0
     there: LiveOffer | None = None
+    amounts: Mapping[str, int] = field(default_factory=dict[str, int])  # while it is kept
     taken: "list[RunningLimit | StartLimit]" = field(
         default_factory=list[RunningLimit | StartLimit]
     )
@@ -291,6 +292,7 @@ class Plain:
     ) -> list[RunningLimit | StartLimit]:
         words = {"type": {spec.type}, "group": {spec.group}, "owner": {spec.owner}}
         words["tag"] = set(parse(need.tags).named)
+        words["amount"] = {name for name, amount in need.amounts.items() if amount}
         places = ("", there.site, f"{there.site}/{there.element}")
         return [
             limit
@@ -316,22 +318,36 @@ class Plain:
                 its.level += out / now - out / before
         for charged in self.out.values():
             spec = self.specs.get(charged.class_id)
-            charged.taken = self._taken_again(spec, charged.there, charged.taken)
+            given = charged.given.amounts
+            charged.taken = self._taken_again(spec, charged.there, charged.taken, given)
         for job in self.jobs.values():
             if job.kept_for and job.there is not None:
-                job.taken = self._taken_again(self.specs[job.class_id], job.there, job.taken)
+                spec = self.specs[job.class_id]
+                job.taken = self._taken_again(spec, job.there, job.taken, job.amounts)
 
     def _taken_again(
-        self, spec: ClassSpec | None, there: LiveOffer, taken: list[RunningLimit | StartLimit]
+        self,
+        spec: ClassSpec | None,
+        there: LiveOffer,
+        taken: list[RunningLimit | StartLimit],
+        amounts: Mapping[str, int],
     ) -> list[RunningLimit | StartLimit]:
         needs = spec.needs if spec is not None else ()
         found = [its for need in needs if spec for its in self.limits(spec, need, there)]
-        running = [its for its in dict.fromkeys(found) if isinstance(its, RunningLimit)]
+        running = [
+            its
+            for its in dict.fromkeys(found)
+            if isinstance(its, RunningLimit) and (its.by != "amount" or amounts.get(its.value))
+        ]
         return [*running, *[its for its in taken if isinstance(its, StartLimit)]]
 
     def count(self, limit: RunningLimit) -> int:
-        out = sum(limit in its.taken for its in self.out.values())
-        return out + sum(limit in its.taken for its in self.jobs.values() if its.kept_for)
+        counted = [its.given.amounts for its in self.out.values() if limit in its.taken]
+        kept = [its for its in self.jobs.values() if its.kept_for]
+        counted += [its.amounts for its in kept if limit in its.taken]
+        if limit.by == "amount":
+            return sum(amounts[limit.value] for amounts in counted)
+        return len(counted)
 
     def starts(self, limit: StartLimit) -> float:
         left, at = self.tokens[limit]
@@ -343,12 +359,18 @@ class Plain:
             f"{there.site}/{there.element}",
         }:
             return False
-        return all(
+        limits = self.limits(spec, need, there)
+        counted = {limit.value for limit in limits if limit.by == "amount"}
+        pools = {name for name, amount in need.amounts.items() if amount and "." in name}
+        return pools <= counted and all(
             self.starts(limit) >= 1.0 - 1e-9
             if isinstance(limit, StartLimit)
-            else self.count(limit) < limit.most
-            for limit in self.limits(spec, need, there)
+            else self.count(limit) + self._takes(limit, need) <= limit.most
+            for limit in limits
         )
+
+    def _takes(self, limit: RunningLimit, need: Need) -> int:
+        return need.amounts[limit.value] if limit.by == "amount" else 1
 
     def take(self, limits: list[RunningLimit | StartLimit], *, back: bool = False) -> None:
         """Count starts, or give them back."""
@@ -514,7 +536,10 @@ class Plain:
         place = self.place(its.class_id, there)
         assert place is not None
         spec = self.specs[its.class_id]
-        its.taken = self.limits(spec, spec.needs[place], there)
+        its.taken, its.amounts = (
+            self.limits(spec, spec.needs[place], there),
+            spec.needs[place].amounts,
+        )
         self.take(its.taken)
         its.kept_for, its.kept_until, its.there = there.pilot, until, there
         self.look()

@@ -61,6 +61,8 @@ RULES = Rules(
         RunningLimit(where="PIC/ce1", by="owner", value="bob", most=1),
         RunningLimit(where="CSCS", by="tag", value="gpu", most=1),
         RunningLimit(by="group", value="sim", most=6, community="ctao"),
+        RunningLimit(by="amount", value="lic.a", most=4),
+        RunningLimit(where="PIC", by="amount", value="net", most=9),
     ),
     starts=(
         StartLimit(where="DESY", by="group", value="sim", per_s=0.25, burst=2),
@@ -78,6 +80,10 @@ CHANGES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
             [
                 RULES.running,
                 (),
+                (
+                    RunningLimit(where="PIC", by="amount", value="lic.a", most=3),
+                    RunningLimit(where="PIC/ce1", by="amount", value="lic.b", most=1),
+                ),
                 (
                     RunningLimit(where="PIC", by="type", value="User", most=1),
                     RunningLimit(by="owner", value="ada", most=2),
