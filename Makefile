@@ -38,7 +38,8 @@ quick: .venv/ready-dev ## the fast checks and most unit tests, in 75 seconds
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(QUICK_CHECKS)
 	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/tidy tests/unit -m "not long and not thorough"
 
-test: compiled packages-test ctapipe zpeak ## the gate: check and all tests but the long ones
+test: .venv/ready-dev ## the gate: check and all tests but the long ones
+	@$(MAKE) --no-print-directory -j2 --output-sync=target compiled packages-test ctapipe zpeak
 	$(PYTHON_RUN) -m tests.gate $(filter-out tests,$(TESTS))
 
 durations: .venv/ready-dev ## write how long the last `make test` took to docs/testing.md
