@@ -292,13 +292,16 @@ def _bind_at_wake(changes: Changes) -> Prepare:
 
     def built(central: Any) -> None:
         queue, found = central.memory.queue, central.memory.pilots
-        answers = central.services.dispatch._asks
+        turns = central.services.dispatch._turns
         leases = central.memory.leases
 
         async def bind(presence: Any, n: int) -> None:
             held_now = tuple(Attempt(one.job, one.epoch) for one in leases.of_pilot(presence.pilot))
             ask = Ask(n=n + 1, offer=presence.offer, holding=held_now)
-            await answers._match(presence, ask, ())
+            matched = await turns._asks.match(presence, ask, ())
+            held = await turns._write(presence, (), matched.jobs, asked=ask.n)
+            made = await turns._assignments.made(held)
+            turns._asks.answer(presence, ask, matched, made)
             queue._outbound.wake(presence.community, presence.pilot, n, 1)
 
         def wake() -> None:
