@@ -15,8 +15,12 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parent
-# Folders and files whose cases measure, or start more than two cores can carry beside others.
-ALONE: Final = ("load", "faults", "acceptance/sites/test_four_sites.py")
+# Files whose cases measure, or start more than two cores can carry beside others.
+ALONE: Final = (
+    *("load/test_matcher.py", "load/test_pilot_cost.py"),
+    *("faults/test_bad_peers.py", "faults/test_storms.py"),
+    "acceptance/sites/test_four_sites.py",
+)
 # Files with thousands of random cases, or large inputs: half the time of all unit tests.
 THOROUGH: Final = (
     *("unit/auth/test_tokens.py", "unit/factory/test_drivers.py", "unit/matcher/test_machine.py"),
