@@ -1,19 +1,20 @@
 """Which message bus the settings ask for."""
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from pilotage.proto.trust import trusting
 
 from ..bus.address import Address
-from ..bus.embedded import EmbeddedBus
-from ..bus.mosquitto import MosquittoBus
 from ..bus.silent import SilentBus
 from ..observe.events import Log
 from ..ports import Bus, Clock, Randomness
 from ..settings import BadSetting, BusSettings
 from .files import NO_ROOM
+
+if TYPE_CHECKING:  # its libraries are a fifteenth of each start
+    from ..bus.embedded import EmbeddedBus
 
 PORT_NAME: Final = "bus.port"  # where the embedded broker listened the last time
 
@@ -24,6 +25,8 @@ def bus_of(data: Path, bus: BusSettings, clock: Clock, randomness: Randomness, l
         return SilentBus()
     if bus.broker == "embedded":
         return _embedded(data / PORT_NAME, bus, clock, randomness, log)
+    from ..bus.mosquitto import MosquittoBus
+
     return MosquittoBus(
         outside_address(bus),
         clock=clock,
@@ -36,8 +39,10 @@ def bus_of(data: Path, bus: BusSettings, clock: Clock, randomness: Randomness, l
 
 def _embedded(
     kept: Path, bus: BusSettings, clock: Clock, randomness: Randomness, log: Log
-) -> EmbeddedBus:
+) -> "EmbeddedBus":
     """Start the broker where it was before a restart: the pilots that live know no other place."""
+
+    from ..bus.embedded import EmbeddedBus
 
     def at(port: int) -> EmbeddedBus:
         return EmbeddedBus(
