@@ -24,7 +24,8 @@ class NoBundle(Exception):
 def pilot_bundle() -> Path:
     """Return the file that pilots are started from.
 
-    A checkout builds it into `build/`, and anew whenever a source is newer. Raises NoBundle.
+    A checkout builds it into `build/`, and anew whenever a source is newer. It has bytecode for
+    this Python then, so that pilots start quickly. Raises NoBundle.
     """
     package = Path(pilotage.__file__).resolve().parent
     shipped = package / "pilot.pyz"
@@ -37,7 +38,7 @@ def pilot_bundle() -> Path:
     bundle = _load(builder)
     target = root / "build" / "pilot.pyz"
     if not target.with_name(SCRIPT).is_file() or _newest(bundle.sources(root)) >= _written(target):
-        bundle.build(target, root)
+        bundle.build(target, root, with_bytecode=True)
     return target
 
 

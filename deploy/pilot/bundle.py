@@ -10,6 +10,7 @@ script that fetches it on a node: a central fills its address, its key and its v
 
 import importlib.metadata
 import io
+import py_compile
 import re
 import sys
 import tempfile
@@ -58,14 +59,19 @@ raise SystemExit(main())
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date that a zip can hold
 
 
-def build(target: Path, root: Path = ROOT) -> None:
+def build(target: Path, root: Path = ROOT, *, with_bytecode: bool = False) -> None:
     """Write the bundle of the checkout at `root` to `target`, whole or not at all, and its script.
+
+    With bytecode it starts in half of the CPU time on the Python that runs this, and on any other
+    as it does without. It is not the same bytes everywhere then.
 
     Nothing is compressed: different builds of zlib make different bytes of the same sources.
     """
     files = _ours(root)
     for package in PACKAGES:
         files.update(_installed(package))
+    if with_bytecode:
+        files.update(_bytecode(files))
     target.parent.mkdir(parents=True, exist_ok=True)
     _write(target.with_name(SCRIPT), script(root))
     archived = io.BytesIO()
@@ -152,6 +158,25 @@ def _installed(package: str) -> dict[str, bytes]:
     if not files:
         raise ValueError(f"{package} is installed without a list of its files")
     return files
+
+
+def _bytecode(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the modules compiled, under the names at which an archive is searched for them."""
+    compiled: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder, "source"), Path(folder, "result")
+        for name in files:
+            if name.endswith(".py"):
+                source.write_bytes(files[name])
+                py_compile.compile(
+                    str(source),
+                    str(result),
+                    dfile=name,
+                    doraise=True,
+                    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+                )
+                compiled[f"{name}c"] = result.read_bytes()
+    return compiled
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
