@@ -34,7 +34,7 @@ dev: compiled packages-test ## set up for development: .venv with all tools, Deb
 check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(CHECKS)
 
-quick: .venv/ready-dev ## the fast checks and most unit tests, in 75 seconds
+quick: .venv/ready-dev ## the fast checks and most unit tests, in a minute
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(QUICK_CHECKS)
 	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/tidy tests/unit -m "not long and not thorough"
 

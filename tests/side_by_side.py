@@ -23,7 +23,8 @@ ALONE: Final = (
 )
 # Files with thousands of random cases, or large inputs: half the time of all unit tests.
 THOROUGH: Final = (
-    *("unit/auth/test_tokens.py", "unit/factory/test_drivers.py", "unit/matcher/test_machine.py"),
+    *("unit/auth/test_tokens.py", "unit/factory/test_drivers.py", "unit/matcher/test_advice.py"),
+    *("unit/matcher/test_facets.py", "unit/matcher/test_machine.py"),
     *("unit/matcher/test_shares.py", "unit/matcher/test_stories.py", "unit/matcher/test_turn.py"),
     *("unit/matcher/test_what_is_kept.py", "unit/pilot/test_archives.py"),
     *("unit/pilot/test_brain_at_random.py", "unit/pilot/test_inside.py"),

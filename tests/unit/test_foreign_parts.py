@@ -79,6 +79,7 @@ def test_of_a_group(case, record_property):
 """
 
 
+@pytest.mark.thorough
 def test_xdist_runs_the_cases_of_a_group_on_one_worker(tmp_path: Path) -> None:
     """The services of a group are started once. xdist 3.8 and pytest 9.2 ignore the groups."""
     (tmp_path / "test_grouped.py").write_text(GROUPED)

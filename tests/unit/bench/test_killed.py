@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.running import eventually
 
 BENCH = """
@@ -15,6 +17,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_bench_takes_its_probe_with_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
