@@ -17,8 +17,7 @@ import pytest
 TESTS: Final = Path(__file__).parent
 # Files whose cases measure, or start more than two cores can carry beside others.
 ALONE: Final = (
-    *("load/test_matcher.py", "load/test_pilot_cost.py"),
-    *("faults/test_bad_peers.py", "faults/test_storms.py"),
+    *("load/test_pilot_cost.py", "faults/test_bad_peers.py", "faults/test_storms.py"),
     "acceptance/sites/test_four_sites.py",
 )
 # Files with thousands of random cases, or large inputs: half the time of all unit tests.
