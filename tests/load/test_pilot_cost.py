@@ -31,7 +31,7 @@ def measured(python: str, rungs: Sequence[tuple[str, str]] = pilot.RUNGS) -> dic
 
 
 def small(python: str, rungs: Sequence[tuple[str, str]] = pilot.RUNGS) -> pilot.Scale:
-    return pilot.Scale(jobs=64, before=32, starts=2, rungs=rungs, pythons={"": python})
+    return pilot.Scale(jobs=128, before=32, starts=3, rungs=rungs, pythons={"": python})
 
 
 def test_the_bench_of_the_pilot_has_a_figure_for_each_goal(figures: dict[str, float]) -> None:
