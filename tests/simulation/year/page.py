@@ -29,11 +29,11 @@ def page(plan: Plan, year: Year) -> str:
 # A year of prod6
 
 A campaign of the size for which pilotage is made, in virtual time: the shipped central with the
-SQL of its store, productions of prod6 (48 transformations each, `examples/prod6/prod6.yaml`), one
-every {plan.every_s / DAY_S:.0f} days, and simulated pilots that speak the protocol and whose jobs
-only take time. An hour of the year is a second of the simulation: with it leases, beats and all
-periods of the central are slower by the same factor, so what is shown is that the work comes to its
-end, not how quickly a loss is seen.
+SQL of its store, productions of prod6 (48 transformations each, `examples/prod6/prod6.yaml`),
+one every {plan.every_s / DAY_S:.0f} days, and simulated pilots that speak the protocol and
+whose jobs only take time. An hour of the year is a second of the simulation: with it leases,
+beats and all periods of the central are slower by the same factor, so what is shown is that the
+work comes to its end, not how quickly a loss is seen.
 
 `{COMMAND}` plays it anew ({year.real_s / 60:.0f} minutes here),
 `make long` checks it, and a small one stands in the gate: `tests/simulation/year`.
