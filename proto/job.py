@@ -78,6 +78,37 @@ class Need(
         return hash((*msgspec.structs.astuple(self)[:-1], frozenset(self.amounts.items())))
 
 
+# What a command line says of each field, in the order of its options.
+NEED_HELP: Final = {
+    "cores_min": "Cores that it needs.",
+    "cores_max": "Cores that it can use; 0: no more.",
+    "whole_node": "All of a pilot, with no other job in it.",
+    "memory_mb": "Memory in MB (10^6 bytes); 0: any.",
+    "memory_per_core_mb": "Memory for each core beside that.",
+    "scratch_mb": "Free disk in MB; 0: any.",
+    "wall_s": "Longest time that it runs.",
+    "sites": "Only at this site; repeatable.",
+    "element": "Only in this compute element.",
+    "banned_sites": "Not at this site; repeatable.",
+    "tags": "Tags that the pilot must have: 'cvmfs & ~legacy'.",
+    "os": "Operating system: el9, debian13 …",
+    "architecture": "x86_64, aarch64 …",
+    "architecture_level_min": "3 for x86-64-v3 and higher; 0: any.",
+    "architecture_level_max": "2 for x86-64-v2 and lower.",
+    "glibc_min": "Oldest C library that will do: 2.28.",
+    "user_namespaces": "It makes user namespaces.",
+    "isolation": "namespaces: no other pilot saw its pilot when that started.",
+    "cpu_work_hs23_s": "CPU work of all cores, HS23 seconds.",
+    "gpus_min": "GPUs that it needs.",
+    "gpus_max": "GPUs that it can use; 0: no more.",
+    "gpu_memory_mb": "Memory of each GPU in MB.",
+    "gpu_vendor": "nvidia, amd, intel.",
+    "gpu_compute_capability_min": "Least capability: 8.0.",
+    "gpu_compute_capability_max": "Highest that will do.",
+    "gpu_driver_min": "Oldest driver that will do: 535.104.",
+}
+
+
 class Preference(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -113,6 +144,17 @@ class JobLimits(
     stall_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 7_200  # without use of the CPU; 0: never
     warning_s: Annotated[int, Meta(ge=0, le=86_400)] = 0  # how long before the end; 0: no signal
     warning_signal: Literal["USR1", "USR2", "TERM", "INT"] = "USR1"
+
+
+# As NEED_HELP.
+LIMITS_HELP: Final = {
+    "cpu_s": "Most CPU time of all its processes; 0: no limit.",
+    "streams_mb": "Most that it may print, both streams together; 0: no limit.",
+    "processes": "Most processes at once; 0: no limit.",
+    "stall_s": "Longest time without any use of the CPU; 0: no limit.",
+    "warning_s": "How long before its end it gets a signal; 0: it gets none.",
+    "warning_signal": "Which signal: USR1, USR2, TERM or INT.",
+}
 
 
 class OutputPattern(

@@ -11,6 +11,8 @@ from cyclopts import Parameter
 
 from pilotage.proto.amounts import BadAmount, check_amounts, read_amounts
 from pilotage.proto.job import (
+    LIMITS_HELP,
+    NEED_HELP,
     PRIORITY_MAX,
     PRIORITY_MIN,
     Job,
@@ -24,58 +26,30 @@ from pilotage.proto.wording import as_json, complaint, steps
 from ..client.files import LocalFile
 from ..client.job_file import Draft
 from .exit_codes import UsageError
-from .options import filled, filled_by, fills, option
+from .options import filled, filled_by, filling, fills, option
 
 T = TypeVar("T")
 Words = tuple[str, ...]
-_job, _need, _limit, _preference = (
-    partial(fills, kind) for kind in (Job, Need, JobLimits, Preference)
-)
+_job, _preference = partial(fills, Job), partial(fills, Preference)
+# Options of these fields have other names.
+_NAMES = {"sites": "site", "banned_sites": "banned_site", "cores_min": "cores", "gpus_min": "gpus"}
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+@filling(JobLimits, LIMITS_HELP, before="retries")
+@filling(Need, NEED_HELP, before="need", names=_NAMES)
 class JobOptions:
-    """What a job is and what it needs."""
+    """What a job is and what it needs. Needs and limits that have a help are options too."""
 
     name: str = _job("name", "Name of the job, or of the submission.")
     type: str = _job("type", "Kind of job: limits, bans and pilots go by it.")
     group: str = _job("group", "Group to submit for; else the token's first.")
-    cores: int = _need("cores_min", "Cores that it needs.")
-    cores_max: int = _need("cores_max", "Cores that it can use; 0: no more.")
-    whole_node: bool = _need("whole_node", "All of a pilot, with no other job in it.")
-    memory_mb: int = _need("memory_mb", "Memory in MB (10^6 bytes); 0: any.")
-    memory_per_core_mb: int = _need("memory_per_core_mb", "Memory for each core beside that.")
-    scratch_mb: int = _need("scratch_mb", "Free disk in MB; 0: any.")
-    wall_s: int = _need("wall_s", "Longest time that it runs.")
-    site: Words = _need("sites", "Only at this site; repeatable.")
-    element: str = _need("element", "Only in this compute element.")
-    preferred_site: Words = _preference("sites", "Rather at this site, for a time; repeatable.")
-    preferred_for_s: int = _preference("for_s", "How long rather there, from the submission on.")
-    banned_site: Words = _need("banned_sites", "Not at this site; repeatable.")
-    tags: str = _need("tags", "Tags that the pilot must have: 'cvmfs & ~legacy'.")
-    os: str = _need("os", "Operating system: el9, debian13 …")
-    architecture: str = _need("architecture", "x86_64, aarch64 …")
-    architecture_level_min: int = _need(
-        "architecture_level_min", "3 for x86-64-v3 and higher; 0: any."
-    )
-    architecture_level_max: int = _need("architecture_level_max", "2 for x86-64-v2 and lower.")
-    glibc_min: str = _need("glibc_min", "Oldest C library that will do: 2.28.")
     need: Words = option(
         (), "Counted resource that it needs: NAME=AMOUNT, as bandwidth_mbps=100; repeatable."
     )
-    user_namespaces: bool = _need("user_namespaces", "It makes user namespaces.")
-    isolation: str = _need(
-        "isolation", "namespaces: no other pilot saw its pilot when that started."
-    )
-    cpu_work_hs23_s: int = _need("cpu_work_hs23_s", "CPU work of all cores, HS23 seconds.")
-    gpus: int = _need("gpus_min", "GPUs that it needs.")
-    gpus_max: int = _need("gpus_max", "GPUs that it can use; 0: no more.")
-    gpu_memory_mb: int = _need("gpu_memory_mb", "Memory of each GPU in MB.")
-    gpu_vendor: str = _need("gpu_vendor", "nvidia, amd, intel.")
-    gpu_compute_capability_min: str = _need("gpu_compute_capability_min", "Least capability: 8.0.")
-    gpu_compute_capability_max: str = _need("gpu_compute_capability_max", "Highest that will do.")
-    gpu_driver_min: str = _need("gpu_driver_min", "Oldest driver that will do: 535.104.")
+    preferred_site: Words = _preference("sites", "Rather at this site, for a time; repeatable.")
+    preferred_for_s: int = _preference("for_s", "How long rather there, from the submission on.")
     input: tuple[Path, ...] = option((), "File or folder to lay into its folder; repeatable.")
     output: Words = option((), "Files to keep, as a glob; repeatable.")
     data_input: Words = option((), "File or dataset of the catalogue that it reads; repeatable.")
@@ -96,16 +70,6 @@ class JobOptions:
     checkpoint: str = _job(
         "checkpoint", "Folder of its own that travels from each attempt to the next."
     )
-    cpu_s: int = _limit("cpu_s", "Most CPU time of all its processes; 0: no limit.")
-    streams_mb: int = _limit(
-        "streams_mb", "Most that it may print, both streams together; 0: no limit."
-    )
-    processes: int = _limit("processes", "Most processes at once; 0: no limit.")
-    stall_s: int = _limit("stall_s", "Longest time without any use of the CPU; 0: no limit.")
-    warning_s: int = _limit(
-        "warning_s", "How long before its end it gets a signal; 0: it gets none."
-    )
-    warning_signal: str = _limit("warning_signal", "Which signal: USR1, USR2, TERM or INT.")
     retries: int = _job("retries", "How often to run it again when it fails.")
     priority: int = _job("priority", f"{PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier.")
     env: Words = option((), "KEY=VALUE for its environment.")

@@ -1,11 +1,12 @@
 """Options that several commands share."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
 import msgspec
 from cyclopts import Parameter
@@ -56,6 +57,39 @@ def fills(kind: type[msgspec.Struct], name: str, help: str) -> Any:
     """Return an option that fills a field of a struct, with the default of that field."""
     default = _defaults(kind)[name]
     return field(default=default, metadata={"help": help, "fills": (kind, name)})
+
+
+def filling(
+    kind: type[msgspec.Struct],
+    helps: Mapping[str, str],
+    *,
+    before: str,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Callable[[type[T]], type[T]]:
+    """Give a class of options one for each field of `kind` that has a help.
+
+    They come ahead of the option `before`. An option has the name of its field, unless `names` has
+    another one.
+    """
+
+    def fill(options: type[T]) -> type[T]:
+        hints = get_type_hints(kind)
+        kinds = {names.get(name, name): _typed(hints[name]) for name in helps}
+        for name, help in helps.items():
+            setattr(options, names.get(name, name), fills(kind, name, help))
+        own = list(options.__annotations__.items())
+        at = list(options.__annotations__).index(before)
+        options.__annotations__ = dict([*own[:at], *kinds.items(), *own[at:]])
+        return options
+
+    return fill
+
+
+def _typed(kind: Any) -> Any:
+    """Return the type of an option for a field. Its value is checked when it fills the field."""
+    if get_origin(kind) is tuple:
+        return tuple[str, ...]
+    return kind if kind in (int, bool) else str
 
 
 @cache

@@ -1,57 +1,64 @@
 """A job from the command line."""
 
 import re
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 
 from pilotage.central.cli.exit_codes import UsageError
 from pilotage.central.cli.job_options import JobOptions, draft_of, refuse_with_file
-from pilotage.central.cli.options import filled
+from pilotage.central.cli.options import filled, filling, option
 from pilotage.central.cli.submit import parse_array
-from pilotage.proto.job import Job, JobData, JobLimits, Need, Preference
+from pilotage.proto.job import NEED_HELP, Job, JobData, JobLimits, Need, Preference, Word
+
+
+def options_of(**said: Any) -> JobOptions:
+    """Return options, of which a type checker does not know those that are derived."""
+    return JobOptions(**said)
+
 
 WRONG: dict[str, tuple[JobOptions, str]] = {
-    "cores": (JobOptions(cores=0), "--cores: expected a whole number from 1 to 4096, found 0"),
-    "wall": (JobOptions(wall_s=-1), "--wall-s: expected"),
-    "memory": (JobOptions(memory_mb=-1), "--memory-mb: expected"),
-    "cpu": (JobOptions(cpu_s=-1), "--cpu-s: expected a whole number from 0"),
-    "signal": (JobOptions(warning_signal="KILL"), "--warning-signal: unknown word 'KILL', one of"),
+    "cores": (options_of(cores=0), "--cores: expected a whole number from 1 to 4096, found 0"),
+    "wall": (options_of(wall_s=-1), "--wall-s: expected"),
+    "memory": (options_of(memory_mb=-1), "--memory-mb: expected"),
+    "cpu": (options_of(cpu_s=-1), "--cpu-s: expected a whole number from 0"),
+    "signal": (options_of(warning_signal="KILL"), "--warning-signal: unknown word 'KILL', one of"),
     "priority": (
-        JobOptions(priority=11),
+        options_of(priority=11),
         "--priority: expected a whole number from 0 to 10, found 11",
     ),
-    "site": (JobOptions(site=("a b",)), "--site: expected"),
-    "output": (JobOptions(output=("",)), "--output: expected"),
-    "type": (JobOptions(type=""), "--type: expected"),
-    "gpus": (JobOptions(gpus=-1), "--gpus: expected a whole number from 0 to 1024"),
-    "glibc": (JobOptions(glibc_min="new"), "--glibc-min: expected text of numbers with points"),
-    "level": (JobOptions(architecture_level_min=5), "--architecture-level-min: expected"),
-    "vendor": (JobOptions(gpu_vendor="NVIDIA"), "--gpu-vendor: expected text of small letters"),
-    "env": (JobOptions(env=("A",)), "--env 'A': expected KEY=VALUE"),
+    "site": (options_of(site=("a b",)), "--site: expected"),
+    "output": (options_of(output=("",)), "--output: expected"),
+    "type": (options_of(type=""), "--type: expected"),
+    "gpus": (options_of(gpus=-1), "--gpus: expected a whole number from 0 to 1024"),
+    "glibc": (options_of(glibc_min="new"), "--glibc-min: expected text of numbers with points"),
+    "level": (options_of(architecture_level_min=5), "--architecture-level-min: expected"),
+    "vendor": (options_of(gpu_vendor="NVIDIA"), "--gpu-vendor: expected text of small letters"),
+    "env": (options_of(env=("A",)), "--env 'A': expected KEY=VALUE"),
     "preferred": (
-        JobOptions(preferred_site=("P C",)),
+        options_of(preferred_site=("P C",)),
         "--preferred-site: expected text of letters",
     ),
     "preferred for": (
-        JobOptions(preferred_site=("PIC",), preferred_for_s=-1),
+        options_of(preferred_site=("PIC",), preferred_for_s=-1),
         "--preferred-for-s: expected a whole number from 0 to 604800, found -1",
     ),
-    "preferred where": (JobOptions(preferred_for_s=60), "--preferred-for-s: say where"),
-    "query": (JobOptions(data_query=("run",)), "--data-query 'run': expected a mapping"),
-    "no yaml": (JobOptions(data_query=("{a",)), "--data-query '{a': "),
-    "stored what": (JobOptions(data_storage=("pic",)), "--data-storage: say what is stored"),
-    "no name": (JobOptions(data_output=("x=",)), "--data-output 'x=': expected PATTERN"),
-    "did": (JobOptions(data_input=("a" * 700,)), "--data-input: expected"),
-    "name": (JobOptions(data_output=(f"x={'n' * 600}",)), "--data-output: expected"),
-    "input": (JobOptions(input=(Path("nowhere/absent"),)), "there is no such file"),
+    "preferred where": (options_of(preferred_for_s=60), "--preferred-for-s: say where"),
+    "query": (options_of(data_query=("run",)), "--data-query 'run': expected a mapping"),
+    "no yaml": (options_of(data_query=("{a",)), "--data-query '{a': "),
+    "stored what": (options_of(data_storage=("pic",)), "--data-storage: say what is stored"),
+    "no name": (options_of(data_output=("x=",)), "--data-output 'x=': expected PATTERN"),
+    "did": (options_of(data_input=("a" * 700,)), "--data-input: expected"),
+    "name": (options_of(data_output=(f"x={'n' * 600}",)), "--data-output: expected"),
+    "input": (options_of(input=(Path("nowhere/absent"),)), "there is no such file"),
 }
 
 
 def test_options_of_data_say_what_a_job_file_says(tmp_path: Path) -> None:
-    options = JobOptions(
+    options = options_of(
         data_input=("ctao:a", "ctao:set"),
         data_query=('{particle: gamma, run: {">=": 5}}',),
         data_output=("*.h5", "log=logs/{job}.txt"),
@@ -70,13 +77,13 @@ def test_options_of_data_say_what_a_job_file_says(tmp_path: Path) -> None:
     }
 
     assert draft_of(options, ("run",)).job.data == msgspec.convert(data, JobData)
-    assert draft_of(JobOptions(), ("run",)).job.data is None
+    assert draft_of(options_of(), ("run",)).job.data is None
     with pytest.raises(UsageError, match="--data-input is for a command"):
-        refuse_with_file(JobOptions(data_input=("ctao:a",)))
+        refuse_with_file(options_of(data_input=("ctao:a",)))
 
 
 def test_options_become_a_job(tmp_path: Path) -> None:
-    options = JobOptions(
+    options = options_of(
         name="n",
         cores=4,
         site=("PIC", "CSCS"),
@@ -96,16 +103,17 @@ def test_options_become_a_job(tmp_path: Path) -> None:
 
 
 def test_every_clause_of_a_need_has_an_option() -> None:
-    options = JobOptions(gpus=2, whole_node=True, glibc_min="2.28", element="ce1", scratch_mb=7)
+    options = options_of(gpus=2, whole_node=True, glibc_min="2.28", element="ce1", scratch_mb=7)
     need = draft_of(options, ("true",)).job.needs[0]
 
     assert need == Need(gpus_min=2, whole_node=True, glibc_min="2.28", element="ce1", scratch_mb=7)
-    assert filled(JobOptions(), Need).keys() | {"amounts"} == set(Need.__struct_fields__)
-    assert draft_of(JobOptions(), ("true",)).job == Job(command=("true",))
+    assert filled(options_of(), Need).keys() | {"amounts"} == set(Need.__struct_fields__)
+    assert NEED_HELP.keys() | {"amounts"} == set(Need.__struct_fields__)
+    assert draft_of(options_of(), ("true",)).job == Job(command=("true",))
 
 
 def test_named_amounts_are_options_that_repeat() -> None:
-    draft = draft_of(JobOptions(need=("net=100", "licence.matlab=1")), ("true",))
+    draft = draft_of(options_of(need=("net=100", "licence.matlab=1")), ("true",))
 
     assert draft.job.needs == (Need(amounts={"net": 100, "licence.matlab": 1}),)
 
@@ -126,11 +134,11 @@ def test_a_wrong_amount_is_refused_with_the_right_form(line: str) -> None:
     words, said = line.split(maxsplit=1)
 
     with pytest.raises(UsageError, match=re.escape(f"--need: {said}")):
-        draft_of(JobOptions(need=tuple(words.split(","))), ("true",))
+        draft_of(options_of(need=tuple(words.split(","))), ("true",))
 
 
 def test_every_limit_of_a_payload_has_an_option() -> None:
-    options = JobOptions(
+    options = options_of(
         cpu_s=60, streams_mb=0, processes=8, stall_s=0, warning_s=30, warning_signal="USR2"
     )
 
@@ -138,16 +146,16 @@ def test_every_limit_of_a_payload_has_an_option() -> None:
         cpu_s=60, streams_mb=0, processes=8, stall_s=0, warning_s=30, warning_signal="USR2"
     )
     assert {one.name for one in fields(JobOptions)} > set(JobLimits.__struct_fields__)
-    assert draft_of(JobOptions(), ("true",)).job.limits == JobLimits()
+    assert draft_of(options_of(), ("true",)).job.limits == JobLimits()
 
 
 def test_preferred_sites_become_the_preference() -> None:
-    options = JobOptions(preferred_site=("PIC", "CSCS"), preferred_for_s=60)
+    options = options_of(preferred_site=("PIC", "CSCS"), preferred_for_s=60)
 
     assert draft_of(options, ("true",)).job.preference == Preference(
         sites=("PIC", "CSCS"), for_s=60
     )
-    assert draft_of(JobOptions(), ("true",)).job.preference is None
+    assert draft_of(options_of(), ("true",)).job.preference is None
 
 
 @pytest.mark.parametrize(("options", "said"), WRONG.values(), ids=WRONG)
@@ -159,10 +167,10 @@ def test_a_wrong_value_names_its_option(options: JobOptions, said: str) -> None:
 
 
 def test_options_of_a_job_do_not_go_with_a_file() -> None:
-    refuse_with_file(JobOptions(name="n", group="g"))
+    refuse_with_file(options_of(name="n", group="g"))
 
     with pytest.raises(UsageError, match="--memory-mb is for a command"):
-        refuse_with_file(JobOptions(memory_mb=5))
+        refuse_with_file(options_of(memory_mb=5))
 
 
 @pytest.mark.parametrize(
@@ -176,3 +184,38 @@ def test_an_array_is_a_number_or_a_range(text: str, numbers: list[int]) -> None:
 def test_what_is_no_array_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected N or A-B"):
         parse_array(text)
+
+
+class Boat(msgspec.Struct, frozen=True):
+    sails: Annotated[int, msgspec.Meta(ge=1)] = 2
+    ports: tuple[Word, ...] = ()
+    has_oars: bool = False
+    flag: Literal["red", "blue"] = "red"
+    name: str = "Ann"
+
+
+@dataclass(frozen=True)
+@filling(
+    Boat,
+    {"ports": "P.", "sails": "S.", "has_oars": "O.", "flag": "F."},
+    before="last",
+    names={"ports": "port"},
+)
+class BoatOptions:
+    first: int = option(1, "First.")
+    last: int = option(9, "Last.")
+
+
+def test_a_field_with_a_help_is_an_option_with_its_type_and_default() -> None:
+    made = {one.name: (one.type, one.default, one.metadata["help"]) for one in fields(BoatOptions)}
+
+    assert made == {
+        "first": (int, 1, "First."),
+        "port": (tuple[str, ...], (), "P."),
+        "sails": (int, 2, "S."),
+        "has_oars": (bool, False, "O."),
+        "flag": (str, "red", "F."),
+        "last": (int, 9, "Last."),
+    }
+    assert list(made) == ["first", "port", "sails", "has_oars", "flag", "last"]
+    assert filled(BoatOptions(), Boat).keys() == {"ports", "sails", "has_oars", "flag"}
