@@ -13,7 +13,7 @@ from typing import Final
 
 from .ids import ID_MAX
 
-AMOUNTS_MAX: Final = 16  # names of one need or one offer
+AMOUNTS_MAX: Final = 16  # names of one job or one offer
 AMOUNT_MAX: Final = ID_MAX  # of each
 NAME_MAX: Final = 64  # characters
 FORM: Final = r"[a-z][a-z0-9_]*(\.[a-z0-9_-]+)?"

@@ -34,7 +34,7 @@ class Need(
     What is not known of a pilot's node meets no demand. A job that would also run there says so
     with an alternative need. What is asked of GPUs counts with `gpus_min` of 1 or more.
 
-    In all its needs a job may name 64 tags and 256 sites, preferred ones too.
+    In all its needs a job may name 64 tags, 16 amounts and 256 sites, preferred ones too.
     """
 
     sites: tuple[Word, ...] = ()  # any of these; empty: anywhere
@@ -65,7 +65,7 @@ class Need(
     gpu_compute_capability_min: VersionText = ""  # "8.0", in quotes; compared as numbers
     gpu_compute_capability_max: VersionText = ""
     gpu_driver_min: VersionText = ""  # "535.104", in quotes
-    amounts: dict[str, int] = {}  # counted resources by name: {"bandwidth_mbps": 100}; at most 16
+    amounts: dict[str, int] = {}  # counted resources by name: {"bandwidth_mbps": 100}
 
     def __post_init__(self) -> None:
         if self.amounts:

@@ -7,6 +7,7 @@ from typing import Final, cast
 from pilotage.matcher.tagexpr import BadTags, count, parse
 from pilotage.matcher.types import X86_64
 from pilotage.matcher.versions import Version, version
+from pilotage.proto.amounts import AMOUNTS_MAX
 from pilotage.proto.job import Job, Need
 from pilotage.proto.messages import KEPT_FOLDER
 from pilotage.proto.problems import Code
@@ -145,12 +146,17 @@ def _check_need(need: Need, where: str) -> None:
 
 
 def _check_words(job: Job, where: str) -> None:
-    """Refuse a job that names so many tags or sites that the search for others would wait."""
+    """Refuse a job that names so much that the search for others would wait."""
     tags = sum(count(need.tags) for need in needs_of(job))
     sites = sum(len(need.sites) + len(need.banned_sites) for need in job.needs)
     if job.preference is not None:
         sites += len(job.preference.sites)
-    for what, found, most in (("tags", tags, TAGS_MAX), ("sites", sites, SITES_MAX)):
+    amounts = len({name for need in job.needs for name in need.amounts})
+    for what, found, most in (
+        ("tags", tags, TAGS_MAX),
+        ("sites", sites, SITES_MAX),
+        ("amounts", amounts, AMOUNTS_MAX),
+    ):
         if found > most:
             raise Refused(
                 Code.INVALID,

@@ -80,9 +80,11 @@ class Scene:
             self.caller, Turn(gen=self.gen, session=self.session, reports=reports, ask=ask)
         )
 
-    async def ask(self, *, jobs_max: int = 1, holding: tuple[Attempt, ...] = ()) -> Assignment:
+    async def ask(
+        self, *, jobs_max: int = 1, holding: tuple[Attempt, ...] = (), offer: Offer = OFFER
+    ) -> Assignment:
         self.ask_n += 1
-        ask = Ask(n=self.ask_n, offer=OFFER, holding=holding, jobs_max=jobs_max)
+        ask = Ask(n=self.ask_n, offer=offer, holding=holding, jobs_max=jobs_max)
         reply = await self.turn(ask=ask)
         assert reply.ask is not None
         (assignment,) = reply.ask.assignments

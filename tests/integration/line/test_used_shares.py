@@ -1,6 +1,7 @@
 """What was used by shares outlives a central that is stopped, and mostly one that is killed."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -57,5 +58,26 @@ def test_what_memory_costs_is_charged_through_a_restart() -> None:
         await one.world.kill()
         await one.world.start()
         assert charged() == OFFER.cores
+
+    scene(tell)
+
+
+def test_named_amounts_that_are_taken_are_known_after_a_restart() -> None:
+    async def tell(one: Scene) -> None:
+        offer = replace(OFFER, amounts={"net": 10}, amounts_free={"net": 10})
+        await one.submit(2, needs=(Need(wall_s=3_600, amounts={"net": 6}),))
+        got = await one.ask(offer=offer)
+        assert got.grant.amounts == {"net": 6}
+        await one.world.kill()
+        await one.world.start()
+        memory = one.world.central.memory
+        out = memory.queue.matcher.attempts.by_job[got.job]
+        (lease,) = memory.leases.all()
+
+        assert out.grant.amounts == lease.grant.amounts == {"net": 6}
+        presence = memory.pilots.all()[0]
+        presence.offer = offer  # said before it knew of the attempt
+        free = presence.free_offer([lease])
+        assert free is not None and free.amounts_free == {"net": 4}
 
     scene(tell)

@@ -7,6 +7,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.checking import SITES_MAX, TAGS_MAX, check
+from pilotage.proto.amounts import AMOUNTS_MAX
 from pilotage.proto.job import Job, JobLimits, Need, Preference
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -57,10 +58,11 @@ def named(prefix: str, count: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{at}" for at in range(count))
 
 
-def test_a_job_names_so_many_tags_and_sites_and_no_more() -> None:
+def test_a_job_names_so_many_tags_sites_and_amounts_and_no_more() -> None:
     half = Need(
         tags=" & ".join(f"({tag} | ~other)" for tag in named("t", TAGS_MAX // 4)),
         banned_sites=named("B", SITES_MAX // 4),
+        amounts=dict.fromkeys(named("net", AMOUNTS_MAX), 1),
     )
     preference = Preference(sites=named("S", SITES_MAX // 2))
     job = Job(command=("true",), needs=(half, half), preference=preference)
@@ -68,6 +70,7 @@ def test_a_job_names_so_many_tags_and_sites_and_no_more() -> None:
     one_more = {
         "name 65 tags, and a job may name 64": Need(tags="one"),
         "name 257 sites, and a job may name 256": Need(sites=("one",)),
+        "name 17 amounts, and a job may name 16": Need(amounts={"one_more": 1}),
     }
 
     for said, need in one_more.items():
