@@ -5,6 +5,7 @@ the data directory), variables `PILOTAGE_SECTION__KEY`, options `--set section.k
 """
 
 import difflib
+import enum
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -289,6 +290,14 @@ class StoreSettings(_Section, frozen=True):
     reserve_mb: _Size = 0.0  # room on the disk for reports, in 10^6 bytes; 0: 2.5 %, at most 1 GB
 
 
+class Role(enum.Enum):
+    """A part that a process takes in a central."""
+
+    API = "api"
+    DISPATCH = "dispatch"
+    AGENTS = "agents"
+
+
 class ProcessSettings(_Section, frozen=True):
     """What this process does, of those that share a database: docs/scale-out.md."""
 
@@ -302,6 +311,11 @@ class ProcessSettings(_Section, frozen=True):
         ),
     ] = "api,dispatch,agents"
     url: str = ""  # how pilots and other processes reach this one; empty: http.url, or its port
+
+    @property
+    def role_set(self) -> frozenset[Role]:
+        """The roles, each once."""
+        return frozenset(map(Role, self.roles.split(",")))
 
 
 class LogSettings(_Section, frozen=True):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pilotage.central.accounts.disk_room import NoDisk
-from pilotage.central.app.central import Central, World, build
+from pilotage.central.app.central import Central, build
 from pilotage.central.app.faces import face
+from pilotage.central.app.world import World
 from pilotage.central.catalogue.storages import Storages
 from pilotage.central.dispatch.limits import Policy
 from pilotage.central.failover.mails import Mailer

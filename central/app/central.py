@@ -7,21 +7,14 @@ drivers, tests give fakes.
 import asyncio
 import contextlib
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from pilotage import __version__
-from pilotage.matcher import Matcher
 
-from ..accounts.counters import Counters
 from ..accounts.counts import CountsLoop
-from ..accounts.disk_room import NoDisk
-from ..accounts.series import SeriesService
-from ..accounts.tally import Tally
 from ..bus.bridge import BusBridge
 from ..bus.downlink import Downlink
-from ..catalogue.service import CatalogueService
 from ..catalogue.storage_service import StorageService
-from ..catalogue.storages import Storages
 from ..dispatch.arrivals import Others
 from ..dispatch.asks import Asks
 from ..dispatch.assignments import Assignments
@@ -37,12 +30,11 @@ from ..dispatch.explainer import Explainer
 from ..dispatch.follow import Aftermath
 from ..dispatch.health import HealthService
 from ..dispatch.idle_classes import IdleClasses
-from ..dispatch.joined import Allowances, allowances, ends, health_service, pilot_logs, submissions
+from ..dispatch.joined import Allowances, ends, health_service, pilot_logs, submissions
 from ..dispatch.levels import UsedShares
-from ..dispatch.limits import LimitService, Policy
+from ..dispatch.limits import LimitService
 from ..dispatch.memory import Memory
-from ..dispatch.metrics import MetricsService, Readings, Times, no_readings
-from ..dispatch.queue import Queue
+from ..dispatch.metrics import MetricsService, Times
 from ..dispatch.recover import Recovery
 from ..dispatch.reports import Reports
 from ..dispatch.requeues import Requeues
@@ -56,36 +48,25 @@ from ..factory.view import ElementsView
 from ..failover.at_task_end import AtTaskEnd, last_line_in, stderr_in
 from ..failover.for_production import rules_for
 from ..failover.joined import Failover, failover
-from ..failover.mails import Mailer
 from ..failover.pulse import Pulse
 from ..failover.room import Room
 from ..failover.rule_book import RuleBook
 from ..failover.rules import default_rules
 from ..identity.callers import PilotCaller
-from ..identity.scope import Owners
 from ..identity.tokens import Tokens
 from ..jobs.blob_sweep import BlobSweep
-from ..jobs.classes import Classes
-from ..jobs.feed import Feed
 from ..jobs.following import Following
-from ..jobs.leases import LeaseTable
-from ..jobs.live_logs import LiveLogs
 from ..jobs.looking import Looking
-from ..jobs.queries import Queries, jobs_by_id
+from ..jobs.queries import Queries
 from ..jobs.sandbox import Sandbox
-from ..leading import ALONE
 from ..observe.counting import CountingLog, counting
-from ..observe.events import Log
 from ..pilots.logs import LogRoom
-from ..pilots.presence import Pilots
 from ..pilots.service import Canceller, PilotService
-from ..ports import Blobs, Bus, Clock, Leadership, Randomness, Space
+from ..ports import Clock
 from ..productions.joined import Productions, productions
 from ..productions.watching import Watching
-from ..settings import LeaseSettings, RetentionSettings, Settings
-from ..sites.places import Places
+from ..settings import LeaseSettings, RetentionSettings, Role, Settings
 from ..sites.service import SiteService
-from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.probe import StoreProbe
 from ..store.wall import Wall
@@ -99,32 +80,16 @@ from ..transformations.kept_off import KeptOff
 from ..transformations.live import document
 from ..transformations.record import TransformationRow
 from .faces import Services
+from .world import World, parts_of
 
 STOP_S = 5.0  # what is still written at the end may take so long
-
-
-@dataclass(frozen=True)
-class World:
-    """The drivers that a central runs on."""
-
-    store: Store
-    blobs: Blobs
-    bus: Bus
-    clock: Clock
-    randomness: Randomness
-    log: Log
-    readings: Readings = no_readings  # what the metrics say of the machine
-    storages: Storages = field(default_factory=Storages)  # where data of jobs lie
-    mailer: Mailer | None = None  # who mails reports of failover; None: nobody
-    leadership: Leadership = ALONE  # whether it may answer pilots
-    space: Space = NoDisk()  # under the store and the blobs
-    policy: Policy | None = None  # shares and limits that may change; None: they do not
 
 
 @dataclass(frozen=True)
 class Central:
     """A whole central: services for the faces, and the loops behind them."""
 
+    roles: frozenset[Role]
     services: Services
     memory: Memory
     recovery: Recovery
@@ -181,11 +146,8 @@ class Central:
                 await self.counts.keep()
                 await self.watch.held.keep()
 
-    async def run(self, *, agents: bool = True) -> None:
-        """Run the loops, for ever; those that act by themselves unless `agents` is false.
-
-        Ends by cancellation.
-        """
+    async def run(self) -> None:
+        """Run the loops that the roles ask for, for ever. Ends by cancellation."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
@@ -196,7 +158,7 @@ class Central:
             tasks.create_task(self.storages.run())
             tasks.create_task(self.pilots.login_again())
             tasks.create_task(self.roll_call.run())
-            if agents:
+            if Role.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.sweeper.run())
                 tasks.create_task(self.retention.run())
@@ -212,15 +174,16 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     log, times = counting(world.log), Times()
     world, probe = replace(world, log=log), StoreProbe(log)
     store, clock, lease = world.store, world.clock, settings.lease
-    memory = _memory(world, downlink := Downlink(world.bus), settings)
+    parts = parts_of(world, settings)
+    memory, downlink, allowed = parts.memory, parts.downlink, parts.allowed
     aftermath, requeues = ends(world, memory, tokens, lease)
-    allowed, elements = allowances(world, memory, settings), ElementsView(clock, memory.places.word)
+    queries, elements = parts.queries, ElementsView(clock, memory.places.word)
     dispatch = _dispatch(
         world, memory, aftermath, requeues, tokens, downlink, settings, times, allowed
     )
     pilots = _pilots(world, memory, aftermath, tokens, downlink, lease, elements)
     submits = submissions(world, memory, allowed, aftermath)
-    queries, storages, following = _shown(world, memory, lease)
+    following = Following(queries, memory.logs, memory.leases)
     idle, wall, pulse = IdleClasses(memory, clock), Wall(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
     health = health_service(world, memory, probe, allowed)
@@ -249,8 +212,8 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         pilots=pilots,
         sites=_sites(world, memory, aftermath, downlink, elements, settings),
         limits=LimitService(world.policy, memory.queue, settings.community.names),
-        storages=storages,
-        data=_catalogue(world, memory),
+        storages=parts.storages,
+        data=parts.data,
         rules=_rules(world, memory, control, carrier),
         sweeps=SweepService(store, world.storages, clock, after_s=settings.data.sweep_after_s),
         elements=elements,
@@ -260,7 +223,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         logs=following,
         feed=memory.feed,
         explainer=explainer,
-        series=SeriesService(store, memory.owners, clock),
+        series=parts.series,
         quotas=allowed.quotas,
         room=allowed.room,
         tokens=tokens,
@@ -271,6 +234,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         reports=about_failures.service,
     )
     return Central(
+        roles=settings.process.role_set,
         services=services,
         memory=memory,
         recovery=Recovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
@@ -290,7 +254,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         ),
         others=others,
         used=used,
-        storages=storages,
+        storages=parts.storages,
         carrier=carrier,
         sweeper=_sweeper(world, submits, wall, settings),
         counts=CountsLoop(store, memory, clock, probe, wall),
@@ -309,18 +273,6 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         productions=flows.watching,
         failover=about_failures,
         crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
-    )
-
-
-def _catalogue(world: World, memory: Memory) -> CatalogueService:
-    """Return the catalogue of files."""
-    return CatalogueService(
-        world.store,
-        memory.owners,
-        world.clock,
-        world.log,
-        world.storages,
-        job_of=jobs_by_id(world.store),
     )
 
 
@@ -398,21 +350,6 @@ def _productions(
         clock=world.clock,
         log=world.log,
     )
-
-
-def _shown(
-    world: World, memory: Memory, lease: LeaseSettings
-) -> tuple[Queries, StorageService, Following]:
-    """Return what shows jobs and storages, and what follows the output of jobs."""
-    queries = Queries(
-        store=world.store,
-        memory=memory,
-        blobs=world.blobs,
-        clock=world.clock,
-        beat_s=lease.beat_s,
-    )
-    following = Following(queries, memory.logs, memory.leases)
-    return queries, StorageService(world.storages, world.clock), following
 
 
 def _failover(
@@ -687,23 +624,4 @@ def _metrics(
         readings=world.readings,
         credentials=elements.credentials_left_s,
         term=world.leadership.term,
-    )
-
-
-def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
-    """Return empty memory; `recover` fills it."""
-    leases, pilots = LeaseTable(), Pilots()
-    owners = Owners(world.store, settings.token.issuer)
-    matcher = Matcher(settings.matcher.rules(keep_s=settings.lease.reserve_s))
-    return Memory(
-        queue=Queue(matcher, pilots, downlink, world.clock, term=world.leadership.term),
-        leases=leases,
-        pilots=pilots,
-        owners=owners,
-        classes=Classes(world.store, owners, an_owner_max=settings.matcher.classes_an_owner_max),
-        counters=Counters(),
-        tally=Tally(),
-        feed=Feed(world.clock, world.store, owners),
-        logs=LiveLogs(leases, downlink),
-        places=Places(frozenset(settings.matcher.banned)),
     )

@@ -15,11 +15,9 @@ from pathlib import Path
 import uvloop
 from msgspec.structs import replace as replaced
 
-from pilotage import __version__
 from pilotage.proto.job_states import JobState
 
-from ..app.central import Central, World, build
-from ..app.faces import Handouts, face
+from ..app.central import Central, build
 from ..dispatch.demand import WaitingWork
 from ..dispatch.limits import Policy
 from ..factory.regular import Reader
@@ -29,27 +27,31 @@ from ..http.body import SMALL_MAX
 from ..http.elsewhere import Elsewhere
 from ..http.server import HttpServer
 from ..http.standby import StandbyServer
-from ..identity import keys, record as token_records, signature
-from ..identity.element_issuer import ElementIssuer
+from ..identity import keys, record as token_records
 from ..identity.errors import BadKeyFile
-from ..identity.tokens import ADMIN_FILE, open_tokens
+from ..identity.tokens import ADMIN_FILE
 from ..jobs import record as job_records
 from ..leading import ALONE
 from ..observe.counting import counting
 from ..observe.events import JsonLog, Log
 from ..observe.library import take_over
-from ..ports import Bus, Clock, Leadership
-from ..settings import BadSetting, CommunitySettings, HttpSettings, MatcherSettings, Settings, load
+from ..ports import Bus, Clock
+from ..settings import (
+    BadSetting,
+    CommunitySettings,
+    HttpSettings,
+    MatcherSettings,
+    Role,
+    Settings,
+    load,
+)
 from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.leaders import Leaders
-from .belonging import check_keys, check_token
-from .bundle import NoBundle, pilot_bundle
-from .buses import bus_of
-from .client_wheel import WheelHandout
+from .belonging import check_keys
+from .bundle import NoBundle
 from .clocks import SystemClock, SystemRandomness
 from .datadir import (
-    STORE_FILE,
     DataInUse,
     NoData,
     Running,
@@ -61,17 +63,16 @@ from .datadir import (
     tighten,
     withdraw,
 )
-from .files import NO_ROOM, RealBlobs, RealDisk, RealSpace
+from .files import NO_ROOM, RealDisk
 from .handout import Handout
 from .high_water import HighWater, ids_in
 from .lead import Held, Seen, kept, wait_for_lead
 from .listening import check_tls, check_urls, readable_by_others, refusal, url_of
 from .notify import service_manager
+from .opening import open_ground, open_server
 from .pilots import SITES, keep_pilots
 from .process import allow_files, spare_the_collector
-from .readings import MachineReadings
-from .serve_beside import check_roles, has_agents, keeps_queue, serve_beside, trusted
-from .smtp import mailer_of
+from .serve_api import check_roles, serve_api, trusted
 from .starting import (
     EXIT_BROKEN,
     EXIT_WRONG,
@@ -80,9 +81,8 @@ from .starting import (
     not_started,
     once_there_is_room,
 )
-from .storages import storages_of
 from .stores import check_server, check_store, leaders_of, open_store, where
-from .strangers import NEW_TOKEN, strangers, unused
+from .strangers import strangers
 
 CONFIG_NAME = "pilotage.yaml"
 PLAIN = "no TLS: whoever is on the network can read tokens; see http.tls_certificate and http.url"
@@ -129,7 +129,8 @@ def main(place: Place) -> int:
             check_store(place.data, settings.store)
             if not settings.store.url:
                 check_whole(place.data, used=place.data / keys.FILE)
-            with leads_soon(place.data) if keeps_queue(settings.process) else nullcontext():
+            leads = Role.DISPATCH in settings.process.role_set
+            with leads_soon(place.data) if leads else nullcontext():
                 return uvloop.run(_serve(place, settings))
     except (BadSetting, DataInUse, NoData, NotStarted, StoreGone, OSError) as why:
         print(f"pilotage serve: {why}", file=sys.stderr)
@@ -259,8 +260,8 @@ async def serve(
     far enough it waits for room, and `waits` hears of each pause. Raises NotStarted.
     """
     clock, policy = SystemClock(), policy or policy_of(place, settings, log)
-    if not keeps_queue(settings.process):
-        await serve_beside(place.data, settings, log=log, fatal=_fatal(log), ready=ready)
+    if Role.DISPATCH not in settings.process.role_set:
+        await serve_api(place.data, settings, log=log, fatal=_fatal(log), ready=ready)
         return
     leaders = _leaders(settings)
     if leaders is None:
@@ -385,7 +386,7 @@ async def _lead(
     try:
         spare_the_collector()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(central.run(agents=has_agents(settings.process)))
+            tasks.create_task(central.run())
             tasks.create_task(central.load())
             tasks.create_task(started.high_water.follow(started.store, clock))
             serving = tasks.create_task(server.run())
@@ -407,7 +408,7 @@ async def _lead(
                 )
                 if ready is not None:
                     await ready(url)
-                if has_agents(settings.process):
+                if Role.AGENTS in settings.process.role_set:
                     await _keep_pilots(place, settings, started, policy, url, clock, log)
                 else:
                     await asyncio.Event().wait()
@@ -509,8 +510,20 @@ async def _started(
         if settings.store.url:
             await check_keys(place.data, store)
         await high_water.begin(store)
-        bus, central, server, handout = await _open(
-            place, settings, store, held.standing if held is not None else ALONE, policy, clock, log
+        ground = await open_ground(
+            place.data,
+            settings,
+            store,
+            clock=clock,
+            log=log,
+            leads=True,
+            leadership=held.standing if held is not None else ALONE,
+            policy=policy,
+        )
+        central = build(ground.world, ground.tokens, settings)
+        recognise = central.memory.owners.recognise if settings.store.url else nobody_new
+        server, handout = open_server(
+            ground, central.services, recognise=recognise, listener=place.listener
         )
         central.memory.places.isolating = await isolating_in(sites_of(place, settings))
         await central.recover(JOBS_S)
@@ -520,7 +533,7 @@ async def _started(
     except BaseException:
         await store.close()
         raise
-    return _Started(store, bus, central, server, handout, high_water)
+    return _Started(store, ground.world.bus, central, server, handout, high_water)
 
 
 def sites_of(place: Place, settings: Settings) -> Path:
@@ -543,99 +556,6 @@ async def _drain(central: Central, server: HttpServer, serving: asyncio.Task[Non
     server.stop()
     await asyncio.wait([serving], timeout=DRAIN_S)
     await central.stop()
-
-
-async def _open(
-    place: Place,
-    settings: Settings,
-    store: Store,
-    leadership: Leadership,
-    policy: Policy,
-    clock: Clock,
-    log: Log,
-) -> tuple[Bus, Central, HttpServer, Handout]:
-    """Build a central on its real drivers; the port of the API is taken."""
-    randomness, bundle, disk = SystemRandomness(), pilot_bundle(), RealDisk()
-    first_start = disk.read(place.data / ADMIN_FILE) is None
-    tokens = await open_tokens(
-        place.data,
-        store=store,
-        disk=disk,
-        clock=clock,
-        randomness=randomness,
-        issuer=settings.token.issuer,
-        audience=settings.token.audience,
-        community="" if settings.community.others else settings.community.name,
-        groups=() if settings.community.others else settings.community.groups,
-        pilot_valid_s=settings.token.pilot_s,
-    )
-    if first_start:
-        log("first_token", file=str(place.data / ADMIN_FILE))
-    await check_token(place.data, tokens, store, disk=disk)
-    admin = tokens.read_admin(place.data / ADMIN_FILE, disk=disk)
-    why = unused(settings.community, admin.community, admin.groups) if admin is not None else ""
-    if why:
-        log("community_unused", why=why, do=NEW_TOKEN)
-    signer = signature.load(place.data, disk=disk)
-    blobs = RealBlobs(place.data / "blobs")
-    # All that needs room on the disk stands above: what follows takes ports, and is made once.
-    bus = bus_of(place.data, settings.bus, clock, randomness, log)
-    storages = storages_of(settings.data.storages, place.data, log)
-    await asyncio.to_thread(storages.look)
-    world = World(
-        store=store,
-        leadership=leadership,
-        policy=policy,
-        blobs=blobs,
-        bus=bus,
-        clock=clock,
-        randomness=randomness,
-        log=log,
-        readings=MachineReadings(place.data, settings.http.tls_certificate),
-        storages=storages,
-        space=RealSpace(place.data, place.data / f"{STORE_FILE}-wal"),
-        mailer=mailer_of(settings.failover.mail),
-    )
-    central = build(world, tokens, settings)
-    handout = Handout(
-        bundle,
-        signer,
-        lambda: url_of(settings.http, server.port),
-    )
-    issuer = ElementIssuer(
-        place.data,
-        lambda: url_of(settings.http, server.port),
-        disk=disk,
-        clock=clock,
-        randomness=randomness,
-    )
-    try:
-        front = face(
-            central.services,
-            handouts=Handouts(
-                version=__version__,
-                pilot_files=partial(asyncio.to_thread, handout.files),
-                client_wheel=partial(asyncio.to_thread, WheelHandout(bundle).wheel),
-                element_issuer=partial(asyncio.to_thread, issuer.published),
-            ),
-            spool_dir=place.data,
-            life=f"{int(clock.wall()):x}",
-            recognise=central.memory.owners.recognise if settings.store.url else nobody_new,
-            log=log,
-        )
-        server = HttpServer(
-            front,
-            host=settings.http.host,
-            port=settings.http.port,
-            tls_certificate=settings.http.tls_certificate,
-            tls_key=settings.http.tls_key,
-            connections_max=settings.http.connections_max,
-            strangers_max=settings.http.strangers_max,
-            listener=place.listener,
-        )
-    except OSError as why:
-        raise refusal(why, settings.http) from why
-    return bus, central, server, handout
 
 
 async def _unknown_of(

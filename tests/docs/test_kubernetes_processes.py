@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from pilotage.central.operate.serve import END_S
-from pilotage.central.operate.serve_beside import check_roles, keeps_queue
-from pilotage.central.settings import Settings, load
+from pilotage.central.operate.serve_api import check_roles
+from pilotage.central.settings import Role, Settings, load
 from tests.tidy import tree
 
 OBJECTS: Final[list[Any]] = list(yaml.safe_load_all(tree.text("deploy/kubernetes/pilotage.yaml")))
@@ -54,7 +54,7 @@ def test_a_process_has_settings_that_hold_and_is_asked_where_it_listens(
     assert {
         container[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")
     } == {"api"}
-    assert keeps_queue(settings.process) == (name == "central")
+    assert (Role.DISPATCH in settings.process.role_set) == (name == "central")
     assert bool(settings.process.url) == (name == "central")
     assert pod["terminationGracePeriodSeconds"] > END_S
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from pilotage.central.cli.serve import parse_settings
-from pilotage.central.operate.serve_beside import check_roles, keeps_queue
+from pilotage.central.operate.serve_api import check_roles
 from pilotage.central.operate.stores import check_url
-from pilotage.central.settings import load
+from pilotage.central.settings import Role, load
 from pilotage.central.store.postgresql.servers import named_by
 from tests.services import balancer
 from tests.tidy import tree
@@ -36,7 +36,9 @@ def test_the_processes_of_the_trial_can_lead_or_take_jobs_in() -> None:
         check_url(settings.store.url)
         urls.append(f"http://127.0.0.1:{settings.http.port}")
 
-        assert settings.process.url == (urls[-1] if keeps_queue(settings.process) else "")
+        assert settings.process.url == (
+            urls[-1] if (Role.DISPATCH in settings.process.role_set) else ""
+        )
     assert (len(urls), environment["PILOTAGE_HTTP__URL"]) == (3, urls[-1])
 
 
@@ -55,7 +57,7 @@ def test_its_processes_have_settings_that_hold(tmp_path: Path) -> None:
         ports.append(settings.http.port)
 
         assert options["--config"] in text
-        assert bool(settings.process.url) == keeps_queue(settings.process)
+        assert bool(settings.process.url) == (Role.DISPATCH in settings.process.role_set)
         assert settings.process.url.endswith(f":{ports[0]}" if settings.process.url else "")
 
     assert len(commands) == 2

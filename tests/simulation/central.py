@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pilotage.central.app.central import Central, World, build
+from pilotage.central.app.central import Central, build
 from pilotage.central.app.faces import Services, face
+from pilotage.central.app.world import World
 from pilotage.central.http.app import Front
 from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.central.observe.events import no_log

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from pilotage.central.app.central import World, build
+from pilotage.central.app.central import build
+from pilotage.central.app.world import World
 from pilotage.central.identity.tokens import open_tokens
 from pilotage.central.operate.lead import Held, Seen, kept, wait_for_lead
 from pilotage.pilot.ports import HttpReply

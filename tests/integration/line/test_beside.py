@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.api_app import CentralBeside, build_beside
-from pilotage.central.app.central import World
+from pilotage.central.app.api import ApiCentral, build_api
 from pilotage.central.app.faces import ROUTES, ApiServices, face
+from pilotage.central.app.world import World
 from pilotage.central.bus.silent import SilentBus
 from pilotage.central.http.elsewhere import Elsewhere
 from pilotage.central.identity import record as identity_records
@@ -37,7 +37,7 @@ from .test_protocol import Scene, ended, scene
 KEPT_S = 11.0  # counts are kept every ten seconds
 
 
-async def beside(one: Scene) -> CentralBeside:
+async def beside(one: Scene) -> ApiCentral:
     """Return a central without the queue, that knows who is there now."""
     there = one.world
     world = World(
@@ -62,7 +62,7 @@ async def beside(one: Scene) -> CentralBeside:
     async def leader() -> str | None:
         return None
 
-    central = build_beside(world, tokens, there.settings, leader)
+    central = build_api(world, tokens, there.settings, leader)
     await central.begin()
     return central
 
@@ -191,7 +191,7 @@ def test_what_it_answers_by_itself_needs_nothing_that_it_has_not() -> None:
         central = await beside(one)
         admin = msgspec.structs.replace(one.world.user(), role=Role.ADMIN)
         asked = TokenIssue(subject="root", community=admin.community, role=Role.ADMIN)
-        issued = await central.tokens.issue(admin, asked)
+        issued = await central.services.tokens.issue(admin, asked)
         holder = Holder(Who.ADMIN, issued.token, "root", issued.view.jti, admin.community)
         elsewhere = Elsewhere(lambda: None, no_log)
         client = Client(face(central.services, elsewhere=elsewhere))

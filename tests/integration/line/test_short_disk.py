@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pilotage.central.accounts.disk_room import EVERY_S, DiskRoom
-from pilotage.central.api_app import HealthBeside
+from pilotage.central.app.api import ApiHealth
 from pilotage.central.observe.events import no_log
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api import Readiness
@@ -49,7 +49,7 @@ async def ready_beside(world: FakeInstallation) -> Readiness:
     """Return how a process beside the leader is, on the same disk."""
     room = DiskRoom(world.space, world.clock, no_log, reserve_mb=0.0)
     await room.look()
-    one = HealthBeside(world.store, world.clock, room)
+    one = ApiHealth(world.store, world.clock, room)
     one.set_ready(True)
     return one.ready()
 

@@ -14,7 +14,8 @@ from typing import Final
 
 import msgspec
 
-from pilotage.central.app.central import Central, World, build
+from pilotage.central.app.central import Central, build
+from pilotage.central.app.world import World
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.tokens import ADMIN_FILE, open_tokens

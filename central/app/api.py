@@ -6,41 +6,26 @@ on to it (`http/elsewhere.py`), so services that only it has are not built here.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pilotage import __version__
-from pilotage.matcher import Matcher
 from pilotage.proto.api import Health, Readiness
 
-from .accounts.counters import Counters
-from .accounts.disk_room import DiskRoom
-from .accounts.series import SeriesService
-from .accounts.tally import Tally
-from .app.central import World
-from .app.faces import ApiServices
-from .bus.downlink import Downlink
-from .catalogue.service import CatalogueService
-from .catalogue.storage_service import StorageService
-from .dispatch.beside import SandboxBeside, SubmissionsBeside, left_to_the_leader
-from .dispatch.joined import Allowances, allowances
-from .dispatch.memory import Memory
-from .dispatch.queue import Queue
-from .identity.scope import Owners
-from .identity.tokens import Tokens
-from .jobs.classes import Classes
-from .jobs.feed import Feed
-from .jobs.leases import LeaseTable
-from .jobs.live_logs import LiveLogs
-from .jobs.queries import Queries, jobs_by_id
-from .observe.counting import CountingLog, counting
-from .observe.events import Log
-from .observe.metrics import Page
-from .pilots.presence import Pilots
-from .ports import Clock
-from .settings import Settings
-from .store.engine import Store
-from .store.errors import StoreError
+from ..accounts.disk_room import DiskRoom
+from ..catalogue.storage_service import StorageService
+from ..dispatch.beside import SandboxBeside, SubmissionsBeside, left_to_the_leader
+from ..identity.scope import Owners
+from ..identity.tokens import Tokens
+from ..observe.counting import CountingLog, counting
+from ..observe.events import Log
+from ..observe.metrics import Page
+from ..ports import Clock
+from ..settings import Settings
+from ..store.engine import Store
+from ..store.errors import StoreError
+from .faces import ApiServices
+from .world import World, parts_of
 
 LOOK_S: Final = 1.0
 FORGET_S: Final = 300.0  # classes, as long as those are kept of which no job is left
@@ -76,7 +61,7 @@ class Leader:
         self._url = found
 
 
-class HealthBeside:
+class ApiHealth:
     """That this process lives, and whether requests are taken here."""
 
     def __init__(self, store: Store, clock: Clock, room: DiskRoom) -> None:
@@ -116,10 +101,10 @@ class HealthBeside:
         )
 
 
-class MetricsBeside:
+class ApiMetrics:
     """What there is to measure without a queue."""
 
-    def __init__(self, world: World, log: CountingLog, health: HealthBeside) -> None:
+    def __init__(self, world: World, log: CountingLog, health: ApiHealth) -> None:
         self._world, self._log, self._health = world, log, health
 
     async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
@@ -142,25 +127,22 @@ class MetricsBeside:
 
 
 @dataclass(frozen=True)
-class CentralBeside:
+class ApiCentral:
     """Services for the face, and what is looked at for ever."""
 
     services: ApiServices
     submissions: SubmissionsBeside
     owners: Owners
-    allowed: Allowances
-    health: HealthBeside
+    health: ApiHealth
     leader: Leader
     storages: StorageService
-    tokens: Tokens
-    store: Store
     clock: Clock
     log: Log
 
     async def begin(self) -> None:
         """Learn who has jobs, and who leads; then requests may be answered."""
         await self.owners.learn_all()
-        await self.allowed.quotas.load()
+        await self.services.quotas.load()
         await self.leader.look()
         self.health.set_ready(True)
 
@@ -176,15 +158,15 @@ class CentralBeside:
         while True:
             await self.clock.sleep(LOOK_S)
             await self.leader.look()
-            await self.allowed.room.look()
+            await self.services.room.look()
             if self.clock.monotonic() >= forgot + FORGET_S:
                 self.submissions.forget_classes()
                 forgot = self.clock.monotonic()
             why = ""
             try:
                 async with asyncio.timeout(READ_S):
-                    await self.tokens.load_revoked()
-                    await self.allowed.quotas.load()
+                    await self.services.tokens.load_revoked()
+                    await self.services.quotas.load()
             except (StoreError, TimeoutError) as error:  # the writer ends the process by itself
                 why = str(error) or "the database does not answer"
                 if why != told:
@@ -193,22 +175,13 @@ class CentralBeside:
             self.health.read(why)
 
 
-def build_beside(
-    world: World, tokens: Tokens, settings: Settings, leader: LeaderUrl
-) -> CentralBeside:
+def build_api(world: World, tokens: Tokens, settings: Settings, leader: LeaderUrl) -> ApiCentral:
     """Return a central without the queue on these drivers. `begin` comes next."""
     log = counting(world.log)
-    store, clock = world.store, world.clock
-    memory = _memory(world, settings)
-    allowed = allowances(world, memory, settings)
-    health = HealthBeside(store, clock, allowed.room)
-    queries = Queries(
-        store=store,
-        memory=memory,
-        blobs=world.blobs,
-        clock=clock,
-        beat_s=settings.lease.beat_s,
-    )
+    world = replace(world, log=log)
+    store, clock, parts = world.store, world.clock, parts_of(world, settings)
+    memory, allowed = parts.memory, parts.allowed
+    health = ApiHealth(store, clock, allowed.room)
     submissions = SubmissionsBeside(
         store=store,
         memory=memory,
@@ -224,46 +197,23 @@ def build_beside(
     )
     services = ApiServices(
         submissions=submissions,
-        queries=queries,
-        data=CatalogueService(
-            store, memory.owners, clock, log, world.storages, job_of=jobs_by_id(store)
-        ),
+        queries=parts.queries,
+        data=parts.data,
         sandbox=sandbox,
-        series=SeriesService(store, memory.owners, clock),
+        series=parts.series,
         quotas=allowed.quotas,
         room=allowed.room,
         tokens=tokens,
         health=health,
-        metrics=MetricsBeside(world, log, health),
+        metrics=ApiMetrics(world, log, health),
     )
-    return CentralBeside(
+    return ApiCentral(
         services=services,
         submissions=submissions,
         owners=memory.owners,
-        allowed=allowed,
         health=health,
         leader=Leader(leader, clock, log),
-        storages=StorageService(world.storages, clock),
-        tokens=tokens,
-        store=store,
+        storages=parts.storages,
         clock=clock,
         log=log,
-    )
-
-
-def _memory(world: World, settings: Settings) -> Memory:
-    """Return memory that stays empty, but for owners and classes."""
-    leases, pilots, downlink = LeaseTable(), Pilots(), Downlink(world.bus)
-    owners = Owners(world.store, settings.token.issuer)
-    matcher = Matcher(settings.matcher.rules(keep_s=settings.lease.reserve_s))
-    return Memory(
-        queue=Queue(matcher, pilots, downlink, world.clock, term=0),
-        leases=leases,
-        pilots=pilots,
-        owners=owners,
-        classes=Classes(world.store, owners, an_owner_max=settings.matcher.classes_an_owner_max),
-        counters=Counters(),
-        tally=Tally(),
-        feed=Feed(world.clock, world.store, owners),
-        logs=LiveLogs(leases, downlink),
     )
