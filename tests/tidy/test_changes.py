@@ -108,7 +108,7 @@ def test_a_change_touches_the_files_that_the_table_names(change: Change) -> None
 def test_the_table_has_the_changes_that_are_made_most() -> None:
     assert [change.what for change in CHANGES] == [
         "a clause on a fact of the node",
-        "a route that reads",
+        "a route that reads, with its command",
         "a number of an attempt",
         "a type of storage",
         "a driver of a compute element",
