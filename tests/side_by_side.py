@@ -47,7 +47,10 @@ LONGEST: Final = (
     "faults",
 )
 # Their payloads see a /dev/shm of their own, so that their folders cannot lie there.
-ON_DISK: Final = ("integration/test_images.py", "unit/pilot/test_isolation.py")
+ON_DISK: Final = (
+    *("integration/test_images.py", "unit/pilot/test_exposure.py"),
+    "unit/pilot/test_isolation.py",
+)
 REGISTER: Final = "PILOTAGE_PILOT__REGISTER"  # a setting of pilots; release 0.1 has none
 SHARED: Final = ('scope="module"', "@cache")  # what cases of a file leave to each other
 
