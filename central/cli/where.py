@@ -17,8 +17,9 @@ from .exit_codes import UsageError
 from .frame import Client
 from .options import option
 
-KEYS = ("state", "owner", "group", "type", "site", "name", "submission", "id", "include_deleted")
-_SINGLE = ("owner", "group", "type", "site", "name")
+# Texts of a filter are keys by their names.
+_SINGLE = tuple(one.name for one in msgspec.structs.fields(JobFilter) if one.type is str)
+KEYS = ("state", *_SINGLE, "submission", "id", "include_deleted")
 _IDS = re.compile(r"^(\d{1,16})(?:-(\d{1,16}))?$")
 _RANGE_MAX = 1_000_000
 _IDS_A_PAGE = 200  # they travel in the URL

@@ -1,9 +1,10 @@
 """Which jobs a command is about."""
 
+import msgspec
 import pytest
 
 from pilotage.central.cli.exit_codes import UsageError
-from pilotage.central.cli.where import Where, job_filter, parse_ids, shown
+from pilotage.central.cli.where import KEYS, Where, job_filter, parse_ids, shown
 from pilotage.proto.api import JobFilter
 from pilotage.proto.job_states import JobState
 
@@ -64,3 +65,10 @@ def test_a_filter_is_shown_in_words() -> None:
         "owner=me, submission=3, Waiting|Held"
     )
     assert shown(JobFilter(site="PIC")) == "site=PIC, any state"
+
+
+def test_every_field_of_a_filter_is_a_key() -> None:
+    plural = {"states": "state", "ids": "id"}
+    names = [one.name for one in msgspec.structs.fields(JobFilter)]
+
+    assert sorted(KEYS) == sorted(plural.get(name, name) for name in names)
