@@ -18,15 +18,17 @@ from ..errors import Away, Refused, TooDeep
 from ..observe.events import Log, no_log
 from ..observe.requests import RequestIds
 from .answers import JSON, Answer, problem
+from .body import header
 from .call import Call, Face
 from .direct import Exchange
 from .elsewhere import Elsewhere, NotHere
-from .guards import CALLER, ROUTE, Admit, Gate, guard
+from .guards import Admit, Gate, trust
 from .hot import HotRoute
 from .route import Handler, Offered, Route
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 
+ROUTE: Final = "pilotage_route"  # where the scope's state has which route it is
 TOLD_EVERY_S: Final = 60.0  # of one route
 
 Recognise = Callable[[Any], Awaitable[None]]  # takes the caller
@@ -259,14 +261,17 @@ def _handler(
     face: Face, route: Route, admit: Admit, handler: Handler, recognise: Recognise
 ) -> HTTPRouteHandler:
     async def handle(request: AnyRequest) -> ASGIApp:
-        caller = request.scope["state"][CALLER]
+        scope = request.scope
+        scope["state"][ROUTE] = route.path
+        caller = admit(header(scope["headers"], b"authorization"))
+        if caller is not None:
+            trust(scope)
         await recognise(caller)
-        return await handler(Call(face, request.scope, request.receive, caller))
+        return await handler(Call(face, scope, request.receive, caller))
 
     made = HTTPRouteHandler(
         path=route.path.replace(":path}", "\0").replace("}", ":str}").replace("\0", ":path}"),
         http_method=[route.method],  # type: ignore[list-item]
-        guards=[guard(admit, route.path)],
         status_code=200,
     )
     return made(handle)

@@ -219,7 +219,7 @@ def command_line_page() -> str:
 
 def http_api_page() -> str:
     text = "What the central answers, route by route. `tests/integration/http` walks through all."
-    return _page("HTTP API", "central/app/faces.py", text, *routes.sections())
+    return _page("HTTP API", "central/*/routes.py", text, *routes.sections())
 
 
 def storage_files_page() -> str:
