@@ -30,7 +30,7 @@ from ..dispatch.explainer import Explainer
 from ..dispatch.follow import Aftermath
 from ..dispatch.health import HealthService
 from ..dispatch.idle_classes import IdleClasses
-from ..dispatch.joined import Allowances, ends, health_service, pilot_logs, submissions
+from ..dispatch.joined import Allowances, arrivals, ends, health_service, pilot_logs, submissions
 from ..dispatch.levels import UsedShares
 from ..dispatch.limits import LimitService
 from ..dispatch.memory import Memory
@@ -188,14 +188,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     used = UsedShares(store, memory.queue, clock, wall)
     health = health_service(world, memory, probe, allowed)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
-    others = metrics.others = Others(
-        store=store,
-        memory=memory,
-        aftermath=aftermath,
-        clock=clock,
-        log=log,
-        also=tokens.load_revoked,
-    )
+    others = metrics.others = arrivals(world, memory, aftermath, also=tokens.load_revoked)
     control = _control(world, memory, idle, aftermath, downlink, allowed)
     metrics.failover, rules = pulse, RuleBook(store, default_rules(), log)
     repairs = _repairs(world, memory, rules, elements, pulse)

@@ -15,6 +15,7 @@ from ..ports import Blobs, Bus, Clock, Leadership, Space
 from ..settings import LeaseSettings, RetentionSettings, Settings
 from ..store.engine import Store
 from ..store.probe import StoreProbe
+from .arrivals import Also, Others
 from .follow import Aftermath
 from .health import HealthService
 from .memory import Memory
@@ -76,6 +77,18 @@ def submissions(
         quotas=allowed.quotas,
         room=allowed.room,
         queued=aftermath.submitted,
+    )
+
+
+def arrivals(world: Drivers, memory: Memory, aftermath: Aftermath, also: Also) -> Others:
+    """Return what takes up the jobs that other processes have stored."""
+    return Others(
+        store=world.store,
+        memory=memory,
+        aftermath=aftermath,
+        clock=world.clock,
+        log=world.log,
+        also=also,
     )
 
 
