@@ -33,7 +33,7 @@ async def copies_of(
 
 
 class JobAtRest(Owned, Protocol):
-    """A job whose folders somebody names."""
+    """The job that owns a folder on a storage."""
 
     @property
     def state(self) -> JobState: ...
@@ -43,7 +43,7 @@ JobOf = Callable[[int], Awaitable[JobAtRest | None]]
 
 
 async def no_jobs(_: int) -> None:
-    """Find no job."""
+    """Say that there is no such job."""
 
 
 class Reserved:

@@ -107,7 +107,7 @@ class Asks:
     async def match(self, presence: Presence, ask: Ask, judged: Sequence[Judged]) -> Matched:
         """Find jobs for a new ask. They are pending until the turn is written."""
         self._queue.matcher.withdraw(presence.pilot)
-        # What the pilot holds, and what it says in the same breath has ended: neither is in doubt.
+        # The pilot holds these attempts, or reports their ends in this turn: none is in doubt.
         known = {one.job << EPOCH_BITS | one.epoch for one in ask.holding}
         known |= {one.report.job << EPOCH_BITS | one.report.epoch for one in judged if one.ends}
         presence.known = frozenset(known)  # before anything is awaited: it goes with the offer

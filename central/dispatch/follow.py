@@ -101,12 +101,12 @@ class Aftermath:
         self._matched([lease for lease, _ in held])
 
     def put_back(self, jobs: Sequence[int]) -> None:
-        """Matches are not written: these jobs wait as before."""
+        """Queue jobs again whose matches were not written."""
         for job in jobs:
             self._queue.matcher.put_back(job)
 
     async def lost(self, jobs: Sequence[int]) -> None:
-        """Matches do not hold, or nobody knows whether they do: what is written counts."""
+        """Matches were lost, or their write failed: queue the jobs that still wait in the store."""
         for job in jobs:
             self._queue.matcher.drop(job)
         if jobs:
@@ -196,7 +196,7 @@ class Aftermath:
         return told
 
     def job_moved(self, job: Standing, move: Move) -> None:
-        """A person, or the end of its queue time, has moved a job that no attempt holds."""
+        """A job without a live attempt was moved, by a person or at the end of its queue time."""
         kind = self._queue.classes[job.class_id].kind
         self.closed(job.job_id)
         if move.new_round or move.new in FINAL:

@@ -117,7 +117,7 @@ Written = tuple[list[bool], list[JobBody | None]]
 
 
 class Turn(Joint):
-    """Changes of attempts, then matches; the order among pilots is nobody's business."""
+    """Changes of attempts, then matches. The order among pilots does not matter."""
 
     __slots__ = ("changes", "matches")
 

@@ -1,6 +1,6 @@
 """What pilots say: the protocol's central half. One of these owns matcher, leases and presence.
 
-`turn` has the order within one turn. An answer goes out after the commit of what it says.
+The module `turn` has the order within one turn. The central answers after the commit.
 """
 
 from prometheus_client import Histogram

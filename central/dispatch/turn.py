@@ -1,7 +1,7 @@
 """One turn of a pilot: judge, match, write, follow, answer (PROTOCOL C1, C2, C9).
 
-The reports of a turn and the jobs that its ask has found are written in one transaction. Nothing
-in memory changes before that, and nothing is said to the pilot.
+The central writes the reports of a turn and the jobs that its ask has found in one transaction.
+Before the commit it neither changes its memory nor answers the pilot.
 """
 
 from collections.abc import Sequence
@@ -102,9 +102,8 @@ class Turns:
         finally:
             for lease in leases:
                 self._aftermath.pending.pop(lease.attempt_id, None)
-        # What holds is a lease before anything else is awaited: a kill that is acknowledged
-        # meanwhile must find it. And it is one whatever becomes of the reports: a row that is
-        # live and no lease would never end.
+        # Begin the leases before the next await: a kill that is acknowledged meanwhile must find
+        # them. Begin them even if a report fails: a live row without a lease would never end.
         try:
             if written:
                 self._reports.follow(judged, written)

@@ -12,9 +12,10 @@ _unnamed: Final[list[Step]] = []
 
 
 def removes_unfinished(step: Step) -> Step:
-    """Mark a verb that removes some of what never finished, and says whether there may be more.
+    """Mark a verb that removes unfinished rows, and returns whether there may be more.
 
-    Each opening by a process that writes runs it in transactions of its own, until it says no.
+    Each process that writes runs it when it opens the store, once a transaction, until it
+    returns False.
     """
     _unfinished.append(step)
     return step
