@@ -48,7 +48,8 @@ LONGEST: Final = (
 )
 # Their payloads see a /dev/shm of their own, so that their folders cannot lie there.
 ON_DISK: Final = (
-    *("integration/test_images.py", "unit/pilot/test_exposure.py"),
+    *("integration/test_images.py", "integration/test_software.py"),
+    "unit/pilot/test_exposure.py",
     "unit/pilot/test_isolation.py",
 )
 REGISTER: Final = "PILOTAGE_PILOT__REGISTER"  # a setting of pilots; release 0.1 has none

@@ -1,7 +1,7 @@
 """Software of a node: a tree that stands for CVMFS, and real environment modules, on each rung."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from pilotage.pilot.outfit.outfit import NodeOutfitter
 from pilotage.pilot.outfit.tools import NodeTools
 from pilotage.pilot.ports import NotHere, Outfit
 from pilotage.proto.messages import Assignment, Body, Grant
+from tests.services.folders import open_folder
 
 from .test_guard import RUNGS, Playground, playing, sh
 
@@ -26,20 +27,21 @@ def _program(path: Path, says: str) -> None:
 
 
 @pytest.fixture
-def cvmfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that stands for /cvmfs, with one repository."""
-    root = tmp_path_factory.mktemp("node") / "cvmfs"
-    for level in (1, 3):
-        _program(root / REPO / f"x86-64-v{level}" / "tool" / "bin" / "tool", f"level {level}")
-    (root / REPO / "data").mkdir()
-    modulefile = root / REPO / "modules" / "tool" / "1.0"
-    modulefile.parent.mkdir(parents=True)
-    modulefile.write_text(
-        "#%Module\n"
-        f"prepend-path PATH {root / REPO / 'x86-64-v1' / 'tool' / 'bin'}\n"
-        'setenv TOOL_HOME {it\'s "home"}\n'
-    )
-    return root
+def cvmfs() -> Generator[Path]:
+    """A folder that stands for /cvmfs, with one repository. It lies on a disk."""
+    with open_folder("node") as node:
+        root = node / "cvmfs"
+        for level in (1, 3):
+            _program(root / REPO / f"x86-64-v{level}" / "tool" / "bin" / "tool", f"level {level}")
+        (root / REPO / "data").mkdir()
+        modulefile = root / REPO / "modules" / "tool" / "1.0"
+        modulefile.parent.mkdir(parents=True)
+        modulefile.write_text(
+            "#%Module\n"
+            f"prepend-path PATH {root / REPO / 'x86-64-v1' / 'tool' / 'bin'}\n"
+            'setenv TOOL_HOME {it\'s "home"}\n'
+        )
+        yield root
 
 
 async def _outfit(
