@@ -14,6 +14,7 @@ PAGE: Final = "CONTRIBUTING.md"
 HEADING: Final = "## Files of a typical change"
 KINDS: Final = (".py", ".sql", ".yaml", ".toml", ".sh")
 MIGRATIONS: Final = "/migrations/"  # a change adds one, and never edits one
+ROWS_MIN: Final = 9
 GENERATED: Final = ("central/client/blocking.py",)
 
 
@@ -105,18 +106,8 @@ def test_a_change_touches_the_files_that_the_table_names(change: Change) -> None
     assert len(found) == change.count >= change.goal
 
 
-def test_the_table_has_the_changes_that_are_made_most() -> None:
-    assert [change.what for change in CHANGES] == [
-        "a clause on a fact of the node",
-        "a route that reads, with its command",
-        "a number of an attempt",
-        "a type of storage",
-        "a driver of a compute element",
-        "a command",
-        "a metric",
-        "an event",
-        "a setting",
-    ]
+def test_no_row_is_lost() -> None:
+    assert len({change.what for change in CHANGES}) >= ROWS_MIN
 
 
 TABLE: Final = f"""
