@@ -1,11 +1,11 @@
 """Ranges and sizes of everything that pilots send: what types alone do not say.
 
 Stdlib only, so that a pilot can check what it is about to say. The central runs `check` on every
-message of a pilot right after decoding it. The tables below are the whole rule.
+message of a pilot right after decoding it. A text without a rule of its own is a `Name`.
 """
 
 import re
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from .amounts import BadAmount, check_offered
 from .ids import ID_MAX
@@ -200,7 +200,7 @@ _FREE = Text(TEXT_MAX)
 _NAMES = Many(TAGS_MAX, _GIVEN_NAME)
 _SESSION = {"gen": _GIVEN_NAME, "session": _ID}
 
-TABLE: Final[dict[Any, dict[str, Rule]]] = {
+_OWN: Final[dict[Any, dict[str, Rule]]] = {
     Attempt: {"job": _ID, "epoch": _ID},
     Benchmark: {
         "method": _GIVEN_NAME,
@@ -211,17 +211,11 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
     },
     Node: {
         "host": Name(255),
-        "os": Name(),
-        "architecture": Name(),
         "architecture_level": Whole(1, 99),
-        "glibc": Name(),
-        "isolation": Name(),
         "containers": Many(16, _GIVEN_NAME),
         "cvmfs": _NAMES,
         "cpu_model": Name(256),
         "hs23_per_core": Number(0.0, 1e6),
-        "python": Name(),
-        "batch_system": Name(),
         "batch_id": Name(256),
         "benchmark": Maybe(FIELDS),
     },
@@ -243,9 +237,6 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "owners": _NAMES,
         "types": _NAMES,
         "gpus": Whole(0, GPUS_MAX),
-        "gpu_vendor": Name(),
-        "gpu_compute_capability": Name(),
-        "gpu_driver": Name(),
         "node": Maybe(FIELDS),
         "amounts": Amounts(),
         "amounts_free": Amounts(),
@@ -311,7 +302,6 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
         "exit_code": Maybe(Whole(-(2**31), 2**32 - 1)),
         "detail": _FREE,
         "status": _FREE,
-        "isolation": Name(),
         "usage": Maybe(FIELDS),
         "outputs": Many(OUTPUTS_MAX, FIELDS),
         "ago_s": _DURATION,
@@ -343,4 +333,11 @@ TABLE: Final[dict[Any, dict[str, Rule]]] = {
     },
     PilotLog: {**_SESSION, "lines": Many(LINES_MAX, FIELDS)},
 }
+
+
+def _of_texts(kind: Any) -> dict[str, Rule]:
+    return {name: Name() for name, hint in get_type_hints(kind).items() if hint is str}
+
+
+TABLE: Final = {kind: {**_of_texts(kind), **rules} for kind, rules in _OWN.items()}
 _RULES: Final = {kind: tuple(rules.items()) for kind, rules in TABLE.items()}
