@@ -5,7 +5,7 @@ import functools
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Optional
 
@@ -25,6 +25,7 @@ from .ports import Clock
 
 WALL_DEFAULT_S = 30 * 86_400.0  # where nobody says when the pilot must have ended
 HOST_MAX = 255
+_FOUND = {one.name for one in fields(Facts)} & {one.name for one in fields(Node)}
 
 
 @dataclass(frozen=True)
@@ -180,19 +181,9 @@ def node_of(
     benchmark = facts.benchmark.value
     return Node(
         host=plain(around.host, HOST_MAX),
-        os=facts.os.value,
-        architecture=facts.architecture.value,
-        architecture_level=facts.architecture_level.value,
-        glibc=facts.glibc.value,
-        user_namespaces=facts.user_namespaces.value,
         isolation=isolation,
-        containers=facts.containers.value,
-        cvmfs=facts.cvmfs.value,
-        cpu_model=facts.cpu_model.value,
         python=platform.python_version(),
-        batch_system=facts.batch_system.value,
-        batch_id=facts.batch_id.value,
         hs23_per_core=round(benchmark.score * hs23_per_score, 3) if benchmark is not None else 0.0,
-        benchmark=benchmark,
         namespaces=namespaces,
+        **{name: getattr(facts, name).value for name in _FOUND},
     )
