@@ -27,7 +27,7 @@ from ..dispatch.crew import PilotCrew
 from ..dispatch.data_orders import DataOrders
 from ..dispatch.data_reports import DataReports
 from ..dispatch.explainer import Explainer
-from ..dispatch.follow import Aftermath
+from ..dispatch.follow import FollowUp
 from ..dispatch.health import HealthService
 from ..dispatch.idle_classes import IdleClasses
 from ..dispatch.joined import Allowances, arrivals, ends, health_service, pilot_logs, submissions
@@ -176,20 +176,20 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     store, clock, lease = world.store, world.clock, settings.lease
     parts = parts_of(world, settings)
     memory, downlink, allowed = parts.memory, parts.downlink, parts.allowed
-    aftermath, requeues = ends(world, memory, tokens, lease)
+    follow_up, requeues = ends(world, memory, tokens, lease)
     queries, elements = parts.queries, ElementsView(clock, memory.places.word)
     dispatch = _dispatch(
-        world, memory, aftermath, requeues, tokens, downlink, settings, times, allowed
+        world, memory, follow_up, requeues, tokens, downlink, settings, times, allowed
     )
-    pilots = _pilots(world, memory, aftermath, tokens, downlink, lease, elements)
-    submits = submissions(world, memory, allowed, aftermath)
+    pilots = _pilots(world, memory, follow_up, tokens, downlink, lease, elements)
+    submits = submissions(world, memory, allowed, follow_up)
     following = Following(queries, memory.logs, memory.leases)
     idle, wall, pulse = IdleClasses(memory, clock), Wall(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
     health = health_service(world, memory, probe, allowed)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
-    others = metrics.others = arrivals(world, memory, aftermath, also=tokens.load_revoked)
-    control = _control(world, memory, idle, aftermath, downlink, allowed)
+    others = metrics.others = arrivals(world, memory, follow_up, also=tokens.load_revoked)
+    control = _control(world, memory, idle, follow_up, downlink, allowed)
     metrics.failover, rules = pulse, RuleBook(store, default_rules(), log)
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed)
@@ -203,7 +203,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         looking=Looking(store, queries, memory.logs, world.blobs),
         control=control,
         pilots=pilots,
-        sites=_sites(world, memory, aftermath, downlink, elements, settings),
+        sites=_sites(world, memory, follow_up, downlink, elements, settings),
         limits=LimitService(world.policy, memory.queue, settings.community.names),
         storages=parts.storages,
         data=parts.data,
@@ -237,7 +237,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
             store=store,
             memory=memory,
             idle=idle,
-            aftermath=aftermath,
+            follow_up=follow_up,
             clock=clock,
             log=log,
             settings=lease,
@@ -252,7 +252,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         sweeper=_sweeper(world, submits, wall, settings),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
-        retention=_retention(world, memory, aftermath, wall, probe, settings.retention),
+        retention=_retention(world, memory, follow_up, wall, probe, settings.retention),
         bridge=_bridge(world, memory, dispatch, following, pilots),
         health=health,
         metrics=metrics,
@@ -265,7 +265,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         allowed=allowed,
         productions=flows.watching,
         failover=about_failures,
-        crew=PilotCrew(memory, aftermath=aftermath, outbound=downlink, clock=clock, settings=lease),
+        crew=PilotCrew(memory, follow_up=follow_up, outbound=downlink, clock=clock, settings=lease),
     )
 
 
@@ -395,7 +395,7 @@ def _control(
     world: World,
     memory: Memory,
     idle: IdleClasses,
-    aftermath: Aftermath,
+    follow_up: FollowUp,
     downlink: Downlink,
     allowed: Allowances,
 ) -> Control:
@@ -404,7 +404,7 @@ def _control(
         store=world.store,
         memory=memory,
         idle=idle,
-        aftermath=aftermath,
+        follow_up=follow_up,
         outbound=downlink,
         quotas=allowed.quotas,
         clock=world.clock,
@@ -451,7 +451,7 @@ def _bridge(
 def _pilots(
     world: World,
     memory: Memory,
-    aftermath: Aftermath,
+    follow_up: FollowUp,
     tokens: Tokens,
     downlink: Downlink,
     lease: LeaseSettings,
@@ -461,7 +461,7 @@ def _pilots(
     return PilotService(
         store=world.store,
         memory=memory,
-        moves=aftermath,
+        moves=follow_up,
         tokens=tokens,
         outbound=downlink,
         bus=world.bus,
@@ -477,7 +477,7 @@ def _pilots(
 def _sites(
     world: World,
     memory: Memory,
-    aftermath: Aftermath,
+    follow_up: FollowUp,
     downlink: Downlink,
     elements: ElementsView,
     settings: Settings,
@@ -487,7 +487,7 @@ def _sites(
         store=world.store,
         memory=memory,
         files=elements,
-        moves=aftermath,
+        moves=follow_up,
         outbound=downlink,
         clock=world.clock,
         log=world.log,
@@ -498,7 +498,7 @@ def _sites(
 def _dispatch(
     world: World,
     memory: Memory,
-    aftermath: Aftermath,
+    follow_up: FollowUp,
     requeues: Requeues,
     tokens: Tokens,
     downlink: Downlink,
@@ -511,7 +511,7 @@ def _dispatch(
     reports = Reports(
         store=store,
         memory=memory,
-        aftermath=aftermath,
+        follow_up=follow_up,
         data=DataReports(store, memory.queue, log, settings.data.sweep_after_s),
         blobs=world.blobs,
         holdings=allowed.holdings,
@@ -522,7 +522,7 @@ def _dispatch(
     assignments = Assignments(
         store=store,
         memory=memory,
-        aftermath=aftermath,
+        follow_up=follow_up,
         checkpoints=Checkpoints(store, world.blobs, log),
         data=DataOrders(store, world.storages),
         tokens=tokens,
@@ -532,7 +532,7 @@ def _dispatch(
     turns = Turns(
         store=store,
         memory=memory,
-        aftermath=aftermath,
+        follow_up=follow_up,
         reports=reports,
         asks=Asks(
             store=store,
@@ -552,7 +552,7 @@ def _dispatch(
     beats = Beats(
         store=store,
         memory=memory,
-        aftermath=aftermath,
+        follow_up=follow_up,
         requeues=requeues,
         clock=clock,
         log=log,
@@ -560,7 +560,7 @@ def _dispatch(
     return Dispatch(
         store=store,
         memory=memory,
-        aftermath=aftermath,
+        follow_up=follow_up,
         turns=turns,
         beats=beats,
         clock=clock,
@@ -572,7 +572,7 @@ def _dispatch(
 def _retention(
     world: World,
     memory: Memory,
-    aftermath: Aftermath,
+    follow_up: FollowUp,
     wall: Wall,
     probe: StoreProbe,
     settings: RetentionSettings,
@@ -582,7 +582,7 @@ def _retention(
     return Retention(
         store=world.store,
         memory=memory,
-        aftermath=aftermath,
+        follow_up=follow_up,
         blobs=blobs,
         logs=LogRoom(world.store, world.clock, settings),
         clock=world.clock,

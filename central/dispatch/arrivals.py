@@ -17,7 +17,7 @@ from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import StoreError
 from . import record_arrivals as arrival_records
-from .follow import FED_MAX, Aftermath
+from .follow import FED_MAX, FollowUp
 from .memory import Memory
 from .record_arrivals import Run
 
@@ -59,7 +59,7 @@ class Others:
         *,
         store: Store,
         memory: Memory,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         clock: Clock,
         log: Log,
         also: Also | None = None,
@@ -67,7 +67,7 @@ class Others:
         """`also` reads each second what else others change."""
         self._also, self._also_read = also, 0.0
         self._store, self._memory, self._clock, self._log = store, memory, clock, log
-        self._queue, self._aftermath = memory.queue, aftermath
+        self._queue, self._follow_up = memory.queue, follow_up
         self._moment = ""
         self._begun = asyncio.Event()
         self._told = ""
@@ -123,7 +123,7 @@ class Others:
         told = 0
         for run in runs:
             for part in _parts(run):
-                told += self._aftermath.arrived(part, infos[run.class_id], fed_max=FED_MAX - told)
+                told += self._follow_up.arrived(part, infos[run.class_id], fed_max=FED_MAX - told)
                 await self._clock.sleep(0)  # pilots are answered between two parts
         if runs:
             self._queue.wake()

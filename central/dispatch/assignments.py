@@ -22,7 +22,7 @@ from ..store.errors import StoreError
 from . import record as turn_records
 from .checkpoints import Checkpoints
 from .data_orders import ANSWER_BYTES_MAX, DataOrders
-from .follow import Aftermath
+from .follow import FollowUp
 from .memory import Memory
 from .orders import Orders
 
@@ -42,14 +42,14 @@ class Assignments:
         *,
         store: Store,
         memory: Memory,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         checkpoints: Checkpoints,
         data: DataOrders,
         tokens: AttemptTokens,
         clock: Clock,
         log: Log,
     ) -> None:
-        self._store, self._aftermath = store, aftermath
+        self._store, self._follow_up = store, follow_up
         self._queue, self._logs = memory.queue, memory.logs
         self._checkpoints, self._data, self._tokens = checkpoints, data, tokens
         self._clock, self._log = clock, log
@@ -128,7 +128,7 @@ class Assignments:
                 lease.settling = None
         for (lease, change), written in zip(pairs, done, strict=True):
             if written:
-                self._aftermath.of_change(lease, change)
+                self._follow_up.of_change(lease, change)
         self._queue.wake()
 
 

@@ -12,7 +12,7 @@ from ..pilots.presence import Presence
 from ..ports import Clock
 from ..store.engine import Store
 from . import record as turn_records
-from .follow import Aftermath
+from .follow import FollowUp
 from .memory import Memory
 from .requeues import Requeues
 
@@ -25,13 +25,13 @@ class Beats:
         *,
         store: Store,
         memory: Memory,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         requeues: Requeues,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._leases, self._late = store, memory.leases, memory.late
-        self._aftermath, self._requeues = aftermath, requeues
+        self._follow_up, self._requeues = follow_up, requeues
         self._clock, self._log = clock, log
 
     async def take(self, presence: Presence, beat: Beat) -> list[Attempt]:
@@ -58,9 +58,9 @@ class Beats:
         held = {one.job << EPOCH_BITS | one.epoch for one in beat.holding}
         await self._requeues.give_back(presence, held, asked_before=beat.closed + 1)
         if beat.goodbye:
-            await self._aftermath.goodbye(presence)
+            await self._follow_up.goodbye(presence)
         elif beat.draining and presence.state is PilotState.RUNNING:
-            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, "told to end at its site")
+            await self._follow_up.pilot_moved(presence, PilotEvent.DRAIN, "told to end at its site")
         return stale
 
     def _hear_late(self, presence: Presence, beat: Beat) -> None:
@@ -101,7 +101,7 @@ class Beats:
             if taken:
                 lease.phase, lease.started = Phase.LIVE, True
                 self._renew(lease)
-                self._aftermath.taken_back(lease)
+                self._follow_up.taken_back(lease)
             elif lease.phase is Phase.LIVE:  # the same beat came by another way and was first
                 self._renew(lease)
             else:

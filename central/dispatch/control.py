@@ -28,7 +28,7 @@ from ..outbound import Outbound
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OverQuota, StoreFull
-from .follow import Aftermath
+from .follow import FollowUp
 from .idle_classes import IdleClasses
 from .memory import Memory
 
@@ -48,14 +48,14 @@ class Control:
         store: Store,
         memory: Memory,
         idle: IdleClasses,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         outbound: Outbound,
         quotas: Quotas,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
-        self._aftermath, self._outbound = aftermath, outbound
+        self._follow_up, self._outbound = follow_up, outbound
         self._clock, self._log = clock, log
         self._idle, self._quotas = idle, quotas
         self._books = Books(store, clock)
@@ -229,7 +229,7 @@ class Control:
         book.written(ids, done)
         for (job, move), written in zip(moves, done, strict=True):
             if written:
-                self._aftermath.job_moved(job, move)
+                self._follow_up.job_moved(job, move)
 
     async def _wanted(self, wants: list[Want], book: Book) -> None:
         if not wants:
@@ -240,7 +240,7 @@ class Control:
         for want, written in zip(wants, done, strict=True):
             if not written:
                 continue
-            lease = self._aftermath.wanted(want)
+            lease = self._follow_up.wanted(want)
             if lease is not None and lease.wanted is not None:
                 self._outbound.stop(
                     lease.kind.community, lease.pilot, Stop(lease.job, lease.epoch, lease.wanted)
@@ -269,7 +269,7 @@ class Control:
         for job, written in zip(final, done, strict=True):
             if written:
                 kind = self._queue.classes[job.class_id].kind
-                self._aftermath.job_removed(kind, job.site, job.state)
+                self._follow_up.job_removed(kind, job.site, job.state)
 
     async def _set_priority(
         self, jobs: list[Standing], priority: int, who: str, book: Book
@@ -287,7 +287,7 @@ class Control:
         book.written(ids, done)
         for job, written in zip(able, done, strict=True):
             if written:
-                self._aftermath.priority_set(job.job_id, priority)
+                self._follow_up.priority_set(job.job_id, priority)
 
 
 def _check(action: Action) -> None:

@@ -9,7 +9,7 @@ from ..pilots.presence import Presence
 from ..ports import Clock
 from ..settings import LeaseSettings
 from ..store.errors import StoreError
-from .follow import Aftermath
+from .follow import FollowUp
 from .memory import Memory
 
 
@@ -20,14 +20,14 @@ class PilotCrew:
         self,
         memory: Memory,
         *,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         outbound: Outbound,
         clock: Clock,
         settings: LeaseSettings,
     ) -> None:
         self._queue, self._pilots, self._leases = memory.queue, memory.pilots, memory.leases
         self._hosts, self._labour = memory.hosts, memory.labour
-        self._aftermath, self._outbound, self._clock = aftermath, outbound, clock
+        self._follow_up, self._outbound, self._clock = follow_up, outbound, clock
         self._heard_s = 2 * settings.beat_s
         self._since: dict[str, float] = {}
 
@@ -76,7 +76,7 @@ class PilotCrew:
             presence.drain = True
             self._queue.matcher.withdraw(pilot)
             try:
-                await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, why)
+                await self._follow_up.pilot_moved(presence, PilotEvent.DRAIN, why)
             except StoreError:
                 presence.drain = False
                 raise
@@ -95,7 +95,7 @@ class PilotCrew:
                 continue
             if self._leases.of_pilot(pilot):
                 continue
-            await self._aftermath.pilot_moved(presence, PilotEvent.GIVEN_UP, why)
+            await self._follow_up.pilot_moved(presence, PilotEvent.GIVEN_UP, why)
             if presence.state in FINAL:
                 self._pilots.forget(pilot)
 

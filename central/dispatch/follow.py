@@ -65,7 +65,7 @@ def counted(state: JobState, site: str) -> tuple[str, JobState]:
     return (site, state) if state in AT_A_SITE else ("", state)
 
 
-class Aftermath:
+class FollowUp:
     """Lets memory follow what was written."""
 
     def __init__(

@@ -16,7 +16,7 @@ from ..settings import LeaseSettings, RetentionSettings, Settings
 from ..store.engine import Store
 from ..store.probe import StoreProbe
 from .arrivals import Also, Others
-from .follow import Aftermath
+from .follow import FollowUp
 from .health import HealthService
 from .memory import Memory
 from .requeues import Requeues
@@ -65,7 +65,7 @@ def allowances(world: Drivers, memory: Memory, settings: Settings) -> Allowances
 
 
 def submissions(
-    world: Drivers, memory: Memory, allowed: Allowances, aftermath: Aftermath
+    world: Drivers, memory: Memory, allowed: Allowances, follow_up: FollowUp
 ) -> Submissions:
     """Return what takes jobs in."""
     return Submissions(
@@ -76,16 +76,16 @@ def submissions(
         storages=world.storages,
         quotas=allowed.quotas,
         room=allowed.room,
-        queued=aftermath.submitted,
+        queued=follow_up.submitted,
     )
 
 
-def arrivals(world: Drivers, memory: Memory, aftermath: Aftermath, also: Also) -> Others:
+def arrivals(world: Drivers, memory: Memory, follow_up: FollowUp, also: Also) -> Others:
     """Return what takes up the jobs that other processes have stored."""
     return Others(
         store=world.store,
         memory=memory,
-        aftermath=aftermath,
+        follow_up=follow_up,
         clock=world.clock,
         log=world.log,
         also=also,
@@ -109,16 +109,16 @@ def health_service(
 
 def ends(
     world: Drivers, memory: Memory, tokens: Tokens, lease: LeaseSettings
-) -> tuple[Aftermath, Requeues]:
+) -> tuple[FollowUp, Requeues]:
     """Return what follows the ends of attempts and the ends of leases."""
     store, clock = world.store, world.clock
-    aftermath = Aftermath(
+    follow_up = FollowUp(
         store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=world.log
     )
     requeues = Requeues(
-        store=store, memory=memory, aftermath=aftermath, clock=clock, settings=lease
+        store=store, memory=memory, follow_up=follow_up, clock=clock, settings=lease
     )
-    return aftermath, requeues
+    return follow_up, requeues
 
 
 def pilot_logs(

@@ -19,7 +19,7 @@ from ..saying import ReportAnswer
 from ..settings import LeaseSettings
 from ..store.engine import Store
 from .data_reports import DataReports, as_written
-from .follow import Aftermath
+from .follow import FollowUp
 from .memory import Memory
 
 EVIDENCE_BYTES_MAX: Final = 16_384  # of one report
@@ -73,7 +73,7 @@ class Reports:
         *,
         store: Store,
         memory: Memory,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         data: DataReports,
         blobs: Blobs,
         holdings: Holdings,
@@ -82,7 +82,7 @@ class Reports:
         settings: LeaseSettings,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
-        self._aftermath, self._blobs, self._clock, self._log = aftermath, blobs, clock, log
+        self._follow_up, self._blobs, self._clock, self._log = follow_up, blobs, clock, log
         self._data, self._holdings, self._owners = data, holdings, memory.owners
         self._losses = verdicts.Losses(settings.lost_max, settings.matched_max)
 
@@ -251,7 +251,7 @@ class Reports:
             assert one.lease is not None and one.change is not None
             if done:
                 one.answer = Answer.OK
-                self._aftermath.of_change(one.lease, as_written(one.change))
+                self._follow_up.of_change(one.lease, as_written(one.change))
         self._queue.wake()
 
     @staticmethod

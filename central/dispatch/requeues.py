@@ -10,7 +10,7 @@ from ..ports import Clock
 from ..settings import LeaseSettings
 from ..store.engine import CHUNK_MAX, Store
 from . import record as turn_records
-from .follow import Aftermath
+from .follow import FollowUp
 from .memory import Memory
 
 
@@ -27,12 +27,12 @@ class Requeues:
         *,
         store: Store,
         memory: Memory,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         clock: Clock,
         settings: LeaseSettings,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
-        self._aftermath, self._clock, self._settings = aftermath, clock, settings
+        self._follow_up, self._clock, self._settings = follow_up, clock, settings
         self._losses = verdicts.Losses(settings.lost_max, settings.matched_max)
 
     async def leases_over(self) -> None:
@@ -98,5 +98,5 @@ class Requeues:
                 lease.settling = None
         for (lease, change), written in zip(pairs, done, strict=True):
             if written:
-                self._aftermath.of_change(lease, change)
+                self._follow_up.of_change(lease, change)
         self._queue.wake()

@@ -27,7 +27,7 @@ from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreError, StoreFull
 from ..store.probe import StoreProbe
 from ..store.wall import Wall
-from .follow import Aftermath
+from .follow import FollowUp
 from .memory import Memory
 
 FIRST_S: Final = 300.0  # after a start the first round comes so soon
@@ -73,7 +73,7 @@ class Retention:
         *,
         store: Store,
         memory: Memory,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         blobs: BlobSweep,
         logs: LogRoom,
         clock: Clock,
@@ -85,7 +85,7 @@ class Retention:
         self._wall, self._probe = wall, probe
         self._store, self._pilots, self._leases = store, memory.pilots, memory.leases
         self._owners = memory.owners
-        self._aftermath, self._blobs, self._logs = aftermath, blobs, logs
+        self._follow_up, self._blobs, self._logs = follow_up, blobs, logs
         self._clock, self._log, self._settings = clock, log, settings
 
     async def run(self) -> None:
@@ -157,7 +157,7 @@ class Retention:
                 continue  # such a job is not counted
             job = known[job_id]
             kind = Kind(job.community, job.group, self._owners.by_id(job.owner_id), job.type)
-            self._aftermath.job_removed(kind, job.site, job.state)
+            self._follow_up.job_removed(kind, job.site, job.state)
         return len(gone)
 
     async def _actions(self) -> int:
@@ -207,7 +207,7 @@ class Retention:
         async for presence in by_and_by(self._pilots.all(), self._clock):
             if self._is_gone(presence):
                 reason = f"lost, and not heard of for {self._settings.lost_pilot_s:.0f} s"
-                await self._aftermath.pilot_moved(presence, PilotEvent.GIVEN_UP, reason)
+                await self._follow_up.pilot_moved(presence, PilotEvent.GIVEN_UP, reason)
                 if presence.state is PilotState.FAILED:
                     self._pilots.forget(presence.pilot)
 

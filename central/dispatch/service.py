@@ -17,7 +17,7 @@ from ..ports import Clock, Leadership
 from ..saying import BeatAnswer, TurnReply
 from ..store.engine import Store
 from .beats import Beats
-from .follow import Aftermath
+from .follow import FollowUp
 from .memory import Memory
 from .turn import Turns
 
@@ -30,7 +30,7 @@ class Dispatch:
         *,
         store: Store,
         memory: Memory,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         turns: Turns,
         beats: Beats,
         clock: Clock,
@@ -38,7 +38,7 @@ class Dispatch:
         turn_s: Histogram,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
-        self._pilots, self._logs, self._aftermath = memory.pilots, memory.logs, aftermath
+        self._pilots, self._logs, self._follow_up = memory.pilots, memory.logs, follow_up
         self._turns, self._beats = turns, beats
         self._clock, self._leadership, self._turn_s = clock, leadership, turn_s
 
@@ -110,10 +110,10 @@ class Dispatch:
 
     async def _back(self, presence: Presence) -> None:
         """A pilot that was given up is heard again."""
-        await self._aftermath.pilot_moved(presence, PilotEvent.BACK, "heard again")
+        await self._follow_up.pilot_moved(presence, PilotEvent.BACK, "heard again")
         if presence.drain and presence.state is PilotState.RUNNING:
             why = presence.told or "as it was told before"
-            await self._aftermath.pilot_moved(presence, PilotEvent.DRAIN, why)
+            await self._follow_up.pilot_moved(presence, PilotEvent.DRAIN, why)
 
     def _stops(self, presence: Presence) -> list[Stop]:
         return [

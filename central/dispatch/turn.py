@@ -23,7 +23,7 @@ from . import record as turn_records
 from .asks import Asks
 from .assignments import Assignments, Held
 from .attempt_ids import AttemptIds
-from .follow import Aftermath
+from .follow import FollowUp
 from .memory import Memory
 from .orders import BODIES_BYTES_MAX, room
 from .reports import Judged, Reports
@@ -39,7 +39,7 @@ class Turns:
         *,
         store: Store,
         memory: Memory,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         reports: Reports,
         asks: Asks,
         attempt_ids: AttemptIds,
@@ -48,7 +48,7 @@ class Turns:
         settings: LeaseSettings,
     ) -> None:
         self._store, self._queue = store, memory.queue
-        self._aftermath, self._reports, self._asks = aftermath, reports, asks
+        self._follow_up, self._reports, self._asks = follow_up, reports, asks
         self._attempt_ids, self._assignments = attempt_ids, assignments
         self._clock, self._settings = clock, settings
 
@@ -91,17 +91,17 @@ class Turns:
             if matches:
                 leases = await self._leases(presence, matches, asked)
             for lease in leases:
-                self._aftermath.pending[lease.attempt_id] = lease
+                self._follow_up.pending[lease.attempt_id] = lease
             written, bodies = await self._commit(presence, judged, leases)
         except StoreFull:
-            self._aftermath.put_back([match.job for match in matches])
+            self._follow_up.put_back([match.job for match in matches])
             raise
         except Exception:  # whether they are written is not known: ask (PROTOCOL C1)
-            await self._aftermath.lost([match.job for match in matches])
+            await self._follow_up.lost([match.job for match in matches])
             raise
         finally:
             for lease in leases:
-                self._aftermath.pending.pop(lease.attempt_id, None)
+                self._follow_up.pending.pop(lease.attempt_id, None)
         # Begin the leases before the next await: a kill that is acknowledged meanwhile must find
         # them. Begin them even if a report fails: a live row without a lease would never end.
         try:
@@ -113,10 +113,10 @@ class Turns:
                 for lease, body in zip(leases, bodies, strict=False)
                 if body is not None
             ]
-            self._aftermath.begun(held)
-            self._aftermath.put_back([lease.job for lease in leases[len(bodies) :]])  # no room
+            self._follow_up.begun(held)
+            self._follow_up.put_back([lease.job for lease in leases[len(bodies) :]])  # no room
         lost = [lease.job for lease, body in zip(leases, bodies, strict=False) if body is None]
-        await self._aftermath.lost(lost)
+        await self._follow_up.lost(lost)
         return held
 
     async def _commit(

@@ -13,7 +13,7 @@ from ..settings import LeaseSettings
 from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import StoreBroken, StoreError, StoreFull
 from ..store.probe import StoreProbe
-from .follow import Aftermath
+from .follow import FollowUp
 from .held import HeldPlaces
 from .idle_classes import IdleClasses
 from .levels import UsedShares
@@ -34,7 +34,7 @@ class Watch:
         store: Store,
         memory: Memory,
         idle: IdleClasses,
-        aftermath: Aftermath,
+        follow_up: FollowUp,
         clock: Clock,
         log: Log,
         settings: LeaseSettings,
@@ -45,7 +45,7 @@ class Watch:
         self._requeues, self._submissions = requeues, submissions
         self._store, self._queue = store, memory.queue
         self._leases, self._pilots = memory.leases, memory.pilots
-        self._aftermath, self._clock, self._log = aftermath, clock, log
+        self._follow_up, self._clock, self._log = follow_up, clock, log
         self._idle, self._settings = idle, settings
         self.held = HeldPlaces(store, memory.hosts, clock)
         self._used, self._times, self._probe = used, times, probe
@@ -109,7 +109,7 @@ class Watch:
         for move, done in zip(moves, await self._store.write(job_records.move, moves), strict=True):
             standing = standings.get(move.job_id)
             if done and standing is not None:
-                self._aftermath.job_moved(standing, move)
+                self._follow_up.job_moved(standing, move)
 
     async def _silent_pilots(self) -> None:
         """Withdraw the offers of pilots that are silent; call those lost that hold nothing."""
@@ -123,7 +123,7 @@ class Watch:
             if silent <= limit or self._holds(presence.pilot):
                 continue
             if presence.state in LIVING:
-                await self._aftermath.pilot_moved(
+                await self._follow_up.pilot_moved(
                     presence, PilotEvent.SILENT, f"silent for {silent:.0f} s"
                 )
 

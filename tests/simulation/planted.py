@@ -240,7 +240,7 @@ def _requeues(service: Any, leases: Any) -> requeues.Requeues:
     return requeues.Requeues(
         store=service._store,
         memory=SimpleNamespace(queue=service._queue, leases=leases),  # type: ignore[arg-type]
-        aftermath=service._aftermath,
+        follow_up=service._follow_up,
         clock=service._clock,
         settings=LeaseSettings(),
     )
@@ -252,7 +252,7 @@ def _at_once(changes: Changes, whys: frozenset[Why], *, close: bool) -> None:
 
     async def wanted(self: Any, wants: Any, book: Any) -> None:
         await plain(self, wants, book)
-        leases = self._aftermath._leases
+        leases = self._follow_up._leases
         ends = _requeues(self, leases)
         for want in wants:
             lease: Lease | None = leases.of_job(want.job_id)
@@ -430,7 +430,7 @@ def _no_action_key(changes: Changes) -> None:
 
 
 def _lease_from_first_beat(changes: Changes) -> None:
-    plain = follow.Aftermath.begun
+    plain = follow.FollowUp.begun
 
     def begun(self: Any, held: Any) -> None:
         plain(self, held)
@@ -442,7 +442,7 @@ def _lease_from_first_beat(changes: Changes) -> None:
         known = 0.0 if lease.deadline == math.inf else lease.deadline
         lease.deadline, lease.renewed = max(known, now + lease.lease_s), now
 
-    changes.set(follow.Aftermath, "begun", begun)
+    changes.set(follow.FollowUp, "begun", begun)
     changes.set(central_beats.Beats, "_renew", renew)
 
 
@@ -538,9 +538,9 @@ def _replay_requeues_now(changes: Changes) -> None:
             await plain(self, row, number)
         finally:
             presence = SimpleNamespace(pilot=row.pilot, session=row.session)
-            after = self._aftermath
+            after = self._follow_up
             service = SimpleNamespace(
-                _store=after._store, _queue=after._queue, _clock=after._clock, _aftermath=after
+                _store=after._store, _queue=after._queue, _clock=after._clock, _follow_up=after
             )
             ends = _requeues(service, after._leases)
             await ends.give_back(presence, set(), asked_before=FOREVER)  # type: ignore[arg-type]

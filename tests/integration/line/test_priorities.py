@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.dispatch.follow import Aftermath
+from pilotage.central.dispatch.follow import FollowUp
 from pilotage.central.identity.actions import Keep
 from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.records import Move
@@ -73,7 +73,7 @@ def test_a_priority_that_is_set_while_a_lost_match_is_read_again_holds() -> None
             return found
 
         world.store.ways[job_records.standing] = standing
-        aftermath = Aftermath(
+        follow_up = FollowUp(
             store=world.store,
             memory=world.central.memory,
             bus=None,  # type: ignore[arg-type]
@@ -81,6 +81,6 @@ def test_a_priority_that_is_set_while_a_lost_match_is_read_again_holds() -> None
             clock=world.clock,
             log=no_log,
         )
-        await aftermath.read_again([job])
+        await follow_up.read_again([job])
 
     story(tell)

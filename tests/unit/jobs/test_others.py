@@ -9,7 +9,7 @@ from pilotage.central.accounts.counters import Counters
 from pilotage.central.accounts.tally import Tally
 from pilotage.central.dispatch import record_arrivals as arrival_records
 from pilotage.central.dispatch.arrivals import Others, learn_classes
-from pilotage.central.dispatch.follow import Aftermath
+from pilotage.central.dispatch.follow import FollowUp
 from pilotage.central.dispatch.idle_classes import KEEP_S, IdleClasses
 from pilotage.central.dispatch.memory import Memory
 from pilotage.central.dispatch.queue import Queue
@@ -90,7 +90,7 @@ class Scene:
         self.others = Others(
             store=self.store,
             memory=self.memory,
-            aftermath=Aftermath(
+            follow_up=FollowUp(
                 store=self.store,
                 memory=self.memory,
                 bus=FakeBus(FakeBroker()),

@@ -33,7 +33,7 @@ class Story:
         self.requeues = Requeues(
             store=self,  # type: ignore[arg-type]
             memory=memory,  # type: ignore[arg-type]
-            aftermath=self,  # type: ignore[arg-type]
+            follow_up=self,  # type: ignore[arg-type]
             clock=self.clock,
             settings=LeaseSettings(),
         )
