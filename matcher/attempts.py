@@ -7,15 +7,15 @@ that they ask for, it is charged with what those of its owner usually take of it
 
 from collections.abc import Iterable
 
-import msgspec
+from pilotage.proto.job import Need
 
 from .limits import Limits
 from .out import Out
 from .shares import Shares
-from .types import Grant, LiveOffer
+from .types import LiveOffer
 
 
-class _Held:
+class Held:
     """What is out to one pilot."""
 
     __slots__ = ("jobs", "memory_mb", "scratch_mb")
@@ -31,28 +31,11 @@ class Attempts:
     def __init__(self, shares: Shares, limits: Limits) -> None:
         self._shares, self._limits = shares, limits
         self.by_job: dict[int, Out] = {}
-        self._by_pilot: dict[str, _Held] = {}
+        self._by_pilot: dict[str, Held] = {}
 
-    def charged(self, offer: LiveOffer, grant: Grant) -> Grant:
-        """Return a grant with the cores that its owner is charged with.
-
-        They are the largest part that it takes of any amount of the pilot, in cores of the pilot.
-        """
-        charged = float(grant.cores)
-        held = self._by_pilot.get(offer.pilot)
-        if grant.memory_mb:
-            all_mb = offer.memory_free_mb + (held.memory_mb if held is not None else 0)
-            charged = max(charged, offer.cores * grant.memory_mb / all_mb)
-        if grant.scratch_mb:
-            all_mb = offer.scratch_free_mb + (held.scratch_mb if held is not None else 0)
-            charged = max(charged, offer.cores * grant.scratch_mb / all_mb)
-        if grant.gpus:
-            charged = max(charged, offer.cores * grant.gpus / max(grant.gpus, offer.gpus))
-        for name, amount in grant.amounts.items():
-            if amount and name in offer.amounts_free:
-                taken = sum([out.grant.amounts.get(name, 0) for out in self.of_pilot(offer.pilot)])
-                charged = max(charged, offer.cores * amount / (offer.amounts_free[name] + taken))
-        return msgspec.structs.replace(grant, charged_cores=charged)
+    def held(self, pilot: str) -> Held | None:
+        """Return what is out to a pilot, None if nothing is."""
+        return self._by_pilot.get(pilot)
 
     def begin(self, job: int, out: Out) -> None:
         """A job is matched, or known to run: charge its owner. Its limits are taken already."""
@@ -69,7 +52,7 @@ class Attempts:
         if out.pilot:
             held = self._by_pilot.get(out.pilot)
             if held is None:
-                held = self._by_pilot[out.pilot] = _Held()
+                held = self._by_pilot[out.pilot] = Held()
             held.jobs[job] = out
             held.memory_mb += out.grant.memory_mb
             held.scratch_mb += out.grant.scratch_mb
@@ -142,3 +125,28 @@ def _charge_of(out: Out, used_core_s: float) -> float:
     if not grant.charged_cores or not grant.cores:
         return used_core_s
     return used_core_s * grant.charged_cores / grant.cores
+
+
+def charged_cores(
+    offer: LiveOffer, held: Held | None, cores: int, memory_mb: int, need: Need, gpus: int
+) -> float:
+    """Return how many of a pilot's cores a job is charged with: its largest part of it.
+
+    `held`: what other jobs have of the pilot; None: nothing.
+    """
+    charged, scratch_mb = float(cores), need.scratch_mb
+    if memory_mb:
+        all_mb = offer.memory_free_mb + (held.memory_mb if held is not None else 0)
+        charged = max(charged, offer.cores * memory_mb / all_mb)
+    if scratch_mb:
+        all_mb = offer.scratch_free_mb + (held.scratch_mb if held is not None else 0)
+        charged = max(charged, offer.cores * scratch_mb / all_mb)
+    if gpus:
+        charged = max(charged, offer.cores * gpus / max(gpus, offer.gpus))
+    if need.amounts:
+        for name, amount in need.amounts.items():
+            if amount and name in offer.amounts_free:
+                outs = held.jobs.values() if held is not None else ()
+                taken = sum([out.grant.amounts.get(name, 0) for out in outs])
+                charged = max(charged, offer.cores * amount / (offer.amounts_free[name] + taken))
+    return charged

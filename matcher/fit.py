@@ -2,6 +2,7 @@
 
 from pilotage.proto.job import Need
 
+from .attempts import Held, charged_cores
 from .clause import Clauses
 from .types import NO_AMOUNTS, ClassSpec, Grant, LiveOffer
 
@@ -30,36 +31,29 @@ def first_fitting(spec: ClassSpec, offer: LiveOffer, *, clauses: Clauses) -> int
     return None
 
 
-def grant(need: Need, offer: LiveOffer) -> Grant:
+def grant(need: Need, offer: LiveOffer, held: Held | None = None) -> Grant:
     """Return what a fitting job gets: as much as it can use of cores and GPUs.
 
     Memory per core bounds the cores. Who asks for a whole node gets all cores, memory and GPUs; of
     the disk, whose free space moves by itself, and of named amounts what was asked for.
+
+    `held`: what other jobs have of the pilot, for the charge; None: nothing.
     """
     if need.whole_node:
-        return Grant(
-            cores=offer.cores_free,
-            memory_mb=offer.memory_free_mb,
-            scratch_mb=need.scratch_mb,
-            wall_s=need.wall_s,
-            gpus=offer.gpus_free,
-            amounts=need.amounts or NO_AMOUNTS,
-        )
-    cores = need.cores_min
-    if need.cores_max > cores:
-        cores = min(need.cores_max, offer.cores_free)
-        if need.memory_per_core_mb:
-            room_mb = offer.memory_free_mb - need.memory_mb
-            cores = min(cores, room_mb // need.memory_per_core_mb)
-    gpus = max(need.gpus_min, min(need.gpus_max, offer.gpus_free))
-    assert cores >= need.cores_min, "only a fitting job is granted anything"
+        cores, memory_mb, gpus = offer.cores_free, offer.memory_free_mb, offer.gpus_free
+    else:
+        cores = need.cores_min
+        if need.cores_max > cores:
+            cores = min(need.cores_max, offer.cores_free)
+            if need.memory_per_core_mb:
+                room_mb = offer.memory_free_mb - need.memory_mb
+                cores = min(cores, room_mb // need.memory_per_core_mb)
+        assert cores >= need.cores_min, "only a fitting job is granted anything"
+        memory_mb = need.memory_mb + need.memory_per_core_mb * cores
+        gpus = max(need.gpus_min, min(need.gpus_max, offer.gpus_free))
+    charged = charged_cores(offer, held, cores, memory_mb, need, gpus)
     return Grant(
-        cores=cores,
-        memory_mb=need.memory_mb + need.memory_per_core_mb * cores,
-        scratch_mb=need.scratch_mb,
-        wall_s=need.wall_s,
-        gpus=gpus,
-        amounts=need.amounts or NO_AMOUNTS,
+        cores, memory_mb, need.scratch_mb, need.wall_s, gpus, charged, need.amounts or NO_AMOUNTS
     )
 
 

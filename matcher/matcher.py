@@ -310,7 +310,7 @@ class Matcher:
     def _hand_out(self, cls: JobClass, place: int, offer: LiveOffer, *, in_turn: bool) -> Match:
         """Take the best job of a class for one of its needs, and charge its owner."""
         need, spec = cls.spec.needs[place], cls.spec
-        grant = self.attempts.charged(offer, fit.grant(need, offer))
+        grant = fit.grant(need, offer, self.attempts.held(offer.pilot))
         priority = cls.best_priority
         job = self.backlog.take(cls)
         now, taken = self.backlog.now, _NO_LIMITS
@@ -447,16 +447,16 @@ def _community_of(owner: Node) -> str:
 
 def less(offer: LiveOffer, grant: Grant) -> LiveOffer:
     """Return what is left of an offer after a grant."""
-    named, given = offer.amounts_free, grant.amounts
-    if given:
-        named = {name: free - given.get(name, 0) for name, free in named.items()}
+    if grant.amounts:
+        given, free = grant.amounts, offer.amounts_free.items()
+        left = {name: amount - given.get(name, 0) for name, amount in free}
+        offer = msgspec.structs.replace(offer, amounts_free=left)
     return msgspec.structs.replace(
         offer,
         cores_free=offer.cores_free - grant.cores,
         memory_free_mb=offer.memory_free_mb - grant.memory_mb,
         scratch_free_mb=offer.scratch_free_mb - grant.scratch_mb,
         gpus_free=offer.gpus_free - grant.gpus,
-        amounts_free=named,
     )
 
 

@@ -246,10 +246,11 @@ class Rows:
             if had < steps.top:
                 rows &= steps.below[bisect_right(steps.bounds, had)]
         for its, asking in zip(self._joint, self._jointly, strict=True):
-            if rows & asking:
+            asked = rows & asking
+            if asked:
                 had = its.clause.has(offer)
                 # None: it refuses all that ask, without a look at what each of them wants.
-                rows &= ~asking if had is None else its.accepting(had)
+                rows = rows ^ asked if had is None else rows & its.accepting(had)
         return rows
 
     def _surely_with_room(self, offer: LiveOffer) -> int:
