@@ -161,7 +161,7 @@ class Limits:
         self._before: dict[tuple[_Rule, str], Limit] = {}  # what counted before the last change
         self._numbers = 0
         self.has_begun = False  # `any` has become true: whoever has kept places looks at them anew
-        self._empty_at: float | None = None  # rates that are looked at first later were empty then
+        self._empty_at: dict[_Rule, float] = {}  # rates that began empty, and when
         self._take_up(rules)
 
     def _take_up(self, rules: Rules) -> None:
@@ -178,8 +178,10 @@ class Limits:
         """
         self._before |= self._of
         self._of = {}
-        self._empty_at = now
+        known = set(map(_key, self._rules))
         self._take_up(rules)
+        fresh = {key: now for key in map(_key, self._rules) if key not in known}
+        self._empty_at = self._empty_at | fresh
         self._timed.clear()
         for limit in self._before.values():
             limit.places.clear()
@@ -233,8 +235,9 @@ class Limits:
         if limit is None:
             self._numbers += 1
             limit = Limit(rule, key[1], self._numbers)
-            if limit.is_rate and self._empty_at is not None:
-                limit.room, limit.at = 0.0, self._empty_at
+            empty_at = self._empty_at.get(key[0])
+            if limit.is_rate and empty_at is not None:
+                limit.room, limit.at = 0.0, empty_at
             return limit
         limit.most, limit.per_s = _terms(rule)
         limit.room = min(limit.room, limit.most) if limit.is_rate else limit.most
@@ -394,7 +397,7 @@ class Limits:
 
     def empty_rates(self, now: float) -> None:
         """Let every bucket of starts begin empty: what started before is not known."""
-        self._empty_at = now
+        self._empty_at = dict.fromkeys(map(_key, self._rules), now)
         for limit in self.all():
             if limit.is_rate:
                 limit.room, limit.at = 0.0, now

@@ -383,3 +383,13 @@ def test_a_rate_that_is_new_begins_empty() -> None:
 
     assert counts(matcher, wide(), 100.0) == {2: 100}
     assert counts(matcher, wide(), 104.0) == {1: 2}
+
+
+def test_a_limit_of_starts_that_stays_is_as_it_was_though_no_offer_has_come_before() -> None:
+    rules = Rules(starts=(StartLimit(where="PIC", by="owner", value="ada", per_s=0.5),))
+    matcher = Matcher(rules)
+    matcher.add_class(spec(1))
+    matcher.add(1, 5, [1, 2])
+    matcher.change(rules, 0.0)
+
+    assert len(matcher.match(offer(), 2, 0.0)) == 1
