@@ -6,6 +6,7 @@ piece of advice never promises more than it gives.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from pilotage.proto.api_explain import Advice
 from pilotage.proto.job import Need
 
-from .clause import Clauses, one_of
+from .clause import Clause, Clauses, fields_of, one_of
 from .clauses import lacking, offered
 from .errors import BadTags
 from .looks import Look, Miss, Offers
@@ -26,15 +27,7 @@ COMBINED_FOR: Final = 64  # offers for which several changes are tried together
 ROUNDS_MAX: Final = 4  # of such changes: one may bring up the next
 TAGS_MAX: Final = 16  # that one piece of advice names
 _IDLE: Final = Need()
-_OF_GPUS: Final = (
-    "gpus_min",
-    "gpus_max",
-    "gpu_memory_mb",
-    "gpu_vendor",
-    "gpu_compute_capability_min",
-    "gpu_compute_capability_max",
-    "gpu_driver_min",
-)
+_OF_GPUS: Final = tuple(name for name in Need.__struct_fields__ if name.startswith("gpu"))
 
 
 class Change(NamedTuple):
@@ -90,7 +83,7 @@ def _changed(spec: ClassSpec, place: int, change: Change) -> ClassSpec:
 
 
 def _proposed(need: Need, miss: Miss) -> Iterable[Change]:
-    return PROPOSE[miss.clause.name](need, miss.alone or miss.nearest)
+    return proposal(miss.clause)(need, miss.alone or miss.nearest)
 
 
 def _combined(spec: ClassSpec, place: int, asked: Offers, clauses: Clauses) -> Iterator[Change]:
@@ -105,7 +98,7 @@ def _combined(spec: ClassSpec, place: int, asked: Offers, clauses: Clauses) -> I
                 yield change
                 break
             for clause in refusing:
-                more = next(iter(PROPOSE[clause.name](need, [clause.has(offer)])), None)
+                more = next(iter(proposal(clause)(need, [clause.has(offer)])), None)
                 if more is not None:
                     change = _together(change, more)
 
@@ -200,14 +193,13 @@ def _cpu_work(need: Need, per_core: float) -> Change | None:
     return Change(f"with cpu work ≤ {most} HS23 s", (("cpu_work_hs23_s", most),))
 
 
-def _older(name: str, field: str, most_field: str, has: Callable[[Any], Version]) -> _Propose:
+def _older(words: str, fields: Sequence[str], has: Callable[[Any], Version]) -> _Propose:
     """Propose an older version, or none where the offers' versions are too new or not known."""
-    fields = (field, most_field) if most_field else (field,)
-    without = _without(name, *fields)
+    field, without = fields[0], _without(words, *fields)
 
     def lower(need: Need, most: Version) -> Change | None:
         text = shown(most)
-        return Change(f"with {name} ≤ {text}", ((field, text),))
+        return Change(f"with {words} ≤ {text}", ((field, text),))
 
     def propose(need: Need, had: Sequence[Any]) -> Iterable[Change]:
         least = version(getattr(need, field))
@@ -290,17 +282,7 @@ PROPOSE: Final[Mapping[str, _Propose]] = {
     "group": _accepted("group"),
     "owner": _accepted("owner"),
     "type": _accepted("type"),
-    "sites": _without("sites", "sites"),
     "banned_sites": _unbanned,
-    "element": _without("element", "element"),
-    "os": _without("os", "os"),
-    "architecture": _without("architecture", "architecture"),
-    "architecture_level": _without(
-        "architecture level", "architecture_level_min", "architecture_level_max"
-    ),
-    "glibc": _older("glibc", "glibc_min", "", lambda node: node.glibc),
-    "user_namespaces": _without("user namespaces", "user_namespaces"),
-    "isolation": _without("isolation", "isolation"),
     "cores": _less(_field("cores", "cores_min"), _nothing),
     "memory": _less(_memory, _without("memory", "memory_mb", "memory_per_core_mb")),
     "wall": _less(_field("wall", "wall_s", " s", step=300), _nothing),
@@ -310,20 +292,24 @@ PROPOSE: Final[Mapping[str, _Propose]] = {
     "cpu_work": _less(_cpu_work, _without("cpu work", "cpu_work_hs23_s"), float),
     "gpus": _less(_field("gpus", "gpus_min"), _without("gpus", *_OF_GPUS)),
     "amounts": _smaller_amounts,
-    "whole_node": _without("whole node", "whole_node"),
-    "gpu_vendor": _without("gpu vendor", "gpu_vendor"),
     "gpu_memory": _less(
         _field("gpu memory", "gpu_memory_mb", " MB"),
         _without("gpu memory", "gpu_memory_mb"),
         lambda node: node.gpu_memory_mb,
     ),
-    "gpu_compute_capability": _older(
-        "gpu compute capability",
-        "gpu_compute_capability_min",
-        "gpu_compute_capability_max",
-        lambda node: node.gpu_compute_capability,
-    ),
-    "gpu_driver": _older("gpu driver", "gpu_driver_min", "", lambda node: node.gpu_driver),
     "tags": _other_tags,
     "required_tags": _required,
 }
+
+
+def proposal(clause: Clause[Any, Any]) -> _Propose:
+    """Return what a clause proposes.
+
+    A clause that PROPOSE does not name proposes an older version, or to leave its demand out.
+    """
+    if clause.name in PROPOSE:
+        return PROPOSE[clause.name]
+    words, fields = clause.name.replace("_", " "), fields_of(clause.name)
+    if clause.is_version:
+        return _older(words, fields, attrgetter(clause.name))
+    return _without(words, *fields)

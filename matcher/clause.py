@@ -33,6 +33,7 @@ class Clause(Generic[W, H]):
     wanted: Callable[[W], str]  # as a person reads it
     best: Callable[[W, Iterable[H]], str]  # the nearest of what some offers have
     is_number: bool = False  # denied exactly where the wanted number is above the one that is had
+    is_version: bool = False  # of the node's fact of its name, at least and perhaps at most
     is_joint: bool = False  # looks at several numbers together; like them it is no part of a kind
     is_of_class: bool = False  # looks at the class and not at the need
     idle: object = None  # what is wanted where nothing is asked: it refuses none
@@ -89,13 +90,13 @@ def number(
     )
 
 
-def versions(
-    name: str,
-    least: Callable[[Need], str],
-    has: Callable[[Any], Version],
-    most: Callable[[Need], str] = lambda need: "",
-) -> Clause[tuple[Version, Version], Any]:
-    """Return a row of the kind "this version or a newer one", over the node's facts."""
+def versions(name: str) -> Clause[tuple[Version, Version], Any]:
+    """Return a row of the kind "this version or a newer one", over the node's fact of this name.
+
+    A need says the oldest version in NAME_min, and the newest one in NAME_max if it has that field.
+    """
+    has = attrgetter(name)
+    least, *most = map(attrgetter, fields_of(name))
 
     def denies(wanted: tuple[Version, Version], node: Any) -> bool:
         low, high = wanted
@@ -104,14 +105,21 @@ def versions(
 
     return Clause[tuple[Version, Version], Any](
         name=name,
-        wants=lambda need, spec: (version(least(need)), version(most(need))),
+        wants=lambda need, spec: (version(least(need)), version(most[0](need)) if most else ()),
         fact="node",
         denies=denies,
         wanted=_range,
         best=lambda wanted, nodes: _nearest_version(wanted, {has(node) for node in nodes}),
         idle=((), ()),
         is_rare=True,
+        is_version=True,
     )
+
+
+def fields_of(name: str) -> tuple[str, ...]:
+    """Return the fields of a need in which a clause of this name is asked, by their own names."""
+    names = (name, f"{name}_min", f"{name}_max")
+    return tuple(one for one in names if one in Need.__struct_fields__)
 
 
 def is_other(wanted: str, had: str) -> bool:

@@ -121,7 +121,7 @@ def platform(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:
             best=lambda wanted, had: _nearest_level(wanted, had),
             is_rare=True,
         ),
-        versions("glibc", lambda need: need.glibc_min, lambda had: had.glibc),
+        versions("glibc"),
         Clause[bool, NodeFacts](
             name="user_namespaces",
             idle=False,
@@ -233,11 +233,6 @@ GPU: Clauses = (
         best=lambda wanted, had: f"{max((it.gpu_memory_mb for it in had), default=0)} MB",
         is_rare=True,
     ),
-    versions(
-        "gpu_compute_capability",
-        lambda need: need.gpu_compute_capability_min,
-        lambda had: had.gpu_compute_capability,
-        lambda need: need.gpu_compute_capability_max,
-    ),
-    versions("gpu_driver", lambda need: need.gpu_driver_min, lambda had: had.gpu_driver),
+    versions("gpu_compute_capability"),
+    versions("gpu_driver"),
 )
