@@ -1,6 +1,7 @@
 """A pilot as people see it: its row, what its node is, and what is free of what it offers. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -17,10 +18,10 @@ from .records import PilotRow
 
 NO_BENCHMARK = Benchmark("", 0.0)
 NO_OFFER = Offer(cores=0, cores_free=0, memory_mb=0, memory_free_mb=0, wall_left_s=0.0)
-# The view computes these fields. It shows all others as the pilot says them.
+# The view computes these fields. It shows all others as they are.
 _COMPUTED = {
     *("host", "cores_free", "memory_free_mb", "scratch_mb", "scratch_free_mb"),
-    *("gpus", "gpus_free", "amounts_free", "wall_left_s"),
+    *("gpus", "gpus_free", "amounts_free", "wall_left_s", "made_at", "registered_at", "ended_at"),
 }
 _SHOWN = set(PilotView.__struct_fields__) - _COMPUTED
 
@@ -39,12 +40,7 @@ def pilot_view(
     benchmark = node.benchmark or NO_BENCHMARK
     return PilotView(
         id=row.pilot,
-        community=row.community,
-        site=row.site,
-        element=row.element,
         host=row.host,
-        state=row.state,
-        session=row.session,
         silent_s=round(now - living.heard, 1) if living is not None else None,
         parked=parked,
         cores_free=max(0, offer.cores - taken.cores),
@@ -55,21 +51,17 @@ def pilot_view(
         gpus=gpus,
         gpus_free=max(0, gpus - taken.gpus),
         amounts_free=left(offer.amounts, taken),
-        benchmark_method=benchmark.method,
-        benchmark_score=benchmark.score,
-        benchmark_integer_per_s=benchmark.integer_per_s,
-        benchmark_float_per_s=benchmark.float_per_s,
-        benchmark_memory_mb_per_s=benchmark.memory_mb_per_s,
+        **{f"benchmark_{name}": figure for name, figure in asdict(benchmark).items()},
         attempts=len(live),
         registered_at=shown(row.registered_at),
-        reason=row.reason,
         made_at=shown(row.made_at),
         ended_at=shown(row.ended_at),
+        **_said(row, PilotRow),
         **_said(offer, Offer),
         **_said(node, Node),
     )
 
 
-def _said(message: Offer | Node, kind: type[Offer | Node]) -> dict[str, Any]:
-    """Return the fields that are shown as they are, of a message or of a struct like its `kind`."""
-    return {name: getattr(message, name) for name in _SHOWN & kind.__annotations__.keys()}
+def _said(it: object, kind: type[PilotRow | Offer | Node]) -> dict[str, Any]:
+    """Return the fields that are shown as they are, of a `kind` or of a struct with its fields."""
+    return {name: getattr(it, name) for name in _SHOWN & kind.__annotations__.keys()}
