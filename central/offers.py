@@ -7,14 +7,17 @@ be read in the same way. So nothing that counts for jobs can be left out of one 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 from pilotage.matcher.types import NO_AMOUNTS, Grant, LiveOffer, NodeFacts
 from pilotage.matcher.versions import version
+from pilotage.proto.facts import OF_NODE, OF_OFFER, VERSIONS
 from pilotage.proto.messages import Node, Offer
 
 NOTHING: Final = Grant(0, 0, 0, 0.0)
 COMMON_MAX: Final = 1_024  # kinds of pilots of which these parts are kept
+_of_node, _of_offer = attrgetter(*OF_NODE), attrgetter(*OF_OFFER)
 _TEST = frozenset({"Test"})
 _NO_TYPE = frozenset({"(none: banned)"})  # no type of jobs is written so
 _SHUT = frozenset({"(none: its site requires isolation: namespaces)"})
@@ -72,10 +75,7 @@ class Said(NamedTuple):
     groups: tuple[str, ...]
     owners: tuple[str, ...]
     types: tuple[str, ...]
-    gpu_vendor: str
-    gpu_memory_mb: int
-    gpu_compute_capability: str
-    gpu_driver: str
+    facts: tuple[Any, ...]  # as OF_OFFER names them
 
 
 @lru_cache(COMMON_MAX)
@@ -84,28 +84,19 @@ def _common(
     *,
     os: str,
     architecture: str,
-    level: int,
-    glibc: str,
-    user_namespaces: bool,
-    namespaces: bool,
+    facts: tuple[Any, ...],
     tests_only: bool,
     is_shut: bool,
 ) -> Common:
     """Return one and the same for all pilots that are alike, as most of a site are.
 
+    `facts`: those of the node, as OF_NODE names them.
+
     The matcher then compares them by their being one, and what one of them has brought into the
     cache of the processor is there for all.
     """
-    node = NodeFacts(
-        architecture_level=level,
-        glibc=version(glibc),
-        user_namespaces=user_namespaces,
-        namespaces=namespaces,
-        gpu_vendor=said.gpu_vendor.lower(),
-        gpu_memory_mb=said.gpu_memory_mb,
-        gpu_compute_capability=version(said.gpu_compute_capability),
-        gpu_driver=version(said.gpu_driver),
-    )
+    found = zip((*OF_NODE, *OF_OFFER), (*facts, *said.facts), strict=True)
+    node = NodeFacts(**{name: _fact(name, value) for name, value in found})
     return Common(
         said,
         os,
@@ -117,6 +108,13 @@ def _common(
         _types(said.types, tests_only=tests_only, is_shut=is_shut),
         node,
     )
+
+
+def _fact(name: str, said: Any) -> Any:
+    """Return a fact in the terms of the matcher: versions are numbers, words are written small."""
+    if name in VERSIONS:
+        return version(said)
+    return said.lower() if isinstance(said, str) else said
 
 
 def _types(said: Iterable[str], *, tests_only: bool, is_shut: bool) -> frozenset[str]:
@@ -139,10 +137,7 @@ def said_by(offer: Offer) -> Said:
         offer.groups,
         offer.owners,
         offer.types,
-        offer.gpu_vendor,
-        offer.gpu_memory_mb,
-        offer.gpu_compute_capability,
-        offer.gpu_driver,
+        _of_offer(offer),
     )
 
 
@@ -155,10 +150,7 @@ def common_of(said: Said, node: Node, *, tests_only: bool = False, is_shut: bool
         said,
         os=node.os,
         architecture=node.architecture,
-        level=node.architecture_level,
-        glibc=node.glibc,
-        user_namespaces=node.user_namespaces,
-        namespaces=node.namespaces,
+        facts=_of_node(node),
         tests_only=tests_only,
         is_shut=is_shut,
     )

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.proto.facts import with_facts
 from pilotage.proto.job import Need, Preference
 
 from .platforms import ANY
@@ -53,20 +54,19 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
         return self.where in wheres and not any(one in wheres for one in self.but)
 
 
+@with_facts(Version, ())
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """What few jobs ask of a node: kept in one piece, so that the others do not pay for it.
 
-    What is not known is zero or empty and meets no demand.
+    Its fields are the facts of the messages, the versions as numbers. What is not known is zero or
+    empty and meets no demand.
     """
 
-    architecture_level: int = 1  # x86-64-v1 … v4; 1 elsewhere
-    glibc: Version = ()
-    user_namespaces: bool = False
-    namespaces: bool = False  # its payloads are isolated in them
-    gpu_vendor: str = ""
-    gpu_memory_mb: int = 0  # of each
-    gpu_compute_capability: Version = ()
-    gpu_driver: Version = ()
+    if TYPE_CHECKING:
+
+        def __init__(self, **facts: Any) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +111,8 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
 
         A level above 1 tells that they are.
         """
-        level, architecture = self.node.architecture_level, self.architecture
+        level: int = self.node.architecture_level
+        architecture = self.architecture
         if architecture in (X86_64, ANY) or (not architecture and level > 1):
             return level
         return 0

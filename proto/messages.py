@@ -8,7 +8,7 @@ checks the ranges that msgspec does not. Durations end in `_s`, sizes in `_mb` (
 
 import enum
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Annotated, Optional
 
 from .attempts import How as How, Stream as Stream, Why as Why
 from .storages import BadCopy, DataBody, Published, Removed
@@ -22,6 +22,8 @@ KEPT_BYTES = 1_000_000  # of each stream, from its end
 FOLLOWS = (
     "pilotage-follows"  # a header of whoever sends each request to the leader that a 421 names
 )
+# Marks of what jobs can ask of a node: the matcher and the files of sites have the same fields.
+FACT, VERSION = "fact", "version"
 CHECKPOINT_FILE = KEPT_FOLDER + "/checkpoint.tar"  # left by one attempt, an input of the next
 
 
@@ -60,9 +62,9 @@ class Node:
     host: str
     os: str = "any"  # family and major version: el9, debian13; `any`: not known, ANY: all of them
     architecture: str = "x86_64"
-    architecture_level: int = 1  # x86-64-v1 … v4; 1 elsewhere
-    glibc: str = ""  # "2.34"; empty where unknown
-    user_namespaces: bool = False
+    architecture_level: Annotated[int, FACT] = 1  # x86-64-v1 … v4; 1 elsewhere
+    glibc: Annotated[str, FACT, VERSION] = ""  # "2.34"; empty where unknown
+    user_namespaces: Annotated[bool, FACT] = False
     isolation: str = "session"  # the best rung of the ladder that works here
     containers: tuple[str, ...] = ()  # apptainer, podman
     cvmfs: tuple[str, ...] = ()  # repositories that are mounted
@@ -72,7 +74,7 @@ class Node:
     batch_system: str = ""
     batch_id: str = ""
     benchmark: Optional[Benchmark] = None  # None where it was not made
-    namespaces: bool = False  # no other pilot saw it when it started
+    namespaces: Annotated[bool, FACT] = False  # no other pilot saw it when it started
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Offer:
     scratch_free_mb: int = 0
     gpus_free: int = 0
     gpu_model: str = ""
-    gpu_memory_mb: int = 0  # of each GPU
+    gpu_memory_mb: Annotated[int, FACT] = 0  # of each GPU
     cpu_work_left_hs23_s: float = 0.0  # of all cores together; 0 where it is not known
     tags: tuple[str, ...] = ()
     required_tags: tuple[str, ...] = ()  # only jobs that name all of these
@@ -102,9 +104,9 @@ class Offer:
     scratch_mb: int = 0  # of the disk what nothing has written to yet, taken or not
     types: tuple[str, ...] = ()  # only jobs of these types; empty: of all
     gpus: int = 0  # taken or not; all alike
-    gpu_vendor: str = ""  # nvidia, amd, intel
-    gpu_compute_capability: str = ""  # "8.0"
-    gpu_driver: str = ""  # "535.104.05"
+    gpu_vendor: Annotated[str, FACT] = ""  # nvidia, amd, intel
+    gpu_compute_capability: Annotated[str, FACT, VERSION] = ""  # "8.0"
+    gpu_driver: Annotated[str, FACT, VERSION] = ""  # "535.104.05"
     amounts: dict[str, int] = field(default_factory=dict[str, int])  # by name, taken or not
     amounts_free: dict[str, int] = field(default_factory=dict[str, int])
 

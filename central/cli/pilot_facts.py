@@ -5,12 +5,13 @@ from typing import Any, Final, cast
 import msgspec
 
 from pilotage.proto.api import PilotView
+from pilotage.proto.facts import VERSIONS
 
-_NOT_KNOWN: Final = {  # what stands for it
+_NOT_KNOWN: Final[dict[str, Any]] = {  # what stands for it
+    **VERSIONS,
     "memory_mb": 0,
     "memory_free_mb": 0,
     "os": "any",
-    "glibc": "",
     "cpu_model": "",
     "hs23_per_core": 0.0,
     "benchmark_method": "",

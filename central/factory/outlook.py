@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from pilotage.matcher.clause import Clauses
 from pilotage.matcher.clauses import least_memory_mb, offered
 from pilotage.matcher.suits import Suits
 from pilotage.matcher.types import Ceiling, ClassSpec, LiveOffer
 from pilotage.proto.declarations import STOP_MARGIN_S, margin_s
+from pilotage.proto.facts import OF_NODE, OF_OFFER
 from pilotage.proto.images import tag_of
 from pilotage.proto.job import Need
 from pilotage.proto.messages import Node, Offer
@@ -178,17 +181,15 @@ def offer(place: Spot) -> LiveOffer:
 
 def _node(element: Watched) -> Node:
     """Return the word of a pilot on its node: what is not said of one is not there."""
-    pilot, nodes = element.entry.pilot, element.entry.nodes
+    pilot, nodes = element.entry.pilot, msgspec.structs.asdict(element.entry.nodes)
     return Node(
         host="",
         os=pilot.os or "any",
         architecture=pilot.architecture,
-        architecture_level=nodes.architecture_level,
-        glibc=nodes.glibc,
-        user_namespaces=nodes.user_namespaces,
         namespaces=rung(element) not in _NOT_PROMISED,
         cvmfs=pilot.cvmfs,
         hs23_per_core=pilot.hs23_per_core,
+        **{name: nodes[name] for name in nodes.keys() & OF_NODE},
     )
 
 
@@ -200,9 +201,9 @@ def rung(element: Watched) -> str:
 
 def _said(element: Watched, shape: Shape) -> Offer:
     """Return the first offer of a pilot. Of memory and scratch, unsaid is no bound."""
-    pilot, nodes = element.entry.pilot, element.entry.nodes
+    pilot, nodes = element.entry.pilot, msgspec.structs.asdict(element.entry.nodes)
     memory_mb, scratch_mb = shape.memory_mb or BOUNDLESS_MB, shape.scratch_mb or BOUNDLESS_MB
-    images = map(tag_of, nodes.images)
+    images = map(tag_of, nodes["images"])
     margin = margin_s(pilot.stop_margin_s or STOP_MARGIN_S, shape.wall_s)
     return Offer(
         cores=shape.cores,
@@ -221,8 +222,5 @@ def _said(element: Watched, shape: Shape) -> Offer:
         gpus_free=shape.gpus,
         amounts=pilot.amounts,
         amounts_free=pilot.amounts,
-        gpu_vendor=nodes.gpu_vendor,
-        gpu_memory_mb=nodes.gpu_memory_mb,
-        gpu_compute_capability=nodes.gpu_compute_capability,
-        gpu_driver=nodes.gpu_driver,
+        **{name: nodes[name] for name in nodes.keys() & OF_OFFER},
     )

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.declarations import BadDeclaration, check_declarations
+from pilotage.proto.facts import with_facts
 from pilotage.proto.job import VersionText, Word
 from pilotage.proto.patterns import whole
 from pilotage.proto.strict_yaml import NotYaml, line_of, load_strictly
@@ -81,20 +82,18 @@ class PilotEntry(_Entry, frozen=True):
     upload_s: _Seconds | None = None  # so long outputs wait for storages; 0: one try; empty: 1800
 
 
+@with_facts(VersionText, "", but="namespaces")  # which `isolation` promises
 class NodesEntry(_Entry, frozen=True):
     """What the nodes of an element are known to have: only jobs that ask for no more bring pilots.
 
     What is not said is not there, as for every need. Pilots look for themselves all the same.
+    Versions stand in quotes: "2.34".
     """
 
     images: tuple[Literal["sif", "folder", "tar"], ...] = ()  # that its nodes can run
     architecture_level: Annotated[int, Meta(ge=1, le=4)] = 1  # x86-64-v1 … v4
-    glibc: VersionText = ""  # "2.34", in quotes
-    user_namespaces: bool = False
     gpu_vendor: Literal["", "nvidia", "amd", "intel"] = ""
     gpu_memory_mb: _Mb = 0  # of each GPU
-    gpu_compute_capability: VersionText = ""
-    gpu_driver: VersionText = ""
 
 
 class CredentialEntry(_Entry, frozen=True):

@@ -27,13 +27,7 @@ _RANGES: Final = (
     _LEVELS,
     ("gpu_compute_capability_min", "gpu_compute_capability_max"),
 )
-_OF_GPUS: Final = (
-    "gpu_memory_mb",
-    "gpu_vendor",
-    "gpu_compute_capability_min",
-    "gpu_compute_capability_max",
-    "gpu_driver_min",
-)
+_OF_GPUS: Final = tuple(name for name in Need.__struct_fields__ if name.startswith("gpu_"))
 # Of all needs of a job. Who looks for a job looks at words, and one owner may have thousands of
 # classes of jobs.
 TAGS_MAX: Final = 64

@@ -459,9 +459,8 @@ async def test_what_an_operator_says_of_nodes_brings_pilots_for_jobs_that_ask_fo
         Need(user_namespaces=True),
     )
     plain, never = an_element()
-    known, driver = an_element(
-        nodes=NodesEntry(images=("sif",), glibc="2.34", architecture_level=3, user_namespaces=True)
-    )
+    nodes = {"images": ["sif"], "glibc": "2.34", "architecture_level": 3, "user_namespaces": True}
+    known, driver = an_element(nodes=msgspec.convert(nodes, NodesEntry))
     for element in (plain, known):
         stage = Stage(element)
         stage.work.jobs |= dict.fromkeys(asking, 1)

@@ -23,6 +23,7 @@ from pilotage.pilot.probe import Caps, LocalNode
 from pilotage.pilot.settings import Settings, load
 from pilotage.proto.amounts import read_amounts
 from pilotage.proto.declarations import margin_s
+from pilotage.proto.facts import OF_NODE, OF_OFFER
 from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 
@@ -36,6 +37,12 @@ LIMITS: dict[str, Any] = {
     "groups": ("production",),
     "owners": ("alice",),
 }
+
+
+def nodes(**said: Any) -> NodesEntry:
+    return msgspec.convert(said, NodesEntry)
+
+
 # Of nodes, all that there is to say in a site's file.
 FILES: dict[str, tuple[str, Shape, PilotEntry, NodesEntry]] = {
     "el9-htcondor-cgroup2": (
@@ -50,7 +57,7 @@ FILES: dict[str, tuple[str, Shape, PilotEntry, NodesEntry]] = {
             amounts={"net_mbps": 100, "shm_mb": 5},
             **LIMITS,
         ),
-        NodesEntry(
+        nodes(
             images=("sif", "folder", "tar"),
             architecture_level=3,
             glibc="2.34",
@@ -61,7 +68,7 @@ FILES: dict[str, tuple[str, Shape, PilotEntry, NodesEntry]] = {
         "srv/pilot",
         Shape(cores=16, memory_mb=64_000, wall_s=300, scratch_mb=1_000_000, gpus=2),
         PilotEntry(os="el8"),
-        NodesEntry(
+        nodes(
             images=("sif", "folder"),
             architecture_level=3,
             glibc="2.28",
@@ -128,6 +135,12 @@ def offered(settings: Settings, name: str, folder: str, root: Path) -> LiveOffer
     )
     said = capacity(node, node.node(), accepts, read_amounts(settings.amounts))
     return presence.live_offer(replace(said, wall_left_s=stop_at - clock.at))
+
+
+def test_a_file_can_say_each_fact_that_jobs_ask_for_and_that_nothing_else_says() -> None:
+    facts = {*OF_NODE, *OF_OFFER} - {"namespaces"}  # its isolation says this one
+
+    assert set(NodesEntry.__struct_fields__) == {"images", *facts}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -25,7 +25,7 @@ KNOWN = {
     "gpu_driver": (535, 104, 5),
 }
 GPU_NODE = offer(
-    node=NodeFacts(**KNOWN),  # type: ignore[arg-type]
+    node=NodeFacts(**KNOWN),
     gpus=4,
     gpus_free=2,
     core_work_left_hs23_s=1000.0,
