@@ -7,18 +7,11 @@ import msgspec
 from pilotage.proto.api import PilotView
 from pilotage.proto.facts import VERSIONS
 
-_NOT_KNOWN: Final[dict[str, Any]] = {  # what stands for it
-    **VERSIONS,
-    "memory_mb": 0,
-    "memory_free_mb": 0,
-    "os": "any",
-    "cpu_model": "",
-    "hs23_per_core": 0.0,
-    "benchmark_method": "",
-    "benchmark_score": 0.0,
-    "benchmark_integer_per_s": 0.0,
-    "benchmark_float_per_s": 0.0,
-    "benchmark_memory_mb_per_s": 0.0,
+_CAN_BE_UNKNOWN: Final = ("memory_mb", "memory_free_mb", "os", "cpu_model", "hs23_per_core")
+_NOT_KNOWN: Final = {  # what stands for it
+    one.name: one.default
+    for one in msgspec.structs.fields(PilotView)
+    if one.name in (*_CAN_BE_UNKNOWN, *VERSIONS) or one.name.startswith("benchmark_")
 }
 # All that is known of one that never began.
 _OF_ALL: Final = ("id", "community", "site", "element", "state", "reason", "made_at", "ended_at")
