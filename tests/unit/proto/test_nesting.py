@@ -49,6 +49,18 @@ def test_what_never_ends_is_deep_too(start: bytes) -> None:
     assert is_deep(start * 100_000)
 
 
+def test_brackets_in_texts_neither_hide_a_level_nor_add_one() -> None:
+    hidden: Any = 1
+    for _ in range(NESTED_MAX + 1):
+        hidden = ["]", hidden, "["]
+    most: Any = "[" * NESTED_MAX + "]" * NESTED_MAX
+    for _ in range(NESTED_MAX):
+        most = ['\\"]', most, "\\"]
+
+    assert is_deep(msgspec.json.encode(hidden))
+    assert not is_deep(msgspec.json.encode(most))
+
+
 def test_json_and_yaml_that_are_nested_deep_are_errors_of_their_form() -> None:
     for levels in (NESTED_MAX + 1, 500, 5_000):
         text = "[" * levels + "]" * levels
