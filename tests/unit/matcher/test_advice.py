@@ -268,4 +268,5 @@ _REASONS = (
     "at most",
     "may run",
     "woken for it",
+    "no limit says how much",
 )
