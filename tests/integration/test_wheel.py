@@ -38,7 +38,8 @@ for room in (
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 for name in (  # that commands load late
-    "data.storages", "failover.decide", "failover.of_workflow", "operate.datadir", "operate.pilot",
+    "catalogue.storages", "failover.decide", "failover.of_workflow", "operate.datadir",
+    "operate.pilot",
     "transformations.jobs_of", "transformations.rules", "transformations.side_inputs",
 ):
     importlib.import_module(f"pilotage.central.{name}")

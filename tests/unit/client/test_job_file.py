@@ -28,7 +28,7 @@ WRONG = {
     ),
     "a key that is like none": (
         "command: [a]\nneeds: {zzz: 1}\n",
-        "f.yaml:2: needs[0]: unknown key 'zzz': known are architecture,",
+        "f.yaml:2: needs[0]: unknown key 'zzz': known are amounts,",
     ),
     "a misspelt part": (
         "tempalte: {}\n",
