@@ -29,7 +29,7 @@ def with_facts(version: Any, unknown: object, *, but: str = "") -> Callable[[typ
     """
 
     def fill(struct: type[T]) -> type[T]:
-        fields = [
+        fields: list[tuple[str, Any, Any]] = [
             (name, version, unknown) if name in VERSIONS else (name, type(default), default)
             for name, default in {**OF_NODE, **OF_OFFER}.items()
             if name not in (*struct.__struct_fields__, but)

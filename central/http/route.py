@@ -85,7 +85,7 @@ class Routes(Generic[S]):
 
         def declare(handler: Answering[S, T]) -> Answering[S, T]:
             named = inspect.get_annotations(handler)
-            found = {"query": named.get("query"), "takes": named.get("body")}
+            found: dict[str, Any] = {"query": named.get("query"), "takes": named.get("body")}
             found["gives"] = named["return"]
             self.all.append(
                 Route(

@@ -7,7 +7,7 @@ import tarfile
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -35,7 +35,7 @@ def central(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningCentra
 
 @pytest.fixture
 def beacons(central: RunningCentral, request: pytest.FixtureRequest) -> Beacons:
-    return Beacons(central.folder / request.node.name)
+    return Beacons(central.folder / cast(Any, request).node.name)
 
 
 def shell(script: str, **more: Any) -> Job:

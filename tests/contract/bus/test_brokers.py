@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import pytest
 
@@ -319,7 +319,7 @@ CASES: Final = [(broker, words) for broker in LACKS for words in MUST]
 async def test_a_broker_provides_what_the_page_says(
     ground: Ground, words: str, request: pytest.FixtureRequest
 ) -> None:
-    broker = request.node.callspec.params["ground"]
+    broker = cast(Any, request).node.callspec.params["ground"]
     if words in LACKS[broker]:
         with pytest.raises((AssertionError, TurnedAway, TimeoutError)):
             await MUST[words](ground)
