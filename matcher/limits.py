@@ -2,7 +2,7 @@
 
 A *kind* is one word of a job: its type, group or owner, or a tag that its need asks for; of each of
 these it takes one. The name of an amount that its need asks for is a kind too: it takes so much of
-it. A *pool* is an amount that limits alone provide: where none counts it, nothing of it is. What is
+it. A *pool* is an amount that limits alone provide: a pool without a limit is empty. What is
 used up at a place makes rows of the index unfit for offers from there; as long as nothing is, a
 place costs one look-up. A place is an element as pilots of one community see it. Groups and owners
 are names within a community, so their limits count each community by itself, unless they say
@@ -161,7 +161,8 @@ class Limits:
         self._before: dict[tuple[_Rule, str], Limit] = {}  # what counted before the last change
         self._numbers = 0
         self.has_begun = False  # `any` has become true: whoever has kept places looks at them anew
-        self._empty_at: dict[_Rule, float] = {}  # rates that began empty, and when
+        # Rates that began empty, by what they count and for which community, and when.
+        self._empty_at: dict[tuple[_Rule, str], float] = {}
         self._take_up(rules)
 
     def _take_up(self, rules: Rules) -> None:
@@ -178,9 +179,9 @@ class Limits:
         """
         self._before |= self._of
         self._of = {}
-        known = set(map(_key, self._rules))
+        known = set(map(_named, self._rules))
         self._take_up(rules)
-        fresh = {key: now for key in map(_key, self._rules) if key not in known}
+        fresh = {name: now for name in map(_named, self._rules) if name not in known}
         self._empty_at = self._empty_at | fresh
         self._timed.clear()
         for limit in self._before.values():
@@ -232,15 +233,16 @@ class Limits:
     def _made(self, rule: "RunningLimit | StartLimit", key: tuple[_Rule, str]) -> Limit:
         """Return a new limit, or the one that was for the same before, with what counts now."""
         limit = self._before.pop(key, None)
+        is_new = limit is None
         if limit is None:
             self._numbers += 1
             limit = Limit(rule, key[1], self._numbers)
-            empty_at = self._empty_at.get(key[0])
-            if limit.is_rate and empty_at is not None:
-                limit.room, limit.at = 0.0, empty_at
-            return limit
-        limit.most, limit.per_s = _terms(rule)
-        limit.room = min(limit.room, limit.most) if limit.is_rate else limit.most
+        else:
+            limit.most, limit.per_s = _terms(rule)
+            limit.room = min(limit.room, limit.most) if limit.is_rate else limit.most
+        empty_at = self._empty_at.get(_named(rule))
+        if limit.is_rate and empty_at is not None and (is_new or limit.at < empty_at):
+            limit.room, limit.at = 0.0, empty_at
         return limit
 
     def places(self) -> list[Place]:
@@ -397,7 +399,7 @@ class Limits:
 
     def empty_rates(self, now: float) -> None:
         """Let every bucket of starts begin empty: what started before is not known."""
-        self._empty_at = dict.fromkeys(map(_key, self._rules), now)
+        self._empty_at = dict.fromkeys(map(_named, self._rules), now)
         for limit in self.all():
             if limit.is_rate:
                 limit.room, limit.at = 0.0, now
@@ -428,6 +430,10 @@ def _whose(rule: "RunningLimit | StartLimit", community: str) -> str | None:
 
 def _key(rule: "RunningLimit | StartLimit") -> _Rule:
     return (isinstance(rule, StartLimit), rule.where, rule.by, rule.value, bool(rule.community))
+
+
+def _named(rule: "RunningLimit | StartLimit") -> tuple[_Rule, str]:
+    return _key(rule), rule.community
 
 
 def shuts(place: Place | None, kinds: Kinds, now: float) -> bool:

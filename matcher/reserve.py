@@ -1,12 +1,13 @@
 """Reservations: wide jobs that have waited long get an offer on which the others end first.
 
-A job is wide if it asks for more of any amount than one core: cores, memory, scratch or GPUs. Of
-several smaller jobs one is always running, so an offer never becomes free enough by itself.
-When jobs of a wide class have waited without a break for `reserve_after_s`, the next few offers
-that would be wide enough if some of the jobs on them had ended are reserved for it until that
-moment: at most as long as these jobs still have wall time. Until then others use what the wide job
-will not need, and all of it if they end before. Whoever could serve it earlier takes a reservation
-over. A class of one core for which the first end gives enough needs none: it waits for its turn.
+A job is wide if it asks for more of any amount than one core: cores, memory, scratch, GPUs or a
+named amount. Of several smaller jobs one is always running, so an offer never becomes free enough
+by itself. When jobs of a wide class have waited without a break for `reserve_after_s`, the next few
+offers that would be wide enough if some of the jobs on them had ended are reserved for it until
+that moment: at most as long as these jobs still have wall time. Until then others use what the wide
+job will not need, and all of it if they end before. Whoever could serve it earlier takes a
+reservation over. A class of one core for which the first end gives enough needs none: it waits for
+its turn.
 
 A reservation is no way around the shares: as with scarce demands, who is far ahead of whose turn it
 is gets none. But they may be further ahead, as wide jobs are few and large. Nor is one made where

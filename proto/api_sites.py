@@ -136,12 +136,12 @@ class LimitView(_Out, frozen=True):
     """One limit of running jobs or of starts, and what is used of it."""
 
     where: str  # SITE or SITE/ELEMENT; empty: all sites together
-    by: str  # type, group, owner or tag
+    by: str  # type, group, owner, tag or amount
     value: str
     community: str  # whose jobs it counts; empty: those of all communities together
-    most: int  # that run at once; of starts: the burst
+    most: int  # jobs that run at once; of an amount their sum; of starts the burst
     per_s: float = 0.0  # starts a second; 0: it is no limit of starts
-    running: int = 0  # that count for it now; of starts: 0
+    running: int = 0  # jobs that count for it now; of an amount their sum; of starts 0
 
 
 class LimitsView(_Out, frozen=True):

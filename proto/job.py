@@ -15,7 +15,6 @@ PRIORITY_DEFAULT: Final = 5
 
 Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
 JOB_NAME_MAX: Final = 128  # characters, its parameters in place
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 SoftwarePath = Annotated[str, Meta(pattern=whole("/[^\\x00-\\x1f]*"), max_length=1024)]

@@ -6,7 +6,6 @@ there (`pilot/data/drivers.py`).
 
 import re
 import urllib.parse
-from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Final, Protocol
@@ -22,17 +21,33 @@ class StorageType(Protocol):
         ...
 
 
-@lru_cache(maxsize=1)
-def types() -> Mapping[str, StorageType]:
-    """Return all types that are installed, by name."""
-    return {one.name: one.load() for one in entry_points(group=GROUP)}
+def kinds() -> list[str]:
+    """Return the names of all types that are installed."""
+    return sorted({one.name for one in entry_points(group=GROUP)})
+
+
+@lru_cache(maxsize=64)
+def storage_type(kind: str) -> StorageType | str:
+    """Return a type, or why there is none."""
+    found = [one for one in entry_points(group=GROUP) if one.name == kind]
+    if not found:
+        if not kinds():
+            return f"there is no type {kind!r}, and no other: install pilotage again"
+        return f"there is no type {kind!r}, only {', '.join(kinds())}"
+    if len(found) > 1:
+        return f"the type {kind!r} comes from {' and from '.join(one.value for one in found)}"
+    try:
+        loaded: StorageType = found[0].load()
+    except Exception as why:  # anybody's code: it may fail as it likes
+        return f"{found[0].value} of the type {kind!r} cannot be loaded: {why!r}"
+    return loaded
 
 
 def wrong_url(kind: str, url: str) -> tuple[str, str]:
     """Return the field that is wrong, type or url, and why; two empty texts: it is right."""
-    known = types().get(kind)
-    if known is None:
-        return "type", f"there is no type {kind!r}, only {', '.join(sorted(types()))}"
+    known = storage_type(kind)
+    if isinstance(known, str):
+        return "type", known
     if not url.isprintable() or re.search(r"\s", url):
         return "url", "must hold neither blanks nor control characters"
     why = known.wrong(url)

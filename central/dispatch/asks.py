@@ -25,7 +25,7 @@ from .requeues import Requeues
 
 
 class Underway:
-    """An ask that is being answered. Hardly ever does anybody wait for its end."""
+    """An ask that is being answered. A repeated ask waits for its end."""
 
     __slots__ = ("_end",)
 

@@ -204,7 +204,7 @@ class Submissions:
     async def _settled(self, new: NewSubmission) -> SubmissionRecord | None:
         """Return the complete submission of this key, None where there is none.
 
-        What another process takes in under it is waited for, within bounds. Raises StillArriving.
+        Waits at most OTHERS_S while another process stores this key. Raises StillArriving.
         """
         until = self._clock.monotonic() + OTHERS_S
         while True:

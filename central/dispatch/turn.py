@@ -125,7 +125,7 @@ class Turns:
         """Write reports and matches in one transaction.
 
         Return which changes of the reports hold, and a body for each match that does. There are
-        less of these than leases where one answer has no room for all.
+        fewer bodies than leases if one answer has no room for all.
         """
         changes: list[Change] = [one.change for one in judged if one.change is not None]
         if not changes and not leases:

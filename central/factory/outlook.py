@@ -87,7 +87,7 @@ class Outlook:
         def why(one: Spot) -> Closed | None:
             site, element = one.element.site, one.element.name
             if any(ceiling.holds_at(site, element) for ceiling in used_up):
-                return Closed(By.LIMIT, "has a limit for such jobs, and as many run there as may")
+                return Closed(By.LIMIT, "has limits that leave no room for such jobs")
             return why_none(one)
 
         return prospects(spec, places, offers, self._work.clauses(), why)

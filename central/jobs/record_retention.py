@@ -116,9 +116,8 @@ def _ended_job_of(row: Any) -> EndedJob:
 
 
 @removes_unnamed
-def remove_unnamed_classes(session: Session) -> bool:
-    """Remove classes that no job names; return whether there may be more."""
+def remove_unnamed_classes(session: Session) -> None:
+    """Remove classes that no job names, CLASSES_FORGOTTEN_MAX at most."""
     given = {"limit": CLASSES_FORGOTTEN_MAX}
     gone = [row[0] for row in session.rows("remove_unnamed_classes", given)]
     session.run("remove_zones_of_classes", {"classes": json_list(gone)})
-    return len(gone) == CLASSES_FORGOTTEN_MAX

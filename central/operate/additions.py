@@ -40,7 +40,14 @@ def additions() -> Additions:
     since theirs may need what only the central has.
     """
     found = entry_points(group=GROUP)
-    drivers = {one.name: one.value for one in found if one.dist and one.dist.name != "pilotage"}
+    ours = {one.name for one in found if one.dist and one.dist.name == "pilotage"}
+    others = [one for one in found if one.dist and one.dist.name != "pilotage"]
+    drivers: dict[str, str] = {}
+    for other in others:
+        if other.name in ours or other.name in drivers:
+            why = f"another driver of the type {other.name!r} is installed"
+            raise BadDriver(other.value, why)
+        drivers[other.name] = other.value
     files: dict[str, bytes] = {}
     above: dict[str, bytes] = {}
     for driver in drivers.values():

@@ -83,12 +83,6 @@ class _Claims(msgspec.Struct, frozen=True):
     groups: tuple[str, ...] = ()
 
 
-def expiry_of(token: str) -> float | None:
-    """Return when a token ends, by its own word; None where it is none."""
-    claims = _claims_of(token)
-    return None if claims is None else claims.exp
-
-
 def _claims_of(token: str) -> _Claims | None:
     parts = token.split(".")
     if len(parts) != 3:

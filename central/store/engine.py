@@ -1,11 +1,11 @@
 """Runs verbs on an open store. It has no code for a subject.
 
-A verb is a function whose first argument is a `Session`. The verbs of a subject share a module in
-`verbs`. `write` runs one in a transaction of the only writer; its call returns when that is synced
-to disk. Several calls share a transaction (group commit), and one that fails leaves the others
-alone. `read` runs one on a connection beside the writer: all its statements see the same moment.
-Verbs take batches. Compare-and-set verbs return one bool for each item: False means that the row
-had changed, and nothing was written for it.
+A verb is a function whose first argument is a `Session`. Each subject has its verbs in its record.
+`write` runs one in a transaction of the only writer; its call returns when that is synced to disk.
+Several calls share a transaction (group commit), and one that fails leaves the others alone. `read`
+runs one on a connection beside the writer: all its statements see the same moment. Verbs take
+batches. Compare-and-set verbs return one bool for each item: False means that the row had changed,
+and nothing was written for it.
 """
 
 import asyncio

@@ -5,17 +5,18 @@ from typing import Final
 
 from .session import Session
 
-Step = Callable[[Session], bool]
+Chunk = Callable[[Session], bool]
+Step = Callable[[Session], None]
 
-_unfinished: Final[list[Step]] = []
+_unfinished: Final[list[Chunk]] = []
 _unnamed: Final[list[Step]] = []
 
 
-def removes_unfinished(step: Step) -> Step:
+def removes_unfinished(step: Chunk) -> Chunk:
     """Mark a verb that removes unfinished rows, and returns whether there may be more.
 
-    Each process that writes runs it when it opens the store, once a transaction, until it
-    returns False.
+    The process that keeps the queue runs it when it opens the store, one call a transaction,
+    until a call returns False.
     """
     _unfinished.append(step)
     return step
@@ -35,20 +36,18 @@ def make_ready(session: Session, at: float) -> None:
     session.begin()
     session.run("make_generation", {"at": at})
     session.commit()
-    for step in _unfinished:
-        while _run(session, step):
-            pass
+    for chunk in _unfinished:
+        more = True
+        while more:
+            session.begin()
+            more = chunk(session)
+            session.commit()
     session.generation = session.one("get_generation")[0]
 
 
 def remove_unnamed(session: Session) -> None:
     """Remove rows that no other row names."""
     for step in _unnamed:
-        _run(session, step)
-
-
-def _run(session: Session, step: Step) -> bool:
-    session.begin()
-    more = step(session)
-    session.commit()
-    return more
+        session.begin()
+        step(session)
+        session.commit()

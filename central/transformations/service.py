@@ -536,12 +536,7 @@ class TransformationService:
         return f": did you mean {close[0]!r}?" if close else ""
 
     def _covers(self, caller: User, row: stored.TransformationRow, action: Action) -> bool:
-        bounds = scope(caller, action, self._owners)
-        return (
-            (not bounds.community or row.community == bounds.community)
-            and (bounds.groups is None or row.group in bounds.groups)
-            and (bounds.owner_id is None or row.owner_id == bounds.owner_id)
-        )
+        return scope(caller, action, self._owners).covers_row(row)
 
     def _reads(self, caller: User, row: stored.TransformationRow) -> bool:
         return self._covers(caller, row, Action.TRANSFORMATION_READ)

@@ -23,8 +23,8 @@ def storages(log: Log) -> "dict[str, Storage]":
         module, _, made = value.partition(":")
         try:
             found[name] = getattr(import_module(module), made)()
-        except (ImportError, SyntaxError, AttributeError, TypeError) as why:
-            log("storage_type_left_out", {"type": name, "driver": value, "why": str(why)})
+        except Exception as why:  # anybody's code: it may fail as it likes
+            log("storage_type_left_out", {"type": name, "driver": value, "why": repr(why)})
     return found
 
 

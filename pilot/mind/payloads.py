@@ -120,7 +120,7 @@ class Payloads:
         if fence - now < FENCE_LEFT_MIN * assignment.lease_s:
             return f"{max(0.0, fence - now):.1f} s to its fence"
         if not self._slots.fits(assignment.grant):
-            return "fits no more: cores, memory, disk or GPUs are taken"
+            return "fits no more: cores, memory, disk, GPUs or a named amount are taken"
         return _too_long(assignment, wall_left_s)
 
     def _start(self, holding: Holding) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.catalogue.storage_types import types, wrong_url
+from pilotage.central.catalogue.storage_types import storage_type, wrong_url
 from pilotage.central.identity import signature
 from pilotage.central.operate.additions import BadDriver, additions, complete
 from pilotage.central.operate.bundle import pilot_bundle
@@ -49,10 +49,13 @@ FILES = {
     "shelf/pilot/driver.py": DRIVER,
     "shelf/pilot/shelves.py": SHELVES,
     "shelf_alone.py": "import a_module_that_no_node_has\n",
+    "shelf_broken.py": "raise OSError('no shelf today')\n",
 }
 ENTRIES = """
 [pilotage.storages]
 shelf = shelf.central:TYPE
+broken = shelf_broken:TYPE
+http = shelf.central:TYPE
 [pilotage.pilot.storages]
 shelf = shelf.pilot:ShelfStorage
 alone = shelf_alone:AloneStorage
@@ -84,10 +87,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (facts / "entry_points.txt").write_text(ENTRIES)
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     importlib.invalidate_caches()
-    types.cache_clear()
+    storage_type.cache_clear()
     additions.cache_clear()
     yield folder
-    types.cache_clear()
+    storage_type.cache_clear()
     additions.cache_clear()
     for name in [one for one in sys.modules if one.split(".")[0] in ("shelf", "shelf_alone")]:
         del sys.modules[name]
@@ -96,7 +99,17 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_central_knows_the_type_of_another_package(site: Path) -> None:
     assert wrong_url("shelf", "shelf://north") == ("", "")
     assert wrong_url("shelf", "http://north/")[1].endswith("expected shelf://name")
-    assert wrong_url("tape", "tape://x")[1].endswith("only file, http, shelf")
+    assert wrong_url("tape", "tape://x")[1].endswith("only broken, file, http, shelf")
+
+
+def test_a_type_that_fails_or_comes_twice_is_refused_by_its_name(site: Path) -> None:
+    field, why = wrong_url("broken", "broken://x")
+    assert (field, why) == (
+        "type",
+        "shelf_broken:TYPE of the type 'broken' cannot be loaded: OSError('no shelf today')",
+    )
+    assert "comes from" in wrong_url("http", "http://host/x")[1]
+    assert wrong_url("file", "file:///data") == ("", "")
 
 
 def test_the_pilot_that_a_central_hands_out_stores_there(site: Path, tmp_path: Path) -> None:
@@ -110,7 +123,7 @@ def test_the_pilot_that_a_central_hands_out_stores_there(site: Path, tmp_path: P
 
         assert done.returncode == 0, done.stderr
         known, told, stored, has_metadata = json.loads(done.stdout)
-        why = "No module named 'a_module_that_no_node_has'"
+        why = repr(ModuleNotFoundError("No module named 'a_module_that_no_node_has'"))
         assert known == ["file", "http", "shelf"]
         assert told == [["storage_type_left_out", "alone", why]]
         assert stored == pyz.stat().st_size

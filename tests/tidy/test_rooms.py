@@ -16,7 +16,7 @@ ENGINES: Final = ("central/http/", "central/store/")  # their queues hold no job
 
 
 def test_routes_call_their_service_and_never_the_store() -> None:
-    routes = [name for name in tree.modules("central") if name.endswith("/routes.py")]
+    routes = [name for name in tree.modules("central") if name.endswith("routes.py")]
     found = [
         f"{name}:{node.lineno} {node.module}"
         for name in routes

@@ -13,6 +13,7 @@ SUPERVISORS: Final = {
     "central/bus/bridge.py": {
         "_answer"
     },  # one pilot's message, as the HTTP server does for requests
+    "central/catalogue/storage_types.py": {"storage_type"},  # types may be anybody's
     "central/factory/checks.py": {"_supervised"},  # drivers may be anybody's
     "central/factory/factory.py": {"supervised", "_supervised_cycle"},  # drivers may be anybody's
     "central/factory/regular.py": {"_carry_out"},  # of a thread: raised again by who waits for it
@@ -21,6 +22,7 @@ SUPERVISORS: Final = {
     "central/productions/watching.py": {"_guarded"},  # definitions are anybody's
     "central/transformations/engine.py": {"_make", "_take_up"},  # rules may be anybody's
     "central/transformations/grouping.py": {"_asked"},  # they may: raised again, with their name
+    "pilot/data/drivers.py": {"storages"},  # drivers may be anybody's
     "pilot/contain.py": {"contained"},  # the work for one attempt, with what strangers sent
 }
 

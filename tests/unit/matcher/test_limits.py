@@ -393,3 +393,27 @@ def test_a_limit_of_starts_that_stays_is_as_it_was_though_no_offer_has_come_befo
     matcher.change(rules, 0.0)
 
     assert len(matcher.match(offer(), 2, 0.0)) == 1
+
+
+def test_a_rate_for_another_community_begins_empty() -> None:
+    rate = StartLimit(where="PIC", by="owner", value="ada", per_s=0.5, community="other")
+    mine = StartLimit(where="PIC", by="owner", value="ada", per_s=0.5, community="ctao")
+    matcher = Matcher(Rules(starts=(rate,)))
+    matcher.add_class(spec(1))
+    matcher.add(1, 5, [1, 2])
+    matcher.change(Rules(starts=(mine,)), 100.0)
+
+    assert matcher.match(offer(), 2, 100.0) == []
+    assert len(matcher.match(offer(), 2, 102.0)) == 1
+
+
+def test_a_rate_that_comes_back_begins_empty() -> None:
+    rate = StartLimit(where="PIC", by="owner", value="ada", per_s=0.5, burst=10)
+    matcher = Matcher(Rules(starts=(rate,)))
+    matcher.add_class(spec(1))
+    matcher.add(1, 5, [1, 2, 3])
+    assert len(matcher.match(offer(), 1, 0.0)) == 1
+    matcher.change(Rules(), 10.0)
+    matcher.change(Rules(starts=(rate,)), 100.0)
+
+    assert matcher.match(offer(), 2, 100.0) == []
