@@ -29,7 +29,8 @@ def later_release(folder: Path, minors: int) -> Path:
         shutil.copytree(
             ROOT / part, folder / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
         )
-    shutil.copy(ROOT / "LICENSE", folder)
+    for name in ("LICENSE", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
     protocol = f"{MAJOR}.{MINOR + minors}"
     _change(folder / "proto/messages.py", f'PROTOCOL = "{PROTOCOL}"', f'PROTOCOL = "{protocol}"')
     _change(folder / "pilotage/__init__.py", '__version__ = "', f'__version__ = "9.{minors}.')

@@ -49,15 +49,14 @@ def tampered(data: Path, submitted: Mapping[str, Sequence[int]], truth: Truth) -
     """Do to a store what must never happen, and return what the audit says: it is no fool."""
     (job, epoch), *_, (other, its_epoch) = sorted(truth.acknowledged)
     connection = sqlite3.connect(data / "store.sqlite", isolation_level=None)
+    changed = {"attempt_id": "1 << 40", "epoch": "epoch + 1"}
+    names_of = [row[1] for row in connection.execute("PRAGMA table_info(attempt)")]
+    twin = ", ".join(changed.get(name, name) for name in names_of)
     said: list[str] = []
     for harm, names in (
         ("UPDATE attempt SET how = NULL WHERE job_id = ? AND epoch = ?", (job, epoch)),
         (
-            "INSERT INTO attempt SELECT 1 << 40, job_id, epoch + 1, round, previous, pilot, "
-            "session, ask, site_id, element, host, cores, memory_mb, scratch_mb, wall_s, state, "
-            "live, open, wanted, matched_at, started_at, ended_at, how, exit_code, event, reason, "
-            "detail, isolation, usage, outputs, progress, gpus, charged_cores, lease_s "
-            "FROM attempt WHERE job_id = ? AND epoch = ?",
+            f"INSERT INTO attempt SELECT {twin} FROM attempt WHERE job_id = ? AND epoch = ?",
             (other, its_epoch),
         ),
         ("UPDATE submission SET complete = 0 WHERE submission_id = 1", ()),
