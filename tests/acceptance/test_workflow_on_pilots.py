@@ -95,7 +95,7 @@ def on_pilots(central: RunningCentral, flow: Submittable) -> None:
         assert not any(one.state is TransformationState.PAUSED for one in view.steps), view.steps
         return view.state is ProductionState.COMPLETED
 
-    eventually(is_complete, what="the end of the production", within_s=180.0)
+    eventually(is_complete, what="the end of the production", within_s=400.0)
     view = central.client.production(made.view.id).view
     assert view.progress == 1.0
     assert all(one.tasks_expected == one.tasks[TaskState.DONE] for one in view.steps)

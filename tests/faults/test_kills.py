@@ -56,7 +56,7 @@ def tampered(data: Path, submitted: Mapping[str, Sequence[int]], truth: Truth) -
     for harm, names in (
         ("UPDATE attempt SET how = NULL WHERE job_id = ? AND epoch = ?", (job, epoch)),
         (
-            f"INSERT INTO attempt SELECT {twin} FROM attempt WHERE job_id = ? AND epoch = ?",
+            f"INSERT INTO attempt SELECT {twin} FROM attempt WHERE job_id = ? AND epoch = ?",  # noqa: S608
             (other, its_epoch),
         ),
         ("UPDATE submission SET complete = 0 WHERE submission_id = 1", ()),
