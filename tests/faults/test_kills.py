@@ -49,8 +49,8 @@ def tampered(data: Path, submitted: Mapping[str, Sequence[int]], truth: Truth) -
     """Do to a store what must never happen, and return what the audit says: it is no fool."""
     (job, epoch), *_, (other, its_epoch) = sorted(truth.acknowledged)
     connection = sqlite3.connect(data / "store.sqlite", isolation_level=None)
-    changed = {"attempt_id": "1 << 40", "epoch": "epoch + 1"}
-    names_of = [row[1] for row in connection.execute("PRAGMA table_info(attempt)")]
+    changed: dict[str, str] = {"attempt_id": "1 << 40", "epoch": "epoch + 1"}
+    names_of: list[str] = [row[1] for row in connection.execute("PRAGMA table_info(attempt)")]
     twin = ", ".join(changed.get(name, name) for name in names_of)
     said: list[str] = []
     for harm, names in (
