@@ -61,6 +61,6 @@ async def test_pilots_come_for_jobs_that_may_start_and_for_no_others() -> None:
     await stage.factory.cycle()
     (told,) = stage.factory.prospects(a_class(Need(sites=("PIC",))))
 
-    assert "no pilot comes: PIC/slurm has a limit for such jobs" in told
+    assert "no pilot comes: PIC/slurm has limits that leave no room for such jobs" in told
     assert some == 3
     assert (len(driver.pilots), len(elsewhere.pilots)) == (3, 4)
