@@ -30,7 +30,7 @@ from ..ports import Blobs
 from ..store.engine import Store
 from ..transformations.moves import Bad
 from ..transformations.record import TaskEnd
-from ..transformations.repairs import Again, Bounds
+from ..transformations.repairs import Again, Bounds, Repair
 from . import record as failover_records
 from .decide import Counters, Decision, charged, decide
 from .record import Decided
@@ -84,6 +84,10 @@ class Verdict:
         found = (one for one in self.decisions if one.do in wanted and not one.dry_run)
         return next(found, None)
 
+    def splits(self, files: Sequence[int]) -> bool:
+        """Return whether these are to be tried again in smaller tasks."""
+        return len(files) > 1 and self.find(Do.SPLIT, Do.BISECT) is not None
+
 
 class AtTaskEnd:
     """The `Repairs` of transformations."""
@@ -109,7 +113,7 @@ class AtTaskEnd:
         if verdict is None:
             return []
         files = tuple(sorted(file_ids))
-        if verdict.find(Do.SPLIT, Do.BISECT) is not None and len(files) > 1:
+        if verdict.splits(files):
             half = (len(files) + 1) // 2
             parts = [files[:half], files[half:]]
         else:
@@ -126,13 +130,13 @@ class AtTaskEnd:
 
     async def verdicts(
         self, ends: Sequence[TaskEnd], bounds: Mapping[int, Bounds]
-    ) -> dict[int, Bad]:
-        """Return the inputs that are bad, or left to a person, by task.
+    ) -> dict[int, Repair]:
+        """Return which inputs are bad or left to a person, and whether it is split, by task.
 
         What was decided is noted before the task is closed: the cycle reports it. A second time
         it is the same.
         """
-        found: dict[int, Bad] = {}
+        found: dict[int, Repair] = {}
         notes: list[Decided] = []
         for end in ends:
             files = [one.file_id for one in end.inputs if _is_own(end, one.transformation_id)]
@@ -145,8 +149,9 @@ class AtTaskEnd:
             if _is_last(end, bound):
                 verdict = ended(verdict, bound.errors_max)
             bad = await self._bad(verdict, files)
-            if bad:
-                found[end.task_id] = bad
+            is_split = not bad and verdict.splits(files)
+            if bad or is_split:
+                found[end.task_id] = Repair(bad, is_split)
             self._suspend(verdict)
             notes.append(
                 Decided(

@@ -246,7 +246,7 @@ SELECT sweep_id, storage, community, owner_id, group_name, made_at, job_id
   FROM sweep ORDER BY sweep_id;
 
 -- name: all_of_task
-SELECT task_id, transformation_id, number, job_id, state, made_at, ended_at, reason
+SELECT task_id, transformation_id, number, job_id, state, made_at, ended_at, reason, is_split
   FROM task ORDER BY task_id;
 
 -- name: all_of_task_count

@@ -27,7 +27,7 @@ from .live import NEVER, Live, document
 from .missing import WAITS as MISSING_WAITS, takes_all, why_it_waits, without
 from .moves import consequences, moves_of
 from .record import Counts, InputRow, TaskClose, TaskEnd, TransformationMove, TransformationRow
-from .repairs import Repairs, bounds_of
+from .repairs import Repair, Repairs, bounds_of
 from .scouts import figures, too_many_failed
 
 CHUNK: Final = 1_000
@@ -67,16 +67,17 @@ class Ending:
         )
         repaired = [e for e in ends if (of := lives.get(e.transformation_id)) and of.doc.failover]
         bounds = {one: bounds_of(lives[one].doc) for one in {e.transformation_id for e in repaired}}
-        verdicts = await self._repairs.verdicts(repaired, bounds) if repaired else {}
+        repairs = await self._repairs.verdicts(repaired, bounds) if repaired else {}
         closes = [
             consequences(
                 end,
                 at=self._clock.wall(),
                 errors_max=self._errors_max.__getitem__,
-                bad={i.file_id: bad[i.file_id] for i in end.inputs if i.file_id in bad}
-                or verdicts.get(end.task_id),
+                bad={i.file_id: bad[i.file_id] for i in end.inputs if i.file_id in bad} or said.bad,
+                is_split=said.is_split,
             )
             for end in ends
+            for said in [repairs.get(end.task_id, Repair())]
         ]
         done: list[bool] = []
         for some in pieces(closes):
@@ -120,7 +121,8 @@ class Ending:
         mine = lives.get(end.transformation_id)
         if mine is not None:
             mine.open -= 1
-            mine.ends.append(close.state)
+            if not close.is_split:  # else its parts tell
+                mine.ends.append(close.state)
             mine.dirty = mine.dirty or bool(mine.doc.tasks_open_max)
 
     async def _come_back(self, closes: Sequence[TaskClose], lives: Mapping[int, Live]) -> None:

@@ -38,13 +38,18 @@ Bad = Mapping[int, InputEvent]  # by file: BAD_DATA, NOT_THERE, or TASK_FAILED_L
 
 
 def consequences(
-    end: TaskEnd, *, at: float, errors_max: Callable[[int], int], bad: Bad | None = None
+    end: TaskEnd,
+    *,
+    at: float,
+    errors_max: Callable[[int], int],
+    bad: Bad | None = None,
+    is_split: bool = False,
 ) -> TaskClose:
     """Return what follows from the end of a task.
 
     `errors_max` says how many failed tasks an input of a transformation may have had; `bad` are
     files that are at fault: their data are bad or not there, or rules say that they are not to be
-    tried again. Then the others that the task had are not.
+    tried again. Then the others that the task had are not. `is_split`: they go on in smaller tasks.
     """
     event = _EVENTS[end.state]
     return TaskClose(
@@ -52,6 +57,7 @@ def consequences(
         state=next_task(TASK_START, event),
         reason=end.reason,
         at=at,
+        is_split=is_split,
         inputs=tuple(
             _move(end, one, _event_of(event, one, errors_max, bad or {})) for one in end.inputs
         ),

@@ -145,6 +145,7 @@ class TaskClose(_Record, frozen=True, kw_only=True):
     state: TaskState
     reason: str
     at: float
+    is_split: bool = False  # it failed, and its inputs go on in smaller tasks
     inputs: tuple[InputMove, ...] = ()
 
 
@@ -456,7 +457,10 @@ def tasks(
 def last_ends(
     session: Session, transformation_id: int, since: float, limit: int
 ) -> list[TaskState]:
-    """Return how the last tasks ended, the newest first, of those that ended after `since`."""
+    """Return how the last tasks ended, the newest first, of those that ended after `since`.
+
+    Those that were split do not count: what was wrong shows in their parts.
+    """
     given = {"transformation_id": transformation_id, "since": since, "limit": limit}
     return [TaskState(row[0]) for row in session.rows("last_task_ends", given)]
 
@@ -494,7 +498,8 @@ def _close(session: Session, close: TaskClose) -> bool:
         return False
     if session.run("remove_task_end", {"task_id": close.task_id}).rowcount != 1:
         return False
-    session.run("close_task", {**msgspec.structs.asdict(close), "state": close.state.value})
+    what = {**msgspec.structs.asdict(close), "state": close.state.value}
+    session.run("close_task", {**what, "is_split": int(close.is_split)})
     session.many("move_input", [_move(one, close.at) for one in close.inputs])
     return True
 

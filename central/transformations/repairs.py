@@ -11,6 +11,7 @@ import msgspec
 
 from pilotage.proto.job import Job, Need
 from pilotage.proto.transformation import Transformation
+from pilotage.proto.transformation_states import InputEvent
 
 from .moves import Bad
 from .record import TaskEnd
@@ -50,6 +51,14 @@ class Again:
     avoid_s: float = 0.0  # … for so long
 
 
+@dataclass(frozen=True)
+class Repair:
+    """What the rules say of a task that failed."""
+
+    bad: Bad = field(default_factory=dict[int, InputEvent])  # inputs that are not tried again
+    is_split: bool = False  # its inputs are tried again in smaller tasks
+
+
 class Repairs(Protocol):
     """What is to become of inputs whose task failed."""
 
@@ -64,8 +73,8 @@ class Repairs(Protocol):
 
     async def verdicts(
         self, ends: Sequence[TaskEnd], bounds: Mapping[int, Bounds]
-    ) -> dict[int, Bad]:
-        """Return what becomes of inputs that are not to be tried again, by task.
+    ) -> dict[int, Repair]:
+        """Return what the rules say of the tasks that failed, by task.
 
         `bounds` are those of the transformations of all `ends`.
         """

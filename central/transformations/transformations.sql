@@ -105,7 +105,7 @@ SELECT h.task_id, i.transformation_id, i.file_id, i.input_no, i.errors,
  ORDER BY h.task_id, i.transformation_id, i.file_id, i.input_no;
 
 -- name: close_task
-UPDATE task SET state = :state, reason = :reason, ended_at = :at
+UPDATE task SET state = :state, reason = :reason, ended_at = :at, is_split = :is_split::bigint
  WHERE task_id = :task_id AND state = 'Created';
 
 -- name: remove_task_end
@@ -181,7 +181,7 @@ SELECT task_id, number, job_id, state, reason, made_at, ended_at FROM task
 
 -- name: last_task_ends
 SELECT state FROM task
- WHERE transformation_id = :transformation_id AND ended_at > :since
+ WHERE transformation_id = :transformation_id AND ended_at > :since AND is_split = 0
  ORDER BY number DESC
  LIMIT :limit;
 

@@ -76,6 +76,22 @@ def test_one_bad_file_is_found_and_the_others_are_each_processed_once() -> None:
     story(tell, script=script)
 
 
+def test_the_search_for_one_bad_file_does_not_pause_a_small_transformation() -> None:
+    stage = Stage()
+
+    async def tell(world: FakeInstallation) -> None:
+        stage.world = world
+        await registered(world, range(1, 161))
+        given = {**GIVEN, "pause_when_failed": 0.3}
+        one = await added(world, **given, grouping={"size": 16})
+        await said(world, one, "complete")
+        view = await until(world, one, lambda one: one.state in (S.COMPLETED, S.PAUSED))
+
+        assert (view.state, view.tasks) == (S.COMPLETED, {T.DONE: 13, T.FAILED: 6})
+
+    story(tell, script=lambda assignment: BAD if 9 in stage.files(assignment) else GOOD)
+
+
 def test_memory_grows_until_it_is_enough_and_no_further() -> None:
     stage = Stage()
 

@@ -30,7 +30,7 @@ from pilotage.central.jobs.records import AttemptRow
 from pilotage.central.productions import record as production_records
 from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.record import EndInput, StepName, TaskEnd
-from pilotage.central.transformations.repairs import Again, Bounds, asking
+from pilotage.central.transformations.repairs import Again, Bounds, Repair, asking
 from pilotage.matcher.types import Grant
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.failures import Evidence
@@ -186,7 +186,7 @@ class Past(MemoryStore):
         self, files: int, bounds: Bounds = BOUNDS, *, errors: int = 0
     ) -> InputEvent | None:
         end = an_end(files, errors)
-        found = (await self.rules.verdicts([end], {5: bounds})).get(9, {})
+        found = (await self.rules.verdicts([end], {5: bounds})).get(9, Repair()).bad
         assert set(found) in (set(), {i + 1 for i in range(files)})
         return next(iter(found.values()), None)
 
@@ -213,6 +213,7 @@ async def test_a_bad_input_is_found_by_halves_and_is_problematic_alone() -> None
     past.jobs.append([failed("n2")])
     assert await past.rules.again(5, [3, 1, 2], BOUNDS) == [Again((1, 2)), Again((3,))]
     assert await past.verdict(3) is None
+    assert await past.rules.verdicts([an_end(3)], {5: BOUNDS}) == {9: Repair(is_split=True)}
     assert await past.verdict(1) is InputEvent.BAD_DATA
 
 
@@ -342,9 +343,9 @@ async def test_of_an_input_without_a_good_copy_the_named_one_is_missing_and_othe
     past = Past([msgspec.structs.replace(failed(how=How.NO_START), detail="ctao:run2: it is lost")])
     ends = [an_end(files=3)]
 
-    assert await past.rules.verdicts(ends, {5: BOUNDS}) == {9: {2: InputEvent.NOT_THERE}}
+    assert await past.rules.verdicts(ends, {5: BOUNDS}) == {9: Repair({2: InputEvent.NOT_THERE})}
     assert await past.rules.verdicts([an_end(files=1)], {5: BOUNDS}) == {
-        9: {1: InputEvent.NOT_THERE}
+        9: Repair({1: InputEvent.NOT_THERE})
     }
 
 
