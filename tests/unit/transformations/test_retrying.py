@@ -8,9 +8,8 @@ import pytest
 
 from pilotage.central.transformations.grouping import File, key_of
 from pilotage.central.transformations.live import NEVER, Live, live
-from pilotage.central.transformations.moves import Bad
 from pilotage.central.transformations.record import TaskEnd, TransformationRow
-from pilotage.central.transformations.repairs import Again, Bounds
+from pilotage.central.transformations.repairs import Again, Bounds, Repair
 from pilotage.central.transformations.retrying import ASKED_MAX, Retrying, Trial
 from pilotage.proto.transformation_states import TransformationState
 from tests.fake_central import FakeClock
@@ -36,7 +35,7 @@ class Said:
 
     async def verdicts(
         self, ends: Sequence[TaskEnd], bounds: Mapping[int, Bounds]
-    ) -> dict[int, Bad]:
+    ) -> dict[int, Repair]:
         return {}
 
 
