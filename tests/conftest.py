@@ -8,6 +8,7 @@ meets that one.
 import importlib
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from tests.durations import Costs, Durations
 from tests.services.folders import quick
+from tests.services.warm import Forked
 from tests.side_by_side import arrange, be_a_worker, needs_disk
 
 if "PILOTAGE_MATCHER" not in os.environ:
@@ -29,6 +31,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Folders of cases lie in memory: a sync to a disk that others write to takes many milliseconds.
 if place := quick():
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", place)
+
+# What tests start with our interpreter is a fork, where it may be: it costs a second less.
+subprocess.Popen = Forked  # type: ignore[misc]
 
 # What no registry has: such a test may be missing from a machine for good.
 EXCUSED = ("no Python 3.9 here", "no Python 3.10 here")

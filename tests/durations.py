@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 import pytest
 
+from tests.services.warm import Forked
+
 FOLDER: Final = Path("build", "gate")
 PAGE: Final = Path("docs", "testing.md")
 LONG_S: Final = 20.0  # a case of the gate takes no longer, except the few on the list of `tidy`
@@ -78,7 +80,7 @@ class Durations:
 def _used_s() -> float:
     """Return the seconds of CPU of this process, and of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(one.ru_utime + one.ru_stime for one in used) + Forked.used_s
 
 
 def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:

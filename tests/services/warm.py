@@ -1,0 +1,143 @@
+"""Commands of pilotage as forks of a process that has imported everything: it saves a second each.
+
+A central imports a thousand modules when it starts, and tests start hundreds of centrals and
+commands. So each process of pytest keeps a nursery, which has imported them all and forks for every
+`python -m pilotage.central.cli …`. Such a fork is a process like any other, with a session, files,
+an environment and signals of its own. What a fork cannot be starts cold, as a new interpreter:
+other variables of Python, another user, words of another program before it. With `PILOTAGE_COLD=1`
+all start cold.
+
+`Forked` overrides private methods of `subprocess.Popen`; `tests/unit/test_warm.py` notices if these
+change.
+"""
+
+import inspect
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+COMMAND: Final = (sys.executable, "-m", "pilotage.central.cli")
+ROOT: Final = str(Path(__file__).resolve().parents[2])
+FRESH: Final = ("PYTHON", "LC_", "LANG", "LD_", "COVERAGE")  # read when an interpreter starts
+ENOUGH: Final = 1 << 20  # bytes of a request
+
+
+class Forked(subprocess.Popen[Any]):
+    """A `Popen` that forks where it may."""
+
+    used_s = 0.0  # seconds of CPU of all forks that have ended
+    _said: socket.socket | None = None  # where the nursery says how it ended
+
+    def _execute_child(self, *given: Any) -> None:
+        cold: Callable[..., None] = getattr(super(), "_execute_child")  # noqa: B009
+        call = inspect.signature(cold).bind(*given).arguments
+        request = _request(call)
+        if request is None:
+            cold(*given)
+            return
+        wanted = (call["p2cread"], call["c2pwrite"], call["errwrite"])
+        files = [number if one < 0 else one for number, one in enumerate(wanted)]
+        self.pid, self._said = _nursery().fork(request, files)
+        self._child_created = True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        getattr(self, "_close_pipe_fds")(*(call[one] for one in pipes))  # noqa: B009
+
+    def poll(self) -> int | None:
+        """Return what it ended with, if it has."""
+        return super().poll() if self._said is None else self._ended(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return what it ended with. Raises TimeoutExpired."""
+        if self._said is None:
+            return super().wait(timeout)
+        code = self._ended(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        return code
+
+    def _ended(self, within_s: float | None) -> int | None:
+        if self.returncode is None and self._said is not None:
+            self._said.settimeout(within_s)
+            try:
+                code, used_s = json.loads(self._said.recv(ENOUGH))
+            except (BlockingIOError, TimeoutError):
+                return None
+            self._said.close()
+            self.returncode = code
+            Forked.used_s += used_s
+        return self.returncode
+
+
+def _request(call: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the nursery has to know, None for what has to start cold."""
+    words = [os.fspath(one) for one in call["args"]] if isinstance(call["args"], list) else []
+    tied = words[1:4] == ["--pdeathsig", "TERM", "--"]
+    words = words[4:] if tied else words
+    environment = dict(os.environ if call["env"] is None else call["env"])
+    plain = (call["preexec_fn"], call["pass_fds"], call["executable"], call["shell"]) == (
+        *(None, (), None, False),
+    )
+    ours = {call[one] for one in ("gid", "gids", "uid")} == {None} and call["umask"] == -1
+    if not (plain and ours and tuple(words[:3]) == COMMAND and _as_here(environment)):
+        return None
+    return {
+        "words": words,
+        "tied": tied,
+        "folder": os.fspath(call["cwd"] or os.getcwd()),
+        "environment": environment,
+        "session": bool(call["start_new_session"]),
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE),
+    }
+
+
+def _as_here(environment: Mapping[str, str]) -> bool:
+    """Return whether an interpreter would start with this environment as with ours."""
+    if os.environ.get("PILOTAGE_COLD"):
+        return False
+    given = {key: value for key, value in environment.items() if key.startswith(FRESH)}
+    path = given.pop("PYTHONPATH", ROOT)
+    mine = {key: value for key, value in os.environ.items() if key.startswith(FRESH)}
+    return path in (ROOT, mine.pop("PYTHONPATH", ROOT)) and given == mine
+
+
+class _Nursery:
+    """The process that forks."""
+
+    def __init__(self) -> None:
+        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.services.nursery", str(its.fileno())],
+                pass_fds=[its.fileno()],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": ROOT},
+                stdin=subprocess.DEVNULL,
+            )
+        self._socket = mine
+
+    def fork(self, request: Mapping[str, Any], files: Sequence[int]) -> tuple[int, socket.socket]:
+        """Return the id of a new process, and where it is said how it ended."""
+        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its:
+            said = json.dumps(request).encode()
+            socket.send_fds(self._socket, [said], [its.fileno(), *files])
+        return int(mine.recv(ENOUGH)), mine
+
+
+_FIRST: Final = threading.Lock()  # some cases start commands from threads
+
+
+def _nursery() -> _Nursery:
+    with _FIRST:
+        return _only_nursery()
+
+
+_only_nursery: Final = cache(_Nursery)
