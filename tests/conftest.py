@@ -5,6 +5,7 @@ compiled form does not let them. What they start, and tests/integration/test_com
 meets that one.
 """
 
+import gc
 import importlib
 import os
 import shutil
@@ -35,6 +36,9 @@ if place := quick():
 # What tests start with our interpreter is a fork, where it may be: it costs a second less.
 subprocess.Popen = Forked  # type: ignore[misc]
 
+# Collecting makes a million objects that stay: the collector of garbage would walk them for long.
+gc.disable()
+
 # What no registry has: such a test may be missing from a machine for good.
 EXCUSED = ("no Python 3.9 here", "no Python 3.10 here")
 
@@ -52,6 +56,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     arrange(items, is_worker=hasattr(config, "workerinput"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,8 +5,6 @@ Requests come over one address, behind which each client stays with the server t
 until it does not, as over a kept connection through a load balancer.
 """
 
-# pyright: reportPrivateUsage=false
-
 import asyncio
 import random
 from collections.abc import Callable, Mapping

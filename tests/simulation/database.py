@@ -5,8 +5,6 @@ sent arrives, as TCP does, but as late as the network is cut, also when the send
 or stands still. So a transaction lasts for a time, in which another may take the lead.
 """
 
-# pyright: reportPrivateUsage=false
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ nothing more can happen: no two payloads of a job. At some of these: memory is w
 make of the store, every live attempt has a deadline, the counters are right, nothing failed.
 """
 
-# pyright: reportPrivateUsage=false
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ simulated world, for as long as `planted` lasts. The names up to `kill_final_now
 variants of the protocol's model, less the one that needs two leaders.
 """
 
-# pyright: reportPrivateUsage=false
-
 import contextlib
 import dataclasses
 import math

@@ -1,7 +1,5 @@
 """Bugs of leads and take-overs, to be found in worlds of two centrals. See `planted.py`."""
 
-# pyright: reportPrivateUsage=false
-
 import asyncio
 from typing import Any
 

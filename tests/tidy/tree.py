@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import gc
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,14 +38,24 @@ def text(name: str) -> str:
 
 @functools.cache
 def tree(name: str) -> ast.Module:
-    return ast.parse(text(name), filename=name)
+    gc.disable()  # a tree has no circles, and all trees stay: the collector would walk them for long
+    try:
+        return ast.parse(text(name), filename=name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
-def imports(name: str) -> Iterator[tuple[int, str]]:
-    """Yield line and full name of everything that a module imports absolutely, wherever it does.
+@functools.cache
+def imports(name: str) -> tuple[tuple[int, str], ...]:
+    """Return line and full name of everything that a module imports absolutely, wherever it does.
 
-    `from a import b` yields `a.b`; whether `b` is a module is not asked.
+    `from a import b` gives `a.b`; whether `b` is a module is not asked.
     """
+    return tuple(_imports(name))
+
+
+def _imports(name: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

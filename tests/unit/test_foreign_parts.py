@@ -4,9 +4,6 @@
 tests of `central/http/connection.py` and `central/bus` must pass with the newer version.
 """
 
-# pyright: reportMissingTypeStubs=false, reportUnknownArgumentType=false
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-
 import inspect
 import re
 import subprocess

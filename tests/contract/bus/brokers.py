@@ -108,7 +108,7 @@ class Ground:
 
 
 async def _leave(client: aiomqtt.Client) -> None:
-    ended: asyncio.Future[None] = client._disconnected  # pyright: ignore[reportPrivateUsage]
+    ended: asyncio.Future[None] = client._disconnected
     if ended.done():
         ended.exception()  # cut off, as the test wanted
     else:

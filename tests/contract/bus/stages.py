@@ -186,7 +186,7 @@ class SocketClient:
 
     async def vanish(self) -> None:
         # aiomqtt always says good-bye; only its socket can be taken from it.
-        paho: Any = self._client._client  # pyright: ignore[reportPrivateUsage]
+        paho: Any = self._client._client
         paho.socket().shutdown(2)
 
 
@@ -218,7 +218,7 @@ class SocketStage:
 
     async def leave(self) -> None:
         for client in self._clients:
-            ended: asyncio.Future[None] = client._disconnected  # pyright: ignore[reportPrivateUsage]
+            ended: asyncio.Future[None] = client._disconnected
             if ended.done():
                 ended.exception()  # cut off, as the test wanted
             else:
@@ -234,9 +234,9 @@ class EmbeddedStage(SocketStage):
 
     async def crash(self) -> None:
         # It cannot die without us; what can happen is that connections break.
-        door = self.embedded._door  # pyright: ignore[reportPrivateUsage]
+        door = self.embedded._door
         assert door is not None
-        for user in list(door._inside):  # pyright: ignore[reportPrivateUsage]
+        for user in list(door._inside):
             door.cut(user)
 
     async def recover(self) -> None:

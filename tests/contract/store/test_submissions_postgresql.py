@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+import asyncpg
 import pytest
 
 from pilotage.central.jobs import record_submissions as submission_records

@@ -1,7 +1,5 @@
 """Hostile and broken clients at the embedded broker, byte by byte."""
 
-# pyright: reportMissingTypeStubs=false
-
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
@@ -294,15 +292,15 @@ async def test_a_client_that_does_not_read_is_cut_off(
     down = topics.down("ctao", "p1")
     await wire.say(subscribe(down))
     assert (await wire.hear(5))[4] == 0
-    inside = world.bus._door  # pyright: ignore[reportPrivateUsage]
+    inside = world.bus._door
     assert inside is not None
     for _ in range(100):
         world.bus.publish(down, bytes(frames.MESSAGE_MAX_BYTES // 2))
         await asyncio.sleep(0.01)
-        if "p1" not in inside._inside:  # pyright: ignore[reportPrivateUsage]
+        if "p1" not in inside._inside:
             break
 
-    assert "p1" not in inside._inside  # pyright: ignore[reportPrivateUsage]
+    assert "p1" not in inside._inside
     assert world.bus.up
 
 

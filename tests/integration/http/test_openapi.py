@@ -20,10 +20,10 @@ def _all(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every object of the document."""
     if isinstance(value, dict):
         yield value
-        for one in value.values():  # pyright: ignore[reportUnknownVariableType]
+        for one in value.values():
             yield from _all(one)
     elif isinstance(value, list):
-        for one in value:  # pyright: ignore[reportUnknownVariableType]
+        for one in value:
             yield from _all(one)
 
 

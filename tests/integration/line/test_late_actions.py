@@ -1,7 +1,5 @@
 """Actions that come again with their key: answered as the first time, and done once, wholly."""
 
-# pyright: reportPrivateUsage=false
-
 import asyncio
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What operators say of sites comes again with its key, late: it says nothing anew."""
 
-# pyright: reportPrivateUsage=false
-
 import asyncio
 from typing import Any
 

@@ -116,9 +116,7 @@ async def test_a_stream_follows_the_leader() -> None:
     processes = Processes(TWO)
     async with (
         processes.client() as client,
-        client._transport.stream(  # pyright: ignore[reportPrivateUsage]
-            "/v1/jobs/7/logs/stdout", idle_s=5.0
-        ) as answer,
+        client._transport.stream("/v1/jobs/7/logs/stdout", idle_s=5.0) as answer,
     ):
         said = await answer.aread()
 
@@ -169,9 +167,7 @@ async def test_what_must_not_be_sent_twice_is_not_when_its_leader_leads_no_more(
         processes.still.add(ONE)
         pace.at = 8.0, lambda: processes.lead(TWO)
         with pytest.raises(errors.Unreachable, match=f"{ONE} did not answer, and {TWO} leads now"):
-            await client._transport.ask(  # pyright: ignore[reportPrivateUsage]
-                Summary, "POST", "/v1/jobs/summary", again=False
-            )
+            await client._transport.ask(Summary, "POST", "/v1/jobs/summary", again=False)
 
     assert TWO not in processes.asked
 

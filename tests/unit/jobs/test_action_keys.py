@@ -1,7 +1,5 @@
 """How far an action is, and that it goes on from there."""
 
-# pyright: reportPrivateUsage=false
-
 import pytest
 from hypothesis import given, strategies as st
 

@@ -8,7 +8,7 @@ MC, DL1 = Kind("ctao", "mc", "ada", "User"), Kind("ctao", "dl1", "bob", "User")
 
 
 def kinds(counters: Counters) -> set[Kind]:
-    return set(counters._counts)  # pyright: ignore[reportPrivateUsage]
+    return set(counters._counts)
 
 
 def test_jobs_are_counted_where_they_are_and_a_kind_goes_with_its_last_job() -> None:

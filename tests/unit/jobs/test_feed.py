@@ -143,8 +143,8 @@ async def test_what_all_have_is_kept_no_longer() -> None:
         async with asyncio.timeout(5), asyncio.TaskGroup() as group:
             waiting = group.create_task(anext(stream))
             await asyncio.sleep(0)
-            (reach,) = world.feed._reaches._all.values()  # pyright: ignore[reportPrivateUsage]
+            (reach,) = world.feed._reaches._all.values()
             world.move(2)
 
     assert waiting.result() == b"job 2;"
-    assert [entry.job for entry in reach._news] == [2]  # pyright: ignore[reportPrivateUsage]
+    assert [entry.job for entry in reach._news] == [2]

@@ -150,7 +150,7 @@ Say = Callable[[Files, Line], Awaitable[object]]
 async def _upload(files: Files, line: Line) -> object:
     workspace = FakeWorkspace()
     workspace.write(files.make(1) / Stream.OUT.value, CONTENT)
-    files._workspace = workspace  # pyright: ignore[reportPrivateUsage]
+    files._workspace = workspace
     return await files.take(ONE_JOB, outputs=False)
 
 

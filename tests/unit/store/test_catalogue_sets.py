@@ -121,7 +121,7 @@ def test_metadata_of_sets_are_kept_while_there_is_room(monkeypatch: pytest.Monke
         assert sets.of(session, [one]) == {one: {"run": one}}
 
     assert reading.read == 1_000
-    assert len(sets._metadata) < 50  # pyright: ignore[reportPrivateUsage]
+    assert len(sets._metadata) < 50
 
 
 def _never(why: str) -> None:

@@ -162,7 +162,7 @@ def test_rubbish_is_refused_or_can_be_planned(seed: int, tmp_path: Path) -> None
             holder[chance.choice(["for", "query", "value", 1, "task", "data"])] = holder.pop(last)
     file = tmp_path / "flow.yaml"
     # Some stubs of PyYAML leave the type of safe_dump's `width` open.
-    text = yaml.safe_dump(found, sort_keys=False)  # pyright: ignore[reportUnknownMemberType]
+    text = yaml.safe_dump(found, sort_keys=False)
     file.write_text(text)
     try:
         workflow = read_workflow(file).workflow

@@ -27,7 +27,7 @@ def told(value: object) -> str:
         whole += [value.compute_capability, value.driver]
         return "/".join(str(one) for one in whole) if value.count else "0"
     if isinstance(value, tuple):
-        return ",".join(value) or "-"  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
+        return ",".join(value) or "-"
     if isinstance(value, float):
         return "unlimited" if math.isinf(value) else f"{value:.0f}"
     return str(value) if value != "" else "-"
