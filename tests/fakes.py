@@ -229,7 +229,7 @@ async def request(front: Front, method: str, path: str, body: bytes, token: str)
         "server": ("fake", 80),
         "state": {},
     }
-    await front(scope, receive, send)  # type: ignore[arg-type]
+    await front(scope, receive, send)
     status = next(one["status"] for one in sent if one["type"] == "http.response.start")
     return HttpReply(
         status,

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import msgspec
-from litestar.types import Receive, Scope, Send
 
 from pilotage.proto.messages import Misdirection, Problem
 from pilotage.proto.problems import Code
 
 from ..errors import Misdirected, Refused
+from .asgi import Receive, Scope, Send
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"

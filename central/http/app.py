@@ -1,38 +1,32 @@
-"""The ASGI application: the hot routes in front, Litestar behind, one form of refusals for both."""
+"""The ASGI application: it finds the route, lets it answer, and says refusals in one form."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
-
-from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from typing import Any, Final
 
 from pilotage.proto.problems import Code
 
 from ..errors import Away, Refused, TooDeep
 from ..observe.events import Log, no_log
 from ..observe.requests import RequestIds
-from .answers import JSON, Answer, problem
+from .answers import Answer, problem
+from .asgi import ASGIApp, Message, Receive, Scope, Send
 from .body import header
 from .call import Call, Face
 from .direct import Exchange
 from .elsewhere import Elsewhere, NotHere
 from .guards import Admit, Gate, trust
 from .hot import HotRoute
-from .route import Handler, Offered, Route
+from .route import Handler, Offered
+from .router import Router
 
-_METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
-
-ROUTE: Final = "pilotage_route"  # where the scope's state has which route it is
+NO_ROUTE: Final = "none"  # the one word for all that is not there
 TOLD_EVERY_S: Final = 60.0  # of one route
 
 Recognise = Callable[[Any], Awaitable[None]]  # takes the caller
-AnyRequest = Request[Any, Any, Any]
 
 
 async def nobody_new(caller: Any) -> None:
@@ -46,6 +40,15 @@ async def always_room() -> None:
 def loop_time() -> float:
     """Return the monotonic time of the loop that answers."""
     return asyncio.get_running_loop().time()
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How an ordinary route is answered."""
+
+    path: str
+    admit: Admit
+    answer: Handler
 
 
 @dataclass
@@ -80,6 +83,7 @@ class Front:
         """
         self.face = Face(spool_dir=spool_dir)
         self._ids = RequestIds(life)
+        self._elsewhere, self._check_room, self._recognise = elsewhere, check_room, recognise
         self._hot: dict[str, HotRoute | NotHere] = {
             route.path: HotRoute(one.service, gate(route.action), route.takes, route.hot)
             if elsewhere is None
@@ -88,25 +92,18 @@ class Front:
             if (route := one.route).hot is not None and route.takes is not None
         }
         self.hot_paths = frozenset(self._hot)
-        self._routes = [one.route for one in offered]
-        handlers = [
-            _handler(
-                self.face,
-                one.route,
-                gate(one.route.action),
-                _answering(one, elsewhere, check_room),
-                recognise,
-            )
+        self._router = Router(
+            (route.method, route.path, self._hot.get(route.path) or self._way(one, gate))
             for one in offered
-            if one.route.handler is not None
-        ]
-        self._rest = self._litestar(handlers)
+            for route in [one.route]
+        )
         self._log, self._monotonic = log, monotonic
         self._deep: dict[str, _Told] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
         number, hot = self._ids.next(), scope["path"] in self._hot
+        route, answer = self._find(scope["method"], scope["path"])
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -119,13 +116,17 @@ class Front:
             await send(message)
 
         try:
-            await self._answer(scope, receive, sent)
+            await answer(scope, receive, sent)
+        except Refused as why:
+            await self._refused(route, why)(scope, receive, sent)
+        except Away:
+            await _away()(scope, receive, sent)
         finally:
             if not status:
                 await _erred(number)(scope, receive, sent)
-            self.face.requests[self._route(scope), status] += 1
+            self.face.requests[route, status] += 1
             # What refers to itself waits for the collector, whose passes hold up everybody.
-            cast(dict[str, Any], scope).pop("extensions", None)
+            scope.pop("extensions", None)
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer a hot request beside ASGI."""
@@ -160,63 +161,59 @@ class Front:
                 told.times, told.again_at = 0, now + TOLD_EVERY_S
         return problem(why)
 
-    def _route(self, scope: Scope) -> str:
-        """Return the path of the table that was asked for; one word for all that is not there."""
-        if scope["path"] in self._hot:
-            return scope["path"]
-        state: dict[str, Any] = cast(dict[str, Any], scope).get("state", {})
-        return str(state.get(ROUTE, "none"))
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, method = scope["path"], cast(HTTPScope, scope)["method"]  # the server speaks no other
+    def _find(self, method: str, path: str) -> tuple[str, ASGIApp]:
+        """Return the path of the table that was asked for, and what answers."""
         hot = self._hot.get(path)
         if hot is not None and method == "POST":
-            try:
-                await hot.serve(scope, receive, send)
-            except Refused as why:
-                await self._refused(path, why)(scope, receive, send)
-            except Away:
-                await _away()(scope, receive, send)
-        elif hot is not None or method not in _METHODS:
-            await self._no_such_method(path, str(method))(scope, receive, send)
-        else:
-            await self._rest(scope, receive, send)
+            return path, hot.serve
+        found = self._router.at(path)
+        if method not in found:
+            return path if hot is not None else NO_ROUTE, _no_such_method(path, method, [*found])
+        way, parts = found[method]
+        if isinstance(way, _Way):
+            return way.path, partial(self._ordinary, way, parts)
+        return path.rstrip("/"), way.serve
 
-    def _no_such_method(self, path: str, method: str) -> Answer:
-        literal = [route for route in self._routes if route.path == path]
-        allow = sorted({one.method for one in literal or self._routes if one.fits(path)})
-        if not allow:
-            return problem(Refused(Code.NOT_FOUND, f"there is nothing at {path[:200]}"))
-        why = f"{path[:200]} has no {method[:20]}, but {', '.join(allow)}"
-        return problem(Refused(Code.NOT_ALLOWED, why), allow=allow)
+    async def _ordinary(
+        self, way: _Way, parts: Mapping[str, str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        caller = way.admit(header(scope["headers"], b"authorization"))
+        if caller is not None:
+            trust(scope)
+        await self._recognise(caller)
+        answer = await way.answer(Call(self.face, scope, receive, caller, parts))
+        await answer(scope, receive, send)
 
-    def _litestar(self, handlers: Sequence[HTTPRouteHandler]) -> Litestar:
-        def say(request: AnyRequest, why: Refused) -> Response[bytes]:
-            route = str(request.scope["state"].get(ROUTE, "none"))
-            return _response(self._refused(route, why))
+    def _way(self, one: Offered, gate: Gate) -> _Way:
+        """Return what answers a route: its handler, or the process that leads."""
+        route, elsewhere, check_room = one.route, self._elsewhere, self._check_room
+        needs_leader, answer = route.needs_leader, one.answer
 
-        return Litestar(
-            route_handlers=handlers,
-            exception_handlers={
-                Refused: say,
-                Away: _not_now,
-                HTTPException: self._not_ours,
-                Exception: _bug,
-            },
-            openapi_config=None,
-            logging_config=None,
-            request_max_body_size=None,  # `Body` has the limits, and reads in parts
-            debug=False,
-        )
+        async def with_room(call: Call) -> ASGIApp:
+            await check_room()
+            return await one.answer(call)
 
-    def _not_ours(self, request: AnyRequest, why: HTTPException) -> Response[bytes]:
-        """Say in our form what Litestar found: no such path or method, in practice."""
-        path = request.scope["path"]
-        if why.status_code in (404, 405):
-            return _response(self._no_such_method(path, request.scope["method"]))
-        code = Code.INTERNAL if why.status_code >= 500 else Code.MALFORMED
-        code = Code.TOO_LARGE if why.status_code == 413 else code
-        return _response(problem(Refused(code, why.detail)))
+        if route.creates:
+            answer = with_room
+        if elsewhere is None or needs_leader is False:
+            return _Way(route.path, gate(route.action), answer)
+        hand_on = partial(elsewhere.hand_on, lasts=route.lasts)
+        if needs_leader is True:
+            return _Way(route.path, gate(route.action), hand_on)
+
+        async def here_or_elsewhere(call: Call) -> ASGIApp:
+            return await (hand_on(call) if needs_leader(call) else answer(call))
+
+        return _Way(route.path, gate(route.action), here_or_elsewhere)
+
+
+def _no_such_method(path: str, method: str, there: Sequence[str]) -> Answer:
+    """Return what a peer hears where a path has only these methods, or none."""
+    if not there:
+        return problem(Refused(Code.NOT_FOUND, f"there is nothing at {path[:200]}"))
+    allow = sorted(there)
+    why = f"{path[:200]} has no {method[:20]}, but {', '.join(allow)}"
+    return problem(Refused(Code.NOT_ALLOWED, why), allow=allow)
 
 
 def _erred(number: str) -> Answer:
@@ -231,61 +228,3 @@ def _away() -> Answer:
     Why stands in the log of whoever keeps the store: it names machines.
     """
     return problem(Refused(Code.UNAVAILABLE, "the store cannot be reached now: repeat this"))
-
-
-def _answering(
-    one: Offered, elsewhere: Elsewhere | None, check_room: Callable[[], Awaitable[None]]
-) -> Handler:
-    """Return what answers a route: its handler, or the process that leads."""
-    needs_leader, answer = one.route.needs_leader, one.answer
-
-    async def with_room(call: Call) -> ASGIApp:
-        await check_room()
-        return await one.answer(call)
-
-    if one.route.creates:
-        answer = with_room
-    if elsewhere is None or needs_leader is False:
-        return answer
-    hand_on = partial(elsewhere.hand_on, lasts=one.route.lasts)
-    if needs_leader is True:
-        return hand_on
-
-    async def here_or_elsewhere(call: Call) -> ASGIApp:
-        return await (hand_on(call) if needs_leader(call) else answer(call))
-
-    return here_or_elsewhere
-
-
-def _handler(
-    face: Face, route: Route, admit: Admit, handler: Handler, recognise: Recognise
-) -> HTTPRouteHandler:
-    async def handle(request: AnyRequest) -> ASGIApp:
-        scope = request.scope
-        scope["state"][ROUTE] = route.path
-        caller = admit(header(scope["headers"], b"authorization"))
-        if caller is not None:
-            trust(scope)
-        await recognise(caller)
-        return await handler(Call(face, scope, request.receive, caller))
-
-    made = HTTPRouteHandler(
-        path=route.path.replace(":path}", "\0").replace("}", ":str}").replace("\0", ":path}"),
-        http_method=[route.method],  # type: ignore[list-item]
-        status_code=200,
-    )
-    return made(handle)
-
-
-def _not_now(_: AnyRequest, why: Away) -> Response[bytes]:
-    return _response(_away())
-
-
-def _bug(_: AnyRequest, why: Exception) -> Response[bytes]:
-    """Let it through to `Front` and the server's log."""
-    raise why
-
-
-def _response(answer: Answer) -> Response[bytes]:
-    headers = {name.decode(): value.decode() for name, value in answer.all_headers()}
-    return Response(answer.body, status_code=answer.status, headers=headers, media_type=JSON)

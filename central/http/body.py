@@ -5,11 +5,10 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
-from litestar.types import Receive
-
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
+from .asgi import Receive
 
 SMALL_MAX: Final = 1 << 20
 LARGE_MAX: Final = 256 << 20  # submissions; blobs: `sandbox.blob_bytes_max`

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl
 from weakref import WeakValueDictionary
 
 import msgspec
-from litestar.types import Receive, Scope
 
 from pilotage.proto.problems import Code
 
@@ -19,6 +18,7 @@ from ..decode import decode, invalid
 from ..errors import Refused
 from ..hearing import check
 from .answers import JSON
+from .asgi import Receive, Scope
 from .body import SMALL_MAX, Body, header
 
 T = TypeVar("T")
@@ -51,14 +51,21 @@ class Face:
 class Call:
     """A request whose caller has the right to make it."""
 
-    def __init__(self, face: Face, scope: Scope, receive: Receive, caller: object) -> None:
-        """`caller` is None where anybody may ask."""
-        self.face, self.caller = face, caller
+    def __init__(
+        self,
+        face: Face,
+        scope: Scope,
+        receive: Receive,
+        caller: object,
+        parts: Mapping[str, str],
+    ) -> None:
+        """`caller` is None where anybody may ask; `parts` are the variable ones of the path."""
+        self.face, self.caller, self._parts = face, caller, parts
         self.scope, self.receive = scope, receive
 
     def path(self, name: str) -> str:
         """Return a variable part of the path."""
-        return str(self.scope["path_params"][name]).lstrip("/")
+        return self._parts[name]
 
     def header(self, name: bytes) -> str:
         return header(self.scope["headers"], name)

@@ -6,15 +6,14 @@ whatever stands in front of several processes brings the next one elsewhere.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
-
-from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.proto.problems import Code
 
 from ..errors import Misdirected, Refused
 from ..observe.events import Log
 from .answers import Headers, Streamed, problem
+from .asgi import ASGIApp, Receive, Scope, Send
 from .body import LARGE_MAX, SMALL_MAX, Body, RawHeaders, header
 from .call import Call
 from .direct import Exchange
@@ -85,13 +84,13 @@ class Elsewhere:
 
         `lasts`: the answer may last as long as its caller likes.
         """
-        scope = cast(HTTPScope, call.scope)
+        scope = call.scope
         url = self._url_for(scope)
         content = await _content(call, scope["headers"]) if _has_body(scope) else None
         client = self._streams if lasts else self._client
         return await self._asked(client, url, scope, call.receive, content, call.face.stopping)
 
-    async def pass_on(self, scope: HTTPScope, receive: Receive) -> ASGIApp:
+    async def pass_on(self, scope: Scope, receive: Receive) -> ASGIApp:
         """Return what the leader answers, without a look at the caller: the leader does that.
 
         Raises Refused: UNAVAILABLE, TOO_LARGE.
@@ -101,7 +100,7 @@ class Elsewhere:
             content = Body(receive, scope["headers"], size_max=self._passed_bytes_max).parts()
         return await self._asked(self._client, url, scope, receive, content, asyncio.Event())
 
-    def _url_for(self, scope: HTTPScope) -> str:
+    def _url_for(self, scope: Scope) -> str:
         url = self._url()
         if url is None:
             raise Refused(Code.UNAVAILABLE, "no process keeps the queue now: repeat in a while")
@@ -113,7 +112,7 @@ class Elsewhere:
         self,
         client: "httpx.AsyncClient",
         url: str,
-        scope: HTTPScope,
+        scope: Scope,
         receive: Receive,
         content: AsyncIterator[bytes] | bytes | None,
         stopping: asyncio.Event,
@@ -212,7 +211,7 @@ class _HandedBack:
             await response.aclose()
 
 
-def _has_body(scope: HTTPScope) -> bool:
+def _has_body(scope: Scope) -> bool:
     return scope["method"] not in ("GET", "HEAD", "DELETE")
 
 

@@ -7,10 +7,10 @@ import asyncio
 from typing import Any, Final
 
 import msgspec
-from litestar.types import Receive, Scope, Send
 
 from ..hearing import hear
 from .answers import JSON, SEND_S
+from .asgi import Receive, Scope, Send
 from .body import header, read_small
 from .call import media
 from .direct import Exchange

@@ -1,14 +1,12 @@
 """What a route is, and how a subject declares the routes of a service."""
 
 import inspect
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, TypeAlias, TypeVar
 
-from litestar.types import ASGIApp
-
 from .answers import JSON, Answer, Streamed, encoded, nothing
+from .asgi import ASGIApp
 from .call import Call
 
 S = TypeVar("S")
@@ -38,10 +36,6 @@ class Route:
     creates: bool = False  # what people store by it; refused where the disk is nearly full
     needs_leader: bool | Callable[[Call], bool] = True  # or whether one request does
     lasts: bool = False  # the answer may last as long as its caller likes
-
-    def fits(self, path: str) -> bool:
-        """Say whether `path` is one of this route's."""
-        return re.fullmatch(_pattern(self.path), path) is not None
 
 
 @dataclass(frozen=True)
@@ -131,11 +125,3 @@ class Routes(Generic[S]):
 
 def _description(handler: Callable[..., Any]) -> str:
     return " ".join((inspect.getdoc(handler) or "").split())
-
-
-def _pattern(path: str) -> str:
-    parts = re.split(r"(\{\w+(?::path)?\})", path)
-    return "".join(
-        (".+" if part.endswith(":path}") else "[^/]+") if part.startswith("{") else re.escape(part)
-        for part in parts
-    )

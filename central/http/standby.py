@@ -11,8 +11,6 @@ from functools import partial
 from typing import Any, Final, cast
 
 import uvicorn
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from pilotage import __version__
 from pilotage.proto.api import Health
@@ -24,6 +22,7 @@ from ..observe.metrics import MEDIA, Page
 from ..ports import Clock
 from ..strangers import PART, Strangers
 from .answers import Answer, encoded, problem
+from .asgi import ASGIApp, Receive, Scope, Send
 from .body import header
 from .connection import LimitedConnection
 from .elsewhere import Elsewhere
@@ -140,7 +139,7 @@ class StandbyServer:
         )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
+        if scope["type"] != "http":
             return
         answer: ASGIApp
         if scope["path"] == HEALTH:
@@ -157,7 +156,7 @@ class StandbyServer:
             answer = problem(Misdirected(self._leader() or ""))
         await answer(scope, receive, send)
 
-    async def _hand_on(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the leader does, unless the address of the caller has too many under way."""
         client = scope["client"]
         asking = self._handed_on.come(client[0] if client else "")
@@ -176,11 +175,11 @@ class StandbyServer:
             asking.end()
 
 
-def _is_of_old_pilot(scope: HTTPScope) -> bool:
+def _is_of_old_pilot(scope: Scope) -> bool:
     """Return whether a request is one with which a pilot of release 0.1 follows no 421."""
     headers = scope["headers"]
     if header(headers, FOLLOWS.encode()) or not header(headers, b"authorization"):
         return False
     if _BLOB.fullmatch(scope["raw_path"]):  # as it is handed on: no way leads out of it
         return scope["method"] in ("GET", "PUT")
-    return scope["raw_path"] == PILOT_LOG.encode()
+    return bool(scope["raw_path"] == PILOT_LOG.encode())

@@ -38,7 +38,7 @@ def text(name: str) -> str:
 
 @functools.cache
 def tree(name: str) -> ast.Module:
-    gc.disable()  # a tree has no circles, and all trees stay: the collector would walk them for long
+    gc.disable()  # all trees stay, and the collector would walk them again and again
     try:
         return ast.parse(text(name), filename=name)
     finally:

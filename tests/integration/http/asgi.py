@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import msgspec
-from litestar.types import Message, Receive, Scope, Send
 
 from pilotage.central.http.app import Front
+from pilotage.central.http.asgi import Message, Receive, Scope, Send
 from pilotage.proto.messages import Problem
 
 PATIENCE_S = 5.0

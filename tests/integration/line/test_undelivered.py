@@ -5,13 +5,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from litestar.types import Receive, Scope, Send
-
 from pilotage.central.app.central import Central
 from pilotage.central.app.faces import face
 from pilotage.central.errors import Refused
 from pilotage.central.http.answers import problem
 from pilotage.central.http.app import Front
+from pilotage.central.http.asgi import Receive, Scope, Send
 from pilotage.central.jobs.undelivered import OVER_WALL_S
 from pilotage.central.operate.doctor import results
 from pilotage.central.operate.findings import Level

@@ -135,7 +135,7 @@ def test_a_command_loads_only_what_it_needs(command: str) -> None:
         "import sys\n"
         "from pilotage.central.cli.main import run\n"
         f"run([{command!r}, '--url', 'http://127.0.0.1:1', '--patience-s', '0'])\n"
-        "heavy = ['yaml', 'litestar', 'uvicorn', 'aiosqlite', 'cryptography',\n"
+        "heavy = ['yaml', 'uvicorn', 'aiosqlite', 'cryptography',\n"
         "         'pilotage.central.operate', 'pilotage.matcher', 'pilotage.proto.messages',\n"
         "         'pilotage.central.client.blocking', 'pilotage.central.cli.submit']\n"
         "print(*[name for name in heavy if name in sys.modules])\n"

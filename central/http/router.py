@@ -1,0 +1,52 @@
+"""Which route a path means."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+Found = Mapping[str, tuple[T, Mapping[str, str]]]  # by method: what it has, and the path's parts
+
+
+class Router(Generic[T]):
+    """Paths with variable parts, and what each has for which method.
+
+    `{name}` stands for one part of a path, `{name:path}` for all that is left of it.
+    """
+
+    def __init__(self, routes: Iterable[tuple[str, str, T]]) -> None:
+        """`routes` are methods, paths and what they have. The first of two that fit counts."""
+        self._literal: dict[str, dict[str, tuple[T, Mapping[str, str]]]] = {}
+        self._patterns: list[tuple[str, re.Pattern[str], str, T]] = []
+        for method, path, what in routes:
+            begin, brace, _ = path.partition("{")
+            if brace:
+                self._patterns.append((begin, _pattern(path), method, what))
+            else:
+                self._literal.setdefault(path, {})[method] = what, {}
+
+    def at(self, path: str) -> Found[T]:
+        """Return what a path has, nothing if no route fits. A slash at its end counts for none."""
+        path = path.rstrip("/") or "/"
+        if path in self._literal:
+            return self._literal[path]
+        found: dict[str, tuple[T, Mapping[str, str]]] = {}
+        for begin, pattern, method, what in self._patterns:
+            if path.startswith(begin) and (fit := pattern.fullmatch(path)):
+                found.setdefault(method, (what, fit.groupdict()))
+        return found
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    literal_and_names = re.split(r"\{(\w+(?::path)?)\}", path)
+    parts = [
+        _named(word) if number % 2 else re.escape(word)
+        for number, word in enumerate(literal_and_names)
+    ]
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _named(word: str) -> str:
+    name, colon, _ = word.partition(":")
+    return f"(?P<{name}>.+)" if colon else f"(?P<{name}>[^/]+)"
