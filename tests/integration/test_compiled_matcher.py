@@ -47,18 +47,18 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_compiled_form_does_what_the_matcher_s_tests_ask(checkout: Path) -> None:
+@pytest.mark.parametrize(
+    "marked",
+    [
+        pytest.param("not long and not thorough", id="most"),
+        pytest.param("not long and thorough", id="at random", marks=pytest.mark.long),
+    ],
+)
+def test_the_compiled_form_does_what_the_matcher_s_tests_ask(checkout: Path, marked: str) -> None:
     assert form(ROOT) == "True", "the compiled form is not of these sources: make dev"
-    words: tuple[str, ...] = (
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/unit/matcher",
-        "-m",
-        "not long",
-    )
-    words += ("-k", "not WithShortCuts and not OfMany")  # it lets nobody change its numbers
-    said = python("-P", "-m", "pytest", *words, PILOTAGE_MATCHER="compiled")
+    words = ("-q", "-p", "no:cacheprovider", "tests/unit/matcher", "-m", marked)
+    numbers = ("-k", "not WithShortCuts and not OfMany")  # it lets nobody change its numbers
+    said = python("-P", "-m", "pytest", *words, *numbers, PILOTAGE_MATCHER="compiled")
 
     assert " passed" in said
 
