@@ -18,7 +18,7 @@ import pytest
 
 from tests.durations import Costs, Durations
 from tests.services.folders import quick
-from tests.services.warm import Forked
+from tests.services.warm import Forked, end
 from tests.side_by_side import arrange, be_a_worker, needs_disk
 
 if "PILOTAGE_MATCHER" not in os.environ:
@@ -45,6 +45,7 @@ EXCUSED = ("no Python 3.9 here", "no Python 3.10 here")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Costs())
+    config.add_cleanup(end)
     own = getattr(config, "workerinput", None)
     if own is not None:
         folder = be_a_worker(own["testrunuid"], own["workerid"])

@@ -27,6 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.services.warm import command_folder
+
 from . import python_session
 
 BLOCK: Final = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -286,11 +288,11 @@ class Session:
 def reader_environment(folder: Path) -> Mapping[str, str]:
     """Return the environment of somebody who has nothing yet, and a home in `folder`."""
     (folder / "tmp").mkdir()
-    beside = Path(sys.executable).parent
+    folders = [one for one in (command_folder(), Path(sys.executable).parent) if one is not None]
     return {
         "HOME": str(folder),
         "TMPDIR": str(folder / "tmp"),
-        "PATH": f"{beside}:{os.environ['PATH']}",
+        "PATH": ":".join([*map(str, folders), os.environ["PATH"]]),
         "LANG": "C.UTF-8",
         "PILOTAGE_HTTP__PORT": "0",  # the usual one may be taken on the machine of a developer
     }

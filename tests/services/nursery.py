@@ -17,6 +17,8 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
 from typing import Any, Final
 
 from setproctitle import setproctitle
@@ -28,66 +30,99 @@ ENOUGH: Final = 1 << 20
 PR_SET_PDEATHSIG: Final = 1
 
 
-def main(number: int) -> dict[str, Any] | None:
-    """Fork for each request that comes, and say how each fork ended.
+class _Forked(Exception):
+    """This process is a fork, and has taken what it was given."""
 
-    A fork returns from it, with its request; the process that forks does when nobody is there.
-    """
-    setproctitle(f"nursery of {os.getppid()}")  # it must find its memory before any fork settles
-    for name in (*IMPORTED, *_commands()):
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-    asked = socket.socket(fileno=number)
-    ended, wake = socket.socketpair()
-    for one in (ended, wake):
-        one.setblocking(False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake.fileno())
-    watched = selectors.DefaultSelector()
-    watched.register(asked, selectors.EVENT_READ)
-    watched.register(ended, selectors.EVENT_READ)
-    forks: dict[int, socket.socket] = {}
-    while True:
-        for key, _ in watched.select():
-            if key.fileobj is ended:
-                ended.recv(ENOUGH)
-                _tell(forks)
-                continue
-            said, files, *_rest = socket.recv_fds(asked, ENOUGH, FILES)
-            if not said:
-                return None
-            pid = os.fork()
+
+class Nursery:
+    """Forks for each request that comes, and says how each fork ended."""
+
+    def __init__(self, asked: socket.socket, door: socket.socket) -> None:
+        """`asked` is of the process of pytest; who comes to the `door` has one request."""
+        self._asked, self._door = asked, door
+        self._ended, wake = socket.socketpair()
+        for one in (self._ended, wake):
+            one.setblocking(False)
+        signal.signal(signal.SIGCHLD, _nothing)
+        signal.set_wakeup_fd(wake.fileno())
+        self._wake = wake
+        self._watched = selectors.DefaultSelector()
+        for one in (asked, door, self._ended):
+            self._watched.register(one, selectors.EVENT_READ)
+        self._forks: dict[int, socket.socket] = {}
+        self._visitors: dict[socket.socket, int] = {}  # with their fork, 0: none yet
+
+    def run(self) -> None:
+        """Return when the process of pytest is gone. Raises _Forked in each fork."""
+        while True:
+            for key, _ in self._watched.select():
+                one = key.fileobj
+                if one is self._ended:
+                    self._ended.recv(ENOUGH)
+                    self._tell()
+                elif one is self._door:
+                    visitor = self._door.accept()[0]
+                    self._visitors[visitor] = 0
+                    self._watched.register(visitor, selectors.EVENT_READ)
+                elif isinstance(one, socket.socket) and one in self._visitors:
+                    self._visited(one)
+                elif not self._fork(self._asked):
+                    return
+
+    def _visited(self, visitor: socket.socket) -> None:
+        """Fork for a visitor, or end the fork of one that has left."""
+        pid = self._visitors[visitor] or self._fork(visitor, visitor)
+        if not pid or self._visitors[visitor]:
+            self._watched.unregister(visitor)
+            del self._visitors[visitor]
+            if pid in self._forks:
+                os.kill(pid, signal.SIGKILL)
+        else:
+            self._visitors[visitor] = pid
+
+    def _fork(self, asked: socket.socket, told: socket.socket | None = None) -> int:
+        """Return the fork that does what is asked for, 0: nothing is, for nobody is there."""
+        said, files, *_rest = socket.recv_fds(asked, ENOUGH, FILES)
+        if not said:
+            return 0
+        pid = os.fork()
+        if not pid:
+            signal.set_wakeup_fd(-1)
+            self._watched.close()
+            ours = (self._asked, self._door, self._ended, self._wake, *self._visitors)
+            for one in (*ours, *self._forks.values()):
+                one.close()
+            raise _Forked(json.loads(said), files)
+        if told is None:
+            told = socket.socket(fileno=files.pop(0))
+            told.send(str(pid).encode())
+        self._forks[pid] = told
+        for file in files:
+            os.close(file)
+        return pid
+
+    def _tell(self) -> None:
+        """Say what has ended."""
+        while self._forks:
+            pid, status, used = os.wait4(-1, os.WNOHANG)
             if not pid:
-                signal.set_wakeup_fd(-1)
-                watched.close()
-                for one in (asked, ended, wake, *forks.values()):
-                    one.close()
-                request: dict[str, Any] = json.loads(said)
-                os.close(files[0])
-                _settle(request, files[1:])
-                return request
-            forks[pid] = socket.socket(fileno=files[0])
-            forks[pid].send(str(pid).encode())
-            for file in files[1:]:
-                os.close(file)
+                return
+            said = [os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime]
+            with self._forks.pop(pid) as where, suppress(OSError):
+                if where in self._visitors:
+                    self._watched.unregister(where)
+                    del self._visitors[where]
+                where.send(json.dumps(said).encode())
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """Be woken by the file descriptor."""
 
 
 def _commands() -> list[str]:
     package = importlib.import_module(COMMANDS)
     names = [one.name for one in pkgutil.iter_modules(package.__path__, f"{COMMANDS}.")]
     return [one for one in names if not one.endswith("__main__")]
-
-
-def _tell(forks: dict[int, socket.socket]) -> None:
-    """Say what has ended."""
-    while forks:
-        pid, status, used = os.wait4(-1, os.WNOHANG)
-        if not pid:
-            return
-        said = [os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime]
-        with forks.pop(pid) as where:
-            where.send(json.dumps(said).encode())
 
 
 def _settle(request: dict[str, Any], files: Sequence[int]) -> None:
@@ -112,8 +147,25 @@ def _settle(request: dict[str, Any], files: Sequence[int]) -> None:
     setproctitle(" ".join(request["words"]))
 
 
+def _imported() -> None:
+    setproctitle(f"nursery of {os.getppid()}")  # it must find its memory before any fork settles
+    for name in (*IMPORTED, *_commands()):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
 if __name__ == "__main__":
-    found = main(int(sys.argv[1]))
-    if found is not None:
-        sys.argv = found["words"][2:]
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    _imported()
+    try:
+        Nursery(*(socket.socket(fileno=int(number)) for number in sys.argv[1:])).run()
+    except _Forked as fork:
+        told, given = fork.args
+        _settle(told, given[-3:])
+        for file in given[:-3]:
+            os.close(file)
+        sys.argv = told["words"][2:]
+        del fork
+    else:
+        sys.exit()
+    runpy.run_module("pilotage.central.cli", run_name="__main__", alter_sys=True)

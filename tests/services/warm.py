@@ -15,9 +15,11 @@ import inspect
 import json
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -28,6 +30,32 @@ COMMAND: Final = (sys.executable, "-m", "pilotage.central.cli")
 ROOT: Final = str(Path(__file__).resolve().parents[2])
 FRESH: Final = ("PYTHON", "LC_", "LANG", "LD_", "COVERAGE")  # read when an interpreter starts
 ENOUGH: Final = 1 << 20  # bytes of a request
+
+# The command `pilotage` for a shell. What runs for long starts cold: it has its own process.
+SHIM: Final = """#!/usr/bin/python3 -IS
+import json, os, resource, socket, sys
+
+if set(sys.argv[1:3]) & {{"serve", "demo", "start", "watch", "bench"}}:
+    os.execv({real!r}, [{real!r}, *sys.argv[1:]])
+door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+try:
+    door.connect({door!r})
+except OSError:  # another user, or another view of the files
+    os.execv({real!r}, [{real!r}, *sys.argv[1:]])
+said = {{
+    "words": ["python", "-m", {real!r}, *sys.argv[1:]],
+    "tied": False,
+    "folder": os.getcwd(),
+    "environment": dict(os.environ),
+    "session": False,
+    "open_files": resource.getrlimit(resource.RLIMIT_NOFILE),
+}}
+socket.send_fds(door, [json.dumps(said).encode()], [0, 1, 2])
+code, _ = json.loads(door.recv(64))
+if code < 0:
+    os.kill(os.getpid(), -code)
+sys.exit(code)
+"""
 
 
 class Forked(subprocess.Popen[Any]):
@@ -85,7 +113,7 @@ def _request(call: Mapping[str, Any]) -> dict[str, Any] | None:
     plain = (call["preexec_fn"], call["pass_fds"], call["executable"], call["shell"]) == (
         *(None, (), None, False),
     )
-    ours = {call[one] for one in ("gid", "gids", "uid")} == {None} and call["umask"] == -1
+    ours = all(call[one] is None for one in ("gid", "gids", "uid")) and call["umask"] == -1
     if not (plain and ours and tuple(words[:3]) == COMMAND and _as_here(environment)):
         return None
     return {
@@ -112,16 +140,32 @@ class _Nursery:
     """The process that forks."""
 
     def __init__(self) -> None:
-        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with its:
+        self._socket, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="pilotage-nursery-", dir="/tmp"))
+        folder.chmod(0o711)
+        self.shim = folder / "bin"
+        self.shim.mkdir()
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        door.bind(str(folder / "door"))
+        door.listen()
+        command = self.shim / "pilotage"
+        real = Path(sys.executable).parent / "pilotage"
+        command.write_text(SHIM.format(door=str(folder / "door"), real=str(real)))
+        command.chmod(0o755)
+        with its, door:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.services.nursery", str(its.fileno())],
-                pass_fds=[its.fileno()],
+                [sys.executable, "-m", "tests.services.nursery", *map(str, _numbers(its, door))],
+                pass_fds=_numbers(its, door),
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": ROOT},
                 stdin=subprocess.DEVNULL,
             )
-        self._socket = mine
+
+    def end(self) -> None:
+        """Fork no more."""
+        self._socket.close()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def fork(self, request: Mapping[str, Any], files: Sequence[int]) -> tuple[int, socket.socket]:
         """Return the id of a new process, and where it is said how it ended."""
@@ -130,6 +174,15 @@ class _Nursery:
             said = json.dumps(request).encode()
             socket.send_fds(self._socket, [said], [its.fileno(), *files])
         return int(mine.recv(ENOUGH)), mine
+
+
+def _numbers(*sockets: socket.socket) -> list[int]:
+    return [one.fileno() for one in sockets]
+
+
+def command_folder() -> Path | None:
+    """Return the folder of a command `pilotage` that forks; None: it starts cold."""
+    return None if os.environ.get("PILOTAGE_COLD") else _nursery().shim
 
 
 _FIRST: Final = threading.Lock()  # some cases start commands from threads
@@ -141,3 +194,9 @@ def _nursery() -> _Nursery:
 
 
 _only_nursery: Final = cache(_Nursery)
+
+
+def end() -> None:
+    """Leave nothing behind when all cases are over."""
+    if _only_nursery.cache_info().currsize:
+        _only_nursery().end()
