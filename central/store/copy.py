@@ -5,10 +5,10 @@ write to the file meanwhile.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from .audit import facts
 from .errors import StoreError
@@ -97,9 +97,12 @@ def _copy(source: sqlite3.Connection, session: PostgresqlSession, table: str) ->
 
 def _compare(source: sqlite3.Connection, session: PostgresqlSession, table: str) -> None:
     statement = f"{_ALL_OF}{table}"
-    ours: Iterator[Any] = source.execute(load("sqlite")[statement])
-    for here, there in zip_longest(ours, session.walk(statement, ROWS_AT_A_TIME)):
-        if here is None or there is None or _storable(here) != tuple(there):
+    ours = source.execute(load("sqlite")[statement])
+    columns = [column[0] for column in ours.description]
+    for row, its in zip_longest(ours, session.walk(statement, ROWS_AT_A_TIME)):
+        here = None if row is None else dict(zip(columns, _storable(row), strict=True))
+        there = None if its is None else dict(its)
+        if here != there:
             raise NotTheSame(table, here, there)
 
 
