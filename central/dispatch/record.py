@@ -81,12 +81,8 @@ def _alone(session: Session, job_id: int) -> JobBody | None:
 
 def _insert(session: Session, attempts: Sequence[NewAttempt]) -> frozenset[int]:
     """Write attempts in order; return the ids of those that lost a race."""
-    rows = [_new_row(session, one) for one in attempts]
-    if len(rows) == 1:
-        is_written = session.run("insert_attempt", rows[0]).rowcount == 1
-        return frozenset() if is_written else frozenset({attempts[0].attempt_id})
-    count = session.insert_attempts(rows)
-    return frozenset() if count == len(rows) else _lost(session, attempts)
+    count = session.many("insert_attempt", [_new_row(session, one) for one in attempts])
+    return frozenset() if count == len(attempts) else _lost(session, attempts)
 
 
 def _lost(session: Session, attempts: Iterable[NewAttempt]) -> frozenset[int]:
@@ -107,9 +103,9 @@ def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
         session.site(one.site),
         one.element,
         one.host,
-        *grant_columns(one.grant),
         one.at,
         one.lease_s,
+        *grant_columns(one.grant),
     )
 
 

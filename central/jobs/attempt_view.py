@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from pilotage.matcher.types import Grant
-from pilotage.proto.api import AttemptView
+from pilotage.proto.api import AttemptView, Curve
 from pilotage.proto.messages import CHECKPOINT_FILE, KEPT_FOLDER, Output, Stream
 
 from ..observe.times import shown
@@ -29,7 +29,7 @@ def _view(one: AttemptRow) -> AttemptView:
         site=one.site,
         pilot=one.pilot,
         host=one.host,
-        **given(one.grant),
+        **given(one.grant, AttemptView),
         matched_at=shown(one.matched_at),
         started_at=shown(one.started_at),
         ended_at=shown(one.ended_at),
@@ -46,11 +46,10 @@ def _view(one: AttemptRow) -> AttemptView:
     )
 
 
-def given(grant: Grant) -> dict[str, Any]:
-    """Return what people are shown of a grant, by the names of the API: not its charge."""
+def given(grant: Grant, view: type[AttemptView | Curve]) -> dict[str, Any]:
+    """Return the fields of a grant that a view shows."""
     fields = msgspec.structs.asdict(grant) | {"amounts": dict(grant.amounts)}
-    del fields["charged_cores"]
-    return fields
+    return {name: fields[name] for name in fields if name in view.__struct_fields__}
 
 
 def class_word(attempt: AttemptRow) -> str:

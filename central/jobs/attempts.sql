@@ -1,21 +1,24 @@
 -- The statements of a job's life take numbered parameters, in the order of the comment.
 
+-- columns: grant
+-- What a match gives to an attempt, in the order of the fields of `Grant`.
+cores::bigint, memory_mb::bigint, scratch_mb::bigint, wall_s::float8, gpus::bigint,
+charged_cores::float8, amounts::text;
+
 -- name: insert_attempt
--- ?1 attempt, ?2 job, ?3 epoch, ?4 pilot, ?5 session, ?6 ask, ?7 site, ?8 element, ?9 host,
--- ?10 cores, ?11 memory_mb, ?12 scratch_mb, ?13 wall_s, ?14 gpus, ?15 charged_cores, ?16 amounts,
--- ?17 at, ?18 lease_s. What the match gives stands together, in the order of `Grant`.
 -- Compare-and-set (PROTOCOL C1): Waiting at the epoch before. The unique index on the job of a
 -- live attempt refuses a second one.
 INSERT INTO attempt (attempt_id, job_id, epoch, round, previous, pilot, session, ask, site_id,
-                     element, host, cores, memory_mb, scratch_mb, wall_s, gpus, charged_cores,
-                     amounts, state, live, open, matched_at, lease_s)
-SELECT ?1::bigint, ?2::bigint, ?3::bigint, round, last_attempt, ?4::text, ?5::bigint, ?6::bigint,
-       ?7::bigint, ?8::text, ?9::text, ?10::bigint, ?11::bigint, ?12::bigint, ?13::float8,
-       ?14::bigint, ?15::float8, ?16::text, 'Matched', 1, 1, ?17::float8, ?18::float8
-  FROM job
- WHERE job_id = ?2 AND state = 'Waiting' AND epoch = ?3 - 1
+                     element, host, state, live, open, matched_at, lease_s, {grant})
+  WITH v AS EACH (attempt_id::bigint, job_id::bigint, epoch::bigint, pilot::text, session::bigint,
+                  ask::bigint, site_id::bigint, element::text, host::text, at::float8,
+                  lease_s::float8, {grant::type})
+SELECT v.attempt_id, v.job_id, v.epoch, j.round, j.last_attempt, v.pilot, v.session, v.ask,
+       v.site_id, v.element, v.host, 'Matched', 1, 1, v.at, v.lease_s, {v.grant}
+  FROM v CROSS JOIN job AS j ON j.job_id = v.job_id
+ WHERE j.state = 'Waiting' AND j.epoch = v.epoch - 1
    AND EXISTS (SELECT 1 FROM submission AS u
-                WHERE u.submission_id = job.submission_id AND u.complete = 1)
+                WHERE u.submission_id = j.submission_id AND u.complete = 1)
     ON CONFLICT DO NOTHING;
 
 -- name: attempts_written
@@ -103,8 +106,7 @@ WITH RECURSIVE chain (attempt_id) AS (
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.site, a.element,
        a.host, a.state, a.live, a.open, a.wanted, a.matched_at, a.started_at, a.ended_at, a.how,
        a.exit_code, a.detail, a.isolation, a.usage, a.outputs, a.progress, a.event, a.reason,
-       a.lease_s, a.cores, a.memory_mb, a.scratch_mb, a.wall_s,
-       a.gpus, a.charged_cores, a.amounts
+       a.lease_s, {a.grant}
   FROM chain JOIN attempt AS a USING (attempt_id) JOIN site AS s USING (site_id)
  ORDER BY a.epoch;
 
@@ -112,7 +114,7 @@ SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.si
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, j.class_id, j.priority, a.pilot, a.session, a.ask,
        s.site, a.element, a.started_at IS NOT NULL, a.wanted, j.retries, j.failures, j.losses,
        j.queue_until, c.community, a.matched_at, a.live, a.reason, a.lease_s,
-       a.cores, a.memory_mb, a.scratch_mb, a.wall_s, a.gpus, a.charged_cores, a.amounts
+       {a.grant}
   FROM (SELECT attempt_id, job_id FROM attempt INDEXED BY attempt_live WHERE live = 1
         UNION ALL
         SELECT attempt_id, job_id FROM attempt INDEXED BY attempt_adrift
@@ -135,7 +137,6 @@ WITH RECURSIVE chain (attempt_id) AS (
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.site, a.element,
        a.host, a.state, a.live, a.open, a.wanted, a.matched_at, a.started_at, a.ended_at, a.how,
        a.exit_code, a.detail, a.isolation, a.usage, a.outputs, a.progress, a.event, a.reason,
-       a.lease_s, a.cores, a.memory_mb, a.scratch_mb, a.wall_s,
-       a.gpus, a.charged_cores, a.amounts
+       a.lease_s, {a.grant}
   FROM chain JOIN attempt AS a USING (attempt_id) JOIN site AS s USING (site_id)
  ORDER BY a.job_id, a.epoch;

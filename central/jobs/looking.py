@@ -116,7 +116,7 @@ def _curve(attempt: AttemptRow, points: list[CurvePoint], *, live: bool = False)
         job=attempt.job_id,
         epoch=attempt.epoch,
         live=live,
-        **given(attempt.grant),
+        **given(attempt.grant, Curve),
         points=points,
     )
 

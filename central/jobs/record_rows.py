@@ -168,9 +168,9 @@ def grant_columns(grant: Grant) -> tuple[object, ...]:
 
 
 def _grant_of(columns: Row) -> Grant:
-    cores, memory_mb, scratch_mb, wall_s, gpus, charged_cores, text = columns
-    amounts = NO_AMOUNTS if text is None else _amounts.decode(text)
-    return Grant(cores, memory_mb, scratch_mb, wall_s, gpus, charged_cores, amounts)
+    *numbers, text = columns
+    fields = (*numbers, NO_AMOUNTS if text is None else _amounts.decode(text))
+    return Grant(*fields)
 
 
 def live_attempt_of(row: Row) -> LiveAttempt:

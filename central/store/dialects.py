@@ -13,12 +13,21 @@ SQLite. Each database drops or says otherwise what only the other one knows:
     greatest(a, b), least(a, b)     max(a, b), min(a, b)
     FOR UPDATE, FOR NO KEY UPDATE   (nothing)
     RETURNING :n::bigint            (nothing)                (tells which of many rows it changed)
+
+`WITH v AS EACH (a::bigint, b::text)` stands for rows of parameters. It makes two statements: one
+takes a row, and the other, `…_together`, takes many:
+
+                                    on SQLite                on PostgreSQL
+    for a row                       VALUES (?1, ?2)          VALUES ($1::bigint, $2::text)
+    for many                        VALUES (?, ?), (?, ?), … SELECT * FROM unnest($1::bigint[], …)
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
+
+ROWS_TOGETHER: Final = 16  # that a statement of SQLite takes; the rows left over are NULLs
 
 _Rules = tuple[tuple[re.Pattern[str], str], ...]
 
@@ -47,6 +56,26 @@ _POSTGRESQL: Final[_Rules] = (
 RULES: Final[Mapping[str, _Rules]] = MappingProxyType(
     {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 )
+_EACH: Final = re.compile(r"\bAS EACH \(([^()]*)\)")
+_MANY: Final = {"sqlite": "VALUES {rows}", "postgresql": "SELECT * FROM unnest({arrays})"}
+
+
+def forms(database: str, name: str, statement: str) -> Iterator[tuple[str, str]]:
+    """Yield a statement of both databases as one of them runs it, under each of its names."""
+    found = _EACH.search(statement)
+    if found is None:
+        yield name, said_on(database, statement)
+        return
+    columns = [column.partition("::") for column in re.split(r",\s+", found[1])]
+    given = [f"?{number}::{kind}" for number, (_, _, kind) in enumerate(columns, 1)]
+    row = f"({', '.join('?' * len(columns))})"
+    many = _MANY[database].format(
+        rows=", ".join([row] * ROWS_TOGETHER), arrays=", ".join(f"{one}[]" for one in given)
+    )
+    names = ", ".join(column for column, _, _ in columns)
+    for its_name, rows in (name, f"VALUES ({', '.join(given)})"), (f"{name}_together", many):
+        text = statement.replace(found[0], f"({names}) AS ({rows})")
+        yield its_name, said_on(database, text)
 
 
 def said_on(database: str, statement: str) -> str:

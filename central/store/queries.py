@@ -2,18 +2,22 @@
 
 Each subject has its statements in its folder. `NAME.sql` holds those of both databases,
 `NAME.<database>.sql` those that one of them must say otherwise or alone.
+
+A file may give a list of columns a name by `-- columns: x`. Its statements then write `{x}` for
+the columns, `{a.x}` for those of table `a`, and `{x::type}` for the columns with their types.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
 
-from .dialects import said_on
+from .dialects import forms
 
-_NAME = re.compile(r"^-- name: (\w+)\s*$")
+_HEADING = re.compile(r"^-- (name|columns): (\w+)$", re.MULTILINE)
+_COLUMNS = re.compile(r"\{(\w+\.)?([a-z]\w*)(::type)?\}")
 
 
 @cache
@@ -24,9 +28,11 @@ def load(database: str) -> Mapping[str, str]:
         _, *kind = file.name.split(".")
         if kind not in (["sql"], [database, "sql"]):
             continue
-        for name, statement in parse(file.read_text(encoding="utf-8")):
-            assert name not in found, f"statement {name} stands twice for {database}"
-            found[name] = said_on(database, statement) if kind == ["sql"] else statement
+        for name, text in parse(file.read_text(encoding="utf-8")):
+            own = kind != ["sql"]
+            for its_name, statement in [(name, text)] if own else forms(database, name, text):
+                assert its_name not in found, f"statement {its_name} stands twice for {database}"
+                found[its_name] = statement
     return MappingProxyType(found)
 
 
@@ -39,18 +45,17 @@ def _files() -> Iterator[Traversable]:
 
 def parse(text: str) -> Iterator[tuple[str, str]]:
     """Yield (name, statement) for each `-- name: x`, without comment lines and the semicolon."""
-    name, lines = "", list[str]()
-    for line in text.splitlines():
-        heading = _NAME.match(line)
-        if heading:
-            if name:
-                yield name, _statement(lines)
-            name, lines = heading.group(1), []
-        elif not line.lstrip().startswith("--"):
-            lines.append(line)
-    if name:
-        yield name, _statement(lines)
+    lists: dict[str, list[str]] = {}
+    _, *parts = _HEADING.split(text)
+    for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]
+        found = "\n".join(lines).strip().removesuffix(";")
+        if kind == "columns":
+            lists[name] = re.split(r",\s+", found)
+        else:
+            yield name, _COLUMNS.sub(partial(_listed, lists), found)
 
 
-def _statement(lines: list[str]) -> str:
-    return "\n".join(lines).strip().removesuffix(";")
+def _listed(lists: Mapping[str, list[str]], use: re.Match[str]) -> str:
+    table, name, typed = use.groups(default="")
+    return ", ".join(table + (one if typed else one.partition("::")[0]) for one in lists[name])

@@ -203,10 +203,6 @@ class Session(Transactions):
     def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
         """Run compare-and-sets in order, and tell which changed their row."""
 
-    @abstractmethod
-    def insert_attempts(self, rows: Sequence[tuple[object, ...]]) -> int:
-        """Run `insert_attempt` for each row, in fewer statements; return how many were written."""
-
     # -- submissions, where several processes take them in --------------------------------------
 
     def arriving(self, submission_id: int) -> None:

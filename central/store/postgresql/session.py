@@ -188,11 +188,6 @@ class PostgresqlSession(Session):
             won[row[0]] = True
         return won
 
-    def insert_attempts(self, rows: Sequence[tuple[object, ...]]) -> int:
-        return self.run(
-            "insert_attempts", [list(column) for column in zip(*rows, strict=True)]
-        ).rowcount
-
     def append(
         self, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
     ) -> None:

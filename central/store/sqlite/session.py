@@ -2,16 +2,12 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
+from ..dialects import ROWS_TOGETHER
 from ..queries import load
 from ..session import TEMPLATES_BYTES_MAX, Parameters, Session, Stopped, Transactions
 from .errors import translated
-
-AT_ONCE: Final = 16  # attempts that `insert_attempts` takes; what is left over are NULLs
-COLUMNS: Final = 18  # of each
-
-_NOBODY: Final = (None,) * COLUMNS
 
 
 class SqliteSession(Session):
@@ -69,7 +65,22 @@ class SqliteSession(Session):
     def many(self, statement: str, rows: Sequence[Parameters]) -> int:
         if not rows:
             return 0
+        together = self.sql.get(f"{statement}_together")
+        if together is not None and len(rows) > 1:
+            return self._together(together, rows)
         return self.connection.executemany(self.sql[statement], rows).rowcount
+
+    def _together(self, statement: str, rows: Sequence[Parameters]) -> int:
+        """Each step of a statement lets go of the interpreter and waits to have it back from the
+        event loop, which costs more than what the step does: so many rows a statement.
+        """
+        count, nobody = 0, (None,) * len(rows[0])
+        for at in range(0, len(rows), ROWS_TOGETHER):
+            some = [*rows[at : at + ROWS_TOGETHER]]
+            some += [nobody] * (ROWS_TOGETHER - len(some))
+            facts = [fact for row in some for fact in row]
+            count += self.connection.execute(statement, facts).rowcount
+        return count
 
     def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
         """Row by row: a savepoint around an executemany, to find losers after it, costs more than
@@ -77,15 +88,3 @@ class SqliteSession(Session):
         """
         cursor, sql = self.connection.cursor(), self.sql[statement]
         return [cursor.execute(sql, row).rowcount == 1 for row in rows]
-
-    def insert_attempts(self, rows: Sequence[tuple[object, ...]]) -> int:
-        """Each step of a statement lets go of the interpreter and waits to have it back from the
-        event loop, which costs more than what the step does: so many rows a statement.
-        """
-        count = 0
-        for at in range(0, len(rows), AT_ONCE):
-            some = [*rows[at : at + AT_ONCE]]
-            some += [_NOBODY] * (AT_ONCE - len(some))
-            facts = [fact for row in some for fact in row]
-            count += self.run("insert_attempts", facts).rowcount
-        return count

@@ -2,7 +2,9 @@
 
 import pytest
 
-from pilotage.central.store.dialects import said_on
+from pilotage.central.store.dialects import forms, said_on
+from pilotage.central.store.queries import load, parse
+from pilotage.matcher.types import Grant
 
 CASES = [
     ("SELECT :at::float8, x::text[]", "SELECT :at, x", "SELECT :at::float8, x::text[]"),
@@ -44,3 +46,45 @@ CASES = [
 def test_each_database_gets_its_own_form(written: str, on_sqlite: str, on_postgresql: str) -> None:
     assert said_on("sqlite", written) == on_sqlite
     assert said_on("postgresql", written) == on_postgresql
+
+
+def test_rows_of_parameters_make_a_statement_for_one_and_one_for_many() -> None:
+    text = "INSERT INTO t WITH v AS EACH (a::bigint,\n  b::text) SELECT v.a FROM v"
+    on_sqlite, on_postgresql = (dict(forms(one, "put", text)) for one in ("sqlite", "postgresql"))
+    sixteen = f"VALUES {', '.join(['(?, ?)'] * 16)}"
+
+    assert on_sqlite == {
+        "put": "INSERT INTO t WITH v (a, b) AS (VALUES (?1, ?2)) SELECT v.a FROM v",
+        "put_together": on_sqlite["put"].replace("VALUES (?1, ?2)", sixteen),
+    }
+    assert on_postgresql == {
+        "put": "INSERT INTO t WITH v (a, b) AS (VALUES ($1::bigint, $2::text)) SELECT v.a FROM v",
+        "put_together": "INSERT INTO t WITH v (a, b) AS "
+        "(SELECT * FROM unnest($1::bigint[], $2::text[])) SELECT v.a FROM v",
+    }
+
+
+def test_a_list_of_columns_is_written_once() -> None:
+    text = """
+-- columns: both
+-- A comment.
+a::bigint,
+b::text;
+
+-- name: read
+SELECT {x.both} FROM x WHERE c = '{}';
+
+-- name: write
+INSERT INTO x ({both}) SELECT {both::type};
+"""
+
+    assert dict(parse(text)) == {
+        "read": "SELECT x.a, x.b FROM x WHERE c = '{}'",
+        "write": "INSERT INTO x (a, b) SELECT a::bigint, b::text",
+    }
+
+
+def test_the_columns_of_a_grant_stand_in_the_order_of_its_fields() -> None:
+    text = load("sqlite")["insert_attempt_together"]
+
+    assert f", {', '.join(Grant.__struct_fields__)})" in text

@@ -25,7 +25,7 @@ DATABASES = ("sqlite", "postgresql")
 # state from which it goes.
 MOVES = {
     "insert_attempt": (JobState.WAITING, JobEvent.MATCHED),
-    "insert_attempts": (JobState.WAITING, JobEvent.MATCHED),
+    "insert_attempt_together": (JobState.WAITING, JobEvent.MATCHED),
     "start_attempt": (JobState.MATCHED, JobEvent.STARTED),
     "take_back": (JobState.WAITING, JobEvent.BEAT_OF_LAST_ATTEMPT),
 }
