@@ -81,8 +81,12 @@ def _alone(session: Session, job_id: int) -> JobBody | None:
 
 def _insert(session: Session, attempts: Sequence[NewAttempt]) -> frozenset[int]:
     """Write attempts in order; return the ids of those that lost a race."""
-    count = session.many("insert_attempt", [_new_row(session, one) for one in attempts])
-    return frozenset() if count == len(attempts) else _lost(session, attempts)
+    rows = [_new_row(session, one) for one in attempts]
+    if len(rows) == 1:  # arrays of one value cost PostgreSQL more
+        count = session.run("insert_attempt", rows[0]).rowcount
+    else:
+        count = session.many("insert_attempt", rows)
+    return frozenset() if count == len(rows) else _lost(session, attempts)
 
 
 def _lost(session: Session, attempts: Iterable[NewAttempt]) -> frozenset[int]:

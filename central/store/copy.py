@@ -5,7 +5,7 @@ write to the file meanwhile.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
@@ -90,7 +90,7 @@ def _copy(source: sqlite3.Connection, session: PostgresqlSession, table: str) ->
     columns = [column[0] for column in cursor.description]
     count = 0
     while rows := cursor.fetchmany(ROWS_AT_A_TIME):
-        session.append(table, columns, [_storable(row) for row in rows])
+        session.append(table, columns, [tuple(storable(row)) for row in rows])
         count += len(rows)
     return count
 
@@ -100,11 +100,7 @@ def _compare(source: sqlite3.Connection, session: PostgresqlSession, table: str)
     ours = source.execute(load("sqlite")[statement])
     columns = [column[0] for column in ours.description]
     for row, its in zip_longest(ours, session.walk(statement, ROWS_AT_A_TIME)):
-        here = None if row is None else dict(zip(columns, _storable(row), strict=True))
+        here = None if row is None else dict(zip(columns, storable(row), strict=True))
         there = None if its is None else dict(its)
         if here != there:
             raise NotTheSame(table, here, there)
-
-
-def _storable(row: Sequence[object]) -> tuple[object, ...]:
-    return tuple(storable(value) for value in row)

@@ -23,9 +23,7 @@ class Statement(NamedTuple):
 
     def arguments(self, given: Mapping[str, object] | Sequence[object]) -> list[object]:
         """Return the parameters in order."""
-        if isinstance(given, Mapping):
-            return [storable(given[name]) for name in self.names]
-        return [storable(value) for value in given]
+        return storable([given[n] for n in self.names] if isinstance(given, Mapping) else given)
 
     def numbered(self, given: Mapping[str, object] | Sequence[object], number: int) -> list[object]:
         """Return the parameters of a statement that says which of many it was, as `:n`."""
@@ -35,11 +33,11 @@ class Statement(NamedTuple):
         return [*found, number] if len(found) < self.needs else found
 
 
-def storable(value: object) -> object:
-    """PostgreSQL has no text with a NUL in it: what somebody says with one is kept without."""
-    if isinstance(value, str) and "\0" in value:
-        return value.replace("\0", _REPLACEMENT)
-    return value
+def storable(values: Sequence[object]) -> list[object]:
+    """Return values as PostgreSQL takes them: a text there has no NUL, but another character."""
+    return [
+        value.replace("\0", _REPLACEMENT) if isinstance(value, str) else value for value in values
+    ]
 
 
 @cache

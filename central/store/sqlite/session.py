@@ -66,7 +66,7 @@ class SqliteSession(Session):
         if not rows:
             return 0
         together = self.sql.get(f"{statement}_together")
-        if together is not None and len(rows) > 1:
+        if together is not None:
             return self._together(together, rows)
         return self.connection.executemany(self.sql[statement], rows).rowcount
 

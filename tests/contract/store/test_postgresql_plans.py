@@ -21,6 +21,7 @@ SELECT n, n, 1, 1, 'p', 1, 1, 1, '', '', 1, 1, 1, 1, 'Matched', 1, 1, 0
 INSERT INTO job (job_id, class_id, submission_id, priority, retries)
 SELECT n, 1, 1, 5, 0 FROM generate_series(1, 20000) AS n"""
 WRITTEN = [
+    "insert_attempt",
     "insert_attempt_together",
     "start_attempt_together",
     "end_attempt_together",
