@@ -63,6 +63,7 @@ from ..observe.counting import CountingLog, counting
 from ..pilots.logs import LogRoom
 from ..pilots.service import Canceller, PilotService
 from ..ports import Clock
+from ..productions import record as production_records
 from ..productions.joined import Productions, productions
 from ..productions.watching import Watching
 from ..settings import LeaseSettings, RetentionSettings, Role, Settings
@@ -190,7 +191,8 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     others = metrics.others = arrivals(world, memory, follow_up, also=tokens.load_revoked)
     control = _control(world, memory, idle, follow_up, downlink, allowed)
-    metrics.failover, rules = pulse, RuleBook(store, default_rules(), log)
+    metrics.failover = pulse
+    rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)

@@ -1,14 +1,15 @@
 """Which rules hold for a transformation: those of its production, then the default ones."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from ..observe.events import Log
-from ..productions import record as production_records
 from ..store.engine import Store
+from ..store.session import Session
 from ..transformations import record as transformation_records
 from .rules import BadRules, Do, FailureRule, RuleSet, Step, read_rules
 
@@ -53,8 +54,16 @@ def _kept_off(rule: FailureRule) -> FailureRule:
 class RuleBook:
     """Reads the rules of productions when they are asked for: they may change."""
 
-    def __init__(self, store: Store, base: RuleSet, log: Log) -> None:
-        self._store, self._base, self._log = store, base, log
+    def __init__(
+        self,
+        store: Store,
+        base: RuleSet,
+        log: Log,
+        *,
+        rules_of: Callable[[Session, int], str | None],
+    ) -> None:
+        """`rules_of` is the verb that reads the rules of a transformation's production."""
+        self._store, self._base, self._log, self._rules_of = store, base, log, rules_of
         self._read: OrderedDict[str, RuleSet] = OrderedDict()
 
     async def of(self, transformation_id: int) -> Applied:
@@ -65,7 +74,7 @@ class RuleBook:
         steps = await self._store.read(transformation_records.steps_of, [transformation_id])
         if transformation_id not in steps:
             return Applied(self._base)
-        text = await self._store.read(production_records.rules_of, transformation_id)
+        text = await self._store.read(self._rules_of, transformation_id)
         step = steps[transformation_id]
         return Applied(self._rules(text or "", step.production), step.step)
 

@@ -147,7 +147,7 @@ class Past(MemoryStore):
     def rules(self) -> AtTaskEnd:
         return AtTaskEnd(
             store=self,
-            rules=RuleBook(self, RULES, self.log),
+            rules=RuleBook(self, RULES, self.log, rules_of=production_records.rules_of),
             stderr=self.stderr,
             places=self,
             limits=self,
