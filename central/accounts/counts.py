@@ -6,11 +6,11 @@ themselves, with what they used, are in the store.
 
 from typing import Final, Protocol
 
+from ..observe.wall import Wall
 from ..ports import Clock
 from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import StoreBroken, StoreError, StoreFull
 from ..store.probe import StoreProbe
-from ..store.wall import Wall
 from . import record_failures as failure_records, record_series as series_records, tally
 from .counters import Counters
 from .record_series import STEPS

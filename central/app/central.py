@@ -60,6 +60,7 @@ from ..jobs.looking import Looking
 from ..jobs.queries import Queries
 from ..jobs.sandbox import Sandbox
 from ..observe.counting import CountingLog, counting
+from ..observe.wall import Wall
 from ..pilots.logs import LogRoom
 from ..pilots.service import Canceller, PilotService
 from ..ports import Clock
@@ -70,7 +71,6 @@ from ..settings import LeaseSettings, RetentionSettings, Role, Settings
 from ..sites.service import SiteService
 from ..store.errors import StoreError
 from ..store.probe import StoreProbe
-from ..store.wall import Wall
 from ..transfers.carrier import Carrier
 from ..transfers.service import RuleService
 from ..transfers.sweep_service import SweepService

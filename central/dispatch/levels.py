@@ -8,9 +8,9 @@ from typing import Final
 
 from ..jobs import record as job_records
 from ..jobs.records import Levels
+from ..observe.wall import Wall
 from ..ports import Clock
 from ..store.engine import Store
-from ..store.wall import Wall
 from .queue import Queue
 
 KEEP_EVERY_S: Final = 60.0

@@ -17,6 +17,7 @@ from ..jobs.blob_sweep import BlobSweep
 from ..jobs.record_retention import PRUNED_MAX
 from ..jobs.records import EndedJob
 from ..observe.events import Log
+from ..observe.wall import Wall
 from ..pauses import by_and_by
 from ..pilots import record as pilot_records
 from ..pilots.logs import LogRoom
@@ -26,7 +27,6 @@ from ..settings import KeptDays, RetentionSettings
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreError, StoreFull
 from ..store.probe import StoreProbe
-from ..store.wall import Wall
 from .follow import FollowUp
 from .memory import Memory
 

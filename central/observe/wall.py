@@ -1,7 +1,7 @@
 """The judge of the wall clock, for all who let things go by their age."""
 
-from ..observe.events import Log
 from ..ports import Clock
+from .events import Log
 from .steady import Steadiness
 
 
