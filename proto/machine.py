@@ -1,12 +1,5 @@
 """State machines as tables: what is common to all of them."""
 
-import enum
-from collections.abc import Mapping
-from typing import TypeVar
-
-S = TypeVar("S", bound=enum.Enum)
-E = TypeVar("E", bound=enum.Enum)
-
 
 class IllegalTransition(ValueError):
     """The table has no such move: a bug of the caller, or a peer that is out of step."""
@@ -14,31 +7,3 @@ class IllegalTransition(ValueError):
     def __init__(self, thing: str, state: str, event: str) -> None:
         super().__init__(f"a {thing} that is {state} cannot be {event}")
         self.thing, self.state, self.event = thing, state, event
-
-
-def unreachable(table: Mapping[tuple[S, E], S], start: S) -> set[S]:
-    """Return the states named in `table` that no path from `start` leads to."""
-    seen = {start}
-    grown = True
-    while grown:
-        grown = False
-        for (old, _), new in table.items():
-            if old in seen and new not in seen:
-                seen.add(new)
-                grown = True
-    named = {old for old, _ in table} | set(table.values())
-    return named - seen
-
-
-def mermaid(table: Mapping[tuple[S, E], S], start: S, final: frozenset[S]) -> str:
-    """Return the table as a Mermaid diagram; moves between the same two states share a line."""
-    lines = ["stateDiagram-v2", f"    [*] --> {start.value}"]
-    moves: dict[tuple[str, str], list[str]] = {}
-    for (old, event), new in table.items():
-        moves.setdefault((str(old.value), str(new.value)), []).append(str(event.value))
-    for (old_name, new_name), events in moves.items():
-        lines.append(f"    {old_name} --> {new_name}: {', '.join(events)}")
-    lines.extend(
-        f"    {state.value} --> [*]" for state in sorted(final, key=lambda s: str(s.value))
-    )
-    return "\n".join(lines) + "\n"

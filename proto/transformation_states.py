@@ -115,7 +115,6 @@ TASKS: Final[dict[tuple[TaskState, TaskEvent], TaskState]] = {
 }
 
 TASK_START: Final = TaskState.CREATED
-TASK_FINAL: Final = frozenset(TaskState) - {TaskState.CREATED}
 
 
 # -- inputs -------------------------------------------------------------------------------------

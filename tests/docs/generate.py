@@ -24,8 +24,8 @@ from pilotage.proto import (
     transformation,
     transformation_states,
 )
-from pilotage.proto.machine import mermaid
 from pilotage.proto.problems import STATUS, Code
+from tests.state_tables import mermaid
 
 from . import (
     command_line,
@@ -85,9 +85,10 @@ def transformation_states_page() -> str:
         tells what the verbs do.
     """
     states = transformation_states
+    ended = frozenset(states.TaskState) - {states.TASK_START}
     drawings = (
         ("Transformations", mermaid(states.TRANSFORMATIONS, states.START, states.FINAL)),
-        ("Their tasks", mermaid(states.TASKS, states.TASK_START, states.TASK_FINAL)),
+        ("Their tasks", mermaid(states.TASKS, states.TASK_START, ended)),
         ("Their inputs", mermaid(states.INPUTS, states.INPUT_START, frozenset())),
     )
     sections = [f"## {title}\n\n```mermaid\n{drawing}```\n" for title, drawing in drawings]

@@ -10,10 +10,10 @@ from pilotage.central.productions.states import verdict
 from pilotage.central.transformations.record import TransformationRow
 from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
 from pilotage.proto.job import Job
-from pilotage.proto.machine import unreachable
 from pilotage.proto.production_states import FINAL, PRODUCTIONS, START, ProductionState as P
 from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import TransformationState as S
+from tests.state_tables import unreachable
 
 # The steps: make has no inputs, pair is fed by it, all by pair; look queries the catalogue.
 TABLE = """

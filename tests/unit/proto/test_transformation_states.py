@@ -2,12 +2,11 @@
 
 import pytest
 
-from pilotage.proto.machine import IllegalTransition, unreachable
+from pilotage.proto.machine import IllegalTransition
 from pilotage.proto.transformation_states import (
     INPUT_START,
     INPUTS,
     START,
-    TASK_FINAL,
     TASK_START,
     TASKS,
     TRANSFORMATIONS,
@@ -21,6 +20,9 @@ from pilotage.proto.transformation_states import (
     next_task,
     next_transformation,
 )
+from tests.state_tables import unreachable
+
+ENDED = frozenset(TaskState) - {TASK_START}
 
 TRANSFORMATION_STORIES = {
     "from the first file to the archive": "New START Active LAST_INPUT Completing ALL_ENDED"
@@ -104,7 +106,7 @@ def test_lives_of_inputs(story: str) -> None:
 def test_a_task_ends_once_as_its_job_does() -> None:
     for event, new in (line.split() for line in TASK_TABLE.strip().splitlines()):
         assert next_task(TASK_START, TaskEvent[event]) is TaskState(new)
-        for state in TASK_FINAL:
+        for state in ENDED:
             with pytest.raises(IllegalTransition):
                 next_task(state, TaskEvent[event])
 
@@ -134,7 +136,7 @@ def test_all_states_can_be_reached() -> None:
 
 
 def test_a_task_that_has_ended_moves_with_its_outputs_alone() -> None:
-    for state in TASK_FINAL - {TaskState.DONE}:
+    for state in ENDED - {TaskState.DONE}:
         assert next_task(state, TaskEvent.OUTPUTS_FOUND) is TaskState.DONE
         with pytest.raises(IllegalTransition):
             next_task(state, TaskEvent.OUTPUTS_LOST)
