@@ -18,13 +18,13 @@ AMOUNT_MAX: Final = ID_MAX  # of each
 NAME_MAX: Final = 64  # characters
 FORM: Final = r"[a-z][a-z0-9_]*(\.[a-z0-9_-]+)?"
 RIGHT: Final = "small letters, digits and _, then perhaps a dot and a second part"
-OF_NEEDS: Final = {  # names that are fields of a need
-    "cores": "cores_min",
-    "memory_mb": "memory_mb",
-    "scratch_mb": "scratch_mb",
-    "gpus": "gpus_min",
+OF_NEEDS: Final = {  # names that are built in, and what to use for each
+    "cores": "the field cores_min",
+    "memory_mb": "the field memory_mb",
+    "scratch_mb": "the field scratch_mb",
+    "gpus": "the field gpus_min",
 }
-OF_OFFERS: Final = {name: name for name in OF_NEEDS}
+OF_OFFERS: Final = {name: f"the field {name}" for name in OF_NEEDS}
 
 _NAME: Final = re.compile(FORM)
 
@@ -38,13 +38,13 @@ def is_pool(name: str) -> bool:
     return "." in name
 
 
-def check_name(name: str, fields: Mapping[str, str] = OF_NEEDS) -> None:
+def check_name(name: str, built_in: Mapping[str, str] = OF_NEEDS) -> None:
     """Raise BadAmount for what is no name of an amount.
 
-    `fields`: names that are built in, and the field to use for each.
+    `built_in`: names that are built in, and what to use for each.
     """
-    if name in fields:
-        raise BadAmount(f"{name} is built in: use the field {fields[name]}")
+    if name in built_in:
+        raise BadAmount(f"{name} is built in: use {built_in[name]}")
     if len(name) > NAME_MAX or not _NAME.fullmatch(name):
         shown = repr(name) if len(name) <= NAME_MAX else repr(name[:NAME_MAX]) + "..."
         raise BadAmount(
@@ -53,12 +53,12 @@ def check_name(name: str, fields: Mapping[str, str] = OF_NEEDS) -> None:
         )
 
 
-def check_amounts(amounts: Mapping[str, int], fields: Mapping[str, str] = OF_NEEDS) -> None:
+def check_amounts(amounts: Mapping[str, int], built_in: Mapping[str, str] = OF_NEEDS) -> None:
     """Raise BadAmount for the first name or number that is not right, or for too many names."""
     if len(amounts) > AMOUNTS_MAX:
         raise BadAmount(f"found {len(amounts)} names, expected at most {AMOUNTS_MAX}")
     for name, amount in amounts.items():
-        check_name(name, fields)
+        check_name(name, built_in)
         if not 0 <= amount <= AMOUNT_MAX:
             raise BadAmount(
                 f"{name}: found {amount}, expected a whole number from 0 to {AMOUNT_MAX}"

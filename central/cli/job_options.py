@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from cyclopts import Parameter
 
-from pilotage.proto.amounts import BadAmount, check_amounts, read_amounts
+from pilotage.proto.amounts import OF_NEEDS, BadAmount, check_amounts, read_amounts
 from pilotage.proto.job import (
     LIMITS_HELP,
     NEED_HELP,
@@ -96,6 +96,7 @@ _OPTION_OF = {
     "inputs": "--input",
     "pattern": "--output",
 }
+_OPTION_OF_AMOUNT = {name: f"--{name.replace('_', '-')}" for name in OF_NEEDS}
 _OPTION_OF_PREFERENCE = {"sites": "--preferred-site", "for_s": "--preferred-for-s"}
 _OPTION_OF_DATA = {
     "did": "--data-input",
@@ -159,7 +160,7 @@ def _data(options: JobOptions) -> dict[str, Any] | None:
 def _amounts(words: Words) -> dict[str, int]:
     try:
         amounts = read_amounts(words)
-        check_amounts(amounts)
+        check_amounts(amounts, _OPTION_OF_AMOUNT)
     except BadAmount as why:
         raise UsageError(f"--need: {why}") from None
     return amounts

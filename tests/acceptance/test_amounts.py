@@ -108,4 +108,4 @@ def test_no_more_licences_are_taken_than_there_are_even_after_a_restart(
 def test_a_wrong_amount_is_refused_with_what_would_be_right(central: RunningCentral) -> None:
     said = central.type("submit", "--need", "gpus=1", "--", "true", code=2)
 
-    assert "--need: gpus is built in: use the field gpus_min" in said
+    assert "--need: gpus is built in: use --gpus" in said
