@@ -72,7 +72,7 @@ def start(
             secret=one.secret,
             state=new_state_folder(),
             remove_state=True,
-            **said,
+            told=said,
         )
         for one in secrets
     ]

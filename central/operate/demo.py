@@ -132,11 +132,13 @@ def _start_pilots(client: Client, central: LocalCentral) -> list[LocalPilot]:
             make.site,
             make.element,
             PilotPlan(
-                cores=make.cores,
-                overcommit=True,  # four sites share this machine
-                memory_mb=make.memory_mb,
-                tags=make.tags,
-                os=make.os,
+                told={
+                    "cores": make.cores,
+                    "overcommit": True,  # four sites share this machine
+                    "memory_mb": make.memory_mb,
+                    "tags": make.tags,
+                    "os": make.os,
+                }
             ),
         )
         for make in MAKES

@@ -5,10 +5,10 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from .additions import additions, complete
 from .bundle import pilot_bundle
@@ -17,7 +17,10 @@ from .process import tied
 
 @dataclass(frozen=True)
 class PilotPlan:
-    """How a pilot is started. Empty fields are left to the pilot's own detection."""
+    """How a pilot is started, and what it is told to offer and whom to serve.
+
+    Values that are empty, zero or missing in `told` are left to the pilot's own detection.
+    """
 
     central: str = ""
     secret: str = field(default="", repr=False)
@@ -25,38 +28,7 @@ class PilotPlan:
     ca: str = ""
     remove_state: bool = False  # by the pilot itself, when it has ended well
     python: str = field(default_factory=lambda: sys.executable)
-    # What it offers, and whom it serves, as in pilot/settings.py.
-    cores: int = 0
-    overcommit: bool = False
-    memory_mb: int = 0
-    scratch_mb: int = 0
-    wall_s: int = 0
-    idle_s: int = 0
-    isolation: str = "auto"
-    tags: tuple[str, ...] = ()
-    amounts: tuple[str, ...] = ()
-    required_tags: tuple[str, ...] = ()
-    types: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    owners: tuple[str, ...] = ()
-    os: str = ""
-    architecture: str = ""
-    hs23_per_core: float = 0.0
-    hs23_per_score: float = 0.0
-    cvmfs: tuple[str, ...] = ()
-    cvmfs_root: str = ""
-    hide: tuple[str, ...] = ()
-    image_tools: tuple[str, ...] = ()
-    module_init: str = ""
-    gpus: int = 0
-    gpu_model: str = ""
-    gpu_vendor: str = ""
-    gpu_memory_mb: int = 0
-    gpu_compute_capability: str = ""
-    gpu_driver: str = ""
-
-
-_NO_OPTIONS: Final = ("secret", "state", "remove_state", "python")
+    told: Mapping[str, object] = field(default_factory=dict)  # by the names of pilot/settings.py
 
 
 def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
@@ -66,10 +38,9 @@ def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
     """
     words = [plan.python, "-I", "-S", str(_bundle(plan.state)), "run"]
     words += ["--secret-file", str(secret_file), "--state-dir", str(plan.state)]
-    for one in fields(plan):
-        value: object = getattr(plan, one.name)
-        if value and one.name not in _NO_OPTIONS:
-            option = f"--{one.name.replace('_', '-')}"
+    for name, value in {"central": plan.central, "ca": plan.ca, **plan.told}.items():
+        if value:
+            option = f"--{name.replace('_', '-')}"
             words.append(option if value is True else f"{option}={_text(value)}")
     return [*words, "--remove-state"] if plan.remove_state else words
 

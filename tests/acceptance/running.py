@@ -154,15 +154,17 @@ class RunningCentral:
         """
         plan = PilotPlan(
             python=self._python_of(host) if host else sys.executable,
-            cores=cores,
-            overcommit=overcommit,
-            memory_mb=memory_mb,
-            scratch_mb=scratch_mb,
-            gpus=gpus,
-            tags=tags,
-            amounts=amounts,
-            isolation=isolation,
-            image_tools=image_tools,
+            told={
+                "cores": cores,
+                "overcommit": overcommit,
+                "memory_mb": memory_mb,
+                "scratch_mb": scratch_mb,
+                "gpus": gpus,
+                "tags": tags,
+                "amounts": amounts,
+                "isolation": isolation,
+                "image_tools": image_tools,
+            },
         )
         local = self._local
         if url:

@@ -85,7 +85,10 @@ class Stage:
         for one in made:
             state = self.folder / one.pilot
             plan = PilotPlan(
-                central=home.url, secret=one.secret, state=state, cores=1, memory_mb=500
+                central=home.url,
+                secret=one.secret,
+                state=state,
+                told={"cores": 1, "memory_mb": 500},
             )
             pilot = Pilot(start(plan), state)
             self.stack.callback(_bury, pilot.process)

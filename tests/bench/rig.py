@@ -46,11 +46,13 @@ class Rig:
     ) -> list[LocalPilot]:
         """Start pilots on this machine; they end with the rig."""
         plan = PilotPlan(
-            cores=cores,
-            overcommit=True,
-            memory_mb=1_000 * cores,
-            isolation=isolation,
             python=python,
+            told={
+                "cores": cores,
+                "overcommit": True,
+                "memory_mb": 1_000 * cores,
+                "isolation": isolation,
+            },
         )
         pilots = [
             start_pilot(self.client, self.central, "bench", "local", plan, is_tied=True)

@@ -41,7 +41,9 @@ class Phoenix:
     """
 
     def __init__(self, central: RunningCentral, site: str) -> None:
-        self._plan = PilotPlan(cores=2, memory_mb=4_000, isolation="session", central=central.url)
+        self._plan = PilotPlan(
+            central=central.url, told={"cores": 2, "memory_mb": 4_000, "isolation": "session"}
+        )
         self._central, self._site = central, site
         self.pilot: RunningPilot = self._another()
 

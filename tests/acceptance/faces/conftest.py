@@ -36,7 +36,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site, None, None]:
     data = tmp_path_factory.mktemp("central")
     with local_central(data, {}) as central, Client(data=data) as client:
-        plan = PilotPlan(central="", secret="", state=data, cores=2, memory_mb=2_000)
+        plan = PilotPlan(central="", secret="", state=data, told={"cores": 2, "memory_mb": 2_000})
         pilot = start_pilot(client, central, SITE, "local", plan)
         try:
             wait_for_pilots(client, [pilot])

@@ -15,7 +15,14 @@ def test_only_a_pilot_that_shall_removes_its_state() -> None:
 
 def test_what_is_declared_becomes_options() -> None:
     plan = PilotPlan(
-        central="https://a", tags=("a", "b"), gpus=2, hs23_per_core=11.5, overcommit=True
+        central="https://a",
+        told={
+            "tags": ("a", "b"),
+            "gpus": 2,
+            "hs23_per_core": 11.5,
+            "overcommit": True,
+            "gpu_vendor": "",
+        },
     )
     words = argv(plan, Path("secret"))
 
