@@ -25,7 +25,6 @@ class PilotPlan:
     central: str = ""
     secret: str = field(default="", repr=False)
     state: Path = Path()
-    ca: str = ""
     remove_state: bool = False  # by the pilot itself, when it has ended well
     python: str = field(default_factory=lambda: sys.executable)
     told: Mapping[str, object] = field(default_factory=dict)  # by the names of pilot/settings.py
@@ -38,7 +37,7 @@ def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
     """
     words = [plan.python, "-I", "-S", str(_bundle(plan.state)), "run"]
     words += ["--secret-file", str(secret_file), "--state-dir", str(plan.state)]
-    for name, value in {"central": plan.central, "ca": plan.ca, **plan.told}.items():
+    for name, value in {"central": plan.central, **plan.told}.items():
         if value:
             option = f"--{name.replace('_', '-')}"
             words.append(option if value is True else f"{option}={_text(value)}")
