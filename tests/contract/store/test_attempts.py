@@ -7,6 +7,7 @@ from pilotage.central.dispatch import record as turn_records
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.jobs.records import Evidence, JobBody, Left, NewJob, Progress, Start, TakeBack
 from pilotage.central.store.engine import Store
+from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output
 from tests import turns
@@ -51,6 +52,27 @@ async def test_a_match_gives_the_body_and_a_live_attempt(store: Store) -> None:
     assert (standing.attempt_id, standing.pilot, standing.site) == (attempt_id, "pilot-1", "PIC")
     assert row is not None
     assert (row.state, row.epoch, row.site, row.pilot) == (S.MATCHED, 1, "PIC", "pilot-1")
+
+
+async def test_many_matches_are_written_as_one_is(store: Store) -> None:
+    """Eighteen: more than a statement takes, and the last statement is not full."""
+    ids = await waiting_jobs(store, 18)
+    first = await store.write(job_records.reserve_attempts, len(ids))
+    grants = [Grant(n, 10 + n, 20 + n, 30.5 + n, 40 + n, 50.5 + n, {"net": n}) for n in range(18)]
+    made = [
+        an_attempt(first + n, job_id, grant=grants[n], host=f"node{n}", at=60.0 + n, lease_s=80.0)
+        for n, job_id in enumerate(ids)
+    ]
+    bodies = await turns.match(store, made)
+    found = await store.read(job_records.attempts_of_jobs, ids)
+
+    assert all(bodies)
+    rows = [row for job_id in ids for row in found[job_id]]
+    assert [row.attempt_id for row in rows] == [first + n for n in range(18)]
+    assert [row.grant for row in rows] == grants
+    assert [(row.host, row.matched_at, row.lease_s, row.live) for row in rows] == [
+        (f"node{n}", 60.0 + n, 80.0, True) for n in range(18)
+    ]
 
 
 async def test_a_match_at_another_epoch_or_state_gives_nothing(store: Store) -> None:
