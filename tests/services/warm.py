@@ -32,7 +32,7 @@ FRESH: Final = ("PYTHON", "LC_", "LANG", "LD_", "COVERAGE")  # read when an inte
 ENOUGH: Final = 1 << 20  # bytes of a request
 
 # The command `pilotage` for a shell. What runs for long starts cold: it has its own process.
-SHIM: Final = """#!/usr/bin/python3 -IS
+SHIM: Final = """#!{python} -IS
 import json, os, resource, socket, sys
 
 if set(sys.argv[1:3]) & {{"serve", "demo", "start", "watch", "bench"}}:
@@ -150,7 +150,8 @@ class _Nursery:
         door.listen()
         command = self.shim / "pilotage"
         real = Path(sys.executable).parent / "pilotage"
-        command.write_text(SHIM.format(door=str(folder / "door"), real=str(real)))
+        python = Path(sys.executable).resolve()
+        command.write_text(SHIM.format(python=python, door=str(folder / "door"), real=str(real)))
         command.chmod(0o755)
         with its, door:
             self._process = subprocess.Popen(
