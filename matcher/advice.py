@@ -6,7 +6,6 @@ piece of advice never promises more than it gives.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -14,10 +13,11 @@ import msgspec
 from pilotage.proto.api_explain import Advice
 from pilotage.proto.job import Need
 
-from .clause import Clause, Clauses, fields_of, one_of
-from .clauses import lacking, offered
+from .amounts import lacking, offered
+from .clause import Clause, Clauses, one_of
+from .clause_kinds import NodeVersion
 from .errors import BadTags
-from .looks import Look, Miss, Offers
+from .offer_bits import Look, Miss, OfferBits
 from .tagexpr import parse
 from .types import ClassSpec, Counted
 from .versions import Version, shown, version
@@ -42,16 +42,16 @@ _Propose = Callable[[Need, Sequence[Any]], Iterable[Change]]  # from what the re
 
 
 def advise(
-    spec: ClassSpec, place: int, looks: Sequence[Look], asked: Offers, clauses: Clauses
+    spec: ClassSpec, place: int, looks: Sequence[Look], asked: OfferBits, clauses: Clauses
 ) -> list[Advice]:
     """Return changes with which more offers would fit: of the need at `place`, or of the job."""
     before = _union(look.fitting for look in looks).bit_count()
     misses = looks[place].misses
     single = [change for miss in misses for change in _proposed(spec.needs[place], miss)]
-    found = _that_help(spec, place, single, asked, clauses, before)
+    found = _that_help(spec, place, single, asked, before)
     if not found:
         several = _combined(spec, place, asked, clauses)
-        found = _that_help(spec, place, several, asked, clauses, before)
+        found = _that_help(spec, place, several, asked, before)
         found = sorted(found, key=lambda one: (-one.offers, len(one.change)))[:1]
     return found
 
@@ -60,15 +60,14 @@ def _that_help(
     spec: ClassSpec,
     place: int,
     changes: Iterable[Change],
-    asked: Offers,
-    clauses: Clauses,
+    asked: OfferBits,
     before: int,
 ) -> list[Advice]:
     """Return the changes that make more offers fit than `before`, each once."""
     found: dict[str, Advice] = {}
     for change in changes:
         changed = _changed(spec, place, change)
-        count = _union(asked.look(it, changed, clauses).fitting for it in changed.needs).bit_count()
+        count = _union(asked.look(it, changed).fitting for it in changed.needs).bit_count()
         if count > before:
             given = {name: _plain(value) for name, value in (*change.need, *change.job)}
             text = f"{change.words}: {_offers(count, before)}"
@@ -86,7 +85,7 @@ def _proposed(need: Need, miss: Miss) -> Iterable[Change]:
     return proposal(miss.clause)(need, miss.alone or miss.nearest)
 
 
-def _combined(spec: ClassSpec, place: int, asked: Offers, clauses: Clauses) -> Iterator[Change]:
+def _combined(spec: ClassSpec, place: int, asked: OfferBits, clauses: Clauses) -> Iterator[Change]:
     """Propose for some offers all changes together that such an offer asks for."""
     for offer in asked.offers[:COMBINED_FOR]:
         change = Change("")
@@ -193,9 +192,9 @@ def _cpu_work(need: Need, per_core: float) -> Change | None:
     return Change(f"with cpu work ≤ {most} HS23 s", (("cpu_work_hs23_s", most),))
 
 
-def _older(words: str, fields: Sequence[str], has: Callable[[Any], Version]) -> _Propose:
-    """Propose an older version, or none where the offers' versions are too new or not known."""
-    field, without = fields[0], _without(words, *fields)
+def _older(words: str, clause: NodeVersion) -> _Propose:
+    """Propose an older version, or none if the offers' versions are too new or not known."""
+    field, without = clause.least, _without(words, *fields_of(clause.name))
 
     def lower(need: Need, most: Version) -> Change | None:
         text = shown(most)
@@ -203,10 +202,10 @@ def _older(words: str, fields: Sequence[str], has: Callable[[Any], Version]) -> 
 
     def propose(need: Need, had: Sequence[Any]) -> Iterable[Change]:
         least = version(getattr(need, field))
-        older = [facts for facts in had if () < has(facts) < least]
+        older = [node for node in had if () < clause.of(node) < least]
         return reduced(need, older) if older else without(need, had)
 
-    reduced = _less(lower, without, has)
+    reduced = _less(lower, without, clause.of)
     return propose
 
 
@@ -309,7 +308,13 @@ def proposal(clause: Clause[Any, Any]) -> _Propose:
     """
     if clause.name in PROPOSE:
         return PROPOSE[clause.name]
-    words, fields = clause.name.replace("_", " "), fields_of(clause.name)
-    if clause.is_version:
-        return _older(words, fields, attrgetter(clause.name))
-    return _without(words, *fields)
+    words = clause.name.replace("_", " ")
+    if isinstance(clause, NodeVersion):
+        return _older(words, clause)
+    return _without(words, *fields_of(clause.name))
+
+
+def fields_of(name: str) -> tuple[str, ...]:
+    """Return the fields of a need in which a clause of this name is asked, by their own names."""
+    names = (name, f"{name}_min", f"{name}_max")
+    return tuple(one for one in names if one in _IDLE.__struct_fields__)

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from pilotage.proto.amounts import is_pool
 from pilotage.proto.job import Need
 
-from .clauses import memory_due_mb
-from .types import NO_AMOUNTS, Grant, LiveOffer
+from .types import NO_AMOUNTS, Counted, Grant, LiveOffer
 
 Amounts = tuple[int, ...]  # in the order of the table, then of the offer's names
 
@@ -23,6 +23,31 @@ class Amount(NamedTuple):
     free: str  # the field of an offer
     given: str  # the field of a grant
     due: Callable[[Need, int], int]  # what a job takes at least, with so many cores
+
+
+def least_memory_mb(need: Need) -> int:
+    """Return the memory that the job takes with its fewest cores."""
+    return memory_due_mb(need, need.cores_min)
+
+
+def memory_due_mb(need: Need, cores: int) -> int:
+    """Return the memory that the job takes with so many cores."""
+    return need.memory_mb + need.memory_per_core_mb * cores
+
+
+def offered(need: Need) -> Counted:
+    """Return the named amounts that a pilot has to offer, by name: pools are for limits."""
+    if not need.amounts:
+        return ()
+    return tuple(
+        sorted((name, it) for name, it in need.amounts.items() if it and not is_pool(name))
+    )
+
+
+def lacking(wanted: Counted, had: Counted | None) -> Counted:
+    """Return those of some amounts of which an offer has less."""
+    free = dict(had or ())
+    return tuple((name, it) for name, it in wanted if it > free.get(name, 0))
 
 
 def _cores(need: Need, cores: int) -> int:

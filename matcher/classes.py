@@ -6,10 +6,10 @@ from typing import Final, Protocol
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN, Need
 
+from .amounts import offered
 from .arrivals import Arrivals
 from .caps import Cap
 from .errors import UnknownClass
-from .node_clauses import offered
 from .queues import Queue
 from .shares import Node
 from .types import ClassSpec

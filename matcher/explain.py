@@ -17,8 +17,8 @@ from .classes import rank
 from .index import Index
 from .known import Known
 from .ledger import ABSENT, KEPT, PENDING, WAITING
-from .looks import Look, Miss, Offers
 from .meant import meant
+from .offer_bits import Look, Miss, OfferBits
 from .room import Free, Room, look_at_room
 from .turn import Turn, turn
 from .types import ClassSpec, LiveOffer
@@ -60,13 +60,13 @@ def explain(
     """
     backlog = known.backlog
     state = ABSENT if job is None else backlog.state(job)
-    asked = Offers(offers)
-    looks = [asked.look(need, spec, known.clauses) for need in spec.needs]
+    asked = OfferBits(known.clauses, offers)
+    looks = [asked.look(need, spec) for need in spec.needs]
     place = max(range(len(looks)), key=lambda at: (*_nearness(looks[at]), -at))
     fits = 0
     for look in looks:
         fits |= look.fitting
-    fitting = asked.of(fits)
+    fitting = asked.some(fits)
     if state == WAITING and job is not None:
         priority = backlog.priority(job)
     fits_of = [look.fitting for look in looks]

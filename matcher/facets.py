@@ -2,20 +2,22 @@
 
 A row is one alternative of one class. What many rows want alike is asked once, and what many
 offers have alike is answered from memory: rows that are new since are added to the answer. The
-clause itself gives every answer, or the words that rows say (`worded`), which is the same.
+clause itself gives every answer, or the words that rows say (`word_facets`), which is the same.
 """
 
 from abc import ABC, abstractmethod
 from array import array
 from itertools import chain
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.proto.job import Need
 
-from .clause import Clause
-from .fit import NOBODYS
+from .types import NOBODYS
 from .weights import weight
 from .words import FEW_MAX, bits
+
+if TYPE_CHECKING:
+    from .clause import Clause
 
 KNOWN_MAX: Final = 4_096  # answers that a facet keeps
 KNOWN_BYTES_MAX: Final = 64 << 20  # that their rows may take
@@ -28,9 +30,9 @@ class Facet(ABC):
 
     __slots__ = ("_keys_bytes", "answers", "asks", "clause", "questions", "wants")
 
-    def __init__(self, clause: Clause[Any, Any]) -> None:
+    def __init__(self, clause: "Clause[Any, Any]") -> None:
         self.clause = clause
-        self.asks = clause.idle is None  # whether any row may refuse anything
+        self.asks = False  # whether any row may refuse anything
         self.wants: list[Any] = []  # by row
         self.answers: dict[Any, tuple[int, int]] = {}  # key → how many rows were asked, the answer
         self._keys_bytes = 0
@@ -40,8 +42,7 @@ class Facet(ABC):
         """Add the next row."""
         row = len(self.wants)
         self.wants.append(wants)
-        if not self.asks and wants != self.clause.idle:
-            self.asks = True
+        self.asks = self.asks or self.clause.asks(wants)
         self._take_up(row, wants)
 
     def accepting(self, key: Any) -> int:
@@ -94,7 +95,7 @@ class ByDemand(Facet):
 
     __slots__ = ("_few", "_many", "_usual")
 
-    def __init__(self, clause: Clause[Any, Any]) -> None:
+    def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
         # What a need wants that does not say anything of it: the rows that are in no other set.
         self._usual = clause.wants(Need(), NOBODYS)

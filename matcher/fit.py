@@ -1,4 +1,4 @@
-"""The exact rule: which clauses refuse, and what a job gets where none does."""
+"""The exact rule: whether no clause refuses, and what a job gets then."""
 
 from pilotage.proto.job import Need
 
@@ -7,28 +7,9 @@ from .clause import Clauses
 from .types import NO_AMOUNTS, ClassSpec, Grant, LiveOffer
 
 
-def misfits(
-    need: Need, offer: LiveOffer, *, clauses: Clauses, spec: ClassSpec | None = None
-) -> list[str]:
-    """Return the names of the clauses that refuse; none: it fits.
-
-    Without a class only the need's own clauses are asked.
-    """
-    if spec is None:
-        return [
-            clause.name
-            for clause in clauses
-            if not clause.is_of_class and clause.refuses(need, NOBODYS, offer)
-        ]
-    return [clause.name for clause in clauses if clause.refuses(need, spec, offer)]
-
-
-def first_fitting(spec: ClassSpec, offer: LiveOffer, *, clauses: Clauses) -> int | None:
-    """Return the place of the first of the alternatives that fits, or None."""
-    for place, need in enumerate(spec.needs):
-        if not any(clause.refuses(need, spec, offer) for clause in clauses):
-            return place
-    return None
+def accepts(need: Need, spec: ClassSpec, offer: LiveOffer, clauses: Clauses) -> bool:
+    """Whether none of some clauses refuses."""
+    return not any(clause.refuses(need, spec, offer) for clause in clauses)
 
 
 def grant(need: Need, offer: LiveOffer, held: Held | None = None) -> Grant:
@@ -55,6 +36,3 @@ def grant(need: Need, offer: LiveOffer, held: Held | None = None) -> Grant:
     return Grant(
         cores, memory_mb, need.scratch_mb, need.wall_s, gpus, charged, need.amounts or NO_AMOUNTS
     )
-
-
-NOBODYS = ClassSpec(class_id=0, community="", group="", owner="", type="", needs=())

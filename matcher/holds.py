@@ -13,6 +13,7 @@ from .meant import nearest
 from .reserve import Reservations
 from .shares import Node, Shares, competing_level
 from .types import ClassSpec, LiveOffer
+from .words import flags
 
 SHOWN_MAX = 5  # limits that are told one by one
 
@@ -23,7 +24,7 @@ def by_limits(
     """Return on how many offers limits let no fitting need start now, and which limits those are.
 
     Last: whether one of them counts all sites together, so that other offers would not help.
-    `fits`: for each need the offers that fit it, as bits; the last offer is the lowest bit.
+    `fits`: for each need the offers that fit it, as bits.
     """
     kinds = [limits.kinds_of(spec, need) for need in spec.needs]
     if not any(kinds) or not offers:
@@ -31,10 +32,10 @@ def by_limits(
     unknown = listed(name for need in spec.needs for name in limits.uncounted(need))
     held, anywhere = 0, False
     why: Counter[str] = Counter()
-    columns = [format(bits, f"0{len(offers)}b") for bits in fits]
+    columns = [flags(bits, len(offers)) for bits in fits]
     places = ((it.site, it.element) for it in offers)
-    for (at, *flags), count in Counter(zip(places, *columns, strict=True)).items():
-        its = [kinds[need] for need, flag in enumerate(flags) if flag == "1"]
+    for (at, *fitting), count in Counter(zip(places, *columns, strict=True)).items():
+        its = [kinds[need] for need, flag in enumerate(fitting) if flag == "1"]
         place = limits.place(spec.community, *at)
         if not its or not all(shuts(place, some, now) for some in its):
             continue

@@ -6,6 +6,7 @@ from typing import Any, Final
 from .backlog import Backlog
 from .classes import JobClass
 from .clause import Clauses
+from .clause_kinds import of_kinds
 from .index import Found, Index
 from .limits import Kinds, Limits, Shut
 from .rules import Rules
@@ -35,9 +36,8 @@ class Indexes:
     ) -> None:
         self._backlog, self._shares, self._limits, self._rules = backlog, shares, limits, rules
         self._clauses = clauses
-        words = [it for it in clauses if not (it.is_number or it.is_joint)]
-        self.kind_clauses = tuple(words)  # in the order of a kind's facts
-        self._kind_of = attrgetter(*[it.fact for it in words])
+        self.kind_clauses = of_kinds(clauses)  # in the order of a kind's facts
+        self._kind_of = attrgetter(*[it.fact for it in self.kind_clauses])
         self._of: dict[str, Index] = {}
         self._coming: dict[str, Coming] = {}
         self._fading: list[Index] = []  # which others have replaced

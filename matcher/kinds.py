@@ -1,8 +1,8 @@
 """Kinds of parked offers: those of one kind differ in numbers alone. And who takes which class.
 
-Each kind is one bit. What a class wants of one fact is told by its words (`had`), or asked once for
-each of what the kinds have of it, and not for each kind; the answer is kept, and only kinds that
-are new since are looked at.
+Each kind is one bit. Words tell which kinds meet a class (`fact_bits`), or the clause is asked once
+for each different fact, and not for each kind. The answer is kept, and only kinds that are new
+since are looked at.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from .classes import JobClass
 from .clause import Clause, Clauses
-from .had import Had
+from .fact_bits import FactBits
 from .limits import Place
 from .types import ClassSpec
 from .weights import weight
@@ -54,7 +54,7 @@ class Takers:
             tuple([clause.wants(need, spec) for clause in numbers]) for need in spec.needs
         ]
         self.joint: list[Joint] = [  # for each need, the joint clauses that ask anything
-            [(it, wants) for it in joint if (wants := it.wants(need, spec)) != it.idle]
+            [(it, wants) for it in joint if it.asks(wants := it.wants(need, spec))]
             for need in spec.needs
         ]
         self.lowest = min(demand[0] for demand in self.demands)  # cores
@@ -73,7 +73,7 @@ class Kinds:
         self._clauses, self._numbers, self._joint = clauses, numbers, joint
         self._by_key: dict[tuple[Any, ...], Kind] = {}
         self.all: list[Kind] = []
-        self._having = [Had(clause) for clause in clauses]
+        self._facts = [FactBits() for _ in clauses]
         self._takers: dict[int, Takers] = {}  # by slot
         self._bytes = self._kept_bytes = 0  # of the facts: of all, and of those kept last
 
@@ -94,15 +94,15 @@ class Kinds:
         self._by_key[kind.key] = kind
         self.all.append(kind)
         self._bytes += weight(kind.facts)
-        for having, fact in zip(self._having, kind.facts, strict=True):
-            having.add(fact, 1 << kind.serial)
+        for facts, fact in zip(self._facts, kind.facts, strict=True):
+            facts.add(fact)
 
     def keep(self, kinds: Iterable[Kind]) -> None:
         """Forget all but these, and what was known of classes."""
         kept = list(dict.fromkeys(kinds))
         self._by_key.clear()
         self.all.clear()
-        self._having = [Had(clause) for clause in self._clauses]
+        self._facts = [FactBits() for _ in self._clauses]
         self._takers.clear()
         self._bytes = 0
         for kind in kept:
@@ -137,7 +137,7 @@ class Kinds:
                 takers.needs[place] = self._taking(wants)
             else:
                 for kind in new:
-                    if not any(map(_denies, self._clauses, wants, kind.facts)):
+                    if not self._denies(wants, kind):
                         takers.needs[place] |= 1 << kind.serial
             takers.kinds |= takers.needs[place]
         takers.known = len(self.all)
@@ -145,12 +145,14 @@ class Kinds:
     def _taking(self, wants: list[Any]) -> int:
         """Return all kinds that meet what is wanted of their facts, as bits."""
         kinds = (1 << len(self.all)) - 1
-        for want, having in zip(wants, self._having, strict=True):
-            kinds &= having.taking(want, kinds)
+        for clause, want, facts in zip(self._clauses, wants, self._facts, strict=True):
+            kinds = clause.accepting(want, facts, kinds)
             if not kinds:
                 break
         return kinds
 
-
-def _denies(clause: Any, want: Any, fact: Any) -> bool:
-    return bool(clause.denies(want, fact))
+    def _denies(self, wants: list[Any], kind: Kind) -> bool:
+        for clause, want, fact in zip(self._clauses, wants, kind.facts, strict=True):
+            if clause.denies(want, fact):
+                return True
+        return False

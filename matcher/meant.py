@@ -6,7 +6,7 @@ from typing import Final
 
 from pilotage.proto.job import Need
 
-from .looks import Miss
+from .offer_bits import Miss
 from .tagexpr import parse
 from .types import LiveOffer
 

@@ -9,7 +9,8 @@ from operator import le
 from typing import Final
 
 from .classes import JobClass
-from .clauses import Clauses
+from .clause import Clauses
+from .clause_kinds import joint, numbers
 from .index import Found
 from .indexes import Indexes
 from .kinds import Joint, Kind, Kinds, Numbers, Standing, Takers
@@ -109,12 +110,11 @@ class ParkedOffers:
 
     def __init__(self, index: Indexes, limits: Limits, clauses: Clauses) -> None:
         self._index, self._limits = index, limits
-        self._numbers = tuple(clause for clause in clauses if clause.is_number)
+        self._numbers = numbers(clauses)
         self.by_pilot: dict[str, ParkedOffer] = {}
         self.kinds: dict[tuple[object, ...], Kind] = {}  # those with free offers
         self.free = Free()
-        joint = tuple(clause for clause in clauses if clause.is_joint)
-        self._known = Kinds(index.kind_clauses, self._numbers, joint)
+        self._known = Kinds(index.kind_clauses, self._numbers, joint(clauses))
         # Free offers of which it is not known that no waiting job fits them.
         self.unsettled: dict[str, ParkedOffer] = {}
 

@@ -27,7 +27,9 @@ from .backlog import Backlog
 from .claims import Claims, Reservation, counted
 from .classes import JobClass
 from .clause import Clauses
+from .clause_kinds import joint, numbers
 from .ends import Ends, after
+from .fit import accepts
 from .index import Index
 from .indexes import Indexes
 from .limits import Limits, Place
@@ -70,7 +72,7 @@ class Reservations:
         self._backlog, self._indexes = backlog, indexes
         self._attempts, self._clauses, self._limits = attempts, clauses, limits
         self._shares = shares
-        self._numbers = tuple([it for it in clauses if it.is_number or it.is_joint])
+        self._capacities: Clauses = (*numbers(clauses), *joint(clauses))
         self._after_s, self._ahead_core_s = rules.reserve_after_s, rules.ahead_core_s
         self.claims = Claims()
         self.by_pilot, self.by_class = self.claims.by_pilot, self.claims.by_class
@@ -237,13 +239,11 @@ class Reservations:
                 yield place, number
 
     def _is_accepted(self, cls: JobClass, place: int, offer: LiveOffer) -> bool:
-        need = cls.spec.needs[place]
-        return not any(clause.refuses(need, cls.spec, offer) for clause in self._clauses)
+        return accepts(cls.spec.needs[place], cls.spec, offer, self._clauses)
 
     def _has_room(self, cls: JobClass, place: int, offer: LiveOffer) -> bool:
         """Whether an offer that a need was accepted by has room for it."""
-        need = cls.spec.needs[place]
-        return not any(clause.refuses(need, cls.spec, offer) for clause in self._numbers)
+        return accepts(cls.spec.needs[place], cls.spec, offer, self._capacities)
 
     # -- keeping --------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ is picked is then asked itself.
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import compress
 from operator import attrgetter
 from typing import Any, Final
 
@@ -19,8 +18,9 @@ from pilotage.proto.job import Need
 from .backlog import Backlog
 from .classes import JobClass
 from .clause import Clause, Clauses
+from .clause_kinds import joint, numbers, of_kinds
 from .facets import Facet
-from .fit import NOBODYS
+from .fit import accepts
 from .limits import Kind, Kinds, Limits, Shut, is_shut
 from .rules import Rules
 from .scarce import is_scarce
@@ -29,15 +29,12 @@ from .steps import Steps
 from .takings import Takings
 from .types import LiveOffer
 from .weights import Keys
-from .worded import facet
-from .words import Words
+from .words import Words, selected
 
 KINDS_MAX: Final = 16_384
 KINDS_BYTES_MAX: Final = 64 << 20  # of the rows of all kinds of offers
 WORDS_BYTES_MAX: Final = 16 << 20  # of their words: pilots choose them
 
-_AS_BYTES: Final = bytes.maketrans(b"01", b"\0\1")
-_NO_NEED: Final = Need()
 _NO_KINDS: Final[Kinds] = {}
 
 
@@ -53,17 +50,14 @@ class Rows:
     ) -> None:
         self._backlog, self._limits, self._rules = backlog, limits, rules
         # Words, then rare facts: together they are a kind of offer.
-        joint = [it for it in clauses if it.is_joint]
-        words = [it for it in clauses if not (it.is_number or it.is_joint or it.is_rare)]
-        rare = [it for it in clauses if it.is_rare]
-        self._numbers = [it for it in clauses if it.is_number]
-        self._kind_clauses = (*words, *rare)
-        self._clauses = (*self._numbers, *joint, *self._kind_clauses)  # what refuses most first
-        self._facets = [facet(clause) for clause in (*self._kind_clauses, *joint)]
-        self._words = self._facets[: len(words)]
-        self._rare = self._facets[len(words) : len(self._kind_clauses)]
-        self._joint = self._facets[len(self._kind_clauses) :]
-        self._jointly = [0 for _ in joint]  # of each joint clause, the rows that it may refuse
+        its_kind, its_joint = of_kinds(clauses), joint(clauses)
+        self._numbers = numbers(clauses)
+        self._clauses: Clauses = (*self._numbers, *its_joint, *its_kind)  # what refuses most first
+        self._words = [it.facet() for it in its_kind if not it.is_rare]
+        self._rare = [it.facet() for it in its_kind if it.is_rare]
+        self._joint = [it.facet() for it in its_joint]
+        self._facets = [*self._words, *self._rare, *self._joint]
+        self._jointly = [0 for _ in its_joint]  # of each joint clause, the rows that it may refuse
         self._words_of = self._rare_of = _getter([])
         self._stand_ins = StandIns()
         self._steps = [Steps() for _ in self._numbers]
@@ -121,7 +115,7 @@ class Rows:
         for its in self._facets:
             its.add(its.clause.wants(need, cls.spec))
         for at, its in enumerate(self._joint):
-            if its.wants[row] != its.clause.idle:
+            if its.clause.asks(its.wants[row]):
                 self._jointly[at] |= 1 << row
         for steps, clause in zip(self._steps, self._numbers, strict=True):
             steps.add(clause.wants(need, cls.spec))
@@ -164,7 +158,7 @@ class Rows:
         counting = [
             (steps, clause)
             for steps, clause in zip(self._steps, self._numbers, strict=True)
-            if steps.top > min(0.0, clause.wants(_NO_NEED, NOBODYS))
+            if steps.top > 0.0
         ]
         if len(counting) != len(self._counting):
             self._counting = [steps for steps, _ in counting]
@@ -200,10 +194,10 @@ class Rows:
 
     def _spread(self, rows: int) -> Iterator[JobClass]:
         """Yield the class of each row of these bits."""
-        bits = bin(rows)[:1:-1]
-        if rows.bit_count() * 32 > len(bits):
-            yield from compress(self._row_class, bits.encode().translate(_AS_BYTES))
+        if rows.bit_count() * 32 > rows.bit_length():
+            yield from selected(self._row_class, rows)
             return
+        bits = bin(rows)[:1:-1]
         at = bits.find("1")
         while at >= 0:
             yield self._row_class[at]
@@ -301,10 +295,9 @@ class Rows:
         """Return the first of the needs of a class that fits and may start, or None."""
         closed = self._closed(offer) if self._limits.any else 0
         for place, need in enumerate(cls.spec.needs):
-            if not closed >> cls.first_row + place & 1 and not any(
-                clause.refuses(need, cls.spec, offer) for clause in self._clauses
-            ):
-                return place
+            if not closed >> cls.first_row + place & 1:
+                if accepts(need, cls.spec, offer, self._clauses):
+                    return place
         return None
 
     def by_clause(self, offer: LiveOffer) -> list[tuple[str, int]]:

@@ -2,7 +2,7 @@
 
 from pilotage.proto.job import Need
 
-from .clauses import least_memory_mb
+from .amounts import least_memory_mb
 from .rules import Rules
 
 

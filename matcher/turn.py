@@ -4,6 +4,7 @@ import enum
 
 from .claims import Reservation
 from .classes import job_of
+from .fit import accepts
 from .known import Known
 from .ledger import WAITING
 from .limits import shuts
@@ -63,6 +64,6 @@ def may_start(spec: ClassSpec, offer: LiveOffer, known: Known) -> bool:
     now = known.backlog.now
     return any(
         not shuts(place, known.limits.kinds_of(spec, need), now)
-        and not any(clause.refuses(need, spec, offer) for clause in known.clauses)
+        and accepts(need, spec, offer, known.clauses)
         for need in spec.needs
     )

@@ -34,6 +34,9 @@ class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
     running_max: int = 0  # of that submission
 
 
+NOBODYS: Final = ClassSpec(class_id=0, community="", group="", owner="", type="", needs=())
+
+
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     """A limit of running jobs or of an amount, and how much of it is left for a class."""
 

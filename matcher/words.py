@@ -1,11 +1,16 @@
 """Words: which rows say which words, as bits of integers."""
 
 from array import array
-from collections.abc import Iterable
-from itertools import chain
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from itertools import chain, compress
+from typing import Any, Final, TypeVar
 
 FEW_MAX: Final = 32  # rows that are kept one by one
+
+_AS_DIGITS: Final = bytes.maketrans(b"\0\1", b"01")
+_AS_BYTES: Final = bytes.maketrans(b"01", b"\0\1")
+
+T = TypeVar("T")
 
 
 class Bits:
@@ -97,3 +102,19 @@ def each(bits_: int) -> Iterable[int]:
             found.append((at << 3) + low.bit_length() - 1)
             octet ^= low
     return found
+
+
+def of_flags(are_in: Iterable[bool]) -> int:
+    """Return a set of rows as bits, told of each row in turn whether it is in."""
+    digits = bytes(are_in)[::-1].translate(_AS_DIGITS)
+    return int(digits, 2) if digits else 0
+
+
+def selected(items: Sequence[T], bits_: int) -> Iterable[T]:
+    """Yield the items at the rows of these bits."""
+    return compress(items, bin(bits_)[:1:-1].encode().translate(_AS_BYTES))
+
+
+def flags(bits_: int, size: int) -> str:
+    """Return a "1" for each row of these bits and a "0" for each other, in order."""
+    return format(bits_, f"0{size}b")[::-1]

@@ -5,9 +5,9 @@ from typing import Final, Protocol
 
 import msgspec
 
+from pilotage.matcher.amounts import least_memory_mb, offered
 from pilotage.matcher.clause import Clauses
-from pilotage.matcher.clauses import least_memory_mb, offered
-from pilotage.matcher.suits import Suits
+from pilotage.matcher.offer_bits import OfferBits
 from pilotage.matcher.types import Ceiling, ClassSpec, LiveOffer
 from pilotage.proto.declarations import STOP_MARGIN_S, margin_s
 from pilotage.proto.facts import OF_NODE, OF_OFFER
@@ -61,14 +61,14 @@ class Outlook:
         self._work, self._communities = work, communities
         self.places: list[Spot] = []
         self.offers: list[LiveOffer] = []
-        self._suits: Suits | None = None
+        self._suits: OfferBits | None = None
 
     def look(self, watched: Sequence[Watched]) -> None:
         """Look at the elements that are in force."""
         self.places = spots(watched, self._communities)
         offers = [offer(one) for one in self.places]
         if self._suits is None or self.offers != offers:  # it knows what classes want by then
-            self._suits, self.offers = Suits(self._work.clauses(), offers), offers
+            self._suits, self.offers = OfferBits(self._work.clauses(), offers), offers
 
     def prospects(self, spec: ClassSpec, why_none: Callable[[Spot], Closed | None]) -> list[str]:
         """Return what there is to say of pilots for a job; `why_none`: of a place for this job."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pilotage.matcher.clause import Clauses
-from pilotage.matcher.looks import Look, Offers
+from pilotage.matcher.offer_bits import Look, OfferBits
 from pilotage.matcher.types import ClassSpec, LiveOffer
 
 from .communities import Spot
@@ -26,8 +26,8 @@ def prospects(
     """
     if not places:
         return []
-    asked = Offers(offers)
-    looks = [asked.look(need, spec, clauses) for need in spec.needs]
+    asked = OfferBits(clauses, offers)
+    looks = [asked.look(need, spec) for need in spec.needs]
     fits = 0
     for look in looks:
         fits |= look.fitting
@@ -36,7 +36,7 @@ def prospects(
     coming: list[str] = []
     next_round: list[str] = []
     closed: dict[str, None] = {}
-    fitting = {id(offer) for offer in asked.of(fits)}
+    fitting = {id(offer) for offer in asked.some(fits)}
     for offer, place in zip(offers, places, strict=True):
         if id(offer) not in fitting:
             continue

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from pilotage.matcher.clause import Clauses
-from pilotage.matcher.suits import Suits
+from pilotage.matcher.offer_bits import OfferBits
 from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.proto.job import Job, Need
 
@@ -81,8 +81,8 @@ def most(
 
 def _fitting(spec: ClassSpec, offers: Sequence[LiveOffer], clauses: Clauses) -> list[LiveOffer]:
     mine = [one for one in offers if one.community == spec.community]
-    bits = Suits(clauses, mine).of(spec)
-    return [one for place, one in enumerate(mine) if bits >> place & 1]
+    asked = OfferBits(clauses, mine)
+    return asked.some(asked.of(spec))
 
 
 def _roomless(need: Need) -> Need:

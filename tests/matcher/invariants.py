@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from pilotage.matcher.backlog import Backlog
 from pilotage.matcher.claims import counted
 from pilotage.matcher.classes import Entry, JobClass, rank
-from pilotage.matcher.fit import misfits
 from pilotage.matcher.index import Index
 from pilotage.matcher.ledger import (
     ABSENT,
@@ -21,6 +20,7 @@ from pilotage.matcher.limits import Limit
 from pilotage.matcher.matcher import Matcher
 from pilotage.matcher.shares import Node
 from pilotage.matcher.types import LiveOffer
+from tests.matcher.rule import misfits
 
 _MOMENT_S = 1e-6
 

@@ -7,8 +7,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pilotage.matcher import clauses, fit
+from pilotage.matcher import amounts, clauses, fit
 from pilotage.matcher.types import ClassSpec, LiveOffer, Match, Parked
+from tests.matcher.rule import first_fitting
 
 from .load import Load, less
 
@@ -37,7 +38,7 @@ class ExactRule:
         self._least = {
             class_id: (
                 min(need.cores_min for need in spec.needs),
-                min(map(clauses.least_memory_mb, spec.needs)),
+                min(map(amounts.least_memory_mb, spec.needs)),
                 min(need.wall_s for need in spec.needs),
             )
             for class_id, spec in self._specs.items()
@@ -59,7 +60,7 @@ class ExactRule:
             self._able[key] = frozenset(
                 class_id
                 for class_id, spec in self._specs.items()
-                if fit.first_fitting(spec, whole, clauses=self._clauses) is not None
+                if first_fitting(spec, whole, clauses=self._clauses) is not None
             )
         return self._able[key]
 
@@ -72,7 +73,7 @@ class ExactRule:
             or wall_s > offer.wall_left_s
         ):
             return None
-        return fit.first_fitting(self._specs[class_id], offer, clauses=self._clauses)
+        return first_fitting(self._specs[class_id], offer, clauses=self._clauses)
 
     def cores_min(self, class_id: int) -> int:
         return self._least[class_id][0]

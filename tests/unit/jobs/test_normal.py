@@ -9,8 +9,8 @@ from hypothesis import given, settings, strategies as st
 
 from pilotage.central.jobs.normal import normal_needs, normal_preference
 from pilotage.matcher import clauses
-from pilotage.matcher.fit import misfits
 from pilotage.proto.job import Need, Preference
+from tests.matcher.rule import misfits
 from tests.unit.matcher.makes import NEEDS, OFFERS
 
 ALIKE: list[list[dict[str, Any]]] = [

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from pilotage.matcher.clause import Clauses
-from pilotage.matcher.fit import misfits
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
 from pilotage.matcher.shares import BOUND_EVERY_S
 from pilotage.matcher.tagexpr import parse
 from pilotage.matcher.types import ClassSpec, Grant, LiveOffer
 from pilotage.proto.job import Need
+from tests.matcher.rule import misfits
 
 SCARCE, PLAIN, ELSEWHERE, LAST = range(4)
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pilotage.matcher import Matcher, clauses
-from pilotage.matcher.fit import grant, misfits
+from pilotage.matcher.fit import grant
 from pilotage.matcher.platforms import family, runs
 from pilotage.matcher.types import LiveOffer, NodeFacts
 from pilotage.matcher.versions import shown, version
 from pilotage.proto.job import Need
+from tests.matcher.rule import misfits
 
 from .makes import OFFERS, offer, spec
 

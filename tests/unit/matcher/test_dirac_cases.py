@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.fit import first_fitting
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.proto.job import Need
+from tests.matcher.rule import first_fitting
 
 from .makes import offer, spec
 

@@ -26,15 +26,16 @@ from pilotage.matcher import (
     steps,
     tagchoices,
     wakes,
-    worded,
+    word_facets,
     words,
 )
-from pilotage.matcher.fit import first_fitting, grant
+from pilotage.matcher.fit import grant
 from pilotage.matcher.matcher import less
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
 from pilotage.matcher.types import LiveOffer
 from pilotage.proto.job import Need, Preference
 from tests.matcher.invariants import check
+from tests.matcher.rule import first_fitting
 
 from .makes import COMPATIBLE, NEEDS, OFFERS, offer, spec
 from .plain import Plain
@@ -436,7 +437,7 @@ class TestWithShortCuts(Machine.TestCase):  # type: ignore[misc, valid-type]
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(facets, "FEW_MAX", 2)
         self.patch.setattr(words, "FEW_MAX", 2)
-        self.patch.setattr(worded, "NEW_MAX", 1)
+        self.patch.setattr(word_facets, "NEW_MAX", 1)
         self.patch.setattr(tagchoices, "PRODUCT_MAX", 2)
         self.patch.setattr(steps, "STEPS_MAX", 2)
         self.patch.setattr(index, "WALK_MAX", 2)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import Phase, find, settings
 
 from pilotage.matcher.clauses import table
-from pilotage.matcher.fit import misfits
 from pilotage.proto.job import Need
+from tests.matcher.rule import misfits
 
 from .makes import COMPATIBLE, NEEDS, OFFERS, spec
 
@@ -38,8 +38,9 @@ def test_each_clause_is_met_by_some_offer_where_something_is_asked_of_it(clause:
     (its,) = (one for one in CLAUSES if one.name == clause)
 
     def is_met(need: Need) -> bool:
-        asks = its.idle is None or its.wants(need, ITS) != its.idle
-        return asks and any(not its.refuses(need, ITS, there) for there in OFFERS)
+        return its.asks(its.wants(need, ITS)) and any(
+            not its.refuses(need, ITS, there) for there in OFFERS
+        )
 
     assert find(NEEDS, is_met, settings=SOME)
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from pilotage.matcher import Matcher, fit
+from pilotage.matcher import Matcher
 from pilotage.matcher.fit import grant
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import LiveOffer
 from pilotage.proto.job import Need
+from tests.matcher import rule
 
 from .makes import offer, spec
 
@@ -116,7 +117,7 @@ def misfits(need: Need, there: LiveOffer, **of_class: Any) -> list[str]:
     matched = matcher.match(there, 1, 0.0)
     found = {obstacle.clause for obstacle in explained.obstacles}
     assert bool(matched) == (not found) == bool(explained.fitting)
-    of_need = fit.misfits(need, there, clauses=matcher.clauses)
+    of_need = rule.misfits(need, there, clauses=matcher.clauses)
     assert found - {"community", "group", "owner"} == set(of_need)
     return [name for name in ("community", "group", "owner") if name in found] + of_need
 

@@ -11,7 +11,6 @@ from pilotage.matcher.facets import NEW_MAX
 from pilotage.matcher.platforms import ANY
 from pilotage.matcher.stand_ins import StandIns
 from pilotage.matcher.weights import HEAVY, weight
-from pilotage.matcher.worded import facet as facet_of
 from pilotage.proto.job import Need
 from tests.matcher.invariants import check
 
@@ -59,7 +58,7 @@ def test_one_pilot_that_asks_with_other_words_each_time_fills_no_memory(
 def test_a_key_of_many_words_is_kept_by_nobody() -> None:
     heavy = words(1, 256, 128)
     stand_ins = StandIns()
-    facet = facet_of(CLAUSES["tags"])
+    facet = CLAUSES["tags"].facet()
     facet.add(CLAUSES["tags"].wants(Need(tags="a & ~b"), spec()))
     stand_ins.of((heavy, frozenset("a")))
     facet.accepting(heavy | frozenset("a"))
@@ -87,7 +86,7 @@ def test_words_that_no_row_speaks_of_make_no_difference_until_one_does(
     name: str, rounds: int
 ) -> None:
     clause = CLAUSES[name]
-    facet = facet_of(clause)
+    facet = clause.facet()
     wants: list[Any] = []
     for text in (*NEEDS * rounds, "unsaid"):
         its = spec(group=text or "sim", owner=text or "ada", type=text or "User")

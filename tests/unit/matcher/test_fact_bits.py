@@ -1,17 +1,17 @@
-"""What kinds of offers have: words must say what the clause says."""
+"""Facts of offers as bits: words must say what the rule of the clause says."""
 
 from typing import Any
 
 import pytest
 
 from pilotage.matcher.clauses import table
-from pilotage.matcher.had import Had
+from pilotage.matcher.fact_bits import FactBits
 from pilotage.matcher.platforms import ANY
 from pilotage.proto.job import Need
 
 from .makes import COMPATIBLE, OFFERS, offer, spec
 
-CLAUSES = {clause.name: clause for clause in table(COMPATIBLE) if not clause.is_number}
+CLAUSES = {clause.name: clause for clause in table(COMPATIBLE)}
 THERE = (
     *OFFERS,
     offer(tags=frozenset((ANY,)), element=ANY, architecture=ANY),
@@ -29,27 +29,31 @@ NEEDS = (
 
 
 @pytest.mark.parametrize("name", CLAUSES)
-def test_kinds_that_meet_a_wish_are_those_that_the_clause_does_not_deny(name: str) -> None:
+def test_a_clause_accepts_the_offers_that_its_rule_does_not_refuse(name: str) -> None:
     clause = CLAUSES[name]
-    had = Had(clause)
-    for at, there in enumerate(THERE):
-        had.add(clause.has(there), 1 << at)
+    had = list(map(clause.has, THERE))
+    facts, column = FactBits(had), clause.column(had)
+    few = facts.all & 0b1011
     for its in (spec(), spec(type="Test", owner="ann")):
         for need in NEEDS:
             exact = sum(
                 1 << at for at, there in enumerate(THERE) if not clause.refuses(need, its, there)
             )
 
-            assert had.taking(clause.wants(need, its), (1 << len(THERE)) - 1) == exact, need
+            wants = clause.wants(need, its)
+            assert clause.accepting(wants, facts, facts.all) == exact, need
+            assert clause.accepting(wants, facts, few) == exact & few, need
+            assert column.accepting(clause, wants) == exact, need
 
 
 def test_words_are_not_asked_of_each_kind_of_offer() -> None:
     wishes: dict[str, Any] = {"tags": Need(tags="t7 & (x | y)"), "element": Need(element="ce7")}
     for name, need in wishes.items():
         clause = CLAUSES[name]
-        had = Had(clause)
-        for at in range(300):
-            had.add(clause.has(offer(tags=frozenset((f"t{at}", "x")), element=f"ce{at}")), 1 << at)
+        facts = FactBits(
+            clause.has(offer(tags=frozenset((f"t{at}", "x")), element=f"ce{at}"))
+            for at in range(300)
+        )
 
-        assert had.taking(clause.wants(need, spec()), (1 << 300) - 1) == 1 << 7
-        assert not had.questions
+        assert clause.accepting(clause.wants(need, spec()), facts, facts.all) == 1 << 7
+        assert not facts.questions

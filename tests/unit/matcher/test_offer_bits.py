@@ -1,12 +1,12 @@
-"""Which of many offers suit a class: the same as the exact rule says of each."""
+"""Which of many offers take a class, and why others do not: as the exact rule says of each."""
 
 import random
 
 from pilotage.matcher.clauses import table
-from pilotage.matcher.fit import first_fitting
-from pilotage.matcher.suits import Suits
+from pilotage.matcher.offer_bits import OfferBits
 from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.proto.job import Need
+from tests.matcher.rule import first_fitting
 
 CLAUSES = table({"el9": ("el8",)})
 
@@ -58,13 +58,13 @@ def a_class(chance: random.Random, number: int) -> ClassSpec:
 def test_bits_are_where_the_exact_rule_lets_a_job_run() -> None:
     chance = random.Random(5)
     offers = [an_offer(chance, number) for number in range(40)]
-    suits, at_once = Suits(CLAUSES, offers), Suits(CLAUSES, offers)
+    asked, at_once = OfferBits(CLAUSES, offers), OfferBits(CLAUSES, offers)
     specs = [a_class(chance, number) for number in range(400)]
     at_once.learn(specs[:300])
     at_once.learn(specs)
     found = 0
     for spec in specs:
-        bits = suits.of(spec)
+        bits = asked.of(spec)
         fitting = [
             at
             for at, offer in enumerate(offers)
@@ -72,7 +72,7 @@ def test_bits_are_where_the_exact_rule_lets_a_job_run() -> None:
         ]
 
         assert [at for at in range(40) if bits >> at & 1] == fitting
-        assert suits.of(spec) == at_once.of(spec) == bits
+        assert asked.of(spec) == at_once.of(spec) == bits
         found += len(fitting)
 
     assert found > 400, "hardly anything fitted anything"

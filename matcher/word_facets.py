@@ -5,32 +5,19 @@ offer would hold everything up.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from .clause import Clause
-from .facets import NEW_MAX, ByDemand, Facet
+from .facets import NEW_MAX, Facet
 from .platforms import ANY
 from .tagchoices import Choices
 from .words import Bits, Words, each
 
+if TYPE_CHECKING:
+    from .clause import Clause
+
 _ANYTHING: Final = frozenset((ANY,))
 # Stands for words that no row says. No name has such a letter (proto/limits.py).
 _NOTHING_SAID: Final = frozenset(("\0",))
-
-
-def facet(clause: Clause[Any, Any]) -> Facet:
-    """Return the facet of a clause."""
-    if clause.only is not None:
-        return ByOnly(clause)
-    if clause.never is not None:
-        return ByNever(clause)
-    if clause.among:
-        return ByAmong(clause)
-    if clause.covers is not None:
-        return ByCovers(clause)
-    if clause.choices is not None:
-        return ByChoices(clause)
-    return ByDemand(clause)
 
 
 class ByWords(Facet, ABC):
@@ -38,7 +25,7 @@ class ByWords(Facet, ABC):
 
     __slots__ = ("_naming",)
 
-    def __init__(self, clause: Clause[Any, Any]) -> None:
+    def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
         self._naming = Words()
 
@@ -52,18 +39,17 @@ class ByWords(Facet, ABC):
         """Return which of the first rows accept an offer with this key, as bits."""
 
 
-class ByOnly(ByWords):
+class ByOneOf(ByWords):
     """Rows want one of some words or say none."""
 
     __slots__ = ("_asking",)
 
-    def __init__(self, clause: Clause[Any, Any]) -> None:
+    def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
         self._asking = Bits()
 
     def _take_up(self, row: int, wants: Any) -> None:
-        assert self.clause.only is not None
-        for word in self.clause.only(wants):
+        for word in wants:
             self._naming.add(word, row)
             self._asking.add(row)
 
@@ -74,26 +60,25 @@ class ByOnly(ByWords):
         return every ^ self._asking.value | self._naming.rows(key, size)
 
 
-class ByNever(ByWords):
+class ByNoneOf(ByWords):
     """Rows want none of some words."""
 
     __slots__ = ()
 
     def _take_up(self, row: int, wants: Any) -> None:
-        assert self.clause.never is not None
-        for word in self.clause.never(wants):
+        for word in wants:
             self._naming.add(word, row)
 
     def _by_words(self, key: Any, size: int) -> int:
         return (1 << size) - 1 & ~self._naming.rows(key, size)
 
 
-class ByAmong(ByWords):
+class ByAccepted(ByWords):
     """Each row says a word, which must be among those of an offer that has any."""
 
     __slots__ = ("_said",)
 
-    def __init__(self, clause: Clause[Any, Any]) -> None:
+    def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
         self._said = set[Any]()
 
@@ -112,18 +97,17 @@ class ByAmong(ByWords):
         return self._naming.any(key, size)
 
 
-class ByCovers(ByWords):
+class ByRequiredTags(ByWords):
     """All words of an offer must be among those of a row."""
 
     __slots__ = ("_said",)
 
-    def __init__(self, clause: Clause[Any, Any]) -> None:
+    def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
         self._said = set[Any]()
 
     def _take_up(self, row: int, wants: Any) -> None:
-        assert self.clause.covers is not None
-        for word in self.clause.covers(wants):
+        for word in wants:
             self._naming.add(word, row)
             self._said.add(word)
 
@@ -155,24 +139,22 @@ class Level:
         return self.asking.value & ~(met | self.naming.any(key, size))
 
 
-class ByChoices(Facet):
+class ByTags(Facet):
     """Rows are expressions over words. Only those that are not all told in choices are asked."""
 
     __slots__ = ("_levels", "_partly", "_said")
 
-    def __init__(self, clause: Clause[Any, Any]) -> None:
+    def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
         self._levels: list[Level] = []
         self._partly = Bits()  # rows that may refuse though their choices are met
         self._said = set[Any]()
 
     def _take_up(self, row: int, wants: Any) -> None:
-        assert self.clause.choices is not None
-        choices: Choices = self.clause.choices(wants)
+        choices: Choices = wants.choices
         if not choices.says_all:
-            assert self.clause.speaks_of is not None
             self._partly.add(row)
-            self._said.update(self.clause.speaks_of(wants))
+            self._said.update(wants.words)
         while len(self._levels) < len(choices.each):
             self._levels.append(Level())
         for (must, without), level in zip(choices.each, self._levels, strict=False):
