@@ -95,6 +95,14 @@ class Clause(ABC, Generic[W, H]):
         """Return the nearest of what some offers have, as a person reads it."""
         return listed(map(str, had))
 
+    def words(self, wanted: W) -> Iterable[str]:
+        """Return the words that are wanted of those that offers choose: they may be misspelt."""
+        return ()
+
+    def words_had(self, had: H) -> Iterable[str]:
+        """Return the words of an offer that could be meant by those."""
+        return ()
+
 
 Clauses = tuple[Clause[Any, Any], ...]
 

@@ -88,6 +88,12 @@ class OneOf(Clause[tuple[str, ...], str]):
     def wanted(self, wanted: tuple[str, ...]) -> str:
         return " or ".join(wanted)
 
+    def words(self, wanted: tuple[str, ...]) -> Iterable[str]:
+        return wanted
+
+    def words_had(self, had: str) -> Iterable[str]:
+        return (had,)
+
 
 class NoneOf(Clause[tuple[str, ...], str]):
     """The offer has none of some words."""
@@ -118,6 +124,12 @@ class Platform(Clause[str, str]):
 
     def denies(self, wanted: str, had: str) -> bool:
         return bool(wanted) and not runs(wanted, had, self._compatible)
+
+    def words(self, wanted: str) -> Iterable[str]:
+        return (wanted,)
+
+    def words_had(self, had: str) -> Iterable[str]:
+        return (had,)
 
 
 class Range(Clause[tuple[Any, Any], H]):
@@ -224,6 +236,12 @@ class NodeWord(Clause[str, NodeFacts]):
 
     def best(self, wanted: str, had: Iterable[NodeFacts]) -> str:
         return listed(getattr(node, self.name) for node in had) or "not known"
+
+    def words(self, wanted: str) -> Iterable[str]:
+        return (wanted,)
+
+    def words_had(self, had: NodeFacts) -> Iterable[str]:
+        return (getattr(had, self.name),)
 
 
 class NodeSize(Clause[int, NodeFacts]):
@@ -448,6 +466,12 @@ class Tags(Clause[TagExpression, frozenset[str]]):
             default=(),
         )
         return listed(nearest) or "no tags"
+
+    def words(self, wanted: TagExpression) -> Iterable[str]:
+        return wanted.named
+
+    def words_had(self, had: frozenset[str]) -> Iterable[str]:
+        return had
 
 
 class RequiredTags(Clause[frozenset[str], frozenset[str]]):

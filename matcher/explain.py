@@ -91,7 +91,7 @@ def explain(
         *(shares if fitting else ()),
         *holds.by_preference(job, spec, offers, fitting, backlog, is_its=is_its),
         *_of_alternatives(place, len(looks)),
-        *meant(spec.needs[place], looks[place].misses, offers),
+        *meant(looks[place].misses, asked),
         *[one.text for one in advice],
     ]
     return Explanation(
