@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 from pilotage.proto.job import Need
 
 from .facets import ByDemand, Facet
-from .fact_bits import FactBits, FactColumn
+from .fact_bits import Column, FactBits, FactColumn
 from .types import ClassSpec, LiveOffer
 
 SHOWN_MAX: Final = 5  # words of a list that an explanation shows
@@ -65,7 +65,7 @@ class Clause(ABC, Generic[W, H]):
 
     # -- many offers ----------------------------------------------------------------------------
 
-    def column(self, facts: list[Any]) -> FactColumn:
+    def column(self, facts: list[Any]) -> Column:
         """Return the column of what many offers have."""
         return FactColumn(facts)
 

@@ -11,7 +11,7 @@ from pilotage.proto.storages import TAG as DATA
 from .amounts import lacking, offered
 from .clause import Clause, Clauses, listed
 from .facets import Facet
-from .fact_bits import NO_WORDS, FactBits, FactColumn, NumberColumn
+from .fact_bits import NO_WORDS, Column, FactBits, NumberColumn
 from .platforms import ANY, runs
 from .tagexpr import EVERY_TAG, TagExpression, parse
 from .types import ClassSpec, Counted, LiveOffer, NodeFacts, Whole
@@ -301,7 +301,7 @@ class AtLeast(Capacity[Any, Any]):
     def denies(self, wanted: Any, had: Any) -> bool:
         return bool(wanted > had)
 
-    def column(self, facts: list[Any]) -> FactColumn:
+    def column(self, facts: list[Any]) -> Column:
         return NumberColumn(facts)
 
     def wanted(self, wanted: Any) -> str:

@@ -1,9 +1,10 @@
-"""FactBits: what many offers have of one thing, and which of them have it, as bits of an integer.
+"""Facts of many offers: which of them have what, as bits of an integer.
 
 It is the other way round than a facet: there rows say words, and here offers have them. The first
 offer is the lowest bit.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,7 @@ from .words import of_flags, selected
 if TYPE_CHECKING:
     from .clause import Clause
 
+OFTEN: Final = 32  # questions that cost as much as the bits of all offers
 NO_WORDS: Final = frozenset[str]()
 
 
@@ -53,39 +55,50 @@ class FactBits:
         return found
 
 
-class FactColumn:
-    """One fact of offers that are all known: each different fact is looked at once."""
+class Column(ABC):
+    """One fact of offers that are all known."""
 
-    __slots__ = ("_different", "_facts", "all", "had")
+    __slots__ = ("all", "had")
 
     def __init__(self, had: list[Any]) -> None:
         self.had = had  # by offer
         self.all: int = (1 << len(had)) - 1
-        self._different = list(dict.fromkeys(had))
-        self._facts: FactBits | None = None  # of the different facts
 
+    @abstractmethod
     def accepting(self, clause: "Clause[Any, Any]", wanted: Any) -> int:
         """Return the offers that a clause does not let refuse this, as bits."""
-        if self._facts is None:
-            self._facts = FactBits(self._different)
-        every = self._facts.all
-        found = clause.accepting(wanted, self._facts, every)
-        if found == every:
+
+
+class FactColumn(Column):
+    """Each different fact is looked at once; if more is asked, the bits of all offers pay off."""
+
+    __slots__ = ("_asked", "_bits", "_different")
+
+    def __init__(self, had: list[Any]) -> None:
+        super().__init__(had)
+        self._different = list(dict.fromkeys(had))
+        self._bits = FactBits()  # of the different facts, or of all offers
+        self._asked = 0  # questions
+
+    def accepting(self, clause: "Clause[Any, Any]", wanted: Any) -> int:
+        if self._asked in (0, OFTEN):
+            self._bits = FactBits(self.had if self._asked else self._different)
+        self._asked += 1
+        found = clause.accepting(wanted, self._bits, self._bits.all)
+        if self._asked > OFTEN or not found:
+            return found
+        if found == self._bits.all:
             return self.all
-        if not found:
-            return 0
-        accepted = set(selected(self._different, found))
-        return of_flags(map(accepted.__contains__, self.had))
+        return of_flags(map(set(selected(self._different, found)).__contains__, self.had))
 
 
-class NumberColumn(FactColumn):
-    """A number of offers: those that have so much or more."""
+class NumberColumn(Column):
+    """A number, of which so much or more is wanted."""
 
     __slots__ = ("_at_least", "_rising")
 
     def __init__(self, had: list[Any]) -> None:
-        self.had = had
-        self.all = (1 << len(had)) - 1
+        super().__init__(had)
         self._rising: list[Any] = sorted(set(had))
         self._at_least: dict[int, int] = {}  # place in these numbers → the offers from there on
 

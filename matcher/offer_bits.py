@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from pilotage.proto.job import Need
 
 from .clause import Clause, Clauses
-from .fact_bits import FactColumn
+from .fact_bits import Column
 from .types import ClassSpec, LiveOffer
 from .words import selected
 
@@ -42,7 +42,7 @@ class OfferBits:
     def __init__(self, clauses: Clauses, offers: Sequence[LiveOffer]) -> None:
         self.offers = offers
         self.all: int = (1 << len(offers)) - 1
-        self._columns: dict[str, FactColumn] = {}  # by fact
+        self._columns: dict[str, Column] = {}  # by fact
         self._rows = [_Row(clause, self) for clause in clauses]
         self._of_class = [row for row in self._rows if row.clause.is_of_class]
         self._of_need = [row for row in self._rows if not row.clause.is_of_class]
@@ -53,7 +53,7 @@ class OfferBits:
         """Return the offers of these bits."""
         return list(selected(self.offers, bits))
 
-    def column(self, clause: Clause[Any, Any]) -> FactColumn:
+    def column(self, clause: Clause[Any, Any]) -> Column:
         """Return what each offer has of the fact that a clause looks at."""
         found = self._columns.get(clause.fact)
         if found is None:

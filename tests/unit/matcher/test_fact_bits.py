@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pilotage.matcher.clauses import table
-from pilotage.matcher.fact_bits import FactBits
+from pilotage.matcher.fact_bits import OFTEN, FactBits
 from pilotage.matcher.platforms import ANY
 from pilotage.proto.job import Need
 
@@ -43,7 +43,8 @@ def test_a_clause_accepts_the_offers_that_its_rule_does_not_refuse(name: str) ->
             wants = clause.wants(need, its)
             assert clause.accepting(wants, facts, facts.all) == exact, need
             assert clause.accepting(wants, facts, few) == exact & few, need
-            assert column.accepting(clause, wants) == exact, need
+            for _ in range(OFTEN // 4):  # the column takes another way when it is asked often
+                assert column.accepting(clause, wants) == exact, need
 
 
 def test_words_are_not_asked_of_each_kind_of_offer() -> None:
