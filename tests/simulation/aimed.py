@@ -68,7 +68,7 @@ class Aimed:
                 seconds = world.chance.uniform(1.0, 15.0)
                 world.say(f"aimed: a requeue takes {seconds:.0f} s, and all cuts are healed")
                 world.central.disk.stalled_until = world.loop.now + seconds
-                world.network.cuts.clear()
+                world.network.mend()
 
     def committed(self, verb: str, args: tuple[Any, ...], result: Any) -> None:
         """The store of the central has carried something out."""
@@ -104,7 +104,7 @@ class Aimed:
                 self._cut(host, LONG_S, "as it takes a job over")
             if self._hits("heal_at_takeover"):
                 world.say("aimed: all cuts are healed as a job is taken over")
-                world.network.cuts.clear()
+                world.network.mend()
 
     def _result(self, changes: Any) -> None:
         world = self._world

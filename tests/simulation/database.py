@@ -6,6 +6,8 @@ or stands still. So a transaction lasts for a time, in which another may take th
 """
 
 import asyncio
+import math
+from asyncio import TimerHandle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,6 +47,49 @@ class Session:
     ended: bool = False
     # What nobody answers; kept, so that no task of a dead process is thrown away.
     lost: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+
+@dataclass(eq=False)
+class Retransmission:
+    """Something that a cut has stopped: TCP sends it again after a time, then less and less often.
+
+    Hundreds may wait for hours. So only that try is a step of the loop which no known cut stops.
+    """
+
+    network: Network
+    one: str
+    other: str
+    again_s: float  # until the first try
+    carry: Callable[..., None]
+    began: float = field(init=False)
+    timer: TimerHandle = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.network.loop.now
+
+    def aim(self) -> None:
+        """Wait for the first try that may succeed, as far as is known now."""
+        network = self.network
+        may_pass = max(network.loop.now, network.opens_at(self.one, self.other))
+        at, next_s = self.began + self.again_s, _later(self.again_s)
+        while at < may_pass and next_s < RETRANSMIT_MAX_S:
+            at, next_s = at + next_s, _later(next_s)
+        if at < may_pass:
+            at += math.ceil((may_pass - at) / next_s) * next_s
+        self.timer = network.loop.at(at, None, self._try, next_s)
+        network.mended[self] = self._aim_again
+
+    def _aim_again(self) -> None:
+        self.timer.cancel()
+        self.aim()
+
+    def _try(self, next_s: float) -> None:
+        del self.network.mended[self]
+        self.carry(again_s=next_s)
+
+
+def _later(again_s: float) -> float:
+    return min(again_s * 1.5, RETRANSMIT_MAX_S)
 
 
 @dataclass
@@ -127,12 +172,8 @@ class Database(Disk):
             process = None if there else session.process
             self.loop.at(self.loop.now + way_s, process, what)
         else:
-            later_s = min(again_s * 1.5, RETRANSMIT_MAX_S)
-            self.loop.at(
-                self.loop.now + again_s,
-                None,
-                lambda: self.carry(session, there=there, what=what, again_s=later_s),
-            )
+            carry = partial(self.carry, session, there=there, what=what)
+            Retransmission(self.network, one.name, other.name, again_s, carry).aim()
 
     def begin(self, session: Session, fence: Lead | None) -> None:
         """Open a transaction: who leads is looked at, and stays so until it ends."""

@@ -34,6 +34,7 @@ class Network:
     def __init__(self, loop: HostLoop, chance: random.Random, weather: Weather) -> None:
         self.loop, self._chance, self.weather = loop, chance, weather
         self.cuts: dict[tuple[str, str], float] = {}  # (from, to) → until
+        self.mended: dict[object, Callable[[], None]] = {}  # called when all cuts end early
         self.listening: dict[str, tuple[Process, Serve]] = {}
         self.heard: Callable[[str, HttpReply], None] = lambda path, reply: None
         self.late: Callable[[str], float] = lambda path: 0.0  # seconds; 0: no copy comes late
@@ -53,19 +54,22 @@ class Network:
     def heal(self) -> None:
         """Let all pass from now on."""
         self.weather.calm = True
+        self.mend()
+
+    def mend(self) -> None:
+        """End all cuts."""
         self.cuts.clear()
+        for tell in list(self.mended.values()):
+            tell()
 
     def passes(self, one: str, other: str) -> bool:
         """Whether something can go from one host to another now."""
-        cuts = self.cuts
-        if not cuts:
-            return True
-        now = self.loop.now
-        return (
-            cuts.get((one, other), 0.0) <= now
-            and cuts.get((one, "*"), 0.0) <= now
-            and cuts.get(("*", other), 0.0) <= now
-        )
+        return not self.cuts or self.opens_at(one, other) <= self.loop.now
+
+    def opens_at(self, one: str, other: str) -> float:
+        """Return when the last known cut between two hosts ends or has ended; 0 for none."""
+        until = self.cuts.get
+        return max(until((one, other), 0.0), until((one, "*"), 0.0), until(("*", other), 0.0))
 
     # -- messages ---------------------------------------------------------------------------------
 
