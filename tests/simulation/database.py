@@ -7,7 +7,6 @@ or stands still. So a transaction lasts for a time, in which another may take th
 
 import asyncio
 import math
-from asyncio import TimerHandle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +19,7 @@ from tests.fake_leaders import FakeLeaders
 from tests.fakes import WALL_S
 
 from .network import Network
-from .processes import Host, HostLoop, Process
+from .processes import Host, HostLoop, Process, Step
 from .store import ORDERED, Disk, DiskStore, Rows, Verb, opened, step
 
 T = TypeVar("T")
@@ -62,7 +61,7 @@ class Retransmission:
     again_s: float  # until the first try
     carry: Callable[..., None]
     began: float = field(init=False)
-    timer: TimerHandle = field(init=False)
+    timer: Step = field(init=False)
 
     def __post_init__(self) -> None:
         self.began = self.network.loop.now

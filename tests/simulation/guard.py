@@ -18,7 +18,7 @@ from pilotage.proto.messages import Assignment, Usage
 from tests.fake_pilot import Script
 
 from .node_disk import NodeFolders
-from .processes import HostLoop, Process
+from .processes import HostLoop, Process, Step
 from .truth import Run, Truth
 
 STARTING_S = 0.02
@@ -35,7 +35,7 @@ class Payload:
     held: Held
     left_s: float
     run: Run | None = None  # while it computes
-    due: asyncio.TimerHandle | None = None
+    due: Step | None = None
 
 
 class NodeGuard:

@@ -8,7 +8,6 @@ it still had to do is put aside, and no `finally` of it runs. Each host has a cl
 
 import asyncio
 import heapq
-from asyncio import events
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
@@ -40,7 +39,7 @@ class Host:
         self.processes: list[Process] = []
         self.sleeps: list[Callable[[], None]] = []  # called with each suspension
         self.woken: list[Callable[[], None]] = []  # and after it
-        self.late: list[tuple[float, events.TimerHandle]] = []
+        self.late: list[tuple[float, Step]] = []
 
     @property
     def boot(self) -> str:
@@ -69,7 +68,7 @@ class Process:
         self.halted = host.suspended_at is not None  # dead, stopped, or its host is suspended
         self.fuse = -1  # it dies before so many further steps
         self.died: list[Callable[[], None]] = []  # what others see of its death, at once
-        self.put_aside: list[events.Handle] = []
+        self.put_aside: list[Step] = []
         self.services: Any = None  # of a central that runs in it
         self.tokens: Any = None
         self.holder = ""  # its name in the leader row
@@ -116,6 +115,30 @@ class Process:
 HERE: ContextVar[Process | None] = ContextVar("HERE", default=None)
 
 
+class Step:
+    """A call that the loop has yet to make: what `call_soon` and `call_at` return."""
+
+    __slots__ = ("args", "callback", "context", "is_cancelled", "world_s")
+
+    def __init__(
+        self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context, world_s: float
+    ) -> None:
+        self.callback, self.args, self.context = callback, args, context
+        self.world_s = world_s  # when it is due
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Never make the call. It is left out when its time comes."""
+        self.is_cancelled = True
+        self.callback, self.args = _nothing, ()
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
+
+    def when(self) -> float:
+        return self.world_s
+
+
 class HostLoop(VirtualLoop):
     """A virtual loop for many hosts. `quiet` is called when nothing more can happen at a moment."""
 
@@ -124,9 +147,9 @@ class HostLoop(VirtualLoop):
         self.steps = 0
         self.quiet: Callable[[], None] = _nothing
         self.ended: list[Process] = []
-        self._timers: list[tuple[float, int, events.TimerHandle, Host | None, float]] = []
+        self._timers: list[tuple[float, int, Step, Host | None, float]] = []
         self._order = 0
-        self._queue: list[events.Handle] = []
+        self._queue: list[Step] = []
         self._moment, self._moment_at = 0, START_S
 
     @property
@@ -140,16 +163,20 @@ class HostLoop(VirtualLoop):
 
     # -- what the loop of asyncio does, less sockets and signals ----------------------------------
 
+    get_debug = staticmethod(bool)  # False. Each future asks, so it must cost nothing
+
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> events.Handle:
-        handle = events.Handle(callback, args, self, context)
-        self._queue.append(handle)
-        return handle
+    ) -> Step:
+        step = Step(callback, args, copy_context() if context is None else context, 0.0)
+        self._queue.append(step)
+        return step
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> events.TimerHandle:
+    ) -> Step:
+        if context is None:
+            context = copy_context()
         here = HERE.get()
         if here is None:
             return self._at(when, None, callback, args, context)
@@ -159,19 +186,19 @@ class HostLoop(VirtualLoop):
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> events.TimerHandle:
+    ) -> Step:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def at(
         self, world_s: float, process: Process | None, callback: Callable[..., Any], *args: Any
-    ) -> events.TimerHandle:
+    ) -> Step:
         """Call something at a time of the world: as a step of a process, or of nobody."""
         context = (_NOBODY if process is None else process.context).copy()
         return self._at(world_s, None, callback, args, context)
 
     def at_host(
         self, world_s: float, process: Process, callback: Callable[..., Any], *args: Any
-    ) -> events.TimerHandle:
+    ) -> Step:
         """Likewise, on the timers of the process' host: they stand while it is suspended."""
         return self._at(world_s, process.host, callback, args, process.context.copy())
 
@@ -181,22 +208,19 @@ class HostLoop(VirtualLoop):
         host: Host | None,
         callback: Callable[..., Any],
         args: tuple[Any, ...],
-        context: Context | None,
-    ) -> events.TimerHandle:
-        handle = events.TimerHandle(world_s, callback, args, self, context)
-        self._push(world_s, handle, host)
-        return handle
+        context: Context,
+    ) -> Step:
+        step = Step(callback, args, context, world_s)
+        self._push(world_s, step, host)
+        return step
 
-    def _push(self, world_s: float, handle: events.TimerHandle, host: Host | None) -> None:
+    def _push(self, world_s: float, step: Step, host: Host | None) -> None:
         self._order += 1
         slept_s = 0.0 if host is None else host.suspended_s
-        heapq.heappush(self._timers, (world_s, self._order, handle, host, slept_s))
+        heapq.heappush(self._timers, (world_s, self._order, step, host, slept_s))
 
-    def run_again(self, handles: list[events.Handle]) -> None:
-        self._queue.extend(handles)
-
-    def _timer_handle_cancelled(self, handle: Any) -> None:
-        """It is left out when its time comes."""
+    def run_again(self, steps: list[Step]) -> None:
+        self._queue.extend(steps)
 
     def _run_once(self) -> None:
         if not self._queue:
@@ -205,27 +229,34 @@ class HostLoop(VirtualLoop):
         self._moment += len(queue)
         if self._moment > STEPS_A_MOMENT_MAX:
             self._moment = 0
-            raise Spins(f"at {self._virtual_s - START_S:.3f}: {queue[-1]!r}")
-        for handle in queue:
-            if handle._cancelled:
+            raise Spins(f"at {self._virtual_s - START_S:.3f}: {queue[-1].callback!r}")
+        for step in queue:
+            if step.is_cancelled:
                 continue
-            process = handle._context.get(HERE)  # type: ignore[attr-defined]
+            context = step.context
+            process = context.get(HERE)
             if process is not None:
                 if process.halted:
-                    process.put_aside.append(handle)
+                    process.put_aside.append(step)
                     continue
                 if process.fuse >= 0:
                     process.fuse -= 1
                     if process.fuse < 0:
-                        process.put_aside.append(handle)
+                        process.put_aside.append(step)
                         process.kill()
                         continue
             self.steps += 1
-            handle._run()
+            try:
+                context.run(step.callback, *step.args)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as why:
+                message = f"exception in callback {step.callback!r}"
+                self.call_exception_handler({"message": message, "exception": why, "handle": step})
 
     def _let_time_pass(self) -> None:
         timers = self._timers
-        while timers and timers[0][2]._cancelled:
+        while timers and timers[0][2].is_cancelled:
             heapq.heappop(timers)
         if not timers:
             raise Deadlock(sorted(repr(task.get_coro()) for task in asyncio.all_tasks(self)))
@@ -239,15 +270,15 @@ class HostLoop(VirtualLoop):
             if self._virtual_s > self._until_s:
                 raise TooLong(f"{self._virtual_s - START_S:.0f} s of virtual time have passed")
         while timers and timers[0][0] <= self._virtual_s:
-            when, _, handle, host, slept_s = heapq.heappop(timers)
-            if handle._cancelled:
+            when, _, step, host, slept_s = heapq.heappop(timers)
+            if step.is_cancelled:
                 continue
             if host is None or (host.suspended_at is None and host.suspended_s == slept_s):
-                self._queue.append(handle)
+                self._queue.append(step)
             elif host.suspended_at is not None:
-                host.late.append((when - slept_s, handle))
+                host.late.append((when - slept_s, step))
             else:  # the host's clock stood still meanwhile
-                self._push(when - slept_s + host.suspended_s, handle, host)
+                self._push(when - slept_s + host.suspended_s, step, host)
 
     # -- hosts ------------------------------------------------------------------------------------
 
@@ -267,8 +298,8 @@ class HostLoop(VirtualLoop):
         host.suspended_s += self._virtual_s - host.suspended_at
         host.suspended_at = None
         late, host.late = host.late, []
-        for when, handle in late:
-            self._push(when + host.suspended_s, handle, host)
+        for when, step in late:
+            self._push(when + host.suspended_s, step, host)
         for process in list(host.processes):
             process.look()
         for tell in host.woken:
