@@ -93,7 +93,8 @@ class Quotas:
 
         A caller who is cancelled leaves; the write goes on.
         """
-        await asyncio.shield(self._flush())
+        if self._counters.ended or self._counters.recount_due or self._flushing.locked():
+            await asyncio.shield(self._flush())
 
     async def _flush(self) -> None:
         async with self._flushing:

@@ -1,12 +1,14 @@
 """Times as they are shown: of the wall clock RFC 3339, UTC, milliseconds; spans in words."""
 
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Final
 
 _DAY_S: Final = 86_400.0
 _HOUR_S: Final = 3_600.0
 
 
+@lru_cache(maxsize=4_096)  # jobs of one submission, and what happened to them, share their times
 def shown(at: float | None) -> str:
     """Return seconds since 1970 as text; None as an empty string."""
     if at is None:

@@ -104,6 +104,8 @@ class Sweeper:
         What a job has not spoken of is tried again later.
         """
         sweeps = await self._open()
+        if not sweeps:
+            return Counter()
         jobs = await self._store.read(
             job_records.jobs, [one.job_id for one in sweeps if one.job_id is not None]
         )
