@@ -244,7 +244,7 @@ def test_what_is_lost_before_anybody_has_read_it_is_made_anew_and_told_once() ->
         assert (report.view.cause, report.view.saved, report.view.for_people) == ("recovery", 1, 0)
         for line in ("task set Failed, whose outputs are gone", "inputs set Unused"):
             assert f"1 x {line} (rule: outputs are lost that nobody has read)" in report.text
-        await asyncio.sleep(3 * SWEEP_S)
+        await asyncio.sleep(2 * SWEEP_S)
         assert (await shown(world, one)).tasks == {T.FAILED: 1, T.DONE: 1}
         assert len(await reported(world)) == 1
 
@@ -262,7 +262,7 @@ def test_what_somebody_has_removed_or_read_is_told_and_left_alone() -> None:
         )
         await until(world, other, is_in(S.COMPLETED))
         await lose(world, 90)
-        await asyncio.sleep(3 * SWEEP_S)
+        await asyncio.sleep(2 * SWEEP_S)
 
         (report,) = await reported(world)
         assert (report.view.cause, report.view.saved, report.view.for_people) == ("recovery", 0, 1)
@@ -272,7 +272,7 @@ def test_what_somebody_has_removed_or_read_is_told_and_left_alone() -> None:
         await world.store.write(
             catalogue_change.remove_files, "ctao", [did(91)], at=world.clock.wall()
         )
-        await asyncio.sleep(3 * SWEEP_S)
+        await asyncio.sleep(SWEEP_S)
         assert len(await reported(world)) == 1, "it is the same task"
         assert (await shown(world, one)).tasks == {T.DONE: 2}
 
