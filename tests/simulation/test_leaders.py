@@ -21,7 +21,7 @@ FOUND = {
     "old_terms": 49,
     "late_start": 41,
     "kill_final_now": 7,
-    "bus_stop_only": 97,
+    "bus_stop_only": 7,
     "no_ask_again": 4,
     "fence_apart": 3,
     "no_guard": 84,

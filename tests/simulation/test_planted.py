@@ -11,7 +11,7 @@ WITHIN = 500
 # from 1 on are searched, as `make long` always does.
 SEEDS = {
     "retry_counts": 14,
-    "no_ask_key": 4,
+    "no_ask_key": 6,
     "one_last_ack": 14,
     "give_back_unheld": 27,
     "will_is_death": 3,
@@ -35,7 +35,7 @@ SEEDS = {
     "beat_while_settling": 31,
     "same_session": 7,
     "no_action_key": 43,
-    "drain_forgotten": 92,
+    "drain_forgotten": 93,
     "late_hello": 136,
     "no_nonce_history": 76,
     "nonce_unkept": 5,

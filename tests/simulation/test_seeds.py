@@ -13,7 +13,7 @@ from .world import run
 SEEDS = 150
 LONG_FIRST, LONG_SEEDS = 10_000, 30_000
 _DIGESTS = (
-    "from tests.simulation.campaign import campaign; print(campaign(1, 4, processes=1).digests)"
+    "from tests.simulation.campaign import campaign; print(campaign(1, 2, processes=1).digests)"
 )
 
 

@@ -30,10 +30,15 @@ class Truth:
     )
     started: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
+    crowded: set[int] = field(default_factory=set[int])  # jobs of which several compute
+
     def begin(self, job: int, epoch: int, node: str, now: float) -> Run:
         """A payload of a job begins to compute, or goes on."""
         run = Run(job, epoch, node, now)
-        self.running.setdefault(job, []).append(run)
+        runs = self.running.setdefault(job, [])
+        runs.append(run)
+        if len(runs) > 1:
+            self.crowded.add(job)
         return run
 
     def end(self, run: Run, now: float) -> None:
@@ -43,13 +48,16 @@ class Truth:
         for other in runs:
             if (other.epoch, other.node) != (run.epoch, run.node):
                 self._overlap(run, other, now)
+        if len(runs) <= 1:
+            self.crowded.discard(run.job)
         if not runs:
             del self.running[run.job]
 
     def look(self, now: float) -> None:
         """Find payloads that have computed at once for too long, before one of them ends."""
-        for runs in self.running.values():
-            for one in runs if len(runs) > 1 else ():
+        for job in sorted(self.crowded):
+            runs = self.running[job]
+            for one in runs:
                 for other in runs:
                     both = now - max(one.since, other.since)
                     if one is not other and both > _bound_s(one, other):

@@ -15,8 +15,8 @@ from tests.simulation.quality.play import Play
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 LOADS = {
-    "CTAO-like": ctao.load(length_s=3 * DAY_S, scale=0.3),
-    "LHCb-like": lhcb.load(length_s=4 * DAY_S, scale=0.15),
+    "CTAO-like": ctao.load(length_s=3 * DAY_S, scale=0.2),
+    "LHCb-like": lhcb.load(length_s=4 * DAY_S, scale=0.1),
 }
 
 
