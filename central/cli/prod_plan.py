@@ -42,20 +42,21 @@ def planned(written: "Written", found: "Plan") -> Answer:
     }
 
     def words(_: object) -> None:
-        _print_plan(found)
+        _print_plan(written.workflow.name, found)
         tell_obstacles(written)
 
     return Answer(value, words)
 
 
-def _print_plan(found: "Plan") -> None:
+def _print_plan(name: str, found: "Plan") -> None:
     rows = [(one.step, one.tasks, _ports(one.inputs), _ports(one.outputs)) for one in found.steps]
     print_table(("step", "jobs#", "takes", "makes"), rows, empty="")
     for one in found.steps:
         for port, names in one.names.items():
             for name in names:
                 print_line(f"{one.step}.{port}: {name}")
-    print_line(f"{steps_in_words(len(found.steps))}, {found.tasks} jobs, {found.files} files")
+    steps = steps_in_words(len(found.steps))
+    print_line(f"{name}: {steps}, {found.tasks} jobs, {found.files} files")
     if any(not one.tasks.exact for one in found.steps):
         print_line(_INEXACT)
 

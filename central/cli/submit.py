@@ -72,6 +72,8 @@ async def submit(
     Killed, 5 if the time is over, 6 if one is Held.
     """
     plan = _plan(file, job, array, payload)
+    if follow and plan.count is not None:
+        _check_one(plan.count)
     client = await central.client()
     try:
         labels = {"key": key or None, "running_max": running_max, "name": job.name}
@@ -96,6 +98,7 @@ class Plan:
 
     submit: Callable[[Client, Labels], Awaitable["AsyncSubmissionHandle"]]
     told: Told
+    count: int | None  # of jobs; None: nobody knows yet
     jobs: Sequence[Job] = ()  # or their template; of a file with a job a line nobody looks
 
 
@@ -113,6 +116,7 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
         return Plan(
             lambda client, labels: _submit_command(client, draft, numbers, labels),
             by_option,
+            1 if numbers is None else len(numbers),
             (draft.job,),
         )
     if array:
@@ -125,6 +129,7 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
         return Plan(
             lambda client, labels: _submit_lines(client, file, labels | group),
             lambda path, why: by_ndjson_line(file, path, why),
+            count=None,
         )
     from ..client.job_file import read_job_file
 
@@ -132,6 +137,7 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
     return Plan(
         lambda client, labels: _submit_file(client, read, labels | group),
         by_line_of(read),
+        len(read.jobs) or len(read.parameters),
         tuple(one.job for one in (*read.jobs, *filter(None, [read.template]))),
     )
 
@@ -223,9 +229,13 @@ async def _complete_all(client: Client, drafts: "tuple[Draft, ...]") -> list[Job
     return [draft.with_inputs([uploaded[file] for file in draft.files]) for draft in drafts]
 
 
+def _check_one(count: int) -> None:
+    if count != 1:
+        raise UsageError(f"--follow is for one job, and these are {count}: use watch")
+
+
 async def _follow(handle: "AsyncSubmissionHandle") -> None:
-    if handle.count != 1:
-        raise UsageError(f"--follow is for one job, and these are {handle.count}: use watch")
+    _check_one(handle.count)
     from .logs import follow_job
 
     await follow_job(handle.handles()[0])

@@ -118,13 +118,22 @@ def _found_token(
 ) -> str:
     named = environment.get("PILOTAGE_TOKEN_FILE")
     if named:
-        return read_secret(Path(named)).decode().strip()
+        secret = read_secret(Path(named)).strip()
+        return _saved_token(named, target) if secret.startswith(b"{") else secret.decode()
     if kept.token and _same(kept.url, target):
         return kept.token
     local = folder / "admin.token"
     if running and _same(running.url, target) and local.exists():
         return read_secret(local).decode().strip()
     return ""
+
+
+def _saved_token(named: str, target: str) -> str:
+    """Return the token of a credentials file, which goes to its own central alone."""
+    saved = _kept(Path(named))
+    if not _same(saved.url, target):
+        raise UnreadableCredentials(named, f"its token is for {saved.url}, and not for {target}")
+    return saved.token
 
 
 def _kept(path: Path) -> Kept:

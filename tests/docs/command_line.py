@@ -23,8 +23,9 @@ TEXT: Final = """
 
     URL: `--url`, else `PILOTAGE_URL`, else `url` in `~/.config/pilotage/credentials.json`, else the
     central that runs on the data directory (`--data`, else `PILOTAGE_DATA`, else
-    `~/.local/share/pilotage`). Token: the file that `PILOTAGE_TOKEN_FILE` names, else `token` in
-    `credentials.json`, else `admin.token` of the local central. `credentials.json` holds
+    `~/.local/share/pilotage`). Token: the file that `PILOTAGE_TOKEN_FILE` names (the token alone,
+    or such a file as `credentials.json`), else `token` in `credentials.json`, else `admin.token` of
+    the local central. `credentials.json` holds
     `{"url": …, "token": …}`; `pilotage token issue NAME --save FILE` writes such a file. A file
     with a token must be readable by its owner alone (0600), and a token that was found is sent only
     to the central that it was kept for. `PILOTAGE_CA_FILE` names the authority of a private

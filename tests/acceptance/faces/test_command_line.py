@@ -262,6 +262,11 @@ def test_what_the_central_refuses_is_told_by_its_place(shell: Shell, tmp_path: P
     assert "{seed} in the command: an array has the parameter {index}" in said(
         "--array", "2", "--", "echo", "{seed}", code=2
     )
+    before = shell.ask("summary")
+    assert "--follow is for one job, and these are 2: use watch" in said(
+        "--follow", "--array", "2", "--", "true", code=2
+    )
+    assert shell.ask("summary") == before  # nothing was submitted
 
 
 def test_a_job_that_kept_nothing_says_so(shell: Shell) -> None:

@@ -105,6 +105,17 @@ def test_a_token_file_that_the_environment_names_is_read(home: Home) -> None:
     assert found(home) == (REMOTE, "from file")
 
 
+def test_a_named_token_file_may_be_one_that_token_issue_has_saved(home: Home) -> None:
+    saved = home.write("ada.json", f'{{"url": "{REMOTE}", "token": "hers"}}', 0o600)
+    home.environment["PILOTAGE_TOKEN_FILE"] = str(saved)
+    home.environment["PILOTAGE_URL"] = REMOTE
+
+    assert found(home) == (REMOTE, "hers")
+    home.environment["PILOTAGE_URL"] = LOCAL
+    with pytest.raises(UnreadableCredentials, match=f"its token is for {REMOTE}, and not"):
+        found(home)
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604])
 def test_a_token_that_others_can_read_is_refused(home: Home, mode: int) -> None:
     home.keep(REMOTE, "kept", mode)
