@@ -1,4 +1,4 @@
-"""State machines as tables: what is common to all of them."""
+"""What all state machines have in common."""
 
 
 class IllegalTransition(ValueError):

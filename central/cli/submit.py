@@ -72,8 +72,8 @@ async def submit(
     Killed, 5 if the time is over, 6 if one is Held.
     """
     plan = _plan(file, job, array, payload)
-    if follow and plan.count is not None:
-        _check_one(plan.count)
+    if follow and plan.count != 1:
+        raise UsageError(f"--follow is for one job, and these are {plan.count}: use watch")
     client = await central.client()
     try:
         labels = {"key": key or None, "running_max": running_max, "name": job.name}
@@ -98,7 +98,7 @@ class Plan:
 
     submit: Callable[[Client, Labels], Awaitable["AsyncSubmissionHandle"]]
     told: Told
-    count: int | None  # of jobs; None: nobody knows yet
+    count: int  # of jobs
     jobs: Sequence[Job] = ()  # or their template; of a file with a job a line nobody looks
 
 
@@ -129,7 +129,7 @@ def _plan(file: Path | None, job: JobOptions, array: str, payload: tuple[str, ..
         return Plan(
             lambda client, labels: _submit_lines(client, file, labels | group),
             lambda path, why: by_ndjson_line(file, path, why),
-            count=None,
+            _count_lines(file),
         )
     from ..client.job_file import read_job_file
 
@@ -194,10 +194,14 @@ async def _submit_file(client: Client, read: "JobFile", labels: Labels) -> "Asyn
         return await client.submit(jobs, progress=progress, **labels)
 
 
-async def _submit_lines(client: Client, file: Path, labels: Labels) -> "AsyncSubmissionHandle":
+def _count_lines(file: Path) -> int:
     with file.open("rb") as stream:
-        total = sum(1 for _ in stream)
-        stream.seek(0)
+        return sum(1 for line in stream if line.strip())
+
+
+async def _submit_lines(client: Client, file: Path, labels: Labels) -> "AsyncSubmissionHandle":
+    total = _count_lines(file)
+    with file.open("rb") as stream:
         jobs = (line.strip() for line in stream)
         with bar("submitting", total, shown=total > STREAM_ABOVE) as progress:
             return await client.submit(_decoded(jobs, file), progress=progress, **labels)
@@ -229,13 +233,7 @@ async def _complete_all(client: Client, drafts: "tuple[Draft, ...]") -> list[Job
     return [draft.with_inputs([uploaded[file] for file in draft.files]) for draft in drafts]
 
 
-def _check_one(count: int) -> None:
-    if count != 1:
-        raise UsageError(f"--follow is for one job, and these are {count}: use watch")
-
-
 async def _follow(handle: "AsyncSubmissionHandle") -> None:
-    _check_one(handle.count)
     from .logs import follow_job
 
     await follow_job(handle.handles()[0])

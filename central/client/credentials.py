@@ -133,6 +133,8 @@ def _saved_token(named: str, target: str) -> str:
     saved = _kept(Path(named))
     if not _same(saved.url, target):
         raise UnreadableCredentials(named, f"its token is for {saved.url}, and not for {target}")
+    if not saved.token:
+        raise UnreadableCredentials(named, "`token` is missing")
     return saved.token
 
 

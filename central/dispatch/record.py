@@ -80,7 +80,7 @@ def _alone(session: Session, job_id: int) -> JobBody | None:
 
 
 def _insert(session: Session, attempts: Sequence[NewAttempt]) -> frozenset[int]:
-    """Write attempts in order; return the ids of those that lost a race."""
+    """Write attempts; return the ids of those that lost a race."""
     rows = [_new_row(session, one) for one in attempts]
     if len(rows) == 1:  # arrays of one value cost PostgreSQL more
         count = session.run("insert_attempt", rows[0]).rowcount

@@ -43,8 +43,8 @@ def loop_time() -> float:
 
 
 @dataclass(frozen=True)
-class _Way:
-    """How an ordinary route is answered."""
+class _Ordinary:
+    """How a route is answered that is not hot."""
 
     path: str
     admit: Admit
@@ -93,7 +93,11 @@ class Front:
         }
         self.hot_paths = frozenset(self._hot)
         self._router = Router(
-            (route.method, route.path, self._hot.get(route.path) or self._way(one, gate))
+            (
+                route.method,
+                route.path,
+                self._way(one, gate) if route.hot is None else self._hot[route.path],
+            )
             for one in offered
             for route in [one.route]
         )
@@ -170,12 +174,12 @@ class Front:
         if method not in found:
             return path if hot is not None else NO_ROUTE, _no_such_method(path, method, [*found])
         way, parts = found[method]
-        if isinstance(way, _Way):
+        if isinstance(way, _Ordinary):
             return way.path, partial(self._ordinary, way, parts)
         return path.rstrip("/"), way.serve
 
     async def _ordinary(
-        self, way: _Way, parts: Mapping[str, str], scope: Scope, receive: Receive, send: Send
+        self, way: _Ordinary, parts: Mapping[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
         caller = way.admit(header(scope["headers"], b"authorization"))
         if caller is not None:
@@ -184,7 +188,7 @@ class Front:
         answer = await way.answer(Call(self.face, scope, receive, caller, parts))
         await answer(scope, receive, send)
 
-    def _way(self, one: Offered, gate: Gate) -> _Way:
+    def _way(self, one: Offered, gate: Gate) -> _Ordinary:
         """Return what answers a route: its handler, or the process that leads."""
         route, elsewhere, check_room = one.route, self._elsewhere, self._check_room
         needs_leader, answer = route.needs_leader, one.answer
@@ -196,15 +200,15 @@ class Front:
         if route.creates:
             answer = with_room
         if elsewhere is None or needs_leader is False:
-            return _Way(route.path, gate(route.action), answer)
+            return _Ordinary(route.path, gate(route.action), answer)
         hand_on = partial(elsewhere.hand_on, lasts=route.lasts)
         if needs_leader is True:
-            return _Way(route.path, gate(route.action), hand_on)
+            return _Ordinary(route.path, gate(route.action), hand_on)
 
         async def here_or_elsewhere(call: Call) -> ASGIApp:
             return await (hand_on(call) if needs_leader(call) else answer(call))
 
-        return _Way(route.path, gate(route.action), here_or_elsewhere)
+        return _Ordinary(route.path, gate(route.action), here_or_elsewhere)
 
 
 def _no_such_method(path: str, method: str, there: Sequence[str]) -> Answer:

@@ -1,4 +1,4 @@
-"""The pilots' hot routes, answered without a framework: some ten thousand times a second.
+"""The pilots' hot routes, which are answered some ten thousand times a second.
 
 Same messages, same errors, same policy as everywhere; the table of routes has them too.
 """

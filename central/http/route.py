@@ -99,7 +99,7 @@ class Routes(Generic[S]):
     def add_hot(
         self, path: str, action: str, *, takes: type[Any], gives: type[T]
     ) -> Callable[[Hot[S, T]], Hot[S, T]]:
-        """Declare a hot route: it is answered without a framework, and knows no path parts."""
+        """Declare a hot route: it is a POST whose path has no variable parts."""
 
         def declare(hot: Hot[S, T]) -> Hot[S, T]:
             does = _description(hot)

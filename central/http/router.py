@@ -16,10 +16,18 @@ class Router(Generic[T]):
     """
 
     def __init__(self, routes: Iterable[tuple[str, str, T]]) -> None:
-        """`routes` are methods, paths and what they have. The first of two that fit counts."""
+        """Take the method and the path of each route, and what is there.
+
+        If two paths with variable parts fit, the first one counts. Raises ValueError for a route
+        that is given twice.
+        """
+        given: set[tuple[str, str]] = set()
         self._literal: dict[str, dict[str, tuple[T, Mapping[str, str]]]] = {}
         self._patterns: list[tuple[str, re.Pattern[str], str, T]] = []
         for method, path, what in routes:
+            if (method, path) in given:
+                raise ValueError(f"{method} {path} is declared twice")
+            given.add((method, path))
             begin, brace, _ = path.partition("{")
             if brace:
                 self._patterns.append((begin, _pattern(path), method, what))

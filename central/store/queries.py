@@ -1,4 +1,4 @@
-"""Named SQL statements, read from files; none is ever put together in Python.
+"""Named SQL statements, read from files. Python fills in nothing but lists of columns.
 
 Each subject has its statements in its folder. `NAME.sql` holds those of both databases,
 `NAME.<database>.sql` those that one of them must say otherwise or alone.
@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from .dialects import forms
 
-_HEADING = re.compile(r"^-- (name|columns): (\w+)$", re.MULTILINE)
+_HEADING = re.compile(r"^-- (name|columns): (\w+)[ \t]*$", re.MULTILINE)
 _COLUMNS = re.compile(r"\{(\w+\.)?([a-z]\w*)(::type)?\}")
 
 

@@ -25,7 +25,7 @@ from . import record as transformation_records
 from .files import Files
 from .live import NEVER, Live, document
 from .missing import WAITS as MISSING_WAITS, takes_all, why_it_waits, without
-from .moves import consequences, moves_of
+from .moves import Bad, consequences, moves_of
 from .record import Counts, InputRow, TaskClose, TaskEnd, TransformationMove, TransformationRow
 from .repairs import Repair, Repairs, bounds_of
 from .scouts import figures, too_many_failed
@@ -73,11 +73,11 @@ class Ending:
                 end,
                 at=self._clock.wall(),
                 errors_max=self._errors_max.__getitem__,
-                bad={i.file_id: bad[i.file_id] for i in end.inputs if i.file_id in bad} or said.bad,
+                bad=said.bad,
                 is_split=said.is_split,
             )
             for end in ends
-            for said in [repairs.get(end.task_id, Repair())]
+            for said in [_unreadable(end, bad) or repairs.get(end.task_id, Repair())]
         ]
         done: list[bool] = []
         for some in pieces(closes):
@@ -316,6 +316,12 @@ class Ending:
         found = figures(usages)
         event = TransformationEvent.MORE
         await self.move(live, event, scouts_until=0, scouted=_encode(found))
+
+
+def _unreadable(end: TaskEnd, bad: Bad) -> Repair | None:
+    """Return which inputs of a task cannot be read. Then the rules of failover do not matter."""
+    found = {one.file_id: bad[one.file_id] for one in end.inputs if one.file_id in bad}
+    return Repair(found) if found else None
 
 
 def pieces(closes: Sequence[TaskClose]) -> Iterator[list[TaskClose]]:

@@ -74,9 +74,9 @@ TEXT: Final = """
 
     ## Files and secrets
 
-    A file that was uploaded is read by its holders, by those who may see the outputs of a holder,
-    and by attempts of a holder's jobs. For all others it is not there, even if they know its
-    SHA-256. Hashes are shown only to those who may read the job's outputs
+    An uploaded file belongs to all who have uploaded it, its holders. It is read by them, by those
+    who may see their outputs, and by attempts of their jobs. All others get 404, even if they know
+    its SHA-256. Hashes are shown only to those who may read the job's outputs
     (`job_output`), as are the values of its environment, where passwords are put. Others who see
     the job, which are readers, get its detail `sealed`: names and sizes of files, with 64 zeros for
     each hash, and names of variables with empty values. The command line is shown whole: no secret

@@ -38,7 +38,7 @@ class Nursery:
     """Forks for each request that comes, and says how each fork ended."""
 
     def __init__(self, asked: socket.socket, door: socket.socket) -> None:
-        """`asked` is of the process of pytest; who comes to the `door` has one request."""
+        """The process of pytest sends requests to `asked`; each visitor of `door` sends one."""
         self._asked, self._door = asked, door
         self._ended, wake = socket.socketpair()
         for one in (self._ended, wake):
@@ -66,8 +66,8 @@ class Nursery:
                     self._watched.register(visitor, selectors.EVENT_READ)
                 elif isinstance(one, socket.socket) and one in self._visitors:
                     self._visited(one)
-                elif not self._fork(self._asked):
-                    return
+                elif one is self._asked and not self._fork(self._asked):
+                    return  # a visitor that has left in the meantime is none of these
 
     def _visited(self, visitor: socket.socket) -> None:
         """Fork for a visitor, or end the fork of one that has left."""

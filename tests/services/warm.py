@@ -3,12 +3,12 @@
 A central imports a thousand modules when it starts, and tests start hundreds of centrals and
 commands. So each process of pytest keeps a nursery, which has imported them all and forks for every
 `python -m pilotage.central.cli …`. Such a fork is a process like any other, with a session, files,
-an environment and signals of its own. What a fork cannot be starts cold, as a new interpreter:
-other variables of Python, another user, words of another program before it. With `PILOTAGE_COLD=1`
-all start cold.
+an environment and signals of its own. A command starts cold, as a new interpreter, if it needs
+other variables of Python, another user or a program before it. With `PILOTAGE_COLD=1` all start
+cold.
 
-`Forked` overrides private methods of `subprocess.Popen`; `tests/unit/test_warm.py` notices if these
-change.
+`Forked` overrides private methods of `subprocess.Popen`. `tests/integration/test_warm.py` notices
+if these change.
 """
 
 import inspect
@@ -16,19 +16,28 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 COMMAND: Final = (sys.executable, "-m", "pilotage.central.cli")
 ROOT: Final = str(Path(__file__).resolve().parents[2])
-FRESH: Final = ("PYTHON", "LC_", "LANG", "LD_", "COVERAGE")  # read when an interpreter starts
+FRESH: Final = (
+    "PYTHON",
+    "LC_",
+    "LANG",
+    "LD_",
+    "COVERAGE",
+    "PILOTAGE_MATCHER",
+)  # read when an interpreter starts
 ENOUGH: Final = 1 << 20  # bytes of a request
 
 # The command `pilotage` for a shell. What runs for long starts cold: it has its own process.
@@ -63,6 +72,7 @@ class Forked(subprocess.Popen[Any]):
 
     used_s = 0.0  # seconds of CPU of all forks that have ended
     _said: socket.socket | None = None  # where the nursery says how it ended
+    _one_waits: threading.Lock
 
     def _execute_child(self, *given: Any) -> None:
         cold: Callable[..., None] = getattr(super(), "_execute_child")  # noqa: B009
@@ -73,6 +83,7 @@ class Forked(subprocess.Popen[Any]):
             return
         wanted = (call["p2cread"], call["c2pwrite"], call["errwrite"])
         files = [number if one < 0 else one for number, one in enumerate(wanted)]
+        self._one_waits = threading.Lock()
         self.pid, self._said = _nursery().fork(request, files)
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
@@ -92,16 +103,21 @@ class Forked(subprocess.Popen[Any]):
         return code
 
     def _ended(self, within_s: float | None) -> int | None:
-        if self.returncode is None and self._said is not None:
-            self._said.settimeout(within_s)
-            try:
-                code, used_s = json.loads(self._said.recv(ENOUGH))
-            except (BlockingIOError, TimeoutError):
-                return None
-            self._said.close()
-            self.returncode = code
-            Forked.used_s += used_s
-        return self.returncode
+        with self._one_waits:
+            if self.returncode is None and self._said is not None:
+                self._said.settimeout(None if within_s is None else max(0.0, within_s))
+                try:
+                    said = self._said.recv(ENOUGH)
+                except (BlockingIOError, TimeoutError):
+                    return None
+                self._said.close()
+                if not said:  # the nursery is gone, so nobody knows how it ended
+                    with suppress(ProcessLookupError):
+                        os.kill(self.pid, signal.SIGKILL)
+                    said = json.dumps([-signal.SIGKILL, 0.0]).encode()
+                self.returncode, used_s = json.loads(said)
+                Forked.used_s += used_s
+            return self.returncode
 
 
 def _request(call: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -160,6 +176,7 @@ class _Nursery:
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": ROOT},
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for pytest, which still has to end its forks
             )
 
     def end(self) -> None:

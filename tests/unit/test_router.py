@@ -18,6 +18,11 @@ ROUTER = Router(
 )
 
 
+def test_a_route_that_is_declared_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="GET /jobs is declared twice"):
+        Router([("GET", "/jobs", 1), ("POST", "/jobs", 2), ("GET", "/jobs", 3)])
+
+
 @pytest.mark.parametrize(
     ("path", "found"),
     [

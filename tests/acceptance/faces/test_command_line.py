@@ -266,6 +266,7 @@ def test_what_the_central_refuses_is_told_by_its_place(shell: Shell, tmp_path: P
     assert "--follow is for one job, and these are 2: use watch" in said(
         "--follow", "--array", "2", "--", "true", code=2
     )
+    assert "these are 2: use watch" in said("--follow", "d.ndjson", code=2)
     assert shell.ask("summary") == before  # nothing was submitted
 
 

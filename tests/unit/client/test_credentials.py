@@ -114,6 +114,9 @@ def test_a_named_token_file_may_be_one_that_token_issue_has_saved(home: Home) ->
     home.environment["PILOTAGE_URL"] = LOCAL
     with pytest.raises(UnreadableCredentials, match=f"its token is for {REMOTE}, and not"):
         found(home)
+    saved.write_text(f'{{"url": "{LOCAL}"}}')
+    with pytest.raises(UnreadableCredentials, match="`token` is missing"):
+        found(home)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604])

@@ -188,6 +188,15 @@ def test_the_cores_of_a_whole_node_share_the_work_that_is_asked_for(row: str) ->
 TABLE = clauses.table({})
 
 
+def test_clauses_on_one_fact_have_columns_of_one_type() -> None:
+    """A column is made once for each fact, whichever clause asks first."""
+    types: dict[str, set[type]] = {}
+    for one in TABLE:
+        types.setdefault(one.fact, set()).add(type(one.column([])))
+
+    assert {fact: found for fact, found in types.items() if len(found) > 1} == {}
+
+
 SIZES = st.builds(
     Need,
     cores_max=st.sampled_from([0, 3, 8]),
