@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pilotage.central.app.central import Central, build
-from pilotage.central.app.faces import Services, face
+from pilotage.central.app.faces import ApiServices, Services, face
 from pilotage.central.app.world import World
 from pilotage.central.http.app import Front
 from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
@@ -157,12 +157,19 @@ class CentralHost:
         self.network.listen(self.host.name, process, self._serve)
         await central.run()
 
+    @property
+    def front(self) -> Front:
+        """The one ASGI application of this Python process: to make one takes 20 ms."""
+        if not _FRONTS:
+            _FRONTS.append(front_of(Services))
+        return _FRONTS[0]
+
     async def _serve(self, method: str, path: str, body: bytes, token: str) -> HttpReply:
         process = HERE.get()
         assert process is not None
         self.point(process, "before a request")
         try:
-            reply = await request(_front(), method, path, body, token)
+            reply = await request(self.front, method, path, body, token)
         except (StoreFull, StoreBroken):
             reply = HttpReply(500, b"{}")
         except Exception as why:
@@ -207,7 +214,7 @@ def _nothing() -> None:
     pass
 
 
-class _OfProcess:
+class OfProcess:
     """Whatever the central of the running process has under a name: one face serves all lives."""
 
     def __init__(self, *path: str) -> None:
@@ -223,9 +230,7 @@ class _OfProcess:
 _FRONTS: list[Front] = []
 
 
-def _front() -> Front:
-    """Return the one ASGI application of this Python process: to make one takes 20 ms."""
-    if not _FRONTS:
-        names: Any = {one.name: _OfProcess("services", one.name) for one in fields(Services)}
-        _FRONTS.append(face(Services(**(names | {"tokens": _OfProcess("tokens")}))))
-    return _FRONTS[0]
+def front_of(kind: type[ApiServices], **named: Any) -> Front:
+    """Return an ASGI application for services of the processes that answer. `named`: of `face`."""
+    names: Any = {one.name: OfProcess("services", one.name) for one in fields(kind)}
+    return face(kind(**(names | {"tokens": OfProcess("tokens")})), **named)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pilotage.central.app.central import Central
 from pilotage.central.settings import Settings
 
+from .api_process import ApiHost
 from .bus import Broker, Point
 from .central import CentralHost, Shared
 from .clocks import CentralClock
@@ -45,7 +46,7 @@ class Cluster:
         self.troubles: LeaderTroubles | None = None
         rate = chance.choice((1.0, 0.98, 1.02))
         self.database = self.disk = Database.on(loop, network, Host("db", rate))
-        shared = Shared(self.database)
+        shared = self._shared = Shared(self.database)
         self.blobs, self.files = shared.blobs, shared.files
         self.came_up = asyncio.Event()
         self.members = tuple(
@@ -67,7 +68,26 @@ class Cluster:
         for member in self.members:
             member.failures = self.failures
         self._kept: dict[str, CentralHost] = {}  # by client: over whose connection it speaks
+        self._broker, self._settings, self._point = broker, settings, point
+        self.api: ApiHost | None = None
+        self._people: Host | None = None  # who speak with it
         network.route, network.routed = self._route, self._routed
+
+    def add_api(self, chance: random.Random, people: Host) -> None:
+        """Let people speak with a process that does not lead. Call it before anything starts."""
+        self.database.share()
+        self._people = people
+        self.api = ApiHost(
+            self.loop,
+            Host("api", chance.choice((1.0, 0.98, 1.02, self.host.rate))),
+            self.network,
+            self._broker,
+            self._settings,
+            chance,
+            point=self._point,
+            shared=self._shared,
+            cluster=self,
+        )
 
     # -- who leads --------------------------------------------------------------------------------
 
@@ -110,15 +130,19 @@ class Cluster:
 
     @property
     def log(self) -> list[tuple[str, Mapping[str, object]]]:
-        return [line for member in self.members for line in member.log]
+        return [line for host in self._hosts for line in host.log]
 
     @property
     def lives(self) -> list[Process]:
-        return [life for member in self.members for life in member.lives]
+        return [life for host in self._hosts for life in host.lives]
+
+    @property
+    def _hosts(self) -> tuple[CentralHost, ...]:
+        return self.members if self.api is None else (*self.members, self.api)
 
     def start(self) -> None:
         """Start one, which makes what all need, and the others once it answers."""
-        first, *others = self.members
+        first, *others = self.members[0], *self._hosts[1:]
         first.start()
 
         def up() -> None:
@@ -141,7 +165,7 @@ class Cluster:
             await leader.end()
 
     def member_of(self, process: Process) -> CentralHost:
-        return next(member for member in self.members if process in member.lives)
+        return next(host for host in self._hosts if process in host.lives)
 
     def named(self, name: str) -> tuple[str, ...]:
         """Return the hosts that a name of the network stands for: all centrals, or one."""
@@ -171,6 +195,8 @@ class Cluster:
     def _route(self, source: Host, target: Host) -> Host:
         if target is not self.host:
             return target
+        if self.api is not None and source is self._people:
+            return self.api.route(self.members)
         kept = self._kept.get(source.name)
         if kept is None:
             kept = self._kept[source.name] = self._chance.choice(self.members)
@@ -178,6 +204,8 @@ class Cluster:
 
     def _routed(self, source: Host, server: Host, status: int) -> None:
         """Nobody leads there, or nobody answers: the connection is closed."""
+        if self.api is not None and server is self.api.host:
+            self.api.routed(status)
         if status in (0, 421):
             self._kept.pop(source.name, None)
 

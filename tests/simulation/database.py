@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from pilotage.central.dispatch.record_arrivals import arrivals
 from pilotage.central.store.errors import NotLeader, StoreBroken, StoreFull
 from pilotage.central.store.leaders import SHARD, Lead
-from pilotage.central.store.postgresql.driver import IDLE_LEADING_MS
+from pilotage.central.store.postgresql.driver import IDLE_LEADING_MS, IDLE_MS
 from tests.fake_leaders import FakeLeaders
 from tests.fakes import WALL_S
 
+from .arrivals import SharedHeld
 from .network import Network
 from .processes import Host, HostLoop, Process, Step
 from .store import ORDERED, Disk, DiskStore, Rows, Verb, opened, step
@@ -29,7 +31,8 @@ WAY_S = 0.0004  # one way
 WORKS_S = 0.002  # a commit and its sync
 RETRANSMIT_S, RETRANSMIT_MAX_S = 0.4, 2.0
 COMMAND_S = 60.0  # the store's driver gives up a statement, and the store with it
-IDLE_S = int(IDLE_LEADING_MS) / 1000  # the server ends a transaction in which nothing comes so long
+# The server ends a transaction in which nothing comes so long.
+IDLE_LEADING_S, IDLE_S = int(IDLE_LEADING_MS) / 1000, int(IDLE_MS) / 1000
 
 
 class Ended(Exception):
@@ -118,6 +121,10 @@ class Database(Disk):
             host=host,
         )
 
+    def share(self) -> None:
+        """Let processes that do not lead take jobs in: nobody has written anything yet."""
+        self.rows = Rows(clock_wall=lambda: WALL_S + self.wall(), session=SharedHeld)
+
     def wall(self) -> float:
         """The server's clock, on which leads begin and end."""
         return self.host.boottime(self.loop.now)
@@ -175,23 +182,28 @@ class Database(Disk):
             Retransmission(self.network, one.name, other.name, again_s, carry).aim()
 
     def begin(self, session: Session, fence: Lead | None) -> None:
-        """Open a transaction: who leads is looked at, and stays so until it ends."""
+        """Open a transaction: who leads is looked at, and stays so until it ends.
+
+        Without a `fence` it is one of a process that does not lead.
+        """
         if fence is not None and self.fences and not self.leaders.is_held(fence):
             raise NotLeader(fence.holder, fence.term)
         session.began += 1
         session.open = True
-        if self.locks:
+        if fence is None:
+            self._end_if_idle(session, IDLE_S)
+        elif self.locks:
             self.locked.append(session)
-            self._end_if_idle(session)
+            self._end_if_idle(session, IDLE_LEADING_S)
 
-    def _end_if_idle(self, session: Session) -> None:
+    def _end_if_idle(self, session: Session, idle_s: float) -> None:
         number = session.began
 
         def look() -> None:
             if session.open and session.began == number:
                 self.end(session)
 
-        self.loop.at(self.loop.now + IDLE_S, None, look)
+        self.loop.at(self.loop.now + idle_s, None, look)
 
     def end(self, session: Session) -> None:
         """End a session; what its transaction has done is gone."""
@@ -215,6 +227,7 @@ class Database(Disk):
             if isinstance(failure, StoreFull):
                 raise failure
             self.writer = session.process
+            self.rows.session.tells = not session.process.holder
             result = self.write(verb, args, named)
             self.sync()
             if failure is not None:  # the answer is lost
@@ -279,7 +292,13 @@ class RemoteStore(DiskStore):
         finally:
             self.busy -= 1
 
+    async def hint(self, within_s: float) -> None:
+        """Wait: all hints are lost."""
+        await asyncio.sleep(within_s)
+
     async def read(self, verb: Verb, *args: Any, **named: Any) -> Any:
+        if verb is arrivals:
+            self.seen = args[0]
         self.busy += 1
         try:
             return await self._read(self._others, verb, args, named)

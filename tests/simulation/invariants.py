@@ -56,6 +56,7 @@ class Invariants:
         self._results: dict[tuple[int, int], int] = {}  # (job, round) → epoch
         self._lives: dict[tuple[str, int], int] = {}  # (pilot, journal) → newest life let in
         self._leases_at = self._dear_at = 0.0
+        self._moment = ""  # of what others have taken in, as memory was compared
         self.secrets: set[bytes] = set()
         self.copied: set[str] = set()  # the bootstrap secrets of pilots whose journal two have
         self.replayed: set[str] = set()  # pilots that have ended because two used their secret
@@ -201,8 +202,9 @@ class Invariants:
             if now >= self._leases_at and self._is_settled():
                 self._leases_at = now + LEASES_EVERY_S
                 self._cheap()
-                if now >= self._dear_at:
-                    self._dear_at = now + DEAR_EVERY_S
+                moment = world.central.disk.moment
+                if now >= self._dear_at or moment != self._moment:
+                    self._dear_at, self._moment = now + DEAR_EVERY_S, moment
                     self.compare()
         except Violation as why:
             world.broken(why)
@@ -215,6 +217,8 @@ class Invariants:
         if not central.is_up or central.process is None:
             return False
         if central.store.busy or central.store.is_broken:
+            return False
+        if central.store.seen != central.disk.moment:
             return False
         return not central.process.halted and not central.process.put_aside
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from .api_process import ApiTroubles
 from .central import CentralHost
 from .leading import LeadingInvariants
 from .member import url_of
@@ -70,6 +71,7 @@ class LeaderTroubles:
         self.aim = chance.choice((0.2, 0.5, 0.8))
         self.holds = LeadingInvariants(world, cluster)
         cluster.database.taken = self.taken
+        self._api = ApiTroubles(world, cluster, cluster.api) if cluster.api is not None else None
         self._draw_homes()
 
     def _draw_homes(self) -> None:
@@ -86,7 +88,7 @@ class LeaderTroubles:
 
     def all(self) -> list[Coroutine[Any, Any, None]]:
         """Return all loops; none ends before the world does."""
-        return [self._often(), self._calm()]
+        return [self._often(), self._calm(), *(self._api.all() if self._api is not None else ())]
 
     def has(self, fault: str) -> bool:
         """Whether a fault may happen now."""
@@ -170,6 +172,13 @@ class LeaderTroubles:
                 self._stop(process, seconds)
             elif self._hits("cut_in_transaction", 0.1):
                 self._cut_from_database(process, "in a transaction")
+
+    def committed(self, verb: str) -> None:
+        """Something was written."""
+        self.holds.committed(verb)
+        writer = self._cluster.database.writer
+        if self._api is not None and writer is not None and verb == "submit":
+            self._api.submitted(writer)
 
     def matched(self) -> None:
         """A match is being written."""

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+from pilotage.central.dispatch import record_arrivals as arrival_records
+from pilotage.central.dispatch.arrivals import LOOK_S, Others
 from pilotage.central.dispatch.service import Dispatch
 from pilotage.central.leading import LEASE_S, RENEW_EVERY_S, Standing
 from pilotage.central.operate import lead
@@ -95,6 +97,18 @@ def _files_stay(changes: Changes) -> None:
     changes.set(Requests, "_go", go)
 
 
+def _late_moment(changes: Changes) -> None:
+    plain = Others.run
+
+    async def run(self: Any) -> None:
+        await self._begun.wait()
+        await self._clock.sleep(LOOK_S)
+        _, self._moment = await self._store.read(arrival_records.arrivals, self._moment)
+        await plain(self)
+
+    changes.set(Others, "run", run)
+
+
 def _nothing(self: Dispatch) -> None:
     """Look at nothing."""
 
@@ -123,6 +137,9 @@ LEADING: dict[str, Planted] = {
         "a pilot sends files to its first address alone, as release 0.1 did", _files_stay
     ),
     "old_terms": Planted("a leader that was replaced answers, and pilots heed it", _old_terms),
+    "late_moment": Planted(
+        "a new leader looks only for submissions from a second after its take-over on", _late_moment
+    ),
 }
 # The variants of the protocol's model, all of which are of those who lead or of their pilots.
 _VARIANTS = """

@@ -71,6 +71,8 @@ class Process:
         self.put_aside: list[Step] = []
         self.services: Any = None  # of a central that runs in it
         self.tokens: Any = None
+        self.elsewhere: Any = None  # of a central that does not lead
+        self.owners: Any = None
         self.holder = ""  # its name in the leader row
         self.context: Context = copy_context()
         self.context.run(HERE.set, self)

@@ -28,6 +28,8 @@ Verb = Callable[..., Any]
 class Held(SqliteSession):
     """A session that holds what it commits in one transaction, until the disk is synced."""
 
+    tells = False  # who writes does not lead: the leader must hear of its submissions
+
     def begin(self) -> None:
         if not self.connection.in_transaction:
             super().begin()
@@ -54,8 +56,14 @@ class Rows(MemoryStore):
 
     session: Held
 
-    def __init__(self, *, clock_wall: Callable[[], float] = lambda: 0.0, data: bytes = b"") -> None:
-        super().__init__(clock_wall=clock_wall, data=data, session=Held)
+    def __init__(
+        self,
+        *,
+        clock_wall: Callable[[], float] = lambda: 0.0,
+        data: bytes = b"",
+        session: type[Held] = Held,
+    ) -> None:
+        super().__init__(clock_wall=clock_wall, data=data, session=session)
 
 
 @dataclass
@@ -73,6 +81,12 @@ class Disk:
     point: Callable[[Process, str], None] = lambda process, name: None
     broken: Callable[[Process], None] = lambda process: process.kill()
     answers_early: bool = False  # a planted bug: before the sync
+
+    @property
+    def moment(self) -> str:
+        """Which submission of others came last; empty where one process alone takes jobs in."""
+        session = self.rows.session
+        return session.one("moment")[0] if session.is_shared else ""
 
     def sync(self) -> None:
         """What is committed survives from now on."""
@@ -110,6 +124,7 @@ class DiskStore:
         self._free_at = 0.0
         self.busy = 0  # calls that wait for their answer
         self.is_broken = False
+        self.seen = ""  # the moment up to which memory has what others have taken in
 
     @property
     def generation(self) -> str:

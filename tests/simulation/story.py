@@ -10,7 +10,6 @@ import httpx
 
 from pilotage.central.client.client import AsyncClient
 from pilotage.central.client.errors import ClientError, IllegalState, OverQuota
-from pilotage.pilot.ports import NoReply
 from pilotage.proto.api import ActionName, JobView, SecretRequest
 from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
@@ -18,6 +17,7 @@ from pilotage.proto.pilot_states import LIVING
 
 from . import quotas
 from .clocks import ClientPace
+from .transport import Transport
 from .violation import Violation
 
 if TYPE_CHECKING:
@@ -28,33 +28,11 @@ T = TypeVar("T")
 FAULTS_S = 900.0
 ENDS_WITHIN_S = 3_000.0  # after the last fault: leases, and the jobs one after another
 AGAIN_S = 5.0
+REQUEST_S = 30.0
+COUNTED_S = 3.0  # an api process learns within 2 s of jobs that have ended
 DRAINS = 0.3  # of all worlds
 INSTALLED_S = 86_400.0
 MEMORY_MB = {2: 9_000}  # by cores: more than half of a node's, so that its owner pays for more
-
-
-class _Transport(httpx.AsyncBaseTransport):
-    """Requests of the client over the simulated network."""
-
-    def __init__(self, world: "World") -> None:
-        self._world = world
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        world = self._world
-        try:
-            reply = await world.network.request(
-                world.user,
-                world.central.host,
-                method=request.method,
-                path=request.url.raw_path.decode(),
-                body=body,
-                token=request.headers.get("authorization", "").removeprefix("Bearer "),
-                timeout_s=30.0,
-            )
-        except NoReply as why:
-            raise httpx.ReadTimeout(str(why)) from None
-        return httpx.Response(reply.status, content=reply.body)
 
 
 class Story:
@@ -87,7 +65,9 @@ class Story:
         self.client = AsyncClient(
             "http://central",
             world.central.admin_token(),
-            http=_Transport(world),
+            http=Transport(
+                world.network, world.user, lambda _: world.central.host, timeout_s=REQUEST_S
+            ),
             pace=ClientPace(world.loop, world.chance),
         )
         world.troubles.begin()
@@ -239,6 +219,10 @@ class Story:
             views = await self._views()
             left = [job for job, view in views.items() if view.state not in FINAL]
             if not left:
+                if world.has_api:  # which answers also while nobody leads
+                    while not world.central.is_up:
+                        await asyncio.sleep(1.0)
+                    await asyncio.sleep(COUNTED_S)
                 usage = await self.answered(self.client.usage)
                 quotas.over(world.central.disk.rows, usage)
                 return

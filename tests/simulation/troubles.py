@@ -42,7 +42,7 @@ class Troubles:
         loops: list[Coroutine[Any, Any, None]] = [
             self._calm(),
             self._central(),
-            *(self._central_again(member) for member in world.central.members),
+            *(self.again(member) for member in world.central.members),
             self._network(),
             self._bus(),
             self._disk(),
@@ -116,7 +116,7 @@ class Troubles:
             else:
                 central.kill(power=fault == "central_power")
 
-    async def _central_again(self, central: CentralHost) -> None:
+    async def again(self, central: CentralHost) -> None:
         """Start the central again when it is dead, as its service manager does."""
         world, chance = self._world, self._world.chance
         await self.begun.wait()

@@ -24,6 +24,7 @@ from tests.fake_pilot import Script
 from tests.virtual import START_S
 
 from .aimed import Aimed
+from .api_process import WORLDS
 from .bus import Broker
 from .central import CentralHost
 from .cluster import Cluster
@@ -105,7 +106,12 @@ class World:
         self.aimed = Aimed(self)
         self.troubles = Troubles(self)
         self.leaders: LeaderTroubles | None = None
+        self.has_api = False
         if isinstance(self.central, Cluster):
+            apis = random.Random(f"apis of world {seed}")
+            self.has_api = not outages and apis.random() < WORLDS
+            if self.has_api:
+                self.central.add_api(apis, self.user)
             self.leaders = LeaderTroubles(self, self.central)
         self.outages = Outages(self) if outages else None
         self.invariants = Invariants(self)
@@ -159,7 +165,7 @@ class World:
             raise Killed(name)
         if self.leaders is not None:
             self.leaders.point(process, name)
-        is_central = process.name.startswith("central")
+        is_central = process.name.startswith(("central", "api"))
         kind = "central_any_point" if is_central else "pilots_any_point"
         if self.has(kind) and self.chance.random() * POINT_EVERY < 1.0:
             self.say(f"{process.name} dies {name}")
@@ -200,7 +206,7 @@ class World:
         self.invariants.committed(verb, args, result)
         self.aimed.committed(verb, args, result)
         if self.leaders is not None:
-            self.leaders.holds.committed(verb)
+            self.leaders.committed(verb)
             if verb == "turn" and any(result[1]):
                 self.leaders.matched()
 
