@@ -10,15 +10,12 @@ from collections.abc import Coroutine
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pilotage.central.app.api import ApiCentral, build_api
+from pilotage.central.app.api import build_api
 from pilotage.central.app.faces import ApiServices
-from pilotage.central.app.world import World as Drivers
 from pilotage.central.bus.silent import SilentBus
 from pilotage.central.http.app import Front
 from pilotage.central.http.elsewhere import SILENT_S, Elsewhere
-from pilotage.central.identity.tokens import open_tokens
 from pilotage.central.store.leaders import SHARD
-from tests.fakes import DATA
 
 from .central import CentralHost, OfProcess, front_of
 from .clocks import Tokens as Randomness
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
     from .world import World
 
 WORLDS = 1 / 3
-FAULTS = ("killed", "dies", "stopped", "suspended", "slow", "cut", "cut_from_db", "cut_from_leader")
+FAULTS = ("killed", "dies", "stopped", "slow", "cut", "cut_from_db", "cut_from_leader")
 AIMED = ("dies_at_submit", "leader_dies_at_submit", "stops_at_submit", "cut_at_submit")
 AWAY_S = (3.0, 8.0, 60.0, 250.0)
 STEPS = 40  # of a process that dies soon
@@ -63,7 +60,7 @@ class ApiHost(CentralHost):
 
     @cached_property
     def front(self) -> Front:
-        """Its application. One of its own in each world: it binds itself to an event loop."""
+        """The ASGI application of this world: one binds itself to an event loop."""
         return front_of(
             ApiServices,
             elsewhere=_AtTheCall("elsewhere"),
@@ -73,30 +70,14 @@ class ApiHost(CentralHost):
     async def _live(self, process: Process) -> None:
         store: Any = RemoteStore(self.disk, process)
         randomness, leaders = Randomness(self.chance), RemoteLeaders(self.disk, process)
-        tokens = await open_tokens(
-            DATA,
-            store=store,
-            disk=self.files,
-            clock=self.clock,
-            randomness=randomness,
-            issuer=self.settings.token.issuer,
-            audience=self.settings.token.audience,
-            writes=False,
-        )
-        drivers = Drivers(
-            store=store,
-            blobs=self.blobs,
-            bus=SilentBus(),
-            clock=self.clock,
-            randomness=randomness,
-            log=self._note,
-        )
+        tokens = await self._tokens(store, randomness, writes=False)
+        drivers = self._world(store, randomness, SilentBus())
 
         async def leader() -> str | None:
             found = await leaders.lead(SHARD)
             return None if found is None else found.url
 
-        central: ApiCentral = build_api(drivers, tokens, self.settings, leader)
+        central = build_api(drivers, tokens, self.settings, leader)
         way = Transport(self.network, self.host, self._servers.__getitem__, timeout_s=SILENT_S)
         process.elsewhere = Elsewhere(central.leader.url, self._note, transport=way)
         process.services, process.tokens, process.owners = central.services, tokens, central.owners
@@ -106,7 +87,7 @@ class ApiHost(CentralHost):
 
 
 class _AtTheCall(OfProcess):
-    """Likewise, of methods: the process is the one that calls."""
+    """Methods of what the running process has, looked up at each call."""
 
     def __getattr__(self, name: str) -> Any:
         find = super().__getattr__
@@ -128,16 +109,13 @@ class ApiTroubles:
         return [self._often(), self._world.troubles.again(self._api)]
 
     async def _often(self) -> None:
-        world, chance, process = self._world, self._chance, None
+        world, chance = self._world, self._chance
         await world.troubles.begun.wait()
-        while self._faults and not world.is_calm:
+        while True:
             await asyncio.sleep(chance.uniform(10.0, 150.0))
             process = self._api.process
-            if not world.is_calm and process is not None and not process.dead:
+            if self._faults and not world.is_calm and process is not None and not process.dead:
                 self._hurt(chance.choice(self._faults), process)
-        await world.troubles.over.wait()
-        world.loop.wake(self._api.host)
-        await asyncio.get_running_loop().create_future()
 
     def submitted(self, process: Process) -> None:
         """A submission is committed, and not yet answered."""
@@ -160,9 +138,6 @@ class ApiTroubles:
         elif fault in ("stopped", "stops"):
             process.stop()
             loop.at(until, None, process.go_on)
-        elif fault == "suspended":
-            loop.suspend(self._api.host)
-            loop.at(until, None, loop.wake, self._api.host)
         elif fault == "slow":
             slow = self._cluster.database.slow_s
             slow[name] = chance.choice((0.3, 1.5, 4.0))

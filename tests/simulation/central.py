@@ -13,6 +13,7 @@ from pilotage.central.app.world import World
 from pilotage.central.http.app import Front
 from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
 from pilotage.central.observe.events import no_log
+from pilotage.central.ports import Bus
 from pilotage.central.settings import Settings
 from pilotage.central.store.errors import StoreBroken, StoreFull
 from pilotage.pilot.ports import HttpReply
@@ -129,25 +130,8 @@ class CentralHost:
     async def _live(self, process: Process) -> None:
         store = self.store = opened(self.disk, process)
         randomness = Randomness(self.chance)
-        tokens = await open_tokens(
-            DATA,
-            store=store,
-            disk=self.files,
-            clock=self.clock,
-            randomness=randomness,
-            issuer=self.settings.token.issuer,
-            audience=self.settings.token.audience,
-            community=self.settings.community.name,
-            groups=self.settings.community.groups,
-        )
-        world = World(
-            store=store,
-            blobs=self.blobs,
-            bus=CentralBus(self.broker, process, self.chance, self.point),
-            clock=self.clock,
-            randomness=randomness,
-            log=self._note,
-        )
+        tokens = await self._tokens(store, randomness)
+        world = self._world(store, randomness, self._bus(process))
         central = build(world, tokens, self.settings)
         self.built(central)
         await central.recover()
@@ -156,6 +140,34 @@ class CentralHost:
         process.services, process.tokens = central.services, tokens
         self.network.listen(self.host.name, process, self._serve)
         await central.run()
+
+    async def _tokens(self, store: Any, randomness: Randomness, *, writes: bool = True) -> Tokens:
+        settings = self.settings
+        return await open_tokens(
+            DATA,
+            store=store,
+            disk=self.files,
+            clock=self.clock,
+            randomness=randomness,
+            issuer=settings.token.issuer,
+            audience=settings.token.audience,
+            community=settings.community.name,
+            groups=settings.community.groups,
+            writes=writes,
+        )
+
+    def _bus(self, process: Process) -> CentralBus:
+        return CentralBus(self.broker, process, self.chance, self.point)
+
+    def _world(self, store: Any, randomness: Randomness, bus: Bus, **named: Any) -> World:
+        return World(
+            store=store,
+            blobs=self.blobs,
+            bus=bus,
+            clock=self.clock,
+            randomness=randomness,
+            **{"log": self._note} | named,
+        )
 
     @property
     def front(self) -> Front:
@@ -192,14 +204,8 @@ class CentralHost:
     async def shadow(self) -> Central:
         """Return a central that has just been rebuilt from what is committed."""
         tokens = Tokens.__new__(Tokens)
-        world = World(
-            store=self.disk.rows,
-            blobs=self.blobs,
-            bus=CentralBus(self.broker, self.lives[-1], self.chance, self.point),
-            clock=self.clock,
-            randomness=Randomness(random.Random(0)),
-            log=no_log,
-        )
+        randomness, bus = Randomness(random.Random(0)), self._bus(self.lives[-1])
+        world = self._world(self.disk.rows, randomness, bus, log=no_log)
         central = build(world, tokens, self.settings)
         await central.recover()
         return central

@@ -5,15 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pilotage.central.app.central import build
-from pilotage.central.app.world import World
-from pilotage.central.identity.tokens import open_tokens
 from pilotage.central.operate.lead import Held, Seen, kept, wait_for_lead
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.messages import Misdirection
 from pilotage.proto.wire import encode
-from tests.fakes import DATA
 
-from .bus import CentralBus
 from .central import CentralHost
 from .clocks import CentralClock, Tokens as Randomness
 from .database import Database, RemoteLeaders, led
@@ -98,26 +94,8 @@ class Member(CentralHost):
 
     async def _lead(self, process: Process, held: Held, randomness: Randomness) -> None:
         store = self.store = led(self.disk, process, held.lead)
-        tokens = await open_tokens(
-            DATA,
-            store=store,
-            disk=self.files,
-            clock=self.clock,
-            randomness=randomness,
-            issuer=self.settings.token.issuer,
-            audience=self.settings.token.audience,
-            community=self.settings.community.name,
-            groups=self.settings.community.groups,
-        )
-        world = World(
-            store=store,
-            leadership=held.standing,
-            blobs=self.blobs,
-            bus=CentralBus(self.broker, process, self.chance, self.point),
-            clock=self.clock,
-            randomness=randomness,
-            log=self._note,
-        )
+        tokens = await self._tokens(store, randomness)
+        world = self._world(store, randomness, self._bus(process), leadership=held.standing)
         central = build(world, tokens, self.settings)
         self.built(central)
         await central.recover()

@@ -219,9 +219,8 @@ class Story:
             views = await self._views()
             left = [job for job, view in views.items() if view.state not in FINAL]
             if not left:
-                if world.has_api:  # which answers also while nobody leads
-                    while not world.central.is_up:
-                        await asyncio.sleep(1.0)
+                if world.has_api:
+                    await self.answered(self._living)  # which only a leader can tell
                     await asyncio.sleep(COUNTED_S)
                 usage = await self.answered(self.client.usage)
                 quotas.over(world.central.disk.rows, usage)

@@ -4,6 +4,7 @@ import pytest
 
 from . import seeds
 from .campaign import campaign, replay
+from .cluster import Cluster
 from .planted_leaders import LEADING, OF_THE_MODEL, WITH_LEADERS
 from .world import run
 
@@ -31,11 +32,12 @@ FOUND = {
     "resched_now": 88,
     "stale_acks": 101,
     "forget_on_fail": 52,
-    "one_last_ack": 6,
+    "one_last_ack": 41,
     "monotonic": 260,
     "grace_30": 18,
     "bind_at_wake": 6,
     "files_stay": 31,
+    "late_moment": 6,
 }
 
 
@@ -54,12 +56,23 @@ def test_thirty_thousand_worlds_of_two_leaders_keep_the_promises() -> None:
     assert not found.violations, _told(found.violations)
 
 
-def test_the_same_seed_gives_the_same_trace() -> None:
-    one, other = run(3, leaders=True), run(3, leaders=True)
+@pytest.mark.parametrize(("seed", "has_api"), [(3, False), (2, True)])
+def test_the_same_seed_gives_the_same_trace(seed: int, has_api: bool) -> None:
+    one, other = run(seed, leaders=True), run(seed, leaders=True)
 
+    assert one.has_api is has_api
     assert one.trace == other.trace
     assert one.steps == other.steps > 1_000
     assert any("leads, term 2" in line for line in one.trace)
+
+
+def test_people_submit_and_act_through_an_api_process() -> None:
+    cluster = run(2, leaders=True).central
+
+    assert isinstance(cluster, Cluster)
+    assert cluster.api is not None
+    assert {"submitted", "leader_found"} <= {event for event, _ in cluster.api.log}
+    assert cluster.api.front.face.requests["/v1/jobs/actions", 200]
 
 
 @pytest.mark.parametrize("bug", FOUND)
