@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from .campaign import campaign, replay
+from .campaign import campaign, may_have_apis, replay
 from .planted import PLANTED, planted as plant
 from .planted_leaders import LEADING
 from .planted_outages import AWAY
@@ -59,6 +59,7 @@ def _traced(asked: argparse.Namespace) -> int:
                     verbose=True,
                     leaders=asked.leaders,
                     outages=asked.outages,
+                    apis=may_have_apis(asked.planted),
                     prepare=prepare,
                 )
         except Violation as why:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .planted import planted as plant
+from .planted_leaders import OF_APIS
 from .violation import Violation
 from .world import run
 
@@ -82,7 +83,13 @@ def _some(asked: _Slice) -> Found:
         with plant(planted) as prepare:
             for seed in range(first, first + seeds):
                 try:
-                    world = run(seed, leaders=leaders, outages=outages, prepare=prepare)
+                    world = run(
+                        seed,
+                        leaders=leaders,
+                        outages=outages,
+                        apis=may_have_apis(planted),
+                        prepare=prepare,
+                    )
                 except Violation as why:
                     world = why.world
                     found.violations[seed] = str(why)
@@ -100,6 +107,11 @@ def _some(asked: _Slice) -> Found:
         gc.set_threshold(*thresholds)
     found.cpu_s = time.process_time() - began
     return found
+
+
+def may_have_apis(planted: str) -> bool:
+    """Whether some worlds have an api process. Without one, older bugs keep their seeds."""
+    return not planted or planted in OF_APIS
 
 
 def replay(seed: int, planted: str = "", *, leaders: bool = False, outages: bool = False) -> str:

@@ -141,6 +141,8 @@ LEADING: dict[str, Planted] = {
         "a new leader looks only for submissions from a second after its take-over on", _late_moment
     ),
 }
+# Bugs that only worlds with an api process show. For all others no world has one.
+OF_APIS = frozenset({"late_moment"})
 # The variants of the protocol's model, all of which are of those who lead or of their pilots.
 _VARIANTS = """
     retry_counts no_ask_key one_last_ack give_back_unheld will_is_death resched_now bind_at_wake

@@ -32,7 +32,7 @@ FOUND = {
     "resched_now": 88,
     "stale_acks": 101,
     "forget_on_fail": 52,
-    "one_last_ack": 41,
+    "one_last_ack": 6,
     "monotonic": 260,
     "grace_30": 18,
     "bind_at_wake": 6,

@@ -63,6 +63,7 @@ class World:
         verbose: bool = False,
         leaders: bool = False,
         outages: bool = False,
+        apis: bool = True,
     ) -> None:
         self.loop, self.seed, self.chance = loop, seed, random.Random(seed)
         self.swarm: Swarm = swarm(self.chance)
@@ -108,10 +109,10 @@ class World:
         self.leaders: LeaderTroubles | None = None
         self.has_api = False
         if isinstance(self.central, Cluster):
-            apis = random.Random(f"apis of world {seed}")
-            self.has_api = not outages and apis.random() < WORLDS
+            drawn = random.Random(f"apis of world {seed}")
+            self.has_api = apis and not outages and drawn.random() < WORLDS
             if self.has_api:
-                self.central.add_api(apis, self.user)
+                self.central.add_api(drawn, self.user)
             self.leaders = LeaderTroubles(self, self.central)
         self.outages = Outages(self) if outages else None
         self.invariants = Invariants(self)
@@ -269,15 +270,16 @@ def run(
     verbose: bool = False,
     leaders: bool = False,
     outages: bool = False,
+    apis: bool = True,
     prepare: Callable[[World], None] = lambda world: None,
 ) -> World:
     """Run one seed to its end and return its world. Raises Violation.
 
     With `leaders` two centrals share a database, and one of them leads; with `outages` something
-    is away for hours.
+    is away for hours. Some worlds of two leaders have an api process, unless `apis` is False.
     """
     loop = HostLoop(limit_s=50_000.0)
-    world = World(loop, seed, verbose=verbose, leaders=leaders, outages=outages)
+    world = World(loop, seed, verbose=verbose, leaders=leaders, outages=outages, apis=apis)
     loop.set_exception_handler(lambda _, context: world.failed(context))
     prepare(world)
     asyncio.set_event_loop(loop)
