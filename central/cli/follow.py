@@ -13,7 +13,7 @@ from .exit_codes import Exit, UsageError
 from .frame import Answer, Answers, Central, Client, changes
 from .present import console, on_terminal, rich_table
 from .status import one_line
-from .waits import report_states, wait_for
+from .waits import LongestWait, report_states, wait_for
 from .where import WHERE, Where, job_filter, parse_ids, views_of, with_me
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ async def wait(
     central: Central,
     *ids: str,
     where: Where = WHERE,
-    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
+    timeout_s: LongestWait = None,
     through_held: Annotated[
         bool, Parameter(help="Go on also where all that is left is Held.")
     ] = False,

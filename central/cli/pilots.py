@@ -24,6 +24,7 @@ from .pilot_facts import facts
 from .pilot_logs import logs
 from .pilot_options import PILOT_OPTIONS, PilotOptions, doubts, said_of
 from .present import aligned, note, number, print_json, print_line, table
+from .waits import LongestWait
 from .where import parse_state
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ async def drain(
     site: Annotated[str, Parameter(help="All that live at this site.")] = "",
     all: Annotated[bool, Parameter(help="All that live.")] = False,
     wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
-    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
+    timeout_s: LongestWait = None,
 ) -> Answers:
     """Let pilots finish what they hold, and ask for nothing more; then they end.
 
@@ -243,7 +244,7 @@ async def kill(
     element: Annotated[str, Parameter(help="Only of this compute element; with --site.")] = "",
     reason: Annotated[str, Parameter(help="Why; it is kept with the pilot.")] = "",
     wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
-    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
+    timeout_s: LongestWait = None,
 ) -> Answers:
     """End pilots now, without waiting for their jobs: these wait again, and lose no retry.
 

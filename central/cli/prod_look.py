@@ -41,6 +41,7 @@ from .prod_words import (
     without_missing,
 )
 from .progress import bar
+from .waits import LongestWait
 
 if TYPE_CHECKING:
     from ..workflows.draw import Nodes
@@ -97,7 +98,7 @@ async def wait(
     named: Named,
     /,
     *,
-    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
+    timeout_s: LongestWait = None,
     through_held: Annotated[
         bool, Parameter(help="Go on also where all that is left waits for a person.")
     ] = False,

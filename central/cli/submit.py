@@ -1,7 +1,10 @@
 """`pilotage submit`."""
 
+import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -12,6 +15,7 @@ from cyclopts import Parameter
 
 from pilotage.proto.job import Job
 from pilotage.proto.nesting import loads
+from pilotage.proto.tasks import time_limit
 from pilotage.proto.wording import complaint
 
 from ..client.bodies import STREAM_ABOVE
@@ -23,7 +27,7 @@ from .known_places import warn_of_unknown
 from .places import Told, by_line_of, by_ndjson_line, by_option, in_place
 from .present import jobs_in_words
 from .progress import bar
-from .waits import report_states, wait_for
+from .waits import LongestWait, left_of, report_states, wait_for
 
 if TYPE_CHECKING:
     from ..client.handles import AsyncSubmissionHandle
@@ -52,7 +56,7 @@ async def submit(
     follow: Annotated[
         bool, Parameter(help="Print what the one job writes, as it writes it.")
     ] = False,
-    timeout_s: Annotated[float | None, Parameter(help="Longest wait; exit code 5 then.")] = None,
+    timeout_s: LongestWait = None,
     through_held: Annotated[
         bool, Parameter(help="With --wait: go on also where all that is left is Held.")
     ] = False,
@@ -82,10 +86,12 @@ async def submit(
         raise in_place(why, plan.told) from None
     yield Answer(handle.submitted, _in_words(handle))
     await warn_of_unknown(client, plan.jobs)
+    since = time.monotonic()
     if follow:
-        await _follow(handle)
+        await _follow(handle, timeout_s)
     if wait or follow:
-        await wait_for(client, handle.ids(), handle.id, timeout_s, through_held=through_held)
+        left_s = left_of(timeout_s, since)
+        await wait_for(client, handle.ids(), handle.id, left_s, through_held=through_held)
         yield report_states(await handle.states())
 
 
@@ -233,10 +239,12 @@ async def _complete_all(client: Client, drafts: "tuple[Draft, ...]") -> list[Job
     return [draft.with_inputs([uploaded[file] for file in draft.files]) for draft in drafts]
 
 
-async def _follow(handle: "AsyncSubmissionHandle") -> None:
+async def _follow(handle: "AsyncSubmissionHandle", timeout_s: float | None) -> None:
     from .logs import follow_job
 
-    await follow_job(handle.handles()[0])
+    with suppress(asyncio.TimeoutError):  # then the wait that follows says so
+        async with time_limit(timeout_s):
+            await follow_job(handle.handles()[0])
 
 
 def _in_words(handle: "AsyncSubmissionHandle") -> str:

@@ -1,6 +1,10 @@
 """Waiting for jobs and saying how they ended."""
 
+import time
 from collections.abc import Iterable
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from pilotage.proto.job_states import JobState
 
@@ -12,6 +16,21 @@ from .present import note, number, print_line
 from .progress import bar
 
 _HELD_SHOWN = 5
+
+
+def _is_wait(_: Any, seconds: float | None) -> None:
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"expected seconds, 0 or more, found {seconds}")
+
+
+LongestWait = Annotated[
+    float | None, Parameter(help="Longest wait; exit code 5 then.", validator=_is_wait)
+]
+
+
+def left_of(timeout_s: float | None, since: float) -> float | None:
+    """Return what is left of a wait that began at `since` of the monotonic clock."""
+    return None if timeout_s is None else max(0.0, since + timeout_s - time.monotonic())
 
 
 async def wait_for(

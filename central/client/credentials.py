@@ -7,6 +7,7 @@ central that it was kept for.
 """
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import msgspec
 
 from .errors import NoCentral, NoneRuns, UnreadableCredentials, UnsafeCredentials
 
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of RFC 6750
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -99,14 +101,13 @@ def running_central(folder: Path) -> Running | None:
 def read_secret(path: Path) -> bytes:
     """Return the content of a file that only its owner may read; others are refused."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        with open(os.open(path, os.O_RDONLY), "rb") as stream:
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+            if mode & 0o077:
+                raise UnsafeCredentials(str(path), mode)
+            return stream.read(65_536)
     except OSError as why:
         raise UnreadableCredentials(str(path), why.strerror or "unreadable") from None
-    with os.fdopen(handle, "rb") as stream:
-        mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-        if mode & 0o077:
-            raise UnsafeCredentials(str(path), mode)
-        return stream.read(65_536)
 
 
 def _found_token(
@@ -119,12 +120,14 @@ def _found_token(
     named = environment.get("PILOTAGE_TOKEN_FILE")
     if named:
         secret = read_secret(Path(named)).strip()
-        return _saved_token(named, target) if secret.startswith(b"{") else secret.decode()
+        if secret.startswith(b"{"):
+            return _saved_token(named, target)
+        return _checked_token(named, secret.decode(errors="replace"))
     if kept.token and _same(kept.url, target):
         return kept.token
     local = folder / "admin.token"
     if running and _same(running.url, target) and local.exists():
-        return read_secret(local).decode().strip()
+        return _checked_token(str(local), read_secret(local).decode(errors="replace").strip())
     return ""
 
 
@@ -138,6 +141,14 @@ def _saved_token(named: str, target: str) -> str:
     return saved.token
 
 
+def _checked_token(path: str, token: str) -> str:
+    """Return a token that a header can hold. An error never shows it."""
+    if not _TOKEN.fullmatch(token):
+        why = "it holds no token, which is one word of letters, digits, `-`, `_` and `.`"
+        raise UnreadableCredentials(path, why)
+    return token
+
+
 def _kept(path: Path) -> Kept:
     if not path.exists():
         return Kept()
@@ -147,16 +158,27 @@ def _kept(path: Path) -> Kept:
         raise UnreadableCredentials(str(path), str(why)) from None
     if kept.token and not kept.url:
         raise UnreadableCredentials(str(path), "`url` is missing: it says whose token this is")
+    if kept.url and not _is_url(kept.url):
+        raise UnreadableCredentials(str(path), f"`url`: {kept.url!r} is no URL of a central")
+    if kept.token:
+        _checked_token(str(path), kept.token)
     return kept
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_url(url):
         raise NoCentral(
             f"{url!r} is no URL of a central: it looks like https://central.example.org"
         )
     return url.rstrip("/")
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port, or of brackets
+        return False
 
 
 def _as_known(target: str, *known: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from pilotage.proto.problems import Code
+
 from ..strangers import Stranger, Strangers
 from .direct import Exchange
 from .known import KnownHeads, Scope
@@ -19,27 +21,38 @@ CROWDED_HEAD_S: Final = 5.0  # the same while more than half of all connections 
 HURRIED_HEAD_S: Final = 2.0  # for one beyond what its address may have, while there is room
 AHEAD_MAX: Final = 16  # requests that wait for an earlier one's answer; ours send none ahead
 TAKE_S: Final = 60.0  # a peer that takes nothing of an answer for this long is cut off
-_PROBLEM: Final = (
-    b'{"code":"too_large","message":"request line and headers have more than %d bytes",'
-    b'"field":""}' % HEAD_MAX
+
+
+def _last(status: str, code: Code, message: str) -> bytes:
+    """Return the last answer of a connection, in the form of all refusals."""
+    body = b'{"code":"%b","message":"%b","field":""}' % (code.value.encode(), message.encode())
+    return (
+        b"HTTP/1.1 %b\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (status.encode(), len(body), body)
+    )
+
+
+_TURNED_AWAY: Final = _last(
+    "503 Service Unavailable",
+    Code.UNAVAILABLE,
+    "your address has too many connections that showed no good token",
 )
-_CROWD: Final = (
-    b'{"code":"unavailable","message":"your address has too many connections that showed no good '
-    b'token","field":""}'
-)
-_TURNED_AWAY: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_CROWD), _CROWD)
+_NO_HTTP: Final = _last("400 Bad Request", Code.MALFORMED, "this is no request of HTTP/1.1")
+_NO_UPGRADE: Final = _last(
+    "400 Bad Request",
+    Code.MALFORMED,
+    "a request with a body may not ask for an upgrade: leave the header out",
 )
 TRUST: Final = "pilotage.trust"  # where a scope has what is called when a good token came
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
+_TOO_LARGE: Final = _last(
+    "431 Request Header Fields Too Large",
+    Code.TOO_LARGE,
+    f"request line and headers have more than {HEAD_MAX} bytes",
 )
 
 
-class _TooFarAhead(Exception):
-    """A peer sends ahead more requests than may wait: the parser stops in the middle of a read."""
+class _Closed(Exception):
+    """The connection was closed for what a peer sends: the parser stops in the middle of a read."""
 
 
 class _JoinedWrites:
@@ -179,7 +192,7 @@ class LimitedConnection(HttpToolsProtocol):
             self._known.keep(data, cast(Scope, self.scope))
         self._still_bytes = 0 if self._moved else self._still_bytes + len(data)
         if self._still_bytes > HEAD_MAX:
-            self._refuse()
+            self._refuse(_TOO_LARGE)
         elif self._head_timer is None and not self._has_request():
             # The server's own timer for idle connections ended with the first byte of whatever
             # this is: the next head, or the rest of a body that nobody waits for.
@@ -229,7 +242,7 @@ class LimitedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= AHEAD_MAX:
             self.transport.close()  # first: what is said now would be taken for another's answer
-            raise _TooFarAhead
+            raise _Closed
         self._in_head, self._is_between = True, False
         self._begun += 1
         super().on_message_begin()
@@ -239,11 +252,14 @@ class LimitedConnection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        is_upgrade = self.parser.should_upgrade()
+        if is_upgrade:
+            self._refuse_body_of_upgrade()
         self._in_head, self._moved = False, True
         self._stop_timer()
         super().on_headers_complete()
         self.scope["extensions"] = {TRUST: self.trust}  # type: ignore[dict-item]
-        if self.stranger is not None and self.stranger.is_beyond:
+        if is_upgrade or (self.stranger is not None and self.stranger.is_beyond):
             self.cycle.keep_alive = False
 
     def write_whole(self, data: bytes) -> None:
@@ -275,9 +291,25 @@ class LimitedConnection(HttpToolsProtocol):
         cycle = cast(RequestResponseCycle | None, self.cycle)
         return cycle is not None and not cycle.response_complete
 
-    def _refuse(self) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser does not take."""
+        self._refuse(_NO_HTTP)
+
+    def _refuse_body_of_upgrade(self) -> None:
+        """Refuse a request with a body that asks for another protocol.
+
+        The parser takes the body for the other protocol, and would take it for the next request.
+        """
+        names = {name for name, _ in self.headers}
+        if b"content-length" in names or b"transfer-encoding" in names:
+            self._refuse(_NO_UPGRADE)
+            raise _Closed
+
+    def _refuse(self, answer: bytes) -> None:
+        if self.transport.is_closing():
+            return
         if self._in_head and not self._has_request():  # else it would be taken for another's answer
-            self.transport.write(_TOO_LARGE)
+            self.transport.write(answer)
         self.transport.close()
 
     def _start_timer(self) -> None:

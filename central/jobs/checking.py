@@ -35,6 +35,7 @@ SITES_MAX: Final = 256
 # Of one job, or of one entry of parameters: each is looked at while others wait.
 NAMES_MAX: Final = 4_096
 
+WORD_MAX: Final = 128  # characters of a word of a need
 _word = re.compile("[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 NUL: Final = b"u0000"  # stands in JSON whose texts hold NUL, and seldom in any other
@@ -191,7 +192,9 @@ def _contradictions(need: Need) -> Iterator[tuple[str, str]]:
         yield "tags", str(why)
     for field in ("element", "os", "architecture"):
         word = getattr(need, field)
-        if word and not _word.fullmatch(word):
+        if len(word) > WORD_MAX:
+            yield field, f"expected at most {WORD_MAX} characters, found {len(word)}"
+        elif word and not _word.fullmatch(word):
             yield field, f"expected letters, digits and . _ : / @ + - only, found {short(word)!r}"
     both = set(need.sites) & set(need.banned_sites)
     if both:

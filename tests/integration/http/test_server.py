@@ -19,6 +19,7 @@ from pilotage.central.http.server import HttpServer
 from pilotage.central.jobs import routes as job_routes
 from pilotage.central.store.errors import StoreBroken
 from pilotage.proto import api
+from pilotage.proto.messages import Problem
 from tests.certificates import self_signed
 
 from .asgi import Client
@@ -377,9 +378,39 @@ async def test_a_peer_that_takes_slowly_gets_all(monkeypatch: pytest.MonkeyPatch
         assert got >= 200  # one may lie across two parts
 
 
-async def test_what_is_not_http_is_refused() -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(b"\x16\x03\x01\x02\x00", b"FOO / HTTP/1.1\r\n\r\n", b"GET x HTTP/1.1\r\n\r\n"),
+        b"POST /v1/jobs HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_is_refused_in_the_form_of_all_refusals(sent: bytes) -> None:
     async with running() as it:
-        assert (await it.raw(b"\x16\x03\x01\x02\x00")).startswith(b"HTTP/1.1 400")
+        got = await it.raw(sent)
+        head, _, body = got.partition(b"\r\n\r\n")
+
+        assert head.startswith(b"HTTP/1.1 400")
+        assert msgspec.json.decode(body, type=Problem).code == "malformed"
+
+
+async def test_what_is_no_request_after_one_is_no_answer_to_it() -> None:
+    async with running() as it:
+        got = await it.raw(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\nXX YY\r\n\r\n")
+
+        assert b"400" not in got
+
+
+@pytest.mark.parametrize("asks", ["GET /health", "POST /v1/jobs/explain"])
+async def test_the_body_of_a_request_for_an_upgrade_is_no_next_request(asks: str) -> None:
+    inner = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+    length = f"content-length: {len(inner)}\r\n" if asks.startswith("POST") else ""
+    head = f"{asks} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n{length}\r\n"
+    async with running() as it:
+        got = await it.raw(head.encode(), inner, pause_s=0.05)
+
+        assert got.count(b"HTTP/1.1 ") == 1
+        assert got.startswith(b"HTTP/1.1 400" if length else b"HTTP/1.1 200")
 
 
 async def test_a_body_that_breaks_off_stores_nothing() -> None:

@@ -100,9 +100,9 @@ def test_a_named_data_directory_wins_over_the_environment(home: Home) -> None:
 
 def test_a_token_file_that_the_environment_names_is_read(home: Home) -> None:
     home.environment["PILOTAGE_URL"] = REMOTE
-    home.environment["PILOTAGE_TOKEN_FILE"] = str(home.write("token", "from file\n", 0o400))
+    home.environment["PILOTAGE_TOKEN_FILE"] = str(home.write("token", "from-file\n", 0o400))
 
-    assert found(home) == (REMOTE, "from file")
+    assert found(home) == (REMOTE, "from-file")
 
 
 def test_a_named_token_file_may_be_one_that_token_issue_has_saved(home: Home) -> None:
@@ -116,6 +116,39 @@ def test_a_named_token_file_may_be_one_that_token_issue_has_saved(home: Home) ->
         found(home)
     saved.write_text(f'{{"url": "{LOCAL}"}}')
     with pytest.raises(UnreadableCredentials, match="`token` is missing"):
+        found(home)
+
+
+@pytest.mark.parametrize("content", [b"ey.secret\nmore", b"\xff\xfe\x00", "tökén".encode(), b""])
+def test_a_file_without_a_token_is_refused_and_never_shown(home: Home, content: bytes) -> None:
+    named = home.write("token", "", 0o600)
+    named.write_bytes(content)
+    home.environment["PILOTAGE_TOKEN_FILE"] = str(named)
+    home.environment["PILOTAGE_URL"] = REMOTE
+
+    with pytest.raises(UnreadableCredentials, match="it holds no token") as refused:
+        found(home)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_folder_for_a_token_is_refused(home: Home) -> None:
+    (home.data / "folder").mkdir(mode=0o700, parents=True)
+    home.environment["PILOTAGE_TOKEN_FILE"] = str(home.data / "folder")
+    home.environment["PILOTAGE_URL"] = REMOTE
+
+    with pytest.raises(UnreadableCredentials, match="directory"):
+        found(home)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://127.0.0.1:99999", "http://[::1"])
+def test_what_is_no_url_is_refused(home: Home, url: str) -> None:
+    home.environment["PILOTAGE_URL"] = url
+    with pytest.raises(NoCentral, match="is no URL of a central"):
+        found(home)
+
+    del home.environment["PILOTAGE_URL"]
+    home.keep(url, "kept", 0o600)
+    with pytest.raises(UnreadableCredentials, match="is no URL of a central"):
         found(home)
 
 

@@ -38,6 +38,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"gpu_memory_mb": 1, "gpus_max": 1}, "gpu_memory_mb: asks something of GPUs"),
     ({"tags": "a &"}, "tags: tags 'a &', position 4: a tag is expected, but the text ends"),
     ({"os": "el 9"}, "os: expected letters, digits and . _ : / @ + - only, found 'el 9'"),
+    ({"element": "e" * 129}, "element: expected at most 128 characters, found 129"),
     ({"architecture": " x86_64"}, "architecture: expected letters"),
     ({"element": "a b"}, "element: expected letters"),
     ({"sites": ("PIC",), "banned_sites": ("PIC",)}, "banned_sites: PIC is also in sites"),
