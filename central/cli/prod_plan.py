@@ -53,8 +53,8 @@ def _print_plan(name: str, found: "Plan") -> None:
     print_table(("step", "jobs#", "takes", "makes"), rows, empty="")
     for one in found.steps:
         for port, names in one.names.items():
-            for name in names:
-                print_line(f"{one.step}.{port}: {name}")
+            for file in names:
+                print_line(f"{one.step}.{port}: {file}")
     steps = steps_in_words(len(found.steps))
     print_line(f"{name}: {steps}, {found.tasks} jobs, {found.files} files")
     if any(not one.tasks.exact for one in found.steps):

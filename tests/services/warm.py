@@ -149,7 +149,8 @@ def _as_here(environment: Mapping[str, str]) -> bool:
     given = {key: value for key, value in environment.items() if key.startswith(FRESH)}
     path = given.pop("PYTHONPATH", ROOT)
     mine = {key: value for key, value in os.environ.items() if key.startswith(FRESH)}
-    return path in (ROOT, mine.pop("PYTHONPATH", ROOT)) and given == mine
+    mine.pop("PYTHONPATH", None)
+    return path == ROOT and given == mine
 
 
 class _Nursery:

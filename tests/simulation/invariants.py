@@ -38,6 +38,7 @@ SETTLED_S = 60.0  # after the last fault
 REQUEUE_MAX_S = 10.0
 KILL_MAX_S = 2 * 40.0 + 15.0  # two beats, and the grace of a soft signal
 LATE_MAX_S = 400.0  # deadlines move by the time for which the central was stopped
+UNDER_WAY_S = 1.0  # a report that was judged before its pilot's double was found counts
 DRAINS_WITHIN_S = 60.0  # what was decided before may be written so late
 NODE_CORES = 4
 MANY = 1_000_000  # more rows than a world has
@@ -59,7 +60,8 @@ class Invariants:
         self._moment = ""  # of what others have taken in, as memory was compared
         self.secrets: set[bytes] = set()
         self.copied: set[str] = set()  # the bootstrap secrets of pilots whose journal two have
-        self.replayed: set[str] = set()  # pilots that have ended because two used their secret
+        # Pilots that have ended because two used their secret, and when that was found.
+        self.replayed: dict[str, float] = {}
         self.compared = 0
         world.network.heard = self._heard
         world.central.undone = self._undone
@@ -112,7 +114,8 @@ class Invariants:
         if end.epoch != self._epochs.get(job):
             self._broken("results", f"job {job}: a result of epoch {end.epoch} counts")
         row = step(rows.read(job_records.job, job))
-        if row.pilot in self.replayed:
+        found = self.replayed.get(row.pilot, self._world.loop.now)
+        if self._world.loop.now > found + UNDER_WAY_S:
             self._broken("results", f"job {job}: one of {row.pilot}, which two speak for")
         for run in self._world.pilots.truth.running.get(job, ()):
             if run.epoch == end.epoch and not run.unheld:
@@ -141,7 +144,7 @@ class Invariants:
         )
         if {row["secret_hash"] for row in known}.isdisjoint(map(hashed, self.copied)):
             self._broken("renewal", f"{pilot} has ended as if it were two, and it is one")
-        self.replayed.add(pilot)
+        self.replayed[pilot] = self._world.loop.now
 
     def _opened(self, nonce: str, row: PilotRow) -> None:
         """A session is open: no later life from the same journal may have been let in before."""
@@ -160,8 +163,8 @@ class Invariants:
         self._lives.clear()
         rows = self._world.central.disk.rows
         self.replayed = {
-            pilot
-            for pilot in self.replayed
+            pilot: found
+            for pilot, found in self.replayed.items()
             if _REPLAY.search(step(rows.read(pilot_records.pilot, pilot)).reason)
         }
         self._epochs = {job: len(epochs) for job, epochs in self._stored_epochs().items()}
