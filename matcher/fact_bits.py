@@ -7,7 +7,7 @@ offer is the lowest bit.
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .words import of_flags, selected
 
@@ -37,7 +37,7 @@ class FactBits:
         self.all |= offer
         self.having[fact] = self.having.get(fact, 0) | offer
         if isinstance(fact, frozenset):
-            for word in fact:
+            for word in cast("frozenset[str]", fact):
                 self._saying[word] = self._saying.get(word, 0) | offer
 
     def any(self, facts: Iterable[Any]) -> int:

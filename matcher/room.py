@@ -48,7 +48,7 @@ def look_at_room(
     needs: list[tuple[str, list[_Asked]]] = []
     for need, look in zip(spec.needs, looks, strict=True):
         wanted = [(clause, clause.wants(need, spec)) for clause in capacities]
-        asked = [(clause, wants) for clause, wants in wanted if clause.asks(wants)]
+        asked: list[_Asked] = [(clause, wants) for clause, wants in wanted if clause.asks(wants)]
         needs.append((flags(look.fitting, len(offers)), asked))
     enough: list[LiveOffer] = []
     lacks: Counter[str] = Counter()

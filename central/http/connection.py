@@ -252,7 +252,7 @@ class LimitedConnection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        is_upgrade = self.parser.should_upgrade()
+        is_upgrade = cast(Any, self.parser).should_upgrade()
         if is_upgrade:
             self._refuse_body_of_upgrade()
         self._in_head, self._moved = False, True

@@ -169,7 +169,7 @@ def grant_columns(grant: Grant) -> tuple[object, ...]:
 
 def _grant_of(columns: Row) -> Grant:
     *numbers, text = columns
-    fields = (*numbers, NO_AMOUNTS if text is None else _amounts.decode(text))
+    fields: list[Any] = [*numbers, NO_AMOUNTS if text is None else _amounts.decode(text)]
     return Grant(*fields)
 
 

@@ -27,7 +27,8 @@ class PilotPlan:
     state: Path = Path()
     remove_state: bool = False  # by the pilot itself, when it has ended well
     python: str = field(default_factory=lambda: sys.executable)
-    told: Mapping[str, object] = field(default_factory=dict)  # by the names of pilot/settings.py
+    # By the names of pilot/settings.py.
+    told: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
