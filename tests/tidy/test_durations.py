@@ -43,6 +43,7 @@ ALLOWED: Final = {
     ),
     "acceptance/test_transformations.py": ("test_every_file_is_counted_once_whatever_dies",),
     "contract/element/test_arc.py": ("test_pilots_live_and_end_with_either_credential",),
+    "contract/store/test_machine.py": ("test_a_real_store_and_the_one_in_memory_do_the_same",),
     "contract/element/test_calls.py": ("test_an_element_is_reached",),
     "docs/test_tutorial.py": ("test_a_page_happens_as_it_is_told",),
     "faults/test_failing_calls.py": (
