@@ -45,7 +45,7 @@ def offered(need: Need) -> Counted:
 
 
 def lacking(wanted: Counted, had: Counted | None) -> Counted:
-    """Return those of some amounts of which an offer has less."""
+    """Return the wanted amounts that exceed what an offer has."""
     free = dict(had or ())
     return tuple((name, it) for name, it in wanted if it > free.get(name, 0))
 

@@ -66,7 +66,7 @@ class Clause(ABC, Generic[W, H]):
     # -- many offers ----------------------------------------------------------------------------
 
     def column(self, facts: list[Any]) -> Column:
-        """Return the column of what many offers have."""
+        """Return a column: for many offers, the fact that this clause looks at."""
         return FactColumn(facts)
 
     def accepting(self, wanted: W, facts: FactBits, among: int) -> int:
@@ -92,7 +92,7 @@ class Clause(ABC, Generic[W, H]):
         return str(wanted)
 
     def best(self, wanted: W, had: Iterable[H]) -> str:
-        """Return the nearest of what some offers have, as a person reads it."""
+        """Return, in words, the facts of some offers that come nearest to the demand."""
         return listed(map(str, had))
 
     def words(self, wanted: W) -> Iterable[str]:
@@ -115,5 +115,5 @@ def listed(words: Iterable[str]) -> str:
 
 
 def one_of(words: Iterable[str]) -> str:
-    """Return a few words of which one is enough."""
+    """Return words joined by "or"."""
     return listed(words).replace(", ", " or ")

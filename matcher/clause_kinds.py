@@ -139,7 +139,7 @@ class Range(Clause[tuple[Any, Any], H]):
         return any(wanted)
 
     def _lies_outside(self, wanted: tuple[Any, Any], had: Any) -> bool:
-        """Whether a value is not between two others; what is not known is in no range."""
+        """Return whether a value lies outside a range. An unknown value lies outside of any."""
         low, high = wanted
         if not had:
             return bool(low or high)
@@ -289,7 +289,7 @@ class AtLeast(Capacity[Any, Any]):
     def __init__(
         self, name: str, fact: str, demand: Callable[[Need], Any], unit: str = "", unknown: str = ""
     ) -> None:
-        """`unknown`: what zero is called if it says that nobody has measured."""
+        """If zero means that nobody has measured, `unknown` is the word for it."""
         super().__init__(name, fact)
         self._demand: Final = demand
         self._unit: Final = unit

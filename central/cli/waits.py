@@ -29,7 +29,7 @@ LongestWait = Annotated[
 
 
 def left_of(timeout_s: float | None, since: float) -> float | None:
-    """Return what is left of a wait that began at `since` of the monotonic clock."""
+    """Return the seconds that are left of a wait; it began at `since` (monotonic clock)."""
     return None if timeout_s is None else max(0.0, since + timeout_s - time.monotonic())
 
 

@@ -16,10 +16,10 @@ class Router(Generic[T]):
     """
 
     def __init__(self, routes: Iterable[tuple[str, str, T]]) -> None:
-        """Take the method and the path of each route, and what is there.
+        """Each of `routes` is a method, a path, and what `at` returns for them.
 
-        If two paths with variable parts fit, the first one counts. Raises ValueError for a route
-        that is given twice.
+        If two paths with variable parts fit, the first one counts. Raises ValueError if a route is
+        given twice.
         """
         given: set[tuple[str, str]] = set()
         self._literal: dict[str, dict[str, tuple[T, Mapping[str, str]]]] = {}
@@ -35,7 +35,7 @@ class Router(Generic[T]):
                 self._literal.setdefault(path, {})[method] = what, {}
 
     def at(self, path: str) -> Found[T]:
-        """Return what a path has, nothing if no route fits. A slash at its end counts for none."""
+        """Return the routes of a path by method. It ignores a slash at the end of the path."""
         path = path.rstrip("/") or "/"
         if path in self._literal:
             return self._literal[path]

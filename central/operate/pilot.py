@@ -17,7 +17,7 @@ from .process import tied
 
 @dataclass(frozen=True)
 class PilotPlan:
-    """How a pilot is started, and what it is told to offer and whom to serve.
+    """How a pilot is started, what it offers, and whom it serves.
 
     Values that are empty, zero or missing in `told` are left to the pilot's own detection.
     """
