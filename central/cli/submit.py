@@ -2,9 +2,7 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -19,7 +17,7 @@ from pilotage.proto.tasks import time_limit
 from pilotage.proto.wording import complaint
 
 from ..client.bodies import STREAM_ABOVE
-from ..client.errors import BadJobFile, Refused
+from ..client.errors import BadJobFile, Refused, TimedOut
 from .exit_codes import UsageError
 from .frame import Answer, Answers, Central, Client, changes
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
@@ -27,7 +25,7 @@ from .known_places import warn_of_unknown
 from .places import Told, by_line_of, by_ndjson_line, by_option, in_place
 from .present import jobs_in_words
 from .progress import bar
-from .waits import LongestWait, left_of, report_states, wait_for
+from .waits import LongestWait, report_states, wait_for
 
 if TYPE_CHECKING:
     from ..client.handles import AsyncSubmissionHandle
@@ -86,12 +84,10 @@ async def submit(
         raise in_place(why, plan.told) from None
     yield Answer(handle.submitted, _in_words(handle))
     await warn_of_unknown(client, plan.jobs)
-    since = time.monotonic()
     if follow:
         await _follow(handle, timeout_s)
     if wait or follow:
-        left_s = left_of(timeout_s, since)
-        await wait_for(client, handle.ids(), handle.id, left_s, through_held=through_held)
+        await wait_for(client, handle.ids(), handle.id, timeout_s, through_held=through_held)
         yield report_states(await handle.states())
 
 
@@ -242,9 +238,11 @@ async def _complete_all(client: Client, drafts: "tuple[Draft, ...]") -> list[Job
 async def _follow(handle: "AsyncSubmissionHandle", timeout_s: float | None) -> None:
     from .logs import follow_job
 
-    with suppress(asyncio.TimeoutError):  # then the wait that follows says so
+    try:
         async with time_limit(timeout_s):
             await follow_job(handle.handles()[0])
+    except asyncio.TimeoutError:
+        raise TimedOut("wait", timeout_s or 0, 1) from None
 
 
 def _in_words(handle: "AsyncSubmissionHandle") -> str:

@@ -1,6 +1,5 @@
 """Waiting for jobs and saying how they ended."""
 
-import time
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -26,11 +25,6 @@ def _is_wait(_: Any, seconds: float | None) -> None:
 LongestWait = Annotated[
     float | None, Parameter(help="Longest wait; exit code 5 then.", validator=_is_wait)
 ]
-
-
-def left_of(timeout_s: float | None, since: float) -> float | None:
-    """Return the seconds that are left of a wait; it began at `since` (monotonic clock)."""
-    return None if timeout_s is None else max(0.0, since + timeout_s - time.monotonic())
 
 
 async def wait_for(

@@ -71,6 +71,15 @@ def test_a_job_that_fails_says_so_in_the_exit_code(shell: Shell) -> None:
     assert view["exit_code"] == 7
 
 
+def test_following_a_job_ends_when_the_time_is_over(shell: Shell) -> None:
+    words = ("--follow", "--timeout-s", "1", "--cores", "50", "--", "true")  # no pilot has so many
+
+    shell.type("submit", *words, code=5)
+    assert "wait: 1 not finished after 1 s" in shell.said
+    shell.type("submit", "--wait", "--timeout-s", "nan", "--", "true", code=2)
+    assert "expected seconds, 0 or more, found nan" in shell.said
+
+
 def test_outputs_of_one_name_are_fetched_into_a_folder_for_each_job(
     shell: Shell, tmp_path: Path
 ) -> None:
