@@ -67,12 +67,20 @@ class RealSites:
     # -- what is there --------------------------------------------------------------------------
 
     def pilots(self) -> dict[str, list[int]]:
-        """Return the processes that are pilots, by site: what is there, whoever knows of it."""
+        """Return the processes that are pilots, by site: what is there, whoever knows of it.
+
+        All of them lived at one moment, between two looks: in the first look alone, one that ends
+        might count beside the one that takes its place. A child that a pilot has just forked still
+        has its command line: a folder of state counts once.
+        """
+        first = {pid: words for pid in processes.every() if _is_pilot(words := _command_line(pid))}
+        folders = {
+            words[words.index("--state-dir") + 1]: (pid, words)
+            for pid, words in sorted(first.items(), reverse=True)
+            if _command_line(pid) == words
+        }
         found: dict[str, list[int]] = {name: [] for name in PLEDGES}
-        for pid in processes.every():
-            words = _command_line(pid)
-            if "--state-dir" not in words or not _is_python(words[0]):
-                continue
+        for pid, words in folders.values():
             for site in PLEDGES:
                 if any(word.startswith("--tags=") and f"at-{site}" in word for word in words):
                     found[site].append(pid)
@@ -113,8 +121,8 @@ def _command_line(pid: int) -> list[str]:
         return []
 
 
-def _is_python(program: str) -> bool:
-    return Path(program).name.startswith("python")
+def _is_pilot(words: list[str]) -> bool:
+    return "--state-dir" in words and Path(words[0]).name.startswith("python")
 
 
 @contextmanager
