@@ -11,6 +11,7 @@ from pilotage.central.cli.prod_files import FromFile
 from pilotage.central.workflows.files import read_workflow
 from pilotage.proto.api_data import Direction
 from pilotage.proto.job_states import JobState
+from pilotage.proto.transformation import Grouping
 
 from .running import running_central
 from .test_ctapipe_chain import APART_MAX_DEG, EXAMPLES, TOOLS, apart_deg, ctapipe, read
@@ -20,12 +21,13 @@ __all__ = ["ctapipe"]  # required of both modules alike
 
 
 @pytest.mark.usefixtures("ctapipe")
-@pytest.mark.parametrize("runs", [8, pytest.param(12, marks=pytest.mark.long)])
-def test_runs_in_groups_of_four_become_one_file_with_the_right_directions(
-    runs: int, tmp_path: Path
+@pytest.mark.parametrize(("runs", "group"), [(4, 2), pytest.param(12, 4, marks=pytest.mark.long)])
+def test_runs_in_groups_become_one_file_with_the_right_directions(
+    runs: int, group: int, tmp_path: Path
 ) -> None:
     """A few runs show it in the gate: each starts ctapipe twice, which takes many seconds."""
-    tasks = {"Simulation": runs, "DL1": runs // 4, "DL2": runs // 4, "Merge": 1, "Report": 1}
+    groups = runs // group
+    tasks = {"Simulation": runs, "DL1": groups, "DL2": groups, "Merge": 1, "Report": 1}
     storages = tmp_path / "site" / "central" / "storages"
     storages.mkdir(parents=True)
     storages.parent.chmod(0o700)
@@ -36,6 +38,7 @@ def test_runs_in_groups_of_four_become_one_file_with_the_right_directions(
     steps = {
         name: msgspec.structs.replace(
             step,
+            grouping=step.grouping and in_groups(step.grouping, group),
             job=msgspec.structs.replace(
                 step.job, environment={**step.job.environment, "PATH": f"{TOOLS}/bin:/usr/bin:/bin"}
             ),
@@ -65,5 +68,10 @@ def test_runs_in_groups_of_four_become_one_file_with_the_right_directions(
 
     read_by = Counter(did for link in lineage.links for did in link.inputs)
     assert set(read_by.values()) == {1}, "every file was read by one job"
-    groups = Counter((link.step, len(link.inputs)) for link in lineage.links)
-    assert groups == {(1, runs): 1, (2, 4): runs // 4, (3, 4): runs // 4, (4, 0): runs}
+    links = Counter((link.step, len(link.inputs)) for link in lineage.links)
+    assert links == {(1, runs): 1, (2, group): groups, (3, group): groups, (4, 0): runs}
+
+
+def in_groups(grouping: Grouping, most: int) -> Grouping:
+    """Return a grouping whose groups hold no more files."""
+    return msgspec.structs.replace(grouping, size=min(most, grouping.size))

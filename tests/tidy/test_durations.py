@@ -19,7 +19,7 @@ ALLOWED: Final = {
         "test_runs_become_one_file_with_the_right_directions_on_two_pilots",
     ),
     "acceptance/test_ctapipe_production.py": (
-        "test_runs_in_groups_of_four_become_one_file_with_the_right_directions",
+        "test_runs_in_groups_become_one_file_with_the_right_directions",
     ),
     "acceptance/test_death_around_the_central.py": (
         "test_a_pilot_a_guard_and_the_broker_die_and_every_job_ends_once",
