@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,19 +14,10 @@ from pilotage.proto.messages import Offer
 from tests.nodes import recorded
 from tests.scripted_central import Central
 
+from .interpreters import fit_minors
 from .test_pilot_process import pilot, served, until
 
 SQUEUE = '#!/bin/sh\ncat "$(dirname "$0")/said"\n'
-
-
-def interpreters() -> Iterator[str]:
-    """Yield every Python from 3.9 on that this machine has and that answers."""
-    kept_by_pyenv = sorted(Path.home().glob(".pyenv/versions/3.*/bin/python"))
-    names = [shutil.which(f"python3.{minor}") for minor in range(9, 20)]
-    recent = "import sys; sys.exit(sys.version_info < (3, 9))"
-    for name in dict.fromkeys((sys.executable, *names, *map(str, kept_by_pyenv))):
-        if name and subprocess.run([name, "-c", recent], capture_output=True).returncode == 0:
-            yield name
 
 
 def detect(python: str, *options: str) -> dict[str, dict[str, object]]:
@@ -44,7 +33,7 @@ def detect(python: str, *options: str) -> dict[str, dict[str, object]]:
     return found
 
 
-@pytest.mark.parametrize("python", [*interpreters()])
+@pytest.mark.parametrize("python", fit_minors())
 def test_every_python_finds_the_same_on_this_machine(python: str) -> None:
     found = detect(python, "--benchmark-s", "0.01")
 

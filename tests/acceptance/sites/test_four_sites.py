@@ -30,7 +30,7 @@ from tests.real_sites.sites import (
 from tests.real_sites.story import Outcome, Story, report
 from tests.real_sites.work import Work, submit
 
-JOBS, SECONDS = 2_000, 1.0  # that each takes
+JOBS, SECONDS = 1_000, 2.0  # that each takes
 WITHIN_S = 300.0
 SHARE_ERROR_MAX = 0.05
 FAILURES_MAX = 60  # of the black hole: without protection it takes most jobs, one after another
