@@ -1,9 +1,10 @@
 """`python -m tests.gate [FOLDER …]`: the checks, and all cases but the long ones.
 
-Most cases wait for something, so several run at a time, and the checks beside them. Cases that
-measure, or that take all of the machine, run one after another at the end. A few cases that failed
-beside others run once more there: what passes then is named, because its failure still has a cause.
-The run writes how long everything took to `build/gate`, and `docs/testing.md` is made of that.
+The story of four sites waits for most of its time, so it runs first, beside the checks, which give
+way to it. Most other cases wait for something, too, so several run at a time. Cases that measure
+run one after another at the end. A few cases that failed beside others run once more before them:
+what passes then is named, because its failure still has a cause. The run writes how long everything
+took to `build/gate`, and `docs/testing.md` is made of that.
 """
 
 import os
@@ -12,20 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from random import randrange
 from types import FrameType
 from typing import Final
 
 from tests.durations import FOLDER, read
-from tests.side_by_side import ALONE
+from tests.side_by_side import ALONE, SITES
 
 WORKERS: Final = "4"  # on two cores
 PYTEST: Final = (sys.executable, "-m", "pytest", "-q", "--ignore=tests/tidy")
 TOGETHER: Final = ("-n", WORKERS, "--dist", "loadgroup", "--no-loadscope-reorder")
-ALL_ALONE: Final = [f"tests/{place}" for place in ALONE]
-COMPILED: Final = Path("tests", "unit", "__pycache__")
+FIRST: Final = f"tests/{SITES}"
+ALL_ALONE: Final = [f"tests/{place}" for place in ALONE if place != SITES]
 NO_CASES: Final = 5  # what pytest ends with where a folder has none
 TERMINATED: Final = 128 + signal.SIGTERM
 FAILED: Final = 1  # and where cases failed
@@ -37,25 +38,21 @@ def main(folders: list[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     FOLDER.mkdir(parents=True, exist_ok=True)
     chosen = folders or ["tests"]
+    began = time.monotonic()
     with tempfile.TemporaryFile() as said:
-        began = time.monotonic()
-        checks = subprocess.Popen(
-            ["make", "--no-print-directory", "check"],
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            if not COMPILED.exists():
-                _compile(chosen)
-            together = _cases("together", *TOGETHER, "-m", "not long and not alone", *chosen)
-            checked = checks.wait()
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(checks.pid, signal.SIGKILL)
+        with (
+            _started(["make", "--no-print-directory", "check"], said.fileno()) as checks,
+            # It leaves the bytecode of all cases, which each worker would compile otherwise.
+            _started([*PYTEST, "--collect-only", *chosen], subprocess.DEVNULL) as collected,
+        ):
+            sites = 0 if folders else _cases("sites", "-m", "alone and not long", FIRST)
+            checked, _ = checks.wait(), collected.wait()
         said.seek(0)
         sys.stdout.write(said.read().decode(errors="replace"))
-    _tell("checks, and cases side by side", began, checked or together)
+    _tell("checks, and four sites" if not folders else "checks", began, checked or sites)
+    began = time.monotonic()
+    together = _cases("together", *TOGETHER, "-m", "not long and not alone", *chosen)
+    _tell("cases side by side", began, together)
     if together == FAILED:
         together = _once_more()
     began = time.monotonic()
@@ -63,7 +60,24 @@ def main(folders: list[str]) -> int:
     _tell("cases one after another", began, alone)
     if folders and NO_CASES in (together, alone):  # they have cases of one kind only
         together, alone = (0 if code == NO_CASES else code for code in (together, alone))
-    return checked or together or alone
+    return checked or sites or together or alone
+
+
+@contextmanager
+def _started(words: list[str], output: int) -> Generator[subprocess.Popen[bytes]]:
+    """Run a command that yields to all others, and end what is left of it."""
+    started = subprocess.Popen(
+        ["nice", "-n", "19", *words],
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=_environment(),
+        start_new_session=True,
+    )
+    try:
+        yield started
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
@@ -80,12 +94,6 @@ def _once_more() -> int:
     if not code:
         print("These failed beside others and passed alone. Find out why:", *failed, sep="\n  ")
     return code
-
-
-def _compile(folders: list[str]) -> None:
-    """Write the bytecode of all cases, which each worker would compile otherwise."""
-    words = (*PYTEST, "--collect-only", *folders)
-    subprocess.run(words, env=_environment(), stdout=subprocess.DEVNULL)
 
 
 def _cases(name: str, *words: str) -> int:

@@ -15,10 +15,11 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parent
+SITES: Final = "acceptance/sites/test_four_sites.py"  # beside the checks alone
 # Files whose cases measure, or start more than two cores can carry beside others.
 ALONE: Final = (
     *("load/test_pilot_cost.py", "faults/test_bad_peers.py", "faults/test_storms.py"),
-    "acceptance/sites/test_four_sites.py",
+    SITES,
 )
 # Files with thousands of random cases, or large inputs: half the time of all unit tests.
 THOROUGH: Final = (
