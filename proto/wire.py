@@ -29,10 +29,13 @@ def encode(message: Any) -> bytes:
 
 def plain(value: Any) -> Any:
     """Return `value` in terms of dict, list, str, int, float, bool and None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if dataclasses.is_dataclass(kind):
         return {
             name: plain(found)
-            for name, default in _fields(type(value))
+            for name, default in _fields(kind)
             if (found := getattr(value, name)) != default
         }
     if isinstance(value, enum.Enum):
@@ -56,6 +59,9 @@ def decode(kind: type[T], data: bytes) -> T:
 
 def build(kind: Any, value: Any, where: str) -> Any:
     """Return `value` (plain) as an instance of the annotation `kind`, or raise BadMessage."""
+    if kind in _PLAIN:
+        _expect(type(value) is kind, where, value, _NAMES[kind])
+        return value
     origin = typing.get_origin(kind)
     if origin is typing.Union:
         inner = next(arm for arm in typing.get_args(kind) if arm is not type(None))
@@ -80,7 +86,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
             "a number",
         )
         return float(value)
-    _expect(type(value) is kind, where, value, _NAMES.get(kind, "another type"))
+    _expect(type(value) is kind, where, value, "another type")
     return value
 
 
@@ -111,6 +117,7 @@ def _build_word(kind: Any, value: Any, where: str) -> Any:
 
 _REQUIRED = object()
 _NAMES: dict[Any, str] = {int: "an integer", str: "text", bool: "true or false"}
+_PLAIN = frozenset(_NAMES)  # JSON has these
 
 
 @lru_cache(maxsize=128)

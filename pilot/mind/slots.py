@@ -63,15 +63,22 @@ class Slots:
         self.scratch_mb = scratch_mb  # what the disk has free now
         self._scratch_whole_mb = scratch_mb  # what it has free without our payloads
         self._booked: dict[int, Grant] = {}
+        self._free: Optional[Free] = None  # until something changes
 
     def scratch_measured(self, free_mb: int) -> None:
         """Take note of what the disk has free now."""
+        self._free = None
         self.scratch_mb = free_mb
         whole_mb = max(self._scratch_whole_mb, free_mb)  # others may have made room
         self._scratch_whole_mb = whole_mb if self._booked else free_mb
 
     def free(self) -> Free:
         """Return what is not booked."""
+        if self._free is None:
+            self._free = self._count_free()
+        return self._free
+
+    def _count_free(self) -> Free:
         beside_mb = self._scratch_whole_mb - sum(one.scratch_mb for one in self._booked.values())
         return Free(
             self.cores - sum(grant.cores for grant in self._booked.values()),
@@ -103,7 +110,9 @@ class Slots:
         """Set the grant aside for an attempt."""
         assert self.fits(grant), f"attempt {attempt_id} does not fit"
         self._booked[attempt_id] = grant
+        self._free = None
 
     def release(self, attempt_id: int) -> bool:
         """Give an attempt's booking back; say whether there was one."""
+        self._free = None
         return self._booked.pop(attempt_id, None) is not None
