@@ -1,7 +1,7 @@
 """Leader rows in memory: the honest `Leaders` of several processes in one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pilotage.central.store.leaders import Lead
 
@@ -39,7 +39,10 @@ class FakeLeaders:
     async def lead(self, shard: str) -> Lead | None:
         row = self.rows.get(shard)
         left_s = 0.0 if row is None else row.until - self._clock()
-        return replace(row.lead, left_s=left_s) if row is not None and left_s > 0 else None
+        if row is None or left_s <= 0:
+            return None
+        lead = row.lead
+        return Lead(lead.shard, lead.term, lead.holder, lead.url, left_s)
 
     async def give_up_lead(self, lead: Lead) -> bool:
         if not self.is_held(lead):

@@ -6,8 +6,7 @@ Each operation runs at once in a transaction of its own, then awaits `synced`. A
 
 import inspect
 import sqlite3
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -55,16 +54,6 @@ def connected(path: Path | None = None) -> sqlite3.Connection:
     )
 
 
-@contextmanager
-def translating(session: SqliteSession) -> Generator[None]:
-    """Tell the caller what an error of the database means, as the shipped drivers do."""
-    try:
-        yield
-    except sqlite3.Error as why:
-        told = session.translated(why)
-        raise told from why
-
-
 def way(verb: object) -> Callable[[F], F]:
     """Mark a method of a store as the way that calls of a verb go.
 
@@ -98,7 +87,7 @@ class InlineWriter(Writer[Session]):
     def _transacted(self, operation: Callable[[Session], T]) -> T:
         session, connection = self._sqlite, self._sqlite.connection
         before = connection.total_changes
-        with translating(session):
+        try:
             session.begin()
             try:
                 result = operation(session)
@@ -109,6 +98,8 @@ class InlineWriter(Writer[Session]):
                 session.forget()
                 session.roll_back()
                 raise
+        except sqlite3.Error as why:
+            raise session.translated(why) from why
         return result
 
     async def close(self) -> None:
@@ -123,8 +114,11 @@ class InlineReaders(Readers):
         self._sqlite = session
 
     async def run(self, call: Callable[[Session], T]) -> T:
-        with translating(self._sqlite):
-            return call(self._sqlite)
+        session = self._sqlite
+        try:
+            return call(session)
+        except sqlite3.Error as why:
+            raise session.translated(why) from why
 
 
 class MemoryStore(Store):
@@ -170,18 +164,20 @@ class MemoryStore(Store):
 
         A way is given the plain call and its arguments.
         """
-        plain = partial(super().write, verb)
         way = self.ways.get(verb)
-        result: T = await (way(plain, *args, **named) if way else plain(*args, **named))
+        if way is None:
+            return await super().write(verb, *args, **named)
+        result: T = await way(partial(super().write, verb), *args, **named)
         return result
 
     async def read(
         self, verb: Callable[Concatenate[Session, P], T], *args: P.args, **named: P.kwargs
     ) -> T:
         """Read, or go the way that a test has set for the verb."""
-        plain = partial(super().read, verb)
         way = self.ways.get(verb)
-        result: T = await (way(plain, *args, **named) if way else plain(*args, **named))
+        if way is None:
+            return await super().read(verb, *args, **named)
+        result: T = await way(partial(super().read, verb), *args, **named)
         return result
 
     def reopened(self) -> Self:

@@ -40,20 +40,20 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def __init__(self, limit_s: float) -> None:
         super().__init__()
-        self._virtual_s = START_S
+        self.now = START_S  # the virtual time, whoever asks
         self._until_s = START_S + limit_s
         self._selector = _Selector(self)
 
     def time(self) -> float:
-        return self._virtual_s
+        return self.now
 
     def let_pass(self, timeout: float | None) -> None:
         """Jump to the next timer, which is `timeout` seconds away."""
         if timeout is None:
             raise Deadlock(sorted(repr(task.get_coro()) for task in asyncio.all_tasks(self)))
-        self._virtual_s += max(0.0, timeout)
-        if self._virtual_s > self._until_s:
-            raise TooLong(f"{self._virtual_s - START_S:.0f} s of virtual time have passed")
+        self.now += max(0.0, timeout)
+        if self.now > self._until_s:
+            raise TooLong(f"{self.now - START_S:.0f} s of virtual time have passed")
 
     def lift_limit(self) -> None:
         """Let the tasks that are left end, whatever the time."""

@@ -2,6 +2,8 @@
 
 import base64
 import random
+from collections.abc import Coroutine
+from typing import Any
 
 from tests.fakes import WALL_S
 
@@ -20,8 +22,8 @@ class CentralClock:
     def wall(self) -> float:
         return WALL_S + self._loop.now + self._host.wall_jump_s
 
-    async def sleep(self, seconds: float) -> None:
-        await sleep(self._loop, seconds)
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        return sleep(self._loop, seconds)
 
 
 class PilotClock:
@@ -33,8 +35,8 @@ class PilotClock:
     def now(self) -> float:
         return self._host.boottime(self._loop.now)
 
-    async def sleep(self, seconds: float) -> None:
-        await sleep(self._loop, seconds)
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        return sleep(self._loop, seconds)
 
 
 class ClientPace:
@@ -46,8 +48,8 @@ class ClientPace:
     def monotonic(self) -> float:
         return self._loop.time()
 
-    async def sleep(self, seconds: float) -> None:
-        await sleep(self._loop, seconds)
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        return sleep(self._loop, seconds)
 
     def uniform(self, low: float, high: float) -> float:
         return self._chance.uniform(low, high)

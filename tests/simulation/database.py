@@ -7,7 +7,7 @@ or stands still. So a transaction lasts for a time, in which another may take th
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -148,14 +148,18 @@ class Database(Disk):
             self.taken()
         return taken
 
-    def leads(self, holder: str) -> bool:
-        """Whether one holds the row, and its lease is not over."""
+    @property
+    def leading(self) -> str | None:
+        """Who holds the row, if that lease is not over."""
         row = self.leaders.rows.get(SHARD)
-        return row is not None and row.lead.holder == holder and row.until > self.wall()
+        return None if row is None or row.until <= self.wall() else row.lead.holder
 
     def is_near(self, host: str) -> bool:
         """Whether nothing is in the way between a host and the server."""
-        passes, here = self.network.passes, self.host.name
+        network, here = self.network, self.host.name
+        if network.is_open:
+            return host not in self.slow_s
+        passes = network.passes
         return passes(host, here) and passes(here, host) and host not in self.slow_s
 
     def carry(
@@ -269,10 +273,13 @@ class RemoteStore(DiskStore):
             async with self._writer:
                 if self.is_broken:
                     raise StoreBroken("the connection has failed before")
-                await self._asked(session, lambda: database.begin(session, self.fence))
+                await asked(database, session, lambda: database.begin(session, self.fence))
                 point(self._process, "within a transaction")
-                result = await self._asked(
-                    session, lambda: database.commit(session, verb, args, named), WORKS_S
+                result = await asked(
+                    database,
+                    session,
+                    lambda: database.commit(session, verb, args, named),
+                    WORKS_S,
                 )
             point(self._process, "after a commit")
             return result
@@ -305,11 +312,8 @@ class RemoteStore(DiskStore):
         finally:
             self.busy -= 1
 
-    async def _read(self, session: Session, verb: Verb, args: Any, named: Any) -> Any:
-        return await self._asked(session, lambda: self._disk.read(verb, args, named))
-
-    async def _asked(self, session: Session, act: Callable[[], Any], works_s: float = 0.0) -> Any:
-        return await asked(self._disk, session, act, works_s)
+    def _read(self, session: Session, verb: Verb, args: Any, named: Any) -> Awaitable[Any]:
+        return asked(self._disk, session, lambda: self._disk.read(verb, args, named))
 
 
 def led(database: Database, process: Process, lead: Lead) -> Any:
@@ -319,15 +323,15 @@ def led(database: Database, process: Process, lead: Lead) -> Any:
     return RemoteStore(database, process, lead)
 
 
-async def asked(
+def asked(
     database: Database, session: Session, act: Callable[[], T], works_s: float = 0.0
-) -> T:
+) -> "asyncio.Future[T]":
     """Let the server do something; return or raise what it says. Raises StoreBroken."""
     answer: asyncio.Future[T] = database.loop.create_future()
     errand = _Errand(database, session, act, works_s, answer)
     if not errand.goes_quickly():
         database.loop.at_host(database.loop.now + COMMAND_S, session.process, errand.give_up)
-    return await answer
+    return answer
 
 
 @dataclass(eq=False)
@@ -407,5 +411,5 @@ class RemoteLeaders:
     async def close(self) -> None:
         """Nothing is under way: whoever calls has waited."""
 
-    async def _asked(self, act: Callable[[], T]) -> T:
-        return await asked(self._database, self._session, act)
+    def _asked(self, act: Callable[[], T]) -> Awaitable[T]:
+        return asked(self._database, self._session, act)

@@ -195,9 +195,11 @@ class Invariants:
 
     def quiet(self) -> None:
         """Look; the dear ones now and then."""
-        world, now = self._world, self._world.loop.now
+        world = self._world
+        now, truth = world.loop.now, world.pilots.truth
         try:
-            world.pilots.truth.look(now)
+            if truth.crowded:
+                truth.look(now)
             if world.pilots.failures:
                 raise Violation("failure", world.pilots.failures[0])
             if world.central.failures:

@@ -44,8 +44,9 @@ class LeadingInvariants:
     def quiet(self) -> None:
         """Nothing more can happen at this moment."""
         cluster, now = self._cluster, self._world.loop.now
+        leading = cluster.database.leading
         for member in cluster.members:
-            if member.believes() and not cluster.database.leads(member.holder):
+            if member.holder != leading and member.believes():
                 self._broken("leader", f"{member.host.name} believes to lead, and does not")
         # While the row is free each moment counts: the one that could take it may be gone at the
         # next, and nothing may happen then until it is there again.
@@ -55,7 +56,7 @@ class LeadingInvariants:
 
     def _taken_in_time(self, now: float) -> None:
         cluster = self._cluster
-        free = self._term > 0 and not cluster.database.leads(cluster.database.row.holder)
+        free = self._term > 0 and cluster.database.leading is None
         if not free or not any(member.is_able() for member in cluster.members):
             self._free_since = None
             return

@@ -34,6 +34,7 @@ class Network:
     def __init__(self, loop: HostLoop, chance: random.Random, weather: Weather) -> None:
         self.loop, self._chance, self.weather = loop, chance, weather
         self.cuts: dict[tuple[str, str], float] = {}  # (from, to) → until
+        self._cut_until = 0.0  # the end of the last one
         self.mended: dict[object, Callable[[], None]] = {}  # called when all cuts end early
         self.listening: dict[str, tuple[Process, Serve]] = {}
         self.heard: Callable[[str, HttpReply], None] = lambda path, reply: None
@@ -47,6 +48,7 @@ class Network:
     def cut(self, one: str, other: str, seconds: float, *, both: bool = True) -> None:
         """Let nothing pass from one host to another for so long; `*` stands for all."""
         until = self.loop.now + seconds
+        self._cut_until = max(until, self._cut_until)
         self.cuts[one, other] = max(until, self.cuts.get((one, other), 0.0))
         if both:
             self.cuts[other, one] = max(until, self.cuts.get((other, one), 0.0))
@@ -59,12 +61,18 @@ class Network:
     def mend(self) -> None:
         """End all cuts."""
         self.cuts.clear()
+        self._cut_until = 0.0
         for tell in list(self.mended.values()):
             tell()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no cut lasts now, between any hosts."""
+        return self._cut_until <= self.loop.now
+
     def passes(self, one: str, other: str) -> bool:
         """Whether something can go from one host to another now."""
-        return not self.cuts or self.opens_at(one, other) <= self.loop.now
+        return self.is_open or self.opens_at(one, other) <= self.loop.now
 
     def opens_at(self, one: str, other: str) -> float:
         """Return when the last known cut between two hosts ends or has ended; 0 for none."""

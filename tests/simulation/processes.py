@@ -7,9 +7,9 @@ it still had to do is put aside, and no `finally` of it runs. Each host has a cl
 """
 
 import asyncio
-import heapq
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
+from heapq import heappop, heappush
 from typing import Any
 
 from tests.virtual import START_S, Deadlock, TooLong, VirtualLoop
@@ -154,14 +154,9 @@ class HostLoop(VirtualLoop):
         self._queue: list[Step] = []
         self._moment, self._moment_at = 0, START_S
 
-    @property
-    def now(self) -> float:
-        """The time of the world, whoever asks."""
-        return self._virtual_s
-
     def time(self) -> float:
         here = HERE.get()
-        return self._virtual_s if here is None else here.host.monotonic(self._virtual_s)
+        return self.now if here is None else here.host.monotonic(self.now)
 
     # -- what the loop of asyncio does, less sockets and signals ----------------------------------
 
@@ -183,7 +178,9 @@ class HostLoop(VirtualLoop):
         if here is None:
             return self._at(when, None, callback, args, context)
         # Some time passes for any wait: clocks that are rounded must not stand still.
-        world_s = max(here.host.world_s(when), self._virtual_s + TICK_S)
+        world_s, soonest = here.host.world_s(when), self.now + TICK_S
+        if world_s < soonest:
+            world_s = soonest
         return self._at(world_s, here.host, callback, args, context)
 
     def call_later(  # type: ignore[override]
@@ -219,7 +216,7 @@ class HostLoop(VirtualLoop):
     def _push(self, world_s: float, step: Step, host: Host | None) -> None:
         self._order += 1
         slept_s = 0.0 if host is None else host.suspended_s
-        heapq.heappush(self._timers, (world_s, self._order, step, host, slept_s))
+        heappush(self._timers, (world_s, self._order, step, host, slept_s))
 
     def run_again(self, steps: list[Step]) -> None:
         self._queue.extend(steps)
@@ -231,7 +228,7 @@ class HostLoop(VirtualLoop):
         self._moment += len(queue)
         if self._moment > STEPS_A_MOMENT_MAX:
             self._moment = 0
-            raise Spins(f"at {self._virtual_s - START_S:.3f}: {queue[-1].callback!r}")
+            raise Spins(f"at {self.now - START_S:.3f}: {queue[-1].callback!r}")
         for step in queue:
             if step.is_cancelled:
                 continue
@@ -257,22 +254,22 @@ class HostLoop(VirtualLoop):
                 self.call_exception_handler({"message": message, "exception": why, "handle": step})
 
     def _let_time_pass(self) -> None:
-        timers = self._timers
+        timers, now = self._timers, self.now
         while timers and timers[0][2].is_cancelled:
-            heapq.heappop(timers)
+            heappop(timers)
         if not timers:
             raise Deadlock(sorted(repr(task.get_coro()) for task in asyncio.all_tasks(self)))
-        if timers[0][0] > self._virtual_s:
+        if timers[0][0] > now:
             self.quiet()
             if self._queue:
                 return
-            self._virtual_s = timers[0][0]
-            if self._virtual_s > self._moment_at + MOMENT_S:
-                self._moment_at, self._moment = self._virtual_s, 0
-            if self._virtual_s > self._until_s:
-                raise TooLong(f"{self._virtual_s - START_S:.0f} s of virtual time have passed")
-        while timers and timers[0][0] <= self._virtual_s:
-            when, _, step, host, slept_s = heapq.heappop(timers)
+            now = self.now = timers[0][0]
+            if now > self._moment_at + MOMENT_S:
+                self._moment_at, self._moment = now, 0
+            if now > self._until_s:
+                raise TooLong(f"{now - START_S:.0f} s of virtual time have passed")
+        while timers and timers[0][0] <= now:
+            when, _, step, host, slept_s = heappop(timers)
             if step.is_cancelled:
                 continue
             if host is None or (host.suspended_at is None and host.suspended_s == slept_s):
@@ -287,7 +284,7 @@ class HostLoop(VirtualLoop):
     def suspend(self, host: Host) -> None:
         """Freeze everything on a host, its monotonic clock too."""
         if host.suspended_at is None:
-            host.suspended_at = self._virtual_s
+            host.suspended_at = self.now
             for process in host.processes:
                 process.halted = True
             for tell in host.sleeps:
@@ -297,7 +294,7 @@ class HostLoop(VirtualLoop):
         """Let a suspended host go on."""
         if host.suspended_at is None:
             return
-        host.suspended_s += self._virtual_s - host.suspended_at
+        host.suspended_s += self.now - host.suspended_at
         host.suspended_at = None
         late, host.late = host.late, []
         for when, step in late:
