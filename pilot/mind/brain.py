@@ -301,16 +301,18 @@ class Brain:
         """Return when to call `tick` if nothing else happens."""
         if self._over:
             return math.inf
+        lease_s = self._lease_s
+        impatient_s = impatience_s(lease_s)
         times = [self._bounds.end_at if self._stopped_all else self._bounds.stop_at]
         if self._idle and self._bounds.idle_s and not self._draining:
             times.append(self._idle_since + self._bounds.idle_s)
         asked = self._asks.open
         if asked is not None:
-            times.append(asked.first_sent + ASK_OPEN * self._lease_s)
+            times.append(asked.first_sent + ASK_OPEN * lease_s)
         # A beat that is overdue can only leave over HTTPS, once that is free. Whoever slept until
         # now may find one that has become so.
-        beat_at = max(self._beat_due(), self._now)
-        if self._flying is None or self._takes_bus(beat_at):
+        beat_at = max(self._beat_due(impatient_s), self._now)
+        if self._flying is None or self._takes_bus(beat_at, impatient_s):
             times.append(beat_at)
         if self._flying is None:
             times.append(max(self._talk_from(), self._talk_due()))
@@ -527,9 +529,10 @@ class Brain:
             self._asks.give_up()
 
     def _plan_beat(self, now: float) -> None:
-        if now < self._beat_due():
+        impatient_s = self._impatience_s
+        if now < self._beat_due(impatient_s):
             return
-        if self._takes_bus(now):
+        if self._takes_bus(now, impatient_s):
             self._own.append(PublishBeat(self._beat(now, self._period_s)))
         elif self._flying is None:
             self._fly_beat(now)
@@ -613,13 +616,13 @@ class Brain:
     def _impatience_s(self) -> float:
         return impatience_s(self._lease_s)
 
-    def _takes_bus(self, now: float) -> bool:
-        return self._bus_up and not self._beats.overdue(self._impatience_s, now)
+    def _takes_bus(self, now: float, impatient_s: float) -> bool:
+        return self._bus_up and not self._beats.overdue(impatient_s, now)
 
-    def _beat_due(self) -> float:
+    def _beat_due(self, impatient_s: float) -> float:
         if self._drained or isinstance(self._flying, Beat):
             return math.inf  # the goodbye is the last one
-        return self._beats.due(self._impatience_s)
+        return self._beats.due(impatient_s)
 
     def _talk_from(self) -> float:
         """Return before when nothing is said: backing off, or waiting for another end to tell.

@@ -172,21 +172,34 @@ class HostLoop(VirtualLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> Step:
-        if context is None:
-            context = copy_context()
         here = HERE.get()
-        if here is None:
-            return self._at(when, None, callback, args, context)
-        # Some time passes for any wait: clocks that are rounded must not stand still.
-        world_s, soonest = here.host.world_s(when), self.now + TICK_S
-        if world_s < soonest:
-            world_s = soonest
-        return self._at(world_s, here.host, callback, args, context)
+        return self._due(when, None if here is None else here.host, callback, args, context)
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> Step:
-        return self.call_at(self.time() + delay, callback, *args, context=context)
+        here = HERE.get()
+        if here is None:
+            return self._due(self.now + delay, None, callback, args, context)
+        when = here.host.monotonic(self.now) + delay
+        return self._due(when, here.host, callback, args, context)
+
+    def _due(
+        self,
+        when: float,
+        host: Host | None,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: Context | None,
+    ) -> Step:
+        """Call something when the host's clock, or that of the world, shows `when`."""
+        if context is None:
+            context = copy_context()
+        if host is None:
+            return self._at(when, None, callback, args, context)
+        # Some time passes for any wait: clocks that are rounded must not stand still.
+        world_s, soonest = host.world_s(when), self.now + TICK_S
+        return self._at(max(world_s, soonest), host, callback, args, context)
 
     def at(
         self, world_s: float, process: Process | None, callback: Callable[..., Any], *args: Any

@@ -6,6 +6,7 @@ a sync all operations stand in one transaction, which is then rolled back.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -110,9 +111,14 @@ class Disk:
 
     def read(self, verb: Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Carry a verb out that changes nothing. Raises what the store raises."""
-        before = self.rows.connection.total_changes
-        result = step(self.rows.read(verb, *args, **named))
-        assert self.rows.connection.total_changes == before, f"{verb.__name__} writes"
+        rows = self.rows
+        session, connection = rows.session, rows.connection
+        before = connection.total_changes
+        try:
+            result = verb(session, *args, **named)
+        except sqlite3.Error as why:
+            raise session.translated(why) from why
+        assert connection.total_changes == before, f"{verb.__name__} writes"
         return result
 
 
