@@ -24,7 +24,7 @@ class BadMessage(ValueError):
 
 def encode(message: Any) -> bytes:
     """Return the message as compact JSON; fields that hold their default are left out."""
-    return json.dumps(plain(message), separators=(",", ":"), ensure_ascii=False).encode()
+    return _JSON.encode(plain(message)).encode()
 
 
 def plain(value: Any) -> Any:
@@ -115,6 +115,7 @@ def _build_word(kind: Any, value: Any, where: str) -> Any:
         raise BadMessage(where, repr(value), "one of " + ", ".join(w.value for w in kind)) from None
 
 
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _REQUIRED = object()
 _NAMES: dict[Any, str] = {int: "an integer", str: "text", bool: "true or false"}
 _PLAIN = frozenset(_NAMES)  # JSON has these

@@ -334,7 +334,7 @@ def asked(
     return answer
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Errand:
     """A statement on its way, and what the server says on its way back."""
 

@@ -46,7 +46,7 @@ class LeadingInvariants:
         cluster, now = self._cluster, self._world.loop.now
         leading = cluster.database.leading
         for member in cluster.members:
-            if member.holder != leading and member.believes():
+            if member.held is not None and member.holder != leading and member.believes():
                 self._broken("leader", f"{member.host.name} believes to lead, and does not")
         # While the row is free each moment counts: the one that could take it may be gone at the
         # next, and nothing may happen then until it is there again.

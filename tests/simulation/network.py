@@ -149,7 +149,7 @@ class Network:
         return reply
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Exchange:
     """One request on its way, and its answer on the way back."""
 
