@@ -211,7 +211,7 @@ class Transport:
             request = self._opened().build_request(
                 method,
                 self._leader + path,
-                params=list(query),
+                params=list(query) or None,  # an empty list would let httpx parse the URL again
                 content=body,
                 headers=dict(headers),
                 timeout=httpx.Timeout(
