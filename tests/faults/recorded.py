@@ -21,7 +21,7 @@ _WHOLE: Final = re.compile(r"^(\w+)\((.*)\) += (-?\d+)(.*)$")
 _BEGUN: Final = re.compile(r"^(\w+)\((.*) <unfinished \.\.\.>$")
 _RESUMED: Final = re.compile(r"^<\.\.\. (\w+) resumed>(.*)\) += (-?\d+)(.*)$")
 _FD: Final = re.compile(r"^(\d+)<([^>]*)>(\(deleted\))?")
-_TEXT: Final = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
+_TEXT: Final = re.compile(r'"([^"]*)"')  # strace writes all of it in hex
 _FOLDER_FD: Final = re.compile(r"(?:AT_FDCWD|\d+)<([^>]*)>, *$")
 _SYNCS: Final = frozenset({"fsync", "fdatasync"})
 _WRITES: Final = frozenset({"pwrite64", "write"})
@@ -59,7 +59,8 @@ def record(module: str, words: Sequence[str], trace: Path, root: Path) -> list[C
     )
     assert done.returncode in (0, -9, 137), done.stderr.decode()
     with trace.open() as lines:
-        calls = [call for call in _calls(lines) if _counts(call, str(root))]
+        in_hex = "".join(f"\\x{byte:02x}" for byte in os.fsencode(root))
+        calls = [call for call in _calls(lines) if _counts(call, in_hex)]
     trace.unlink()
     return calls
 
@@ -81,8 +82,7 @@ def _calls(lines: Iterator[str]) -> Iterator[Call]:
 
 
 def _counts(call: Call, root: str) -> bool:
-    in_hex = "".join(f"\\x{byte:02x}" for byte in root.encode())
-    return in_hex in call.words or call.words.startswith("1<")
+    return root in call.words or call.words.startswith("1<")
 
 
 class Replay:

@@ -17,8 +17,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pilotage.central.dispatch import record as turn_records
 from pilotage.central.identity import record as token_records
 from pilotage.central.identity.records import TokenRow
@@ -30,13 +28,15 @@ from pilotage.central.pilots import record as pilot_records
 from pilotage.central.store import writer
 from pilotage.central.store.engine import Store
 from pilotage.central.store.queries import load
-from pilotage.central.store.sqlite import checkpoints, open_sqlite
+from pilotage.central.store.sqlite import checkpoints, durable, open_sqlite
 from pilotage.proto.job_states import JobState
 from tests import turns
 from tests.contract.store.rows import (
     a_class,
     a_move,
+    a_registration,
     a_requeue,
+    a_secret,
     a_submission,
     a_want,
     an_attempt,
@@ -44,12 +44,10 @@ from tests.contract.store.rows import (
     some_jobs,
     submitted,
 )
-from tests.contract.store.test_pilots import a_registration, a_secret
 from tests.faults.telling import Teller
 
 WORKERS = 5
 CHECKPOINT_ROWS = 250  # instead of 24 000, so that a short life has many checkpoints
-STORE = "pilotage.central.store.sqlite"
 SYNCHRONOUS = {"normal": "PRAGMA synchronous = NORMAL", "off": "PRAGMA synchronous = OFF"}
 
 
@@ -149,14 +147,19 @@ async def _once(content: bytes) -> AsyncIterator[bytes]:
 
 def plant(mistake: str) -> None:
     """Make the store worse than it is, until the process ends."""
-    change = pytest.MonkeyPatch().setattr
+    wrong: list[tuple[object, str, Callable[..., object]]] = []
     if mistake in SYNCHRONOUS:
-        change(f"{STORE}.durable.load", _statements(SYNCHRONOUS[mistake]))
-        change(f"{STORE}.durable.require", _ask_for_nothing)
+        wrong = [
+            (durable, "load", _statements(SYNCHRONOUS[mistake])),
+            (durable, "require", _ask_for_nothing),
+        ]
     elif mistake == "early":
-        change(writer.Writer, "_transact", _answer_before_the_commit)
+        wrong = [(writer.Writer, "_transact", _answer_before_the_commit)]
     elif mistake == "unnamed":
-        change(files, "sync_folder", _sync_no_name)
+        wrong = [(files, "sync_folder", _sync_no_name)]
+    for owner, name, value in wrong:
+        getattr(owner, name)  # it is still called so
+        setattr(owner, name, value)
 
 
 def _ask_for_nothing(*_: object) -> None:

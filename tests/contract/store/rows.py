@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.records import Owner
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
@@ -16,6 +18,7 @@ from pilotage.central.jobs.records import (
     SubmissionRecord,
     Want,
 )
+from pilotage.central.pilots.records import NewSecret, Registration
 from pilotage.central.store.engine import Store
 from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
@@ -159,3 +162,29 @@ def a_want(attempt_id: int, job_id: int, wanted: Why = Why.KILL) -> Want:
 
 async def state_of(store: Store, job_id: int) -> JobState:
     return (await store.write(job_records.standing, [job_id]))[job_id].state
+
+
+def a_secret(n: int, **fields: object) -> NewSecret:
+    plain = NewSecret(
+        secret_hash=f"hash-{n}",
+        pilot=f"pilot-{n}",
+        community="ctao",
+        site="PIC",
+        element="slurm",
+        expires_at=100.0,
+        made_by="ada",
+        at=1.0,
+    )
+    return msgspec.structs.replace(plain, **fields)
+
+
+def a_registration(n: int = 1, **fields: object) -> Registration:
+    plain = Registration(
+        secret_hash=f"hash-{n}",
+        nonce="nonce",
+        renewal_hash="renewal",
+        host="node1",
+        node=b'{"cores":8}',
+        at=2.0,
+    )
+    return msgspec.structs.replace(plain, **fields)

@@ -6,44 +6,19 @@ import pytest
 from pilotage.central.identity import record as token_records
 from pilotage.central.identity.records import TokenRow
 from pilotage.central.pilots import record as pilot_records
-from pilotage.central.pilots.records import MARKS_MAX, NewSecret, Registration
+from pilotage.central.pilots.records import MARKS_MAX
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import BadSecret, PilotNotFound, StoreError
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 
 from .conftest import NOW
+from .rows import a_registration, a_secret
 
 S = JobState
 
 
 # -- pilots -------------------------------------------------------------------------------------
-
-
-def a_secret(n: int, **fields: object) -> NewSecret:
-    plain = NewSecret(
-        secret_hash=f"hash-{n}",
-        pilot=f"pilot-{n}",
-        community="ctao",
-        site="PIC",
-        element="slurm",
-        expires_at=100.0,
-        made_by="ada",
-        at=1.0,
-    )
-    return msgspec.structs.replace(plain, **fields)
-
-
-def a_registration(n: int = 1, **fields: object) -> Registration:
-    plain = Registration(
-        secret_hash=f"hash-{n}",
-        nonce="nonce",
-        renewal_hash="renewal",
-        host="node1",
-        node=b'{"cores":8}',
-        at=2.0,
-    )
-    return msgspec.structs.replace(plain, **fields)
 
 
 async def test_a_secret_makes_a_pilot_that_is_submitted(store: Store) -> None:
