@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.durations import Costs, Durations
+from tests.services import postgresql
 from tests.services.folders import quick
 from tests.services.warm import Forked, end
 from tests.side_by_side import arrange, be_a_worker, needs_disk
@@ -46,6 +47,7 @@ EXCUSED = ("no Python 3.9 here", "no Python 3.10 here")
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Costs())
     config.add_cleanup(end)
+    config.add_cleanup(postgresql.end)
     own = getattr(config, "workerinput", None)
     if own is not None:
         folder = be_a_worker(own["testrunuid"], own["workerid"])
