@@ -16,6 +16,8 @@ from pilotage.central.operate.postgresql import (
     missing as missing,
 )
 
+from .folders import quick
+
 # Leaves what a store makes in a schema, and takes away all that it has kept there.
 EMPTIED: Final = """
 DO $$ DECLARE one text; BEGIN
@@ -37,12 +39,11 @@ class Postgresql(Private):
     """One server; it can be stopped in each of its ways and started again on the same files.
 
     Its first files are a copy, because `initdb` takes a second of CPU. So all servers of a process
-    of pytest have the same system identifier.
+    of pytest have the same system identifier. They lie in memory, if there is room.
     """
 
-    def __init__(self, where: str | None = None) -> None:
-        """Its files lie below `where`, if that is given."""
-        usual, tempfile.tempdir = tempfile.tempdir, where or tempfile.tempdir
+    def __init__(self) -> None:
+        usual, tempfile.tempdir = tempfile.tempdir, quick() or tempfile.tempdir
         try:
             super().__init__()
         finally:
@@ -117,8 +118,8 @@ def standby_of(primary: Private, *settings: str) -> Generator[Standby]:
 
 
 @contextmanager
-def started(*settings: str, where: str | None = None) -> Generator[Postgresql]:
-    server = Postgresql(where)
+def started(*settings: str) -> Generator[Postgresql]:
+    server = Postgresql()
     try:
         server.start(*settings)
         yield server

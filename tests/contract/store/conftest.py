@@ -36,7 +36,7 @@ def server() -> Iterator[postgresql.Postgresql]:
     """One PostgreSQL for all tests, each of which has a schema of its own."""
     if postgresql.missing():
         pytest.skip(postgresql.missing())
-    with postgresql.started(where=quick()) as running:
+    with postgresql.started() as running:
         yield running
 
 
