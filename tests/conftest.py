@@ -40,6 +40,7 @@ subprocess.Popen = Forked  # type: ignore[misc]
 # Collecting makes a million objects that stay: the collector of garbage would walk them for long.
 gc.disable()
 
+ID_MAX = 200  # characters of a parameter in the name of a case
 # What no registry has: such a test may be missing from a machine for good.
 EXCUSED = ("no Python 3.9 here", "no Python 3.10 here")
 
@@ -54,6 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     elif file := os.environ.get("PILOTAGE_DURATIONS"):
         config.pluginmanager.register(Durations(file))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a long text by its beginning and length: workers send the name of a case ten times."""
+    if isinstance(val, str | bytes) and len(val) > ID_MAX:
+        return f"{val[:ID_MAX]!r} of {len(val)}"
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)

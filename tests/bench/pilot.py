@@ -51,10 +51,9 @@ class Scale:
     pythons: dict[str, str] = field(default_factory=pythons)  # what names begin with → path
 
 
-FULL = Scale()
 WORK = (
     f"one pilot of {SLOTS} slots out of its bundle, a real central and mosquitto (where it is "
-    f"installed) on the same cores; {FULL.jobs} jobs that run `true` on each rung. The bare loop "
+    f"installed) on the same cores; {Scale.jobs} jobs that run `true` on each rung. The bare loop "
     f"starts the same processes with the same wrappers, {SLOTS} at once, in the same run. Memory "
     "is the most of all rungs, after their jobs. A start is measured from that of the process to "
     "the first byte of the first ask, median"
@@ -69,7 +68,7 @@ BOUND = (
 
 def run() -> tuple[str, list[Figure]]:
     """Measure at full scale."""
-    return WORK, measure(FULL)
+    return WORK, measure(Scale())
 
 
 def measure(scale: Scale) -> list[Figure]:
