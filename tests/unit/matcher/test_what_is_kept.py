@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.matcher import Matcher
+from pilotage.matcher import Matcher, facets, kinds, rows, stand_ins
 from pilotage.matcher.clauses import table
 from pilotage.matcher.facets import NEW_MAX
 from pilotage.matcher.platforms import ANY
@@ -16,9 +16,15 @@ from tests.matcher.invariants import check
 
 from .makes import offer, spec
 
-ASKS = 400
-GROWTH_MAX = 24 << 20
+KEPT_MAX = 256 << 10  # bytes of each kind, instead of up to 16 MiB: so few asks reach it
+GROWTH_MAX = 2 << 20
 SETS = ("tags", "required_tags", "groups", "owners", "types")
+LIMITS = (
+    (facets, "KEYS_BYTES_MAX"),
+    (kinds, "GONE_BYTES_MAX"),
+    (rows, "WORDS_BYTES_MAX"),
+    (stand_ins, "KEYS_BYTES_MAX"),
+)
 CLAUSES = {clause.name: clause for clause in table({})}
 
 
@@ -35,14 +41,18 @@ def waiting(classes: int = 40) -> Matcher:
 
 
 @pytest.mark.parametrize("name", SETS)
-@pytest.mark.parametrize(("count", "length"), [(256, 128), (60, 128), (12, 20)])
+@pytest.mark.parametrize(
+    ("count", "length", "asks"), [(256, 128, 120), (60, 128, 300), (12, 20, 1_600)]
+)
 def test_one_pilot_that_asks_with_other_words_each_time_fills_no_memory(
-    name: str, count: int, length: int
+    name: str, count: int, length: int, asks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module, limit in LIMITS:
+        monkeypatch.setattr(module, limit, KEPT_MAX)
     matcher = waiting()
     tracemalloc.start()
     try:
-        for ask in range(ASKS if count > 12 else 4 * ASKS):
+        for ask in range(asks):
             said: dict[str, Any] = {name: words(ask, count, length)}
             there = offer(**said)
             matcher.match(there, 1, float(ask))
@@ -57,14 +67,14 @@ def test_one_pilot_that_asks_with_other_words_each_time_fills_no_memory(
 
 def test_a_key_of_many_words_is_kept_by_nobody() -> None:
     heavy = words(1, 256, 128)
-    stand_ins = StandIns()
+    stands = StandIns()
     facet = CLAUSES["tags"].facet()
     facet.add(CLAUSES["tags"].wants(Need(tags="a & ~b"), spec()))
-    stand_ins.of((heavy, frozenset("a")))
+    stands.of((heavy, frozenset("a")))
     facet.accepting(heavy | frozenset("a"))
 
     assert weight((heavy,)) > HEAVY
-    assert not stand_ins.known
+    assert not stands.known
     assert list(facet.answers) == [frozenset("a")]
 
 
