@@ -22,11 +22,13 @@ from .folders import quick
 EMPTIED: Final = """
 DO $$ DECLARE one text; BEGIN
     SET session_replication_role = replica;
-    FOR one IN SELECT tablename FROM pg_tables
-                WHERE schemaname = 'SCHEMA' AND tablename NOT IN ('migration', 'counter') LOOP
+    FOR one IN SELECT relname FROM pg_class
+                WHERE relnamespace = to_regnamespace('SCHEMA') AND relkind = 'r'
+                  AND relname NOT IN ('migration', 'counter') AND pg_relation_size(oid) > 0 LOOP
         EXECUTE format('DELETE FROM SCHEMA.%I', one);
     END LOOP;
-    FOR one IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'SCHEMA' LOOP
+    FOR one IN SELECT sequencename FROM pg_sequences
+                WHERE schemaname = 'SCHEMA' AND last_value IS NOT NULL LOOP
         PERFORM setval(format('SCHEMA.%I', one), 1, false);
     END LOOP;
     IF to_regclass('SCHEMA.counter') IS NOT NULL THEN UPDATE SCHEMA.counter SET next = 1; END IF;
