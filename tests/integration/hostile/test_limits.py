@@ -198,7 +198,10 @@ def _start(play: Playground, case: Case) -> int:
 
 @each_rung
 async def test_each_attempt_has_a_curve_of_what_it_used(tmp_path: Path, rung: str) -> None:
-    script = "kept = b'x' * 50_000_000; open('f', 'wb').write(kept)\nwhile True: kept"
+    script = (
+        "import time; kept = b'x' * 50_000_000; open('f', 'wb').write(kept)\n"
+        "while True: sum(range(200_000)); time.sleep(0.01)"
+    )
     async with playing(tmp_path, rung) as play:
         attempt = play.start(*python(script), wall_s=2.2, memory_mb=0)
         ended = await play.ended(attempt)
@@ -209,6 +212,7 @@ async def test_each_attempt_has_a_curve_of_what_it_used(tmp_path: Path, rung: st
     assert [line[0] for line in lines] == sorted(line[0] for line in lines)
     assert lines[-1][0] == pytest.approx(ended.usage.wall_s, abs=0.2)
     assert lines[-1][1] == pytest.approx(ended.usage.cpu_s, abs=0.1)
+    assert ended.usage.cpu_s > 0.3
     assert 50 < max(line[2] for line in lines) < 100
     assert 50 <= lines[-1][3] < 60
     assert max(line[4] for line in lines) == 1
