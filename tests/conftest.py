@@ -10,7 +10,6 @@ import importlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -37,10 +36,6 @@ if place := quick():
 
 # Pilots measure their node for 0.1 s of CPU. What they do with the figures needs only a tenth.
 os.environ.setdefault("PILOTAGE_PILOT__BENCHMARK_S", "0.01")
-
-# pyenv's `python3` is a script of bash, which takes longer than what payloads do with Python.
-if (python := shutil.which("python3")) and Path(python).read_bytes()[:2] == b"#!":
-    os.environ["PATH"] = f"{sys.base_prefix}/bin{os.pathsep}{os.environ['PATH']}"
 
 # What tests start with our interpreter is a fork, where it may be: it costs a second less.
 subprocess.Popen = Forked  # type: ignore[misc]

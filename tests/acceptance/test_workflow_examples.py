@@ -30,7 +30,9 @@ TABLE = {
 
 def prod(*words: str | Path, tools: Path | None = None, timeout_s: float = 120.0) -> str:
     """Type a command and return what it printed; it must end well."""
-    path = os.environ["PATH"] if tools is None else f"{tools}:{os.environ['PATH']}"
+    # Ours comes first: pyenv's `python3` is a script of bash that takes longer than a task.
+    path = f"{sys.base_prefix}/bin:{os.environ['PATH']}"
+    path = path if tools is None else f"{tools}:{path}"
     done = subprocess.run(
         [sys.executable, "-m", "pilotage.central.cli", "prod", *words],
         capture_output=True,
