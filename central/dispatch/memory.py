@@ -32,7 +32,7 @@ class Memory:
     tally: Tally
     feed: Feed
     logs: LiveLogs
-    hosts: Hosts = field(default_factory=Hosts)
+    hosts: Hosts = field(init=False)
     rates: SiteRates = field(default_factory=SiteRates)
     labour: Labour = field(default_factory=Labour)
     places: Places = field(default_factory=Places)
@@ -40,4 +40,5 @@ class Memory:
     told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "hosts", Hosts(self.pilots.run_at))
         object.__setattr__(self, "late", LateResults(self.leases))

@@ -182,17 +182,18 @@ class Pilots:
     def __init__(self) -> None:
         self._pilots: dict[str, Presence] = {}
         self.states: Counter[PilotState] = Counter()  # how many stand where
+        self._running_at: Counter[tuple[str, str]] = Counter()  # how many run on a host of a site
 
     def put(self, presence: Presence) -> None:
         self.forget(presence.pilot)
         self._pilots[presence.pilot] = presence
-        self.states[presence.state] += 1
+        self._count(presence, presence.state, 1)
 
     def moved(self, presence: Presence, new: PilotState) -> None:
         """Take note of a pilot's new state. A presence that was replaced is nobody's any more."""
         if self._pilots.get(presence.pilot) is presence:
-            self.states[presence.state] -= 1
-            self.states[new] += 1
+            self._count(presence, presence.state, -1)
+            self._count(presence, new, 1)
         presence.state = new
         presence.drain |= new is PilotState.DRAINING  # for good, as the store has it
 
@@ -214,7 +215,19 @@ class Pilots:
     def forget(self, pilot: str) -> None:
         gone = self._pilots.pop(pilot, None)
         if gone is not None:
-            self.states[gone.state] -= 1
+            self._count(gone, gone.state, -1)
+
+    def run_at(self, site: str, host: str) -> bool:
+        """Whether a pilot on this host takes jobs."""
+        return self._running_at[site, host] > 0
+
+    def _count(self, presence: Presence, state: PilotState, change: int) -> None:
+        self.states[state] += change
+        if state is PilotState.RUNNING:
+            place = presence.site, presence.host
+            self._running_at[place] += change
+            if not self._running_at[place]:
+                del self._running_at[place]
 
     def all(self) -> list[Presence]:
         return list(self._pilots.values())

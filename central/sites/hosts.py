@@ -6,7 +6,7 @@ a moment: what a job needs was not there, and another host may have it.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,7 +64,9 @@ class Told:
 class Hosts:
     """Hosts and elements, and what is held against them."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_pilots: Callable[[str, str], bool] = lambda *_: True) -> None:
+        """`has_pilots`: whether pilots that take jobs run on this host of this site."""
+        self._has_pilots = has_pilots
         self._hosts, self._elements = Scores(Terms()), Scores(WHOLE)
         self._aside: OrderedDict[Place, OrderedDict[int, float]] = OrderedDict()  # job → until
 
@@ -184,9 +186,31 @@ class Hosts:
             return {}
         for job in [job for job, until in jobs.items() if until <= now]:
             del jobs[job]
+        self._free_stuck((site, host), now)
         if not jobs:
             del self._aside[site, host]
         return jobs
+
+    def _free_stuck(self, place: Place, now: float) -> None:
+        """Let jobs come again that all other hosts refuse too, since the last choice has gone."""
+        stuck, is_alone = set(self._aside[place]), True
+        for one in self._choices(place, now):
+            is_alone = False
+            stuck &= self._aside.get(one, {}).keys()
+            if not stuck:
+                return
+        if is_alone:  # the others may not have asked yet since a restart
+            return
+        for jobs in self._aside.values():
+            for job in stuck:
+                jobs.pop(job, None)
+
+    def _choices(self, place: Place, now: float, within: str = "") -> Iterator[Place]:
+        """Yield the other hosts that can take jobs now, all or those of one site."""
+        for one in self._hosts.lately(now - LATELY_S):
+            is_near = one != place and within in ("", one[0])
+            if is_near and self._has_pilots(*one) and not self._hosts.is_held(one):
+                yield one
 
     def keep_off(self, site: str, host: str, job: int, *, for_s: float, now: float) -> None:
         """Keep a job that has not run yet from a host, if there are others."""
@@ -220,8 +244,7 @@ class Hosts:
 
         With `within` only others of that site count: then waiting costs it next to nothing.
         """
-        left = self._hosts.lately(now - LATELY_S) - {place}
-        left = {one for one in left if within in ("", one[0])}
+        left = [*self._choices(place, now, within)]
         holding = [one for one in left if job in self._aside.get(one, ())]
         if len(holding) == len(left):  # all have: the next one counts like the first
             for one in holding:

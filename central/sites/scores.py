@@ -12,7 +12,7 @@ few may be suspended at a time, and never the only one: of the others it is only
 
 import enum
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil, log
 from typing import Final
@@ -201,9 +201,9 @@ class Scores:
         if score is not None and score.canary == job:
             score.canary = None
 
-    def lately(self, since: float) -> set[Place]:
-        """Return the places that were seen since then."""
-        return {place for place, score in self._scores.items() if score.seen >= since}
+    def lately(self, since: float) -> Iterator[Place]:
+        """Yield the places that were seen since then."""
+        return (place for place, score in self._scores.items() if score.seen >= since)
 
     def asked(self, place: Place, group: Hashable, now: float) -> int | None:
         """A place is there, and asks: return how many jobs it may have; None: as many as fit."""

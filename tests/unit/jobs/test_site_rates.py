@@ -66,3 +66,22 @@ def test_a_job_is_kept_off_a_host_for_as_long_as_is_said_and_never_off_all() -> 
     hosts.keep_off("PIC", "n1", 9, for_s=60.0, now=0.0)
     hosts.keep_off("PIC", "n2", 9, for_s=60.0, now=0.0)
     assert 9 not in {*hosts.aside("PIC", "n1", 1.0), *hosts.aside("PIC", "n2", 1.0)}
+
+
+def test_a_job_waits_for_no_host_whose_pilots_have_ended_or_that_is_suspended() -> None:
+    ended: set[tuple[str, str]] = set()
+    hosts = Hosts(lambda site, host: (site, host) not in ended)
+    for host in ("n1", "n2", "n3", "n4"):
+        hosts.room("PIC", "ce", host, 0.0)
+    hosts.suspend("PIC", "n3", for_s=100.0, why="it fails", now=1.0)
+    for host in ("n1", "n2", "n4"):
+        hosts.keep_off("PIC", host, 7, for_s=600.0, now=1.0)
+    with_four = [7 in hosts.aside("PIC", host, 1.0) for host in ("n1", "n2", "n4")]
+    for host in ("n1", "n2"):
+        hosts.keep_off("PIC", host, 8, for_s=600.0, now=1.0)
+    while_n4_lives = [8 in hosts.aside("PIC", host, 1.0) for host in ("n1", "n2")]
+    ended.add(("PIC", "n4"))
+
+    assert with_four == [False, False, False], "the host that is suspended is no other choice"
+    assert while_n4_lives == [True, True]
+    assert not [host for host in ("n1", "n2") if 8 in hosts.aside("PIC", host, 1.0)]
