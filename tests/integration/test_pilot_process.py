@@ -112,6 +112,7 @@ def test_a_pilot_process_runs_jobs_with_input_and_output_and_drains_on_sigterm(
 
     done, failed = central.ended[Attempt(1, 1)], central.ended[Attempt(2, 1)]
     outputs = {one.name: central.blobs[one.sha256] for one in done.outputs}
+    outputs.pop(".pilotage/usage", None)  # comes if a slow machine takes 0.1 s for the payload
     assert code == 0
     assert (done.how, done.exit_code, failed.exit_code) == (How.EXITED, 0, 1)
     assert outputs == {

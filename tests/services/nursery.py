@@ -28,10 +28,13 @@ IMPORTED: Final = (
     *("pilotage.central.operate.serve", "pilotage.central.operate.serve_api"),
     # What commands and centrals import only when they need it: each would import it again.
     *("pilotage.central.bus.embedded", "pilotage.central.client", "pilotage.central.client.client"),
-    *("pilotage.central.store.postgresql", "uvicorn.lifespan.off", "encodings.idna"),
+    "pilotage.central.store.postgresql",
+)
+# The same of other packages, whose versions may call it otherwise.
+FOREIGN: Final = (
     *("anyio.streams.tls", "anyio.to_thread", "cryptography.hazmat.backends.openssl", "httpx"),
-    *("cyclopts.config", "cyclopts.help.formatters", "docstring_parser", "httpcore", "idna"),
-    *("rich.markdown", "rich.panel", "sniffio"),
+    *("cyclopts.config", "cyclopts.help.formatters", "docstring_parser", "encodings.idna"),
+    *("httpcore", "idna", "rich.markdown", "rich.panel", "uvicorn.lifespan.off"),
 )
 COMMANDS: Final = "pilotage.central.cli"
 FILES: Final = 4  # that come with a request: where to say the end, and the standard ones
@@ -186,6 +189,9 @@ def _imported() -> None:
     setproctitle(f"nursery of {os.getppid()}")  # it must find its memory before any fork settles
     for name in (*IMPORTED, *_commands()):
         importlib.import_module(name)
+    for name in FOREIGN:
+        with suppress(ImportError):
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()
 
