@@ -112,15 +112,9 @@ class HostWatch:
             how=how or How.STALE,
             ran_s=usage.wall_s if usage is not None else 0.0,
             why=why,
-            is_bound=self._is_bound(lease),
         )
         where = presence.site, presence.element, presence.host
         self._tell(self._hosts.ended(*where, end, self._clock.monotonic()))
-
-    def _is_bound(self, lease: Lease) -> bool:
-        """Whether a job may run at no other site."""
-        needs = self._queue.classes[lease.class_id].spec.needs
-        return all(set(need.sites) == {lease.site} for need in needs)
 
     def _tell(self, told: Iterable[Told]) -> None:
         for one in told:

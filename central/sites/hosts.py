@@ -48,7 +48,6 @@ class End(msgspec.Struct, frozen=True, gc=False):
     how: How
     ran_s: float  # 0 where it never started
     why: str
-    is_bound: bool = False  # its job may run at this site alone
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,7 @@ class Hosts:
         if end.how in NOT_HERE:
             self._put_aside((site, host), end.job, now)
         elif end.how in PERHAPS_HERE and end.ran_s < QUICK_S:
-            is_near = end.is_bound or any(self._choices((site, host), now, site))
-            self._put_aside((site, host), end.job, now, within=site if is_near else "")
+            self._put_aside((site, host), end.job, now, within=site)
         for scores, place, named in (
             (self._hosts, (site, host), ("", host)),
             (self._elements, (site, element), (element, "")),

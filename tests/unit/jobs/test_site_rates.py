@@ -1,8 +1,7 @@
 """A site that fails far more often than all others together is told of, once."""
 
 from pilotage.central.sites.failure_rates import HALF_LIFE_S, SiteRates
-from pilotage.central.sites.hosts import End, Hosts
-from pilotage.proto.messages import How
+from pilotage.central.sites.hosts import Hosts
 
 
 def fed(rates: SiteRates, site: str, good: int, bad: int, now: float = 0.0) -> str:
@@ -86,15 +85,3 @@ def test_a_job_waits_for_no_host_whose_pilots_have_ended_or_that_is_suspended() 
     assert with_four == [False, False, False], "the host that is suspended is no other choice"
     assert while_n4_lives == [True, True]
     assert not [host for host in ("n1", "n2") if 8 in hosts.aside("PIC", host, 1.0)]
-
-
-def test_a_retry_leaves_a_site_of_one_host_unless_it_is_bound_to_it() -> None:
-    hosts = Hosts()
-    for site, host in (("PIC", "n1"), ("CSCS", "n1"), ("CSCS", "n2")):
-        hosts.room(site, "ce", host, 0.0)
-    for job, site, is_bound in ((1, "PIC", False), (2, "PIC", True), (3, "CSCS", False)):
-        end = End(job, "ada", How.EXITED, ran_s=1.0, why="exit code 1", is_bound=is_bound)
-        hosts.ended(site, "ce", "n1", end, 1.0)
-
-    assert set(hosts.aside("PIC", "n1", 2.0)) == {1}
-    assert set(hosts.aside("CSCS", "n1", 2.0)) == {3}
