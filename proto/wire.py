@@ -29,13 +29,12 @@ def encode(message: Any) -> bytes:
 
 def plain(value: Any) -> Any:
     """Return `value` in terms of dict, list, str, int, float, bool and None."""
-    kind = type(value)
-    if kind in _PLAIN:
+    if type(value) in _PLAIN:
         return value
-    if dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             name: plain(found)
-            for name, default in _fields(kind)
+            for name, default in _fields(type(value))
             if (found := getattr(value, name)) != default
         }
     if isinstance(value, enum.Enum):

@@ -64,7 +64,7 @@ class Told:
 class Hosts:
     """Hosts and elements, and what is held against them."""
 
-    def __init__(self, has_pilots: Callable[[str, str], bool] = lambda *_: True) -> None:
+    def __init__(self, has_pilots: Callable[[str, str], bool] = lambda _site, _host: True) -> None:
         """`has_pilots`: whether pilots that take jobs run on this host of this site."""
         self._has_pilots = has_pilots
         self._hosts, self._elements = Scores(Terms()), Scores(WHOLE)
@@ -196,7 +196,7 @@ class Hosts:
         stuck, is_alone = set(self._aside[place]), True
         for one in self._choices(place, now):
             is_alone = False
-            stuck &= self._aside.get(one, {}).keys()
+            stuck.intersection_update(self._aside.get(one, ()))
             if not stuck:
                 return
         if is_alone:  # the others may not have asked yet since a restart

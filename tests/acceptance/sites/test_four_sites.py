@@ -113,8 +113,8 @@ def test_no_site_ever_has_more_pilots_than_allowed(played: Played) -> None:
         assert known[site] <= most, played.told
         assert alive[site] <= most, played.told
     assert max(one.slurm for one in samples) <= PILOTS_MAX["CSCS"], played.told
-    most = max(samples, key=lambda one: sum(one.alive.values()))
-    assert sum(most.alive.values()) <= IN_ALL, f"{most}\n{played.told}"
+    fullest = max(samples, key=lambda one: sum(one.alive.values()))
+    assert sum(fullest.alive.values()) <= IN_ALL, f"{fullest}\n{played.told}"
 
 
 def test_sites_share_the_work_by_their_pledges(played: Played) -> None:
