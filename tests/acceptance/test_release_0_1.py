@@ -4,8 +4,9 @@ To test one more thing of an upgrade, add a test that takes `upgraded`: a centra
 store of 0.1, of each kind, and what 0.1 said of that store.
 """
 
+import sqlite3
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -16,6 +17,7 @@ import pytest
 
 from pilotage.central.client import Client
 from pilotage.central.operate import pilot as starting
+from pilotage.central.operate.datadir import STORE_FILE
 from pilotage.proto.api import AccountsBy, JobFilter, JobView
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (
@@ -94,6 +96,10 @@ def upgraded(
                 pytest.skip(postgresql.missing())
             server = stack.enter_context(postgresql.started())
             settings["store.url"] = release.load_database(RELEASE, server)
+            facts = release.last(facts, folder / "central", server.sql, f"{release.SCHEMA}.token")
+        else:
+            with closing(sqlite3.connect(folder / "central" / STORE_FILE)) as store, store:
+                facts = release.last(facts, folder / "central", store.execute, "token")
         central = stack.enter_context(running_central(folder, settings))
         yield Upgraded(central, facts, stack)
 

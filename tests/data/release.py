@@ -1,17 +1,25 @@
 """The data of one release: where they stand in a folder, and how they become a central's again."""
 
+import json
 import lzma
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from joserfc import jws
 
+from pilotage.central.identity import keys
+from pilotage.central.identity.verify import ALGORITHM
+from pilotage.central.operate.files import RealDisk
 from tests.services.postgresql import Postgresql
 
 PILOT: Final = "pilot.pyz.xz"
 DATABASE: Final = "postgresql.sql.xz"  # plain SQL, for psql: one schema
 SCHEMA: Final = "central"  # its name
+DAY_S: Final = 86_400
 KINDS: Final = ("sqlite", "postgresql")  # of stores; each has a data directory and facts
 DATA_FOLDER: Final = "{}.tar.xz"
 FACTS: Final = "{}.json"
@@ -77,6 +85,26 @@ def unpack(release: Path, kind: str, to: Path) -> Facts:
     for file in (to / "central" / "storages").glob("*.yaml"):
         file.write_text(file.read_text().replace(PLACE, str(to)))
     return msgspec.json.decode((release / FACTS.format(kind)).read_bytes(), type=Facts)
+
+
+def last(facts: Facts, data: Path, run: Callable[[str], object], table: str) -> Facts:
+    """Let the tokens of people last for another day: a revoked one must not expire as well.
+
+    `run` executes a statement on the store of the central at `data`, which calls them `table`.
+    """
+    signing = keys.find(data, disk=RealDisk())
+    assert signing is not None, f"{data} has no keys"
+    expires_at = int(time.time()) + DAY_S
+
+    def lasting(token: str) -> str:
+        claims = json.loads(jws.extract_compact(token.encode()).payload) | {"exp": expires_at}
+        run(f"UPDATE {table} SET expires_at = {expires_at} WHERE jti = '{claims['jti']}'")  # noqa: S608
+        header = {"alg": ALGORITHM, "typ": "JWT", "kid": signing.kid}
+        payload = json.dumps(claims).encode()
+        return jws.serialize_compact(header, payload, signing.newest, algorithms=[ALGORITHM])
+
+    tokens = {who: lasting(token) for who, token in facts.tokens.items()}
+    return msgspec.structs.replace(facts, tokens=tokens, revoked=lasting(facts.revoked))
 
 
 def load_database(release: Path, server: Postgresql) -> str:
