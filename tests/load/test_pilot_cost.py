@@ -16,6 +16,9 @@ from tests.integration.interpreters import oldest_fit
 
 # Under unshare each mount is a process: fewer payloads start, and share the cost of a turn.
 CPU_MAX_MS = {"namespaces": 5.0, "unshare": 9.0, "plain": 3.0}
+# If the kernel is slow at mounts and starts, a part of what the wrapper and the payload cost: usual
+# are 0.7 and 0.45; a plain payload costs too little to say.
+PART_MAX = {"namespaces": 1.0, "unshare": 0.65, "plain": 0.0}
 OLDEST_CPU_MAX_MS = 5.0  # Python 3.9 takes about twice as long as 3.13 for the same
 TRIES = 3  # others may take half of the machine for some seconds: what grew has grown each time
 LOOP_S = 0.06  # of a million steps of Python, on the machines that these bounds are of
@@ -50,22 +53,25 @@ def slowness() -> float:
     return max(1.0, min(took) / LOOP_S)
 
 
-def cpu_ms(rung: str, python: str, figures: dict[str, float], cpu_max_ms: float) -> float:
-    """Return what a payload cost when least was taken by others: too much is measured again."""
-    name, rungs = f"{rung}: CPU of pilot and guard", [(rung, dict(pilot.RUNGS)[rung])]
-    found = figures[name]
-    for _ in range(1, TRIES):
-        if found > cpu_max_ms:
-            found = min(found, measured(python, rungs)[name])
-    return found
+def is_cheap(rung: str, python: str, figures: dict[str, float], cpu_max_ms: float) -> bool:
+    """Return whether a payload cost little. Too much is measured again: others may have run."""
+    rungs = [(rung, dict(pilot.RUNGS)[rung])]
+    for left in reversed(range(TRIES)):
+        beside_ms = PART_MAX[rung] * figures[f"{rung}: CPU of wrapper and payload"]
+        cpu_ms = figures[f"{rung}: CPU of pilot and guard"]
+        print(f"{rung}: {cpu_ms:.1f} ms, may be {cpu_max_ms:.1f} or {beside_ms:.1f}")
+        if 0 < cpu_ms <= max(cpu_max_ms, beside_ms):
+            return True
+        if left:
+            figures = measured(python, rungs)
+    return False
 
 
 @pytest.mark.parametrize("rung", CPU_MAX_MS)
 def test_a_payload_costs_its_pilot_and_guard_little_cpu(
     rung: str, figures: dict[str, float]
 ) -> None:
-    cpu_max_ms = CPU_MAX_MS[rung] * slowness()
-    assert 0 < cpu_ms(rung, sys.executable, figures, cpu_max_ms) <= cpu_max_ms
+    assert is_cheap(rung, sys.executable, figures, CPU_MAX_MS[rung] * slowness())
 
 
 def test_pilot_and_guard_stay_small(figures: dict[str, float]) -> None:
@@ -86,7 +92,6 @@ def test_a_pilot_asks_soon_after_its_start(figures: dict[str, float]) -> None:
 def test_a_pilot_costs_little_on_the_oldest_python_too() -> None:
     figures = measured(str(oldest_fit()), rungs=[("plain", "session")])
 
-    cpu_max_ms = OLDEST_CPU_MAX_MS * slowness()
-    assert 0 < cpu_ms("plain", str(oldest_fit()), figures, cpu_max_ms) <= cpu_max_ms
+    assert is_cheap("plain", str(oldest_fit()), figures, OLDEST_CPU_MAX_MS * slowness())
     assert figures["pilot, at most"] <= 50
     assert figures["guard, at most"] <= 15
