@@ -1,5 +1,6 @@
 """The elements that are in force, made from the sites' files, and made anew when these change."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class ElementBook:
         self.notes: list[Trouble] = []  # what is wrong and keeps nothing from being in force
         self._is_stale = self._is_unread = True
         self._reader = Reader()
+        self._reading = asyncio.Lock()  # a second caller waits for the files, too
 
     @property
     def sites(self) -> SiteBook:
@@ -74,14 +76,18 @@ class ElementBook:
 
     async def fresh(self) -> list[Watched]:
         """Return the elements that are in force by the files as they were when that was asked."""
-        if self._is_stale:
-            self._is_stale = False
-            try:
-                await self._reader.do(self.reload)
-            except TimeoutError:  # nothing is known of what there is now: all stays
-                self._is_stale = True
-                why = f"{self._folder}: its file system does not answer"
-                self._log("site_trouble", site="", element="", why=why)
+        async with self._reading:
+            if self._is_stale:
+                self._is_stale = False
+                try:
+                    await self._reader.do(self.reload)
+                except TimeoutError:  # nothing is known of what there is now: all stays
+                    self._is_stale = True
+                    why = f"{self._folder}: its file system does not answer"
+                    self._log("site_trouble", site="", element="", why=why)
+                except asyncio.CancelledError:  # the next caller reads them
+                    self._is_stale = True
+                    raise
         return self.in_force()
 
     def find(self, site: str, element: str) -> Watched | None:

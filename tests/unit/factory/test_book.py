@@ -1,5 +1,6 @@
 """Which elements are in force: a mistake disables itself alone, and the last good word stays."""
 
+import asyncio
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -69,6 +70,23 @@ async def test_elements_come_and_go_with_their_files(book: Book) -> None:
     (book.folder / "PIC.yaml").unlink()
 
     assert (first, second, await book.read()) == (["PIC/one", "PIC/two"], ["PIC/two"], [])
+
+
+async def test_who_asks_while_the_files_are_read_waits_for_them(book: Book) -> None:
+    book.says("PIC", one=LOCAL)
+
+    both = await asyncio.gather(book.book.fresh(), book.book.fresh())
+
+    assert [[one.label for one in found] for found in both] == [["PIC/one"], ["PIC/one"]]
+
+
+async def test_a_caller_that_gives_up_leaves_the_reading_to_the_next(book: Book) -> None:
+    book.says("PIC", one=LOCAL)
+    first = asyncio.create_task(book.book.fresh())
+    await asyncio.sleep(0)
+    first.cancel()
+
+    assert [one.label for one in await book.book.fresh()] == ["PIC/one"]
 
 
 async def test_what_has_not_changed_keeps_what_is_known_of_it(book: Book) -> None:
