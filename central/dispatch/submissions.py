@@ -1,8 +1,8 @@
 """Submission: checked, interned, stored all or none, queued once it is durable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, suppress
 
 import msgspec
 
@@ -76,11 +76,12 @@ class Submissions:
                 field="jobs",
             )
 
-        async def entries() -> AsyncIterator[Sequence[msgspec.Raw]]:
+        async def entries() -> AsyncGenerator[Sequence[msgspec.Raw]]:
             for chunk in cut(body.parameters if body.template is not None else body.jobs):
                 yield chunk
 
-        return await self._take(caller, body, entries(), lambda: body_hash)
+        async with aclosing(entries()) as chunks:
+            return await self._take(caller, body, chunks, lambda: body_hash)
 
     async def stream(
         self,
@@ -95,7 +96,7 @@ class Submissions:
                 Code.INVALID, "jobs and parameters follow the first line, one a line", field="jobs"
             )
 
-        async def entries() -> AsyncIterator[Sequence[msgspec.Raw]]:
+        async def entries() -> AsyncGenerator[Sequence[msgspec.Raw]]:
             chunk: list[msgspec.Raw] = []
             size = 0
             async for line in lines:
@@ -107,7 +108,8 @@ class Submissions:
             if chunk:
                 yield chunk
 
-        return await self._take(caller, header, entries(), body_hash)
+        async with aclosing(entries()) as chunks:
+            return await self._take(caller, header, chunks, body_hash)
 
     # -- one submission -------------------------------------------------------------------------
 
