@@ -82,9 +82,10 @@ async def test_who_asks_while_the_files_are_read_waits_for_them(book: Book) -> N
 
 async def test_a_caller_that_gives_up_leaves_the_reading_to_the_next(book: Book) -> None:
     book.says("PIC", one=LOCAL)
-    first = asyncio.create_task(book.book.fresh())
-    await asyncio.sleep(0)
-    first.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(book.book.fresh())
+        await asyncio.sleep(0)
+        first.cancel()
 
     assert [one.label for one in await book.book.fresh()] == ["PIC/one"]
 
