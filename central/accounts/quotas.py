@@ -24,7 +24,7 @@ from . import record_quotas as quota_records
 from .counters import Counters
 from .record_quotas import KINDS, Limit, Limits, Quota, Use
 
-EVERY_S: Final = 1.0  # ended jobs are taken off, and quotas read that another process has set
+EVERY_S: Final = 1.0  # ended jobs are taken off
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -55,6 +55,7 @@ class Quotas:
         self._counters, self._owners = memory.counters, memory.owners
         self._defaults, self._issuer = defaults(settings), local_issuer
         self._limits: Limits | None = None
+        self._is_stale = False  # a quota was set here, and not read since
         self._told = ""
         self._flushing = asyncio.Lock()
 
@@ -70,13 +71,15 @@ class Quotas:
         if limits != self._limits:
             await self._store.write(quota_records.obey, limits)
             self._limits = limits
+        self._is_stale = False
 
     async def run(self) -> None:
-        """Keep both up to date. Ends only by cancellation."""
+        """Take ended jobs off. Ends only by cancellation."""
         while True:
             await self._clock.sleep(EVERY_S)
             try:
-                await self.load()
+                if self._is_stale:
+                    await self.load()
                 await self.flush()
                 self._told = ""
             except StoreBroken:
@@ -221,6 +224,7 @@ class Quotas:
                 field="name",
             )
         who = self._owners.word(caller.issuer, caller.subject)
+        self._is_stale = True
         if asked.remove:
             await self._store.write(
                 quota_records.drop_quota, asked.kind, asked.community, asked.name

@@ -189,7 +189,8 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     used = UsedShares(store, memory.queue, clock, wall)
     health = health_service(world, memory, probe, allowed)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
-    others = metrics.others = arrivals(world, memory, follow_up, also=tokens.load_revoked)
+    also = (tokens.load_revoked, allowed.quotas.load)
+    others = metrics.others = arrivals(world, memory, follow_up, also)
     control = _control(world, memory, idle, follow_up, downlink, allowed)
     metrics.failover = pulse
     rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)

@@ -62,9 +62,9 @@ class Others:
         follow_up: FollowUp,
         clock: Clock,
         log: Log,
-        also: Also | None = None,
+        also: Sequence[Also] = (),
     ) -> None:
-        """`also` reads each second what else others change."""
+        """Each of `also` reads, once a second, something else that others change."""
         self._also, self._also_read = also, 0.0
         self._store, self._memory, self._clock, self._log = store, memory, clock, log
         self._queue, self._follow_up = memory.queue, follow_up
@@ -139,9 +139,10 @@ class Others:
     async def _tidy(self) -> None:
         """Remove what is known here, and what processes that died have left."""
         now = self._clock.monotonic()
-        if self._also is not None and now - self._also_read >= LOOK_S:
+        if now - self._also_read >= LOOK_S:
             self._also_read = now
-            await self._also()
+            for read in self._also:
+                await read()
         if now - self._forgotten >= FORGET_S:
             self._forgotten = now
             await self._store.write(arrival_records.forget_arrivals, self._moment)

@@ -1,5 +1,6 @@
 """Joins parts that many services of a central share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,7 +81,7 @@ def submissions(
     )
 
 
-def arrivals(world: Drivers, memory: Memory, follow_up: FollowUp, also: Also) -> Others:
+def arrivals(world: Drivers, memory: Memory, follow_up: FollowUp, also: Sequence[Also]) -> Others:
     """Return what takes up the jobs that other processes have stored."""
     return Others(
         store=world.store,

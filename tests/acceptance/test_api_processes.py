@@ -15,13 +15,15 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from pilotage.central.client import Client
-from pilotage.central.client.errors import ClientError, Refused
+from pilotage.central.client.errors import ClientError, OverQuota, Refused
 from pilotage.central.operate.local import end
 from pilotage.central.operate.starting import EXIT_BROKEN
 from pilotage.central.store.engine import CHUNK_MAX
+from pilotage.proto.api_quotas import QuotaChange
 from pilotage.proto.job import DataInput, DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
 from tests.services import balancer, postgresql
@@ -202,6 +204,30 @@ def waiting(client: Client) -> int:
     """Count the jobs that wait, as the process that leads has them in memory."""
     rows = client.summary().rows
     return sum(row.counts.get(JobState.WAITING, 0) for row in rows)
+
+
+def test_a_quota_that_one_process_sets_holds_in_all(stage: Stage) -> None:
+    first, second = stage.clients
+    taken: list[int] = []
+
+    def takes(client: Client) -> bool:
+        try:
+            key = f"quota {time.monotonic()}"
+            taken.extend(client.submit([stage.job(site="NOWHERE")] * 2, key=key).ids())
+        except OverQuota:
+            return False
+        return True
+
+    (community,) = {row.community for row in first.usage().rows}
+    limit = QuotaChange(kind="community", community=community, jobs=1)
+    first.set_quota(limit)
+    for client in (second, stage.central.client):
+        eventually(lambda one=client: not takes(one), what="a refusal", within_s=SOON_S)
+    first.set_quota(msgspec.structs.replace(limit, jobs=None, remove=True))
+    for client in (second, stage.central.client):
+        eventually(lambda one=client: takes(one), what="the end of the quota", within_s=SOON_S)
+    first.kill(taken)
+    eventually(lambda: waiting(stage.central.client) == 0, what="the end of all")
 
 
 @pytest.mark.parametrize("jobs", [2, CHUNK_MAX + 10], ids=["small", "in chunks"])
