@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -218,14 +219,17 @@ def test_a_quota_that_one_process_sets_holds_in_all(stage: Stage) -> None:
             return False
         return True
 
+    def refuses(client: Client) -> bool:
+        return not takes(client)
+
     (community,) = {row.community for row in first.usage().rows}
     limit = QuotaChange(kind="community", community=community, jobs=1)
     first.set_quota(limit)
     for client in (second, stage.central.client):
-        eventually(lambda one=client: not takes(one), what="a refusal", within_s=SOON_S)
+        eventually(partial(refuses, client), what="a refusal", within_s=SOON_S)
     first.set_quota(msgspec.structs.replace(limit, jobs=None, remove=True))
     for client in (second, stage.central.client):
-        eventually(lambda one=client: takes(one), what="the end of the quota", within_s=SOON_S)
+        eventually(partial(takes, client), what="the end of the quota", within_s=SOON_S)
     first.kill(taken)
     eventually(lambda: waiting(stage.central.client) == 0, what="the end of all")
 
