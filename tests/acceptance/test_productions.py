@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -214,7 +215,7 @@ def test_a_start_that_fails_leaves_nothing(central: RunningCentral, tmp_path: Pa
         "chain-all-all",
     }
     central.kill9()
-    with sqlite3.connect(central.data / STORE_FILE) as store:
+    with closing(sqlite3.connect(central.data / STORE_FILE)) as store:
         steps = store.execute("SELECT count(*) FROM production_step").fetchone()
         rows = store.execute("SELECT count(*) FROM transformation").fetchone()
     assert (steps, rows) == ((3,), (3,))

@@ -4,8 +4,11 @@ import ast
 import inspect
 import io
 import json
+import sys
 import tokenize
 from enum import Enum
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -45,21 +48,27 @@ def description(struct: type) -> str:
 
 def comments(struct: type) -> dict[str, str]:
     """Return the comment that stands beside each field in the source."""
-    source = inspect.getsource(struct)
-    beside = {
-        token.start[0]: token.string.lstrip("# ").replace("|", "\\|")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
+    classes, beside = _read(sys.modules[struct.__module__])
     found: dict[str, str] = {}
-    (body,) = ast.parse(source).body
-    assert isinstance(body, ast.ClassDef)
-    for node in body.body:
+    for node in classes[struct.__name__].body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
             texts = [beside[line] for line in lines if line in beside]
             found[node.target.id] = " ".join(texts)
     return found
+
+
+@cache
+def _read(module: ModuleType) -> tuple[dict[str, ast.ClassDef], dict[int, str]]:
+    """Return the classes of a module by name, and its comments by line."""
+    source = inspect.getsource(module)  # of a struct itself Python 3.13 finds none
+    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    comments = {
+        token.start[0]: token.string.lstrip("# ").replace("|", "\\|")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    return classes, comments
 
 
 def words(kind: kinds.Type) -> str:
