@@ -1,10 +1,10 @@
 """`python -m tests.gate [FOLDER …]`: the checks, and all cases but the long ones.
 
-The story of four sites waits for most of its time, so it runs first, beside the checks, which give
-way to it. Most other cases wait for something, too, so several run at a time. Cases that measure
-run one after another at the end. A few cases that failed beside others run once more before them:
-what passes then is named, because its failure still has a cause. The run writes how long everything
-took to `build/gate`, and `docs/testing.md` is made of that.
+The checks give way to all cases. The story of four sites waits for most of its time, so it runs
+first, beside them. Most other cases wait for something, too, so several run at a time. Cases that
+measure run one after another at the end. A few cases that failed beside others run once more before
+them: what passes then is named, because its failure still has a cause. The run writes how long
+everything took to `build/gate`, and `docs/testing.md` is made of that.
 """
 
 import os
@@ -38,21 +38,25 @@ def main(folders: list[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     FOLDER.mkdir(parents=True, exist_ok=True)
     chosen = folders or ["tests"]
-    began = time.monotonic()
-    with tempfile.TemporaryFile() as said:
-        with (
-            _started(["make", "--no-print-directory", "check"], said.fileno()) as checks,
-            # It leaves the bytecode of all cases, which each worker would compile otherwise.
-            _started([*PYTEST, "--collect-only", *chosen], subprocess.DEVNULL) as collected,
-        ):
-            sites = 0 if folders else _cases("sites", "-m", "alone and not long", FIRST)
-            checked, _ = checks.wait(), collected.wait()
+    sites = 0
+    with (
+        tempfile.TemporaryFile() as said,
+        _started(["make", "--no-print-directory", "check"], said.fileno()) as checks,
+    ):
+        # It leaves the bytecode of all cases, which each worker would compile otherwise.
+        with _started([*PYTEST, "--collect-only", *chosen], subprocess.DEVNULL) as collected:
+            if not folders:
+                began = time.monotonic()
+                sites = _cases("sites", "-m", "alone and not long", FIRST)
+                _tell("four sites", began, sites)
+            collected.wait()
+        began = time.monotonic()
+        together = _cases("together", *TOGETHER, "-m", "not long and not alone", *chosen)
+        _tell("cases side by side", began, together)
+        checked = checks.wait()
         said.seek(0)
-        sys.stdout.write(said.read().decode(errors="replace"))
-    _tell("checks, and four sites" if not folders else "checks", began, checked or sites)
-    began = time.monotonic()
-    together = _cases("together", *TOGETHER, "-m", "not long and not alone", *chosen)
-    _tell("cases side by side", began, together)
+        print(said.read().decode(errors="replace"))
+        print(f"checks: {'failed' if checked else 'all passed'}", flush=True)
     if together == FAILED:
         together = _once_more()
     began = time.monotonic()

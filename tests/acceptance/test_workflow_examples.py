@@ -139,7 +139,7 @@ def test_twelve_runs_go_through_ctapipe_into_one_file(tmp_path: Path) -> None:
         assert abs(shower["found_deg"][0] - shower["true_deg"][0]) < 1.0
 
 
-@pytest.mark.parametrize("runs", [4, pytest.param(8, marks=pytest.mark.long)])
+@pytest.mark.parametrize("runs", [2, pytest.param(8, marks=pytest.mark.long)])
 def test_the_mass_of_the_z_comes_out(runs: int, tmp_path: Path) -> None:
     tools = ROOT / ".venv-zpeak" / "bin"
     if not (tools.parent / "ready").exists():
