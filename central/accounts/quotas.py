@@ -57,7 +57,7 @@ class Quotas:
         self._limits: Limits | None = None
         self._is_stale = False  # a quota was set here, and not read since
         self._told = ""
-        self._flushing = asyncio.Lock()
+        self._flushing, self._loading = asyncio.Lock(), asyncio.Lock()
 
     @property
     def limits(self) -> Limits:
@@ -66,12 +66,17 @@ class Quotas:
 
     async def load(self) -> None:
         """Read the quotas that operators have set, and let the store obey them."""
-        own = {one.key: one.limit for one in await self._store.read(quota_records.quotas)}
-        limits = Limits(self._defaults, own, self._issuer)
-        if limits != self._limits:
-            await self._store.write(quota_records.obey, limits)
-            self._limits = limits
-        self._is_stale = False
+        async with self._loading:  # else an older one that comes last would stay
+            is_read = self._is_stale = False
+            try:
+                own = {one.key: one.limit for one in await self._store.read(quota_records.quotas)}
+                limits = Limits(self._defaults, own, self._issuer)
+                if limits != self._limits:
+                    await self._store.write(quota_records.obey, limits)
+                    self._limits = limits
+                is_read = True
+            finally:
+                self._is_stale |= not is_read
 
     async def run(self) -> None:
         """Take ended jobs off. Ends only by cancellation."""
@@ -224,32 +229,22 @@ class Quotas:
                 field="name",
             )
         who = self._owners.word(caller.issuer, caller.subject)
-        self._is_stale = True
-        if asked.remove:
-            await self._store.write(
-                quota_records.drop_quota, asked.kind, asked.community, asked.name
-            )
-        else:
-            await self._store.write(
-                quota_records.put_quota,
-                Quota(
-                    kind=asked.kind,
-                    community=asked.community,
-                    name=asked.name,
-                    jobs=asked.jobs,
-                    bytes=asked.bytes,
-                ),
-            )
-        self._log(
-            "quota_set",
-            kind=asked.kind,
-            community=asked.community,
-            name=asked.name,
-            who=who,
-            removed=asked.remove,
-        )
-        await self.load()
+        await asyncio.shield(self._set(asked, who))  # a caller who is cancelled leaves
         return await self.usage(caller)
+
+    async def _set(self, asked: QuotaChange, who: str) -> None:
+        kind, community, name = asked.kind, asked.community, asked.name
+        if asked.remove:
+            await self._store.write(quota_records.drop_quota, kind, community, name)
+        else:
+            quota = Quota(
+                kind=kind, community=community, name=name, jobs=asked.jobs, bytes=asked.bytes
+            )
+            await self._store.write(quota_records.put_quota, quota)
+        self._is_stale = True  # until it is read, now or by `run`
+        names = {"kind": kind, "community": community, "name": name}
+        self._log("quota_set", **names, who=who, removed=asked.remove)
+        await self.load()
 
 
 def defaults(settings: QuotaSettings) -> dict[Kind, Limit]:

@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from pilotage.central.accounts import record_quotas as quota_records
 from pilotage.central.accounts.counters import Counters
-from pilotage.central.accounts.quotas import Quotas
+from pilotage.central.accounts.quotas import EVERY_S, Quotas
+from pilotage.central.accounts.record_quotas import Quota
+from pilotage.central.identity.callers import User
 from pilotage.central.identity.scope import Kind, Owners
 from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
+from pilotage.central.store.errors import StoreError
+from pilotage.proto.api_quotas import QuotaChange
+from pilotage.proto.claims import Role
 from tests.contract.store.rows import a_class, a_submission, some_jobs, waiting_jobs
-from tests.fake_central import FakeClock
+from tests.fake_central import FakeClock, settle
 from tests.memory_store import MemoryStore, way
 
 KIND = Kind("ctao", "sim", "ada", "")
@@ -23,10 +30,20 @@ class SlowStore(MemoryStore):
     """A store that answers after `go`, and has or has not taken ended jobs off before."""
 
     writes_first = False
+    slow_reads = False
 
     def __init__(self) -> None:
         super().__init__(clock_wall=lambda: 1_000.0)
         self.begun, self.go = asyncio.Event(), asyncio.Event()
+        self.read_and_waiting: list[asyncio.Event] = []
+
+    @way(quota_records.quotas)
+    async def quotas(self, plain: Any) -> Any:
+        found = await plain()
+        if self.slow_reads:
+            self.read_and_waiting.append(asyncio.Event())
+            await self.read_and_waiting[-1].wait()
+        return found
 
     @way(quota_records.take_off)
     async def take_off(self, plain: Any, ended: Sequence[tuple[str, str, int, int]]) -> None:
@@ -38,7 +55,9 @@ class SlowStore(MemoryStore):
             await plain(ended)
 
 
-async def stage(jobs_max: int, jobs: int) -> tuple[SlowStore, Quotas, Counters]:
+async def stage(
+    jobs_max: int, jobs: int, clock: FakeClock | None = None
+) -> tuple[SlowStore, Quotas, Counters]:
     """Return an owner with so many unended jobs, and what counts them."""
     store = SlowStore()
     await waiting_jobs(store, jobs)
@@ -46,7 +65,7 @@ async def stage(jobs_max: int, jobs: int) -> tuple[SlowStore, Quotas, Counters]:
     await owners.learn_all()
     memory = cast(Any, SimpleNamespace(owners=owners, counters=counters))
     settings = QuotaSettings(community_jobs=jobs_max)
-    quotas = Quotas(store, memory, FakeClock(), no_log, settings, local_issuer="local")
+    quotas = Quotas(store, memory, clock or FakeClock(), no_log, settings, local_issuer="local")
     await quotas.load()
     return store, quotas, counters
 
@@ -87,3 +106,45 @@ async def test_ends_are_taken_off_once_though_a_caller_leaves_meanwhile() -> Non
     await quotas.flush()
 
     assert await used(store) == 1
+
+
+async def test_what_was_read_later_holds_though_an_earlier_reading_ends_last() -> None:
+    store, quotas, _ = await stage(jobs_max=0, jobs=1)
+    store.slow_reads = True
+    limit = Quota(kind="community", community="ctao", name="", jobs=7, bytes=None)
+    async with asyncio.TaskGroup() as calls:
+        earlier = calls.create_task(quotas.load())
+        await settle()
+        await store.write(quota_records.put_quota, limit)
+        later = calls.create_task(quotas.load())
+        await settle()
+        while not (earlier.done() and later.done()):
+            store.read_and_waiting.pop().set()  # the latest first
+            await settle()
+
+    assert quotas.limits.of("community", "ctao", "").jobs == 7
+
+
+async def test_a_quota_that_could_not_be_read_is_read_again() -> None:
+    clock = FakeClock()
+    store, quotas, _ = await stage(jobs_max=0, jobs=1, clock=clock)
+    admin = User(
+        issuer="local", subject="root", name="root", community="", groups=(), role=Role.ADMIN,
+        expires_at=1e12, jti="",
+    )  # fmt: skip
+    asked = QuotaChange(kind="community", community="ctao", jobs=7)
+    whole, store.read = store.read, cast(Any, broken)  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        await quotas.change(admin, asked)
+    store.read = whole  # type: ignore[method-assign]
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(quotas.run())
+        await settle()
+        await clock.advance(EVERY_S)
+        running.cancel()
+
+    assert quotas.limits.of("community", "ctao", "").jobs == 7
+
+
+async def broken(*_: object) -> None:
+    raise StoreError("the disk does not answer")
