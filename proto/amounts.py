@@ -82,7 +82,10 @@ def read_amounts(words: "tuple[str, ...]") -> "dict[str, int]":
     for word in words:
         name, _, text = word.partition("=")
         if not re.fullmatch("[0-9]{1,16}", text, re.ASCII):
-            raise BadAmount(f"found {word!r}, expected NAME=AMOUNT, as in bandwidth_mbps=100")
+            raise BadAmount(
+                f"found {word!r}, expected NAME=AMOUNT, as in bandwidth_mbps=100: a whole number"
+                f" from 0 to {AMOUNT_MAX}"
+            )
         if name in found:
             raise BadAmount(f"{name}: found twice, expected each name once")
         found[name] = int(text)

@@ -11,10 +11,10 @@ from pilotage.proto.job_states import FINAL, JobState
 
 from .exit_codes import Exit, UsageError
 from .frame import Answer, Answers, Central, Client, changes
-from .present import console, on_terminal, rich_table
+from .present import console, note, on_terminal, rich_table
 from .status import one_line
 from .waits import LongestWait, report_states, wait_for
-from .where import WHERE, Where, job_filter, parse_ids, views_of, with_me
+from .where import WHERE, Where, job_filter, parse_ids, shown, views_of, with_me
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,6 +32,9 @@ async def wait(
 ) -> Answer:
     """Wait until jobs have ended: by id, or those that match a filter now.
 
+    If no job matches the filter, the exit code is 0: there is nothing to wait for. A submission
+    that does not exist is refused.
+
     A job that becomes Held is told of at once, with the reason; where no other is left, that is the
     end. Exit code 0 if all are Done, 1 if one is Failed or Killed, 5 if the time is over, 6 if one
     is Held.
@@ -45,6 +48,10 @@ async def wait(
         found = await with_me(client, chosen)
         all_ids = tuple([view.id async for view in client.search(found)])
         submission = chosen.submission
+        if not all_ids:
+            if submission is not None:
+                await client.submission(submission)  # it may not exist
+            note(f"no jobs match {shown(found)}: nothing to wait for")
     await wait_for(client, all_ids, submission, timeout_s, through_held=through_held)
     return report_states(Counter([view.state async for view in views_of(client, all_ids)]))
 

@@ -67,7 +67,7 @@ async def logs(
             yield Answer(line, _print)
     if not count:
         if not is_known or not await _is_known(client, pilot, job):
-            yield Answer(None, code=Exit.FAILED)
+            yield Answer(None, code=Exit.REFUSED)
         elif not central.json:
             note((await missed_site(client, site) if site else "") or NOTHING)
 

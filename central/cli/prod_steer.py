@@ -128,7 +128,7 @@ async def priority(
 
 @changes
 async def rerun(
-    client: Client,
+    central: Central,
     named: Named,
     name: Annotated[str, Parameter(help="Of the new production.")],
     /,
@@ -137,6 +137,9 @@ async def rerun(
 ) -> Answer:
     """Run the same anew under another name: the definition of the production, with all files, and
     as many tasks as its steps were extended to."""
+    if name == named:
+        raise UsageError(f"{name!r} is the production itself: the new one needs another name")
+    client = await central.client()
     return Answer(await client.rerun_production(named, name, start=not no_start), print_production)
 
 

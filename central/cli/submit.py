@@ -73,6 +73,9 @@ async def submit(
     With --wait or --follow the exit code is as of `wait`: 0 if all are Done, 1 if one is Failed or
     Killed, 5 if the time is over, 6 if one is Held.
     """
+    if not (wait or follow) and (timeout_s is not None or through_held):
+        option = "--through-held" if timeout_s is None else "--timeout-s"
+        raise UsageError(f"{option} needs --wait or --follow: without them nothing waits")
     plan = _plan(file, job, array, payload)
     if follow and plan.count != 1:
         raise UsageError(f"--follow is for one job, and these are {plan.count}: use watch")

@@ -71,6 +71,16 @@ def test_a_job_that_fails_says_so_in_the_exit_code(shell: Shell) -> None:
     assert view["exit_code"] == 7
 
 
+def test_waiting_for_nothing_is_told_and_for_a_submission_that_is_not_there_refused(
+    shell: Shell,
+) -> None:
+    assert shell.ask("wait", "--filter", "name=nosuch") == [{"states": {}}]
+    assert "no jobs match name=nosuch, any state: nothing to wait for" in shell.said
+    shell.type("wait", "--submission", "9999", code=3)
+    assert "there is no submission 9999" in shell.said
+    shell.type("pilot", "logs", "nosuch", code=3)
+
+
 def test_following_a_job_ends_when_the_time_is_over(shell: Shell) -> None:
     words = ("--follow", "--timeout-s", "1", "--cores", "50", "--", "true")  # no pilot has so many
 
