@@ -37,6 +37,15 @@ class Trouble:
     why: str
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """What the sites' files say."""
+
+    book: SiteBook
+    watched: dict[tuple[str, str], Watched]
+    troubles: list[Trouble]
+
+
 class ElementBook:
     """Reads the files; what has not changed keeps its driver and what is known of it."""
 
@@ -78,16 +87,15 @@ class ElementBook:
         """Return the elements that are in force by the files as they were when that was asked."""
         async with self._reading:
             if self._is_stale:
-                self._is_stale = False
+                is_read = self._is_stale = False
                 try:
-                    await self._reader.do(self.reload)
+                    self._take(await self._reader.do(self._read))
+                    is_read = True
                 except TimeoutError:  # nothing is known of what there is now: all stays
-                    self._is_stale = True
                     why = f"{self._folder}: its file system does not answer"
                     self._log("site_trouble", site="", element="", why=why)
-                except asyncio.CancelledError:  # the next caller reads them
-                    self._is_stale = True
-                    raise
+                finally:
+                    self._is_stale |= not is_read  # the next caller reads them
         return self.in_force()
 
     def find(self, site: str, element: str) -> Watched | None:
@@ -114,24 +122,37 @@ class ElementBook:
 
     def reload(self) -> None:
         """Read all files again. One that does not read disturbs no other, nor what it said last."""
-        self._book, self._is_unread = read_sites(self._folder, self._book), False
-        self.troubles = [Trouble(site, "", why) for site, why in self._book.troubles.items()]
-        self.notes = [*self._strangers()]
+        self._take(self._read())
+
+    def _read(self) -> "_Reading":
+        """Return what the files say. It may wait for a disk, and changes nothing in force."""
+        book = read_sites(self._folder, self._book)
+        troubles = [Trouble(site, "", why) for site, why in book.troubles.items()]
         watched: dict[tuple[str, str], Watched] = {}
-        for site, site_entry in self._book.sites.items():
+        for site, site_entry in book.sites.items():
             for name, entry in site_entry.elements.items():
                 try:
                     watched[site, name] = self._one(site, name, site_entry, entry)
                 except (BadOptions, OSError) as why:
                     told = located(self._folder / f"{site}{SUFFIX}", name, str(why))
-                    self.troubles.append(Trouble(site, name, told))
+                    troubles.append(Trouble(site, name, told))
                     if (site, name) in self._watched:  # what it said before stays in force
                         watched[site, name] = self._watched[site, name]
+        return _Reading(book, watched, troubles)
+
+    def _take(self, found: "_Reading") -> None:
+        """Let what the files say be in force."""
+        self._book, self._is_unread = found.book, False
+        self.troubles, watched = found.troubles, found.watched
+        self.notes = [*self._strangers()]
         for key, one in self._watched.items():
             if key not in watched:
                 self._goes(one)
-        for key in watched:
-            self._gone.pop(key, None)
+        for (site, name), one in watched.items():
+            self._gone.pop((site, name), None)
+            site_entry = found.book.sites[site]
+            if one.entry == site_entry.elements[name]:
+                one.site_entry, one.is_gone = site_entry, False
         self._watched = watched
         in_force = Counter(one.site for one in watched.values() if not one.is_disabled)
         for one in watched.values():
@@ -161,7 +182,6 @@ class ElementBook:
     def _one(self, site: str, name: str, site_entry: SiteEntry, entry: ElementEntry) -> Watched:
         known = self.find(site, name)
         if known is not None and known.entry == entry:
-            known.site_entry, known.is_gone = site_entry, False
             return known
         tools = self._tools(site, name, entry)
         return Watched(

@@ -75,12 +75,12 @@ class Checks:
 
     async def begin(self, site: str, request: SiteCheckRequest) -> SiteCheck:
         """Begin a check; one of the same that runs is returned. Raises Refused."""
+        await self._book.fresh()  # what follows waits for nothing
         for running in self._checks.values():
             if not running.is_done and (running.site, running.element) == (site, request.element):
                 return running.view()
         if sum(not one.is_done for one in self._checks.values()) >= RUNNING_MAX:
             raise Refused(Code.TOO_MANY, f"{RUNNING_MAX} checks run: wait until one has ended")
-        await self._book.fresh()
         probes = self._probes(site, request)
         check = _Check(f"c{self._randomness.token(6)}", site, request.element, probes)
         self._checks[check.id] = check

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,27 @@ async def test_a_caller_that_gives_up_leaves_the_reading_to_the_next(book: Book)
         first = tasks.create_task(book.book.fresh())
         await asyncio.sleep(0)
         first.cancel()
+
+    assert [one.label for one in await book.book.fresh()] == ["PIC/one"]
+
+
+async def test_a_name_that_is_not_utf_8_is_a_trouble_that_can_be_told(book: Book) -> None:
+    book.says("PIC", one=LOCAL)
+    (book.folder / os.fsdecode(b"\xff.yaml")).touch()
+
+    assert await book.read() == ["PIC/one"]
+    assert [one.site for one in book.book.troubles] == ["\\xff"]
+    assert json.dumps(book.logged, ensure_ascii=False).encode()
+
+
+async def test_what_cannot_be_read_for_any_reason_is_read_again(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.says("PIC", one=LOCAL)
+    monkeypatch.setattr("pilotage.central.factory.book.read_sites", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await book.book.fresh()
+    monkeypatch.undo()
 
     assert [one.label for one in await book.book.fresh()] == ["PIC/one"]
 

@@ -240,6 +240,15 @@ async def test_an_element_that_a_probe_did_not_get_into_is_shown_so(tmp_path: Pa
     assert element.open_at > stage.clock.monotonic()
 
 
+async def test_checks_that_are_asked_for_while_the_files_are_read_are_one(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Element(nothing))
+    stage.book.look_again()
+    wanted = SiteCheckRequest(timeout_s=60)
+    found = await asyncio.gather(*(stage.checks.begin("PIC", wanted) for _ in range(100)))
+
+    assert len({one.check for one in found}) == 1
+
+
 async def test_a_probe_that_stays_in_the_queue_is_taken_back_when_its_time_is_over(
     tmp_path: Path,
 ) -> None:
