@@ -70,3 +70,8 @@ class NoSpace(Refused):
 
     def __init__(self, why: str) -> None:
         super().__init__(Code.STORE_FULL, f"no space is left: {why}")
+
+
+def printable(name: str) -> str:
+    r"""Return the name of a file as JSON can carry it: bytes that are not UTF-8 as `\xff`."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

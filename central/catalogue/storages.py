@@ -22,6 +22,7 @@ from pilotage.proto.storages import StorageAccess
 from pilotage.proto.strict_yaml import NotYaml, line_of, load_strictly
 from pilotage.proto.wording import as_json, complaint, steps
 
+from ..errors import printable
 from ..regular import read_regular
 from .overlaps import Location, overlaps
 from .storage_types import wrong_url
@@ -147,14 +148,14 @@ def read_storages(folder: Path, before: StorageBook) -> StorageBook:
     storages: dict[str, StorageEntry] = {}
     troubles: dict[str, str] = {}
     for file in files[:FILES_MAX]:
-        name = file.stem
+        name = printable(file.stem)
         try:
             if not _NAME.fullmatch(name):
                 right = "expected at most 64 letters, digits, '.', '_', '-'"
                 raise BadStorage(f"{file}: {name!r} is no name of a storage: {right}")
             storages[name] = read_storage(file)
         except BadStorage as why:
-            troubles[name] = str(why)
+            troubles[name] = printable(str(why))
             if name in before.storages:
                 storages[name] = before.storages[name]
     many = f"{folder}: has more than {FILES_MAX} files" if len(files) > FILES_MAX else ""

@@ -19,6 +19,7 @@ from pilotage.proto.patterns import whole
 from pilotage.proto.strict_yaml import NotYaml, line_of, load_strictly
 from pilotage.proto.wording import as_json, complaint, steps
 
+from ..errors import printable
 from .regular import read_regular
 
 T = TypeVar("T")
@@ -215,13 +216,13 @@ def read_sites(folder: Path, before: SiteBook) -> SiteBook:
     sites: dict[str, SiteEntry] = {}
     troubles: dict[str, str] = {}
     for file in files[:FILES_MAX]:
-        name = file.stem
+        name = printable(file.stem)
         try:
             if not _is_name(name):
                 raise BadSite(f"{file}: {name!r} is no name of a site: letters, digits, . _ - only")
             sites[name] = read_site(file)
         except BadSite as why:
-            troubles[name] = str(why)
+            troubles[name] = printable(str(why))
             if name in before.sites:
                 sites[name] = before.sites[name]
     return SiteBook(sites, troubles)

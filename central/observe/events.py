@@ -4,6 +4,7 @@ A line is one JSON object with `at`, `event` and the fields that the table names
 """
 
 import contextlib
+import json
 import sys
 from datetime import UTC, datetime
 from typing import IO, Any, Protocol
@@ -258,7 +259,11 @@ class JsonLog:
         line = {"at": at, "event": event, **fields}
         if request:  # what was logged while one was answered
             line["request"] = request
-        self._out.write(msgspec.json.encode(line) + b"\n")
+        try:
+            text = msgspec.json.encode(line)
+        except UnicodeEncodeError:  # the name of a file, which may be any bytes
+            text = json.dumps(line, default=str, ensure_ascii=False).encode(errors="replace")
+        self._out.write(text + b"\n")
 
 
 def no_log(event: str, **fields: Any) -> None:

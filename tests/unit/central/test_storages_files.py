@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pilotage.central.catalogue.locality import ordered, steer, writable
@@ -86,6 +87,18 @@ def test_a_file_that_does_not_read_disturbs_no_other_nor_what_it_said(tmp_path: 
     assert list(storages.book.storages) == ["a"]
     assert "url" in storages.book.troubles["a"]
     assert len(said) == 2
+
+
+def test_a_name_that_is_not_utf_8_is_a_trouble_that_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / os.fsdecode(b"\xff.yaml")).touch()
+    storages = Storages(tmp_path)
+    storages.look()
+
+    assert list(storages.book.storages) == ["a"]
+    assert list(storages.book.troubles) == ["\\xff"]
+    assert "\\xff.yaml: " in storages.book.troubles["\\xff"]
+    assert msgspec.json.encode(storages.book.troubles)
 
 
 def test_without_a_folder_there_are_no_storages(tmp_path: Path) -> None:

@@ -40,3 +40,11 @@ def test_lines_that_find_no_room_are_counted_in_the_log() -> None:
     assert left_out > 0
     assert sum(one["event"] == "bus_up" for one in lines) == 1 + 10 - left_out
     assert lines[-1]["event"] == "store_full"
+
+
+def test_what_utf_8_does_not_have_is_logged_all_the_same() -> None:
+    disk = _Disk()
+    log = JsonLog(io.BufferedWriter(disk, BUFFER))
+    log("bus_up", url="a file called \udcff")
+
+    assert json.loads(disk.content)["url"] == "a file called ?"
