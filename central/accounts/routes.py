@@ -14,19 +14,19 @@ from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
 from ..identity.policy import Action
+from ..observe.times import Moment
 from .quotas import Quotas
 from .series import SeriesService
 
 SERIES_ROUTES: Final = Routes[SeriesService]()
 QUOTA_ROUTES: Final = Routes[Quotas]()
-_Seconds = Annotated[float, Meta(ge=0, le=2**40)]
 
 
 class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which series: 10 s for six hours, 60 s for a week, 600 s for 400 days."""
 
     step: int = 60
-    since: _Seconds | None = None  # seconds since 1970; else as far back as one answer holds
+    since: Moment | None = None  # seconds since 1970; else as far back as one answer holds
     by: api.SeriesBy = api.SeriesBy.SITE
     site: Annotated[str, Meta(max_length=64)] = ""
     type: Annotated[str, Meta(max_length=64)] = ""
@@ -36,8 +36,8 @@ class AccountsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Which accounts; whole days, UTC."""
 
     by: api.AccountsBy = api.AccountsBy.OWNER
-    since: _Seconds | None = None  # seconds since 1970; else from the first day on
-    until: _Seconds | None = None
+    since: Moment | None = None  # seconds since 1970; else from the first day on
+    until: Moment | None = None
 
 
 class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +47,7 @@ class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     group: Annotated[str, Meta(max_length=64)] = ""
     owner: Annotated[str, Meta(max_length=256)] = ""
     transformation: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None  # 0: of none
-    since: _Seconds | None = None  # seconds since 1970; else of the last day
+    since: Moment | None = None  # seconds since 1970; else of the last day
 
 
 @SERIES_ROUTES.add("GET", "/v1/series", Action.SERIES_READ, needs_leader=False)

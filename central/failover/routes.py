@@ -15,6 +15,7 @@ from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
 from ..identity.policy import Action
+from ..observe.times import Moment
 from .service import ReportService
 
 ROUTES: Final = Routes[ReportService]()
@@ -24,7 +25,7 @@ class ReportsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Which reports of failover, and which page of them."""
 
     transformation: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
-    since: Annotated[float, Meta(ge=0, le=2**40)] | None = None  # seconds since 1970
+    since: Moment | None = None  # seconds since 1970
     before: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None  # an id
     limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
 

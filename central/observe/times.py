@@ -2,10 +2,15 @@
 
 from datetime import datetime, timezone
 from functools import lru_cache
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
 
 _DAY_S: Final = 86_400.0
 _HOUR_S: Final = 3_600.0
+
+# Seconds since 1970 in a request, until the last days of 9999: dates say no more.
+Moment = Annotated[float, Meta(ge=0, le=253_402_128_000)]
 
 
 @lru_cache(maxsize=4_096)  # jobs of one submission, and what happened to them, share their times

@@ -24,6 +24,7 @@ from ..http.route import Routes
 from ..identity import calls
 from ..identity.calls import user
 from ..identity.policy import Action
+from ..observe.times import Moment
 from .logs import PilotLogService
 from .service import PilotService
 
@@ -48,7 +49,7 @@ class PilotLogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     host: str = ""
     batch_id: str = ""
     job: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
-    since: float | None = None
+    since: Moment | None = None  # seconds since 1970
     grep: str = ""
     warnings: bool = False
     after: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None

@@ -252,6 +252,12 @@ QUERIES: list[tuple[str, str]] = [
     ("/v1/jobs/summary?by=moon", "by"),
     ("/v1/jobs/7/logs/stdout?follow=2", "follow"),
     ("/v1/events?after=x", "after"),
+    ("/v1/failures?since=253402300800", "since"),
+    ("/v1/series?since=1e300", "since"),
+    ("/v1/accounts?since=nan", "since"),
+    ("/v1/accounts?until=inf", "until"),
+    ("/v1/failures/reports?since=1e12", "since"),
+    ("/v1/pilots/logs?since=-1", "since"),
     ("/v1/pilots?state=Waiting&state=Moving", "state[1]"),
 ]
 
