@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -118,13 +118,19 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
         for folder in made:  # else a power cut may take all that we write with our folder's name
             sync_folder(folder.parent)
         lock = (data / LOCK_FILE).open("a+")  # a shared lock wants it read, on NFS
+        # Where the store is a link, another data directory may have the same one.
+        real = (data / STORE_FILE).resolve().parent
+        other = (real / LOCK_FILE).open("a+") if real != data.resolve() else nullcontext()
     except OSError as why:
         raise NoData(data, why) from why
-    with lock as file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError:
-            raise DataInUse(data) from None
+    with lock as file, other as beside_store:
+        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        for folder, held in ((data, file), (real, beside_store)):
+            try:
+                if held is not None:
+                    fcntl.flock(held, how | fcntl.LOCK_NB)
+            except OSError:
+                raise DataInUse(folder) from None
         if shared and not _has_database(data):
             with suppress(OSError):  # where there is no room there is no sign
                 os.write(file.fileno(), _DATABASE)

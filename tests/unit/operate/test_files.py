@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
-from pilotage.central.operate.datadir import Running, announce, locked, running_on, tighten
+from pilotage.central.operate.datadir import (
+    DataInUse,
+    Running,
+    announce,
+    locked,
+    running_on,
+    tighten,
+)
 from pilotage.central.operate.files import (
     LEFT_OVER_S,
     RealBlobs,
@@ -271,3 +278,17 @@ def test_a_start_removes_what_a_crash_left_of_a_secret(tmp_path: Path) -> None:
     age(left_over)
     with locked(tmp_path):
         assert not left_over.exists()
+
+
+def test_a_store_that_is_a_link_is_locked_with_the_directory_that_it_lies_in(
+    tmp_path: Path,
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    two.mkdir()
+    (two / "store.sqlite").symlink_to(one / "store.sqlite")
+    with locked(one):
+        (one / "store.sqlite").touch()
+        with pytest.raises(DataInUse, match=f"runs on {one}"), locked(two):
+            pass
+    with locked(two), pytest.raises(DataInUse), locked(one):
+        pass
