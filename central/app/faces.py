@@ -117,7 +117,7 @@ class Handouts:
 def face(
     services: ApiServices,
     *,
-    handouts: Handouts = Handouts(),  # noqa: B008: it does not change
+    handouts: Handouts = Handouts(),
     elsewhere: Elsewhere | None = None,
     recognise: Recognise = nobody_new,
     spool_dir: Path | None = None,
