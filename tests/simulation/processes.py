@@ -7,7 +7,7 @@ it still had to do is put aside, and no `finally` of it runs. Each host has a cl
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from heapq import heappop, heappush
 from typing import Any
@@ -161,6 +161,9 @@ class HostLoop(VirtualLoop):
     # -- what the loop of asyncio does, less sockets and signals ----------------------------------
 
     get_debug = staticmethod(bool)  # False. Each future asks, so it must cost nothing
+
+    def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None:
+        """Close no generator that a killed process has left: it runs nothing any more."""
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
