@@ -92,12 +92,13 @@ def be_a_worker(run: str, worker: str) -> Path:
     return folder
 
 
-def _place(item: pytest.Item) -> str:
-    return item.path.relative_to(TESTS).as_posix()
+@cache
+def _place(file: Path) -> str:
+    return file.relative_to(TESTS).as_posix()
 
 
 def _is_in(item: pytest.Item, places: Sequence[str]) -> bool:
-    return _place(item).startswith(tuple(places))
+    return _place(item.path).startswith(tuple(places))
 
 
 def _group(item: pytest.Item) -> str:
@@ -106,7 +107,7 @@ def _group(item: pytest.Item) -> str:
             return folder
     if _is_in(item, PARTED) and not _shares(item.path):
         return item.nodeid
-    return _place(item)
+    return _place(item.path)
 
 
 @cache

@@ -15,7 +15,11 @@ def pythons() -> dict[tuple[int, ...], str]:
     kept = [one for place in PLACES for one in Path.home().glob(place)]
     system = [one for one in Path("/usr/bin").glob("python3*") if "config" not in one.name]
     found: dict[tuple[int, ...], str] = {}
+    asked = set[Path]()
     for path in (Path(sys.executable), *sorted(system), *sorted(kept)):
+        if path.resolve() in asked:
+            continue
+        asked.add(path.resolve())
         said = subprocess.run(
             [path, "-I", "-S", "-c", _SAYS],
             capture_output=True,
