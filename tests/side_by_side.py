@@ -41,6 +41,7 @@ LONGEST: Final = (
     "acceptance/test_prod6_graph.py",
     "integration/test_compiled_matcher.py",
     "acceptance/test_ctapipe_chain.py",
+    *("load/test_served.py", "integration/hostile/test_limits.py", "integration/test_guard.py"),
     "simulation/test_outages.py",
     "simulation/quality",
     "docs/test_tutorial.py",

@@ -36,7 +36,7 @@ SEEDS = {
     "same_session": 7,
     "no_action_key": 43,
     "drain_forgotten": 93,
-    "late_hello": 136,
+    "late_hello": 151,
     "no_nonce_history": 76,
     "nonce_unkept": 5,
     "replay_requeues_now": 55,

@@ -42,6 +42,9 @@ LACKS: Final[dict[str, frozenset[str]]] = {
 }
 
 
+TRIES = 3
+
+
 def must(words: str) -> Callable[[Requirement], Requirement]:
     """Note a requirement under the words by which the page names it."""
 
@@ -322,7 +325,8 @@ async def test_a_broker_provides_what_the_page_says(
     broker = cast(Any, request).node.callspec.params["ground"]
     if words in LACKS[broker]:
         with pytest.raises((AssertionError, TurnedAway, TimeoutError)):
-            await MUST[words](ground)
+            for _ in range(TRIES):  # a busy machine may hide it once
+                await MUST[words](ground)
     else:
         await MUST[words](ground)
 
