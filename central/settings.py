@@ -74,15 +74,17 @@ class BusSettings(_Section, frozen=True):
 
 
 class LeaseSettings(_Section, frozen=True):
-    """How long silence is borne."""
+    """Leases: for how long a pilot may be silent."""
 
     lease_s: Annotated[float, Meta(ge=3, le=86_400)] = 120.0  # L of new attempts; beats: each L/3
     reserve_s: Seconds = 2.0  # a job is kept for the pilot that was woken for it
-    lost_max: Annotated[int, Meta(ge=1, le=1_000)] = 5  # attempts lost after their start: then Held
-    matched_max: Annotated[int, Meta(ge=2, le=100_000)] = 100  # a lost job so often matched: Held
+    lost_max: Annotated[int, Meta(ge=1, le=1_000)] = 5  # a job with so many attempts lost is Held
+    matched_max: Annotated[int, Meta(ge=2, le=100_000)] = 100  # a lost job matched so often is Held
     silent_pilot_s: Seconds = 600.0  # a pilot that holds nothing is Lost after this
-    poll_bus_down_s: Annotated[float, Meta(ge=1, le=60)] = 5.0  # how often parked pilots ask then
-    poll_parked_s: Annotated[float, Meta(ge=5, le=3_600)] = 300.0  # and how often while it is up
+    poll_bus_down_s: Annotated[float, Meta(ge=1, le=60)] = (
+        5.0  # parked pilots ask so often without the bus
+    )
+    poll_parked_s: Annotated[float, Meta(ge=5, le=3_600)] = 300.0  # and so often with the bus
     watch_s: Annotated[float, Meta(gt=0, le=10)] = 1.0  # period of the lease watch
 
     @property
@@ -94,8 +96,8 @@ class LeaseSettings(_Section, frozen=True):
 class TokenSettings(_Section, frozen=True):
     """Who issues tokens and how long they live."""
 
-    issuer: str = "pilotage:local"  # who our own tokens say that made them
-    audience: str = "pilotage"  # whom they are for
+    issuer: str = "pilotage:local"  # the issuer that the central's own tokens name
+    audience: str = "pilotage"  # the audience that they name
     pilot_s: Seconds = 3_600.0  # life of a pilot's token; pilots fetch new ones
 
 
@@ -133,7 +135,9 @@ class MatcherSettings(_Section, frozen=True):
     )  # platform of a pilot → platforms whose jobs it also runs
     classes_an_owner_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 2_000  # that wait or run
     shares: dict[str, Weight] = {}  # COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER → weight; else 1
-    half_life_s: Annotated[float, Meta(ge=60, le=31_536_000)] = 604_800.0  # then use counts half
+    half_life_s: Annotated[float, Meta(ge=60, le=31_536_000)] = (
+        604_800.0  # after this time, use counts half
+    )
     running: tuple[RunningLimit, ...] = ()  # jobs at once, at one place or at all sites
     starts: tuple[StartLimit, ...] = ()  # starts per s, at one place or at all sites
     banned: tuple[Where, ...] = ()  # sites and site/element that run only jobs of the type Test
@@ -219,8 +223,8 @@ _Community = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 class CommunitySettings(_Section, frozen=True):
     """The communities whose pilots the central submits, and whom the first token is for.
 
-    Of one community it is that community's administrator; where there are others it is of all: it
-    makes their tokens, and submits no jobs itself.
+    With one community, the first token is its administrator's. With several, the first token is for
+    all of them: it makes their tokens, and submits no jobs itself.
     """
 
     name: _Community = "local"
@@ -270,7 +274,7 @@ class FailoverSettings(_Section, frozen=True):
 
     cycle_s: Seconds = 120.0  # from the end of one look at all of them to the next
     recovery_s: Seconds = 3_600.0  # the same, for tasks that do not agree with their inputs
-    report_days: Annotated[float, Meta(gt=0, le=36_500)] = 90.0  # reports are kept so long
+    report_days: Annotated[float, Meta(gt=0, le=36_500)] = 90.0  # for how long reports are kept
     mail: MailSettings = MailSettings()
 
 

@@ -54,9 +54,7 @@ release = _acting(ActionName.RELEASE, "Let held jobs run again.")
 reschedule = _acting(
     ActionName.RESCHEDULE, "Run jobs again from the start, also those that have ended."
 )
-delete = _acting(
-    ActionName.DELETE, "Hide jobs that have ended from lists; nothing of them is lost."
-)
+delete = _acting(ActionName.DELETE, "Hide jobs that have ended from lists. The central keeps them.")
 
 
 async def _act(

@@ -49,7 +49,7 @@ def backup(
         bool,
         Parameter(
             negative="--no-files",
-            help="Take the files of jobs along (so it is by default), or not.",
+            help="Include the files of jobs (default: yes).",
         ),
     ] = True,
     json: JsonOption = False,
@@ -91,9 +91,9 @@ def restore(
     ] = False,
     json: JsonOption = False,
 ) -> int:
-    """Make a new data directory of a backup. It is never laid over anything that is there.
+    """Restore a backup into a new data directory. Existing files are never overwritten.
 
-    The store gets a new generation: pilots of before end themselves, and what they did since the
+    The store gets a new generation: earlier pilots end themselves, and what they did since the
     backup does not count.
     """
     from ..operate import backup as operate

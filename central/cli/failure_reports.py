@@ -26,13 +26,14 @@ async def reports(
         str, Parameter(help="Only of this transformation, by id or name.")
     ] = "",
     since: Annotated[
-        str, Parameter(help="Of then on: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00.")
+        str,
+        Parameter(help="Only those since then: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00."),
     ] = "7d",
     most: Annotated[int, Parameter(help="How many at most, the newest.")] = 50,
 ) -> Answer:
     """List reports of failover, the newest first: one for each cause and cycle.
 
-    Saved are failures and groups that people need not have looked after.
+    "Saved" counts failures and groups of failures that nobody had to repair.
     """
     begin = moment(since)
     client = await central.client()

@@ -63,14 +63,14 @@ async def test(
     evidence: Annotated[
         Path | None, Parameter(help="A file with one failure as JSON, instead of what has failed.")
     ] = None,
-    step: Annotated[str, Parameter(help="As for this step of a workflow.")] = "",
-    since: Annotated[str, Parameter(help="Failures of then on, whole hours.")] = "1d",
+    step: Annotated[str, Parameter(help="Apply the rules of this step of the workflow.")] = "",
+    since: Annotated[str, Parameter(help="Only failures since then, in whole hours.")] = "1d",
 ) -> Answer:
-    """Say which rule would have matched what has failed, and what would have been done.
+    """Show which rule would have matched each recent failure, and what it would have done.
 
-    Of each class and site the newest jobs are looked at, as if each had failed for the first time,
-    with two inputs. With `--evidence` the fields of one failure are read, as
-    {"how": "exited", "exit_code": 3}; nothing is asked then.
+    The command tests the newest failed jobs of each class and site, as if each had failed for the
+    first time, with two inputs. With `--evidence` it reads the fields of one failure, such as
+    {"how": "exited", "exit_code": 3}, and asks no central.
     """
     rules = _read(file)
     if rules is None:

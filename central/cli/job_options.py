@@ -44,7 +44,7 @@ class JobOptions:
 
     name: str = _job("name", "Name of the job, or of the submission.")
     type: str = _job("type", "Kind of job: limits, bans and pilots go by it.")
-    group: str = _job("group", "Group to submit for; else the token's first.")
+    group: str = _job("group", "Group to submit for (default: the token's first).")
     need: Words = option(
         (), "Counted resource that it needs: NAME=AMOUNT, as bandwidth_mbps=100; repeatable."
     )
@@ -60,7 +60,7 @@ class JobOptions:
         (), "Files to store and publish, PATTERN or PATTERN=NAME; repeatable."
     )
     data_storage: Words = option(
-        (), "Storage that those go to; else a default one. Repeatable: or the next."
+        (), "Storage for those files (default: the configured one); repeatable: the next is tried."
     )
     image: str = _job("image", "Container image that it runs in: a path on nodes.")
     software: Words = _job(

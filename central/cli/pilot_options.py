@@ -46,7 +46,9 @@ class PilotOptions:
     image_tools: Words = option(
         (), "Container tools to use: apptainer, bubblewrap, podman …; none: no images."
     )
-    module_init: str = option("", "What a shell reads to know `module`, instead of what it finds.")
+    module_init: str = option(
+        "", "File that defines `module` in a shell (default: it is looked for)."
+    )
     hide: Words = option((), "Folders and files that payloads must not see.")
     gpus: int = option(0, "How many GPUs to offer; 0: all that it finds.")
     gpu_model: str = option("", "Model of the GPUs, for people.")

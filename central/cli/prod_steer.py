@@ -74,7 +74,7 @@ async def extend(
     anyway: Annotated[
         bool,
         Parameter(
-            help="Also where steps below have run of all files, and would of new ones alone."
+            help="Go on even if later steps that took all files would take only the new ones."
         ),
     ] = False,
     reason: ReasonOption = "",

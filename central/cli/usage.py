@@ -37,7 +37,7 @@ async def set(
     gb: Annotated[
         float | None,
         Parameter(
-            help="Most 10^9 bytes that are kept; 0: none (default: no limit).",
+            help="Most data that is kept, in GB; 0: none (default: no limit).",
             validator=Number(gte=0),
         ),
     ] = None,

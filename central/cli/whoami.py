@@ -5,7 +5,7 @@ from .frame import Answer, Client, reads
 
 @reads
 async def whoami(client: Client) -> Answer:
-    """Say as whom and to which central this command speaks."""
+    """Show who you are, and which central you use."""
     me = await client.whoami()
     lines = (
         f"{me.subject} ({me.name or 'no name'}), {me.role.value} at {client.url}",

@@ -138,7 +138,7 @@ class Elsewhere:
         response = await self._answered(client, request, url, _leaves(receive, has_come))
         if response.status_code == 421:
             await response.aclose()
-            raise Refused(Code.UNAVAILABLE, "the process that kept the queue does no more: repeat")
+            raise Refused(Code.UNAVAILABLE, "that process no longer leads: try again")
         return _HandedBack(response, stopping)
 
     async def _answered(

@@ -131,9 +131,9 @@ class Classes:
         if self._of_owner[owner_id] + count > self._max:
             raise Refused(
                 Code.TOO_LARGE,
-                f"with these, your jobs that wait or run are of more than {self._max} kinds, and "
-                "no more are taken: jobs are of one kind when group, type, needs and preference "
-                "are equal; use fewer, or wait some minutes after others have ended",
+                f"your jobs that wait or run would be of more than {self._max} kinds: jobs are of "
+                "one kind if group, type, needs and preference are equal. Make more of them equal, "
+                "or wait some minutes until others have ended",
                 field="jobs",
             )
 

@@ -38,10 +38,10 @@ async def check_token(data: Path, tokens: Tokens, store: Store, *, disk: Disk) -
     file = data / ADMIN_FILE
     if await store.read(token_records.tokens, None, limit=1):
         raise StoreError(
-            f"{file} is no token of the store, so that the keys beside it are of another one: "
+            f"the token in {file} is not in the store: these keys belong to another store: "
             f"{SHARED}. If the store was set back to before it was made, remove that file"
         )
     raise StoreError(
-        f"{file} is no token of the store, which is empty: it has lost what it had, or it is the "
-        f"wrong one. Restore a backup, or, if all of it may be forgotten, remove {file}"
+        f"the token in {file} is not in the store, which is empty: it lost what it had, or it is "
+        f"the wrong one. Restore a backup, or, if all of it may be forgotten, remove {file}"
     )

@@ -53,7 +53,7 @@ def check_urls(http: HttpSettings, bus: BusSettings) -> None:
     ):
         if url and not is_url(url, schemes):
             right = f"{schemes[0]}://host:port or {schemes[1]}://host:port"
-            raise BadSetting(name, f"{url!r} is no URL of it, expected {right}")
+            raise BadSetting(name, f"found {url!r}, expected {right}")
 
 
 def is_url(url: str, schemes: tuple[str, str]) -> bool:

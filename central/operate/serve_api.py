@@ -49,7 +49,7 @@ def check_roles(settings: Settings) -> None:
     roles = settings.process.roles
     if settings.process.url and not is_url(settings.process.url, ("https", "http")):
         right = "expected https://host:port or http://host:port"
-        raise BadSetting("process.url", f"{settings.process.url!r} is no URL of it, {right}")
+        raise BadSetting("process.url", f"found {settings.process.url!r}, {right}")
     if Role.DISPATCH in settings.process.role_set:
         return
     if Role.AGENTS in settings.process.role_set:

@@ -286,10 +286,10 @@ class ProductionService:
                 raise Refused(Code.INVALID, why, field="workflow")
             return None
         if body.workflow is not None or body.files or body.images:
-            why = "rerun_of: what runs anew has its own workflow and files: give none"
+            why = "rerun_of: a rerun takes workflow and files from the production: give none"
             raise Refused(Code.INVALID, why, field="rerun_of")
         if not body.name:
-            why = "name: what runs anew has a name of its own: give one"
+            why = "name: a rerun needs a new name"
             raise Refused(Code.INVALID, why, field="name")
         row = await self._row(caller, body.rerun_of, Action.PRODUCTION_READ)
         texts = await self._store.read(production_records.production_texts, row.production_id)

@@ -220,7 +220,7 @@ def _check_inputs(doc: Transformation) -> None:
             raise Refused(Code.INVALID, said, field=f"{where}.name")
         if not one.count and one.use == "once":
             said = (
-                f"{where}.count: found 0, expected at least 1: only of shared files a task gets all"
+                f"{where}.count: found 0, expected at least 1: 0 (all files) is for shared inputs"
             )
             raise Refused(Code.INVALID, said, field=f"{where}.count")
         if not one.query and not one.from_:

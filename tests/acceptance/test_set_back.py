@@ -88,7 +88,7 @@ def test_a_file_that_was_lost_whole_with_its_mark_is_not_begun_anew(tmp_path: Pa
         for lost in (STORE_FILE, f"{STORE_FILE}-wal", high_water.FILE):
             (central.data / lost).unlink()
         (central.data / STORE_FILE).touch()
-        with pytest.raises(NotRunning, match="is no token of the store"):
+        with pytest.raises(NotRunning, match="is not in the store"):
             central.restart()
 
 

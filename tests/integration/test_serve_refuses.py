@@ -14,8 +14,8 @@ REFUSED = {
     "http.tls_key=/nowhere": "http.tls_certificate, http.tls_key: give both or none",
     "bus.broker=http://x": "bus.broker: 'http://x' is none of embedded, none, mqtt://host",
     "http.host=192.0.2.1": "http.host: 192.0.2.1 is no address of this machine",
-    "http.url=nonsense": "http.url: 'nonsense' is no URL of it, expected https://host:port",
-    "bus.url=http://foo": "bus.url: 'http://foo' is no URL of it, expected mqtts://host:port",
+    "http.url=nonsense": "http.url: found 'nonsense', expected https://host:port",
+    "bus.url=http://foo": "bus.url: found 'http://foo', expected mqtts://host:port",
     NO_PASSWORD: "bus.password_file: /nowhere/password: No such file or directory",
     TAKEN: "is taken on 127.0.0.1: is another central there? `pilotage serve --port 0` takes a"
     " free one",

@@ -64,7 +64,7 @@ async def test_a_leader_that_stands_still_is_not_waited_for_once_another_one_lea
         reply = await beside.ask("GET", "/v1/pilots", token=holder.token)
 
     assert (reply.status, still.asked) == (503, 1)
-    assert b"the process that kept the queue does no more: repeat" in reply.body
+    assert b"that process no longer leads: try again" in reply.body
 
 
 async def test_a_length_without_a_body_is_not_handed_on() -> None:

@@ -546,7 +546,7 @@ def test_what_cannot_be_is_said_with_the_step_and_what_is_wrong() -> None:
             await submitted(world, name="a b")
         with pytest.raises(Refused, match="there is no production 'chian'"):
             await shown(world, "chian")
-        with pytest.raises(Refused, match="name: what runs anew has a name of its own"):
+        with pytest.raises(Refused, match="name: a rerun needs a new name"):
             await submitted(world, workflow=None, rerun_of="chain")
         await submitted(world)
         with pytest.raises(Refused, match="did you mean 'chain'"):
