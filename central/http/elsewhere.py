@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # it brings its command line: a tenth of a second of each sta
     import httpx
 
 CONNECT_S: Final = 2.0
+GONE: Final = "that process no longer leads: try again"
 LOOK_S: Final = 0.5  # whether the one that is asked leads still
 SILENT_S: Final = 90.0  # of an answer; streams of events say something every few seconds
 ROOM_S: Final = 5.0  # for a connection to be free: then one is told to repeat
@@ -138,7 +139,7 @@ class Elsewhere:
         response = await self._answered(client, request, url, _leaves(receive, has_come))
         if response.status_code == 421:
             await response.aclose()
-            raise Refused(Code.UNAVAILABLE, "that process no longer leads: try again")
+            raise Refused(Code.UNAVAILABLE, GONE)
         return _HandedBack(response, stopping)
 
     async def _answered(
@@ -172,8 +173,7 @@ class Elsewhere:
         if asking.cancelled() and has_left:
             raise Refused(Code.MALFORMED, "the connection ended before the answer came")
         if asking.cancelled():
-            said = "the process that kept the queue does no more"
-            raise Refused(Code.UNAVAILABLE, f"{said}: repeat")
+            raise Refused(Code.UNAVAILABLE, GONE)
         found = asking.result()
         if isinstance(found, httpx.PoolTimeout):
             said = "all connections to the process that keeps the queue are taken"
