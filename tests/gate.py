@@ -49,6 +49,8 @@ def main(folders: list[str]) -> int:
                 began = time.monotonic()
                 sites = _cases("sites", "-m", "alone and not long", FIRST)
                 _tell("four sites", began, sites)
+                if sites == FAILED:
+                    sites = _once_more("sites")
             collected.wait()
         began = time.monotonic()
         together = _cases("together", *TOGETHER, "-m", "not long and not alone", *chosen)
@@ -58,7 +60,7 @@ def main(folders: list[str]) -> int:
         print(said.read().decode(errors="replace"))
         print(f"checks: {'failed' if checked else 'all passed'}", flush=True)
     if together == FAILED:
-        together = _once_more()
+        together = _once_more("together")
     began = time.monotonic()
     alone = _cases("alone", "-m", "alone and not long", *(folders or ALL_ALONE))
     _tell("cases one after another", began, alone)
@@ -89,9 +91,9 @@ def _end(_number: int, _frame: FrameType | None) -> None:
     sys.exit(TERMINATED)
 
 
-def _once_more() -> int:
+def _once_more(name: str) -> int:
     """Run the cases that failed beside others, without these; return 0 if they pass now."""
-    failed = read(FOLDER / "together.json").failed
+    failed = read(FOLDER / f"{name}.json").failed
     if not failed or len(failed) > AGAIN_MAX:
         return FAILED
     code = _cases("again", *failed)
