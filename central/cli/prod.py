@@ -50,15 +50,11 @@ def submit(
     dry_run: Annotated[
         bool, Parameter(help="Say how many jobs and files there would be, and run nothing.")
     ] = False,
-    name: Annotated[
-        str, Parameter(help="Name of the production (default: that of the workflow).")
-    ] = "",
+    name: Annotated[str, Parameter(help="Name (default: that of the workflow).")] = "",
     no_start: Annotated[bool, Parameter(help="Only store it: `prod start` starts it.")] = False,
     priority: Annotated[
         int | None,
-        Parameter(
-            help="Priority of all its jobs, 0 to 10 (default: as each says).", validator=_PRIORITIES
-        ),
+        Parameter(help="Of all its jobs, 0 to 10 (default: as each says).", validator=_PRIORITIES),
     ] = None,
     rules: Annotated[
         Path | None,
