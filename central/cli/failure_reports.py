@@ -33,7 +33,7 @@ async def reports(
 ) -> Answer:
     """List reports of failover, the newest first: one for each cause and cycle.
 
-    "Saved" counts failures and groups of failures that nobody had to repair.
+    "Saved" counts failures and groups of failures that were repaired without a person.
     """
     begin = moment(since)
     client = await central.client()

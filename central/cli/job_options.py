@@ -60,7 +60,7 @@ class JobOptions:
         (), "Files to store and publish, PATTERN or PATTERN=NAME; repeatable."
     )
     data_storage: Words = option(
-        (), "Storage for those files (default: the configured one); repeatable: the next is tried."
+        (), "Storage for those files (default: the configured one); repeat to add others to try."
     )
     image: str = _job("image", "Container image that it runs in: a path on nodes.")
     software: Words = _job(

@@ -91,7 +91,7 @@ class ElementBook:
                 try:
                     self._take(await self._reader.do(self._read))
                     is_read = True
-                except TimeoutError:  # nothing is known of what there is now: all stays
+                except TimeoutError:  # the files cannot be seen now: all stays
                     why = f"{self._folder}: its file system does not answer"
                     self._log("site_trouble", site="", element="", why=why)
                 finally:
