@@ -21,7 +21,7 @@ CHECKS := check-format check-lint check-mypy check-mypy-client check-pyright che
 
 QUICK_CHECKS := check-format check-lint check-mypy check-layers
 
-.PHONY: help dev check quick test durations long demo bench soak load simulate quality pilot docs \
+.PHONY: help dev check quick test durations long demo bench soak load simulate quality pilot docs site \
         packages-run packages-test compiled ctapipe zpeak $(CHECKS)
 
 help:
@@ -70,8 +70,12 @@ pilot: .venv/ready-run ## build the pilot as one file, build/pilot.pyz
 	$(PYTHON_RUN) deploy/pilot/bundle.py build/pilot.pyz
 	@echo "build/pilot.pyz runs with any python3 from 3.9 on"
 
-docs: .venv/ready-dev ## write the generated pages of docs/ anew
+docs: .venv/ready-dev ## write the generated pages of docs/ again
 	$(PYTHON_RUN) -m tests.docs.generate
+
+site: .venv/ready-dev ## build the documentation as HTML, build/site/docs/index.html
+	$(PYTHON_RUN) -m sphinx -q -W --keep-going -c docs/site -b html . build/site
+	@echo "Open build/site/docs/index.html in a browser"
 
 # ---- the parts of check, which may run side by side ------------------------------------------------
 check-format:

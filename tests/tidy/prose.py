@@ -24,6 +24,7 @@ TURNS: Final = re.compile(
     r"|(?:is|are|was|were|be) (?:told|gone)|says so|said so|one likes|in vain|meanwhile)\b"
 )
 WORDS_MAX: Final = 32
+MESSAGE_WORDS_MIN: Final = 4
 _FENCE: Final = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 _PRODUCT: Final = tree.ROOMS
 _SENTENCE: Final = re.compile(r"(?<=[.!?:])\s+(?=[A-Z`*\[(])")
@@ -48,8 +49,7 @@ class Sentence(NamedTuple):
 def of_pages(names: tuple[str, ...]) -> Iterator[Sentence]:
     """Yield the sentences of Markdown files, those of list items and table cells among them."""
     for name in names:
-        blank = _FENCE.sub(lambda match: "\n" * match.group().count("\n"), tree.text(name))
-        for line, text in _blocks(blank):
+        for line, text in _blocks(without_code(name)):
             cells = text.strip("| ").split(" | ") if text.startswith("|") else [text]
             for cell in cells:
                 yield from _sentences(name, line, cell)
@@ -66,8 +66,41 @@ def of_code(names: tuple[str, ...]) -> Iterator[Sentence]:
         yield from _comments(name)
 
 
+def of_messages(names: tuple[str, ...]) -> Iterator[Sentence]:
+    """Yield the texts of four words or more that the product may show; `…` stands for values."""
+    for name in names:
+        whole = tree.tree(name)
+        parts = {
+            id(part)
+            for node in ast.walk(whole)
+            if isinstance(node, ast.JoinedStr | ast.Expr)
+            for part in ast.iter_child_nodes(node)
+        }
+        for node in ast.walk(whole):
+            text = ""
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(
+                    str(part.value) if isinstance(part, ast.Constant) else "…"
+                    for part in node.values
+                )
+            elif isinstance(node, ast.Constant) and id(node) not in parts:
+                text = node.value if isinstance(node.value, str) else ""
+            if len(text.split()) >= MESSAGE_WORDS_MIN:
+                yield from _sentences(name, getattr(node, "lineno", 0), text)
+
+
 def pages() -> tuple[str, ...]:
     return tuple(n for n in tree.files() if n.endswith(".md") and n != "CHANGELOG.md")
+
+
+def paragraphs(name: str) -> Iterator[tuple[int, str]]:
+    """Yield line and text of the paragraphs and list items of a page, not those of its tables."""
+    return ((line, text) for line, text in _blocks(without_code(name)) if text[0] != "|")
+
+
+def without_code(name: str) -> str:
+    """Return a page with empty lines in place of its code blocks."""
+    return _FENCE.sub(lambda match: "\n" * match.group().count("\n"), tree.text(name))
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
@@ -108,12 +141,13 @@ def _sentences(name: str, line: int, text: str) -> Iterator[Sentence]:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the sentences to rewrite, and their share of all: of pages, and of code."""
+    """Print the sentences to rewrite, and their share of all sentences of each kind."""
     chosen = tuple(arguments) or ("",)
     modules = tuple(n for n in tree.modules(*_PRODUCT) if n.startswith(chosen))
     for kind, found in (
         ("pages", list(of_pages(tuple(n for n in pages() if n.startswith(chosen))))),
         ("code", list(of_code(modules))),
+        ("messages", list(of_messages(modules))),
     ):
         turns = [sentence for sentence in found if sentence.turn]
         long = [sentence for sentence in found if sentence.long and not sentence.turn]
