@@ -90,10 +90,11 @@ check-mypy:
 # The client runs on an older Python than the central, which its rooms may name but not load. What
 # they load of other rooms is named here.
 CLIENT := $(addprefix --package pilotage.,proto central.client central.cli central.workflows) \
-    $(addprefix --module pilotage.central.,decode errors regular catalogue.places catalogue.storages \
-    failover.decide failover.of_workflow jobs.checking jobs.rendering operate.datadir operate.pilot \
-    transformations.grouping transformations.jobs_of transformations.missing transformations.rules \
-    transformations.side_inputs)
+    $(addprefix --module pilotage.central.,decode errors regular_files catalogue.local_paths catalogue.storages \
+    failover.decisions failover.workflow_rules jobs.definition.checks jobs.definition.rendering \
+    operate.datadir operate.local_pilots \
+    transformations.grouping transformations.task_jobs transformations.missing_outputs \
+    transformations.groupings.rule_names transformations.groupings.side_inputs)
 
 check-mypy-client:
 	$(BIN)/mypy --python-version 3.10 --follow-imports silent $(CLIENT)

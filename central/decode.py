@@ -8,11 +8,11 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from pilotage.proto.api_productions import ProductionAction
-from pilotage.proto.api_transformations import TransformationAction
-from pilotage.proto.nesting import is_deep
+from pilotage.proto.api.productions import ProductionAction
+from pilotage.proto.api.transformations import TransformationAction
+from pilotage.proto.decoding.complaints import MISSING, Complaint, complaint
+from pilotage.proto.decoding.nesting import is_deep
 from pilotage.proto.problems import Code
-from pilotage.proto.wording import MISSING, Complaint, complaint
 
 from .errors import Refused, TooDeep
 

@@ -1,6 +1,6 @@
 """What a service refuses, in terms that a face can hand on without looking inside."""
 
-from pilotage.proto.nesting import TOO_DEEP
+from pilotage.proto.decoding.nesting import TOO_DEEP
 from pilotage.proto.problems import STATUS, Code
 
 
@@ -19,7 +19,7 @@ class Refused(Exception):
         return STATUS[self.code]
 
 
-class Away(Exception):
+class DependencyUnavailable(Exception):
     """What the central needs for an answer is not there now: no bug, and nobody's fault.
 
     Whether anything was written is not known: the caller repeats its request as it was.

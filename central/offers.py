@@ -53,7 +53,7 @@ def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
     return min(known, default=0.0)
 
 
-class Common(NamedTuple):
+class OfferTerms(NamedTuple):
     """Parts of an offer that few offers change, in the terms of the matcher."""
 
     said: tuple[object, ...]
@@ -67,7 +67,7 @@ class Common(NamedTuple):
     node: NodeFacts
 
 
-class Said(NamedTuple):
+class PilotOfferTerms(NamedTuple):
     """The same as a pilot says it."""
 
     tags: tuple[str, ...]
@@ -80,14 +80,14 @@ class Said(NamedTuple):
 
 @lru_cache(COMMON_MAX)
 def _common(
-    said: Said,
+    said: PilotOfferTerms,
     *,
     os: str,
     architecture: str,
     facts: tuple[Any, ...],
     tests_only: bool,
     is_shut: bool,
-) -> Common:
+) -> OfferTerms:
     """Return one and the same for all pilots that are alike, as most of a site are.
 
     `facts`: those of the node, as OF_NODE names them.
@@ -97,7 +97,7 @@ def _common(
     """
     found = zip((*OF_NODE, *OF_OFFER), (*facts, *said.facts), strict=True)
     node = NodeFacts(**{name: _fact(name, value) for name, value in found})
-    return Common(
+    return OfferTerms(
         said,
         os,
         architecture,
@@ -129,9 +129,9 @@ def _tests_of(types: Iterable[str]) -> frozenset[str]:
     return _TEST if not types or types >= _TEST else _NO_TYPE
 
 
-def said_by(offer: Offer) -> Said:
+def said_by(offer: Offer) -> PilotOfferTerms:
     """Return what an offer says of that which changes hardly ever."""
-    return Said(
+    return PilotOfferTerms(
         offer.tags,
         offer.required_tags,
         offer.groups,
@@ -141,7 +141,9 @@ def said_by(offer: Offer) -> Said:
     )
 
 
-def common_of(said: Said, node: Node, *, tests_only: bool = False, is_shut: bool = False) -> Common:
+def common_of(
+    said: PilotOfferTerms, node: Node, *, tests_only: bool = False, is_shut: bool = False
+) -> OfferTerms:
     """Return the same in the terms of the matcher.
 
     `tests_only`: its place is banned. `is_shut`: its site requires isolation, which it has not.
@@ -159,7 +161,7 @@ def common_of(said: Said, node: Node, *, tests_only: bool = False, is_shut: bool
 def live_offer(
     offer: Offer,
     node: Node,
-    common: Common,
+    common: OfferTerms,
     *,
     pilot: str,
     community: str,

@@ -15,12 +15,12 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit, Weight, Where
-from pilotage.proto.job import Word
-from pilotage.proto.patterns import whole
-from pilotage.proto.strict_yaml import NotYaml, Place, line_of, load_strictly
-from pilotage.proto.wording import Complaint, as_json, complaint, steps
+from pilotage.proto.decoding.complaints import Complaint, as_json, complaint, steps
+from pilotage.proto.decoding.patterns import whole
+from pilotage.proto.decoding.strict_yaml import NotYaml, Place, line_of, load_strictly
+from pilotage.proto.documents.job import Word
 
-from .regular import read_regular
+from .regular_files import read_regular
 
 FILE_MAX_BYTES = 4_000_000
 _OF_PILOTS = "PILOTAGE_PILOT__"  # variables for pilots that are started from here
@@ -294,7 +294,7 @@ class StoreSettings(_Section, frozen=True):
     reserve_mb: _Size = 0.0  # room on the disk for reports, in 10^6 bytes; 0: 2.5 %, at most 1 GB
 
 
-class Role(enum.Enum):
+class ProcessRole(enum.Enum):
     """A part that a process takes in a central."""
 
     API = "api"
@@ -317,9 +317,9 @@ class ProcessSettings(_Section, frozen=True):
     url: str = ""  # how pilots and other processes reach this one; empty: http.url, or its port
 
     @property
-    def role_set(self) -> frozenset[Role]:
+    def role_set(self) -> frozenset[ProcessRole]:
         """The roles, each once."""
-        return frozenset(map(Role, self.roles.split(",")))
+        return frozenset(map(ProcessRole, self.roles.split(",")))
 
 
 class LogSettings(_Section, frozen=True):

@@ -24,11 +24,18 @@ def stamp(room: Path) -> str:
 
     Numbers of `proto`, which stands beside it, are in the compiled form as well.
     """
-    sources = hashlib.sha256()
-    for source in sorted([*room.glob("*.py"), *(room.parent / "proto").glob("*.py")]):
-        sources.update(f"{source.name}\0".encode())
-        sources.update(source.read_bytes())
-    return f"{sys.implementation.cache_tag} {sys.platform} {sources.hexdigest()}\n"
+    made_of = hashlib.sha256()
+    for part in (room, room.parent / "proto"):
+        for source in sources(part):
+            made_of.update(f"{source.relative_to(part).as_posix()}\0".encode())
+            made_of.update(source.read_bytes())
+    return f"{sys.implementation.cache_tag} {sys.platform} {made_of.hexdigest()}\n"
+
+
+def sources(room: Path) -> list[Path]:
+    """Return the sources of a room and of its sub-rooms, without those of a compiled form."""
+    folders = [room, *(p for p in room.iterdir() if p.is_dir() and not p.name.startswith("_"))]
+    return sorted(source for folder in folders for source in folder.glob("*.py"))
 
 
 def find(room: Path) -> str | None:

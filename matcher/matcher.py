@@ -5,26 +5,28 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api_explain import Explanation, OfferExplanation
-from pilotage.proto.job import PRIORITY_DEFAULT
+from pilotage.proto.api.explanations import Explanation, OfferExplanation
+from pilotage.proto.documents.job import PRIORITY_DEFAULT
 
-from . import clauses, explain, explain_offer, fit
-from .attempts import Attempts
-from .backlog import Backlog
-from .classes import JobClass
-from .indexes import Indexes
-from .known import Known
-from .ledger import ABSENT, PENDING
-from .limits import Limit, Limits
-from .out import Out
-from .parked import ParkedOffers
-from .reserve import Reservations
-from .room import Free
+from .clauses import clause_table
+from .clauses.tag_expressions import parse
+from .explanation import job_explanation, offer_explanation
+from .explanation.free_capacity import Free
+from .explanation.matcher_view import MatcherState
+from .index import exact_fit
+from .index.community_indexes import Indexes
+from .limits.active_job import MatchedJob
+from .limits.attempts import Attempts
+from .limits.fair_shares import ShareNode, Shares
+from .limits.running_limits import Limit, LimitTable
+from .parked_offers.offers import ParkedOffers
+from .parked_offers.wake_ups import Wakes
+from .queue.backlog import Backlog
+from .queue.job_classes import JobClass
+from .queue.ledger import ABSENT, PENDING
+from .reservations.reservations import Reservations
 from .rules import DEFAULT_RULES, Rules
-from .shares import Node, Shares
-from .tagexpr import parse
-from .types import Ceiling, ClassSpec, Grant, LiveOffer, Match, Parked, Running
-from .wakes import Wakes
+from .types import Ceiling, ClassSpec, Grant, LiveOffer, Match, ParkedWake, RunningAttempt
 
 _NO_LIMITS: Final[tuple[Limit, ...]] = ()
 SLACK: Final = 64  # forgotten classes that are not worth a new index
@@ -47,9 +49,9 @@ class Matcher:
 
     def __init__(self, rules: Rules = DEFAULT_RULES) -> None:
         self.rules = rules
-        self.clauses = clauses.table(rules.compatible)
+        self.clauses = clause_table.table(rules.compatible)
         self.shares = Shares(rules.shares, rules.half_life_s, rules.ahead_core_s, rules.ahead)
-        self.limits = Limits(rules)
+        self.limits = LimitTable(rules)
         self.attempts = Attempts(self.shares, self.limits)
         self.backlog = Backlog(self.shares)
         self.index = Indexes(self.backlog, self.clauses, self.shares, self.limits, rules)
@@ -169,7 +171,7 @@ class Matcher:
         """
         self.attempts.end(job, used_core_s, self.backlog.now)
 
-    def running(self, one: Running, now: float) -> None:
+    def running(self, one: RunningAttempt, now: float) -> None:
         """Take up an attempt that is active already: after a start, or when a job is taken back.
 
         It was matched `age_s` ago. Its class must be known. Raises UnknownClass.
@@ -184,7 +186,7 @@ class Matcher:
         if place is not None:
             kinds = self.index.all_kinds_of(cls)  # by which of its needs it runs is not known
             taken = self.limits.take_running(place, kinds, one.grant.amounts)
-        out = Out(
+        out = MatchedJob(
             owner=cls.owner,
             class_id=one.class_id,
             pilot=one.pilot,
@@ -222,7 +224,7 @@ class Matcher:
             self._count_again(out)
         self.wakes.limits_changed()
 
-    def _count_again(self, out: Out) -> None:
+    def _count_again(self, out: MatchedJob) -> None:
         """Count a job that is out for the limits that hold now."""
         spec, taken = self.backlog.classes.find(out.class_id), _NO_LIMITS
         place = self.limits.place(_community_of(out.owner), out.site, out.element)
@@ -310,14 +312,14 @@ class Matcher:
     def _hand_out(self, cls: JobClass, place: int, offer: LiveOffer, *, in_turn: bool) -> Match:
         """Take the best job of a class for one of its needs, and charge its owner."""
         need, spec = cls.spec.needs[place], cls.spec
-        grant = fit.grant(need, offer, self.attempts.held(offer.pilot))
+        grant = exact_fit.grant(need, offer, self.attempts.held(offer.pilot))
         priority = cls.best_priority
         job = self.backlog.take(cls)
         now, taken = self.backlog.now, _NO_LIMITS
         self.shares.serve(cls.owner, now, in_turn=in_turn)
         if self.limits.any:
             taken = self._take_limits(cls, place, offer)
-        out = Out(
+        out = MatchedJob(
             cls.owner,
             spec.class_id,
             offer.pilot,
@@ -362,7 +364,7 @@ class Matcher:
         parked = self.parked.by_pilot.get(pilot)
         return 0 if parked is None else parked.ask
 
-    def wake(self, now: float) -> list[Parked]:
+    def wake(self, now: float) -> list[ParkedWake]:
         """Return the parked pilots to wake for jobs that wait, best fit first, one pilot per job.
 
         The job is kept for that pilot for `keep_s`; it is not pending. A pilot that was woken is
@@ -410,7 +412,7 @@ class Matcher:
         what they would be with nothing on them, and it says what one of them is now.
         """
         self._at(now)
-        return explain.explain(job, spec, offers, self._known, priority=priority, free=free)
+        return job_explanation.explain(job, spec, offers, self._known, priority=priority, free=free)
 
     def explain_offer(
         self, offer: LiveOffer, now: float, *, empty: LiveOffer | None = None
@@ -420,11 +422,11 @@ class Matcher:
         `empty`: what it would be with nothing on it.
         """
         self._at(now)
-        return explain_offer.explain_offer(offer, self._known, empty=empty)
+        return offer_explanation.explain_offer(offer, self._known, empty=empty)
 
     @property
-    def _known(self) -> Known:
-        return Known(
+    def _known(self) -> MatcherState:
+        return MatcherState(
             clauses=self.clauses,
             backlog=self.backlog,
             indexes=self.index,
@@ -439,7 +441,7 @@ def _may_start(cls: JobClass) -> int:
     return cls.waiting if cls.cap is None else min(cls.waiting, cls.cap.room)
 
 
-def _community_of(owner: Node) -> str:
+def _community_of(owner: ShareNode) -> str:
     group = owner.parent
     assert group is not None and group.parent is not None, "an owner is of a community's group"
     return group.parent.name

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.amounts import AMOUNT_MAX, BadAmount, check_name
-from pilotage.proto.patterns import SITE_OR_ELEMENT, whole
+from pilotage.proto.decoding.patterns import SITE_OR_ELEMENT, whole
 
 By = Literal["type", "group", "owner", "tag"]
 Counted = Literal["type", "group", "owner", "tag", "amount"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from pilotage.proto.documents.job import Need, Preference
 from pilotage.proto.facts import with_facts
-from pilotage.proto.job import Need, Preference
 
 from .platforms import ANY
 from .versions import Version
@@ -149,10 +149,10 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     job: int
     class_id: int
     priority: int
-    grant: Grant  # say it to `Running` again
+    grant: Grant  # say it to `RunningAttempt` again
 
 
-class Parked(msgspec.Struct, frozen=True, kw_only=True):
+class ParkedWake(msgspec.Struct, frozen=True, kw_only=True):
     """A parked pilot for which a job is kept: wake it."""
 
     pilot: str
@@ -160,7 +160,7 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     job: int
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
+class RunningAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that is active when a matcher is rebuilt."""
 
     job: int

@@ -44,7 +44,7 @@ def main(argv: Optional[list[str]] = None) -> int:
 
 def _run(words: list[str], *, hide_code: bool) -> int:
     if words[:1] == ["detect"]:
-        from .survey import survey
+        from .node.survey import survey
 
         return survey(words[1:])
     from .start import start
@@ -54,7 +54,7 @@ def _run(words: list[str], *, hide_code: bool) -> int:
 
 def _remove_code() -> None:
     """Remove the file that we run from, and its folders if nothing else is there."""
-    from .itself import root
+    from .own_code import root
 
     ours = [(os.unlink, root()), (os.rmdir, root().parent)]
     if root().parent.parent.name == f"pilotage-{os.geteuid()}":  # of all pilots of this user

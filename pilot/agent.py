@@ -17,17 +17,17 @@ from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Registered
 from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.wire import BadMessage, decode, encode
 
-from .capacity import NOTHING, capacity
 from .data.files import OUTPUT_PATIENCE_S, DataFiles, with_data
 from .data.storages import Storage
-from .declared import ANYONE, Accepts
-from .entries import KeptAssignment, KeptEnded
 from .errands import Errands
 from .events import Log
+from .journal_entries import KeptAssignment, KeptEnded
 from .mind import commands as c
 from .mind.brain import EXIT_DONE, EXIT_OLD_SESSION, Brain, Reply
 from .mind.devices import Devices
-from .mind.pace import WALL_UNLIMITED_S, Bounds, Session
+from .mind.pace import WALL_UNLIMITED_S, PilotDeadlines, PilotSession
+from .node.capacity import NOTHING, capacity
+from .node.declarations import ANYONE, Accepts
 from .ports import (
     Bus,
     BusFactory,
@@ -40,16 +40,16 @@ from .ports import (
     NodeProbe,
     Outfitter,
     Randomness,
-    Untold,
+    UntoldLog,
     Workspace,
 )
-from .talk.introduction import Introduction
-from .talk.line import Line, Refused
+from .talk.conversation import CentralChannel, RequestRefused
 from .talk.logship import LogShip
+from .talk.registration import Introduction
 from .talk.renewal import Renewal
 from .talk.requests import Requests
-from .talk.transfer import Files
-from .talk.watched import LiveOutput
+from .talk.transfer import BlobTransfer
+from .talk.watched_output import LiveOutput
 
 EXIT_REFUSED, EXIT_GUARD_GONE, EXIT_UNANSWERED = 12, 13, 15
 CLOCK_LOOK_S = 5.0  # the loop's timers stand still while the node is suspended, ours must not
@@ -74,7 +74,7 @@ class Ports:
     probe: NodeProbe
     log: Log
     outfitter: Optional[Outfitter] = None  # None: payloads get nothing but the node's own files
-    untold: Optional[Untold] = None  # None: the central hears nothing of our log
+    untold: Optional[UntoldLog] = None  # None: the central hears nothing of our log
     storages: Optional[Mapping[str, Storage]] = None  # by type; None: it brings and stores no data
 
 
@@ -111,9 +111,11 @@ class Agent:
         self._clock, self._log, self._guard = ports.clock, ports.log, ports.guard
         self._to_central = Requests(ports.http, ports.clock, ports.log)
         self._renewal = Renewal(ports.journal, ports.random)
-        self._line = Line(self._to_central, ports.clock, ports.random, ports.log, self._renewal)
+        self._line = CentralChannel(
+            self._to_central, ports.clock, ports.random, ports.log, self._renewal
+        )
         self._introduction = Introduction(self._line, self._renewal, ports.journal, ports.random)
-        self._files = Files(
+        self._files = BlobTransfer(
             self._to_central,
             ports.workspace,
             ports.clock,
@@ -163,7 +165,7 @@ class Agent:
         try:
             within_s = self._patience_s()
             self._me = await self._introduction.run(self._secret, self._node(), within_s)
-        except Refused as why:
+        except RequestRefused as why:
             return self._end(EXIT_REFUSED, str(why))
         if self._me is None:
             return self._end(*self._unknown())
@@ -216,7 +218,7 @@ class Agent:
         wall_left_s = probe.wall_left_s()
         self._margin_s = margin_s(self._stop_margin_s, wall_left_s)
         brain = Brain(
-            Session(me.gen, me.session, me.beat_s),
+            PilotSession(me.gen, me.session, me.beat_s),
             capacity(probe, self._node(), self._accepts, self._amounts),
             self._bounds(wall_left_s, now),
             self._ports.random.uniform,
@@ -228,9 +230,9 @@ class Agent:
             brain.restored(kept.report, kept.at if kept.boot_id == self._boot_id else now)
         return brain
 
-    def _bounds(self, wall_left_s: float, now: float) -> Bounds:
+    def _bounds(self, wall_left_s: float, now: float) -> PilotDeadlines:
         self._guard.ends(now + wall_left_s - self._margin_s)
-        return Bounds(
+        return PilotDeadlines(
             stop_at=now + wall_left_s - self._margin_s,
             end_at=now + wall_left_s,
             idle_s=self._idle_s,
@@ -375,7 +377,7 @@ class Agent:
             await self._clock.sleep(max(1.0, RENEW_AT * self._line.expires_in_s))
             try:
                 await self._line.renew()
-            except Refused as why:
+            except RequestRefused as why:
                 self._do(self._mind.not_renewed(why.refusal, self._clock.now()))
                 return
             self._log("token_renewed", {"expires_in_s": self._line.expires_in_s})
@@ -445,7 +447,7 @@ class Agent:
                 self._on_bus.cancel()  # once it is heard, the central takes our login away
             self._requests.put_nowait(command)
         elif isinstance(command, c.PublishBeat):
-            self._publish(topics.Kind.BEAT, encode(command.beat))
+            self._publish(topics.TopicKind.BEAT, encode(command.beat))
         elif isinstance(command, c.GoHome):
             self._to_central.go_home()
         elif isinstance(command, c.LeaderIs):
@@ -485,7 +487,7 @@ class Agent:
         else:
             self._log(command.event, command.facts)
 
-    def _publish(self, kind: topics.Kind, payload: bytes) -> None:
+    def _publish(self, kind: topics.TopicKind, payload: bytes) -> None:
         assert self._me is not None
         if self._bus is not None:
             self._bus.publish(topics.up(self._me.community, self._me.pilot, kind), payload)
@@ -524,7 +526,7 @@ class Agent:
 
     async def _send_chunk(self, assignment: Assignment, chunk: LogChunk) -> None:
         if self._bus is not None and self._bus.up:
-            self._publish(topics.Kind.LOG, encode(chunk))
+            self._publish(topics.TopicKind.LOG, encode(chunk))
         else:
             await self._line.log_chunk(chunk, assignment.token)
 

@@ -13,15 +13,15 @@ from typing import Any, Optional
 from pilotage.proto.messages import Assignment, How, Output
 from pilotage.proto.tasks import Tasks
 
-from .contain import WorkFailed, contained
-from .data.files import DataFiles, NoData, Stored
+from .containment import WorkFailed, contained
+from .data.files import DataFiles, StageInFailed, StoredOutputs
 from .events import Log
 from .mind import commands as c
 from .mind.brain import Brain
 from .mind.holdings import wants_outfit
-from .ports import NotHere, Outfit, Outfitter
-from .talk.transfer import Files, NotBrought, Taken, Useless
-from .talk.watched import LiveOutput
+from .ports import Outfit, OutfitMissing, Outfitter
+from .talk.transfer import BlobTransfer, InputNotFetched, InputUnusable, UploadResult
+from .talk.watched_output import LiveOutput
 
 # Says something to the brain, with the time, and carries out what it then wants.
 Tell = Callable[[Callable[[Brain, float], list[c.Command]]], None]
@@ -32,7 +32,7 @@ class Errands:
 
     def __init__(
         self,
-        files: Files,
+        files: BlobTransfer,
         live_output: LiveOutput,
         log: Log,
         tasks: Tasks,
@@ -108,10 +108,10 @@ class Errands:
         attempt_id = assignment.attempt_id
         try:
             bringing = self._files.bring(assignment)
-            await contained(bringing, self._log, attempt_id, "staging", known=(NotBrought,))
+            await contained(bringing, self._log, attempt_id, "staging", known=(InputNotFetched,))
             await self._bring_data(assignment)
             outfit = await self._outfit(assignment)
-        except (NotBrought, NoData, NotHere, WorkFailed) as failure:
+        except (InputNotFetched, StageInFailed, OutfitMissing, WorkFailed) as failure:
             why, how = str(failure), _how(failure)
             self._tell(lambda brain, now: brain.staging_failed(attempt_id, why, now, how))
             return
@@ -125,25 +125,27 @@ class Errands:
         if assignment.data is None or not assignment.data.inputs:
             return
         if self._data is None:
-            raise NoData("this pilot reaches no storages", How.INPUT)
+            raise StageInFailed("this pilot reaches no storages", How.INPUT)
         attempt_id = assignment.attempt_id
         bringing = self._data.bring(assignment, self._files.make(attempt_id))
         try:
-            await contained(bringing, self._log, attempt_id, "data", known=(NoData,))
+            await contained(bringing, self._log, attempt_id, "data", known=(StageInFailed,))
         finally:
             bad = self._data.bad(attempt_id)
             if bad:
                 self._tell(lambda brain, _: brain.found_bad(attempt_id, bad))
 
-    async def _store_data(self, assignment: Assignment, beside: tuple[Output, ...]) -> Stored:
+    async def _store_data(
+        self, assignment: Assignment, beside: tuple[Output, ...]
+    ) -> StoredOutputs:
         attempt_id = assignment.attempt_id
         if self._data is None:
-            return Stored(failure="this pilot reaches no storages", how=How.STORAGE)
+            return StoredOutputs(failure="this pilot reaches no storages", how=How.STORAGE)
         storing = self._data.store(assignment, self._files.make(attempt_id), beside)
         try:
             return await contained(storing, self._log, attempt_id, "storing")
         except WorkFailed as why:
-            return Stored(failure=f"its data cannot be stored: {why}")
+            return StoredOutputs(failure=f"its data cannot be stored: {why}")
 
     def _data_in(self, attempt_id: int) -> int:
         return 0 if self._data is None else self._data.bytes_in(attempt_id)
@@ -153,10 +155,10 @@ class Errands:
         if not wants_outfit(assignment.body):
             return None
         if self._outfitter is None:
-            raise NotHere("this pilot brings no images, software or modules")
+            raise OutfitMissing("this pilot brings no images, software or modules")
         attempt_id = assignment.attempt_id
         finding = self._outfitter.outfit(assignment, self._files.make(attempt_id))
-        return await contained(finding, self._log, attempt_id, "outfit", known=(NotHere,))
+        return await contained(finding, self._log, attempt_id, "outfit", known=(OutfitMissing,))
 
     def outfit(self, attempt_id: int) -> Optional[Outfit]:
         """Return what was found for a payload that starts now."""
@@ -173,8 +175,8 @@ class Errands:
             )
             taken = await contained(taking, self._log, attempt_id, "collecting")
         except WorkFailed as why:
-            taken = Taken(failure=f"outputs cannot be kept: {why}")
-        stored = Stored()
+            taken = UploadResult(failure=f"outputs cannot be kept: {why}")
+        stored = StoredOutputs()
         if command.data and not (taken.failure or taken.absent):
             stored = await self._store_data(command.assignment, taken.outputs)
         self._tell(
@@ -204,8 +206,8 @@ class Errands:
 
 
 def _how(failure: Exception) -> How:
-    if isinstance(failure, NotHere):
+    if isinstance(failure, OutfitMissing):
         return How.SOFTWARE
-    if isinstance(failure, NoData):
+    if isinstance(failure, StageInFailed):
         return failure.how
-    return How.NO_START if isinstance(failure, Useless) else How.INPUT
+    return How.NO_START if isinstance(failure, InputUnusable) else How.INPUT

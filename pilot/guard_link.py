@@ -16,11 +16,11 @@ from typing import Any, Optional
 from pilotage.proto.messages import Assignment, Usage
 from pilotage.proto.wire import build
 
-from . import itself
+from . import own_code
 from .files.programs import Finder
-from .files.scales import Scales
-from .guard import cgroups, guard, lines, processes
-from .guard.limits import Limits
+from .files.usage_sampler import Scales
+from .guard import cgroups, guard, line_protocol, processes
+from .guard.limits import PayloadLimits
 from .outfit import isolation, wrapping
 from .outfit.environment import DEFAULT_PATH, environment_of
 from .outfit.exposure import is_in
@@ -114,7 +114,7 @@ class GuardLink:
             )
         _make_parts(folder)
         limits = _limits(assignment)
-        self._scales.put_on(assignment.attempt_id, folder, Limits(limits))
+        self._scales.put_on(assignment.attempt_id, folder, PayloadLimits(limits))
         attempt_id, program = assignment.attempt_id, assignment.body.command[0]
         self._starting[attempt_id] = {
             "do": "start",
@@ -186,7 +186,7 @@ class GuardLink:
             if not line.endswith(b"\n"):
                 await self._bury()
                 raise GuardGone("the guard process is gone, and its payloads with it")
-            said = lines.read(line)
+            said = line_protocol.read(line)
             if "weigh" in said:
                 self._scales.weigh(said["attempt_id"], said["weigh"])
             elif "line" in said:
@@ -230,7 +230,7 @@ class GuardLink:
         if transport.get_write_buffer_size() > ORDERS_MAX:
             transport.abort()
             return
-        self._writer.write(lines.written(order))
+        self._writer.write(line_protocol.written(order))
 
     async def _bury(self) -> None:
         if not self._writer.transport.is_closing():
@@ -300,7 +300,7 @@ async def start_guard(
 
 def guard_command(python: str, channel: int) -> list[str]:
     """Return the command line of the guard, which imports itself from where this pilot lies."""
-    return itself.command(_BOOT, str(channel), python=python)
+    return own_code.command(_BOOT, str(channel), python=python)
 
 
 def _make_parts(folder: Path) -> None:

@@ -19,8 +19,8 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from pathlib import Path
 from typing import Any, Optional, cast
 
-from .aliases import MOUNTS as _MOUNTS, aliases
 from .clock import wall as wall_clock
+from .folder_aliases import MOUNTS as _MOUNTS, aliases
 
 ROOT = "/tmp"
 # Folders of pilots of release 0.1, which lie beside ours and are in no register.
@@ -166,7 +166,7 @@ class Neighbours:
             os.close(handle)
 
 
-class Hidden:
+class HiddenPaths:
     """What payloads shall not see. Who iterates over it gets what there is to hide now."""
 
     def __init__(

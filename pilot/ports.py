@@ -41,11 +41,11 @@ class NoReply(Exception):
     """No answer came: refused, cut, or too late. The request may or may not have arrived."""
 
 
-class MoreCame(Exception):
+class TooManyBytes(Exception):
     """More bytes came than were to come. They come again if it is asked for again."""
 
 
-class NotWritten(Exception):
+class DiskWriteFailed(Exception):
     """The disk did not take what came; says why."""
 
 
@@ -149,7 +149,7 @@ class GuardNews:
     warned: str = ""  # how it got its warning signal
 
 
-class Entry(Protocol):
+class ImageEntry(Protocol):
     """How a payload gets into an image."""
 
     def wrap(
@@ -171,7 +171,7 @@ class Outfit:
     environment: Mapping[str, str]  # in addition to what the job says, and before it
     on_path: tuple[str, ...] = ()  # folders that come first on PATH
     shown: tuple[str, ...] = ()  # what it needs of the node's /tmp, where it has a private one
-    entry: Optional[Entry] = None  # None: it runs on the node's own files
+    entry: Optional[ImageEntry] = None  # None: it runs on the node's own files
 
 
 class Outfitter(Protocol):
@@ -182,7 +182,7 @@ class Outfitter(Protocol):
         ...
 
 
-class NotHere(Exception):
+class OutfitMissing(Exception):
     """What the payload was to run with is not on this node, or does not work; says what."""
 
 
@@ -348,7 +348,7 @@ class Workspace(Protocol):
         ...
 
 
-class Untold(Protocol):
+class UntoldLog(Protocol):
     """The pilot's own log, as far as the central has not been told. It outlives a restart."""
 
     def about(self, job: int, epoch: int, attempt_id: int) -> None:

@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 
-from .begun import Begun
+from .node.early_measurements import StartedWork
 from .settings import ISOLATIONS, BadSettings, load, read_secret
 
 # Not by `import pilotage`: a pilot has no use for the face that submitters see.
@@ -29,9 +29,9 @@ def start(words: list[str], *, hide_code: bool = False) -> int:
     try:
         settings = load(options.pop("config") or "", os.environ, options)
         secret = read_secret(settings.secret_file)
-        begun = Begun(settings)
+        begun = StartedWork(settings)
         try:
-            from .world import live
+            from .runtime import live
 
             return live(settings, secret, begun, version=VERSION, hide_code=hide_code)
         finally:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
         errors,
     )
     from pilotage.central.workflows import production
-    from pilotage.proto.api import JobFilter, PilotLogFilter
-    from pilotage.proto.api_data import FileItem, ReplicaItem
-    from pilotage.proto.job import (
+    from pilotage.proto.api.data import FileItem, ReplicaItem
+    from pilotage.proto.api.jobs import JobFilter, PilotLogFilter
+    from pilotage.proto.documents.job import (
         DataInput,
         DataOutput,
         Input,
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
         OutputPattern,
         Preference,
     )
+    from pilotage.proto.documents.transformation import Grouping, InputSpec, Transformation
     from pilotage.proto.job_states import JobState
-    from pilotage.proto.transformation import Grouping, InputSpec, Transformation
 
 __version__ = "0.1.0"
 
@@ -67,24 +67,24 @@ __all__ = [
 _HOME_OF = {
     "AsyncClient": "pilotage.central.client",
     "Client": "pilotage.central.client",
-    "DataInput": "pilotage.proto.job",
-    "DataOutput": "pilotage.proto.job",
-    "FileItem": "pilotage.proto.api_data",
-    "Grouping": "pilotage.proto.transformation",
-    "Input": "pilotage.proto.job",
-    "InputSpec": "pilotage.proto.transformation",
-    "Job": "pilotage.proto.job",
-    "JobData": "pilotage.proto.job",
-    "JobFilter": "pilotage.proto.api",
-    "JobLimits": "pilotage.proto.job",
+    "DataInput": "pilotage.proto.documents.job",
+    "DataOutput": "pilotage.proto.documents.job",
+    "FileItem": "pilotage.proto.api.data",
+    "Grouping": "pilotage.proto.documents.transformation",
+    "Input": "pilotage.proto.documents.job",
+    "InputSpec": "pilotage.proto.documents.transformation",
+    "Job": "pilotage.proto.documents.job",
+    "JobData": "pilotage.proto.documents.job",
+    "JobFilter": "pilotage.proto.api.jobs",
+    "JobLimits": "pilotage.proto.documents.job",
     "JobState": "pilotage.proto.job_states",
     "LocalFile": "pilotage.central.client",
-    "Need": "pilotage.proto.job",
-    "OutputPattern": "pilotage.proto.job",
-    "PilotLogFilter": "pilotage.proto.api",
-    "Preference": "pilotage.proto.job",
-    "ReplicaItem": "pilotage.proto.api_data",
-    "Transformation": "pilotage.proto.transformation",
+    "Need": "pilotage.proto.documents.job",
+    "OutputPattern": "pilotage.proto.documents.job",
+    "PilotLogFilter": "pilotage.proto.api.jobs",
+    "Preference": "pilotage.proto.documents.job",
+    "ReplicaItem": "pilotage.proto.api.data",
+    "Transformation": "pilotage.proto.documents.transformation",
     "as_completed": "pilotage.central.client",
     "as_completed_async": "pilotage.central.client",
     "errors": "pilotage.central.client",

@@ -11,8 +11,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from .decoding.complaints import short
 from .ids import ID_MAX
-from .wording import short
 
 Value = str | int | float | bool  # of a metadata key; a whole number is an int, never 20.0
 Metadata = Mapping[str, Value]
@@ -42,7 +42,7 @@ _NAME_FORM: Final = (
 )
 
 
-class NotRight(ValueError):
+class BadCatalogueField(ValueError):
     """A field holds what the catalogue does not take. Nothing was stored."""
 
     def __init__(self, field: str, value: object, right: str) -> None:
@@ -110,7 +110,9 @@ class Did(msgspec.Struct, frozen=True, order=True, gc=False):
         """Return what `scope:name` says. Raises NotRight."""
         scope, colon, name = text.partition(":")
         if not colon:
-            raise NotRight(where, text, "the form SCOPE:NAME, as in ctao:gamma/run17.simtel.zst")
+            raise BadCatalogueField(
+                where, text, "the form SCOPE:NAME, as in ctao:gamma/run17.simtel.zst"
+            )
         check_scope(scope, where)
         check_name(name, where)
         return cls(scope, name)
@@ -122,7 +124,7 @@ class Did(msgspec.Struct, frozen=True, order=True, gc=False):
 def check_scope(scope: str, where: str = "scope") -> None:
     """Raise NotRight unless `scope` is one."""
     if not _SCOPE.match(scope):
-        raise NotRight(where, scope, _SCOPE_FORM)
+        raise BadCatalogueField(where, scope, _SCOPE_FORM)
 
 
 def check_name(name: str, where: str = "name") -> None:
@@ -131,14 +133,14 @@ def check_name(name: str, where: str = "name") -> None:
     if good and ("/" in name or "." in name[:2]):
         good = not {"", ".", ".."}.intersection(name.split("/"))
     if not good:
-        raise NotRight(where, name, _NAME_FORM)
+        raise BadCatalogueField(where, name, _NAME_FORM)
 
 
 def check_storage(name: str, where: str = "storage") -> None:
     """Raise NotRight unless `name` can be a storage's."""
     if not _STORAGE.match(name):
         right = "a storage's name: 1 to 64 letters, digits, '.', '_', '-'"
-        raise NotRight(where, name, right)
+        raise BadCatalogueField(where, name, right)
 
 
 def check_path(path: str, where: str = "path") -> None:
@@ -150,7 +152,7 @@ def check_path(path: str, where: str = "path") -> None:
             f"a path in the storage: at most {PATH_MAX} printable characters and {PATH_BYTES_MAX} "
             "bytes, whose parts between '/' are neither empty nor '.' nor '..'"
         )
-        raise NotRight(where, path, right)
+        raise BadCatalogueField(where, path, right)
 
 
 # -- metadata -----------------------------------------------------------------------------------
@@ -186,9 +188,11 @@ def check_key(key: str, where: str) -> None:
     """Raise NotRight unless `key` can be a metadata key."""
     if not _KEY.match(key):
         right = "a key: a letter, then at most 63 letters, digits, '_', '.', '-'"
-        raise NotRight(where, key, right)
+        raise BadCatalogueField(where, key, right)
     if key in _RESERVED:
-        raise NotRight(where, key, "another key: this word means something else in queries")
+        raise BadCatalogueField(
+            where, key, "another key: this word means something else in queries"
+        )
 
 
 def checked_value(value: object, where: str) -> Value:
@@ -198,25 +202,27 @@ def checked_value(value: object, where: str) -> Value:
         text = cast(str, value)
         if len(text) <= VALUE_MAX and text.isprintable():
             return text
-        raise NotRight(where, text, f"at most {VALUE_MAX} printable characters")
+        raise BadCatalogueField(where, text, f"at most {VALUE_MAX} printable characters")
     if kind is int:
         number = cast(int, value)
         if -ID_MAX <= number <= ID_MAX:
             return number
-        raise NotRight(where, value, "a number from -2^53 to 2^53: give larger ones as a text")
+        raise BadCatalogueField(
+            where, value, "a number from -2^53 to 2^53: give larger ones as a text"
+        )
     if kind is bool:
         return cast(bool, value)
     if kind is float:
         real = cast(float, value)
         if math.isfinite(real):
             return int(real) if real.is_integer() and abs(real) <= ID_MAX else real
-    raise NotRight(where, value, "a text, a finite number, true or false")
+    raise BadCatalogueField(where, value, "a text, a finite number, true or false")
 
 
 def checked_metadata(given: Mapping[str, object], where: str = "metadata") -> dict[str, Value]:
     """Return metadata whose values have their one form. Raises NotRight."""
     if len(given) > KEYS_MAX:
-        raise NotRight(where, f"{len(given)} keys", f"at most {KEYS_MAX}")
+        raise BadCatalogueField(where, f"{len(given)} keys", f"at most {KEYS_MAX}")
     found: dict[str, Value] = {}
     for key, value in given.items():
         if not _known_key(key):
@@ -233,7 +239,9 @@ def _known_key(key: str) -> bool:
 def check_type(key: str, value: Value, kind: KeyType, where: str = "metadata") -> None:
     """Raise NotRight unless the value has the type that the key has here."""
     if _TYPES[type(value)] is not kind:
-        raise NotRight(f"{where}.{key}", value, f"{_SHOWN[kind]}: that is what {key} is here")
+        raise BadCatalogueField(
+            f"{where}.{key}", value, f"{_SHOWN[kind]}: that is what {key} is here"
+        )
 
 
 # -- queries ------------------------------------------------------------------------------------
@@ -293,11 +301,13 @@ class Query(msgspec.Struct, frozen=True):
         for one in self.conditions:
             kind = keys.get(one.key)
             if kind is None:
-                raise NotRight(f"{where}.{one.key}", one.key, _nearest(one.key, keys))
+                raise BadCatalogueField(f"{where}.{one.key}", one.key, _nearest(one.key, keys))
             if one.op is Op.EXISTS:
                 continue
             if one.op is Op.LIKE and kind is not KeyType.STRING:
-                raise NotRight(f"{where}.{one.key}", "like", f"=, <, in …: {one.key} is no text")
+                raise BadCatalogueField(
+                    f"{where}.{one.key}", "like", f"=, <, in …: {one.key} is no text"
+                )
             for value in one.value if isinstance(one.value, tuple) else (one.value,):
                 check_type(one.key, value, kind, where)
 
@@ -318,22 +328,26 @@ def parse_query(document: object, where: str = "query") -> Query:
     `{"particle": "gamma", "thetaP": {">=": 20}, "nsb": {"in": [1, 5]}, "dataset": "ctao:prod6"}`
     """
     if not isinstance(document, Mapping):
-        raise NotRight(where, document, 'a mapping, as in {"particle": "gamma"}')
+        raise BadCatalogueField(where, document, 'a mapping, as in {"particle": "gamma"}')
     dataset: Did | None = None
     conditions: list[Condition] = []
     for key, clause in cast(Mapping[object, object], document).items():
         if not isinstance(key, str):
-            raise NotRight(where, key, "a key that is a text")
+            raise BadCatalogueField(where, key, "a key that is a text")
         if key == DATASET_KEY:
             if not isinstance(clause, str):
-                raise NotRight(f"{where}.{key}", clause, "a dataset, as in ctao:prod6-gamma")
+                raise BadCatalogueField(
+                    f"{where}.{key}", clause, "a dataset, as in ctao:prod6-gamma"
+                )
             dataset = Did.parse(clause, f"{where}.{key}")
             continue
         if not _KEY.match(key):
             check_key(key, f"{where}.{key[:80]}")
         conditions += _clauses(key, clause, f"{where}.{key}")
         if len(conditions) > CONDITIONS_MAX:
-            raise NotRight(where, f"{len(conditions)} conditions", f"at most {CONDITIONS_MAX}")
+            raise BadCatalogueField(
+                where, f"{len(conditions)} conditions", f"at most {CONDITIONS_MAX}"
+            )
     return Query(tuple(conditions), dataset)
 
 
@@ -341,16 +355,16 @@ def _clauses(key: str, clause: object, where: str) -> list[Condition]:
     if not isinstance(clause, Mapping):
         if isinstance(clause, list | tuple):
             several = str(list(cast(Sequence[object], clause)))
-            raise NotRight(where, several, f'a value, or {{"in": {short(several)}}}')
+            raise BadCatalogueField(where, several, f'a value, or {{"in": {short(several)}}}')
         return [Condition(key, Op.EQ, checked_value(clause, where))]
     found: list[Condition] = []
     for word, value in cast(Mapping[object, object], clause).items():
         op = _OPS.get(word) if isinstance(word, str) else None
         if op is None:
-            raise NotRight(where, word, _nearest(str(word), _OPS))
+            raise BadCatalogueField(where, word, _nearest(str(word), _OPS))
         found.append(Condition(key, op, _operand(op, value, f"{where}.{op.value}")))
     if not found:
-        raise NotRight(where, "{}", f"an operator: {', '.join(_OPS)}")
+        raise BadCatalogueField(where, "{}", f"an operator: {', '.join(_OPS)}")
     return found
 
 
@@ -362,21 +376,21 @@ def _operand(op: Op, value: object, where: str) -> Value | tuple[Value, ...]:
     if op in _LISTS:
         several = _listed(value)
         if not several:
-            raise NotRight(where, value, "a list of values")
+            raise BadCatalogueField(where, value, "a list of values")
         if len(several) > CHOICES_MAX:
-            raise NotRight(where, f"{len(several)} values", f"at most {CHOICES_MAX}")
+            raise BadCatalogueField(where, f"{len(several)} values", f"at most {CHOICES_MAX}")
         return tuple(checked_value(one, where) for one in several)
     if op is Op.EXISTS:
         if not isinstance(value, bool):
-            raise NotRight(where, value, "true or false")
+            raise BadCatalogueField(where, value, "true or false")
         return value
     if op is Op.LIKE:
         if not isinstance(value, str):
-            raise NotRight(where, value, "a text with * and ?, as in run1*")
+            raise BadCatalogueField(where, value, "a text with * and ?, as in run1*")
         return checked_value(value, where)
     found = checked_value(value, where)
     if op in _ORDERED and isinstance(found, bool):
-        raise NotRight(where, value, "a number or a text: true and false have no order")
+        raise BadCatalogueField(where, value, "a number or a text: true and false have no order")
     return found
 
 
@@ -400,7 +414,7 @@ def query_of_words(words: Iterable[str], keys: Mapping[str, KeyType]) -> Query:
         before = said.setdefault((key, op), word)
         if before != word:
             right = f"one condition with {op!r} on {key}: {before} is there"
-            raise NotRight(f"query.{key}", word, right)
+            raise BadCatalogueField(f"query.{key}", word, right)
         if key == DATASET_KEY:
             document[key] = value
         else:
@@ -416,15 +430,15 @@ def query_of_words(words: Iterable[str], keys: Mapping[str, KeyType]) -> Query:
         key, op, rest = found["key"], found["op"], found["rest"].strip()
         if key == DATASET_KEY:
             if op != "=":
-                raise NotRight("query.dataset", word, "dataset=SCOPE:NAME")
+                raise BadCatalogueField("query.dataset", word, "dataset=SCOPE:NAME")
             add(key, op, rest, word)
             continue
         if key in _RESERVED:
             right = "a key of metadata: files are not searched by this; `data ls` lists a dataset"
-            raise NotRight(f"query.{key}", key, right)
+            raise BadCatalogueField(f"query.{key}", key, right)
         kind = keys.get(key)
         if kind is None:
-            raise NotRight(f"query.{key}", key, _nearest(key, keys))
+            raise BadCatalogueField(f"query.{key}", key, _nearest(key, keys))
         if op == "~":
             add(key, "like", rest, word)
         elif op in ("=", "!=") and "," in rest:
@@ -447,14 +461,14 @@ def value_of_text(text: str, kind: KeyType | None, where: str) -> Value:
     if kind is not KeyType.NUMBER and text in ("true", "false"):
         return text == "true"
     if kind is KeyType.BOOLEAN:
-        raise NotRight(where, text, "true or false")
+        raise BadCatalogueField(where, text, "true or false")
     for number in (int, float):
         try:
             return checked_value(number(text), where)
         except ValueError:
             continue
     if kind is KeyType.NUMBER:
-        raise NotRight(where, text, "a number")
+        raise BadCatalogueField(where, text, "a number")
     return checked_value(text, where)
 
 

@@ -7,7 +7,7 @@ import msgspec
 WLCG_VERSION = "1.0"
 
 
-class Kind(str, enum.Enum):
+class TokenKind(str, enum.Enum):
     """Whom a token speaks for."""
 
     USER = "user"
@@ -33,7 +33,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     exp: int
     iat: int
     jti: str
-    kind: Kind = Kind.USER
+    kind: TokenKind = TokenKind.USER
     name: str = ""  # for display only
     community: str = ""
     groups: tuple[

@@ -21,24 +21,26 @@ class BadDeclaration(ValueError):
 
 
 @dataclass(frozen=True)
-class Rule:
+class DeclarationRule:
     """What a declaration must be, for people and as a question."""
 
     right: str
     holds: Callable[[Any], bool]
 
 
-def _whole(most: int) -> Rule:
-    return Rule(f"a whole number from 0 to {most}", lambda value: 0 <= value <= most)
+def _whole(most: int) -> DeclarationRule:
+    return DeclarationRule(f"a whole number from 0 to {most}", lambda value: 0 <= value <= most)
 
 
-def _number(most: float) -> Rule:
-    return Rule(f"a number from 0 to {most:.0f}", lambda value: 0 <= value <= most)  # NaN is none
+def _number(most: float) -> DeclarationRule:
+    return DeclarationRule(
+        f"a number from 0 to {most:.0f}", lambda value: 0 <= value <= most
+    )  # NaN is none
 
 
-def _text(right: str, pattern: str) -> Rule:
+def _text(right: str, pattern: str) -> DeclarationRule:
     form = re.compile(pattern)
-    return Rule(right, lambda value: not value or form.fullmatch(value) is not None)
+    return DeclarationRule(right, lambda value: not value or form.fullmatch(value) is not None)
 
 
 _SIGNS: Final = "letters, digits and . _ : / @ + - only"
@@ -49,7 +51,7 @@ _word: Final = _text(_SIGNS, _WORD)
 _path: Final = _text("an absolute path", rf"/{_PRINTABLE}*")
 _duration: Final = _number(SECONDS_MAX)
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, DeclarationRule]] = {
     "cores": _whole(CORES_MAX),
     "memory_mb": _whole(MB_MAX),
     "scratch_mb": _whole(MB_MAX),

@@ -40,46 +40,46 @@ class FailureClass(str, enum.Enum):
     CONFIG = "config"
 
 
-class Words(NamedTuple):
+class ClassWording(NamedTuple):
     """What people are told of a class."""
 
     family: Family
     meaning: str
 
 
-WORDS: Final[Mapping[FailureClass, Words]] = {
-    FailureClass.PREEMPTED: Words(Family.SITE, "its pilot had to go, or was lost"),
-    FailureClass.NODE: Words(
+WORDS: Final[Mapping[FailureClass, ClassWording]] = {
+    FailureClass.PREEMPTED: ClassWording(Family.SITE, "its pilot had to go, or was lost"),
+    FailureClass.NODE: ClassWording(
         Family.SITE, "its node lacks software, an image or room, or cannot start processes"
     ),
-    FailureClass.STORAGE: Words(Family.SITE, "its outputs could not be stored anywhere"),
-    FailureClass.INTERNAL: Words(
+    FailureClass.STORAGE: ClassWording(Family.SITE, "its outputs could not be stored anywhere"),
+    FailureClass.INTERNAL: ClassWording(
         Family.SITE,
         "stale, or with a report that does not read",
     ),
-    FailureClass.UNKNOWN: Words(Family.SITE, "nothing that is known says why"),
-    FailureClass.DATA: Words(Family.INPUT, "its input could not be brought this time"),
-    FailureClass.MISSING: Words(Family.INPUT, "an input has no good copy anywhere"),
-    FailureClass.MEMORY: Words(Family.LIMIT, "it needed more memory than it was given"),
-    FailureClass.TIME: Words(
+    FailureClass.UNKNOWN: ClassWording(Family.SITE, "nothing that is known says why"),
+    FailureClass.DATA: ClassWording(Family.INPUT, "its input could not be brought this time"),
+    FailureClass.MISSING: ClassWording(Family.INPUT, "an input has no good copy anywhere"),
+    FailureClass.MEMORY: ClassWording(Family.LIMIT, "it needed more memory than it was given"),
+    FailureClass.TIME: ClassWording(
         Family.LIMIT, "it needed more wall or CPU time than it had, or did nothing for too long"
     ),
-    FailureClass.QUOTA: Words(
+    FailureClass.QUOTA: ClassWording(
         Family.LIMIT, "its outputs were more than its owner, group or community may keep"
     ),
-    FailureClass.PAYLOAD: Words(
+    FailureClass.PAYLOAD: ClassWording(
         Family.PAYLOAD, "it ended badly by itself, or wrote or started more than it may"
     ),
-    FailureClass.OUTPUT: Words(
+    FailureClass.OUTPUT: ClassWording(
         Family.PAYLOAD, "it ended well, but its outputs are missing, too large or not taken"
     ),
-    FailureClass.CONFIG: Words(
+    FailureClass.CONFIG: ClassWording(
         Family.PAYLOAD, "it can never run as it is described: no such command, useless inputs"
     ),
 }
 
 
-class Phase(str, enum.Enum):
+class FailurePhase(str, enum.Enum):
     """How far an attempt had come when it failed."""
 
     MATCH = "match"  # it was given out, and not begun
@@ -92,30 +92,30 @@ class Phase(str, enum.Enum):
     GONE = "gone"  # nobody knows: its pilot has fallen silent
 
 
-PHASES: Final[Mapping[How, Phase]] = {
-    How.EXITED: Phase.RUN,
-    How.SIGNALLED: Phase.RUN,
-    How.WALL: Phase.RUN,
-    How.CPU: Phase.RUN,
-    How.MEMORY: Phase.RUN,
-    How.SCRATCH: Phase.RUN,
-    How.STREAMS: Phase.RUN,
-    How.PROCESSES: Phase.RUN,
-    How.STALLED: Phase.RUN,
-    How.OUTPUT: Phase.CHECK,
-    How.QUOTA: Phase.STAGE_OUT,
-    How.NO_START: Phase.SETUP,
-    How.INPUT: Phase.STAGE_IN,
-    How.STORAGE: Phase.STAGE_OUT,
-    How.SOFTWARE: Phase.SETUP,
-    How.KILLED: Phase.RUN,
-    How.DRAINED: Phase.RUN,
-    How.CHECKPOINTED: Phase.RUN,
-    How.DECLINED: Phase.MATCH,
-    How.LOST: Phase.GONE,
-    How.STALE: Phase.REPORT,
-    How.UNREADABLE_REPORT: Phase.REPORT,
-    How.OTHER: Phase.GONE,
+PHASES: Final[Mapping[How, FailurePhase]] = {
+    How.EXITED: FailurePhase.RUN,
+    How.SIGNALLED: FailurePhase.RUN,
+    How.WALL: FailurePhase.RUN,
+    How.CPU: FailurePhase.RUN,
+    How.MEMORY: FailurePhase.RUN,
+    How.SCRATCH: FailurePhase.RUN,
+    How.STREAMS: FailurePhase.RUN,
+    How.PROCESSES: FailurePhase.RUN,
+    How.STALLED: FailurePhase.RUN,
+    How.OUTPUT: FailurePhase.CHECK,
+    How.QUOTA: FailurePhase.STAGE_OUT,
+    How.NO_START: FailurePhase.SETUP,
+    How.INPUT: FailurePhase.STAGE_IN,
+    How.STORAGE: FailurePhase.STAGE_OUT,
+    How.SOFTWARE: FailurePhase.SETUP,
+    How.KILLED: FailurePhase.RUN,
+    How.DRAINED: FailurePhase.RUN,
+    How.CHECKPOINTED: FailurePhase.RUN,
+    How.DECLINED: FailurePhase.MATCH,
+    How.LOST: FailurePhase.GONE,
+    How.STALE: FailurePhase.REPORT,
+    How.UNREADABLE_REPORT: FailurePhase.REPORT,
+    How.OTHER: FailurePhase.GONE,
 }
 
 
@@ -143,9 +143,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     host_failed: int = 0  # other jobs that failed on that host lately
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> FailurePhase:
         """Return how far it had come."""
-        return Phase.GONE if self.how is None else PHASES[self.how]
+        return FailurePhase.GONE if self.how is None else PHASES[self.how]
 
     @property
     def cause(self) -> str:

@@ -7,7 +7,7 @@ The drawing in `docs/job-states.md` is generated from this table. A state is whe
 import enum
 from typing import Final
 
-from .machine import IllegalTransition
+from .state_machine import IllegalTransition
 
 
 class JobState(str, enum.Enum):

@@ -68,14 +68,14 @@ def check(message: Any) -> None:
     FIELDS(message, "")
 
 
-class Rule:
+class FieldRule:
     """What values of a field are right. Calling it raises OutOfRange for the others."""
 
     def __call__(self, value: Any, where: str) -> None:
         raise NotImplementedError
 
 
-class Fields(Rule):
+class Fields(FieldRule):
     """A message: each of its fields by its own rule."""
 
     def __call__(self, value: Any, where: str) -> None:
@@ -84,7 +84,7 @@ class Fields(Rule):
             rule(getattr(value, name), prefix + name)
 
 
-class Whole(Rule):
+class Whole(FieldRule):
     """A whole number within bounds."""
 
     def __init__(self, low: int, high: int) -> None:
@@ -95,7 +95,7 @@ class Whole(Rule):
             raise OutOfRange(where, value, f"a whole number from {self.low} to {self.high}")
 
 
-class Number(Rule):
+class Number(FieldRule):
     """A number within bounds."""
 
     def __init__(self, low: float, high: float) -> None:
@@ -106,7 +106,7 @@ class Number(Rule):
             raise OutOfRange(where, value, f"a number from {self.low:g} to {self.high:g}")
 
 
-class Name(Rule):
+class Name(FieldRule):
     """A text of one line, of some length."""
 
     def __init__(self, longest: int = NAME_MAX, shortest: int = 0) -> None:
@@ -118,7 +118,7 @@ class Name(Rule):
             raise OutOfRange(where, value, right)
 
 
-class Text(Rule):
+class Text(FieldRule):
     """A text of any lines, not too long."""
 
     def __init__(self, longest: int) -> None:
@@ -129,7 +129,7 @@ class Text(Rule):
             raise OutOfRange(where, value, f"at most {self.longest} characters, none of them NUL")
 
 
-class Hash(Rule):
+class Hash(FieldRule):
     """A SHA-256."""
 
     def __call__(self, value: Any, where: str) -> None:
@@ -137,7 +137,7 @@ class Hash(Rule):
             raise OutOfRange(where, value, "64 lower-case hexadecimal digits")
 
 
-class Adler(Rule):
+class Adler(FieldRule):
     """An Adler-32."""
 
     def __call__(self, value: Any, where: str) -> None:
@@ -145,7 +145,7 @@ class Adler(Rule):
             raise OutOfRange(where, value, "8 lower-case hexadecimal digits")
 
 
-class RelativePath(Rule):
+class RelativePath(FieldRule):
     """A path below a folder."""
 
     def __call__(self, value: Any, where: str) -> None:
@@ -154,10 +154,10 @@ class RelativePath(Rule):
             raise OutOfRange(where, value, "a relative path without '..'")
 
 
-class Many(Rule):
+class ListRule(FieldRule):
     """A list that is not too long, each entry by one rule."""
 
-    def __init__(self, longest: int, item: Rule) -> None:
+    def __init__(self, longest: int, item: FieldRule) -> None:
         self.longest, self.item = longest, item
 
     def __call__(self, value: Any, where: str) -> None:
@@ -167,7 +167,7 @@ class Many(Rule):
             self.item(one, f"{where}[{index}]")
 
 
-class Amounts(Rule):
+class Amounts(FieldRule):
     """Named amounts that a pilot offers."""
 
     def __call__(self, value: Any, where: str) -> None:
@@ -177,10 +177,10 @@ class Amounts(Rule):
             raise OutOfRange(where, value, str(why)) from None
 
 
-class Maybe(Rule):
+class OptionalRule(FieldRule):
     """Nothing, or what another rule allows."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: FieldRule) -> None:
         self.rule = rule
 
     def __call__(self, value: Any, where: str) -> None:
@@ -197,10 +197,10 @@ _DURATION = Number(0.0, SECONDS_MAX)
 _GIVEN_NAME = Name(shortest=1)
 _SECRET = Name(SECRET_MAX, 1)
 _FREE = Text(TEXT_MAX)
-_NAMES = Many(TAGS_MAX, _GIVEN_NAME)
+_NAMES = ListRule(TAGS_MAX, _GIVEN_NAME)
 _SESSION = {"gen": _GIVEN_NAME, "session": _ID}
 
-_OWN: Final[dict[Any, dict[str, Rule]]] = {
+_OWN: Final[dict[Any, dict[str, FieldRule]]] = {
     Attempt: {"job": _ID, "epoch": _ID},
     Benchmark: {
         "method": _GIVEN_NAME,
@@ -212,12 +212,12 @@ _OWN: Final[dict[Any, dict[str, Rule]]] = {
     Node: {
         "host": Name(255),
         "architecture_level": Whole(1, 99),
-        "containers": Many(16, _GIVEN_NAME),
+        "containers": ListRule(16, _GIVEN_NAME),
         "cvmfs": _NAMES,
         "cpu_model": Name(256),
         "hs23_per_core": Number(0.0, 1e6),
         "batch_id": Name(256),
-        "benchmark": Maybe(FIELDS),
+        "benchmark": OptionalRule(FIELDS),
     },
     Offer: {
         "cores": _CORES,
@@ -237,7 +237,7 @@ _OWN: Final[dict[Any, dict[str, Rule]]] = {
         "owners": _NAMES,
         "types": _NAMES,
         "gpus": Whole(0, GPUS_MAX),
-        "node": Maybe(FIELDS),
+        "node": OptionalRule(FIELDS),
         "amounts": Amounts(),
         "amounts_free": Amounts(),
     },
@@ -245,13 +245,13 @@ _OWN: Final[dict[Any, dict[str, Rule]]] = {
         "secret": _SECRET,
         "nonce": _SECRET,
         "protocol": Name(16, 1),
-        "node": Maybe(FIELDS),
+        "node": OptionalRule(FIELDS),
     },
     Hello: {
         "pilot": _GIVEN_NAME,
         "renewal_secret": _SECRET,
         "nonce": _SECRET,
-        "unanswered": Many(HOLDING_MAX, FIELDS),
+        "unanswered": ListRule(HOLDING_MAX, FIELDS),
         "protocol": Name(16, 1),
         "session": _ID,
         "renewal_nonce": Name(SECRET_MAX),
@@ -264,7 +264,7 @@ _OWN: Final[dict[Any, dict[str, Rule]]] = {
     Ask: {
         "n": _ID,
         "offer": FIELDS,
-        "holding": Many(HOLDING_MAX, FIELDS),
+        "holding": ListRule(HOLDING_MAX, FIELDS),
         "jobs_max": Whole(1, JOBS_A_TURN_MAX),
     },
     Usage: {
@@ -299,28 +299,28 @@ _OWN: Final[dict[Any, dict[str, Rule]]] = {
         "epoch": _ID,
         "attempt_id": _ID,
         "n": _ID,
-        "exit_code": Maybe(Whole(-(2**31), 2**32 - 1)),
+        "exit_code": OptionalRule(Whole(-(2**31), 2**32 - 1)),
         "detail": _FREE,
         "status": _FREE,
-        "usage": Maybe(FIELDS),
-        "outputs": Many(OUTPUTS_MAX, FIELDS),
+        "usage": OptionalRule(FIELDS),
+        "outputs": ListRule(OUTPUTS_MAX, FIELDS),
         "ago_s": _DURATION,
-        "published": Many(OUTPUTS_MAX, FIELDS),
-        "bad_copies": Many(OUTPUTS_MAX, FIELDS),
-        "removed": Many(OUTPUTS_MAX, FIELDS),
+        "published": ListRule(OUTPUTS_MAX, FIELDS),
+        "bad_copies": ListRule(OUTPUTS_MAX, FIELDS),
+        "removed": ListRule(OUTPUTS_MAX, FIELDS),
     },
     Turn: {
         **_SESSION,
-        "reports": Many(REPORTS_MAX, FIELDS),
-        "ask": Maybe(FIELDS),
+        "reports": ListRule(REPORTS_MAX, FIELDS),
+        "ask": OptionalRule(FIELDS),
     },
     Beat: {
         **_SESSION,
         "n": _ID,
         "parked": _ID,
         "closed": _ID,
-        "holding": Many(HOLDING_MAX, FIELDS),
-        "undelivered": Many(HOLDING_MAX, FIELDS),
+        "holding": ListRule(HOLDING_MAX, FIELDS),
+        "undelivered": ListRule(HOLDING_MAX, FIELDS),
     },
     Undelivered: {"job": _ID, "epoch": _ID, "for_s": _DURATION, "why": _FREE},
     LogChunk: {"job": _ID, "epoch": _ID, "offset": _ID, "text": Text(CHUNK_MAX), "size": _ID},
@@ -331,11 +331,11 @@ _OWN: Final[dict[Any, dict[str, Rule]]] = {
         "text": _FREE,
         "attempt_id": _ID,
     },
-    PilotLog: {**_SESSION, "lines": Many(LINES_MAX, FIELDS)},
+    PilotLog: {**_SESSION, "lines": ListRule(LINES_MAX, FIELDS)},
 }
 
 
-def _of_texts(kind: Any) -> dict[str, Rule]:
+def _of_texts(kind: Any) -> dict[str, FieldRule]:
     return {name: Name() for name, hint in get_type_hints(kind).items() if hint is str}
 
 

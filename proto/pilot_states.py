@@ -3,7 +3,7 @@
 import enum
 from typing import Final
 
-from .machine import IllegalTransition
+from .state_machine import IllegalTransition
 
 
 class PilotState(str, enum.Enum):

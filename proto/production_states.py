@@ -7,7 +7,7 @@ Active again when one of them gets more work.
 import enum
 from typing import Final
 
-from .machine import IllegalTransition
+from .state_machine import IllegalTransition
 from .transformation_states import TransformationState
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 ROOT = "pilotage/1"
 
 
-class Kind(str, enum.Enum):
+class TopicKind(str, enum.Enum):
     """What a pilot says over the bus."""
 
     BEAT = "beat"
@@ -20,15 +20,15 @@ class Kind(str, enum.Enum):
     WILL = "will"
 
 
-class Up(NamedTuple):
+class UpTopic(NamedTuple):
     """A parsed `up` topic."""
 
     community: str
     pilot: str
-    kind: Kind
+    kind: TopicKind
 
 
-def up(community: str, pilot: str, kind: Kind) -> str:
+def up(community: str, pilot: str, kind: TopicKind) -> str:
     """Return the topic on which a pilot says `kind`."""
     return f"{ROOT}/{community}/p/{pilot}/up/{kind.value}"
 
@@ -43,13 +43,13 @@ def all_up() -> str:
     return f"{ROOT}/+/p/+/up/+"
 
 
-def parse_up(topic: str) -> Optional[Up]:
+def parse_up(topic: str) -> Optional[UpTopic]:
     """Return who said what, or None for a topic that is not a pilot's `up`."""
     parts = topic.split("/")
     if len(parts) != 7 or "/".join(parts[:2]) != ROOT or parts[3] != "p" or parts[5] != "up":
         return None
     try:
-        return Up(parts[2], parts[4], Kind(parts[6]))
+        return UpTopic(parts[2], parts[4], TopicKind(parts[6]))
     except ValueError:
         return None
 

@@ -7,7 +7,7 @@ for a person, and what was given to a task is given to no other one. Nothing els
 import enum
 from typing import Final
 
-from .machine import IllegalTransition
+from .state_machine import IllegalTransition
 
 # -- transformations ----------------------------------------------------------------------------
 

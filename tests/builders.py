@@ -1,13 +1,13 @@
 """Small things of the domain with sensible defaults, for tests."""
 
-from pilotage.central.identity.scope import Kind
-from pilotage.central.jobs.leases import Lease, Phase
-from pilotage.central.jobs.records import Standing
+from pilotage.central.identity.scope import CountKey
+from pilotage.central.jobs.leases import Lease, LeasePhase
+from pilotage.central.jobs.record_types import JobStanding
 from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Report, Usage, What, Why
 
-KIND = Kind("ctao", "dpps", "maria", "User")
+KIND = CountKey("ctao", "dpps", "maria", "User")
 GRANT = Grant(cores=1, memory_mb=1_000, scratch_mb=0, wall_s=600.0)
 
 
@@ -19,7 +19,7 @@ def a_lease(
     ask: int = 1,
     started: bool = True,
     wanted: Why | None = None,
-    phase: Phase = Phase.LIVE,
+    phase: LeasePhase = LeasePhase.LIVE,
     retries: int = 0,
     failures: int = 0,
     losses: int = 0,
@@ -79,9 +79,9 @@ def a_standing(
     live: bool = False,
     wanted: Why | None = None,
     epoch: int = 0,
-) -> Standing:
+) -> JobStanding:
     """Return where a job stands."""
-    return Standing(
+    return JobStanding(
         job_id=7,
         state=state,
         epoch=epoch,

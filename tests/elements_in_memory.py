@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import httpx
 
-from pilotage.central.factory.commands import Completed, NoAnswer
+from pilotage.central.factory.commands import CommandOutcomeUnknown, CompletedCommand
 
-OK = Completed(0, b"", b"")
+OK = CompletedCommand(0, b"", b"")
 
 
 class Memory(Protocol):
@@ -32,18 +32,18 @@ class Slurm:
     def __init__(self) -> None:
         self.jobs: dict[str, str] = {}
 
-    def run(self, argv: Sequence[str], stdin: bytes) -> Completed:
+    def run(self, argv: Sequence[str], stdin: bytes) -> CompletedCommand:
         if argv[0] == "sbatch":
             slot = str(100 + len(self.jobs))
             (name,) = (one for one in argv if one.startswith("--job-name="))
             self.jobs[slot] = name.partition("=")[2]
-            return Completed(0, f"{slot}\n".encode(), b"")
+            return CompletedCommand(0, f"{slot}\n".encode(), b"")
         if argv[0] == "squeue":
             lines = (
                 f"{slot:<24}{stamp:<80}{'PENDING':<24}{'0:0':<24}{'Priority':<200}\n"
                 for slot, stamp in self.jobs.items()
             )
-            return Completed(0, "".join(lines).encode(), b"")
+            return CompletedCommand(0, "".join(lines).encode(), b"")
         return OK
 
 
@@ -54,14 +54,14 @@ class Htcondor:
         self.jobs: dict[str, str] = {}
         self._clusters = count(7)
 
-    def run(self, argv: Sequence[str], stdin: bytes) -> Completed:
+    def run(self, argv: Sequence[str], stdin: bytes) -> CompletedCommand:
         if argv[0] == "sh":
             with tarfile.open(fileobj=io.BytesIO(stdin)) as tar:
                 names = [one for one in tar.getnames() if one.endswith("/pilot.sh")]
             cluster = next(self._clusters)
             for number, name in enumerate(names):
                 self.jobs[f"{cluster}.{number}"] = name.partition("/")[0]
-            return Completed(0, f"{cluster}.0 - {cluster}.{len(names) - 1}\n".encode(), b"")
+            return CompletedCommand(0, f"{cluster}.0 - {cluster}.{len(names) - 1}\n".encode(), b"")
         if argv[0] == "condor_q":
             ads = [
                 {
@@ -72,7 +72,7 @@ class Htcondor:
                 }
                 for slot, stamp in self.jobs.items()
             ]
-            return Completed(0, json.dumps(ads).encode(), b"")
+            return CompletedCommand(0, json.dumps(ads).encode(), b"")
         if argv[0] == "condor_rm":
             (stamps,) = re.findall('"(.*)"', argv[-1])
             for slot, stamp in list(self.jobs.items()):
@@ -87,18 +87,20 @@ class Bare:
     def __init__(self) -> None:
         self.jobs: dict[str, str] = {}
 
-    def run(self, argv: Sequence[str], stdin: bytes) -> Completed:
+    def run(self, argv: Sequence[str], stdin: bytes) -> CompletedCommand:
         verb, words = argv[4], argv[6:]
         said = ""
         if verb == "submit":
             self.jobs[words[0]] = words[0]
         elif verb == "find":
             said = "".join(f"{one}\n" for one in words if one in self.jobs)
-        return Completed(0, f"{said}bare: done\n".encode(), b"")
+        return CompletedCommand(0, f"{said}bare: done\n".encode(), b"")
 
 
 Program = Slurm | Htcondor | Bare
-Spoil = Callable[[int], Completed | NoAnswer | None]  # by the number of the call
+Spoil = Callable[
+    [int], CompletedCommand | CommandOutcomeUnknown | None
+]  # by the number of the call
 
 
 class Programs:
@@ -115,14 +117,14 @@ class Programs:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
-    ) -> Completed:
+    ) -> CompletedCommand:
         """Carry a call out; then its answer may be spoilt. Raises NoAnswer."""
         await asyncio.sleep(0)  # others go on meanwhile
         words = shlex.split(argv[-1]) if argv[0] == "ssh" else argv
         done = self.memory.run(words, stdin)
         spoilt = self.spoil(self.calls)
         self.calls += 1
-        if isinstance(spoilt, NoAnswer):
+        if isinstance(spoilt, CommandOutcomeUnknown):
             raise spoilt
         return spoilt or done
 

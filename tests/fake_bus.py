@@ -200,7 +200,7 @@ class FakePilotBus:
     def __init__(self, broker: FakeBroker, community: str, pilot: str, login: BrokerLogin) -> None:
         self._broker, self._login = broker, login
         self._down = topics.down(community, pilot)
-        self._will = topics.up(community, pilot, topics.Kind.WILL)
+        self._will = topics.up(community, pilot, topics.TopicKind.WILL)
         self._link: Link | None = None
 
     @property

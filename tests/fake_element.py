@@ -4,8 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from pilotage.central.factory.element import PilotOutput, PilotRequest, Slot, SlotState, Submitted
-from pilotage.central.factory.errors import Denied, Step, Unreachable
+from pilotage.central.factory.element import (
+    PilotOutput,
+    PilotRequest,
+    Slot,
+    SlotState,
+    SubmitResult,
+)
+from pilotage.central.factory.errors import Denied, ElementOperation, ElementUnreachable
 
 
 @dataclass
@@ -29,30 +35,30 @@ class FakeElement:
         self.calls: list[str] = []
         self._n = count(1)
 
-    def called(self, step: Step) -> None:
+    def called(self, step: ElementOperation) -> None:
         self.calls.append(step.value)
         if self.is_down:
-            raise Unreachable(step, "the test says so")
+            raise ElementUnreachable(step, "the test says so")
         if self.breaks is not None:
             raise self.breaks
 
     async def reach(self) -> None:
-        self.called(Step.REACH)
+        self.called(ElementOperation.REACH)
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
-        self.called(Step.SUBMIT)
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
+        self.called(ElementOperation.SUBMIT)
         if self.refuses:
-            raise Denied(Step.SUBMIT, "no such account")
+            raise Denied(ElementOperation.SUBMIT, "no such account")
         slots: dict[str, str] = {}
         for request in requests:
             slot = slots[request.stamp] = str(next(self._n))
             self.pilots[slot] = Queued(request, Slot(SlotState.QUEUED))
         if self.loses_replies:
-            raise Unreachable(Step.SUBMIT, "the line was cut")
-        return Submitted(slots)
+            raise ElementUnreachable(ElementOperation.SUBMIT, "the line was cut")
+        return SubmitResult(slots)
 
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
-        self.called(Step.STATES)
+        self.called(ElementOperation.STATES)
         return {
             one.request.stamp: slot
             for slot, one in self.pilots.items()
@@ -60,25 +66,25 @@ class FakeElement:
         }
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
-        self.called(Step.STATES)
+        self.called(ElementOperation.STATES)
         gone = Slot(SlotState.GONE)
         return {slot: self.pilots[slot].slot if slot in self.pilots else gone for slot in slots}
 
     async def cancel(self, slots: Sequence[str]) -> None:
-        self.called(Step.CANCEL)
+        self.called(ElementOperation.CANCEL)
         self.cancelled += slots
         for slot in slots:
             if slot in self.pilots and self.pilots[slot].slot.state is not SlotState.ENDED:
                 self.says(slot, SlotState.ENDED)
 
     async def output(self, slot: str) -> PilotOutput:
-        self.called(Step.OUTPUT)
+        self.called(ElementOperation.OUTPUT)
         if not self.keeps_output:
-            raise Denied(Step.OUTPUT, "permission denied")
+            raise Denied(ElementOperation.OUTPUT, "permission denied")
         return self.pilots[slot].output if slot in self.pilots else PilotOutput()
 
     async def forget(self, slots: Sequence[str]) -> None:
-        self.called(Step.OUTPUT)
+        self.called(ElementOperation.OUTPUT)
         for slot in slots:
             self.pilots.pop(slot, None)
 

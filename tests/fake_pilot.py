@@ -24,12 +24,12 @@ from pilotage.pilot.ports import (
     GuardGone,
     GuardNews,
     HttpReply,
-    MoreCame,
     NoReply,
     Outfit,
     Outfitter,
+    TooManyBytes,
 )
-from pilotage.pilot.talk.untold import FileUntold
+from pilotage.pilot.talk.unsent_log import FileUntoldLog
 from pilotage.proto.messages import (
     CHECKPOINT_FILE,
     Assignment,
@@ -504,7 +504,7 @@ class FakeHttp:
     async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
         reply = await self._request("GET", path, b"", token, 60.0)
         if reply.status == 200 and len(reply.body) > bytes_max:
-            raise MoreCame(f"more than {bytes_max} bytes came")
+            raise TooManyBytes(f"more than {bytes_max} bytes came")
         self._workspace.write(file, reply.body)
         digest = hashlib.sha256(reply.body).hexdigest()
         return Downloaded(reply.status, digest, len(reply.body))
@@ -594,7 +594,7 @@ class FakePilot:
         self.http = FakeHttp(central, self.workspace)
         self.bus = FakeBus(bus_sent) if bus_sent is not None else None
         self.log: list[tuple[str, Mapping[str, object]]] = []
-        self.untold = FileUntold(None, self._wall)
+        self.untold = FileUntoldLog(None, self._wall)
         self._script, self._secret, self._idle_s = script, secret, idle_s
         self.guard = FakeGuard(self.clock, self.workspace, script)
         self.outfitter: Outfitter | None = None

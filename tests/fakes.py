@@ -11,19 +11,19 @@ from typing import Any
 
 from pilotage.central.accounts.disk_room import NoDisk
 from pilotage.central.app.central import Central, build
-from pilotage.central.app.faces import face
-from pilotage.central.app.world import World
+from pilotage.central.app.process_parts import World
+from pilotage.central.app.route_assembly import face
 from pilotage.central.catalogue.storages import Storages
 from pilotage.central.dispatch.limits import Policy
 from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import Front
 from pilotage.central.identity.callers import User
-from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
+from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from pilotage.central.observe.events import Log, no_log
 from pilotage.central.ports import Space
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.pilot.ports import Bus, HttpReply, NoReply
-from pilotage.proto.api import SecretRequest
+from pilotage.proto.api.jobs import SecretRequest
 from pilotage.proto.messages import Assignment, BrokerLogin
 from tests.fake_bus import FakeBroker, FakeBus, FakePilotBus
 from tests.fake_central import FakeBlobs, FakeDisk, FakeRandomness
@@ -66,7 +66,7 @@ class FakeInstallation:
         )
         self._central: Central | None = None
         self._front: Front | None = None
-        self._tokens: Tokens | None = None
+        self._tokens: TokenIssuer | None = None
         self._running: asyncio.Task[None] | None = None
         self.pilots: list[FakePilot] = []
 

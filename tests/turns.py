@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pilotage.central.dispatch.record import turn
-from pilotage.central.jobs.records import Change, JobBody, NewAttempt
+from pilotage.central.jobs.record_types import Change, JobBody, NewAttempt
 from pilotage.central.store.engine import Store
 
 

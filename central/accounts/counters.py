@@ -3,23 +3,23 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from pilotage.proto.api import Summary, SummaryBy, SummaryRow
+from pilotage.proto.api.jobs import Summary, SummaryBy, SummaryRow
 from pilotage.proto.job_states import FINAL, JobState
 
-from ..identity.scope import Kind
+from ..identity.scope import CountKey
 
 
 class Counters:
     """Jobs per (kind, site, state). Built from the store at start."""
 
     def __init__(self) -> None:
-        self._counts: defaultdict[Kind, dict[tuple[str, JobState], int]] = defaultdict(dict)
+        self._counts: defaultdict[CountKey, dict[tuple[str, JobState], int]] = defaultdict(dict)
         # Ended jobs that the store still counts as unended, by kind.
         # The store counts those that run again when it moves them.
-        self.ended: dict[Kind, int] = {}
+        self.ended: dict[CountKey, int] = {}
         self.recount_due = False  # the store was full when its jobs had to be counted
 
-    def add(self, kind: Kind, site: str, state: JobState, count: int = 1) -> None:
+    def add(self, kind: CountKey, site: str, state: JobState, count: int = 1) -> None:
         """Count jobs that have come into view (or, with a negative count, gone out of it)."""
         of_kind, where = self._counts[kind], (site, state)
         now = of_kind.get(where, 0) + count
@@ -31,7 +31,12 @@ class Counters:
                 del self._counts[kind]
 
     def move(
-        self, kind: Kind, old: tuple[str, JobState], new: tuple[str, JobState], *, count: int = 1
+        self,
+        kind: CountKey,
+        old: tuple[str, JobState],
+        new: tuple[str, JobState],
+        *,
+        count: int = 1,
     ) -> None:
         """Count jobs that have moved."""
         if old == new:
@@ -52,7 +57,7 @@ class Counters:
             if not of_kind:
                 del self._counts[kind]
 
-    def rows(self) -> Iterable[tuple[Kind, str, JobState, int]]:
+    def rows(self) -> Iterable[tuple[CountKey, str, JobState, int]]:
         for kind, of_kind in self._counts.items():
             for (site, state), count in of_kind.items():
                 yield kind, site, state, count
@@ -79,7 +84,7 @@ class Counters:
         return Summary(by=by, total=total, rows=rows)
 
 
-def _key(by: SummaryBy, kind: Kind, site: str) -> str:
+def _key(by: SummaryBy, kind: CountKey, site: str) -> str:
     match by:
         case SummaryBy.STATE:
             return ""

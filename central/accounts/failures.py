@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from pilotage.proto.api_failures import FailureLine, Failures
+from pilotage.proto.api.failures import FailureLine, Failures
 from pilotage.proto.failures import WORDS, FailureClass
 
 from ..identity.callers import Caller
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..identity.scope import Owners, Scope, scope
 from ..observe.times import shown
 from ..ports import Clock
@@ -36,7 +36,7 @@ class FailureReads:
         since: float | None,
     ) -> Failures:
         """Return failed attempts of the caller's jobs, or of those within reach, whole hours."""
-        bounds = scope(caller, Action.JOB_READ, self._owners)
+        bounds = scope(caller, Permission.JOB_READ, self._owners)
         begin = self._clock.wall() - DEFAULT_S if since is None else since
         hour = max(0, int(begin) // HOUR_S)
         search = FailureSearch(

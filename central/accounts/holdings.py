@@ -9,11 +9,11 @@ import math
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Final
 
-from pilotage.proto.api_quotas import Kind
+from pilotage.proto.api.quotas import Kind
 
 from ..identity.callers import Caller, User
-from ..identity.policy import Action
-from ..identity.records import Holder
+from ..identity.policy import Permission
+from ..identity.record_types import Holder
 from ..identity.scope import Owners, scope
 from ..ports import Blobs, Clock
 from ..store.engine import Store
@@ -176,7 +176,7 @@ class Holdings:
             return True
         held = await self._store.read(quota_records.holdings, [sha256])
         if isinstance(caller, User):
-            bounds = scope(caller, Action.JOB_OUTPUT, self._owners)
+            bounds = scope(caller, Permission.JOB_OUTPUT, self._owners)
             mine = self._owners.find(caller.community, caller)
             for one in held:
                 own = mine is not None and one.owner_id == mine.owner_id and not one.group

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from pilotage.proto.api_quotas import Kind, QuotaChange, UsageRow, UsageView
+from pilotage.proto.api.quotas import Kind, QuotaChange, UsageRow, UsageView
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.policy import Action, Reach, reach
-from ..identity.records import Holder
+from ..identity.policy import Permission, Reach, reach
+from ..identity.record_types import Holder
 from ..identity.scope import Owners, scope
 from ..observe.events import Log
 from ..ports import Clock
@@ -22,14 +22,14 @@ from ..store.errors import OverQuota, StoreBroken, StoreError, StoreFull
 from ..store.session import Session
 from . import record_quotas as quota_records
 from .counters import Counters
-from .record_quotas import KINDS, Limit, Limits, Quota, Use
+from .record_quotas import KINDS, Quota, QuotaLimit, QuotaLimits, QuotaUsage
 
 EVERY_S: Final = 1.0  # ended jobs are taken off
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Tables(Protocol):
+class QuotaMemory(Protocol):
     """The tables in memory that are used here."""
 
     @property
@@ -44,7 +44,7 @@ class Quotas:
     def __init__(
         self,
         store: Store,
-        memory: Tables,
+        memory: QuotaMemory,
         clock: Clock,
         log: Log,
         settings: QuotaSettings,
@@ -54,15 +54,15 @@ class Quotas:
         self._store, self._clock, self._log = store, clock, log
         self._counters, self._owners = memory.counters, memory.owners
         self._defaults, self._issuer = defaults(settings), local_issuer
-        self._limits: Limits | None = None
+        self._limits: QuotaLimits | None = None
         self._is_stale = False  # a quota was set here, and not read since
         self._told = ""
         self._flushing, self._loading = asyncio.Lock(), asyncio.Lock()
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> QuotaLimits:
         """Return the limits that hold in this process."""
-        return self._limits or Limits(self._defaults, {}, self._issuer)
+        return self._limits or QuotaLimits(self._defaults, {}, self._issuer)
 
     async def load(self) -> None:
         """Read the quotas that operators have set, and let the store obey them."""
@@ -70,7 +70,7 @@ class Quotas:
             is_read = self._is_stale = False
             try:
                 own = {one.key: one.limit for one in await self._store.read(quota_records.quotas)}
-                limits = Limits(self._defaults, own, self._issuer)
+                limits = QuotaLimits(self._defaults, own, self._issuer)
                 if limits != self._limits:
                     await self._store.write(quota_records.obey, limits)
                     self._limits = limits
@@ -141,10 +141,10 @@ class Quotas:
             await self.flush()
         return await self._store.write(verb, *args, **named)
 
-    async def used(self, holder: Holder) -> dict[Kind, Use]:
+    async def used(self, holder: Holder) -> dict[Kind, QuotaUsage]:
         """Return what counts for a holder: of the community, the group and the owner."""
         found = {one.kind: one for one in await self._store.read(quota_records.uses_of, holder)}
-        none = Use(kind="owner", community=holder.community, name="", jobs=0, bytes=0)
+        none = QuotaUsage(kind="owner", community=holder.community, name="", jobs=0, bytes=0)
         return {kind: found.get(kind, none) for kind in KINDS}
 
     # -- what people see and set ----------------------------------------------------------------
@@ -176,7 +176,7 @@ class Quotas:
         kind: Kind,
         community: str,
         name: str,
-        use: Use | None,
+        use: QuotaUsage | None,
     ) -> None:
         limit = self.limits.of(kind, community, name)
         rows[kind, community, name] = UsageRow(
@@ -189,7 +189,7 @@ class Quotas:
             bytes_max=limit.bytes,
         )
 
-    def _shown(self, one: Use) -> str:
+    def _shown(self, one: QuotaUsage) -> str:
         return self._owners.by_id(int(one.name)) if one.kind == "owner" else one.name
 
     def _of(self, caller: User) -> list[tuple[Kind, str, str]]:
@@ -205,7 +205,7 @@ class Quotas:
     def _may_see(self, caller: User, row: UsageRow) -> bool:
         if not row.name and row.kind == "group":  # contents that were brought for no group
             return False
-        right = reach(caller, Action.USAGE_READ)
+        right = reach(caller, Permission.USAGE_READ)
         if right is Reach.ALL:
             return True
         if row.community != caller.community:
@@ -215,7 +215,7 @@ class Quotas:
 
     async def change(self, caller: User, asked: QuotaChange) -> UsageView:
         """Set or remove a quota. Raises Refused: INVALID, FORBIDDEN."""
-        bounds = scope(caller, Action.QUOTA_CONTROL, self._owners)
+        bounds = scope(caller, Permission.QUOTA_CONTROL, self._owners)
         if bounds.community and asked.community != bounds.community:
             raise Refused(
                 Code.FORBIDDEN,
@@ -247,11 +247,11 @@ class Quotas:
         await self.load()
 
 
-def defaults(settings: QuotaSettings) -> dict[Kind, Limit]:
+def defaults(settings: QuotaSettings) -> dict[Kind, QuotaLimit]:
     """Return the limits of those who have none of their own."""
 
-    def limit(jobs: int, gb: float) -> Limit:
-        return Limit(jobs or None, int(gb * 1e9) or None)
+    def limit(jobs: int, gb: float) -> QuotaLimit:
+        return QuotaLimit(jobs or None, int(gb * 1e9) or None)
 
     return {
         "owner": limit(settings.owner_jobs, settings.owner_gb),

@@ -69,7 +69,7 @@ def merged_words(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
     return dict(ranked[:WORDS_MAX])
 
 
-class Sum(msgspec.Struct):
+class FailureSum(msgspec.Struct):
     """What comes together in one row."""
 
     attempts: int = 0
@@ -86,7 +86,7 @@ class Sum(msgspec.Struct):
         if end.word:
             self.words[end.word] = self.words.get(end.word, 0) + end.count
 
-    def merge(self, older: "Sum") -> None:
+    def merge(self, older: "FailureSum") -> None:
         """Add what an older row has."""
         self.attempts += older.attempts
         self.jobs += older.jobs
@@ -121,7 +121,7 @@ def keep_failures(
     hour = int(at) // HOUR_S
     ids = json_list([end.job_id for end in ends if end.job_id])
     of = dict(session.rows("transformations_of_jobs", {"ids": ids}))
-    sums: defaultdict[tuple[str, str, int, int, str, str], Sum] = defaultdict(Sum)
+    sums: defaultdict[tuple[str, str, int, int, str, str], FailureSum] = defaultdict(FailureSum)
     for end in ends:
         one = of.get(end.job_id, 0)
         sums[end.community, end.group, end.owner_id, one, end.site, end.failure].add(end)
@@ -138,7 +138,7 @@ def keep_failures(
         known = session.one("get_failures", key)
         if known is not None:
             attempts, jobs, examples, words = known
-            made.merge(Sum(attempts, jobs, _decode_ids(examples), _decode_words(words)))
+            made.merge(FailureSum(attempts, jobs, _decode_ids(examples), _decode_words(words)))
         given = {
             "attempts": made.attempts,
             "jobs": made.jobs,
@@ -162,7 +162,7 @@ def failures(session: Session, search: FailureSearch, *, limit: int) -> list[Fai
         "transformation_id": search.transformation_id,
     }
     found = {
-        (failure, site): Sum(attempts=attempts, jobs=jobs)
+        (failure, site): FailureSum(attempts=attempts, jobs=jobs)
         for failure, site, attempts, jobs in session.rows(
             "count_failures", {**fields, "limit": limit}
         )
@@ -171,7 +171,7 @@ def failures(session: Session, search: FailureSearch, *, limit: int) -> list[Fai
     for failure, site, examples, words in more:
         known = found.get((failure, site))
         if known is not None:
-            known.merge(Sum(examples=_decode_ids(examples), words=_decode_words(words)))
+            known.merge(FailureSum(examples=_decode_ids(examples), words=_decode_words(words)))
     return [one.row(failure, site) for (failure, site), one in found.items()]
 
 

@@ -6,9 +6,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from pilotage.proto.api_quotas import Kind
+from pilotage.proto.api.quotas import Kind
 
-from ..identity.records import Holder, shown
+from ..identity.record_types import Holder, shown
 from ..store.engine import Store, weighs
 from ..store.errors import OverQuota
 from ..store.session import Session, json_list
@@ -17,14 +17,14 @@ KINDS: Final[tuple[Kind, ...]] = ("community", "group", "owner")
 HOLDINGS_A_PAGE: Final = 1_000
 
 
-class Limit(msgspec.Struct, frozen=True):
+class QuotaLimit(msgspec.Struct, frozen=True):
     """The most that may be used. None: no limit."""
 
     jobs: int | None = None  # that have not ended
     bytes: int | None = None  # that are held
 
 
-NO_LIMIT: Final = Limit()
+NO_LIMIT: Final = QuotaLimit()
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +41,11 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind, self.community, self.name
 
     @property
-    def limit(self) -> Limit:
-        return Limit(self.jobs, self.bytes)
+    def limit(self) -> QuotaLimit:
+        return QuotaLimit(self.jobs, self.bytes)
 
 
-class Use(msgspec.Struct, frozen=True, kw_only=True):
+class QuotaUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What one community, group or owner uses."""
 
     kind: Kind
@@ -66,7 +66,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     at: float  # when it was brought or asked for last
 
 
-class Naming(NamedTuple):
+class HashReference(NamedTuple):
     """A text in which hashes of contents stand, and of whose job or transformation it is."""
 
     owner_id: int
@@ -81,14 +81,14 @@ class HoldingState(NamedTuple):
     open_until: float
 
 
-class Limits(msgspec.Struct, frozen=True):
+class QuotaLimits(msgspec.Struct, frozen=True):
     """All limits that hold now. The subject alone names an owner of the local issuer."""
 
-    defaults: Mapping[Kind, Limit] = {}
-    own: Mapping[tuple[Kind, str, str], Limit] = {}
+    defaults: Mapping[Kind, QuotaLimit] = {}
+    own: Mapping[tuple[Kind, str, str], QuotaLimit] = {}
     local_issuer: str = ""
 
-    def of(self, kind: Kind, community: str, name: str) -> Limit:
+    def of(self, kind: Kind, community: str, name: str) -> QuotaLimit:
         """Return the limit of a community, group or owner by its shown name."""
         return self.own.get((kind, community, name)) or self.defaults.get(kind, NO_LIMIT)
 
@@ -130,7 +130,7 @@ class Limits(msgspec.Struct, frozen=True):
                 )
 
 
-NO_LIMITS: Final = Limits()
+NO_LIMITS: Final = QuotaLimits()
 
 
 HOLDERS_MAX: Final = 20_000
@@ -156,7 +156,7 @@ class _Holders:
         self.by_class.clear()
 
 
-def obey(session: Session, limits: Limits) -> None:
+def obey(session: Session, limits: QuotaLimits) -> None:
     """Refuse from now on, in this process, what goes beyond these limits."""
     session.own(_Obeyed).limits = limits
 
@@ -179,19 +179,19 @@ def drop_quota(session: Session, kind: Kind, community: str, name: str) -> bool:
     return session.run("drop_quota", fields).rowcount > 0
 
 
-def uses(session: Session) -> list[Use]:
+def uses(session: Session) -> list[QuotaUsage]:
     """Return all nonzero usage."""
-    return [_struct(Use, row) for row in session.rows("uses", {})]
+    return [_struct(QuotaUsage, row) for row in session.rows("uses", {})]
 
 
-def uses_of(session: Session, holder: Holder) -> list[Use]:
+def uses_of(session: Session, holder: Holder) -> list[QuotaUsage]:
     """Return what a community, a group and an owner use."""
     fields = {
         "community": holder.community,
         "group": holder.group,
         "owner": str(holder.owner_id),
     }
-    return [_struct(Use, row) for row in session.rows("uses_of", fields)]
+    return [_struct(QuotaUsage, row) for row in session.rows("uses_of", fields)]
 
 
 def take_off(session: Session, ended: Sequence[tuple[str, str, int, int]]) -> None:
@@ -277,7 +277,7 @@ def holdings_counted(session: Session, open_until: float) -> None:
     session.run("holdings_counted", fields)
 
 
-async def blob_names(store: Store) -> AsyncIterator[list[Naming]]:
+async def blob_names(store: Store) -> AsyncIterator[list[HashReference]]:
     """Yield texts in which all blobs stand that a job or an attempt names, by their hashes."""
     for what in ("templates", "bodies", "outputs", "documents", "definitions"):
         begin, end = await store.read(_span_of, what)
@@ -292,9 +292,9 @@ def _span_of(session: Session, what: str) -> tuple[int, int]:
     return begin, end
 
 
-def _names_in(session: Session, what: str, first: int) -> list[Naming]:
+def _names_in(session: Session, what: str, first: int) -> list[HashReference]:
     span = {"first": first, "last": first + NAMED_AT_A_TIME - 1}
-    return [Naming(*row) for row in session.rows(f"held_{what}", span)]
+    return [HashReference(*row) for row in session.rows(f"held_{what}", span)]
 
 
 def charge_jobs(session: Session, class_ids: Iterable[int], *, before: int) -> None:

@@ -11,7 +11,7 @@ from ..store.engine import takes_long
 from ..store.session import Session, json_list
 
 
-class Step(NamedTuple):
+class SeriesResolution(NamedTuple):
     """How fine a series is, and for how long it is kept so."""
 
     step_s: int
@@ -19,7 +19,11 @@ class Step(NamedTuple):
 
 
 # Coarser ones are made of the finer one before them.
-STEPS: Final = (Step(10, 6 * 3_600), Step(60, 7 * 86_400), Step(600, 400 * 86_400))
+STEPS: Final = (
+    SeriesResolution(10, 6 * 3_600),
+    SeriesResolution(60, 7 * 86_400),
+    SeriesResolution(600, 400 * 86_400),
+)
 DROPPED_SLOTS: Final = 30  # the oldest slots of a step that go at a time
 DAY_S: Final = 86_400
 
@@ -28,7 +32,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
     pass
 
 
-class Sums(_Record, frozen=True):
+class AccountSums(_Record, frozen=True):
     """What ended, and what it had used."""
 
     done: int = 0
@@ -56,7 +60,7 @@ class Sums(_Record, frozen=True):
         )
 
 
-class Sample(_Record, frozen=True):
+class SeriesSample(_Record, frozen=True):
     """One slot of ten seconds: levels at its end, and what ended in it."""
 
     community: str
@@ -64,10 +68,10 @@ class Sample(_Record, frozen=True):
     type: str
     waiting: int
     running: int
-    sums: Sums
+    sums: AccountSums
 
 
-class Entry(_Record, frozen=True):
+class AccountEntry(_Record, frozen=True):
     """What is added to the accounts of one day."""
 
     community: str
@@ -75,7 +79,7 @@ class Entry(_Record, frozen=True):
     owner_id: int
     type: str
     site: str
-    sums: Sums
+    sums: AccountSums
 
 
 class Point(_Record, frozen=True):
@@ -85,7 +89,7 @@ class Point(_Record, frozen=True):
     label: str
     waiting: float
     running: float
-    sums: Sums
+    sums: AccountSums
 
 
 class SeriesSearch(_Record, frozen=True):
@@ -118,14 +122,14 @@ class AccountRow(_Record, frozen=True):
     """A line of accounts. Owners are labelled by their id."""
 
     label: str
-    sums: Sums
+    sums: AccountSums
 
 
 def keep_counts(
     session: Session,
     at: int,
-    samples: Sequence[Sample],
-    entries: Sequence[Entry],
+    samples: Sequence[SeriesSample],
+    entries: Sequence[AccountEntry],
     *,
     drop: bool = True,
 ) -> None:
@@ -182,7 +186,7 @@ def series(session: Session, search: SeriesSearch) -> list[Point]:
     """Return what was counted, in order of label and time; points of zeros are left out."""
     rows = session.rows("series", msgspec.structs.asdict(search))
     return [
-        Point(at=row[0], label=row[1], waiting=row[2], running=row[3], sums=Sums.of(row[4:]))
+        Point(at=row[0], label=row[1], waiting=row[2], running=row[3], sums=AccountSums.of(row[4:]))
         for row in rows
     ]
 
@@ -193,13 +197,13 @@ def accounts(session: Session, search: AccountSearch, *, limit: int) -> list[Acc
     groups = None if search.groups is None else json_list(search.groups)
     fields = {**msgspec.structs.asdict(search), "groups": groups, "limit": limit}
     rows = session.rows("accounts", fields)
-    return [AccountRow(label=row[0], sums=Sums.of(row[1:])) for row in rows]
+    return [AccountRow(label=row[0], sums=AccountSums.of(row[1:])) for row in rows]
 
 
 # -- on the writer's session --------------------------------------------------------------------
 
 
-def _key(session: Session, sample: Sample) -> int:
+def _key(session: Session, sample: SeriesSample) -> int:
     fields = {"community": sample.community, "site": sample.site, "type": sample.type}
     found = session.one("get_series_key", fields)
     if found is None:

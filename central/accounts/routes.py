@@ -5,15 +5,15 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto import api
-from pilotage.proto.api_failures import Failures
-from pilotage.proto.api_quotas import QuotaChange, UsageView
+from pilotage.proto.api import jobs
+from pilotage.proto.api.failures import Failures
+from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.ids import ID_MAX
 
 from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..observe.times import Moment
 from .quotas import Quotas
 from .series import SeriesService
@@ -27,7 +27,7 @@ class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     step: int = 60
     since: Moment | None = None  # seconds since 1970; else as far back as one answer holds
-    by: api.SeriesBy = api.SeriesBy.SITE
+    by: jobs.SeriesBy = jobs.SeriesBy.SITE
     site: Annotated[str, Meta(max_length=64)] = ""
     type: Annotated[str, Meta(max_length=64)] = ""
 
@@ -35,7 +35,7 @@ class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class AccountsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which accounts; whole days, UTC."""
 
-    by: api.AccountsBy = api.AccountsBy.OWNER
+    by: jobs.AccountsBy = jobs.AccountsBy.OWNER
     since: Moment | None = None  # seconds since 1970; else from the first day on
     until: Moment | None = None
 
@@ -50,8 +50,8 @@ class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     since: Moment | None = None  # seconds since 1970; else of the last day
 
 
-@SERIES_ROUTES.add("GET", "/v1/series", Action.SERIES_READ, needs_leader=False)
-async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> api.Series:
+@SERIES_ROUTES.add("GET", "/v1/series", Permission.SERIES_READ, needs_leader=False)
+async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> jobs.Series:
     """How many jobs waited and ran, ended, and what they used, over time."""
     return await counted.series(
         user(call),
@@ -63,13 +63,13 @@ async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> api.
     )
 
 
-@SERIES_ROUTES.add("GET", "/v1/accounts", Action.JOB_READ, needs_leader=False)
-async def accounts(counted: SeriesService, call: Call, query: AccountsQuery) -> api.Accounts:
+@SERIES_ROUTES.add("GET", "/v1/accounts", Permission.JOB_READ, needs_leader=False)
+async def accounts(counted: SeriesService, call: Call, query: AccountsQuery) -> jobs.Accounts:
     """What jobs have used, from the first day on, by owner, group, day and more."""
     return await counted.accounts(user(call), by=query.by, since=query.since, until=query.until)
 
 
-@SERIES_ROUTES.add("GET", "/v1/failures", Action.JOB_READ, needs_leader=False)
+@SERIES_ROUTES.add("GET", "/v1/failures", Permission.JOB_READ, needs_leader=False)
 async def failures(counted: SeriesService, call: Call, query: FailuresQuery) -> Failures:
     """What attempts failed of, by class and site, with examples."""
     return await counted.failures(
@@ -82,13 +82,13 @@ async def failures(counted: SeriesService, call: Call, query: FailuresQuery) -> 
     )
 
 
-@QUOTA_ROUTES.add("GET", "/v1/usage", Action.USAGE_READ, needs_leader=False)
+@QUOTA_ROUTES.add("GET", "/v1/usage", Permission.USAGE_READ, needs_leader=False)
 async def usage(quotas: Quotas, call: Call) -> UsageView:
     """What is used of quotas: unended jobs and kept bytes, with the limits."""
     return await quotas.usage(user(call))
 
 
-@QUOTA_ROUTES.add("POST", "/v1/quotas", Action.QUOTA_CONTROL)
+@QUOTA_ROUTES.add("POST", "/v1/quotas", Permission.QUOTA_CONTROL)
 async def set_quota(quotas: Quotas, call: Call, body: QuotaChange) -> UsageView:
     """Set or remove the quota of a community, a group or an owner."""
     return await quotas.change(user(call), body)

@@ -4,17 +4,17 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api import AccountLine, Accounts, AccountsBy, Series, SeriesBy, SeriesLine
+from pilotage.proto.api.jobs import AccountLine, Accounts, AccountsBy, Series, SeriesBy, SeriesLine
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import Caller, User
-from ..identity.policy import Action, Reach, reach
+from ..identity.policy import Permission, Reach, reach
 from ..identity.scope import scope
 from ..observe.times import shown
 from . import record_series as series_records
 from .failures import FailureReads
-from .record_series import DAY_S, STEPS, AccountSearch, Point, SeriesSearch, Sums
+from .record_series import DAY_S, STEPS, AccountSearch, AccountSums, Point, SeriesSearch
 
 SLOTS_MAX: Final = 2_200  # of one answer: six hours of the finest, two weeks of the coarsest
 SLOTS_A_TURN: Final = 50  # that are read and put together in one turn of the loop
@@ -50,7 +50,9 @@ class SeriesService(FailureReads):
             since=begin,
             until=now + 1,
             by="" if by is SeriesBy.ALL else by.value,
-            community=None if reach(caller, Action.SERIES_READ) is Reach.ALL else caller.community,
+            community=None
+            if reach(caller, Permission.SERIES_READ) is Reach.ALL
+            else caller.community,
             site=site or None,
             type=type or None,
         )
@@ -90,7 +92,7 @@ class SeriesService(FailureReads):
         self, caller: Caller, *, by: AccountsBy, since: float | None, until: float | None
     ) -> Accounts:
         """Return what the caller's jobs, or those within reach, have used, whole days each."""
-        bounds = scope(caller, Action.JOB_READ, self._owners)
+        bounds = scope(caller, Permission.JOB_READ, self._owners)
         now = self._clock.wall()
         rows = await self._store.read(
             series_records.accounts,
@@ -120,7 +122,7 @@ class SeriesService(FailureReads):
 
 
 def _columns(length: int) -> _Columns:
-    return [[0] * length for _ in range(2 + len(Sums.__struct_fields__))]
+    return [[0] * length for _ in range(2 + len(AccountSums.__struct_fields__))]
 
 
 def _put(columns: _Columns, place: int, point: Point) -> None:
@@ -134,5 +136,5 @@ def _put(columns: _Columns, place: int, point: Point) -> None:
 
 
 def _shown(label: str, columns: _Columns) -> SeriesLine:
-    names = ("waiting", "running", *Sums.__struct_fields__)
+    names = ("waiting", "running", *AccountSums.__struct_fields__)
     return SeriesLine(key=label, **dict(zip(names, columns, strict=True)))  # type: ignore[arg-type]

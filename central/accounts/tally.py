@@ -8,23 +8,23 @@ import msgspec
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Usage
 
-from ..identity.scope import Kind
+from ..identity.scope import CountKey
 from ..observe.metrics import histogram
 from .counters import Counters
-from .failed import Failed
-from .record_series import Entry, Sample, Sums
+from .failed_attempts import FailureTally
+from .record_series import AccountEntry, AccountSums, SeriesSample
 
 KEYS_MAX = 2_000  # series that one slot may have; what is beyond is of the type "other"
 OTHER = "other"
 # From a script to a whole node.
 PEAKS_MB = (1, 10, 30, 100, 300, 1e3, 2e3, 4e3, 8e3, 16e3, 32e3, 64e3, 128e3, 256e3, 1e6)
 
-Group = tuple[Kind, int, str]  # kind, id of the owner, site
+Group = tuple[CountKey, int, str]  # kind, id of the owner, site
 Key = tuple[str, str, str]  # community, site, type
 
 
-class Row(msgspec.Struct, gc=False):
-    """Sums that grow; the fields of `Sums`, in their order."""
+class UsageTotals(msgspec.Struct, gc=False):
+    """Sums that grow; the fields of `AccountSums`, in their order."""
 
     done: int = 0
     failed: int = 0
@@ -35,20 +35,22 @@ class Row(msgspec.Struct, gc=False):
     bytes_in: int = 0
     bytes_out: int = 0
 
-    def add(self, more: "Row") -> None:
+    def add(self, more: "UsageTotals") -> None:
         """Add another one to this."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(more, name))
 
-    def sums(self) -> Sums:
+    def sums(self) -> AccountSums:
         """Return what has come together."""
-        return Sums.of(msgspec.structs.astuple(self))
+        return AccountSums.of(msgspec.structs.astuple(self))
 
 
-assert Row.__struct_fields__ == Sums.__struct_fields__, "what is added up is what is kept"
+assert UsageTotals.__struct_fields__ == AccountSums.__struct_fields__, (
+    "what is added up is what is kept"
+)
 
 
-class UsedAt(msgspec.Struct, gc=False):
+class SiteUsage(msgspec.Struct, gc=False):
     """What attempts have used at one site."""
 
     cpu_s: float = 0.0
@@ -57,12 +59,12 @@ class UsedAt(msgspec.Struct, gc=False):
     bytes_out: int = 0
 
 
-class Used:
+class UsageSinceStart:
     """What attempts have used since the start of this central, for the page of metrics."""
 
     def __init__(self) -> None:
         self.ends: Counter[str] = Counter()  # how often which
-        self.sites: defaultdict[str, UsedAt] = defaultdict(UsedAt)
+        self.sites: defaultdict[str, SiteUsage] = defaultdict(SiteUsage)
         self.memory_peak_mb = histogram("pilotage_attempt_memory_peak_megabytes", PEAKS_MB)
         self.scratch_peak_mb = histogram("pilotage_attempt_scratch_peak_megabytes", PEAKS_MB)
 
@@ -80,13 +82,13 @@ class Tally:
     """Sums by kind and site. A few additions at each end of an attempt, and nothing else."""
 
     def __init__(self) -> None:
-        self._rows: defaultdict[Group, Row] = defaultdict(Row)
-        self.used = Used()
-        self.failed = Failed()
+        self._rows: defaultdict[Group, UsageTotals] = defaultdict(UsageTotals)
+        self.used = UsageSinceStart()
+        self.failed = FailureTally()
 
     def ended(
         self,
-        kind: Kind,
+        kind: CountKey,
         owner_id: int,
         site: str,
         new: JobState,
@@ -108,21 +110,21 @@ class Tally:
         row.bytes_out += usage.bytes_out
         self.used.add(site, usage)
 
-    def take(self) -> Mapping[Group, Row]:
+    def take(self) -> Mapping[Group, UsageTotals]:
         """Return the sums and begin anew."""
-        taken, self._rows = self._rows, defaultdict(Row)
+        taken, self._rows = self._rows, defaultdict(UsageTotals)
         return taken
 
-    def give_back(self, taken: Mapping[Group, Row]) -> None:
+    def give_back(self, taken: Mapping[Group, UsageTotals]) -> None:
         """Take sums up again that could not be kept."""
         for group, row in taken.items():
             self._rows[group].add(row)
 
 
-def entries(taken: Mapping[Group, Row]) -> list[Entry]:
+def entries(taken: Mapping[Group, UsageTotals]) -> list[AccountEntry]:
     """Return what is added to the accounts."""
     return [
-        Entry(
+        AccountEntry(
             community=kind.community,
             group=kind.group,
             owner_id=owner_id,
@@ -134,9 +136,9 @@ def entries(taken: Mapping[Group, Row]) -> list[Entry]:
     ]
 
 
-def samples(taken: Mapping[Group, Row], counters: Counters) -> list[Sample]:
+def samples(taken: Mapping[Group, UsageTotals], counters: Counters) -> list[SeriesSample]:
     """Return one slot of the series: what ended in it, and how much waits and runs now."""
-    sums: defaultdict[Key, Row] = defaultdict(Row)
+    sums: defaultdict[Key, UsageTotals] = defaultdict(UsageTotals)
     levels: defaultdict[Key, list[int]] = defaultdict(lambda: [0, 0])
     for kind, site, state, count in counters.rows():
         if state is JobState.WAITING:
@@ -146,7 +148,7 @@ def samples(taken: Mapping[Group, Row], counters: Counters) -> list[Sample]:
     for (kind, _, site), row in taken.items():
         sums[_key(sums, kind, site)].add(row)
     return [
-        Sample(
+        SeriesSample(
             community=key[0],
             site=key[1],
             type=key[2],
@@ -158,7 +160,7 @@ def samples(taken: Mapping[Group, Row], counters: Counters) -> list[Sample]:
     ]
 
 
-def _key(known: Mapping[Key, object], kind: Kind, site: str) -> Key:
+def _key(known: Mapping[Key, object], kind: CountKey, site: str) -> Key:
     key = (kind.community, site, kind.type)
     full = len(known) >= KEYS_MAX and key not in known
     return (kind.community, site, OTHER) if full else key

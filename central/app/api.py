@@ -10,22 +10,22 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pilotage import __version__
-from pilotage.proto.api import Health, Readiness
+from pilotage.proto.api.jobs import Health, Readiness
 
 from ..accounts.disk_room import DiskRoom
 from ..catalogue.storage_service import StorageService
-from ..dispatch.beside import SandboxBeside, SubmissionsBeside, left_to_the_leader
+from ..dispatch.submissions.api_process import ApiSandbox, ApiSubmissions, left_to_the_leader
 from ..identity.scope import Owners
-from ..identity.tokens import Tokens
-from ..observe.counting import CountingLog, counting
+from ..identity.tokens import TokenIssuer
+from ..observe.counting_log import CountingLog, counting
 from ..observe.events import Log
-from ..observe.metrics import Page
+from ..observe.metrics import MetricsPage
 from ..ports import Clock
 from ..settings import Settings
 from ..store.engine import Store
 from ..store.errors import StoreError
-from .faces import ApiServices
-from .world import World, parts_of
+from .process_parts import World, parts_of
+from .route_assembly import ApiServices
 
 LOOK_S: Final = 1.0
 FORGET_S: Final = 300.0  # classes, as long as those are kept of which no job is left
@@ -110,7 +110,7 @@ class ApiMetrics:
     async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
         """Return all metrics as Prometheus reads them."""
         readings = await self._world.readings()
-        page, activity = Page(), self._world.store.activity()
+        page, activity = MetricsPage(), self._world.store.activity()
         page.put_all("pilotage_build_info", {__version__: 1})
         page.put("pilotage_ready", self._health.ready().ready)
         page.put("pilotage_leads", 0)
@@ -131,7 +131,7 @@ class ApiCentral:
     """Services for the face, and what is looked at for ever."""
 
     services: ApiServices
-    submissions: SubmissionsBeside
+    submissions: ApiSubmissions
     owners: Owners
     health: ApiHealth
     leader: Leader
@@ -175,14 +175,16 @@ class ApiCentral:
             self.health.read(why)
 
 
-def build_api(world: World, tokens: Tokens, settings: Settings, leader: LeaderUrl) -> ApiCentral:
+def build_api(
+    world: World, tokens: TokenIssuer, settings: Settings, leader: LeaderUrl
+) -> ApiCentral:
     """Return a central without the queue on these drivers. `begin` comes next."""
     log = counting(world.log)
     world = replace(world, log=log)
     store, clock, parts = world.store, world.clock, parts_of(world, settings)
     memory, allowed = parts.memory, parts.allowed
     health = ApiHealth(store, clock, allowed.room)
-    submissions = SubmissionsBeside(
+    submissions = ApiSubmissions(
         store=store,
         memory=memory,
         clock=clock,
@@ -192,7 +194,7 @@ def build_api(world: World, tokens: Tokens, settings: Settings, leader: LeaderUr
         room=allowed.room,
         queued=left_to_the_leader,
     )
-    sandbox = SandboxBeside(
+    sandbox = ApiSandbox(
         world.blobs, memory, allowed.holdings, allowed.room, settings.sandbox, store=store
     )
     services = ApiServices(

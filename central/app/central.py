@@ -11,63 +11,63 @@ from dataclasses import dataclass, replace
 
 from pilotage import __version__
 
-from ..accounts.counts import CountsLoop
+from ..accounts.count_writer import CountsLoop
 from ..bus.bridge import BusBridge
 from ..bus.downlink import Downlink
 from ..catalogue.storage_service import StorageService
-from ..dispatch.arrivals import Others
-from ..dispatch.asks import Asks
-from ..dispatch.assignments import Assignments
-from ..dispatch.attempt_ids import AttemptIds
-from ..dispatch.beats import Beats
+from ..dispatch.assembly import Allowances, arrivals, ends, health_service, pilot_logs, submissions
 from ..dispatch.black_holes import HostWatch
-from ..dispatch.checkpoints import Checkpoints
-from ..dispatch.control import Control
-from ..dispatch.crew import PilotCrew
-from ..dispatch.data_orders import DataOrders
-from ..dispatch.data_reports import DataReports
+from ..dispatch.control import JobControl
 from ..dispatch.explainer import Explainer
-from ..dispatch.follow import FollowUp
+from ..dispatch.follow_up import FollowUp
 from ..dispatch.health import HealthService
 from ..dispatch.idle_classes import IdleClasses
-from ..dispatch.joined import Allowances, arrivals, ends, health_service, pilot_logs, submissions
-from ..dispatch.levels import UsedShares
 from ..dispatch.limits import LimitService
+from ..dispatch.live_pilots import PilotCrew
 from ..dispatch.memory import Memory
 from ..dispatch.metrics import MetricsService, Times
-from ..dispatch.recover import Recovery
-from ..dispatch.reports import Reports
-from ..dispatch.requeues import Requeues
+from ..dispatch.recovery import MemoryRecovery
 from ..dispatch.retention import Retention
 from ..dispatch.roll_call import RollCall
 from ..dispatch.service import Dispatch
-from ..dispatch.submissions import Submissions
-from ..dispatch.turn import Turns
-from ..dispatch.watch import Watch
+from ..dispatch.submissions.remote_arrivals import ArrivalPoller
+from ..dispatch.submissions.submissions import Submissions
+from ..dispatch.turns.asks import AskService
+from ..dispatch.turns.assignments import Assignments
+from ..dispatch.turns.attempt_ids import AttemptIds
+from ..dispatch.turns.beats import BeatService
+from ..dispatch.turns.checkpoints import CheckpointOrders
+from ..dispatch.turns.data_orders import DataOrders
+from ..dispatch.turns.data_reports import DataReports
+from ..dispatch.turns.reports import ReportJudge
+from ..dispatch.turns.requeues import Requeues
+from ..dispatch.turns.turns import Turns
+from ..dispatch.used_shares import UsedShares
+from ..dispatch.watch import DispatchWatch
 from ..factory.view import ElementsView
-from ..failover.at_task_end import AtTaskEnd, last_line_in, stderr_in
-from ..failover.for_production import rules_for
-from ..failover.joined import Failover, failover
-from ..failover.pulse import Pulse
-from ..failover.room import Room
+from ..failover.activity import Pulse
+from ..failover.assembly import Failover, failover
+from ..failover.production_rules import rules_for
 from ..failover.rule_book import RuleBook
 from ..failover.rules import default_rules
+from ..failover.site_capacity import MaxGrants
+from ..failover.task_ends import TaskEndRepairs, last_line_in, stderr_in
 from ..identity.callers import PilotCaller
-from ..identity.tokens import Tokens
-from ..jobs.blob_sweep import BlobSweep
-from ..jobs.following import Following
-from ..jobs.looking import Looking
+from ..identity.tokens import TokenIssuer
+from ..jobs.blobs.sandbox import Sandbox
+from ..jobs.blobs.sweep import BlobSweep
+from ..jobs.output.curve_view import JobInspector
+from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
-from ..jobs.sandbox import Sandbox
-from ..observe.counting import CountingLog, counting
-from ..observe.wall import Wall
+from ..observe.counting_log import CountingLog, counting
+from ..observe.wall_clock import Wall
 from ..pilots.logs import LogRoom
 from ..pilots.service import Canceller, PilotService
 from ..ports import Clock
 from ..productions import record as production_records
-from ..productions.joined import Productions, productions
-from ..productions.watching import Watching
-from ..settings import LeaseSettings, RetentionSettings, Role, Settings
+from ..productions.assembly import Productions, productions
+from ..productions.watch import ProductionWatch
+from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
 from ..store.errors import StoreError
 from ..store.probe import StoreProbe
@@ -75,13 +75,13 @@ from ..transfers.carrier import Carrier
 from ..transfers.service import RuleService
 from ..transfers.sweep_service import SweepService
 from ..transfers.sweeper import Sweeper
+from ..transformations.assembly import Transformations, transformations
+from ..transformations.avoided_hosts import KeptOff
 from ..transformations.engine import Engine
-from ..transformations.joined import Transformations, transformations
-from ..transformations.kept_off import KeptOff
-from ..transformations.live import document
+from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
-from .faces import Services
-from .world import World, parts_of
+from .process_parts import World, parts_of
+from .route_assembly import Services
 
 STOP_S = 5.0  # what is still written at the end may take so long
 
@@ -90,12 +90,12 @@ STOP_S = 5.0  # what is still written at the end may take so long
 class Central:
     """A whole central: services for the faces, and the loops behind them."""
 
-    roles: frozenset[Role]
+    roles: frozenset[ProcessRole]
     services: Services
     memory: Memory
-    recovery: Recovery
-    watch: Watch
-    others: Others
+    recovery: MemoryRecovery
+    watch: DispatchWatch
+    others: ArrivalPoller
     used: UsedShares
     storages: StorageService
     carrier: Carrier
@@ -114,7 +114,7 @@ class Central:
     allowed: Allowances
     engine: Engine
     kept_off: KeptOff
-    productions: Watching
+    productions: ProductionWatch
     failover: Failover
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
@@ -159,7 +159,7 @@ class Central:
             tasks.create_task(self.storages.run())
             tasks.create_task(self.pilots.login_again())
             tasks.create_task(self.roll_call.run())
-            if Role.AGENTS in self.roles:
+            if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.sweeper.run())
                 tasks.create_task(self.retention.run())
@@ -170,7 +170,7 @@ class Central:
                 tasks.create_task(self.failover.mails.run())
 
 
-def build(world: World, tokens: Tokens, settings: Settings) -> Central:
+def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     """Return a central on these drivers. `recover` comes next."""
     log, times = counting(world.log), Times()
     world, probe = replace(world, log=log), StoreProbe(log)
@@ -184,7 +184,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     )
     pilots = _pilots(world, memory, follow_up, tokens, downlink, lease, elements)
     submits = submissions(world, memory, allowed, follow_up)
-    following = Following(queries, memory.logs, memory.leases)
+    following = FollowService(queries, memory.logs, memory.leases)
     idle, wall, pulse = IdleClasses(memory, clock), Wall(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
     health = health_service(world, memory, probe, allowed)
@@ -203,7 +203,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     services = Services(
         submissions=submits,
         queries=queries,
-        looking=Looking(store, queries, memory.logs, world.blobs),
+        looking=JobInspector(store, queries, memory.logs, world.blobs),
         control=control,
         pilots=pilots,
         sites=_sites(world, memory, follow_up, downlink, elements, settings),
@@ -233,8 +233,8 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
         roles=settings.process.role_set,
         services=services,
         memory=memory,
-        recovery=Recovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
-        watch=Watch(
+        recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
+        watch=DispatchWatch(
             requeues=requeues,
             submissions=submits,
             store=store,
@@ -272,7 +272,7 @@ def build(world: World, tokens: Tokens, settings: Settings) -> Central:
     )
 
 
-def _rules(world: World, memory: Memory, control: Control, carrier: Carrier) -> RuleService:
+def _rules(world: World, memory: Memory, control: JobControl, carrier: Carrier) -> RuleService:
     """Return what people say and see of rules, of which the carrier hears."""
     return RuleService(
         world.store,
@@ -301,8 +301,8 @@ def _transformations(
     world: World,
     memory: Memory,
     submissions: Submissions,
-    control: Control,
-    repairs: AtTaskEnd,
+    control: JobControl,
+    repairs: TaskEndRepairs,
     allowed: Allowances,
 ) -> Transformations:
     """Return what turns files into jobs."""
@@ -324,7 +324,7 @@ def _productions(
     world: World,
     memory: Memory,
     made: Transformations,
-    control: Control,
+    control: JobControl,
     explainer: Explainer,
 ) -> Productions:
     """Return what runs productions."""
@@ -354,7 +354,7 @@ def _failover(
     memory: Memory,
     rules: RuleBook,
     engine: Engine,
-    control: Control,
+    control: JobControl,
     pulse: Pulse,
 ) -> Failover:
     """Return what looks after transformations that ask for failover."""
@@ -375,16 +375,16 @@ def _failover(
 
 def _repairs(
     world: World, memory: Memory, rules: RuleBook, elements: ElementsView, pulse: Pulse
-) -> AtTaskEnd:
+) -> TaskEndRepairs:
     """Return what says what becomes of tasks that failed."""
-    room = Room(
+    room = MaxGrants(
         store=world.store,
         owners=memory.owners,
         clauses=lambda: memory.queue.matcher.clauses,
         living=memory.pilots.empty_offers,
         shapes=elements.offers,
     )
-    return AtTaskEnd(
+    return TaskEndRepairs(
         store=world.store,
         rules=rules,
         stderr=stderr_in(world.blobs, world.log),
@@ -401,9 +401,9 @@ def _control(
     follow_up: FollowUp,
     downlink: Downlink,
     allowed: Allowances,
-) -> Control:
+) -> JobControl:
     """Return what people kill, hold and reschedule jobs with."""
-    return Control(
+    return JobControl(
         store=world.store,
         memory=memory,
         idle=idle,
@@ -437,7 +437,7 @@ def _explainer(
 
 
 def _bridge(
-    world: World, memory: Memory, dispatch: Dispatch, following: Following, pilots: PilotService
+    world: World, memory: Memory, dispatch: Dispatch, following: FollowService, pilots: PilotService
 ) -> BusBridge[PilotCaller]:
     """Return what joins the bus with the dispatch."""
     return BusBridge(
@@ -455,7 +455,7 @@ def _pilots(
     world: World,
     memory: Memory,
     follow_up: FollowUp,
-    tokens: Tokens,
+    tokens: TokenIssuer,
     downlink: Downlink,
     lease: LeaseSettings,
     canceller: Canceller,
@@ -503,7 +503,7 @@ def _dispatch(
     memory: Memory,
     follow_up: FollowUp,
     requeues: Requeues,
-    tokens: Tokens,
+    tokens: TokenIssuer,
     downlink: Downlink,
     settings: Settings,
     times: Times,
@@ -511,7 +511,7 @@ def _dispatch(
 ) -> Dispatch:
     """Return what answers pilots."""
     store, clock, log, lease = world.store, world.clock, world.log, settings.lease
-    reports = Reports(
+    reports = ReportJudge(
         store=store,
         memory=memory,
         follow_up=follow_up,
@@ -526,7 +526,7 @@ def _dispatch(
         store=store,
         memory=memory,
         follow_up=follow_up,
-        checkpoints=Checkpoints(store, world.blobs, log),
+        checkpoints=CheckpointOrders(store, world.blobs, log),
         data=DataOrders(store, world.storages),
         tokens=tokens,
         clock=clock,
@@ -537,7 +537,7 @@ def _dispatch(
         memory=memory,
         follow_up=follow_up,
         reports=reports,
-        asks=Asks(
+        asks=AskService(
             store=store,
             memory=memory,
             requeues=requeues,
@@ -552,7 +552,7 @@ def _dispatch(
         clock=clock,
         settings=lease,
     )
-    beats = Beats(
+    beats = BeatService(
         store=store,
         memory=memory,
         follow_up=follow_up,

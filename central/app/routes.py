@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final, Protocol
 
-from pilotage.proto import api
+from pilotage.proto.api import jobs
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from ..http.answers import TEXT, Answer
+from ..http.answers import TEXT, HttpAnswer
 from ..http.call import Call
 from ..http.route import Routes
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..observe.metrics import MEDIA
 
 ENTRANCE: Final = {"health": "/health", "description": "/openapi.json", "pilot": "/pilot.sh"}
@@ -28,11 +28,11 @@ PAGE: Final = """\
 """
 
 
-class Health(Protocol):
+class HealthReader(Protocol):
     """How a process is: one with the queue counts jobs, one without it cannot."""
 
-    def health(self) -> api.Health: ...
-    def ready(self) -> api.Readiness: ...
+    def health(self) -> jobs.Health: ...
+    def ready(self) -> jobs.Readiness: ...
 
 
 class Metrics(Protocol):
@@ -56,34 +56,34 @@ class ClientWheel:
 Described = Callable[[], bytes]  # returns the OpenAPI document
 Wheel = Callable[[], Awaitable[ClientWheel | None]]
 
-HEALTH_ROUTES: Final = Routes[Health]()
+HEALTH_ROUTES: Final = Routes[HealthReader]()
 METRICS_ROUTES: Final = Routes[Metrics]()
 DESCRIPTION_ROUTES: Final = Routes[Described]()
 CLIENT_ROUTES: Final = Routes[Wheel]()
 
 
-@DESCRIPTION_ROUTES.add("GET", "/", Action.PUBLIC_READ, needs_leader=False)
+@DESCRIPTION_ROUTES.add("GET", "/", Permission.PUBLIC_READ, needs_leader=False)
 async def entrance(described: Described, call: Call) -> dict[str, str]:
     """Where to look first."""
     return ENTRANCE
 
 
 @DESCRIPTION_ROUTES.add(
-    "GET", "/openapi.json", Action.PUBLIC_READ, needs_leader=False, gives=dict[str, Any]
+    "GET", "/openapi.json", Permission.PUBLIC_READ, needs_leader=False, gives=dict[str, Any]
 )
-async def openapi(described: Described, call: Call) -> Answer:
+async def openapi(described: Described, call: Call) -> HttpAnswer:
     """This description."""
-    return Answer(described())
+    return HttpAnswer(described())
 
 
-@HEALTH_ROUTES.add("GET", "/health", Action.PUBLIC_READ, needs_leader=False)
-async def health(service: Health, call: Call) -> api.Health:
+@HEALTH_ROUTES.add("GET", "/health", Permission.PUBLIC_READ, needs_leader=False)
+async def health(service: HealthReader, call: Call) -> jobs.Health:
     """How the central is."""
     return service.health()
 
 
-@HEALTH_ROUTES.add("GET", "/ready", Action.PUBLIC_READ, needs_leader=False)
-async def ready(service: Health, call: Call) -> api.Readiness:
+@HEALTH_ROUTES.add("GET", "/ready", Permission.PUBLIC_READ, needs_leader=False)
+async def ready(service: HealthReader, call: Call) -> jobs.Readiness:
     """200 while it takes requests: loaded, and the store can be written."""
     found = service.ready()
     if not found.ready:
@@ -95,43 +95,43 @@ async def ready(service: Health, call: Call) -> api.Readiness:
 
 
 @METRICS_ROUTES.add(
-    "GET", "/metrics", Action.METRICS_READ, needs_leader=False, gives=str, gives_media=TEXT
+    "GET", "/metrics", Permission.METRICS_READ, needs_leader=False, gives=str, gives_media=TEXT
 )
-async def metrics(service: Metrics, call: Call) -> Answer:
+async def metrics(service: Metrics, call: Call) -> HttpAnswer:
     """What Prometheus reads; totals over all communities."""
-    return Answer((await service.page(call.face.requests)).encode(), media=MEDIA)
+    return HttpAnswer((await service.page(call.face.requests)).encode(), media=MEDIA)
 
 
 @CLIENT_ROUTES.add(
     "GET",
     "/client",
-    Action.PUBLIC_READ,
+    Permission.PUBLIC_READ,
     needs_leader=False,
     gives=bytes,
     gives_media="text/html",
 )
-async def client_page(wheel: Wheel, call: Call) -> Answer:
+async def client_page(wheel: Wheel, call: Call) -> HttpAnswer:
     """A page with a link to the client's wheel, and its SHA-256."""
     found = await _found(wheel)
     python = escape(found.needs_python)
     text = PAGE.format(name=escape(found.name), sha256=found.sha256, python=python)
-    return Answer(text.encode(), media="text/html; charset=utf-8")
+    return HttpAnswer(text.encode(), media="text/html; charset=utf-8")
 
 
 @CLIENT_ROUTES.add(
     "GET",
     "/client/{name}",
-    Action.PUBLIC_READ,
+    Permission.PUBLIC_READ,
     needs_leader=False,
     gives=bytes,
     gives_media="application/zip",
 )
-async def client_wheel(wheel: Wheel, call: Call) -> Answer:
+async def client_wheel(wheel: Wheel, call: Call) -> HttpAnswer:
     """The wheel of this version, by its file name, for `pip install URL`."""
     found = await _found(wheel)
     if call.path("name") != found.name:
         raise Refused(Code.NOT_FOUND, f"the wheel of this central is /client/{found.name}")
-    return Answer(found.content, media="application/zip")
+    return HttpAnswer(found.content, media="application/zip")
 
 
 async def _found(wheel: Wheel) -> ClientWheel:

@@ -22,7 +22,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Patience:
+class BusTimeouts:
     """How long a connection waits, and how it spreads its attempts (full jitter)."""
 
     connect_s: float = 10.0

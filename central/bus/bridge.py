@@ -18,9 +18,9 @@ from pilotage.proto.messages import Beat, BeatAnswer, LogChunk
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from ..hearing import hear
 from ..observe.events import Log
 from ..ports import Bus, Clock
+from ..received_messages import hear
 from .downlink import Downlink
 
 Message = TypeVar("Message", Beat, LogChunk)
@@ -42,7 +42,7 @@ P = TypeVar("P", bound=Pilot)
 
 
 @dataclass
-class Heard:
+class BridgeCounters:
     """What became of the pilots' words, for the counters."""
 
     beats: int = 0
@@ -80,7 +80,7 @@ class BusBridge(Generic[P]):
         workers: int = 4,
         waiting_max: int = 10_000,
     ) -> None:
-        self.heard = Heard()
+        self.heard = BridgeCounters()
         self._bus, self._beat, self._chunk = bus, beat, chunk
         self._who, self._clock, self._log, self._will = who, clock, log, will
         self._workers, self._waiting_max = workers, waiting_max
@@ -110,9 +110,9 @@ class BusBridge(Generic[P]):
             self.heard.strangers += 1
             return
         waiting = _Waiting(caller, payload, self._clock.monotonic())
-        if spoken.kind is topics.Kind.BEAT:
+        if spoken.kind is topics.TopicKind.BEAT:
             self._queue_beat(waiting)
-        elif spoken.kind is topics.Kind.LOG:
+        elif spoken.kind is topics.TopicKind.LOG:
             self._queue_chunk(waiting)
         else:
             self.heard.wills += 1

@@ -17,7 +17,7 @@ import aiomqtt
 from ..errors import Refused
 from ..observe.events import Log
 from ..ports import Clock, Inbound, Randomness
-from .address import Address, Patience
+from .address import Address, BusTimeouts
 from .errors import SubscriptionRefused
 
 # What an inbound handler may raise without costing us the connection; anything else is a bug.
@@ -51,7 +51,7 @@ class Inbox(asyncio.Queue[aiomqtt.Message]):
         super().put_nowait(item)
 
 
-class Connection:
+class BusConnection:
     """A connection that comes back by itself. QoS 0 both ways: hints, never the record."""
 
     def __init__(
@@ -62,14 +62,14 @@ class Connection:
         clock: Clock,
         randomness: Randomness,
         log: Log,
-        patience: Patience | None = None,
+        patience: BusTimeouts | None = None,
         queue_max: int = 10_000,
         greet: Callable[[], None] | None = None,
     ) -> None:
         self.traffic = Traffic()
         self._address, self._filters = address, tuple(filters)
         self._clock, self._randomness, self._log = clock, randomness, log
-        self._patience = patience or Patience()
+        self._patience = patience or BusTimeouts()
         self._queue_max = queue_max
         self._greet = greet  # called each time the connection stands
         self._outbound: deque[tuple[str, bytes]] = deque()

@@ -18,9 +18,9 @@ from amqtt.broker import Broker
 from amqtt.errors import AMQTTError, CodecError, MQTTError, NoDataError, ProtocolHandlerError
 from amqtt.mqtt.connect import ConnectPacket
 
+from ..anonymous_connections import PART, Stranger, Strangers
 from ..observe.events import Log
 from ..ports import Clock
-from ..strangers import PART, Stranger, Strangers
 from . import frames
 from .errors import EntryRefused
 from .logins import Logins

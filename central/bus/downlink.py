@@ -6,7 +6,7 @@ from pilotage.proto import topics
 from pilotage.proto.messages import Attempt, BeatAnswer, Stop, Wake
 
 from ..ports import Bus
-from ..saying import Down
+from ..sent_messages import Down
 
 
 class Downlink:

@@ -19,7 +19,7 @@ EXISTS = " already exists"
 Command = dict[str, Any]
 
 
-class Login(NamedTuple):
+class BrokerAccount(NamedTuple):
     """A login as it should be; `password` None: it should be gone."""
 
     community: str
@@ -55,7 +55,7 @@ def numbered(commands: Iterable[Command], batch: str) -> list[Command]:
     return [{**command, "correlationData": f"{batch}:{i}"} for i, command in enumerate(commands)]
 
 
-def make(login: Login) -> list[Command]:
+def make(login: BrokerAccount) -> list[Command]:
     """Return the commands that make a login that is not there."""
     return [
         {"command": "createRole", **_role(login)},
@@ -63,7 +63,7 @@ def make(login: Login) -> list[Command]:
     ]
 
 
-def replace(login: Login) -> list[Command]:
+def replace(login: BrokerAccount) -> list[Command]:
     """Return the commands that bring an existing login up to date. They cut its connection."""
     return [
         {"command": "modifyRole", **_role(login)},
@@ -71,7 +71,7 @@ def replace(login: Login) -> list[Command]:
     ]
 
 
-def forget(login: Login) -> list[Command]:
+def forget(login: BrokerAccount) -> list[Command]:
     """Return the commands that remove a login and cut its connection."""
     return [
         {"command": "deleteClient", "username": login.pilot},
@@ -112,16 +112,17 @@ def _role_name(pilot: str) -> str:
     return f"pilot:{pilot}"
 
 
-def _role(login: Login) -> Command:
+def _role(login: BrokerAccount) -> Command:
     down = topics.down(login.community, login.pilot)
     allowed = [
-        ("publishClientSend", topics.up(login.community, login.pilot, kind)) for kind in topics.Kind
+        ("publishClientSend", topics.up(login.community, login.pilot, kind))
+        for kind in topics.TopicKind
     ]
     allowed += [("publishClientReceive", down), ("subscribeLiteral", down)]
     return {"rolename": _role_name(login.pilot), "acls": _acls(allowed)}
 
 
-def _client(login: Login) -> Command:
+def _client(login: BrokerAccount) -> Command:
     return {
         "username": login.pilot,
         "password": login.password,

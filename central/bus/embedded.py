@@ -9,9 +9,9 @@ from pilotage.proto import topics
 
 from ..observe.events import Log
 from ..ports import Clock, Inbound, Randomness
-from .address import Address, Patience
+from .address import Address, BusTimeouts
 from .broker import listen, serving
-from .connection import Connection
+from .connection import BusConnection
 from .door import Door
 from .logins import Logins
 
@@ -27,7 +27,7 @@ class EmbeddedBus:
         clock: Clock,
         randomness: Randomness,
         log: Log,
-        patience: Patience | None = None,
+        patience: BusTimeouts | None = None,
         queue_max: int = 10_000,
         public_url: str = "",
     ) -> None:
@@ -38,7 +38,7 @@ class EmbeddedBus:
         self._logins = Logins(user, password)
         self._door: Door | None = None
         self._address = Address(host, self._listening.getsockname()[1], user, password)
-        self._connection = Connection(
+        self._connection = BusConnection(
             # Where a broker listens everywhere, we reach it on the loopback.
             Address(_own(host), self._address.port, user, password),
             [topics.all_up()],

@@ -13,7 +13,7 @@ from pilotage.proto import topics
 from .errors import BadName
 
 
-class Login(NamedTuple):
+class PilotLogin(NamedTuple):
     """A pilot's login. The user name is the pilot's id."""
 
     community: str
@@ -27,7 +27,7 @@ def _digest(password: str) -> bytes:
 
 def check_names(community: str, pilot: str) -> None:
     """Raise BadName where the topics of this pilot would not be its own alone."""
-    own = topics.parse_up(topics.up(community, pilot, topics.Kind.BEAT))
+    own = topics.parse_up(topics.up(community, pilot, topics.TopicKind.BEAT))
     if own is None or not community or not pilot or any(mark in community + pilot for mark in "+#"):
         raise BadName(community, pilot)
 
@@ -38,14 +38,14 @@ class Logins:
     def __init__(self, central: str, password: str) -> None:
         self._central = central
         self._central_digest = _digest(password)
-        self._pilots: dict[str, Login] = {}
+        self._pilots: dict[str, PilotLogin] = {}
 
     def add(self, community: str, pilot: str, password: str) -> None:
         """Make or replace the login of this pilot. Raises BadName."""
         check_names(community, pilot)
         if pilot == self._central:
             raise BadName(community, pilot)
-        self._pilots[pilot] = Login(community, pilot, _digest(password))
+        self._pilots[pilot] = PilotLogin(community, pilot, _digest(password))
 
     def remove(self, community: str, pilot: str) -> bool:
         """Forget the login; return whether there was one."""

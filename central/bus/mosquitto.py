@@ -14,9 +14,9 @@ from pilotage.proto import topics
 from ..observe.events import Log
 from ..ports import Clock, Inbound, Randomness
 from . import dynsec
-from .address import Address, Patience
-from .connection import Connection
-from .dynsec import Login, Response
+from .address import Address, BusTimeouts
+from .connection import BusConnection
+from .dynsec import BrokerAccount, Response
 from .errors import BusError
 from .logins import check_names
 
@@ -36,7 +36,7 @@ def batch_of(logins: int, took_s: float) -> int:
     return max(BATCH_MIN, min(BATCH_MAX, int(logins * BUSY_S / max(took_s, 0.001))))
 
 
-class NoAnswer(BusError):
+class BrokerTimeout(BusError):
     """The plug-in did not answer in time. The commands may have been carried out; repeat them."""
 
 
@@ -50,13 +50,13 @@ class MosquittoBus:
         clock: Clock,
         randomness: Randomness,
         log: Log,
-        patience: Patience | None = None,
+        patience: BusTimeouts | None = None,
         queue_max: int = 10_000,
         public_url: str = "",
     ) -> None:
         self._address, self._public_url = address, public_url
         self._clock, self._randomness = clock, randomness
-        self._connection = Connection(
+        self._connection = BusConnection(
             address,
             [topics.all_up(), dynsec.RESPONSE],
             clock=clock,
@@ -66,8 +66,12 @@ class MosquittoBus:
             queue_max=queue_max,
             greet=self._greet,
         )
-        self._wanted: OrderedDict[str, Login] = OrderedDict()  # not yet confirmed, newest a pilot
-        self._made: dict[str, Login] = {}  # by us and not removed: made again on a new broker
+        self._wanted: OrderedDict[str, BrokerAccount] = (
+            OrderedDict()
+        )  # not yet confirmed, newest a pilot
+        self._made: dict[
+            str, BrokerAccount
+        ] = {}  # by us and not removed: made again on a new broker
         self._changed = asyncio.Event()  # something is wanted, or the connection is new
         self._settled = asyncio.Condition()
         self._batch = BATCH_MAX  # logins in the next message
@@ -93,11 +97,11 @@ class MosquittoBus:
 
     async def add_login(self, community: str, pilot: str, password: str) -> None:
         check_names(community, pilot)
-        await self._want(Login(community, pilot, password))
+        await self._want(BrokerAccount(community, pilot, password))
 
     async def remove_login(self, community: str, pilot: str) -> None:
         check_names(community, pilot)
-        await self._want(Login(community, pilot, None))
+        await self._want(BrokerAccount(community, pilot, None))
 
     async def run(self, inbound: Inbound) -> None:
         async def sort(topic: str, payload: bytes) -> None:
@@ -112,7 +116,7 @@ class MosquittoBus:
 
     # -- logins ---------------------------------------------------------------------------------
 
-    async def _want(self, login: Login) -> None:
+    async def _want(self, login: BrokerAccount) -> None:
         """Note the login, and wait a little for the broker's word where there is a broker."""
         self._wanted[login.pilot] = login
         self._changed.set()
@@ -141,7 +145,7 @@ class MosquittoBus:
                         await self._furnish()
                     else:
                         await self._settle()
-            except NoAnswer:
+            except BrokerTimeout:
                 self._batch = batch_of(self._batch, ANSWER_S)
                 await self._clock.sleep(RETRY_S)
                 self._changed.set()
@@ -191,7 +195,7 @@ class MosquittoBus:
                 self._confirm(login)
             self._settled.notify_all()
 
-    def _confirm(self, login: Login) -> None:
+    def _confirm(self, login: BrokerAccount) -> None:
         if self._wanted.get(login.pilot) is login:  # else another wish came in between
             del self._wanted[login.pilot]
         if login.password is None:
@@ -214,9 +218,9 @@ class MosquittoBus:
                     self._answered.clear()
                     await self._answered.wait()
                     if self._connections != asked_over:
-                        raise NoAnswer("the connection broke while mosquitto was asked")
+                        raise BrokerTimeout("the connection broke while mosquitto was asked")
         except TimeoutError:
-            raise NoAnswer("mosquitto's dynamic-security plug-in does not answer") from None
+            raise BrokerTimeout("mosquitto's dynamic-security plug-in does not answer") from None
         return [self._answers[mark] for mark in marks]
 
     def _take_answers(self, payload: bytes) -> None:

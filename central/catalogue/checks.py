@@ -7,19 +7,19 @@ import re
 from typing import Final
 
 from pilotage.proto.catalogue import (
+    BadCatalogueField,
     Did,
-    NotRight,
     check_name,
     check_scope,
     checked_metadata,
     parse_query,
 )
-from pilotage.proto.job import DataInput, DataOutput, JobData
+from pilotage.proto.documents.job import DataInput, DataOutput, JobData
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from .naming import finished, later, wrong_braces
-from .rights import Writing, of_group
+from .placeholders import finished, later, wrong_braces
+from .rights import WriteScope, of_group
 
 INPUTS_MAX: Final = 10_000  # files of one job
 
@@ -34,7 +34,7 @@ def check_data(data: JobData, where: str, *, filled: bool = False) -> None:
             _check_input(one, f"{where}.inputs[{i}]", filled)
         for i, out in enumerate(data.outputs):
             _check_output(out, f"{where}.outputs[{i}]", filled)
-    except NotRight as why:
+    except BadCatalogueField as why:
         raise refused(why) from None
 
 
@@ -74,7 +74,7 @@ def _may_become_of(scope: str, group: str) -> bool:
     return begins.startswith(f"{group}.") or f"{group}.".startswith(begins)
 
 
-def check_scopes(data: JobData, group: str, writing: Writing, where: str) -> None:
+def check_scopes(data: JobData, group: str, writing: WriteScope, where: str) -> None:
     """Refuse outputs in a scope in which their owner may not write. Raises Refused."""
     for i, out in enumerate(data.outputs):
         if out.did:  # one more copy of a file, whose bytes it must have
@@ -89,7 +89,7 @@ def check_scopes(data: JobData, group: str, writing: Writing, where: str) -> Non
                 raise Refused(Code.FORBIDDEN, why, field=field)
 
 
-def refused(why: NotRight) -> Refused:
+def refused(why: BadCatalogueField) -> Refused:
     """Return what a service says of a value that the catalogue does not take."""
     return Refused(Code.INVALID, str(why), field=why.field)
 
@@ -132,7 +132,7 @@ def _check_named(out: DataOutput, where: str) -> None:
     file = "x.x" if set(out.pattern) & set("*?[") else out.pattern
     try:
         check_name(finished(out.name, later(1, 1, file)), where)
-    except NotRight as why:
+    except BadCatalogueField as why:
         raise refused(why) from None
 
 

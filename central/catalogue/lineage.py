@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from pilotage.proto.api_data import Direction
+from pilotage.proto.api.data import Direction
 from pilotage.proto.catalogue import Did
 
 from ..store.engine import Store
 from . import record_read as catalogue_read
-from .records import FileRow
+from .record_types import FileRow
 
 Link = tuple[int, list[Did], list[Did], int]  # job, what it read, what it made, how far away
 

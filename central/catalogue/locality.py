@@ -34,7 +34,7 @@ def writable(book: StorageBook, names: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Steering:
+class SiteChoice:
     """Where a job may run, and where it should: sites None are all."""
 
     sites: frozenset[str] | None
@@ -45,7 +45,7 @@ def steer(
     book: StorageBook,
     inputs: Sequence[tuple[int, Sequence[str]]],
     outputs: Sequence[Sequence[str]],
-) -> Steering:
+) -> SiteChoice:
     """Return where a job runs whose inputs have so many bytes and copies on such storages.
 
     `outputs`: the storages that each output may go to.
@@ -65,7 +65,7 @@ def steer(
         sites = _both(sites, _seeing([book.storages[one] for one in names]))
     best = sorted(near, key=lambda site: (-near[site], site))
     allowed = [site for site in best if sites is None or site in sites]
-    return Steering(sites, tuple(allowed[:SITES_PREFERRED_MAX]))
+    return SiteChoice(sites, tuple(allowed[:SITES_PREFERRED_MAX]))
 
 
 def _seeing(entries: Sequence[StorageEntry]) -> frozenset[str] | None:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from pilotage.proto.catalogue import (
+    BadCatalogueField,
     Did,
     FileState,
     KeyType,
-    NotRight,
     ReplicaState,
     Value,
     check_type,
@@ -17,11 +17,21 @@ from pilotage.proto.catalogue import (
 
 from ..store.engine import weighs
 from ..store.session import Session
-from .record_interned import Interned, decode, encode
-from .record_remnants import Barred, Counting, give_up, keep_removed
+from .record_interned import InternedIds, decode, encode
+from .record_remnants import BarredPaths, CountChanges, give_up, keep_removed
+from .record_types import (
+    KEYS_MAX,
+    Clash,
+    DatasetRow,
+    ItemOutcome,
+    MetadataChange,
+    NewDataset,
+    NewReplica,
+    ReplicaChange,
+)
 from .record_write import (
     ROWS_A_FILE,
-    Known,
+    KnownFile,
     check_number,
     clash_of,
     insert_dataset,
@@ -33,16 +43,6 @@ from .record_write import (
     replicas_of,
     rewrite,
 )
-from .records import (
-    KEYS_MAX,
-    Clash,
-    DatasetRow,
-    MetadataChange,
-    NewDataset,
-    NewReplica,
-    Outcome,
-    ReplicaChange,
-)
 
 Item = TypeVar("Item")
 _THERE: Final = (ReplicaState.AVAILABLE, ReplicaState.COPYING)
@@ -51,11 +51,11 @@ _THERE: Final = (ReplicaState.AVAILABLE, ReplicaState.COPYING)
 @weighs(ROWS_A_FILE)
 def set_metadata(
     session: Session, community: str, changes: Sequence[MetadataChange]
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """Set and remove keys of files."""
-    community_id = session.own(Interned).community(session, community)
+    community_id = session.own(InternedIds).community(session, community)
 
-    def change(row: Known, one: MetadataChange) -> bool:
+    def change(row: KnownFile, one: MetadataChange) -> bool:
         there = metadata_of(session, row)
         wanted: dict[str, Value] = {**there, **one.metadata}
         for key in one.remove:
@@ -64,7 +64,7 @@ def set_metadata(
         _take_keys(session, community_id, one.metadata)
         if wanted == there:
             return False
-        learn_values(session, session.own(Interned).keys(session, community_id), [wanted])
+        learn_values(session, session.own(InternedIds).keys(session, community_id), [wanted])
         rewrite(session, community_id, row, wanted)
         return True
 
@@ -74,22 +74,24 @@ def set_metadata(
 @weighs(ROWS_A_FILE)
 def change_replicas(
     session: Session, community: str, changes: Sequence[ReplicaChange], *, at: float
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """Give replicas a state; the files' own follow from it."""
-    community_id = session.own(Interned).community(session, community)
+    community_id = session.own(InternedIds).community(session, community)
     session.names_paths()
-    counting = Counting()
+    counting = CountChanges()
 
-    def change(row: Known, one: ReplicaChange) -> bool:
+    def change(row: KnownFile, one: ReplicaChange) -> bool:
         copies = replicas_of(session, [row.file_id]).get(row.file_id, {})
         there = copies.get(one.storage)
         if there is None and (not one.path or one.state is None):
             if one.state is None:
                 return give_up(session, row.file_id, one.storage, None, at, counting)
             right = f"a storage that has a copy: {', '.join(copies) or 'none has'}"
-            raise NotRight("storage", one.storage, right)
+            raise BadCatalogueField("storage", one.storage, right)
         if row.state is FileState.REMOVED and one.state is ReplicaState.AVAILABLE:
-            raise NotRight("did", str(row.did), "a file that is not removed: register it again")
+            raise BadCatalogueField(
+                "did", str(row.did), "a file that is not removed: register it again"
+            )
         if one.state is None:
             session.run("remove_replica", (row.file_id, one.storage))
             copies.pop(one.storage)
@@ -101,7 +103,7 @@ def change_replicas(
             if copy == there:
                 return False
             if there is None or there.path != path or one.state in _THERE:
-                Barred(session, [copy]).check(copy, "path")
+                BarredPaths(session, [copy]).check(copy, "path")
             session.run("put_replica", replica_row(row.file_id, copy, at))
             copies[one.storage] = copy
         if row.state is not FileState.REMOVED:
@@ -117,12 +119,12 @@ def change_replicas(
 @weighs(ROWS_A_FILE)
 def remove_files(
     session: Session, community: str, dids: Sequence[Did], *, at: float
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """Mark files Removed, and their replicas Missing. Once removed, nothing changes."""
-    community_id = session.own(Interned).community(session, community)
+    community_id = session.own(InternedIds).community(session, community)
     removed: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
 
-    def change(row: Known, _: None) -> bool:
+    def change(row: KnownFile, _: None) -> bool:
         if row.state is FileState.REMOVED:
             return False
         copies = list(replicas_of(session, [row.file_id]).get(row.file_id, {}).values())
@@ -135,7 +137,7 @@ def remove_files(
         return True
 
     outcomes = _each(session, community_id, [(did, None) for did in dids], change)
-    counting = Counting()
+    counting = CountChanges()
     keep_removed(session, community, removed, at, counting)
     counting.write(session)
     return outcomes
@@ -145,19 +147,19 @@ def _each(
     session: Session,
     community_id: int,
     items: Sequence[tuple[Did, Item]],
-    change: Callable[[Known, Item], bool],
-) -> list[Outcome]:
+    change: Callable[[KnownFile, Item], bool],
+) -> list[ItemOutcome]:
     """Change the files named, one by one; a file that comes twice is changed twice."""
     known = known_files(session, community_id, {did for did, _ in items})
-    outcomes: list[Outcome] = []
+    outcomes: list[ItemOutcome] = []
     for did, item in items:
         row = known.get(did)
         try:
             if row is None:
-                raise NotRight("did", str(did), "a file of the catalogue")
-            outcomes.append(Outcome(file_id=row.file_id, changed=change(row, item)))
-        except NotRight as why:
-            outcomes.append(Outcome(clash=clash_of(why)))
+                raise BadCatalogueField("did", str(did), "a file of the catalogue")
+            outcomes.append(ItemOutcome(file_id=row.file_id, changed=change(row, item)))
+        except BadCatalogueField as why:
+            outcomes.append(ItemOutcome(clash=clash_of(why)))
     return outcomes
 
 
@@ -166,18 +168,18 @@ def _each(
 
 def add_keys(session: Session, community: str, keys: Mapping[str, KeyType]) -> None:
     """Make keys with their types before any file has them. Raises NotRight for another type."""
-    community_id = session.own(Interned).community(session, community)
-    known = session.own(Interned).keys(session, community_id)
+    community_id = session.own(InternedIds).community(session, community)
+    known = session.own(InternedIds).keys(session, community_id)
     for key, kind in keys.items():
         there = known.get(key)
         if there is not None and there.kind is not kind:
-            raise NotRight(f"keys.{key}", kind.value, f"{there.kind.value}: it is in use")
+            raise BadCatalogueField(f"keys.{key}", kind.value, f"{there.kind.value}: it is in use")
     _make_keys(session, community_id, keys)
 
 
 def _take_keys(session: Session, community_id: int, metadata: Mapping[str, Value]) -> None:
     """Check values against their keys' types, and make keys that are new. Raises NotRight."""
-    known = session.own(Interned).keys(session, community_id)
+    known = session.own(InternedIds).keys(session, community_id)
     for key, value in metadata.items():
         if key in known:
             check_type(key, value, known[key].kind)
@@ -185,13 +187,13 @@ def _take_keys(session: Session, community_id: int, metadata: Mapping[str, Value
 
 
 def _make_keys(session: Session, community_id: int, keys: Mapping[str, KeyType]) -> None:
-    known = session.own(Interned).keys(session, community_id)
+    known = session.own(InternedIds).keys(session, community_id)
     new = {key: kind for key, kind in keys.items() if key not in known}
     if new and len(known) + len(new) > KEYS_MAX:
         right = f"one of the {KEYS_MAX} keys that are here: there cannot be more"
-        raise NotRight(f"metadata.{next(iter(new))}", next(iter(new)), right)
+        raise BadCatalogueField(f"metadata.{next(iter(new))}", next(iter(new)), right)
     for key, kind in new.items():
-        session.own(Interned).add_key(session, community_id, key, kind)
+        session.own(InternedIds).add_key(session, community_id, key, kind)
 
 
 # -- datasets -----------------------------------------------------------------------------------
@@ -201,16 +203,16 @@ def make_dataset(session: Session, community: str, new: NewDataset, *, at: float
     """Make a dataset, or return the one that is there. Raises NotRight for a file's name, or
     for metadata of another type or value than are there.
     """
-    community_id = session.own(Interned).community(session, community)
+    community_id = session.own(InternedIds).community(session, community)
     there = known_datasets(session, community_id, [new.did]).get(new.did)
     if there is None:
         if known_files(session, community_id, [new.did]):
-            raise NotRight("did", str(new.did), "another name: a file is called so")
+            raise BadCatalogueField("did", str(new.did), "another name: a file is called so")
         _take_keys(session, community_id, new.metadata)
         insert_dataset(session, community_id, new, at)
     elif dict(new.metadata) != dict(there.metadata):
         right = f"{encode(there.metadata).decode()}: that is what the dataset has, and it stays so"
-        raise NotRight("metadata", encode(new.metadata).decode(), right)
+        raise BadCatalogueField("metadata", encode(new.metadata).decode(), right)
     found = dataset(session, community, new.did)
     assert found is not None
     return found
@@ -245,30 +247,30 @@ def open_dataset(session: Session, community: str, did: Did, is_open: bool) -> b
 
 
 @weighs(ROWS_A_FILE)
-def attach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[Outcome]:
+def attach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[ItemOutcome]:
     """Let files lie in an open dataset. Their metadata stay as they are."""
     return _attach(session, community, name, dids, there=True)
 
 
 @weighs(ROWS_A_FILE)
-def detach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[Outcome]:
+def detach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[ItemOutcome]:
     """Let files lie in a dataset no longer."""
     return _attach(session, community, name, dids, there=False)
 
 
 def _attach(
     session: Session, community: str, name: Did, dids: Sequence[Did], *, there: bool
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """Let files lie in a dataset, or no longer."""
-    community_id = session.own(Interned).community(session, community)
+    community_id = session.own(InternedIds).community(session, community)
     found = dataset(session, community, name)
     if found is None or not found.is_open:
         right = "a dataset that is there" if found is None else "an open dataset: it is closed"
         clash = Clash(field="dataset", value=str(name), right=right)
-        return [Outcome(clash=clash) for _ in dids]
+        return [ItemOutcome(clash=clash) for _ in dids]
     statement = "attach_file" if there else "detach_file"
 
-    def change(row: Known, _: None) -> bool:
+    def change(row: KnownFile, _: None) -> bool:
         if not any(session.each(statement, [(found.dataset_id, row.file_id)])):
             return False
         rewrite(session, community_id, row, metadata_of(session, row))

@@ -10,7 +10,7 @@ import msgspec
 
 from pilotage.proto.catalogue import KeyType, Metadata, Value
 
-from .records import KEYS_MAX, SETS_STEP
+from .record_types import KEYS_MAX, SETS_STEP
 
 SETS_KNOWN_MAX: Final = 20_000
 Columns = tuple[float, str]  # number, text
@@ -33,7 +33,7 @@ def value_of(number: float, text: str, kind: KeyType) -> Value:
     return int(number) if number.is_integer() else number
 
 
-class Key:
+class MetadataKey:
     """A metadata key of a community."""
 
     __slots__ = ("is_own", "key_id", "kind", "values")
@@ -52,13 +52,13 @@ class Statements(Protocol):
     def many(self, statement: str, rows: Any) -> int: ...
 
 
-class Interned:
+class InternedIds:
     """Ids of communities, scopes, keys and sets."""
 
     def __init__(self) -> None:
         self._communities: dict[str, int] = {}
         self._scopes: dict[tuple[int, str], int] = {}
-        self._keys: dict[int, dict[str, Key]] = {}
+        self._keys: dict[int, dict[str, MetadataKey]] = {}
         self._sets: dict[tuple[int, bytes], int] = {}
         self._metadata: dict[int, Metadata] = {}
         self._set_counts: dict[int, int] = {}
@@ -97,31 +97,33 @@ class Interned:
 
     # -- keys -----------------------------------------------------------------------------------
 
-    def keys(self, session: Statements, community_id: int) -> dict[str, Key]:
+    def keys(self, session: Statements, community_id: int) -> dict[str, MetadataKey]:
         """Return all keys of a community, by name."""
         known = self._keys.get(community_id)
         if known is None:
             rows = session.rows("meta_keys", {"community_id": community_id})
-            known = {row[1]: Key(row[0], KeyType(row[2]), bool(row[3])) for row in rows}
+            known = {row[1]: MetadataKey(row[0], KeyType(row[2]), bool(row[3])) for row in rows}
             self._keys[community_id] = known
         return known
 
-    def add_key(self, session: Statements, community_id: int, key: str, kind: KeyType) -> Key:
+    def add_key(
+        self, session: Statements, community_id: int, key: str, kind: KeyType
+    ) -> MetadataKey:
         """Store a new key."""
         given = {"community_id": community_id, "key": key, "type": kind.value}
-        made = Key(int(session.one("insert_meta_key", given)[0]), kind, False)
+        made = MetadataKey(int(session.one("insert_meta_key", given)[0]), kind, False)
         made.values = set()
         self.keys(session, community_id)[key] = made
         return made
 
-    def values(self, session: Statements, key: Key) -> set[Columns]:
+    def values(self, session: Statements, key: MetadataKey) -> set[Columns]:
         """Return the values that a shared key has had."""
         if key.values is None:
             rows = session.rows("meta_values", {"key_id": key.key_id})
             key.values = {(row[0], row[1]) for row in rows}
         return key.values
 
-    def make_own(self, session: Statements, key: Key) -> None:
+    def make_own(self, session: Statements, key: MetadataKey) -> None:
         """From now on each file has the key for itself."""
         key.is_own, key.values = True, set()
         session.run("make_key_own", {"key_id": key.key_id})

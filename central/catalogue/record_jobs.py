@@ -3,7 +3,7 @@
 from typing import Final
 
 from ..store.session import Session
-from .records import JobInput
+from .record_types import JobInput
 
 FILES_MAX: Final = 100_000  # of one of a job's inputs
 GENERATION_SHOWN: Final = 8  # signs of it in paths

@@ -23,8 +23,16 @@ from ..store.engine import takes_long
 from ..store.session import Session, json_list
 from .record_change import dataset, dataset_of
 from .record_interned import decode, value_of
-from .record_sets import Judged, MetaSets, Own
-from .records import AVAILABLE, DatasetRow, FileRow, Found, KeyRow, Place, ReplicaRow
+from .record_sets import CandidateSet, MetaSets, OwnCondition
+from .record_types import (
+    AVAILABLE,
+    DatasetRow,
+    FileCursor,
+    FileRow,
+    FileRowPage,
+    KeyRow,
+    ReplicaRow,
+)
 
 OWN_IDS_FEW: Final = 200  # that are looked for first
 OWN_IDS_MAX: Final = 5_000  # files of a set that are found by one own value; beyond, all are tested
@@ -35,7 +43,7 @@ SETS_TOGETHER: Final = 100  # in which own values are looked up by one statement
 PAGE_READ: Final = 1_000  # files that are tested at a time
 
 
-class Looking:
+class FileSearch:
     """One search: what it has found, and how much it may still look at."""
 
     def __init__(
@@ -49,32 +57,32 @@ class Looking:
         self._looked = self._sought = 0
         self.rows: list[Any] = []
 
-    def in_sets(self, judged: Sequence[Judged], after: Place) -> Place | None:
+    def in_sets(self, judged: Sequence[CandidateSet], after: FileCursor) -> FileCursor | None:
         """Look through sets in order; return where to go on, None: all was seen."""
         start = bisect_left(judged, after.set_id, key=lambda one: one.set_id)
         for first in range(start, len(judged), SETS_TOGETHER):
             some = judged[first : first + SETS_TOGETHER]
             too_long = first - start >= SETS_LOOKED_MAX or self._sought >= SOUGHT_MAX
             if first > start and too_long:
-                return Place(some[0].set_id, 0)
+                return FileCursor(some[0].set_id, 0)
             ids = self._ids_of(some)
             for one in some:
                 begin = after.file_id if one.set_id == after.set_id else 0
                 if len(self.rows) >= self._limit or self._over():
-                    return Place(one.set_id, begin)
+                    return FileCursor(one.set_id, begin)
                 if one.set_id in ids and not ids[one.set_id]:
                     continue
                 last = self._in_set(one, begin, ids.get(one.set_id))
                 if last is not None:
-                    return Place(one.set_id, last)
+                    return FileCursor(one.set_id, last)
         return None
 
-    def _ids_of(self, judged: Sequence[Judged]) -> dict[int, list[int]]:
+    def _ids_of(self, judged: Sequence[CandidateSet]) -> dict[int, list[int]]:
         """Return which files may fit by one own value, of sets for which an index says it.
 
         Sets that ask the same are looked up together: most of them have no such file.
         """
-        alike: defaultdict[tuple[Own, ...], list[int]] = defaultdict(list)
+        alike: defaultdict[tuple[OwnCondition, ...], list[int]] = defaultdict(list)
         for one in judged:
             if any(own.ranges for own in one.own):
                 alike[one.own].append(one.set_id)
@@ -87,7 +95,7 @@ class Looking:
                     found[set_id].append(file_id)
         return found
 
-    def _fewest(self, several: Sequence[Own], set_ids: Sequence[int]) -> list[Any] | None:
+    def _fewest(self, several: Sequence[OwnCondition], set_ids: Sequence[int]) -> list[Any] | None:
         """Return (set, file) by the own value that few files have; None: many have each."""
         sets = json_list(set_ids)
         for most in (OWN_IDS_FEW, OWN_IDS_MAX):
@@ -107,7 +115,7 @@ class Looking:
     def _over(self) -> bool:
         return self._looked >= ROWS_LOOKED_MAX
 
-    def _in_set(self, judged: Judged, after: int, ids: list[int] | None) -> int | None:
+    def _in_set(self, judged: CandidateSet, after: int, ids: list[int] | None) -> int | None:
         """Look through a set; return the file to go on after, None: it is at its end."""
         if judged.own:
             if ids is None and any(own.ranges for own in judged.own):  # few of this set alone?
@@ -142,7 +150,7 @@ class Looking:
         self._looked += len(rows)
         return rows
 
-    def _given(self, ids: Sequence[int], judged: Judged) -> int | None:
+    def _given(self, ids: Sequence[int], judged: CandidateSet) -> int | None:
         for start in range(0, len(ids), PAGE_READ):
             some = ids[start : start + PAGE_READ]
             rows = {r[0]: r for r in self._session.rows("files_given", {"ids": json_list(some)})}
@@ -157,7 +165,9 @@ class Looking:
                 return some[-1]
         return None
 
-    def in_dataset(self, dataset_id: int, judged: Sequence[Judged], after: int) -> Place | None:
+    def in_dataset(
+        self, dataset_id: int, judged: Sequence[CandidateSet], after: int
+    ) -> FileCursor | None:
         """Look through a dataset in order of the files."""
         by_set = {one.set_id: one.own for one in judged}
         while True:
@@ -171,14 +181,14 @@ class Looking:
                     continue
                 self.rows.append(row)
                 if len(self.rows) >= self._limit:
-                    return Place(0, after)
+                    return FileCursor(0, after)
             if len(rows) < PAGE_READ:
                 return None
             if self._over():
-                return Place(0, after)
+                return FileCursor(0, after)
 
 
-def _own_fits(row: Any, own: Sequence[Own]) -> bool:
+def _own_fits(row: Any, own: Sequence[OwnCondition]) -> bool:
     if not own:
         return True
     values: Metadata = decode(row[8]) if row[8] else {}
@@ -195,30 +205,30 @@ def find_files(
     query: Query,
     *,
     states: frozenset[FileState] = AVAILABLE,
-    after: Place | None = None,
+    after: FileCursor | None = None,
     limit: int,
-) -> Found:
+) -> FileRowPage:
     """Return files that meet a query, in an order that stays the same from page to page.
 
     A file whose metadata change meanwhile may come twice or not at all: `files_changed` has it.
     """
     community_id = community_id_of(session, community)
     if community_id is None or limit <= 0:
-        return Found([], None)
+        return FileRowPage([], None)
     names = json_list(sorted({one.key for one in query.conditions}))
     rows = session.rows("keys_in_query", {"community_id": community_id, "keys": names})
     keys = {row[1]: (row[0], bool(row[3])) for row in rows}
     judged = session.shared(MetaSets).judged(session, community_id, query, keys)
-    looking = Looking(session, session.shared(MetaSets), states, limit)
-    begin = after or Place()
+    looking = FileSearch(session, session.shared(MetaSets), states, limit)
+    begin = after or FileCursor()
     if query.dataset is None:
         place = looking.in_sets(judged, begin)
     else:
         there = dataset(session, community, query.dataset)
         if there is None:
-            return Found([], None)
+            return FileRowPage([], None)
         place = looking.in_dataset(there.dataset_id, judged, begin.file_id)
-    return Found(files_of(session, session.shared(MetaSets), looking.rows), place)
+    return FileRowPage(files_of(session, session.shared(MetaSets), looking.rows), place)
 
 
 def community_id_of(session: Session, community: str) -> int | None:

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pilotage.proto.catalogue import BYTES_MAX, Did, NotRight, RemnantState
+from pilotage.proto.catalogue import BYTES_MAX, BadCatalogueField, Did, RemnantState
 from pilotage.proto.job_states import JobState
 
-from ..identity.records import Owner
+from ..identity.record_types import Owner
 from ..store.engine import takes_long, weighs
 from ..store.session import Session, json_list
 from .record_jobs import folder_of
-from .records import NewReplica
+from .record_types import NewReplica
 from .remnants import (
     AWAY_S,
     HELD_S,
@@ -24,8 +24,8 @@ from .remnants import (
     SWEEP_MAX,
     RemnantCount,
     RemnantRow,
+    SweepResult,
     SweepRow,
-    Swept,
     above,
     not_its_own,
     pause_s,
@@ -142,7 +142,7 @@ def end_sweeps(
     It is due again after its pause; `after_s` is how long remnants wait. Return the ids of
     those that were there: the result of its job ends a sweep too.
     """
-    swept = Swept(gone=(), after_s=after_s)
+    swept = SweepResult(gone=(), after_s=after_s)
     return [
         sweep_id for sweep_id, why in ends if end_marked(session, sweep_id, swept, at=at, why=why)
     ]
@@ -205,7 +205,7 @@ def forget_gone(session: Session, before: float, *, limit: int) -> int:
 # -- how they come ------------------------------------------------------------------------------
 
 
-class Counting:
+class CountChanges:
     """Adds up what changes of counts, to write each once, after all else that a verb writes.
 
     So whoever has locked one waits for nobody else's files.
@@ -241,7 +241,7 @@ def keep_removed(
     community: str,
     removed: Sequence[tuple[int, Did, int, int, Sequence[NewReplica]]],
     at: float,
-    counting: Counting,
+    counting: CountChanges,
 ) -> None:
     """Note the copies of files that were removed now: (file, name, bytes, owner, copies)."""
     rows: list[dict[str, object]] = [
@@ -295,14 +295,14 @@ def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
             ]
             rows += of_attempt
         session.run("storing_seen", {"job_id": job_id, "epoch": epoch})
-    counting = Counting()
+    counting = CountChanges()
     _insert(session, rows, counting)
     counting.write(session)
     session.run("forget_storing", given)
     return len(rows)
 
 
-def _insert(session: Session, rows: Sequence[dict[str, object]], counting: Counting) -> None:
+def _insert(session: Session, rows: Sequence[dict[str, object]], counting: CountChanges) -> None:
     if not rows:
         return
     first = session.reserve("remnant", len(rows))
@@ -313,7 +313,7 @@ def _insert(session: Session, rows: Sequence[dict[str, object]], counting: Count
 
 
 def drop_waiting(
-    session: Session, file_id: int, copies: Iterable[NewReplica], counting: Counting
+    session: Session, file_id: int, copies: Iterable[NewReplica], counting: CountChanges
 ) -> None:
     """A file is there again with these copies: their bytes stay, and those elsewhere go."""
     places = {(copy.storage, copy.path) for copy in copies}
@@ -331,7 +331,7 @@ def give_up(
     storage: str,
     path: str | None,
     at: float,
-    counting: Counting,
+    counting: CountChanges,
 ) -> bool:
     """A copy is gone by somebody's word: nobody tries to remove it; return whether somebody did.
 
@@ -359,7 +359,7 @@ def keep_replaced(
     community: str,
     replaced: Sequence[tuple[int, Did, int, int, Sequence[NewReplica]]],
     at: float,
-    counting: Counting,
+    counting: CountChanges,
 ) -> None:
     """Note what files had elsewhere on a storage, as `keep_removed`; each place once."""
     left: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
@@ -387,7 +387,7 @@ class _Mark(NamedTuple):
     is_folder: bool
 
 
-class Barred:
+class BarredPaths:
     """Which paths nothing may name, of those that somebody wants to."""
 
     def __init__(self, session: Session, copies: Iterable[NewReplica]) -> None:
@@ -418,7 +418,7 @@ class Barred:
                 is_gone = mark.state is RemnantState.GONE
                 what = "were removed not long ago" if is_gone else "are being removed"
                 right = f"another path: the bytes at {path!r} on {mark.storage} {what}"
-                raise NotRight(field, copy.path, right)
+                raise BadCatalogueField(field, copy.path, right)
 
 
 # -- how they go --------------------------------------------------------------------------------
@@ -462,7 +462,7 @@ def _lies(named: str) -> str:
 
 
 def end_marked(
-    session: Session, sweep_id: int, swept: Swept, *, at: float, why: str = NOT_SAID
+    session: Session, sweep_id: int, swept: SweepResult, *, at: float, why: str = NOT_SAID
 ) -> bool:
     """End a sweep: forget what is gone, set aside for a while what is not.
 
@@ -470,7 +470,7 @@ def end_marked(
     was such a sweep.
     """
     gone, failed, untried = set(swept.gone), dict(swept.failed), dict(swept.untried)
-    counting = Counting()
+    counting = CountChanges()
     files: list[int] = []
     rows = [_remnant(row) for row in session.rows("remnants_of_sweep", {"sweep_id": sweep_id})]
     went = any(row.remnant_id in gone for row in rows)

@@ -27,7 +27,7 @@ TEXT_END: Final = "\U0010ffff"
 Keys = Mapping[str, tuple[int, bool]]  # of a query, those that are there: id, is it own
 
 
-class Own(NamedTuple):
+class OwnCondition(NamedTuple):
     """A condition on a key that files may have as their own."""
 
     key: str
@@ -36,11 +36,11 @@ class Own(NamedTuple):
     ranges: tuple[tuple[str, Any, Any], ...]  # statement, low, high; none: no index helps
 
 
-class Judged(NamedTuple):
+class CandidateSet(NamedTuple):
     """A set whose files may fit: all of them, or those for which `own` says so."""
 
     set_id: int
-    own: tuple[Own, ...]
+    own: tuple[OwnCondition, ...]
 
 
 class _Bits:
@@ -61,10 +61,10 @@ class _Bits:
             values = self._having[key]
             values[value] = values.get(value, 0) | _number(several)
 
-    def judge(self, query: Query, keys: Keys) -> list[Judged]:
+    def judge(self, query: Query, keys: Keys) -> list[CandidateSet]:
         """Return the sets that may meet a query."""
         fits = (1 << len(self.ids)) - 1
-        open_ones: list[tuple[Own, int]] = []
+        open_ones: list[tuple[OwnCondition, int]] = []
         for one in query.conditions:
             key, test = keys.get(one.key), test_of(one)
             values = self._having.get(one.key, {})
@@ -75,7 +75,7 @@ class _Bits:
                     good |= places
             without = ~without & fits
             if key is not None and key[1]:
-                own = Own(one.key, key[0], test, tuple(_ranges(one)))
+                own = OwnCondition(one.key, key[0], test, tuple(_ranges(one)))
                 open_ones.append((own, without))
                 good |= without
             elif test(None):
@@ -85,10 +85,12 @@ class _Bits:
         open_ones.sort(key=lambda pair: (not pair[0].ranges, len(pair[0].ranges)))
         return list(self._judged(fits, open_ones))
 
-    def _judged(self, fits: int, open_ones: Sequence[tuple[Own, int]]) -> Iterator[Judged]:
+    def _judged(
+        self, fits: int, open_ones: Sequence[tuple[OwnCondition, int]]
+    ) -> Iterator[CandidateSet]:
         """Yield the sets of a number, each with what their files must meet by themselves."""
         masks = [(own, _text(without & fits)) for own, without in open_ones]
-        known: dict[tuple[bool, ...], tuple[Own, ...]] = {}
+        known: dict[tuple[bool, ...], tuple[OwnCondition, ...]] = {}
         text = _text(fits)
         place = text.find("1")
         while place >= 0:
@@ -97,7 +99,7 @@ class _Bits:
                 known[which] = tuple(
                     own for (own, _), is_open in zip(masks, which, strict=True) if is_open
                 )
-            yield Judged(self.ids[place], known[which])
+            yield CandidateSet(self.ids[place], known[which])
             place = text.find("1", place + 1)
 
 
@@ -122,7 +124,7 @@ class MetaSets:
         self._bits: defaultdict[int, _Bits] = defaultdict(_Bits)
         self._metadata: dict[int, Metadata] = {}
         self._size = 0  # of these
-        self._judged: OrderedDict[object, tuple[int, list[Judged]]] = OrderedDict()
+        self._judged: OrderedDict[object, tuple[int, list[CandidateSet]]] = OrderedDict()
 
     def of(self, session: Session, set_ids: Sequence[int]) -> dict[int, Metadata]:
         """Return the metadata of sets."""
@@ -145,7 +147,9 @@ class MetaSets:
             self._size += len(text) + _WEIGHT
         return known
 
-    def judged(self, session: Session, community_id: int, query: Query, keys: Keys) -> list[Judged]:
+    def judged(
+        self, session: Session, community_id: int, query: Query, keys: Keys
+    ) -> list[CandidateSet]:
         """Return the sets that may meet a query, in order."""
         known = (community_id, query_key(query), tuple(sorted(keys.items())))
         with session.holding(self._lock):

@@ -11,11 +11,11 @@ import msgspec
 
 from pilotage.proto.catalogue import (
     KEYS_MAX as KEYS_OF_FILE_MAX,
+    BadCatalogueField,
     Did,
     FileState,
     KeyType,
     Metadata,
-    NotRight,
     ReplicaState,
     Value,
     check_type,
@@ -25,18 +25,18 @@ from pilotage.proto.catalogue import (
 
 from ..store.engine import CHUNK_MAX, weighs
 from ..store.session import Session, json_list
-from .record_interned import Columns, Interned, Key, columns, decode, encode
-from .record_remnants import Barred, Counting, drop_waiting, keep_replaced
-from .records import (
+from .record_interned import Columns, InternedIds, MetadataKey, columns, decode, encode
+from .record_remnants import BarredPaths, CountChanges, drop_waiting, keep_replaced
+from .record_types import (
     BATCH_SHOWS_FROM,
     DATASETS_OF_FILE_MAX,
     KEYS_MAX,
     OWN_FROM,
     Clash,
+    ItemOutcome,
     NewDataset,
     NewFile,
     NewReplica,
-    Outcome,
 )
 
 _NOTHING: Final[Metadata] = {}
@@ -44,7 +44,7 @@ ROWS_A_FILE: Final = 6  # that a registration writes: others wait while it does
 THERE: Final = "a file that is there: this one was removed, until somebody registers it again"
 
 
-class Known(msgspec.Struct):
+class KnownFile(msgspec.Struct):
     """A file's row as it is in this transaction."""
 
     file_id: int
@@ -75,7 +75,7 @@ def register_files(
     *,
     at: float,
     make_datasets: bool = False,
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """Register files, each by itself.
 
     A file that is there with the same size and checksums gets the replicas, datasets and
@@ -85,7 +85,7 @@ def register_files(
     """
     if len(files) > CHUNK_MAX:
         raise ValueError(f"a batch of {len(files)} files is too long: others would wait for it")
-    outcomes = [Outcome()] * len(files)
+    outcomes = [ItemOutcome()] * len(files)
     left = list(range(len(files)))
     while left:  # a name that comes again is judged by what became of it before
         first: dict[Did, int] = {}
@@ -97,7 +97,7 @@ def register_files(
                 first[files[i].did] = i
         places = list(first.values())
         some = [files[i] for i in places]
-        one_round = Round(session, community, some, at, make_datasets, keep_paths=True)
+        one_round = RegistrationBatch(session, community, some, at, make_datasets, keep_paths=True)
         one_round.judge()
         one_round.write()
         for i, outcome in zip(places, one_round.outcomes, strict=True):
@@ -108,7 +108,7 @@ def register_files(
 
 def publish(
     session: Session, community: str, files: Sequence[NewFile], *, at: float
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """Register files all or none, inside the caller's transaction; datasets are made if missing.
 
     Where an outcome has a clash nothing was written.
@@ -117,9 +117,9 @@ def publish(
     for i, one in enumerate(files):
         if one.did in seen:
             clash = Clash(field="did", value=str(one.did), right="each name once")
-            return [Outcome(clash=clash if k == i else None) for k in range(len(files))]
+            return [ItemOutcome(clash=clash if k == i else None) for k in range(len(files))]
         seen.add(one.did)
-    whole = Round(session, community, files, at, make_datasets=True)
+    whole = RegistrationBatch(session, community, files, at, make_datasets=True)
     whole.judge()
     if any(outcome.clash is not None for outcome in whole.outcomes):
         return whole.outcomes
@@ -127,7 +127,7 @@ def publish(
     return whole.outcomes
 
 
-class Round:
+class RegistrationBatch:
     """Files with different names: what is there of them, what clashes, what is written."""
 
     def __init__(
@@ -142,13 +142,13 @@ class Round:
     ) -> None:
         self._session, self._files, self._at = session, files, at
         self._community = community
-        self._interned = session.own(Interned)
+        self._interned = session.own(InternedIds)
         self._community_id = self._interned.community(session, community)
         self._keys = self._interned.keys(session, self._community_id)
         self._make_datasets, self._keep_paths = make_datasets, keep_paths
         self._fresh: dict[str, KeyType] = {}  # keys that the first file to be written brings
         self._metadata: list[Metadata] = []  # with what is inherited
-        self.outcomes: list[Outcome] = [Outcome()] * len(files)
+        self.outcomes: list[ItemOutcome] = [ItemOutcome()] * len(files)
         names = [one.did for one in files]
         self._known = known_files(session, self._community_id, names)
         wanted = {did for one in files for did in one.datasets}
@@ -157,7 +157,7 @@ class Round:
         self._as_files = known_files(session, self._community_id, wanted - self._named)
         ids = [known.file_id for known in self._known.values()]
         self._copies = replicas_of(session, ids) if ids else {}
-        self._barred = Barred(session, (copy for one in files for copy in one.replicas))
+        self._barred = BarredPaths(session, (copy for one in files for copy in one.replicas))
         foreign = [
             self._known[one.did].file_id
             for one in files
@@ -182,9 +182,9 @@ class Round:
             fresh: dict[str, KeyType] = {}
             try:
                 metadata = self._judged(one, fresh)
-            except NotRight as why:
+            except BadCatalogueField as why:
                 metadata = _NOTHING
-                self.outcomes[i] = Outcome(clash=clash_of(why))
+                self.outcomes[i] = ItemOutcome(clash=clash_of(why))
             else:
                 self._fresh.update(fresh)
             self._metadata.append(metadata)
@@ -192,15 +192,15 @@ class Round:
     def _judged(self, one: NewFile, fresh: dict[str, KeyType]) -> Metadata:
         """Return the metadata that the file shall have. Raises NotRight."""
         if one.did in self._datasets:
-            raise NotRight("did", str(one.did), "another name: a dataset is called so")
+            raise BadCatalogueField("did", str(one.did), "another name: a dataset is called so")
         if not one.adler32 and not one.sha256:
-            raise NotRight("adler32", "", "a checksum: adler32 or sha256")
+            raise BadCatalogueField("adler32", "", "a checksum: adler32 or sha256")
         inherited: dict[str, Value] = {}
         for did in one.datasets:
             inherited.update(self._dataset(did).metadata)
         if len(one.datasets) > DATASETS_OF_FILE_MAX:
             right = f"at most {DATASETS_OF_FILE_MAX}"
-            raise NotRight("datasets", f"{len(one.datasets)} datasets", right)
+            raise BadCatalogueField("datasets", f"{len(one.datasets)} datasets", right)
         self._check_keys(one.metadata, fresh)
         for copy in one.replicas:
             self._barred.check(copy, "replicas.path")
@@ -208,7 +208,7 @@ class Round:
         there: Metadata = {}
         if known is not None:
             if known.state is FileState.REMOVED and not self._keep_paths:
-                raise NotRight("did", str(one.did), THERE)
+                raise BadCatalogueField("did", str(one.did), THERE)
             compare(known, one)
             there = metadata_of(self._session, known)
             copies = self._copies.get(known.file_id, {})
@@ -217,14 +217,14 @@ class Round:
             for key, value in one.metadata.items():
                 if there.get(key, value) != value:
                     right = f"{there[key]!r}: that is what {one.did} has; set it by its own verb"
-                    raise NotRight(f"metadata.{key}", value, right)
+                    raise BadCatalogueField(f"metadata.{key}", value, right)
         metadata = {**inherited, **one.metadata, **there} if inherited or there else one.metadata
         check_number(metadata)
         if known is not None and one.own and known.owner_id != one.owner_id:
             self._check_same(known, one, len(metadata) > len(there))
         return metadata
 
-    def _check_same(self, known: Known, one: NewFile, has_more: bool) -> None:
+    def _check_same(self, known: KnownFile, one: NewFile, has_more: bool) -> None:
         """Raise NotRight where a registration brings anything new of somebody else's file.
 
         The result of a job may bring one more copy of the same SHA-256: nothing else has it.
@@ -242,19 +242,21 @@ class Round:
         for field, is_new in news.items():
             if is_new:
                 right = f"nothing new: {one.did} is there, and is not your own"
-                raise NotRight(field, "something new", right)
+                raise BadCatalogueField(field, "something new", right)
 
     def _dataset(self, did: Did) -> KnownDataset:
         known = self._datasets.get(did)
         if known is None:
             if did in self._named or did in self._as_files:
-                raise NotRight("datasets", str(did), "a dataset: a file is called so")
+                raise BadCatalogueField("datasets", str(did), "a dataset: a file is called so")
             if not self._make_datasets:
-                raise NotRight("datasets", str(did), "a dataset that is there: make it first")
+                raise BadCatalogueField(
+                    "datasets", str(did), "a dataset that is there: make it first"
+                )
             known = KnownDataset(0, did, True, {})
             self._datasets[did] = known
         if not known.is_open:
-            raise NotRight("datasets", str(did), "an open dataset: this one is closed")
+            raise BadCatalogueField("datasets", str(did), "an open dataset: this one is closed")
         return known
 
     def _check_keys(self, metadata: Metadata, fresh: dict[str, KeyType]) -> None:
@@ -266,7 +268,7 @@ class Round:
                 continue
             if len(self._keys) + len(self._fresh) + len(fresh) >= KEYS_MAX:
                 right = f"one of the {KEYS_MAX} keys that are here: there cannot be more"
-                raise NotRight(f"metadata.{key}", key, right)
+                raise BadCatalogueField(f"metadata.{key}", key, right)
             fresh[key] = type_of(value)
 
     # -- writing --------------------------------------------------------------------------------
@@ -332,7 +334,7 @@ class Round:
                     encode(own).decode() if own else None,
                 )
             )
-            self.outcomes[i] = Outcome(file_id=file_id, new=True)
+            self.outcomes[i] = ItemOutcome(file_id=file_id, new=True)
         session.many("insert_file", files)
         session.many("insert_own_value", own_rows)
         session.many("put_replica", replicas)
@@ -346,7 +348,7 @@ class Round:
         known = [self._known[self._files[i].did] for i in places]
         learn_values(session, self._keys, [self._metadata[i] for i in places])
         replaced: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
-        counting = Counting()
+        counting = CountChanges()
         for i, row in zip(places, known, strict=True):
             one = self._files[i]
             pairs = [(self._datasets[did].dataset_id, row.file_id) for did in one.datasets]
@@ -380,12 +382,12 @@ class Round:
             if changed:
                 row.adler32, row.sha256, row.state = adler32, sha256, state
                 rewrite(session, self._community_id, row, self._metadata[i])
-            self.outcomes[i] = Outcome(file_id=row.file_id, changed=changed)
+            self.outcomes[i] = ItemOutcome(file_id=row.file_id, changed=changed)
         keep_replaced(session, self._community, replaced, self._at, counting)
         counting.write(session)
 
     def _left(
-        self, row: Known, moved: Sequence[NewReplica]
+        self, row: KnownFile, moved: Sequence[NewReplica]
     ) -> tuple[int, Did, int, int, Sequence[NewReplica]]:
         """Return which copies nobody names any more: a pilot has stored others, or they are bad.
 
@@ -399,18 +401,18 @@ class Round:
 # -- what is there ------------------------------------------------------------------------------
 
 
-def known_files(session: Session, community_id: int, dids: Iterable[Did]) -> dict[Did, Known]:
+def known_files(session: Session, community_id: int, dids: Iterable[Did]) -> dict[Did, KnownFile]:
     """Return the rows of those files that are there, Removed ones too.
 
     As long as this transaction lives no other process writes to them.
     """
-    found: dict[Did, Known] = {}
+    found: dict[Did, KnownFile] = {}
     for scope, scope_id, names in _by_scope(session, community_id, dids):
         given = {"scope_id": scope_id, "names": json_list(names)}
         for row in session.rows("files_named", given):
             did = Did(scope, row[0])
             own: Metadata = decode(row[7]) if row[7] else {}
-            found[did] = Known(
+            found[did] = KnownFile(
                 row[1], did, row[2], row[3], row[4], FileState(row[5]), row[6], own, row[8]
             )
     return found
@@ -436,7 +438,7 @@ def _by_scope(
     for did in dids:
         names[did.scope].append(did.name)
     for scope, several in sorted(names.items()):  # in one order: nobody waits in a circle
-        yield scope, session.own(Interned).scope(session, community_id, scope), several
+        yield scope, session.own(InternedIds).scope(session, community_id, scope), several
 
 
 def replicas_of(session: Session, file_ids: Sequence[int]) -> dict[int, dict[str, NewReplica]]:
@@ -448,9 +450,9 @@ def replicas_of(session: Session, file_ids: Sequence[int]) -> dict[int, dict[str
     return found
 
 
-def metadata_of(session: Session, row: Known) -> Metadata:
+def metadata_of(session: Session, row: KnownFile) -> Metadata:
     """Return all metadata of a file, not to be changed."""
-    shared = session.own(Interned).metadata_of(session, row.set_id)
+    shared = session.own(InternedIds).metadata_of(session, row.set_id)
     return {**shared, **row.own} if row.own else shared
 
 
@@ -469,14 +471,14 @@ def check_paths(one: NewFile, copies: Mapping[str, NewReplica]) -> None:
             continue
         if there.state not in (ReplicaState.BAD, ReplicaState.MISSING):
             right = f"{there.path!r}: there the copy on {new.storage} is, {there.state.value}"
-            raise NotRight("replicas.path", new.path, right)
+            raise BadCatalogueField("replicas.path", new.path, right)
 
 
-def compare(known: Known, one: NewFile) -> None:
+def compare(known: KnownFile, one: NewFile) -> None:
     """Raise NotRight unless both have the same bytes, for all that is known of them."""
     if known.size != one.bytes:
         right = f"{known.size}: {one.did} is there with other bytes, and files never change"
-        raise NotRight("bytes", one.bytes, right)
+        raise BadCatalogueField("bytes", one.bytes, right)
     common = False
     for field, new, there in (
         ("adler32", one.adler32, "" if known.adler32 is None else f"{known.adler32:08x}"),
@@ -486,21 +488,21 @@ def compare(known: Known, one: NewFile) -> None:
             common = True
             if new != there:
                 right = f"{there}: {one.did} is there with other bytes, and files never change"
-                raise NotRight(field, new, right)
+                raise BadCatalogueField(field, new, right)
     if not common:
         field = "sha256" if known.adler32 is None else "adler32"
         right = f"the {field} too: {one.did} is there, and only that says whether it is the same"
-        raise NotRight(field, "", right)
+        raise BadCatalogueField(field, "", right)
 
 
 def check_number(metadata: Metadata) -> None:
     """Raise NotRight for more keys than a file may have."""
     if len(metadata) > KEYS_OF_FILE_MAX:
         right = f"at most {KEYS_OF_FILE_MAX}, inherited ones too"
-        raise NotRight("metadata", f"{len(metadata)} keys", right)
+        raise BadCatalogueField("metadata", f"{len(metadata)} keys", right)
 
 
-def clash_of(why: NotRight) -> Clash:
+def clash_of(why: BadCatalogueField) -> Clash:
     """Return a complaint as the record that says it."""
     return Clash(field=why.field, value=repr(why.value)[:200], right=why.right)
 
@@ -508,7 +510,9 @@ def clash_of(why: NotRight) -> Clash:
 # -- metadata -----------------------------------------------------------------------------------
 
 
-def learn_values(session: Session, keys: Mapping[str, Key], several: Sequence[Metadata]) -> None:
+def learn_values(
+    session: Session, keys: Mapping[str, MetadataKey], several: Sequence[Metadata]
+) -> None:
     """Note which values shared keys have; those that differ from file to file become own."""
     found: defaultdict[str, set[Columns]] = defaultdict(set)
     having: defaultdict[str, int] = defaultdict(int)
@@ -517,7 +521,7 @@ def learn_values(session: Session, keys: Mapping[str, Key], several: Sequence[Me
             if not keys[key].is_own:
                 having[key] += 1
                 found[key].add(columns(value))
-    interned = session.own(Interned)
+    interned = session.own(InternedIds)
     for name, values in found.items():
         one = keys[name]
         known = interned.values(session, one)
@@ -531,7 +535,9 @@ def learn_values(session: Session, keys: Mapping[str, Key], several: Sequence[Me
             session.many("insert_meta_value", rows)
 
 
-def split(metadata: Metadata, keys: Mapping[str, Key]) -> tuple[dict[str, Value], dict[str, Value]]:
+def split(
+    metadata: Metadata, keys: Mapping[str, MetadataKey]
+) -> tuple[dict[str, Value], dict[str, Value]]:
     """Return what goes into the set, and what is the file's own."""
     shared: dict[str, Value] = {}
     own: dict[str, Value] = {}
@@ -541,7 +547,7 @@ def split(metadata: Metadata, keys: Mapping[str, Key]) -> tuple[dict[str, Value]
 
 
 def own_value_rows(
-    set_id: int, own: Metadata, keys: Mapping[str, Key], file_id: int
+    set_id: int, own: Metadata, keys: Mapping[str, MetadataKey], file_id: int
 ) -> list[tuple[Any, ...]]:
     return [(set_id, keys[key].key_id, *columns(value), file_id) for key, value in own.items()]
 
@@ -550,9 +556,9 @@ def replica_row(file_id: int, copy: NewReplica, at: float) -> tuple[Any, ...]:
     return (file_id, copy.storage, copy.path, copy.state.value, at)
 
 
-def rewrite(session: Session, community_id: int, row: Known, metadata: Metadata) -> None:
+def rewrite(session: Session, community_id: int, row: KnownFile, metadata: Metadata) -> None:
     """Write a file's row with these metadata, under its next `seq`."""
-    interned = session.own(Interned)
+    interned = session.own(InternedIds)
     keys = interned.keys(session, community_id)
     set_id, own = row.set_id, row.own
     if metadata != metadata_of(session, row):
@@ -584,7 +590,7 @@ def insert_dataset(session: Session, community_id: int, new: NewDataset, at: flo
         {
             "dataset_id": dataset_id,
             "community_id": community_id,
-            "scope_id": session.own(Interned).scope(session, community_id, new.did.scope),
+            "scope_id": session.own(InternedIds).scope(session, community_id, new.did.scope),
             "name": new.did.name,
             "owner_id": new.owner_id,
             "metadata": encode(new.metadata).decode(),

@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api_remnants import RemnantView
+from pilotage.proto.api.remnants import RemnantView
 from pilotage.proto.catalogue import RemnantState
 
-from ..identity.records import Owner
+from ..identity.record_types import Owner
 from ..observe.times import shown
 
 KEY_LENGTH: Final = 201  # of the central's own submissions: one more than people's keys may have
@@ -123,7 +123,7 @@ def not_its_own(row: RemnantRow, *, any_path: bool) -> str:
     return f"it lies outside of {row.community}/, and {row.storage} does not say any_path"
 
 
-class Swept(_Record, frozen=True):
+class SweepResult(_Record, frozen=True):
     """What the result of a sweep says of its remnants, in the transaction that writes it.
 
     Those that it does not speak of have failed too.

@@ -10,7 +10,7 @@ from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.policy import Action, Reach, require
+from ..identity.policy import Permission, Reach, require
 
 
 def community_of(caller: User) -> str:
@@ -26,7 +26,7 @@ def of_group(scope: str, group: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Writing:
+class WriteScope:
     """Where a caller may write."""
 
     groups: tuple[str, ...] | None  # None: in every scope
@@ -44,9 +44,9 @@ class Writing:
         return f"a scope of one of your groups ({groups}): {scope!r} is not"
 
 
-def writing(caller: User) -> Writing:
+def writing(caller: User) -> WriteScope:
     """Return where the caller may write. Raises Forbidden."""
-    reach = require(caller, Action.DATA_WRITE)
+    reach = require(caller, Permission.DATA_WRITE)
     if reach >= Reach.COMMUNITY:
-        return Writing(None, own=False)
-    return Writing(caller.groups, own=reach is Reach.OWN)
+        return WriteScope(None, own=False)
+    return WriteScope(caller.groups, own=reach is Reach.OWN)

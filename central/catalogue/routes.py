@@ -8,14 +8,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto import api_data
-from pilotage.proto.api_storages import StorageList, StorageView
+from pilotage.proto.api import data as api_data
+from pilotage.proto.api.storages import StorageList, StorageView
 from pilotage.proto.ids import ID_MAX
 
 from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from .service import CatalogueService
 from .storage_service import StorageService
 
@@ -52,14 +52,14 @@ class DatasetsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     limit: api_data.Limit = 100
 
 
-@ROUTES.add("POST", "/v1/data/find", Action.DATA_READ, needs_leader=False)
+@ROUTES.add("POST", "/v1/data/find", Permission.DATA_READ, needs_leader=False)
 async def find(data: CatalogueService, call: Call, body: api_data.FindRequest) -> api_data.FilePage:
     """Files that meet a query over their metadata, page by page."""
     return await data.find(user(call), body)
 
 
 @ROUTES.add(
-    "POST", "/v1/data/files", Action.DATA_WRITE, takes=api_data.RegisterRequest, creates=True
+    "POST", "/v1/data/files", Permission.DATA_WRITE, takes=api_data.RegisterRequest, creates=True
 )
 async def register(data: CatalogueService, call: Call) -> api_data.ItemsReply:
     """Register files, each by itself, in any order; a repeated one changes nothing."""
@@ -67,13 +67,13 @@ async def register(data: CatalogueService, call: Call) -> api_data.ItemsReply:
     return await data.register(user(call), asked)
 
 
-@ROUTES.add("GET", "/v1/data/files", Action.DATA_READ, needs_leader=False)
+@ROUTES.add("GET", "/v1/data/files", Permission.DATA_READ, needs_leader=False)
 async def detail(data: CatalogueService, call: Call, query: FileQuery) -> api_data.FileDetail:
     """One file, its copies and datasets."""
     return await data.file(user(call), query.did)
 
 
-@ROUTES.add("POST", "/v1/data/replicas", Action.DATA_READ, needs_leader=False)
+@ROUTES.add("POST", "/v1/data/replicas", Permission.DATA_READ, needs_leader=False)
 async def replicas(
     data: CatalogueService, call: Call, body: api_data.DidsRequest
 ) -> api_data.Replicas:
@@ -81,7 +81,7 @@ async def replicas(
     return await data.replicas(user(call), body)
 
 
-@ROUTES.add("POST", "/v1/data/metadata", Action.DATA_WRITE, creates=True)
+@ROUTES.add("POST", "/v1/data/metadata", Permission.DATA_WRITE, creates=True)
 async def set_metadata(
     data: CatalogueService, call: Call, body: api_data.MetadataRequest
 ) -> api_data.ItemsReply:
@@ -89,7 +89,7 @@ async def set_metadata(
     return await data.set_metadata(user(call), body)
 
 
-@ROUTES.add("POST", "/v1/data/declare", Action.DATA_WRITE)
+@ROUTES.add("POST", "/v1/data/declare", Permission.DATA_WRITE)
 async def declare(
     data: CatalogueService, call: Call, body: api_data.DeclareRequest
 ) -> api_data.ItemsReply:
@@ -97,7 +97,7 @@ async def declare(
     return await data.declare(user(call), body)
 
 
-@ROUTES.add("POST", "/v1/data/remove", Action.DATA_WRITE)
+@ROUTES.add("POST", "/v1/data/remove", Permission.DATA_WRITE)
 async def remove(
     data: CatalogueService, call: Call, body: api_data.DidsRequest
 ) -> api_data.ItemsReply:
@@ -105,19 +105,19 @@ async def remove(
     return await data.remove(user(call), body)
 
 
-@ROUTES.add("GET", "/v1/data/changes", Action.DATA_READ, needs_leader=False)
+@ROUTES.add("GET", "/v1/data/changes", Permission.DATA_READ, needs_leader=False)
 async def changes(data: CatalogueService, call: Call, query: ChangesQuery) -> api_data.ChangePage:
     """Files that have changed since, as they are now, in order."""
     return await data.changes(user(call), since=query.since, limit=query.limit)
 
 
-@ROUTES.add("GET", "/v1/data/lineage", Action.DATA_READ, needs_leader=False)
+@ROUTES.add("GET", "/v1/data/lineage", Permission.DATA_READ, needs_leader=False)
 async def lineage(data: CatalogueService, call: Call, query: LineageQuery) -> api_data.Lineage:
     """The jobs that a file came of, or that read it."""
     return await data.lineage(user(call), query.did, query.direction, limit=query.limit)
 
 
-@ROUTES.add("POST", "/v1/data/datasets", Action.DATA_WRITE, creates=True)
+@ROUTES.add("POST", "/v1/data/datasets", Permission.DATA_WRITE, creates=True)
 async def make_dataset(
     data: CatalogueService, call: Call, body: api_data.DatasetRequest
 ) -> api_data.DatasetView:
@@ -125,7 +125,7 @@ async def make_dataset(
     return await data.make_dataset(user(call), body)
 
 
-@ROUTES.add("GET", "/v1/data/datasets", Action.DATA_READ, needs_leader=False)
+@ROUTES.add("GET", "/v1/data/datasets", Permission.DATA_READ, needs_leader=False)
 async def datasets(
     data: CatalogueService, call: Call, query: DatasetsQuery
 ) -> api_data.DatasetPage:
@@ -133,7 +133,7 @@ async def datasets(
     return await data.datasets(user(call), after=query.after, limit=query.limit)
 
 
-@ROUTES.add("POST", "/v1/data/datasets/actions", Action.DATA_WRITE, creates=True)
+@ROUTES.add("POST", "/v1/data/datasets/actions", Permission.DATA_WRITE, creates=True)
 async def act_on_dataset(
     data: CatalogueService, call: Call, body: api_data.DatasetAction
 ) -> api_data.ItemsReply:
@@ -141,13 +141,13 @@ async def act_on_dataset(
     return await data.act_on_dataset(user(call), body)
 
 
-@ROUTES.add("GET", "/v1/data/keys", Action.DATA_READ, needs_leader=False)
+@ROUTES.add("GET", "/v1/data/keys", Permission.DATA_READ, needs_leader=False)
 async def keys(data: CatalogueService, call: Call) -> api_data.KeyList:
     """Metadata keys with their types, and their values where they are few."""
     return await data.keys(user(call))
 
 
-@ROUTES.add("POST", "/v1/data/keys", Action.DATA_WRITE, creates=True)
+@ROUTES.add("POST", "/v1/data/keys", Permission.DATA_WRITE, creates=True)
 async def add_keys(
     data: CatalogueService, call: Call, body: api_data.KeysRequest
 ) -> api_data.KeyList:
@@ -155,13 +155,13 @@ async def add_keys(
     return await data.add_keys(user(call), body)
 
 
-@STORAGE_ROUTES.add("GET", "/v1/storages", Action.PILOT_READ)
+@STORAGE_ROUTES.add("GET", "/v1/storages", Permission.PILOT_READ)
 async def storages(storages: StorageService, call: Call) -> StorageList:
     """Storages, where they are and who reaches them."""
     return await storages.all(user(call))
 
 
-@STORAGE_ROUTES.add("GET", "/v1/storages/{storage}", Action.PILOT_READ)
+@STORAGE_ROUTES.add("GET", "/v1/storages/{storage}", Permission.PILOT_READ)
 async def storage(storages: StorageService, call: Call) -> StorageView:
     """One storage."""
     return await storages.show(user(call), call.path("storage"))

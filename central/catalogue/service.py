@@ -1,9 +1,9 @@
 """What people do with the catalogue: rights, bodies into records, records into what is shown."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
-from pilotage.proto.api_data import (
+from pilotage.proto.api.data import (
     ITEMS_MAX,
     LINKS_MAX,
     ChangePage,
@@ -35,23 +35,24 @@ from pilotage.proto.api_data import (
     ReplicaView,
 )
 from pilotage.proto.catalogue import (
+    BadCatalogueField,
     Did,
     FileState,
-    NotRight,
     Query,
     check_key,
     check_path,
     checked_metadata,
     parse_query,
 )
-from pilotage.proto.nearest import unknown
+from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.records import Owner
+from ..identity.scope import Owners
 from ..observe.events import Log
 from ..observe.times import shown
+from ..ports import Clock
 from ..store.engine import Store
 from . import (
     record_change as catalogue_change,
@@ -60,36 +61,23 @@ from . import (
     record_write as catalogue_write,
 )
 from .lineage import links_of
-from .records import (
+from .record_types import (
     Clash,
     DatasetRow,
+    FileCursor,
     FileRow,
+    ItemOutcome,
     MetadataChange,
     NewDataset,
     NewFile,
     NewReplica,
-    Outcome,
-    Place,
     ReplicaChange,
     ReplicaRow,
 )
 from .remnants import view_of
-from .reserved import JobOf, Reserved, copies_of, no_jobs
-from .rights import Writing, community_of, writing
+from .reserved_paths import JobOf, ReservedPaths, copies_of, no_jobs
+from .rights import WriteScope, community_of, writing
 from .storages import Storages
-
-
-class Clock(Protocol):
-    def wall(self) -> float: ...
-
-
-class Owners(Protocol):
-    """Identities, as they are named."""
-
-    async def meet(self, owner_ids: Iterable[int]) -> None: ...
-    def by_id(self, owner_id: int) -> str: ...
-    async def get(self, community: str, caller: User) -> Owner: ...
-
 
 Item = TypeVar("Item")
 TOGETHER: Final = 250  # files of a transaction: jobs that are matched meanwhile wait for it
@@ -132,7 +120,7 @@ class CatalogueService:
                 after=_place(asked.after),
                 limit=asked.limit,
             )
-        except NotRight as why:
+        except BadCatalogueField as why:
             raise refused(why) from None
         after = None if found.next is None else f"{found.next.set_id}.{found.next.file_id}"
         return FilePage(files=await self._views(found.files), after=after)
@@ -149,7 +137,7 @@ class CatalogueService:
         )
         nearest = unknown(str(query.dataset), [str(row.did) for row in rows], what="dataset")
         right = f"one that is there: {nearest[:500]}"
-        raise NotRight("query.dataset", str(query.dataset), right)
+        raise BadCatalogueField("query.dataset", str(query.dataset), right)
 
     async def file(self, caller: User, name: str, /) -> FileDetail:
         """Return everything of a file. Raises Refused, NOT_FOUND."""
@@ -227,23 +215,23 @@ class CatalogueService:
         owner = await self._owners.get(community, caller)
         judged = _Judged(asked.files, [one.did for one in asked.files])
         own = await self._own_datasets(community, right, owner.owner_id, asked.files)
-        reserved = Reserved(self._store, self._job_of, community, right, owner.owner_id)
+        reserved = ReservedPaths(self._store, self._job_of, community, right, owner.owner_id)
         await reserved.look(_wanted(community, asked.files))
 
         def made(one: FileItem) -> NewFile:
             did = Did.parse(one.did)
             if not right.takes(did.scope):
-                raise NotRight("did", one.did, right.refusal(did.scope))
+                raise BadCatalogueField("did", one.did, right.refusal(did.scope))
             for name in one.datasets:
                 if name not in own:
-                    raise NotRight("datasets", name, "a dataset of your own")
+                    raise BadCatalogueField("datasets", name, "a dataset of your own")
             copies = tuple(self._copy(community, copy, did) for copy in one.replicas)
             for copy in copies:
                 reserved.check(did, copy.storage, copy.path)
             return _new_file(one, did, copies, owner.owner_id, own=right.own)
 
         files = judged.each(made)
-        outcomes: list[Outcome] = []
+        outcomes: list[ItemOutcome] = []
         for start in range(0, len(files), TOGETHER):
             some = files[start : start + TOGETHER]
             outcomes += await self._store.write(
@@ -252,7 +240,7 @@ class CatalogueService:
         return judged.reply(outcomes)
 
     async def _own_datasets(
-        self, community: str, right: Writing, owner_id: int, files: Sequence[FileItem]
+        self, community: str, right: WriteScope, owner_id: int, files: Sequence[FileItem]
     ) -> set[str]:
         """Return which of the datasets that files name the caller may let files into.
 
@@ -266,7 +254,7 @@ class CatalogueService:
         for name in names:
             try:
                 did = Did.parse(name, "datasets")
-            except NotRight:
+            except BadCatalogueField:
                 own.add(name)  # what is wrong with it is told of the file
                 continue
             row = await self._store.read(catalogue_change.dataset, community, did)
@@ -293,14 +281,16 @@ class CatalogueService:
         check_path(path, "replicas.path")
         if is_below and not path.startswith(f"{community}/"):
             right = f"one below {community}/: others have files on {copy.storage} too, unless its "
-            raise NotRight("replicas.path", path, f"{right}operator says any_path")
+            raise BadCatalogueField("replicas.path", path, f"{right}operator says any_path")
         return NewReplica(storage=copy.storage, path=path)
 
     def _check_storage(self, name: str) -> None:
         """Refuse a storage that is not there. Where there is none at all, copies lie elsewhere."""
         known = {*self._storages.book.storages, *self._storages.book.troubles}
         if known and name not in known:
-            raise NotRight("replicas.storage", name, f"one that is there: {_nearest(name, known)}")
+            raise BadCatalogueField(
+                "replicas.storage", name, f"one that is there: {_nearest(name, known)}"
+            )
 
     async def set_metadata(self, caller: User, asked: MetadataRequest, /) -> ItemsReply:
         community = community_of(caller)
@@ -363,7 +353,7 @@ class CatalogueService:
         for name in names:
             try:
                 dids.append(Did.parse(name))
-            except NotRight:
+            except BadCatalogueField:
                 continue  # it is said where the item is judged
         owner = await self._owners.get(community, caller)
         rows = await self._store.read(catalogue_read.files_by_did, community, dids)
@@ -383,7 +373,7 @@ class CatalogueService:
             made = await self._store.write(
                 catalogue_change.make_dataset, community, new, at=self._clock.wall()
             )
-        except NotRight as why:
+        except BadCatalogueField as why:
             raise refused(why) from None
         (view,) = await self._datasets([made])  # it may have been there, of somebody else
         return view
@@ -430,7 +420,7 @@ class CatalogueService:
             for key in asked.keys:
                 check_key(key, f"keys.{key[:80]}")
             await self._store.write(catalogue_change.add_keys, community, asked.keys)
-        except NotRight as why:
+        except BadCatalogueField as why:
             raise refused(why) from None
         return await self.keys(caller)
 
@@ -472,15 +462,15 @@ class CatalogueService:
 class _Allowed:
     """Tells which files a caller may change; NotRight says why not."""
 
-    def __init__(self, right: Writing, owners: Mapping[Did, int], owner_id: int) -> None:
+    def __init__(self, right: WriteScope, owners: Mapping[Did, int], owner_id: int) -> None:
         self._right, self._owners, self._owner_id = right, owners, owner_id
 
     def __call__(self, name: str) -> Did:
         did = Did.parse(name)
         if not self._right.takes(did.scope):
-            raise NotRight("did", name, self._right.refusal(did.scope))
+            raise BadCatalogueField("did", name, self._right.refusal(did.scope))
         if self._right.own and self._owners.get(did, self._owner_id) != self._owner_id:
-            raise NotRight("did", name, "a file of your own")
+            raise BadCatalogueField("did", name, "a file of your own")
         return did
 
 
@@ -497,17 +487,17 @@ class _Judged:
         for i, item in enumerate(self._items):
             try:
                 found.append(made(item))
-            except NotRight as why:
+            except BadCatalogueField as why:
                 clash = Clash(field=why.field, value=repr(why.value)[:200], right=why.right)
                 self._clashes[i] = clash
         return found
 
-    def reply(self, outcomes: Sequence[Outcome]) -> ItemsReply:
+    def reply(self, outcomes: Sequence[ItemOutcome]) -> ItemsReply:
         rest = iter(outcomes)
         results: list[ItemResult] = []
         refusals: list[Refusal] = []
         for i, name in enumerate(self._names):
-            outcome = Outcome(clash=self._clashes[i]) if i in self._clashes else next(rest)
+            outcome = ItemOutcome(clash=self._clashes[i]) if i in self._clashes else next(rest)
             results.append(_result(outcome))
             if outcome.clash is not None:
                 field, message = outcome.clash.field, str(outcome.clash)
@@ -515,7 +505,7 @@ class _Judged:
         return ItemsReply(results=results, refused=refusals)
 
 
-def _result(outcome: Outcome) -> ItemResult:
+def _result(outcome: ItemOutcome) -> ItemResult:
     if outcome.clash is not None:
         return ItemResult.REFUSED
     if outcome.new:
@@ -536,7 +526,7 @@ def _new_file(
     one: FileItem, did: Did, copies: tuple[NewReplica, ...], owner_id: int, *, own: bool
 ) -> NewFile:
     if not one.adler32 and not one.sha256:
-        raise NotRight("adler32", "", "a checksum: adler32 or sha256")
+        raise BadCatalogueField("adler32", "", "a checksum: adler32 or sha256")
     return NewFile(
         did=did,
         bytes=one.bytes,
@@ -569,24 +559,24 @@ def _replica(row: ReplicaRow) -> ReplicaView:
 def _did(text: str, where: str) -> Did:
     try:
         return Did.parse(text, where)
-    except NotRight as why:
+    except BadCatalogueField as why:
         raise refused(why) from None
 
 
-def _place(text: str) -> Place | None:
+def _place(text: str) -> FileCursor | None:
     """Return where a page begins. Raises NotRight."""
     if not text:
         return None
     numbers = text.split(".")
     if len(numbers) != 2 or not all(_is_number(one) for one in numbers):
-        raise NotRight("after", text, "what the page before says in `after`")
-    return Place(int(numbers[0]), int(numbers[1]))
+        raise BadCatalogueField("after", text, "what the page before says in `after`")
+    return FileCursor(int(numbers[0]), int(numbers[1]))
 
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 16
 
 
-def refused(why: NotRight) -> Refused:
+def refused(why: BadCatalogueField) -> Refused:
     """Return what a face answers."""
     return Refused(Code.INVALID, str(why), field=why.field)

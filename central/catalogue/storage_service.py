@@ -1,21 +1,18 @@
 """What people see of storages, and the loop that reads their files."""
 
 import asyncio
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from pilotage.proto.api_storages import StorageList, StorageView
+from pilotage.proto.api.storages import StorageList, StorageView
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
+from ..ports import Clock
 from .storages import StorageBook, Storages
 
 LOOK_S: Final = 5.0
-
-
-class Clock(Protocol):
-    async def sleep(self, seconds: float) -> None: ...
 
 
 class StorageService:

@@ -16,15 +16,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.job import Word
-from pilotage.proto.patterns import whole
+from pilotage.proto.decoding.complaints import as_json, complaint, steps
+from pilotage.proto.decoding.patterns import whole
+from pilotage.proto.decoding.strict_yaml import NotYaml, line_of, load_strictly
+from pilotage.proto.documents.job import Word
 from pilotage.proto.storages import StorageAccess
-from pilotage.proto.strict_yaml import NotYaml, line_of, load_strictly
-from pilotage.proto.wording import as_json, complaint, steps
 
 from ..errors import printable
-from ..regular import read_regular
-from .overlaps import Location, overlaps
+from ..regular_files import read_regular
+from .storage_overlaps import Location, overlaps
 from .storage_types import wrong_url
 
 SUFFIX: Final = ".yaml"

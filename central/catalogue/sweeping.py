@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from pilotage.proto.job import Job, JobData, Need
+from pilotage.proto.documents.job import Job, JobData, Need
 
 from .storages import StorageBook, StorageEntry
 

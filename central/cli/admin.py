@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from .exit_codes import Exit, RefusedHere
-from .frame import Answer
+from .command_frame import CommandResult
+from .exit_codes import ExitCode, RefusedHere
 from .options import data_folder
-from .present import note, number, print_json, print_line
+from .presentation import note, number, print_json, print_line
 from .serve import parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..operate.findings import Finding
+    from ..operate.doctor.findings import Finding
 
 app = App(name="admin", help="Back up and restore an installation.")
 
@@ -58,9 +58,9 @@ def backup(
 
     Files are linked where the folder is on the same file system, and copied elsewhere.
     """
-    from ..operate import backup as operate
+    from ..operate.backup import backups as operate
 
-    with _refusing(operate.Refused):
+    with _refusing(operate.BackupRefused):
         made = operate.backup(
             data_folder(data),
             to,
@@ -69,14 +69,14 @@ def backup(
             told=lambda step: note(f"{step} …"),
         )
     counted = f"{number(made.jobs)} jobs and {number(made.blobs)} files"
-    Answer(made, f"{to}: {counted} as of {made.made_at}").print(json=json)
+    CommandResult(made, f"{to}: {counted} as of {made.made_at}").print(json=json)
     for one in made.left_out[:_LEFT_OUT_SHOWN]:
         note(f"left out: {one}")
     if len(made.left_out) > _LEFT_OUT_SHOWN:
         note(f"and {number(len(made.left_out) - _LEFT_OUT_SHOWN)} more were left out")
     if made.blobs_missing:
         note(f"{number(made.blobs_missing)} files that jobs name are gone: pilotage doctor --store")
-    return Exit.FAILED if made.blobs_missing or made.left_out else Exit.OK
+    return ExitCode.FAILED if made.blobs_missing or made.left_out else ExitCode.OK
 
 
 @app.command
@@ -96,21 +96,21 @@ def restore(
     The store gets a new generation: earlier pilots end themselves, and what they did since the
     backup does not count.
     """
-    from ..operate import backup as operate
+    from ..operate.backup import backups as operate
 
     if target is not None:
         note(
             f"the new data directory is an option: pilotage admin restore {source} --data {target}"
         )
-        return Exit.USAGE
+        return ExitCode.USAGE
     target = data_folder(data)
-    with _refusing(operate.Refused):
+    with _refusing(operate.BackupRefused):
         made = operate.restore(
             source, target, incomplete=incomplete, told=lambda step: note(f"{step} …")
         )
     if json:
         print_json(made)
-        return Exit.OK
+        return ExitCode.OK
     of = f"{number(made.jobs)} jobs as of {made.made_at}"
     print_line(f"{target}: {of}, from a backup made on {made.host}")
     if made.without_files:
@@ -119,7 +119,7 @@ def restore(
         note(f"it belongs to root: chown -R USER: {target}, if the central runs as another user")
     note("what was acknowledged after that is lost; tokens revoked after it are good again")
     note("pilots of before end themselves when they speak: start new ones")
-    return Exit.OK
+    return ExitCode.OK
 
 
 @app.command
@@ -130,14 +130,14 @@ def copy_store(url: str, /, *, data: DataOption = None, json: JsonOption = False
     """
     import time
 
-    from ..operate import copying as operate
+    from ..operate.backup import store_copy as operate
 
-    with _refusing(operate.Refused):
+    with _refusing(operate.CopyRefused):
         made = operate.copy_into(
             data_folder(data), url, at=time.time(), told=lambda step: note(step)
         )
     words = f"{made.to}: {number(made.rows)} rows, compared; the file is {made.kept} now"
-    return Answer(made, words).print(json=json)
+    return CommandResult(made, words).print(json=json)
 
 
 @app.command
@@ -147,15 +147,15 @@ def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
     The line `key=` of the `pilot.sh` that they fetch has it.
     """
     from ..identity.errors import BadKeyFile
-    from ..operate.handout import signing_key
+    from ..operate.distribution.handout import signing_key
 
     where = data_folder(data)
     with _refusing(BadKeyFile, OSError):
         key = signing_key(where)
     if key is None:
         note(f"{where}: there is no key yet; `pilotage serve` makes it when it starts")
-        return Exit.REFUSED
-    return Answer({"key": key.hex()}, key.hex()).print(json=json)
+        return ExitCode.REFUSED
+    return CommandResult({"key": key.hex()}, key.hex()).print(json=json)
 
 
 @app.command
@@ -184,7 +184,7 @@ def element_keys(
             print_line(f"{key['kid']}  {key['alg']}")
         note("--json prints the keys themselves, as sites take them")
 
-    return Answer(jwks, words).print(json=json)
+    return CommandResult(jwks, words).print(json=json)
 
 
 def doctor(
@@ -206,13 +206,13 @@ def doctor(
 
     Exit code 1 when something is at fault; warnings alone give 0.
     """
-    from ..operate import doctor as operate
-    from ..operate.serve import Place
+    from ..operate.doctor import examination as operate
+    from ..operate.serve import ServeOptions
 
-    place = Place(data=data_folder(data), config=config, options=parse_settings(set))
+    place = ServeOptions(data=data_folder(data), config=config, options=parse_settings(set))
     findings = operate.examine(place, whole_store=store, whole_files=files)
-    code = Exit.FAILED if operate.at_fault(findings) else Exit.OK
-    return Answer(findings, print_findings, code).print(json=json)
+    code = ExitCode.FAILED if operate.at_fault(findings) else ExitCode.OK
+    return CommandResult(findings, print_findings, code).print(json=json)
 
 
 def print_findings(findings: "Sequence[Finding]") -> None:

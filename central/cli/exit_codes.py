@@ -16,7 +16,7 @@ from ..client.errors import (
 )
 
 
-class Exit(enum.IntEnum):
+class ExitCode(enum.IntEnum):
     """The exit code of every command."""
 
     OK = 0
@@ -37,20 +37,20 @@ class RefusedHere(ClientError):
     """An installation on this machine refuses it; the message says why."""
 
 
-_CODES: tuple[tuple[type[ClientError], Exit], ...] = (
-    (Refused, Exit.REFUSED),
-    (RefusedHere, Exit.REFUSED),
-    (TimedOut, Exit.TIMEOUT),
-    (JobsHeld, Exit.HELD),
-    (Unreachable, Exit.NO_CONNECTION),
-    (NoCentral, Exit.NO_CONNECTION),
-    (BadAnswer, Exit.NO_CONNECTION),
-    (BadDownload, Exit.NO_CONNECTION),
-    (StorageTrouble, Exit.NO_CONNECTION),
-    (NoCopy, Exit.NO_CONNECTION),
+_CODES: tuple[tuple[type[ClientError], ExitCode], ...] = (
+    (Refused, ExitCode.REFUSED),
+    (RefusedHere, ExitCode.REFUSED),
+    (TimedOut, ExitCode.TIMEOUT),
+    (JobsHeld, ExitCode.HELD),
+    (Unreachable, ExitCode.NO_CONNECTION),
+    (NoCentral, ExitCode.NO_CONNECTION),
+    (BadAnswer, ExitCode.NO_CONNECTION),
+    (BadDownload, ExitCode.NO_CONNECTION),
+    (StorageTrouble, ExitCode.NO_CONNECTION),
+    (NoCopy, ExitCode.NO_CONNECTION),
 )
 
 
-def exit_code_of(error: ClientError) -> Exit:
+def exit_code_of(error: ClientError) -> ExitCode:
     """Return the exit code for an error; what is not of the central is of the caller."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.USAGE)
+    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.USAGE)

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from .frame import Answer, Client, changes, reads
-from .present import note, print_line, print_table
+from .command_frame import Client, CommandResult, changes, reads
+from .presentation import note, print_line, print_table
 
 if TYPE_CHECKING:
-    from pilotage.proto.api_sites import LimitsView, LimitView
+    from pilotage.proto.api.sites import LimitsView, LimitView
 
 
 app = App(name="limits", help="Show shares and limits, and read them again.")
@@ -18,19 +18,19 @@ _COLUMNS = ("where", "community", "by", "value", "most", "per s", "burst", "runn
 
 @app.command
 @reads
-async def show(client: Client) -> Answer:
+async def show(client: Client) -> CommandResult:
     """Show the shares and limits in force, and how many jobs count for each limit."""
-    return Answer(await client.limits(), print_limits)
+    return CommandResult(await client.limits(), print_limits)
 
 
 @app.command
 @changes
-async def read(client: Client) -> Answer:
+async def read(client: Client) -> CommandResult:
     """Let the central read shares and limits of its settings' file again.
 
     They count from the next match on, and no job is stopped. If the file is wrong, nothing changes.
     """
-    return Answer(await client.read_limits(), print_limits)
+    return CommandResult(await client.read_limits(), print_limits)
 
 
 def print_limits(found: "LimitsView") -> None:

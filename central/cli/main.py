@@ -14,9 +14,9 @@ from cyclopts import (
 )
 
 from ..client.errors import ClientError
-from .exit_codes import Exit, UsageError, exit_code_of
-from .present import note
-from .whole import converted
+from .exit_codes import ExitCode, UsageError, exit_code_of
+from .presentation import note
+from .whole_numbers import converted
 
 _ROOM = "pilotage.central.cli"
 _OF_THE_CENTRAL = (f"{_ROOM}.serve", f"{_ROOM}.admin")  # modules of commands that need its extra
@@ -25,33 +25,38 @@ _JOBS, _CENTRAL, _PILOTS = "Jobs", "Central", "Pilots, sites and tokens"
 
 # name, where it is, its group in the help, one line about it
 COMMANDS = (
-    ("submit", "submit:submit", _JOBS, "Submit a command, a job file or an array of jobs."),
-    ("status", "status:status", _JOBS, "Show jobs: by id, by filter, or those not finished."),
-    ("show", "show:show", _JOBS, "Show everything of one job."),
-    ("history", "show:history", _JOBS, "Show what happened to a job."),
-    ("summary", "status:summary", _JOBS, "Count jobs by state, site, type, group or owner."),
+    ("submit", "jobs.submit:submit", _JOBS, "Submit a command, a job file or an array of jobs."),
+    ("status", "jobs.status:status", _JOBS, "Show jobs: by id, by filter, or those not finished."),
+    ("show", "jobs.show:show", _JOBS, "Show everything of one job."),
+    ("history", "jobs.show:history", _JOBS, "Show what happened to a job."),
+    ("summary", "jobs.status:summary", _JOBS, "Count jobs by state, site, type, group or owner."),
     ("series", "series:series", _JOBS, "Show how much waited, ran and ended, over time."),
     ("accounts", "series:accounts", _JOBS, "Show what jobs have used, by owner, day and more."),
     ("usage", "usage:usage", _JOBS, "Show jobs and bytes that count towards quotas."),
-    ("failures", "failures:app", _JOBS, "Show what attempts failed of, by class and site."),
-    ("wait", "follow:wait", _JOBS, "Wait until jobs have ended."),
-    ("watch", "follow:watch", _JOBS, "Watch jobs live, by site."),
-    ("logs", "logs:logs", _JOBS, "Print what a job wrote."),
-    ("peek", "curve:peek", _JOBS, "Show the last that a job wrote, and what it uses now."),
-    ("curve", "curve:curve", _JOBS, "Show what a job used over time."),
-    ("output", "logs:output", _JOBS, "List or fetch the files that a job kept."),
-    ("explain", "explain:explain", _JOBS, "Say why a job waits, clause by clause."),
-    ("kill", "act:kill", _JOBS, "End jobs for good."),
-    ("hold", "act:hold", _JOBS, "Keep jobs from running until they are released."),
-    ("release", "act:release", _JOBS, "Let held jobs run again."),
-    ("reschedule", "act:reschedule", _JOBS, "Run jobs again from the start."),
-    ("delete", "act:delete", _JOBS, "Hide jobs that have ended from lists."),
-    ("prod", "prod:app", _JOBS, "Check, plan, draw and run workflow files."),
+    ("failures", "failures.counts:app", _JOBS, "Show what attempts failed of, by class and site."),
+    ("wait", "jobs.follow:wait", _JOBS, "Wait until jobs have ended."),
+    ("watch", "jobs.follow:watch", _JOBS, "Watch jobs live, by site."),
+    ("logs", "jobs.logs:logs", _JOBS, "Print what a job wrote."),
+    ("peek", "jobs.curve:peek", _JOBS, "Show the last that a job wrote, and what it uses now."),
+    ("curve", "jobs.curve:curve", _JOBS, "Show what a job used over time."),
+    ("output", "jobs.logs:output", _JOBS, "List or fetch the files that a job kept."),
+    ("explain", "jobs.explain:explain", _JOBS, "Say why a job waits, clause by clause."),
+    ("kill", "jobs.actions:kill", _JOBS, "End jobs for good."),
+    ("hold", "jobs.actions:hold", _JOBS, "Keep jobs from running until they are released."),
+    ("release", "jobs.actions:release", _JOBS, "Let held jobs run again."),
+    ("reschedule", "jobs.actions:reschedule", _JOBS, "Run jobs again from the start."),
+    ("delete", "jobs.actions:delete", _JOBS, "Hide jobs that have ended from lists."),
+    ("prod", "productions.commands:app", _JOBS, "Check, plan, draw and run workflow files."),
     (
-        *("transformation", "transformations:app", _JOBS),
+        *("transformation", "productions.transformations:app", _JOBS),
         "Turn files, or a number, into jobs: each input exactly once.",
     ),
-    ("data", "data:app", _JOBS, "Find files by their metadata, register and remove them."),
+    (
+        "data",
+        "data.catalogue:app",
+        _JOBS,
+        "Find files by their metadata, register and remove them.",
+    ),
     ("serve", "serve:serve", _CENTRAL, "Run the central."),
     ("doctor", "admin:doctor", _CENTRAL, "Check an installation, with what to do."),
     ("admin", "admin:app", _CENTRAL, "Back up and restore an installation."),
@@ -59,10 +64,10 @@ COMMANDS = (
     ("bench", "bench:bench", _CENTRAL, "Measure, and compare with the goals."),
     ("whoami", "whoami:whoami", _CENTRAL, "Say as whom and to which central this command speaks."),
     ("quota", "usage:app", _CENTRAL, "Set what a community, a group or an owner may use."),
-    ("pilot", "pilots:app", _PILOTS, "Start, list, drain and kill pilots; make secrets."),
+    ("pilot", "pilots.commands:app", _PILOTS, "Start, list, drain and kill pilots; make secrets."),
     ("site", "sites:app", _PILOTS, "Show, check, ban, drain and enable sites."),
     ("limits", "limits:app", _PILOTS, "Show shares and limits, and read them again."),
-    ("storage", "storages:app", _PILOTS, "Show storages, and check their files."),
+    ("storage", "data.storages:app", _PILOTS, "Show storages, and check their files."),
     ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
 )
 
@@ -101,25 +106,25 @@ def run(argv: Sequence[str]) -> int:
             from .extras import check_central
 
             check_central(tokens[0])
-        return int(command(*bound.args, **bound.kwargs, **given) or Exit.OK)
+        return int(command(*bound.args, **bound.kwargs, **given) or ExitCode.OK)
     except UnusedCliTokensError as why:
         note(_too_much(tokens, why.unused_tokens or tokens))
-        return Exit.USAGE
+        return ExitCode.USAGE
     except MissingArgumentError as why:
         note(_missing(why))
-        return Exit.USAGE
+        return ExitCode.USAGE
     except CycloptsError as why:
         note(_one_line(why))
-        return Exit.USAGE
+        return ExitCode.USAGE
     except ClientError as why:
         note(str(why))
         return exit_code_of(why)
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. What is left must not fail at exit again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
+        return ExitCode.OK
 
 
 def split_payload(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:

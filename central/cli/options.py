@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from ..client.errors import NoneRuns
 from ..client.pace import RealPace, pauses
-from .present import note
+from .presentation import note
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -34,7 +34,7 @@ def option(default: T, help: str) -> T:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Common:
+class CommonOptions:
     """Options of every command that speaks to a central."""
 
     json: bool = option(False, "Print JSON for programs.")
@@ -43,7 +43,7 @@ class Common:
     patience_s: float | None = option(None, "How long to try again while nobody answers.")
 
 
-COMMON = Common()
+COMMON = CommonOptions()
 
 
 def data_folder(given: Path | None) -> Path:
@@ -109,7 +109,7 @@ def filled(options: "DataclassInstance", kind: type[msgspec.Struct]) -> dict[str
 
 
 def run_with(
-    common: Common, work: "Callable[[AsyncClient], Awaitable[T]]", *, patience_s: float
+    common: CommonOptions, work: "Callable[[AsyncClient], Awaitable[T]]", *, patience_s: float
 ) -> T:
     """Run `work` with a client of the central that the options name; return what it returns."""
     import asyncio
@@ -122,7 +122,7 @@ def run_with(
 
 
 @asynccontextmanager
-async def client_of(common: Common, patience_s: float) -> "AsyncGenerator[AsyncClient]":
+async def client_of(common: CommonOptions, patience_s: float) -> "AsyncGenerator[AsyncClient]":
     """Give a client of the central that the options name, and close it at the end.
 
     The options say how long it is patient, else `patience_s` does.

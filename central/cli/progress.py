@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from .present import console, watched
+from .presentation import console, watched
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from pilotage.proto.api import AccountLine, AccountsBy, SeriesBy
+from pilotage.proto.api.jobs import AccountLine, AccountsBy, SeriesBy
 
-from .frame import Answer, Client, reads
-from .present import number, table
+from .command_frame import Client, CommandResult, reads
+from .presentation import number, table
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
@@ -29,7 +29,7 @@ async def series(
     last: Annotated[
         int, Parameter(help="How many slots, the newest last.", validator=Number(gte=1))
     ] = 20,
-) -> Answer:
+) -> CommandResult:
     """Show how many jobs waited and ran (means of a slot), ended, and what they used.
 
     Slots of 10 s are kept for six hours, of 60 s for a week, of 600 s for 400 days.
@@ -50,7 +50,7 @@ async def series(
         for line in found.lines
     )
     columns = ("from", "key", "waiting#", "running#", "done#", "failed#", "CPU s#")
-    return Answer(found, table(columns, rows, empty=NO_SLOT, empty_is_noted=True))
+    return CommandResult(found, table(columns, rows, empty=NO_SLOT, empty_is_noted=True))
 
 
 @reads
@@ -64,7 +64,7 @@ async def accounts(
             help="Only the last so many days; else from the first day on.", validator=Number(gt=0)
         ),
     ] = None,
-) -> Answer:
+) -> CommandResult:
     """Show what jobs have used: yours, or those that your token reaches.
 
     Accounts outlive the jobs: they also count what retention has removed.
@@ -78,7 +78,7 @@ async def accounts(
         *("MB in#", "MB out#"),
     )
     rows = map(_account, found.lines)
-    return Answer(found, table(columns, rows, empty=NOTHING_USED, empty_is_noted=True))
+    return CommandResult(found, table(columns, rows, empty=NOTHING_USED, empty_is_noted=True))
 
 
 def _account(line: AccountLine) -> tuple[str, ...]:

@@ -39,9 +39,9 @@ def serve(
     options |= {key: str(value) for key, value in named.items() if value is not None}
 
     from ..operate.datadir import default_data
-    from ..operate.serve import Place, main
+    from ..operate.serve import ServeOptions, main
 
-    return main(Place(data=data or default_data(), config=config, options=options))
+    return main(ServeOptions(data=data or default_data(), config=config, options=options))
 
 
 def _check_roles(roles: str | None) -> None:
@@ -58,7 +58,7 @@ def demo(
     data: Annotated[Path | None, Parameter(help="Data directory; else a new one.")] = None,
 ) -> int:
     """Show it all: a central, pilots at four sites, a campaign with its faults, a result."""
-    from ..operate.demo import main
+    from ..operate.demo.run import main
 
     return main(keep=keep, data=data)
 

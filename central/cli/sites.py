@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from pilotage.proto.api_sites import CheckState, ElementCheck, SiteActionName, SiteCheck, SiteDetail
+from pilotage.proto.api.sites import CheckState, ElementCheck, SiteActionName, SiteCheck, SiteDetail
 
-from .exit_codes import Exit
-from .frame import Answer, Central, Client, changes, reads
-from .present import aligned, note, print_line, print_table
+from .command_frame import CentralConnection, Client, CommandResult, changes, reads
+from .exit_codes import ExitCode
+from .presentation import aligned, note, print_line, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pilotage.proto.api import Elements, ElementView, Sites, SiteView
-    from pilotage.proto.api_sites import HostView
+    from pilotage.proto.api.jobs import Elements, ElementView, Sites, SiteView
+    from pilotage.proto.api.sites import HostView
 
 
 app = App(name="site", help="Show sites, ban, drain, enable and check them.")
@@ -26,13 +26,13 @@ ElementOption = Annotated[str, Parameter(help="Only this compute element of it."
 
 @app.command(name="list")
 @reads
-async def list_sites(client: Client) -> Answer:
+async def list_sites(client: Client) -> CommandResult:
     """List sites with what they offer and what they have done.
 
     Where sites have files: `wanted %` and `had %` are the parts of all pilots' time that a site is
     to have by its pledge, and had since the central has started; `error %` is the difference.
     """
-    return Answer(await client.sites(), _print_sites)
+    return CommandResult(await client.sites(), _print_sites)
 
 
 def _print_sites(found: "Sites") -> None:
@@ -51,9 +51,9 @@ def _print_sites(found: "Sites") -> None:
 
 @app.command
 @reads
-async def show(client: Client, site: str, /) -> Answer:
+async def show(client: Client, site: str, /) -> CommandResult:
     """Show everything that is known of a site."""
-    return Answer(await client.site(site), _print_site)
+    return CommandResult(await client.site(site), _print_site)
 
 
 def _limiting(action: SiteActionName, help: str) -> "Callable[..., int]":
@@ -64,9 +64,9 @@ def _limiting(action: SiteActionName, help: str) -> "Callable[..., int]":
         *,
         element: ElementOption = "",
         reason: ReasonOption = "",
-    ) -> Answer:
+    ) -> CommandResult:
         found = await client.act_on_site(site, action, element=element, reason=reason)
-        return Answer(found, _print_done)
+        return CommandResult(found, _print_done)
 
     act.__doc__ = help
     return changes(act)
@@ -91,7 +91,7 @@ async def enable(
     element: ElementOption = "",
     host: Annotated[str, Parameter(help="Only what is held against this host of it.")] = "",
     reason: ReasonOption = "",
-) -> Answer:
+) -> CommandResult:
     """Lift a ban or a drain: of a site those of its elements as well.
 
     What is held against hosts and elements that swallow jobs is lifted too; with --host of one host
@@ -101,8 +101,8 @@ async def enable(
     action = SiteActionName.ENABLE
     found = await client.act_on_site(site, action, element=element, host=host, reason=reason)
     if host:
-        return Answer(found, f"host {host} of {site} gets jobs again")
-    return Answer(found, lambda found: _print_done(found, still_disabled(found, element)))
+        return CommandResult(found, f"host {host} of {site} gets jobs again")
+    return CommandResult(found, lambda found: _print_done(found, still_disabled(found, element)))
 
 
 def _print_done(found: SiteDetail, more: "Sequence[str]" = ()) -> None:
@@ -116,7 +116,7 @@ def _print_done(found: SiteDetail, more: "Sequence[str]" = ()) -> None:
 @app.command
 @changes
 async def check(
-    central: Central,
+    central: CentralConnection,
     site: str,
     /,
     *,
@@ -124,7 +124,7 @@ async def check(
     timeout_s: Annotated[
         float, Parameter(help="Longest wait for all steps.", validator=Number(gte=5, lte=86_400))
     ] = 600.0,
-) -> Answer:
+) -> CommandResult:
     """Submit a probe pilot to each element of a site, and report each step of it.
 
     The steps: reach, credential, authorise, submit, start, register, ask, end. It is tried where
@@ -138,7 +138,7 @@ async def check(
         for one in found.elements if not central.json else ():
             print_check(one, told)
     assert found is not None
-    return Answer(found, _print_ends, Exit.OK if found.ok else Exit.FAILED)
+    return CommandResult(found, _print_ends, ExitCode.OK if found.ok else ExitCode.FAILED)
 
 
 def print_check(check: ElementCheck, told: set[tuple[str, str]]) -> None:
@@ -204,9 +204,9 @@ def _print_site(found: SiteDetail) -> None:
 
 @app.command(name="elements")
 @reads
-async def list_elements(client: Client) -> Answer:
+async def list_elements(client: Client) -> CommandResult:
     """List the compute elements that get pilots from the central, and what is wrong with some."""
-    return Answer(await client.elements(), _print_elements)
+    return CommandResult(await client.elements(), _print_elements)
 
 
 def _print_elements(found: "Elements") -> None:

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 import msgspec
 from cyclopts import App, Parameter
 
-from pilotage.proto.api import TokenIssue, TokenIssued, TokenView
+from pilotage.proto.api.jobs import TokenIssue, TokenIssued, TokenView
 from pilotage.proto.claims import Role
 
-from ..client.credentials import Kept
+from ..client.credentials import CredentialsFile
+from .command_frame import Answers, CentralConnection, Client, CommandResult, changes, reads
 from .exit_codes import UsageError
-from .frame import Answer, Answers, Central, Client, changes, reads
-from .job_options import request
-from .present import note, print_line, table
+from .jobs.job_options import request
+from .presentation import note, print_line, table
 
 app = App(name="token", help="Issue, list and revoke tokens.")
 
@@ -24,7 +24,7 @@ app = App(name="token", help="Issue, list and revoke tokens.")
 @app.command
 @changes
 async def issue(
-    central: Central,
+    central: CentralConnection,
     subject: str,
     /,
     *,
@@ -41,7 +41,7 @@ async def issue(
             help="Write URL and token into this new file (0600), as credentials.json has it."
         ),
     ] = None,
-) -> Answer:
+) -> CommandResult:
     """Issue a token and print it, or save it. Nobody hands out more than they have."""
     wanted = request(
         TokenIssue,
@@ -57,16 +57,16 @@ async def issue(
     place = _new_secret_file(save) if save else None
     issued = await client.issue_token(wanted)
     if place is None:
-        return Answer(issued, _print)
+        return CommandResult(issued, _print)
     with os.fdopen(place, "wb") as stream:
-        kept = Kept(url=for_others(client.url), token=issued.token)
+        kept = CredentialsFile(url=for_others(client.url), token=issued.token)
         stream.write(msgspec.json.encode(kept))
 
     def saved(view: TokenView) -> None:
         note(f"saved to {save}")
         _tell(view)
 
-    return Answer(issued.view, saved)
+    return CommandResult(issued.view, saved)
 
 
 def _print(issued: TokenIssued) -> None:
@@ -82,7 +82,7 @@ def _tell(view: TokenView) -> None:
 
 @app.command(name="list")
 @reads
-async def list_tokens(client: Client) -> Answer:
+async def list_tokens(client: Client) -> CommandResult:
     """List the tokens that were issued, without the tokens themselves."""
     found = await client.tokens()
     rows = (
@@ -90,19 +90,19 @@ async def list_tokens(client: Client) -> Answer:
         for t in sorted(found.tokens, key=lambda one: (one.subject, one.issued_at))
     )
     columns = ("id", "subject", "community", "role", "until", "")
-    return Answer(found, table(columns, rows, empty="no tokens"))
+    return CommandResult(found, table(columns, rows, empty="no tokens"))
 
 
 @app.command
 @changes
-async def revoke(central: Central, *ids: str) -> Answers:
+async def revoke(central: CentralConnection, *ids: str) -> Answers:
     """Make tokens worthless from now on."""
     if not ids:
         raise UsageError("revoke which tokens? `pilotage token list` has their ids")
     client = await central.client()
     for jti in ids:
         await client.revoke_token(jti)
-        yield Answer({"jti": jti, "revoked": True}, f"{jti}: revoked")
+        yield CommandResult({"jti": jti, "revoked": True}, f"{jti}: revoked")
 
 
 def for_others(url: str) -> str:

@@ -5,26 +5,26 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from pilotage.proto.api_quotas import Kind, QuotaChange, UsageRow, UsageView
+from pilotage.proto.api.quotas import Kind, QuotaChange, UsageRow, UsageView
 
+from .command_frame import CentralConnection, Client, CommandResult, changes, reads
 from .exit_codes import UsageError
-from .frame import Answer, Central, Client, changes, reads
-from .present import number, print_table
+from .presentation import number, print_table
 
 NOTHING_USED = "nothing is used"
 app = App(name="quota", help="Set what a community, a group or an owner may use.")
 
 
 @reads
-async def usage(client: Client) -> Answer:
+async def usage(client: Client) -> CommandResult:
     """Show the unended jobs and kept bytes that count towards quotas, with the limits."""
-    return Answer(await client.usage(), _print)
+    return CommandResult(await client.usage(), _print)
 
 
 @app.command
 @changes
 async def set(
-    central: Central,
+    central: CentralConnection,
     kind: Kind,
     community: str,
     name: str = "",
@@ -41,7 +41,7 @@ async def set(
             validator=Number(gte=0),
         ),
     ] = None,
-) -> Answer:
+) -> CommandResult:
     """Set a quota in place of the one before. NAME is the group or owner as `usage` shows it."""
     if jobs is None and gb is None:
         raise UsageError(
@@ -54,17 +54,17 @@ async def set(
 
 @app.command
 @changes
-async def remove(client: Client, kind: Kind, community: str, name: str = "", /) -> Answer:
+async def remove(client: Client, kind: Kind, community: str, name: str = "", /) -> CommandResult:
     """Remove a quota. The default from the settings applies again."""
     change = QuotaChange(kind=kind, community=community, name=name, remove=True)
     return await _changed(client, change)
 
 
-async def _changed(client: Client, change: QuotaChange) -> Answer:
+async def _changed(client: Client, change: QuotaChange) -> CommandResult:
     found = await client.set_quota(change)
     key = (change.kind, change.community, change.name)
     rows = [one for one in found.rows if (one.kind, one.community, one.name) == key]
-    return Answer(UsageView(rows=rows), _print)
+    return CommandResult(UsageView(rows=rows), _print)
 
 
 def _print(found: UsageView) -> None:

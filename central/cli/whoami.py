@@ -1,10 +1,10 @@
 """`pilotage whoami`."""
 
-from .frame import Answer, Client, reads
+from .command_frame import Client, CommandResult, reads
 
 
 @reads
-async def whoami(client: Client) -> Answer:
+async def whoami(client: Client) -> CommandResult:
     """Show who you are, and which central you use."""
     me = await client.whoami()
     lines = (
@@ -12,7 +12,7 @@ async def whoami(client: Client) -> Answer:
         f"community {me.community or 'all'}, groups {', '.join(me.groups) or 'none'}",
         f"issued by {me.issuer}; the token is valid for {_left(me.expires_in_s)}",
     )
-    return Answer(me, "\n".join(lines))
+    return CommandResult(me, "\n".join(lines))
 
 
 def _left(seconds: float) -> str:

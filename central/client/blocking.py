@@ -5,7 +5,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pilotage.proto.api import (
+from pilotage.proto.api.data import (
+    ChangePage,
+    DatasetActionName,
+    DatasetView,
+    Direction,
+    FileDetail,
+    FileItem,
+    FileView,
+    ItemsReply,
+    KeyList,
+    Lineage,
+    ReplicaView,
+    RuleView,
+)
+from pilotage.proto.api.explanations import Explanation, OfferExplanation
+from pilotage.proto.api.failures import Failures, ReportDetail, ReportView
+from pilotage.proto.api.jobs import (
     PAGE_MAX,
     Accounts,
     AccountsBy,
@@ -41,23 +57,7 @@ from pilotage.proto.api import (
     Tokens,
     WhoAmI,
 )
-from pilotage.proto.api_data import (
-    ChangePage,
-    DatasetActionName,
-    DatasetView,
-    Direction,
-    FileDetail,
-    FileItem,
-    FileView,
-    ItemsReply,
-    KeyList,
-    Lineage,
-    ReplicaView,
-    RuleView,
-)
-from pilotage.proto.api_explain import Explanation, OfferExplanation
-from pilotage.proto.api_failures import Failures, ReportDetail, ReportView
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionActionName,
     ProductionDetail,
@@ -65,11 +65,11 @@ from pilotage.proto.api_productions import (
     ProductionReport,
     ProductionView,
 )
-from pilotage.proto.api_quotas import QuotaChange, UsageView
-from pilotage.proto.api_remnants import RemnantView, SweepView
-from pilotage.proto.api_sites import LimitsView, PilotEnded, SiteActionName, SiteCheck, SiteDetail
-from pilotage.proto.api_storages import StorageList, StorageView
-from pilotage.proto.api_transformations import (
+from pilotage.proto.api.quotas import QuotaChange, UsageView
+from pilotage.proto.api.remnants import RemnantView, SweepView
+from pilotage.proto.api.sites import LimitsView, PilotEnded, SiteActionName, SiteCheck, SiteDetail
+from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.transformations import (
     InputView,
     Preview,
     TaskView,
@@ -79,22 +79,22 @@ from pilotage.proto.api_transformations import (
 )
 from pilotage.proto.attempts import Stream
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
-from pilotage.proto.job import Input
+from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.production_states import ProductionState
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
-from .bodies import JobLike, OnProgress, Parameters
 from .client import AsyncClient
-from .files import Fetched, LocalFile
-from .flows import Flow
-from .following import OnPart
+from .files import FetchedOutput, LocalFile
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
-from .loop import LoopThread
+from .loop_thread import LoopThread
 from .pace import Pace
+from .submission_bodies import JobLike, OnProgress, Parameters
 from .transport import OnRetry
+from .waiting.job_output import OnPart
+from .workflow_sources import SubmittableWorkflow
 
 if TYPE_CHECKING:
     import httpx
@@ -678,7 +678,7 @@ class Client:
         names: Iterable[str] = (),
         by_job: bool = False,
         force: bool = False,
-    ) -> Iterator[Fetched]:
+    ) -> Iterator[FetchedOutput]:
         """Fetch the outputs of jobs into one folder, and yield each.
 
         With `names` only outputs of these names. With `by_job` each job has a folder of its own,
@@ -1012,7 +1012,7 @@ class Client:
 
     def submit_production(
         self,
-        flow: Flow,
+        flow: SubmittableWorkflow,
         *,
         name: str = "",
         title: str = "",
@@ -1030,7 +1030,12 @@ class Client:
         )
 
     def preview_production(
-        self, flow: Flow, *, name: str = "", title: str = "", priority: int | None = None
+        self,
+        flow: SubmittableWorkflow,
+        *,
+        name: str = "",
+        title: str = "",
+        priority: int | None = None,
     ) -> ProductionPreview:
         """Say how many tasks and files a workflow would be, with the files of the catalogue."""
         return self.loop.run(

@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pilotage.proto.api import (
+from pilotage.proto.api.explanations import Explanation
+from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
+from pilotage.proto.api.jobs import (
     PAGE_MAX,
     Accounts,
     AccountsBy,
@@ -46,32 +48,45 @@ from pilotage.proto.api import (
     TokenView,
     WhoAmI,
 )
-from pilotage.proto.api_explain import Explanation
-from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
-from pilotage.proto.api_quotas import QuotaChange, UsageView
+from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
-from pilotage.proto.job import Input
+from pilotage.proto.documents.job import Input
 from pilotage.proto.tasks import Tasks, time_limit
 
-from .bodies import STREAM_ABOVE, JobLike, LineBody, OnProgress, Parameters, submission, whole_body
 from .credentials import find_connection
-from .data import OfData
-from .data_files import OfDataFiles
+from .data import DataCalls
+from .data_files import DataFileCalls
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
-from .event_lines import events_in
-from .files import Hashed, LocalFile, hash_file, pieces
+from .files import HashedFile, LocalFile, hash_file, pieces
 from .filters import query_of
-from .following import IDLE_S, OnPart, Patience, follow as follow_job, log_path, part_of
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
-from .operators import OfOperators
-from .outputs import OfOutputs
-from .outstanding import Outstanding
+from .operators import OperatorCalls
+from .outputs import OutputCalls
 from .pace import Pace, RealPace, pauses
-from .productions import OfProductions
-from .transformations import OfTransformations
+from .productions import ProductionCalls
+from .submission_bodies import (
+    STREAM_ABOVE,
+    JobLike,
+    LineBody,
+    OnProgress,
+    Parameters,
+    submission,
+    whole_body,
+)
+from .transformations import TransformationCalls
 from .transport import OnRetry, Transport
-from .waiting import ended
+from .waiting.event_lines import events_in
+from .waiting.job_ends import ended
+from .waiting.job_output import (
+    IDLE_S,
+    OnPart,
+    ReconnectPolicy,
+    follow as follow_job,
+    log_path,
+    part_of,
+)
+from .waiting.outstanding_jobs import Outstanding
 
 if TYPE_CHECKING:
     import httpx
@@ -84,7 +99,9 @@ _SIGN_OF_LIFE_S = 45.0  # three times the central's own interval
 _ANSWER_LATER_S = 30.0  # than a wait that the central itself ends
 
 
-class AsyncClient(OfOutputs, OfOperators, OfData, OfDataFiles, OfTransformations, OfProductions):
+class AsyncClient(
+    OutputCalls, OperatorCalls, DataCalls, DataFileCalls, TransformationCalls, ProductionCalls
+):
     """A central, as a submitter or an operator sees it.
 
     Without arguments it finds the central and the token as `credentials` says. `patience_s` is how
@@ -208,7 +225,7 @@ class AsyncClient(OfOutputs, OfOperators, OfData, OfDataFiles, OfTransformations
             missing += answer.missing
         return missing
 
-    async def _put(self, file: Hashed, gate: asyncio.Semaphore) -> None:
+    async def _put(self, file: HashedFile, gate: asyncio.Semaphore) -> None:
         async with gate:
             await self._transport.ask(
                 Blob,
@@ -326,7 +343,7 @@ class AsyncClient(OfOutputs, OfOperators, OfData, OfDataFiles, OfTransformations
         When the connection breaks it is made anew, and what has been seen is passed over.
         """
         path, seen = log_path(job, stream), 0
-        patience = Patience(self._transport, self._pace, self._patience_s)
+        patience = ReconnectPolicy(self._transport, self._pace, self._patience_s)
         while True:
             skip, opened_at = seen, self._pace.monotonic()
             try:

@@ -22,14 +22,14 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of RFC 6750
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CredentialsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of `~/.config/pilotage/credentials.json`."""
 
     url: str = ""
     token: str = ""
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
+class CentralFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of `<data>/central.json`, written by `pilotage serve` while it runs."""
 
     url: str
@@ -37,7 +37,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Connection:
+class CentralLogin:
     """A central and the token for it; empty where there is none."""
 
     url: str
@@ -64,13 +64,13 @@ def find_connection(
     url: str | None = None,
     token: str | None = None,
     data: Path | None = None,
-) -> Connection:
+) -> CentralLogin:
     """Return where to connect and as whom, or raise NoCentral or UnsafeCredentials.
 
     Naming a data directory means the central that runs on it, whatever the environment says.
     """
     folder = data or data_folder(environment)
-    kept = Kept() if data else _kept(credentials_file(environment))
+    kept = CredentialsFile() if data else _kept(credentials_file(environment))
     running = running_central(folder)
     target = url or (None if data else environment.get("PILOTAGE_URL") or kept.url)
     if not target:
@@ -78,10 +78,10 @@ def find_connection(
     target = _as_known(_checked_url(target), kept.url, running.url if running else "")
     if not token:
         token = _found_token(environment, target, kept, running, folder)
-    return Connection(target, token, environment.get("PILOTAGE_CA_FILE", ""))
+    return CentralLogin(target, token, environment.get("PILOTAGE_CA_FILE", ""))
 
 
-def running_central(folder: Path) -> Running | None:
+def running_central(folder: Path) -> CentralFile | None:
     """Return the central that runs on this data directory, None where none does.
 
     A process of another person under that number is not it: pids and ports are used again, and
@@ -92,7 +92,7 @@ def running_central(folder: Path) -> Running | None:
     except OSError:
         return None
     try:
-        running = msgspec.json.decode(content, type=Running)
+        running = msgspec.json.decode(content, type=CentralFile)
     except msgspec.DecodeError as why:
         raise UnreadableCredentials(str(folder / "central.json"), str(why)) from None
     return running if _alive(running.pid) else None
@@ -113,8 +113,8 @@ def read_secret(path: Path) -> bytes:
 def _found_token(
     environment: Mapping[str, str],
     target: str,
-    kept: Kept,
-    running: Running | None,
+    kept: CredentialsFile,
+    running: CentralFile | None,
     folder: Path,
 ) -> str:
     named = environment.get("PILOTAGE_TOKEN_FILE")
@@ -149,11 +149,11 @@ def _checked_token(path: str, token: str) -> str:
     return token
 
 
-def _kept(path: Path) -> Kept:
+def _kept(path: Path) -> CredentialsFile:
     if not path.exists():
-        return Kept()
+        return CredentialsFile()
     try:
-        kept = msgspec.json.decode(read_secret(path), type=Kept)
+        kept = msgspec.json.decode(read_secret(path), type=CredentialsFile)
     except msgspec.DecodeError as why:
         raise UnreadableCredentials(str(path), str(why)) from None
     if kept.token and not kept.url:

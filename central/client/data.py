@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from pilotage.proto.api import PAGE_MAX
-from pilotage.proto.api_data import (
+from pilotage.proto.api.data import (
     ITEMS_MAX,
     ChangePage,
     DatasetAction,
@@ -34,16 +33,17 @@ from pilotage.proto.api_data import (
     RuleRequest,
     RuleView,
 )
-from pilotage.proto.api_remnants import RemnantPage, RemnantView, SweepView
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.remnants import RemnantPage, RemnantView, SweepView
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
 
-from .given import names_of, query_of, word_of
+from .arguments import names_of, query_of, word_of
 from .transport import Transport
 
 Item = TypeVar("Item")
 
 
-class OfData:
+class DataCalls:
     """What people do with files of the catalogue."""
 
     _transport: Transport

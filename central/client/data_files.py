@@ -7,11 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from pilotage.proto.api_data import FileDetail, FileItem, FileView, ReplicaItem, ReplicaView
-from pilotage.proto.api_storages import StorageView
-from pilotage.proto.catalogue import PUT_FOLDER, Did, FileState, NotRight, ReplicaState
+from pilotage.proto.api.data import FileDetail, FileItem, FileView, ReplicaItem, ReplicaView
+from pilotage.proto.api.storages import StorageView
+from pilotage.proto.catalogue import PUT_FOLDER, BadCatalogueField, Did, FileState, ReplicaState
 from pilotage.proto.storages import is_good_path
 
+from .arguments import file_at, names_of
 from .errors import (
     ClientError,
     FilesClash,
@@ -24,8 +25,7 @@ from .errors import (
     StorageTrouble,
 )
 from .files import clash_in
-from .given import file_at, names_of
-from .storages import Sums, fetch, remove, remove_folder, stored, sums_of
+from .storage_copies import StreamChecksums, fetch, remove, remove_folder, stored, sums_of
 
 if TYPE_CHECKING:
     from .client import AsyncClient
@@ -39,7 +39,7 @@ _STATES: Final = {
 }
 
 
-class OfDataFiles:
+class DataFileCalls:
     """What people do with files of the catalogue on their own machine."""
 
     async def put_file(
@@ -93,7 +93,7 @@ async def _put_file(
 ) -> FileDetail:
     try:
         Did.parse(did)
-    except NotRight as why:
+    except BadCatalogueField as why:
         raise Invalid("invalid", str(why), why.field) from None
     target = await _storage_for(client, storage)
     sums = await asyncio.to_thread(sums_of, path)
@@ -129,7 +129,7 @@ async def _put_file(
     return await client.file(did)
 
 
-async def _has_copy(client: "AsyncClient", did: str, sums: Sums, storage: str) -> bool:
+async def _has_copy(client: "AsyncClient", did: str, sums: StreamChecksums, storage: str) -> bool:
     """Whether a storage has a copy of these very bytes under this name.
 
     Raises Invalid where the name has other bytes: nothing is copied then.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from pilotage.proto.job import Input
+from pilotage.proto.documents.job import Input
 
 from .errors import BadDownload, FileThere, UnsafeName
 
@@ -26,7 +26,7 @@ class LocalFile:
     unpack: bool = False
 
 
-class Fetched(NamedTuple):
+class FetchedOutput(NamedTuple):
     """An output of a job that is on this machine."""
 
     job: int
@@ -35,7 +35,7 @@ class Fetched(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Hashed:
+class HashedFile:
     """A local file whose bytes are known: what the job says, and where they are."""
 
     input: Input
@@ -43,13 +43,13 @@ class Hashed:
     temporary: bool = False
 
 
-def hash_file(file: LocalFile) -> Hashed:
+def hash_file(file: LocalFile) -> HashedFile:
     """Read a file once and return what a job says of it. A folder is packed first."""
     if file.path.is_dir():
         packed = _pack(file.path, file.name or file.path.resolve().name)
         entry = _entry(packed, packed.name, unpack=True)
-        return Hashed(entry, packed, temporary=True)
-    return Hashed(_entry(file.path, file.name or file.path.name, file.unpack), file.path)
+        return HashedFile(entry, packed, temporary=True)
+    return HashedFile(_entry(file.path, file.name or file.path.name, file.unpack), file.path)
 
 
 async def pieces(path: Path) -> AsyncIterator[bytes]:

@@ -1,6 +1,6 @@
 """Job filters in the terms of a URL."""
 
-from pilotage.proto.api import JobFilter
+from pilotage.proto.api.jobs import JobFilter
 
 
 def query_of(filter: JobFilter, *, after: int, limit: int) -> list[tuple[str, str]]:

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pilotage.proto.api import (
+from pilotage.proto.api.explanations import Explanation
+from pilotage.proto.api.jobs import (
     ActionReply,
     Curve,
     CurvePoint,
@@ -19,15 +20,14 @@ from pilotage.proto.api import (
     Peek,
     Submitted,
 )
-from pilotage.proto.api_explain import Explanation
 from pilotage.proto.attempts import Stream
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.tasks import time_limit
 
-from .bodies import OnProgress
 from .errors import TimedOut
-from .following import OnPart
-from .outstanding import Outstanding
+from .submission_bodies import OnProgress
+from .waiting.job_output import OnPart
+from .waiting.outstanding_jobs import Outstanding
 
 if TYPE_CHECKING:
     from .client import AsyncClient

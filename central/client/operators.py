@@ -4,7 +4,8 @@ import uuid
 from collections.abc import AsyncIterator, Iterable
 from urllib.parse import quote
 
-from pilotage.proto.api import (
+from pilotage.proto.api.explanations import OfferExplanation
+from pilotage.proto.api.jobs import (
     Elements,
     PilotLogFilter,
     PilotLogLine,
@@ -14,8 +15,7 @@ from pilotage.proto.api import (
     Secrets,
     Sites,
 )
-from pilotage.proto.api_explain import OfferExplanation
-from pilotage.proto.api_sites import (
+from pilotage.proto.api.sites import (
     LimitsView,
     PilotEnd,
     PilotEnded,
@@ -25,10 +25,10 @@ from pilotage.proto.api_sites import (
     SiteCheckRequest,
     SiteDetail,
 )
-from pilotage.proto.api_storages import StorageList, StorageView
+from pilotage.proto.api.storages import StorageList, StorageView
 from pilotage.proto.pilot_states import PilotState
 
-from .given import word_of
+from .arguments import word_of
 from .pace import Pace
 from .pilot_log import lines_of
 from .transport import Transport
@@ -36,7 +36,7 @@ from .transport import Transport
 _CHECK_EVERY_S = 0.5
 
 
-class OfOperators:
+class OperatorCalls:
     """What operators do, and others look at."""
 
     _transport: Transport

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-from pilotage.proto.api import Outputs, OutputView
+from pilotage.proto.api.jobs import Outputs, OutputView
 
 from .errors import FilesClash, NotFound
-from .files import Fetched, clash_in, inside, is_fetched, target_of, write_checked
+from .files import FetchedOutput, clash_in, inside, is_fetched, target_of, write_checked
 from .transport import Transport
 
 
-class OfOutputs:
+class OutputCalls:
     """What people do with the outputs of jobs."""
 
     _transport: Transport
@@ -42,7 +42,7 @@ class OfOutputs:
         names: Iterable[str] = (),
         by_job: bool = False,
         force: bool = False,
-    ) -> AsyncIterator[Fetched]:
+    ) -> AsyncIterator[FetchedOutput]:
         """Fetch the outputs of jobs into one folder, and yield each.
 
         With `names` only outputs of these names. With `by_job` each job has a folder of its own,
@@ -67,7 +67,7 @@ class OfOutputs:
             await asyncio.to_thread(is_fetched, target, _what(job, view), view.sha256, force=force)
         for job, view, target in found:
             path = await self._download(job, view, target, force)
-            yield Fetched(job, view.name, path)
+            yield FetchedOutput(job, view.name, path)
 
     async def _download(self, job: int, view: OutputView, target: Path, force: bool) -> Path:
         what = _what(job, view)

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
-from pilotage.proto.api import PAGE_MAX
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
     ProductionActionName,
@@ -19,23 +19,23 @@ from pilotage.proto.api_productions import (
     ProductionReport,
     ProductionView,
 )
-from pilotage.proto.job import Input
+from pilotage.proto.documents.job import Input
 from pilotage.proto.production_states import ProductionState
 
-from .ends import production_ended
+from .arguments import word_of
 from .errors import Invalid
 from .files import LocalFile, hash_file
-from .flows import Flow
-from .given import word_of
 from .images import digests_of
 from .pace import Pace
 from .transport import Transport
+from .waiting.production_ends import production_ended
+from .workflow_sources import SubmittableWorkflow
 
 if TYPE_CHECKING:
     from .client import AsyncClient
 
 
-class OfProductions:
+class ProductionCalls:
     """What people do with productions. They are named by their id or name."""
 
     _transport: Transport
@@ -43,7 +43,7 @@ class OfProductions:
 
     async def submit_production(
         self,
-        flow: Flow,
+        flow: SubmittableWorkflow,
         *,
         name: str = "",
         title: str = "",
@@ -62,7 +62,12 @@ class OfProductions:
         return await self.add_production(msgspec.structs.replace(body, files=files, images=images))
 
     async def preview_production(
-        self, flow: Flow, *, name: str = "", title: str = "", priority: int | None = None
+        self,
+        flow: SubmittableWorkflow,
+        *,
+        name: str = "",
+        title: str = "",
+        priority: int | None = None,
     ) -> ProductionPreview:
         """Say how many tasks and files a workflow would be, with the files of the catalogue."""
         body = _named(_document(flow), name, title, priority, start=False)
@@ -182,7 +187,7 @@ class OfProductions:
         )
 
 
-def _document(flow: Flow) -> NewProduction:
+def _document(flow: SubmittableWorkflow) -> NewProduction:
     """Return what a flow submits. Raises Invalid for what is none, such as the name of a file."""
     found: object = flow
     if not hasattr(found, "production"):
@@ -206,7 +211,7 @@ def _named(
     )
 
 
-def _hashed(flow: Flow, path: str) -> Input:
+def _hashed(flow: SubmittableWorkflow, path: str) -> Input:
     return hash_file(LocalFile(flow.folder / path)).input
 
 

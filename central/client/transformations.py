@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from pilotage.proto.api import PAGE_MAX
-from pilotage.proto.api_transformations import (
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.transformations import (
     InputPage,
     InputView,
     NewTransformation,
@@ -18,16 +18,16 @@ from pilotage.proto.api_transformations import (
     TransformationPage,
     TransformationView,
 )
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
-from .ends import transformation_ended
-from .given import names_of, word_of
+from .arguments import names_of, word_of
 from .pace import Pace
 from .transport import Transport
+from .waiting.production_ends import transformation_ended
 
 
-class OfTransformations:
+class TransformationCalls:
     """What people do with transformations. They are named by their id or name."""
 
     _transport: Transport

@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pilotage.proto.api import Health
+from pilotage.proto.api.jobs import Health
 from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.trust import trusting
 
-from .credentials import Connection
+from .credentials import CentralLogin
 from .errors import BadAnswer, Refused, Unavailable, Unreachable, refusal
 from .pace import Pace, pauses
 
@@ -54,7 +54,7 @@ class Transport:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: CentralLogin,
         *,
         pace: Pace,
         patience_s: float,

@@ -7,21 +7,21 @@ from pilotage.matcher.types import LiveOffer, Match
 from pilotage.proto.failures import FailureClass
 from pilotage.proto.messages import How, Usage
 
-from ..jobs.leases import Lease, Phase
+from ..jobs.leases import Lease, LeasePhase
 from ..observe.events import Log
 from ..pilots.presence import Presence
 from ..ports import Clock
 from ..sites.failure_rates import INFRA
-from ..sites.hosts import QUICK_S, End, Told, match_canary, match_without
-from ..sites.scores import Verdict
+from ..sites.hosts import QUICK_S, HostChange, HostFailure, match_canary, match_without
+from ..sites.scores import PlaceChange
 from .memory import Memory
 
 ASK_AGAIN_S: Final = 10.0  # a pilot that may not have what waits
 
 _EVENTS: Final = {
-    Verdict.SUSPENDED: "host_suspended",
-    Verdict.REPORTED: "host_suspicious",
-    Verdict.RESTORED: "host_restored",
+    PlaceChange.SUSPENDED: "host_suspended",
+    PlaceChange.REPORTED: "host_suspicious",
+    PlaceChange.RESTORED: "host_restored",
 }
 
 
@@ -56,7 +56,7 @@ class HostWatch:
         where = presence.site, presence.element, presence.host
         for job in self._hosts.canaries(*where):
             lease = self._leases.of_job(job)
-            if lease is None or lease.phase is not Phase.LIVE or lease.started_at is None:
+            if lease is None or lease.phase is not LeasePhase.LIVE or lease.started_at is None:
                 continue
             ran_s = self._clock.wall() - lease.started_at
             if ran_s >= QUICK_S:
@@ -106,7 +106,7 @@ class HostWatch:
         presence = self._pilots.find(lease.pilot)
         if presence is None:
             return
-        end = End(
+        end = HostFailure(
             job=lease.job,
             owner=lease.kind.owner,
             how=how or How.STALE,
@@ -116,7 +116,7 @@ class HostWatch:
         where = presence.site, presence.element, presence.host
         self._tell(self._hosts.ended(*where, end, self._clock.monotonic()))
 
-    def _tell(self, told: Iterable[Told]) -> None:
+    def _tell(self, told: Iterable[HostChange]) -> None:
         for one in told:
             self._log(
                 _EVENTS[one.verdict],
@@ -125,7 +125,7 @@ class HostWatch:
                 host=one.host,
                 why=one.why,
             )
-            if one.verdict is Verdict.SUSPENDED:
+            if one.verdict is PlaceChange.SUSPENDED:
                 self._withdraw()
 
     def failed_lately(self, site: str, host: str, *, besides: int) -> int:

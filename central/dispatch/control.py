@@ -5,41 +5,41 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
-from pilotage.proto.job import PRIORITY_MAX, PRIORITY_MIN
+from pilotage.proto.api.jobs import Action, ActionName, ActionReply, JobFilter
+from pilotage.proto.documents.job import PRIORITY_MAX, PRIORITY_MIN
 from pilotage.proto.job_states import FINAL
-from pilotage.proto.machine import IllegalTransition
 from pilotage.proto.messages import Stop
 from pilotage.proto.problems import Code
+from pilotage.proto.state_machine import IllegalTransition
 
 from ..accounts.quotas import Quotas
 from ..errors import Refused
 from ..identity import policy
-from ..identity.action_keys import Book, Books, named_in
+from ..identity.action_keys import ActionBook, ActionBooks, named_in
 from ..identity.callers import Caller, User
-from ..identity.per_person import PerPerson
+from ..identity.open_per_person import PersonLimiter
 from ..identity.scope import Scope, scope
 from ..jobs import record as job_records, record_search as job_search, record_tasks as task_records
 from ..jobs.intents import Unchanged, intent
 from ..jobs.queries import search_of
-from ..jobs.records import Move, Standing, Want
+from ..jobs.record_types import AttemptWant, JobMove, JobStanding
 from ..observe.events import Log
 from ..outbound import Outbound
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OverQuota, StoreFull
-from .follow import FollowUp
+from .follow_up import FollowUp
 from .idle_classes import IdleClasses
 from .memory import Memory
 
 TRIES = 5  # races with pilots that one action may lose per job
 IDS_MAX: Final = 1_000_000  # that a filter may choose
 BEYOND: Final = 1_000  # more than were expected, as far as they are counted
-_Moves = list[tuple[Standing, Move]]
+_Moves = list[tuple[JobStanding, JobMove]]
 FILTERS_MAX: Final = 2  # of one person at once: others read from the same few connections
 
 
-class Control:
+class JobControl:
     """Carries out actions."""
 
     def __init__(
@@ -58,9 +58,9 @@ class Control:
         self._follow_up, self._outbound = follow_up, outbound
         self._clock, self._log = clock, log
         self._idle, self._quotas = idle, quotas
-        self._books = Books(store, clock)
+        self._books = ActionBooks(store, clock)
         why = f"{FILTERS_MAX} of your actions by filter are under way, no more are begun: repeat"
-        self._by_filter = PerPerson(FILTERS_MAX, f"{why} when one of them has ended")
+        self._by_filter = PersonLimiter(FILTERS_MAX, f"{why} when one of them has ended")
 
     async def act(self, caller: Caller, action: Action) -> ActionReply:
         """Do what is asked to each job; those that refuse are named, the others are done.
@@ -71,7 +71,7 @@ class Control:
         enough of this person's filters are at work.
         """
         assert isinstance(caller, User)
-        bounds = scope(caller, policy.Action.JOB_CONTROL, self._owners)
+        bounds = scope(caller, policy.Permission.JOB_CONTROL, self._owners)
         _check(action)
         who = self._owners.word(caller.issuer, caller.subject)
         async with self._books.book(caller, action) as book:
@@ -84,7 +84,7 @@ class Control:
                 await self._work(action, bounds, who, book)
             return book.reply()
 
-    async def _work(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
+    async def _work(self, action: Action, bounds: Scope, who: str, book: ActionBook) -> None:
         try:
             if book.is_new:
                 await self._begin(action, bounds, book)
@@ -97,7 +97,7 @@ class Control:
             self._queue.wake()
         self._log("acted", action=action.action.value, count=book.done, who=who)
 
-    async def _begin(self, action: Action, bounds: Scope, book: Book) -> None:
+    async def _begin(self, action: Action, bounds: Scope, book: ActionBook) -> None:
         if action.filter is None:
             book.begin(named_in(action))
             return
@@ -128,7 +128,7 @@ class Control:
             )
         return ids
 
-    async def _carry_on(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
+    async def _carry_on(self, action: Action, bounds: Scope, who: str, book: ActionBook) -> None:
         while book.more():
             for _ in range(TRIES):
                 with self._queue.reading():
@@ -139,12 +139,12 @@ class Control:
                 book.refuse(job, Code.UNAVAILABLE, f"job {job} moves too fast: try again")
         await book.close(self._store)
 
-    async def _try(self, action: Action, bounds: Scope, who: str, book: Book) -> None:
+    async def _try(self, action: Action, bounds: Scope, who: str, book: ActionBook) -> None:
         """Look at the jobs that are left, and do what can be done to each."""
         jobs = list(book.left)
         standings = await self._store.write(job_records.standing, jobs)
         await self._idle.load(one.class_id for one in standings.values())
-        inside: list[Standing] = []
+        inside: list[JobStanding] = []
         for job in jobs:
             standing = standings.get(job)
             if standing is None or not self._visible(standing, bounds):
@@ -153,10 +153,12 @@ class Control:
                 inside.append(standing)
         await self._carry_out(action, inside, who, book)
 
-    def _visible(self, standing: Standing, bounds: Scope) -> bool:
+    def _visible(self, standing: JobStanding, bounds: Scope) -> bool:
         return bounds.covers(self._queue.classes[standing.class_id].kind)
 
-    async def _carry_out(self, action: Action, jobs: list[Standing], who: str, book: Book) -> None:
+    async def _carry_out(
+        self, action: Action, jobs: list[JobStanding], who: str, book: ActionBook
+    ) -> None:
         """Do it to each; those that change under our hands are left."""
         if action.action is ActionName.DELETE:
             await self._delete(jobs, who, book)
@@ -167,10 +169,10 @@ class Control:
             await self._move_or_want(action, jobs, who, book)
 
     async def _move_or_want(
-        self, action: Action, jobs: list[Standing], who: str, book: Book
+        self, action: Action, jobs: list[JobStanding], who: str, book: ActionBook
     ) -> None:
         moves: _Moves = []
-        wants: list[Want] = []
+        wants: list[AttemptWant] = []
         at = self._clock.wall()
         over = await self._tasks_over(action, jobs)
         for job in jobs:
@@ -189,7 +191,7 @@ class Control:
                 continue
             if isinstance(what, Unchanged):
                 book.leave(job.job_id)
-            elif isinstance(what, Move):
+            elif isinstance(what, JobMove):
                 moves.append((job, what))
             else:
                 wants.append(what)
@@ -197,7 +199,7 @@ class Control:
             await self._moved(some, book)
         await self._wanted(wants, book)
 
-    def _by_holder(self, moves: Sequence[tuple[Standing, Move]]) -> list[_Moves]:
+    def _by_holder(self, moves: Sequence[tuple[JobStanding, JobMove]]) -> list[_Moves]:
         """Return what the store moves together: a quota refuses jobs of one holder alone."""
         found: defaultdict[tuple[str, str, int] | None, _Moves] = defaultdict(list)
         for job, move in moves:
@@ -206,14 +208,14 @@ class Control:
             found[holder if move.runs_again else None].append((job, move))
         return list(found.values())
 
-    async def _tasks_over(self, action: Action, jobs: list[Standing]) -> Collection[int]:
+    async def _tasks_over(self, action: Action, jobs: list[JobStanding]) -> Collection[int]:
         """Return which jobs are tasks that have ended: what they read may be in other ones."""
         if action.action is not ActionName.RESCHEDULE:
             return ()
         final = [job.job_id for job in jobs if job.state in FINAL]
         return await self._store.read(task_records.tasks_of_jobs, final) if final else ()
 
-    async def _moved(self, moves: _Moves, book: Book) -> None:
+    async def _moved(self, moves: _Moves, book: ActionBook) -> None:
         """Move jobs. Only as many run again as their quota has room for."""
         ids = [move.job_id for _, move in moves]
         rows = [move for _, move in moves]
@@ -231,7 +233,7 @@ class Control:
             if written:
                 self._follow_up.job_moved(job, move)
 
-    async def _wanted(self, wants: list[Want], book: Book) -> None:
+    async def _wanted(self, wants: list[AttemptWant], book: ActionBook) -> None:
         if not wants:
             return
         ids = [want.job_id for want in wants]
@@ -246,8 +248,8 @@ class Control:
                     lease.kind.community, lease.pilot, Stop(lease.job, lease.epoch, lease.wanted)
                 )
 
-    async def _delete(self, jobs: list[Standing], who: str, book: Book) -> None:
-        final: list[Standing] = []
+    async def _delete(self, jobs: list[JobStanding], who: str, book: ActionBook) -> None:
+        final: list[JobStanding] = []
         for job in jobs:
             if job.deleted:
                 book.leave(job.job_id)
@@ -272,7 +274,7 @@ class Control:
                 self._follow_up.job_removed(kind, job.site, job.state)
 
     async def _set_priority(
-        self, jobs: list[Standing], priority: int, who: str, book: Book
+        self, jobs: list[JobStanding], priority: int, who: str, book: ActionBook
     ) -> None:
         able = [job for job in jobs if job.state not in FINAL and not job.deleted]
         for job in jobs:

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable
 
-from pilotage.matcher.clause import Clauses
+from pilotage.matcher.clauses.clause import Clauses
 from pilotage.matcher.types import Ceiling, ClassSpec
 
 from ..pilots.presence import Pilots
 from ..sites.places import Places
-from .queue import Queue
+from .queue import JobQueue
 
 
 class WaitingWork:
     """The matcher's waiting jobs by class."""
 
-    def __init__(self, queue: Queue, places: Places, pilots: Pilots) -> None:
+    def __init__(self, queue: JobQueue, places: Places, pilots: Pilots) -> None:
         self._queue, self._places, self._pilots = queue, places, pilots
 
     def require_isolation(self, sites: frozenset[str]) -> None:

@@ -5,19 +5,19 @@ from collections.abc import Callable
 import msgspec
 
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.api_explain import Explanation, OfferExplanation
-from pilotage.proto.job import Job
+from pilotage.proto.api.explanations import Explanation, OfferExplanation
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.pilot_states import LIVING, PilotState
 
 from ..identity.callers import Caller, User
-from ..identity.policy import Action
-from ..jobs.checking import check, check_characters, community_of, group_of
-from ..jobs.leases import Phase
+from ..identity.policy import Permission
+from ..jobs.definition.checks import check, check_characters, community_of, group_of
+from ..jobs.definition.software import needs_of
+from ..jobs.leases import LeasePhase
 from ..jobs.queries import Queries
-from ..jobs.records import JobRow
-from ..jobs.software import needs_of
-from ..jobs.undelivered import is_over_wall
+from ..jobs.record_types import JobRow
+from ..jobs.undelivered_results import is_over_wall
 from ..pilots.presence import Presence
 from ..pilots.service import PilotService
 from ..ports import Clock
@@ -53,7 +53,7 @@ class Explainer:
 
     async def job(self, caller: Caller, job_id: int) -> Explanation:
         """Say why a job waits, or in which state it is."""
-        row = await self._queries.row(caller, job_id, Action.JOB_READ)
+        row = await self._queries.row(caller, job_id, Permission.JOB_READ)
         if row.state is not JobState.WAITING:  # what would help a job that waits helps no other
             notes = [_state_of(row), *self._late_notes(job_id)]
             return Explanation(job=job_id, state=row.state.value, offers=0, fitting=0, notes=notes)
@@ -71,7 +71,7 @@ class Explainer:
                 return [f"{ago}; the pilot is bringing its outputs"]
             return [f"{ago}, and the pilot cannot deliver the result yet: {late.why}"]
         lease = self._leases.of_job(job_id)
-        if lease is None or lease.phase is not Phase.LIVE:
+        if lease is None or lease.phase is not LeasePhase.LIVE:
             return []
         if not is_over_wall(lease, self._clock.wall()):
             return []
@@ -138,7 +138,7 @@ class Explainer:
                 f"jobs failed one after another on its host {presence.host}, or at its element: "
                 f"it gets none, then one to see; pilotage site show {presence.site}"
             )
-        held = [one for one in self._leases.of_pilot(pilot) if one.phase is Phase.LIVE]
+        held = [one for one in self._leases.of_pilot(pilot) if one.phase is LeasePhase.LIVE]
         notes += _use_of(free, empty, len(held))
         return msgspec.structs.replace(explained, notes=[*notes, *explained.notes])
 

@@ -1,7 +1,7 @@
 """How the central is: for probes, for the operator, for the demo."""
 
 from pilotage import __version__
-from pilotage.proto.api import Health, Readiness
+from pilotage.proto.api.jobs import Health, Readiness
 from pilotage.proto.pilot_states import LIVING
 
 from ..accounts.disk_room import DiskRoom

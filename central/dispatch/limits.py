@@ -9,16 +9,16 @@ from typing import Final
 
 import msgspec
 
-from pilotage.matcher.limits import Limit
-from pilotage.proto.api_sites import LimitsView, LimitView
+from pilotage.matcher.limits.running_limits import Limit
+from pilotage.proto.api.sites import LimitsView, LimitView
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.policy import Action, Reach, reach, require_for_all
+from ..identity.policy import Permission, Reach, reach, require_for_all
 from ..observe.events import Log
 from ..settings import BadSetting, MatcherSettings
-from .queue import Queue
+from .queue import JobQueue
 
 # The settings that count for nobody, each with the reason.
 Unknown = Callable[[MatcherSettings], Awaitable[Sequence[tuple[str, str]]]]
@@ -36,11 +36,11 @@ class Policy:
         self.trouble = ""  # why the file did not count when it was read last
         self.unknown: tuple[str, ...] = ()  # settings that count for nobody, each with the reason
         self._read, self._log = read, log
-        self._queue: Queue | None = None
+        self._queue: JobQueue | None = None
         self._asked = asyncio.Event()
         self._unknown_of: Unknown | None = None
 
-    def lead(self, queue: Queue, unknown_of: Unknown | None = None) -> None:
+    def lead(self, queue: JobQueue, unknown_of: Unknown | None = None) -> None:
         """From now on changes are for this queue. The queue may hold older settings.
 
         `unknown_of` finds the settings that count for nobody; None: they are not looked for.
@@ -95,14 +95,14 @@ class Policy:
 class LimitService:
     """Shows shares and limits, and has them read again."""
 
-    def __init__(self, policy: Policy | None, queue: Queue, communities: Sequence[str]) -> None:
+    def __init__(self, policy: Policy | None, queue: JobQueue, communities: Sequence[str]) -> None:
         """`policy`: None where there is no file. `communities`: all that have pilots here."""
         self._policy, self._queue, self._communities = policy, queue, communities
 
     async def show(self, caller: User) -> LimitsView:
         """Return what is in force for the communities of a caller."""
         matcher, named = self._queue.matcher, [caller.community]
-        sees_all = reach(caller, Action.PILOT_READ) is Reach.ALL
+        sees_all = reach(caller, Permission.PILOT_READ) is Reach.ALL
         if sees_all:
             named = sorted({*self._communities, *matcher.shares.root.children})
         limits = {id(one): one for name in named for one in matcher.limits.of(name)}
@@ -116,7 +116,7 @@ class LimitService:
 
     async def read(self, caller: User) -> LimitsView:
         """Read the file again. Raises Refused: FORBIDDEN, or INVALID with what is wrong in it."""
-        require_for_all(caller, Action.SITE_CONTROL, self._communities)
+        require_for_all(caller, Permission.SITE_CONTROL, self._communities)
         if self._policy is None:
             raise Refused(Code.INVALID, "this central has no file of settings to read again")
         if why := await self._policy.read_again(caller.subject):

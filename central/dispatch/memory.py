@@ -6,35 +6,35 @@ from dataclasses import dataclass, field
 from ..accounts.counters import Counters
 from ..accounts.tally import Tally
 from ..identity.scope import Owners
-from ..jobs.classes import Classes
+from ..jobs.classes import JobClasses
 from ..jobs.feed import Feed
 from ..jobs.leases import LeaseTable
-from ..jobs.live_logs import LiveLogs
-from ..jobs.undelivered import LateResults
-from ..pilots.labour import Labour
+from ..jobs.output.live_logs import LiveLogs
+from ..jobs.undelivered_results import LateResults
+from ..pilots.pilot_use import PilotNews
 from ..pilots.presence import Pilots
 from ..sites.failure_rates import SiteRates
 from ..sites.hosts import Hosts
 from ..sites.places import Places
-from .queue import Queue
+from .queue import JobQueue
 
 
 @dataclass(frozen=True)
 class Memory:
     """One of each, shared by the services."""
 
-    queue: Queue
+    queue: JobQueue
     leases: LeaseTable
     pilots: Pilots
     owners: Owners
-    classes: Classes
+    classes: JobClasses
     counters: Counters
     tally: Tally
     feed: Feed
     logs: LiveLogs
     hosts: Hosts = field(init=False)
     rates: SiteRates = field(default_factory=SiteRates)
-    labour: Labour = field(default_factory=Labour)
+    labour: PilotNews = field(default_factory=PilotNews)
     places: Places = field(default_factory=Places)
     late: LateResults = field(init=False)
     told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged

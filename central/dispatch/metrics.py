@@ -10,19 +10,19 @@ from pilotage.proto.pilot_states import LIVING, PilotState
 
 from ..catalogue import record_remnants as remnant_records
 from ..catalogue.remnants import RemnantCount
-from ..jobs.leases import Lease, Phase
-from ..jobs.undelivered import is_over_wall
-from ..observe.counting import CountingLog
-from ..observe.metrics import VALUES_MAX, Page, histogram
+from ..jobs.leases import Lease, LeasePhase
+from ..jobs.undelivered_results import is_over_wall
+from ..observe.counting_log import CountingLog
+from ..observe.metrics import VALUES_MAX, MetricsPage, histogram
 from ..pauses import by_and_by
 from ..pilots import record_logs as log_records
 from ..ports import Bus, Clock
 from ..settings import LeaseSettings
 from ..store.engine import Store
 from ..store.probe import StoreProbe
-from .arrivals import Others
 from .health import HealthService
 from .memory import Memory
+from .submissions.remote_arrivals import ArrivalPoller
 
 Readings = Callable[[], Awaitable[Mapping[str, float]]]
 _STORE_BYTES = "pilotage_store_bytes:"  # readings that have a label, before its value
@@ -90,13 +90,13 @@ class MetricsService:
         self._late_s, self._readings, self._term = 1.5 * settings.beat_s, readings, term
         self._credentials = credentials
         self.start_s = 0.0
-        self.others: Others | None = None
+        self.others: ArrivalPoller | None = None
         self.failover: FailoverPulse | None = None
 
     async def page(self, requests: Mapping[tuple[str, int], int]) -> str:
         """Return all metrics as Prometheus reads them."""
         readings = await self._readings()
-        page = Page()
+        page = MetricsPage()
         self._put_central(page)
         self._put_jobs(page)
         self._put_used(page)
@@ -121,7 +121,7 @@ class MetricsService:
         parts = by_and_by(page.parts(), self._clock, a_turn=1)
         return "".join([part.text() async for part in parts])
 
-    def _put_remnants(self, page: Page, counts: Sequence[RemnantCount]) -> None:
+    def _put_remnants(self, page: MetricsPage, counts: Sequence[RemnantCount]) -> None:
         """Add up what is swept, over all communities."""
         for name, of in _OF_REMNANTS.items():
             sums: Counter[str] = Counter()
@@ -129,7 +129,7 @@ class MetricsService:
                 sums[one.storage] += of(one)
             page.put_all(name, sums)
 
-    def _put_central(self, page: Page) -> None:
+    def _put_central(self, page: MetricsPage) -> None:
         health = self._health.health()
         page.put_all("pilotage_build_info", {__version__: 1})
         page.put("pilotage_ready", self._health.ready().ready)
@@ -140,7 +140,7 @@ class MetricsService:
         page.put_all("pilotage_events_total", self._log.counts)
         page.put_histogram(self._times.loop_late)
 
-    def _put_jobs(self, page: Page) -> None:
+    def _put_jobs(self, page: MetricsPage) -> None:
         states: Counter[str] = Counter(dict.fromkeys((one.value for one in JobState), 0))
         sites: Counter[str] = Counter()
         for _, site, state, count in self._memory.counters.rows():
@@ -152,7 +152,7 @@ class MetricsService:
         page.put_all("pilotage_hosts_suspended", self._memory.hosts.suspended())
         page.put("pilotage_classes", len(self._memory.queue.classes))
 
-    def _put_used(self, page: Page) -> None:
+    def _put_used(self, page: MetricsPage) -> None:
         used = self._memory.tally.used
         page.put_all("pilotage_attempts_ended_total", used.ends)
         for name, field in (
@@ -165,14 +165,14 @@ class MetricsService:
         page.put_histogram(used.memory_peak_mb)
         page.put_histogram(used.scratch_peak_mb)
 
-    async def _put_leases(self, page: Page) -> None:
+    async def _put_leases(self, page: MetricsPage) -> None:
         now = self._clock.monotonic()
-        phases: Counter[str] = Counter({Phase.LIVE.value: 0, Phase.OPEN.value: 0})
+        phases: Counter[str] = Counter({LeasePhase.LIVE.value: 0, LeasePhase.OPEN.value: 0})
         overdue_s = wanted_s = 0.0
         over, wall = 0, self._clock.wall()
         async for lease in by_and_by(self._memory.leases.all(), self._clock):
             phases[lease.phase.value] += 1
-            if lease.phase is Phase.LIVE:
+            if lease.phase is LeasePhase.LIVE:
                 overdue_s = max(overdue_s, now - lease.deadline)
                 wanted_s = max(wanted_s, _wanted_for_s(lease, now))
                 over += is_over_wall(lease, wall)
@@ -185,7 +185,7 @@ class MetricsService:
         oldest_s = max((one.for_s for one in failing), default=0.0)
         page.put("pilotage_results_undelivered_oldest_seconds", oldest_s)
 
-    async def _put_pilots(self, page: Page) -> None:
+    async def _put_pilots(self, page: MetricsPage) -> None:
         now = self._clock.monotonic()
         silent = parked = 0
         matcher = self._memory.queue.matcher
@@ -197,13 +197,13 @@ class MetricsService:
         page.put("pilotage_pilots_silent", silent)
         page.put("pilotage_offers_parked", parked)
 
-    def _put_channels(self, page: Page, requests: Mapping[tuple[str, int], int]) -> None:
+    def _put_channels(self, page: MetricsPage, requests: Mapping[tuple[str, int], int]) -> None:
         page.put("pilotage_bus_up", self._bus.up or not self._bus.url)
         page.put_all("pilotage_bus_messages_total", self._bus.counts())
         page.put_pairs("pilotage_http_requests_total", requests)
         page.put_histogram(self._times.turn)
 
-    def _put_store(self, page: Page, readings: Mapping[str, float]) -> None:
+    def _put_store(self, page: MetricsPage, readings: Mapping[str, float]) -> None:
         activity = self._store.activity()
         page.put("pilotage_store_operations_total", activity.operations)
         page.put("pilotage_store_commits_total", activity.commits)

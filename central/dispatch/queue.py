@@ -5,9 +5,9 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.types import Running
+from pilotage.matcher.types import RunningAttempt
 
-from ..jobs.classes import ClassInfo
+from ..jobs.classes import KnownClass
 from ..jobs.leases import Lease
 from ..outbound import Outbound
 from ..pilots.presence import Pilots
@@ -15,14 +15,14 @@ from ..ports import Clock
 from ..settings import MatcherSettings
 
 
-class Queue:
+class JobQueue:
     """Jobs that wait, each in the matcher once; epochs and queue times beside it."""
 
     def __init__(
         self, matcher: Matcher, pilots: Pilots, outbound: Outbound, clock: Clock, *, term: int
     ) -> None:
         self.matcher = matcher
-        self.classes: dict[int, ClassInfo] = {}  # of jobs that wait or run, and some others
+        self.classes: dict[int, KnownClass] = {}  # of jobs that wait or run, and some others
         self._pilots, self._outbound, self._clock, self._term = pilots, outbound, clock, term
         self._epochs: dict[int, int] = {}  # only jobs that were matched before
         self._limits: dict[int, float] = {}  # jobs with a queue time, until they have ended
@@ -56,7 +56,7 @@ class Queue:
             if not self._readers:
                 self._newest.clear()
 
-    def learn(self, info: ClassInfo) -> None:
+    def learn(self, info: KnownClass) -> None:
         """Make a class known; the matcher hears of it with its first job."""
         self.classes[info.spec.class_id] = info
 
@@ -131,7 +131,7 @@ class Queue:
     def running(self, lease: Lease, *, age_s: float = 0.0) -> None:
         """The attempt of a lease is active, and the matcher does not know: count it."""
         self.matcher.add_class(self.classes[lease.class_id].spec)
-        one = Running(
+        one = RunningAttempt(
             job=lease.job,
             class_id=lease.class_id,
             site=lease.site,

@@ -8,10 +8,10 @@ import msgspec
 
 from ..jobs.record import change, change_all
 from ..jobs.record_rows import body_of, grant_columns
-from ..jobs.records import Change, JobBody, NewAttempt
+from ..jobs.record_types import Change, JobBody, NewAttempt
 from ..store.engine import joined_by
 from ..store.session import Session, json_list
-from ..store.writer import Joint
+from ..store.writer import JointOperation
 
 Room = Callable[[list[JobBody | None]], int]
 
@@ -116,7 +116,7 @@ def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
 Written = tuple[list[bool], list[JobBody | None]]
 
 
-class Turn(Joint):
+class TurnChanges(JointOperation):
     """Changes of attempts, then matches. The order among pilots does not matter."""
 
     __slots__ = ("changes", "matches")
@@ -134,7 +134,7 @@ class Turn(Joint):
         return won, match(session, [self.matches])[0]
 
     @classmethod
-    def together(cls, session: Session, several: "Sequence[Turn]") -> list[Written]:
+    def together(cls, session: Session, several: "Sequence[TurnChanges]") -> list[Written]:
         won = iter(change_all(session, [one for turn in several for one in turn.changes]))
         given = match(session, [turn.matches for turn in several])
         return [
@@ -143,7 +143,7 @@ class Turn(Joint):
         ]
 
 
-@joined_by(Turn)
+@joined_by(TurnChanges)
 def turn(
     session: Session,
     changes: Sequence[Change],
@@ -158,4 +158,4 @@ def turn(
     first attempts are written; the others are left alone, and are not in the answer. It may be
     called twice.
     """
-    return Turn(changes, attempts, room)(session)
+    return TurnChanges(changes, attempts, room)(session)

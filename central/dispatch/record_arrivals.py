@@ -13,7 +13,7 @@ import msgspec
 
 from ..jobs import record_submissions as submissions
 from ..jobs.record_rows import count_of
-from ..jobs.records import CountRow
+from ..jobs.record_types import CountRow
 from ..store.engine import Store
 from ..store.session import Session, json_list
 

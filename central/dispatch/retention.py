@@ -11,13 +11,13 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState, next_state
 
 from ..accounts.record_series import DAY_S
 from ..identity import actions as action_records
-from ..identity.scope import Kind
+from ..identity.scope import CountKey
 from ..jobs import record_retention as retention_records
-from ..jobs.blob_sweep import BlobSweep
+from ..jobs.blobs.sweep import BlobSweep
 from ..jobs.record_retention import PRUNED_MAX
-from ..jobs.records import EndedJob
+from ..jobs.record_types import EndedJob
 from ..observe.events import Log
-from ..observe.wall import Wall
+from ..observe.wall_clock import Wall
 from ..pauses import by_and_by
 from ..pilots import record as pilot_records
 from ..pilots.logs import LogRoom
@@ -27,7 +27,7 @@ from ..settings import KeptDays, RetentionSettings
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreError, StoreFull
 from ..store.probe import StoreProbe
-from .follow import FollowUp
+from .follow_up import FollowUp
 from .memory import Memory
 
 FIRST_S: Final = 300.0  # after a start the first round comes so soon
@@ -156,7 +156,7 @@ class Retention:
             if was_deleted:
                 continue  # such a job is not counted
             job = known[job_id]
-            kind = Kind(job.community, job.group, self._owners.by_id(job.owner_id), job.type)
+            kind = CountKey(job.community, job.group, self._owners.by_id(job.owner_id), job.type)
             self._follow_up.job_removed(kind, job.site, job.state)
         return len(gone)
 

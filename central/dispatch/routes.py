@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Final
 
-from pilotage.proto import api
-from pilotage.proto.api_explain import Explanation, OfferExplanation
-from pilotage.proto.api_sites import LimitsView
-from pilotage.proto.job import Job
+from pilotage.proto.api import jobs
+from pilotage.proto.api.explanations import Explanation, OfferExplanation
+from pilotage.proto.api.sites import LimitsView
+from pilotage.proto.documents.job import Job
 from pilotage.proto.messages import Beat, BeatAnswer, Turn, TurnReply
 from pilotage.proto.problems import Code
 
@@ -15,23 +15,23 @@ from ..accounts.disk_room import DiskRoom
 from ..decode import decode
 from ..errors import Refused
 from ..http.answers import JSON, NDJSON
-from ..http.body import LARGE_MAX, SMALL_MAX, Body
+from ..http.body import LARGE_MAX, SMALL_MAX, RequestBody
 from ..http.call import Call
 from ..http.route import Routes
 from ..http.spool import spooled
 from ..identity.callers import PilotCaller
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..jobs.routes import job_id
-from .control import Control
+from .control import JobControl
 from .explainer import Explainer
 from .limits import LimitService
 from .service import Dispatch
-from .submissions import Submissions
+from .submissions.submissions import Submissions
 
 
 @dataclass(frozen=True)
-class Intake:
+class SubmissionServices:
     """What takes jobs in, and the room on the disk for bodies that come."""
 
     submissions: Submissions
@@ -39,19 +39,19 @@ class Intake:
 
 
 ROUTES: Final = Routes[Dispatch]()
-INTAKE_ROUTES: Final = Routes[Intake]()
-ACTION_ROUTES: Final = Routes[Control]()
+INTAKE_ROUTES: Final = Routes[SubmissionServices]()
+ACTION_ROUTES: Final = Routes[JobControl]()
 EXPLAIN_ROUTES: Final = Routes[Explainer]()
 LIMIT_ROUTES: Final = Routes[LimitService]()
 
 
-@ROUTES.add_hot("/v1/turn", Action.PILOT_WORK, takes=Turn, gives=TurnReply)
+@ROUTES.add_hot("/v1/turn", Permission.PILOT_WORK, takes=Turn, gives=TurnReply)
 def turn(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
     """Any reports and at most one ask."""
     return dispatch.turn(caller, message)
 
 
-@ROUTES.add_hot("/v1/ask", Action.PILOT_WORK, takes=Turn, gives=TurnReply)
+@ROUTES.add_hot("/v1/ask", Permission.PILOT_WORK, takes=Turn, gives=TurnReply)
 def ask(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
     """A turn that is one ask."""
     if message.ask is None or message.reports:
@@ -59,7 +59,7 @@ def ask(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[Tur
     return dispatch.turn(caller, message)
 
 
-@ROUTES.add_hot("/v1/report", Action.PILOT_WORK, takes=Turn, gives=TurnReply)
+@ROUTES.add_hot("/v1/report", Permission.PILOT_WORK, takes=Turn, gives=TurnReply)
 def report(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
     """A turn that is reports."""
     if message.ask is not None:
@@ -67,7 +67,7 @@ def report(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[
     return dispatch.turn(caller, message)
 
 
-@ROUTES.add_hot("/v1/beat", Action.PILOT_WORK, takes=Beat, gives=BeatAnswer)
+@ROUTES.add_hot("/v1/beat", Permission.PILOT_WORK, takes=Beat, gives=BeatAnswer)
 def beat(dispatch: Dispatch, caller: PilotCaller, message: Beat) -> Awaitable[BeatAnswer]:
     """A beat that the bus did not answer."""
     return dispatch.beat(caller, message)
@@ -76,12 +76,12 @@ def beat(dispatch: Dispatch, caller: PilotCaller, message: Beat) -> Awaitable[Be
 @INTAKE_ROUTES.add(
     "POST",
     "/v1/submissions",
-    Action.JOB_SUBMIT,
+    Permission.JOB_SUBMIT,
     needs_leader=False,
-    takes=api.Submission,
+    takes=jobs.Submission,
     takes_media=(JSON, NDJSON),
 )
-async def submit(intake: Intake, call: Call) -> api.Submitted:
+async def submit(intake: SubmissionServices, call: Call) -> jobs.Submitted:
     """Submit jobs, all or none; durable and visible when answered."""
     media = call.media(JSON, NDJSON)
     body = call.body(LARGE_MAX)
@@ -101,14 +101,16 @@ async def submit(intake: Intake, call: Call) -> api.Submitted:
         return await _submit_whole(intake, call, body, await spool.whole())
 
 
-async def _submit_whole(intake: Intake, call: Call, body: Body, content: bytes) -> api.Submitted:
-    submission = decode(content, api.Submission)
+async def _submit_whole(
+    intake: SubmissionServices, call: Call, body: RequestBody, content: bytes
+) -> jobs.Submitted:
+    submission = decode(content, jobs.Submission)
     return await intake.submissions.submit(user(call), submission, body_hash=body.sha256())
 
 
-async def _header(lines: AsyncIterator[bytes]) -> api.Submission:
+async def _header(lines: AsyncIterator[bytes]) -> jobs.Submission:
     async for line in lines:
-        header = decode(line, api.Submission)
+        header = decode(line, jobs.Submission)
         for name in ("jobs", "parameters"):
             if getattr(header, name):
                 why = f"$.{name}: in NDJSON each of them is a line of its own, after the first"
@@ -117,37 +119,37 @@ async def _header(lines: AsyncIterator[bytes]) -> api.Submission:
     raise Refused(Code.MALFORMED, "the body is empty: its first line is the submission")
 
 
-@ACTION_ROUTES.add("POST", "/v1/jobs/actions", Action.JOB_CONTROL)
-async def act(control: Control, call: Call, body: api.Action) -> api.ActionReply:
+@ACTION_ROUTES.add("POST", "/v1/jobs/actions", Permission.JOB_CONTROL)
+async def act(control: JobControl, call: Call, body: jobs.Action) -> jobs.ActionReply:
     """Kill, hold, release, reschedule, delete jobs, or set their priority."""
     return await control.act(user(call), body)
 
 
-@EXPLAIN_ROUTES.add("POST", "/v1/jobs/explain", Action.JOB_READ)
+@EXPLAIN_ROUTES.add("POST", "/v1/jobs/explain", Permission.JOB_READ)
 async def explain_unsubmitted(explainer: Explainer, call: Call, body: Job) -> Explanation:
     """Which pilots would take this job, and why the others would not."""
     return await explainer.unsubmitted(user(call), body)
 
 
-@EXPLAIN_ROUTES.add("GET", "/v1/jobs/{job_id}/explain", Action.JOB_READ)
+@EXPLAIN_ROUTES.add("GET", "/v1/jobs/{job_id}/explain", Permission.JOB_READ)
 async def explain(explainer: Explainer, call: Call) -> Explanation:
     """Why a job waits."""
     return await explainer.job(user(call), job_id(call))
 
 
-@EXPLAIN_ROUTES.add("GET", "/v1/pilots/{pilot}/explain", Action.PILOT_READ)
+@EXPLAIN_ROUTES.add("GET", "/v1/pilots/{pilot}/explain", Permission.PILOT_READ)
 async def explain_pilot(explainer: Explainer, call: Call) -> OfferExplanation:
     """Why a pilot gets nothing, or what it could run."""
     return await explainer.pilot(user(call), call.path("pilot"))
 
 
-@LIMIT_ROUTES.add("GET", "/v1/limits", Action.PILOT_READ)
+@LIMIT_ROUTES.add("GET", "/v1/limits", Permission.PILOT_READ)
 async def limits(service: LimitService, call: Call) -> LimitsView:
     """Shares and limits in force, and how many jobs count for each limit."""
     return await service.show(user(call))
 
 
-@LIMIT_ROUTES.add("POST", "/v1/limits/read", Action.SITE_CONTROL)
+@LIMIT_ROUTES.add("POST", "/v1/limits/read", Permission.SITE_CONTROL)
 async def read_limits(service: LimitService, call: Call) -> LimitsView:
     """Read shares and limits of the settings' file again."""
     return await service.read(user(call))

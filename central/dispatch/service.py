@@ -11,15 +11,15 @@ from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import PilotCaller
-from ..jobs.leases import Phase
+from ..jobs.leases import LeasePhase
 from ..pilots.presence import Presence
 from ..ports import Clock, Leadership
-from ..saying import BeatAnswer, TurnReply
+from ..sent_messages import BeatAnswer, TurnReply
 from ..store.engine import Store
-from .beats import Beats
-from .follow import FollowUp
+from .follow_up import FollowUp
 from .memory import Memory
-from .turn import Turns
+from .turns.beats import BeatService
+from .turns.turns import Turns
 
 
 class Dispatch:
@@ -32,7 +32,7 @@ class Dispatch:
         memory: Memory,
         follow_up: FollowUp,
         turns: Turns,
-        beats: Beats,
+        beats: BeatService,
         clock: Clock,
         leadership: Leadership,
         turn_s: Histogram,
@@ -119,7 +119,7 @@ class Dispatch:
         return [
             Stop(lease.job, lease.epoch, lease.wanted)
             for lease in self._leases.wanted(presence.pilot)
-            if lease.wanted is not None and lease.phase is Phase.LIVE
+            if lease.wanted is not None and lease.phase is LeasePhase.LIVE
         ]
 
     def _should_ask(self, presence: Presence, parked: int) -> bool:

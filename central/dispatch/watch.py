@@ -4,8 +4,8 @@ from pilotage.proto.job_states import JobEvent, JobState, next_state
 from pilotage.proto.pilot_states import LIVING, PilotEvent
 
 from ..jobs import record as job_records
-from ..jobs.leases import Phase
-from ..jobs.records import Move
+from ..jobs.leases import LeasePhase
+from ..jobs.record_types import JobMove
 from ..observe.events import Log
 from ..pauses import by_and_by
 from ..ports import Clock
@@ -13,17 +13,17 @@ from ..settings import LeaseSettings
 from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import StoreBroken, StoreError, StoreFull
 from ..store.probe import StoreProbe
-from .follow import FollowUp
-from .held import HeldPlaces
+from .excluded_places import HeldPlaces
+from .follow_up import FollowUp
 from .idle_classes import IdleClasses
-from .levels import UsedShares
 from .memory import Memory
 from .metrics import Times
-from .requeues import Requeues, pass_s
-from .submissions import Submissions
+from .submissions.submissions import Submissions
+from .turns.requeues import Requeues, pass_s
+from .used_shares import UsedShares
 
 
-class Watch:
+class DispatchWatch:
     """Leases, queue times, silent pilots, leftovers, idle classes: one pass each `watch_s`."""
 
     def __init__(
@@ -128,13 +128,13 @@ class Watch:
                 )
 
     def _holds(self, pilot: str) -> bool:
-        return any(lease.phase is Phase.LIVE for lease in self._leases.of_pilot(pilot))
+        return any(lease.phase is LeasePhase.LIVE for lease in self._leases.of_pilot(pilot))
 
 
-def given_up(job: int, at: float) -> Move:
+def given_up(job: int, at: float) -> JobMove:
     """Return what the end of its queue time does to a job that waits."""
     event = JobEvent.QUEUE_TIME_OVER
-    return Move(
+    return JobMove(
         job_id=job,
         old=JobState.WAITING,
         new=next_state(JobState.WAITING, event),

@@ -11,16 +11,16 @@ from typing import Protocol
 OUTPUT_BYTES_MAX = 16_000_000  # what a program prints beyond that is dropped, and is_cut says so
 
 
-class NoAnswer(Exception):
+class CommandOutcomeUnknown(Exception):
     """The program did not end in time, or was lost sight of. What it does may have happened."""
 
 
-class NotStarted(Exception):
+class CommandNotStarted(Exception):
     """The program could not be started: nothing has happened."""
 
 
 @dataclass(frozen=True)
-class Completed:
+class CompletedCommand:
     """A program that has ended. A negative code is the signal that ended it."""
 
     code: int
@@ -50,7 +50,7 @@ class Commands(Protocol):
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
-    ) -> Completed:
+    ) -> CompletedCommand:
         """Run a program to its end with a clean environment and these additions.
 
         Raises NoAnswer and NotStarted.
@@ -58,7 +58,7 @@ class Commands(Protocol):
         ...
 
 
-class Remote:
+class RemoteCommands:
     """Commands on another machine: each word is quoted, because SSH hands them to a shell there."""
 
     def __init__(self, commands: Commands, prefix: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ class Remote:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
-    ) -> Completed:
+    ) -> CompletedCommand:
         """Run a program over there. Raises NoAnswer where the line was cut, and NotStarted."""
         given = [f"{name}={value}" for name, value in (environment or {}).items()]
         words = [*(["env", *given] if given else []), *argv]
@@ -79,9 +79,9 @@ class Remote:
             [*self._prefix, shlex.join(words)], stdin=stdin, timeout_s=timeout_s
         )
         if done.code == SSH_FAILED:  # of ssh itself, or of a program that says the same
-            raise NoAnswer(done.complaint)
+            raise CommandOutcomeUnknown(done.complaint)
         if done.code in SHELL_COULD_NOT:
-            raise NotStarted(done.complaint)
+            raise CommandNotStarted(done.complaint)
         return done
 
 

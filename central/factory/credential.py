@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from .errors import Denied, Step
+from .errors import Denied, ElementOperation
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,5 @@ def keep(credential: Credential, file: Path) -> Path:
             new.write_bytes(text)
             new.replace(file)
     except OSError as why:
-        raise Denied(Step.CREDENTIAL, f"{file}: {why.strerror}") from None
+        raise Denied(ElementOperation.CREDENTIAL, f"{file}: {why.strerror}") from None
     return file

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pilotage.proto.wording import as_json, complaint
+from pilotage.proto.decoding.complaints import as_json, complaint
 
 from ..ports import Clock
 from .commands import Commands
 from .credential import CredentialSource
 from .element import ComputeElement
 from .errors import BadOptions, NoSuchDriver
-from .guarded import FewCommands, Guarded
-from .striking import Striking
+from .guarded_drivers import FewCommands, GuardedElement
+from .redaction import RecentCredentials
 
 if TYPE_CHECKING:  # drivers that need it import it: most centrals start without
     import httpx
@@ -40,18 +40,18 @@ def _is_well(options: msgspec.Struct) -> None:
 
 
 @dataclass(frozen=True)
-class Use:
+class ElementTraits:
     """What else is said of an element: a driver may need it otherwise."""
 
     has_credential: bool = False
     whole_nodes: bool = False  # a shape of its pilots is a whole node
 
 
-def _does(options: msgspec.Struct, use: Use) -> None:
+def _does(options: msgspec.Struct, use: ElementTraits) -> None:
     """Find nothing wrong."""
 
 
-def check_nodes(options: Any, use: Use) -> None:
+def check_nodes(options: Any, use: ElementTraits) -> None:
     """Refuse whole nodes where it is not known how large these are. Raises BadOptions."""
     if use.whole_nodes and not options.node_cores:
         raise BadOptions("options.node_cores: found 0, but a shape has whole_node: say it there")
@@ -71,7 +71,9 @@ class Driver:
     takes_credential: bool = True  # False: it knows us by other ways, and one is refused
     files: tuple[str, ...] = ()  # options that name files which the central must be able to read
     check: Callable[[Any], None] = _is_well  # what else must hold of options. Raises BadOptions
-    check_use: Callable[[Any, Use], None] = _does  # and of them with the rest. Raises BadOptions
+    check_use: Callable[[Any, ElementTraits], None] = (
+        _does  # and of them with the rest. Raises BadOptions
+    )
 
 
 def kinds() -> list[str]:
@@ -102,10 +104,10 @@ def element(kind: str, options: Mapping[str, Any], tools: Tools) -> ComputeEleme
         raise BadOptions(f"credential: an element of kind {kind!r} takes none; leave it out")
     own = replace(tools, commands=FewCommands(tools.commands))
     if tools.credential is None:
-        return Guarded(found.make(read_options(found, options), own))
-    credential = Striking(tools.credential)
+        return GuardedElement(found.make(read_options(found, options), own))
+    credential = RecentCredentials(tools.credential)
     own = replace(own, credential=credential)
-    return Guarded(found.make(read_options(found, options), own), lambda: credential.secrets)
+    return GuardedElement(found.make(read_options(found, options), own), lambda: credential.secrets)
 
 
 def read_options(found: Driver, options: Mapping[str, Any]) -> msgspec.Struct:

@@ -57,7 +57,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Submitted:
+class SubmitResult:
     """What became of each request, by its stamp. Of those in neither nobody knows: `find` them."""
 
     slots: dict[str, str]  # stamp → slot id, the element's own name of it
@@ -87,7 +87,7 @@ class ComputeElement(Protocol):
         """Do something small that needs the way, the credential and the right to come in."""
         ...
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
         """Queue pilots. A stamp that was queued before may be queued again: `find` it first."""
         ...
 

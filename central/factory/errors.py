@@ -4,7 +4,7 @@ import difflib
 import enum
 
 
-class Step(str, enum.Enum):
+class ElementOperation(str, enum.Enum):
     """What was being done at an element when it failed."""
 
     REACH = "reach"
@@ -19,7 +19,7 @@ class Step(str, enum.Enum):
 class ElementTrouble(Exception):
     """A call of an element failed as a whole; the message names the element's own words."""
 
-    def __init__(self, step: Step, why: str) -> None:
+    def __init__(self, step: ElementOperation, why: str) -> None:
         super().__init__()
         self.step = step
         self.say(why)
@@ -29,7 +29,7 @@ class ElementTrouble(Exception):
         self.why, self.args = why, (f"{self.step.value}: {why}",)
 
 
-class Unreachable(ElementTrouble):
+class ElementUnreachable(ElementTrouble):
     """No answer that can be understood, or none in time: what was asked may have happened.
 
     What is not known is not nothing: submit no more until the element has said what it has.
@@ -44,7 +44,7 @@ class CredentialExpired(Denied):
     """What the element knows us by has run out, or its source gives no new one."""
 
     def __init__(self, why: str, ended_at: float | None = None) -> None:
-        super().__init__(Step.CREDENTIAL, why)
+        super().__init__(ElementOperation.CREDENTIAL, why)
         self.ended_at = ended_at  # wall clock; None: there is none that says so
 
 

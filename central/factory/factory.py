@@ -21,16 +21,25 @@ from ..pilots.record_slots import NewSlot, SlotOutput, SlotRow
 from ..ports import Clock, Randomness
 from ..store.engine import Store
 from ..store.errors import StoreError
-from .communities import Spot, spots
 from .element import PilotRequest, Slot, SlotState
-from .errors import Denied, ElementTrouble, Step, Unreachable
+from .element_watch import WatchedElement, shape_name
+from .errors import Denied, ElementOperation, ElementTrouble, ElementUnreachable
 from .orphans import WHY, Key, Orphans
-from .outlook import TEST, Outlook, Work
-from .plan import Bounds, By, Closed, ElementState, Plan, pilots_in_all, plan, why_none
-from .reconcile import Patience, Reconciled, nameless, reconcile, sort_of
-from .requests import Origin, new_pilot
-from .staff import Crew, NoCrew, Staff, state_of
-from .watched import Watched, shape_name
+from .pilot_requests import Origin, new_pilot
+from .planning.communities import CommunityShape, spots
+from .planning.pilot_activity import Crew, NoCrew, Staff, state_of
+from .planning.pilot_demand import TEST, Outlook, WorkSource
+from .planning.plans import (
+    ClosedReason,
+    ElementState,
+    FactoryPlan,
+    PlaceBlocker,
+    PlanBounds,
+    pilots_in_all,
+    plan,
+    why_none,
+)
+from .reconciliation import FactoryTimeouts, ReconcileResult, nameless, reconcile, sort_of
 
 PAGE = 1_000
 AT_ONCE = 32  # elements that are talked to
@@ -43,7 +52,7 @@ TURN_S = 900.0  # of one element
 
 
 @dataclass(frozen=True)
-class Terms:
+class FactoryConfig:
     """What the factory is told once."""
 
     communities: tuple[str, ...]  # whose pilots it submits
@@ -51,8 +60,8 @@ class Terms:
     pilot_sh: str
     every_s: float = 15.0
     hide: tuple[str, ...] = ()  # from payloads of pilots on our own machine
-    bounds: Bounds = Bounds()
-    patience: Patience = Patience()
+    bounds: PlanBounds = PlanBounds()
+    patience: FactoryTimeouts = FactoryTimeouts()
 
 
 def _is_never_gone(site: str, element: str) -> bool:
@@ -66,12 +75,12 @@ class Factory:
         self,
         *,
         store: Store,
-        work: Work,
-        elements: Callable[[], Awaitable[Sequence[Watched]]],
+        work: WorkSource,
+        elements: Callable[[], Awaitable[Sequence[WatchedElement]]],
         clock: Clock,
         randomness: Randomness,
         log: Log,
-        terms: Terms,
+        terms: FactoryConfig,
         crew: Crew = NO_CREW,
         is_gone: Callable[[str, str], bool] = _is_never_gone,
     ) -> None:
@@ -81,11 +90,11 @@ class Factory:
             name: Origin(name, terms.central_url, terms.pilot_sh, terms.hide)
             for name in terms.communities
         }
-        self._work, self._watched = work, list[Watched]()
+        self._work, self._watched = work, list[WatchedElement]()
         self.outlook = Outlook(work, terms.communities)
         self.staff = Staff(crew, log)
         self._orphans = Orphans(store, is_gone, log)
-        self.last_plan = Plan()
+        self.last_plan = FactoryPlan()
 
     async def run(self) -> None:
         """Go round for ever. Ends by cancellation."""
@@ -99,30 +108,30 @@ class Factory:
         now, is_test = self._clock.monotonic(), spec.type == TEST
         in_all = pilots_in_all(self._state(one, now) for one in self._watched)
 
-        def why(place: Spot) -> Closed | None:
+        def why(place: CommunityShape) -> ClosedReason | None:
             return self._why_none(place, in_all, is_test=is_test)
 
         return self.outlook.prospects(spec, why)
 
-    def held(self, element: Watched) -> str:
+    def held(self, element: WatchedElement) -> str:
         """Say what is held against an element and its places; empty: nothing."""
         now = self._clock.monotonic()
         in_all = pilots_in_all(self._state(one, now) for one in self._watched)
         said: dict[str, None] = {}
         for place in spots([element], self._terms.communities):
             closed = self._why_none(place, in_all, is_test=True)
-            if closed is not None and closed.by in (By.HELD, By.LIMIT):
+            if closed is not None and closed.by in (PlaceBlocker.HELD, PlaceBlocker.LIMIT):
                 said[closed.why] = None
             elif held := self.staff.place(0, place, now).held:  # it has a little room
                 said[held] = None
         return "; ".join(said)
 
-    def _why_none(self, spot: Spot, in_all: int, *, is_test: bool) -> Closed | None:
+    def _why_none(self, spot: CommunityShape, in_all: int, *, is_test: bool) -> ClosedReason | None:
         now = self._clock.monotonic()
         place, state = self.staff.place(0, spot, now), self._state(spot.element, now)
         return why_none(place, state, self._terms.bounds, in_all, is_test=is_test)
 
-    def _state(self, element: Watched, now: float) -> ElementState:
+    def _state(self, element: WatchedElement, now: float) -> ElementState:
         return state_of(
             element,
             now,
@@ -153,7 +162,7 @@ class Factory:
         await self._orphans.look(watched, rest, self._clock, self._terms.patience.gone_s)
         await self._carry_out(turns, watched)
 
-    async def _read_rows(self, watched: Sequence[Watched]) -> Mapping[Key, list[SlotRow]]:
+    async def _read_rows(self, watched: Sequence[WatchedElement]) -> Mapping[Key, list[SlotRow]]:
         """Give the elements their pilots; return those of others."""
         by_key: dict[tuple[str, str], list[SlotRow]] = {one.key: [] for one in watched}
         after = ""
@@ -171,8 +180,8 @@ class Factory:
     async def _each(
         self,
         turns: asyncio.TaskGroup,
-        watched: Sequence[Watched],
-        do: Callable[[Watched], Awaitable[None]],
+        watched: Sequence[WatchedElement],
+        do: Callable[[WatchedElement], Awaitable[None]],
     ) -> None:
         """Do something with each element at once; one that fails or takes long disturbs no other.
 
@@ -180,14 +189,16 @@ class Factory:
         """
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def supervised(element: Watched) -> None:
+        async def supervised(element: WatchedElement) -> None:
             async with places:
                 try:
                     async with asyncio.timeout(TURN_S):
                         await do(element)
                 except TimeoutError:
                     element.found = None
-                    late = Unreachable(Step.REACH, f"not done after {TURN_S:g} s")
+                    late = ElementUnreachable(
+                        ElementOperation.REACH, f"not done after {TURN_S:g} s"
+                    )
                     element.failed(late, self._clock.monotonic())
                     self._tell(element, late)
                 except ElementTrouble as why:
@@ -199,7 +210,7 @@ class Factory:
                     self._log("factory_waits", why=str(why))
                 except Exception as why:  # a driver may be anybody's: it harms its element alone
                     element.found = None
-                    odd = ElementTrouble(Step.REACH, f"its driver failed: {why!r}")
+                    odd = ElementTrouble(ElementOperation.REACH, f"its driver failed: {why!r}")
                     element.failed(odd, self._clock.monotonic())
                     self._log("loop_failed", loop=element.label, error=traceback.format_exc())
                 finally:
@@ -217,7 +228,7 @@ class Factory:
                 element.found = None
                 element.trouble = element.trouble or f"not done after {WAIT_S:g} s, it goes on"
 
-    def _tell(self, element: Watched, why: ElementTrouble) -> None:
+    def _tell(self, element: WatchedElement, why: ElementTrouble) -> None:
         self._log(
             "element_trouble",
             site=element.site,
@@ -229,7 +240,7 @@ class Factory:
 
     # -- looking --------------------------------------------------------------------------------
 
-    async def _look(self, element: Watched) -> None:
+    async def _look(self, element: WatchedElement) -> None:
         """Ask an element for all of its slots and do what that calls for. Raises ElementTrouble."""
         if element.found is None and self._clock.monotonic() < element.open_at:
             return
@@ -258,7 +269,7 @@ class Factory:
         element.found = found
         self._judge(element, found, now)
 
-    def _judge(self, element: Watched, found: Reconciled, now: float) -> None:
+    def _judge(self, element: WatchedElement, found: ReconcileResult, now: float) -> None:
         """Pause an element whose pilots come to nothing; one that registers ends that."""
         heard_at = max((row.registered_at or 0.0 for row in element.rows), default=0.0)
         if heard_at > element.heard_at:
@@ -267,13 +278,13 @@ class Factory:
         element.in_vain += len(found.fail)
         if found.fail and element.in_vain >= FAILED_MAX:
             element.came_to_nothing(element.in_vain, now)
-            self._tell(element, ElementTrouble(Step.SUBMIT, element.trouble))
+            self._tell(element, ElementTrouble(ElementOperation.SUBMIT, element.trouble))
         elif (
             element.trouble and now >= element.open_at and not (element.in_vain or element.refuses)
         ):
             element.answered()
 
-    async def _name(self, element: Watched) -> None:
+    async def _name(self, element: WatchedElement) -> None:
         """Find pilots of which we have not heard what the element calls them."""
         stamps = nameless(element.rows)
         if not stamps:
@@ -290,7 +301,9 @@ class Factory:
                 for row in element.rows
             ]
 
-    async def _settle(self, element: Watched, found: Reconciled, said: Mapping[str, Slot]) -> None:
+    async def _settle(
+        self, element: WatchedElement, found: ReconcileResult, said: Mapping[str, Slot]
+    ) -> None:
         found.fail = await self._end(found.fail, PilotState.FAILED, found)
         found.abort = await self._end(found.abort, PilotState.ABORTED, found)
         for pilot, reason in (*found.fail.items(), *found.abort.items()):
@@ -320,7 +333,7 @@ class Factory:
                 del element.tried[row.pilot]
 
     async def _end(
-        self, pilots: dict[str, str], state: PilotState, found: Reconciled
+        self, pilots: dict[str, str], state: PilotState, found: ReconcileResult
     ) -> dict[str, str]:
         """End pilots that have not registered; return those. The others are not cancelled."""
         if not pilots:
@@ -332,7 +345,7 @@ class Factory:
             found.cancel.pop(pilot, None)
         return {pilot: why for pilot, why in pilots.items() if pilot in ended}
 
-    async def _if_it_can(self, element: Watched, work: Awaitable[None]) -> None:
+    async def _if_it_can(self, element: WatchedElement, work: Awaitable[None]) -> None:
         """Do what is well done and no matter of life: it must not keep others from their pilots.
 
         Raises Unreachable, which ends the turn of an element: what does not answer in time is asked
@@ -343,7 +356,7 @@ class Factory:
         except Denied as why:
             self._tell(element, why)
 
-    async def _fetch(self, element: Watched, row: SlotRow, said: Mapping[str, Slot]) -> None:
+    async def _fetch(self, element: WatchedElement, row: SlotRow, said: Mapping[str, Slot]) -> None:
         assert row.slot is not None
         output = await element.driver.output(row.slot)
         code = said[row.slot].exit_code
@@ -355,7 +368,7 @@ class Factory:
 
     # -- planning and doing ---------------------------------------------------------------------
 
-    async def _carry_out(self, turns: asyncio.TaskGroup, watched: Sequence[Watched]) -> None:
+    async def _carry_out(self, turns: asyncio.TaskGroup, watched: Sequence[WatchedElement]) -> None:
         now = self._clock.monotonic()
         self.outlook.look([one for one in watched if not one.is_gone])
         demands = self.outlook.demands()
@@ -367,15 +380,15 @@ class Factory:
         shapes = self.staff.places(watched, places, now)
         states = [self._state(one, now) for one in watched]
         self.last_plan = found = plan(shapes, states, demands, self._terms.bounds)
-        submit: dict[int, list[tuple[Spot, int]]] = {}
-        cancel: dict[int, list[tuple[Spot, int]]] = {}
+        submit: dict[int, list[tuple[CommunityShape, int]]] = {}
+        cancel: dict[int, list[tuple[CommunityShape, int]]] = {}
         index = {id(one): at for at, one in enumerate(watched)}
         for chosen, by_element in ((found.submit, submit), (found.cancel, cancel)):
             for at, count in chosen.items():
                 place = places[at]
                 by_element.setdefault(index[id(place.element)], []).append((place, count))
 
-        async def do(element: Watched) -> None:
+        async def do(element: WatchedElement) -> None:
             at = index[id(element)]
             await self._submit(element, submit.get(at, []))
             await self._take_back(element, cancel.get(at, []))
@@ -383,7 +396,9 @@ class Factory:
         await self._each(turns, [watched[at] for at in {*submit, *cancel}], do)
         await self.staff.let_go(watched, states, shapes, found)
 
-    async def _submit(self, element: Watched, wanted: Sequence[tuple[Spot, int]]) -> None:
+    async def _submit(
+        self, element: WatchedElement, wanted: Sequence[tuple[CommunityShape, int]]
+    ) -> None:
         """Store pilots, then ask the element to start them. Raises ElementTrouble."""
         requests: list[PilotRequest] = []
         slots: list[NewSlot] = []
@@ -420,9 +435,9 @@ class Factory:
             refused=len(submitted.refused),
         )
         if submitted.refused and not submitted.slots:  # each for itself, and it comes to the same
-            raise Denied(Step.SUBMIT, next(iter(submitted.refused.values())))
+            raise Denied(ElementOperation.SUBMIT, next(iter(submitted.refused.values())))
 
-    def _new(self, place: Spot) -> tuple[PilotRequest, NewSlot]:
+    def _new(self, place: CommunityShape) -> tuple[PilotRequest, NewSlot]:
         return new_pilot(
             self._origins[place.community],
             place.element,
@@ -432,7 +447,9 @@ class Factory:
             randomness=self._randomness,
         )
 
-    async def _take_back(self, element: Watched, unwanted: Sequence[tuple[Spot, int]]) -> None:
+    async def _take_back(
+        self, element: WatchedElement, unwanted: Sequence[tuple[CommunityShape, int]]
+    ) -> None:
         """Cancel pilots that wait, the newest first. Raises ElementTrouble."""
         slots: dict[str, str] = {}
         for place, count in unwanted:

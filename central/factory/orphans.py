@@ -16,7 +16,7 @@ from ..pilots import record_slots as slot_records
 from ..pilots.record_slots import SlotRow
 from ..ports import Clock
 from ..store.engine import Store
-from .watched import Watched
+from .element_watch import WatchedElement
 
 Key = tuple[str, str]  # site, element
 WHY: Final = "no site's file speaks of its element any more"
@@ -35,7 +35,7 @@ class Orphans:
 
     async def look(
         self,
-        watched: Sequence[Watched],
+        watched: Sequence[WatchedElement],
         others: Mapping[Key, Sequence[SlotRow]],
         clock: Clock,
         patience_s: float,

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from .watched import Watched
+from .element_watch import WatchedElement
 
 LONGEST_S = 900.0  # a look that comes later counts for no longer
 
@@ -17,7 +17,7 @@ class PilotTime:
         self._at: float | None = None
         self._pilots: dict[tuple[str, str], Mapping[str, int]] = {}
 
-    def note(self, watched: Iterable[Watched], now: float) -> None:
+    def note(self, watched: Iterable[WatchedElement], now: float) -> None:
         """Add what has passed since the last look, and take note of what is there now."""
         if self._at is not None:
             passed_s = min(LONGEST_S, max(0.0, now - self._at))

@@ -7,18 +7,18 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck
+from pilotage.proto.api.sites import CheckState, CheckStep, ElementCheck
 from pilotage.proto.pilot_states import FINAL, PilotState
 
 from ..pilots import record as pilot_records, record_slots as slot_records
 from ..pilots.record_slots import NewSlot, SlotOutput
-from ..pilots.records import PilotRow
+from ..pilots.record_types import PilotRow
 from ..ports import Clock, Randomness
 from ..store.engine import Store
 from .element import PilotRequest, Slot, SlotState
-from .errors import Denied, ElementTrouble, Step
-from .requests import Origin, new_pilot
-from .watched import Watched
+from .element_watch import WatchedElement
+from .errors import Denied, ElementOperation, ElementTrouble
+from .pilot_requests import Origin, new_pilot
 
 SHAPE = "probe"  # as its row names it: it counts for no shape of the plan
 IDLE_S = 5.0  # it ends after so long, with no job for it
@@ -86,7 +86,7 @@ class Probe:
 
     def __init__(
         self,
-        element: Watched,
+        element: WatchedElement,
         *,
         store: Store,
         origin: Origin,
@@ -137,7 +137,7 @@ class Probe:
             self._element.is_well()
         except _Failed as why:
             if self._steps.now in _OF_ELEMENT:
-                trouble = ElementTrouble(Step(self._steps.now), str(why))
+                trouble = ElementTrouble(ElementOperation(self._steps.now), str(why))
                 self._element.failed_check(trouble, self._clock.monotonic())
             self._steps.failed(str(why))
         finally:
@@ -162,10 +162,10 @@ class Probe:
             async with asyncio.timeout(self._left_s()):
                 await self._element.driver.reach()
         except (ElementTrouble, TimeoutError) as why:
-            step = getattr(why, "step", Step.REACH)
-            if step in (Step.CREDENTIAL, Step.AUTHORISE):
+            step = getattr(why, "step", ElementOperation.REACH)
+            if step in (ElementOperation.CREDENTIAL, ElementOperation.AUTHORISE):
                 steps.ok()
-                self._pass("credential", until=step is Step.AUTHORISE)
+                self._pass("credential", until=step is ElementOperation.AUTHORISE)
                 steps.begin(step.value)
             raise _Failed(_words(why, self._timeout_s)) from None
         steps.ok()
@@ -190,7 +190,10 @@ class Probe:
                 submitted = await self._element.driver.submit([request])
         except Denied as why:
             await self._give_up(f"{why}")
-            if why.step in (Step.CREDENTIAL, Step.AUTHORISE):  # it let us look, and no more
+            if why.step in (
+                ElementOperation.CREDENTIAL,
+                ElementOperation.AUTHORISE,
+            ):  # it let us look, and no more
                 del self._steps.done[why.step.value]
                 self._steps.begin(why.step.value)
             raise _Failed(why.why) from None

@@ -2,31 +2,31 @@
 
 from typing import Final
 
-from pilotage.proto.api import Elements
-from pilotage.proto.api_sites import SiteCheck, SiteCheckRequest
+from pilotage.proto.api.jobs import Elements
+from pilotage.proto.api.sites import SiteCheck, SiteCheckRequest
 
 from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from .view import ElementsView
 
 ROUTES: Final = Routes[ElementsView]()
 
 
-@ROUTES.add("POST", "/v1/sites/{site}/check", Action.SITE_CONTROL)
+@ROUTES.add("POST", "/v1/sites/{site}/check", Permission.SITE_CONTROL)
 async def check(elements: ElementsView, call: Call, body: SiteCheckRequest) -> SiteCheck:
     """Submit a probe pilot to each element of a site; answered before they have come."""
     return await elements.check(user(call), call.path("site"), body)
 
 
-@ROUTES.add("GET", "/v1/checks/{check}", Action.SITE_CONTROL)
+@ROUTES.add("GET", "/v1/checks/{check}", Permission.SITE_CONTROL)
 async def checked(elements: ElementsView, call: Call) -> SiteCheck:
     """How far the probe pilots of a check have come, step by step."""
     return await elements.checked(user(call), call.path("check"))
 
 
-@ROUTES.add("GET", "/v1/elements", Action.PILOT_READ)
+@ROUTES.add("GET", "/v1/elements", Permission.PILOT_READ)
 async def several(elements: ElementsView, call: Call) -> Elements:
     """Compute elements that get pilots from the central, and what is wrong with some."""
     return await elements.elements(user(call))

@@ -18,7 +18,7 @@ ORDER_BYTES_MAX = 64_000_000
 KILLED_WAIT_S = 5.0
 
 
-class Order(msgspec.Struct, frozen=True):
+class ProgramOrder(msgspec.Struct, frozen=True):
     """One program that is to be run; without words: the one of this number is to be ended."""
 
     n: int
@@ -29,7 +29,7 @@ class Order(msgspec.Struct, frozen=True):
     output_max: int
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ProgramResult(msgspec.Struct, frozen=True):
     """What became of it. Without a code it was not started, or it was killed for its time-out."""
 
     n: int
@@ -40,7 +40,7 @@ class Outcome(msgspec.Struct, frozen=True):
     not_started: str = ""
 
 
-def framed(message: Order | Outcome) -> bytes:
+def framed(message: ProgramOrder | ProgramResult) -> bytes:
     """Return a message as it goes through the pipe."""
     data = msgspec.msgpack.encode(message)
     return len(data).to_bytes(LENGTH_BYTES, "big") + data
@@ -59,7 +59,7 @@ class _Pipe:
             self.is_cut = self.is_cut or len(chunk) > room
 
 
-async def carry_out(order: Order) -> Outcome:
+async def carry_out(order: ProgramOrder) -> ProgramResult:
     """Run one program in a session of its own, which is killed whole at its time-out."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -72,16 +72,16 @@ async def carry_out(order: Order) -> Outcome:
             cwd="/",
         )
     except (OSError, ValueError) as why:
-        return Outcome(order.n, not_started=f"{order.argv[0]}: {why}")
+        return ProgramResult(order.n, not_started=f"{order.argv[0]}: {why}")
     out, err = _Pipe(order.output_max), _Pipe(order.output_max)
     try:
         async with asyncio.timeout(order.timeout_s):
             await _converse(process, order.stdin, out, err)
     except TimeoutError:
-        return Outcome(order.n)
+        return ProgramResult(order.n)
     finally:
         await _end(process)
-    return Outcome(
+    return ProgramResult(
         order.n, process.returncode, bytes(out.data), bytes(err.data), out.is_cut or err.is_cut
     )
 
@@ -119,7 +119,7 @@ async def serve(orders: asyncio.StreamReader, outcomes: asyncio.StreamWriter) ->
     """Carry out orders until there are no more; then end what still runs."""
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def one(order: Order) -> None:
+    async def one(order: ProgramOrder) -> None:
         async with places:
             outcomes.write(framed(await carry_out(order)))
 
@@ -131,7 +131,7 @@ async def serve(orders: asyncio.StreamReader, outcomes: asyncio.StreamWriter) ->
                 data = await orders.readexactly(length)
             except asyncio.IncompleteReadError:
                 break
-            order = msgspec.msgpack.decode(data, type=Order)
+            order = msgspec.msgpack.decode(data, type=ProgramOrder)
             if not order.argv:
                 if order.n in running:
                     running[order.n].cancel()

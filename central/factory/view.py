@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.api import Elements, ElementView
-from pilotage.proto.api_sites import SiteCheck, SiteCheckRequest
+from pilotage.proto.api.jobs import Elements, ElementView
+from pilotage.proto.api.sites import SiteCheck, SiteCheckRequest
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.policy import Action, require_for_all
+from ..identity.policy import Permission, require_for_all
 from ..ports import Clock, SiteFile
-from .book import ElementBook
-from .checks import Checks
-from .communities import parts
+from .element_book import ElementBook
+from .element_watch import WatchedElement
 from .errors import ElementTrouble
 from .factory import Factory
 from .pilot_time import PilotTime
-from .watched import Watched
+from .planning.communities import parts
+from .site_checks import Checks
 
 CANCEL_S = 60.0  # for an element to say that it ends a pilot
 Held = Callable[[str, str], str]  # site, element → banned, draining or nothing
@@ -60,7 +60,7 @@ class ElementsView:
         unmet_jobs = 0 if self.factory is None else self.factory.last_plan.unmet_jobs
         return Elements(elements=views, unmet_jobs=unmet_jobs)
 
-    def _view(self, one: Watched, now: float) -> ElementView:
+    def _view(self, one: WatchedElement, now: float) -> ElementView:
         """Return what is known of an element; where it has no trouble, what is held against it."""
         view = _view(one, now, self.held)
         if one.trouble or self.factory is None:
@@ -75,7 +75,7 @@ class ElementsView:
         """Return what pilots of all elements in force would offer; none before the first round."""
         return [] if self.factory is None else self.factory.outlook.offers
 
-    def note(self, watched: Iterable[Watched]) -> None:
+    def note(self, watched: Iterable[WatchedElement]) -> None:
         """Take note of how many pilots there are, once a round."""
         self._time.note(watched, self._clock.monotonic())
 
@@ -135,12 +135,12 @@ class ElementsView:
         FORBIDDEN for a token of one community where there are several: a probe is a pilot of the
         first of them, and ends the pause of its element for all.
         """
-        require_for_all(caller, Action.SITE_CONTROL, self.communities)
+        require_for_all(caller, Permission.SITE_CONTROL, self.communities)
         return await self._begun().begin(site, request)
 
     async def checked(self, caller: User, name: str) -> SiteCheck:
         """Return a check as far as it has come. Raises Refused."""
-        require_for_all(caller, Action.SITE_CONTROL, self.communities)
+        require_for_all(caller, Permission.SITE_CONTROL, self.communities)
         return self._begun().get(name)
 
     def _begun(self) -> Checks:
@@ -149,7 +149,7 @@ class ElementsView:
         return self.checks
 
 
-def _view(one: Watched, now: float, held: Held) -> ElementView:
+def _view(one: WatchedElement, now: float, held: Held) -> ElementView:
     found = one.found
     return ElementView(
         site=one.site,
@@ -167,5 +167,5 @@ def _view(one: Watched, now: float, held: Held) -> ElementView:
     )
 
 
-def _left_s(one: Watched) -> float | None:
+def _left_s(one: WatchedElement) -> float | None:
     return None if one.credential is None else one.credential.left_s

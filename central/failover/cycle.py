@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api import Action as JobAction, ActionName
+from pilotage.proto.api.jobs import Action as JobAction, ActionName
 from pilotage.proto.claims import Role
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.failures import FailureClass
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     TaskState,
     TransformationEvent,
@@ -25,24 +25,24 @@ from pilotage.proto.transformation_states import (
 from ..identity.callers import User
 from ..jobs import record as job_records
 from ..jobs.failure_class import classify, evidence_of
-from ..jobs.records import AttemptRow
+from ..jobs.record_types import AttemptRow
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..transformations import record as transformation_records
-from ..transformations.ending import ROOM_WAITS
-from ..transformations.live import document
-from ..transformations.record import Counts, TransformationMove, TransformationRow
-from ..transformations.unmade import lacks_too_much
+from ..transformations.live_state import document
+from ..transformations.record import StateCounts, TransformationMove, TransformationRow
+from ..transformations.shortfall import lacks_too_much
+from ..transformations.task_ends import ROOM_WAITS
 from . import record as failover_records
-from .at_task_end import Stderr
-from .decide import ENDS_A_WAIT, Decision, decide_cycle
+from .decisions import ENDS_A_WAIT, Decision, decide_cycle
 from .facts import GONE, ends_of, facts_of, inputs_of, parents_of, standing_of
-from .record import REASSIGNED, CycleKept, EndedTask, FailoverRow, HeldTask, NewReport
-from .report import Case, as_json, last_line, reports, title
+from .record import REASSIGNED, CycleRecord, EndedTask, FailoverRow, HeldTask, NewReport
+from .report import FailureCase, as_json, last_line, reports, title
 from .rule_book import RuleBook
-from .rules import Do
+from .rules import RuleVerb
+from .task_ends import Stderr
 
 S = TransformationState
 LOOKED_AT: Final = (S.ACTIVE, S.PAUSED, S.COMPLETING)
@@ -52,17 +52,17 @@ JOBS_A_READ: Final = 500
 DAY_S: Final = 86_400.0
 FAR: Final = 1e12  # wall clock at which no token has run out
 _HELD: Final = "lost too often"  # mark: that was told
-_ACTS: Final = frozenset({Do.PAUSE, Do.COMPLETE, Do.FLUSH, Do.REASSIGN})
+_ACTS: Final = frozenset({RuleVerb.PAUSE, RuleVerb.COMPLETE, RuleVerb.FLUSH, RuleVerb.REASSIGN})
 _decisions: Final = msgspec.json.Decoder(tuple[Decision, ...]).decode
 
 Kill = Callable[[User, JobAction], Awaitable[object]]
 Asked = tuple[TransformationRow, Transformation]
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class CycleReads(msgspec.Struct, frozen=True, kw_only=True):
     """What a page of transformations has in common: read for all of them at once."""
 
-    counts: Mapping[int, Counts]
+    counts: Mapping[int, StateCounts]
     rows: Mapping[int, FailoverRow]
     held: Mapping[int, Sequence[HeldTask]]
     parents: Mapping[int, Asked]
@@ -148,7 +148,7 @@ class Cycle:
         held: dict[int, list[HeldTask]] = {}
         for task in await self._store.read(failover_records.held_tasks, ids):
             held.setdefault(task.transformation_id, []).append(task)
-        seen = Seen(
+        seen = CycleReads(
             counts=await self._store.read(
                 transformation_records.transformation_counts, [*ids, *parents]
             ),
@@ -176,7 +176,7 @@ class Cycle:
 
     # -- one transformation -----------------------------------------------------------------------
 
-    async def _one(self, row: TransformationRow, doc: Transformation, seen: Seen) -> None:
+    async def _one(self, row: TransformationRow, doc: Transformation, seen: CycleReads) -> None:
         one = row.transformation_id
         before = seen.rows.get(one, FailoverRow(transformation_id=one))
         counts, held = seen.counts[one], seen.held.get(one, ())
@@ -206,7 +206,7 @@ class Cycle:
             decided = decide_cycle(applied.rules, msgspec.structs.replace(facts, waits=True))
         again = [task for task in held if task.inputs and task.reassigned == facts.reassigns]
         now = self._counted(now, decided)
-        kept = CycleKept(
+        kept = CycleRecord(
             row=now,
             was=before.cycle,
             seen=tuple(end.task_id for end in ends),
@@ -214,12 +214,12 @@ class Cycle:
             move=self._move(row, decided),
             at=self._clock.wall(),
         )
-        is_over = bool(held) and not _does(decided, Do.REASSIGN)
+        is_over = bool(held) and not _does(decided, RuleVerb.REASSIGN)
         said = (*_tried(decided), *([_HELD] if is_over else []), *_of_recovery(before))
         new = [one for one in decided if one.dry_run and one.rule not in before.said]
         if is_over and _HELD not in before.said:
             new.append(_given_up(len(held)))
-        cases += _held_cases(again, attempts) if _does(decided, Do.REASSIGN) else []
+        cases += _held_cases(again, attempts) if _does(decided, RuleVerb.REASSIGN) else []
         kept = msgspec.structs.replace(
             kept,
             row=msgspec.structs.replace(now, said=said),
@@ -231,11 +231,11 @@ class Cycle:
                 new,
                 cases,
                 now.cycle,
-                await self._words(cases, attempts) if _does(decided, Do.REPORT) else {},
+                await self._words(cases, attempts) if _does(decided, RuleVerb.REPORT) else {},
             ),
             mail=self._mail,
         )
-        if _is_quiet(kept, before) and not _does(decided, Do.REASSIGN):
+        if _is_quiet(kept, before) and not _does(decided, RuleVerb.REASSIGN):
             return
         ids = await self._store.write(failover_records.keep_cycle, kept)
         if ids is None:
@@ -253,7 +253,7 @@ class Cycle:
     async def _follow(
         self,
         row: TransformationRow,
-        kept: CycleKept,
+        kept: CycleRecord,
         decided: Sequence[Decision],
         jobs: Sequence[int],
     ) -> None:
@@ -261,7 +261,7 @@ class Cycle:
         for one in decided:
             if one.do in _ACTS:
                 self._tell(row, one)
-        if _does(decided, Do.REASSIGN):
+        if _does(decided, RuleVerb.REASSIGN):
             action = JobAction(action=ActionName.KILL, ids=tuple(jobs), reason=REASSIGNED)
             await self._kill(_caller(row), action)
         if kept.move is not None or kept.flush:
@@ -300,7 +300,7 @@ class Cycle:
         return found
 
     async def _words(
-        self, cases: Sequence[Case], attempts: Mapping[int, Sequence[AttemptRow]]
+        self, cases: Sequence[FailureCase], attempts: Mapping[int, Sequence[AttemptRow]]
     ) -> dict[int, str]:
         """Return the last line of standard error of the newest job of each class of failures."""
         newest: dict[FailureClass, int] = {}
@@ -313,7 +313,7 @@ class Cycle:
         }
 
     def _counted(self, now: FailoverRow, decided: Sequence[Decision]) -> FailoverRow:
-        if not _does(decided, Do.FLUSH):
+        if not _does(decided, RuleVerb.FLUSH):
             return now
         return msgspec.structs.replace(now, flushes=now.flushes + 1)
 
@@ -321,11 +321,14 @@ class Cycle:
         self, row: TransformationRow, decided: Sequence[Decision]
     ) -> TransformationMove | None:
         """Return how the transformation moves, as when a brake or a person says so."""
-        made = next((d for d in decided if d.do in (Do.PAUSE, Do.COMPLETE) and not d.dry_run), None)
-        if made is None or (made.do is Do.COMPLETE and row.closing):
+        made = next(
+            (d for d in decided if d.do in (RuleVerb.PAUSE, RuleVerb.COMPLETE) and not d.dry_run),
+            None,
+        )
+        if made is None or (made.do is RuleVerb.COMPLETE and row.closing):
             return None
         new, reason = row.state, f"failover: {made.rule}"
-        if made.do is Do.PAUSE:
+        if made.do is RuleVerb.PAUSE:
             new = next_transformation(row.state, TransformationEvent.BRAKE)
             reason += f": {made.failure.value}" if made.failure is not None else ""
         return TransformationMove(
@@ -334,26 +337,26 @@ class Cycle:
             new=new,
             reason=reason[:500],
             at=self._clock.wall(),
-            closing=True if made.do is Do.COMPLETE else None,
+            closing=True if made.do is RuleVerb.COMPLETE else None,
         )
 
     def _reports(
         self,
         row: TransformationRow,
         doc: Transformation,
-        counts: Counts,
+        counts: StateCounts,
         decided: Sequence[Decision],
         new: Sequence[Decision],
-        cases: Sequence[Case],
+        cases: Sequence[FailureCase],
         cycle: int,
         stderr: Mapping[int, str],
     ) -> tuple[NewReport, ...]:
         """Return what is told: where the rules say so, and what a rule would have done."""
-        wanted = _does(decided, Do.REPORT)
+        wanted = _does(decided, RuleVerb.REPORT)
         acted = [one for one in decided if not one.dry_run] if wanted else []
         one = row.transformation_id
         left = {one: standing_of(row, doc, counts)}
-        if _does(decided, Do.PAUSE):
+        if _does(decided, RuleVerb.PAUSE):
             left = {one: msgspec.structs.replace(left[one], state=S.PAUSED.value)}
         made = reports(
             cases if wanted else (), left, cycle=cycle, acted={one: [*acted, *new]}, stderr=stderr
@@ -370,13 +373,15 @@ class Cycle:
         )
 
 
-def cases_of(ends: Sequence[EndedTask], attempts: Mapping[int, Sequence[AttemptRow]]) -> list[Case]:
+def cases_of(
+    ends: Sequence[EndedTask], attempts: Mapping[int, Sequence[AttemptRow]]
+) -> list[FailureCase]:
     """Return the failed attempts of tasks that failed.
 
     What was decided at the end of a task is about its last attempt; after those before, its job
     has run again.
     """
-    made: list[Case] = []
+    made: list[FailureCase] = []
     for end in ends:
         if end.state is not TaskState.FAILED:
             continue
@@ -389,7 +394,7 @@ def cases_of(ends: Sequence[EndedTask], attempts: Mapping[int, Sequence[AttemptR
             if number == len(several):
                 decisions = _decisions(end.decisions) if end.decisions else (_NOBODY,)
             made.append(
-                Case(
+                FailureCase(
                     transformation=end.transformation_id,
                     job=end.job_id,
                     failure=found,
@@ -400,27 +405,29 @@ def cases_of(ends: Sequence[EndedTask], attempts: Mapping[int, Sequence[AttemptR
     return made
 
 
-_RAN_AGAIN: Final = Decision(rule="the job's own", do=Do.RETRY)
-_NOBODY: Final = Decision(rule="", do=Do.GIVE_UP)  # it had no inputs that could be tried again
+_RAN_AGAIN: Final = Decision(rule="the job's own", do=RuleVerb.RETRY)
+_NOBODY: Final = Decision(
+    rule="", do=RuleVerb.GIVE_UP
+)  # it had no inputs that could be tried again
 
 
 def _held_cases(
     held: Sequence[HeldTask], attempts: Mapping[int, Sequence[AttemptRow]]
-) -> list[Case]:
+) -> list[FailureCase]:
     """Return the last attempts of jobs that were lost too often: their inputs go on elsewhere."""
-    made: list[Case] = []
+    made: list[FailureCase] = []
     for task in held:
         several = attempts.get(task.job_id, ())
         if several:
             evidence = evidence_of(several[-1])
             failure = _class_of(several)
             made.append(
-                Case(
+                FailureCase(
                     transformation=task.transformation_id,
                     job=task.job_id,
                     failure=failure,
                     evidence=evidence,
-                    decisions=(Decision(rule="reassign", do=Do.REASSIGN, failure=failure),),
+                    decisions=(Decision(rule="reassign", do=RuleVerb.REASSIGN, failure=failure),),
                 )
             )
     return made
@@ -434,10 +441,10 @@ def _class_of(attempts: Sequence[AttemptRow]) -> FailureClass:
 
 def _given_up(count: int) -> Decision:
     why = f"jobs of {count} tasks were lost too often, and are Held: look at them, then release"
-    return Decision(rule="reassign", do=Do.GIVE_UP, why=why)
+    return Decision(rule="reassign", do=RuleVerb.GIVE_UP, why=why)
 
 
-def _does(decided: Sequence[Decision], do: Do) -> bool:
+def _does(decided: Sequence[Decision], do: RuleVerb) -> bool:
     return any(one.do is do and not one.dry_run for one in decided)
 
 
@@ -449,7 +456,7 @@ def _of_recovery(before: FailoverRow) -> list[str]:
     return [word for word in before.said if word.startswith(GONE)]
 
 
-def _is_quiet(kept: CycleKept, before: FailoverRow) -> bool:
+def _is_quiet(kept: CycleRecord, before: FailoverRow) -> bool:
     """Whether there is nothing to keep."""
     same = msgspec.structs.replace(kept.row, cycle=before.cycle) == before
     nothing = not kept.seen and not kept.reports and kept.move is None and not kept.flush

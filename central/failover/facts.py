@@ -5,16 +5,16 @@ from typing import Final
 
 import msgspec
 
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.failures import FailureClass
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
-from ..transformations.record import Counts, TransformationRow
+from ..transformations.record import StateCounts, TransformationRow
 from ..transformations.repairs import WHOLE
-from .decide import Facts
+from .decisions import TransformationFacts
 from .record import EndedTask, FailoverRow, HeldTask
-from .report import Standing
-from .rules import Parent
+from .report import RemainingWork
+from .rules import ParentState
 
 FIRST_OF: Final = 10  # tasks that tell a wrong description
 LAST_OF: Final = 100
@@ -34,7 +34,7 @@ _NOT_COUNTED: Final = frozenset({InputState.PROBLEMATIC, InputState.REMOVED, Inp
 class Parents(msgspec.Struct, frozen=True, kw_only=True):
     """The transformations that make the inputs of one."""
 
-    how: Parent = Parent.NONE
+    how: ParentState = ParentState.NONE
     type: str = ""  # of their jobs; of several the first
     busy: bool = False
 
@@ -42,7 +42,7 @@ class Parents(msgspec.Struct, frozen=True, kw_only=True):
 def parents_of(
     doc: Transformation,
     rows: Mapping[int, tuple[TransformationRow, Transformation]],
-    counts: Mapping[int, Counts],
+    counts: Mapping[int, StateCounts],
 ) -> Parents:
     """Return how far the parents are; one that is gone is done."""
     ids = [int(one.from_) for one in doc.inputs if one.from_]
@@ -50,7 +50,7 @@ def parents_of(
     if not ids:
         return Parents()
     return Parents(
-        how=Parent.DONE if all(row.state in DONE for row, _, _ in known) else Parent.OPEN,
+        how=ParentState.DONE if all(row.state in DONE for row, _, _ in known) else ParentState.OPEN,
         type=known[0][1].job.type if known else "",
         busy=any(
             tasks.tasks.get(TaskState.CREATED, 0) > 0 or row.tasks_made < row.tasks_wanted
@@ -83,7 +83,7 @@ def ends_of(
 def facts_of(
     row: TransformationRow,
     doc: Transformation,
-    counts: Counts,
+    counts: StateCounts,
     *,
     before: FailoverRow,
     now: FailoverRow,
@@ -91,12 +91,12 @@ def facts_of(
     held: Sequence[HeldTask],
     new_failures: int,
     step: str,
-) -> Facts:
+) -> TransformationFacts:
     """Return what the rules look at."""
     states = once(doc, counts)
     whole, size = doc.grouping.rule in WHOLE, doc.grouping.size
     held = [one for one in held if one.inputs]
-    return Facts(
+    return TransformationFacts(
         type=doc.job.type,
         state=row.state,
         parent=parents.how,
@@ -125,12 +125,12 @@ def _is_as_before(before: FailoverRow, now: FailoverRow) -> bool:
     return (before.inputs, before.judged_from) == (now.inputs, now.judged_from)
 
 
-def inputs_of(doc: Transformation, counts: Counts) -> int:
+def inputs_of(doc: Transformation, counts: StateCounts) -> int:
     """Return how many inputs a transformation has that can be processed."""
     return sum(n for state, n in once(doc, counts).items() if state not in _NOT_COUNTED)
 
 
-def once(doc: Transformation, counts: Counts) -> dict[InputState, int]:
+def once(doc: Transformation, counts: StateCounts) -> dict[InputState, int]:
     """Return how many files of the inputs that are used once stand in each state."""
     found: dict[InputState, int] = {}
     for (number, state), files in counts.inputs.items():
@@ -139,10 +139,10 @@ def once(doc: Transformation, counts: Counts) -> dict[InputState, int]:
     return found
 
 
-def standing_of(row: TransformationRow, doc: Transformation, counts: Counts) -> Standing:
+def standing_of(row: TransformationRow, doc: Transformation, counts: StateCounts) -> RemainingWork:
     """Return what is left of a transformation, for people."""
     states = once(doc, counts)
-    return Standing(
+    return RemainingWork(
         name=row.name,
         state=row.state.value,
         tasks_open=counts.tasks.get(TaskState.CREATED, 0),

@@ -15,14 +15,14 @@ from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from . import record as failover_records
 from .record import ReportRow
-from .report import Report, as_text
+from .report import FailoverReport, as_text
 
 TOGETHER: Final = 20  # mails of one look
 FIRST_S: Final = 30.0  # before the second try
 LONGEST_S: Final = 3_600.0
 TRIES_MAX: Final = 100  # some four days
 
-_decode: Final = msgspec.json.Decoder(Report).decode
+_decode: Final = msgspec.json.Decoder(FailoverReport).decode
 
 
 class NotMailed(Exception):

@@ -50,7 +50,7 @@ class EndedTask(_Record, frozen=True, kw_only=True):
     decisions: bytes = b""  # JSON, as noted when it ended
 
 
-class Decided(_Record, frozen=True, kw_only=True):
+class TaskDecision(_Record, frozen=True, kw_only=True):
     """What was decided about the end of a task."""
 
     transformation_id: int
@@ -97,7 +97,7 @@ class OddTask(_Record, frozen=True, kw_only=True):
     is_read: bool = False  # one of them was read by what is Done, or is to be by what is not over
 
 
-class Mend(_Record, frozen=True, kw_only=True):
+class TaskRepair(_Record, frozen=True, kw_only=True):
     """What makes a task agree with its inputs and outputs again: all of it, or nothing."""
 
     task_id: int
@@ -116,7 +116,7 @@ class NewReport(_Record, frozen=True, kw_only=True):
     body: bytes  # JSON of failover.report.Report
 
 
-class CycleKept(_Record, frozen=True, kw_only=True):
+class CycleRecord(_Record, frozen=True, kw_only=True):
     """What one cycle has decided about one transformation: all of it holds, or nothing."""
 
     row: FailoverRow  # as it is now; its cycle is one more than that of `was`
@@ -125,7 +125,7 @@ class CycleKept(_Record, frozen=True, kw_only=True):
     flush: bool = False
     move: TransformationMove | None = None
     reports: tuple[NewReport, ...] = ()
-    mends: tuple[Mend, ...] = ()
+    mends: tuple[TaskRepair, ...] = ()
     mail: bool = False  # they are to be mailed
     at: float = 0.0
 
@@ -201,7 +201,7 @@ def unseen_failover(session: Session) -> list[int]:
     return [row[0] for row in session.rows("unseen_failover", {})]
 
 
-def note_decisions(session: Session, decisions: Sequence[Decided]) -> None:
+def note_decisions(session: Session, decisions: Sequence[TaskDecision]) -> None:
     """Note what was decided about tasks that end now; it begins failover where it has not.
 
     The last word on a task holds.
@@ -212,13 +212,13 @@ def note_decisions(session: Session, decisions: Sequence[Decided]) -> None:
     session.many("note_decision", rows)
 
 
-def _rows_of_cycle(kept: CycleKept) -> int:
+def _rows_of_cycle(kept: CycleRecord) -> int:
     mended = sum(1 + len(one.inputs) for one in kept.mends)
     return 2 + 2 * len(kept.seen) + len(kept.reports) + mended
 
 
 @weighs(_rows_of_cycle)
-def keep_cycle(session: Session, kept: CycleKept) -> list[int] | None:
+def keep_cycle(session: Session, kept: CycleRecord) -> list[int] | None:
     """Write all of it; return the ids of the reports.
 
     None, and nothing is written: another cycle was kept since `was`, the transformation does
@@ -393,7 +393,7 @@ def drop_reports(session: Session, before: float) -> int:
     return session.run("drop_reports", given).rowcount
 
 
-def _holds(session: Session, mend: Mend, transformation_id: int) -> bool:
+def _holds(session: Session, mend: TaskRepair, transformation_id: int) -> bool:
     """Whether a task, its inputs and its outputs still are as they were seen."""
     given = {
         "task_id": mend.task_id,
@@ -409,7 +409,7 @@ def _holds(session: Session, mend: Mend, transformation_id: int) -> bool:
     return has >= {(one.file_id, one.input_no, one.old.value) for one in mend.inputs}
 
 
-def _mend(session: Session, mend: Mend, *, at: float) -> None:
+def _mend(session: Session, mend: TaskRepair, *, at: float) -> None:
     given = {"task_id": mend.task_id, "reason": mend.reason}
     if mend.new is not None and mend.new is not mend.old:
         session.run("mend_task", {**given, "state": mend.new.value})

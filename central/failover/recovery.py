@@ -15,9 +15,9 @@ from zlib import crc32
 
 import msgspec
 
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.job_states import JobState
-from pilotage.proto.machine import IllegalTransition
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.state_machine import IllegalTransition
 from pilotage.proto.transformation_states import (
     InputEvent,
     InputState,
@@ -35,15 +35,15 @@ from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError, StoreFull
 from ..transformations import record as transformation_records
-from ..transformations.live import document
+from ..transformations.live_state import document
 from ..transformations.record import InputMove, TransformationMove, TransformationRow
 from . import record as failover_records
-from .decide import Decision, Odd, decide_recovery
+from .decisions import Decision, OddTaskState, decide_recovery
 from .facts import GONE, standing_of
-from .record import CycleKept, FailoverRow, Mend, NewReport, OddInput, OddTask
+from .record import CycleRecord, FailoverRow, NewReport, OddInput, OddTask, TaskRepair
 from .report import as_json, reports, title
 from .rule_book import RuleBook
-from .rules import Do, Outputs
+from .rules import OutputPresence, RuleVerb
 
 S = TransformationState
 LOOKED_AT: Final = (S.ACTIVE, S.PAUSED, S.STOPPED, S.COMPLETING, S.COMPLETED)
@@ -52,42 +52,45 @@ ODD_MAX: Final = 1_000  # tasks, or inputs, of one transformation that a sweep l
 INPUTS_MAX: Final = 10_000  # of the tasks that it mends: others wait for the transaction
 
 # What a rule does to an input, by where that stands. No other moves are.
-EVENTS: Final[dict[Do, dict[InputState, InputEvent]]] = {
-    Do.INPUTS_PROCESSED: {
+EVENTS: Final[dict[RuleVerb, dict[InputState, InputEvent]]] = {
+    RuleVerb.INPUTS_PROCESSED: {
         InputState.ASSIGNED: InputEvent.TASK_DONE,
         InputState.UNUSED: InputEvent.OUTPUTS_FOUND,
         InputState.MAXRESET: InputEvent.OUTPUTS_FOUND,
     },
-    Do.INPUTS_UNUSED: {
+    RuleVerb.INPUTS_UNUSED: {
         InputState.ASSIGNED: InputEvent.TASK_SPARED,
         InputState.PROCESSED: InputEvent.OUTPUTS_LOST,
     },
-    Do.INPUTS_MAX_RESET: {InputState.ASSIGNED: InputEvent.TASK_FAILED_LAST},
-    Do.INPUTS_REMOVED: {
+    RuleVerb.INPUTS_MAX_RESET: {InputState.ASSIGNED: InputEvent.TASK_FAILED_LAST},
+    RuleVerb.INPUTS_REMOVED: {
         InputState.ASSIGNED: InputEvent.NOT_THERE,
         InputState.UNUSED: InputEvent.NOT_THERE,
     },
 }
 _ENDS_AT: Final = {  # where an input stands after it: those that are there already are left alone
-    Do.INPUTS_PROCESSED: InputState.PROCESSED,
-    Do.INPUTS_UNUSED: InputState.UNUSED,
-    Do.INPUTS_MAX_RESET: InputState.MAXRESET,
-    Do.INPUTS_REMOVED: InputState.MISSING,
+    RuleVerb.INPUTS_PROCESSED: InputState.PROCESSED,
+    RuleVerb.INPUTS_UNUSED: InputState.UNUSED,
+    RuleVerb.INPUTS_MAX_RESET: InputState.MAXRESET,
+    RuleVerb.INPUTS_REMOVED: InputState.MISSING,
 }
-_OF_TASKS: Final = {Do.JOB_DONE: TaskEvent.OUTPUTS_FOUND, Do.JOB_FAILED: TaskEvent.OUTPUTS_LOST}
+_OF_TASKS: Final = {
+    RuleVerb.JOB_DONE: TaskEvent.OUTPUTS_FOUND,
+    RuleVerb.JOB_FAILED: TaskEvent.OUTPUTS_LOST,
+}
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class RecoveryPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a sweep has decided about one transformation."""
 
-    mends: tuple[Mend, ...] = ()
+    mends: tuple[TaskRepair, ...] = ()
     done: tuple[Decision, ...] = ()  # by these mends
     told: tuple[Decision, ...] = ()  # what stands, and is left to a person; what was only tried
     mark: str = ""  # of which tasks that is said; what is said of tasks that were mended is new
     new: tuple[Decision, ...] = ()  # the same, of tasks that were mended
 
 
-class Recovery:
+class TaskRecovery:
     """Sweeps."""
 
     def __init__(
@@ -180,7 +183,7 @@ class Recovery:
         row: TransformationRow,
         doc: Transformation,
         before: FailoverRow,
-        found: Found,
+        found: RecoveryPlan,
     ) -> bool:
         """Write all of it; False: it has changed meanwhile, and the next sweep looks again."""
         one = row.transformation_id
@@ -195,7 +198,7 @@ class Recovery:
         move = self._more(row, found.mends)
         # The next cycle takes inputs that have come back for new: the engine makes tasks first.
         inputs = before.inputs if move is None else 0
-        kept = CycleKept(
+        kept = CycleRecord(
             row=msgspec.structs.replace(before, cycle=cycle, said=said, inputs=inputs),
             was=before.cycle,
             move=move,
@@ -220,7 +223,9 @@ class Recovery:
             self._log("failover_reported", transformation=one, report=report, title=new_one.title)
         return True
 
-    def _more(self, row: TransformationRow, mends: Sequence[Mend]) -> TransformationMove | None:
+    def _more(
+        self, row: TransformationRow, mends: Sequence[TaskRepair]
+    ) -> TransformationMove | None:
         """Return how the transformation goes on: inputs that wait again make it work again."""
         waits = any(move.new is InputState.UNUSED for one in mends for move in one.inputs)
         if not waits:
@@ -237,7 +242,7 @@ class Recovery:
         self,
         one: int,
         decided: Sequence[tuple[OddTask, Sequence[Decision]]],
-        mends: Sequence[Mend],
+        mends: Sequence[TaskRepair],
     ) -> None:
         mended = {mend.task_id for mend in mends}
         for task, several in decided:
@@ -259,13 +264,15 @@ def _told_before(row: FailoverRow) -> str:
     return next((word for word in row.said if word.startswith(GONE)), "")
 
 
-def _found(decided: Sequence[tuple[OddTask, Sequence[Decision]]], *, has_heir: bool) -> Found:
+def _found(
+    decided: Sequence[tuple[OddTask, Sequence[Decision]]], *, has_heir: bool
+) -> RecoveryPlan:
     """Return what is mended now, and what is told. Pure.
 
     Where another transformation was derived from this one, it goes on with the inputs: what has
     lost its outputs is told alone.
     """
-    mends: list[Mend] = []
+    mends: list[TaskRepair] = []
     done: list[Decision] = []
     new: list[Decision] = []
     told: list[Decision] = []
@@ -280,18 +287,20 @@ def _found(decided: Sequence[tuple[OddTask, Sequence[Decision]]], *, has_heir: b
                 continue  # the next sweep
             inputs += len(mend.inputs)
             mends.append(mend)
-            done += [one for one in steps if one.do is not Do.TELL]
-            new += tried + [one for one in steps if one.do is Do.TELL]
+            done += [one for one in steps if one.do is not RuleVerb.TELL]
+            new += tried + [one for one in steps if one.do is RuleVerb.TELL]
         elif several:
             stands.append(task.task_id)
             told += tried
             if steps:
-                told.append(msgspec.structs.replace(steps[0], do=Do.TELL))
+                told.append(msgspec.structs.replace(steps[0], do=RuleVerb.TELL))
     mark = f"{GONE}{len(stands)} {crc32(str(stands).encode()):08x}" if stands else ""
-    return Found(mends=tuple(mends), done=tuple(done), new=tuple(new), told=tuple(told), mark=mark)
+    return RecoveryPlan(
+        mends=tuple(mends), done=tuple(done), new=tuple(new), told=tuple(told), mark=mark
+    )
 
 
-def mend_of(task: OddTask, steps: Sequence[Decision]) -> Mend | None:
+def mend_of(task: OddTask, steps: Sequence[Decision]) -> TaskRepair | None:
     """Return what carries out the steps of a rule; None: they cannot be, all of them. Pure.
 
     They cannot where an input is another task's by now, or where a table has no such move. A task
@@ -300,21 +309,21 @@ def mend_of(task: OddTask, steps: Sequence[Decision]) -> Mend | None:
     new, clean = task.state, False
     inputs: list[InputMove] = []
     for one in steps:
-        if task.state is None and (one.do in _OF_TASKS or one.do is Do.CLEAN_OUTPUTS):
+        if task.state is None and (one.do in _OF_TASKS or one.do is RuleVerb.CLEAN_OUTPUTS):
             continue
         if one.do in _OF_TASKS:
             try:
                 new = next_task(task.state or TaskState.LOST, _OF_TASKS[one.do])
             except IllegalTransition:
                 return None
-        elif one.do is Do.CLEAN_OUTPUTS:
+        elif one.do is RuleVerb.CLEAN_OUTPUTS:
             clean = True
         elif one.do in EVENTS:
             moves = moves_of(task, one.do)
             if moves is None:
                 return None
             inputs += moves
-    return Mend(
+    return TaskRepair(
         task_id=task.task_id,
         old=task.state,
         new=new,
@@ -324,17 +333,17 @@ def mend_of(task: OddTask, steps: Sequence[Decision]) -> Mend | None:
     )
 
 
-def oddness(task: OddTask, *, errors_max: int) -> Odd:
+def oddness(task: OddTask, *, errors_max: int) -> OddTaskState:
     """Return a task in the terms of the rules. Pure."""
     left = task.outputs - task.outputs_gone
     if task.state is TaskState.DONE and not task.outputs:
-        outputs = Outputs.ALL  # it makes none
+        outputs = OutputPresence.ALL  # it makes none
     elif left == task.outputs and left:
-        outputs = Outputs.ALL
+        outputs = OutputPresence.ALL
     else:
-        outputs = Outputs.SOME if left else Outputs.NONE
+        outputs = OutputPresence.SOME if left else OutputPresence.NONE
     others = [one for one in task.inputs if not one.is_own]
-    return Odd(
+    return OddTaskState(
         job=JobState.DONE if task.state is TaskState.DONE else JobState.FAILED,
         outputs=outputs,
         inputs=[one.state for one in task.inputs],
@@ -348,7 +357,7 @@ def oddness(task: OddTask, *, errors_max: int) -> Odd:
     )
 
 
-def moves_of(task: OddTask, do: Do) -> list[InputMove] | None:
+def moves_of(task: OddTask, do: RuleVerb) -> list[InputMove] | None:
     """Return how the inputs of a task move; None: one of them cannot. Pure."""
     moves: list[InputMove] = []
     for one in task.inputs:

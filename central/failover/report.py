@@ -11,8 +11,8 @@ import msgspec
 
 from pilotage.proto.failures import WORDS, Evidence, FailureClass, likeness
 
-from .decide import Decision
-from .rules import OF_RECOVERY, Do
+from .decisions import Decision
+from .rules import OF_RECOVERY, RuleVerb
 
 NOTHING: Final[Mapping[int, Sequence[Decision]]] = {}
 _CLASSES: Final = frozenset(one.value for one in FailureClass)
@@ -20,36 +20,40 @@ LINE_MAX: Final = 200  # characters of standard error
 NO_WORDS: Final[Mapping[int, str]] = {}
 SHOWN_MAX: Final = 5  # of sites, hosts, jobs and words each
 _NOT_SAVED: Final = (
-    *(Do.GIVE_UP, Do.IGNORE, Do.REPORT, Do.PAUSE, Do.TELL),
-    *(Do.JOB_FAILED, Do.JOB_DONE, Do.CLEAN_OUTPUTS),  # what becomes of the inputs counts
+    *(RuleVerb.GIVE_UP, RuleVerb.IGNORE, RuleVerb.REPORT, RuleVerb.PAUSE, RuleVerb.TELL),
+    *(
+        RuleVerb.JOB_FAILED,
+        RuleVerb.JOB_DONE,
+        RuleVerb.CLEAN_OUTPUTS,
+    ),  # what becomes of the inputs counts
 )
-_FOR_PEOPLE: Final = (Do.GIVE_UP, Do.PAUSE, Do.TELL)
+_FOR_PEOPLE: Final = (RuleVerb.GIVE_UP, RuleVerb.PAUSE, RuleVerb.TELL)
 RECOVERY: Final = "recovery"  # cause of reports about tasks that did not agree with their files
-_PAST: Final[Mapping[Do, str]] = {
-    Do.RETRY: "run again",
-    Do.GROW_MEMORY: "run again with more memory",
-    Do.GROW_TIME: "run again with more time",
-    Do.SPLIT: "split into halves",
-    Do.BISECT: "split to find a bad input",
-    Do.PROBLEMATIC: "its input set Problematic",
-    Do.MISSING: "its input set Missing",
-    Do.RETRY_UPLOAD: "uploaded again",
-    Do.SUSPEND_HOST: "host suspended",
-    Do.IGNORE: "ignored",
-    Do.GIVE_UP: "left to a person",
-    Do.PAUSE: "transformation paused",
-    Do.COMPLETE: "transformation completed",
-    Do.FLUSH: "flushed",
-    Do.REASSIGN: "inputs reassigned",
-    Do.REPORT: "reported",
-    Do.JOB_DONE: "task set Done, whose outputs are there",
-    Do.JOB_FAILED: "task set Failed, whose outputs are gone",
-    Do.CLEAN_OUTPUTS: "what is left of a task's outputs removed",
-    Do.TELL: "task that does not agree with its outputs left to a person",
-    Do.INPUTS_PROCESSED: "inputs set Processed",
-    Do.INPUTS_UNUSED: "inputs set Unused",
-    Do.INPUTS_MAX_RESET: "inputs set MaxReset",
-    Do.INPUTS_REMOVED: "inputs set Missing",
+_PAST: Final[Mapping[RuleVerb, str]] = {
+    RuleVerb.RETRY: "run again",
+    RuleVerb.GROW_MEMORY: "run again with more memory",
+    RuleVerb.GROW_TIME: "run again with more time",
+    RuleVerb.SPLIT: "split into halves",
+    RuleVerb.BISECT: "split to find a bad input",
+    RuleVerb.PROBLEMATIC: "its input set Problematic",
+    RuleVerb.MISSING: "its input set Missing",
+    RuleVerb.RETRY_UPLOAD: "uploaded again",
+    RuleVerb.SUSPEND_HOST: "host suspended",
+    RuleVerb.IGNORE: "ignored",
+    RuleVerb.GIVE_UP: "left to a person",
+    RuleVerb.PAUSE: "transformation paused",
+    RuleVerb.COMPLETE: "transformation completed",
+    RuleVerb.FLUSH: "flushed",
+    RuleVerb.REASSIGN: "inputs reassigned",
+    RuleVerb.REPORT: "reported",
+    RuleVerb.JOB_DONE: "task set Done, whose outputs are there",
+    RuleVerb.JOB_FAILED: "task set Failed, whose outputs are gone",
+    RuleVerb.CLEAN_OUTPUTS: "what is left of a task's outputs removed",
+    RuleVerb.TELL: "task that does not agree with its outputs left to a person",
+    RuleVerb.INPUTS_PROCESSED: "inputs set Processed",
+    RuleVerb.INPUTS_UNUSED: "inputs set Unused",
+    RuleVerb.INPUTS_MAX_RESET: "inputs set MaxReset",
+    RuleVerb.INPUTS_REMOVED: "inputs set Missing",
 }
 
 
@@ -57,7 +61,7 @@ class _Values(msgspec.Struct, frozen=True, kw_only=True):
     pass
 
 
-class Case(_Values, frozen=True):
+class FailureCase(_Values, frozen=True):
     """One failed attempt, and what was decided about it."""
 
     transformation: int
@@ -67,7 +71,7 @@ class Case(_Values, frozen=True):
     decisions: tuple[Decision, ...] = ()
 
 
-class Standing(_Values, frozen=True):
+class RemainingWork(_Values, frozen=True):
     """What is left of a transformation."""
 
     name: str = ""
@@ -78,57 +82,57 @@ class Standing(_Values, frozen=True):
     inputs_given_up: int = 0  # MaxReset
 
 
-class Line(_Values, frozen=True):
+class CountedLine(_Values, frozen=True):
     """How often something was."""
 
     what: str
     count: int
 
 
-class Report(_Values, frozen=True):
+class FailoverReport(_Values, frozen=True):
     """What failed of one cause in one cycle, or what was done with a transformation."""
 
     transformation: int
     name: str
     cycle: int
-    cause: str  # a class of failures, or a word of `Do`
+    cause: str  # a class of failures, or a word of `RuleVerb`
     failure: FailureClass | None
     family: str
     meaning: str
     attempts: int
     jobs: int
     examples: tuple[int, ...]  # ids of jobs, the newest first
-    sites: tuple[Line, ...]
-    hosts: tuple[Line, ...]
-    words: tuple[Line, ...]  # what pilots said, alike ones together
-    done: tuple[Line, ...]
-    only_said: tuple[Line, ...]  # by rules that only try
+    sites: tuple[CountedLine, ...]
+    hosts: tuple[CountedLine, ...]
+    words: tuple[CountedLine, ...]  # what pilots said, alike ones together
+    done: tuple[CountedLine, ...]
+    only_said: tuple[CountedLine, ...]  # by rules that only try
     saved: int  # failures that a rule dealt with, of jobs that do not wait for a person
     for_people: int  # that wait for a person
-    left: Standing
+    left: RemainingWork
     stderr: str = ""  # the last line that the first of the examples wrote there
 
 
 def reports(
-    cases: Iterable[Case],
-    left: Mapping[int, Standing],
+    cases: Iterable[FailureCase],
+    left: Mapping[int, RemainingWork],
     *,
     cycle: int,
     acted: Mapping[int, Sequence[Decision]] = NOTHING,
     stderr: Mapping[int, str] = NO_WORDS,
-) -> list[Report]:
+) -> list[FailoverReport]:
     """Return a report for each cause; of no failures, where nothing was done, none.
 
     `acted` is what was done with transformations, or would have been; `stderr` the last line of
     standard error by job, as far as somebody has read it.
     """
-    causes: defaultdict[tuple[int, str], list[Case]] = defaultdict(list)
+    causes: defaultdict[tuple[int, str], list[FailureCase]] = defaultdict(list)
     for case in cases:
         causes[case.transformation, case.failure.value].append(case)
     of_all: defaultdict[tuple[int, str], list[Decision]] = defaultdict(list)
     for transformation, decisions in acted.items():
         for made in decisions:
-            if made.do is not Do.REPORT:
+            if made.do is not RuleVerb.REPORT:
                 of_all[transformation, _cause(made)].append(made)
     stuck = {case.job for of in causes.values() for case in of if _waits(case.decisions)}
     return [
@@ -137,7 +141,7 @@ def reports(
             cause,
             causes[one, cause],
             of_all[one, cause],
-            left.get(one, Standing()),
+            left.get(one, RemainingWork()),
             cycle,
             stuck=stuck,
             stderr=stderr,
@@ -156,20 +160,20 @@ def _cause(made: Decision) -> str:
 def _report(
     transformation: int,
     cause: str,
-    cases: Sequence[Case],
+    cases: Sequence[FailureCase],
     acted: Sequence[Decision],
-    left: Standing,
+    left: RemainingWork,
     cycle: int,
     *,
     stuck: Collection[int],
     stderr: Mapping[int, str],
-) -> Report:
+) -> FailoverReport:
     failure = FailureClass(cause) if cause in _CLASSES else None
     decided = [*acted, *(one for case in cases for one in case.decisions)]
     done = [one for one in decided if not one.dry_run]
     said = [one for one in decided if one.dry_run]
     jobs = {case.job for case in cases}
-    return Report(
+    return FailoverReport(
         transformation=transformation,
         name=left.name,
         cycle=cycle,
@@ -195,7 +199,7 @@ def _report(
     )
 
 
-def _each(cases: Iterable[Case], acted: Iterable[Decision]) -> list[Sequence[Decision]]:
+def _each(cases: Iterable[FailureCase], acted: Iterable[Decision]) -> list[Sequence[Decision]]:
     """Return what was decided about each failure, and each thing that was done."""
     return [*(case.decisions for case in cases), *([one] for one in acted)]
 
@@ -213,10 +217,10 @@ def _done(one: Decision) -> str:
     return f"{would}{_PAST.get(one.do, one.do.value)} (rule: {one.rule or 'none'})"
 
 
-def _most(words: Iterable[str], most: int = SHOWN_MAX) -> tuple[Line, ...]:
+def _most(words: Iterable[str], most: int = SHOWN_MAX) -> tuple[CountedLine, ...]:
     """Return the most frequent first, equal ones in order of the word."""
     counts = sorted(Counter(words).items(), key=lambda item: (-item[1], item[0]))
-    return tuple(Line(what=what, count=count) for what, count in counts[:most])
+    return tuple(CountedLine(what=what, count=count) for what, count in counts[:most])
 
 
 def last_line(stderr: bytes) -> str:
@@ -230,7 +234,7 @@ def last_line(stderr: bytes) -> str:
 # -- as people read it --------------------------------------------------------------------------
 
 
-def title(report: Report) -> str:
+def title(report: FailoverReport) -> str:
     """Return one line, as for the subject of a mail."""
     where = report.name or f"transformation {report.transformation}"
     if report.attempts:
@@ -239,7 +243,7 @@ def title(report: Report) -> str:
     return f"{where}: {lines[0].what}" if lines else f"{where}: {report.cause}"
 
 
-def as_text(report: Report) -> str:
+def as_text(report: FailoverReport) -> str:
     """Return a report as plain text; lines end at 100 characters where words allow it."""
     left = report.left
     lines = [title(report), ""]
@@ -268,17 +272,17 @@ def as_text(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_json(report: Report) -> bytes:
+def as_json(report: FailoverReport) -> bytes:
     """Return a report as one JSON object."""
     return msgspec.json.encode(report)
 
 
-def _block(head: str, lines: Sequence[Line]) -> list[str]:
+def _block(head: str, lines: Sequence[CountedLine]) -> list[str]:
     heads = [head, *[""] * (len(lines) - 1)]
     return [f"{one:<8}{line.count} x {line.what}" for one, line in zip(heads, lines, strict=False)]
 
 
-def _listed(lines: Sequence[Line]) -> str:
+def _listed(lines: Sequence[CountedLine]) -> str:
     return ", ".join(f"{line.what} {line.count}" for line in lines) or "-"
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.api import PAGE_MAX
-from pilotage.proto.api_failures import ReportDetail, ReportPage
+from pilotage.proto.api.failures import ReportDetail, ReportPage
+from pilotage.proto.api.jobs import PAGE_MAX
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 
@@ -14,7 +14,7 @@ from ..errors import Refused
 from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..observe.times import Moment
 from .service import ReportService
 
@@ -30,7 +30,7 @@ class ReportsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
 
 
-@ROUTES.add("GET", "/v1/failures/reports", Action.TRANSFORMATION_READ)
+@ROUTES.add("GET", "/v1/failures/reports", Permission.TRANSFORMATION_READ)
 async def several(reports: ReportService, call: Call, query: ReportsQuery) -> ReportPage:
     """Reports of what failed in transformations and what was done, the newest first."""
     return await reports.reports(
@@ -42,7 +42,7 @@ async def several(reports: ReportService, call: Call, query: ReportsQuery) -> Re
     )
 
 
-@ROUTES.add("GET", "/v1/failures/reports/{report}", Action.TRANSFORMATION_READ)
+@ROUTES.add("GET", "/v1/failures/reports/{report}", Permission.TRANSFORMATION_READ)
 async def one(reports: ReportService, call: Call) -> ReportDetail:
     """One report, also as text."""
     text = call.path("report")

@@ -11,14 +11,19 @@ from ..observe.events import Log
 from ..store.engine import Store
 from ..store.session import Session
 from ..transformations import record as transformation_records
-from .rules import BadRules, Do, FailureRule, RuleSet, Step, read_rules
+from .rules import BadRules, FailureRule, RuleSet, RuleStep, RuleVerb, read_rules
 
 TEXTS_MAX: Final = 200  # that are kept read
-NOT_AGAIN: Final = (Do.PROBLEMATIC, Do.MISSING, Do.IGNORE, Do.GIVE_UP)  # no host is looked for
+NOT_AGAIN: Final = (
+    RuleVerb.PROBLEMATIC,
+    RuleVerb.MISSING,
+    RuleVerb.IGNORE,
+    RuleVerb.GIVE_UP,
+)  # no host is looked for
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedRules:
     """The rules that hold, and for which step of a workflow; empty: it is of none."""
 
     rules: RuleSet
@@ -36,18 +41,18 @@ def for_its_tasks(rules: RuleSet, base: RuleSet) -> RuleSet:
 
 
 def _kept_off(rule: FailureRule) -> FailureRule:
-    host_s = max((one.host_s for one in rule.then if one.do is Do.SUSPEND_HOST), default=None)
+    host_s = max((one.host_s for one in rule.then if one.do is RuleVerb.SUSPEND_HOST), default=None)
     if host_s is None:
         return rule
     then = [
         msgspec.structs.replace(one, elsewhere=True, host_s=max(one.host_s, host_s))
-        if one.do is Do.RETRY
+        if one.do is RuleVerb.RETRY
         else one
         for one in rule.then
-        if one.do is not Do.SUSPEND_HOST
+        if one.do is not RuleVerb.SUSPEND_HOST
     ]
-    if not {one.do for one in then} & {Do.RETRY, *NOT_AGAIN}:
-        then.append(Step(do=Do.RETRY, elsewhere=True, host_s=host_s))
+    if not {one.do for one in then} & {RuleVerb.RETRY, *NOT_AGAIN}:
+        then.append(RuleStep(do=RuleVerb.RETRY, elsewhere=True, host_s=host_s))
     return msgspec.structs.replace(rule, then=tuple(then))
 
 
@@ -66,17 +71,17 @@ class RuleBook:
         self._store, self._base, self._log, self._rules_of = store, base, log, rules_of
         self._read: OrderedDict[str, RuleSet] = OrderedDict()
 
-    async def of(self, transformation_id: int) -> Applied:
+    async def of(self, transformation_id: int) -> AppliedRules:
         """Return the rules of a transformation. Rules that do not read count for nothing.
 
         They were read when the production was submitted: so they are of another release.
         """
         steps = await self._store.read(transformation_records.steps_of, [transformation_id])
         if transformation_id not in steps:
-            return Applied(self._base)
+            return AppliedRules(self._base)
         text = await self._store.read(self._rules_of, transformation_id)
         step = steps[transformation_id]
-        return Applied(self._rules(text or "", step.production), step.step)
+        return AppliedRules(self._rules(text or "", step.production), step.step)
 
     def _rules(self, text: str, production: str) -> RuleSet:
         if not text:

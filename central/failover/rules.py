@@ -14,14 +14,14 @@ from typing import Annotated, Any, Final, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
+from pilotage.proto.decoding.complaints import as_json, complaint, steps
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.decoding.patterns import whole
+from pilotage.proto.decoding.strict_yaml import NotYaml, Place, line_of, load_strictly
 from pilotage.proto.failures import FailureClass
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How
-from pilotage.proto.nearest import unknown
-from pilotage.proto.patterns import whole
-from pilotage.proto.strict_yaml import NotYaml, Place, line_of, load_strictly
 from pilotage.proto.transformation_states import InputState, TransformationState
-from pilotage.proto.wording import as_json, complaint, steps
 
 PACKAGE: Final = "pilotage.central.failover"
 DEFAULT_FILE: Final = "default_rules.yaml"
@@ -38,7 +38,7 @@ _Name = Annotated[str, Meta(min_length=1, max_length=160)]
 _BudgetName = Annotated[str, Meta(pattern=whole("[a-z][a-z_]*"), max_length=32)]
 
 
-class Do(str, enum.Enum):
+class RuleVerb(str, enum.Enum):
     """What is done."""
 
     # about a failure
@@ -72,15 +72,36 @@ class Do(str, enum.Enum):
 
 
 OF_FAILURES: Final = (
-    *(Do.RETRY, Do.GROW_MEMORY, Do.GROW_TIME, Do.SPLIT, Do.BISECT, Do.PROBLEMATIC, Do.MISSING),
-    *(Do.RETRY_UPLOAD, Do.SUSPEND_HOST, Do.IGNORE, Do.GIVE_UP),
+    *(
+        RuleVerb.RETRY,
+        RuleVerb.GROW_MEMORY,
+        RuleVerb.GROW_TIME,
+        RuleVerb.SPLIT,
+        RuleVerb.BISECT,
+        RuleVerb.PROBLEMATIC,
+        RuleVerb.MISSING,
+    ),
+    *(RuleVerb.RETRY_UPLOAD, RuleVerb.SUSPEND_HOST, RuleVerb.IGNORE, RuleVerb.GIVE_UP),
 )
 OF_TRANSFORMATIONS: Final = (
-    *(Do.PAUSE, Do.COMPLETE, Do.FLUSH, Do.REASSIGN, Do.REPORT, Do.NOTHING),
+    *(
+        RuleVerb.PAUSE,
+        RuleVerb.COMPLETE,
+        RuleVerb.FLUSH,
+        RuleVerb.REASSIGN,
+        RuleVerb.REPORT,
+        RuleVerb.NOTHING,
+    ),
 )
 OF_RECOVERY: Final = (
-    *(Do.JOB_DONE, Do.JOB_FAILED, Do.CLEAN_OUTPUTS, Do.INPUTS_PROCESSED, Do.INPUTS_UNUSED),
-    *(Do.INPUTS_MAX_RESET, Do.INPUTS_REMOVED, Do.TELL, Do.NOTHING),
+    *(
+        RuleVerb.JOB_DONE,
+        RuleVerb.JOB_FAILED,
+        RuleVerb.CLEAN_OUTPUTS,
+        RuleVerb.INPUTS_PROCESSED,
+        RuleVerb.INPUTS_UNUSED,
+    ),
+    *(RuleVerb.INPUTS_MAX_RESET, RuleVerb.INPUTS_REMOVED, RuleVerb.TELL, RuleVerb.NOTHING),
 )
 
 
@@ -90,10 +111,10 @@ class _Entry(
     pass
 
 
-class Step(_Entry, frozen=True, kw_only=True):
+class RuleStep(_Entry, frozen=True, kw_only=True):
     """One thing that a rule does about a failure."""
 
-    do: Do
+    do: RuleVerb
     elsewhere: bool = False  # on another host than the one that failed
     wait_s: _Seconds = 0.0  # before it, times the square of how often that was done
     host_s: _Seconds = 0.0  # for so long the host is avoided, or suspended
@@ -125,13 +146,13 @@ class FailureRule(_Entry, frozen=True, kw_only=True):
 
     name: _Name
     when: WhenFailed = WhenFailed()
-    then: Annotated[tuple[Step, ...], Meta(min_length=1, max_length=8)]
+    then: Annotated[tuple[RuleStep, ...], Meta(min_length=1, max_length=8)]
     counts_against: str = ""  # a budget; empty: nothing
     dry_run: bool = False  # say what it would do, and look at the rules below
     why: str = ""  # for people
 
 
-class Parent(str, enum.Enum):
+class ParentState(str, enum.Enum):
     """How far the transformation stands that makes the inputs."""
 
     NONE = "none"  # there is none
@@ -145,7 +166,7 @@ class WhenTransformation(_Entry, frozen=True, kw_only=True):
     types: tuple[str, ...] = ()  # of their jobs
     not_types: tuple[str, ...] = ()
     states: tuple[TransformationState, ...] = ()
-    parent: tuple[Parent, ...] = ()
+    parent: tuple[ParentState, ...] = ()
     parent_types: tuple[str, ...] = ()  # where it has one
     has_inputs: bool | None = None
     all_processed: bool | None = None
@@ -173,13 +194,13 @@ class TransformationRule(_Entry, frozen=True, kw_only=True):
 
     name: _Name
     when: WhenTransformation = WhenTransformation()
-    then: Annotated[tuple[Do, ...], Meta(min_length=1, max_length=8)]
+    then: Annotated[tuple[RuleVerb, ...], Meta(min_length=1, max_length=8)]
     go_on: bool = False  # the rules below are looked at too
     dry_run: bool = False
     why: str = ""
 
 
-class Outputs(str, enum.Enum):
+class OutputPresence(str, enum.Enum):
     """Which outputs of a task are there."""
 
     ALL = "all"
@@ -191,7 +212,7 @@ class WhenOdd(_Entry, frozen=True, kw_only=True):
     """Which tasks, by job, outputs and inputs. What is not said holds for all."""
 
     job: tuple[JobState, ...] = ()
-    outputs: tuple[Outputs, ...] = ()
+    outputs: tuple[OutputPresence, ...] = ()
     has_inputs: bool | None = None
     inputs: tuple[InputState, ...] = ()  # all are in one of these
     not_inputs: tuple[InputState, ...] = ()  # not all are in one of these
@@ -209,7 +230,7 @@ class RecoveryRule(_Entry, frozen=True, kw_only=True):
 
     name: _Name
     when: WhenOdd = WhenOdd()
-    then: Annotated[tuple[Do, ...], Meta(min_length=1, max_length=8)]
+    then: Annotated[tuple[RuleVerb, ...], Meta(min_length=1, max_length=8)]
     dry_run: bool = False
     why: str = ""
 
@@ -361,21 +382,21 @@ def _faults_of_failure(
         if step.do not in OF_FAILURES:
             said = unknown(step.do.value, [do.value for do in OF_FAILURES], what="step here")
             yield (*place, "do"), said
-        grows = step.do in (Do.GROW_MEMORY, Do.GROW_TIME)
+        grows = step.do in (RuleVerb.GROW_MEMORY, RuleVerb.GROW_TIME)
         if grows and step.factor is None:
             yield (*place, "do"), f"{step.do.value} is without `factor`, by which it grows"
         if step.factor is not None and not grows:
             yield (*place, "factor"), f"{step.do.value} lets nothing grow"
-        if step.ladder_mb and step.do is not Do.GROW_MEMORY:
+        if step.ladder_mb and step.do is not RuleVerb.GROW_MEMORY:
             yield (*place, "ladder_mb"), "only grow_memory climbs a ladder"
         if list(step.ladder_mb) != sorted(set(step.ladder_mb)):
             yield (*place, "ladder_mb"), "its rungs do not ascend"
-        if step.do is Do.SUSPEND_HOST and not step.host_s:
+        if step.do is RuleVerb.SUSPEND_HOST and not step.host_s:
             yield (*place, "do"), "suspend_host is without `host_s`, for how long"
 
 
 def _strange(
-    kind: str, rules: Sequence[TransformationRule | RecoveryRule], known: Sequence[Do]
+    kind: str, rules: Sequence[TransformationRule | RecoveryRule], known: Sequence[RuleVerb]
 ) -> Iterable[tuple[Place, str]]:
     for number, rule in enumerate(rules):
         for step, do in enumerate(rule.then):

@@ -2,19 +2,19 @@
 
 import msgspec
 
-from pilotage.proto.api_failures import ReportDetail, ReportPage, ReportView
+from pilotage.proto.api.failures import ReportDetail, ReportPage, ReportView
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..identity.scope import Owners, scope
 from ..observe.times import shown
 from ..store.engine import Store
 from . import record as failover_records
 from .record import ReportRow, ReportSearch
-from .report import Report, as_text
+from .report import FailoverReport, as_text
 
 
 class ReportService:
@@ -54,7 +54,7 @@ class ReportService:
             raise Refused(Code.NOT_FOUND, f"there is no report {report}", field="report")
         return ReportDetail(
             view=_view(known),
-            text=as_text(msgspec.json.decode(known.body, type=Report)),
+            text=as_text(msgspec.json.decode(known.body, type=FailoverReport)),
             report=msgspec.json.decode(known.body),
         )
 
@@ -66,7 +66,7 @@ class ReportService:
         before: int | None,
         limit: int,
     ) -> ReportSearch:
-        bounds = scope(caller, Action.TRANSFORMATION_READ, self._owners)
+        bounds = scope(caller, Permission.TRANSFORMATION_READ, self._owners)
         return ReportSearch(
             community=bounds.community or None,
             owner_id=bounds.owner_id,

@@ -26,7 +26,7 @@ Headers = list[tuple[bytes, bytes]]
 _encoder = msgspec.json.Encoder()
 
 
-class Answer:
+class HttpAnswer:
     """A whole answer."""
 
     def __init__(
@@ -48,17 +48,17 @@ class Answer:
             await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-def encoded(value: Any) -> Answer:
+def encoded(value: Any) -> HttpAnswer:
     """Return `value` as JSON."""
-    return Answer(_encoder.encode(value))
+    return HttpAnswer(_encoder.encode(value))
 
 
-def nothing() -> Answer:
+def nothing() -> HttpAnswer:
     """Return the answer of what is done and has nothing to say."""
-    return Answer(b"", status=204)
+    return HttpAnswer(b"", status=204)
 
 
-def problem(why: Refused, *, allow: list[str] | None = None) -> Answer:
+def problem(why: Refused, *, allow: list[str] | None = None) -> HttpAnswer:
     """Return a refusal with its status; `allow`: the methods that the path has."""
     headers: Headers = []
     if why.status == 401:
@@ -72,7 +72,7 @@ def problem(why: Refused, *, allow: list[str] | None = None) -> Answer:
     told = Problem(code=why.code.value, message=why.message, field=why.field)
     if isinstance(why, Misdirected):
         told = Misdirection(**dataclasses.asdict(told), leader=why.leader)
-    return Answer(_encoder.encode(told), status=why.status, headers=headers)
+    return HttpAnswer(_encoder.encode(told), status=why.status, headers=headers)
 
 
 class _Gone(Exception):
@@ -83,7 +83,7 @@ class _Stopping(Exception):
     """The server stops."""
 
 
-class Streamed:
+class StreamedAnswer:
     """An answer that goes out part by part. It ends when its source, the client or the server does.
 
     `idle` is sent after each `idle_s` in which the source gave nothing.

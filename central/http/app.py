@@ -9,18 +9,18 @@ from typing import Any, Final
 
 from pilotage.proto.problems import Code
 
-from ..errors import Away, Refused, TooDeep
+from ..errors import DependencyUnavailable, Refused, TooDeep
 from ..observe.events import Log, no_log
-from ..observe.requests import RequestIds
-from .answers import Answer, problem
+from ..observe.request_ids import RequestIds
+from .answers import HttpAnswer, problem
 from .asgi import ASGIApp, Message, Receive, Scope, Send
 from .body import header
 from .call import Call, Face
-from .direct import Exchange
-from .elsewhere import Elsewhere, NotHere
+from .direct_answers import Exchange
+from .forwarding import LeaderLink, MisdirectedRoute
 from .guards import Admit, Gate, trust
-from .hot import HotRoute
-from .route import Handler, Offered
+from .hot_routes import HotRoute
+from .route import BoundRoute, Handler
 from .router import Router
 
 NO_ROUTE: Final = "none"  # the one word for all that is not there
@@ -64,13 +64,13 @@ class Front:
 
     def __init__(
         self,
-        offered: Sequence[Offered],
+        offered: Sequence[BoundRoute],
         gate: Gate,
         *,
         check_room: Callable[[], Awaitable[None]] = always_room,
         spool_dir: Path | None = None,
         life: str = "r",
-        elsewhere: Elsewhere | None = None,
+        elsewhere: LeaderLink | None = None,
         recognise: Recognise = nobody_new,
         log: Log = no_log,
         monotonic: Callable[[], float] = loop_time,
@@ -84,10 +84,10 @@ class Front:
         self.face = Face(spool_dir=spool_dir)
         self._ids = RequestIds(life)
         self._elsewhere, self._check_room, self._recognise = elsewhere, check_room, recognise
-        self._hot: dict[str, HotRoute | NotHere] = {
+        self._hot: dict[str, HotRoute | MisdirectedRoute] = {
             route.path: HotRoute(one.service, gate(route.action), route.takes, route.hot)
             if elsewhere is None
-            else NotHere(elsewhere)
+            else MisdirectedRoute(elsewhere)
             for one in offered
             if (route := one.route).hot is not None and route.takes is not None
         }
@@ -123,7 +123,7 @@ class Front:
             await answer(scope, receive, sent)
         except Refused as why:
             await self._refused(route, why)(scope, receive, sent)
-        except Away:
+        except DependencyUnavailable:
             await _away()(scope, receive, sent)
         finally:
             if not status:
@@ -135,13 +135,13 @@ class Front:
     async def answer(self, exchange: Exchange) -> None:
         """Answer a hot request beside ASGI."""
         number, path = self._ids.next(), exchange.heard.path
-        refused: Answer | None = None
+        refused: HttpAnswer | None = None
         body: bytes | None = None
         try:
             body = await self._hot[path].exchange(exchange)
         except Refused as why:
             refused = self._refused(path, why)
-        except Away:
+        except DependencyUnavailable:
             refused = _away()
         finally:
             await exchange.taken()
@@ -154,7 +154,7 @@ class Front:
                 exchange.other(refused, number)
             self.face.requests[path, status] += 1
 
-    def _refused(self, route: str, why: Refused) -> Answer:
+    def _refused(self, route: str, why: Refused) -> HttpAnswer:
         """Return what a peer hears of a refusal; the log tells of hostile ones, but seldom."""
         if isinstance(why, TooDeep):
             now = self._monotonic()
@@ -188,7 +188,7 @@ class Front:
         answer = await way.answer(Call(self.face, scope, receive, caller, parts))
         await answer(scope, receive, send)
 
-    def _way(self, one: Offered, gate: Gate) -> _Ordinary:
+    def _way(self, one: BoundRoute, gate: Gate) -> _Ordinary:
         """Return what answers a route: its handler, or the process that leads."""
         route, elsewhere, check_room = one.route, self._elsewhere, self._check_room
         needs_leader, answer = route.needs_leader, one.answer
@@ -211,7 +211,7 @@ class Front:
         return _Ordinary(route.path, gate(route.action), here_or_elsewhere)
 
 
-def _no_such_method(path: str, method: str, there: Sequence[str]) -> Answer:
+def _no_such_method(path: str, method: str, there: Sequence[str]) -> HttpAnswer:
     """Return what a peer hears where a path has only these methods, or none."""
     if not there:
         return problem(Refused(Code.NOT_FOUND, f"there is nothing at {path[:200]}"))
@@ -220,13 +220,13 @@ def _no_such_method(path: str, method: str, there: Sequence[str]) -> Answer:
     return problem(Refused(Code.NOT_ALLOWED, why), allow=allow)
 
 
-def _erred(number: str) -> Answer:
+def _erred(number: str) -> HttpAnswer:
     """Return what a peer hears of what is no refusal, hence a bug: the server logs it."""
     why = f"an error of the central; its log says more of request {number}"
     return problem(Refused(Code.INTERNAL, why))
 
 
-def _away() -> Answer:
+def _away() -> HttpAnswer:
     """Return what a peer hears while the database is not there, or this process ends for it.
 
     Why stands in the log of whoever keeps the store: it names machines.

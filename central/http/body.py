@@ -28,7 +28,7 @@ def header(headers: RawHeaders, name: bytes) -> str:
     return ""
 
 
-class Body:
+class RequestBody:
     """The body of one request. It is read once, as parts, as lines or whole."""
 
     def __init__(self, receive: Receive, headers: RawHeaders, *, size_max: int) -> None:

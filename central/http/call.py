@@ -16,10 +16,10 @@ from pilotage.proto.problems import Code
 
 from ..decode import decode, invalid
 from ..errors import Refused
-from ..hearing import check
+from ..received_messages import check
 from .answers import JSON
 from .asgi import Receive, Scope
-from .body import SMALL_MAX, Body, header
+from .body import SMALL_MAX, RequestBody, header
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -74,8 +74,8 @@ class Call:
         """Return the query as `kind`; an unknown word is refused by name, like in a body."""
         return parse_query(self.scope["query_string"], kind)
 
-    def body(self, size_max: int) -> Body:
-        return Body(self.receive, self.scope["headers"], size_max=size_max)
+    def body(self, size_max: int) -> RequestBody:
+        return RequestBody(self.receive, self.scope["headers"], size_max=size_max)
 
     def media(self, *right: str) -> str:
         """Return which of the media types the body has; the first where none is named."""

@@ -9,9 +9,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from pilotage.proto.problems import Code
 
-from ..strangers import Stranger, Strangers
-from .direct import Exchange
-from .known import KnownHeads, Scope
+from ..anonymous_connections import Stranger, Strangers
+from .direct_answers import Exchange
+from .known_heads import KnownHeads, Scope
 
 Answered = Callable[[Exchange], Coroutine[Any, Any, None]]
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, TypeAlias, TypeVar
 
-from .answers import JSON, Answer, Streamed, encoded, nothing
+from .answers import JSON, HttpAnswer, StreamedAnswer, encoded, nothing
 from .asgi import ASGIApp
 from .call import Call
 
@@ -39,7 +39,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Offered:
+class BoundRoute:
     """A route, and the service that answers it; None: the process has no such service."""
 
     route: Route
@@ -56,7 +56,7 @@ class Offered:
         given = await route.handler(self.service, call, **told)
         if given is None:
             return nothing()
-        return given if isinstance(given, Answer | Streamed) else encoded(given)
+        return given if isinstance(given, HttpAnswer | StreamedAnswer) else encoded(given)
 
 
 class Routes(Generic[S]):
@@ -118,9 +118,9 @@ class Routes(Generic[S]):
 
         return declare
 
-    def offered(self, service: S | None) -> list[Offered]:
+    def offered(self, service: S | None) -> list[BoundRoute]:
         """Return the routes with the service that answers them."""
-        return [Offered(route, service) for route in self.all]
+        return [BoundRoute(route, service) for route in self.all]
 
 
 def _description(handler: Callable[..., Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import uvicorn
 
-from ..strangers import PART, Strangers
+from ..anonymous_connections import PART, Strangers
 from .app import Front
 from .connection import LimitedConnection
 

@@ -13,19 +13,19 @@ from typing import Any, Final, cast
 import uvicorn
 
 from pilotage import __version__
-from pilotage.proto.api import Health
+from pilotage.proto.api.jobs import Health
 from pilotage.proto.messages import FOLLOWS
 from pilotage.proto.problems import Code
 
+from ..anonymous_connections import PART, Strangers
 from ..errors import Misdirected, Refused
-from ..observe.metrics import MEDIA, Page
+from ..observe.metrics import MEDIA, MetricsPage
 from ..ports import Clock
-from ..strangers import PART, Strangers
-from .answers import Answer, encoded, problem
+from .answers import HttpAnswer, encoded, problem
 from .asgi import ASGIApp, Receive, Scope, Send
 from .body import header
 from .connection import LimitedConnection
-from .elsewhere import Elsewhere
+from .forwarding import LeaderLink
 from .server import BACKLOG, CONNECTIONS_MAX, QuietServer, bound
 
 HEALTH: Final = "/health"
@@ -68,7 +68,7 @@ class StandbyServer:
         tls_key: str,
         leader: Callable[[], str | None],
         clock: Clock,
-        elsewhere: Elsewhere,
+        elsewhere: LeaderLink,
         connections_max: int = CONNECTIONS_MAX,
         strangers_max: int = 0,
     ) -> None:
@@ -145,10 +145,10 @@ class StandbyServer:
         if scope["path"] == HEALTH:
             answer = encoded(self._health())
         elif scope["path"] == METRICS:
-            page = Page()
+            page = MetricsPage()
             page.put_all("pilotage_build_info", {__version__: 1})
             page.put("pilotage_leads", 0)
-            answer = Answer(page.text().encode(), media=MEDIA)
+            answer = HttpAnswer(page.text().encode(), media=MEDIA)
         elif _is_of_old_pilot(scope):
             await self._hand_on(scope, receive, send)
             return

@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 
 import msgspec
 
-from pilotage.proto.api import Action, ActionRefusal, ActionReply
+from pilotage.proto.api.jobs import Action, ActionRefusal, ActionReply
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -22,7 +22,7 @@ from ..ports import Clock
 from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import KeyReused
 from . import actions as action_records
-from .actions import ActionName, ActionRow, Keep
+from .actions import ActionKey, ActionRow, Keep
 from .callers import User
 
 REFUSED_MAX = 1_000  # jobs that an answer names
@@ -30,7 +30,7 @@ REFUSED_MAX = 1_000  # jobs that an answer names
 _encode = msgspec.json.encode
 
 
-class No(msgspec.Struct, frozen=True):
+class ActionDenial(msgspec.Struct, frozen=True):
     """Why nothing of an action was done."""
 
     code: str
@@ -38,7 +38,7 @@ class No(msgspec.Struct, frozen=True):
     field: str = ""
 
 
-class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+class ActionProgress(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far an action is; the first `position` of `total` jobs are done, but for `left`."""
 
     total: int
@@ -47,17 +47,17 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     done: int = 0
     unchanged: int = 0
     refused: tuple[ActionRefusal, ...] = ()
-    no: No | None = None
+    no: ActionDenial | None = None
 
     @property
     def is_complete(self) -> bool:
         return self.position >= self.total and not self.left
 
 
-class Book:
+class ActionBook:
     """One action: which jobs are still to be done, and what became of the others."""
 
-    def __init__(self, name: ActionName | None, body_hash: str, at: float) -> None:
+    def __init__(self, name: ActionKey | None, body_hash: str, at: float) -> None:
         self.is_new, self.is_kept = True, False  # `is_kept`: as complete
         self.done = self.unchanged = 0
         self.refused: list[ActionRefusal] = []
@@ -65,7 +65,7 @@ class Book:
         self.ids: Sequence[int] = ()
         self._name, self._body_hash, self._at = name, body_hash, at
         self.total = self._position = 0  # of `ids`: how many, and how many were taken up
-        self._no: No | None = None
+        self._no: ActionDenial | None = None
 
     # -- how it begins ---------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class Book:
 
     def go_on(self, row: ActionRow, given: Sequence[int]) -> None:
         """Take up what was kept; `given` are the ids that the request names."""
-        was = msgspec.json.decode(row.progress, type=Progress)
+        was = msgspec.json.decode(row.progress, type=ActionProgress)
         self.is_new, self.is_kept = False, row.complete
         self._at = row.at
         self.done, self.unchanged, self._no = was.done, was.unchanged, was.no
@@ -135,7 +135,7 @@ class Book:
 
     async def deny(self, store: Store, why: Refused) -> None:
         """Nothing is to be done, now and when the request comes again."""
-        self._no = No(why.code.value, why.message, why.field)
+        self._no = ActionDenial(why.code.value, why.message, why.field)
         await self.close(store)
 
     async def keep_ids(self, store: Store) -> None:
@@ -147,8 +147,8 @@ class Book:
                 action_records.keep_action, msgspec.structs.replace(row, ids=packed(self.ids))
             )
 
-    def _progress(self) -> Progress:
-        return Progress(
+    def _progress(self) -> ActionProgress:
+        return ActionProgress(
             total=self.total,
             position=self._position,
             left=tuple(self.left),
@@ -158,7 +158,7 @@ class Book:
             no=self._no,
         )
 
-    def _row(self, progress: Progress) -> ActionRow:
+    def _row(self, progress: ActionProgress) -> ActionRow:
         assert self._name is not None
         return ActionRow(
             name=self._name,
@@ -169,34 +169,36 @@ class Book:
         )
 
 
-class Books:
+class ActionBooks:
     """Opens a book for each action, one at a time for each key."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
-        self._open: dict[ActionName, asyncio.Event] = {}
+        self._open: dict[ActionKey, asyncio.Event] = {}
 
     @asynccontextmanager
-    async def book(self, caller: User, action: Action) -> AsyncGenerator[Book]:
+    async def book(self, caller: User, action: Action) -> AsyncGenerator[ActionBook]:
         """Open the book of an action; while it is open another copy of the action waits.
 
         Raises KeyReused.
         """
         body_hash, at = hashlib.sha256(_encode(action)).hexdigest(), self._clock.wall()
         if not action.key:
-            yield Book(None, body_hash, at)
+            yield ActionBook(None, body_hash, at)
             return
-        name = ActionName(caller.community, caller.issuer, caller.subject, action.key)
+        name = ActionKey(caller.community, caller.issuer, caller.subject, action.key)
         while name in self._open:
             await self._open[name].wait()
         done = self._open[name] = asyncio.Event()
         try:
-            yield await self._found(name, action, Book(name, body_hash, at), body_hash)
+            yield await self._found(name, action, ActionBook(name, body_hash, at), body_hash)
         finally:
             done.set()
             del self._open[name]
 
-    async def _found(self, name: ActionName, action: Action, book: Book, body_hash: str) -> Book:
+    async def _found(
+        self, name: ActionKey, action: Action, book: ActionBook, body_hash: str
+    ) -> ActionBook:
         known = await self._store.write(action_records.action, name)
         if known is not None:
             if known.body_hash != body_hash:
@@ -221,7 +223,7 @@ def unpacked(content: bytes) -> list[int]:
     return list(accumulate(msgspec.json.decode(zlib.decompress(content), type=list[int])))
 
 
-def _after(now: Progress, jobs: Sequence[int], won: Sequence[bool]) -> Progress:
+def _after(now: ActionProgress, jobs: Sequence[int], won: Sequence[bool]) -> ActionProgress:
     """Return the progress once a write of `jobs` has won or lost each of them."""
     gone = {job for job, written in zip(jobs, won, strict=True) if written}
     return msgspec.structs.replace(

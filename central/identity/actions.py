@@ -8,7 +8,7 @@ import msgspec
 from ..store.session import Session, json_list
 
 
-class ActionName(NamedTuple):
+class ActionKey(NamedTuple):
     """Whose action it is, and the key under which it came."""
 
     community: str  # of the token; empty where it names none
@@ -20,7 +20,7 @@ class ActionName(NamedTuple):
 class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
     """One action, done or half done. `progress` is JSON of the service that carries it out."""
 
-    name: ActionName
+    name: ActionKey
     body_hash: str  # of the whole request: the same key with another body is refused
     at: float  # when it was first written
     progress: bytes
@@ -32,7 +32,7 @@ class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
 Keep = Callable[[list[bool]], ActionRow]
 
 
-def action(session: Session, name: ActionName) -> ActionRow | None:
+def action(session: Session, name: ActionKey) -> ActionRow | None:
     """Return what is kept of an action. Run as a write, it sees all earlier writes."""
     found = session.one("action", name._asdict())
     if found is None:

@@ -8,13 +8,13 @@ from ..http.call import Call
 from ..http.guards import Admit, Gate
 from .callers import Anonymous, AttemptCaller, Caller, PilotCaller, User
 from .errors import BadToken, Forbidden
-from .policy import TABLE, Action, Reach, Who, require
-from .tokens import Tokens
+from .policy import TABLE, CallerKind, Permission, Reach, require
+from .tokens import TokenIssuer
 
 _SCHEME = "bearer "
 
 
-def gate(tokens: Tokens) -> Gate:
+def gate(tokens: TokenIssuer) -> Gate:
     """Return the gate of all routes.
 
     It raises NoToken, BadToken, ExpiredToken, Forbidden. Where anybody may, it does not look at a
@@ -22,10 +22,10 @@ def gate(tokens: Tokens) -> Gate:
     """
 
     def admitted_to(word: str) -> Admit:
-        action = Action(word)
-        if TABLE[Who.ANONYMOUS, action] is not Reach.NONE:
+        action = Permission(word)
+        if TABLE[CallerKind.ANONYMOUS, action] is not Reach.NONE:
             return _anybody
-        is_for_pilots = TABLE[Who.PILOT, action] is not Reach.NONE
+        is_for_pilots = TABLE[CallerKind.PILOT, action] is not Reach.NONE
 
         def admit(authorization: str) -> Caller:
             caller = _said_by(tokens, authorization)
@@ -70,7 +70,7 @@ def _anybody(authorization: str) -> None:
     """Admit anybody, unseen."""
 
 
-def _said_by(tokens: Tokens, authorization: str) -> Caller:
+def _said_by(tokens: TokenIssuer, authorization: str) -> Caller:
     if not authorization:
         return Anonymous()
     if authorization[: len(_SCHEME)].lower() != _SCHEME:

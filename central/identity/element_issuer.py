@@ -15,7 +15,7 @@ from joserfc import jws
 
 from ..ports import Clock, Disk, Randomness
 from . import keys
-from .verify import ALGORITHM
+from .verification import ALGORITHM
 
 FILE: Final = "element-keys.json"
 PATH: Final = "/elements"  # beneath the central's URL: who the issuer is
@@ -25,7 +25,7 @@ AHEAD_S: Final = 86_400.0
 
 
 @dataclass(frozen=True)
-class Published:
+class IssuerDocuments:
     """What sites fetch of an issuer: where its keys are (OpenID Connect Discovery), and these."""
 
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -52,7 +52,7 @@ class ElementIssuer:
         """Who its tokens say that made them, where nothing else is said."""
         return self._central_url().rstrip("/") + PATH
 
-    def published(self) -> Published:
+    def published(self) -> IssuerDocuments:
         """Return what everybody may know. Raises BadKeyFile."""
         url = self._central_url().rstrip("/")
         metadata = {
@@ -61,7 +61,9 @@ class ElementIssuer:
             "id_token_signing_alg_values_supported": [ALGORITHM],
         }
         found = keys.find(self._data, disk=self._disk, name=FILE)
-        return Published(metadata) if found is None else Published(metadata, found.jwks())
+        return (
+            IssuerDocuments(metadata) if found is None else IssuerDocuments(metadata, found.jwks())
+        )
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """Return a token with these claims and an id of its own. Raises BadKeyFile, OSError."""

@@ -24,7 +24,7 @@ class Reach(enum.IntEnum):
     ALL = 4  # whatever there is
 
 
-class Action(str, enum.Enum):
+class Permission(str, enum.Enum):
     """What a route is for. Every route has one."""
 
     PUBLIC_READ = "public_read"  # health, keys, the API's description, the pilot's file
@@ -59,7 +59,7 @@ class Action(str, enum.Enum):
     WHOAMI = "whoami"
 
 
-class Who(str, enum.Enum):
+class CallerKind(str, enum.Enum):
     """Columns of the table: a kind of caller, or a person's role."""
 
     ANONYMOUS = "anonymous"
@@ -108,12 +108,12 @@ whoami          -          own        own        own        own        own      
 """
 
 
-def _parse(drawn: str) -> dict[tuple[Who, Action], Reach]:
+def _parse(drawn: str) -> dict[tuple[CallerKind, Permission], Reach]:
     head, *lines = drawn.strip().splitlines()
-    columns = [Who(word) for word in head.split()]
+    columns = [CallerKind(word) for word in head.split()]
     words = {"-": Reach.NONE} | {reach.name.lower(): reach for reach in Reach}
     return {
-        (who, Action(action)): words[word]
+        (who, Permission(action)): words[word]
         for action, *cells in (line.split() for line in lines)
         for who, word in zip(columns, cells, strict=True)
     }
@@ -122,20 +122,20 @@ def _parse(drawn: str) -> dict[tuple[Who, Action], Reach]:
 TABLE: Final = _parse(DRAWN)
 
 
-def who(caller: Caller) -> Who:
+def who(caller: Caller) -> CallerKind:
     """Return the column of the table that holds for this caller."""
     match caller:
         case User():
-            return Who(caller.role.value)
+            return CallerKind(caller.role.value)
         case PilotCaller():
-            return Who.PILOT
+            return CallerKind.PILOT
         case AttemptCaller():
-            return Who.ATTEMPT
+            return CallerKind.ATTEMPT
         case Anonymous():
-            return Who.ANONYMOUS
+            return CallerKind.ANONYMOUS
 
 
-def reach(caller: Caller, action: Action) -> Reach:
+def reach(caller: Caller, action: Permission) -> Reach:
     """Return how far `caller` may do `action`, with what the token narrows taken into account."""
     right = TABLE[who(caller), action]
     if not isinstance(caller, User):
@@ -149,25 +149,25 @@ def reach(caller: Caller, action: Action) -> Reach:
     return right
 
 
-def require(caller: Caller, action: Action) -> Reach:
+def require(caller: Caller, action: Permission) -> Reach:
     """Return the reach, or raise NoToken or Forbidden where there is none."""
     right = reach(caller, action)
     if right is not Reach.NONE:
         return right
     if isinstance(caller, Anonymous):
         raise NoToken
-    able = [one.value for one in Who if TABLE[one, action] is not Reach.NONE]
+    able = [one.value for one in CallerKind if TABLE[one, action] is not Reach.NONE]
     raise Forbidden(f"{who(caller).value} has not the right {action.value}: {', '.join(able)} have")
 
 
 def names_of(action: str) -> list[str]:
     """Return the names of the callers who may do `action` at all; none: anybody may."""
-    right = Action(action)
-    able = [one.value for one in Who if TABLE[one, right] is not Reach.NONE]
-    return [] if Who.ANONYMOUS.value in able else able
+    right = Permission(action)
+    able = [one.value for one in CallerKind if TABLE[one, right] is not Reach.NONE]
+    return [] if CallerKind.ANONYMOUS.value in able else able
 
 
-def require_for_all(caller: Caller, action: Action, communities: Sequence[str]) -> None:
+def require_for_all(caller: Caller, action: Permission, communities: Sequence[str]) -> None:
     """Raise Forbidden for a token of one community where what it does holds for several.
 
     Sites are such: who bans one bans it for the pilots of all communities that the central serves.
@@ -181,5 +181,5 @@ def require_for_all(caller: Caller, action: Action, communities: Sequence[str]) 
 
 def covers(giver: Role, given: Role) -> bool:
     """Say whether `giver` has every right of `given`, as far or further."""
-    mine, theirs = Who(giver.value), Who(given.value)
-    return all(TABLE[mine, action] >= TABLE[theirs, action] for action in Action)
+    mine, theirs = CallerKind(giver.value), CallerKind(given.value)
+    return all(TABLE[mine, action] >= TABLE[theirs, action] for action in Permission)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ..store.session import Session
-from .records import Owner, TokenRow
+from .record_types import Owner, TokenRow
 
 FIRST_TOKENS: Final = (math.inf, "")  # before the first page of tokens, which are newest first
 TOKEN_GROUPS_MAX: Final = 100_000

@@ -6,18 +6,18 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto import api
+from pilotage.proto.api import jobs
 
 from ..http.call import Call
 from ..http.route import Routes
 from .calls import user
-from .element_issuer import KEYS_PATH, METADATA_PATH, Published
-from .policy import Action
-from .tokens import Tokens
+from .element_issuer import KEYS_PATH, METADATA_PATH, IssuerDocuments
+from .policy import Permission
+from .tokens import TokenIssuer
 
-Issuer = Callable[[], Awaitable[Published]]
+Issuer = Callable[[], Awaitable[IssuerDocuments]]
 
-ROUTES: Final = Routes[Tokens]()
+ROUTES: Final = Routes[TokenIssuer]()
 ISSUER_ROUTES: Final = Routes[Issuer]()
 
 
@@ -25,46 +25,46 @@ class TokensQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Which page of tokens."""
 
     after: Annotated[str, Meta(max_length=300)] = ""
-    limit: Annotated[int, Meta(ge=1, le=api.PAGE_MAX)] = api.PAGE_MAX
+    limit: Annotated[int, Meta(ge=1, le=jobs.PAGE_MAX)] = jobs.PAGE_MAX
 
 
-@ROUTES.add("POST", "/v1/tokens", Action.TOKEN_ISSUE, needs_leader=False)
-async def issue(tokens: Tokens, call: Call, body: api.TokenIssue) -> api.TokenIssued:
+@ROUTES.add("POST", "/v1/tokens", Permission.TOKEN_ISSUE, needs_leader=False)
+async def issue(tokens: TokenIssuer, call: Call, body: jobs.TokenIssue) -> jobs.TokenIssued:
     """Make a token for a person; nobody hands out more than they have."""
     return await tokens.issue(user(call), body)
 
 
-@ROUTES.add("GET", "/v1/tokens", Action.TOKEN_READ, needs_leader=False)
-async def search(tokens: Tokens, call: Call, query: TokensQuery) -> api.Tokens:
+@ROUTES.add("GET", "/v1/tokens", Permission.TOKEN_READ, needs_leader=False)
+async def search(tokens: TokenIssuer, call: Call, query: TokensQuery) -> jobs.Tokens:
     """Tokens that were made, newest first and page by page; never the tokens themselves."""
     return await tokens.list(user(call), after=query.after, limit=query.limit)
 
 
-@ROUTES.add("DELETE", "/v1/tokens/{jti}", Action.TOKEN_REVOKE, needs_leader=False)
-async def revoke(tokens: Tokens, call: Call) -> None:
+@ROUTES.add("DELETE", "/v1/tokens/{jti}", Permission.TOKEN_REVOKE, needs_leader=False)
+async def revoke(tokens: TokenIssuer, call: Call) -> None:
     """Refuse a token from now on."""
     await tokens.revoke(user(call), call.path("jti"))
 
 
-@ROUTES.add("GET", "/v1/whoami", Action.WHOAMI, needs_leader=False)
-async def whoami(tokens: Tokens, call: Call) -> api.WhoAmI:
+@ROUTES.add("GET", "/v1/whoami", Permission.WHOAMI, needs_leader=False)
+async def whoami(tokens: TokenIssuer, call: Call) -> jobs.WhoAmI:
     """What the caller's token says."""
     return tokens.whoami(user(call))
 
 
-@ROUTES.add("GET", "/.well-known/jwks.json", Action.PUBLIC_READ, needs_leader=False)
-async def jwks(tokens: Tokens, call: Call) -> dict[str, Any]:
+@ROUTES.add("GET", "/.well-known/jwks.json", Permission.PUBLIC_READ, needs_leader=False)
+async def jwks(tokens: TokenIssuer, call: Call) -> dict[str, Any]:
     """The public keys of this central's tokens."""
     return tokens.jwks()
 
 
-@ISSUER_ROUTES.add("GET", METADATA_PATH, Action.PUBLIC_READ, needs_leader=False)
+@ISSUER_ROUTES.add("GET", METADATA_PATH, Permission.PUBLIC_READ, needs_leader=False)
 async def element_issuer(published: Issuer, call: Call) -> dict[str, Any]:
     """For sites: the issuer of the tokens that their elements get from this central."""
     return (await published()).metadata
 
 
-@ISSUER_ROUTES.add("GET", KEYS_PATH, Action.PUBLIC_READ, needs_leader=False)
+@ISSUER_ROUTES.add("GET", KEYS_PATH, Permission.PUBLIC_READ, needs_leader=False)
 async def element_keys(published: Issuer, call: Call) -> dict[str, Any]:
     """For sites: the public keys of that issuer."""
     return (await published()).jwks

@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 from ..store.engine import Store
 from . import record as identity_records
 from .callers import Caller, User
-from .policy import Action, Reach, reach
-from .records import Holder, Owner, shown
+from .policy import Permission, Reach, reach
+from .record_types import Holder, Owner, shown
 
 
-class Kind(NamedTuple):
+class CountKey(NamedTuple):
     """What a job is counted under, beside its site and state."""
 
     community: str
@@ -20,7 +20,7 @@ class Kind(NamedTuple):
     type: str
 
 
-class Owned(Protocol):
+class OwnedObject(Protocol):
     """Something that belongs to an identity, in a group of a community."""
 
     @property
@@ -126,7 +126,7 @@ class Scope:
     owner: str | None
     owner_id: int | None  # -1: an identity without jobs
 
-    def covers(self, kind: Kind) -> bool:
+    def covers(self, kind: CountKey) -> bool:
         """Whether jobs of this kind lie inside."""
         return (
             (not self.community or kind.community == self.community)
@@ -142,7 +142,7 @@ class Scope:
             and (self.owner_id is None or owner_id == self.owner_id)
         )
 
-    def covers_row(self, row: Owned) -> bool:
+    def covers_row(self, row: OwnedObject) -> bool:
         return (
             (not self.community or row.community == self.community)
             and (self.groups is None or row.group in self.groups)
@@ -150,7 +150,7 @@ class Scope:
         )
 
 
-def scope(caller: Caller, action: Action, owners: Owners) -> Scope:
+def scope(caller: Caller, action: Permission, owners: Owners) -> Scope:
     """Return how far `caller` may go with `action` on jobs; without the right that is nowhere.
 
     What is one's own lies in the token's groups too: a name alone opens nothing, since whoever

@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 from joserfc import jws
 
-from pilotage.proto import api
-from pilotage.proto.claims import WLCG_VERSION, Claims, Kind, Role
+from pilotage.proto.api import jobs
+from pilotage.proto.claims import WLCG_VERSION, Claims, Role, TokenKind
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -18,12 +18,12 @@ from . import derived_secrets, keys, record as token_records
 from .callers import Caller, User
 from .derived_secrets import DerivedSecrets
 from .errors import TokenNotFound
-from .issue import Granted, grant
+from .issuance import TokenGrant, grant
 from .keys import SigningKeys
-from .policy import Action, Reach, covers, require
+from .policy import Permission, Reach, covers, require
 from .record import FIRST_TOKENS
-from .records import TokenRow
-from .verify import ALGORITHM, CACHE_MAX, Verifier
+from .record_types import TokenRow
+from .verification import ALGORITHM, CACHE_MAX, Verifier
 
 ADMIN_FILE: Final = "admin.token"
 ADMIN_VALID_S: Final = 366 * 86_400.0
@@ -31,7 +31,7 @@ UNEXPIRED_MAX: Final = 10_000  # tokens of one subject: each is a row, and known
 CENTRAL: Final = "central"  # who issued the first token
 
 
-class Tokens:
+class TokenIssuer:
     """The issuer. `open_tokens` makes one from a data directory."""
 
     def __init__(
@@ -76,9 +76,9 @@ class Tokens:
         """Return the public keys that verify our tokens (RFC 7517)."""
         return self._signing.jwks()
 
-    def whoami(self, caller: User) -> api.WhoAmI:
+    def whoami(self, caller: User) -> jobs.WhoAmI:
         """Return what the caller's token says of them."""
-        return api.WhoAmI(
+        return jobs.WhoAmI(
             subject=caller.subject,
             issuer=caller.issuer,
             name=caller.name,
@@ -100,7 +100,7 @@ class Tokens:
 
     # -- make -----------------------------------------------------------------------------------
 
-    async def issue(self, caller: User, r: api.TokenIssue) -> api.TokenIssued:
+    async def issue(self, caller: User, r: jobs.TokenIssue) -> jobs.TokenIssued:
         """Make a token for a person; its row is durable before it is shown. Raises Refused."""
         granted = grant(caller, r, issuer=self._issuer, now=self._clock.wall())
         await self._check_room(granted.subject)
@@ -110,7 +110,7 @@ class Tokens:
         """Return a pilot's token and for how many seconds it is good."""
         claims = self._claims(pilot, self._clock.wall() + self._pilot_valid_s)
         pilots = msgspec.structs.replace(
-            claims, kind=Kind.PILOT, community=community, site=site, element=element
+            claims, kind=TokenKind.PILOT, community=community, site=site, element=element
         )
         token = self._sign(pilots)
         self._verifier.made(token, pilots)
@@ -149,7 +149,7 @@ class Tokens:
         found = disk.read(path)
         if found is not None and self._is_good(found.decode(errors="replace").strip()):
             return
-        granted = Granted(
+        granted = TokenGrant(
             subject="admin",
             name="local administrator",
             community=community,
@@ -169,12 +169,14 @@ class Tokens:
 
     # -- list and revoke ------------------------------------------------------------------------
 
-    async def list(self, caller: User, *, after: str = "", limit: int = api.PAGE_MAX) -> api.Tokens:
+    async def list(
+        self, caller: User, *, after: str = "", limit: int = jobs.PAGE_MAX
+    ) -> jobs.Tokens:
         """Return a page of the tokens that the caller may see, newest first; never the tokens.
 
         Raises Refused for an `after` that is no cursor.
         """
-        reach = require(caller, Action.TOKEN_READ)
+        reach = require(caller, Permission.TOKEN_READ)
         rows = await self._store.read(
             token_records.tokens,
             None if reach is Reach.ALL else caller.community,
@@ -182,14 +184,14 @@ class Tokens:
             before=_place(after) if after else FIRST_TOKENS,
             limit=limit,
         )
-        return api.Tokens(
+        return jobs.Tokens(
             tokens=[_view(row) for row in rows if _within(row, caller, reach)],
             after=_cursor(rows[-1]) if len(rows) == limit else None,
         )
 
     async def revoke(self, caller: User, jti: str) -> None:
         """Refuse a token from now on. Idempotent. Raises TokenNotFound."""
-        reach = require(caller, Action.TOKEN_REVOKE)
+        reach = require(caller, Permission.TOKEN_REVOKE)
         row = await self._store.read(token_records.token, jti)
         if row is None or not _within(row, caller, reach):
             raise TokenNotFound(jti)
@@ -219,7 +221,7 @@ class Tokens:
             return False
         return True
 
-    async def _issue(self, granted: Granted, *, issued_by: str) -> api.TokenIssued:
+    async def _issue(self, granted: TokenGrant, *, issued_by: str) -> jobs.TokenIssued:
         bare = self._claims(granted.subject, granted.expires_at)
         claims = msgspec.structs.replace(
             bare,
@@ -241,7 +243,7 @@ class Tokens:
             issued_by=issued_by,
         )
         await self._store.write(token_records.add_token, row)
-        return api.TokenIssued(token=self._sign(claims), view=_view(row))
+        return jobs.TokenIssued(token=self._sign(claims), view=_view(row))
 
     def _claims(self, subject: str, expires_at: float) -> Claims:
         return Claims(
@@ -273,13 +275,13 @@ async def open_tokens(
     groups: tuple[str, ...] = (),
     pilot_valid_s: float = 3_600.0,
     writes: bool = True,
-) -> Tokens:
+) -> TokenIssuer:
     """Return the issuer of a data directory; at first start keys and the admin token are made.
 
     `community` and `groups` are the admin token's; no community: all. A process that does not keep
     the queue `writes` none: it is another one's. Raises BadKeyFile.
     """
-    tokens = Tokens(
+    tokens = TokenIssuer(
         signing=keys.load(data, disk=disk, clock=clock, randomness=randomness),
         derived=derived_secrets.load(data, disk=disk, randomness=randomness),
         store=store,
@@ -328,8 +330,8 @@ def _place(after: str) -> tuple[float, str]:
         raise Refused(Code.INVALID, why, field="after") from None
 
 
-def _view(row: TokenRow) -> api.TokenView:
-    return api.TokenView(
+def _view(row: TokenRow) -> jobs.TokenView:
+    return jobs.TokenView(
         jti=row.jti,
         subject=row.subject,
         community=row.community,

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 
 from pilotage.matcher.types import Grant
-from pilotage.proto.api import AttemptView, Curve
+from pilotage.proto.api.jobs import AttemptView, Curve
 from pilotage.proto.messages import CHECKPOINT_FILE, KEPT_FOLDER, Output, Stream
 
 from ..observe.times import shown
 from .failure_class import class_of
-from .records import AttemptRow
+from .record_types import AttemptRow
 
 ATTEMPTS_MAX = 100
 

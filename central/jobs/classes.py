@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import msgspec
 
 from pilotage.matcher.types import ClassSpec
-from pilotage.proto.job import Need, Preference
+from pilotage.proto.documents.job import Need, Preference
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from ..identity.scope import Kind, Owners
+from ..identity.scope import CountKey, Owners
 from ..store.engine import Store
 from . import record_submissions as submission_records
-from .records import JobClass
+from .record_types import JobClassRow
 
 _needs = msgspec.json.Decoder(tuple[Need, ...]).decode
 _preference = msgspec.json.Decoder(Preference | None).decode
@@ -34,11 +34,11 @@ Key = tuple[str, str, int, str, bytes, bytes]
 
 
 @dataclass(frozen=True)
-class ClassInfo:
+class KnownClass:
     """A class of jobs as the services see it."""
 
     spec: ClassSpec
-    kind: Kind
+    kind: CountKey
     key: Key
 
     @property
@@ -56,7 +56,7 @@ def wished(preference: Preference | None, submission: str, running_max: int) -> 
     return msgspec.json.encode(_Wishes(submission, running_max, preference))
 
 
-def class_info(row: JobClass, owner: str) -> ClassInfo:
+def class_info(row: JobClassRow, owner: str) -> KnownClass:
     """Return a stored class, decoded."""
     wishes = (
         _wishes(row.preference)
@@ -74,10 +74,10 @@ def class_info(row: JobClass, owner: str) -> ClassInfo:
         submission=wishes.submission,
         running_max=wishes.running_max,
     )
-    return ClassInfo(spec, Kind(row.community, row.group, owner, row.type), _key(row))
+    return KnownClass(spec, CountKey(row.community, row.group, owner, row.type), _key(row))
 
 
-class Classes:
+class JobClasses:
     """The classes of jobs that wait or run, by what makes them equal.
 
     Those of which no job is left are forgotten after a while (`idle`), and read again for whoever
@@ -86,29 +86,31 @@ class Classes:
 
     def __init__(self, store: Store, owners: Owners, *, an_owner_max: int) -> None:
         self._store, self._owners, self._max = store, owners, an_owner_max
-        self._known: dict[Key, ClassInfo] = {}
+        self._known: dict[Key, KnownClass] = {}
         self._of_owner: Counter[int] = Counter()
 
-    def learn(self, row: JobClass) -> ClassInfo:
+    def learn(self, row: JobClassRow) -> KnownClass:
         """Make a stored class known and return it."""
         made = class_info(row, self._owners.by_id(row.owner_id))
         self.keep(made)
         return made
 
-    def keep(self, info: ClassInfo) -> None:
+    def keep(self, info: KnownClass) -> None:
         """Make a class known that may have been forgotten since."""
         if info.key not in self._known:
             self._of_owner[info.owner_id] += 1
         self._known[info.key] = info
 
-    def forget(self, info: ClassInfo) -> None:
+    def forget(self, info: KnownClass) -> None:
         """Forget a class, if it is known."""
         if self._known.pop(info.key, None) is not None:
             self._of_owner[info.owner_id] -= 1
             if not self._of_owner[info.owner_id]:
                 del self._of_owner[info.owner_id]
 
-    async def intern(self, rows: Sequence[JobClass]) -> tuple[list[ClassInfo], list[ClassInfo]]:
+    async def intern(
+        self, rows: Sequence[JobClassRow]
+    ) -> tuple[list[KnownClass], list[KnownClass]]:
         """Return the class of each row, and those of them that are new: they are stored.
 
         Raises Refused, with nothing stored, where all in one are of too many for one owner.
@@ -137,12 +139,12 @@ class Classes:
                 field="jobs",
             )
 
-    async def read(self, class_ids: Sequence[int]) -> list[ClassInfo]:
+    async def read(self, class_ids: Sequence[int]) -> list[KnownClass]:
         """Return stored classes, decoded; they do not count as known for it."""
         rows = await self._store.read(submission_records.classes_given, class_ids)
         await self._owners.meet(row.owner_id for row in rows)
         return [class_info(row, self._owners.by_id(row.owner_id)) for row in rows]
 
 
-def _key(row: JobClass) -> Key:
+def _key(row: JobClassRow) -> Key:
     return (row.community, row.group, row.owner_id, row.type, row.needs, row.preference)

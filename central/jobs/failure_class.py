@@ -13,7 +13,7 @@ from pilotage.proto.job_states import JobEvent
 from pilotage.proto.messages import How, Why
 
 from .leases import Lease
-from .records import AttemptRow, Change, End, Requeue
+from .record_types import AttemptResult, AttemptRow, Change, Requeue
 from .verdicts import brought_result
 
 NEAR_LIMIT: Final = 0.95  # of the memory given: who dies there died of it
@@ -40,7 +40,7 @@ _SIGNAL: Final = re.compile(r"\bsignal (\d{1,2})\b")
 Test = Callable[[Evidence], bool]
 
 
-class Row(NamedTuple):
+class FailureClassRule(NamedTuple):
     """One row of the table: ends of this kind for which the test holds are of the class."""
 
     hows: tuple[How | None, ...]
@@ -72,29 +72,29 @@ def _no_command(one: Evidence) -> bool:
 _BY_ITSELF: Final = (How.EXITED, How.SIGNALLED)
 
 TABLE: Final = (
-    Row((None, How.DRAINED, How.LOST, How.DECLINED), _C.PREEMPTED),
-    Row((How.SOFTWARE,), _C.NODE),
-    Row((How.INPUT,), _C.NODE, _in(_NODE_WORDS)),
-    Row((How.INPUT,), _C.DATA),
-    Row((How.NO_START,), _C.MISSING, _in(_NO_COPY)),
-    Row((How.NO_START,), _C.NODE, _in(_NODE_WORDS)),
-    Row((How.NO_START,), _C.CONFIG),
-    Row((How.MEMORY,), _C.MEMORY),
-    Row((How.WALL, How.CPU, How.STALLED, How.CHECKPOINTED), _C.TIME),
-    Row((How.EXITED,), _C.OUTPUT, _not_taken),
-    Row(_BY_ITSELF, _C.MEMORY, _at_its_memory),
-    Row(_BY_ITSELF, _C.TIME, _died_of(XCPU)),
-    Row(_BY_ITSELF, _C.PREEMPTED, _died_of(TERM)),  # not ours: the batch system's
-    Row(_BY_ITSELF, _C.UNKNOWN, _died_of(KILL)),
-    Row((How.EXITED,), _C.CONFIG, _no_command),
-    Row((*_BY_ITSELF, How.SCRATCH, How.STREAMS, How.PROCESSES), _C.PAYLOAD),
-    Row((How.OUTPUT,), _C.OUTPUT),
-    Row((How.QUOTA,), _C.QUOTA),
-    Row((How.STORAGE,), _C.STORAGE),
-    Row((How.KILLED, How.STALE, How.UNREADABLE_REPORT), _C.INTERNAL),
-    Row((How.OTHER,), _C.UNKNOWN),
+    FailureClassRule((None, How.DRAINED, How.LOST, How.DECLINED), _C.PREEMPTED),
+    FailureClassRule((How.SOFTWARE,), _C.NODE),
+    FailureClassRule((How.INPUT,), _C.NODE, _in(_NODE_WORDS)),
+    FailureClassRule((How.INPUT,), _C.DATA),
+    FailureClassRule((How.NO_START,), _C.MISSING, _in(_NO_COPY)),
+    FailureClassRule((How.NO_START,), _C.NODE, _in(_NODE_WORDS)),
+    FailureClassRule((How.NO_START,), _C.CONFIG),
+    FailureClassRule((How.MEMORY,), _C.MEMORY),
+    FailureClassRule((How.WALL, How.CPU, How.STALLED, How.CHECKPOINTED), _C.TIME),
+    FailureClassRule((How.EXITED,), _C.OUTPUT, _not_taken),
+    FailureClassRule(_BY_ITSELF, _C.MEMORY, _at_its_memory),
+    FailureClassRule(_BY_ITSELF, _C.TIME, _died_of(XCPU)),
+    FailureClassRule(_BY_ITSELF, _C.PREEMPTED, _died_of(TERM)),  # not ours: the batch system's
+    FailureClassRule(_BY_ITSELF, _C.UNKNOWN, _died_of(KILL)),
+    FailureClassRule((How.EXITED,), _C.CONFIG, _no_command),
+    FailureClassRule((*_BY_ITSELF, How.SCRATCH, How.STREAMS, How.PROCESSES), _C.PAYLOAD),
+    FailureClassRule((How.OUTPUT,), _C.OUTPUT),
+    FailureClassRule((How.QUOTA,), _C.QUOTA),
+    FailureClassRule((How.STORAGE,), _C.STORAGE),
+    FailureClassRule((How.KILLED, How.STALE, How.UNREADABLE_REPORT), _C.INTERNAL),
+    FailureClassRule((How.OTHER,), _C.UNKNOWN),
 )
-_ROWS: Final[dict[How | None, tuple[Row, ...]]] = {
+_ROWS: Final[dict[How | None, tuple[FailureClassRule, ...]]] = {
     how: tuple(row for row in TABLE if how in row.hows) for how in (None, *How)
 }
 
@@ -168,7 +168,7 @@ def class_of_change(lease: Lease, change: Change) -> FailureClass | None:
     Of an attempt that is adrift (`Left`) nothing is said: its class was told when its lease ended.
     """
     match change:
-        case End() if change.failed:
+        case AttemptResult() if change.failed:
             return classify(
                 Evidence(
                     how=change.how,

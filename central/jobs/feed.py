@@ -7,18 +7,18 @@ that has it, and followers fetch what is new from there, as bytes that are made 
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 
-from pilotage.proto.api import Event
+from pilotage.proto.api.jobs import Event
 from pilotage.proto.job_states import JobState
 
 from ..identity.callers import User
-from ..identity.per_person import PerPerson
-from ..identity.policy import Action
-from ..identity.scope import Kind, Owners, scope
+from ..identity.open_per_person import PersonLimiter
+from ..identity.policy import Permission
+from ..identity.scope import CountKey, Owners, scope
 from ..observe.times import shown
 from ..ports import Clock
 from ..store.engine import Store
 from . import record_submissions as submission_records
-from .reaches import Encode, Entry, Follower, Reaches, within
+from .followers import Encode, EventEntry, EventReaches, Follower, within
 
 KEPT = 10_000  # events that a follower who was cut off can catch up with
 STREAMS_MAX = 8  # of one person at once: a portal and some programs that wait
@@ -30,14 +30,14 @@ class Feed:
     def __init__(self, clock: Clock, store: Store, owners: Owners) -> None:
         self._clock, self._store, self._owners = clock, store, owners
         self._seq = 0
-        self._kept: deque[Entry] = deque(maxlen=KEPT)
-        self._reaches = Reaches()
+        self._kept: deque[EventEntry] = deque(maxlen=KEPT)
+        self._reaches = EventReaches()
         why = f"you follow {STREAMS_MAX} streams of events, no more are given: end one of them"
-        self._streams = PerPerson(STREAMS_MAX, why)
+        self._streams = PersonLimiter(STREAMS_MAX, why)
 
     def job(
         self,
-        kind: Kind,
+        kind: CountKey,
         job: int,
         state: JobState,
         *,
@@ -48,11 +48,11 @@ class Feed:
         """Say that a job has moved."""
         self._seq += 1
         at, community = self._clock.wall(), kind.community
-        self._publish(Entry(self._seq, at, kind, community, job, state, site, pilot, reason))
+        self._publish(EventEntry(self._seq, at, kind, community, job, state, site, pilot, reason))
 
     def jobs(
         self,
-        kind: Kind,
+        kind: CountKey,
         jobs: Iterable[int],
         state: JobState,
         *,
@@ -64,15 +64,15 @@ class Feed:
         at, community = self._clock.wall(), kind.community
         for seq, job in enumerate(jobs, self._seq + 1):
             self._seq = seq
-            self._publish(Entry(seq, at, kind, community, job, state, site, pilot, reason))
+            self._publish(EventEntry(seq, at, kind, community, job, state, site, pilot, reason))
 
     def pilot(self, *, community: str, pilot: str, site: str, reason: str) -> None:
         """Say that something happened to a pilot."""
         self._seq += 1
         at = self._clock.wall()
-        self._publish(Entry(self._seq, at, None, community, None, None, site, pilot, reason))
+        self._publish(EventEntry(self._seq, at, None, community, None, None, site, pilot, reason))
 
-    def _publish(self, entry: Entry) -> None:
+    def _publish(self, entry: EventEntry) -> None:
         self._kept.append(entry)
         self._reaches.put(entry)
 
@@ -84,7 +84,7 @@ class Feed:
         A part may hold many events. What `encode` made is kept for others, so all must bring the
         same. A `gap` event says that some were missed. Raises Refused, TOO_MANY.
         """
-        bounds = scope(caller, Action.EVENT_READ, self._owners)
+        bounds = scope(caller, Permission.EVENT_READ, self._owners)
         left = self._streams.enter(caller)
         follower = self._reaches.follow((bounds.community, bounds.owner, bounds.groups), left)
         if after is not None:

@@ -6,11 +6,11 @@ the end or the lease is over. Everything else moves at once along the table of j
 
 from dataclasses import dataclass
 
-from pilotage.proto.api import ActionName
+from pilotage.proto.api.jobs import ActionName
 from pilotage.proto.job_states import ACTIVE, FINAL, JobEvent, JobState, next_state
 from pilotage.proto.messages import Why
 
-from .records import Move, Standing, Want
+from .record_types import AttemptWant, JobMove, JobStanding
 
 _EVENTS = {
     ActionName.KILL: JobEvent.KILLED,
@@ -38,8 +38,8 @@ class Unchanged:
 
 
 def intent(
-    action: ActionName, job: Standing, *, at: float, who: str, reason: str
-) -> Move | Want | Unchanged:
+    action: ActionName, job: JobStanding, *, at: float, who: str, reason: str
+) -> JobMove | AttemptWant | Unchanged:
     """Return what to write. Raises IllegalTransition where the state does not allow the action."""
     if job.live:
         return _of_active(action, job, at=at, who=who, reason=reason)
@@ -47,7 +47,7 @@ def intent(
         return Unchanged()
     event = _EVENTS[action]
     new = next_state(job.state, event)
-    return Move(
+    return JobMove(
         job_id=job.job_id,
         old=job.state,
         new=new,
@@ -61,14 +61,14 @@ def intent(
 
 
 def _of_active(
-    action: ActionName, job: Standing, *, at: float, who: str, reason: str
-) -> Want | Unchanged:
+    action: ActionName, job: JobStanding, *, at: float, who: str, reason: str
+) -> AttemptWant | Unchanged:
     assert job.attempt_id is not None and job.state in ACTIVE
     next_state(job.state, _EVENTS[action])  # refuses what the table does not know
     wanted = _WANTED[action]
     if job.wanted is wanted or job.wanted is Why.KILL:
         return Unchanged()
-    return Want(
+    return AttemptWant(
         attempt_id=job.attempt_id,
         job_id=job.job_id,
         wanted=wanted,

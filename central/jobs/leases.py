@@ -15,10 +15,10 @@ from pilotage.matcher.types import Grant
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.messages import Why
 
-from ..identity.scope import Kind
+from ..identity.scope import CountKey
 
 
-class Phase(enum.Enum):
+class LeasePhase(enum.Enum):
     """What is known of the attempt's row."""
 
     PENDING = "pending"  # the match is being written
@@ -27,7 +27,7 @@ class Phase(enum.Enum):
     GONE = "gone"
 
 
-class Settling(enum.Enum):
+class PendingEnd(enum.Enum):
     """What is being written that ends the attempt."""
 
     RESULT = "result"  # the pilot has reported the end
@@ -42,7 +42,7 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     epoch: int
     class_id: int
     priority: int
-    kind: Kind
+    kind: CountKey
     pilot: str
     session: int
     ask: int
@@ -65,8 +65,8 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     deadline: float = 0.0
     renewed: float = 0.0
     look_at: int = 0  # the second of the monotonic clock at which its deadline is looked at next
-    phase: Phase = Phase.PENDING
-    settling: Settling | None = None
+    phase: LeasePhase = LeasePhase.PENDING
+    settling: PendingEnd | None = None
 
 
 # Of an attempt: its job << EPOCH_BITS | its epoch. The collector of garbage walks pairs of numbers,
@@ -106,7 +106,7 @@ class LeaseTable:
 
     def forget(self, lease: Lease) -> None:
         """Nothing of this attempt counts any more."""
-        lease.phase = Phase.GONE
+        lease.phase = LeasePhase.GONE
         if self._by_job.get(lease.job) is lease:
             del self._by_job[lease.job]
         name = lease.job << EPOCH_BITS | lease.epoch
@@ -128,7 +128,7 @@ class LeaseTable:
         found: list[Lease] = []
         due = sorted(second for second in self._looks if second <= now)
         for lease in [lease for second in due for lease in self._looks.pop(second).values()]:
-            if lease.phase is Phase.LIVE:
+            if lease.phase is LeasePhase.LIVE:
                 if lease.deadline <= now:
                     found.append(lease)
                 self._look_at(lease, max(now, lease.deadline))
@@ -174,7 +174,7 @@ class LeaseTable:
         return {lease.class_id for lease in self._by_job.values()}
 
     def live(self) -> Iterator[Lease]:
-        return (lease for lease in self._by_job.values() if lease.phase is Phase.LIVE)
+        return (lease for lease in self._by_job.values() if lease.phase is LeasePhase.LIVE)
 
     def live_count(self) -> int:
         return sum(1 for _ in self.live())

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pilotage.proto.api import (
+from pilotage.proto.api.jobs import (
     PAGE_MAX,
     History,
     JobDetail,
@@ -19,7 +19,7 @@ from pilotage.proto.api import (
     Summary,
     SummaryBy,
 )
-from pilotage.proto.job import Mark
+from pilotage.proto.documents.job import Mark
 from pilotage.proto.messages import KEPT_FOLDER, Stream, Why
 from pilotage.proto.pieces import piece
 from pilotage.proto.problems import Code
@@ -28,7 +28,7 @@ from ..accounts.counters import Counters
 from ..catalogue import record_jobs as data_job_records, record_read as catalogue_read
 from ..errors import Refused
 from ..identity.callers import Caller, User
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..identity.scope import Owners, Scope, scope
 from ..observe.times import shown
 from ..ports import Blobs, Clock
@@ -36,14 +36,14 @@ from ..store.engine import Store
 from ..store.errors import JobNotFound
 from . import record as job_records, record_search as job_search, record_tasks as task_records
 from .attempt_view import attempt_views, class_word, kept_stream, written
-from .classes import Classes
-from .leases import Lease, LeaseTable, Phase
-from .live_logs import LiveLogs
-from .records import AttemptRow, JobRow, Search
-from .rendering import NotReadable, readable
-from .sealing import sealed
+from .classes import JobClasses
+from .definition.rendering import NotReadable, readable
+from .leases import Lease, LeasePhase, LeaseTable
+from .output.live_logs import LiveLogs
+from .output.stream_output import StreamContent
+from .record_types import AttemptRow, JobRow, JobSearch
+from .restricted_view import sealed
 from .verdicts import brought_result
-from .written import Written
 
 REASON_MAX: Final = 500  # characters of why a job cannot be read
 FILES: Final = 100  # of the catalogue that are shown of a job
@@ -57,14 +57,14 @@ _WANTED_MARKS = {
 }
 
 
-def search_of(wanted: JobFilter, bounds: Scope) -> Search:
+def search_of(wanted: JobFilter, bounds: Scope) -> JobSearch:
     """Return a filter in terms of the store, cut to what the caller may see."""
     groups: tuple[str, ...] = ()
     if bounds.groups is not None:
         groups = tuple(sorted(bounds.groups)) or _NO_GROUP
     if wanted.group:
         groups = (wanted.group,) if not groups or wanted.group in groups else _NO_GROUP
-    return Search(
+    return JobSearch(
         community=bounds.community or None,
         owner_id=bounds.owner_id,
         groups=groups,
@@ -88,7 +88,7 @@ def jobs_by_id(store: Store) -> Callable[[int], Awaitable[JobRow | None]]:
     return job_of
 
 
-class Tables(Protocol):
+class JobMemory(Protocol):
     """The tables in memory that are used here."""
 
     @property
@@ -96,7 +96,7 @@ class Tables(Protocol):
     @property
     def owners(self) -> Owners: ...
     @property
-    def classes(self) -> Classes: ...
+    def classes(self) -> JobClasses: ...
     @property
     def counters(self) -> Counters: ...
     @property
@@ -110,7 +110,7 @@ class Queries:
         self,
         *,
         store: Store,
-        memory: Tables,
+        memory: JobMemory,
         blobs: Blobs,
         clock: Clock,
         beat_s: float,
@@ -126,7 +126,7 @@ class Queries:
             raise Refused(
                 Code.INVALID, f"limit: {limit} is not within 1 to {PAGE_MAX}", field="limit"
             )
-        found = search_of(wanted, scope(caller, Action.JOB_READ, self._owners))
+        found = search_of(wanted, scope(caller, Permission.JOB_READ, self._owners))
         rows = await self._store.read(job_search.search, found, after=after, limit=limit)
         await self._owners.meet(row.owner_id for row in rows)
         views = [self.view(row) for row in rows]
@@ -134,14 +134,14 @@ class Queries:
 
     async def summary(self, caller: Caller, by: SummaryBy) -> Summary:
         """Return counts out of memory."""
-        bounds = scope(caller, Action.JOB_READ, self._owners)
+        bounds = scope(caller, Permission.JOB_READ, self._owners)
         return self._counters.summary(
             by, community=bounds.community, groups=bounds.groups, owner=bounds.owner
         )
 
     async def job(self, caller: Caller, job_id: int) -> JobDetail:
         """Return everything of one job; what opens its files and secrets only with JOB_OUTPUT."""
-        row = await self.row(caller, job_id, Action.JOB_READ)
+        row = await self.row(caller, job_id, Permission.JOB_READ)
         body = (await self._store.read(job_records.bodies, [job_id])).get(job_id)
         if body is None:  # its time was over between the two reads
             raise JobNotFound(job_id)
@@ -172,7 +172,7 @@ class Queries:
             ],
             running_max=await self._running_max(row.class_id),
         )
-        opens = scope(caller, Action.JOB_OUTPUT, self._owners).covers_row(row)
+        opens = scope(caller, Permission.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)
 
     async def _running_max(self, class_id: int) -> int:
@@ -190,7 +190,7 @@ class Queries:
 
     async def history(self, caller: Caller, job_id: int) -> History:
         """Return what happened to a job, oldest first; of what was done to it the newest."""
-        row = await self.row(caller, job_id, Action.JOB_READ)
+        row = await self.row(caller, job_id, Permission.JOB_READ)
         lines = [
             (
                 row.submitted_at,
@@ -213,7 +213,7 @@ class Queries:
 
     async def outputs(self, caller: Caller, job_id: int) -> Outputs:
         """Return the files that the job's last attempt left."""
-        await self.row(caller, job_id, Action.JOB_OUTPUT)
+        await self.row(caller, job_id, Permission.JOB_OUTPUT)
         return Outputs(
             job=job_id, outputs=_outputs(await self._store.read(job_records.attempts, job_id))
         )
@@ -225,9 +225,9 @@ class Queries:
                 return one
         raise Refused(Code.NOT_FOUND, f"job {job_id} has no output {name!r}", field="name")
 
-    async def log(self, caller: Caller, job_id: int, stream: Stream) -> Written:
+    async def log(self, caller: Caller, job_id: int, stream: Stream) -> StreamContent:
         """Return what was kept of a stream (its end), of the newest attempt that has any."""
-        newest = (await self.row(caller, job_id, Action.JOB_OUTPUT)).epoch
+        newest = (await self.row(caller, job_id, Permission.JOB_OUTPUT)).epoch
         attempts = await self._store.read(job_records.attempts, job_id)
         for attempt in reversed(attempts):
             kept = kept_stream(attempt, stream)
@@ -237,23 +237,23 @@ class Queries:
                     raise Refused(Code.NOT_FOUND, f"{why}; tell the operator")
                 left_out = written(kept) - kept.size_bytes
                 parts = self._blobs.read(kept.sha256)
-                return Written(parts, epoch=attempt.epoch, newest=newest, left_out=left_out)
-        return Written(_nothing(), epoch=0, newest=newest)
+                return StreamContent(parts, epoch=attempt.epoch, newest=newest, left_out=left_out)
+        return StreamContent(_nothing(), epoch=0, newest=newest)
 
     async def follow(
         self, caller: Caller, job_id: int, stream: Stream, *, pieces: bool = False
-    ) -> Written:
+    ) -> StreamContent:
         """Return a stream as it grows; what was kept, where nothing runs.
 
         `pieces` say where they begin, as `proto/pieces.py` has them. Raises Refused, TOO_MANY: the
         caller follows enough.
         """
-        await self.row(caller, job_id, Action.JOB_OUTPUT)
+        await self.row(caller, job_id, Permission.JOB_OUTPUT)
         assert isinstance(caller, User)
         lease = self._leases.of_job(job_id)
-        if lease is not None and lease.phase is Phase.LIVE:
+        if lease is not None and lease.phase is LeasePhase.LIVE:
             live = self._logs.live(caller, job_id, stream, pieces=pieces)
-            return Written(live, epoch=lease.epoch, newest=lease.epoch)
+            return StreamContent(live, epoch=lease.epoch, newest=lease.epoch)
         kept = await self.log(caller, job_id, stream)
         return replace(kept, parts=_placed(kept)) if pieces else kept
 
@@ -262,7 +262,7 @@ class Queries:
         silent_s = 0.0 if lease is None else self._clock.monotonic() - lease.renewed
         return self._clock.wall() - max(0.0, silent_s)
 
-    async def row(self, caller: Caller, job_id: int, action: Action) -> JobRow:
+    async def row(self, caller: Caller, job_id: int, action: Permission) -> JobRow:
         """Return a job that the caller may see, or raise Refused: not found."""
         row = await self._store.read(job_records.job, job_id)
         if row is None or not scope(caller, action, self._owners).covers_row(row):
@@ -302,7 +302,7 @@ class Queries:
         if row.wanted is not None and row.wanted in _WANTED_MARKS:
             marks.append(_WANTED_MARKS[row.wanted])
         lease = self._leases.find(row.job_id, row.epoch)
-        if lease is not None and lease.phase is Phase.LIVE:
+        if lease is not None and lease.phase is LeasePhase.LIVE:
             if self._clock.monotonic() - lease.renewed > self._stalled_s:
                 marks.append(Mark.STALLED)
         if row.deleted:
@@ -310,7 +310,7 @@ class Queries:
         return tuple(marks)
 
 
-async def _placed(kept: Written) -> AsyncIterator[bytes]:
+async def _placed(kept: StreamContent) -> AsyncIterator[bytes]:
     at = kept.left_out
     async for part in kept.parts:
         yield piece(at, part)

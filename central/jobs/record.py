@@ -16,7 +16,7 @@ from ..identity.actions import Keep, kept
 from ..store.engine import weighs
 from ..store.errors import StoreError
 from ..store.session import Parameters, Session, json_list
-from ..store.writer import Apart
+from ..store.writer import NotJoinable
 from .record_data import end_with_files, sweep_with_result
 from .record_rows import (
     attempt_of,
@@ -29,31 +29,31 @@ from .record_rows import (
     note_of,
     standing_of,
 )
-from .records import (
+from .record_types import (
+    AdriftEnd,
+    ApplicationStatus,
+    AttemptResult,
     AttemptRow,
+    AttemptStart,
+    AttemptWant,
     Change,
     CountRow,
-    End,
-    Evidence,
     JobBody,
+    JobMove,
     JobRow,
-    Left,
-    Levels,
+    JobStanding,
     LiveAttempt,
-    Move,
     Note,
-    Progress,
     Requeue,
-    Standing,
-    Start,
+    ShareLevels,
     TakeBack,
-    Want,
+    UncountedReport,
 )
 
 EVIDENCE_MAX: Final = 8  # rows that are kept of one attempt of a pilot
 NOTES_MAX: Final = 1000  # of one job that are read: who changes it again and again adds any number
 
-_ENDING: Final = (End, Requeue)
+_ENDING: Final = (AttemptResult, Requeue)
 _job_of = attrgetter("job_id")
 
 
@@ -62,7 +62,7 @@ def _one_row(*_: object) -> int:
 
 
 @weighs(_one_row)
-def standing(session: Session, job_ids: Sequence[int]) -> dict[int, Standing]:
+def standing(session: Session, job_ids: Sequence[int]) -> dict[int, JobStanding]:
     """Return where each job stands; unknown ids are left out.
 
     Run as a write it sees all writes that were called before.
@@ -71,7 +71,7 @@ def standing(session: Session, job_ids: Sequence[int]) -> dict[int, Standing]:
     return {row[0]: standing_of(row) for row in found}
 
 
-def move(session: Session, moves: Sequence[Move], keep: Keep | None = None) -> list[bool]:
+def move(session: Session, moves: Sequence[JobMove], keep: Keep | None = None) -> list[bool]:
     """Move jobs without a live attempt, with a note each.
 
     Raises OverQuota, and moves none, where too many ended jobs would run again.
@@ -100,7 +100,7 @@ def move(session: Session, moves: Sequence[Move], keep: Keep | None = None) -> l
     return kept(session, keep, won)
 
 
-def want(session: Session, wants: Sequence[Want], keep: Keep | None = None) -> list[bool]:
+def want(session: Session, wants: Sequence[AttemptWant], keep: Keep | None = None) -> list[bool]:
     """Write what is wanted of live attempts, with a note each; `kill` is never overwritten."""
     won = session.each(
         "want",
@@ -178,7 +178,7 @@ def ids_given(session: Session) -> dict[str, int]:
     return {row[0]: row[1] for row in session.rows("next_ids", {})}
 
 
-def evidence(session: Session, job_id: int) -> list[Evidence]:
+def evidence(session: Session, job_id: int) -> list[UncountedReport]:
     """Return what pilots reported of a job that did not count."""
     return [evidence_of(row) for row in session.rows("evidence", {"job_id": job_id})]
 
@@ -193,7 +193,7 @@ def live_attempts(session: Session) -> list[LiveAttempt]:
     return [live_attempt_of(row) for row in session.rows("live_attempts", {})]
 
 
-def levels(session: Session) -> Levels | None:
+def levels(session: Session) -> ShareLevels | None:
     """Return what was kept last."""
     found = session.one("levels", {})
     return None if found is None else levels_of(found)
@@ -224,12 +224,12 @@ def change(session: Session, changes: Sequence[Change]) -> list[bool]:
         one = changes[i]
         if one.job_id in ended:  # this change looks at what the one before made of the job
             _end_jobs(session, ended)
-        if isinstance(one, End) and one.publication is not None:
+        if isinstance(one, AttemptResult) and one.publication is not None:
             one, won[i] = end_with_files(session, one, partial(_write_end, session))
             if won[i]:
                 ended[one.job_id] = _job_row(one)
             continue
-        if isinstance(one, End) and one.swept is not None:
+        if isinstance(one, AttemptResult) and one.swept is not None:
             won[i] = sweep_with_result(session, one, partial(_write_end, session))
             if won[i]:
                 ended[one.job_id] = _job_row(one)
@@ -242,7 +242,7 @@ def change(session: Session, changes: Sequence[Change]) -> list[bool]:
     return won
 
 
-def _write_end(session: Session, end: End) -> bool:
+def _write_end(session: Session, end: AttemptResult) -> bool:
     return session.run("end_attempt", _end_row(end)).rowcount == 1
 
 
@@ -260,12 +260,14 @@ def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
     or have removed some are judged one by one here too.
     """
     if len({one.job_id for one in changes}) < len(changes):
-        raise Apart
+        raise NotJoinable
     rows: defaultdict[str, list[Parameters]] = defaultdict(list)
     ended: dict[int, tuple[object, ...]] = {}
     publishing: list[Change] = []
     for one in sorted(changes, key=_job_of):  # neighbours share pages
-        if isinstance(one, End) and (one.publication is not None or one.swept is not None):
+        if isinstance(one, AttemptResult) and (
+            one.publication is not None or one.swept is not None
+        ):
             publishing.append(one)
             continue
         statement, row = _attempt_row(one)
@@ -274,7 +276,7 @@ def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
             ended[one.job_id] = _job_row(one)
     for statement, its in rows.items():
         if session.many(statement, its) != len(its):
-            raise Apart
+            raise NotJoinable
     _end_jobs(session, ended)
     if not publishing:
         return [True] * len(changes)
@@ -285,25 +287,25 @@ def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
 def _attempt_row(one: Change) -> tuple[str, Parameters]:
     """Return the compare-and-set of the attempt."""
     match one:
-        case Start():
+        case AttemptStart():
             return "start_attempt", (one.attempt_id, one.job_id, one.at, one.isolation)
-        case End():
+        case AttemptResult():
             return "end_attempt", _end_row(one)
         case Requeue():
             return "requeue_attempt", _requeue_row(one)
-        case Progress():
+        case ApplicationStatus():
             entry = msgspec.json.encode([one.at, one.status]).decode()
             ids = {"attempt_id": one.attempt_id, "job_id": one.job_id}
             return "add_progress", {**ids, "entry": entry}
         case TakeBack():
             return "take_back", msgspec.structs.asdict(one)
-        case Left():
+        case AdriftEnd():
             whose = (one.attempt_id, one.job_id, one.epoch)
             return "leave_attempt", (*whose, one.how.value, *_told(one))
 
 
-def _job_row(one: End | Requeue) -> tuple[object, ...]:
-    failed = isinstance(one, End) and one.failed
+def _job_row(one: AttemptResult | Requeue) -> tuple[object, ...]:
+    failed = isinstance(one, AttemptResult) and one.failed
     lost = isinstance(one, Requeue) and one.lost
     ended_at = one.at if one.new in FINAL else None
     return (
@@ -318,7 +320,7 @@ def _job_row(one: End | Requeue) -> tuple[object, ...]:
     )
 
 
-def _end_row(one: End) -> tuple[object, ...]:
+def _end_row(one: AttemptResult) -> tuple[object, ...]:
     return (
         one.attempt_id,
         one.job_id,
@@ -351,7 +353,7 @@ def _requeue_row(one: Requeue) -> tuple[object, ...]:
     )
 
 
-def _told(one: Requeue | Left) -> tuple[object, ...]:
+def _told(one: Requeue | AdriftEnd) -> tuple[object, ...]:
     """Return what a pilot said of an attempt that brought no result."""
     return (
         one.detail,
@@ -361,13 +363,13 @@ def _told(one: Requeue | Left) -> tuple[object, ...]:
     )
 
 
-def keep_levels(session: Session, levels: Levels) -> None:
+def keep_levels(session: Session, levels: ShareLevels) -> None:
     """Replace the levels that were kept before."""
     fields = {"at": levels.at, "levels": msgspec.json.encode(levels.levels).decode()}
     session.run("keep_levels", fields)
 
 
-def keep_evidence(session: Session, evidence: Sequence[Evidence]) -> None:
+def keep_evidence(session: Session, evidence: Sequence[UncountedReport]) -> None:
     """Keep reports that do not count; of one attempt of a pilot at most EVIDENCE_MAX."""
     rows = [{**msgspec.structs.asdict(one), "most": EVIDENCE_MAX} for one in evidence]
     session.many("insert_evidence", rows)

@@ -7,7 +7,7 @@ from ..catalogue.record_remnants import end_marked
 from ..catalogue.record_write import publish
 from ..catalogue.remnants import sweep_of_key
 from ..store.session import Session, json_list
-from .records import End, NewJob
+from .record_types import AttemptResult, NewJob
 
 
 def keep_inputs(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
@@ -22,7 +22,9 @@ def keep_inputs(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
         session.many("insert_job_input", rows)
 
 
-def end_with_files(session: Session, end: End, write: Callable[[End], bool]) -> tuple[End, bool]:
+def end_with_files(
+    session: Session, end: AttemptResult, write: Callable[[AttemptResult], bool]
+) -> tuple[AttemptResult, bool]:
     """Write a result with what it publishes; return what was written, and whether it won.
 
     `write` is its compare-and-set. What loses publishes nothing, and where the catalogue does not
@@ -55,7 +57,9 @@ def keep_storing(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
         session.many("insert_storing", rows)
 
 
-def sweep_with_result(session: Session, end: End, write: Callable[[End], bool]) -> bool:
+def sweep_with_result(
+    session: Session, end: AttemptResult, write: Callable[[AttemptResult], bool]
+) -> bool:
     """Write a result with what became of its remnants; return whether it won."""
     assert end.swept is not None
     if not write(end):

@@ -12,7 +12,7 @@ from ..store.engine import weighs
 from ..store.opening import removes_unnamed
 from ..store.session import Session, json_list
 from .record_search import ZONE_BITS
-from .records import EndedJob
+from .record_types import EndedJob
 
 PRUNED_MAX: Final = 500  # jobs that go in one transaction
 ZONES_SWEPT: Final = 2  # zones of which ended jobs are read at a time

@@ -8,18 +8,18 @@ from pilotage.matcher.types import NO_AMOUNTS, Grant
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 
-from .records import (
+from .record_types import (
     AttemptRow,
     CountRow,
-    Evidence,
     JobBody,
-    JobClass,
+    JobClassRow,
     JobRow,
-    Levels,
+    JobStanding,
     LiveAttempt,
     Note,
-    Standing,
+    ShareLevels,
     SubmissionRecord,
+    UncountedReport,
 )
 
 Row = Any  # a tuple whose columns have each their own type
@@ -32,12 +32,12 @@ _amounts: Final = msgspec.json.Decoder(dict[str, int])
 _word: Final = msgspec.json.Decoder(str)
 
 
-def levels_of(row: Row) -> Levels:
-    return Levels(at=row[0], levels=msgspec.json.decode(row[1], type=dict[str, float]))
+def levels_of(row: Row) -> ShareLevels:
+    return ShareLevels(at=row[0], levels=msgspec.json.decode(row[1], type=dict[str, float]))
 
 
-def class_of(row: Row) -> JobClass:
-    return JobClass(
+def class_of(row: Row) -> JobClassRow:
+    return JobClassRow(
         class_id=row[0],
         community=row[1],
         group=row[2],
@@ -63,8 +63,8 @@ def submission_of(row: Row) -> SubmissionRecord:
     )
 
 
-def standing_of(row: Row) -> Standing:
-    return Standing(
+def standing_of(row: Row) -> JobStanding:
+    return JobStanding(
         job_id=row[0],
         state=JobState(row[1]),
         epoch=row[2],
@@ -214,8 +214,10 @@ def count_of(row: Row) -> CountRow:
     )
 
 
-def evidence_of(row: Row) -> Evidence:
-    return Evidence(job_id=row[0], epoch=row[1], at=row[2], pilot=row[3], why=row[4], report=row[5])
+def evidence_of(row: Row) -> UncountedReport:
+    return UncountedReport(
+        job_id=row[0], epoch=row[1], at=row[2], pilot=row[3], why=row[4], report=row[5]
+    )
 
 
 def note_of(row: Row) -> Note:

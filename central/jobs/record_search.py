@@ -9,7 +9,7 @@ from pilotage.proto.job_states import ACTIVE, JobState
 from ..store.engine import Store, takes_long
 from ..store.session import Session, json_list
 from .record_rows import job_of
-from .records import JobRow, Search
+from .record_types import JobRow, JobSearch
 
 ZONE_BITS: Final = 10  # a zone is 1 024 consecutive job ids
 ZONES_FIRST: Final = 4  # how many zones a search reads at first; then four times as many, …
@@ -20,7 +20,7 @@ _ALL: Final = tuple(state.value for state in JobState if state not in ACTIVE)
 
 
 @takes_long
-def search(session: Session, search: Search, *, after: int, limit: int) -> list[JobRow]:
+def search(session: Session, search: JobSearch, *, after: int, limit: int) -> list[JobRow]:
     """Return jobs with an id greater than `after`, in order of the id."""
     found = find(session, search, after=after, limit=limit)
     rows = session.rows("job_rows", {"ids": json_list(found)}) if found else []
@@ -28,12 +28,12 @@ def search(session: Session, search: Search, *, after: int, limit: int) -> list[
 
 
 @takes_long
-def ids(session: Session, search: Search, *, limit: int) -> list[int]:
+def ids(session: Session, search: JobSearch, *, limit: int) -> list[int]:
     """Return the ids that match, in order; at most `limit`."""
     return find(session, search, after=0, limit=limit)
 
 
-def find(session: Session, search: Search, *, after: int, limit: int) -> list[int]:
+def find(session: Session, search: JobSearch, *, after: int, limit: int) -> list[int]:
     """Return the ids of at most `limit` jobs that match, in order, from `after` on."""
     if limit <= 0:
         return []
@@ -63,7 +63,7 @@ def find(session: Session, search: Search, *, after: int, limit: int) -> list[in
     return _by_state(session, search, parameters)
 
 
-def _parameters(search: Search, after: int, limit: int) -> dict[str, object]:
+def _parameters(search: JobSearch, after: int, limit: int) -> dict[str, object]:
     states = [state.value for state in search.states]
     return {
         "after": after,
@@ -80,7 +80,7 @@ def _parameters(search: Search, after: int, limit: int) -> dict[str, object]:
 # -- classes ------------------------------------------------------------------------------------
 
 
-def _of_some_classes(search: Search) -> bool:
+def _of_some_classes(search: JobSearch) -> bool:
     """Whether a clause is about what all jobs of a class share."""
     return bool(
         search.community is not None
@@ -91,7 +91,7 @@ def _of_some_classes(search: Search) -> bool:
     )
 
 
-def _is_of_any_state(search: Search) -> bool:
+def _is_of_any_state(search: JobSearch) -> bool:
     """Whether no clause is about a single job, but that it is deleted."""
     return (
         not (search.states or search.site or search.ids or search.name)
@@ -99,7 +99,7 @@ def _is_of_any_state(search: Search) -> bool:
     )
 
 
-def _clauses(search: Search) -> dict[str, object]:
+def _clauses(search: JobSearch) -> dict[str, object]:
     return {
         "community": search.community,
         "owner_id": search.owner_id,
@@ -109,7 +109,7 @@ def _clauses(search: Search) -> dict[str, object]:
     }
 
 
-def _classes(session: Session, search: Search) -> list[int]:
+def _classes(session: Session, search: JobSearch) -> list[int]:
     clauses = _clauses(search)
     if search.owner_id is not None:
         found = session.rows("classes_of_owner", clauses)
@@ -123,7 +123,7 @@ def _classes(session: Session, search: Search) -> list[int]:
 # -- zones --------------------------------------------------------------------------------------
 
 
-def _by_state(session: Session, search: Search, parameters: dict[str, object]) -> list[int]:
+def _by_state(session: Session, search: JobSearch, parameters: dict[str, object]) -> list[int]:
     """Search zone by zone, and among the live attempts where their state or site was asked for."""
     split = bool(search.states or search.site)  # else a live attempt changes nothing
     wanted = set(search.states) or set(JobState)

@@ -14,7 +14,7 @@ from ..store.opening import removes_unfinished
 from ..store.session import Session, json_list
 from .record_data import keep_inputs, keep_storing
 from .record_rows import class_of, submission_of
-from .records import JobClass, NewJob, NewSubmission, SubmissionRecord
+from .record_types import JobClassRow, NewJob, NewSubmission, SubmissionRecord
 
 MANY_RUNS: Final = 16  # of jobs that are alike, in one chunk
 BODIES_BYTES_MAX: Final = 1 << 20  # that one statement takes
@@ -22,7 +22,7 @@ BODIES_BYTES_MAX: Final = 1 << 20  # that one statement takes
 Ranges = list[tuple[int, int]]
 
 
-def classes(session: Session, wanted: Sequence[JobClass]) -> list[int]:
+def classes(session: Session, wanted: Sequence[JobClassRow]) -> list[int]:
     """Return a class id for each, in order, by all other fields; new ones are stored."""
     ids: list[int] = []
     for one in wanted:
@@ -35,12 +35,12 @@ def classes(session: Session, wanted: Sequence[JobClass]) -> list[int]:
     return ids
 
 
-def live_classes(session: Session) -> list[JobClass]:
+def live_classes(session: Session) -> list[JobClassRow]:
     """Return the classes of which a job waits, is matched or runs."""
     return [class_of(row) for row in session.rows("live_classes", {})]
 
 
-def classes_given(session: Session, class_ids: Sequence[int]) -> list[JobClass]:
+def classes_given(session: Session, class_ids: Sequence[int]) -> list[JobClassRow]:
     """Return the classes with these ids, in order of the id."""
     given = {"ids": json_list(class_ids)}
     return [class_of(row) for row in session.rows("classes_given", given)]

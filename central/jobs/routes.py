@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto import api
+from pilotage.proto.api import jobs
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import LogChunk, Stream
@@ -15,22 +15,22 @@ from pilotage.proto.pieces import MEDIA as PIECES
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from ..http.answers import BYTES, TEXT, Streamed
+from ..http.answers import BYTES, TEXT, StreamedAnswer
 from ..http.call import Call, parse_query
 from ..http.route import Routes
 from ..identity.calls import attempt_or_pilot, user
-from ..identity.policy import Action
+from ..identity.policy import Permission
+from .blobs.sandbox import Sandbox
 from .feed import Feed
-from .following import Following
-from .looking import Looking
+from .output.curve_view import JobInspector
+from .output.followed_output import FollowService
 from .queries import Queries
-from .sandbox import Sandbox
 
 IDLE_S: Final = 15.0  # a comment as often keeps proxies from closing a quiet stream
 
 
 @dataclass(frozen=True)
-class Outputs:
+class OutputServices:
     """What is known of outputs, and their bytes."""
 
     queries: Queries
@@ -38,9 +38,9 @@ class Outputs:
 
 
 ROUTES: Final = Routes[Queries]()
-LOOK_ROUTES: Final = Routes[Looking]()
-OUTPUT_ROUTES: Final = Routes[Outputs]()
-CHUNK_ROUTES: Final = Routes[Following]()
+LOOK_ROUTES: Final = Routes[JobInspector]()
+OUTPUT_ROUTES: Final = Routes[OutputServices]()
+CHUNK_ROUTES: Final = Routes[FollowService]()
 EVENT_ROUTES: Final = Routes[Feed]()
 Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
 _encoder = msgspec.json.Encoder()
@@ -59,11 +59,11 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: str = ""
     include_deleted: bool = False
     after: Id = 0
-    limit: Annotated[int, Meta(ge=1, le=api.PAGE_MAX)] = 100
+    limit: Annotated[int, Meta(ge=1, le=jobs.PAGE_MAX)] = 100
 
 
 class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    by: api.SummaryBy = api.SummaryBy.STATE
+    by: jobs.SummaryBy = jobs.SummaryBy.STATE
 
 
 class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,10 +92,10 @@ def job_id(call: Call) -> int:
     return int(text)
 
 
-@ROUTES.add("GET", "/v1/jobs", Action.JOB_READ, needs_leader=False)
-async def search(queries: Queries, call: Call, query: JobsQuery) -> api.JobPage:
+@ROUTES.add("GET", "/v1/jobs", Permission.JOB_READ, needs_leader=False)
+async def search(queries: Queries, call: Call, query: JobsQuery) -> jobs.JobPage:
     """Find jobs, page by page in order of the id."""
-    wanted = api.JobFilter(
+    wanted = jobs.JobFilter(
         states=query.state,
         ids=query.id,
         submission=query.submission,
@@ -109,38 +109,38 @@ async def search(queries: Queries, call: Call, query: JobsQuery) -> api.JobPage:
     return await queries.search(user(call), wanted, query.after, query.limit)
 
 
-@ROUTES.add("GET", "/v1/jobs/summary", Action.JOB_READ)
-async def summary(queries: Queries, call: Call, query: SummaryQuery) -> api.Summary:
+@ROUTES.add("GET", "/v1/jobs/summary", Permission.JOB_READ)
+async def summary(queries: Queries, call: Call, query: SummaryQuery) -> jobs.Summary:
     """Count jobs by state, site, type, group or owner."""
     return await queries.summary(user(call), query.by)
 
 
-@ROUTES.add("GET", "/v1/jobs/{job_id}", Action.JOB_READ, needs_leader=False)
-async def detail(queries: Queries, call: Call) -> api.JobDetail:
+@ROUTES.add("GET", "/v1/jobs/{job_id}", Permission.JOB_READ, needs_leader=False)
+async def detail(queries: Queries, call: Call) -> jobs.JobDetail:
     """Everything of one job."""
     return await queries.job(user(call), job_id(call))
 
 
-@ROUTES.add("GET", "/v1/jobs/{job_id}/history", Action.JOB_READ, needs_leader=False)
-async def history(queries: Queries, call: Call) -> api.History:
+@ROUTES.add("GET", "/v1/jobs/{job_id}/history", Permission.JOB_READ, needs_leader=False)
+async def history(queries: Queries, call: Call) -> jobs.History:
     """What happened to a job, with time and source; of what was done to it the last 1,000."""
     return await queries.history(user(call), job_id(call))
 
 
-@LOOK_ROUTES.add("GET", "/v1/jobs/{job_id}/curve", Action.JOB_READ)
-async def curve(looking: Looking, call: Call, query: CurveQuery) -> api.Curve:
+@LOOK_ROUTES.add("GET", "/v1/jobs/{job_id}/curve", Permission.JOB_READ)
+async def curve(looking: JobInspector, call: Call, query: CurveQuery) -> jobs.Curve:
     """What an attempt used over time: CPU, memory, disk, processes."""
     return await looking.curve(user(call), job_id(call), query.epoch)
 
 
-@LOOK_ROUTES.add("GET", "/v1/jobs/{job_id}/peek", Action.JOB_OUTPUT, lasts=True)
-async def peek(looking: Looking, call: Call, query: PeekQuery) -> api.Peek:
+@LOOK_ROUTES.add("GET", "/v1/jobs/{job_id}/peek", Permission.JOB_OUTPUT, lasts=True)
+async def peek(looking: JobInspector, call: Call, query: PeekQuery) -> jobs.Peek:
     """The last that a job wrote; while it runs, as it is now."""
     return await looking.peek(user(call), job_id(call), bytes_max=query.bytes, wait_s=query.wait_s)
 
 
-@ROUTES.add("GET", "/v1/jobs/{job_id}/outputs", Action.JOB_OUTPUT, needs_leader=False)
-async def outputs(queries: Queries, call: Call) -> api.Outputs:
+@ROUTES.add("GET", "/v1/jobs/{job_id}/outputs", Permission.JOB_OUTPUT, needs_leader=False)
+async def outputs(queries: Queries, call: Call) -> jobs.Outputs:
     """The files that a job left."""
     return await queries.outputs(user(call), job_id(call))
 
@@ -148,17 +148,17 @@ async def outputs(queries: Queries, call: Call) -> api.Outputs:
 @OUTPUT_ROUTES.add(
     "GET",
     "/v1/jobs/{job_id}/outputs/{name:path}",
-    Action.JOB_OUTPUT,
+    Permission.JOB_OUTPUT,
     needs_leader=False,
     gives=bytes,
     gives_media=BYTES,
 )
-async def output(found: Outputs, call: Call) -> Streamed:
+async def output(found: OutputServices, call: Call) -> StreamedAnswer:
     """The bytes of one of them."""
     caller = user(call)
     kept = await found.queries.output(caller, job_id(call), call.path("name"))
     size, parts = await found.sandbox.read(caller, kept.sha256)
-    return Streamed(parts, stopping=call.face.stopping, media=BYTES, length=size)
+    return StreamedAnswer(parts, stopping=call.face.stopping, media=BYTES, length=size)
 
 
 def is_followed(call: Call) -> bool:
@@ -169,13 +169,13 @@ def is_followed(call: Call) -> bool:
 @ROUTES.add(
     "GET",
     "/v1/jobs/{job_id}/logs/{stream}",
-    Action.JOB_OUTPUT,
+    Permission.JOB_OUTPUT,
     needs_leader=is_followed,
     lasts=True,
     gives=str,
     gives_media=TEXT,
 )
-async def log(queries: Queries, call: Call, query: LogQuery) -> Streamed:
+async def log(queries: Queries, call: Call, query: LogQuery) -> StreamedAnswer:
     """What a payload wrote to stdout or stderr, or usage; with follow=true until it ends. Of an
     attempt that has ended the last 10^6 bytes are kept: the header Pilotage-Left-Out has how many
     were before them, Pilotage-Attempt whose this is (0: nothing was kept), Pilotage-Newest-Attempt
@@ -193,7 +193,7 @@ async def log(queries: Queries, call: Call, query: LogQuery) -> Streamed:
     else:
         found = await queries.log(caller, job_id(call), stream)
     # Text by intent, bytes in truth: a browser must not guess that it is a page.
-    return Streamed(
+    return StreamedAnswer(
         found.parts,
         stopping=call.face.stopping,
         media=PIECES if pieces else f"{TEXT}; charset=utf-8",
@@ -205,8 +205,8 @@ async def log(queries: Queries, call: Call, query: LogQuery) -> Streamed:
     )
 
 
-@CHUNK_ROUTES.add("POST", "/v1/log", Action.LOG_WRITE)
-async def chunk(following: Following, call: Call, body: LogChunk) -> None:
+@CHUNK_ROUTES.add("POST", "/v1/log", Permission.LOG_WRITE)
+async def chunk(following: FollowService, call: Call, body: LogChunk) -> None:
     """Live output of a payload that somebody follows."""
     await following.chunk(attempt_or_pilot(call), body)
 
@@ -214,19 +214,19 @@ async def chunk(following: Following, call: Call, body: LogChunk) -> None:
 @EVENT_ROUTES.add(
     "GET",
     "/v1/events",
-    Action.EVENT_READ,
+    Permission.EVENT_READ,
     lasts=True,
-    gives=api.Event,
+    gives=jobs.Event,
     gives_media="text/event-stream",
 )
-async def events(feed: Feed, call: Call, query: EventsQuery) -> Streamed:
+async def events(feed: Feed, call: Call, query: EventsQuery) -> StreamedAnswer:
     """Changes as they happen, as server-sent events: hints, not the record."""
     after = query.after
     seen = call.header(b"last-event-id")
     if after is None and seen:
         after = parse_query(b"after=" + seen.encode(), EventsQuery).after
     told = feed.subscribe(user(call), submission=query.submission, after=after, encode=_line)
-    return Streamed(
+    return StreamedAnswer(
         _lines(told),
         stopping=call.face.stopping,
         media="text/event-stream",
@@ -235,7 +235,7 @@ async def events(feed: Feed, call: Call, query: EventsQuery) -> Streamed:
     )
 
 
-def _line(event: api.Event) -> bytes:
+def _line(event: jobs.Event) -> bytes:
     return b"id: %d\ndata: %b\n\n" % (event.seq, _encoder.encode(event))
 
 

@@ -13,9 +13,9 @@ import msgspec
 from pilotage.proto.job_states import JobEvent, JobState, next_state
 from pilotage.proto.messages import CHECKPOINT_FILE, How, Report, Usage, Why
 
-from ..hearing import altered
-from .leases import Lease, Phase
-from .records import AttemptRow, End, Left, Requeue
+from ..received_messages import altered
+from .leases import Lease, LeasePhase
+from .record_types import AdriftEnd, AttemptResult, AttemptRow, Requeue
 
 # The attempt ended without a result of the payload: it costs the user no retry.
 WITHOUT_RESULT = frozenset(
@@ -49,7 +49,7 @@ _CARRIED_OUT = {
 
 def state_of(lease: Lease) -> JobState:
     """Return the state that the job of this attempt shows."""
-    if lease.phase is Phase.OPEN:
+    if lease.phase is LeasePhase.OPEN:
         return JobState.WAITING
     return JobState.RUNNING if lease.started else JobState.MATCHED
 
@@ -178,9 +178,9 @@ def goes_on(lease: Lease, report: Report, limits: Losses) -> bool:
     return saved and lease.epoch < limits.matched_max
 
 
-def left(lease: Lease, report: Report) -> Left:
+def left(lease: Lease, report: Report) -> AdriftEnd:
     """Return what an `ended` without a result does to an attempt whose job waits again."""
-    return Left(
+    return AdriftEnd(
         attempt_id=lease.attempt_id,
         job_id=lease.job,
         epoch=lease.epoch,
@@ -240,7 +240,7 @@ def _requeue(
     )
 
 
-def result(lease: Lease, report: Report, *, at: float) -> End:
+def result(lease: Lease, report: Report, *, at: float) -> AttemptResult:
     """Return what an `ended` with a result does to the job (PROTOCOL C9)."""
     good = report.how is How.EXITED and report.exit_code in lease.success_codes
     if good:
@@ -251,7 +251,7 @@ def result(lease: Lease, report: Report, *, at: float) -> End:
         if event is JobEvent.RETRY and lease.wanted is Why.HOLD:
             event = JobEvent.HELD
     usage = report.usage or Usage()
-    return End(
+    return AttemptResult(
         attempt_id=lease.attempt_id,
         job_id=lease.job,
         epoch=lease.epoch,

@@ -11,7 +11,7 @@ from typing import IO, Any, Protocol
 
 import msgspec
 
-from .requests import REQUEST
+from .request_ids import REQUEST
 
 # The line above each says what it means; `make docs` writes both into a page.
 EVENTS: dict[str, frozenset[str]] = {

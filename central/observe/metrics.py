@@ -172,7 +172,7 @@ def histogram(name: str, bounds: Sequence[float] = SECONDS) -> Histogram:
     return Histogram(name, METRICS[name].means, buckets=bounds, registry=None)
 
 
-class Page:
+class MetricsPage:
     """The page as it comes together. A name that the table does not have is a KeyError: a bug."""
 
     def __init__(self, families: Iterable[Family] = ()) -> None:
@@ -200,9 +200,9 @@ class Page:
         """Put what a histogram has counted."""
         self._families += measured.collect()
 
-    def parts(self) -> Iterator["Page"]:
+    def parts(self) -> Iterator["MetricsPage"]:
         """Yield each metric as a page of its own: joined, their texts are the text of the page."""
-        return (Page([family]) for family in self._families)
+        return (MetricsPage([family]) for family in self._families)
 
     def collect(self) -> Iterable[Family]:
         """Return what is on the page, as prometheus-client asks for it."""

@@ -27,7 +27,7 @@ class DataInUse(Exception):
         super().__init__(f"another central runs on {data}: stop it, or take another --data")
 
 
-class NoData(Exception):
+class DataDirUnusable(Exception):
     """The data directory cannot be made or written."""
 
     def __init__(self, data: Path, why: OSError) -> None:
@@ -77,7 +77,7 @@ def _has_database(data: Path) -> bool:
         return False
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
+class CentralProcess(msgspec.Struct, frozen=True, kw_only=True):
     """What `central.json` tells programs on this machine about the central that runs here."""
 
     url: str
@@ -122,7 +122,7 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
         real = (data / STORE_FILE).resolve().parent
         other = (real / LOCK_FILE).open("a+") if real != data.resolve() else nullcontext()
     except OSError as why:
-        raise NoData(data, why) from why
+        raise DataDirUnusable(data, why) from why
     with lock as file, other as beside_store:
         how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         for folder, held in ((data, file), (real, beside_store)):
@@ -149,18 +149,18 @@ def leads_soon(data: Path) -> Generator[None]:
         yield
 
 
-def running_on(data: Path) -> Running | None:
+def running_on(data: Path) -> CentralProcess | None:
     """Return what a central on this data directory says of itself; None where none says anything.
 
     A central that was killed leaves its word behind: whether it lives is another question.
     """
     try:
-        return msgspec.json.decode((data / RUNNING_FILE).read_bytes(), type=Running)
+        return msgspec.json.decode((data / RUNNING_FILE).read_bytes(), type=CentralProcess)
     except (OSError, msgspec.DecodeError):
         return None
 
 
-def announce(data: Path, running: Running) -> None:
+def announce(data: Path, running: CentralProcess) -> None:
     """Say in `central.json` where this central listens. Raises OSError; then nothing is said."""
     fresh = data / f".{RUNNING_FILE}.{own_name()}"
     try:

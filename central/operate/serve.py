@@ -20,41 +20,40 @@ from pilotage.proto.job_states import JobState
 from ..app.central import Central, build
 from ..dispatch.demand import WaitingWork
 from ..dispatch.limits import Policy
-from ..factory.regular import Reader
-from ..factory.sites import SiteBook, read_sites
+from ..factory.file_reader import ReaderThread
+from ..factory.site_files.sites import SiteBook, read_sites
 from ..http.app import nobody_new
 from ..http.body import SMALL_MAX
-from ..http.elsewhere import Elsewhere
+from ..http.forwarding import LeaderLink
 from ..http.server import HttpServer
 from ..http.standby import StandbyServer
 from ..identity import keys, record as token_records
 from ..identity.errors import BadKeyFile
 from ..identity.tokens import ADMIN_FILE
 from ..jobs import record as job_records
-from ..leading import ALONE
-from ..observe.counting import counting
+from ..leadership import ALONE
+from ..observe.counting_log import counting
 from ..observe.events import JsonLog, Log
-from ..observe.library import take_over
+from ..observe.library_logs import take_over
 from ..ports import Bus, Clock
 from ..settings import (
     BadSetting,
     CommunitySettings,
     HttpSettings,
     MatcherSettings,
-    Role,
+    ProcessRole,
     Settings,
     load,
 )
 from ..store.engine import Store
 from ..store.errors import StoreError
 from ..store.leaders import Leaders
-from .belonging import check_keys
-from .bundle import NoBundle
+from .api_address import check_tls, check_urls, readable_by_others, refusal, url_of
 from .clocks import SystemClock, SystemRandomness
 from .datadir import (
+    CentralProcess,
+    DataDirUnusable,
     DataInUse,
-    NoData,
-    Running,
     StoreGone,
     announce,
     check_whole,
@@ -63,26 +62,27 @@ from .datadir import (
     tighten,
     withdraw,
 )
+from .distribution.handout import Handout
+from .distribution.pilot_bundle import NoBundle
 from .files import NO_ROOM, RealDisk
-from .handout import Handout
 from .high_water import HighWater, ids_in
-from .lead import Held, Seen, kept, wait_for_lead
-from .listening import check_tls, check_urls, readable_by_others, refusal, url_of
-from .notify import service_manager
-from .opening import open_ground, open_server
-from .pilots import SITES, keep_pilots
+from .leadership import HeldLead, KnownLeader, kept, wait_for_lead
+from .pilot_factory import SITES, keep_pilots
 from .process import allow_files, spare_the_collector
+from .process_setup import open_ground, open_server
 from .serve_api import check_roles, serve_api, trusted
-from .starting import (
+from .service_manager import service_manager
+from .start_failures import (
     EXIT_BROKEN,
     EXIT_WRONG,
     LOOK_AGAIN_S,
-    NotStarted,
+    StartRefused,
     not_started,
     once_there_is_room,
 )
-from .stores import check_server, check_store, leaders_of, open_store, where
-from .strangers import strangers
+from .store_identity import check_keys
+from .store_selection import check_server, check_store, leaders_of, open_store, where
+from .unknown_names import strangers
 
 CONFIG_NAME = "pilotage.yaml"
 PLAIN = "no TLS: whoever is on the network can read tokens; see http.tls_certificate and http.url"
@@ -93,7 +93,7 @@ END_S = 30.0  # for all of a graceful end; then the process goes as if it were k
 
 
 @dataclass(frozen=True)
-class Place:
+class ServeOptions:
     """Where a central runs."""
 
     data: Path
@@ -102,12 +102,12 @@ class Place:
     listener: socket.socket | None = None  # of one that has waited to lead: bound already
 
 
-def settings_of(place: Place) -> Settings:
+def settings_of(place: ServeOptions) -> Settings:
     """Return the settings of a place. Raises BadSetting."""
     return load(config_of(place), os.environ, place.options)
 
 
-def config_of(place: Place) -> Path | None:
+def config_of(place: ServeOptions) -> Path | None:
     """Return the file of settings: the one that is named, else the data directory's own."""
     if place.config is not None:
         return place.config
@@ -117,7 +117,7 @@ def config_of(place: Place) -> Path | None:
     return own if os.path.lexists(own) else None  # what is no file is refused, not overlooked
 
 
-def main(place: Place) -> int:
+def main(place: ServeOptions) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     try:
         settings = settings_of(place)
@@ -129,16 +129,16 @@ def main(place: Place) -> int:
             check_store(place.data, settings.store)
             if not settings.store.url:
                 check_whole(place.data, used=place.data / keys.FILE)
-            leads = Role.DISPATCH in settings.process.role_set
+            leads = ProcessRole.DISPATCH in settings.process.role_set
             with leads_soon(place.data) if leads else nullcontext():
                 return uvloop.run(_serve(place, settings))
-    except (BadSetting, DataInUse, NoData, NotStarted, StoreGone, OSError) as why:
+    except (BadSetting, DataInUse, DataDirUnusable, StartRefused, StoreGone, OSError) as why:
         print(f"pilotage serve: {why}", file=sys.stderr)
         return _code_of(why)
 
 
 def _code_of(why: Exception) -> int:
-    if isinstance(why, NotStarted):
+    if isinstance(why, StartRefused):
         return why.code
     # Not the code of a wrong setting: it is worth starting again, when somebody has made room.
     return EXIT_BROKEN if getattr(why, "errno", None) in NO_ROOM else EXIT_WRONG
@@ -148,7 +148,7 @@ class _Stopped(Exception):
     """A signal asked the central to end."""
 
 
-async def _serve(place: Place, settings: Settings) -> int:
+async def _serve(place: ServeOptions, settings: Settings) -> int:
     log = counting(JsonLog(debug=settings.log.level == "debug"))
     if was := tighten(place.data):
         log("data_tightened", folder=str(place.data), was=was)
@@ -182,7 +182,7 @@ async def _serve(place: Place, settings: Settings) -> int:
                 raise _Stopped
         except* _Stopped:
             log("central_stopped", took_s=round(clock.monotonic() - began, 3))
-        except* NotStarted as several:
+        except* StartRefused as several:
             refused += _leaves(several)
     if refused:
         raise refused[0]
@@ -195,7 +195,7 @@ def _leaves(one: BaseException) -> list[BaseException]:
     return [leaf for each in inside for leaf in _leaves(each)] if inside else [one]
 
 
-def policy_of(place: Place, settings: Settings, log: Log) -> Policy:
+def policy_of(place: ServeOptions, settings: Settings, log: Log) -> Policy:
     """Return the shares and limits of a place, which its file may change later.
 
     A file that was there once must be there at each later read.
@@ -242,7 +242,7 @@ class _Started:
 
 
 async def serve(
-    place: Place,
+    place: ServeOptions,
     settings: Settings,
     *,
     log: Log,
@@ -260,15 +260,15 @@ async def serve(
     far enough it waits for room, and `waits` hears of each pause. Raises NotStarted.
     """
     clock, policy = SystemClock(), policy or policy_of(place, settings, log)
-    if Role.DISPATCH not in settings.process.role_set:
+    if ProcessRole.DISPATCH not in settings.process.role_set:
         await serve_api(place.data, settings, log=log, fatal=_fatal(log), ready=ready)
         return
     leaders = _leaders(settings)
     if leaders is None:
         await _lead(place, settings, None, policy, clock=clock, log=log, ready=ready, waits=waits)
         return
-    seen = Seen()
-    elsewhere = Elsewhere(
+    seen = KnownLeader()
+    elsewhere = LeaderLink(
         seen.url,
         log,
         verify=trusted(settings.http),
@@ -300,11 +300,11 @@ def _leaders(settings: Settings) -> Leaders | None:
     try:
         return leaders_of(settings.store)
     except BadSetting as why:
-        raise NotStarted(str(why)) from why
+        raise StartRefused(str(why)) from why
 
 
 def _standby_server(
-    http: HttpSettings, seen: Seen, elsewhere: Elsewhere, clock: Clock
+    http: HttpSettings, seen: KnownLeader, elsewhere: LeaderLink, clock: Clock
 ) -> StandbyServer:
     try:
         return StandbyServer(
@@ -319,20 +319,20 @@ def _standby_server(
             strangers_max=http.strangers_max,
         )
     except OSError as why:
-        raise NotStarted(str(refusal(why, http))) from why
+        raise StartRefused(str(refusal(why, http))) from why
 
 
 async def _stand_by(
-    place: Place,
+    place: ServeOptions,
     settings: Settings,
     leaders: Leaders,
     url: str,
-    seen: Seen,
+    seen: KnownLeader,
     *,
     clock: Clock,
     log: Log,
     ready: Callable[[str], Awaitable[None]] | None,
-) -> Held:
+) -> HeldLead:
     """Return the lead when it is ours.
 
     A database that was there before is waited for; at a first start it may be the wrong one.
@@ -356,9 +356,9 @@ async def _stand_by(
 
 
 async def _lead(
-    place: Place,
+    place: ServeOptions,
     settings: Settings,
-    held: Held | None,
+    held: HeldLead | None,
     policy: Policy,
     *,
     clock: Clock,
@@ -408,7 +408,7 @@ async def _lead(
                 )
                 if ready is not None:
                     await ready(url)
-                if Role.AGENTS in settings.process.role_set:
+                if ProcessRole.AGENTS in settings.process.role_set:
                     await _keep_pilots(place, settings, started, policy, url, clock, log)
                 else:
                     await asyncio.Event().wait()
@@ -421,7 +421,7 @@ async def _lead(
 
 
 async def _keep_pilots(
-    place: Place,
+    place: ServeOptions,
     settings: Settings,
     started: _Started,
     policy: Policy,
@@ -454,12 +454,12 @@ async def _keep_pilots(
     )
 
 
-def _announced(place: Place, settings: Settings, url: str, central: Central) -> bool:
+def _announced(place: ServeOptions, settings: Settings, url: str, central: Central) -> bool:
     """Say to programs on this machine where the central listens; False where there is no room."""
     config = config_of(place)
     named = str(config.absolute()) if config else ""
     folder = str(sites_of(place, settings).absolute())
-    said = Running(
+    said = CentralProcess(
         url=url,
         pid=os.getpid(),
         config=named,
@@ -483,9 +483,9 @@ async def _again(say: Callable[[], bool], clock: Clock) -> None:
 
 
 async def _started(
-    place: Place,
+    place: ServeOptions,
     settings: Settings,
-    held: Held | None,
+    held: HeldLead | None,
     policy: Policy,
     clock: Clock,
     log: Log,
@@ -536,7 +536,7 @@ async def _started(
     return _Started(store, ground.world.bus, central, server, handout, high_water)
 
 
-def sites_of(place: Place, settings: Settings) -> Path:
+def sites_of(place: ServeOptions, settings: Settings) -> Path:
     """Return the folder of the sites' files."""
     return Path(settings.factory.sites) if settings.factory.sites else place.data / SITES
 
@@ -544,7 +544,7 @@ def sites_of(place: Place, settings: Settings) -> Path:
 async def isolating_in(folder: Path) -> frozenset[str]:
     """Return the sites whose files require isolation: before the first pilot asks for a job."""
     try:
-        book = await Reader().do(partial(read_sites, folder, SiteBook()))
+        book = await ReaderThread().do(partial(read_sites, folder, SiteBook()))
     except TimeoutError:  # the factory says so, and reads them as soon as it can
         return frozenset()
     return book.isolating
@@ -590,4 +590,4 @@ def _fatal(log: Log) -> Callable[[str], None]:
     return end
 
 
-__all__ = ["ADMIN_FILE", "Place", "main", "serve", "settings_of"]
+__all__ = ["ADMIN_FILE", "ServeOptions", "main", "serve", "settings_of"]

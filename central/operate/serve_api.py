@@ -17,26 +17,26 @@ from typing import Final
 from pilotage.proto.trust import trusting
 
 from ..app.api import ApiCentral, build_api
-from ..http.elsewhere import Elsewhere
+from ..http.forwarding import LeaderLink
 from ..http.server import HttpServer
 from ..identity.tokens import ADMIN_FILE
 from ..jobs import record as job_records
 from ..observe.events import Log
 from ..ports import Clock
-from ..settings import BadSetting, HttpSettings, Role, Settings
+from ..settings import BadSetting, HttpSettings, ProcessRole, Settings
 from ..store.engine import Store
 from ..store.errors import NotMadeYet, StoreError
 from ..store.leaders import SHARD
-from .belonging import SHARED
-from .bundle import NoBundle
+from .api_address import is_url, readable_by_others, url_of
 from .clocks import SystemClock
+from .distribution.pilot_bundle import NoBundle
 from .files import RealDisk
 from .high_water import HighWater, ids_in
-from .listening import is_url, readable_by_others, url_of
-from .opening import open_ground, open_server
 from .process import spare_the_collector
-from .starting import not_started
-from .stores import check_server, leaders_of, open_api_store, where
+from .process_setup import open_ground, open_server
+from .start_failures import not_started
+from .store_identity import SHARED
+from .store_selection import check_server, leaders_of, open_api_store, where
 
 MADE_S: Final = 60.0  # for the process that makes tables and keys to have done so
 MADE_LOOK_S: Final = 0.5
@@ -50,9 +50,9 @@ def check_roles(settings: Settings) -> None:
     if settings.process.url and not is_url(settings.process.url, ("https", "http")):
         right = "expected https://host:port or http://host:port"
         raise BadSetting("process.url", f"found {settings.process.url!r}, {right}")
-    if Role.DISPATCH in settings.process.role_set:
+    if ProcessRole.DISPATCH in settings.process.role_set:
         return
-    if Role.AGENTS in settings.process.role_set:
+    if ProcessRole.AGENTS in settings.process.role_set:
         why = f"{roles}: agents run in the process that leads, so they need dispatch beside them"
         raise BadSetting("process.roles", why)
     if not settings.store.url:
@@ -145,7 +145,7 @@ async def _started(
     await high_water.begin(store, leads=False)
     ground = await open_ground(data, settings, store, clock=clock, log=log, leads=False)
     central = build_api(ground.world, ground.tokens, settings, leader)
-    elsewhere = Elsewhere(central.leader.url, log, verify=trusted(settings.http))
+    elsewhere = LeaderLink(central.leader.url, log, verify=trusted(settings.http))
     closing.push_async_callback(elsewhere.close)
     recognise = central.owners.recognise
     server, _ = open_server(ground, central.services, elsewhere=elsewhere, recognise=recognise)

@@ -11,8 +11,9 @@ from typing import Final
 
 from pilotage.proto.trust import trusting
 
-from ..factory.regular import Reader, read_regular
+from ..factory.file_reader import ReaderThread
 from ..failover.mails import Mailer, NotMailed
+from ..regular_files import read_regular
 from ..settings import BadSetting, MailSettings
 
 SERVER_S: Final = 20.0  # how long one answer of the server may take
@@ -34,7 +35,7 @@ class SmtpMailer:
     ) -> None:
         self._settings, self._password = settings, password
         self._server_s, self._tls = server_s, tls
-        self._thread = Reader(within_s)
+        self._thread = ReaderThread(within_s)
         self._within_s = within_s
 
     async def send(self, *, subject: str, text: str, key: str) -> None:

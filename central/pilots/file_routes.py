@@ -7,14 +7,14 @@ import base64
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from pilotage.proto.api import PilotFile
+from pilotage.proto.api.jobs import PilotFile
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from ..http.answers import BYTES, Answer, Headers
+from ..http.answers import BYTES, Headers, HttpAnswer
 from ..http.call import Call
 from ..http.route import Routes
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..identity.signature import PilotFiles
 
 Files = Callable[[], Awaitable[PilotFiles | None]]
@@ -23,8 +23,8 @@ ROUTES: Final = Routes[Files]()
 _HERE: Final[dict[str, Any]] = {"needs_leader": False, "gives": bytes}
 
 
-@ROUTES.add("GET", "/pilot.pyz", Action.PUBLIC_READ, **_HERE, gives_media="application/zip")
-async def bundle(files: Files, call: Call) -> Answer:
+@ROUTES.add("GET", "/pilot.pyz", Permission.PUBLIC_READ, **_HERE, gives_media="application/zip")
+async def bundle(files: Files, call: Call) -> HttpAnswer:
     """The pilot, one file; its signature in the header pilotage-signature (base64)."""
     found = await _found(files)  # file and signature at once: two answers may be of two versions
     headers: Headers = [
@@ -33,23 +33,25 @@ async def bundle(files: Files, call: Call) -> Answer:
         (b"pilotage-version", found.version.encode()),
     ]
     if f'"{found.sha256}"' in call.header(b"if-none-match"):
-        return Answer(b"", status=304, headers=headers)
-    return Answer(found.signed.content, media="application/zip", headers=headers)
+        return HttpAnswer(b"", status=304, headers=headers)
+    return HttpAnswer(found.signed.content, media="application/zip", headers=headers)
 
 
-@ROUTES.add("GET", "/pilot.pyz.sig", Action.PUBLIC_READ, **_HERE, gives_media=BYTES)
-async def signature(files: Files, call: Call) -> Answer:
+@ROUTES.add("GET", "/pilot.pyz.sig", Permission.PUBLIC_READ, **_HERE, gives_media=BYTES)
+async def signature(files: Files, call: Call) -> HttpAnswer:
     """Ed25519 signature of pilot.pyz, 64 bytes."""
-    return Answer((await _found(files)).signed.signature, media=BYTES)
+    return HttpAnswer((await _found(files)).signed.signature, media=BYTES)
 
 
-@ROUTES.add("GET", "/pilot.pem", Action.PUBLIC_READ, **_HERE, gives_media="application/x-pem-file")
-async def key(files: Files, call: Call) -> Answer:
+@ROUTES.add(
+    "GET", "/pilot.pem", Permission.PUBLIC_READ, **_HERE, gives_media="application/x-pem-file"
+)
+async def key(files: Files, call: Call) -> HttpAnswer:
     """Public key that verifies the signature of pilot.pyz."""
-    return Answer((await _found(files)).signed.key_pem, media="application/x-pem-file")
+    return HttpAnswer((await _found(files)).signed.key_pem, media="application/x-pem-file")
 
 
-@ROUTES.add("GET", "/pilot.json", Action.PUBLIC_READ, needs_leader=False)
+@ROUTES.add("GET", "/pilot.json", Permission.PUBLIC_READ, needs_leader=False)
 async def told(files: Files, call: Call) -> PilotFile:
     """Version, size, hash, signature and key of pilot.pyz."""
     found = await _found(files)
@@ -62,10 +64,10 @@ async def told(files: Files, call: Call) -> PilotFile:
     )
 
 
-@ROUTES.add("GET", "/pilot.sh", Action.PUBLIC_READ, **_HERE, gives_media="text/x-shellscript")
-async def script(files: Files, call: Call) -> Answer:
+@ROUTES.add("GET", "/pilot.sh", Permission.PUBLIC_READ, **_HERE, gives_media="text/x-shellscript")
+async def script(files: Files, call: Call) -> HttpAnswer:
     """The script that fetches pilot.pyz on a node, verifies it and runs it."""
-    return Answer((await _found(files)).script, media="text/x-shellscript")
+    return HttpAnswer((await _found(files)).script, media="text/x-shellscript")
 
 
 async def _found(files: Files) -> PilotFiles:

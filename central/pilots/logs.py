@@ -11,14 +11,14 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pilotage.proto.api import PilotLogFilter, PilotLogLine, PilotLogPage
+from pilotage.proto.api.jobs import PilotLogFilter, PilotLogLine, PilotLogPage
 from pilotage.proto.messages import Node, PilotLine, PilotLog, PilotLogKept
 from pilotage.proto.problems import Code
 
 from ..accounts.record_series import DAY_S
 from ..errors import Refused
 from ..identity.callers import PilotCaller, User
-from ..identity.policy import Action, Reach, reach
+from ..identity.policy import Permission, Reach, reach
 from ..jobs.queries import Queries
 from ..observe.times import shown
 from ..ports import Clock
@@ -87,7 +87,7 @@ class LogRoom:
         )
 
 
-class Tables(Protocol):
+class PilotLogMemory(Protocol):
     """The tables in memory that are used here."""
 
     @property
@@ -103,7 +103,7 @@ class PilotLogService:
         self,
         *,
         store: Store,
-        memory: Tables,
+        memory: PilotLogMemory,
         queries: Queries,
         room: LogRoom,
         clock: Clock,
@@ -218,12 +218,12 @@ class PilotLogService:
         return await self._onwards(search, wanted, after or 0, limit, end)
 
     async def _search(self, caller: User, wanted: PilotLogFilter) -> LogSearch:
-        right = reach(caller, Action.PILOT_LOG)
+        right = reach(caller, Permission.PILOT_LOG)
         if right < Reach.COMMUNITY:
             if wanted.job is None:
                 why = "job: your token reaches lines of your jobs: name one of them"
                 raise Refused(Code.FORBIDDEN, why, field="job")
-            await self._queries.row(caller, wanted.job, Action.PILOT_LOG)
+            await self._queries.row(caller, wanted.job, Permission.PILOT_LOG)
         return LogSearch(
             community=None if right is Reach.ALL else caller.community or None,
             pilot=wanted.pilot,

@@ -13,9 +13,9 @@ from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 
 from ..identity.callers import PilotCaller
-from ..jobs.leases import EPOCH_BITS, Lease, Name, Phase
-from ..offers import NOTHING, Common, common_of, live_offer, said_by, total
-from .records import PilotRow
+from ..jobs.leases import EPOCH_BITS, Lease, LeasePhase, Name
+from ..offers import NOTHING, OfferTerms, common_of, live_offer, said_by, total
+from .record_types import PilotRow
 
 
 def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Grant:
@@ -23,7 +23,7 @@ def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Grant:
     return total(
         lease.grant
         for lease in leases
-        if lease.phase is Phase.LIVE
+        if lease.phase is LeasePhase.LIVE
         and lease.settling is None
         and lease.job << EPOCH_BITS | lease.epoch not in known
     )
@@ -68,7 +68,7 @@ class Presence:
     known: frozenset[Name] = frozenset()  # the attempts that the offer allows for
     # The offer, what it is as the pilot said it, and what it would be without jobs.
     _made: tuple[Offer, LiveOffer, LiveOffer] | None = None
-    _common: Common | None = None  # of the last offer
+    _common: OfferTerms | None = None  # of the last offer
 
     def __post_init__(self) -> None:
         self.community, self.site = sys.intern(self.community), sys.intern(self.site)
@@ -105,7 +105,7 @@ class Presence:
             taken=taken,
         )
 
-    def _common_of(self, offer: Offer) -> Common:
+    def _common_of(self, offer: Offer) -> OfferTerms:
         """Return what changes hardly ever from one offer of this pilot to the next."""
         said = said_by(offer)
         if self._common is None or self._common.said != said:

@@ -10,7 +10,7 @@ from pilotage.proto.pilot_states import FINAL, START, PilotEvent, PilotState, mo
 from ..store.engine import weighs
 from ..store.errors import BadSecret, PilotNotFound
 from ..store.session import Session, json_list
-from .records import MARK, MARKS_MAX, NewSecret, PilotRow, Registration
+from .record_types import MARK, MARKS_MAX, NewSecret, PilotRow, Registration
 
 
 @weighs(2)

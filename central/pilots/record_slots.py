@@ -9,7 +9,7 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState, moves
 from ..store.engine import weighs
 from ..store.session import Session
 from .record import add_secrets, move_pilot
-from .records import NewSecret
+from .record_types import NewSecret
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,20 +16,20 @@ from pilotage.proto.pilot_states import FINAL, PilotEvent
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from ..identity.kept_secrets import hashed
 from ..identity.pilot_tokens import PilotTokens
+from ..identity.secret_hashes import hashed
 from ..observe.events import Log
 from ..store.engine import Store
 from ..store.errors import StoreFull
 from . import record as pilot_records
-from .moves import PilotMoves
+from .dispatch_port import PilotMoves
 from .presence import Pilots, Presence, presence_of
-from .records import MARK, PilotRow
+from .record_types import MARK, PilotRow
 
 BAD_SECRET: Final = "this renewal secret is not this pilot's"
 
 
-class Said(enum.Enum):
+class NonceVerdict(enum.Enum):
     """What a nonce says of the use of a secret that has been used."""
 
     AGAIN = "again"  # the last use: its answer may be lost
@@ -37,12 +37,12 @@ class Said(enum.Enum):
     REPLAY = "replay"  # somebody else uses it
 
 
-def judge(row: PilotRow, number: int, mark: str) -> Said:
+def judge(row: PilotRow, number: int, mark: str) -> NonceVerdict:
     """Judge a use of secret `number`, which the row says has been used. Pure."""
     back = row.renewals - 1 - number
     if back >= len(row.used) or row.used[back] != mark:
-        return Said.REPLAY
-    return Said.LATE if back else Said.AGAIN
+        return NonceVerdict.REPLAY
+    return NonceVerdict.LATE if back else NonceVerdict.AGAIN
 
 
 class Renewals:
@@ -127,9 +127,9 @@ class Renewals:
 
     async def _check(self, row: PilotRow, number: int, mark: str) -> None:
         said = judge(row, number, mark)
-        if said is Said.REPLAY:
+        if said is NonceVerdict.REPLAY:
             await self._end(row, number)
-        if said is Said.LATE:
+        if said is NonceVerdict.LATE:
             raise Refused(
                 Code.USED_SECRET, f"renewal secret {number} is used: {row.renewals} is the last"
             )

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto import api
-from pilotage.proto.api_sites import PilotEnd, PilotEnded
+from pilotage.proto.api import jobs
+from pilotage.proto.api.sites import PilotEnd, PilotEnded
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.messages import (
     Hello,
@@ -23,7 +23,7 @@ from ..http.call import Call
 from ..http.route import Routes
 from ..identity import calls
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..observe.times import Moment
 from .logs import PilotLogService
 from .service import PilotService
@@ -38,7 +38,7 @@ class PilotsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     state: tuple[PilotState, ...] = ()
     site: str = ""
     after: str = ""
-    limit: Annotated[int, Meta(ge=1, le=api.PAGE_MAX)] = 100
+    limit: Annotated[int, Meta(ge=1, le=jobs.PAGE_MAX)] = 100
 
 
 class PilotLogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,69 +53,69 @@ class PilotLogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     grep: str = ""
     warnings: bool = False
     after: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=api.PAGE_MAX)] = 100
+    limit: Annotated[int, Meta(ge=1, le=jobs.PAGE_MAX)] = 100
 
 
-@ROUTES.add("POST", "/v1/pilots/register", Action.PILOT_JOIN)
+@ROUTES.add("POST", "/v1/pilots/register", Permission.PILOT_JOIN)
 async def register(pilots: PilotService, call: Call, body: Register) -> Registered:
     """First word of a pilot; the same secret and nonce give the same pilot again."""
     return await pilots.register(body)
 
 
-@ROUTES.add("POST", "/v1/pilots/hello", Action.PILOT_JOIN)
+@ROUTES.add("POST", "/v1/pilots/hello", Permission.PILOT_JOIN)
 async def hello(pilots: PilotService, call: Call, body: Hello) -> Registered:
     """A pilot that was restarted opens its next session."""
     return await pilots.hello(body)
 
 
-@ROUTES.add("POST", "/v1/pilots/token", Action.PILOT_JOIN)
+@ROUTES.add("POST", "/v1/pilots/token", Permission.PILOT_JOIN)
 async def token(pilots: PilotService, call: Call, body: TokenRequest) -> TokenReply:
     """Fetch a new pilot token."""
     return await pilots.token(body)
 
 
-@ROUTES.add("GET", "/v1/pilots", Action.PILOT_READ)
-async def search(pilots: PilotService, call: Call, query: PilotsQuery) -> api.PilotPage:
+@ROUTES.add("GET", "/v1/pilots", Permission.PILOT_READ)
+async def search(pilots: PilotService, call: Call, query: PilotsQuery) -> jobs.PilotPage:
     """Find pilots, page by page in order of the name."""
     return await pilots.list(
         user(call), states=query.state, site=query.site, after=query.after, limit=query.limit
     )
 
 
-@ROUTES.add("POST", "/v1/pilots/secrets", Action.PILOT_SECRET, creates=True)
-async def make_secrets(pilots: PilotService, call: Call, body: api.SecretRequest) -> api.Secrets:
+@ROUTES.add("POST", "/v1/pilots/secrets", Permission.PILOT_SECRET, creates=True)
+async def make_secrets(pilots: PilotService, call: Call, body: jobs.SecretRequest) -> jobs.Secrets:
     """Make one-use secrets with which pilots register."""
     return await pilots.make_secrets(user(call), body)
 
 
-@ROUTES.add("GET", "/v1/pilots/{pilot}", Action.PILOT_READ)
-async def detail(pilots: PilotService, call: Call) -> api.PilotView:
+@ROUTES.add("GET", "/v1/pilots/{pilot}", Permission.PILOT_READ)
+async def detail(pilots: PilotService, call: Call) -> jobs.PilotView:
     """One pilot."""
     return await pilots.get(user(call), call.path("pilot"))
 
 
-@ROUTES.add("POST", "/v1/pilots/{pilot}/drain", Action.PILOT_CONTROL)
+@ROUTES.add("POST", "/v1/pilots/{pilot}/drain", Permission.PILOT_CONTROL)
 async def drain(pilots: PilotService, call: Call) -> None:
     """Let a pilot finish what it holds and take nothing more."""
     await pilots.drain(user(call), call.path("pilot"))
 
 
-@ROUTES.add("POST", "/v1/pilots/{pilot}/kill", Action.PILOT_CONTROL)
+@ROUTES.add("POST", "/v1/pilots/{pilot}/kill", Permission.PILOT_CONTROL)
 async def kill(pilots: PilotService, call: Call, body: PilotEnd) -> PilotEnded:
     """End a pilot now; what it holds is stopped and waits again."""
     return await pilots.kill(user(call), call.path("pilot"), body)
 
 
-@LOG_ROUTES.add("POST", "/v1/pilots/log", Action.PILOT_WORK)
+@LOG_ROUTES.add("POST", "/v1/pilots/log", Permission.PILOT_WORK)
 async def keep_log(logs: PilotLogService, call: Call, body: PilotLog) -> PilotLogKept:
     """Lines of a pilot's own log; durable when answered."""
     return await logs.keep(calls.pilot(call), body)
 
 
-@LOG_ROUTES.add("GET", "/v1/pilots/logs", Action.PILOT_LOG)
-async def read_log(logs: PilotLogService, call: Call, query: PilotLogQuery) -> api.PilotLogPage:
+@LOG_ROUTES.add("GET", "/v1/pilots/logs", Permission.PILOT_LOG)
+async def read_log(logs: PilotLogService, call: Call, query: PilotLogQuery) -> jobs.PilotLogPage:
     """What pilots have logged, by pilot, job, host, batch id, time or a word."""
-    wanted = api.PilotLogFilter(
+    wanted = jobs.PilotLogFilter(
         pilot=query.pilot,
         site=query.site,
         host=query.host,

@@ -7,14 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from pilotage.proto.api import (
-    PilotPage,
-    PilotView,
-    Secret,
-    SecretRequest,
-    Secrets,
-)
-from pilotage.proto.api_sites import PilotEnd, PilotEnded
+from pilotage.proto.api.jobs import PilotPage, PilotView, Secret, SecretRequest, Secrets
+from pilotage.proto.api.sites import PilotEnd, PilotEnded
 from pilotage.proto.messages import (
     PROTOCOL,
     BrokerLogin,
@@ -30,10 +24,10 @@ from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import Caller, PilotCaller, User
-from ..identity.kept_secrets import hashed
 from ..identity.pilot_tokens import PilotTokens
-from ..identity.policy import Action, Reach, reach
+from ..identity.policy import Permission, Reach, reach
 from ..identity.scope import Owners
+from ..identity.secret_hashes import hashed
 from ..jobs.leases import LeaseTable
 from ..observe.events import Log
 from ..outbound import Outbound
@@ -42,10 +36,10 @@ from ..settings import LeaseSettings
 from ..store.engine import Store
 from ..store.errors import PilotNotFound
 from . import record as pilot_records, record_slots as slot_records
-from .moves import PilotMoves
+from .dispatch_port import PilotMoves
 from .presence import Pilots, PlaceMarks, presence_of
 from .protocol_versions import rotates, serves
-from .records import NewSecret, PilotRow, Registration
+from .record_types import NewSecret, PilotRow, Registration
 from .renewals import Renewals
 from .view import pilot_view
 
@@ -60,7 +54,7 @@ class Canceller(Protocol):
         ...
 
 
-class Tables(Protocol):
+class PilotMemory(Protocol):
     """The tables in memory that are read here."""
 
     @property
@@ -80,7 +74,7 @@ class PilotService:
         self,
         *,
         store: Store,
-        memory: Tables,
+        memory: PilotMemory,
         moves: PilotMoves,
         tokens: PilotTokens,
         outbound: Outbound,
@@ -288,7 +282,7 @@ class PilotService:
         kept = await self._store.read(slot_records.slot_output, pilot)
         if kept is None:
             return view
-        is_operator = reach(caller, Action.PILOT_LOG) >= Reach.COMMUNITY
+        is_operator = reach(caller, Permission.PILOT_LOG) >= Reach.COMMUNITY
         return msgspec.structs.replace(
             view,
             slot=kept.slot or "",
@@ -366,7 +360,7 @@ class PilotService:
 
     def _community(self, caller: Caller) -> str | None:
         assert isinstance(caller, User)
-        return None if reach(caller, Action.PILOT_READ) is Reach.ALL else caller.community
+        return None if reach(caller, Permission.PILOT_READ) is Reach.ALL else caller.community
 
     async def _row(self, caller: Caller, pilot: str) -> PilotRow:
         row = await self._store.read(pilot_records.pilot, pilot)

@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 
-from pilotage.proto.api import PilotView
+from pilotage.proto.api.jobs import PilotView
 from pilotage.proto.messages import Benchmark, Node, Offer
 from pilotage.proto.pilot_states import LIVING
 
-from ..jobs.leases import Lease, Phase
+from ..jobs.leases import Lease, LeasePhase
 from ..observe.times import shown
 from ..offers import left, total
 from .presence import Presence
-from .records import PilotRow
+from .record_types import PilotRow
 
 NO_BENCHMARK = Benchmark("", 0.0)
 NO_OFFER = Offer(cores=0, cores_free=0, memory_mb=0, memory_free_mb=0, wall_left_s=0.0)
@@ -35,7 +35,7 @@ def pilot_view(
     offer = said or NO_OFFER
     unsaid = Node(host=row.host, architecture="", isolation="")
     node = msgspec.json.decode(row.node, type=Node) if row.node else unsaid
-    live = [lease for lease in leases if lease.phase is Phase.LIVE]
+    live = [lease for lease in leases if lease.phase is LeasePhase.LIVE]
     taken, gpus = total(lease.grant for lease in live), max(offer.gpus, offer.gpus_free)
     benchmark = node.benchmark or NO_BENCHMARK
     return PilotView(

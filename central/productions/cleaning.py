@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final
 
-from pilotage.proto.api import Action as JobAction, ActionName
+from pilotage.proto.api.jobs import Action as JobAction, ActionName
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.claims import Role
 from pilotage.proto.limits import OUTPUTS_MAX

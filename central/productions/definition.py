@@ -7,21 +7,21 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from pilotage.proto.api_productions import Written
+from pilotage.proto.api.productions import Written
 from pilotage.proto.catalogue import KeyType
-from pilotage.proto.job import Input
+from pilotage.proto.decoding.complaints import short
+from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.transformation import Transformation
+from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.problems import Code
-from pilotage.proto.transformation import Transformation
-from pilotage.proto.wording import short
-from pilotage.proto.workflow import Workflow
 
-from ..catalogue.resolve import outputs_to
+from ..catalogue.input_resolution import outputs_to
 from ..catalogue.storages import StorageBook
 from ..errors import Refused
-from ..transformations.resolving import Parent, check_document, resolved
+from ..transformations.document_resolution import ParentTransformation, check_document, resolved
 from ..workflows import graph
 from ..workflows.check import faults as faults_in
-from ..workflows.to_transformations import obstacles, to_transformations
+from ..workflows.translation import obstacles, to_transformations
 from .record import STEPS_MAX
 
 FAULTS_SHOWN: Final = 20
@@ -44,7 +44,7 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: int | None = None  # that it was submitted with
 
 
-class Laid(NamedTuple):
+class StoredStep(NamedTuple):
     """A step as it is stored."""
 
     step: str
@@ -137,14 +137,17 @@ def laid(
     group: str,
     first_id: int,
     keys: Mapping[str, KeyType],
-) -> list[Laid]:
+) -> list[StoredStep]:
     """Return the steps as they are stored, with ids from `first_id` on in place of names.
 
     Raises Refused with the step and what is wrong in it.
     """
     places = {step: place for place, step in enumerate(docs)}
-    parents = {doc.name: Parent(first_id + places[step], group, doc) for step, doc in docs.items()}
-    found: list[Laid] = []
+    parents = {
+        doc.name: ParentTransformation(first_id + places[step], group, doc)
+        for step, doc in docs.items()
+    }
+    found: list[StoredStep] = []
     for step, doc in docs.items():
         try:
             whole = resolved(doc, keys, parents)
@@ -153,7 +156,7 @@ def laid(
             field = f"workflow.steps.{step}"
             raise Refused(why.code, f"step {step}: {why.message}", field=field) from None
         fed_by = tuple(places[one] for one in graph.parents(definition.workflow, step))
-        found.append(Laid(step, fed_by, first_id + places[step], whole))
+        found.append(StoredStep(step, fed_by, first_id + places[step], whole))
     return found
 
 

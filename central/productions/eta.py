@@ -25,7 +25,7 @@ GAPS: Final = 3.0  # longer than so many of the longest pause before: it stands
 
 
 @dataclass(frozen=True)
-class Sample:
+class ProgressPoint:
     """How far a production was at a time (wall clock)."""
 
     at: float
@@ -41,7 +41,9 @@ class Estimate:
     high: float
 
 
-def estimate(samples: Sequence[Sample], now: float, *, task_s: float = 0.0) -> Estimate | None:
+def estimate(
+    samples: Sequence[ProgressPoint], now: float, *, task_s: float = 0.0
+) -> Estimate | None:
     """Return when a production that runs will be complete; None: nothing can be said yet.
 
     `samples` come in the order of their time; `task_s` is how long a task runs.
@@ -70,7 +72,7 @@ def estimate(samples: Sequence[Sample], now: float, *, task_s: float = 0.0) -> E
     return Estimate(at=now + likely, low=now + low, high=now + high)
 
 
-def kept(samples: Sequence[Sample], new: Sample) -> list[Sample]:
+def kept(samples: Sequence[ProgressPoint], new: ProgressPoint) -> list[ProgressPoint]:
     """Return the samples with a new one, at most SAMPLES_MAX; of old ones every second goes."""
     found = [*samples, new]
     if len(found) > SAMPLES_MAX:
@@ -79,21 +81,21 @@ def kept(samples: Sequence[Sample], new: Sample) -> list[Sample]:
     return found
 
 
-def _on_one_scale(samples: Sequence[Sample]) -> list[Sample]:
+def _on_one_scale(samples: Sequence[ProgressPoint]) -> list[ProgressPoint]:
     """Return samples as if all work of today had been known from the start.
 
     Where progress fell, more work had come: what was done before is a smaller part of it.
     """
-    found: list[Sample] = []
+    found: list[ProgressPoint] = []
     scale = 1.0
     for i in range(len(samples) - 1, -1, -1):
         if i + 1 < len(samples) and samples[i + 1].progress < samples[i].progress:
             scale *= samples[i + 1].progress / samples[i].progress
-        found.append(Sample(samples[i].at, samples[i].progress * scale))
+        found.append(ProgressPoint(samples[i].at, samples[i].progress * scale))
     return found[::-1]
 
 
-def _rates(samples: Sequence[Sample], since: float, until: float) -> list[float]:
+def _rates(samples: Sequence[ProgressPoint], since: float, until: float) -> list[float]:
     """Return the speed in each piece of a time, as many as there are samples for."""
     inside = sum(1 for one in samples if one.at >= since)
     count = max(PIECES_MIN, min(PIECES, inside // 2))
@@ -103,7 +105,7 @@ def _rates(samples: Sequence[Sample], since: float, until: float) -> list[float]
     return [(after - before) / piece for before, after in zip(places, places[1:], strict=False)]
 
 
-def _at(samples: Sequence[Sample], at: float) -> float:
+def _at(samples: Sequence[ProgressPoint], at: float) -> float:
     """Return how far it was at a time, on the straight line between two samples."""
     if at <= samples[0].at:
         return samples[0].progress
@@ -114,7 +116,7 @@ def _at(samples: Sequence[Sample], at: float) -> float:
     return samples[-1].progress
 
 
-def _stands(samples: Sequence[Sample], moved: Sequence[int], now: float) -> bool:
+def _stands(samples: Sequence[ProgressPoint], moved: Sequence[int], now: float) -> bool:
     """Whether it has not moved for much longer than it ever paused before."""
     times = [samples[i].at for i in moved]
     longest = max(after - before for before, after in zip(times, times[1:], strict=False))

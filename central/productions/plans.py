@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
-from pilotage.proto.machine import IllegalTransition
-from pilotage.proto.nearest import unknown
+from pilotage.proto.api.productions import ProductionAction, ProductionActionName as A
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import (
     ProductionEvent,
@@ -14,7 +14,7 @@ from pilotage.proto.production_states import (
     next_production,
     stands_alone,
 )
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.state_machine import IllegalTransition
 from pilotage.proto.transformation_states import (
     TransformationEvent,
     TransformationState,
@@ -25,7 +25,7 @@ from ..errors import Refused
 from ..transformations.record import TransformationMove
 from .record import Extension, ProductionMove, ProductionRow, StepRow
 from .states import CLOSES, OVER, below, revivals
-from .wholes import unlike_a_whole
+from .whole_inputs import unlike_a_whole
 
 P, E = ProductionState, ProductionEvent
 S, V = TransformationState, TransformationEvent
@@ -66,7 +66,7 @@ _PAST: Final = {
 
 
 @dataclass
-class Plan:
+class ProductionChange:
     """What is written at once; without a move there is nothing to do."""
 
     move: ProductionMove | None = None
@@ -82,7 +82,7 @@ def planned(
     *,
     at: float,
     docs: Mapping[int, Transformation] | None = None,
-) -> Plan:
+) -> ProductionChange:
     """Return what start, pause, resume, stop, archive, clean, complete or extend change.
 
     `docs` are the documents of the steps, by transformation, for extend. Raises Refused where it
@@ -109,11 +109,11 @@ def step_named(steps: Sequence[StepRow], name: str) -> StepRow:
 
 def _move(
     row: ProductionRow, steps: Sequence[StepRow], action: ProductionAction, at: float
-) -> Plan:
+) -> ProductionChange:
     what = action.action
     if what is A.RESUME and row.state is P.NEW:
         what = A.START
-    plan = Plan()
+    plan = ProductionChange()
     if what is A.ARCHIVE:
         _check_ended(steps)
     new = row.state if row.state in _SAME[what] else _next(row, _EVENTS[what])
@@ -151,7 +151,7 @@ def _check_ended(steps: Sequence[StepRow]) -> None:
 
 def _complete(
     row: ProductionRow, steps: Sequence[StepRow], action: ProductionAction, at: float
-) -> Plan:
+) -> ProductionChange:
     """Close steps that look for files: the engine moves them on when it has seen what is there."""
     if row.state not in (P.ACTIVE, P.PAUSED):
         raise _cannot(row, "completed")
@@ -165,7 +165,7 @@ def _complete(
         if not some:
             why = "no step looks for files of the catalogue: it completes by itself"
             raise Refused(Code.ILLEGAL_STATE, why, field="action")
-    plan = Plan()
+    plan = ProductionChange()
     for one in some:
         if one.row.closing or one.row.state not in (S.ACTIVE, S.PAUSED, S.COMPLETING):
             continue
@@ -207,10 +207,10 @@ def _extend(
     action: ProductionAction,
     docs: Mapping[int, Transformation],
     at: float,
-) -> Plan:
+) -> ProductionChange:
     """More tasks of a step without inputs; others look for inputs again, and so do those below."""
     new = _next(row, E.MORE)
-    plan = Plan()
+    plan = ProductionChange()
     if action.step is None:
         if action.tasks:
             raise Refused(Code.INVALID, "step: say which step makes more tasks", field="step")
@@ -278,18 +278,18 @@ def more(
     *,
     reason: str,
     at: float,
-) -> Plan:
+) -> ProductionChange:
     """Return what makes some steps work again, and those below them."""
-    plan = Plan()
+    plan = ProductionChange()
     revive(plan, row, steps, some, at, seed_anew=False)
     if plan.steps or row.state is P.COMPLETED:
         plan.move = _moved(row, _next(row, E.MORE), reason, at)
     return plan
 
 
-def caught_up(row: ProductionRow, steps: Sequence[StepRow], *, at: float) -> Plan:
+def caught_up(row: ProductionRow, steps: Sequence[StepRow], *, at: float) -> ProductionChange:
     """Return what steps have to be revived because those that feed them work again."""
-    plan = Plan()
+    plan = ProductionChange()
     for one in revivals(steps):
         plan.steps.append(_revived(row, one, at, seed_anew=True))
     if plan.steps:
@@ -298,7 +298,7 @@ def caught_up(row: ProductionRow, steps: Sequence[StepRow], *, at: float) -> Pla
 
 
 def revive(
-    plan: Plan,
+    plan: ProductionChange,
     row: ProductionRow,
     steps: Sequence[StepRow],
     some: Sequence[StepRow],

@@ -6,18 +6,18 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api import PAGE_MAX
-from pilotage.proto.api_productions import ProductionPreview, StepPreview
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.productions import ProductionPreview, StepPreview
 from pilotage.proto.catalogue import DATASET_KEY, parse_query
-from pilotage.proto.transformation import Transformation
-from pilotage.proto.workflow import StepInput
+from pilotage.proto.documents.transformation import Transformation
+from pilotage.proto.documents.workflow import StepInput
 
 from ..catalogue import record_read as catalogue_read
-from ..catalogue.records import Place
+from ..catalogue.record_types import FileCursor
 from ..store.engine import Store
-from ..workflows.plan import NONE, Amount, plan
-from .aside import aside
+from ..workflows.plan import NONE, PlannedCount, plan
 from .definition import Definition
+from .worker_threads import aside
 
 FILES_MAX: Final = 10_000  # of one port that are counted
 
@@ -33,7 +33,7 @@ async def preview(
 ) -> ProductionPreview:
     """Return what a checked definition would be."""
     workflow = definition.workflow
-    counted: dict[tuple[str, str], Amount] = {}
+    counted: dict[tuple[str, str], PlannedCount] = {}
     for name_of, step in workflow.steps.items():
         for port, given in step.inputs.items():
             if given.is_catalogue:
@@ -61,12 +61,12 @@ async def preview(
     )
 
 
-async def _count(catalogue: Store, community: str, given: StepInput) -> Amount:
+async def _count(catalogue: Store, community: str, given: StepInput) -> PlannedCount:
     """Return how many files of the catalogue a port gets; not exact: it may get more than that."""
     dataset = {DATASET_KEY: given.dataset} if given.dataset else {}
     asked = parse_query({**given.query, **given.where, **dataset})
     count = 0
-    after: Place | None = None
+    after: FileCursor | None = None
     while count <= FILES_MAX:
         limit = min(PAGE_MAX, FILES_MAX + 1 - count)  # one more says whether there are more
         page = await catalogue.read(
@@ -76,4 +76,4 @@ async def _count(catalogue: Store, community: str, given: StepInput) -> Amount:
         after = page.next
         if after is None:
             break
-    return Amount(min(count, FILES_MAX), exact=count <= FILES_MAX)
+    return PlannedCount(min(count, FILES_MAX), exact=count <= FILES_MAX)

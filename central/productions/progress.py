@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from pilotage.proto.documents.workflow import ALL, COUNT, Step, Workflow
 from pilotage.proto.transformation_states import InputState, TaskState
-from pilotage.proto.workflow import ALL, COUNT, Step, Workflow
 
-from ..transformations.missing import ASIDE, COUNTED
+from ..transformations.missing_outputs import ASIDE, COUNTED
 from ..workflows import graph
-from ..workflows.plan import Plan, StepPlan
+from ..workflows.plan import StepPlan, WorkflowPlan
 
 PLAN_TASKS: Final = 3  # the plan weighs as much as so many tasks that have ended
 LEFT: Final = (InputState.UNUSED, InputState.ASSIGNED)
 
 
 @dataclass(frozen=True)
-class Stand:
+class StepStanding:
     """How the transformation of a step stands."""
 
     is_over: bool = False  # it is Completed: as far as it knows there is nothing left to do
@@ -63,7 +63,7 @@ class StepProgress:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProductionProgress:
     """How far a production is."""
 
     steps: Mapping[str, StepProgress]
@@ -79,7 +79,9 @@ class _Ahead:
     exact: bool
 
 
-def progress(workflow: Workflow, planned: Plan, stands: Mapping[str, Stand]) -> Progress:
+def progress(
+    workflow: Workflow, planned: WorkflowPlan, stands: Mapping[str, StepStanding]
+) -> ProductionProgress:
     """Return how far each step is, and all of them together.
 
     `planned` is the plan of the workflow, with the files of the catalogue where they are known.
@@ -93,14 +95,14 @@ def progress(workflow: Workflow, planned: Plan, stands: Mapping[str, Stand]) -> 
         else:
             ahead[name] = _grouped(workflow, name, plans, stands, ahead)
     steps = {name: _shown(stands[name], one) for name, one in ahead.items()}
-    return Progress(steps, _whole(steps, stands))
+    return ProductionProgress(steps, _whole(steps, stands))
 
 
 def _takes_files(workflow: Workflow, step: Step) -> bool:
     return any(graph.brings_files(workflow, given) for given in step.inputs.values())
 
 
-def _counted(stand: Stand) -> _Ahead:
+def _counted(stand: StepStanding) -> _Ahead:
     """Return what is known of a step that was asked for so many tasks: each of them ends once."""
     return _Ahead(stand.tasks_wanted, max(0, stand.tasks_wanted - stand.ended), True)
 
@@ -109,7 +111,7 @@ def _grouped(
     workflow: Workflow,
     name: str,
     plans: Mapping[str, StepPlan],
-    stands: Mapping[str, Stand],
+    stands: Mapping[str, StepStanding],
     ahead: Mapping[str, _Ahead],
 ) -> _Ahead:
     """Return what is known of a step whose tasks are groups of files."""
@@ -139,7 +141,7 @@ def _coming(
     workflow: Workflow,
     name: str,
     plans: Mapping[str, StepPlan],
-    stands: Mapping[str, Stand],
+    stands: Mapping[str, StepStanding],
     ahead: Mapping[str, _Ahead],
 ) -> float | None:
     """Return how many files parents will still bring, of what they have brought for each task."""
@@ -159,7 +161,9 @@ def _coming(
     return None if a_task is None else a_task * sum(filter(None, left))
 
 
-def _groups(workflow: Workflow, step: Step, stand: Stand, mine: StepPlan, files: float) -> float:
+def _groups(
+    workflow: Workflow, step: Step, stand: StepStanding, mine: StepPlan, files: float
+) -> float:
     """Return how many tasks become of files that are in none yet."""
     if not files:
         return 0.0
@@ -211,7 +215,7 @@ def _is_whole(workflow: Workflow, step: Step) -> bool:
     return not step.scatter
 
 
-def _shown(stand: Stand, ahead: _Ahead) -> StepProgress:
+def _shown(stand: StepStanding, ahead: _Ahead) -> StepProgress:
     if ahead.tasks is None or ahead.left is None:
         return StepProgress(None, False, 0.0)
     expected = max(math.ceil(round(ahead.tasks, 6)), stand.done)
@@ -222,7 +226,7 @@ def _shown(stand: Stand, ahead: _Ahead) -> StepProgress:
     return StepProgress(expected, ahead.exact, max(0.0, part))
 
 
-def _whole(steps: Mapping[str, StepProgress], stands: Mapping[str, Stand]) -> float:
+def _whole(steps: Mapping[str, StepProgress], stands: Mapping[str, StepStanding]) -> float:
     """Return the parts of all steps, each weighted by how long all of its tasks run."""
     known = [stand.task_s for stand in stands.values() if stand.task_s]
     usual = sum(known) / len(known) if known else 1.0

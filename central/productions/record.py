@@ -11,7 +11,7 @@ from ..store.engine import weighs
 from ..store.errors import StoreError
 from ..store.session import Session, json_list
 from ..transformations.record import (
-    NewTransformation,
+    NewTransformationRow,
     TransformationMove,
     TransformationRow,
     row_of,
@@ -24,7 +24,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Values alone, in no cycle."""
 
 
-class NewProduction(_Record, frozen=True, kw_only=True):
+class NewProductionRow(_Record, frozen=True, kw_only=True):
     community: str
     group: str
     owner_id: int
@@ -46,7 +46,7 @@ class NewStep(_Record, frozen=True, kw_only=True):
     step: str
     parents: tuple[int, ...]  # places of the steps that feed it
     transformation_id: int
-    transformation: NewTransformation
+    transformation: NewTransformationRow
 
 
 class ProductionRow(_Record, frozen=True, kw_only=True):
@@ -99,7 +99,7 @@ class Extension(_Record, frozen=True, kw_only=True):
     new: int
 
 
-class Sample(_Record, frozen=True, kw_only=True):
+class ProgressRow(_Record, frozen=True, kw_only=True):
     """How far a production was at a time."""
 
     production_id: int
@@ -136,7 +136,9 @@ def reserve_transformations(session: Session, count: int) -> int:
 
 
 @weighs(2)
-def add_production(session: Session, new: NewProduction, steps: Sequence[NewStep]) -> ProductionRow:
+def add_production(
+    session: Session, new: NewProductionRow, steps: Sequence[NewStep]
+) -> ProductionRow:
     """Store a production with its steps and their transformations, or nothing.
 
     One of this community and name that is neither Archived nor Cleaned is returned in its
@@ -293,18 +295,18 @@ def files_made(session: Session, transformation_ids: Sequence[int]) -> tuple[int
 
 
 def keep_samples(
-    session: Session, samples: Sequence[Sample], drop: Sequence[tuple[int, float]] = ()
+    session: Session, samples: Sequence[ProgressRow], drop: Sequence[tuple[int, float]] = ()
 ) -> None:
     """Keep samples, each of its time once, and drop others, by production and time."""
     session.many("insert_sample", [msgspec.structs.asdict(one) for one in samples])
     session.many("drop_sample", drop)
 
 
-def samples(session: Session, production_id: int) -> list[Sample]:
+def samples(session: Session, production_id: int) -> list[ProgressRow]:
     """Return the samples of a production in order of their time."""
     given = {"production_id": production_id}
     return [
-        Sample(production_id=row[0], at=row[1], progress=row[2], tasks_done=row[3])
+        ProgressRow(production_id=row[0], at=row[1], progress=row[2], tasks_done=row[3])
         for row in session.rows("samples_of_production", given)
     ]
 

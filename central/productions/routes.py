@@ -5,8 +5,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.api import PAGE_MAX
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
     ProductionDetail,
@@ -20,7 +20,7 @@ from pilotage.proto.production_states import ProductionState
 from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from .service import ProductionService
 
 ROUTES: Final = Routes[ProductionService]()
@@ -36,7 +36,7 @@ class ProductionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
 
 
-@ROUTES.add("POST", PATH, Action.PRODUCTION_CONTROL, gives=ProductionDetail, creates=True)
+@ROUTES.add("POST", PATH, Permission.PRODUCTION_CONTROL, gives=ProductionDetail, creates=True)
 async def add(
     service: ProductionService, call: Call, body: NewProduction
 ) -> ProductionDetail | ProductionPreview:
@@ -44,7 +44,7 @@ async def add(
     return await service.add(user(call), body)
 
 
-@ROUTES.add("GET", PATH, Action.PRODUCTION_READ)
+@ROUTES.add("GET", PATH, Permission.PRODUCTION_READ)
 async def several(
     service: ProductionService, call: Call, query: ProductionsQuery
 ) -> ProductionPage:
@@ -52,19 +52,19 @@ async def several(
     return await service.list(user(call), states=query.state, after=query.after, limit=query.limit)
 
 
-@ROUTES.add("GET", ONE, Action.PRODUCTION_READ)
+@ROUTES.add("GET", ONE, Permission.PRODUCTION_READ)
 async def show(service: ProductionService, call: Call) -> ProductionDetail:
     """Everything of one production, by id or name."""
     return await service.show(user(call), call.path("production"))
 
 
-@ROUTES.add("GET", f"{ONE}/report", Action.PRODUCTION_READ)
+@ROUTES.add("GET", f"{ONE}/report", Permission.PRODUCTION_READ)
 async def report(service: ProductionService, call: Call) -> ProductionReport:
     """How a production went: what failed, what waits for whom."""
     return await service.report(user(call), call.path("production"))
 
 
-@ROUTES.add("POST", f"{ONE}/actions", Action.PRODUCTION_CONTROL)
+@ROUTES.add("POST", f"{ONE}/actions", Permission.PRODUCTION_CONTROL)
 async def act(service: ProductionService, call: Call, body: ProductionAction) -> ProductionDetail:
     """Pause, resume, extend, fix, clean or otherwise steer a production."""
     return await service.act(user(call), call.path("production"), body)

@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api import PAGE_MAX
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
     ProductionActionName,
@@ -20,36 +20,35 @@ from pilotage.proto.api_productions import (
     ProductionReport,
     StepReport,
 )
+from pilotage.proto.decoding.complaints import short
+from pilotage.proto.documents.transformation import Transformation
+from pilotage.proto.documents.workflow import StepName, Workflow
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import NAMED, ProductionState
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import TaskState, TransformationState
-from pilotage.proto.wording import short
-from pilotage.proto.workflow import StepName, Workflow
 
 from ..catalogue import record_read as catalogue_read
 from ..catalogue.storages import Storages
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..identity.scope import Owners, scope
-from ..jobs.checking import community_of, group_of
+from ..jobs.definition.checks import community_of, group_of
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import StoreError
 from ..transformations import record as transformation_records
-from ..transformations.missing import ASIDE
-from ..transformations.record import NewTransformation, TransformationRow
-from ..transformations.resolving import check_name
+from ..transformations.document_resolution import check_name
+from ..transformations.missing_outputs import ASIDE
+from ..transformations.record import NewTransformationRow, TransformationRow
 from ..transformations.steering import check_free
 from . import record as production_records, record as stored
-from .aside import aside
 from .definition import (
     Definition,
     Details,
-    Laid,
+    StoredStep,
     check_definition,
     check_outputs,
     details_of,
@@ -59,15 +58,16 @@ from .definition import (
     shown_definition,
     unpacked,
 )
-from .failed import LastLine, failures_of
-from .known import Knowledge
-from .names import check_names
+from .definition_cache import ProductionCache
+from .output_names import check_names
 from .preview import preview
 from .record import NameTaken, ProductionRow
-from .same import check_same
-from .sealing import sealed
-from .steering import Steering
+from .restricted_view import sealed
+from .resubmission import check_same
+from .steering import ProductionControl
+from .step_failures import LastLine, failures_of
 from .views import Views
+from .worker_threads import aside
 
 NAMED_MAX: Final = 128
 CheckRules = Callable[[Workflow, str], str]
@@ -85,9 +85,9 @@ class ProductionService:
         store: Store,
         catalogue: Store,
         owners: Owners,
-        knowledge: Knowledge,
+        knowledge: ProductionCache,
         views: Views,
-        steering: Steering,
+        steering: ProductionControl,
         check_rules: CheckRules,
         storages: Storages,
         last_line: LastLine,
@@ -133,7 +133,7 @@ class ProductionService:
         blob, sha256 = await aside(workflow, partial(packed, definition))
         owner = await self._owners.get(community, caller)
         at = self._clock.wall()
-        new = stored.NewProduction(
+        new = stored.NewProductionRow(
             community=community,
             group=group,
             owner_id=owner.owner_id,
@@ -202,8 +202,8 @@ class ProductionService:
     async def _store_all(
         self,
         caller: User,
-        new: stored.NewProduction,
-        steps: Sequence[Laid],
+        new: stored.NewProductionRow,
+        steps: Sequence[StoredStep],
         wanted: Mapping[str, int],
     ) -> ProductionRow:
         """Store all of it or nothing; `wanted` are the tasks of steps that make others than said.
@@ -218,7 +218,7 @@ class ProductionService:
                 step=one.step,
                 parents=one.parents,
                 transformation_id=one.transformation_id,
-                transformation=NewTransformation(
+                transformation=NewTransformationRow(
                     community=new.community,
                     group=new.group,
                     owner_id=new.owner_id,
@@ -253,12 +253,12 @@ class ProductionService:
         return first in ids
 
     async def _check_same(
-        self, caller: User, row: ProductionRow, new: stored.NewProduction, says: frozenset[str]
+        self, caller: User, row: ProductionRow, new: stored.NewProductionRow, says: frozenset[str]
     ) -> None:
         """Raise Refused where the one of a name is another one."""
         texts = await self._store.read(production_records.production_texts, row.production_id)
         assert texts is not None
-        reads = self._covers(caller, row, Action.PRODUCTION_READ)
+        reads = self._covers(caller, row, Permission.PRODUCTION_READ)
         check_same(row, texts, new, says=says, reads=reads)
 
     async def _check_free_names(
@@ -291,7 +291,7 @@ class ProductionService:
         if not body.name:
             why = "name: a rerun needs a new name"
             raise Refused(Code.INVALID, why, field="name")
-        row = await self._row(caller, body.rerun_of, Action.PRODUCTION_READ)
+        row = await self._row(caller, body.rerun_of, Permission.PRODUCTION_READ)
         texts = await self._store.read(production_records.production_texts, row.production_id)
         assert texts is not None
         return _Before(
@@ -308,7 +308,7 @@ class ProductionService:
         self, caller: User, *, states: tuple[ProductionState, ...], after: int, limit: int
     ) -> ProductionPage:
         """Return one page of productions, in order of the id."""
-        bounds = scope(caller, Action.PRODUCTION_READ, self._owners)
+        bounds = scope(caller, Permission.PRODUCTION_READ, self._owners)
         rows = await self._store.read(
             production_records.productions,
             bounds.community or None,
@@ -316,22 +316,22 @@ class ProductionService:
             after=after,
             limit=limit,
         )
-        mine = [row for row in rows if self._covers(caller, row, Action.PRODUCTION_READ)]
+        mine = [row for row in rows if self._covers(caller, row, Permission.PRODUCTION_READ)]
         last = rows[-1].production_id if len(rows) == limit else None
         return ProductionPage(productions=await self._views.of(mine), after=last)
 
     async def show(self, caller: User, named: str) -> ProductionDetail:
         """Return everything of one; what opens its files and secrets only with JOB_OUTPUT."""
-        row = await self._row(caller, named, Action.PRODUCTION_READ)
+        row = await self._row(caller, named, Permission.PRODUCTION_READ)
         detail = await self._detail(row)
-        return detail if self._covers(caller, row, Action.JOB_OUTPUT) else sealed(detail)
+        return detail if self._covers(caller, row, Permission.JOB_OUTPUT) else sealed(detail)
 
     async def report(self, caller: User, named: str) -> ProductionReport:
         """Return how one went: what failed, what waits for whom.
 
         What jobs wrote to standard error is quoted only with JOB_OUTPUT.
         """
-        row = await self._row(caller, named, Action.PRODUCTION_READ)
+        row = await self._row(caller, named, Permission.PRODUCTION_READ)
         view = await self._views.one(row)
         rows = await self._store.read(
             production_records.production_steps, [row.production_id], documents=True
@@ -339,7 +339,7 @@ class ProductionService:
         steps = rows[row.production_id]
         ids = [one.row.transformation_id for one in steps]
         means = await self._knowledge.means(ids)
-        reads = self._last_line if self._covers(caller, row, Action.JOB_OUTPUT) else None
+        reads = self._last_line if self._covers(caller, row, Permission.JOB_OUTPUT) else None
         failures = await failures_of(self._store, [one.row for one in steps], reads)
         reports: list[StepReport] = []
         for one, its, failed in zip(steps, view.steps, failures, strict=True):
@@ -368,7 +368,7 @@ class ProductionService:
 
     async def act(self, caller: User, named: str, action: ProductionAction) -> ProductionDetail:
         """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
-        row = await self._row(caller, named, Action.PRODUCTION_CONTROL)
+        row = await self._row(caller, named, Permission.PRODUCTION_CONTROL)
         if action.action is ProductionActionName.CLEAN and row.state is ProductionState.ARCHIVED:
             await self._check_free(caller, row)
         try:
@@ -388,7 +388,7 @@ class ProductionService:
         other = await self._store.read(production_records.production_named, row.community, row.name)
         if other is not None and other.production_id != row.production_id:
             why = f"name: {row.name!r} is taken by somebody else of the community by now"
-            if self._covers(caller, other, Action.PRODUCTION_READ):
+            if self._covers(caller, other, Permission.PRODUCTION_READ):
                 why = (
                     f"name: {row.name!r} is the name of production {other.production_id} by now: "
                     "archive or clean that one first"
@@ -411,7 +411,7 @@ class ProductionService:
         return Refused(Code.KEY_REUSED, f"{said}the production{do}", field="name")
 
     def _reads(self, caller: User, row: TransformationRow) -> bool:
-        return self._covers(caller, row, Action.TRANSFORMATION_READ)
+        return self._covers(caller, row, Permission.TRANSFORMATION_READ)
 
     def _told(self, caller: User, row: ProductionRow, what: str, why: str) -> None:
         self._log(
@@ -425,7 +425,7 @@ class ProductionService:
 
     # -- one row --------------------------------------------------------------------------------
 
-    async def _row(self, caller: User, named: str, action: Action) -> ProductionRow:
+    async def _row(self, caller: User, named: str, action: Permission) -> ProductionRow:
         """Return the production with this id or name. Raises Refused, NOT_FOUND."""
         row = None
         if named.isascii() and named.isdecimal() and len(named) <= 16 and int(named) <= ID_MAX:
@@ -439,7 +439,7 @@ class ProductionService:
             raise Refused(Code.NOT_FOUND, said + await self._meant(caller, named, action))
         return row
 
-    async def _meant(self, caller: User, named: str, action: Action) -> str:
+    async def _meant(self, caller: User, named: str, action: Permission) -> str:
         """Return a question after the nearest name, empty where none is near."""
         bounds = scope(caller, action, self._owners)
         rows = await self._store.read(
@@ -453,7 +453,9 @@ class ProductionService:
         close = get_close_matches(named[:NAMED_MAX], sorted(names), n=1)
         return f": did you mean {close[0]!r}?" if close else ""
 
-    def _covers(self, caller: User, row: ProductionRow | TransformationRow, action: Action) -> bool:
+    def _covers(
+        self, caller: User, row: ProductionRow | TransformationRow, action: Permission
+    ) -> bool:
         return scope(caller, action, self._owners).covers_row(row)
 
     async def _detail(self, row: ProductionRow) -> ProductionDetail:

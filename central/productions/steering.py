@@ -5,11 +5,11 @@ from typing import Final
 
 from msgspec import UNSET
 
-from pilotage.proto.api import Action as JobAction, ActionName
-from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
+from pilotage.proto.api.jobs import Action as JobAction, ActionName
+from pilotage.proto.api.productions import ProductionAction, ProductionActionName as A
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import ProductionState, stands_alone
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     InputEvent,
     InputState,
@@ -23,14 +23,14 @@ from ..identity.callers import User
 from ..ports import Clock
 from ..store.engine import CHUNK_MAX, Store
 from ..transformations import record as transformation_records
-from ..transformations.ending import inputs
-from ..transformations.live import document
-from ..transformations.record import Counts, InputMove, TransformationRow
+from ..transformations.live_state import document
+from ..transformations.record import InputMove, StateCounts, TransformationRow
+from ..transformations.task_ends import inputs
 from . import record as production_records
 from .cleaning import Act
-from .plans import Plan, more, planned, step_named
+from .plans import ProductionChange, more, planned, step_named
 from .record import ProductionRow, StepRow
-from .wholes import unlike_when_fixed
+from .whole_inputs import unlike_when_fixed
 
 TRIES: Final = 5  # races with the engine that one action may lose
 PAGE: Final = 1_000
@@ -38,7 +38,7 @@ P, S = ProductionState, TransformationState
 _GONE: Final = (P.CLEANING, P.CLEANED, P.ARCHIVED)
 
 
-class Steering:
+class ProductionControl:
     """Carries out actions."""
 
     def __init__(
@@ -65,7 +65,9 @@ class Steering:
         )
 
     async def _carry_out(
-        self, row: ProductionRow, plan: Callable[[ProductionRow, Sequence[StepRow]], Plan]
+        self,
+        row: ProductionRow,
+        plan: Callable[[ProductionRow, Sequence[StepRow]], ProductionChange],
     ) -> list[str]:
         """Write what is planned of how it stands now; whoever was faster, it is planned anew."""
         for _ in range(TRIES):
@@ -142,7 +144,7 @@ class Steering:
                     at=self._clock.wall(),
                 )
                 if again
-                else Plan()
+                else ProductionChange()
             ),
         )
         for one in some:
@@ -153,7 +155,7 @@ class Steering:
     async def _check_wholes(
         self,
         row: ProductionRow,
-        counts: Mapping[int, Counts],
+        counts: Mapping[int, StateCounts],
         again: Collection[str],
         states: Sequence[InputState],
     ) -> None:
@@ -256,7 +258,7 @@ class Steering:
 def _to_be_fixed(
     row: ProductionRow,
     some: Sequence[StepRow],
-    counts: Mapping[int, Counts],
+    counts: Mapping[int, StateCounts],
     states: Sequence[InputState],
 ) -> set[str]:
     """Return the steps in which something waits for a person."""

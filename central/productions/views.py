@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api_productions import Eta, ProductionView, StepView
+from pilotage.proto.api.productions import Eta, ProductionView, StepView
 from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
@@ -14,12 +14,12 @@ from ..observe.times import shown
 from ..ports import Clock
 from ..store.engine import Store
 from ..transformations import record as transformation_records
-from ..transformations.missing import ASIDE, WAITS
-from ..transformations.record import Counts, TransformationRow
+from ..transformations.missing_outputs import ASIDE, WAITS
+from ..transformations.record import StateCounts, TransformationRow
 from . import record as production_records
-from .eta import Estimate, Sample, estimate
-from .known import Knowledge, Known, KnownStep
-from .progress import Progress, Stand, StepProgress, progress
+from .definition_cache import KnownProduction, KnownStep, ProductionCache
+from .eta import Estimate, ProgressPoint, estimate
+from .progress import ProductionProgress, StepProgress, StepStanding, progress
 from .record import ProductionRow, StepRow, TaskMean
 from .states import OVER
 
@@ -65,7 +65,7 @@ class Views:
         self,
         *,
         store: Store,
-        knowledge: Knowledge,
+        knowledge: ProductionCache,
         owners: Owners,
         clock: Clock,
         unfit: Unfit = all_fit,
@@ -108,7 +108,7 @@ class Views:
         self,
         row: ProductionRow,
         steps: Sequence[StepRow],
-        counts: Mapping[int, Counts],
+        counts: Mapping[int, StateCounts],
         means: Mapping[int, TaskMean],
     ) -> ProductionView:
         known = await self._knowledge.of(row.production_id)
@@ -138,11 +138,11 @@ class Views:
             changed_at=shown(row.changed_at),
         )
 
-    async def _eta(self, row: ProductionRow, stands: Mapping[str, Stand]) -> Eta | None:
+    async def _eta(self, row: ProductionRow, stands: Mapping[str, StepStanding]) -> Eta | None:
         if row.state is not ProductionState.ACTIVE:
             return None
         samples = [
-            Sample(one.at, one.progress)
+            ProgressPoint(one.at, one.progress)
             for one in await self._store.read(production_records.samples, row.production_id)
         ]
         known = [one.task_s for one in stands.values() if one.task_s]
@@ -152,8 +152,11 @@ class Views:
 
 
 def stand(
-    one: StepRow, known: Known, counts: Mapping[int, Counts], means: Mapping[int, TaskMean]
-) -> Stand:
+    one: StepRow,
+    known: KnownProduction,
+    counts: Mapping[int, StateCounts],
+    means: Mapping[int, TaskMean],
+) -> StepStanding:
     """Return how a step stands."""
     its = one.row.transformation_id
     inputs: dict[InputState, int] = {}
@@ -161,7 +164,7 @@ def stand(
         if number in known.steps[its].once:
             inputs[state] = inputs.get(state, 0) + files
     mean = means.get(its)
-    return Stand(
+    return StepStanding(
         is_over=one.row.state in (S.COMPLETED, S.ARCHIVED),
         inputs=inputs,
         tasks=counts[its].tasks,
@@ -170,7 +173,7 @@ def stand(
     )
 
 
-def _whole(how_far: Progress) -> float:
+def _whole(how_far: ProductionProgress) -> float:
     """Return how far all is: all of it only where each step is, also of what is Completed."""
     return 1.0 if how_far.whole >= 1.0 else min(round(how_far.whole, 6), NEARLY)
 
@@ -183,8 +186,8 @@ def _step(
     row: ProductionRow,
     one: StepRow,
     steps: Sequence[StepRow],
-    known: Known,
-    its: Stand,
+    known: KnownProduction,
+    its: StepStanding,
     how_far: StepProgress,
 ) -> StepView:
     said: KnownStep = known.steps[one.row.transformation_id]

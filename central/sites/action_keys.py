@@ -9,13 +9,13 @@ import hashlib
 
 import msgspec
 
-from pilotage.proto.api_sites import SiteAction
+from pilotage.proto.api.sites import SiteAction
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity import actions as action_records
-from ..identity.action_keys import No
-from ..identity.actions import ActionName, ActionRow
+from ..identity.action_keys import ActionDenial
+from ..identity.actions import ActionKey, ActionRow
 from ..identity.callers import User
 from ..ports import Clock
 from ..store.engine import Store
@@ -28,13 +28,13 @@ class _Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came of it; half done, it is none."""
 
     told: int = 0  # pilots
-    no: No | None = None
+    no: ActionDenial | None = None
 
 
-class SiteBook:
+class SiteActionBook:
     """One thing that was said, and what has become of it."""
 
-    def __init__(self, store: Store, name: ActionName | None, body_hash: str, at: float) -> None:
+    def __init__(self, store: Store, name: ActionKey | None, body_hash: str, at: float) -> None:
         self.is_new = True
         self.is_over = False  # answered before: nothing is to be done
         self._store, self._name, self._body_hash, self._at = store, name, body_hash, at
@@ -58,7 +58,7 @@ class SiteBook:
 
     async def deny(self, why: Refused) -> None:
         """It was refused, and is when it comes again."""
-        await self._end(_Progress(no=No(why.code.value, why.message, why.field)))
+        await self._end(_Progress(no=ActionDenial(why.code.value, why.message, why.field)))
 
     def told(self) -> int:
         """Return how many pilots were told to end. Raises Refused as the first time."""
@@ -87,13 +87,13 @@ class SiteBook:
 
 async def open_book(
     store: Store, clock: Clock, caller: User, site: str, action: SiteAction
-) -> SiteBook:
+) -> SiteActionBook:
     """Return the book of what somebody says of a site. Raises KeyReused."""
     body_hash = hashlib.sha256(_encode((site, action))).hexdigest()
     if not action.key:
-        return SiteBook(store, None, body_hash, clock.wall())
-    name = ActionName(caller.community, caller.issuer, caller.subject, action.key)
-    book = SiteBook(store, name, body_hash, clock.wall())
+        return SiteActionBook(store, None, body_hash, clock.wall())
+    name = ActionKey(caller.community, caller.issuer, caller.subject, action.key)
+    book = SiteActionBook(store, name, body_hash, clock.wall())
     known = await store.write(action_records.action, name)
     if known is not None:
         book.go_on(known)

@@ -17,7 +17,7 @@ from pilotage.matcher.matcher import less
 from pilotage.matcher.types import LiveOffer, Match
 from pilotage.proto.messages import How
 
-from .scores import Held, Place, Scores, Shown, Terms, Verdict
+from .scores import Place, PlaceChange, PlaceHold, PlaceSummary, Scores, SuspensionPolicy
 
 QUICK_S: Final = 60.0  # an attempt that fails within so long says something about its host
 ASIDE_S: Final = 120.0  # for so long a job is not given again to a host where it did not run well
@@ -25,7 +25,7 @@ LATELY_S: Final = 900.0  # a host that has not asked for so long is no other cho
 ASIDE_MAX: Final = 64  # such jobs of a host, the newest
 HOSTS_MAX: Final = 10_000  # with such jobs
 PASSED_MAX: Final = 32  # jobs of owners who have tried, before one of them tries again
-WHOLE: Final = Terms(jobs_min=20)  # of an element: many hosts, many jobs
+WHOLE: Final = SuspensionPolicy(jobs_min=20)  # of an element: many hosts, many jobs
 
 # Ends that say something about a host when they come early.
 SAYS_SOMETHING: Final = frozenset(
@@ -40,7 +40,7 @@ NOT_HERE: Final = frozenset({How.NO_START, How.SOFTWARE})
 PERHAPS_HERE: Final = frozenset({How.EXITED, How.SIGNALLED, How.OUTPUT, How.INPUT})
 
 
-class End(msgspec.Struct, frozen=True, gc=False):
+class HostFailure(msgspec.Struct, frozen=True, gc=False):
     """How an attempt ended that did not do well, as far as its host is concerned."""
 
     job: int
@@ -51,10 +51,10 @@ class End(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True)
-class Told:
+class HostChange:
     """What has changed, for the log."""
 
-    verdict: Verdict
+    verdict: PlaceChange
     site: str
     element: str  # empty: it is about a host
     host: str  # empty: it is about an element
@@ -67,27 +67,29 @@ class Hosts:
     def __init__(self, has_pilots: Callable[[str, str], bool] = lambda _site, _host: True) -> None:
         """`has_pilots`: whether pilots that take jobs run on this host of this site."""
         self._has_pilots = has_pilots
-        self._hosts, self._elements = Scores(Terms()), Scores(WHOLE)
+        self._hosts, self._elements = Scores(SuspensionPolicy()), Scores(WHOLE)
         self._aside: OrderedDict[Place, OrderedDict[int, float]] = OrderedDict()  # job → until
 
     def did_well(
         self, site: str, element: str, host: str, owner: str, now: float
-    ) -> Sequence[Told]:
+    ) -> Sequence[HostChange]:
         """An attempt has ended well there, or runs for long; return what that changes."""
         of_host = self._hosts.did_well((site, host), owner, now)
         of_element = self._elements.did_well((site, element), owner, now)
         if of_host is None and of_element is None:  # nearly always
             return ()
-        told: list[Told] = []
+        told: list[HostChange] = []
         if of_host is not None:
-            told.append(Told(of_host, site, "", host, ""))
+            told.append(HostChange(of_host, site, "", host, ""))
         if of_element is not None:
-            told.append(Told(of_element, site, element, "", ""))
+            told.append(HostChange(of_element, site, element, "", ""))
         return told
 
-    def ended(self, site: str, element: str, host: str, end: End, now: float) -> list[Told]:
+    def ended(
+        self, site: str, element: str, host: str, end: HostFailure, now: float
+    ) -> list[HostChange]:
         """An attempt has ended there and did not do well; return what that changes."""
-        told: list[Told] = []
+        told: list[HostChange] = []
         if end.how in NOT_HERE:
             self._put_aside((site, host), end.job, now)
         elif end.how in PERHAPS_HERE and end.ran_s < QUICK_S:
@@ -98,7 +100,7 @@ class Hosts:
         ):
             verdict = _judge(scores, place, end, now)
             if verdict is not None:
-                told.append(Told(verdict, site, *named, end.why))
+                told.append(HostChange(verdict, site, *named, end.why))
         return told
 
     def room(self, site: str, element: str, host: str, now: float) -> int | None:
@@ -150,7 +152,7 @@ class Hosts:
         """Return how many hosts of each site are kept from jobs, all or all but one."""
         return Counter(one.place[0] for one in self._hosts.shown() if one.is_held)
 
-    def shown(self) -> tuple[list[Shown], list[Shown]]:
+    def shown(self) -> tuple[list[PlaceSummary], list[PlaceSummary]]:
         """Return the hosts, then the elements, that are not as they should be."""
         return self._hosts.shown(), self._elements.shown()
 
@@ -161,11 +163,11 @@ class Hosts:
         """A number that grows when something comes to be held, or is held no more."""
         return self._hosts.changes + self._elements.changes
 
-    def held(self) -> tuple[list[Held], list[Held]]:
+    def held(self) -> tuple[list[PlaceHold], list[PlaceHold]]:
         """Return the hosts, then the elements, that are kept from jobs."""
         return self._hosts.held(), self._elements.held()
 
-    def hold(self, hosts: Iterable[Held], elements: Iterable[Held], now: float) -> None:
+    def hold(self, hosts: Iterable[PlaceHold], elements: Iterable[PlaceHold], now: float) -> None:
         """Take up what was held before a restart."""
         for one in hosts:
             self._hosts.hold(one, one.place[0], now)
@@ -259,7 +261,7 @@ class Hosts:
             self._aside.popitem(last=False)
 
 
-def _judge(scores: Scores, place: Place, end: End, now: float) -> Verdict | None:
+def _judge(scores: Scores, place: Place, end: HostFailure, now: float) -> PlaceChange | None:
     if end.ran_s >= QUICK_S:
         return scores.did_well(place, end.owner, now)
     if end.how in SAYS_SOMETHING:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from .record import Mark, PlaceMark
+from .record import MarkKind, PlaceMark
 
 SETTINGS = "settings"  # who has said so, where no person has
 
@@ -45,12 +45,12 @@ class Places:
     def word(self, site: str, element: str) -> str:
         """Say in one word what holds at an element; empty: nothing does."""
         if self.is_draining(site, element):
-            return Mark.DRAINING.value
-        return Mark.BANNED.value if self.is_banned(site, element) else ""
+            return MarkKind.DRAINING.value
+        return MarkKind.BANNED.value if self.is_banned(site, element) else ""
 
     def is_draining(self, site: str, element: str) -> bool:
         """Whether no new pilots are wanted there, and no new jobs for those that are there."""
-        return any(mark.mark is Mark.DRAINING for mark in self._at(site, element))
+        return any(mark.mark is MarkKind.DRAINING for mark in self._at(site, element))
 
     def is_banned(self, site: str, element: str) -> bool:
         """Whether only jobs of the type Test run there."""
@@ -62,7 +62,7 @@ class Places:
 
     def is_banned_by_mark(self, site: str, element: str) -> bool:
         """Whether an operator has said so: the settings' own bans are the matcher's."""
-        return any(mark.mark is Mark.BANNED for mark in self._at(site, element))
+        return any(mark.mark is MarkKind.BANNED for mark in self._at(site, element))
 
     def _at(self, site: str, element: str) -> Iterable[PlaceMark]:
         found = (self._marks.get(site), self._marks.get(f"{site}/{element}"))

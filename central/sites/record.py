@@ -13,7 +13,7 @@ MARKS_MAX = 100_000  # more are not kept
 HELD_MAX = 2_000  # the last ones
 
 
-class Mark(str, enum.Enum):
+class MarkKind(str, enum.Enum):
     """What holds at a place."""
 
     BANNED = "banned"  # only jobs of the type Test run there
@@ -24,7 +24,7 @@ class PlaceMark(msgspec.Struct, frozen=True, kw_only=True):
     """A mark of one place: `SITE`, or `SITE/ELEMENT`."""
 
     place: str
-    mark: Mark
+    mark: MarkKind
     who: str
     reason: str
     at: float

@@ -2,31 +2,31 @@
 
 from typing import Final
 
-from pilotage.proto.api import Sites
-from pilotage.proto.api_sites import SiteAction, SiteDetail
+from pilotage.proto.api.jobs import Sites
+from pilotage.proto.api.sites import SiteAction, SiteDetail
 
 from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from .service import SiteService
 
 ROUTES: Final = Routes[SiteService]()
 
 
-@ROUTES.add("GET", "/v1/sites", Action.PILOT_READ)
+@ROUTES.add("GET", "/v1/sites", Permission.PILOT_READ)
 async def several(sites: SiteService, call: Call) -> Sites:
     """Sites with their pilots, cores and jobs, bans and shares."""
     return await sites.all(user(call))
 
 
-@ROUTES.add("GET", "/v1/sites/{site}", Action.PILOT_READ)
+@ROUTES.add("GET", "/v1/sites/{site}", Permission.PILOT_READ)
 async def detail(sites: SiteService, call: Call) -> SiteDetail:
     """Everything of one site."""
     return await sites.show(user(call), call.path("site"))
 
 
-@ROUTES.add("POST", "/v1/sites/{site}/actions", Action.SITE_CONTROL)
+@ROUTES.add("POST", "/v1/sites/{site}/actions", Permission.SITE_CONTROL)
 async def act(sites: SiteService, call: Call, body: SiteAction) -> SiteDetail:
     """Ban, drain or enable a site or one of its elements."""
     return await sites.act(user(call), call.path("site"), body)

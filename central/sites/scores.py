@@ -29,7 +29,7 @@ SLOWNESS: Final = 0.05  # the part that one end has in what is known of a place
 
 
 @dataclass(frozen=True)
-class Terms:
+class SuspensionPolicy:
     """When a place is suspended, and for how long."""
 
     jobs_min: int = 5  # of which attempts failed, one after another
@@ -48,7 +48,7 @@ class Terms:
     )
 
 
-class Standing(str, enum.Enum):
+class PlaceStatus(str, enum.Enum):
     """How it stands with a place."""
 
     OPEN = "open"
@@ -57,7 +57,7 @@ class Standing(str, enum.Enum):
     CANARY = "canary"  # one job at a time, to see
 
 
-class Verdict(str, enum.Enum):
+class PlaceChange(str, enum.Enum):
     """What an end has changed."""
 
     SUSPENDED = "suspended"
@@ -73,7 +73,7 @@ class _Score:
         default_factory=OrderedDict[int, tuple[str, float]]
     )
     rate: float = 0.0  # how many of its attempts fail, the newest counting most
-    standing: Standing = Standing.OPEN
+    standing: PlaceStatus = PlaceStatus.OPEN
     since: float = 0.0
     until: float = 0.0
     pause_s: float = 0.0  # the last one
@@ -84,15 +84,15 @@ class _Score:
 
     @property
     def is_held(self) -> bool:
-        return self.standing in (Standing.SUSPENDED, Standing.CANARY)
+        return self.standing in (PlaceStatus.SUSPENDED, PlaceStatus.CANARY)
 
 
 @dataclass(frozen=True)
-class Shown:
+class PlaceSummary:
     """A place that is not as it should be."""
 
     place: Place
-    standing: Standing
+    standing: PlaceStatus
     since: float  # as the caller's clock
     until: float
     jobs: int
@@ -102,16 +102,16 @@ class Shown:
     @property
     def is_held(self) -> bool:
         """Whether jobs are kept from it, all or all but one."""
-        return self.standing in (Standing.SUSPENDED, Standing.CANARY)
+        return self.standing in (PlaceStatus.SUSPENDED, PlaceStatus.CANARY)
 
     @property
     def is_closed(self) -> bool:
         """Whether it gets no jobs until then."""
-        return self.standing is Standing.SUSPENDED
+        return self.standing is PlaceStatus.SUSPENDED
 
 
 @dataclass(frozen=True)
-class Held:
+class PlaceHold:
     """A place that is kept from jobs, as it outlives a restart; times are the caller's clock."""
 
     place: Place
@@ -126,7 +126,7 @@ class Held:
 class Scores:
     """All places of one kind."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: SuspensionPolicy) -> None:
         self._terms = terms
         self.changes = 0  # grows when a place comes to be held, or is held no more
         self._scores: dict[Place, _Score] = {}
@@ -145,7 +145,7 @@ class Scores:
         self._scores[place] = _Score(group, now)
         self._members.setdefault(group, set()).add(place)
 
-    def did_well(self, place: Place, owner: str, now: float) -> Verdict | None:
+    def did_well(self, place: Place, owner: str, now: float) -> PlaceChange | None:
         """A job ended well at a place, or runs for long: it is as it should be."""
         if self._failed:
             self._failed.pop(owner, None)
@@ -153,18 +153,20 @@ class Scores:
         if len(self._well) > OWNERS_MAX:
             del self._well[next(iter(self._well))]
         score = self._scores.get(place)
-        if score is None or not score.rate and score.standing is Standing.OPEN:
+        if score is None or not score.rate and score.standing is PlaceStatus.OPEN:
             return None
         score.bad.clear()
         score.rate = score.rate * (1 - SLOWNESS) if score.rate > RATE_MIN else 0.0
-        if score.standing is Standing.CANARY:
+        if score.standing is PlaceStatus.CANARY:
             self._open(score)
-            return Verdict.RESTORED
-        if score.standing is Standing.REPORTED:
+            return PlaceChange.RESTORED
+        if score.standing is PlaceStatus.REPORTED:
             self._open(score)
         return None  # what began before it was suspended lifts nothing
 
-    def failed(self, place: Place, job: int, owner: str, why: str, now: float) -> Verdict | None:
+    def failed(
+        self, place: Place, job: int, owner: str, why: str, now: float
+    ) -> PlaceChange | None:
         """A job failed at a place soon after its match."""
         score = self._scores.get(place)
         if score is None:
@@ -179,11 +181,11 @@ class Scores:
         score.bad[job] = owner, now
         if len(score.bad) > JOBS_MAX:
             score.bad.popitem(last=False)
-        if score.standing is Standing.CANARY:
+        if score.standing is PlaceStatus.CANARY:
             return self._canary_failed(score, owner, why, now) if was_canary else None
-        if score.standing is Standing.SUSPENDED or not self._looks_bad(score, now):
+        if score.standing is PlaceStatus.SUSPENDED or not self._looks_bad(score, now):
             return None
-        is_new = score.standing is Standing.OPEN
+        is_new = score.standing is PlaceStatus.OPEN
         if not is_new and now < score.until:
             return None
         there, held = self._there(score.group, now)
@@ -191,9 +193,13 @@ class Scores:
             return None
         if len(there) > 1 and held < self._most(len(there)):
             return self._suspend(score, why, now)
-        score.standing, score.why, score.until = Standing.REPORTED, why, now + self._terms.again_s
+        score.standing, score.why, score.until = (
+            PlaceStatus.REPORTED,
+            why,
+            now + self._terms.again_s,
+        )
         score.since = now if is_new else score.since
-        return Verdict.REPORTED if is_new else None
+        return PlaceChange.REPORTED if is_new else None
 
     def came_back(self, place: Place, job: int) -> None:
         """A job left a place without a word on it: if it was the canary, another one may go."""
@@ -212,7 +218,7 @@ class Scores:
             self.saw(place, group, now)
             return None
         score.seen = now
-        return None if score.standing is Standing.OPEN else self.room(place, now)
+        return None if score.standing is PlaceStatus.OPEN else self.room(place, now)
 
     def room(self, place: Place, now: float) -> int | None:
         """Return how many jobs may go there now; None: as many as fit."""
@@ -221,14 +227,14 @@ class Scores:
             return None
         if now < score.until:
             return 0
-        score.standing = Standing.CANARY
+        score.standing = PlaceStatus.CANARY
         is_out = score.canary is not None and now < score.canary_at + self._terms.canary_s
         return 0 if is_out else 1
 
     def went(self, place: Place, job: int, now: float) -> None:
         """A job was given to a place at which there was room for one."""
         score = self._scores.get(place)
-        if score is not None and score.standing is Standing.CANARY:
+        if score is not None and score.standing is PlaceStatus.CANARY:
             score.canary, score.canary_at = job, now
 
     def canary(self, place: Place) -> int | None:
@@ -270,16 +276,16 @@ class Scores:
     def lift(self, place: Place) -> bool:
         """A person says that a place is as it should be; False where nothing is held against it."""
         score = self._scores.get(place)
-        if score is None or score.standing is Standing.OPEN:
+        if score is None or score.standing is PlaceStatus.OPEN:
             return False
         self._open(score)
         score.pause_s = 0.0
         return True
 
-    def shown(self) -> list[Shown]:
+    def shown(self) -> list[PlaceSummary]:
         """Return the places that are not as they should be."""
         return [
-            Shown(
+            PlaceSummary(
                 place=place,
                 standing=one.standing,
                 since=one.since,
@@ -289,15 +295,15 @@ class Scores:
                 why=one.why,
             )
             for place, one in sorted(self._scores.items())
-            if one.standing is not Standing.OPEN
+            if one.standing is not PlaceStatus.OPEN
         ]
 
     # -- what outlives a restart ----------------------------------------------------------------
 
-    def held(self) -> list[Held]:
+    def held(self) -> list[PlaceHold]:
         """Return the places that are kept from jobs, who is so for longest first."""
         found = [
-            Held(
+            PlaceHold(
                 place=place,
                 since=one.since,
                 until=one.until,
@@ -311,11 +317,11 @@ class Scores:
         ]
         return sorted(found, key=lambda one: one.since)
 
-    def hold(self, held: Held, group: Hashable, now: float) -> None:
+    def hold(self, held: PlaceHold, group: Hashable, now: float) -> None:
         """Take up what was held against a place before a restart. It is as if it was just seen."""
         self.saw(held.place, group, now)
         score = self._scores[held.place]
-        score.standing, score.why, score.since = Standing.SUSPENDED, held.why, held.since
+        score.standing, score.why, score.since = PlaceStatus.SUSPENDED, held.why, held.since
         score.pause_s = min(max(0.0, held.pause_s), self._terms.pause_max_s)
         score.until = min(held.until, now + score.pause_s)
         for job, owner, at in held.failed[-JOBS_MAX:]:
@@ -384,7 +390,7 @@ class Scores:
     def _most(self, places: int) -> int:
         return max(1, int(places * self._terms.share_max))
 
-    def _suspend(self, score: _Score, why: str, now: float) -> Verdict:
+    def _suspend(self, score: _Score, why: str, now: float) -> PlaceChange:
         terms = self._terms
         longer = min(terms.pause_max_s, max(terms.pause_first_s, 2 * score.pause_s))
         # One that did well for long since is forgiven.
@@ -392,12 +398,12 @@ class Scores:
         score.pause_s = longer if score.pause_s and is_relapse else terms.pause_first_s
         if not score.is_held:
             score.since = now
-        score.standing, score.until, score.why = Standing.SUSPENDED, now + score.pause_s, why
+        score.standing, score.until, score.why = PlaceStatus.SUSPENDED, now + score.pause_s, why
         score.canary = None
         self.changes += 1
-        return Verdict.SUSPENDED
+        return PlaceChange.SUSPENDED
 
-    def _canary_failed(self, score: _Score, owner: str, why: str, now: float) -> Verdict:
+    def _canary_failed(self, score: _Score, owner: str, why: str, now: float) -> PlaceChange:
         """A second canary of an owner says nothing new, as long as there are others to ask."""
         oldest = now - self._terms.window_s
         others = (one for one, at in self._well.items() if at >= oldest and one not in score.tried)
@@ -409,7 +415,7 @@ class Scores:
     def _open(self, score: _Score) -> None:
         self.changes += score.is_held
         score.tried.clear()
-        score.standing, score.canary, score.why = Standing.OPEN, None, ""
+        score.standing, score.canary, score.why = PlaceStatus.OPEN, None, ""
         score.bad.clear()
 
     def _make_room(self, now: float) -> None:

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import msgspec
 
-from pilotage.proto.api import CommunityShare, Sites, SiteView
-from pilotage.proto.api_sites import HostView, SiteAction, SiteActionName, SiteDetail, SiteMark
+from pilotage.proto.api.jobs import CommunityShare, Sites, SiteView
+from pilotage.proto.api.sites import HostView, SiteAction, SiteActionName, SiteDetail, SiteMark
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
 from pilotage.proto.problems import Code
@@ -17,30 +17,30 @@ from pilotage.proto.problems import Code
 from ..accounts.counters import Counters
 from ..errors import Refused
 from ..identity.callers import Caller, User
-from ..identity.policy import Action, Reach, reach, require_for_all
+from ..identity.policy import Permission, Reach, reach, require_for_all
 from ..identity.scope import Owners
-from ..jobs.leases import LeaseTable, Phase
+from ..jobs.leases import LeasePhase, LeaseTable
 from ..observe.events import Log
 from ..observe.times import shown
 from ..outbound import Outbound
 from ..pauses import by_and_by
 from ..pilots import record as pilot_records
-from ..pilots.moves import PilotMoves
+from ..pilots.dispatch_port import PilotMoves
 from ..pilots.presence import Pilots, Presence
 from ..ports import Clock, SiteFile, SiteFiles
 from ..store.engine import Store
 from ..store.errors import StoreError
 from . import record as mark_records
-from .action_keys import SiteBook, open_book
+from .action_keys import SiteActionBook, open_book
 from .hosts import Hosts
 from .places import SETTINGS, Places
-from .record import Mark, PlaceMark
+from .record import MarkKind, PlaceMark
 from .shares import community_shares
 
-_MARKS = {SiteActionName.BAN: Mark.BANNED, SiteActionName.DRAIN: Mark.DRAINING}
+_MARKS = {SiteActionName.BAN: MarkKind.BANNED, SiteActionName.DRAIN: MarkKind.DRAINING}
 
 
-class Tables(Protocol):
+class SiteMemory(Protocol):
     """The tables in memory that are read here."""
 
     @property
@@ -64,7 +64,7 @@ class SiteService:
         self,
         *,
         store: Store,
-        memory: Tables,
+        memory: SiteMemory,
         files: SiteFiles,
         moves: PilotMoves,
         outbound: Outbound,
@@ -111,7 +111,7 @@ class SiteService:
         same. FORBIDDEN for a token of one community where there are several.
         """
         assert isinstance(caller, User)
-        require_for_all(caller, Action.SITE_CONTROL, self._communities)
+        require_for_all(caller, Permission.SITE_CONTROL, self._communities)
         who = self._owners.word(caller.issuer, caller.subject)
         async with self._changing:  # memory follows the store in the same order
             book = await open_book(self._store, self._clock, caller, site, action)
@@ -123,7 +123,7 @@ class SiteService:
         return msgspec.structs.replace(self._detail(caller, site), told=told)
 
     async def _carry_out(
-        self, caller: User, site: str, action: SiteAction, who: str, book: SiteBook
+        self, caller: User, site: str, action: SiteAction, who: str, book: SiteActionBook
     ) -> None:
         place = f"{site}/{action.element}" if action.element else site
         try:
@@ -142,7 +142,7 @@ class SiteService:
         place = f"{site}, host {action.host}" if action.host else place
         self._log("site_said", place=place, what=action.action.value, who=who, why=action.reason)
 
-    async def _change(self, place: str, action: SiteAction, who: str, book: SiteBook) -> None:
+    async def _change(self, place: str, action: SiteAction, who: str, book: SiteActionBook) -> None:
         mark = _MARKS.get(action.action)
         if mark is not None:
             at = self._clock.wall()
@@ -332,7 +332,7 @@ class SiteService:
 
     def _community(self, caller: Caller) -> str | None:
         assert isinstance(caller, User)
-        return None if reach(caller, Action.PILOT_READ) is Reach.ALL else caller.community
+        return None if reach(caller, Permission.PILOT_READ) is Reach.ALL else caller.community
 
     def _figures(self, caller: Caller) -> dict[str, dict[str, int]]:
         """Count pilots, cores and jobs by site, as far as the caller may see them."""
@@ -361,7 +361,7 @@ class SiteService:
         if presence.offer is None:
             return 0
         held = self._leases.of_pilot(presence.pilot)
-        used = sum(lease.grant.cores for lease in held if lease.phase is Phase.LIVE)
+        used = sum(lease.grant.cores for lease in held if lease.phase is LeasePhase.LIVE)
         return max(0, presence.offer.cores - used)
 
 
@@ -395,9 +395,9 @@ def site_view(
 ) -> SiteView:
     """Return what is known of a site."""
     marks = {one.place: one.mark for one in places.of_site(name)}
-    banned = {place for place, mark in marks.items() if mark is Mark.BANNED}
+    banned = {place for place, mark in marks.items() if mark is MarkKind.BANNED}
     banned |= set(places.by_settings(name))
-    draining = {place for place, mark in marks.items() if mark is Mark.DRAINING}
+    draining = {place for place, mark in marks.items() if mark is MarkKind.DRAINING}
     wanted, had = share or (None, None)
     return SiteView(
         site=name,
@@ -435,7 +435,7 @@ def _marks(site: str, places: Places) -> list[SiteMark]:
     ]
     by_settings = places.by_settings(site)
     return found + [
-        SiteMark(place=one, mark=Mark.BANNED.value, who=SETTINGS) for one in by_settings
+        SiteMark(place=one, mark=MarkKind.BANNED.value, who=SETTINGS) for one in by_settings
     ]
 
 

@@ -38,7 +38,7 @@ CHECKS: Final = (
 )
 
 
-class Facts(NamedTuple):
+class StoreFacts(NamedTuple):
     """What a store says of itself."""
 
     generation: str
@@ -47,7 +47,7 @@ class Facts(NamedTuple):
     jobs: int
 
 
-def facts(session: Session) -> Facts:
+def facts(session: Session) -> StoreFacts:
     """Return what the store says of itself. Raises StoreBroken."""
 
     def one(statement: str) -> Any:
@@ -56,7 +56,7 @@ def facts(session: Session) -> Facts:
             raise StoreBroken(f"it is no store of pilotage: {statement} finds nothing")
         return found[0]
 
-    return Facts(
+    return StoreFacts(
         generation=one("get_generation"),
         schema=one("schema_number"),
         newest=float(one("newest_moment") or 0),

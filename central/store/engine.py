@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 from .readers import READERS, Readers
 from .records import Record
 from .session import Session
-from .writer import Joint, Writer
+from .writer import JointOperation, Writer
 
 
 class Activity(Record, frozen=True):
@@ -34,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _weights: Final[dict[object, Callable[..., int]]] = {}
 _long: Final[set[object]] = set()
-_joints: Final[dict[object, Callable[..., Joint]]] = {}
+_joints: Final[dict[object, Callable[..., JointOperation]]] = {}
 
 
 def weighs(rows: int | Callable[..., int]) -> Callable[[F], F]:
@@ -60,7 +60,7 @@ def takes_long(verb: F) -> F:
     return verb
 
 
-def joined_by(joint: Callable[..., Joint]) -> Callable[[F], F]:
+def joined_by(joint: Callable[..., JointOperation]) -> Callable[[F], F]:
     """Let the writer join neighbouring calls of a verb. `joint` takes the arguments of one call."""
 
     def mark(verb: F) -> F:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pilotage.proto.problems import Code
 
-from ..errors import Away, Refused
+from ..errors import DependencyUnavailable, Refused
 
 
 class StoreError(Exception):
@@ -53,7 +53,7 @@ class OverQuota(Refused, StoreError):
         self.room = max(0, limit - used)
 
 
-class StoreBroken(Away, StoreError):
+class StoreBroken(DependencyUnavailable, StoreError):
     """After this failure of a write memory and disk may differ: the process must end.
 
     Of a read it says that the database was not there: nothing is to be done but to read again.

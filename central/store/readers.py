@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
 from .errors import StoreError
-from .session import Session, Stopped, Transactions
+from .session import ReadStopped, Session, Transactions
 
 READERS: Final = 4  # threads, each with a connection
 
@@ -88,7 +88,7 @@ class Readers:
             else:
                 return session
         if one.is_stopped:
-            raise Stopped
+            raise ReadStopped
         session = self._connect()
         try:
             one.begin(session)
@@ -132,7 +132,7 @@ class _Call(Generic[T]):
         """Begin to read on a session. Raises Stopped, and errors of the database."""
         with self._lock:
             if self.is_stopped:
-                raise Stopped
+                raise ReadStopped
             self._session = session
         session.begin_read()
 

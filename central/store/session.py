@@ -20,7 +20,7 @@ TEMPLATES_BYTES_MAX: Final = 32_000_000
 READER_TEMPLATES_BYTES_MAX: Final = 8_000_000  # of each session that only reads
 
 
-class Known(Protocol):
+class SessionCache(Protocol):
     """What a session knows of rows."""
 
     def forget(self) -> None:
@@ -28,7 +28,7 @@ class Known(Protocol):
 
 
 T = TypeVar("T")
-K = TypeVar("K", bound=Known)
+K = TypeVar("K", bound=SessionCache)
 
 Parameters = Mapping[str, object] | Sequence[object]
 
@@ -63,7 +63,7 @@ def _weight(template: bytes | None) -> int:
     return 200 + len(template or b"")
 
 
-class Done(Protocol):
+class StatementResult(Protocol):
     """What is known of a statement that has run."""
 
     @property
@@ -110,7 +110,7 @@ class Transactions(ABC):
         """Return what the caller is told for an error of the database; others are their own."""
 
 
-class Stopped(StoreError):
+class ReadStopped(StoreError):
     """Nobody waits for this read any more."""
 
 
@@ -166,7 +166,7 @@ class Session(Transactions):
     def check(self) -> None:
         """Raise Stopped if the session was interrupted."""
         if self.is_stopped:
-            raise Stopped
+            raise ReadStopped
 
     @contextmanager
     def holding(self, lock: threading.Lock) -> Generator[None]:
@@ -186,7 +186,7 @@ class Session(Transactions):
     def close(self) -> None: ...
 
     @abstractmethod
-    def run(self, statement: str, parameters: Parameters = ()) -> Done: ...
+    def run(self, statement: str, parameters: Parameters = ()) -> StatementResult: ...
 
     @abstractmethod
     def rows(self, statement: str, parameters: Parameters = ()) -> list[Any]: ...

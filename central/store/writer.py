@@ -29,7 +29,7 @@ T = TypeVar("T")
 S = TypeVar("S", bound=Transactions)
 
 
-class Joint(ABC):
+class JointOperation(ABC):
     """An operation that costs less together with others of its class."""
 
     __slots__ = ()
@@ -44,7 +44,7 @@ class Joint(ABC):
         """Return what each gives, as if one ran after the other. Raises Apart."""
 
 
-class Apart(StoreError):
+class NotJoinable(StoreError):
     """Joined they do not go: each runs by itself, in another transaction that is still one."""
 
 
@@ -216,7 +216,7 @@ class Writer(Generic[S]):
         try:
             try:
                 self._transact(group)
-            except Apart as why:
+            except NotJoinable as why:
                 self._undo(why)
                 self._transact(group, joined=False)
         except self._session.faults as why:
@@ -287,6 +287,6 @@ class Writer(Generic[S]):
         self._loop.call_soon_threadsafe(self._resolve, group + self._refused())
 
 
-def _kind(operation: _Operation[Any]) -> type[Joint] | None:
+def _kind(operation: _Operation[Any]) -> type[JointOperation] | None:
     """Return the class of an operation that may be joined with its neighbours."""
-    return type(operation.run) if isinstance(operation.run, Joint) else None
+    return type(operation.run) if isinstance(operation.run, JointOperation) else None

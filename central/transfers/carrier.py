@@ -11,10 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from pilotage.proto.catalogue import Did, Query, parse_query
-from pilotage.proto.job import DataInput, DataOutput, Job, JobData
+from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData
 
 from ..catalogue import record_read as catalogue_read
-from ..catalogue.records import PRESENT, FileRow, Place
+from ..catalogue.record_types import PRESENT, FileCursor, FileRow
 from ..catalogue.remnants import KEY_LENGTH, pause_s
 from ..catalogue.storages import Storages
 from ..errors import Refused
@@ -24,9 +24,9 @@ from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError
 from . import record as rule_records
-from .own_jobs import Submits, course, submit_one
+from .own_jobs import JobSubmitter, course, submit_one
 from .record import RuleRow, TransferRow
-from .rules import Count, judge
+from .rules import RuleCount, judge
 
 EVERY_S: Final = 1.0
 REFUSED_S: Final = 60.0  # until a rule is looked at again of which the store has refused something
@@ -41,7 +41,7 @@ class Carrier:
     """The loop over all rules."""
 
     def __init__(
-        self, store: Store, storages: Storages, submits: Submits, *, clock: Clock, log: Log
+        self, store: Store, storages: Storages, submits: JobSubmitter, *, clock: Clock, log: Log
     ) -> None:
         self._store, self._storages, self._submits = store, storages, submits
         self._clock, self._log = clock, log
@@ -167,7 +167,7 @@ class Carrier:
                 room[one.storage] -= 1
             if one.rule_id == row.rule_id:
                 why = one.why or why
-        count, ordered, after = Count(), 0, Place()
+        count, ordered, after = RuleCount(), 0, FileCursor()
         more = True
         while more:
             files, next_place = await self._files(row, after)
@@ -194,7 +194,7 @@ class Carrier:
         row: RuleRow,
         files: list[FileRow],
         known: Mapping[int, Mapping[str, TransferRow]],
-        count: Count,
+        count: RuleCount,
         room: Counter[str],
     ) -> list[tuple[int, int, str]]:
         """Add files to the count; return what is to be ordered now."""
@@ -218,7 +218,9 @@ class Carrier:
                     wanted.append((row.rule_id, file.file_id, storage))
         return wanted
 
-    async def _files(self, row: RuleRow, after: Place) -> tuple[list[FileRow], Place | None]:
+    async def _files(
+        self, row: RuleRow, after: FileCursor
+    ) -> tuple[list[FileRow], FileCursor | None]:
         """Return a page of the files that a rule is about."""
         community = row.rule.community
         if not row.rule.did:

@@ -5,20 +5,20 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from pilotage.proto.api import Submission, Submitted
+from pilotage.proto.api.jobs import Submission, Submitted
 from pilotage.proto.claims import Role
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import FINAL, JobState
 
 from ..identity.callers import User
-from ..identity.records import Owner
-from ..jobs.records import JobRow
+from ..identity.record_types import Owner
+from ..jobs.record_types import JobRow
 
 FAR: Final = 1e12  # wall clock at which no token has run out
 PATIENCE_S: Final = 3_600.0  # for a job that waits, after which others go beside it
 
 
-class Course(NamedTuple):
+class JobCourse(NamedTuple):
     """How far a job is."""
 
     is_open: bool
@@ -26,14 +26,14 @@ class Course(NamedTuple):
     takes_room: bool = False  # of those that its storage has at once
 
 
-class Submits(Protocol):
+class JobSubmitter(Protocol):
     """What takes jobs in."""
 
     async def submit(self, caller: User, body: Submission, /, *, body_hash: str) -> Submitted: ...
 
 
 async def submit_one(
-    submits: Submits, owner: Owner, group: str, job: Job, *, key: str, name: str
+    submits: JobSubmitter, owner: Owner, group: str, job: Job, *, key: str, name: str
 ) -> int:
     """Submit a job and return its id; with its key it is the same one, however often.
 
@@ -59,19 +59,19 @@ def caller_of(owner: Owner, group: str) -> User:
     )
 
 
-def course(job_id: int, job: JobRow | None, now: float) -> Course:
+def course(job_id: int, job: JobRow | None, now: float) -> JobCourse:
     """Say how far a job is by its row; None: it is gone. `now` is on the wall clock.
 
     One that is held ends: who holds it keeps the bytes waiting. One that nobody takes for an hour,
     for whatever limit or need of its owner's, stops no others.
     """
     if job is None:
-        return Course(is_open=False, why=f"job {job_id} is gone")
+        return JobCourse(is_open=False, why=f"job {job_id} is gone")
     if job.state is JobState.HELD:
-        return Course(is_open=False, why=f"job {job_id} is held")
+        return JobCourse(is_open=False, why=f"job {job_id} is held")
     if job.state is JobState.DONE:
-        return Course(is_open=False)
+        return JobCourse(is_open=False)
     if job.state in FINAL:
-        return Course(is_open=False, why=f"job {job_id}: {job.reason or job.state.value}")
+        return JobCourse(is_open=False, why=f"job {job_id}: {job.reason or job.state.value}")
     waits = job.state is JobState.WAITING and now - job.submitted_at >= PATIENCE_S
-    return Course(is_open=True, takes_room=not waits)
+    return JobCourse(is_open=True, takes_room=not waits)

@@ -10,7 +10,7 @@ from pilotage.proto.problems import Code
 
 from ..catalogue.record_interned import encode
 from ..errors import Refused
-from ..identity.records import Owner
+from ..identity.record_types import Owner
 from ..store.errors import StoreError
 from ..store.session import Session, json_list
 
@@ -41,7 +41,7 @@ class NewRule(_Record, frozen=True):
     storages: tuple[str, ...]  # the first ones are taken first
 
 
-class Tally(_Record, frozen=True):
+class RuleProgress(_Record, frozen=True):
     """How far a rule is."""
 
     files: int = 0
@@ -51,7 +51,7 @@ class Tally(_Record, frozen=True):
     stuck: int = 0
 
 
-def anew(tally: Tally) -> Tally:
+def anew(tally: RuleProgress) -> RuleProgress:
     """Return how far a rule is whose stuck copies are wanted again: so it is looked at soon."""
     return msgspec.structs.replace(tally, wanted=tally.wanted + max(1, tally.stuck), stuck=0)
 
@@ -63,7 +63,7 @@ class RuleRow(_Record, frozen=True):
     rule: NewRule
     made_at: float
     state: RuleState = RuleState.REPLICATING
-    tally: Tally = Tally()
+    tally: RuleProgress = RuleProgress()
     why: str = ""  # of the last failure
 
 
@@ -139,7 +139,9 @@ def retry_rule(session: Session, community: str, rule_id: int) -> int:
     return count
 
 
-def tell_rule(session: Session, rule_id: int, state: RuleState, tally: Tally, why: str) -> None:
+def tell_rule(
+    session: Session, rule_id: int, state: RuleState, tally: RuleProgress, why: str
+) -> None:
     """Keep what is known of a rule now."""
     given = {
         "rule_id": rule_id,
@@ -205,7 +207,7 @@ def _rule(row: Any) -> RuleRow:
         ),
         made_at=row[11],
         state=RuleState(row[12]),
-        tally=msgspec.json.decode(row[13], type=Tally),
+        tally=msgspec.json.decode(row[13], type=RuleProgress),
         why=row[14],
     )
 

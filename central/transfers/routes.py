@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto import api_data, api_remnants
+from pilotage.proto.api import data, remnants as api_remnants
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 
@@ -13,7 +13,7 @@ from ..errors import Refused
 from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from .service import RuleService
 from .sweep_service import SweepService
 
@@ -27,46 +27,46 @@ class RemnantsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     storage: Annotated[str, Meta(max_length=64)] = ""  # empty: of all
     all: bool = False  # those whose time is not over too, and those that stay
     after: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
-    limit: api_data.Limit = 100
+    limit: data.Limit = 100
 
 
-@ROUTES.add("POST", "/v1/data/rules", Action.DATA_WRITE, creates=True)
-async def add(rules: RuleService, call: Call, body: api_data.RuleRequest) -> api_data.RuleView:
+@ROUTES.add("POST", "/v1/data/rules", Permission.DATA_WRITE, creates=True)
+async def add(rules: RuleService, call: Call, body: data.RuleRequest) -> data.RuleView:
     """Keep copies of files; jobs make those that are missing."""
     return await rules.add(user(call), body)
 
 
-@ROUTES.add("GET", "/v1/data/rules", Action.DATA_READ)
-async def several(rules: RuleService, call: Call) -> api_data.RuleList:
+@ROUTES.add("GET", "/v1/data/rules", Permission.DATA_READ)
+async def several(rules: RuleService, call: Call) -> data.RuleList:
     """Rules, and how far they have been carried out."""
     return await rules.all(user(call))
 
 
-@ROUTES.add("GET", "/v1/data/rules/{rule}", Action.DATA_READ)
-async def one(rules: RuleService, call: Call) -> api_data.RuleView:
+@ROUTES.add("GET", "/v1/data/rules/{rule}", Permission.DATA_READ)
+async def one(rules: RuleService, call: Call) -> data.RuleView:
     """One rule."""
     return await rules.show(user(call), _rule_id(call))
 
 
-@ROUTES.add("DELETE", "/v1/data/rules/{rule}", Action.DATA_WRITE)
+@ROUTES.add("DELETE", "/v1/data/rules/{rule}", Permission.DATA_WRITE)
 async def drop(rules: RuleService, call: Call) -> None:
     """Drop a rule; copies stay."""
     await rules.drop(user(call), _rule_id(call))
 
 
-@ROUTES.add("POST", "/v1/data/rules/{rule}/retry", Action.DATA_WRITE)
-async def retry(rules: RuleService, call: Call) -> api_data.RuleView:
+@ROUTES.add("POST", "/v1/data/rules/{rule}/retry", Permission.DATA_WRITE)
+async def retry(rules: RuleService, call: Call) -> data.RuleView:
     """Try copies anew that have failed, those that are stuck too."""
     return await rules.retry(user(call), _rule_id(call))
 
 
-@SWEEP_ROUTES.add("GET", "/v1/data/sweep", Action.DATA_READ)
+@SWEEP_ROUTES.add("GET", "/v1/data/sweep", Permission.DATA_READ)
 async def sweep(sweeps: SweepService, call: Call) -> api_remnants.SweepView:
     """How many bytes that no file names any more wait, go, went and fail, by storage."""
     return await sweeps.counts(user(call))
 
 
-@SWEEP_ROUTES.add("GET", "/v1/data/sweep/remnants", Action.DATA_READ)
+@SWEEP_ROUTES.add("GET", "/v1/data/sweep/remnants", Permission.DATA_READ)
 async def remnants(
     sweeps: SweepService, call: Call, query: RemnantsQuery
 ) -> api_remnants.RemnantPage:

@@ -6,13 +6,13 @@ from typing import Final
 
 from pilotage.proto.catalogue import ReplicaState, RuleState
 
-from .record import Tally, TransferRow
+from .record import RuleProgress, TransferRow
 
 FAILURES_MAX: Final = 5  # after so many a transfer is stuck
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CopyPlan:
     """Of one file: copies that are there, being made, to be made now, later, and not at all."""
 
     there: int
@@ -28,7 +28,7 @@ def judge(
     replicas: Mapping[str, ReplicaState],
     transfers: Mapping[str, TransferRow],
     now: float,
-) -> Verdict:
+) -> CopyPlan:
     """Say what is missing of a file. `replicas` and `transfers` are by storage."""
     good = [one for one in storages if replicas.get(one) is ReplicaState.AVAILABLE]
     moving = [
@@ -36,9 +36,9 @@ def judge(
     ]
     lacking = max(0, copies - len(good) - len(moving))
     if not lacking:
-        return Verdict(min(len(good), copies), len(moving), (), 0, 0)
+        return CopyPlan(min(len(good), copies), len(moving), (), 0, 0)
     if ReplicaState.AVAILABLE not in replicas.values():  # there is nothing to copy from
-        return Verdict(0, len(moving), (), 0, lacking)
+        return CopyPlan(0, len(moving), (), 0, lacking)
     ready: list[str] = []
     later = 0
     for one in storages:
@@ -52,11 +52,11 @@ def judge(
     chosen = tuple(ready[:lacking])
     rest = lacking - len(chosen)
     waiting = min(rest, later)
-    return Verdict(len(good), len(moving), chosen, waiting, rest - waiting)
+    return CopyPlan(len(good), len(moving), chosen, waiting, rest - waiting)
 
 
 @dataclass
-class Count:
+class RuleCount:
     """What a rule is about, added up file by file."""
 
     files: int = 0
@@ -65,16 +65,16 @@ class Count:
     wanted: int = 0
     stuck: int = 0
 
-    def add(self, verdict: Verdict) -> None:
+    def add(self, verdict: CopyPlan) -> None:
         self.files += 1
         self.there += verdict.there
         self.moving += verdict.moving
         self.wanted += len(verdict.ready) + verdict.later
         self.stuck += verdict.stuck
 
-    def tally(self, ordered: int) -> Tally:
+    def tally(self, ordered: int) -> RuleProgress:
         """Return the count when so many of what is wanted has been ordered."""
-        return Tally(
+        return RuleProgress(
             files=self.files,
             there=self.there,
             moving=self.moving + ordered,

@@ -1,27 +1,29 @@
 """What people say and see of rules."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from pilotage.proto.api import Action as JobAction, ActionName
-from pilotage.proto.api_data import RuleJob, RuleList, RuleRequest, RuleView
-from pilotage.proto.catalogue import Did, NotRight, RuleState, parse_query
+from pilotage.proto.api.data import RuleJob, RuleList, RuleRequest, RuleView
+from pilotage.proto.api.jobs import Action as JobAction, ActionName
+from pilotage.proto.catalogue import BadCatalogueField, Did, RuleState, parse_query
+from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.job_states import JobState
-from pilotage.proto.nearest import unknown
 from pilotage.proto.problems import Code
 
 from ..catalogue import record_change as catalogue_change, record_read as catalogue_read
 from ..catalogue.rights import community_of
-from ..catalogue.service import Owners, refused
+from ..catalogue.service import refused
 from ..catalogue.storages import Storages
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.policy import Action, Reach, require
+from ..identity.policy import Permission, Reach, require
+from ..identity.scope import Owners
 from ..jobs import record as job_records
-from ..jobs.records import JobRow
+from ..jobs.record_types import JobRow
 from ..observe.times import shown
+from ..ports import Clock
 from ..store.engine import Store
 from . import record as rule_records
 from .own_jobs import caller_of
@@ -32,10 +34,6 @@ KILLED: Final = 250  # in one go
 STANDING: Final = frozenset({JobState.WAITING, JobState.HELD})  # jobs that begin anew by a retry
 
 Act = Callable[[User, JobAction], Awaitable[object]]
-
-
-class Clock(Protocol):
-    def wall(self) -> float: ...
 
 
 class RuleService:
@@ -57,14 +55,14 @@ class RuleService:
 
     async def add(self, caller: User, asked: RuleRequest, /) -> RuleView:
         """Keep copies of files from now on. Raises Refused with the field."""
-        require(caller, Action.DATA_WRITE)
+        require(caller, Permission.DATA_WRITE)
         community = community_of(caller)
         if not caller.groups:
             message = "your token names no group: the jobs that make copies run for one"
             raise Refused(Code.FORBIDDEN, message)
         try:
             await self._check(community, asked)
-        except NotRight as why:
+        except BadCatalogueField as why:
             raise refused(why) from None
         new = NewRule(
             community=community,
@@ -84,19 +82,19 @@ class RuleService:
 
     async def _check(self, community: str, asked: RuleRequest) -> None:
         if bool(asked.did) == bool(asked.query):
-            raise NotRight("did", asked.did, "either a file or dataset, or a query")
+            raise BadCatalogueField("did", asked.did, "either a file or dataset, or a query")
         known = self._storages.book.storages
         for name in asked.storages:
             if name not in known:
                 right = f"one that is there: {unknown(name, known, what='storage')}"
-                raise NotRight("storages", name, right)
+                raise BadCatalogueField("storages", name, right)
             if not known[name].writable:
-                raise NotRight("storages", name, "a storage that is writable")
+                raise BadCatalogueField("storages", name, "a storage that is writable")
         if len(set(asked.storages)) != len(asked.storages):
-            raise NotRight("storages", ", ".join(asked.storages), "each storage once")
+            raise BadCatalogueField("storages", ", ".join(asked.storages), "each storage once")
         if asked.copies > len(asked.storages):
             right = f"at most {len(asked.storages)}: a storage has one copy of a file"
-            raise NotRight("copies", asked.copies, right)
+            raise BadCatalogueField("copies", asked.copies, right)
         if asked.did:
             did = Did.parse(asked.did)
             (file,) = await self._store.read(catalogue_read.files_by_did, community, [did])
@@ -104,7 +102,7 @@ class RuleService:
                 file is None
                 and await self._store.read(catalogue_change.dataset, community, did) is None
             ):
-                raise NotRight("did", asked.did, "a file or a dataset of the catalogue")
+                raise BadCatalogueField("did", asked.did, "a file or a dataset of the catalogue")
         else:
             keys = {
                 one.key: one.type for one in await self._store.read(catalogue_read.keys, community)
@@ -112,7 +110,7 @@ class RuleService:
             parse_query(asked.query).check(keys)
 
     async def all(self, caller: User, /) -> RuleList:
-        require(caller, Action.DATA_READ)
+        require(caller, Permission.DATA_READ)
         rows = await self._store.read(rule_records.rules, community_of(caller))
         return RuleList(rules=[self._view(row) for row in rows])
 
@@ -184,7 +182,7 @@ class RuleService:
 
     async def _own(self, caller: User, rule_id: int) -> RuleRow:
         """Return a rule that the caller may change."""
-        reach = require(caller, Action.DATA_WRITE)
+        reach = require(caller, Permission.DATA_WRITE)
         row = await self._get(caller, rule_id)
         owner = await self._owners.get(row.rule.community, caller)
         own = row.rule.owner.owner_id == owner.owner_id

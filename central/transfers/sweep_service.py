@@ -1,10 +1,10 @@
 """What people see of remnants and sweeps."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from pilotage.proto.api_remnants import RemnantPage, RemnantView, SweepCount, SweepView
-from pilotage.proto.nearest import unknown
+from pilotage.proto.api.remnants import RemnantPage, RemnantView, SweepCount, SweepView
+from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.problems import Code
 
 from ..catalogue import record_read as catalogue_read, record_remnants as remnant_records
@@ -14,15 +14,12 @@ from ..catalogue.storages import Storages
 from ..catalogue.sweeping import unswept
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.policy import Action, require
+from ..identity.policy import Permission, require
 from ..observe.times import shown
+from ..ports import Clock
 from ..store.engine import Store
 
 FOR_EVER: Final = 1e15
-
-
-class Clock(Protocol):
-    def wall(self) -> float: ...
 
 
 class SweepService:
@@ -34,7 +31,7 @@ class SweepService:
 
     async def counts(self, caller: User, /) -> SweepView:
         """Return what waits and went, by storage."""
-        require(caller, Action.DATA_READ)
+        require(caller, Permission.DATA_READ)
         community, book = community_of(caller), self._storages.book
         whys = unswept(book, await self._store.read(remnant_records.storages_of_copies))
         known = {
@@ -57,7 +54,7 @@ class SweepService:
         self, caller: User, /, *, storage: str, all: bool, after: int, limit: int
     ) -> RemnantPage:
         """Return a page of what would go now; with `all` of what waits. Raises Refused."""
-        require(caller, Action.DATA_READ)
+        require(caller, Permission.DATA_READ)
         community, book = community_of(caller), self._storages.book
         if storage and storage not in book.storages:
             right = f"one that is there: {unknown(storage, book.storages, what='storage')}"

@@ -19,7 +19,7 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError
-from .own_jobs import Submits, course, submit_one
+from .own_jobs import JobSubmitter, course, submit_one
 
 EVERY_S: Final = 1.0
 LOOK_MAX_S: Final = 60.0  # how long a storage, or the jobs, are left alone where nothing was due
@@ -35,7 +35,7 @@ class Sweeper:
         self,
         store: Store,
         storages: Storages,
-        submits: Submits,
+        submits: JobSubmitter,
         *,
         clock: Clock,
         log: Log,

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from pilotage.proto.transformation import SPREAD_OF
+from pilotage.proto.documents.transformation import SPREAD_OF
 from pilotage.proto.transformation_states import (
     LIVE,
     TAKES_INPUTS,
@@ -27,15 +27,15 @@ from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, OverQuota, ReserveReached, StoreBroken, StoreError, StoreFull
 from . import record as transformation_records
-from .ending import ROOM_WAITS, Ending
 from .grouping import BadRule
-from .inputs import Index
-from .intake import Intake
-from .live import OVER, Live, live, wanted
-from .making import Making
-from .missing import WAITS as MISSING_WAITS, Missing, joined, takes_all
+from .inputs import InputIndex
+from .intake import InputIntake
+from .live_state import OVER, LiveTransformation, live, wanted
+from .missing_outputs import WAITS as MISSING_WAITS, MissingOutputs, joined, takes_all
 from .record import TransformationRow
-from .unmade import missing_of
+from .shortfall import missing_of
+from .task_creation import TaskMaker
+from .task_ends import ROOM_WAITS, TaskEnding
 
 LOOK_S: Final = 0.25  # how long what nobody tells may wait
 FULL_S: Final = 5.0  # the store takes nothing
@@ -51,19 +51,19 @@ class Engine:
         self,
         *,
         store: Store,
-        index: Index,
-        intake: Intake,
-        making: Making,
-        ending: Ending,
+        index: InputIndex,
+        intake: InputIntake,
+        making: TaskMaker,
+        ending: TaskEnding,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._index = store, index
         self._intake, self._making, self._ending = intake, making, ending
         self._clock, self._log = clock, log
-        self._lives: dict[int, Live] = {}
+        self._lives: dict[int, LiveTransformation] = {}
         self._parents: dict[int, bool] = {}  # whether those whose outputs are taken are done
-        self._missing: dict[int, Missing] = {}  # what these have not made for good
+        self._missing: dict[int, MissingOutputs] = {}  # what these have not made for good
         self._touched: dict[int, bool] = {}  # to be read again; True: so is what waits of it
         self._later: dict[str, float] = {}  # when changes of a community are looked at (monotonic)
         self._loading = True
@@ -164,10 +164,10 @@ class Engine:
             self._touched.setdefault(one_id, False)
         return busy or bool(stale)
 
-    def _see_parents(self, one: Live, parents: Mapping[int, bool]) -> None:
+    def _see_parents(self, one: LiveTransformation, parents: Mapping[int, bool]) -> None:
         """Note which parents are done, but for those of which more is missing than is allowed."""
         over = frozenset(p for p in one.parents() if parents.get(p, False))
-        missing = {p: self._missing.get(p, Missing()) for p in over}
+        missing = {p: self._missing.get(p, MissingOutputs()) for p in over}
         is_told_to = one.row.closing or one.row.flushing  # by a person
         is_active = one.row.state is TransformationState.ACTIVE
         if is_active and not is_told_to and takes_all(one.doc):
@@ -175,7 +175,7 @@ class Engine:
             over = frozenset(p for p in over if missing[p].is_within(allowed))
         one.complete, one.missing = over, joined(missing.values())
 
-    async def _see_unmade(self, one: Live) -> None:
+    async def _see_unmade(self, one: LiveTransformation) -> None:
         """Count what parents that still work have not made as missing: a person has closed it."""
         for parent in sorted(one.parents() - one.complete):
             row = await self._store.read(transformation_records.transformation, parent)
@@ -184,7 +184,7 @@ class Engine:
                     (one.missing, await missing_of(self._store, row, self._missing))
                 )
 
-    async def _tell_missing(self, one: Live, parents: Mapping[int, bool]) -> None:
+    async def _tell_missing(self, one: LiveTransformation, parents: Mapping[int, bool]) -> None:
         """Say why a transformation waits whose parents are done, until it goes on."""
         if one.row.state is not TransformationState.ACTIVE or one.stale:
             return
@@ -214,7 +214,7 @@ class Engine:
                 self._later[community] = now + REFUSED_S
                 self._log("loop_failed", loop=f"inputs of {community}", error=str(why))
 
-    async def _of(self, one: Live, doing: Awaitable[bool | None]) -> bool:
+    async def _of(self, one: LiveTransformation, doing: Awaitable[bool | None]) -> bool:
         """Do something for one; what the store refuses of it pauses it, and the others go on.
 
         Where it makes no tasks anyway, or not even that is taken, it is left alone until somebody
@@ -241,7 +241,7 @@ class Engine:
         except StoreError as why:
             self._log("loop_failed", loop="transformations", error=str(why))
 
-    async def _make(self, one: Live) -> bool:
+    async def _make(self, one: LiveTransformation) -> bool:
         """Make tasks of one; what is wrong with it pauses it, and the others go on."""
         one.dirty = False
         try:
@@ -266,7 +266,7 @@ class Engine:
                 await self._flushed(one)
         return one.dirty
 
-    async def _flushed(self, one: Live) -> None:
+    async def _flushed(self, one: LiveTransformation) -> None:
         """All groups that were there have gone, full or not: the next ones are full again."""
         if one.row.flushing and one.room() > 0 and one.pool is not None:
             await self._store.write(transformation_records.set_flushing, one.id, False)

@@ -7,12 +7,12 @@ from typing import Final, Protocol
 import msgspec
 
 from pilotage.proto.catalogue import Metadata, Value
-from pilotage.proto.transformation import Grouping, InputSpec
+from pilotage.proto.documents.transformation import Grouping, InputSpec
 
 INPUT_BITS: Final = 8  # more inputs than a document may have
 
 
-class File(msgspec.Struct, frozen=True, eq=False, gc=False):
+class WaitingInput(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An input that waits, with what rules look at. Each is one object, of values alone."""
 
     file_id: int
@@ -34,21 +34,23 @@ def key_of(file_id: int, input_no: int) -> int:
     return file_id << INPUT_BITS | input_no
 
 
-Group = tuple[File, ...]
+Group = tuple[WaitingInput, ...]
 
 
 @dataclass(frozen=True)
-class Plan:
+class GroupingSpec:
     """What a rule is told: the transformation's grouping, and its inputs."""
 
     grouping: Grouping
     inputs: tuple[InputSpec, ...]
 
 
-class Rule(Protocol):
+class GroupingRule(Protocol):
     """Makes groups. No file is in two of them; files in none of them wait on."""
 
-    def __call__(self, files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    def __call__(
+        self, files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool
+    ) -> list[Group]:
         """Return the groups that are full; with `partial` also those that are not.
 
         `files` come in the order of their registration.
@@ -61,7 +63,12 @@ class BadRule(Exception):
 
 
 def grouped(
-    rule: Rule, files: Sequence[File], plan: Plan, *, now: float, closing: bool
+    rule: GroupingRule,
+    files: Sequence[WaitingInput],
+    plan: GroupingSpec,
+    *,
+    now: float,
+    closing: bool,
 ) -> list[Group]:
     """Return the groups that go now. `closing`: those that are not full go too."""
     groups = _asked(rule, files, plan, partial=closing)
@@ -73,7 +80,9 @@ def grouped(
     return groups + [group for group in late if min(one.since for one in group) <= before]
 
 
-def _asked(rule: Rule, files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+def _asked(
+    rule: GroupingRule, files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool
+) -> list[Group]:
     try:
         groups = rule(files, plan, partial=partial)
     except Exception as why:  # it may be anybody's
@@ -82,7 +91,7 @@ def _asked(rule: Rule, files: Sequence[File], plan: Plan, *, partial: bool) -> l
     return groups
 
 
-def _check(groups: Sequence[Group], files: Sequence[File]) -> None:
+def _check(groups: Sequence[Group], files: Sequence[WaitingInput]) -> None:
     given = set(files)
     for group in groups:
         if not group:
@@ -93,7 +102,7 @@ def _check(groups: Sequence[Group], files: Sequence[File]) -> None:
             given.remove(one)
 
 
-def common(group: Sequence[File]) -> dict[str, Value]:
+def common(group: Sequence[WaitingInput]) -> dict[str, Value]:
     """Return the metadata that all files of a group have with the same value."""
     return in_common([one.metadata for one in group])
 
@@ -117,7 +126,7 @@ def same(one: Value, other: Value) -> bool:
     return one == other and isinstance(one, bool) is isinstance(other, bool)
 
 
-def values(file: File, keys: Sequence[str]) -> tuple[Value, ...] | None:
+def values(file: WaitingInput, keys: Sequence[str]) -> tuple[Value, ...] | None:
     """Return what a file has as these keys, None where it lacks one."""
     found = tuple(file.metadata[key] for key in keys if key in file.metadata)
     return found if len(found) == len(keys) else None

@@ -12,15 +12,15 @@ from typing import Final
 from pilotage.proto.catalogue import Did, Query, Test
 from pilotage.proto.transformation_states import InputState
 
-from ..catalogue.records import FileRow
+from ..catalogue.record_types import FileRow
 
 SETS_MAX: Final = 20_000  # sets of metadata whose judgement is kept
 
-_Judged = list[tuple["Wanted", tuple[tuple[str, Test], ...]]]
+_Judged = list[tuple["WantedInput", tuple[tuple[str, Test], ...]]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedInput:
     """One input of one transformation: the files that it takes, and the state they begin in."""
 
     transformation_id: int
@@ -31,16 +31,16 @@ class Wanted:
     from_id: int = 0  # whose outputs they are; 0: of any
 
 
-class Index:
+class InputIndex:
     """The inputs of all transformations that take some now."""
 
     def __init__(self) -> None:
-        self._of: dict[int, tuple[Wanted, ...]] = {}
-        self._plain: dict[str, dict[int, list[Wanted]]] = {}  # by community, transformation
-        self._lying: dict[tuple[str, Did], dict[int, list[Wanted]]] = {}  # by dataset
+        self._of: dict[int, tuple[WantedInput, ...]] = {}
+        self._plain: dict[str, dict[int, list[WantedInput]]] = {}  # by community, transformation
+        self._lying: dict[tuple[str, Did], dict[int, list[WantedInput]]] = {}  # by dataset
         self._judged: dict[tuple[str, int], _Judged] = {}
 
-    def put(self, transformation_id: int, wanted: Sequence[Wanted]) -> None:
+    def put(self, transformation_id: int, wanted: Sequence[WantedInput]) -> None:
         """Let files come to a transformation."""
         self.drop(transformation_id)
         self._of[transformation_id] = tuple(wanted)
@@ -72,10 +72,10 @@ class Index:
         """Whether it matters in which datasets files lie."""
         return any(place[0] == community for place in self._lying)
 
-    def of(self, transformation_id: int) -> tuple[Wanted, ...]:
+    def of(self, transformation_id: int) -> tuple[WantedInput, ...]:
         return self._of.get(transformation_id, ())
 
-    def takers(self, community: str, file: FileRow, datasets: Iterable[Did]) -> list[Wanted]:
+    def takers(self, community: str, file: FileRow, datasets: Iterable[Did]) -> list[WantedInput]:
         """Return the inputs that a file belongs to."""
         found = [
             one

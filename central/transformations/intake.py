@@ -7,27 +7,27 @@ from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.transformation_states import TAKES_INPUTS, InputState
 
 from ..catalogue import record_read as catalogue_read
-from ..catalogue.records import FileRow, Place
+from ..catalogue.record_types import FileCursor, FileRow
 from ..ports import Clock
 from ..store.engine import Store
 from . import record as transformation_records
-from .files import Files, file_of
+from .excluded_files import Makers
 from .grouping import key_of
-from .inputs import Index, Wanted
-from .live import Live
-from .makers import Makers
-from .moves import moves_of
+from .input_files import FileReader, file_of
+from .input_moves import moves_of
+from .inputs import InputIndex, WantedInput
+from .live_state import LiveTransformation
 from .record import InputMove, NewInput
 
 CHUNK: Final = 1_000  # files that are looked at in one go
 TOGETHER: Final = 2_000  # inputs of a transaction, or what one file brings: others wait for it
 
 
-class Intake:
+class InputIntake:
     """Hands files to the transformations that want them."""
 
     def __init__(
-        self, *, store: Store, catalogue: Store, files: Files, index: Index, clock: Clock
+        self, *, store: Store, catalogue: Store, files: FileReader, index: InputIndex, clock: Clock
     ) -> None:
         self._store, self._catalogue, self._files = store, catalogue, files
         self._index, self._clock = index, clock
@@ -47,7 +47,7 @@ class Intake:
             )
         self._looked[community] = until
 
-    async def changes(self, community: str, lives: Mapping[int, Live]) -> None:
+    async def changes(self, community: str, lives: Mapping[int, LiveTransformation]) -> None:
         """Look at all files of a community that have changed until now."""
         if community not in self._looked:
             self._looked[community] = await self._store.read(
@@ -65,14 +65,14 @@ class Intake:
             self._looked[community] = rows[-1].seq
 
     async def _take(
-        self, community: str, rows: Sequence[FileRow], lives: Mapping[int, Live]
+        self, community: str, rows: Sequence[FileRow], lives: Mapping[int, LiveTransformation]
     ) -> None:
         lying: Mapping[int, list[Did]] = {}
         if self._index.asks_for_datasets(community):
             lying = await self._catalogue.read(
                 catalogue_read.datasets_of, [row.file_id for row in rows]
             )
-        takers: list[tuple[FileRow, Wanted]] = []
+        takers: list[tuple[FileRow, WantedInput]] = []
         for row in rows:
             takers += [
                 (row, one) for one in self._index.takers(community, row, lying.get(row.file_id, ()))
@@ -83,9 +83,9 @@ class Intake:
 
     async def _write(
         self,
-        takers: Sequence[tuple[FileRow, Wanted]],
+        takers: Sequence[tuple[FileRow, WantedInput]],
         looked: tuple[str, int],
-        lives: Mapping[int, Live],
+        lives: Mapping[int, LiveTransformation],
     ) -> None:
         """Write what became of some files, and that all up to these were looked at."""
         others = await self._makers.others(takers)
@@ -100,14 +100,14 @@ class Intake:
             if one.state is InputState.SHARED:
                 self._beside(row, one, lives[one.transformation_id], at)
 
-    def _beside(self, row: FileRow, one: Wanted, live: Live, at: float) -> None:
+    def _beside(self, row: FileRow, one: WantedInput, live: LiveTransformation, at: float) -> None:
         """Tasks that come get a side input only while it can be read: no state says so."""
         if row.state is FileState.AVAILABLE:
             live.came(file_of(row, one.input_no, at, cut=live.cut))
         else:
             live.shared.pop(key_of(row.file_id, one.input_no), None)
 
-    async def seed(self, live: Live, lives: Mapping[int, Live]) -> bool:
+    async def seed(self, live: LiveTransformation, lives: Mapping[int, LiveTransformation]) -> bool:
         """Look through one more page of the files that were there; return whether there are more.
 
         What changes meanwhile `changes` has: a page need not be exact.
@@ -121,7 +121,7 @@ class Intake:
             catalogue_read.find_files, one.community, one.query, after=place, limit=CHUNK
         )
         if page.next is None:
-            number, following = number + 1, Place()
+            number, following = number + 1, FileCursor()
         else:
             following = page.next
         is_end = number == len(wanted)
@@ -147,7 +147,7 @@ class Intake:
         new: Sequence[tuple[FileRow, NewInput]],
         moves: Sequence[InputMove],
         done: tuple[list[bool], list[bool]],
-        lives: Mapping[int, Live],
+        lives: Mapping[int, LiveTransformation],
         at: float,
     ) -> None:
         """Let the transformations know in memory what was written."""
@@ -163,7 +163,7 @@ class Intake:
                 lives[move.transformation_id].forget()
 
 
-def _new(takers: Sequence[tuple[FileRow, Wanted]]) -> list[tuple[FileRow, NewInput]]:
+def _new(takers: Sequence[tuple[FileRow, WantedInput]]) -> list[tuple[FileRow, NewInput]]:
     """Return the inputs that files make."""
     return [
         (
@@ -180,7 +180,7 @@ def _new(takers: Sequence[tuple[FileRow, Wanted]]) -> list[tuple[FileRow, NewInp
     ]
 
 
-def _moves(takers: Sequence[tuple[FileRow, Wanted]]) -> list[InputMove]:
+def _moves(takers: Sequence[tuple[FileRow, WantedInput]]) -> list[InputMove]:
     """Return what the states of files mean for inputs that are there."""
     return [
         move
@@ -191,10 +191,10 @@ def _moves(takers: Sequence[tuple[FileRow, Wanted]]) -> list[InputMove]:
     ]
 
 
-def _place(text: str) -> tuple[int, Place | None]:
+def _place(text: str) -> tuple[int, FileCursor | None]:
     """Return which input is looked through, and where."""
     if not text:
         return 0, None
     number, set_id, file_id = map(int, text.split(":"))
-    place = Place(set_id, file_id)
-    return number, None if place == Place() else place
+    place = FileCursor(set_id, file_id)
+    return number, None if place == FileCursor() else place

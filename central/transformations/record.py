@@ -17,7 +17,7 @@ from pilotage.proto.transformation_states import (
 )
 
 from ..jobs import record_submissions as submissions
-from ..jobs.records import NewJob, NewSubmission
+from ..jobs.record_types import NewJob, NewSubmission
 from ..store.engine import Store, weighs
 from ..store.errors import KeyReused
 from ..store.session import Session, json_list
@@ -29,7 +29,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Values alone, in no cycle."""
 
 
-class NewTransformation(_Record, frozen=True, kw_only=True):
+class NewTransformationRow(_Record, frozen=True, kw_only=True):
     community: str
     group: str
     owner_id: int
@@ -82,7 +82,7 @@ class TransformationMove(_Record, frozen=True, kw_only=True):
     scouted: bytes | None = None
 
 
-class Taken(_Record, frozen=True, kw_only=True):
+class TakenInput(_Record, frozen=True, kw_only=True):
     """An input that a task takes: it must be Unused."""
 
     file_id: int
@@ -91,7 +91,7 @@ class Taken(_Record, frozen=True, kw_only=True):
 
 class NewTask(_Record, frozen=True, kw_only=True):
     job: NewJob
-    inputs: tuple[Taken, ...] = ()
+    inputs: tuple[TakenInput, ...] = ()
     shared: tuple[int, ...] = ()  # files beside them that it also gets
 
 
@@ -178,7 +178,7 @@ class TaskRow(_Record, frozen=True, kw_only=True):
     ended_at: float | None
 
 
-class Counts(_Record, frozen=True, kw_only=True):
+class StateCounts(_Record, frozen=True, kw_only=True):
     """How many inputs and tasks of a transformation stand in each state."""
 
     inputs: dict[tuple[int, InputState], int]  # by (input_no, state)
@@ -189,7 +189,7 @@ INHERITED_A_CHUNK: Final = 2_000  # inputs that a transaction gives to an heir: 
 _FLAGS: Final = ("closing", "flushing", "seeded")
 
 
-def add_transformation(session: Session, new: NewTransformation) -> TransformationRow:
+def add_transformation(session: Session, new: NewTransformationRow) -> TransformationRow:
     """Store a transformation. One of this community and name that is neither Archived nor
     Cleaned is returned in its place: the caller compares.
     """
@@ -465,9 +465,11 @@ def last_ends(
     return [TaskState(row[0]) for row in session.rows("last_task_ends", given)]
 
 
-def transformation_counts(session: Session, transformation_ids: Sequence[int]) -> dict[int, Counts]:
+def transformation_counts(
+    session: Session, transformation_ids: Sequence[int]
+) -> dict[int, StateCounts]:
     """Return the counters of each."""
-    found = {one: Counts(inputs={}, tasks={}) for one in transformation_ids}
+    found = {one: StateCounts(inputs={}, tasks={}) for one in transformation_ids}
     given = {"ids": json_list(list(transformation_ids))}
     for one, number, state, files in session.rows("input_counts", given):
         found[one].inputs[number, InputState(state)] = files

@@ -9,11 +9,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pilotage.proto.job import Job, Need
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.documents.job import Job, Need
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.transformation_states import InputEvent
 
-from .moves import Bad
+from .input_moves import Bad
 from .record import TaskEnd
 
 # Rules of grouping whose groups mean something as a whole: half of one is another thing.
@@ -21,7 +21,7 @@ WHOLE: Final = frozenset({"all", "join"})
 
 
 @dataclass(frozen=True)
-class Bounds:
+class RepairBounds:
     """What a transformation allows, whatever the rules say."""
 
     can_be_split: bool
@@ -29,10 +29,10 @@ class Bounds:
     job: Job | None = field(default=None, compare=False)  # the template of its jobs
 
 
-def bounds_of(doc: Transformation) -> Bounds:
+def bounds_of(doc: Transformation) -> RepairBounds:
     """Return what a document allows."""
     once = [one for one in doc.inputs if one.use == "once"]
-    return Bounds(
+    return RepairBounds(
         can_be_split=doc.grouping.rule not in WHOLE and len(once) == 1,
         errors_max=doc.errors_max,
         job=doc.job,
@@ -40,7 +40,7 @@ def bounds_of(doc: Transformation) -> Bounds:
 
 
 @dataclass(frozen=True)
-class Again:
+class RetryGroup:
     """Inputs of one task that failed, which are tried again together."""
 
     file_ids: tuple[int, ...]
@@ -63,8 +63,8 @@ class Repairs(Protocol):
     """What is to become of inputs whose task failed."""
 
     async def again(
-        self, transformation_id: int, file_ids: Sequence[int], bounds: Bounds
-    ) -> list[Again]:
+        self, transformation_id: int, file_ids: Sequence[int], bounds: RepairBounds
+    ) -> list[RetryGroup]:
         """Return in which groups inputs that had the same task are tried again; none: as new ones.
 
         Each of `file_ids` is in one of them.
@@ -72,7 +72,7 @@ class Repairs(Protocol):
         ...
 
     async def verdicts(
-        self, ends: Sequence[TaskEnd], bounds: Mapping[int, Bounds]
+        self, ends: Sequence[TaskEnd], bounds: Mapping[int, RepairBounds]
     ) -> dict[int, Repair]:
         """Return what the rules say of the tasks that failed, by task.
 
@@ -81,12 +81,12 @@ class Repairs(Protocol):
         ...
 
 
-def asking(job: Job, again: Again) -> Job:
+def asking(job: Job, again: RetryGroup) -> Job:
     """Return the job with what its tasks failed for want of; it never asks for less than before."""
     return msgspec.structs.replace(job, needs=tuple(_asking(need, again) for need in job.needs))
 
 
-def _asking(need: Need, again: Again) -> Need:
+def _asking(need: Need, again: RetryGroup) -> Need:
     given: dict[str, int] = {}
     if again.memory_mb:
         in_all = need.memory_mb + need.memory_per_core_mb * need.cores_min

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.api import PAGE_MAX
-from pilotage.proto.api_transformations import (
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.transformations import (
     InputPage,
     NewTransformation,
     Preview,
@@ -21,7 +21,7 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 from ..http.call import Call
 from ..http.route import Routes
 from ..identity.calls import user
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from .service import TransformationService
 
 ROUTES: Final = Routes[TransformationService]()
@@ -55,7 +55,9 @@ class TasksQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     limit: Limit = 100
 
 
-@ROUTES.add("POST", PATH, Action.TRANSFORMATION_CONTROL, gives=TransformationDetail, creates=True)
+@ROUTES.add(
+    "POST", PATH, Permission.TRANSFORMATION_CONTROL, gives=TransformationDetail, creates=True
+)
 async def add(
     service: TransformationService, call: Call, body: NewTransformation
 ) -> TransformationDetail | Preview:
@@ -63,7 +65,7 @@ async def add(
     return await service.add(user(call), body)
 
 
-@ROUTES.add("GET", PATH, Action.TRANSFORMATION_READ)
+@ROUTES.add("GET", PATH, Permission.TRANSFORMATION_READ)
 async def several(
     service: TransformationService, call: Call, query: TransformationsQuery
 ) -> TransformationPage:
@@ -71,13 +73,13 @@ async def several(
     return await service.list(user(call), states=query.state, after=query.after, limit=query.limit)
 
 
-@ROUTES.add("GET", ONE, Action.TRANSFORMATION_READ)
+@ROUTES.add("GET", ONE, Permission.TRANSFORMATION_READ)
 async def show(service: TransformationService, call: Call) -> TransformationDetail:
     """Everything of one transformation, by id or name."""
     return await service.show(user(call), _named(call))
 
 
-@ROUTES.add("GET", f"{ONE}/files", Action.TRANSFORMATION_READ)
+@ROUTES.add("GET", f"{ONE}/files", Permission.TRANSFORMATION_READ)
 async def files(service: TransformationService, call: Call, query: InputsQuery) -> InputPage:
     """Its input files, and how each stands."""
     return await service.files(
@@ -85,7 +87,7 @@ async def files(service: TransformationService, call: Call, query: InputsQuery) 
     )
 
 
-@ROUTES.add("GET", f"{ONE}/tasks", Action.TRANSFORMATION_READ)
+@ROUTES.add("GET", f"{ONE}/tasks", Permission.TRANSFORMATION_READ)
 async def tasks(service: TransformationService, call: Call, query: TasksQuery) -> TaskPage:
     """Its tasks and their jobs, in order of the number."""
     return await service.tasks(
@@ -93,7 +95,7 @@ async def tasks(service: TransformationService, call: Call, query: TasksQuery) -
     )
 
 
-@ROUTES.add("POST", f"{ONE}/actions", Action.TRANSFORMATION_CONTROL)
+@ROUTES.add("POST", f"{ONE}/actions", Permission.TRANSFORMATION_CONTROL)
 async def act(
     service: TransformationService, call: Call, body: TransformationAction
 ) -> TransformationDetail:

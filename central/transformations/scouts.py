@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
+from pilotage.proto.documents.transformation import JUDGED_FROM
 from pilotage.proto.messages import Usage
-from pilotage.proto.transformation import JUDGED_FROM
 from pilotage.proto.transformation_states import TaskState
 
 PERCENTILE: Final = 0.9  # what scouts beyond it have used is not looked at, where there are many

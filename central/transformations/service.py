@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from pilotage.proto.api import PAGE_MAX
-from pilotage.proto.api_transformations import (
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.transformations import (
     InputPage,
     InputView,
     NewTransformation,
@@ -22,47 +22,53 @@ from pilotage.proto.api_transformations import (
     TransformationView,
 )
 from pilotage.proto.catalogue import KeyType, Query, parse_query
+from pilotage.proto.decoding.complaints import short
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import ProductionState
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     InputState,
     TaskState,
     TransformationState,
 )
-from pilotage.proto.wording import short
 
 from ..catalogue import record_read as catalogue_read
-from ..catalogue.records import FileRow, Place
-from ..catalogue.resolve import outputs_to
+from ..catalogue.input_resolution import outputs_to
+from ..catalogue.record_types import FileCursor, FileRow
 from ..catalogue.storages import Storages
 from ..errors import Refused
 from ..identity.callers import User
-from ..identity.policy import Action
+from ..identity.policy import Permission
 from ..identity.scope import Owners, scope
 from ..jobs import record as job_records
-from ..jobs.checking import community_of, group_of
-from ..jobs.sealing import sealed_job
+from ..jobs.definition.checks import community_of, group_of
+from ..jobs.restricted_view import sealed_job
 from ..observe.events import Log
 from ..observe.times import shown
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import StoreError
 from . import record as stored, record as transformation_records
+from .document_resolution import (
+    ParentTransformation,
+    check_document,
+    check_name,
+    check_template,
+    resolved,
+)
 from .engine import Engine
-from .files import file_of
-from .grouping import BadRule, File, Plan, grouped
-from .jobs_of import checked, metadata_of, task_of
-from .live import OVER, document, growing, outputs_dataset
-from .names import check_names
+from .grouping import BadRule, GroupingSpec, WaitingInput, grouped
+from .groupings.rule_names import rule_of
+from .groupings.side_inputs import SideInputs
+from .groupings.waiting_reasons import lacking, why_alone, why_no_group
+from .input_files import file_of
+from .live_state import OVER, document, growing, outputs_dataset
+from .output_names import check_names
 from .record import StepName
-from .resolving import Parent, check_document, check_name, check_template, resolved
-from .rules import rule_of
-from .side_inputs import Beside
-from .steering import Steering, check_free
-from .waiting import lacking, why_alone, why_no_group
+from .steering import TransformationControl, check_free
+from .task_jobs import checked, metadata_of, task_of
 
 PREVIEW_FILES_MAX: Final = 10_000
 PREVIEW_GROUPS: Final = 3
@@ -98,7 +104,7 @@ class TransformationService:
         catalogue: Store,
         owners: Owners,
         engine: Engine,
-        steering: Steering,
+        steering: TransformationControl,
         storages: Storages,
         clock: Clock,
         log: Log,
@@ -126,7 +132,9 @@ class TransformationService:
             outputs_to(self._storages.book, out.storages, field)
         parent = None
         if body.derived_from:
-            parent = await self._row(caller, str(body.derived_from), Action.TRANSFORMATION_CONTROL)
+            parent = await self._row(
+                caller, str(body.derived_from), Permission.TRANSFORMATION_CONTROL
+            )
             await self._check_parent(parent, doc)
         if (
             await self._store.read(transformation_records.transformation_named, community, doc.name)
@@ -139,7 +147,7 @@ class TransformationService:
         state = TransformationState.ACTIVE if body.start and parent is None else (
             TransformationState.NEW
         )  # fmt: skip
-        new = stored.NewTransformation(
+        new = stored.NewTransformationRow(
             community=community,
             group=group,
             owner_id=owner.owner_id,
@@ -179,16 +187,18 @@ class TransformationService:
                 one.key: one.type
                 for one in await self._catalogue.read(catalogue_read.keys, community)
             }
-        parents: dict[str, Parent] = {}
+        parents: dict[str, ParentTransformation] = {}
         for i, spec in enumerate(doc.inputs):
             if spec.from_ and spec.from_ not in parents:
                 row = await self._parent(caller, spec.from_, f"inputs[{i}].from")
-                parents[spec.from_] = Parent(row.transformation_id, row.group, document(row))
+                parents[spec.from_] = ParentTransformation(
+                    row.transformation_id, row.group, document(row)
+                )
         return resolved(doc, keys, parents), keys
 
     async def _parent(self, caller: User, named: str, where: str) -> stored.TransformationRow:
         try:
-            return await self._row(caller, named, Action.TRANSFORMATION_READ)
+            return await self._row(caller, named, Permission.TRANSFORMATION_READ)
         except Refused as why:
             field = f"document.{where}"
             raise Refused(Code.INVALID, f"{field}: {why.message}", field=field) from None
@@ -229,7 +239,7 @@ class TransformationService:
         if before is not None and not (same and self._reads(caller, before)):
             raise self._taken(caller, before)
         counts: dict[str, int] = {}
-        files: list[File] = []
+        files: list[WaitingInput] = []
         more: list[str] = []
         for i, spec in enumerate(doc.inputs):
             rows = await self._some(community, parse_query(spec.query, f"inputs[{i}].query"))
@@ -240,9 +250,9 @@ class TransformationService:
                 files += [file_of(row, i, self._clock.wall()) for row in rows]
             counts[spec.name] = len(rows)
         rule = rule_of(doc.grouping.rule)
-        groups: Sequence[tuple[File, ...]] = [()]
+        groups: Sequence[tuple[WaitingInput, ...]] = [()]
         at_once = set(groups)
-        plan = Plan(doc.grouping, doc.inputs)
+        plan = GroupingSpec(doc.grouping, doc.inputs)
         if doc.inputs:
             try:
                 groups = grouped(rule, files, plan, now=self._clock.wall(), closing=True)
@@ -272,7 +282,7 @@ class TransformationService:
     async def _some(self, community: str, query: Query) -> Sequence[FileRow]:
         """Return the first files of a query; one more than are counted says that there are more."""
         rows: list[FileRow] = []
-        after: Place | None = None
+        after: FileCursor | None = None
         while len(rows) <= PREVIEW_FILES_MAX:
             limit = min(PAGE_MAX, PREVIEW_FILES_MAX + 1 - len(rows))
             page = await self._catalogue.read(
@@ -290,7 +300,7 @@ class TransformationService:
         self, caller: User, *, states: tuple[TransformationState, ...], after: int, limit: int
     ) -> TransformationPage:
         """Return one page of transformations, in order of the id."""
-        bounds = scope(caller, Action.TRANSFORMATION_READ, self._owners)
+        bounds = scope(caller, Permission.TRANSFORMATION_READ, self._owners)
         rows = await self._store.read(
             transformation_records.transformations,
             bounds.community or None,
@@ -298,7 +308,7 @@ class TransformationService:
             after=after,
             limit=limit,
         )
-        mine = [row for row in rows if self._covers(caller, row, Action.TRANSFORMATION_READ)]
+        mine = [row for row in rows if self._covers(caller, row, Permission.TRANSFORMATION_READ)]
         counts = await self._store.read(
             transformation_records.transformation_counts, [row.transformation_id for row in mine]
         )
@@ -314,9 +324,9 @@ class TransformationService:
 
     async def show(self, caller: User, named: str) -> TransformationDetail:
         """Return everything of one; what opens its files and secrets only with JOB_OUTPUT."""
-        row = await self._row(caller, named, Action.TRANSFORMATION_READ)
+        row = await self._row(caller, named, Permission.TRANSFORMATION_READ)
         detail = await self._detail(row)
-        if not self._covers(caller, row, Action.JOB_OUTPUT):
+        if not self._covers(caller, row, Permission.JOB_OUTPUT):
             document = {**detail.document, "job": sealed_job(detail.document["job"])}
             detail = msgspec.structs.replace(detail, document=document, sealed=True)
         tasks, active = detail.view.tasks, TransformationState.ACTIVE
@@ -342,7 +352,7 @@ class TransformationService:
             if one.file_id in there
         ]
         doc = document(row)
-        plan = Plan(doc.grouping, doc.inputs)
+        plan = GroupingSpec(doc.grouping, doc.inputs)
         if not files or len(rows) == PAGE_MAX:  # of some of them it cannot say that none fit
             return lacking(plan, files)
         rule = rule_of(doc.grouping.rule)
@@ -354,7 +364,7 @@ class TransformationService:
             return why_no_group(plan, files)
         return why_alone(plan, await self._beside(row, doc), made)
 
-    async def _beside(self, row: stored.TransformationRow, doc: Transformation) -> Beside:
+    async def _beside(self, row: stored.TransformationRow, doc: Transformation) -> SideInputs:
         """Return the side inputs that there are now, at most a page of them."""
         rows = await self._store.read(
             transformation_records.inputs,
@@ -377,13 +387,13 @@ class TransformationService:
             for one in parents
         }
         over = {one for one, its in states.items() if its is not None and its.state in OVER}
-        return Beside(doc.inputs, shared, growing=growing(doc, over, seeded=row.seeded))
+        return SideInputs(doc.inputs, shared, growing=growing(doc, over, seeded=row.seeded))
 
     async def files(
         self, caller: User, named: str, *, states: tuple[InputState, ...], after: str, limit: int
     ) -> InputPage:
         """Return one page of the inputs of a transformation."""
-        row = await self._row(caller, named, Action.TRANSFORMATION_READ)
+        row = await self._row(caller, named, Permission.TRANSFORMATION_READ)
         found = await self._store.read(
             transformation_records.inputs,
             row.transformation_id,
@@ -417,7 +427,7 @@ class TransformationService:
         self, caller: User, named: str, *, states: tuple[TaskState, ...], after: int, limit: int
     ) -> TaskPage:
         """Return one page of the tasks of a transformation."""
-        row = await self._row(caller, named, Action.TRANSFORMATION_READ)
+        row = await self._row(caller, named, Permission.TRANSFORMATION_READ)
         found = await self._store.read(
             transformation_records.tasks,
             row.transformation_id,
@@ -447,7 +457,7 @@ class TransformationService:
         self, caller: User, named: str, action: TransformationAction
     ) -> TransformationDetail:
         """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
-        row = await self._row(caller, named, Action.TRANSFORMATION_CONTROL)
+        row = await self._row(caller, named, Permission.TRANSFORMATION_CONTROL)
         who = self._owners.word(caller.issuer, caller.subject)
         is_clean = action.action is TransformationActionName.CLEAN
         if is_clean or action.action is TransformationActionName.ARCHIVE:
@@ -507,7 +517,7 @@ class TransformationService:
 
     # -- one row --------------------------------------------------------------------------------
 
-    async def _row(self, caller: User, named: str, action: Action) -> stored.TransformationRow:
+    async def _row(self, caller: User, named: str, action: Permission) -> stored.TransformationRow:
         """Return the transformation with this id or name. Raises Refused, NOT_FOUND."""
         row = None
         if named.isascii() and named.isdecimal() and len(named) <= 16 and int(named) <= ID_MAX:
@@ -521,7 +531,7 @@ class TransformationService:
             raise Refused(Code.NOT_FOUND, said + await self._meant(caller, named, action))
         return row
 
-    async def _meant(self, caller: User, named: str, action: Action) -> str:
+    async def _meant(self, caller: User, named: str, action: Permission) -> str:
         """Return a question after the nearest name, empty where none is near."""
         bounds = scope(caller, action, self._owners)
         rows = await self._store.read(
@@ -535,11 +545,11 @@ class TransformationService:
         close = get_close_matches(named[:128], sorted(names), n=1)
         return f": did you mean {close[0]!r}?" if close else ""
 
-    def _covers(self, caller: User, row: stored.TransformationRow, action: Action) -> bool:
+    def _covers(self, caller: User, row: stored.TransformationRow, action: Permission) -> bool:
         return scope(caller, action, self._owners).covers_row(row)
 
     def _reads(self, caller: User, row: stored.TransformationRow) -> bool:
-        return self._covers(caller, row, Action.TRANSFORMATION_READ)
+        return self._covers(caller, row, Permission.TRANSFORMATION_READ)
 
     def _taken(self, caller: User, row: stored.TransformationRow) -> Refused:
         """Return why a name is refused. The id is shown only to callers who may read it."""
@@ -562,7 +572,7 @@ class TransformationService:
         )
 
     def _view(
-        self, row: stored.TransformationRow, counts: stored.Counts, step: StepName | None
+        self, row: stored.TransformationRow, counts: stored.StateCounts, step: StepName | None
     ) -> TransformationView:
         doc = document(row)
         inputs: dict[str, dict[InputState, int]] = {spec.name: {} for spec in doc.inputs}

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-from pilotage.proto.api import Action as JobAction, ActionName
-from pilotage.proto.api_transformations import TransformationAction, TransformationActionName as A
-from pilotage.proto.catalogue import Did, NotRight
-from pilotage.proto.machine import IllegalTransition
+from pilotage.proto.api.jobs import Action as JobAction, ActionName
+from pilotage.proto.api.transformations import TransformationAction, TransformationActionName as A
+from pilotage.proto.catalogue import BadCatalogueField, Did
+from pilotage.proto.decoding.complaints import short
 from pilotage.proto.problems import Code
+from pilotage.proto.state_machine import IllegalTransition
 from pilotage.proto.transformation_states import (
     FINAL,
     InputEvent,
@@ -19,7 +20,6 @@ from pilotage.proto.transformation_states import (
     next_input,
     next_transformation,
 )
-from pilotage.proto.wording import short
 
 from ..catalogue import record_read as catalogue_read
 from ..errors import Refused
@@ -27,7 +27,7 @@ from ..identity.callers import User
 from ..ports import Clock
 from ..store.engine import CHUNK_MAX, Store
 from . import record as transformation_records
-from .live import document
+from .live_state import document
 from .record import InputMove, InputRow, TransformationMove, TransformationRow
 
 E = TransformationEvent
@@ -85,7 +85,7 @@ async def check_free(
         raise Refused(Code.ILLEGAL_STATE, why, field="name")
 
 
-class Steering:
+class TransformationControl:
     """Carries out actions."""
 
     def __init__(self, *, store: Store, catalogue: Store, kill: Kill, clock: Clock) -> None:
@@ -357,7 +357,7 @@ class Steering:
     async def _ids(self, community: str, names: Sequence[str]) -> frozenset[int]:
         try:
             dids = [Did.parse(one, f"files[{i}]") for i, one in enumerate(names)]
-        except NotRight as why:
+        except BadCatalogueField as why:
             raise Refused(Code.INVALID, str(why), field=why.field) from None
         found = await self._catalogue.read(catalogue_read.files_by_did, community, dids)
         for i, (did, row) in enumerate(zip(dids, found, strict=True)):

@@ -26,12 +26,12 @@ from typing import Any
 
 import msgspec
 
-from pilotage.proto.api_productions import NewProduction, Written
+from pilotage.proto.api.productions import NewProduction, Written
 from pilotage.proto.catalogue import Value
-from pilotage.proto.job import Job, Need
-from pilotage.proto.nearest import unknown
-from pilotage.proto.transformation import Grouping
-from pilotage.proto.workflow import (
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.documents.job import Job, Need
+from pilotage.proto.documents.transformation import Grouping
+from pilotage.proto.documents.workflow import (
     Parameter,
     Source,
     Step,
@@ -42,25 +42,25 @@ from pilotage.proto.workflow import (
 
 from . import draw
 from .check import check
-from .done import claimed
+from .earlier_runs import claimed
 from .errors import BadWorkflow, RunRefused, WorkflowError
-from .files import files_in, read_workflow
-from .flow import File
-from .local import Outcome, Place, run
-from .plan import Plan, plan
-from .to_transformations import obstacles
+from .flow import WorkflowFile
+from .local_runs import RunEnvironment, RunResult, run
+from .plan import WorkflowPlan, plan
+from .translation import obstacles
+from .workflow_files import files_in, read_workflow
 
 __all__ = [
     "BadWorkflow",
     "Definition",
-    "File",
     "Grouping",
-    "Outcome",
-    "Plan",
     "RunRefused",
+    "RunResult",
     "StepHandle",
     "Workflow",
     "WorkflowError",
+    "WorkflowFile",
+    "WorkflowPlan",
     "dataset",
     "files",
     "files_in",
@@ -197,7 +197,7 @@ class Workflow:
             raise BadWorkflow([str(fault) for fault in faults])
         return NewProduction(workflow=definition, written=Written(form="python"))
 
-    def plan(self, catalogue: Sequence[File] | None = None) -> Plan:
+    def plan(self, catalogue: Sequence[WorkflowFile] | None = None) -> WorkflowPlan:
         """Return how many jobs and files there would be. Raises BadWorkflow."""
         return plan(self.build(), catalogue)
 
@@ -213,10 +213,10 @@ class Workflow:
         self,
         folder: str | Path,
         *,
-        catalogue: Sequence[File] = (),
+        catalogue: Sequence[WorkflowFile] = (),
         cores: int | None = None,
         resume: bool = False,
-    ) -> Outcome:
+    ) -> RunResult:
         """Run it on this machine, in an empty folder, and return how that ended.
 
         With `resume` the folder may be that of an earlier run: what is done there stays.
@@ -224,7 +224,9 @@ class Workflow:
         """
         definition = self.build()
         where = Path(folder).absolute()
-        place = Place(where, self._folder.absolute(), cores or os.cpu_count() or 1, os.environ)
+        place = RunEnvironment(
+            where, self._folder.absolute(), cores or os.cpu_count() or 1, os.environ
+        )
         with claimed(where, definition.name, resume=resume):
             return asyncio.run(run(definition, place, catalogue))
 

@@ -5,8 +5,8 @@ from importlib.metadata import entry_points
 from typing import Any, Final, cast
 
 from pilotage.proto.catalogue import (
+    BadCatalogueField,
     Did,
-    NotRight,
     Op,
     Query,
     Value,
@@ -14,9 +14,9 @@ from pilotage.proto.catalogue import (
     parse_query,
     type_of,
 )
-from pilotage.proto.nearest import unknown
-from pilotage.proto.strict_yaml import Place
-from pilotage.proto.workflow import (
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.documents.workflow import (
     ALL,
     ANY,
     BYTES,
@@ -31,10 +31,10 @@ from pilotage.proto.workflow import (
     Workflow,
 )
 
-from ..transformations.rules import BUILT_IN, GROUP
-from . import braces, failing, graph
+from ..transformations.groupings.rule_names import BUILT_IN, GROUP
+from . import braces, failover_rules, graph
 from .errors import Fault
-from .keys import Keys, KeyTable, agreed, key_table, offered
+from .metadata_keys import Keys, KeyTable, agreed, key_table, offered
 
 TASK: Final = "task"
 TRANSFORMATION: Final = "transformation"
@@ -53,7 +53,7 @@ def faults(workflow: Workflow) -> Iterator[Fault]:
     The nearest right word for a wrong one takes long where there are many.
     """
     yield from _of_workflow(workflow)
-    yield from failing.faults(workflow)
+    yield from failover_rules.faults(workflow)
     table = key_table(workflow)
     for name, step in workflow.steps.items():
         yield from _Checker(workflow, name, step, table).faults()
@@ -180,7 +180,7 @@ class _Checker:
         if given.dataset:
             try:
                 Did.parse(given.dataset, "")
-            except NotRight as why:
+            except BadCatalogueField as why:
                 yield ("inputs", port, "dataset"), f"expected {why.right}, found {why.value!r}"
         if given.query and given.where:
             yield ("inputs", port, "where"), "say it in `query`"
@@ -209,7 +209,7 @@ class _Checker:
         """Yield what is wrong with conditions, and return them as a query."""
         try:
             return parse_query(found)
-        except NotRight as why:
+        except BadCatalogueField as why:
             steps = tuple(filter(None, why.field.removeprefix("query").split(".")))
             yield (*at, *steps), f"found {why.value!r}, expected {why.right}"
             return Query(())
@@ -419,7 +419,7 @@ def _suits(given: str, wanted: str) -> bool:
 def _of_key(at: Place, key: str) -> Iterator[tuple[Place, str]]:
     try:
         check_key(key, "")
-    except NotRight as why:
+    except BadCatalogueField as why:
         yield at, f"found {key!r}, expected {why.right}"
 
 

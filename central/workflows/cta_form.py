@@ -12,16 +12,25 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from pilotage.proto.catalogue import KeyType, NotRight, Value, checked_value
-from pilotage.proto.job import Job, Need
-from pilotage.proto.nearest import unknown
-from pilotage.proto.strict_yaml import Place
-from pilotage.proto.transformation import Grouping
-from pilotage.proto.workflow import Source, Step, StepInput, StepOutput, Workflow
+from pilotage.proto.catalogue import BadCatalogueField, KeyType, Value, checked_value
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.documents.job import Job, Need
+from pilotage.proto.documents.transformation import Grouping
+from pilotage.proto.documents.workflow import Source, Step, StepInput, StepOutput, Workflow
 
 from . import braces
 from .errors import BadWorkflow
-from .written import Text, Written, check_words, converted, is_list, is_mapping, load, read_text
+from .source_lines import (
+    SourceText,
+    WorkflowSource,
+    check_words,
+    converted,
+    is_list,
+    is_mapping,
+    load,
+    read_text,
+)
 
 STEPS: Final = "ProdSteps"
 COMMON: Final = "Common"
@@ -128,20 +137,20 @@ def _types_of(path: Path) -> TypesFile:
     return converted(text, found, TypesFile, ())
 
 
-def parse(text: Text, found: dict[str, Any], types: TypesFile) -> Written:
+def parse(text: SourceText, found: dict[str, Any], types: TypesFile) -> WorkflowSource:
     """Return the workflow that a text says. It is read, not checked. Raises BadWorkflow."""
     return _Reader(text, found, types).read()
 
 
 class _Reader:
-    def __init__(self, text: Text, found: dict[str, Any], types: TypesFile) -> None:
+    def __init__(self, text: SourceText, found: dict[str, Any], types: TypesFile) -> None:
         self._text, self._found, self._types = text, found, types
         self._names = {name.lower(): name for name in types.types}  # types know no case
         self._steps: dict[str, Step] = {}
         self._by_id: dict[int, str] = {}
         self._base = ""
 
-    def read(self) -> Written:
+    def read(self) -> WorkflowSource:
         check_words(self._text, self._found, (COMMON, STEPS), ())
         common: Any = self._found.get(COMMON) or {}
         if not is_mapping(common):
@@ -172,7 +181,7 @@ class _Reader:
             keys=self._types.keys,
             steps=self._steps,
         )
-        return Written(workflow, self._text, places, _FIELDS)
+        return WorkflowSource(workflow, self._text, places, _FIELDS)
 
     # -- one step --------------------------------------------------------------------------------
 
@@ -256,7 +265,7 @@ class _Reader:
     def _metadata_value(self, rule: KeyRule, value: Any, place: Place) -> Value:
         try:
             return checked_value(rule.values.get(str(value), value), str(place[-1]))
-        except NotRight as why:
+        except BadCatalogueField as why:
             raise self._text.wrong(place, f"expected {why.right}, found {value!r}") from None
 
     # -- what comes in ---------------------------------------------------------------------------

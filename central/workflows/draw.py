@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from xml.sax.saxutils import escape
 
-from pilotage.proto.workflow import Workflow
+from pilotage.proto.documents.workflow import Workflow
 
 from . import graph
-from .flow import Counts
+from .flow import StepCounts
 from .layout import HEIGHT, MARGIN, WIDTH, layout
 
 LINE: Final = 17  # of a text below the graph
@@ -35,7 +35,7 @@ _STYLE: Final = """
 
 
 @dataclass(frozen=True)
-class Node:
+class DrawnStep:
     """How far a step is, as it is drawn."""
 
     words: str
@@ -45,10 +45,10 @@ class Node:
     why: str = ""  # it stands
 
 
-Nodes = Mapping[str, Node]
+Nodes = Mapping[str, DrawnStep]
 
 
-def of_counts(counts: Mapping[str, Counts]) -> Nodes:
+def of_counts(counts: Mapping[str, StepCounts]) -> Nodes:
     """Return how steps of a run on one machine are drawn."""
     return {name: _node(one) for name, one in counts.items()}
 
@@ -118,24 +118,24 @@ def _beside(others: Sequence[str]) -> str:
     return f"  + {shown}{f' and {more} more' if more > 0 else ''}"
 
 
-def _node(counts: Counts) -> Node:
+def _node(counts: StepCounts) -> DrawnStep:
     """Return how far a step is, in words and parts."""
     if counts.total == 0:
-        return Node("nothing to do", look="over")
+        return DrawnStep("nothing to do", look="over")
     more = [
         f"{count} {word}"
         for count, word in ((counts.failed, "failed"), (counts.skipped, "skipped"))
         if count
     ]
     made = counts.made or 1
-    return Node(
+    return DrawnStep(
         ", ".join([f"{counts.done}/{counts.made} done", *more]),
         done=(counts.done + counts.skipped) / made,
         failed=counts.failed / made,
     )
 
 
-def _bar(node: Node) -> str:
+def _bar(node: DrawnStep) -> str:
     done = int(BAR * node.done + 1e-9)  # full once all is done, and not before
     failed = min(BAR - done, round(BAR * node.failed))
     return "█" * done + "▒" * failed + "░" * (BAR - done - failed)
@@ -168,7 +168,7 @@ def as_svg(workflow: Workflow, nodes: Nodes | None = None) -> str:
     )
 
 
-def _box(name: str, x: float, y: float, node: Node | None) -> str:
+def _box(name: str, x: float, y: float, node: DrawnStep | None) -> str:
     shown = _short(name, NAME_MAX)
     said = "" if node is None else f"{node.words}{f'. {node.why}' if node.why else ''}"
     look = f"box {node.look}".strip() if node is not None else "box"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pilotage.proto.strict_yaml import Place
+from pilotage.proto.decoding.strict_yaml import Place
 
 
 class WorkflowError(Exception):

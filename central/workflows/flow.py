@@ -12,18 +12,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotage.proto.catalogue import DATASET_KEY, Metadata, Query, Value, parse_query
-from pilotage.proto.transformation import InputSpec
-from pilotage.proto.workflow import Source, Step, StepInput, Workflow
+from pilotage.proto.documents.transformation import InputSpec
+from pilotage.proto.documents.workflow import Source, Step, StepInput, Workflow
 
-from ..transformations.grouping import File as Waiting, Plan, grouped, in_common, same
-from ..transformations.missing import Missing, below, joined
-from ..transformations.rules import rule_of
+from ..transformations.grouping import (
+    GroupingSpec,
+    WaitingInput as Waiting,
+    grouped,
+    in_common,
+    same,
+)
+from ..transformations.groupings.rule_names import rule_of
+from ..transformations.missing_outputs import MissingOutputs, below, joined
 from . import graph
-from .keys import query_of
+from .metadata_keys import query_of
 
 
 @dataclass(frozen=True)
-class File:
+class WorkflowFile:
     """A file of the catalogue, or one that a task has made."""
 
     name: str
@@ -36,18 +42,20 @@ class File:
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkflowTask:
     """One job to be: what it takes, and what all of its files have in common."""
 
     step: str
     number: int  # from 1 on, in its step
-    files: Mapping[str, tuple[File, ...]] = field(default_factory=dict[str, tuple[File, ...]])
+    files: Mapping[str, tuple[WorkflowFile, ...]] = field(
+        default_factory=dict[str, tuple[WorkflowFile, ...]]
+    )
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
     common: Mapping[str, Value] = field(default_factory=dict[str, Value])
 
 
 @dataclass
-class Counts:
+class StepCounts:
     """How far a step has come."""
 
     made: int = 0
@@ -67,28 +75,30 @@ class _State:
     def __init__(self, name: str, workflow: Workflow) -> None:
         self.name, self.step = name, workflow.steps[name]
         self.once = graph.once_ports(workflow, self.step)
-        self.counts = Counts()
+        self.counts = StepCounts()
         self.grouping = graph.grouping_of(workflow, self.step)
         self.specs = tuple(spec_of(self.step, port) for port in self.once)
-        self.files: list[File] = []  # that came to be grouped; of each its number is its place
+        self.files: list[
+            WorkflowFile
+        ] = []  # that came to be grouped; of each its number is its place
         self.waiting: list[Waiting] = []  # those of them that are in no task yet
         self.fresh = False  # some came since groups were made
-        self.kept: dict[str, list[File]] = {}  # of ports that need all, by port
+        self.kept: dict[str, list[WorkflowFile]] = {}  # of ports that need all, by port
         self.seen: dict[str, int] = {}  # files that came through a port
-        self.made: dict[str, list[File]] = {port: [] for port in self.step.outputs}
+        self.made: dict[str, list[WorkflowFile]] = {port: [] for port in self.step.outputs}
         self.values: dict[str, dict[int, Any]] = {port: {} for port in self.step.outputs}
         self.shape: tuple[int, ...] = ()
         self.begun = False  # tasks that are made all at once have been made
         self.complete = False
         self.sound = True  # no task failed, here or above
         self.failed = 0  # files that are used once, in tasks that failed
-        self.missing = Missing()  # of what it makes, once it is complete
+        self.missing = MissingOutputs()  # of what it makes, once it is complete
 
 
-class Flow:
+class WorkflowRun:
     """The state of one run of a workflow that was checked."""
 
-    def __init__(self, workflow: Workflow, catalogue: Sequence[File] = ()) -> None:
+    def __init__(self, workflow: Workflow, catalogue: Sequence[WorkflowFile] = ()) -> None:
         self._workflow = workflow
         self._order = graph.order(workflow)
         self._states = {name: _State(name, workflow) for name in workflow.steps}
@@ -107,16 +117,16 @@ class Flow:
 
     # -- what happens ---------------------------------------------------------------------------
 
-    def begin(self) -> list[Task]:
+    def begin(self) -> list[WorkflowTask]:
         """Return the tasks that can run from the start."""
         return self._advance()
 
     def done(
         self,
-        task: Task,
-        files: Mapping[str, Sequence[File]],
+        task: WorkflowTask,
+        files: Mapping[str, Sequence[WorkflowFile]],
         values: Mapping[str, Any],
-    ) -> list[Task]:
+    ) -> list[WorkflowTask]:
         """Take what a task has made, and return what can run now."""
         state = self._states[task.step]
         state.counts.done += 1
@@ -129,7 +139,7 @@ class Flow:
                     self._take(*reader, file)
         return self._advance()
 
-    def failed(self, task: Task) -> list[Task]:
+    def failed(self, task: WorkflowTask) -> list[WorkflowTask]:
         """Note that a task has failed for good, and return what can run now."""
         state = self._states[task.step]
         state.counts.failed += 1
@@ -139,7 +149,7 @@ class Flow:
 
     # -- what there is --------------------------------------------------------------------------
 
-    def counts(self) -> Mapping[str, Counts]:
+    def counts(self) -> Mapping[str, StepCounts]:
         """Return how far each step has come, parents first."""
         return {name: self._states[name].counts for name in self._order}
 
@@ -167,10 +177,10 @@ class Flow:
             return True
         return rule.partial != "never" and not (rule.rule == "count" and rule.size == 1)
 
-    def missing(self, step: str) -> Missing:
+    def missing(self, step: str) -> MissingOutputs:
         """Return what a step that is allowed to does without, once its parents are complete."""
         state = self._states[step]
-        return self._above(state) if self._closed(state) else Missing()
+        return self._above(state) if self._closed(state) else MissingOutputs()
 
     def left(self) -> Mapping[tuple[str, str], int]:
         """Return how many files of a port came into no task, where that is any."""
@@ -182,7 +192,7 @@ class Flow:
 
     # -- how tasks come about -------------------------------------------------------------------
 
-    def _take(self, name: str, port: str, file: File) -> None:
+    def _take(self, name: str, port: str, file: WorkflowFile) -> None:
         """Let a file come in through a port, if it meets what the port asks."""
         if not self._queries[name, port].meets(file.metadata):
             return
@@ -201,8 +211,8 @@ class Flow:
         )
         state.fresh = True
 
-    def _advance(self) -> list[Task]:
-        found: list[Task] = []
+    def _advance(self) -> list[WorkflowTask]:
+        found: list[WorkflowTask] = []
         for name in self._order:  # parents first: one pass is enough
             state = self._states[name]
             if not state.complete:
@@ -225,17 +235,19 @@ class Flow:
     def _sound(self, state: _State) -> bool:
         return all(self._states[one].sound for one in graph.parents(self._workflow, state.name))
 
-    def _own(self, state: _State) -> Missing:
+    def _own(self, state: _State) -> MissingOutputs:
         """Return what is missing of a step because tasks of it failed for good."""
         if state.once:
             lost, of, noun = state.failed, len(state.files), "files"
         else:
             lost, of, noun = state.counts.failed, state.counts.made, "tasks"
         if not lost:
-            return Missing()
-        return Missing(lost / of, (f"{lost} of {of} {noun} of {self._workflow.name}-{state.name}",))
+            return MissingOutputs()
+        return MissingOutputs(
+            lost / of, (f"{lost} of {of} {noun} of {self._workflow.name}-{state.name}",)
+        )
 
-    def _above(self, state: _State) -> Missing:
+    def _above(self, state: _State) -> MissingOutputs:
         return joined(
             self._states[one].missing for one in graph.parents(self._workflow, state.name)
         )
@@ -244,12 +256,12 @@ class Flow:
         """Whether no more is missing of what a step takes than it allows."""
         return self._above(state).is_within(self._workflow.allowed(state.name))
 
-    def _tasks(self, state: _State) -> list[Task]:
+    def _tasks(self, state: _State) -> list[WorkflowTask]:
         """Return new tasks of a step."""
         groups = self._groups(state) if state.once else self._at_once(state)
         return list(filter(None, [self._task(state, files, values) for files, values in groups]))
 
-    def _at_once(self, state: _State) -> Iterator[tuple[dict[str, tuple[File, ...]], Any]]:
+    def _at_once(self, state: _State) -> Iterator[tuple[dict[str, tuple[WorkflowFile, ...]], Any]]:
         """Yield what the tasks of a step take that are made when all is there."""
         if state.begun or not self._closed(state) or not self._may_close(state):
             return
@@ -281,9 +293,9 @@ class Flow:
                 {port: element.get(port, given) for port, given in values.items()},
             )
 
-    def _whole(self, state: _State) -> tuple[dict[str, tuple[File, ...]], dict[str, Any]]:
+    def _whole(self, state: _State) -> tuple[dict[str, tuple[WorkflowFile, ...]], dict[str, Any]]:
         """Return all files and values that a step takes, of ports that are not grouped."""
-        files: dict[str, tuple[File, ...]] = {}
+        files: dict[str, tuple[WorkflowFile, ...]] = {}
         values: dict[str, Any] = {}
         for port, given in state.step.inputs.items():
             if port in state.once:
@@ -307,7 +319,7 @@ class Flow:
         each = [found.get(number) for number in range(1, parent.counts.made + 1)]
         return _nested(each, parent.shape) if len(parent.shape) > 1 else each
 
-    def _groups(self, state: _State) -> Iterator[tuple[dict[str, tuple[File, ...]], Any]]:
+    def _groups(self, state: _State) -> Iterator[tuple[dict[str, tuple[WorkflowFile, ...]], Any]]:
         """Yield groups of files that are used once, with what each task gets beside them."""
         asides = [port for port in state.step.inputs if port not in state.once]
         if not all(self._is_there(state, port) for port in asides):
@@ -339,8 +351,8 @@ class Flow:
         return all(one.complete and one.missing.is_within(allowed) for one in parents)
 
     def _beside(
-        self, state: _State, port: str, files: tuple[File, ...], common: Mapping[str, Value]
-    ) -> tuple[File, ...] | None:
+        self, state: _State, port: str, files: tuple[WorkflowFile, ...], common: Mapping[str, Value]
+    ) -> tuple[WorkflowFile, ...] | None:
         """Return the shared files that suit a group, the last of them; None: too few do."""
         given = state.step.inputs[port]
         if port in state.step.gather:
@@ -351,8 +363,11 @@ class Flow:
         return tuple(fit[-given.count :])  # from -0 on: all
 
     def _task(
-        self, state: _State, files: Mapping[str, tuple[File, ...]], values: Mapping[str, Any]
-    ) -> Task | None:
+        self,
+        state: _State,
+        files: Mapping[str, tuple[WorkflowFile, ...]],
+        values: Mapping[str, Any],
+    ) -> WorkflowTask | None:
         """Return the next task of a step, or None where its condition is not met."""
         state.counts.made += 1
         number = state.counts.made
@@ -367,7 +382,7 @@ class Flow:
             if not parse_query(state.step.when).meets(known):
                 state.counts.skipped += 1
                 return None
-        return Task(state.name, number, files, values, common)
+        return WorkflowTask(state.name, number, files, values, common)
 
 
 def _fed_ports(step: Step) -> list[str]:
@@ -381,7 +396,7 @@ def spec_of(step: Step, port: str) -> InputSpec:
     return InputSpec(name=port, use=given.use, on=given.on, count=given.count or 1)
 
 
-def matching(given: StepInput, catalogue: Sequence[File]) -> list[File]:
+def matching(given: StepInput, catalogue: Sequence[WorkflowFile]) -> list[WorkflowFile]:
     """Return the files of a catalogue that an input asks for."""
     query = query_of(given.query or given.where)
     wanted = given.dataset or (str(query.dataset) if query.dataset is not None else "")
@@ -392,9 +407,9 @@ def matching(given: StepInput, catalogue: Sequence[File]) -> list[File]:
     ]
 
 
-def common_of(parts: Sequence[Sequence[File]] | Any) -> dict[str, Value]:
+def common_of(parts: Sequence[Sequence[WorkflowFile]] | Any) -> dict[str, Value]:
     """Return the keys, with their values, that all files have in common."""
-    files: list[File] = [file for part in parts for file in part]
+    files: list[WorkflowFile] = [file for part in parts for file in part]
     found = in_common([file.metadata for file in files])
     found.pop(DATASET_KEY, None)
     return found
@@ -405,21 +420,21 @@ def _agrees(file: Metadata, common: Metadata, keys: Sequence[str]) -> bool:
     return all(key in file and key in common and same(file[key], common[key]) for key in keys)
 
 
-def _place(file: File) -> tuple[str, int, str]:
+def _place(file: WorkflowFile) -> tuple[str, int, str]:
     return (file.step, file.task, file.name)
 
 
 def _formed(state: _State, closed: bool) -> list[tuple[Waiting, ...]]:
     """Return the groups of what waits at a step, by the rules of transformations."""
     closing = closed and state.grouping.partial != "never"
-    plan = Plan(state.grouping, state.specs)
+    plan = GroupingSpec(state.grouping, state.specs)
     # Nobody knows here what time it is: a group that goes `after` a time goes at the end.
     return grouped(rule_of(state.grouping.rule), state.waiting, plan, now=0.0, closing=closing)
 
 
-def _by_port(state: _State, group: tuple[Waiting, ...]) -> dict[str, tuple[File, ...]]:
+def _by_port(state: _State, group: tuple[Waiting, ...]) -> dict[str, tuple[WorkflowFile, ...]]:
     """Return the files of a group by the ports through which they came."""
-    parts: dict[str, list[File]] = {port: [] for port in state.once}
+    parts: dict[str, list[WorkflowFile]] = {port: [] for port in state.once}
     for one in group:
         parts[state.once[one.input_no]].append(state.files[one.file_id])
     return {port: tuple(sorted(files, key=_place)) for port, files in parts.items()}

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 
-from pilotage.proto.transformation import Grouping
-from pilotage.proto.workflow import (
+from pilotage.proto.documents.transformation import Grouping
+from pilotage.proto.documents.workflow import (
     COUNT,
     FILE,
     JOIN,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from pilotage.proto.workflow import Workflow
+from pilotage.proto.documents.workflow import Workflow
 
 from . import graph
 

@@ -8,15 +8,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pilotage.proto.workflow import ALL, COUNT, JOIN, KEY, Step, StepInput, Workflow
+from pilotage.proto.documents.workflow import ALL, COUNT, JOIN, KEY, Step, StepInput, Workflow
 
 from . import graph
-from .flow import File, matching
-from .keys import KeyTable, Known, agreed, key_table, query_of
+from .flow import WorkflowFile, matching
+from .metadata_keys import KeyTable, KeyValues, agreed, key_table, query_of
 
 
 @dataclass(frozen=True)
-class Amount:
+class PlannedCount:
     """How many, as far as that can be known before; None: not at all."""
 
     count: int | None
@@ -28,8 +28,8 @@ class Amount:
         return f"{self.count}" if self.exact else f"≈ {self.count}"
 
 
-NONE = Amount(0)
-UNKNOWN = Amount(None, exact=False)
+NONE = PlannedCount(0)
+UNKNOWN = PlannedCount(None, exact=False)
 
 
 @dataclass(frozen=True)
@@ -37,44 +37,44 @@ class StepPlan:
     """What one step would do."""
 
     step: str
-    tasks: Amount
-    inputs: Mapping[str, Amount]  # files by port
-    outputs: Mapping[str, Amount]
+    tasks: PlannedCount
+    inputs: Mapping[str, PlannedCount]  # files by port
+    outputs: Mapping[str, PlannedCount]
     names: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
 
 @dataclass(frozen=True)
-class Plan:
+class WorkflowPlan:
     """What the whole would do, parents first."""
 
     steps: tuple[StepPlan, ...]
 
     @property
-    def tasks(self) -> Amount:
+    def tasks(self) -> PlannedCount:
         return _sum([one.tasks for one in self.steps])
 
     @property
-    def files(self) -> Amount:
+    def files(self) -> PlannedCount:
         return _sum([amount for one in self.steps for amount in one.outputs.values()])
 
 
 def plan(
     workflow: Workflow,
-    catalogue: Sequence[File] | None = None,
+    catalogue: Sequence[WorkflowFile] | None = None,
     *,
-    counted: Mapping[tuple[str, str], Amount] | None = None,
-) -> Plan:
+    counted: Mapping[tuple[str, str], PlannedCount] | None = None,
+) -> WorkflowPlan:
     """Return what a checked workflow would do; without a catalogue its files are not known.
 
     `counted` says, by step and port, how many there are where somebody has counted them.
     """
     table = key_table(workflow)
-    made: dict[tuple[str, str], Amount] = {}
-    tasks: dict[str, Amount] = {}
+    made: dict[tuple[str, str], PlannedCount] = {}
+    tasks: dict[str, PlannedCount] = {}
     found: list[StepPlan] = []
     for name in graph.order(workflow):
         step = workflow.steps[name]
-        inputs: dict[str, Amount] = {}
+        inputs: dict[str, PlannedCount] = {}
         names: dict[str, list[str]] = {}
         for port, given in step.inputs.items():
             if not graph.brings_files(workflow, given):
@@ -83,7 +83,7 @@ def plan(
                 amount = counted[name, port]
             elif given.is_catalogue:
                 files = None if catalogue is None else matching(given, catalogue)
-                amount = UNKNOWN if files is None else Amount(len(files))
+                amount = UNKNOWN if files is None else PlannedCount(len(files))
                 names[port] = [file.name for file in files or ()]
             else:
                 amount = _sum([_share(given, table, made, i) for i in range(len(given.sources))])
@@ -97,24 +97,24 @@ def plan(
         for port, amount in outputs.items():
             made[name, port] = amount
         found.append(StepPlan(name, tasks[name], inputs, outputs, names))
-    return Plan(tuple(found))
+    return WorkflowPlan(tuple(found))
 
 
-def _sum(amounts: Sequence[Amount]) -> Amount:
+def _sum(amounts: Sequence[PlannedCount]) -> PlannedCount:
     if any(one.count is None for one in amounts):
         return UNKNOWN
-    return Amount(sum(one.count or 0 for one in amounts), all(one.exact for one in amounts))
+    return PlannedCount(sum(one.count or 0 for one in amounts), all(one.exact for one in amounts))
 
 
-def _at_most(amount: Amount, most: int) -> Amount:
+def _at_most(amount: PlannedCount, most: int) -> PlannedCount:
     if not most or amount.count is None or amount.count <= most:
         return amount
-    return Amount(most, amount.exact)
+    return PlannedCount(most, amount.exact)
 
 
 def _share(
-    given: StepInput, table: KeyTable, made: Mapping[tuple[str, str], Amount], which: int
-) -> Amount:
+    given: StepInput, table: KeyTable, made: Mapping[tuple[str, str], PlannedCount], which: int
+) -> PlannedCount:
     """Return how many files of a source meet what the port asks."""
     source = given.sources[which]
     port = (source.step, source.port)
@@ -124,30 +124,30 @@ def _share(
     query = query_of(given.where)
     part, exact = 1.0, True
     for condition in query.conditions:
-        there = keys.get(condition.key, Known()).values
+        there = keys.get(condition.key, KeyValues()).values
         if there is None:
             exact = False
             continue
         fit = sum(condition.meets(value) for value in there) / len(there)
         exact = exact and fit in (0.0, 1.0)
         part *= fit
-    return Amount(math.ceil(amount.count * part), amount.exact and exact)
+    return PlannedCount(math.ceil(amount.count * part), amount.exact and exact)
 
 
 def _tasks(
     workflow: Workflow,
     name: str,
     step: Step,
-    inputs: Mapping[str, Amount],
-    before: Mapping[str, Amount],
+    inputs: Mapping[str, PlannedCount],
+    before: Mapping[str, PlannedCount],
     table: KeyTable,
-) -> Amount:
+) -> PlannedCount:
     sure = not step.when
     once = graph.once_ports(workflow, step)
     if step.scatter:
         return _scattered(workflow, step, inputs, before, sure)
     if not once:
-        return Amount(max(1, step.tasks), sure)
+        return PlannedCount(max(1, step.tasks), sure)
     amounts = [inputs[port] for port in once]
     if any(one.count is None for one in amounts):
         return UNKNOWN
@@ -158,37 +158,37 @@ def _tasks(
     if rule == JOIN or (len(once) > 1 and rule != ALL):
         need = [max(1, step.inputs[port].count) for port in once]
         groups = min(count // size for count, size in zip(counts, need, strict=True))
-        return Amount(groups, exact and not agreed(step))
+        return PlannedCount(groups, exact and not agreed(step))
     if rule == ALL:
-        return Amount(min(1, sum(counts)), exact)
+        return PlannedCount(min(1, sum(counts)), exact)
     if rule not in (COUNT, KEY):
-        return Amount(math.ceil(counts[0] / grouping.size), False)
+        return PlannedCount(math.ceil(counts[0] / grouping.size), False)
     if rule == KEY:
         parts = _spread(grouping.keys, table.taken[name, once[0]])
         each = math.ceil(counts[0] / parts)
-        return Amount(min(counts[0], parts * math.ceil(each / grouping.size)), False)
+        return PlannedCount(min(counts[0], parts * math.ceil(each / grouping.size)), False)
     if grouping.partial == "never":
-        return Amount(counts[0] // grouping.size, exact)
+        return PlannedCount(counts[0] // grouping.size, exact)
     # That files wait for so long that a group goes before it is full, nobody can foresee.
     exact = exact and (grouping.partial == "parent_done" or grouping.size == 1)
-    return Amount(math.ceil(counts[0] / grouping.size), exact)
+    return PlannedCount(math.ceil(counts[0] / grouping.size), exact)
 
 
-def _spread(names: Sequence[str], keys: Mapping[str, Known]) -> int:
+def _spread(names: Sequence[str], keys: Mapping[str, KeyValues]) -> int:
     """Return how many different values some keys have together, as far as that is known."""
     parts = 1
     for key in names:
-        parts *= len(keys.get(key, Known()).values or (None,))
+        parts *= len(keys.get(key, KeyValues()).values or (None,))
     return parts
 
 
 def _scattered(
     workflow: Workflow,
     step: Step,
-    inputs: Mapping[str, Amount],
-    before: Mapping[str, Amount],
+    inputs: Mapping[str, PlannedCount],
+    before: Mapping[str, PlannedCount],
     sure: bool,
-) -> Amount:
+) -> PlannedCount:
     sizes: list[int] = []
     exact = sure
     for port in step.scatter:
@@ -202,19 +202,21 @@ def _scattered(
             amount = UNKNOWN if graph.is_one_task(workflow, parent) else before[source.step]
         else:
             value = given.value if given.has_value else workflow.parameters[given.parameter].value
-            amount = Amount(len(value))
+            amount = PlannedCount(len(value))
         if amount.count is None:
             return UNKNOWN
         sizes.append(amount.count)
         exact = exact and amount.exact
-    return Amount(min(sizes) if step.scatter_method == "dot" else math.prod(sizes), exact)
+    return PlannedCount(min(sizes) if step.scatter_method == "dot" else math.prod(sizes), exact)
 
 
-def _made(step: Step, port: str, tasks: Amount, inputs: Mapping[str, Amount]) -> Amount:
+def _made(
+    step: Step, port: str, tasks: PlannedCount, inputs: Mapping[str, PlannedCount]
+) -> PlannedCount:
     output = step.outputs[port]
     if output.files == "per_input":
         used = [one for name, one in inputs.items() if step.inputs[name].use == "once"]
         return _sum(used)
     if tasks.count is None:
         return UNKNOWN
-    return Amount(tasks.count * output.files, tasks.exact and output.required)
+    return PlannedCount(tasks.count * output.files, tasks.exact and output.required)

@@ -4,17 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from pilotage.proto.catalogue import Value, checked_metadata
-from pilotage.proto.workflow import Step, StepOutput, Workflow
+from pilotage.proto.documents.workflow import Step, StepOutput, Workflow
 
 from . import braces
-from .flow import Task
+from .flow import WorkflowTask
 
 
 class CannotRender(ValueError):
     """A name in braces has no value here: the files of the task differ in it."""
 
 
-def command_of(step: Step, task: Task, paths: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def command_of(
+    step: Step, task: WorkflowTask, paths: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
     """Return the words of a task's command; `paths` are those of its files, by port.
 
     A word that is a name in braces alone becomes a word for each file or element, or none.
@@ -32,7 +34,7 @@ def command_of(step: Step, task: Task, paths: Mapping[str, Sequence[str]]) -> tu
     return tuple(words)
 
 
-def known_to(task: Task, paths: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def known_to(task: WorkflowTask, paths: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return what stands for the names in braces."""
     every = [path for each in paths.values() for path in each]
     own = {"task": task.number, "transformation": task.step, "inputs": every}
@@ -51,7 +53,7 @@ def metadata_of(
     workflow: Workflow,
     step: Step,
     output: StepOutput,
-    task: Task,
+    task: WorkflowTask,
     own: Mapping[str, Any],
     *,
     handed_down: Iterable[str],

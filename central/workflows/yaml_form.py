@@ -10,13 +10,21 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from pilotage.proto.catalogue import KeyType, NotRight, value_of_text
-from pilotage.proto.nearest import unknown
-from pilotage.proto.strict_yaml import Place
-from pilotage.proto.workflow import LIST, Parameter, Source, Step, Workflow, parse_source
+from pilotage.proto.catalogue import BadCatalogueField, KeyType, value_of_text
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.documents.workflow import LIST, Parameter, Source, Step, Workflow, parse_source
 
-from . import braces, failing
-from .written import Text, Written, check_words, converted, is_list, is_mapping, load_as_written
+from . import braces, failover_rules
+from .source_lines import (
+    SourceText,
+    WorkflowSource,
+    check_words,
+    converted,
+    is_list,
+    is_mapping,
+    load_as_written,
+)
 
 _TOP: Final = (
     *("workflow", "title", "parameters", "metadata", "software", "keys", "failure_rules"),
@@ -26,7 +34,7 @@ _PARAMETER: Final = ("type", "value", "default", "help")
 STEPS_MAX: Final = 10_000
 
 
-def parse(text: Text, found: dict[str, Any], chosen: Mapping[str, str]) -> Written:
+def parse(text: SourceText, found: dict[str, Any], chosen: Mapping[str, str]) -> WorkflowSource:
     """Return the workflow that a text says, with the parameters that somebody chose.
 
     It is read, not checked. Raises BadWorkflow.
@@ -35,12 +43,12 @@ def parse(text: Text, found: dict[str, Any], chosen: Mapping[str, str]) -> Writt
 
 
 class _Reader:
-    def __init__(self, text: Text, found: dict[str, Any]) -> None:
+    def __init__(self, text: SourceText, found: dict[str, Any]) -> None:
         self._text, self._found = text, found
         self._written: Any = load_as_written(text)
-        self._besides: dict[Place, Text] = {}
+        self._besides: dict[Place, SourceText] = {}
 
-    def read(self, chosen: Mapping[str, str]) -> Written:
+    def read(self, chosen: Mapping[str, str]) -> WorkflowSource:
         found = self._found
         check_words(self._text, found, _TOP, ())
         for word in ("workflow", "steps"):
@@ -79,11 +87,11 @@ class _Reader:
             steps=steps,
         )
         places = {name: place for name, (place, _) in drafts.items()}
-        return Written(workflow, self._text, places, besides=self._besides)
+        return WorkflowSource(workflow, self._text, places, besides=self._besides)
 
     def _rules(self, said: Any, place: Place, *, step: str = "") -> dict[str, Any]:
         """Return rules of failover, and know the file beside in which they stand."""
-        rules, beside = failing.as_set(self._text, said, place, step=step)
+        rules, beside = failover_rules.as_set(self._text, said, place, step=step)
         if beside is not None:
             self._besides[place] = beside
         return rules
@@ -131,7 +139,7 @@ class _Reader:
             wanted = KeyType.NUMBER
         try:
             return value_of_text(word, wanted, name)
-        except NotRight as why:
+        except BadCatalogueField as why:
             raise self._text.wrong(("parameters", name), f"{why}") from None
 
     # -- steps -----------------------------------------------------------------------------------

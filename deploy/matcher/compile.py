@@ -24,15 +24,15 @@ LEFT = {
     "compiled": "finds the others",
     "types": "msgspec needs classes of Python",
     "rules": "msgspec needs classes of Python",
-    "out": "msgspec needs classes of Python",
-    "known": "msgspec needs classes of Python",
-    "room": "msgspec needs classes of Python",
-    "advice": "seldom called",
-    "explain": "msgspec needs classes of Python",
-    "clauses": "a table, read once",
-    "tagexpr": "a kind of ValueError",
+    "limits/active_job": "msgspec needs classes of Python",
+    "explanation/matcher_view": "msgspec needs classes of Python",
+    "explanation/free_capacity": "msgspec needs classes of Python",
+    "explanation/advice": "seldom called",
+    "explanation/job_explanation": "msgspec needs classes of Python",
+    "clauses/clause_table": "a table, read once",
+    "clauses/tag_expressions": "a kind of ValueError",
     "errors": "kinds of built-in errors",
-    "explain_offer": "seldom called",
+    "explanation/offer_explanation": "seldom called",
 }
 
 SETUP = """
@@ -69,8 +69,14 @@ def compile_into(folder: Path, root: Path) -> None:
             )
         (work / "mypy.ini").write_text("[mypy]\n")
         (work / "setup.py").write_text(SETUP)
-        names = sorted(path.stem for path in room.glob("*.py") if path.stem not in LEFT)
-        modules = [f"pilotage/matcher/{name}.py" for name in names]
+        names = [
+            path.relative_to(room).with_suffix("").as_posix() for path in compiled.sources(room)
+        ]
+        modules = [
+            f"pilotage/matcher/{name}.py"
+            for name in names
+            if name not in LEFT and not name.endswith("/__init__")
+        ]
         subprocess.run(
             (sys.executable, "setup.py", "out", "temp", *modules),
             cwd=work,

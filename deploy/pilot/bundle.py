@@ -31,7 +31,7 @@ PROTO = (
     "images",
     "job_states",
     "limits",
-    "machine",
+    "state_machine",
     "messages",
     "pilot_states",
     "problems",

@@ -12,15 +12,15 @@ from typing import Any, Optional
 from .file_sweep import swept
 from .storages import (
     BLOCK_BYTES,
-    Full,
+    BlockChecksums,
+    CopyChecksums,
+    CopyLocation,
+    CopyMissing,
     GoOn,
-    NotThere,
-    Place,
-    Refused,
-    StorageTrouble,
-    Summing,
-    Sums,
-    Unavailable,
+    StorageError,
+    StorageFull,
+    StorageRefused,
+    StorageUnavailable,
     copied,
     open_here,
     path_parts,
@@ -41,20 +41,20 @@ class FileStorage:
     is read or written through links that lead out of it.
     """
 
-    def get(self, place: Place, to: Path, *, bytes_max: int, go_on: GoOn) -> Sums:
+    def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
         with _opened(place) as handle, open_here(to) as out:
-            return copied(_blocks(handle), out, Summing(bytes_max), go_on)
+            return copied(_blocks(handle), out, BlockChecksums(bytes_max), go_on)
 
-    def put(self, source: Path, place: Place, *, go_on: GoOn) -> Sums:
+    def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         last = ""
         for _ in range(PUT_TRIES):
             try:
                 return self._put(source, place, go_on)
-            except NotThere as why:  # a sweep has removed its folder, which was empty
+            except CopyMissing as why:  # a sweep has removed its folder, which was empty
                 last = str(why)
-        raise Unavailable(f"its folder vanishes: {last}")
+        raise StorageUnavailable(f"its folder vanishes: {last}")
 
-    def _put(self, source: Path, place: Place, go_on: GoOn) -> Sums:
+    def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> CopyChecksums:
         with open(source, "rb") as file, _troubles():
             target = _target(place, make=True)
             # Pilots on other machines, or in containers, have the same numbers of processes.
@@ -71,16 +71,16 @@ class FileStorage:
             _check_size(target, sums.size_bytes)
             return sums
 
-    def size(self, place: Place) -> int:
+    def size(self, place: CopyLocation) -> int:
         with _opened(place) as handle:
             return os.fstat(handle).st_size
 
-    def remove(self, place: Place) -> None:
-        with contextlib.suppress(NotThere), _troubles():
+    def remove(self, place: CopyLocation) -> None:
+        with contextlib.suppress(CopyMissing), _troubles():
             os.unlink(_target(place, make=False))
 
     def sweep(
-        self, place: Place, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
+        self, place: CopyLocation, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
     ) -> None:
         with _troubles():
             parts = swept_parts(place, is_folder=is_folder)
@@ -92,18 +92,18 @@ def _root(url: str) -> Path:
     parts = urllib.parse.urlsplit(url)
     folder = urllib.parse.unquote(parts.path)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or folder[:1] != "/":
-        raise Refused(f"{url!r} is no URL like file:///folder")
+        raise StorageRefused(f"{url!r} is no URL like file:///folder")
     root = Path(os.path.realpath(folder))
     try:
         mode = root.stat().st_mode
     except OSError as why:
-        raise Unavailable(f"{folder}: {why.strerror}: it may not be mounted here") from None
+        raise StorageUnavailable(f"{folder}: {why.strerror}: it may not be mounted here") from None
     if not stat.S_ISDIR(mode):
-        raise Refused(f"{folder} is no folder")
+        raise StorageRefused(f"{folder} is no folder")
     return root
 
 
-def _target(place: Place, *, make: bool) -> Path:
+def _target(place: CopyLocation, *, make: bool) -> Path:
     """Return where a file lies, its folder made; a path that leads out of the root is refused."""
     root = _root(place.url)
     parts = path_parts(place.path)
@@ -114,7 +114,7 @@ def _target(place: Place, *, make: bool) -> Path:
             folder = folder / part
             _make(folder)
     if Path(os.path.realpath(target.parent)) != target.parent:
-        raise Refused(f"{place.path!r} leads through a link")
+        raise StorageRefused(f"{place.path!r} leads through a link")
     return target
 
 
@@ -124,20 +124,20 @@ def _make(folder: Path) -> None:
         folder.mkdir()
     except FileExistsError:
         if folder.is_symlink():
-            raise Refused(f"{folder} is a link") from None
+            raise StorageRefused(f"{folder} is a link") from None
     else:
         os.chmod(folder, 0o755)  # noqa: S103 (the pilot's own mask would leave it to itself)
 
 
 @contextlib.contextmanager
-def _opened(place: Place) -> Generator[int, None, None]:
+def _opened(place: CopyLocation) -> Generator[int, None, None]:
     """Open the file there for reading: a regular one, no link."""
     with _troubles():
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         handle = os.open(_target(place, make=False), flags)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Refused(f"{place.path} is no regular file")
+            raise StorageRefused(f"{place.path} is no regular file")
         yield handle
     finally:
         os.close(handle)
@@ -152,12 +152,12 @@ def _blocks(handle: int) -> Iterator[bytes]:
         yield block
 
 
-def _write(source: int, part: Path, go_on: GoOn) -> Sums:
+def _write(source: int, part: Path, go_on: GoOn) -> CopyChecksums:
     """Copy an open file of ours, durable, and return the sums of what was read."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(part, flags, 0o644), "wb") as out:
         os.fchmod(out.fileno(), 0o644)  # as the folders
-        sums = copied(_ours(source), out, Summing(), go_on)
+        sums = copied(_ours(source), out, BlockChecksums(), go_on)
         out.flush()
         os.fsync(out.fileno())
     return sums
@@ -186,7 +186,7 @@ def _check_size(target: Path, size_bytes: int) -> None:
     found = target.lstat().st_size
     if found != size_bytes:
         target.unlink()  # it may be stored elsewhere then, and nobody would name this
-        raise Unavailable(f"{found} bytes are there, and {size_bytes} were written")
+        raise StorageUnavailable(f"{found} bytes are there, and {size_bytes} were written")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -209,12 +209,12 @@ def _troubles() -> Generator[None, None, None]:
         raise _trouble(why) from None
 
 
-def _trouble(why: OSError) -> StorageTrouble:
+def _trouble(why: OSError) -> StorageError:
     said: Any = why.strerror or str(why)
     if why.errno in _FULL:
-        return Full(said)
+        return StorageFull(said)
     if why.errno in _NOT_THERE:
-        return NotThere(said)
+        return CopyMissing(said)
     if why.errno in _REFUSED:
-        return Refused(said)
-    return Unavailable(said)
+        return StorageRefused(said)
+    return StorageUnavailable(said)

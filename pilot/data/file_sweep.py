@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
-from .storages import GoOn, Refused, Unavailable
+from .storages import GoOn, StorageRefused, StorageUnavailable
 
 _NAMES_MAX = 1_000  # of a folder, that are held at a time
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,7 +29,7 @@ def swept(root: Path, parts: Sequence[str], *, is_folder: bool, go_on: GoOn) -> 
     with contextlib.ExitStack() as opened:
         handles = [_opened(opened, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))]
         if not _first(handles[0], 1):
-            raise Unavailable(f"{root} is empty: its file system may not be mounted here")
+            raise StorageUnavailable(f"{root} is empty: its file system may not be mounted here")
         for part in parts[:-1]:
             handle = _folder(part, handles[-1])
             if handle is None:
@@ -55,9 +55,9 @@ def _folder(name: str, above: int) -> Optional[int]:
     if found is None or not (stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode)):
         return None
     if stat.S_ISLNK(found.st_mode):
-        raise Refused(f"{name!r} is a link, which is not followed")
+        raise StorageRefused(f"{name!r} is a link, which is not followed")
     if found.st_dev != os.fstat(above).st_dev:
-        raise Refused(f"{name!r} is another file system")
+        raise StorageRefused(f"{name!r} is another file system")
     return os.open(name, _FOLDER, dir_fd=above)
 
 
@@ -76,14 +76,14 @@ def _remove(name: str, above: int, is_folder: bool, go_on: GoOn) -> None:
         return
     if stat.S_ISDIR(found.st_mode) is not is_folder or stat.S_ISLNK(found.st_mode):
         expected = "folder" if is_folder else "file"
-        raise Refused(f"{name!r} is no {expected}: somebody else has laid it there")
+        raise StorageRefused(f"{name!r} is no {expected}: somebody else has laid it there")
     if is_folder:
         _remove_folder(name, above, go_on)
     elif stat.S_ISREG(found.st_mode):
         go_on()
         _unlink(name, above)
     else:
-        raise Refused(f"{name!r} is no regular file")
+        raise StorageRefused(f"{name!r} is no regular file")
 
 
 def _remove_folder(name: str, above: int, go_on: GoOn) -> None:

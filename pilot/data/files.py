@@ -24,12 +24,12 @@ from pilotage.proto.wire import encode
 
 from ..events import Log
 from ..files import archives
-from ..files.beside import GoOn, Work
+from ..files.worker_thread import BackgroundWork, GoOn
 from ..files.workspace import RESERVE_BYTES, RESERVE_SHARE
 from ..mind.pace import back_off_s
 from ..ports import Clock, Failed, Randomness, UnsafePath, nobody_hears
 from . import stage_in, stage_out, sweep
-from .storages import Place, Storage, StorageTrouble, Sums, Unavailable
+from .storages import CopyChecksums, CopyLocation, Storage, StorageError, StorageUnavailable
 
 INPUT_PATIENCE_S: Final = 600.0  # how long storages may be away before a payload starts,
 OUTPUT_PATIENCE_S: Final = 1_800.0  # … and when it has ended: its work would be lost
@@ -43,7 +43,7 @@ SWEEPING_SHARE: Final = 0.5  # of its time, after which a sweep begins no other 
 T = TypeVar("T")
 
 
-class NoData(Exception):
+class StageInFailed(Exception):
     """Data that cannot be brought. `how` says what that means for the job."""
 
     def __init__(self, why: str, how: How) -> None:
@@ -52,7 +52,7 @@ class NoData(Exception):
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredOutputs:
     """What was stored of an attempt: all that its rules want, or nothing and why."""
 
     published: tuple[Published, ...] = ()
@@ -105,9 +105,9 @@ class DataFiles:
                 await self._fetch(assignment, file, fetched)
                 archives.move(fetched, folder / "work", file.path)
             except UnsafePath as why:
-                raise NoData(f"{file.did}: {why}", How.NO_START) from why
+                raise StageInFailed(f"{file.did}: {why}", How.NO_START) from why
             except OSError as why:
-                raise NoData(f"{file.did} cannot be written: {why}", How.INPUT) from why
+                raise StageInFailed(f"{file.did} cannot be written: {why}", How.INPUT) from why
         if data.inputs:
             self._write_list(data, folder)
 
@@ -115,20 +115,20 @@ class DataFiles:
         total, granted = sum(one.size_bytes for one in data.inputs), assignment.grant.scratch_mb
         if granted and total > granted * 1_000_000:
             said = f"its data have {total / 1e6:.0f} MB, and scratch_mb is {granted}"
-            raise NoData(said, How.NO_START)
+            raise StageInFailed(said, How.NO_START)
         free = _room(folder)
         if total > free:
             said = f"its data have {total / 1e6:.0f} MB, the disk has {max(0, free) / 1e6:.0f} MB"
-            raise NoData(said, How.INPUT)
+            raise StageInFailed(said, How.INPUT)
 
     async def _fetch(self, assignment: Assignment, file: DataFile, to: Path) -> None:
-        fetch = stage_in.Fetch(file)
+        fetch = stage_in.FetchResult(file)
         wait = self._patience(assignment.attempt_id, INPUT_PATIENCE_S)
         try:
             sums = await fetch.run(to, self._get, wait)
-        except stage_in.NotCome as why:
+        except stage_in.CopiesUnusable as why:
             how = How.NO_START if why.for_good else How.INPUT
-            raise NoData(str(why), how) from None
+            raise StageInFailed(str(why), how) from None
         finally:
             if fetch.bad:
                 self._bad.setdefault(assignment.attempt_id, []).extend(fetch.bad)
@@ -138,7 +138,7 @@ class DataFiles:
         came = self.bytes_in(assignment.attempt_id) + sums.size_bytes
         self._bytes_in[assignment.attempt_id] = came
 
-    async def _get(self, copy: Copy, to: Path, bytes_max: int) -> Sums:
+    async def _get(self, copy: Copy, to: Path, bytes_max: int) -> CopyChecksums:
         storage = stage_in.driver(self._drivers, copy.type)
         place = stage_in.place_of(copy)
         return await self._beside(
@@ -159,15 +159,15 @@ class DataFiles:
             made.write_text(json.dumps(listed, indent=1) + "\n")
             archives.move(made, folder / "work", INPUTS_FILE)
         except UnsafePath as why:
-            raise NoData(f"{INPUTS_FILE}: {why}", How.NO_START) from why
+            raise StageInFailed(f"{INPUTS_FILE}: {why}", How.NO_START) from why
         except OSError as why:
-            raise NoData(f"{INPUTS_FILE}: {why}", How.INPUT) from why
+            raise StageInFailed(f"{INPUTS_FILE}: {why}", How.INPUT) from why
 
     # -- after the end --------------------------------------------------------------------------
 
     async def store(
         self, assignment: Assignment, folder: Path, beside: tuple[Output, ...] = ()
-    ) -> Stored:
+    ) -> StoredOutputs:
         """Store what a payload that did well has left. What a failure leaves there is removed.
 
         `beside` is what the report lists of other files: it is to carry these too.
@@ -175,7 +175,7 @@ class DataFiles:
         data = assignment.data
         assert data is not None
         if data.removals:
-            return Stored(removed=await self._sweep(data, assignment.grant.wall_s))
+            return StoredOutputs(removed=await self._sweep(data, assignment.grant.wall_s))
         try:
             brought = frozenset(one.path for one in data.inputs)
             listed = len(encode(beside)) + len(encode(self.bad(assignment.attempt_id)))
@@ -191,24 +191,24 @@ class DataFiles:
                 0,
             )
         except (ValueError, OSError) as why:  # UnsafePath, BadMetadata, TooLarge …
-            return Stored(failure=str(why))
+            return StoredOutputs(failure=str(why))
         if absent:
-            return Stored(failure="no file matches " + ", ".join(absent)[:1_000])
+            return StoredOutputs(failure="no file matches " + ", ".join(absent)[:1_000])
         kept: list[Published] = []
-        store = stage_out.Store(data.folder, assignment.job, data.outputs)
+        store = stage_out.StageOut(data.folder, assignment.job, data.outputs)
         try:
             for one in chosen:
                 wait = self._patience(assignment.attempt_id, self._upload_s)
                 kept.append(await store.run(one, self._put, wait))
-        except (stage_out.NotStored, OSError) as why:
+        except (stage_out.OutputNotStored, OSError) as why:
             await self._remove(data, kept)
-            how = How.STORAGE if isinstance(why, stage_out.NotStored) else How.OUTPUT
-            return Stored(failure=str(why), how=how)
-        return Stored(tuple(kept), bytes_out=sum(one.size_bytes for one in kept))
+            how = How.STORAGE if isinstance(why, stage_out.OutputNotStored) else How.OUTPUT
+            return StoredOutputs(failure=str(why), how=how)
+        return StoredOutputs(tuple(kept), bytes_out=sum(one.size_bytes for one in kept))
 
-    async def _put(self, file: Path, access: StorageAccess, path: str) -> Sums:
+    async def _put(self, file: Path, access: StorageAccess, path: str) -> CopyChecksums:
         storage = stage_in.driver(self._drivers, access.type)
-        place = Place(access.url, path)
+        place = CopyLocation(access.url, path)
         size_bytes = os.stat(file).st_size
         return await self._beside(lambda go_on: storage.put(file, place, go_on=go_on), size_bytes)
 
@@ -218,13 +218,13 @@ class DataFiles:
 
         def removal(one: Published) -> Callable[[GoOn], None]:
             access = reached[one.storage]
-            storage, place = self._drivers[access.type], Place(access.url, one.path)
+            storage, place = self._drivers[access.type], CopyLocation(access.url, one.path)
             return lambda _: storage.remove(place)
 
         for one in kept:
             try:
-                await Work(removal(one)).result(REMOVAL_S)
-            except (StorageTrouble, OSError):  # TimeoutError too: it stays, and nothing names it
+                await BackgroundWork(removal(one)).result(REMOVAL_S)
+            except (StorageError, OSError):  # TimeoutError too: it stays, and nothing names it
                 continue
 
     async def _sweep(self, data: DataBody, wall_s: float) -> tuple[Removed, ...]:
@@ -235,12 +235,12 @@ class DataFiles:
 
         async def remove(one: Removal) -> None:
             storage = stage_in.driver(self._drivers, access.type)
-            place = Place(access.url, one.path)
+            place = CopyLocation(access.url, one.path)
 
             def act(go_on: GoOn) -> None:
                 storage.sweep(place, is_folder=one.is_folder, go_on=go_on, size=one.size_bytes)
 
-            await Work(act).result(SWEEP_S)
+            await BackgroundWork(act).result(SWEEP_S)
 
         until = self._clock.now() + SWEEPING_SHARE * wall_s
         return await sweep.run(data.removals, remove, is_late=lambda: self._clock.now() >= until)
@@ -251,9 +251,9 @@ class DataFiles:
         """Do something in a thread of its own. A storage that hangs is one that is not there."""
         patience_s = PATIENCE_S + size_bytes / BYTES_A_SECOND_MIN
         try:
-            return await Work(act).result(patience_s)
+            return await BackgroundWork(act).result(patience_s)
         except TimeoutError:
-            raise Unavailable(f"it was not done after {patience_s:.0f} s") from None
+            raise StorageUnavailable(f"it was not done after {patience_s:.0f} s") from None
 
     def _patience(self, attempt_id: int, patience_s: float) -> stage_in.Wait:
         """Return what waits before the next round; False: it is time to give up."""

@@ -15,15 +15,15 @@ from typing import Any, Final, NoReturn, Optional
 from pilotage.proto.trust import trusting
 
 from .storages import (
-    Full,
+    BlockChecksums,
+    CopyChecksums,
+    CopyLocation,
+    CopyMissing,
     GoOn,
-    NotThere,
-    Place,
-    Refused,
-    StorageTrouble,
-    Summing,
-    Sums,
-    Unavailable,
+    StorageError,
+    StorageFull,
+    StorageRefused,
+    StorageUnavailable,
     copied,
     open_here,
     path_parts,
@@ -44,12 +44,12 @@ class HttpStorage:
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
 
-    def get(self, place: Place, to: Path, *, bytes_max: int, go_on: GoOn) -> Sums:
+    def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
         with closing(self._asked("GET", place)) as response, open_here(to) as out:
             _expect(response, 200)
-            return copied(_blocks(response), out, Summing(bytes_max), go_on)
+            return copied(_blocks(response), out, BlockChecksums(bytes_max), go_on)
 
-    def put(self, source: Path, place: Place, *, go_on: GoOn) -> Sums:
+    def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         status, sums = self._put(source, place, go_on)
         if status in _NO_FOLDER and self._make_folders(place):
             status, sums = self._put(source, place, go_on)
@@ -57,57 +57,59 @@ class HttpStorage:
             raise _trouble(status, "")
         try:
             found = self.size(place)
-        except NotThere as why:
-            raise Unavailable(f"it said that it has the file, and has it not: {why}") from None
+        except CopyMissing as why:
+            raise StorageUnavailable(
+                f"it said that it has the file, and has it not: {why}"
+            ) from None
         if found != sums.size_bytes:
             self._take_back(place, f"{found} bytes are there, and {sums.size_bytes} were sent")
         return sums
 
-    def _take_back(self, place: Place, why: str) -> NoReturn:
+    def _take_back(self, place: CopyLocation, why: str) -> NoReturn:
         """Remove a file that is not whole: it may be stored elsewhere, and nobody would name it.
 
         Where that is not answered it may happen later: nothing is stored there again.
         """
         try:
             self.remove(place)
-        except Unavailable as trouble:
-            raise Refused(f"{why}, and it does not go: {trouble}") from None
-        except StorageTrouble as trouble:
+        except StorageUnavailable as trouble:
+            raise StorageRefused(f"{why}, and it does not go: {trouble}") from None
+        except StorageError as trouble:
             why = f"{why}, and it does not go: {trouble}"
-        raise Unavailable(why)
+        raise StorageUnavailable(why)
 
-    def size(self, place: Place) -> int:
+    def size(self, place: CopyLocation) -> int:
         with closing(self._asked("HEAD", place)) as response:
             _expect(response, 200)
             length = response.getheader("Content-Length") or ""
         if not length.isdecimal():
-            raise Unavailable("it does not say how many bytes are there")
+            raise StorageUnavailable("it does not say how many bytes are there")
         return int(length)
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: CopyLocation) -> None:
         path_parts(place.path)
         with closing(self._asked("DELETE", place)) as response:
             if response.status != 404:
                 _expect(response, 200, 202, 204)
 
     def sweep(
-        self, place: Place, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
+        self, place: CopyLocation, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
     ) -> None:
         swept_parts(place, is_folder=is_folder)
         go_on()
-        wanted = Place(place.url, f"{place.path}/") if is_folder else place
+        wanted = CopyLocation(place.url, f"{place.path}/") if is_folder else place
         # Without a depth a DELETE of a collection takes all that is in it (RFC 4918, 9.6.1).
         depth = {} if is_folder else {"Depth": "0"}
         if is_folder or size is None or self._is_that_file(place, size):
             with closing(self._asked("DELETE", wanted, headers=depth)) as response:
                 if response.status == 202:
-                    raise Unavailable("it will be removed, and is not yet")
+                    raise StorageUnavailable("it will be removed, and is not yet")
                 if response.status not in (404, 410):
                     _expect(response, 200, 204)
                     return
         self._is_there(place)
 
-    def _is_that_file(self, place: Place, size: int) -> bool:
+    def _is_that_file(self, place: CopyLocation, size: int) -> bool:
         """Whether there is a file of so many bytes; False: nothing is there. Raises StorageTrouble.
 
         There are servers that remove a collection whatever the depth: by now the path may be that
@@ -117,23 +119,25 @@ class HttpStorage:
             if response.status in (404, 410):
                 return False
             if response.status == 405:  # as a collection is answered by some
-                raise Refused("HTTP 405: it is no file, or none that can be looked at")
+                raise StorageRefused("HTTP 405: it is no file, or none that can be looked at")
             _expect(response, 200)
             length = response.getheader("Content-Length") or "an unknown number of"
         if length != str(size):
-            raise Refused(f"{length} bytes lie there and {size} were stored: it is something else")
+            raise StorageRefused(
+                f"{length} bytes lie there and {size} were stored: it is something else"
+            )
         return True
 
-    def _is_there(self, place: Place) -> None:
+    def _is_there(self, place: CopyLocation) -> None:
         """Raise Unavailable where the storage itself may not be there."""
-        with closing(self._asked("HEAD", Place(place.url, ""))) as response:
+        with closing(self._asked("HEAD", CopyLocation(place.url, ""))) as response:
             if response.status in (404, 410) or response.status >= 500:
-                raise Unavailable(
+                raise StorageUnavailable(
                     f"HTTP {response.status} for the storage itself: it may have no disk"
                 )
 
-    def _put(self, source: Path, place: Place, go_on: GoOn) -> tuple[int, Sums]:
-        summing = Summing()
+    def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> tuple[int, CopyChecksums]:
+        summing = BlockChecksums()
         with open(source, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             body = _Sent(file, summing, go_on)
@@ -141,14 +145,14 @@ class HttpStorage:
             with closing(self._asked("PUT", place, body, headers)) as response:
                 status, _ = response.status, _rest(response)
         if 200 <= status < 300 and summing.sums.size_bytes != size:
-            raise Unavailable("not all of it was sent")
+            raise StorageUnavailable("not all of it was sent")
         return status, summing.sums
 
-    def _make_folders(self, place: Place) -> bool:
+    def _make_folders(self, place: CopyLocation) -> bool:
         """Make what is missing above the file; return whether anything was."""
         parts, is_made = place.path.split("/")[:-1], False
         for count in range(1, len(parts) + 1):
-            folder = Place(place.url, "/".join(parts[:count]) + "/")
+            folder = CopyLocation(place.url, "/".join(parts[:count]) + "/")
             with closing(self._asked("MKCOL", folder)) as response:
                 is_made = is_made or 200 <= response.status < 300
         return is_made
@@ -156,7 +160,7 @@ class HttpStorage:
     def _asked(
         self,
         method: str,
-        place: Place,
+        place: CopyLocation,
         body: Any = None,
         headers: Optional[dict[str, str]] = None,
     ) -> http.client.HTTPResponse:
@@ -174,23 +178,23 @@ class HttpStorage:
         except _OfOurs as why:
             raise why.why from None
         except (http.client.HTTPException, OSError) as why:
-            raise Unavailable(_reason(early or why)) from None
+            raise StorageUnavailable(_reason(early or why)) from None
         finally:
             if response is None:
                 connection.close()
         assert response is not None
         return response
 
-    def _connection(self, place: Place) -> tuple[http.client.HTTPConnection, str]:
+    def _connection(self, place: CopyLocation) -> tuple[http.client.HTTPConnection, str]:
         try:
             parts = urllib.parse.urlsplit(place.url)
             host, port = parts.hostname, parts.port
         except ValueError:
             host, port, parts = None, None, urllib.parse.urlsplit("")
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-            raise Refused(f"{place.url!r} is no URL like http://host:port/folder")
+            raise StorageRefused(f"{place.url!r} is no URL like http://host:port/folder")
         if {".", ".."} & set(place.path.split("/")):
-            raise Refused(f"{place.path!r} is no path below a storage")
+            raise StorageRefused(f"{place.path!r} is no path below a storage")
         path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=self._timeout_s), path
@@ -210,7 +214,7 @@ class _OfOurs(Exception):
 class _Sent:
     """A file as http.client sends it: block by block, with its sums."""
 
-    def __init__(self, file: Any, summing: Summing, go_on: GoOn) -> None:
+    def __init__(self, file: Any, summing: BlockChecksums, go_on: GoOn) -> None:
         self._file, self._summing, self._go_on = file, summing, go_on
 
     def __iter__(self) -> Iterator[bytes]:
@@ -233,13 +237,13 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
             block = response.read(_BLOCK if left is None else min(left, _BLOCK))
         except (http.client.HTTPException, OSError) as why:
-            raise Unavailable(_reason(why)) from None
+            raise StorageUnavailable(_reason(why)) from None
         if not block:
             break
         yield block
     rest: Optional[int] = response.length
     if rest:
-        raise Unavailable(f"it broke off: {rest} bytes did not come")
+        raise StorageUnavailable(f"it broke off: {rest} bytes did not come")
 
 
 def _rest(response: http.client.HTTPResponse) -> bytes:
@@ -256,17 +260,17 @@ def _expect(response: http.client.HTTPResponse, *good: int) -> None:
         raise _trouble(response.status, f"redirect to {where[:200]}" if where else response.reason)
 
 
-def _trouble(status: int, said: str) -> StorageTrouble:
+def _trouble(status: int, said: str) -> StorageError:
     told = f"HTTP {status} {said}".strip()
     if status in _FULL:
-        return Full(told)
+        return StorageFull(told)
     if status in (404, 410):
-        return NotThere(told)
+        return CopyMissing(told)
     if status >= 500 or status in _LATER:
-        return Unavailable(told)
+        return StorageUnavailable(told)
     if 300 <= status < 400:
-        return Refused(f"{told}: redirects are not followed, give the storage's own URL")
-    return Refused(told)
+        return StorageRefused(f"{told}: redirects are not followed, give the storage's own URL")
+    return StorageRefused(told)
 
 
 def _reason(why: BaseException) -> str:

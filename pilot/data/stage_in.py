@@ -11,17 +11,25 @@ from typing import Final, Optional
 
 from pilotage.proto.storages import BadCopy, Copy, DataFile
 
-from .storages import NotThere, Place, Refused, Storage, Sums, TooLong, Unavailable
+from .storages import (
+    CopyChecksums,
+    CopyLocation,
+    CopyMissing,
+    CopyTooLong,
+    Storage,
+    StorageRefused,
+    StorageUnavailable,
+)
 
 READINGS: Final = 2  # of a copy before it is called bad
 
 # Gets one copy into a file; raises what storages.Storage.get does.
-Get = Callable[[Copy, Path, int], Awaitable[Sums]]
+Get = Callable[[Copy, Path, int], Awaitable[CopyChecksums]]
 # Waits before another round: which, and why. False: it has taken too long already.
 Wait = Callable[[int, str], Awaitable[bool]]
 
 
-class NotCome(Exception):
+class CopiesUnusable(Exception):
     """No copy came. `for_good`: no other node would have more of it."""
 
     def __init__(self, why: str, *, for_good: bool) -> None:
@@ -30,7 +38,7 @@ class NotCome(Exception):
 
 
 @dataclass
-class Fetch:
+class FetchResult:
     """What became of the copies of one file."""
 
     file: DataFile
@@ -39,17 +47,17 @@ class Fetch:
     gone: int = 0  # copies that are bad or not there: so they are for everybody
     source: str = ""  # the storage that it came from
 
-    async def run(self, to: Path, get: Get, wait: Wait) -> Sums:
+    async def run(self, to: Path, get: Get, wait: Wait) -> CopyChecksums:
         """Bring the file. Raises NotCome, and OSError of the file here."""
         if self.file.gone:
-            raise NotCome(f"{self.file.did}: {self.file.gone}", for_good=True)
+            raise CopiesUnusable(f"{self.file.did}: {self.file.gone}", for_good=True)
         left, rounds = list(self.file.copies), 0
         while left:
             again: list[Copy] = []
             for copy in left:
                 try:
                     found = await self._good(copy, to, get)
-                except Unavailable as why:
+                except StorageUnavailable as why:
                     self.whys[copy.storage] = str(why)
                     again.append(copy)
                     continue
@@ -60,21 +68,21 @@ class Fetch:
             if left and not await wait(rounds, self._why()):
                 break
         for_good = 0 < self.gone == len(self.file.copies)
-        raise NotCome(f"{self.file.did}: {self._why()}", for_good=for_good)
+        raise CopiesUnusable(f"{self.file.did}: {self._why()}", for_good=for_good)
 
-    async def _good(self, copy: Copy, to: Path, get: Get) -> Optional[Sums]:
+    async def _good(self, copy: Copy, to: Path, get: Get) -> Optional[CopyChecksums]:
         """Return the sums of a copy that is right, None for one that is not to be tried again."""
         wrong = ""
         for _ in range(READINGS):
             try:
                 found = await get(copy, to, self.file.size_bytes)
-            except NotThere as why:
+            except CopyMissing as why:
                 self._lost(copy, f"it is not there: {why}")
                 return None
-            except Refused as why:
+            except StorageRefused as why:
                 self.whys[copy.storage] = str(why)
                 return None
-            except TooLong as why:
+            except CopyTooLong as why:
                 wrong = str(why)
                 continue
             wrong = difference(self.file, found)
@@ -94,7 +102,7 @@ class Fetch:
         return "; ".join(f"{storage}: {why}" for storage, why in self.whys.items())
 
 
-def difference(file: DataFile, found: Sums) -> str:
+def difference(file: DataFile, found: CopyChecksums) -> str:
     """Say in what a copy differs from what the catalogue says; empty: in nothing.
 
     What was found is not told: it may be somebody else's file that lies there.
@@ -108,9 +116,9 @@ def difference(file: DataFile, found: Sums) -> str:
     return ""
 
 
-def place_of(copy: Copy) -> Place:
+def place_of(copy: Copy) -> CopyLocation:
     """Return where a copy lies."""
-    return Place(copy.url, copy.path)
+    return CopyLocation(copy.url, copy.path)
 
 
 def driver(drivers: Mapping[str, Storage], kind: str) -> Storage:
@@ -118,5 +126,5 @@ def driver(drivers: Mapping[str, Storage], kind: str) -> Storage:
     found = drivers.get(kind)
     if found is None:
         known = ", ".join(sorted(drivers))
-        raise Refused(f"this pilot knows no storages of the type {kind!r}, only {known}")
+        raise StorageRefused(f"this pilot knows no storages of the type {kind!r}, only {known}")
     return found

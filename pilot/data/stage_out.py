@@ -20,22 +20,24 @@ from pilotage.proto.storages import (
 )
 from pilotage.proto.wire import encode
 
-from ..files.beside import GoOn, always
 from ..files.globs import compile_glob
+from ..files.worker_thread import GoOn, always
 from ..files.workspace import LISTED_BYTES_MAX, OUTPUT_FILES_MAX, walk
 from ..ports import TooLarge, UnsafePath
-from .storages import NotThere, Refused, Sums, Unavailable
+from .storages import CopyChecksums, CopyMissing, StorageRefused, StorageUnavailable
 
 OURS: Final = KEPT_FOLDER + "/"  # what we have laid there ourselves
 _NUMBER_MAX: Final = 2**53  # that all readers of JSON agree about
 _NOWHERE: Final = StorageAccess("", "", "")
 
-Put = Callable[[Path, StorageAccess, str], Awaitable[Sums]]  # a file, to a storage, as this path
+Put = Callable[
+    [Path, StorageAccess, str], Awaitable[CopyChecksums]
+]  # a file, to a storage, as this path
 # Waits before another round: which, and why. False: it has taken too long already.
 Wait = Callable[[int, str], Awaitable[bool]]
 
 
-class NotStored(Exception):
+class OutputNotStored(Exception):
     """No storage took a file."""
 
 
@@ -44,7 +46,7 @@ class BadMetadata(ValueError):
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenFile:
     """A file that a rule wants."""
 
     rule: int
@@ -61,7 +63,7 @@ def choose(
     brought: Collection[str] = (),
     listed_bytes: int = 0,
     go_on: GoOn = always,
-) -> tuple[list[Chosen], list[str]]:
+) -> tuple[list[ChosenFile], list[str]]:
     """Return the files that match, each for the first rule that it matches, and what matched none.
 
     `x.meta.json` beside a file `x` that matches says metadata of it, and is no output itself. What
@@ -93,7 +95,7 @@ def choose(
     if len(matched) > OUTPUT_FILES_MAX:
         raise TooLarge(f"{len(matched)} files match; at most {OUTPUT_FILES_MAX} can be published")
     chosen = [
-        Chosen(number, _named(name), path, _metadata(name, files))
+        ChosenFile(number, _named(name), path, _metadata(name, files))
         for name, (number, path) in matched.items()
     ]
     _check_report(chosen, rules, folder, LISTED_BYTES_MAX - listed_bytes)
@@ -102,14 +104,14 @@ def choose(
 
 
 def _check_report(
-    chosen: Sequence[Chosen], rules: Sequence[DataRule], folder: str, bytes_max: int
+    chosen: Sequence[ChosenFile], rules: Sequence[DataRule], folder: str, bytes_max: int
 ) -> None:
     """Raise TooLarge for more than one report carries, wherever each file will be stored.
 
     The central could read nothing of it: a good result would be lost, and so would each retry's.
     """
     longest = [max(one.storages, key=lambda to: len(to.storage), default=_NOWHERE) for one in rules]
-    sums = Sums(_NUMBER_MAX, "0" * 8, "0" * 64)
+    sums = CopyChecksums(_NUMBER_MAX, "0" * 8, "0" * 64)
     told = [published(one, longest[one.rule], f"{folder}/{one.name}", sums) for one in chosen]
     size = len(encode(told))
     if size > bytes_max:
@@ -184,7 +186,7 @@ def order(rule: DataRule, job: int) -> tuple[StorageAccess, ...]:
     return storages[start:] + storages[:start]
 
 
-class Store:
+class StageOut:
     """Stores the files of one attempt. What refused one file is not asked again."""
 
     def __init__(self, folder: str, job: int, rules: Sequence[DataRule]) -> None:
@@ -192,7 +194,7 @@ class Store:
         self._orders = [list(order(rule, job)) for rule in rules]
         self._out: dict[str, str] = {}  # storages that take nothing more, and why
 
-    async def run(self, chosen: Chosen, put: Put, wait: Wait) -> Published:
+    async def run(self, chosen: ChosenFile, put: Put, wait: Wait) -> Published:
         """Store one file. Raises NotStored, and OSError of the file here."""
         path = f"{self._folder}/{chosen.name}"
         storages, whys = self._orders[chosen.rule], dict[str, str]()
@@ -201,12 +203,12 @@ class Store:
             for access in [one for one in storages if one.storage not in self._out]:
                 try:
                     sums = await put(chosen.path, access, path)
-                except Unavailable as why:
+                except StorageUnavailable as why:
                     whys[access.storage] = str(why)
                     storages.remove(access)  # the others are asked before it from now on
                     storages.append(access)
                     continue
-                except (Refused, NotThere) as why:
+                except (StorageRefused, CopyMissing) as why:
                     self._out[access.storage] = str(why)
                     continue
                 return published(chosen, access, path, sums)
@@ -216,10 +218,14 @@ class Store:
             if not await wait(rounds, _told(whys)):
                 break
         refused = {name: why for name, why in self._out.items() if name in _names(storages)}
-        raise NotStored(f"{chosen.name}: {_told({**refused, **whys}) or 'no storage takes it'}")
+        raise OutputNotStored(
+            f"{chosen.name}: {_told({**refused, **whys}) or 'no storage takes it'}"
+        )
 
 
-def published(chosen: Chosen, access: StorageAccess, path: str, sums: Sums) -> Published:
+def published(
+    chosen: ChosenFile, access: StorageAccess, path: str, sums: CopyChecksums
+) -> Published:
     """Return what the report says of a file that is stored."""
     return Published(
         rule=chosen.rule,

@@ -19,7 +19,7 @@ BLOCK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
-class Place:
+class CopyLocation:
     """Where one copy lies: a path below the URL of a storage."""
 
     url: str
@@ -27,7 +27,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Sums:
+class CopyChecksums:
     """Size and checksums of bytes that were copied, taken while they were."""
 
     size_bytes: int
@@ -38,14 +38,14 @@ class Sums:
 class Storage(Protocol):
     """Driver of one type of storage. It keeps nothing, and may be asked the same again."""
 
-    def get(self, place: Place, to: Path, *, bytes_max: int, go_on: GoOn) -> Sums:
+    def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
         """Copy a file here. Raises StorageTrouble, TooLong, and OSError of the file here.
 
         `to` is made anew, or written over; after a failure nothing is promised of it.
         """
         ...
 
-    def put(self, source: Path, place: Place, *, go_on: GoOn) -> Sums:
+    def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         """Copy a file there: whole under its name, or not at all; its size was read back.
 
         A file of that name that is there is replaced: names are of one attempt, which may try
@@ -53,16 +53,16 @@ class Storage(Protocol):
         """
         ...
 
-    def size(self, place: Place) -> int:
+    def size(self, place: CopyLocation) -> int:
         """Return how many bytes the file there has. Raises StorageTrouble."""
         ...
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: CopyLocation) -> None:
         """Remove the file there; that there is none is no failure. Raises StorageTrouble."""
         ...
 
     def sweep(
-        self, place: Place, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
+        self, place: CopyLocation, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
     ) -> None:
         """Remove the file there, or the folder with all that is in it; that it is gone is right.
 
@@ -72,27 +72,27 @@ class Storage(Protocol):
         ...
 
 
-class StorageTrouble(ValueError):
+class StorageError(ValueError):
     """Something is wrong with a storage, or with a copy there."""
 
 
-class Unavailable(StorageTrouble):
+class StorageUnavailable(StorageError):
     """It does not answer, or not now: the same may go well in a while."""
 
 
-class Refused(StorageTrouble):
+class StorageRefused(StorageError):
     """It will not have it, or is not here at all: not to be tried again from this node."""
 
 
-class Full(Refused):
+class StorageFull(StorageRefused):
     """It has no room left for this."""
 
 
-class NotThere(StorageTrouble):
+class CopyMissing(StorageError):
     """It has no such file."""
 
 
-class TooLong(StorageTrouble):
+class CopyTooLong(StorageError):
     """The copy has more bytes than the file."""
 
 
@@ -100,19 +100,19 @@ def path_parts(path: str) -> "list[str]":
     """Return the parts of a path below a storage. Raises Refused where it may lead elsewhere."""
     parts = path.split("/")
     if {"", ".", ".."} & set(parts) or "\0" in path:
-        raise Refused(f"{path!r} is no path below a storage")
+        raise StorageRefused(f"{path!r} is no path below a storage")
     return parts
 
 
-def swept_parts(place: Place, *, is_folder: bool) -> "list[str]":
+def swept_parts(place: CopyLocation, *, is_folder: bool) -> "list[str]":
     """Return the parts of a path that is swept. Raises Refused for one that never may be."""
     parts = path_parts(place.path)
     if is_folder and len(parts) != FOLDER_PARTS:
-        raise Refused(f"{place.path!r} is not the folder of an attempt")
+        raise StorageRefused(f"{place.path!r} is not the folder of an attempt")
     return parts
 
 
-class Summing:
+class BlockChecksums:
     """Takes the sums of blocks as they pass."""
 
     def __init__(self, bytes_max: int = -1) -> None:
@@ -123,16 +123,18 @@ class Summing:
         """Take a block in. Raises TooLong."""
         self._size += len(block)
         if 0 <= self._bytes_max < self._size:
-            raise TooLong(f"it has more than {self._bytes_max} bytes")
+            raise CopyTooLong(f"it has more than {self._bytes_max} bytes")
         self._adler = zlib.adler32(block, self._adler)
         self._sha.update(block)
 
     @property
-    def sums(self) -> Sums:
-        return Sums(self._size, f"{self._adler & 0xFFFFFFFF:08x}", self._sha.hexdigest())
+    def sums(self) -> CopyChecksums:
+        return CopyChecksums(self._size, f"{self._adler & 0xFFFFFFFF:08x}", self._sha.hexdigest())
 
 
-def copied(blocks: Iterable[bytes], out: Any, summing: Summing, go_on: GoOn) -> Sums:
+def copied(
+    blocks: Iterable[bytes], out: Any, summing: BlockChecksums, go_on: GoOn
+) -> CopyChecksums:
     """Write blocks to an open file and return their sums."""
     for block in blocks:
         go_on()

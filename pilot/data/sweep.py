@@ -5,7 +5,7 @@ from typing import Final
 
 from pilotage.proto.storages import Removal, Removed
 
-from .storages import Unavailable
+from .storages import StorageUnavailable
 
 WHY_MAX: Final = 200  # characters
 AWAY: Final = 3  # removals in a row that the storage did not answer: it is away
@@ -41,7 +41,7 @@ async def _removed(one: Removal, remove: Remove) -> tuple[str, bool]:
         await remove(one)
     except TimeoutError:
         return "it does not answer in time", True
-    except Unavailable as why:
+    except StorageUnavailable as why:
         return str(why) or type(why).__name__, True  # without a word it would be gone
     except (ValueError, OSError, RuntimeError) as why:  # StorageTrouble, RecursionError too
         return str(why) or type(why).__name__, False

@@ -5,8 +5,8 @@ import re
 from typing import Any, cast
 
 from .accelerator import Accelerator
-from .job import megabytes
-from .reading import decimal, plain
+from .batch_systems.batch_job import megabytes
+from .small_files import decimal, plain
 from .surroundings import Surroundings
 
 QUERY = (

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .mounts import mounts
-from .reading import text
+from .small_files import text
 from .surroundings import Surroundings
 
 _USUAL = "/sys/fs/cgroup"

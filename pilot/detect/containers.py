@@ -1,6 +1,6 @@
 """Which container tools the node has."""
 
-from .found import Found
+from .finding import SourcedValue
 from .mounts import mounts
 from .surroundings import Surroundings
 
@@ -17,7 +17,7 @@ _FROM_CVMFS = {
 }
 
 
-def containers(around: Surroundings) -> Found[tuple[str, ...]]:
+def containers(around: Surroundings) -> SourcedValue[tuple[str, ...]]:
     """Return the names of the tools that are here, and in the notes where."""
     found = {name: around.tool(command) for name, command in TOOLS.items()}
     for one in mounts(around):  # only what is mounted: a sick mount would hang us
@@ -26,4 +26,4 @@ def containers(around: Surroundings) -> Found[tuple[str, ...]]:
         if name and not found[name] and around.is_tool(one.point + path):
             found[name] = one.point + path
     here = {name: path for name, path in found.items() if path}
-    return Found(tuple(here), "PATH", tuple(here.values()))
+    return SourcedValue(tuple(here), "PATH", tuple(here.values()))

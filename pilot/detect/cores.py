@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from . import cgroups
-from .found import Found, least
-from .job import BatchJob
-from .reading import count, number, text
+from .batch_systems.batch_job import BatchJob
+from .finding import SourcedValue, least
+from .small_files import count, number, text
 from .surroundings import Surroundings
 
 CORES_MAX = 65_536  # as many as an offer can have
@@ -13,27 +13,27 @@ _STATUS = "/proc/self/status"
 _CPUSETS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
 
 
-def cores(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> Found[int]:
+def cores(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedValue[int]:
     """Return the smallest of what the kernel, the control groups and the batch system allow."""
     said = [affinity(around), *_quotas(around), *_sets(around), *(job.cores for job in jobs)]
     found = least((one for one in said if one.value >= 1), 1)
-    return Found(min(found.value, CORES_MAX), found.source, found.notes).noting(
+    return SourcedValue(min(found.value, CORES_MAX), found.source, found.notes).noting(
         cgroups.blind(around)
     )
 
 
-def affinity(around: Surroundings) -> Found[int]:
+def affinity(around: Surroundings) -> SourcedValue[int]:
     """Return the number of processors that this process may run on."""
     for line in text(around.file(_STATUS)).splitlines():
         if line.startswith("Cpus_allowed_list:"):
             processors = count(line.partition(":")[2])
             if processors:
-                return Found(processors, f"affinity ({_STATUS})")
-            return Found(0, "", (f"{_STATUS}: Cpus_allowed_list is no list",))
-    return Found(0)
+                return SourcedValue(processors, f"affinity ({_STATUS})")
+            return SourcedValue(0, "", (f"{_STATUS}: Cpus_allowed_list is no list",))
+    return SourcedValue(0)
 
 
-def _quotas(around: Surroundings) -> Iterator[Found[int]]:
+def _quotas(around: Surroundings) -> Iterator[SourcedValue[int]]:
     """Yield quotas in whole cores: at least one is ours, however small the share of it."""
     for folder in cgroups.folders(around, "cpu"):
         quota, _, period = text(folder / "cpu.max").strip().partition(" ")
@@ -44,14 +44,14 @@ def _quotas(around: Surroundings) -> Iterator[Found[int]]:
             period = text(folder / "cpu.cfs_period_us").strip()
         if number(quota) > 0 and number(period) > 0:
             share = number(quota) / number(period)
-            found = Found(max(1, int(share)), around.shown(folder / name))
+            found = SourcedValue(max(1, int(share)), around.shown(folder / name))
             yield found if share == int(share) else found.noting(f"a quota of {share:g} cores")
 
 
-def _sets(around: Surroundings) -> Iterable[Found[int]]:
+def _sets(around: Surroundings) -> Iterable[SourcedValue[int]]:
     for folder in cgroups.folders(around, "cpuset"):
         for name in _CPUSETS:
             processors = count(text(folder / name))
             if processors:
-                yield Found(processors, around.shown(folder / name))
+                yield SourcedValue(processors, around.shown(folder / name))
                 break

@@ -2,8 +2,8 @@
 
 import re
 
-from .found import Found
-from .reading import plain, text
+from .finding import SourcedValue
+from .small_files import plain, text
 from .surroundings import Surroundings
 
 _INFO = "/proc/cpuinfo"
@@ -31,41 +31,43 @@ _ARM = {
 }
 
 
-def architecture(around: Surroundings) -> Found[str]:
+def architecture(around: Surroundings) -> SourcedValue[str]:
     """Return the architecture as the kernel names it: x86_64, aarch64 …"""
     if _WORD.fullmatch(around.architecture):
-        return Found(around.architecture, "uname")
-    return Found("x86_64", "", (f"uname: {plain(around.architecture, 40)!r}",))
+        return SourcedValue(around.architecture, "uname")
+    return SourcedValue("x86_64", "", (f"uname: {plain(around.architecture, 40)!r}",))
 
 
-def level(around: Surroundings) -> Found[int]:
+def level(around: Surroundings) -> SourcedValue[int]:
     """Return the x86-64 level, 1 to 4; 1 for every other architecture."""
     if around.architecture != "x86_64":
-        return Found(1, "uname", ("levels are of x86_64 only",))
+        return SourcedValue(1, "uname", ("levels are of x86_64 only",))
     flags = set(_field(around, "flags").split())
     if not flags:
-        return Found(1, "", (f"{_INFO} has no flags",))
+        return SourcedValue(1, "", (f"{_INFO} has no flags",))
     found = 1
     for number, wanted in _LEVELS:
         lacking = sorted(set(wanted.split()) - flags)
         if lacking:
-            return Found(found, f"flags ({_INFO})", (f"level {number} lacks {' '.join(lacking)}",))
+            return SourcedValue(
+                found, f"flags ({_INFO})", (f"level {number} lacks {' '.join(lacking)}",)
+            )
         found = number
-    return Found(found, f"flags ({_INFO})")
+    return SourcedValue(found, f"flags ({_INFO})")
 
 
-def model(around: Surroundings) -> Found[str]:
+def model(around: Surroundings) -> SourcedValue[str]:
     """Return the processor's name, empty where the kernel does not say it."""
     for name in ("model name", "Model", "cpu model", "cpu"):
         said = plain(_field(around, name))
         if said:
-            return Found(said, f"{name} ({_INFO})")
+            return SourcedValue(said, f"{name} ({_INFO})")
     part = (_field(around, "CPU implementer"), _field(around, "CPU part"))
     if part in _ARM:
-        return Found(_ARM[part], f"CPU part ({_INFO})")
+        return SourcedValue(_ARM[part], f"CPU part ({_INFO})")
     if all(part):
-        return Found(plain(f"implementer {part[0]}, part {part[1]}"), f"CPU part ({_INFO})")
-    return Found("", "", (f"{_INFO} names no model",))
+        return SourcedValue(plain(f"implementer {part[0]}, part {part[1]}"), f"CPU part ({_INFO})")
+    return SourcedValue("", "", (f"{_INFO} names no model",))
 
 
 def _field(around: Surroundings, name: str) -> str:

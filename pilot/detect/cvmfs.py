@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from .found import Found
+from .finding import SourcedValue
 from .mounts import mounts
-from .reading import text
+from .small_files import text
 from .surroundings import Surroundings
 
 REPOSITORIES_MAX = 64  # a message carries no more
@@ -15,7 +15,7 @@ _FILES = ("/etc/cvmfs/default.local", "/etc/cvmfs/default.conf")
 _TABLE = "/proc/self/mounts"
 
 
-def repositories(around: Surroundings, wanted: Sequence[str] = ()) -> Found[tuple[str, ...]]:
+def repositories(around: Surroundings, wanted: Sequence[str] = ()) -> SourcedValue[tuple[str, ...]]:
     """Return the names of the repositories below /cvmfs that are mounted, or can be.
 
     Where autofs mounts them on use, those that the node has configured, and those that are
@@ -32,7 +32,7 @@ def repositories(around: Surroundings, wanted: Sequence[str] = ()) -> Found[tupl
     found = tuple(sorted(mounted | opened)[:REPOSITORIES_MAX])
     sources = [_TABLE] * bool(table) + ["mounted when used"] * bool(opened)
     notes = (f"not to be had: {', '.join(missing)}",) if missing else ()
-    return Found(found, " and ".join(sources), notes)
+    return SourcedValue(found, " and ".join(sources), notes)
 
 
 def _configured(around: Surroundings) -> set[str]:

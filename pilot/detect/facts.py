@@ -7,49 +7,38 @@ from typing import Optional
 from pilotage.proto.messages import Benchmark
 
 from ..gpus import Gpus
-from . import (
-    batch,
-    containers,
-    cores,
-    cpu,
-    cvmfs,
-    glibc,
-    gpus,
-    memory,
-    namespaces,
-    os_release,
-    scratch,
-)
-from .found import Found, least
-from .job import BatchJob
+from . import containers, cores, cpu, cvmfs, glibc, gpus, memory, namespaces, os_release, scratch
+from .batch_systems import detection
+from .batch_systems.batch_job import BatchJob
+from .finding import SourcedValue, least
 from .surroundings import Surroundings
 
-NOT_MEASURED: Found[Optional[Benchmark]] = Found(None)
+NOT_MEASURED: SourcedValue[Optional[Benchmark]] = SourcedValue(None)
 
 
 @dataclass(frozen=True)
-class Facts:
+class DetectedNode:
     """What a node has. Each field is a capability; what is not known has no source."""
 
-    os: Found[str]
-    architecture: Found[str]
-    architecture_level: Found[int]
-    glibc: Found[str]
-    cpu_model: Found[str]
-    cores: Found[int]
-    memory_mb: Found[int]
-    memory_limit_mb: Found[int]  # what a setting can raise memory_mb to
-    scratch_folder: Found[str]
-    scratch_free_mb: Found[int]
-    scratch_limit_mb: Found[int]  # by the batch system, whatever the disk has
-    gpus: Found[Gpus]
-    user_namespaces: Found[bool]
-    containers: Found[tuple[str, ...]]
-    cvmfs: Found[tuple[str, ...]]
-    batch_system: Found[str]
-    batch_id: Found[str]
-    wall_left_s: Found[float]
-    benchmark: Found[Optional[Benchmark]]
+    os: SourcedValue[str]
+    architecture: SourcedValue[str]
+    architecture_level: SourcedValue[int]
+    glibc: SourcedValue[str]
+    cpu_model: SourcedValue[str]
+    cores: SourcedValue[int]
+    memory_mb: SourcedValue[int]
+    memory_limit_mb: SourcedValue[int]  # what a setting can raise memory_mb to
+    scratch_folder: SourcedValue[str]
+    scratch_free_mb: SourcedValue[int]
+    scratch_limit_mb: SourcedValue[int]  # by the batch system, whatever the disk has
+    gpus: SourcedValue[Gpus]
+    user_namespaces: SourcedValue[bool]
+    containers: SourcedValue[tuple[str, ...]]
+    cvmfs: SourcedValue[tuple[str, ...]]
+    batch_system: SourcedValue[str]
+    batch_id: SourcedValue[str]
+    wall_left_s: SourcedValue[float]
+    benchmark: SourcedValue[Optional[Benchmark]]
 
 
 def find(
@@ -60,17 +49,17 @@ def find(
     otherwise: str = ".",
     cvmfs_wanted: Sequence[str] = (),
     namespaces_proof: str = "",
-    benchmark: Found[Optional[Benchmark]] = NOT_MEASURED,
-) -> Facts:
+    benchmark: SourcedValue[Optional[Benchmark]] = NOT_MEASURED,
+) -> DetectedNode:
     """Look at everything once. `jobs` are ours by the batch systems, if they were asked already.
 
     `folder` is where payloads will write; empty leaves it to the batch system, and that failing it
     is `otherwise`.
     """
-    ours = batch.jobs(around) if jobs is None else jobs
+    ours = detection.jobs(around) if jobs is None else jobs
     ours_cores = cores.cores(around, ours)
-    place = Found(folder, "setting") if folder else scratch.folder(around, ours, otherwise)
-    return Facts(
+    place = SourcedValue(folder, "setting") if folder else scratch.folder(around, ours, otherwise)
+    return DetectedNode(
         os=os_release.os_name(around),
         architecture=cpu.architecture(around),
         architecture_level=cpu.level(around),
@@ -86,13 +75,13 @@ def find(
         user_namespaces=namespaces.user_namespaces(around, namespaces_proof),
         containers=containers.containers(around),
         cvmfs=cvmfs.repositories(around, cvmfs_wanted),
-        batch_system=batch.batch_system(around, ours),
-        batch_id=batch.batch_id(around, ours),
-        wall_left_s=batch.wall_left_s(ours, ours_cores.value),
+        batch_system=detection.batch_system(around, ours),
+        batch_id=detection.batch_id(around, ours),
+        wall_left_s=detection.wall_left_s(ours, ours_cores.value),
         benchmark=benchmark,
     )
 
 
-def time_left(around: Surroundings, cores_: int) -> Found[float]:
+def time_left(around: Surroundings, cores_: int) -> SourcedValue[float]:
     """Ask again until when we may run: limits are changed while jobs run."""
-    return batch.wall_left_s(batch.jobs(around), cores_)
+    return detection.wall_left_s(detection.jobs(around), cores_)

@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from .found import Found
-from .reading import data
+from .finding import SourcedValue
+from .small_files import data
 from .surroundings import Surroundings
 
 _FOLDERS = (
@@ -21,21 +21,21 @@ _BEFORE_2_34 = re.compile(r"libc-([0-9]{1,3}[.][0-9]{1,3})(?:[.][0-9]+)?[.]so")
 _LIBRARY_MAX = 16 << 20
 
 
-def glibc(around: Surroundings) -> Found[str]:
+def glibc(around: Surroundings) -> SourcedValue[str]:
     """Return the version of the C library, empty where it is another or not known."""
     for pattern in _FOLDERS:
         folder = pattern.format(architecture=around.architecture)
         path = f"{folder}/libc.so.6"
         said = _SAYS.search(data(around.file(path), _LIBRARY_MAX))
         if said:
-            return Found(said.group(1).decode("ascii"), path)
+            return SourcedValue(said.group(1).decode("ascii"), path)
         for name in _names(around, folder):
             old = _BEFORE_2_34.fullmatch(name)
             if old:
-                return Found(old.group(1), f"{folder}/{name}")
+                return SourcedValue(old.group(1), f"{folder}/{name}")
     if around.root == Path("/"):
         return _of_this_python()
-    return Found("", "", ("no libc.so.6 was found",))
+    return SourcedValue("", "", ("no libc.so.6 was found",))
 
 
 def _names(around: Surroundings, folder: str) -> list[str]:
@@ -45,11 +45,11 @@ def _names(around: Surroundings, folder: str) -> list[str]:
         return []
 
 
-def _of_this_python() -> Found[str]:
+def _of_this_python() -> SourcedValue[str]:
     try:
         said = (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
     except (ValueError, OSError):
         said = ""
     if re.fullmatch(r"[0-9]{1,3}[.][0-9]{1,3}", said):
-        return Found(said, "the C library of this Python")
-    return Found("", "", ("this Python has another C library",))
+        return SourcedValue(said, "the C library of this Python")
+    return SourcedValue("", "", ("this Python has another C library",))

@@ -6,8 +6,8 @@ from typing import Optional
 from ..gpus import NO_GPUS, Gpus
 from . import amd, nvidia
 from .accelerator import Accelerator
-from .found import Found
-from .job import BatchJob
+from .batch_systems.batch_job import BatchJob
+from .finding import SourcedValue
 from .surroundings import Surroundings
 
 GPUS_MAX = 1024  # as many as an offer can have
@@ -20,7 +20,7 @@ _VISIBLE = {
 _LET_IN = "NVIDIA_VISIBLE_DEVICES"
 
 
-def gpus(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> Found[Gpus]:
+def gpus(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedValue[Gpus]:
     """Return the GPUs to offer: all of one kind, of the kind of which there are most."""
     shown: list[Accelerator] = []
     notes: list[str] = []
@@ -31,8 +31,8 @@ def gpus(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> Found[Gpus]:
             notes += [note] if note else []
     if not shown:
         if notes:
-            return Found(NO_GPUS, "", tuple(notes))
-        return Found(NO_GPUS, "no driver of a GPU is loaded")
+            return SourcedValue(NO_GPUS, "", tuple(notes))
+        return SourcedValue(NO_GPUS, "no driver of a GPU is loaded")
     ours: list[Accelerator] = []
     sources: list[str] = []
     for name in _TOOLS:
@@ -87,20 +87,20 @@ def _find(word: str, shown: list[Accelerator]) -> Optional[Accelerator]:
     return next((one for one in shown if len(word) > 3 and one.uuid.startswith(word)), None)
 
 
-def _one_kind(ours: list[Accelerator], source: str, notes: Sequence[str]) -> Found[Gpus]:
+def _one_kind(ours: list[Accelerator], source: str, notes: Sequence[str]) -> SourcedValue[Gpus]:
     kinds: dict[tuple[str, str, int, str, str], list[Accelerator]] = {}
     for one in ours:
         kind = (one.vendor, one.model, one.memory_mb, one.compute_capability, one.driver)
         kinds.setdefault(kind, []).append(one)
     if not kinds:
-        return Found(NO_GPUS, source, tuple(notes))
+        return SourcedValue(NO_GPUS, source, tuple(notes))
     (vendor, model, memory_mb, capability, driver), most = max(
         kinds.items(), key=lambda item: (len(item[1]), item[0][2])
     )
     left = len(ours) - len(most)
     mixed = (f"{left} of another kind are not offered",) if left else ()
     most = most[:GPUS_MAX]
-    return Found(
+    return SourcedValue(
         Gpus(
             count=len(most),
             model=model,

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from . import cgroups
-from .found import Found, least
-from .job import UNKNOWN_WHOLE, BatchJob, megabytes
-from .reading import number, text
+from .batch_systems.batch_job import UNKNOWN_WHOLE, BatchJob, megabytes
+from .finding import SourcedValue, least
+from .small_files import number, text
 from .surroundings import Surroundings
 
 _UNLIMITED = 10**18  # version 1 says "no limit" as a number near 2^63
@@ -13,13 +13,13 @@ _INFO = "/proc/meminfo"
 _FILES = ("memory.max", "memory.high", "memory.limit_in_bytes")
 
 
-def memory_limit_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> Found[int]:
+def memory_limit_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedValue[int]:
     """Return what payloads can never have more of, in 10^6 bytes."""
     found = least([_of_machine(around, "MemTotal"), *_granted(around, jobs)], 0)
     return found.noting(cgroups.blind(around))
 
 
-def memory_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> Found[int]:
+def memory_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedValue[int]:
     """Return the memory that payloads may use together, in 10^6 bytes; 0 where it is not known.
 
     Where nobody has set a part aside for us, it is what the machine can give now.
@@ -33,32 +33,32 @@ def memory_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> Found[int]
     return limit
 
 
-def _granted(around: Surroundings, jobs: Sequence[BatchJob]) -> list[Found[int]]:
+def _granted(around: Surroundings, jobs: Sequence[BatchJob]) -> list[SourcedValue[int]]:
     """Return the limits that are below what the machine has."""
     total = _of_machine(around, "MemTotal")
     said = [*_limits(around), *(job.memory_mb for job in jobs)]
     return [one for one in said if one.known and (not total.known or one.value < total.value)]
 
 
-def _of_machine(around: Surroundings, name: str) -> Found[int]:
+def _of_machine(around: Surroundings, name: str) -> SourcedValue[int]:
     for line in text(around.file(_INFO)).splitlines():
         if line.startswith(name + ":"):
             kib = number(line.partition(":")[2])
             if kib:
-                return Found(megabytes(kib * 1024), f"{name} ({_INFO})")
+                return SourcedValue(megabytes(kib * 1024), f"{name} ({_INFO})")
     return UNKNOWN_WHOLE
 
 
-def _limits(around: Surroundings) -> Iterator[Found[int]]:
+def _limits(around: Surroundings) -> Iterator[SourcedValue[int]]:
     for folder in cgroups.folders(around, "memory"):
         for name in _FILES:
             limit = number(text(folder / name))
             if 0 < limit < _UNLIMITED:
-                yield Found(megabytes(limit), around.shown(folder / name))
+                yield SourcedValue(megabytes(limit), around.shown(folder / name))
         # In version 1 a container does not see the folders above its own, but their limit.
         for line in text(folder / "memory.stat").splitlines():
             if line.startswith("hierarchical_memory_limit "):
                 limit = number(line.partition(" ")[2])
                 if 0 < limit < _UNLIMITED:
                     source = f"hierarchical_memory_limit ({around.shown(folder / 'memory.stat')})"
-                    yield Found(megabytes(limit), source)
+                    yield SourcedValue(megabytes(limit), source)

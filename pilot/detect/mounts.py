@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from .reading import text
+from .small_files import text
 from .surroundings import Surroundings
 
 _TABLE = "/proc/self/mounts"

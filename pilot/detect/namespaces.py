@@ -1,17 +1,17 @@
 """Whether an ordinary user may make user namespaces."""
 
-from .found import Found
-from .reading import number, text
+from .finding import SourcedValue
+from .small_files import number, text
 from .surroundings import Surroundings
 
 _ADMIN = 1 << 21  # CAP_SYS_ADMIN
 _STATUS = "/proc/self/status"
 
 
-def user_namespaces(around: Surroundings, proof: str = "") -> Found[bool]:
+def user_namespaces(around: Surroundings, proof: str = "") -> SourcedValue[bool]:
     """Return what the kernel's settings say, unless there is a `proof`: that one was made."""
     if proof:
-        return Found(True, proof)
+        return SourcedValue(True, proof)
     most, clone, apparmor = (
         f"/proc/sys/{name}"
         for name in (
@@ -22,17 +22,17 @@ def user_namespaces(around: Surroundings, proof: str = "") -> Found[bool]:
     )
     said = text(around.file(most)).strip()
     if not said.isdecimal():
-        return Found(False, "", (f"{most} does not say it",))
+        return SourcedValue(False, "", (f"{most} does not say it",))
     if not number(said):
-        return Found(False, most)
+        return SourcedValue(False, most)
     if text(around.file(clone)).strip() == "0":
-        return Found(False, clone)
+        return SourcedValue(False, clone)
     if text(around.file(apparmor)).strip() == "1":
-        return Found(False, apparmor, ("a profile of a tool may allow them to that tool",))
+        return SourcedValue(False, apparmor, ("a profile of a tool may allow them to that tool",))
     if _filtered(around):
         note = "a filter of system calls is on, as containers have it: it may forbid them"
-        return Found(False, f"Seccomp ({_STATUS})", (note,))
-    return Found(True, most)
+        return SourcedValue(False, f"Seccomp ({_STATUS})", (note,))
+    return SourcedValue(True, most)
 
 
 def _filtered(around: Surroundings) -> bool:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from .accelerator import Accelerator
-from .job import MIB, megabytes
-from .reading import decimal, plain
+from .batch_systems.batch_job import MIB, megabytes
+from .small_files import decimal, plain
 from .surroundings import Surroundings
 
 FORMAT = "--format=csv,noheader,nounits"

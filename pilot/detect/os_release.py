@@ -2,8 +2,8 @@
 
 import re
 
-from .found import Found
-from .reading import text
+from .finding import SourcedValue
+from .small_files import text
 from .surroundings import Surroundings
 
 # Rebuilds of one another: what runs on one runs on all.
@@ -17,7 +17,7 @@ _FAMILY = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 _MAJOR = re.compile(r"[0-9]{1,9}")
 
 
-def os_name(around: Surroundings) -> Found[str]:
+def os_name(around: Surroundings) -> SourcedValue[str]:
     """Return for example el9, debian13, ubuntu24, fedora42; `any` where it is not known."""
     for path in _FILES:
         content = text(around.file(path))
@@ -25,19 +25,19 @@ def os_name(around: Surroundings) -> Found[str]:
             return _of_fields({key: said for key, _, said in _FIELD.findall(content)}, path)
     old = re.search(r"release ([0-9]{1,2})[.]", text(around.file(_BEFORE_7)))
     if old:
-        return Found(f"el{old.group(1)}", _BEFORE_7)
-    return Found("any", "", ("there is no os-release",))
+        return SourcedValue(f"el{old.group(1)}", _BEFORE_7)
+    return SourcedValue("any", "", ("there is no os-release",))
 
 
-def _of_fields(fields: dict[str, str], path: str) -> Found[str]:
+def _of_fields(fields: dict[str, str], path: str) -> SourcedValue[str]:
     platform = re.fullmatch(r"platform:(el[0-9]{1,3})", fields.get("PLATFORM_ID", ""))
     name = tuple(filter(None, (" ".join(fields.get("PRETTY_NAME", "").split()),)))
     if platform:
-        return Found(platform.group(1), path, name)
+        return SourcedValue(platform.group(1), path, name)
     family = fields.get("ID", "").lower()
     if not _FAMILY.fullmatch(family):
-        return Found("any", "", (f"{path} has no ID that is a word",))
+        return SourcedValue("any", "", (f"{path} has no ID that is a word",))
     if family in _ENTERPRISE_LINUX:
         family = "el"
     major = _MAJOR.match(fields.get("VERSION_ID", ""))
-    return Found(f"{family}{major.group()}" if major else family, path, name)
+    return SourcedValue(f"{family}{major.group()}" if major else family, path, name)

@@ -5,8 +5,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from .found import Found, least
-from .job import UNKNOWN_WHOLE, BatchJob, megabytes
+from .batch_systems.batch_job import UNKNOWN_WHOLE, BatchJob, megabytes
+from .finding import SourcedValue, least
 from .mounts import mounts, of_folder
 from .surroundings import Surroundings
 
@@ -14,7 +14,7 @@ _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _OF_A_NETWORK = frozenset({"nfs", "nfs4", "lustre", "gpfs", "ceph", "cifs", "beegfs", "afs"})
 
 
-def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> Found[str]:
+def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> SourcedValue[str]:
     """Return the folder that the batch system made for this job, else `otherwise`.
 
     What others can write to as well is not ours: what we call ours there they may have laid.
@@ -24,15 +24,17 @@ def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> Fo
         if job.scratch_folder.known:
             path = job.scratch_folder.value
             if is_ours(around, path):
-                return Found(path, job.scratch_folder.source)
+                return SourcedValue(path, job.scratch_folder.source)
             notes.append(f"{job.scratch_folder.source}={path} is not for us alone")
-    return Found(otherwise, "working directory", tuple(notes))
+    return SourcedValue(otherwise, "working directory", tuple(notes))
 
 
-def free_mb(around: Surroundings, path: str, jobs: Sequence[BatchJob] = ()) -> Found[int]:
+def free_mb(around: Surroundings, path: str, jobs: Sequence[BatchJob] = ()) -> SourcedValue[int]:
     """Return what payloads may still write below `path`, in 10^6 bytes."""
     free = around.free_bytes(around.file(path))
-    on_disk = UNKNOWN_WHOLE if free is None else Found(megabytes(free), f"file system of {path}")
+    on_disk = (
+        UNKNOWN_WHOLE if free is None else SourcedValue(megabytes(free), f"file system of {path}")
+    )
     return least([on_disk, *(job.scratch_mb for job in jobs)], 0).noting(_kind(around, path))
 
 

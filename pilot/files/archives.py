@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from ..ports import TooLarge, UnsafePath
-from .beside import GoOn, always
-from .inside import Inside
+from .path_bounds import FolderGuard
+from .worker_thread import GoOn, always
 
 MEMBERS_MAX = 100_000  # with the folders that are made for them
 LINKS_MAX = 20_000
@@ -112,10 +112,10 @@ def _members() -> type[tarfile.TarInfo]:
 
 def safe_path(root: Path, name: str) -> Path:
     """Return where the file `name` belongs below `root`. Raises UnsafePath."""
-    return _safe_path(root, name, Inside(root))
+    return _safe_path(root, name, FolderGuard(root))
 
 
-def _safe_path(root: Path, name: str, inside: Inside) -> Path:
+def _safe_path(root: Path, name: str, inside: FolderGuard) -> Path:
     parts = name.split("/")
     bad = not name or len(name) > NAME_MAX or not _has_bytes(name)
     if bad or name.startswith("/") or ".." in parts:
@@ -195,7 +195,7 @@ class _Unpacking:
     """One archive on its way into a folder, and what it has cost."""
 
     def __init__(self, root: Path, members_max: int, bytes_max: int, go_on: GoOn) -> None:
-        self._root, self._inside, self._go_on = root, Inside(root), go_on
+        self._root, self._inside, self._go_on = root, FolderGuard(root), go_on
         self._members_max, self._bytes_max = members_max, bytes_max
         self._made, self._links, self.bytes_laid = 0, list[Path](), 0
 

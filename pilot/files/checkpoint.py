@@ -17,9 +17,9 @@ from pilotage.proto.messages import CHECKPOINT_FILE, Output
 
 from ..ports import TooLarge, UnsafePath
 from . import archives
-from .beside import GoOn, always
-from .inside import Inside
+from .path_bounds import FolderGuard
 from .removal import remove
+from .worker_thread import GoOn, always
 
 BYTES_MAX = 1_000_000_000  # of the archive; the central has a bound of its own
 MEMBERS_MAX = 20_000
@@ -107,7 +107,7 @@ def restore(
 
 def _members(work: Path, top: Path, bytes_max: int, go_on: GoOn) -> list[tarfile.TarInfo]:
     """Return what is to be packed, the folder itself first. Raises TooLarge, UnsafePath."""
-    members, left, total, inside = [_member(work, top)], [top], 0, Inside(work)
+    members, left, total, inside = [_member(work, top)], [top], 0, FolderGuard(work)
     while left:
         for path in _entries(left.pop()):
             go_on()
@@ -148,7 +148,7 @@ def _member(work: Path, path: Path) -> tarfile.TarInfo:
     return member
 
 
-def _stays_inside(member: tarfile.TarInfo, path: Path, inside: Inside) -> bool:
+def _stays_inside(member: tarfile.TarInfo, path: Path, inside: FolderGuard) -> bool:
     if not member.issym() or member.linkname.startswith("/"):
         return False
     return inside.has(path)

@@ -12,7 +12,7 @@ import stat
 import threading
 from collections.abc import Callable
 
-from .beside import GivenUp, GoOn, always
+from .worker_thread import GoOn, WorkAbandoned, always
 
 PATIENCE_S = 30.0  # what takes longer may never end
 FRESH_S = 5.0  # so long what was found is taken to be there: short payloads come by the hundred
@@ -26,7 +26,7 @@ _DEAF = "a file system in which it may lie does not answer"
 Done = Callable[[str, str], None]  # what was found, and why nothing was
 
 
-class NotFound(Exception):
+class ProgramNotFound(Exception):
     """There is no such program; says why."""
 
 
@@ -70,9 +70,9 @@ class Finder:
         found, why = "", f"{look.shown} could not be looked for"
         try:
             found, why = look.look(), ""
-        except NotFound as no:
+        except ProgramNotFound as no:
             why = str(no)
-        except GivenUp:
+        except WorkAbandoned:
             pass
         finally:  # what nobody foresaw is told, and then shown as that of any thread
             with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -116,7 +116,7 @@ class _Look:
 
     def _go_on(self) -> None:
         if self.told:
-            raise GivenUp
+            raise WorkAbandoned
 
 
 def resolve(program: str, work: str, path: str, go_on: GoOn = always) -> str:
@@ -132,7 +132,7 @@ def resolve(program: str, work: str, path: str, go_on: GoOn = always) -> str:
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > most:
             begins = f"{what} has {size} bytes and begins with {text[:_SHOWN]!r}"
-            raise NotFound(f"{begins}: the system takes {most} at most")
+            raise ProgramNotFound(f"{begins}: the system takes {most} at most")
     if "/" in program:
         candidates = [program]
     else:
@@ -149,5 +149,5 @@ def resolve(program: str, work: str, path: str, go_on: GoOn = always) -> str:
         if stat.S_ISREG(mode) and os.access(whole, os.X_OK):
             return candidate
     if there:
-        raise NotFound(f"{program} is not an executable file")
-    raise NotFound(f"there is no {program}" + ("" if "/" in program else f" in {path}"))
+        raise ProgramNotFound(f"{program} is not an executable file")
+    raise ProgramNotFound(f"there is no {program}" + ("" if "/" in program else f" in {path}"))

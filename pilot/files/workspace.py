@@ -26,10 +26,10 @@ from pilotage.proto.wire import encode
 
 from ..ports import TooLarge, UnsafePath
 from . import archives, checkpoint
-from .beside import GoOn, Work, always
 from .globs import compile_glob
-from .inside import Inside
+from .path_bounds import FolderGuard
 from .removal import HEAP, remove
+from .worker_thread import BackgroundWork, GoOn, always
 
 ATTEMPTS = "attempts"
 OUTPUT_FILES_MAX = OUTPUTS_MAX - 10  # a report names beside them what we keep ourselves
@@ -64,7 +64,9 @@ class Folders:
         self._checkpoint_bytes_max = checkpoint_bytes_max
         self._patience_s = patience_s
         self._used: dict[int, Path] = {}
-        self._works: dict[Path, Work[Any]] = {}  # by the folder in which a thread is at work
+        self._works: dict[
+            Path, BackgroundWork[Any]
+        ] = {}  # by the folder in which a thread is at work
         self._spares: deque[Path] = deque()  # the first is taken next
         self._made = 0
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -126,7 +128,7 @@ class Folders:
 
     async def _beside(self, folder: Path, act: Callable[[GoOn], T]) -> T:
         """Do something in a folder, in a thread of its own. Raises TimeoutError too."""
-        work = Work(act)
+        work = BackgroundWork(act)
         self._works[folder] = work
         try:
             return await work.result(self._patience_s)
@@ -270,7 +272,7 @@ def walk(work: Path, go_on: GoOn = always) -> Iterator[tuple[str, Path]]:
     A folder that cannot be opened, because of its mode or because its path is too long for the
     system, is passed over. A payload decides how deep folders are, so there is no recursion.
     """
-    left, seen, inside = [""], 0, Inside(work)
+    left, seen, inside = [""], 0, FolderGuard(work)
     while left:
         go_on()
         prefix = left.pop()
@@ -314,7 +316,7 @@ def _check_name(name: str) -> None:
         raise UnsafePath(f"the name of the output file {shown} will not do: {why.right}") from None
 
 
-def _is_file_inside(path: Path, inside: Inside) -> bool:
+def _is_file_inside(path: Path, inside: FolderGuard) -> bool:
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):  # nothing outside is looked at: it may be a disk that hangs

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .limits import Limits
+    from .limits import PayloadLimits
 
 MOUNT = "/sys/fs/cgroup"
 OURS = "pilotage-pilot"  # the leaf that the pilot and its guard move to: a group with groups in it
@@ -138,7 +138,7 @@ class Group:
         return 0
 
 
-def make(folder: str, attempt_id: int, limits: Limits) -> Group | None:
+def make(folder: str, attempt_id: int, limits: PayloadLimits) -> Group | None:
     """Make the group of a payload with its limits; None where that cannot be."""
     path = os.path.join(folder, f"pilotage-{attempt_id}")
     try:

@@ -42,8 +42,8 @@ import time
 
 from ..heap import give_back
 from ..secrecy import close_to_others
-from . import cgroups, held as holding, limits, lines, processes
-from .held import Held, NotStarted, Shelter
+from . import cgroups, held_payload as holding, limits, line_protocol, processes
+from .held_payload import GuardedPayload, PayloadNotStarted, Shelter
 from .sampling import Census
 from .signals import signal
 
@@ -51,7 +51,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .held import Order
+    from .held_payload import Order
 
 LINE_MAX = 16_000_000  # bytes of one order; a kernel takes no longer command anyway
 NEWS_MAX = 16_000_000  # bytes of unread news after which the pilot counts as gone
@@ -65,7 +65,7 @@ class PilotGone(Exception):
     """The pilot has closed its end of the socket, or does not read it."""
 
 
-class Guard:
+class GuardProcess:
     """Starts payloads, keeps them inside their fences, reports what becomes of them."""
 
     def __init__(self, channel: int, now: Callable[[], float], spent: Callable[[], float]) -> None:
@@ -74,8 +74,8 @@ class Guard:
         self._census, self._rest_until = Census(), 0.0
         self._groups = ""  # the folder in which payloads get control groups
         self._ends_at = limits.UNLIMITED  # when the pilot has to stop all payloads
-        self._held: dict[int, Held] = {}  # by attempt
-        self._roots: dict[int, Held] = {}  # by process id of the first process
+        self._held: dict[int, GuardedPayload] = {}  # by attempt
+        self._roots: dict[int, GuardedPayload] = {}  # by process id of the first process
         self._adopted: dict[int, int] = {}  # orphans that came to us: process id -> attempt
         self._shelter: Shelter | None = None  # built ahead, for the next payload
         self._waste: set[int] = set()  # shelteres that were killed and are not reaped yet
@@ -124,11 +124,11 @@ class Guard:
             raise PilotGone
         *whole, self._inbound = (self._inbound + data).split(b"\n")
         for line in whole:
-            order = lines.read(line)
+            order = line_protocol.read(line)
             self._orders[order["do"]](order)
 
     def _tell(self, attempt_id: int, **news: object) -> None:
-        self._outbound += lines.written({"attempt_id": attempt_id, **news})
+        self._outbound += line_protocol.written({"attempt_id": attempt_id, **news})
 
     def _send(self) -> None:
         try:
@@ -149,12 +149,12 @@ class Guard:
             return
         try:
             if order["fault"]:
-                raise NotStarted(order["fault"])
+                raise PayloadNotStarted(order["fault"])
             pid = self._into_shelter(order) or holding.start(order)
-        except NotStarted as why:
+        except PayloadNotStarted as why:
             self._tell(attempt_id, not_started=holding.cut(str(why)))
             return
-        held = Held(order, pid, self._now())
+        held = GuardedPayload(order, pid, self._now())
         held.warn_now = order["warn"]
         held.ends_at = self._ends_at
         self._held[attempt_id] = self._roots[pid] = held
@@ -168,7 +168,7 @@ class Guard:
         self._drop_shelter()
         try:
             self._shelter = holding.build(order, now)
-        except NotStarted:
+        except PayloadNotStarted:
             return  # so will the payload, and that is told
 
     def _into_shelter(self, order: Order) -> int:
@@ -295,7 +295,9 @@ class Guard:
                     self._warn(held, members, now)
         self._rest_until = now + limits.REST * (self._spent() - before)
 
-    def _look_at_group(self, held: Held, members: list[processes.Process], now: float) -> None:
+    def _look_at_group(
+        self, held: GuardedPayload, members: list[processes.Process], now: float
+    ) -> None:
         """Put a payload into a control group of its own at its first look, where there are any."""
         if self._groups and not held.was_grouped:
             held.was_grouped, held.cpu_before_s = True, held.account.use.cpu_s
@@ -304,10 +306,10 @@ class Guard:
             held.group.add(one.pid for one in members)
             held.account.at_least(held.cpu_before_s + held.group.cpu_s(), now)
 
-    def _awake(self) -> list[Held]:
+    def _awake(self) -> list[GuardedPayload]:
         return [one for one in self._held.values() if not one.closing and one.frozen_at is None]
 
-    def _judge(self, held: Held, now: float) -> None:
+    def _judge(self, held: GuardedPayload, now: float) -> None:
         """End a payload that has passed a limit."""
         passed = limits.passed(held.limits, held.account.use)
         if passed is None:
@@ -320,7 +322,7 @@ class Guard:
             held.end_softly(passed.why, passed.detail, now)
             self._terminate(held)
 
-    def _freeze(self, held: Held, now: float) -> None:
+    def _freeze(self, held: GuardedPayload, now: float) -> None:
         """Stop every process, again and again until none is found that moves."""
         first, held.frozen_at = held.frozen_at is None, held.frozen_at or now
         held.look_at = now + holding.LOOK_S
@@ -335,7 +337,7 @@ class Guard:
         if first:
             self._tell(held.attempt_id, frozen=True)
 
-    def _freeze_group(self, held: Held) -> bool:
+    def _freeze_group(self, held: GuardedPayload) -> bool:
         """Stop a payload in one step; False where it has no group, or that does not stop."""
         if held.group is None:
             return False
@@ -347,7 +349,7 @@ class Guard:
         held.group.freeze(False)
         return False
 
-    def _thaw(self, held: Held, now: float) -> None:
+    def _thaw(self, held: GuardedPayload, now: float) -> None:
         held.frozen_s = held.frozen_total_s(now)
         held.frozen_at = None
         held.account.moved(now)
@@ -357,7 +359,7 @@ class Guard:
             processes.send(one.pid, signal.SIGCONT)
         self._tell(held.attempt_id, thawed=True)
 
-    def _terminate(self, held: Held) -> None:
+    def _terminate(self, held: GuardedPayload) -> None:
         """Send the soft signal to the payload, but not to what isolates it."""
         members = self._members(held)
         wrapper = holding.wrapper(held, members)
@@ -365,7 +367,7 @@ class Guard:
             if one.pid not in wrapper:
                 held.told = processes.send(one.pid, signal.SIGTERM) or held.told
 
-    def _warn(self, held: Held, members: list[processes.Process], now: float) -> None:
+    def _warn(self, held: GuardedPayload, members: list[processes.Process], now: float) -> None:
         """Send the warning signal once to whatever waits for it: to others it would be the end.
 
         A young process has the handlers of its parent until it becomes another program, so it is
@@ -384,7 +386,7 @@ class Guard:
         if first and held.warned:
             self._tell(held.attempt_id, warned=held.warning(now))
 
-    def _kill(self, held: Held, why: str) -> None:
+    def _kill(self, held: GuardedPayload, why: str) -> None:
         members = self._members(held)
         # A namespace that dies at once accounts for nothing: what it used is read before.
         held.account.look(members, holding.wrapper(held, members), self._now())
@@ -433,7 +435,7 @@ class Guard:
             attempt_id = self._owner(found) if found is not None else None
         return attempt_id or 0
 
-    def _close(self, held: Held, now: float) -> None:
+    def _close(self, held: GuardedPayload, now: float) -> None:
         """Report the end if nothing is left of the payload, else kill what is."""
         if held.status is not None and held.attempt_id not in self._orphans().values():
             if held.clear_once_more(now):
@@ -447,14 +449,14 @@ class Guard:
             if held.closed_once_more(now):
                 self._tell(held.attempt_id, stuck=holding.stuck(members))
 
-    def _over(self, held: Held, status: int) -> None:
+    def _over(self, held: GuardedPayload, status: int) -> None:
         self._reap()  # what ended just now still says what it has used
         if held.group is not None:
             held.leave_group()
         self._tell(held.attempt_id, ended=self._ended(held, status))
         del self._held[held.attempt_id]
 
-    def _ended(self, held: Held, status: int) -> dict[str, object]:
+    def _ended(self, held: GuardedPayload, status: int) -> dict[str, object]:
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         if held.wrapped and code is not None and 128 < code < 160:
@@ -492,7 +494,7 @@ class Guard:
     # -- who belongs to whom ----------------------------------------------------------------
 
     def _members(
-        self, held: Held, table: dict[int, processes.Process] | None = None
+        self, held: GuardedPayload, table: dict[int, processes.Process] | None = None
     ) -> list[processes.Process]:
         """Return every living process of the payload.
 
@@ -554,7 +556,7 @@ def main(channel: int) -> None:
     close_to_others()
     os.chdir("/")
     give_back()
-    Guard(channel, _boottime, time.process_time).run(wake)
+    GuardProcess(channel, _boottime, time.process_time).run(wake)
 
 
 if __name__ == "__main__":

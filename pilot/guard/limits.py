@@ -22,7 +22,7 @@ REST = 100  # times as long as a look took: the guard has something else to do
 UNLIMITED = float("inf")
 
 
-class Limits:
+class PayloadLimits:
     """Of one payload; 0 in an order means that there is none."""
 
     def __init__(self, given: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ class Limits:
         self.warning_signal: str = given.get("warning_signal", "USR1")
 
 
-class Use:
+class PayloadUse:
     """What a payload uses now, or has used so far."""
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class Use:
         self.unmeasurable = ""  # why nobody can say what its folder holds
 
 
-class Passed:
+class PassedLimit:
     """A limit that was passed: the word for it, the figures, and whether there is no grace."""
 
     def __init__(self, why: str, detail: str, *, at_once: bool) -> None:
         self.why, self.detail, self.at_once = why, detail, at_once
 
 
-def passed(limits: Limits, use: Use) -> Passed | None:
+def passed(limits: PayloadLimits, use: PayloadUse) -> PassedLimit | None:
     """Return the first limit that is passed, the most urgent first, or None.
 
     Memory and processes are taken from others while one waits: there is no grace.
@@ -70,27 +70,27 @@ def passed(limits: Limits, use: Use) -> Passed | None:
     memory_mb = max(use.memory_mb, use.in_memory_mb)
     if memory_mb > limits.memory_mb:
         what = f"used {size(memory_mb)}, was given {size(limits.memory_mb)}"
-        return Passed("memory", what, at_once=True)
+        return PassedLimit("memory", what, at_once=True)
     if use.processes > limits.processes:
         what = f"had {use.processes} processes at once, was given {limits.processes:.0f}"
-        return Passed("processes", what, at_once=True)
+        return PassedLimit("processes", what, at_once=True)
     if use.scratch_mb > limits.scratch_mb:
         what = f"wrote {size(use.scratch_mb)} to its folder, was given {size(limits.scratch_mb)}"
-        return Passed("scratch", what, at_once=use.scratch_mb > FAR * limits.scratch_mb)
+        return PassedLimit("scratch", what, at_once=use.scratch_mb > FAR * limits.scratch_mb)
     if use.files > limits.files:
         what = f"has {use.files} files in its folder, at most {limits.files:.0f} may be there"
-        return Passed("scratch", what, at_once=use.files > FAR * limits.files)
+        return PassedLimit("scratch", what, at_once=use.files > FAR * limits.files)
     if use.unmeasurable and limits.scratch_mb < UNLIMITED:
-        return Passed("scratch", use.unmeasurable, at_once=False)
+        return PassedLimit("scratch", use.unmeasurable, at_once=False)
     if use.streams_mb > limits.streams_mb:
         what = f"printed {size(use.streams_mb)}, was given {size(limits.streams_mb)}"
-        return Passed("streams", what, at_once=use.streams_mb > FAR * limits.streams_mb)
+        return PassedLimit("streams", what, at_once=use.streams_mb > FAR * limits.streams_mb)
     if use.cpu_s > limits.cpu_s:
         what = f"used {use.cpu_s:.0f} s of CPU, was given {limits.cpu_s:.0f} s"
-        return Passed("cpu", what, at_once=use.cpu_s > FAR * limits.cpu_s + GRACE_S)
+        return PassedLimit("cpu", what, at_once=use.cpu_s > FAR * limits.cpu_s + GRACE_S)
     if use.idle_s > limits.stall_s:
         what = f"used no CPU for {use.idle_s:.0f} s, may do so for {limits.stall_s:.0f} s"
-        return Passed("stalled", what, at_once=False)
+        return PassedLimit("stalled", what, at_once=False)
     return None
 
 

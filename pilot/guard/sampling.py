@@ -13,7 +13,7 @@ from . import limits as limiting, processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .limits import Limits, Use
+    from .limits import PayloadLimits, PayloadUse
 
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 FOREIGN_S = 10.0  # for so long a process that is not ours is passed over
@@ -52,8 +52,8 @@ class Census:
 class Account:
     """What one payload has used until its last look, and when the next one is due."""
 
-    def __init__(self, limits: Limits, now: float) -> None:
-        self.use: Use = limiting.Use()
+    def __init__(self, limits: PayloadLimits, now: float) -> None:
+        self.use: PayloadUse = limiting.PayloadUse()
         self.due_at = now + limiting.FIRST_S
         self.memory_peak_mb = 0.0
         self.scratch_peak_mb = 0.0

@@ -7,7 +7,7 @@ from typing import Optional
 from pilotage.proto.limits import JOBS_A_TURN_MAX
 from pilotage.proto.messages import Ask, AskAnswer, Attempt, Offer
 
-from .slots import Free
+from .slots import FreeCapacity
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,11 @@ class OpenAsk:
     """An ask without an answer. It is repeated as it is, with its number."""
 
     ask: Ask
-    free: Free  # what it offers
+    free: FreeCapacity  # what it offers
     first_sent: float  # the fence of whatever it brings counts from here
 
 
-class Asks:
+class AskState:
     """At most one ask is open; an answer to any other is ignored."""
 
     def __init__(self) -> None:
@@ -27,10 +27,10 @@ class Asks:
         self.parked = 0  # number of the ask that is parked, 0 for none
         self.closed = 0  # the last ask that is answered or given up
         self.next_at = -math.inf  # when to ask again although nothing has changed
-        self._offered: Optional[Free] = None  # what the parked or refused ask offers
+        self._offered: Optional[FreeCapacity] = None  # what the parked or refused ask offers
         self._woken_early = 0  # an ask that was woken before we knew that it is parked
 
-    def due_at(self, free: Free) -> float:
+    def due_at(self, free: FreeCapacity) -> float:
         """Return when a new ask is due: at once if something is free that was not offered."""
         if self.open is not None or not free.any:
             return math.inf
@@ -38,7 +38,9 @@ class Asks:
             return -math.inf
         return self.next_at
 
-    def begin(self, offer: Offer, free: Free, holding: tuple[Attempt, ...], now: float) -> OpenAsk:
+    def begin(
+        self, offer: Offer, free: FreeCapacity, holding: tuple[Attempt, ...], now: float
+    ) -> OpenAsk:
         """Open the next ask. It replaces what was parked."""
         assert self.open is None, "one ask at a time"
         self.parked, self._offered = 0, None
@@ -59,7 +61,7 @@ class Asks:
         self.open, self.closed = None, asked.ask.n
         return asked
 
-    def rest(self, offered: Free, *, parked: bool, next_at: float) -> None:
+    def rest(self, offered: FreeCapacity, *, parked: bool, next_at: float) -> None:
         """Nothing more to have now: wait for a wake-up, for a change or until `next_at`."""
         self._offered, self.next_at = offered, next_at
         self.parked = self.closed if parked else 0

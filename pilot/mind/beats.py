@@ -21,7 +21,7 @@ class SentBeat:
     parked: int
 
 
-class Beats:
+class SessionBeats:
     """The beats of one session. Only an answered beat counts, from its sending."""
 
     def __init__(self, gen: str, session: int, first_at: float) -> None:

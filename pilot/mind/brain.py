@@ -31,8 +31,8 @@ from pilotage.proto.problems import Code
 from pilotage.proto.storages import BadCopy, Published, Removed
 
 from ..ports import Ended
-from .asks import Asks
-from .beats import Beats
+from .asks import AskState
+from .beats import SessionBeats
 from .commands import (
     Command,
     Exit,
@@ -44,7 +44,7 @@ from .commands import (
     SendTurn,
     Tell,
 )
-from .holdings import FENCE, Holdings
+from .holdings import FENCE, HeldAttempts
 from .pace import (
     ASK_OPEN,
     BACK_OFF_MAX_S,
@@ -61,9 +61,9 @@ from .pace import (
     WALL_LATE_S,
     WALL_MIN_S,
     WALL_UNLIMITED_S,
-    Bounds,
-    Refusal,
-    Session,
+    FailedRequest,
+    PilotDeadlines,
+    PilotSession,
     Uniform,
     back_off_s,
     impatience_s,
@@ -72,13 +72,13 @@ from .pace import (
     timeout_s,
 )
 from .payloads import Payloads
-from .reports import A_TURN_MAX, Reports
+from .reports import A_TURN_MAX, ReportOutbox
 from .slots import Slots
 
 EXIT_DONE, EXIT_OLD_SESSION, EXIT_OTHER_STORE = 0, 10, 11
 
 
-Reply = Union[TurnReply, BeatAnswer, Refusal]
+Reply = Union[TurnReply, BeatAnswer, FailedRequest]
 
 
 class Brain:
@@ -86,9 +86,9 @@ class Brain:
 
     def __init__(
         self,
-        me: Session,
+        me: PilotSession,
         capacity: Offer,
-        bounds: Bounds,
+        bounds: PilotDeadlines,
         uniform: Uniform,
         *,
         isolation: str = "",
@@ -102,9 +102,9 @@ class Brain:
             capacity.gpus,
             capacity.amounts,
         )
-        self._holdings, self._reports = Holdings(), Reports()
+        self._holdings, self._reports = HeldAttempts(), ReportOutbox()
         self._payloads = Payloads(self._slots, self._holdings, self._reports, isolation)
-        self._asks, self._beats = Asks(), Beats(me.gen, me.session, now + FIRST_BEAT_S)
+        self._asks, self._beats = AskState(), SessionBeats(me.gen, me.session, now + FIRST_BEAT_S)
         self._term = 0
         self._bus_up = False
         self._flying: Optional[Union[Turn, Beat]] = None
@@ -156,7 +156,7 @@ class Brain:
         self._slots.scratch_measured(free_mb)
         return self._commands(now)
 
-    def bounds_changed(self, bounds: Bounds, now: float) -> list[Command]:
+    def bounds_changed(self, bounds: PilotDeadlines, now: float) -> list[Command]:
         """The time that is left is another one than was thought: offer that."""
         earlier_s = self._bounds.stop_at - bounds.stop_at
         self._bounds = bounds
@@ -182,7 +182,7 @@ class Brain:
     def replied(self, reply: Reply, now: float) -> list[Command]:
         """The request on the way has its reply, or will never have one."""
         flying, self._flying = self._flying, None
-        if isinstance(reply, Refusal):
+        if isinstance(reply, FailedRequest):
             self._refused(flying, reply, now)
         elif isinstance(reply, BeatAnswer):
             self._beat_answered(reply, now)
@@ -416,7 +416,7 @@ class Brain:
         if not self._reports.due(now, 1):
             self._one_by_one = False
 
-    def not_renewed(self, refusal: Refusal, now: float) -> list[Command]:
+    def not_renewed(self, refusal: FailedRequest, now: float) -> list[Command]:
         """The central gives us no new token: what is held runs into its fences."""
         if _disowns(refusal):
             self._disowned(other_store=refusal.status == 410)
@@ -424,7 +424,9 @@ class Brain:
         why = f"{refusal.status} {refusal.code} {refusal.message}"
         return self.drain(f"no new token: {why}", now)
 
-    def _refused(self, flying: Optional[Union[Turn, Beat]], refusal: Refusal, now: float) -> None:
+    def _refused(
+        self, flying: Optional[Union[Turn, Beat]], refusal: FailedRequest, now: float
+    ) -> None:
         if _disowns(refusal):
             self._disowned(other_store=refusal.status == 410)
         elif isinstance(flying, Beat):
@@ -440,7 +442,7 @@ class Brain:
                 self._payloads.undelivered(report.attempt_id, refusal.text())
             self._back_off(now)
 
-    def _unreadable(self, turn: Turn, refusal: Refusal, now: float) -> None:
+    def _unreadable(self, turn: Turn, refusal: FailedRequest, now: float) -> None:
         if len(turn.reports) + (turn.ask is not None) > 1:
             self._one_by_one = True
         elif turn.reports:
@@ -647,6 +649,6 @@ class Brain:
         return due
 
 
-def _disowns(refusal: Refusal) -> bool:
+def _disowns(refusal: FailedRequest) -> bool:
     """Say whether a refusal ends the pilot (PROTOCOL P7)."""
     return refusal.status == 410 or refusal.code == Code.OLD_SESSION.value

@@ -15,7 +15,7 @@ UNDELIVERED_S = 30.0  # a result that takes longer is told of, even if no try ha
 FENCE_LEFT_MIN = 0.3  # of the lease: with less than this to its fence nothing is started
 
 
-class Phase(enum.Enum):
+class AttemptPhase(enum.Enum):
     """Where a held attempt stands on this node."""
 
     STAGING = "staging"
@@ -43,14 +43,14 @@ def wants_outfit(body: Body) -> bool:
 
 
 @dataclass
-class Holding:
+class HeldAttempt:
     """One attempt from its assignment until the central has answered its `ended`."""
 
     attempt: Attempt
     attempt_id: int
     lease_s: float
     fence: float
-    phase: Phase
+    phase: AttemptPhase
     assignment: Optional[Assignment] = None  # None: only the last report is left, from the journal
     stopping: Optional[How] = None  # why we end it; it goes into the report
     said: str = ""  # about that
@@ -66,34 +66,34 @@ class Holding:
     @property
     def alive(self) -> bool:
         """Whether a payload may exist."""
-        return self.phase in (Phase.STARTING, Phase.RUNNING)
+        return self.phase in (AttemptPhase.STARTING, AttemptPhase.RUNNING)
 
 
-class Holdings:
+class HeldAttempts:
     """All attempts of this pilot, by (job, epoch) and by the central's number."""
 
     def __init__(self) -> None:
-        self._by_attempt: dict[Attempt, Holding] = {}
-        self._by_id: dict[int, Holding] = {}
+        self._by_attempt: dict[Attempt, HeldAttempt] = {}
+        self._by_id: dict[int, HeldAttempt] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def all(self) -> tuple[Holding, ...]:
+    def all(self) -> tuple[HeldAttempt, ...]:
         return tuple(self._by_id.values())
 
-    def add(self, holding: Holding) -> None:
+    def add(self, holding: HeldAttempt) -> None:
         self._by_attempt[holding.attempt] = holding
         self._by_id[holding.attempt_id] = holding
 
-    def remove(self, holding: Holding) -> None:
+    def remove(self, holding: HeldAttempt) -> None:
         del self._by_attempt[holding.attempt]
         del self._by_id[holding.attempt_id]
 
-    def of(self, attempt: Attempt) -> Optional[Holding]:
+    def of(self, attempt: Attempt) -> Optional[HeldAttempt]:
         return self._by_attempt.get(attempt)
 
-    def by_id(self, attempt_id: int) -> Optional[Holding]:
+    def by_id(self, attempt_id: int) -> Optional[HeldAttempt]:
         return self._by_id.get(attempt_id)
 
     def listed(self) -> tuple[Attempt, ...]:
@@ -118,9 +118,9 @@ class Holdings:
 
     def renew(
         self, listed: Iterable[Attempt], stale: frozenset[Attempt], sent: float
-    ) -> list[Holding]:
+    ) -> list[HeldAttempt]:
         """Move the fences of what an answered beat listed; return those that moved."""
-        moved: list[Holding] = []
+        moved: list[HeldAttempt] = []
         for attempt in listed:
             holding = self._by_attempt.get(attempt)
             if holding is None or attempt in stale or holding.stale:

@@ -28,7 +28,7 @@ Uniform = Callable[[float, float], float]
 
 
 @dataclass(frozen=True)
-class Session:
+class PilotSession:
     """Who we are for the central in this life."""
 
     gen: str
@@ -37,7 +37,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class PilotDeadlines:
     """When the pilot has to end by itself."""
 
     stop_at: float = math.inf  # CLOCK_BOOTTIME at which its payloads must be stopped
@@ -47,7 +47,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class FailedRequest:
     """A request that was not answered with 2xx: `status` 0 stands for no answer at all."""
 
     status: int

@@ -40,10 +40,17 @@ from .commands import (
     Tell,
     UploadAgain,
 )
-from .holdings import FENCE_LEFT_MIN, Holding, Holdings, Phase, leaves_data, wants_staging
-from .reports import Reports, fitting
+from .holdings import (
+    FENCE_LEFT_MIN,
+    AttemptPhase,
+    HeldAttempt,
+    HeldAttempts,
+    leaves_data,
+    wants_staging,
+)
+from .report_texts import fit, names
+from .reports import ReportOutbox, fitting
 from .slots import Slots
-from .texts import fit, names
 
 GRACE_S = 10.0  # between the soft signal and SIGKILL
 STARTED_LATER_S = 0.25  # `ended` implies `started`: a payload shorter than this says only the one
@@ -69,7 +76,9 @@ _GUARD_WORDS = {
 class Payloads:
     """Attempts, their slots, their reports, and the stops that came before their attempt."""
 
-    def __init__(self, slots: Slots, holdings: Holdings, reports: Reports, isolation: str) -> None:
+    def __init__(
+        self, slots: Slots, holdings: HeldAttempts, reports: ReportOutbox, isolation: str
+    ) -> None:
         self._slots, self._holdings, self._reports = slots, holdings, reports
         self._isolation = isolation
         self._stops: dict[Attempt, float] = {}  # until when they are remembered
@@ -94,8 +103,13 @@ class Payloads:
         attempt = Attempt(assignment.job, assignment.epoch)
         if self._holdings.of(attempt) is not None:
             return True
-        holding = Holding(
-            attempt, assignment.attempt_id, assignment.lease_s, fence, Phase.STAGING, assignment
+        holding = HeldAttempt(
+            attempt,
+            assignment.attempt_id,
+            assignment.lease_s,
+            fence,
+            AttemptPhase.STAGING,
+            assignment,
         )
         self._holdings.add(holding)
         if self._stops.pop(attempt, now) > now:
@@ -123,15 +137,15 @@ class Payloads:
             return "fits no more: cores, memory, disk, GPUs or a named amount are taken"
         return _too_long(assignment, wall_left_s)
 
-    def _start(self, holding: Holding) -> None:
+    def _start(self, holding: HeldAttempt) -> None:
         assert holding.assignment is not None
-        holding.phase = Phase.STARTING
+        holding.phase = AttemptPhase.STARTING
         self._starts.append(StartPayload(holding.assignment, holding.fence))
 
     def staged(self, attempt_id: int, isolation: str, wall_left_s: float, now: float) -> None:
         """Its input is in place, and what it runs with is found: on the rung `isolation`."""
         holding = self._holdings.by_id(attempt_id)
-        if holding is None or holding.phase is not Phase.STAGING:
+        if holding is None or holding.phase is not AttemptPhase.STAGING:
             return
         assert holding.assignment is not None
         why = _too_long(holding.assignment, wall_left_s)
@@ -144,7 +158,7 @@ class Payloads:
     def staging_failed(self, attempt_id: int, why: str, now: float, how: How = How.INPUT) -> None:
         """Its input cannot be brought, is useless (NO_START), or what it runs with is missing."""
         holding = self._holdings.by_id(attempt_id)
-        if holding is not None and holding.phase is Phase.STAGING:
+        if holding is not None and holding.phase is AttemptPhase.STAGING:
             self._end(holding, how, now, detail=why)
 
     def found_bad(self, attempt_id: int, bad: tuple[BadCopy, ...]) -> None:
@@ -156,9 +170,9 @@ class Payloads:
     def started(self, attempt_id: int, now: float) -> None:
         """The guard has started it."""
         holding = self._holdings.by_id(attempt_id)
-        if holding is None or holding.phase is not Phase.STARTING:
+        if holding is None or holding.phase is not AttemptPhase.STARTING:
             return
-        holding.phase = Phase.RUNNING
+        holding.phase = AttemptPhase.RUNNING
         report = Report(
             job=holding.attempt.job,
             epoch=holding.attempt.epoch,
@@ -172,11 +186,11 @@ class Payloads:
     def warned(self, attempt_id: int, said: str, now: float) -> None:
         """It had its warning signal: into its history, once it is known there that it runs."""
         holding = self._holdings.by_id(attempt_id)
-        if holding is not None and holding.phase is Phase.RUNNING:
+        if holding is not None and holding.phase is AttemptPhase.RUNNING:
             holding.warned = said
             self._tell_warning(holding, now)
 
-    def _tell_warning(self, holding: Holding, now: float) -> None:
+    def _tell_warning(self, holding: HeldAttempt, now: float) -> None:
         """A report replaces the one before it, and that may be the start."""
         if not holding.warned or self._reports.get(holding.attempt_id) is not None:
             return
@@ -210,7 +224,7 @@ class Payloads:
             self._end(holding, How.STALE, now)
             return
         assert holding.assignment is not None
-        holding.phase = Phase.COLLECTING
+        holding.phase = AttemptPhase.COLLECTING
         body, how = holding.assignment.body, _how(holding, ended)
         succeeded = how is How.EXITED and ended.exit_code in body.success_codes
         self._out.append(
@@ -241,7 +255,7 @@ class Payloads:
         `note`: what else is to be said; `published` and `removed`: what is on storages now, and
         what is not."""
         holding = self._holdings.by_id(attempt_id)
-        if holding is None or holding.phase is not Phase.COLLECTING or holding.gone is None:
+        if holding is None or holding.phase is not AttemptPhase.COLLECTING or holding.gone is None:
             return
         usage = dataclasses.replace(holding.gone.usage, bytes_in=bytes_in, bytes_out=bytes_out)
         holding.gone = dataclasses.replace(holding.gone, usage=usage)
@@ -282,7 +296,7 @@ class Payloads:
     def lost(self, attempt_id: int, now: float) -> None:
         """It has been seen dead on this host and boot, without an end that we know."""
         holding = self._holdings.by_id(attempt_id)
-        if holding is not None and holding.phase is not Phase.ENDED:
+        if holding is not None and holding.phase is not AttemptPhase.ENDED:
             self._slots.release(attempt_id)
             self._end(holding, How.LOST, now)
 
@@ -295,7 +309,7 @@ class Payloads:
     def restore(self, report: Report, at: float) -> None:
         """A last report of an earlier life that was not answered."""
         attempt = Attempt(report.job, report.epoch)
-        holding = Holding(attempt, report.attempt_id, math.inf, 0.0, Phase.ENDED)
+        holding = HeldAttempt(attempt, report.attempt_id, math.inf, 0.0, AttemptPhase.ENDED)
         holding.ended_at = at
         self._holdings.add(holding)
         self._reports.put(report, at=at, due=at)
@@ -303,13 +317,13 @@ class Payloads:
     def restore_assignment(self, assignment: Assignment, now: float) -> None:
         """An attempt of an earlier life that has been seen dead."""
         attempt = Attempt(assignment.job, assignment.epoch)
-        holding = Holding(attempt, assignment.attempt_id, math.inf, 0.0, Phase.ENDED)
+        holding = HeldAttempt(attempt, assignment.attempt_id, math.inf, 0.0, AttemptPhase.ENDED)
         self._holdings.add(holding)
         self._end(holding, How.LOST, now)
 
     def _end(
         self,
-        holding: Holding,
+        holding: HeldAttempt,
         how: How,
         now: float,
         *,
@@ -320,7 +334,7 @@ class Payloads:
     ) -> None:
         """Say the last word on an attempt: into the journal, then to the central."""
         self._slots.release(holding.attempt_id)
-        holding.phase = Phase.ENDED
+        holding.phase = AttemptPhase.ENDED
         if holding.ended_at is None:
             holding.ended_at = now
         gone = holding.gone
@@ -360,13 +374,13 @@ class Payloads:
         if len(self._stops) < STOPS_MAX:
             self._stops[attempt] = now + remember_s
 
-    def end_softly(self, holding: Holding, how: How, now: float, *, detail: str) -> None:
+    def end_softly(self, holding: HeldAttempt, how: How, now: float, *, detail: str) -> None:
         """Soft signal, grace, SIGKILL; what has not started ends at once."""
         if holding.alive:
             if holding.stopping is None:
                 holding.stopping, holding.said = how, detail
                 self._out.append(StopPayload(holding.attempt_id, GRACE_S))
-        elif holding.phase is Phase.STAGING:
+        elif holding.phase is AttemptPhase.STAGING:
             self._out.append(Abandon(holding.attempt_id))
             self._end(holding, how, now, detail=detail)
 
@@ -394,7 +408,7 @@ class Payloads:
     def follow(self, attempt: Attempt) -> None:
         """Somebody begins to watch this attempt, beside others perhaps."""
         holding = self._holdings.of(attempt)
-        if holding is not None and holding.phase is not Phase.ENDED:
+        if holding is not None and holding.phase is not AttemptPhase.ENDED:
             self._followed |= {holding.attempt_id}
             self._out.append(Follow(self._followed, anew=frozenset({holding.attempt_id})))
 
@@ -402,7 +416,7 @@ class Payloads:
         """These are all that anybody watches."""
         held = (self._holdings.of(attempt) for attempt in attempts)
         self._watch(
-            frozenset(one.attempt_id for one in held if one and one.phase is not Phase.ENDED)
+            frozenset(one.attempt_id for one in held if one and one.phase is not AttemptPhase.ENDED)
         )
 
     def _unfollow(self, attempt_id: int) -> None:
@@ -485,7 +499,7 @@ class Payloads:
             self._out.append(Tell("end_refused", {**_name(holding), "why": why}))
             unanswered.due = now + REFUSED_AGAIN_S
 
-    def _over(self, holding: Holding) -> None:
+    def _over(self, holding: HeldAttempt) -> None:
         self._slots.release(holding.attempt_id)
         self._unfollow(holding.attempt_id)
         self._holdings.remove(holding)
@@ -498,7 +512,7 @@ def _saved(outputs: tuple[Output, ...]) -> bool:
     return any(one.name == CHECKPOINT_FILE for one in outputs)
 
 
-def _how(holding: Holding, ended: Ended) -> How:
+def _how(holding: HeldAttempt, ended: Ended) -> How:
     if holding.stopping is not None:
         return holding.stopping
     if ended.why:
@@ -506,7 +520,7 @@ def _how(holding: Holding, ended: Ended) -> How:
     return How.SIGNALLED if ended.signal is not None else How.EXITED
 
 
-def _name(holding: Holding) -> dict[str, object]:
+def _name(holding: HeldAttempt) -> dict[str, object]:
     return {"job": holding.attempt.job, "epoch": holding.attempt.epoch}
 
 

@@ -7,7 +7,7 @@ from typing import Optional
 
 from pilotage.proto.messages import How, Report
 
-from .texts import fit
+from .report_texts import fit
 
 # The words of a report whose full form was refused, so that nothing is left to refuse.
 UNREADABLE = "the central refused the full report; the log of the pilot has the reason"
@@ -25,7 +25,7 @@ class Unanswered:
     uploading: bool = False  # blobs that it names are missing there
 
 
-class Reports:
+class ReportOutbox:
     """What the central has yet to hear. A newer report of an attempt replaces the older one."""
 
     def __init__(self) -> None:

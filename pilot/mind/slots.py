@@ -9,7 +9,7 @@ SCRATCH_STEP_MB = 1_000
 
 
 @dataclass(frozen=True)
-class Free:
+class FreeCapacity:
     """Capacity that nothing uses."""
 
     cores: int
@@ -18,9 +18,9 @@ class Free:
     gpus: int = 0
     amounts: dict[str, int] = field(default_factory=dict[str, int])
 
-    def less(self, grant: Grant) -> "Free":
+    def less(self, grant: Grant) -> "FreeCapacity":
         """Return what is left beside a grant."""
-        return Free(
+        return FreeCapacity(
             self.cores - grant.cores,
             self.memory_mb - grant.memory_mb,
             max(0, self.scratch_mb - grant.scratch_mb),
@@ -28,7 +28,7 @@ class Free:
             {name: it - grant.amounts.get(name, 0) for name, it in self.amounts.items()},
         )
 
-    def is_news_after(self, offered: "Free") -> bool:
+    def is_news_after(self, offered: "FreeCapacity") -> bool:
         """Whether this is worth an ask after that was offered.
 
         The disk's free space moves all the time: it is news once much more of it is free.
@@ -63,7 +63,7 @@ class Slots:
         self.scratch_mb = scratch_mb  # what the disk has free now
         self._scratch_whole_mb = scratch_mb  # what it has free without our payloads
         self._booked: dict[int, Grant] = {}
-        self._free: Optional[Free] = None  # until something changes
+        self._free: Optional[FreeCapacity] = None  # until something changes
 
     def scratch_measured(self, free_mb: int) -> None:
         """Take note of what the disk has free now."""
@@ -72,15 +72,15 @@ class Slots:
         whole_mb = max(self._scratch_whole_mb, free_mb)  # others may have made room
         self._scratch_whole_mb = whole_mb if self._booked else free_mb
 
-    def free(self) -> Free:
+    def free(self) -> FreeCapacity:
         """Return what is not booked."""
         if self._free is None:
             self._free = self._count_free()
         return self._free
 
-    def _count_free(self) -> Free:
+    def _count_free(self) -> FreeCapacity:
         beside_mb = self._scratch_whole_mb - sum(one.scratch_mb for one in self._booked.values())
-        return Free(
+        return FreeCapacity(
             self.cores - sum(grant.cores for grant in self._booked.values()),
             self.memory_mb - sum(grant.memory_mb for grant in self._booked.values()),
             max(0, min(self.scratch_mb, beside_mb)),

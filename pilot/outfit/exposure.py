@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..ports import NotHere
+from ..ports import OutfitMissing
 from .isolation import cover
 
 PROC = "/proc"  # the node's own: its processes, and by way of them their folders
@@ -21,14 +21,14 @@ def resolved(what: str, path: str, hidden: Iterable[Path]) -> str:
     real = os.path.realpath(path)
     leads = "" if real == path else f" leads to {real}, which"
     if real == "/":
-        raise NotHere(
+        raise OutfitMissing(
             f"{what} {path}{leads} is the root folder of the node: no payload may have it"
         )
     for one in (*map(os.path.realpath, hidden), PROC):
         if is_in(real, one):
-            raise NotHere(f"{what} {path}{leads} lies in what the pilot hides from payloads")
+            raise OutfitMissing(f"{what} {path}{leads} lies in what the pilot hides from payloads")
         if is_in(one, real):
-            raise NotHere(f"{what} {path}{leads} holds what the pilot hides from payloads")
+            raise OutfitMissing(f"{what} {path}{leads} holds what the pilot hides from payloads")
     return real
 
 
@@ -51,7 +51,9 @@ def check_mountable(shown: Sequence[tuple[str, str]], hidden: Iterable[Path]) ->
     """Raise NotHere where a tool without covers cannot show this, or would show something else."""
     for name, real in shown:
         if any(sign in name + real for sign in SEPARATORS):
-            raise NotHere(f"{name}: it cannot show a folder with one of {SEPARATORS} in its name")
+            raise OutfitMissing(
+                f"{name}: it cannot show a folder with one of {SEPARATORS} in its name"
+            )
         for one in map(os.path.realpath, hidden):
             if is_in(one, os.path.realpath(real)):
-                raise NotHere(f"{name} holds what the pilot hides from payloads")
+                raise OutfitMissing(f"{name} holds what the pilot hides from payloads")

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..guard.held import FEED_FD
+from ..guard.held_payload import FEED_FD
 from .environment import DEFAULT_PATH
 from .exposure import covers
 from .isolation import BUBBLEWRAP, dies_with_guard, in_memory
@@ -35,7 +35,7 @@ _IN_NAMESPACE = 'exec 4>&2 2>/dev/null; "$@" 2>&4 4>&-; exit $?'
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageMounts:
     """What an image is shown of the node."""
 
     work: Path
@@ -45,7 +45,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ImagePrefix:
     """How a payload gets into an image: what stands before its command, and its environment."""
 
     rung: str
@@ -74,7 +74,9 @@ class Entry:
         return Wrapping(self.prefix, {**clean(marks), **dict(self.own)}, feed)
 
 
-def apptainer(rung: str, program: str, image: str, place: Place, gpus: str = "") -> Entry:
+def apptainer(
+    rung: str, program: str, image: str, place: ImageMounts, gpus: str = ""
+) -> ImagePrefix:
     """Return how Apptainer, or Singularity before it, is called. `gpus`: nvidia or amd."""
     name = rung.upper()
     words = [program, "--silent", "exec", "--containall", "--cleanenv"]
@@ -88,10 +90,10 @@ def apptainer(rung: str, program: str, image: str, place: Place, gpus: str = "")
     own = ((f"{name}_NO_EVAL", "1"), (f"{name}_TMPDIR", str(place.tmp)))
     # A shell says alike on every rung that a program is not there: 127.
     inside = ("/bin/sh", "-c", 'exec "$@"', "payload")
-    return Entry(rung, (*dies_with_guard(), *words, image, *inside), f"{name}ENV_", own)
+    return ImagePrefix(rung, (*dies_with_guard(), *words, image, *inside), f"{name}ENV_", own)
 
 
-def bubblewrap(program: str, image: str, place: Place) -> Entry:
+def bubblewrap(program: str, image: str, place: ImageMounts) -> ImagePrefix:
     """Return how bubblewrap puts a command into an unpacked tree. It looks into the tree."""
     binds = {
         **{f"/etc/{name}": ("--ro-bind", f"/etc/{name}") for name in _OF_ETC},
@@ -112,7 +114,7 @@ def bubblewrap(program: str, image: str, place: Place) -> Entry:
         words += [option, of, to, *covers(to, of, place.hidden)]
     words += [word for one in in_memory() for word in one]
     words += ["--proc", "/proc", "--chdir", str(place.work), "--"]
-    return Entry(BUBBLEWRAP, (*words, "/bin/sh", "-c", _IN_TREE, "payload"))
+    return ImagePrefix(BUBBLEWRAP, (*words, "/bin/sh", "-c", _IN_TREE, "payload"))
 
 
 def layers(tree: str, targets: Sequence[str]) -> list[str]:
@@ -143,7 +145,7 @@ def layers(tree: str, targets: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Store:
+class PodmanRuntime:
     """Podman on this node, with a store of its own.
 
     It runs in a PID namespace around it: what it starts beside itself dies with the guard, too.
@@ -182,7 +184,7 @@ class Store:
             said.append(("_CONTAINERS_ROOTLESS_UID", str(os.geteuid())))
         return tuple(said)
 
-    def entry(self, image: str, place: Place) -> Entry:
+    def entry(self, image: str, place: ImageMounts) -> ImagePrefix:
         """Return how a command is put into an image of the store."""
         words = ["run", "--rm", "--pull=never", "--network=host", "--log-driver=none"]
         words += ["--read-only", "--read-only-tmpfs=false"]
@@ -195,7 +197,7 @@ class Store:
         for name, real in place.shown:
             words += ["--volume", f"{real}:{name}:ro"]
         inside = (*self.run_words, image, "-c", INIT, "payload")
-        return Entry(PODMAN, self.command(*words, *inside), own=self.own())
+        return ImagePrefix(PODMAN, self.command(*words, *inside), own=self.own())
 
 
 # How podman gets along with control groups is known once it has been tried.

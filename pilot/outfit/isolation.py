@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Optional
 
 from ..guard import cgroups
-from ..guard.held import FEED_FD
+from ..guard.held_payload import FEED_FD
 from .trial import try_out
 from .wrapping import INIT, Wrapping, clean, exported, exports as exports, tool
 

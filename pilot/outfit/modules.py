@@ -7,8 +7,8 @@ run, on its rung of isolation, and what they make of the environment is handed t
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..ports import NotHere
-from .trial import Tried
+from ..ports import OutfitMissing
+from .trial import TrialResult
 from .wrapping import can_export
 
 LOAD_PATIENCE_S = 120.0
@@ -28,7 +28,7 @@ _LOAD = (
 )
 
 # A command is run where the payload will run, with this environment.
-Try = Callable[[Mapping[str, str], Sequence[str], float], Tried]
+Try = Callable[[Mapping[str, str], Sequence[str], float], TrialResult]
 
 
 def init_file(environ: Mapping[str, str], told: str = "") -> str:
@@ -53,17 +53,17 @@ def load(
     """Return what the modules change of the environment. Raises NotHere."""
     names = " ".join(modules)
     if not init:
-        raise NotHere(f"no module tool is on this node, and modules were asked for: {names}")
+        raise OutfitMissing(f"no module tool is on this node, and modules were asked for: {names}")
     words = ("/bin/sh", "-c", _LOAD, "modules", init, *modules)
     tried = attempt(environment, words, LOAD_PATIENCE_S)
     if tried.code == _NO_TOOL:
-        raise NotHere(f"{init} makes no `module` known")
+        raise OutfitMissing(f"{init} makes no `module` known")
     after = _variables(tried.printed)
     absent = absent_of(modules, after.get("LOADEDMODULES", ""))
     if tried.code != 0 or absent:
         faults = (line for line in tried.errors if "error" in line.lower())
         why = next(faults, tried.said) or f"exit code {tried.code}"
-        raise NotHere(f"modules cannot be loaded on this node: {', '.join(absent)}: {why}")
+        raise OutfitMissing(f"modules cannot be loaded on this node: {', '.join(absent)}: {why}")
     return {
         name: value
         for name, value in after.items()

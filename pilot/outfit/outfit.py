@@ -17,13 +17,13 @@ from pilotage.proto.images import FOLDER, kind_of
 from pilotage.proto.messages import Assignment
 
 from ..guard import guard, processes
-from ..ports import NotHere, Outfit
+from ..ports import Outfit, OutfitMissing
 from . import exposure, images, isolation, modules, software
 from .environment import environment_of
-from .images import Entry, Place, Store
+from .images import ImageMounts, ImagePrefix, PodmanRuntime
 from .software import DIRECTORY, Look, Processor, Software
 from .tools import CONTAINERS, PODMAN, RUNGS, NodeTools
-from .trial import Tried, try_out
+from .trial import TrialResult, try_out
 from .wrapping import Wrapping, clean
 
 TRIAL_PATIENCE_S = 120.0
@@ -46,7 +46,7 @@ class NodeOutfitter:
         self._processor = Processor(tools.architecture, tools.level)
         self._store_folder = state / CONTAINERS
         self._works: dict[tuple[str, str], bool] = {}  # rung, image: whether a trial went well
-        self._stores: list[Store] = []  # the one that works, once it is known
+        self._stores: list[PodmanRuntime] = []  # the one that works, once it is known
         self._loaded: dict[tuple[str, int, int], str] = {}  # archive: its name in the store
         self._loading = threading.Lock()
 
@@ -86,7 +86,9 @@ class NodeOutfitter:
         environment = environment_of(assignment, folder, bare)
         marks = {guard.MARK: str(assignment.attempt_id)}
 
-        def attempt(around: Mapping[str, str], words: Sequence[str], patience_s: float) -> Tried:
+        def attempt(
+            around: Mapping[str, str], words: Sequence[str], patience_s: float
+        ) -> TrialResult:
             wrapping = isolation.wrap(
                 self._tools.rung,
                 around,
@@ -107,25 +109,27 @@ class NodeOutfitter:
 
     # -- images ---------------------------------------------------------------------------------
 
-    def _entry(self, assignment: Assignment, folder: Path, found: Software) -> Entry:
+    def _entry(self, assignment: Assignment, folder: Path, found: Software) -> ImagePrefix:
         """Return how the payload gets into its image: on the first rung on which a trial works."""
         image = software.place(assignment.body.image, self._tools.cvmfs_root)
         kind = kind_of(image)
         self._check_there(assignment.body.image, image, kind)
         tools = self._tools
         image = exposure.resolved("image", image, tools.hidden)
-        place = Place(folder / "work", folder / "tmp", self._shown(found), tuple(tools.hidden))
+        place = ImageMounts(
+            folder / "work", folder / "tmp", self._shown(found), tuple(tools.hidden)
+        )
         rungs = [rung for rung in RUNGS[kind] if rung in self._tools.image_tools]
         if not rungs:
             wanted = " or ".join(RUNGS[kind])
-            raise NotHere(f"image {image}: {wanted} would run it, and this node has none")
+            raise OutfitMissing(f"image {image}: {wanted} would run it, and this node has none")
         failures: list[str] = []
         for rung in rungs:
             try:
                 return self._tried(rung, image, place, bool(assignment.grant.gpus))
-            except NotHere as why:
+            except OutfitMissing as why:
                 failures.append(f"{rung}: {why}")
-        raise NotHere(f"image {image} does not run here: {'; '.join(failures)}")
+        raise OutfitMissing(f"image {image} does not run here: {'; '.join(failures)}")
 
     def _check_there(self, said: str, image: str, kind: str) -> None:
         root = software.repository(said)
@@ -133,10 +137,10 @@ class NodeOutfitter:
         seen = self._look([one for one in (root, image) if one])
         if image not in seen:
             if root and root not in seen:
-                raise NotHere(software.not_mounted(said))
-            raise NotHere(f"image {image} is not on this node")
+                raise OutfitMissing(software.not_mounted(said))
+            raise OutfitMissing(f"image {image} is not on this node")
         if (seen[image] == DIRECTORY) != (kind == FOLDER):
-            raise NotHere(f"image {image} is a {seen[image]}, which its name does not say")
+            raise OutfitMissing(f"image {image} is a {seen[image]}, which its name does not say")
 
     def _shown(self, found: Software) -> tuple[tuple[str, str], ...]:
         """Return what a payload is to see: CVMFS, and its software elsewhere. Raises NotHere."""
@@ -150,7 +154,7 @@ class NodeOutfitter:
             wanted[root] = root
         return tuple(sorted(wanted.items()))
 
-    def _tried(self, rung: str, image: str, place: Place, gpus: bool) -> Entry:
+    def _tried(self, rung: str, image: str, place: ImageMounts, gpus: bool) -> ImagePrefix:
         """Return how a rung enters an image, once a small command has done so. Raises NotHere."""
         program = self._tools.image_tools[rung]
         if rung != isolation.BUBBLEWRAP:
@@ -164,60 +168,60 @@ class NodeOutfitter:
                 vendor = self._tools.gpu_vendor if gpus else ""
                 entry = images.apptainer(rung, program, image, place, vendor)
         except OSError as why:
-            raise NotHere(str(why)) from None
+            raise OutfitMissing(str(why)) from None
         if not self._works.get((rung, image)):
             self._try(entry, place)
             self._works[rung, image] = True
         return entry
 
-    def _try(self, entry: Entry, place: Place) -> None:
+    def _try(self, entry: ImagePrefix, place: ImageMounts) -> None:
         wrapping = entry.wrap({"PROBE": "it's"}, first_on_path=(), marks={})
         tried = try_out(wrapping, _TRIAL, folder=str(place.work), patience_s=TRIAL_PATIENCE_S)
         if tried.code != _TRIAL_CODE:
-            raise NotHere(tried.said or f"a trial ended with code {tried.code}")
+            raise OutfitMissing(tried.said or f"a trial ended with code {tried.code}")
 
-    def _podman(self, program: str, image: str, place: Place) -> Entry:
+    def _podman(self, program: str, image: str, place: ImageMounts) -> ImagePrefix:
         with self._loading:
-            name = self._load(Store(program, self._store_folder), image)
+            name = self._load(PodmanRuntime(program, self._store_folder), image)
             if self._stores:
                 return self._stores[0].entry(name, place)
             failures: list[str] = []
             for words, run_words in images.WAYS:
-                store = Store(program, self._store_folder, words, run_words)
+                store = PodmanRuntime(program, self._store_folder, words, run_words)
                 try:
                     self._try(store.entry(name, place), place)
-                except NotHere as why:
+                except OutfitMissing as why:
                     failures.append(str(why))
                     continue
                 self._stores.append(store)
                 return store.entry(name, place)
-        raise NotHere(failures[-1])
+        raise OutfitMissing(failures[-1])
 
-    def _load(self, store: Store, archive: str) -> str:
+    def _load(self, store: PodmanRuntime, archive: str) -> str:
         """Bring an archive into the store, and return its name there. Raises NotHere."""
         try:
             stat = os.stat(archive)
             self._store_folder.mkdir(mode=0o700, exist_ok=True)
             (self._store_folder / "containers.conf").write_text(images.CONTAINERS_CONF)
         except OSError as why:
-            raise NotHere(str(why)) from None
+            raise OutfitMissing(str(why)) from None
         key = (archive, stat.st_size, stat.st_mtime_ns)
         if key not in self._loaded:
             name = f"localhost/pilotage:{len(self._loaded) + 1}"
             self._loaded[key] = self._load_as(store, archive, name)
         return self._loaded[key]
 
-    def _load_as(self, store: Store, archive: str, name: str) -> str:
+    def _load_as(self, store: PodmanRuntime, archive: str, name: str) -> str:
         loaded = self._command(store, "load", "--input", archive)
         said = os.fsdecode(loaded.printed).strip().splitlines()
         if loaded.code == 0 and said and ": " in said[-1]:
             return said[-1].partition(": ")[2].strip()
         imported = self._command(store, "import", "--quiet", archive, name)
         if imported.code != 0:
-            raise NotHere(f"neither an image ({loaded.said}) nor a tree ({imported.said})")
+            raise OutfitMissing(f"neither an image ({loaded.said}) nor a tree ({imported.said})")
         return name
 
-    def _command(self, store: Store, *words: str) -> Tried:
+    def _command(self, store: PodmanRuntime, *words: str) -> TrialResult:
         wrapping = Wrapping(store.command(*words), {**clean({}), **dict(store.own())})
         return try_out(wrapping, (), patience_s=LOAD_PATIENCE_S)
 
@@ -233,7 +237,7 @@ async def _beside(find: Callable[[], Outfit]) -> Outfit:
     def run() -> None:
         try:
             found.set_result(find())
-        except NotHere as why:
+        except OutfitMissing as why:
             found.set_exception(why)
         finally:  # what nobody foresaw is told, and then shown as that of any thread
             unforeseen = sys.exc_info()[1]

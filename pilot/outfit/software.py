@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..detect.surroundings import output
-from ..ports import NotHere
+from ..ports import OutfitMissing
 from .tools import CVMFS
 
 LEVEL = "{level}"
@@ -57,7 +57,7 @@ def find(
     for pattern, paths in choices.items():
         found = next((path for path in paths if seen.get(path) == DIRECTORY), "")
         if not found:
-            raise NotHere(_missing(pattern, paths, seen, processor, cvmfs_root))
+            raise OutfitMissing(_missing(pattern, paths, seen, processor, cvmfs_root))
         folders.append(found)
     bins = (f"{one}/bin" for one in folders)
     return Software(tuple(folders), tuple(one for one in bins if seen.get(one) == DIRECTORY))

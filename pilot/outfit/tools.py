@@ -13,7 +13,7 @@ from typing import Optional
 from pilotage.proto.images import FOLDER, SIF, TAR, tag_of
 from pilotage.proto.messages import Assignment
 
-from ..detect.facts import Facts
+from ..detect.facts import DetectedNode
 from ..ports import Outfit, Outfitter
 from .isolation import BUBBLEWRAP
 
@@ -42,7 +42,7 @@ class NodeTools:
     gpu_vendor: str = ""
 
 
-def image_tools(facts: Facts, rung: str, allowed: Sequence[str] = ()) -> dict[str, str]:
+def image_tools(facts: DetectedNode, rung: str, allowed: Sequence[str] = ()) -> dict[str, str]:
     """Return the tools that can run images here, and where they are. `allowed`: empty for all."""
     found = dict(zip(facts.containers.value, facts.containers.notes))
     tools = {name: found[name] for name in IMAGE_TOOLS if name in found}

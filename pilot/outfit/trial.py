@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from ..guard.held import FEED_FD
+from ..guard.held_payload import FEED_FD
 from .wrapping import Wrapping
 
 PRINTED_MAX = 4 << 20  # bytes that are read of what it prints
@@ -18,7 +18,7 @@ SAID_MAX = 300  # characters of a line of that
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialResult:
     """What became of it. No code: it was not there, or took too long."""
 
     code: Optional[int]
@@ -29,7 +29,7 @@ class Tried:
 
 def try_out(
     wrapping: Wrapping, command: Sequence[str], *, folder: str = "/", patience_s: float
-) -> Tried:
+) -> TrialResult:
     """Run a command in a wrapping, in `folder`, and wait for its end.
 
     It prints into files: neither much output nor a process that cannot be killed holds us up.
@@ -50,16 +50,16 @@ def try_out(
                 start_new_session=True,
             )
         except (OSError, ValueError) as why:
-            return Tried(None, b"", str(why))
+            return TrialResult(None, b"", str(why))
         try:
             code: Optional[int] = process.wait(patience_s)
         except subprocess.TimeoutExpired:
             _kill(process)
-            return Tried(None, b"", f"it did not end within {patience_s:g} s")
+            return TrialResult(None, b"", f"it did not end within {patience_s:g} s")
         printed.seek(0)
         errors.seek(0)
         lines = _lines(errors.read(ERRORS_MAX))
-        return Tried(code, printed.read(PRINTED_MAX), lines[-1] if lines else "", lines)
+        return TrialResult(code, printed.read(PRINTED_MAX), lines[-1] if lines else "", lines)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

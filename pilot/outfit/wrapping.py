@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from ..guard.held import FEED_FD
+from ..guard.held_payload import FEED_FD
 
 # The first process of a PID namespace gets no signal that it does not handle, and must reap
 # orphans: a shell does both for the payload. Its own words ("Killed") are not the payload's.

@@ -24,7 +24,7 @@ from typing import Any, Optional, TypeVar, Union
 from pilotage.proto.messages import FOLLOWS
 from pilotage.proto.trust import trusting
 
-from ..ports import Downloaded, HttpReply, MoreCame, NoReply, NotWritten
+from ..ports import DiskWriteFailed, Downloaded, HttpReply, NoReply, TooManyBytes
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ class _Connection:
         try:
             with connection.getresponse() as response:
                 return read(response)
-        except (MoreCame, NotWritten):
+        except (TooManyBytes, DiskWriteFailed):
             self.close_kept()  # the rest of it would be taken for the next answer
             raise
 
@@ -293,7 +293,7 @@ def _into(file: Path, bytes_max: int, response: http.client.HTTPResponse) -> Dow
                 digest.update(block)
                 size_bytes += len(block)
                 if size_bytes > bytes_max:
-                    raise MoreCame(f"more than {bytes_max} bytes came")
+                    raise TooManyBytes(f"more than {bytes_max} bytes came")
                 with _told_of(file):
                     _write(out, block)
         whole = True
@@ -310,7 +310,7 @@ def _told_of(file: Path) -> Generator[None, None, None]:
     try:
         yield
     except OSError as why:
-        raise NotWritten(f"{file.name} cannot be written: {why}") from why
+        raise DiskWriteFailed(f"{file.name} cannot be written: {why}") from why
 
 
 def _write(out: io.FileIO, block: bytes) -> None:

@@ -63,7 +63,7 @@ class MqttBus:
         if secure:
             self._tls = trusting(ca_pem=ca_pem)
         self._down = topics.down(community, pilot)
-        self._will_topic = topics.up(community, pilot, topics.Kind.WILL)
+        self._will_topic = topics.up(community, pilot, topics.TopicKind.WILL)
         self._outgoing: deque[tuple[str, bytes]] = deque(maxlen=OUTGOING_MAX)
         self._waiting: Optional[asyncio.Event] = None
         self._up = False

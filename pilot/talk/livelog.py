@@ -16,7 +16,7 @@ BEHIND_BYTES_MAX = 4 * RATE_BYTES_S  # what is further behind is left out
 
 
 @dataclass
-class Following:
+class SentOffsets:
     """How far the output of one attempt has been sent. Pure: sizes in, ranges out."""
 
     offsets: dict[Stream, int] = field(default_factory=dict[Stream, int])

@@ -14,9 +14,9 @@ from pilotage.proto.messages import PilotLine, PilotLog
 from pilotage.proto.tasks import time_limit
 
 from ..events import Log
-from ..mind.pace import Refusal
-from ..ports import Clock, Untold
-from .line import Line, may_pass
+from ..mind.pace import FailedRequest
+from ..ports import Clock, UntoldLog
+from .conversation import CentralChannel, may_pass
 
 LOOK_S = 5.0
 ROUTINE_S = 60.0  # how long a line waits that nobody looks for
@@ -32,8 +32,8 @@ class LogShip:
 
     def __init__(
         self,
-        untold: Untold,
-        line: Line,
+        untold: UntoldLog,
+        line: CentralChannel,
         clock: Clock,
         log: Log,
         secrets: Callable[[], Iterable[str]],
@@ -69,7 +69,7 @@ class LogShip:
                 return
             parcel = PilotLog(gen, session, tuple(self._shown(lines)))
             answer = await self._line.pilot_log(parcel)
-            if isinstance(answer, Refusal):
+            if isinstance(answer, FailedRequest):
                 self._failures += 1
                 if may_pass(answer.status):
                     return
@@ -90,7 +90,7 @@ class LogShip:
                     line = replace(line, text=line.text.replace(secret, HIDDEN))
             yield line
 
-    def _give_up(self, lines: tuple[PilotLine, ...], why: Refusal) -> None:
+    def _give_up(self, lines: tuple[PilotLine, ...], why: FailedRequest) -> None:
         """These lines, or all of this life, are not wanted."""
         if why.status in UNREADABLE:
             self._untold.told(lines[-1].n)

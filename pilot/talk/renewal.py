@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pilotage.proto.wire import decode, encode
 
-from ..entries import Identity
+from ..journal_entries import Identity
 from ..ports import Journal, Randomness
 
 NOBODY = Identity("")

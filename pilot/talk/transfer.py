@@ -20,33 +20,33 @@ from ..mind.pace import back_off_s
 from ..mind.payloads import OWN_OUTPUTS
 from ..ports import (
     Clock,
+    DiskWriteFailed,
     Failed,
-    MoreCame,
     NoReply,
-    NotWritten,
     Randomness,
     TooLarge,
+    TooManyBytes,
     UnsafePath,
     Workspace,
     nobody_hears,
 )
-from .line import may_pass, refusal
+from .conversation import may_pass, refusal
 from .requests import Requests
 
 PATIENCE_S = 600.0  # how long the input may take to come
 Content = Union[Path, bytes]
 
 
-class NotBrought(Exception):
+class InputNotFetched(Exception):
     """Input that is not there, is not what was promised, or finds no room in the folder."""
 
 
-class Useless(NotBrought):
+class InputUnusable(InputNotFetched):
     """Input that came as it was sent, and would lie in no folder: another node helps nothing."""
 
 
 @dataclass(frozen=True)
-class Taken:
+class UploadResult:
     """What was uploaded of an attempt."""
 
     outputs: tuple[Output, ...] = ()
@@ -57,25 +57,25 @@ class Taken:
     bytes_out: int = 0
 
 
-class NotStored(Exception):
+class BlobNotStored(Exception):
     """The central will not have a blob."""
 
     tells = False  # whether the owner of the job can do something about it
 
 
-class NoQuota(NotStored):
+class NoQuota(BlobNotStored):
     """An owner, group or community may keep no more."""
 
     tells = True
 
 
-class NoRoom(NotStored):
+class CentralDiskFull(BlobNotStored):
     """The central's disk is nearly full, and what is left is for reports."""
 
     tells = True
 
 
-class Files:
+class BlobTransfer:
     """Moves blobs with each attempt's own token, over the second connection."""
 
     def __init__(
@@ -118,20 +118,22 @@ class Files:
             fetched = folder / f"input-{number}"
             if scratch_mb and file.size_bytes > scratch_mb * 1_000_000:
                 size = f"{file.size_bytes / 1e6:.1f} MB"
-                raise Useless(f"input {file.name!r}: it has {size}, and scratch_mb is {scratch_mb}")
+                raise InputUnusable(
+                    f"input {file.name!r}: it has {size}, and scratch_mb is {scratch_mb}"
+                )
             left = scratch_mb * 1_000_000 - laid if scratch_mb else None
             try:
                 room = self._workspace.room(folder, file.size_bytes, bytes_max=left)
                 # Who says nothing of its size may fill the disk, up to what is not ours to give.
                 await self._fetch(assignment, file, fetched, file.size_bytes or max(0, room))
                 laid += await self._lay(assignment, file, fetched, folder, left)
-            except MoreCame as why:
+            except TooManyBytes as why:
                 said = f"{why}, and its size_bytes is {file.size_bytes}"
-                raise Useless(f"input {file.name!r}: {said}") from why
+                raise InputUnusable(f"input {file.name!r}: {said}") from why
             except (UnsafePath, TooLarge) as why:
-                raise Useless(f"input {file.name!r}: {why}") from why
-            except (NotWritten, OSError) as why:
-                raise NotBrought(f"input {file.name!r}: {why}") from why
+                raise InputUnusable(f"input {file.name!r}: {why}") from why
+            except (DiskWriteFailed, OSError) as why:
+                raise InputNotFetched(f"input {file.name!r}: {why}") from why
 
     async def _lay(
         self,
@@ -173,11 +175,11 @@ class Files:
                 if got.status == 200:
                     why = f"{file.name}: its bytes are not those of its hash"
                 elif not may_pass(got.status):
-                    raise NotBrought(why)
+                    raise InputNotFetched(why)
             except NoReply as no:
                 why = str(no)
             if self._clock.now() >= until:
-                raise NotBrought(why)
+                raise InputNotFetched(why)
             failures += 1
             await self._wait(assignment.attempt_id, failures, why)
 
@@ -192,7 +194,7 @@ class Files:
 
     async def take(
         self, assignment: Assignment, *, outputs: bool, checkpoint: bool = False
-    ) -> Taken:
+    ) -> UploadResult:
         """Upload the ends of both streams, the resource curve and, if wanted, the files to keep.
 
         The checkpoint goes with `checkpoint`, and where the outputs fail the attempt.
@@ -215,7 +217,7 @@ class Files:
             is_own = output.name.startswith(OWN_OUTPUTS)
             try:
                 await self._store(assignment, output.sha256, content, waits=not is_own)
-            except NotStored as why:
+            except BlobNotStored as why:
                 is_quota = isinstance(why, NoQuota)
                 if is_own:  # the end goes without it
                     notes += [f"{output.name} is not kept: {why}"] if why.tells else []
@@ -230,7 +232,7 @@ class Files:
             notes.append(await self._keep_checkpoint(assignment, folder, kept))
         note = "; ".join(one for one in notes if one)
         bytes_out = sum(output.size_bytes for output in kept)
-        return Taken(tuple(kept), tuple(absent), failure, how, note, bytes_out)
+        return UploadResult(tuple(kept), tuple(absent), failure, how, note, bytes_out)
 
     async def _keep_checkpoint(
         self, assignment: Assignment, folder: Path, kept: list[Output]
@@ -243,7 +245,7 @@ class Files:
                 return ""
             output, archive = packed
             await self._store(assignment, output.sha256, archive)
-        except (UnsafePath, OSError, NotStored) as why:
+        except (UnsafePath, OSError, BlobNotStored) as why:
             return f"the checkpoint {name!r} is not kept: {why}"
         kept.append(output)
         return ""
@@ -274,7 +276,7 @@ class Files:
             if sha256 in known:
                 try:
                     await self._put(attempt_id, token, sha256, known[sha256])
-                except NotStored as why:
+                except BlobNotStored as why:
                     unavailable.add(sha256)
                     quota = str(why) if isinstance(why, NoQuota) else quota
         return frozenset(unavailable), quota
@@ -300,9 +302,9 @@ class Files:
                 if said.code == "over_quota":
                     raise NoQuota(why)
                 if said.code == "store_full" and not waits:
-                    raise NoRoom(why)
+                    raise CentralDiskFull(why)
                 if not may_pass(reply.status):
-                    raise NotStored(why)
+                    raise BlobNotStored(why)
             except NoReply as no:
                 why = str(no)
             failures += 1

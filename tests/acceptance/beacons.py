@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 
 PAYLOAD = Path(__file__).with_name("payloads") / "beacon.py"
 

@@ -93,7 +93,7 @@ class Beater(Runner):
     async def _beat(self, me: Registered, held: Attempt) -> None:
         assert me.broker is not None, "a central with a broker"
         place = urlsplit(me.broker.url)
-        topic = topics.up(me.community, me.pilot, topics.Kind.BEAT)
+        topic = topics.up(me.community, me.pilot, topics.TopicKind.BEAT)
         n = me.session << 20
         async with (
             aiomqtt.Client(

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pilotage.central.client import Client
-from pilotage.central.operate.datadir import Running
-from pilotage.central.operate.local import (
+from pilotage.central.operate.datadir import CentralProcess
+from pilotage.central.operate.demo.local_central import (
     LocalCentral,
     LocalPilot,
     end,
@@ -27,7 +27,7 @@ from pilotage.central.operate.local import (
     start_pilot,
     wait_for_pilots,
 )
-from pilotage.central.operate.pilot import PilotPlan
+from pilotage.central.operate.local_pilots import PilotPlan
 
 ROOT = Path(__file__).resolve().parents[2]
 SOON_S = 60.0  # for what takes a moment on a quiet machine: this one may be busy
@@ -168,7 +168,7 @@ class RunningCentral:
         )
         local = self._local
         if url:
-            local = replace(local, running=Running(url=url, pid=local.running.pid))
+            local = replace(local, running=CentralProcess(url=url, pid=local.running.pid))
         started = start_pilot(self.client, local, site, element, plan)
         self.stack.callback(_bury, started)
         try:

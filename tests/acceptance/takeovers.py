@@ -15,9 +15,9 @@ import httpx
 
 from pilotage.central.client import Client
 from pilotage.central.client.errors import ClientError
-from pilotage.central.operate.postgresql import Postgresql
-from pilotage.proto.api import SecretRequest
-from pilotage.proto.job import Job
+from pilotage.central.operate.servers.postgresql import Postgresql
+from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.documents.job import Job
 
 from .database_way import DatabaseWay, database_way
 from .runners import Ran, Runner

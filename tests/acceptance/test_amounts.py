@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pilotage.central.client import Client
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 
 from .running import RunningCentral, eventually, running_central
 

@@ -21,11 +21,11 @@ import pytest
 
 from pilotage.central.client import Client
 from pilotage.central.client.errors import ClientError, OverQuota, Refused
-from pilotage.central.operate.local import end
-from pilotage.central.operate.starting import EXIT_BROKEN
+from pilotage.central.operate.demo.local_central import end
+from pilotage.central.operate.start_failures import EXIT_BROKEN
 from pilotage.central.store.engine import CHUNK_MAX
-from pilotage.proto.api_quotas import QuotaChange
-from pilotage.proto.job import DataInput, DataOutput, Job, JobData
+from pilotage.proto.api.quotas import QuotaChange
+from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
 from tests.services import balancer, postgresql
 

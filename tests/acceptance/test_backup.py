@@ -4,7 +4,7 @@ import json
 import threading
 from pathlib import Path
 
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 
 from .beacons import Beacons

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.client import JobHandle
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 
 from .beacons import Beacons

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.proto.api import JOBS_A_SUBMISSION_MAX
+from pilotage.proto.api.jobs import JOBS_A_SUBMISSION_MAX
 from pilotage.proto.messages import Problem
 
 from .running import SOON_S, RunningCentral, eventually, running_central

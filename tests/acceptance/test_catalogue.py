@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.central.client import Client
 from pilotage.central.client.errors import Refused
-from pilotage.proto.api_data import DatasetActionName, FileItem, ItemResult, ReplicaItem
+from pilotage.proto.api.data import DatasetActionName, FileItem, ItemResult, ReplicaItem
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState, RuleState
 
 from .running import RunningCentral, eventually, running_central

@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from pilotage.proto.job import Job, JobLimits, Need, OutputPattern
+from pilotage.proto.documents.job import Job, JobLimits, Need, OutputPattern
 from pilotage.proto.job_states import JobState
 
 from .running import RunningCentral, eventually, running_central

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pilotage.central.cli.prod_files import FromFile
-from pilotage.central.workflows.files import read_workflow
-from pilotage.proto.api_data import Direction
+from pilotage.central.cli.productions.workflow_files import FromFile
+from pilotage.central.workflows.workflow_files import read_workflow
+from pilotage.proto.api.data import Direction
+from pilotage.proto.documents.transformation import Grouping
 from pilotage.proto.job_states import JobState
-from pilotage.proto.transformation import Grouping
 
 from .running import running_central
 from .test_ctapipe_chain import APART_MAX_DEG, EXAMPLES, TOOLS, apart_deg, ctapipe, read

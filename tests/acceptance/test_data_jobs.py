@@ -13,7 +13,7 @@ import pytest
 
 from pilotage.central.client.client import AsyncClient
 from pilotage.central.client.errors import NoCopy, NoStorage, Refused
-from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need
+from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData, Need
 from pilotage.proto.job_states import JobState
 from tests.services.nginx import PROGRAM, Nginx, nginx
 

@@ -11,7 +11,7 @@ import pytest
 
 from pilotage.central.bus import dynsec
 from pilotage.proto import topics
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Down
 from tests.services.mosquitto import Mosquitto, missing

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from pilotage.central.client import Client, SubmissionHandle
-from pilotage.proto.api import JobView
-from pilotage.proto.job import Job, Need
+from pilotage.proto.api.jobs import JobView
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
 
 from .beacons import Beacons

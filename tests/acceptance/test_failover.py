@@ -13,8 +13,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
 
 from pilotage.central.client.errors import ClientError
-from pilotage.proto.api_data import FileItem, ReplicaItem
-from pilotage.proto.api_transformations import TransformationDetail
+from pilotage.proto.api.data import FileItem, ReplicaItem
+from pilotage.proto.api.transformations import TransformationDetail
 from pilotage.proto.transformation_states import InputState, TransformationState
 
 from .running import eventually, running_central

@@ -8,7 +8,7 @@ import pytest
 
 from pilotage.central.client import JobHandle, errors
 from pilotage.pilot.outfit import isolation
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 from tests.services.folders import open_folder
 from tests.services.image_tree import MARK, SmallImage, small_image

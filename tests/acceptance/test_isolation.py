@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.pilot.outfit import isolation
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 
 from .running import running_central

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from pilotage.central.client import Client, JobHandle, LocalFile, errors
-from pilotage.proto.api import JobFilter
-from pilotage.proto.job import Job, JobLimits, Need, OutputPattern
+from pilotage.proto.api.jobs import JobFilter
+from pilotage.proto.documents.job import Job, JobLimits, Need, OutputPattern
 from pilotage.proto.job_states import JobState
 
 from .beacons import Beacons, outside_tmp

@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from pilotage.central.client.errors import ClientError
-from pilotage.central.operate.pilot import PilotPlan, start
-from pilotage.proto.api import SecretRequest
-from pilotage.proto.job import Job
+from pilotage.central.operate.local_pilots import PilotPlan, start
+from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.documents.job import Job
 from pilotage.proto.pilot_states import PilotState
 from tests.services import mosquitto, postgresql
 

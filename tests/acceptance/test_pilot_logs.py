@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from pilotage.central.operate.local import end
-from pilotage.central.operate.pilot import PilotPlan, start
+from pilotage.central.operate.demo.local_central import end
+from pilotage.central.operate.local_pilots import PilotPlan, start
 
 from .canaries import check_secrets
 from .running import eventually, running_central

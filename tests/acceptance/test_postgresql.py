@@ -11,8 +11,8 @@ import pytest
 from pilotage.central.client import Client
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate import high_water
-from pilotage.central.operate.local import NotRunning, end
-from pilotage.central.operate.starting import EXIT_BROKEN
+from pilotage.central.operate.demo.local_central import NotRunning, end
+from pilotage.central.operate.start_failures import EXIT_BROKEN
 from pilotage.proto.job_states import JobState
 from tests.services import postgresql
 

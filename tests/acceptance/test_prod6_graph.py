@@ -20,7 +20,7 @@ from typing import Final
 import pytest
 
 from pilotage.central.operate.datadir import STORE_FILE
-from pilotage.proto.api_productions import ProductionView
+from pilotage.proto.api.productions import ProductionView
 from pilotage.proto.failures import FailureClass
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState

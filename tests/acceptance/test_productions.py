@@ -13,7 +13,7 @@ import pytest
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate.datadir import STORE_FILE
 from pilotage.central.workflows.builders import StepHandle, Workflow as Flow, files, files_like
-from pilotage.proto.api_productions import ProductionActionName as A, ProductionView
+from pilotage.proto.api.productions import ProductionActionName as A, ProductionView
 from pilotage.proto.job_states import FINAL
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T

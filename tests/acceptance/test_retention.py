@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pilotage.central.client import Client
-from pilotage.proto.api import AccountsBy
-from pilotage.proto.job import Job, Need
+from pilotage.proto.api.jobs import AccountsBy
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 
 from .running import eventually, running_central

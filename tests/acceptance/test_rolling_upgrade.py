@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.local import NotRunning
+from pilotage.central.operate.demo.local_central import NotRunning
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import PROTOCOL
 

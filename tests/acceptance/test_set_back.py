@@ -10,9 +10,9 @@ import pytest
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate import high_water
 from pilotage.central.operate.datadir import STORE_FILE
-from pilotage.central.operate.local import NotRunning, end
-from pilotage.central.operate.starting import EXIT_BROKEN, EXIT_WRONG
-from pilotage.proto.job import Job
+from pilotage.central.operate.demo.local_central import NotRunning, end
+from pilotage.central.operate.start_failures import EXIT_BROKEN, EXIT_WRONG
+from pilotage.proto.documents.job import Job
 from tests.services import postgresql
 
 from .running import RunningCentral, eventually, running_central

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.proto.api_data import FileItem, ReplicaItem
-from pilotage.proto.api_remnants import SweepCount
+from pilotage.proto.api.data import FileItem, ReplicaItem
+from pilotage.proto.api.remnants import SweepCount
 from pilotage.proto.catalogue import FileState, RemnantState
-from pilotage.proto.job import DataOutput, Job, JobData, Need
+from pilotage.proto.documents.job import DataOutput, Job, JobData, Need
 from pilotage.proto.job_states import JobState
 from tests.services.nginx import PROGRAM, nginx
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.starting import EXIT_BROKEN
+from pilotage.central.operate.start_failures import EXIT_BROKEN
 from tests.services import postgresql
 
 from .runners import Runner

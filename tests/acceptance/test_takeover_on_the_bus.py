@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.client import Client
-from pilotage.central.leading import STAND_S
-from pilotage.central.operate.starting import EXIT_BROKEN
-from pilotage.proto.api import SecretRequest
+from pilotage.central.leadership import STAND_S
+from pilotage.central.operate.start_failures import EXIT_BROKEN
+from pilotage.proto.api.jobs import SecretRequest
 from tests.services import mosquitto, postgresql
 
 from .beaters import Beater

@@ -14,8 +14,8 @@ from pilotage.central.client.errors import ClientError
 from pilotage.central.operate.datadir import STORE_FILE
 from pilotage.central.store import audit as check
 from pilotage.central.store.sqlite import check as file_check
-from pilotage.proto.api_data import FileItem, ReplicaItem
-from pilotage.proto.api_transformations import TransformationActionName, TransformationDetail
+from pilotage.proto.api.data import FileItem, ReplicaItem
+from pilotage.proto.api.transformations import TransformationActionName, TransformationDetail
 from pilotage.proto.transformation_states import InputState, TransformationState
 from tests.services.nginx import PROGRAM, Nginx, nginx
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.cli.prod_files import FromFile
-from pilotage.central.client.flows import Flow as Submittable
+from pilotage.central.cli.productions.workflow_files import FromFile
+from pilotage.central.client.workflow_sources import SubmittableWorkflow as Submittable
 from pilotage.central.workflows.builders import Workflow as Flow, files, files_like
-from pilotage.central.workflows.files import read_workflow
-from pilotage.central.workflows.to_transformations import PORT_KEY
+from pilotage.central.workflows.translation import PORT_KEY
+from pilotage.central.workflows.workflow_files import read_workflow
+from pilotage.proto.documents.transformation import Grouping
 from pilotage.proto.production_states import ProductionState
-from pilotage.proto.transformation import Grouping
 from pilotage.proto.transformation_states import TaskState, TransformationState
 
 from ..unit.workflows.written_here import run_here

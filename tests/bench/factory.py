@@ -9,26 +9,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pilotage.central.factory.element import PilotOutput, PilotRequest, Slot, SlotState, Submitted
-from pilotage.central.factory.factory import Factory, Terms
-from pilotage.central.factory.outlook import Outlook
-from pilotage.central.factory.plan import Bounds, plan
-from pilotage.central.factory.reconcile import Reconciled
-from pilotage.central.factory.sites import ElementEntry, PilotEntry, Shape, SiteEntry
-from pilotage.central.factory.staff import NoCrew, Staff, state_of
+from pilotage.central.factory.element import (
+    PilotOutput,
+    PilotRequest,
+    Slot,
+    SlotState,
+    SubmitResult,
+)
+from pilotage.central.factory.element_watch import WatchedElement
+from pilotage.central.factory.factory import Factory, FactoryConfig
+from pilotage.central.factory.planning.pilot_activity import NoCrew, Staff, state_of
+from pilotage.central.factory.planning.pilot_demand import Outlook
+from pilotage.central.factory.planning.plans import PlanBounds, plan
+from pilotage.central.factory.reconciliation import ReconcileResult
+from pilotage.central.factory.site_files.sites import ElementEntry, PilotEntry, Shape, SiteEntry
 from pilotage.central.factory.start_script import END
-from pilotage.central.factory.watched import Watched
-from pilotage.central.identity.kept_secrets import hashed
+from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.operate.clocks import SystemClock, SystemRandomness
 from pilotage.central.pilots import record as pilot_records
-from pilotage.central.pilots.records import Registration
+from pilotage.central.pilots.record_types import Registration
 from pilotage.central.settings import FactorySettings
 from pilotage.central.store.engine import Store
 from pilotage.central.store.sqlite import open_sqlite
-from pilotage.matcher.clause import Clauses
-from pilotage.matcher.clauses import table
+from pilotage.matcher.clauses.clause import Clauses
+from pilotage.matcher.clauses.clause_table import table
 from pilotage.matcher.types import Ceiling, ClassSpec
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 from . import factory_slurm
 from .figures import Figure, figure, percentile
@@ -118,7 +124,7 @@ def plans(scale: Scale) -> list[Figure]:
     ]
 
 
-def _plan(watched: Sequence[Watched], outlook: Outlook) -> float:
+def _plan(watched: Sequence[WatchedElement], outlook: Outlook) -> float:
     """Return how long one plan takes, as a round of the factory makes it."""
     staff = Staff(NoCrew(), _no_log)
     began = time.perf_counter()
@@ -129,7 +135,7 @@ def _plan(watched: Sequence[Watched], outlook: Outlook) -> float:
         staff.places(watched, outlook.places, 0.0),
         [state_of(one, 0.0, communities=("ctao",)) for one in watched],
         demands,
-        Bounds(submit_max=FactorySettings().submit_max),
+        PlanBounds(submit_max=FactorySettings().submit_max),
     )
     took_s = time.perf_counter() - began
     assert found.submit, "nothing was planned"
@@ -156,7 +162,7 @@ def _a_class(chance: random.Random, number: int, elements: int) -> ClassSpec:
     )
 
 
-def _any_element(chance: random.Random, number: int) -> Watched:
+def _any_element(chance: random.Random, number: int) -> WatchedElement:
     cores = chance.choice([1, 8, 16, 64])
     shape = Shape(
         cores=cores,
@@ -170,16 +176,16 @@ def _any_element(chance: random.Random, number: int) -> Watched:
     return _watched(f"S{number // 4}", f"e{number % 4}", Simulated(), shapes=(shape,), pilot=pilot)
 
 
-def _watched(site: str, name: str, driver: "Simulated", **entry: Any) -> Watched:
+def _watched(site: str, name: str, driver: "Simulated", **entry: Any) -> WatchedElement:
     element = ElementEntry(kind="simulated", **entry)
-    one = Watched(
+    one = WatchedElement(
         site=site,
         name=name,
         site_entry=SiteEntry(elements={name: element}),
         entry=element,
         driver=driver,
     )
-    one.found = Reconciled()
+    one.found = ReconcileResult()
     return one
 
 
@@ -206,7 +212,7 @@ class Simulated:
     async def reach(self) -> None:
         pass
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
         slots: dict[str, str] = {}
         for one in requests:
             self.submitted += 1
@@ -221,7 +227,7 @@ class Simulated:
             + (len(self.queued) > self.queued_max)
         )
         self.done_at = time.perf_counter()
-        return Submitted(slots)
+        return SubmitResult(slots)
 
     async def start(self) -> int:
         """Let the pilots that wait start and register; return how many did."""
@@ -301,7 +307,7 @@ async def _fill(scale: Scale, store: Store, clock: SystemClock) -> list[Figure]:
     )
     work = Waiting([(spec, 2 * wanted)])
 
-    async def elements() -> Sequence[Watched]:
+    async def elements() -> Sequence[WatchedElement]:
         return watched
 
     settings = FactorySettings()
@@ -312,12 +318,12 @@ async def _fill(scale: Scale, store: Store, clock: SystemClock) -> list[Figure]:
         clock=clock,
         randomness=SystemRandomness(),
         log=_no_log,
-        terms=Terms(
+        terms=FactoryConfig(
             communities=("ctao",),
             central_url="https://central:8470",
             pilot_sh="#" * scale.pilot_sh,
             every_s=scale.every_s,
-            bounds=Bounds(settings.submit_max, settings.pilots_max),
+            bounds=PlanBounds(settings.submit_max, settings.pilots_max),
         ),
     )
     cpu, began = time.process_time(), time.perf_counter()

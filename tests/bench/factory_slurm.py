@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
 from tests.services.slurm import Slurm, missing
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from pilotage.central.operate.mosquitto import Mosquitto, missing
+from pilotage.central.operate.servers.mosquitto import Mosquitto, missing
 from pilotage.proto import topics
-from pilotage.proto.api import Health
-from pilotage.proto.topics import Kind
+from pilotage.proto.api.jobs import Health
+from pilotage.proto.topics import TopicKind
 
 from .figures import Figure, figure, percentile
 from .load import backlog, logins, probe
@@ -176,7 +176,7 @@ class _Beating:
     def __init__(self, member: Member, given: Given, link: Link, heard: _Heard) -> None:
         self.down = topics.down(member.community, member.pilot)
         self.link = link
-        self._topic = topics.up(member.community, member.pilot, Kind.BEAT).encode()
+        self._topic = topics.up(member.community, member.pilot, TopicKind.BEAT).encode()
         self._down, self._heard, self._n = self.down.encode(), heard, 0
         self._said = (
             b'{"gen":"%b","session":%d,"parked":0,"closed":%d,"holding":[{"job":%b,"epoch":%b}],"n":'

@@ -5,7 +5,7 @@ import uuid
 
 import msgspec
 
-from pilotage.proto.api import Submitted
+from pilotage.proto.api.jobs import Submitted
 from pilotage.proto.job_states import JobState
 
 from .figures import Figure, figure, percentile

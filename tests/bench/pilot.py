@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pilotage.central.operate.bundle import pilot_bundle
-from pilotage.central.operate.local import end
+from pilotage.central.operate.demo.local_central import end
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.central.operate.process import tied
 from pilotage.proto.job_states import FINAL
 
@@ -27,7 +27,7 @@ START_PATIENCE_S = 30.0
 RUNGS = (("namespaces", "auto"), ("unshare", "unshare"), ("plain", "session"))
 OLDEST = "python3.9"
 _BARE = (
-    "import sys, time; sys.path[:0] = [sys.argv[1]]; from pilotage.pilot.bare import main; "
+    "import sys, time; sys.path[:0] = [sys.argv[1]]; from pilotage.pilot.bare_loop import main; "
     "main(time.monotonic, sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])"
 )
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pilotage.central.client import Client
-from pilotage.central.operate.local import (
+from pilotage.central.operate.demo.local_central import (
     LocalCentral,
     LocalPilot,
     end,
@@ -22,9 +22,9 @@ from pilotage.central.operate.local import (
     start_pilot,
     wait_for_pilots,
 )
-from pilotage.central.operate.mosquitto import Mosquitto, missing
-from pilotage.central.operate.pilot import PilotPlan
-from pilotage.proto.job import Job, Need
+from pilotage.central.operate.local_pilots import PilotPlan
+from pilotage.central.operate.servers.mosquitto import Mosquitto, missing
+from pilotage.proto.documents.job import Job, Need
 
 NOOP = Job(command=("true",), needs=(Need(wall_s=60),))
 

@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
-from pilotage.central.operate.bundle import pilot_bundle
 from pilotage.central.operate.datadir import STORE_FILE
-from pilotage.central.operate.postgresql import USER
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
+from pilotage.central.operate.servers.postgresql import USER
 from tests.services import postgresql
 
 from .release import DATA_FOLDER, DATABASE, DISK, FACTS, PILOT, SCHEMA, Facts

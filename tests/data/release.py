@@ -12,7 +12,7 @@ import msgspec
 from joserfc import jws
 
 from pilotage.central.identity import keys
-from pilotage.central.identity.verify import ALGORITHM
+from pilotage.central.identity.verification import ALGORITHM
 from pilotage.central.operate.files import RealDisk
 from tests.services.postgresql import Postgresql
 

@@ -28,12 +28,12 @@ MODULES = (
 )
 _PARTS = {  # what the class inherits
     "Client": (
-        ("OfOutputs", "outputs"),
-        ("OfOperators", "operators"),
-        ("OfData", "data"),
-        ("OfDataFiles", "data_files"),
-        ("OfTransformations", "transformations"),
-        ("OfProductions", "productions"),
+        ("OutputCalls", "outputs"),
+        ("OperatorCalls", "operators"),
+        ("DataCalls", "data"),
+        ("DataFileCalls", "data_files"),
+        ("TransformationCalls", "transformations"),
+        ("ProductionCalls", "productions"),
     )
 }
 _TWINS = {old: new for old, new, _ in CLASSES}
@@ -193,7 +193,7 @@ def _imports(trees: dict[str, ast.Module], body: str) -> str:
     lines = {
         "from .client import AsyncClient",
         "from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async",
-        "from .loop import LoopThread",
+        "from .loop_thread import LoopThread",
         "from collections.abc import Iterable, Iterator, Mapping",
         "from typing import TYPE_CHECKING, Any",
         "if TYPE_CHECKING:\n    import httpx",

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from cyclopts import App
 
-from pilotage.central.cli.exit_codes import Exit
+from pilotage.central.cli.exit_codes import ExitCode
 from pilotage.central.cli.main import COMMANDS, build
-from pilotage.central.cli.options import Common
+from pilotage.central.cli.options import CommonOptions
 
 TEXT: Final = """
     `pilotage COMMAND --help` says what stands here. Where a person reads, results are tables and
@@ -73,21 +73,21 @@ TEXT: Final = """
 """
 
 CODES: Final = {
-    Exit.OK: "all is well",
-    Exit.FAILED: "a job ended Failed or Killed, or a goal was missed",
-    Exit.USAGE: "the command line, a job file or a credentials file is wrong",
-    Exit.REFUSED: "the central said no; the message says why",
-    Exit.NO_CONNECTION: "nobody answered, or not a central",
-    Exit.TIMEOUT: "what was waited for did not happen in time",
-    Exit.HELD: "what is still waited for is Held, and goes on only when somebody releases it",
-    Exit.INTERRUPTED: "Ctrl-C",
+    ExitCode.OK: "all is well",
+    ExitCode.FAILED: "a job ended Failed or Killed, or a goal was missed",
+    ExitCode.USAGE: "the command line, a job file or a credentials file is wrong",
+    ExitCode.REFUSED: "the central said no; the message says why",
+    ExitCode.NO_CONNECTION: "nobody answered, or not a central",
+    ExitCode.TIMEOUT: "what was waited for did not happen in time",
+    ExitCode.HELD: "what is still waited for is Held, and goes on only when somebody releases it",
+    ExitCode.INTERRUPTED: "Ctrl-C",
 }
 
 
 def sections() -> Iterator[str]:
     """Yield the page below its title."""
     yield inspect.cleandoc(TEXT) + "\n"
-    rows = "".join(f"| {code.value} | {CODES[code]} |\n" for code in Exit)
+    rows = "".join(f"| {code.value} | {CODES[code]} |\n" for code in ExitCode)
     yield "## Exit codes\n\n| code | meaning |\n|---|---|\n" + rows
     yield "## Options of all commands that speak to a central\n\n" + _options(shared_app(), set())
     shared = {option.name for option in _arguments(shared_app())}
@@ -116,7 +116,7 @@ def shared_app() -> App:
     app = App(name="shared")
 
     @app.default
-    def shared(*, common: Common | None = None) -> None: ...
+    def shared(*, common: CommonOptions | None = None) -> None: ...
 
     return app
 

@@ -16,14 +16,13 @@ from pilotage.central.settings import KeptDays, MailSettings, Settings
 from pilotage.matcher.rules import RunningLimit, StartLimit
 from pilotage.pilot import events as pilot_log
 from pilotage.proto import (
-    job,
     job_states,
     messages,
     pilot_states,
     production_states,
-    transformation,
     transformation_states,
 )
+from pilotage.proto.documents import job, transformation
 from pilotage.proto.problems import STATUS, Code
 from tests.state_tables import mermaid
 
@@ -106,7 +105,7 @@ def transformation_files_page() -> str:
         f"## {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
         for struct in _TRANSFORMATION_STRUCTS
     )
-    return _page("Transformation files", "proto/transformation.py", text, *sections)
+    return _page("Transformation files", "proto/documents/transformation.py", text, *sections)
 
 
 def job_description_page() -> str:
@@ -118,7 +117,7 @@ def job_description_page() -> str:
         f"## {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
         for struct in _JOB_STRUCTS
     )
-    return _page("Job description", "proto/job.py", text, *sections)
+    return _page("Job description", "proto/documents/job.py", text, *sections)
 
 
 def configuration_page() -> str:
@@ -146,7 +145,9 @@ def site_files_page() -> str:
         its element, stays as it was; `pilotage doctor` looks at all of them. Times are in seconds,
         as `_s` says.
     """
-    return _page("Sites' files", "central/factory/sites.py", text, *site_files.sections())
+    return _page(
+        "Sites' files", "central/factory/site_files/sites.py", text, *site_files.sections()
+    )
 
 
 def errors_page() -> str:
@@ -255,7 +256,7 @@ def workflow_files_page() -> str:
         `sets` a list of keys; `needs` of the job may be one mapping. A key that is not listed here
         is refused with its line.
     """
-    return _page("Workflow files", "proto/workflow.py", text, *workflow_files.sections())
+    return _page("Workflow files", "proto/documents/workflow.py", text, *workflow_files.sections())
 
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {

@@ -6,7 +6,7 @@ python -m tests.docs.production_graph    write it
 from typing import Final
 
 from pilotage.central.workflows import draw, graph
-from pilotage.central.workflows.files import read_workflow
+from pilotage.central.workflows.workflow_files import read_workflow
 
 from ..tidy import tree
 
@@ -26,12 +26,12 @@ def drawn() -> str:
     return draw.as_svg(workflow, nodes)
 
 
-def _node(level: int, why: str, shift: int) -> draw.Node:
+def _node(level: int, why: str, shift: int) -> draw.DrawnStep:
     tasks = TASKS[min(level, len(TASKS) - 1)]
     part = max(0.0, min(1.0, 1.25 - 0.3 * level - 0.01 * (shift % 7)))
     done, run = int(tasks * part), int(min(tasks * 0.04, tasks * (1 - part))) if part else 0
     words = f"{done}/{'' if level == 0 or part == 1.0 else '≈ '}{tasks} done"
-    return draw.Node(
+    return draw.DrawnStep(
         f"{words}, {run} run" if run else words if done else f"{words}, waits for files",
         done=done / tasks,
         failed=0.03 if why else 0.0,

@@ -4,21 +4,21 @@ import inspect
 from collections.abc import Iterator
 from typing import Final
 
-from pilotage.central.app.faces import ROUTES
-from pilotage.central.identity.policy import TABLE, Action, Reach, Who
+from pilotage.central.app.route_assembly import ROUTES
+from pilotage.central.identity.policy import TABLE, CallerKind, Permission, Reach
 
 ROLES: Final = {
-    Who.READER: "looks: jobs, pilots and sites of the community, but no outputs and logs, no "
-    "hashes of files and no values of environment variables",
-    Who.USER: "submits jobs, and does with the own ones whatever can be done",
-    Who.MANAGER: "the same for the jobs of the token's groups, or of the whole community where it "
-    "names none",
-    Who.OPERATOR: "the same for all jobs; makes secrets for pilots, drains pilots",
-    Who.ADMIN: "everything, tokens included",
-    Who.PILOT: "works: asks, reports, beats. Its token comes from its registration",
-    Who.ATTEMPT: "a running attempt: fetches its inputs, stores its outputs, sends its log. The "
-    "token holds for one job and epoch, until the attempt is over",
-    Who.ANONYMOUS: "no token",
+    CallerKind.READER: "looks: jobs, pilots and sites of the community, but no outputs and logs, "
+    "no hashes of files and no values of environment variables",
+    CallerKind.USER: "submits jobs, and does with the own ones whatever can be done",
+    CallerKind.MANAGER: "the same for the jobs of the token's groups, or of the whole community "
+    "where it names none",
+    CallerKind.OPERATOR: "the same for all jobs; makes secrets for pilots, drains pilots",
+    CallerKind.ADMIN: "everything, tokens included",
+    CallerKind.PILOT: "works: asks, reports, beats. Its token comes from its registration",
+    CallerKind.ATTEMPT: "a running attempt: fetches its inputs, stores its outputs, sends its log. "
+    "The token holds for one job and epoch, until the attempt is over",
+    CallerKind.ANONYMOUS: "no token",
 }
 REACHES: Final = {
     Reach.NONE: "not at all",
@@ -41,7 +41,7 @@ def sections() -> Iterator[str]:
         f"| {_word(reach)} | {text} |\n" for reach, text in REACHES.items()
     )
     yield "## Which action a route is\n\n| action | routes |\n|---|---|\n" + "".join(
-        f"| `{action.value}` | {_routes(action)} |\n" for action in Action
+        f"| `{action.value}` | {_routes(action)} |\n" for action in Permission
     )
     yield inspect.cleandoc(TEXT) + "\n"
 
@@ -84,17 +84,19 @@ TEXT: Final = """
 """
 
 
-def callers(action: Action) -> list[Who]:
+def callers(action: Permission) -> list[CallerKind]:
     """Return who may do this at all."""
-    return [who for who in Who if TABLE[who, action] is not Reach.NONE]
+    return [who for who in CallerKind if TABLE[who, action] is not Reach.NONE]
 
 
 def _grid() -> str:
-    head = "| | " + " | ".join(who.value for who in Who) + " |\n"
-    rule = "|---|" + "---|" * len(Who) + "\n"
+    head = "| | " + " | ".join(who.value for who in CallerKind) + " |\n"
+    rule = "|---|" + "---|" * len(CallerKind) + "\n"
     rows = (
-        f"| `{action.value}` | " + " | ".join(_word(TABLE[who, action]) for who in Who) + " |\n"
-        for action in Action
+        f"| `{action.value}` | "
+        + " | ".join(_word(TABLE[who, action]) for who in CallerKind)
+        + " |\n"
+        for action in Permission
     )
     return head + rule + "".join(rows)
 
@@ -103,5 +105,5 @@ def _word(reach: Reach) -> str:
     return "–" if reach is Reach.NONE else reach.name.lower()
 
 
-def _routes(action: Action) -> str:
+def _routes(action: Permission) -> str:
     return ", ".join(f"`{one.method} {one.path}`" for one in ROUTES if one.action is action)

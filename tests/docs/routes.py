@@ -10,10 +10,10 @@ from typing import Any, Final, get_type_hints
 import msgspec
 from msgspec import inspect as kinds
 
-from pilotage.central.app.faces import ROUTES
+from pilotage.central.app.route_assembly import ROUTES
 from pilotage.central.http.route import Route
-from pilotage.central.identity.policy import Action
-from pilotage.proto import job
+from pilotage.central.identity.policy import Permission
+from pilotage.proto.documents import job
 
 from . import structs
 from .rights import callers
@@ -44,7 +44,7 @@ _PARTS: Final = {
     "tokens": "Tokens",
     "whoami": "Tokens",
 }
-_OPERATORS: Final = {Action.PILOT_READ, Action.PILOT_CONTROL, Action.PILOT_SECRET}
+_OPERATORS: Final = {Permission.PILOT_READ, Permission.PILOT_CONTROL, Permission.PILOT_SECRET}
 
 
 def sections() -> Iterator[str]:
@@ -75,11 +75,11 @@ def _part(route: Route) -> str:
 
 
 def _route(route: Route) -> str:
-    action = Action(route.action)
+    action = Permission(route.action)
     who = callers(action)
     names = (
         "anybody"
-        if len(who) == len(callers(Action.PUBLIC_READ))
+        if len(who) == len(callers(Permission.PUBLIC_READ))
         else ", ".join(one.value for one in who)
     )
     lines = [heading(route), "", route.does, "", f"- Who: {names} (`{action.value}`)"]

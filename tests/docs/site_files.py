@@ -8,7 +8,7 @@ from msgspec import inspect as kinds
 
 from pilotage.central.factory.credentials.sources import OPTIONS
 from pilotage.central.factory.drivers import GROUP, driver
-from pilotage.central.factory.sites import (
+from pilotage.central.factory.site_files.sites import (
     CredentialEntry,
     ElementEntry,
     NodesEntry,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.central.cli.exit_codes import Exit
+from pilotage.central.cli.exit_codes import ExitCode
 from pilotage.central.cli.main import build
 
 from ..tidy import tree
@@ -17,7 +17,7 @@ def test_each_command_has_its_section(command: str) -> None:
 
 
 def test_each_exit_code_is_explained() -> None:
-    assert set(CODES) == set(Exit)
+    assert set(CODES) == set(ExitCode)
 
 
 @pytest.mark.parametrize("command", commands())

@@ -11,7 +11,7 @@ import yaml
 
 from pilotage.central.operate.serve import END_S
 from pilotage.central.operate.serve_api import check_roles
-from pilotage.central.settings import Role, Settings, load
+from pilotage.central.settings import ProcessRole, Settings, load
 from tests.tidy import tree
 
 OBJECTS: Final[list[Any]] = list(yaml.safe_load_all(tree.text("deploy/kubernetes/pilotage.yaml")))
@@ -54,7 +54,7 @@ def test_a_process_has_settings_that_hold_and_is_asked_where_it_listens(
     assert {
         container[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")
     } == {"api"}
-    assert (Role.DISPATCH in settings.process.role_set) == (name == "central")
+    assert (ProcessRole.DISPATCH in settings.process.role_set) == (name == "central")
     assert bool(settings.process.url) == (name == "central")
     assert pod["terminationGracePeriodSeconds"] > END_S
 

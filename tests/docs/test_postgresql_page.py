@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from tests.acceptance.running import ROOT, RunningCentral, eventually, running_central
 from tests.services import postgresql

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pilotage.central.app.faces import ROUTES
+from pilotage.central.app.route_assembly import ROUTES
 from pilotage.central.http.route import Route
-from pilotage.central.identity.policy import Action, Who
+from pilotage.central.identity.policy import CallerKind, Permission
 from pilotage.central.observe import events
 from pilotage.proto.problems import STATUS, Code
 
@@ -29,6 +29,6 @@ def test_each_event_says_what_it_means(event: str) -> None:
     assert notes.above(events)[event]
 
 
-@pytest.mark.parametrize("word", [*Who, *Action])
-def test_each_role_and_each_right_is_on_their_page(word: Who | Action) -> None:
+@pytest.mark.parametrize("word", [*CallerKind, *Permission])
+def test_each_role_and_each_right_is_on_their_page(word: CallerKind | Permission) -> None:
     assert word.value in tree.text("docs/roles.md")

@@ -7,8 +7,8 @@ from typing import Final
 
 from pilotage.central.cli.serve import parse_settings
 from pilotage.central.operate.serve_api import check_roles
-from pilotage.central.operate.stores import check_url
-from pilotage.central.settings import Role, load
+from pilotage.central.operate.store_selection import check_url
+from pilotage.central.settings import ProcessRole, load
 from pilotage.central.store.postgresql.servers import named_by
 from tests.services import balancer
 from tests.tidy import tree
@@ -37,7 +37,7 @@ def test_the_processes_of_the_trial_can_lead_or_take_jobs_in() -> None:
         urls.append(f"http://127.0.0.1:{settings.http.port}")
 
         assert settings.process.url == (
-            urls[-1] if (Role.DISPATCH in settings.process.role_set) else ""
+            urls[-1] if (ProcessRole.DISPATCH in settings.process.role_set) else ""
         )
     assert (len(urls), environment["PILOTAGE_HTTP__URL"]) == (3, urls[-1])
 
@@ -57,7 +57,7 @@ def test_its_processes_have_settings_that_hold(tmp_path: Path) -> None:
         ports.append(settings.http.port)
 
         assert options["--config"] in text
-        assert bool(settings.process.url) == (Role.DISPATCH in settings.process.role_set)
+        assert bool(settings.process.url) == (ProcessRole.DISPATCH in settings.process.role_set)
         assert settings.process.url.endswith(f":{ports[0]}" if settings.process.url else "")
 
     assert len(commands) == 2

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from pilotage.central.factory.drivers import driver
-from pilotage.central.factory.sites import read_site
-from pilotage.central.operate.listening import check_urls, only_here, url_of
+from pilotage.central.factory.site_files.sites import read_site
+from pilotage.central.operate.api_address import check_urls, only_here, url_of
 from pilotage.central.settings import Settings
-from pilotage.proto.strict_yaml import load_strictly
+from pilotage.proto.decoding.strict_yaml import load_strictly
 from tests.tidy import tree
 
 PAGE = tree.text("docs/operations/sites.md")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from pilotage.central.workflows.cta_form import ElementType, KeyRule, TypeOutput, TypesFile
-from pilotage.proto.transformation import Grouping
-from pilotage.proto.workflow import Parameter, Step, StepInput, StepOutput, Workflow
+from pilotage.proto.documents.transformation import Grouping
+from pilotage.proto.documents.workflow import Parameter, Step, StepInput, StepOutput, Workflow
 
 from . import structs
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pilotage.central.client import AsyncClient
 from pilotage.central.client.errors import StoreFull, Unreachable
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import FINAL
 from tests.acceptance.running import RunningCentral, running_central
 from tests.services.mosquitto import Mosquitto

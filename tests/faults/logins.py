@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from pilotage.central.bus import dynsec
-from pilotage.central.bus.dynsec import Login
+from pilotage.central.bus.dynsec import BrokerAccount
 from pilotage.central.identity.derived_secrets import FILE, DerivedSecrets
 from tests.bench.load.logins import hidden
 
 
-def of_crowd(data: Path, community: str, pilots: Iterable[str]) -> list[Login]:
+def of_crowd(data: Path, community: str, pilots: Iterable[str]) -> list[BrokerAccount]:
     """Return the logins that the central of a data directory will make for these pilots."""
     derived = DerivedSecrets((data / FILE).read_bytes())
-    return [Login(community, one, derived.broker_password(community, one)) for one in pilots]
+    return [
+        BrokerAccount(community, one, derived.broker_password(community, one)) for one in pilots
+    ]
 
 
-def write(file: Path, logins: Iterable[Login]) -> None:
+def write(file: Path, logins: Iterable[BrokerAccount]) -> None:
     """Add logins to the file of a broker that does not run."""
     known: dict[str, Any] = json.loads(file.read_bytes())
     for login in logins:

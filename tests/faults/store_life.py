@@ -19,9 +19,9 @@ from typing import Any
 
 from pilotage.central.dispatch import record as turn_records
 from pilotage.central.identity import record as token_records
-from pilotage.central.identity.records import TokenRow
+from pilotage.central.identity.record_types import TokenRow
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
-from pilotage.central.jobs.records import Evidence, JobClass, Levels
+from pilotage.central.jobs.record_types import JobClassRow, ShareLevels, UncountedReport
 from pilotage.central.operate import files
 from pilotage.central.operate.files import RealBlobs
 from pilotage.central.pilots import record as pilot_records
@@ -69,7 +69,7 @@ async def _live(store: Store, blobs: RealBlobs, say: Teller, worker: int, number
             say("blob", name)
 
 
-async def _run_jobs(store: Store, say: Teller, kind: JobClass, key: str) -> None:
+async def _run_jobs(store: Store, say: Teller, kind: JobClassRow, key: str) -> None:
     """Five jobs: two end, one is lost, one is killed as it runs and one as it waits."""
     record = await submitted(store, kind, 5, key)
     ((job, count),) = record.ranges
@@ -92,7 +92,7 @@ async def _run_jobs(store: Store, say: Teller, kind: JobClass, key: str) -> None
     report = key.encode()
     await store.write(
         job_records.keep_evidence,
-        [Evidence(job_id=job, epoch=9, at=1.0, pilot="zombie", why="stale", report=report)],
+        [UncountedReport(job_id=job, epoch=9, at=1.0, pilot="zombie", why="stale", report=report)],
     )
     say("evidence", job, key)
     assert await store.write(job_records.delete, [job], 60.0, "ada") == [True]
@@ -137,7 +137,7 @@ async def _arrive(store: Store, numbers: range) -> None:
         for _ in range(3):
             await store.write(submission_records.add_jobs, begun.submission_id, some_jobs(kind, 20))
         await store.write(
-            job_records.keep_levels, Levels(at=float(n), levels={"ctao/sim": float(n)})
+            job_records.keep_levels, ShareLevels(at=float(n), levels={"ctao/sim": float(n)})
         )
 
 

@@ -18,7 +18,7 @@ import pytest
 from pilotage.central.client import Client
 from pilotage.central.operate.datadir import running_on
 from pilotage.pilot.journal import FileJournal
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 from tests.acceptance.running import eventually, running_central
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.pilot import PilotPlan, start
+from pilotage.central.operate.local_pilots import PilotPlan, start
 from pilotage.proto.job_states import FINAL, JobState
 from tests.acceptance.beacons import Beacons
 from tests.acceptance.running import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pilotage.central.client import AsyncClient
-from pilotage.central.operate.backup import backup, restore
+from pilotage.central.operate.backup.backups import backup, restore
 from tests.acceptance.running import RunningCentral, running_central
 
 from .campaign import Person, a_job, all_final, unforeseen

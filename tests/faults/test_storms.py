@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate import mosquitto as product
+from pilotage.central.operate.servers import mosquitto as product
 from pilotage.central.settings import CommunitySettings
 from pilotage.pilot.talk import bus
 from pilotage.proto.pilot_states import PilotState

@@ -9,7 +9,7 @@ from collections.abc import Generator
 import pytest
 
 from pilotage.central.client.errors import KeyReused
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Attempt
 from tests.acceptance.running import RunningCentral, eventually, running_central

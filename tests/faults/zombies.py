@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pilotage.central.client import Client
-from pilotage.pilot.talk.line import may_pass
-from pilotage.proto.api import SecretRequest
+from pilotage.pilot.talk.conversation import may_pass
+from pilotage.proto.api.jobs import SecretRequest
 from pilotage.proto.messages import (
     Ask,
     AskAnswer,

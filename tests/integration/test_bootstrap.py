@@ -20,8 +20,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pilotage.central.identity.signature import FileSigner
-from pilotage.central.operate.bundle import pilot_bundle
-from pilotage.central.operate.handout import Handout, filled, version_of
+from pilotage.central.operate.distribution.handout import Handout, filled, version_of
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 
 from .interpreters import fit_minors, pythons
 

@@ -17,7 +17,7 @@ from typing import cast
 
 import pytest
 
-from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 
 from .interpreters import fit, oldest_fit
 

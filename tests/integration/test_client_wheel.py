@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 
 from pilotage import __version__
-from pilotage.central.app.faces import face
-from pilotage.central.operate.bundle import pilot_bundle
-from pilotage.central.operate.client_wheel import client_wheel
-from pilotage.central.operate.local import local_central
+from pilotage.central.app.route_assembly import face
+from pilotage.central.operate.demo.local_central import local_central
+from pilotage.central.operate.distribution.client_wheel import client_wheel
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from tests.integration.http.asgi import Client
 from tests.integration.http.stubs import build
 

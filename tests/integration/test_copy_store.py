@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.central.identity import record as identity_records
 from pilotage.central.jobs import record as job_records, record_search as job_search
-from pilotage.central.jobs.records import Search
+from pilotage.central.jobs.record_types import JobSearch
 from pilotage.central.store import copy
 from pilotage.central.store.copy import NotTheSame, copy_store, tables
 from pilotage.central.store.engine import Store
@@ -52,7 +52,7 @@ async def copied_to(url: str, path: Path) -> int:
 
 
 async def _read(store: Store) -> list[object]:
-    rows = await store.read(job_search.search, Search(), after=0, limit=100)
+    rows = await store.read(job_search.search, JobSearch(), after=0, limit=100)
     ids = [row.job_id for row in rows]
     return [
         store.generation,

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 import pytest
 
-from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.pilot.clock import BootClock
 from pilotage.pilot.files import programs
 from pilotage.pilot.guard import processes

@@ -16,7 +16,7 @@ from pilotage.pilot.clock import BootClock
 from pilotage.pilot.outfit import isolation
 from pilotage.pilot.outfit.outfit import NodeOutfitter
 from pilotage.pilot.outfit.tools import APPTAINER, PODMAN, NodeTools
-from pilotage.pilot.ports import GuardGone, NotHere
+from pilotage.pilot.ports import GuardGone, OutfitMissing
 from pilotage.proto.messages import Assignment, Body, Grant, Limits
 from tests.services.image_tree import MARK, SmallImage, calls, fake_apptainer, small_image
 
@@ -339,7 +339,7 @@ async def test_an_image_that_does_not_run_here_is_refused_with_the_reason(
     for part in ("work", "tmp"):
         (tmp_path / part).mkdir()
 
-    with pytest.raises(NotHere) as refused:
+    with pytest.raises(OutfitMissing) as refused:
         await NodeOutfitter(tools, tmp_path, {}).outfit(assignment, tmp_path)
 
     assert why in str(refused.value)
@@ -354,5 +354,5 @@ async def test_an_archive_that_is_none_is_refused(tmp_path: Path) -> None:
     body = replace(Body(("true",)), image=str(archive))
     assignment = Assignment(1, 1, 1, 60.0, "", Grant(1, 1, 60.0), body)
 
-    with pytest.raises(NotHere, match="neither an image"):
+    with pytest.raises(OutfitMissing, match="neither an image"):
         await NodeOutfitter(tools, tmp_path, {}).outfit(assignment, tmp_path)

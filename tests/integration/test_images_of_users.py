@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.pilot.outfit import isolation
 from pilotage.pilot.outfit.tools import PODMAN
 from tests.services.image_tree import MARK, small_image

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.pilot.neighbours import own_name
 from pilotage.proto.messages import Offer
 from tests.nodes import recorded

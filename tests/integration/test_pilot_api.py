@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.ports import HttpReply, MoreCame, NoReply, NotWritten
+from pilotage.pilot.ports import DiskWriteFailed, HttpReply, NoReply, TooManyBytes
 from pilotage.pilot.talk.api import Api, BadUrl, InsecureUrl
 from tests.certificates import self_signed
 
@@ -205,7 +205,7 @@ async def test_messages_and_files_are_sent_elsewhere_each_for_itself() -> None:
 async def test_a_blob_that_is_larger_than_was_said_is_not_kept(tmp_path: Path) -> None:
     with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
         for path in ("/x", "/chunks"):
-            with pytest.raises(MoreCame, match="more than 400000 bytes"):
+            with pytest.raises(TooManyBytes, match="more than 400000 bytes"):
                 await central.download(path, tmp_path / "got", token="t", bytes_max=400_000)
         after = await central.upload("/echo", b"small", token="t")
 
@@ -217,9 +217,9 @@ async def test_a_disk_that_takes_no_more_is_told_at_once_and_is_no_silence(tmp_p
     full = tmp_path / "full"
     full.symlink_to("/dev/full")
     with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
-        with pytest.raises(NotWritten, match="full cannot be written: .*No space left"):
+        with pytest.raises(DiskWriteFailed, match="full cannot be written: .*No space left"):
             await central.download("/x", full, token="t", bytes_max=1_000_000)
-        with pytest.raises(NotWritten, match="No such file or directory"):
+        with pytest.raises(DiskWriteFailed, match="No such file or directory"):
             await central.download("/x", tmp_path / "no" / "x", token="t", bytes_max=1_000_000)
         after = await central.upload("/echo", b"small", token="t")
 

@@ -22,7 +22,7 @@ DRIVERS = [
     pytest.param("mosquitto", marks=pytest.mark.skipif(bool(NO_MOSQUITTO), reason=NO_MOSQUITTO)),
 ]
 COMMUNITY, PILOT, PASSWORD = "ctao", "pic-1", "word"
-BEAT = topics.up(COMMUNITY, PILOT, topics.Kind.BEAT)
+BEAT = topics.up(COMMUNITY, PILOT, topics.TopicKind.BEAT)
 DOWN = topics.down(COMMUNITY, PILOT)
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pilotage.central.catalogue import record_read as catalogue_read
-from pilotage.central.operate.lead import LOOK_S, Seen, wait_for_lead
+from pilotage.central.operate.leadership import LOOK_S, KnownLeader, wait_for_lead
 from pilotage.central.store.errors import StoreBroken
 from pilotage.central.store.leaders import SHARD
 from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
@@ -163,7 +163,7 @@ async def test_a_machine_that_is_gone_costs_one_look_a_part_of_its_time(
     url = _url(_address(GONE), two.follows, two.leads)
     leaders, log, began = PostgresqlLeaders(url), Log(), time.monotonic()
     held = await wait_for_lead(
-        leaders, "one", "http://one", seen=Seen(), patient=False, clock=Impatient(), log=log
+        leaders, "one", "http://one", seen=KnownLeader(), patient=False, clock=Impatient(), log=log
     )
     took_s = time.monotonic() - began
     _come(gone)
@@ -209,7 +209,13 @@ async def test_where_none_leads_yet_one_waits_until_one_does() -> None:
                 standby.promote()
 
         held = await wait_for_lead(
-            leaders, "one", "http://one", seen=Seen(), patient=True, clock=Promotes(), log=log
+            leaders,
+            "one",
+            "http://one",
+            seen=KnownLeader(),
+            patient=True,
+            clock=Promotes(),
+            log=log,
         )
         await leaders.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.pilot.guard import held, processes
+from pilotage.pilot.guard import held_payload, processes
 from pilotage.pilot.guard_link import LIFE
 from pilotage.pilot.outfit import isolation
 
@@ -70,7 +70,7 @@ async def test_words_and_values_arrive_as_they_are(tmp_path: Path) -> None:
         {"no-name-of-a-shell": "x"},
         {"UID": "5"},
         {"OPTIND": "x"},
-        {"LARGE": "x" * held.SCRIPT_MAX},
+        {"LARGE": "x" * held_payload.SCRIPT_MAX},
     ],
     ids=["name", "readonly", "special", "large"],
 )
@@ -179,7 +179,7 @@ def test_of_a_script_that_is_cut_short_nothing_happens(
         "folder": str(tmp_path),
         "argv": ["/bin/sh", "-c", "echo ran > ran"],
         "exports": "".join(f"export V{n}='{'x' * 90}'\n" for n in range(300)),
-        "prefix": ["/bin/sh", "-c", f". /dev/fd/{held.FEED_FD}"],
+        "prefix": ["/bin/sh", "-c", f". /dev/fd/{held_payload.FEED_FD}"],
         "env": {"PATH": os.environ["PATH"]},
     }
     (tmp_path / "work").mkdir()
@@ -190,8 +190,8 @@ def test_of_a_script_that_is_cut_short_nothing_happens(
 
     monkeypatch.setattr(os, "write", cut_short)
 
-    shelter = held.build(order, 0.0)
-    entered = held.enter(shelter, order)
+    shelter = held_payload.build(order, 0.0)
+    entered = held_payload.enter(shelter, order)
     os.close(shelter.feed)
     _, status = os.waitpid(shelter.pid, 0)
 
@@ -210,7 +210,7 @@ def test_without_handles_a_payload_is_not_started_and_the_guard_lives_on(
     monkeypatch.setattr(os, "memfd_create", full)
     order = {"folder": str(tmp_path), "argv": ["/bin/true"], "feed": "x", "prefix": []}
 
-    with pytest.raises(held.NotStarted, match="no pipe"):
-        held.build(order, 0.0)
-    with pytest.raises(held.NotStarted, match="no room for its environment"):
-        held.start(order)
+    with pytest.raises(held_payload.PayloadNotStarted, match="no pipe"):
+        held_payload.build(order, 0.0)
+    with pytest.raises(held_payload.PayloadNotStarted, match="no room for its environment"):
+        held_payload.start(order)

@@ -10,7 +10,7 @@ from pilotage.pilot.clock import BootClock
 from pilotage.pilot.outfit import isolation, modules
 from pilotage.pilot.outfit.outfit import NodeOutfitter
 from pilotage.pilot.outfit.tools import NodeTools
-from pilotage.pilot.ports import NotHere, Outfit
+from pilotage.pilot.ports import Outfit, OutfitMissing
 from pilotage.proto.messages import Assignment, Body, Grant
 from tests.services.folders import open_folder
 
@@ -102,7 +102,7 @@ async def test_modules_are_loaded_by_the_tool_of_the_node(
 @each_rung
 async def test_a_module_that_is_not_there_is_named(tmp_path: Path, rung: str, cvmfs: Path) -> None:
     async with playing(tmp_path, rung) as play:
-        with pytest.raises(NotHere) as missing:
+        with pytest.raises(OutfitMissing) as missing:
             await _outfit(play, rung, cvmfs, _with_modules(cvmfs, "tool/1.0", "no-such/2"))
 
     assert "modules cannot be loaded on this node: " in str(missing.value)
@@ -113,7 +113,7 @@ async def test_a_node_without_a_module_tool_says_so(tmp_path: Path, cvmfs: Path)
     tools = NodeTools(isolation.SESSION, "x86_64", module_init="/no/such/file")
     assignment = Assignment(1, 1, 1, 60.0, "", Grant(1, 1, 1.0), _with_modules(cvmfs, "tool"))
 
-    with pytest.raises(NotHere, match="no module tool is on this node"):
+    with pytest.raises(OutfitMissing, match="no module tool is on this node"):
         await NodeOutfitter(tools, tmp_path, {}).outfit(assignment, tmp_path)
 
 
@@ -130,7 +130,7 @@ async def test_a_modulefile_of_a_stranger_runs_where_the_payload_will_run(
     )
     async with playing(tmp_path, isolation.BUBBLEWRAP) as play:
         (play.work(play.make()).parent / "secret").write_text("word")
-        with pytest.raises(NotHere) as missing:
+        with pytest.raises(OutfitMissing) as missing:
             await _outfit(play, isolation.BUBBLEWRAP, cvmfs, _with_modules(cvmfs, "spy"))
 
     assert "sees ." in str(missing.value)

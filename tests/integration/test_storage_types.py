@@ -11,11 +11,11 @@ import pytest
 
 from pilotage.central.catalogue.storage_types import storage_type, wrong_url
 from pilotage.central.identity import signature
-from pilotage.central.operate.additions import BadDriver, additions, complete
-from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.distribution.extra_drivers import BadDriver, additions, complete
+from pilotage.central.operate.distribution.handout import Handout
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.central.operate.files import RealDisk
-from pilotage.central.operate.handout import Handout
-from pilotage.central.operate.pilot import PilotPlan, argv
+from pilotage.central.operate.local_pilots import PilotPlan, argv
 
 from .interpreters import fit_minors
 

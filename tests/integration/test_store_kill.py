@@ -15,7 +15,7 @@ from pilotage.central.jobs import (
     record_search as job_search,
     record_submissions as submission_records,
 )
-from pilotage.central.jobs.records import Search
+from pilotage.central.jobs.record_types import JobSearch
 from pilotage.central.store.engine import Store
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.proto.job_states import JobState
@@ -64,7 +64,7 @@ async def test_acknowledged_is_stored_after_kill_nine(tmp_path: Path, seed: int)
     store = await open_sqlite(path, clock_wall=lambda: 0.0, fatal=pytest.fail)
     await check(store, said)
     counted = sum(row.count for row in await store.read(job_records.counts))
-    ids = await store.read(job_search.ids, Search(), limit=100_000)
+    ids = await store.read(job_search.ids, JobSearch(), limit=100_000)
     await store.close()
 
     assert counted == len(ids)

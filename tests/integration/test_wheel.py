@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pilotage import __version__
-from pilotage.central.operate.local import local_central
+from pilotage.central.operate.demo.local_central import local_central
 
 from .interpreters import python_3_10
 
@@ -34,13 +34,13 @@ import pilotage.central.cli, pilotage.central.client, pilotage.central.workflows
 for room in (
     pilotage.central.cli, pilotage.central.client, pilotage.central.workflows, pilotage.proto
 ):
-    for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+    for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 for name in (  # that commands load late
-    "catalogue.storages", "failover.decide", "failover.of_workflow", "operate.datadir",
-    "operate.pilot",
-    "transformations.jobs_of", "transformations.rules", "transformations.side_inputs",
+    "catalogue.storages", "failover.decisions", "failover.workflow_rules", "operate.datadir",
+    "operate.local_pilots", "transformations.task_jobs", "transformations.groupings.rule_names",
+    "transformations.groupings.side_inputs",
 ):
     importlib.import_module(f"pilotage.central.{name}")
 for name in pilotage.__all__:
@@ -213,8 +213,9 @@ def test_an_installed_central_hands_out_the_wheel_that_it_came_from(
     installed: Path, wheel: Path, tmp_path: Path
 ) -> None:
     code = (
-        "from pathlib import Path; from pilotage.central.operate.bundle import pilot_bundle; "
-        "from pilotage.central.operate.client_wheel import client_wheel; "
+        "from pathlib import Path; "
+        "from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle; "
+        "from pilotage.central.operate.distribution.client_wheel import client_wheel; "
         "made = client_wheel(pilot_bundle()); Path(made.name).write_bytes(made.content)"
     )
     run(installed / "python", "-I", "-c", code, cwd=tmp_path)
@@ -233,7 +234,8 @@ def test_an_installed_pilotage_says_where_benchmarks_run(installed: Path) -> Non
 
 
 def test_the_pilot_of_the_wheel_runs_on_a_bare_interpreter(installed: Path, tmp_path: Path) -> None:
-    code = "from pilotage.central.operate.bundle import pilot_bundle; print(pilot_bundle())"
+    room = "pilotage.central.operate.distribution"
+    code = f"from {room}.pilot_bundle import pilot_bundle; print(pilot_bundle())"
     pyz = run(installed / "python", "-I", "-c", code, cwd=tmp_path).strip()
 
     assert Path(pyz).parent.name == "pilotage"

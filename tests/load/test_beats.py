@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.proto import topics
-from pilotage.proto.topics import Kind
+from pilotage.proto.topics import TopicKind
 from tests.contract.bus.stages import Client, eventually, stage
 
 PILOTS = 20
@@ -32,7 +32,7 @@ async def test_two_hundred_beats_a_second_of_twenty_pilots_are_answered_in_time(
             end = time.monotonic() + SECONDS
             while time.monotonic() < end:
                 sent = time.monotonic()
-                await client.publish(topics.up("ctao", pilot, Kind.BEAT), b"beat")
+                await client.publish(topics.up("ctao", pilot, TopicKind.BEAT), b"beat")
                 if await client.receive(1.0) is not None:
                     took_ms.append((time.monotonic() - sent) * 1000)
                 await asyncio.sleep(max(0.0, sent + PILOTS / BEATS_S - time.monotonic()))

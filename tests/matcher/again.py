@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.ledger import ABSENT, PAGE_BITS, priority_of
+from pilotage.matcher.queue.ledger import ABSENT, PAGE_BITS, priority_of
 from pilotage.matcher.rules import Rules
-from pilotage.matcher.types import ClassSpec, Running
+from pilotage.matcher.types import ClassSpec, RunningAttempt
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     specs: tuple[ClassSpec, ...]
     waiting: list[tuple[int, int]]  # (class, job)
     priorities: dict[int, int]
-    running: list[Running]
+    running: list[RunningAttempt]
     levels: Mapping[str, float]  # of groups and owners by path, without what runs
 
 
@@ -46,10 +46,10 @@ def held(matcher: Matcher, now: float | None = None) -> Held:
     )
 
 
-def _running(matcher: Matcher, now: float) -> Iterable[Running]:
+def _running(matcher: Matcher, now: float) -> Iterable[RunningAttempt]:
     for job, out in matcher.attempts.by_job.items():
         if out.is_running:
-            yield Running(
+            yield RunningAttempt(
                 job=job,
                 class_id=out.class_id,
                 site=out.site,

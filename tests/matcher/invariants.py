@@ -2,11 +2,13 @@
 
 from collections import Counter, defaultdict
 
-from pilotage.matcher.backlog import Backlog
-from pilotage.matcher.claims import counted
-from pilotage.matcher.classes import Entry, JobClass, rank
-from pilotage.matcher.index import Index
-from pilotage.matcher.ledger import (
+from pilotage.matcher.index.class_index import ClassIndex
+from pilotage.matcher.limits.fair_shares import ShareNode
+from pilotage.matcher.limits.running_limits import Limit
+from pilotage.matcher.matcher import Matcher
+from pilotage.matcher.queue.backlog import Backlog
+from pilotage.matcher.queue.job_classes import Entry, JobClass, rank
+from pilotage.matcher.queue.ledger import (
     ABSENT,
     KEPT,
     PAGE_BITS,
@@ -16,9 +18,7 @@ from pilotage.matcher.ledger import (
     priority_of,
     state_of,
 )
-from pilotage.matcher.limits import Limit
-from pilotage.matcher.matcher import Matcher
-from pilotage.matcher.shares import Node
+from pilotage.matcher.reservations.reservation_table import counted
 from pilotage.matcher.types import LiveOffer
 from tests.matcher.rule import misfits
 
@@ -87,7 +87,7 @@ def _check_reservations(matcher: Matcher) -> None:
         }
         assert backlog.wide.owners(community) == its, f"wide classes of {community}"
     assert all(cls.ripens or cls.is_hungry for cls in wide), "a wide class that never gets hungry"
-    counts: Counter[Node] = Counter()
+    counts: Counter[ShareNode] = Counter()
     for held in claims.by_pilot.values():
         assert held in claims.by_class[held.class_id], f"{held.pilot} is reserved for nobody"
         counts.update(counted(held.owner))
@@ -95,10 +95,10 @@ def _check_reservations(matcher: Matcher) -> None:
     assert sum(map(len, claims.by_class.values())) == len(claims.by_pilot), "reserved twice"
 
 
-def _check_index(backlog: Backlog, index: Index) -> None:
+def _check_index(backlog: Backlog, index: ClassIndex) -> None:
     """The sets of rows and the order within each owner, from the classes."""
-    live: Counter[Node] = Counter()
-    classes: defaultdict[Node, list[JobClass]] = defaultdict(list)
+    live: Counter[ShareNode] = Counter()
+    classes: defaultdict[ShareNode, list[JobClass]] = defaultdict(list)
     for cls in backlog.classes.all():
         if cls.entry is None or cls.watcher is not index:
             continue
@@ -126,7 +126,7 @@ def _rank(cls: JobClass) -> int:
 
 def _check_shares(matcher: Matcher) -> None:
     """Who is busy, and in which order, from the classes that have waiting jobs."""
-    busy: Counter[Node] = Counter()
+    busy: Counter[ShareNode] = Counter()
     for cls in matcher.backlog.classes.all():
         if cls.entry is not None:
             busy[cls.owner] += 1

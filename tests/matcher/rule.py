@@ -1,8 +1,8 @@
 """The exact rule as tests ask it: clause by clause, without index or short cut."""
 
-from pilotage.matcher.clause import Clauses
+from pilotage.matcher.clauses.clause import Clauses
 from pilotage.matcher.types import NOBODYS, ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 
 def misfits(

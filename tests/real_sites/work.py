@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilotage.central.client import Client
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 
 SHELL = '. "$1/setup.sh" && sleep "$2" && echo "$PILOTAGE_JOB $PILOTAGE_EPOCH" >>"$3"'
 RETRIES = 5

@@ -4,8 +4,8 @@ import asyncio
 import signal
 from pathlib import Path
 
-from pilotage.central.operate import mosquitto as product
-from pilotage.central.operate.mosquitto import configuration, missing, plugin
+from pilotage.central.operate.servers import mosquitto as product
+from pilotage.central.operate.servers.mosquitto import configuration, missing, plugin
 
 shipped = configuration()
 assert shipped is not None, "a checkout has it"

@@ -65,7 +65,7 @@ include "logins.conf"
         """The central reads what pilots say and speaks to them; a pilot has its own two topics."""
         users = [_login(self.user, self.password, f"{topics.ROOT}/+/p/+/down", topics.all_up())]
         for pilot, (community, password) in self._logins.items():
-            up = topics.up(community, pilot, topics.Kind.BEAT).rpartition("/")[0] + "/+"
+            up = topics.up(community, pilot, topics.TopicKind.BEAT).rpartition("/")[0] + "/+"
             users.append(_login(pilot, password, up, topics.down(community, pilot)))
         text = f"authorization {{ users: {json.dumps(users)} }}\n"
         (self._folder / "logins.conf").write_text(text)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Final
 
-from pilotage.central.operate.postgresql import (
+from pilotage.central.operate.servers.postgresql import (
     READY_S,
     USER,
     Postgresql as Private,

@@ -7,7 +7,7 @@ starts a payload, an answer has to be lost just after its commit, an old request
 import random
 from typing import TYPE_CHECKING, Any
 
-from pilotage.central.jobs.records import End, NewAttempt, Requeue
+from pilotage.central.jobs.record_types import AttemptResult, NewAttempt, Requeue
 from pilotage.proto.messages import Assignment
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class Aimed:
                 if body is not None:
                     self._matched(attempt)
             if any(
-                isinstance(one, End) and done for one, done in zip(changes, written, strict=True)
+                isinstance(one, AttemptResult) and done
+                for one, done in zip(changes, written, strict=True)
             ):
                 self._result(changes)
         elif verb == "submit" and self._hits("kill_at_submit"):

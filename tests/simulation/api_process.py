@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pilotage.central.app.api import build_api
-from pilotage.central.app.faces import ApiServices
-from pilotage.central.bus.silent import SilentBus
+from pilotage.central.app.route_assembly import ApiServices
+from pilotage.central.bus.no_bus import SilentBus
 from pilotage.central.http.app import Front
-from pilotage.central.http.elsewhere import SILENT_S, Elsewhere
+from pilotage.central.http.forwarding import SILENT_S, LeaderLink
 from pilotage.central.store.leaders import SHARD
 
 from .central import CentralHost, OfProcess, front_of
@@ -79,7 +79,7 @@ class ApiHost(CentralHost):
 
         central = build_api(drivers, tokens, self.settings, leader)
         way = Transport(self.network, self.host, self._servers.__getitem__, timeout_s=SILENT_S)
-        process.elsewhere = Elsewhere(central.leader.url, self._note, transport=way)
+        process.elsewhere = LeaderLink(central.leader.url, self._note, transport=way)
         process.services, process.tokens, process.owners = central.services, tokens, central.owners
         await central.begin()
         self.network.listen(self.host.name, process, self._serve)

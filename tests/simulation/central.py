@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pilotage.central.app.central import Central, build
-from pilotage.central.app.faces import ApiServices, Services, face
-from pilotage.central.app.world import World
+from pilotage.central.app.process_parts import World
+from pilotage.central.app.route_assembly import ApiServices, Services, face
 from pilotage.central.http.app import Front
-from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
+from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from pilotage.central.observe.events import no_log
 from pilotage.central.ports import Bus
 from pilotage.central.settings import Settings
@@ -141,7 +141,9 @@ class CentralHost:
         self.network.listen(self.host.name, process, self._serve)
         await central.run()
 
-    async def _tokens(self, store: Any, randomness: Randomness, *, writes: bool = True) -> Tokens:
+    async def _tokens(
+        self, store: Any, randomness: Randomness, *, writes: bool = True
+    ) -> TokenIssuer:
         settings = self.settings
         return await open_tokens(
             DATA,
@@ -203,7 +205,7 @@ class CentralHost:
 
     async def shadow(self) -> Central:
         """Return a central that has just been rebuilt from what is committed."""
-        tokens = Tokens.__new__(Tokens)
+        tokens = TokenIssuer.__new__(TokenIssuer)
         randomness, bus = Randomness(random.Random(0)), self._bus(self.lives[-1])
         world = self._world(self.disk.rows, randomness, bus, log=no_log)
         central = build(world, tokens, self.settings)

@@ -1,6 +1,6 @@
 """The guard of a simulated pilot: a process of its own, whose decisions are the shipped ones.
 
-What a payload is due for comes from `pilotage.pilot.guard.held`; here are only the payloads
+What a payload is due for comes from `pilotage.pilot.guard.held_payload`; here are only the payloads
 themselves, which are scripts, and the two ends of the socket pair.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotage.pilot.guard import held as holding
-from pilotage.pilot.guard.held import Held
+from pilotage.pilot.guard import held_payload as holding
+from pilotage.pilot.guard.held_payload import GuardedPayload
 from pilotage.pilot.guard_link import FROZEN_MAX_S
 from pilotage.pilot.ports import Ended, GuardGone, GuardNews, Outfit
 from pilotage.proto.messages import Assignment, Usage
@@ -32,7 +32,7 @@ class Payload:
     assignment: Assignment
     script: Script
     folder: Path
-    held: Held
+    held: GuardedPayload
     left_s: float
     run: Run | None = None  # while it computes
     due: Step | None = None
@@ -162,7 +162,7 @@ class NodeGuard:
             "fence": fence,
         }
         payload = Payload(
-            assignment, script, folder, Held(order, 1, self._now()), script.duration_s
+            assignment, script, folder, GuardedPayload(order, 1, self._now()), script.duration_s
         )
         self.payloads[attempt_id] = self.mine[attempt_id] = payload
         self._folders.write(folder / "stdout", script.stdout)

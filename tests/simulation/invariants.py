@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pilotage.central.app.central import Central
-from pilotage.central.identity.kept_secrets import hashed
+from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.jobs import record as job_records, record_search as job_search
-from pilotage.central.jobs.leases import Lease, Phase
-from pilotage.central.jobs.records import End, Move, NewAttempt, Search
+from pilotage.central.jobs.leases import Lease, LeasePhase
+from pilotage.central.jobs.record_types import AttemptResult, JobMove, JobSearch, NewAttempt
 from pilotage.central.pilots import record as pilot_records, record_logs as log_records
 from pilotage.central.pilots.record_logs import LogSearch
-from pilotage.central.pilots.records import PilotRow
-from pilotage.matcher.ledger import PAGE_BITS, PENDING, priority_of, state_of
+from pilotage.central.pilots.record_types import PilotRow
+from pilotage.matcher.queue.ledger import PAGE_BITS, PENDING, priority_of, state_of
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
@@ -104,12 +104,12 @@ class Invariants:
         for change, written in zip(changes, done, strict=True):
             if written:
                 self._world.say(f"{type(change).__name__} of job {change.job_id}")
-            if written and isinstance(change, End):
+            if written and isinstance(change, AttemptResult):
                 self._ended(change)
                 if self._world.outages is not None:
                     self._world.outages.committed(change)
 
-    def _ended(self, end: End) -> None:
+    def _ended(self, end: AttemptResult) -> None:
         job, rows = end.job_id, self._world.central.disk.rows
         if end.epoch != self._epochs.get(job):
             self._broken("results", f"job {job}: a result of epoch {end.epoch} counts")
@@ -128,7 +128,7 @@ class Invariants:
                 self._broken("results", f"job {job}: a second one in round {key[1]}")
             self._results[key] = end.epoch
 
-    def _moved(self, move: Move) -> None:
+    def _moved(self, move: JobMove) -> None:
         self._world.say(f"job {move.job_id}: {move.old.value} to {move.new.value}")
         if move.old in FINAL and not move.new_round:
             self._broken("final states", f"job {move.job_id} leaves {move.old.value}")
@@ -277,7 +277,7 @@ class Invariants:
         """What was acknowledged is there, and nothing else."""
         world = self._world
         rows = world.central.disk.rows
-        every = Search(include_deleted=True)
+        every = JobSearch(include_deleted=True)
         stored = {
             job.job_id: job
             for job in step(rows.read(job_search.search, every, after=0, limit=MANY))
@@ -403,7 +403,7 @@ def picture(central: Central) -> dict[str, Any]:
 
 
 def _of(lease: Lease) -> tuple[Any, ...]:
-    live = lease.phase is Phase.LIVE
+    live = lease.phase is LeasePhase.LIVE
     return (
         lease.job,
         lease.epoch,

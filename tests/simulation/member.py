@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pilotage.central.app.central import build
-from pilotage.central.operate.lead import Held, Seen, kept, wait_for_lead
+from pilotage.central.operate.leadership import HeldLead, KnownLeader, kept, wait_for_lead
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.messages import Misdirection
 from pilotage.proto.wire import encode
@@ -41,9 +41,9 @@ class Member(CentralHost):
         super().__init__(*args, **named)
         self.clock = SharedWall(self.loop, self.host, address)
         self.came_up = came_up
-        self.held: Held | None = None
+        self.held: HeldLead | None = None
         self.up: Callable[[], None] = _nothing  # it answers for the first time
-        self.seen = Seen()
+        self.seen = KnownLeader()
         self.names_leader = False  # while it waits
 
     @property
@@ -92,7 +92,7 @@ class Member(CentralHost):
         async with kept(leaders, held, clock=self.clock, log=self._note, lost=lost):
             await self._lead(process, held, randomness)
 
-    async def _lead(self, process: Process, held: Held, randomness: Randomness) -> None:
+    async def _lead(self, process: Process, held: HeldLead, randomness: Randomness) -> None:
         store = self.store = led(self.disk, process, held.lead)
         tokens = await self._tokens(store, randomness)
         world = self._world(store, randomness, self._bus(process), leadership=held.standing)

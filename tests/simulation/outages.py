@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pilotage.central.jobs.records import End
+from pilotage.central.jobs.record_types import AttemptResult
 from pilotage.pilot.guard_link import FROZEN_MAX_S
 from pilotage.proto.messages import How
 
@@ -135,7 +135,7 @@ class Outages:
 
     # -- what must hold ---------------------------------------------------------------------------
 
-    def committed(self, end: End) -> None:
+    def committed(self, end: AttemptResult) -> None:
         """A result counts."""
         self._results[end.job_id, end.epoch] = end.how
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pilotage.pilot.agent import Agent, Ports
 from pilotage.pilot.events import EVENTS, both
 from pilotage.pilot.ports import Bus, Downloaded, HttpReply
-from pilotage.pilot.talk.untold import FileUntold
+from pilotage.pilot.talk.unsent_log import FileUntoldLog
 from pilotage.proto import topics
 from pilotage.proto.messages import Assignment, BrokerLogin, Hello
 from pilotage.proto.wire import decode
@@ -107,7 +107,7 @@ class Node:
     journal: DiskJournal
     folders: NodeFolders
     payloads: dict[int, Payload]
-    untold: FileUntold  # a power cut takes nothing of it: lines that are lost are nobody's loss
+    untold: FileUntoldLog  # a power cut takes nothing of it: lines that are lost are nobody's loss
 
     def power_off(self, chance: random.Random) -> None:
         """Everything on it ends at once, and comes back as after a boot."""
@@ -203,7 +203,7 @@ class Life:
                 pilots.point,
                 login,
                 down=topics.down(community, pilot),
-                will=(topics.up(community, pilot, topics.Kind.WILL), will),
+                will=(topics.up(community, pilot, topics.TopicKind.WILL), will),
             )
 
         return join
@@ -250,7 +250,7 @@ class Pilots:
     def node(self, name: str) -> Node:
         """Return a new host: its clock may be wrong by 2 %."""
         rate = self.chance.choice((1.0, 0.98, 0.98, 1.02, self.chance.uniform(0.98, 1.02)))
-        untold = FileUntold(None, lambda: self.loop.now)
+        untold = FileUntoldLog(None, lambda: self.loop.now)
         return Node(Host(name, rate), DiskJournal(), NodeFolders(), {}, untold)
 
     def live(self, node: Node, secret: str, site: str) -> Life:

@@ -15,25 +15,22 @@ from typing import Any
 import msgspec
 
 from pilotage.central.dispatch import (
-    beats as central_beats,
     control,
-    follow,
+    follow_up,
     record as turns,
-    recover,
-    reports,
-    requeues,
+    recovery as recover,
     service as dispatch,
-    turn,
 )
 from pilotage.central.dispatch.roll_call import RollCall
+from pilotage.central.dispatch.turns import beats as central_beats, reports, requeues, turns as turn
 from pilotage.central.identity import actions
 from pilotage.central.jobs import record_submissions as submissions, verdicts
-from pilotage.central.jobs.leases import Lease, Phase
-from pilotage.central.jobs.records import End
+from pilotage.central.jobs.leases import Lease, LeasePhase
+from pilotage.central.jobs.record_types import AttemptResult
 from pilotage.central.pilots import presence, record as pilot_records, renewals, service as pilots
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
-from pilotage.pilot.guard import held
+from pilotage.pilot.guard import held_payload as held
 from pilotage.pilot.mind import brain, holdings, payloads
 from pilotage.pilot.talk import renewal
 from pilotage.proto.messages import Ask, Attempt, What, Why
@@ -118,7 +115,7 @@ def _retry_counts(changes: Changes) -> None:
 
 
 def _no_ask_key(changes: Changes) -> None:
-    plain_ask, plain_take = brain.Brain._ask, central_beats.Beats.take
+    plain_ask, plain_take = brain.Brain._ask, central_beats.BeatService.take
 
     def ask(self: Any, now: float) -> Ask | None:
         asked = self._asks.open
@@ -129,7 +126,7 @@ def _no_ask_key(changes: Changes) -> None:
 
     async def take(self: Any, presence: Any, beat: Any) -> Any:
         for lease in self._leases.of_pilot(presence.pilot):
-            if lease.phase is Phase.LIVE:
+            if lease.phase is LeasePhase.LIVE:
                 self._renew(lease)
         return await plain_take(self, presence, beat)
 
@@ -137,7 +134,7 @@ def _no_ask_key(changes: Changes) -> None:
         pass
 
     changes.set(brain.Brain, "_ask", ask)
-    changes.set(central_beats.Beats, "take", take)
+    changes.set(central_beats.BeatService, "take", take)
     changes.set(requeues.Requeues, "give_back", give_back)
 
 
@@ -156,7 +153,7 @@ def _one_last_ack(changes: Changes) -> None:
         fence = max(fence, last + holdings.FENCE * assignment.lease_s)
         return plain_arrive(self, assignment, fence=fence, **named)
 
-    changes.set(holdings.Holdings, "renew", renew)
+    changes.set(holdings.HeldAttempts, "renew", renew)
     changes.set(payloads.Payloads, "arrive", arrive)
     changes.set(brain, "ASK_OPEN", 1e9)
 
@@ -180,7 +177,7 @@ def _late_start(changes: Changes) -> None:
 def _grace_30(changes: Changes) -> None:
     plain = held.due
 
-    def due(one: held.Held, now: float) -> str:
+    def due(one: held.GuardedPayload, now: float) -> str:
         action = plain(one, now)
         return "" if action == "freeze" and now < one.fence + 30.0 else action
 
@@ -246,7 +243,7 @@ def _requeues(service: Any, leases: Any) -> requeues.Requeues:
 
 def _at_once(changes: Changes, whys: frozenset[Why], *, close: bool) -> None:
     """What is wanted of an active attempt moves its job at once."""
-    plain = control.Control._wanted
+    plain = control.JobControl._wanted
 
     async def wanted(self: Any, wants: Any, book: Any) -> None:
         await plain(self, wants, book)
@@ -254,12 +251,12 @@ def _at_once(changes: Changes, whys: frozenset[Why], *, close: bool) -> None:
         ends = _requeues(self, leases)
         for want in wants:
             lease: Lease | None = leases.of_job(want.job_id)
-            if want.wanted in whys and lease is not None and lease.phase is Phase.LIVE:
+            if want.wanted in whys and lease is not None and lease.phase is LeasePhase.LIVE:
                 over = verdicts.lease_over(lease, at=want.at, silent_s=0.0, limits=ends._losses)
                 await ends._write([(lease, msgspec.structs.replace(over, close=close))])
                 lease.wanted = lease.wanted if close else None
 
-    changes.set(control.Control, "_wanted", wanted)
+    changes.set(control.JobControl, "_wanted", wanted)
 
 
 def _resched_now(changes: Changes) -> None:
@@ -272,7 +269,7 @@ def _kill_final_now(changes: Changes) -> None:
 
     def change(session: Any, some: Any) -> Any:
         for one in some:
-            if isinstance(one, End):
+            if isinstance(one, AttemptResult):
                 killed = session.connection.execute(REVIVE, (one.job_id,))
                 if killed.rowcount:
                     session.connection.execute(NOT_WANTED, (one.attempt_id,))
@@ -344,24 +341,24 @@ def _bus_stop_only(changes: Changes) -> None:
 
 
 def _old_deadline(changes: Changes) -> None:
-    plain = recover.Recovery._lease
+    plain = recover.MemoryRecovery._lease
 
     def lease(self: Any, row: Any) -> Lease:
         made = plain(self, row)
         made.deadline -= self._clock.wall() - row.matched_at
         return made
 
-    changes.set(recover.Recovery, "_lease", lease)
+    changes.set(recover.MemoryRecovery, "_lease", lease)
 
 
 def _free_memory(changes: Changes) -> None:
-    plain = recover.Recovery._lease
+    plain = recover.MemoryRecovery._lease
 
     def lease(self: Any, row: Any) -> Lease:
         grant = msgspec.structs.replace(row.grant, charged_cores=float(row.grant.cores))
         return plain(self, msgspec.structs.replace(row, grant=grant))
 
-    changes.set(recover.Recovery, "_lease", lease)
+    changes.set(recover.MemoryRecovery, "_lease", lease)
 
 
 def _forget_on_fail(changes: Changes) -> None:
@@ -397,14 +394,14 @@ def _ack_before_sync(changes: Changes) -> Prepare:
 
 
 def _no_epoch_check(changes: Changes) -> None:
-    plain = reports.Reports._lease_of
+    plain = reports.ReportJudge._lease_of
 
     def lease_of(self: Any, presence: Any, report: Any) -> Any:
         if report.what is not What.ENDED:
             return plain(self, presence, report)
         return self._leases.of_job(report.job)
 
-    changes.set(reports.Reports, "_lease_of", lease_of)
+    changes.set(reports.ReportJudge, "_lease_of", lease_of)
 
 
 def _no_key(changes: Changes) -> None:
@@ -428,7 +425,7 @@ def _no_action_key(changes: Changes) -> None:
 
 
 def _lease_from_first_beat(changes: Changes) -> None:
-    plain = follow.FollowUp.begun
+    plain = follow_up.FollowUp.begun
 
     def begun(self: Any, held: Any) -> None:
         plain(self, held)
@@ -440,12 +437,12 @@ def _lease_from_first_beat(changes: Changes) -> None:
         known = 0.0 if lease.deadline == math.inf else lease.deadline
         lease.deadline, lease.renewed = max(known, now + lease.lease_s), now
 
-    changes.set(follow.FollowUp, "begun", begun)
-    changes.set(central_beats.Beats, "_renew", renew)
+    changes.set(follow_up.FollowUp, "begun", begun)
+    changes.set(central_beats.BeatService, "_renew", renew)
 
 
 def _limits_from_waiting(changes: Changes) -> None:
-    plain = recover.Recovery._attempts_again
+    plain = recover.MemoryRecovery._attempts_again
 
     def not_counted(*args: Any, **named: Any) -> None:
         pass
@@ -458,11 +455,11 @@ def _limits_from_waiting(changes: Changes) -> None:
         finally:
             del queue.running
 
-    changes.set(recover.Recovery, "_attempts_again", again)
+    changes.set(recover.MemoryRecovery, "_attempts_again", again)
 
 
 def _beat_while_settling(changes: Changes) -> None:
-    plain = central_beats.Beats.take
+    plain = central_beats.BeatService.take
 
     async def take(self: Any, presence: Any, beat: Any) -> Any:
         settling = [one for one in self._leases.of_pilot(presence.pilot) if one.settling]
@@ -474,9 +471,9 @@ def _beat_while_settling(changes: Changes) -> None:
             return await taking
         finally:
             for one, how in kept:
-                one.settling = how if one.phase is Phase.LIVE else None
+                one.settling = how if one.phase is LeasePhase.LIVE else None
 
-    changes.set(central_beats.Beats, "take", take)
+    changes.set(central_beats.BeatService, "take", take)
 
 
 def _same_session(changes: Changes) -> None:
@@ -506,9 +503,9 @@ def _late_hello(changes: Changes) -> Prepare:
 def _no_nonce_history(changes: Changes) -> Prepare:
     plain = renewals.judge
 
-    def judge(row: Any, number: int, mark: str) -> renewals.Said:
+    def judge(row: Any, number: int, mark: str) -> renewals.NonceVerdict:
         said = plain(row, number, mark)
-        return renewals.Said.REPLAY if said is renewals.Said.LATE else said
+        return renewals.NonceVerdict.REPLAY if said is renewals.NonceVerdict.LATE else said
 
     changes.set(renewals, "judge", judge)
 

@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 from pilotage.central.dispatch import record_arrivals as arrival_records
-from pilotage.central.dispatch.arrivals import LOOK_S, Others
 from pilotage.central.dispatch.service import Dispatch
-from pilotage.central.leading import LEASE_S, RENEW_EVERY_S, Standing
-from pilotage.central.operate import lead
+from pilotage.central.dispatch.submissions.remote_arrivals import LOOK_S, ArrivalPoller
+from pilotage.central.leadership import LEASE_S, RENEW_EVERY_S, LeaderLease
+from pilotage.central.operate import leadership as lead
 from pilotage.central.store.errors import StoreError
 from pilotage.pilot.mind import brain
 from pilotage.pilot.talk.requests import Requests
@@ -64,12 +64,12 @@ def _stale_acks_for_long(changes: Changes) -> None:
 
 
 def _from_the_answer(changes: Changes) -> None:
-    plain = Standing.granted
+    plain = LeaderLease.granted
 
-    def granted(self: Standing, sent: float) -> None:
+    def granted(self: LeaderLease, sent: float) -> None:
         plain(self, self.now())
 
-    changes.set(Standing, "granted", granted)
+    changes.set(LeaderLease, "granted", granted)
 
 
 def _sleeping_clock(changes: Changes) -> None:
@@ -98,7 +98,7 @@ def _files_stay(changes: Changes) -> None:
 
 
 def _late_moment(changes: Changes) -> None:
-    plain = Others.run
+    plain = ArrivalPoller.run
 
     async def run(self: Any) -> None:
         await self._begun.wait()
@@ -106,7 +106,7 @@ def _late_moment(changes: Changes) -> None:
         _, self._moment = await self._store.read(arrival_records.arrivals, self._moment)
         await plain(self)
 
-    changes.set(Others, "run", run)
+    changes.set(ArrivalPoller, "run", run)
 
 
 def _nothing(self: Dispatch) -> None:

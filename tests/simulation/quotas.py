@@ -4,7 +4,7 @@ from collections import Counter
 
 from pilotage.central.accounts import record_quotas as quota_records
 from pilotage.central.settings import QuotaSettings
-from pilotage.proto.api_quotas import UsageView
+from pilotage.proto.api.quotas import UsageView
 from tests.memory_store import MemoryStore
 
 from .store import step

@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from pilotage.pilot.entries import Identity, KeptAssignment
+from pilotage.pilot.journal_entries import Identity, KeptAssignment
 from pilotage.pilot.ports import HttpReply, NoReply
 from pilotage.proto.messages import (
     PROTOCOL,

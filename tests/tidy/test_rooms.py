@@ -11,7 +11,7 @@ CHANGES: Final = re.compile(
     r"queue\.(add|put|take_out|lift|limit|matched|running|ended|set_priority)\("
 )
 # `recover` fills the queue at the start.
-MAY_CHANGE: Final = {"central/dispatch/follow.py", "central/dispatch/recover.py"}
+MAY_CHANGE: Final = {"central/dispatch/follow_up.py", "central/dispatch/recovery.py"}
 ENGINES: Final = ("central/http/", "central/store/")  # their queues hold no jobs
 
 

@@ -14,16 +14,20 @@ SUPERVISORS: Final = {
         "_answer"
     },  # one pilot's message, as the HTTP server does for requests
     "central/catalogue/storage_types.py": {"storage_type"},  # types may be anybody's
-    "central/factory/checks.py": {"_supervised"},  # drivers may be anybody's
+    "central/factory/site_checks.py": {"_supervised"},  # drivers may be anybody's
     "central/factory/factory.py": {"supervised", "_supervised_cycle"},  # drivers may be anybody's
-    "central/factory/regular.py": {"_carry_out"},  # of a thread: raised again by who waits for it
-    "central/http/elsewhere.py": {"ask"},  # of a task: raised again by who waits for it
-    "central/dispatch/assignments.py": {"made"},  # of what one job is, hundreds may wait for it
-    "central/productions/watching.py": {"_guarded"},  # definitions are anybody's
+    "central/factory/file_reader.py": {
+        "_carry_out"
+    },  # of a thread: raised again by who waits for it
+    "central/http/forwarding.py": {"ask"},  # of a task: raised again by who waits for it
+    "central/dispatch/turns/assignments.py": {
+        "made"
+    },  # of what one job is, hundreds may wait for it
+    "central/productions/watch.py": {"_guarded"},  # definitions are anybody's
     "central/transformations/engine.py": {"_make", "_take_up"},  # rules may be anybody's
     "central/transformations/grouping.py": {"_asked"},  # they may: raised again, with their name
     "pilot/data/drivers.py": {"storages"},  # drivers may be anybody's
-    "pilot/contain.py": {"contained"},  # the work for one attempt, with what strangers sent
+    "pilot/containment.py": {"contained"},  # the work for one attempt, with what strangers sent
 }
 
 # Files that ask the operating system for time and chance: drivers, and what people run.

@@ -7,8 +7,9 @@ import pytest
 
 from pilotage.central.decode import decode
 from pilotage.central.errors import Refused
-from pilotage.proto import api, messages
-from pilotage.proto.job import Job
+from pilotage.proto import messages
+from pilotage.proto.api import jobs as api
+from pilotage.proto.documents.job import Job
 from pilotage.proto.problems import Code
 
 

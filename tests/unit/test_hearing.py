@@ -10,7 +10,7 @@ import pytest
 
 from pilotage.central.decode import decode
 from pilotage.central.errors import Refused
-from pilotage.central.hearing import check, hear
+from pilotage.central.received_messages import check, hear
 from pilotage.proto.messages import Beat, Hello, LogChunk, Register, TokenRequest, Turn
 
 KINDS = (Turn, Beat, Hello, Register, TokenRequest, LogChunk)

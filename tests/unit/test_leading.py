@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.central.leading import ALONE, LEASE_S, RENEW_EVERY_S, STAND_S, Standing
+from pilotage.central.leadership import ALONE, LEASE_S, RENEW_EVERY_S, STAND_S, LeaderLease
 
 
 class Watch:
@@ -14,7 +14,7 @@ class Watch:
 
 def test_it_stands_from_its_sending_and_not_from_the_answer() -> None:
     watch = Watch()
-    standing = Standing(7, "http://here", watch)
+    standing = LeaderLease(7, "http://here", watch)
     before = standing.leads
     watch.now = 102.0  # the answer came late
     standing.granted(100.0)
@@ -27,7 +27,7 @@ def test_it_stands_from_its_sending_and_not_from_the_answer() -> None:
 
 def test_an_answer_that_came_too_late_gives_nothing() -> None:
     watch = Watch()
-    standing = Standing(7, "", watch)
+    standing = LeaderLease(7, "", watch)
     standing.granted(100.0)
     watch.now = 100.0 + STAND_S + 1.0
     standing.granted(101.0 - STAND_S)
@@ -37,7 +37,7 @@ def test_an_answer_that_came_too_late_gives_nothing() -> None:
 
 def test_renewals_move_it_later_and_never_back() -> None:
     watch = Watch()
-    standing = Standing(7, "", watch)
+    standing = LeaderLease(7, "", watch)
     standing.granted(101.0)
     standing.granted(100.0)  # answered after the one that was sent later
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central import saying
+from pilotage.central import sent_messages as saying
 from pilotage.proto import messages, wire
 
 SAID: list[tuple[str, dict[str, Any]]] = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.central.strangers import Strangers
+from pilotage.central.anonymous_connections import Strangers
 
 
 def test_one_address_has_so_many_strangers_and_another_its_own() -> None:

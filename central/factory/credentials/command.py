@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from ...ports import Clock
-from ..commands import Commands, NoAnswer, NotStarted
+from ..commands import CommandNotStarted, CommandOutcomeUnknown, Commands
 from ..credential import Credential
 from ..errors import CredentialExpired
-from ..striking import struck
+from ..redaction import struck
 from .files import fresh
 
 KEPT_PART = 0.75
@@ -58,7 +58,7 @@ class CommandSource:
             done = await self._commands.run(
                 options.argv, environment=options.environment, timeout_s=options.timeout_s
             )
-        except (NoAnswer, NotStarted) as why:
+        except (CommandOutcomeUnknown, CommandNotStarted) as why:
             raise CredentialExpired(str(why)) from None
         text = done.text.strip()
         if done.code != 0 or not text:

@@ -10,13 +10,14 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.patterns import whole
+from pilotage.proto.decoding.patterns import whole
 
 from ...observe.times import shown
 from ...ports import Clock
+from ...regular_files import read_regular
 from ..credential import Credential
 from ..errors import CredentialExpired
-from ..regular import Reader, read_regular
+from ..file_reader import ReaderThread
 from .lifetime import expires_at
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class FileSource:
     """Reads one file for each use: what stands there now counts, and nothing else."""
 
     def __init__(self, options: FileOptions, clock: Clock) -> None:
-        self._path, self._clock, self._reader = Path(options.path), clock, Reader()
+        self._path, self._clock, self._reader = Path(options.path), clock, ReaderThread()
 
     async def current(self) -> Credential:
         """Return what stands in the file now. Raises CredentialExpired."""
@@ -49,7 +50,7 @@ class FileSource:
         return fresh(text, str(self._path), self._clock)
 
 
-async def read_in(reader: Reader, path: Path, read: Callable[[], T]) -> T:
+async def read_in(reader: ReaderThread, path: Path, read: Callable[[], T]) -> T:
     """Return what is read of a file, where its file system answers. Raises CredentialExpired."""
     try:
         return await reader.do(read)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pilotage.proto.wording import as_json, complaint
+from pilotage.proto.decoding.complaints import as_json, complaint
 
 from ...ports import Clock
 from ..commands import Commands
@@ -15,9 +15,9 @@ from ..credential import CredentialSource
 from ..errors import BadOptions
 from .command import CommandOptions, CommandSource
 from .files import FileOptions, FileSource
-from .issued import IssuedOptions, IssuedSource, Signer
+from .issued_tokens import IssuedOptions, IssuedSource, Signer
 from .proxy import ProxyOptions, read_proxy
-from .renewed import RenewedOptions, RenewedSource
+from .renewed_files import RenewedOptions, RenewedSource
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from xml.sax.saxutils import escape
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.patterns import whole
+from pilotage.proto.decoding.patterns import whole
 
 from ..credential import keep
-from ..drivers import Driver, Tools, Use
-from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
-from ..errors import BadOptions, Denied, ElementTrouble, Step, Unreachable
-from .calls import batches, submit_each
-from .web import ANSWER_MAX_BYTES, LATER, Answer, Web, opened
-from .words import HttpsUrl, PathOrNone
+from ..drivers import Driver, ElementTraits, Tools
+from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, SubmitResult
+from ..errors import BadOptions, Denied, ElementOperation, ElementTrouble, ElementUnreachable
+from .option_types import HttpsUrl, PathOrNone
+from .program_calls import batches, submit_each
+from .web import ANSWER_MAX_BYTES, LATER, Web, WebReply, opened
 
 OUTPUT_READ_MAX_BYTES = 16_000_000  # of what a pilot printed, to find its end
 _ADL = "http://www.eu-emi.eu/es/2010/12/adl"
@@ -91,15 +91,15 @@ class Arc:
     async def reach(self) -> None:
         """Ask for our jobs. Raises as all calls do."""
         async with self._open() as web:
-            await _ask(web, Step.REACH, "GET", "/jobs")
+            await _ask(web, ElementOperation.REACH, "GET", "/jobs")
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
         """Describe all pilots in one request, then send their scripts. Raises as all calls do."""
         async with self._open() as web:
             jobs = await self._describe(web, requests)
             try:
                 submitted = await submit_each(requests, lambda one: _begin(web, one, jobs))
-            except Unreachable:
+            except ElementUnreachable:
                 await _leave(web, jobs.values())
                 raise
             told = {*submitted.slots, *submitted.refused}
@@ -111,16 +111,18 @@ class Arc:
         text = "".join(self._description(one) for one in requests)
         answer = await _ask(
             web,
-            Step.SUBMIT,
+            ElementOperation.SUBMIT,
             "POST",
             "/jobs?action=new",
             content=f'<ActivityDescriptions xmlns="{_ADL}">{text}</ActivityDescriptions>'.encode(),
             headers={"content-type": "application/xml"},
         )
-        jobs = _jobs(Step.SUBMIT, answer, type_=_New)
+        jobs = _jobs(ElementOperation.SUBMIT, answer, type_=_New)
         if len(jobs) != len(requests):
             await _leave(web, jobs)
-            raise Unreachable(Step.SUBMIT, f"{len(jobs)} answers to {len(requests)} descriptions")
+            raise ElementUnreachable(
+                ElementOperation.SUBMIT, f"{len(jobs)} answers to {len(requests)} descriptions"
+            )
         return {one.stamp: job for one, job in zip(requests, jobs, strict=True)}
 
     def _description(self, request: PilotRequest) -> str:
@@ -149,10 +151,10 @@ class Arc:
         """Return our jobs with these names, as far as the element shows them by now."""
         wanted, found = set(stamps), dict[str, str]()
         async with self._open() as web:
-            answer = await _ask(web, Step.STATES, "GET", "/jobs")
-            listed = [one.id for one in _jobs(Step.STATES, answer, type_=_New)]
+            answer = await _ask(web, ElementOperation.STATES, "GET", "/jobs")
+            listed = [one.id for one in _jobs(ElementOperation.STATES, answer, type_=_New)]
             for some in batches([one for one in listed if _is_slot(one)]):
-                for one in await _of(web, Step.STATES, "info", some, type_=_Told):
+                for one in await _of(web, ElementOperation.STATES, "info", some, type_=_Told):
                     name = one.info_document.ComputingActivity.Name
                     if name in wanted and _is_slot(one.id):
                         found[name] = one.id
@@ -163,14 +165,14 @@ class Arc:
         found = {slot: Slot(SlotState.GONE) for slot in slots}
         async with self._open() as web:
             for some in batches([one for one in slots if _is_slot(one)]):
-                for one in await _of(web, Step.STATES, "status", some, type_=_Stands):
+                for one in await _of(web, ElementOperation.STATES, "status", some, type_=_Stands):
                     if one.id in found and one.state not in ("", "None"):  # of what it has not
                         found[one.id] = _slot(one.state)
         return found
 
     async def cancel(self, slots: Sequence[str]) -> None:
         """Kill jobs. Raises as all calls do."""
-        await self._tell(Step.CANCEL, "kill", slots)
+        await self._tell(ElementOperation.CANCEL, "kill", slots)
 
     async def output(self, slot: str) -> PilotOutput:
         """Return the ends of both streams. Raises as all calls do."""
@@ -181,9 +183,9 @@ class Arc:
 
     async def forget(self, slots: Sequence[str]) -> None:
         """Let the element clean jobs away. Raises as all calls do."""
-        await self._tell(Step.OUTPUT, "clean", slots)
+        await self._tell(ElementOperation.OUTPUT, "clean", slots)
 
-    async def _tell(self, step: Step, action: str, slots: Sequence[str]) -> None:
+    async def _tell(self, step: ElementOperation, action: str, slots: Sequence[str]) -> None:
         async with self._open() as web:
             for some in batches([one for one in slots if _is_slot(one)]):
                 await _of(web, step, action, some, type_=_New)
@@ -193,19 +195,21 @@ async def _begin(web: Web, request: PilotRequest, jobs: Mapping[str, "_New"]) ->
     """Give a job its script, with which it begins; one that takes none is not to wait for it."""
     job = jobs[request.stamp]
     if not _is_slot(job.id):
-        raise Denied(Step.SUBMIT, job.reason or "it gave no id")
+        raise Denied(ElementOperation.SUBMIT, job.reason or "it gave no id")
     path = f"/jobs/{job.id}/session/pilot.sh"
     try:
-        await _ask(web, Step.SUBMIT, "PUT", path, content=request.script)
+        await _ask(web, ElementOperation.SUBMIT, "PUT", path, content=request.script)
     except Denied as why:
         try:
             for action in ("kill", "clean"):
-                (told,) = await _of(web, Step.SUBMIT, action, [job.id], type_=_New)
+                (told,) = await _of(web, ElementOperation.SUBMIT, action, [job.id], type_=_New)
                 if str(told.status_code) not in DONE:
-                    raise Denied(Step.SUBMIT, told.reason or f"{action}: {told.status_code}")
+                    raise Denied(
+                        ElementOperation.SUBMIT, told.reason or f"{action}: {told.status_code}"
+                    )
         except (ElementTrouble, ValueError) as left:
             told_of = f"{why.why}; its job {job.id} is not removed: {left}"
-            raise Unreachable(Step.SUBMIT, told_of) from None
+            raise ElementUnreachable(ElementOperation.SUBMIT, told_of) from None
         raise
     return job.id
 
@@ -217,19 +221,21 @@ async def _leave(web: Web, jobs: Iterable["_New"]) -> None:
     """
     with suppress(ElementTrouble):
         for some in batches([one.id for one in jobs if _is_slot(one.id)]):
-            await _of(web, Step.SUBMIT, "kill", some, type_=_New)
+            await _of(web, ElementOperation.SUBMIT, "kill", some, type_=_New)
 
 
 async def _end(web: Web, slot: str, stream: str) -> bytes:
     path = f"/jobs/{slot}/session/{stream}"
     try:
-        printed = await _ask(web, Step.OUTPUT, "GET", path, most=OUTPUT_READ_MAX_BYTES)
+        printed = await _ask(web, ElementOperation.OUTPUT, "GET", path, most=OUTPUT_READ_MAX_BYTES)
     except _NotThere:
         return b""
     return printed[-OUTPUT_MAX_BYTES:]
 
 
-async def _of(web: Web, step: Step, action: str, slots: Sequence[str], *, type_: Any) -> list[Any]:
+async def _of(
+    web: Web, step: ElementOperation, action: str, slots: Sequence[str], *, type_: Any
+) -> list[Any]:
     content = msgspec.json.encode({"job": [{"id": slot} for slot in slots]})
     answer = await _ask(web, step, "POST", f"/jobs?action={action}", content=content, headers=_JSON)
     return _jobs(step, answer, type_=type_)
@@ -237,7 +243,7 @@ async def _of(web: Web, step: Step, action: str, slots: Sequence[str], *, type_:
 
 async def _ask(
     web: Web,
-    step: Step,
+    step: ElementOperation,
     method: str,
     path: str,
     *,
@@ -254,19 +260,19 @@ class _NotThere(Denied):
     """There is no such thing at the element."""
 
 
-def _judged(step: Step, answer: Answer) -> bytes:
+def _judged(step: ElementOperation, answer: WebReply) -> bytes:
     status, told = answer.status, " ".join(answer.said[:300].decode("utf-8", "replace").split())
     if status < 300:
         return answer.said
     if status in (401, 403):
-        raise Denied(Step.AUTHORISE, f"{status}: {told}")
+        raise Denied(ElementOperation.AUTHORISE, f"{status}: {told}")
     if status == 404:
         raise _NotThere(step, f"404: {told}")
     if status < 500 and status not in LATER:
         raise Denied(step, f"{status}: {told}")
     if status == 500 and not told:
         told = "no words; A-REX 7.0 answers so where it does not take the credential"
-    raise Unreachable(step, f"{status}: {told}")
+    raise ElementUnreachable(step, f"{status}: {told}")
 
 
 class _New(msgspec.Struct, frozen=True, rename={"status_code": "status-code"}):
@@ -293,7 +299,7 @@ class _Told(msgspec.Struct, frozen=True):
     info_document: _Document = _Document()
 
 
-def _jobs(step: Step, answer: bytes, *, type_: Any) -> list[Any]:
+def _jobs(step: ElementOperation, answer: bytes, *, type_: Any) -> list[Any]:
     """Return the jobs of an answer. One alone is no list, and none is nothing at all."""
     if not answer.strip():
         return []
@@ -304,7 +310,7 @@ def _jobs(step: Step, answer: bytes, *, type_: Any) -> list[Any]:
             found if isinstance(found, list) else [found], list[type_], strict=False
         )
     except (msgspec.MsgspecError, RecursionError) as why:
-        raise Unreachable(step, f"it answered {answer[:200]!r}: {why}") from None
+        raise ElementUnreachable(step, f"it answered {answer[:200]!r}: {why}") from None
 
 
 def _slot(state: str) -> Slot:
@@ -314,14 +320,16 @@ def _slot(state: str) -> Slot:
         return Slot(SlotState.ENDED, why="" if state == "FINISHED" else state)
     if state in _RUNS:
         return Slot(SlotState.RUNNING)
-    raise Unreachable(Step.STATES, f"it says {state!r}, which is no state that we know")
+    raise ElementUnreachable(
+        ElementOperation.STATES, f"it says {state!r}, which is no state that we know"
+    )
 
 
 def _is_slot(text: str) -> bool:
     return _SLOT.fullmatch(text) is not None
 
 
-def _check_use(options: ArcOptions, use: Use) -> None:
+def _check_use(options: ArcOptions, use: ElementTraits) -> None:
     if not use.has_credential:
         kind = "a token" if options.access == "token" else "a certificate"
         raise BadOptions(f"credential: is required: with access {options.access!r}, {kind}")

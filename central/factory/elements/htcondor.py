@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal, NoReturn
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.patterns import whole
+from pilotage.proto.decoding.patterns import whole
 
-from ..commands import Completed
+from ..commands import CompletedCommand
 from ..credential import keep
 from ..drivers import Driver, Tools, check_nodes
 from ..element import (
@@ -28,12 +28,12 @@ from ..element import (
     PilotRequest,
     Slot,
     SlotState,
-    Submitted,
+    SubmitResult,
     is_stamp,
 )
-from ..errors import Denied, Step, Unreachable
-from .calls import Calls, batches
-from .words import HostOrNone, PathOrNone
+from ..errors import Denied, ElementOperation, ElementUnreachable
+from .option_types import HostOrNone, PathOrNone
+from .program_calls import Calls, batches
 
 # One line of text without `$(macro)`, and without a backslash at its end, which would take in the
 # next line; and no line that queues.
@@ -148,14 +148,18 @@ class Htcondor:
         submits = ["-remote", options.schedd] if options.schedd else ["-spool"]
         self._submits = [*where, *submits]
 
-    async def _run(self, step: Step, *argv: str, stdin: bytes = b"") -> Completed:
+    async def _run(
+        self, step: ElementOperation, *argv: str, stdin: bytes = b""
+    ) -> CompletedCommand:
         calls = Calls(
             self._tools.commands,
             environment=await self._environment(),
             timeout_s=self._options.timeout_s,
         )
         done = await calls.run(step, *argv, stdin=stdin)
-        if step is not Step.SUBMIT:  # there more has to be asked first: some may be queued
+        if (
+            step is not ElementOperation.SUBMIT
+        ):  # there more has to be asked first: some may be queued
             _refuse_strangers(done)
         return done
 
@@ -181,9 +185,9 @@ class Htcondor:
 
     async def reach(self) -> None:
         """Ask for our jobs. Raises as all calls do."""
-        await self._list(Step.REACH)
+        await self._list(ElementOperation.REACH)
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
         """Submit one cluster for all that ask for the same. Raises as all calls do."""
         slots: dict[str, str] = {}
         refused: dict[str, str] = {}
@@ -196,18 +200,18 @@ class Htcondor:
             except Denied as why:
                 denied = why
                 refused |= dict.fromkeys((one.stamp for one in some), why.why)
-            except Unreachable:
+            except ElementUnreachable:
                 if not slots:
                     raise
                 break
         if denied is not None and not slots:
             raise denied
-        return Submitted(slots, refused)
+        return SubmitResult(slots, refused)
 
     async def _submit(self, alike: Sequence[PilotRequest]) -> dict[str, str]:
         file = f"submit-{alike[0].stamp}"
         done = await self._run(
-            Step.SUBMIT,
+            ElementOperation.SUBMIT,
             *("sh", "-c", _SUBMIT, "htcondor", self._folder, file, *self._submits),
             stdin=_tar(alike, file, self._description(alike)),
         )
@@ -215,36 +219,42 @@ class Htcondor:
             await self._failed(alike, done)
         return _placed(alike, done)
 
-    async def _failed(self, alike: Sequence[PilotRequest], done: Completed) -> NoReturn:
+    async def _failed(self, alike: Sequence[PilotRequest], done: CompletedCommand) -> NoReturn:
         """Find out whether nothing has happened. Raises Denied, or Unreachable where some has."""
         if NOT_SPOOLED in done.err:
             await self._take_back(alike)
             _refuse_strangers(done)
-            raise Denied(Step.SUBMIT, done.complaint)
+            raise Denied(ElementOperation.SUBMIT, done.complaint)
         try:
             queued = await self.find([one.stamp for one in alike])
         except Denied:
             if any(words in done.err for words in _NOT_CONNECTED):
                 raise  # it knows better what is wrong: this is why nothing came of it
-            raise Unreachable(Step.SUBMIT, done.complaint) from None
+            raise ElementUnreachable(ElementOperation.SUBMIT, done.complaint) from None
         if queued:
-            raise Unreachable(Step.SUBMIT, f"some are queued: {done.complaint}")
+            raise ElementUnreachable(ElementOperation.SUBMIT, f"some are queued: {done.complaint}")
         _refuse_strangers(done)
-        raise Denied(Step.SUBMIT, done.complaint)
+        raise Denied(ElementOperation.SUBMIT, done.complaint)
 
     async def _take_back(self, alike: Sequence[PilotRequest]) -> None:
         """Remove jobs that are queued and whose files never came: they would wait for ever."""
         stamps = ",".join(one.stamp for one in alike)
         chosen = f'stringListMember(PilotageStamp, "{stamps}")'
-        done = await self._run(Step.SUBMIT, "condor_rm", *self._where, "-constraint", chosen)
+        done = await self._run(
+            ElementOperation.SUBMIT, "condor_rm", *self._where, "-constraint", chosen
+        )
         if done.code != 0:
-            raise Unreachable(Step.SUBMIT, f"queued, not spooled, not removed: {done.complaint}")
+            raise ElementUnreachable(
+                ElementOperation.SUBMIT, f"queued, not spooled, not removed: {done.complaint}"
+            )
 
     def _description(self, alike: Sequence[PilotRequest]) -> str:
         one = alike[0]
         cores = one.cores or self._options.node_cores
         if not cores:
-            raise Denied(Step.SUBMIT, "a whole node is asked for, and node_cores is not set")
+            raise Denied(
+                ElementOperation.SUBMIT, "a whole node is asked for, and node_cores is not set"
+            )
         lines = list(self._options.lines)
         if one.memory_mb:
             lines.append(f"request_memory = {ceil(one.memory_mb * 1e6 / MIB)}")
@@ -265,62 +275,64 @@ class Htcondor:
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
         """Return the jobs that carry these stamps. Raises as all calls do."""
         wanted = set(stamps)
-        jobs = await self._list(Step.STATES)
+        jobs = await self._list(ElementOperation.STATES)
         return {stamp: slot for slot, (stamp, _) in jobs.items() if stamp in wanted}
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
         """Return where jobs stand, by one condor_q for all. Raises as all calls do."""
-        jobs = await self._list(Step.STATES)
+        jobs = await self._list(ElementOperation.STATES)
         gone = ("", Slot(SlotState.GONE))
         return {slot: jobs.get(slot, gone)[1] for slot in slots}
 
-    async def _list(self, step: Step) -> dict[str, tuple[str, Slot]]:
+    async def _list(self, step: ElementOperation) -> dict[str, tuple[str, Slot]]:
         words = ("-json", "-attributes", _ATTRIBUTES, "-constraint", _OURS)
         done = await self._run(step, "condor_q", "-debug:D_ERROR", *self._where, *words)
         if done.code != 0:
-            raise Unreachable(step, _why(done))
+            raise ElementUnreachable(step, _why(done))
         try:
             ads = msgspec.json.decode(done.text.strip() or "[]", type=list[_Ad])
         except (msgspec.MsgspecError, RecursionError):
-            raise Unreachable(step, f"condor_q answered {done.text[:200]!r}") from None
+            raise ElementUnreachable(step, f"condor_q answered {done.text[:200]!r}") from None
         return {f"{ad.ClusterId}.{ad.ProcId}": (ad.PilotageStamp, _slot(ad)) for ad in ads}
 
     async def cancel(self, slots: Sequence[str]) -> None:
         """Run condor_rm. Raises as all calls do."""
-        await self._remove(Step.CANCEL, slots)
+        await self._remove(ElementOperation.CANCEL, slots)
 
-    async def _remove(self, step: Step, slots: Sequence[str]) -> None:
+    async def _remove(self, step: ElementOperation, slots: Sequence[str]) -> None:
         for some in batches([one for one in slots if _is_slot(one)]):
             done = await self._run(step, "condor_rm", *self._where, *some)
             said = (done.out + done.err).lower()
             if done.code != 0 and not any(words in said for words in _NOT_THERE):
-                raise Unreachable(step, done.complaint)
+                raise ElementUnreachable(step, done.complaint)
 
     async def output(self, slot: str) -> PilotOutput:
         """Fetch what the schedd has, and return its end. Raises as all calls do."""
-        stamp = (await self._list(Step.OUTPUT)).get(slot, ("", None))[0]
+        stamp = (await self._list(ElementOperation.OUTPUT)).get(slot, ("", None))[0]
         if not is_stamp(stamp):
             return PilotOutput()
-        done = await self._run(Step.OUTPUT, "condor_transfer_data", *self._where, slot)
+        done = await self._run(ElementOperation.OUTPUT, "condor_transfer_data", *self._where, slot)
         if done.code != 0:
-            raise Unreachable(Step.OUTPUT, done.complaint)
+            raise ElementUnreachable(ElementOperation.OUTPUT, done.complaint)
         return PilotOutput(await self._tail(stamp, "stdout"), await self._tail(stamp, "stderr"))
 
     async def _tail(self, stamp: str, stream: str) -> bytes:
         file = f"{self._folder}/{stamp}/{stream}"
-        done = await self._run(Step.OUTPUT, "tail", "-c", str(OUTPUT_MAX_BYTES), "--", file)
+        done = await self._run(
+            ElementOperation.OUTPUT, "tail", "-c", str(OUTPUT_MAX_BYTES), "--", file
+        )
         return done.out if done.code == 0 else b""
 
     async def forget(self, slots: Sequence[str]) -> None:
         """Let the schedd forget them, and remove their folders. Raises as all calls do."""
-        jobs = await self._list(Step.OUTPUT)
+        jobs = await self._list(ElementOperation.OUTPUT)
         stamps = [jobs[slot][0] for slot in slots if slot in jobs]
-        await self._remove(Step.OUTPUT, [slot for slot in slots if slot in jobs])
+        await self._remove(ElementOperation.OUTPUT, [slot for slot in slots if slot in jobs])
         for some in batches([f"{self._folder}/{one}" for one in stamps if is_stamp(one)]):
-            await self._run(Step.OUTPUT, "rm", "-rf", "--", *some)
+            await self._run(ElementOperation.OUTPUT, "rm", "-rf", "--", *some)
 
 
-def _why(done: Completed) -> str:
+def _why(done: CompletedCommand) -> str:
     """Return the reason that HTCondor's own log has, which its programs keep to themselves.
 
     What they say otherwise is the same for a wrong token, a wrong host and a daemon that is away.
@@ -329,10 +341,10 @@ def _why(done: Completed) -> str:
     return done.complaint if found is None else " ".join(found[1].split())[-500:]
 
 
-def _refuse_strangers(done: Completed) -> None:
+def _refuse_strangers(done: CompletedCommand) -> None:
     """Raises Denied where it does not take the credential."""
     if done.code != 0 and any(words in _why(done) for words in _NOT_KNOWN):
-        raise Denied(Step.AUTHORISE, _why(done))
+        raise Denied(ElementOperation.AUTHORISE, _why(done))
 
 
 class _Ad(msgspec.Struct, frozen=True):
@@ -368,14 +380,18 @@ def _is_slot(text: str) -> bool:
     return bool(dot) and len(text) < 64 and text.isascii() and cluster.isdigit() and proc.isdigit()
 
 
-def _placed(alike: Sequence[PilotRequest], done: Completed) -> dict[str, str]:
+def _placed(alike: Sequence[PilotRequest], done: CompletedCommand) -> dict[str, str]:
     """Return the slots: `-terse` prints "12.0 - 12.2", the jobs in the order of the stamps."""
     words = done.text.split()
     if len(words) != 3 or not (_is_slot(words[0]) and _is_slot(words[2])):
-        raise Unreachable(Step.SUBMIT, f"condor_submit answered {done.text[:200]!r}")
+        raise ElementUnreachable(
+            ElementOperation.SUBMIT, f"condor_submit answered {done.text[:200]!r}"
+        )
     cluster, _, last = words[2].partition(".")
     if int(last) != len(alike) - 1:
-        raise Unreachable(Step.SUBMIT, f"condor_submit answered {done.text[:200]!r}")
+        raise ElementUnreachable(
+            ElementOperation.SUBMIT, f"condor_submit answered {done.text[:200]!r}"
+        )
     return {one.stamp: f"{cluster}.{proc}" for proc, one in enumerate(alike)}
 
 

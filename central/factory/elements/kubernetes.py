@@ -12,21 +12,20 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from ..drivers import Driver, Tools, Use, check_nodes
-from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
-from ..errors import BadOptions, Denied, Step, Unreachable
-from .calls import submit_each
+from ..drivers import Driver, ElementTraits, Tools, check_nodes
+from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, SubmitResult
+from ..errors import BadOptions, Denied, ElementOperation, ElementUnreachable
 from .kubernetes_objects import (
     CONTAINER,
     OURS,
     STAMP,
-    Job,
-    JobList,
+    KubernetesJob,
+    KubernetesJobList,
     KubernetesOptions,
     ObjectList,
-    OneJob,
     Pod,
     PodList,
+    SingleKubernetesJob,
     is_name,
     job,
     job_name,
@@ -35,7 +34,8 @@ from .kubernetes_objects import (
     secret,
     slot,
 )
-from .web import ANSWER_MAX_BYTES, LATER, Answer, Web, for_each, opened
+from .program_calls import submit_each
+from .web import ANSWER_MAX_BYTES, LATER, Web, WebReply, for_each, opened
 
 T = TypeVar("T")
 PAGE = 500
@@ -77,10 +77,10 @@ class Kubernetes:
         """Ask for a Job of ours. Raises as all calls do."""
         query = urlencode({"labelSelector": OURS, "limit": 1})
         async with self._open() as web:
-            answer = await _ask(web, Step.REACH, "GET", f"{self._jobs}?{query}")
-            _decoded(Step.REACH, answer, JobList)
+            answer = await _ask(web, ElementOperation.REACH, "GET", f"{self._jobs}?{query}")
+            _decoded(ElementOperation.REACH, answer, KubernetesJobList)
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
         """Make a Job for each pilot, give it its script, then let it go. Raises as all calls do."""
         async with self._open() as web:
 
@@ -94,7 +94,7 @@ class Kubernetes:
         try:
             made = await _ask(
                 web,
-                Step.SUBMIT,
+                ElementOperation.SUBMIT,
                 "POST",
                 f"{self._jobs}?{_STRICT}",
                 content=msgspec.json.encode(job(request, self._options)),
@@ -103,36 +103,44 @@ class Kubernetes:
             try:
                 await self._finish(web, request, await self._ours(web, request.stamp))
             except Denied as why:  # but something has happened before
-                raise Unreachable(Step.SUBMIT, why.why) from None
+                raise ElementUnreachable(ElementOperation.SUBMIT, why.why) from None
             return name
         try:
-            await self._finish(web, request, _decoded(Step.SUBMIT, made, OneJob))
+            await self._finish(
+                web, request, _decoded(ElementOperation.SUBMIT, made, SingleKubernetesJob)
+            )
         except Denied:
             try:
-                await self._delete(web, Step.SUBMIT, name)
+                await self._delete(web, ElementOperation.SUBMIT, name)
             except Denied as why:  # the Job is there, then, and waits for its script
-                raise Unreachable(Step.SUBMIT, f"it was made, and stays: {why.why}") from None
+                raise ElementUnreachable(
+                    ElementOperation.SUBMIT, f"it was made, and stays: {why.why}"
+                ) from None
             raise
         return name
 
-    async def _ours(self, web: Web, stamp: str) -> Job:
+    async def _ours(self, web: Web, stamp: str) -> KubernetesJob:
         name = job_name(stamp)
-        answer = await _ask(web, Step.SUBMIT, "GET", f"{self._jobs}/{name}")
-        found = _decoded(Step.SUBMIT, answer, OneJob)
+        answer = await _ask(web, ElementOperation.SUBMIT, "GET", f"{self._jobs}/{name}")
+        found = _decoded(ElementOperation.SUBMIT, answer, SingleKubernetesJob)
         if found.metadata.annotations.get(STAMP) != stamp:
-            raise Denied(Step.SUBMIT, f"there is a Job {name} already, and it is not ours")
+            raise Denied(
+                ElementOperation.SUBMIT, f"there is a Job {name} already, and it is not ours"
+            )
         return found
 
-    async def _finish(self, web: Web, request: PilotRequest, made: Job) -> None:
+    async def _finish(self, web: Web, request: PilotRequest, made: KubernetesJob) -> None:
         """Give a Job its script and let it go. Both may be done again."""
         name = job_name(request.stamp)
         if made.metadata.name != name or not made.metadata.uid:
-            raise Unreachable(Step.SUBMIT, f"it made a Job {made.metadata.name[:80]!r}")
+            raise ElementUnreachable(
+                ElementOperation.SUBMIT, f"it made a Job {made.metadata.name[:80]!r}"
+            )
         given = secret(name, made.metadata.uid, request.script)
         try:
             await _ask(
                 web,
-                Step.SUBMIT,
+                ElementOperation.SUBMIT,
                 "POST",
                 f"{self._core}/secrets?{_STRICT}",
                 content=msgspec.json.encode(given),
@@ -140,20 +148,22 @@ class Kubernetes:
         except _Conflict:
             pass
         if not self._options.queue and made.spec.suspend is not False:
-            await self._patch(web, Step.SUBMIT, f"{self._jobs}/{name}", {"suspend": False})
+            await self._patch(
+                web, ElementOperation.SUBMIT, f"{self._jobs}/{name}", {"suspend": False}
+            )
 
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
         """Return the Jobs of these pilots. Raises as all calls do."""
         async with self._open() as web:
-            jobs = await self._list(web, Step.STATES, self._jobs, JobList)
+            jobs = await self._list(web, ElementOperation.STATES, self._jobs, KubernetesJobList)
         found = {one.metadata.annotations.get(STAMP): one.metadata.name for one in jobs}
         return {stamp: found[stamp] for stamp in stamps if is_name(found.get(stamp, ""))}
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
         """Return where pilots stand, by a list of Jobs and one of Pods. Raises as all calls do."""
         async with self._open() as web:
-            jobs = await self._list(web, Step.STATES, self._jobs, JobList)
-            pods = await self._pods(web, Step.STATES)
+            jobs = await self._list(web, ElementOperation.STATES, self._jobs, KubernetesJobList)
+            pods = await self._pods(web, ElementOperation.STATES)
         by_name = {one.metadata.name: one for one in jobs}
         gone = Slot(SlotState.GONE)
         return {
@@ -167,12 +177,12 @@ class Kubernetes:
         """
         names = [one for one in slots if is_name(one)]
         async with self._open() as web:
-            pods = await self._pods(web, Step.CANCEL) if names else {}
+            pods = await self._pods(web, ElementOperation.CANCEL) if names else {}
 
             async def one(name: str) -> None:
                 pod = pods.get(name)
                 if pod is None or not (pod.is_running or pod.is_over):
-                    await self._delete(web, Step.CANCEL, name)
+                    await self._delete(web, ElementOperation.CANCEL, name)
                 elif pod.is_running and pod.spec.active_deadline_seconds != 1:
                     await self._end(web, name, pod)
 
@@ -182,21 +192,21 @@ class Kubernetes:
         """Let the time of a Pod be over; where that is not allowed, its Job goes."""
         try:
             path = f"{self._core}/pods/{_name_of(pod)}"
-            await self._patch(web, Step.CANCEL, path, {"activeDeadlineSeconds": 1})
+            await self._patch(web, ElementOperation.CANCEL, path, {"activeDeadlineSeconds": 1})
         except Denied:
-            await self._delete(web, Step.CANCEL, name)
+            await self._delete(web, ElementOperation.CANCEL, name)
 
     async def output(self, slot: str) -> PilotOutput:
         """Return the end of what its container printed, errors among it. Raises as all calls do."""
         if not is_name(slot):
             return PilotOutput()
         async with self._open() as web:
-            pod = (await self._pods(web, Step.OUTPUT, slot)).get(slot)
+            pod = (await self._pods(web, ElementOperation.OUTPUT, slot)).get(slot)
             if pod is None:
                 return PilotOutput()
             query = urlencode({"container": CONTAINER, "tailLines": LOG_LINES})
             answer = await web.ask(
-                Step.OUTPUT,
+                ElementOperation.OUTPUT,
                 "GET",
                 f"{self._core}/pods/{_name_of(pod)}/log?{query}",
                 headers={"accept": "*/*"},
@@ -204,18 +214,20 @@ class Kubernetes:
             )
             if answer.status in (400, 404):  # it has not begun, or its node has gone
                 return PilotOutput()
-            return PilotOutput(stdout=_judged(Step.OUTPUT, answer).said[-OUTPUT_MAX_BYTES:])
+            return PilotOutput(
+                stdout=_judged(ElementOperation.OUTPUT, answer).said[-OUTPUT_MAX_BYTES:]
+            )
 
     async def forget(self, slots: Sequence[str]) -> None:
         """Remove Jobs, and with them their Pods and Secrets. Raises as all calls do."""
         async with self._open() as web:
 
             async def one(name: str) -> None:
-                await self._delete(web, Step.OUTPUT, name)
+                await self._delete(web, ElementOperation.OUTPUT, name)
 
             await for_each([name for name in slots if is_name(name)], one)
 
-    async def _delete(self, web: Web, step: Step, name: str) -> None:
+    async def _delete(self, web: Web, step: ElementOperation, name: str) -> None:
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -228,16 +240,23 @@ class Kubernetes:
         except _NotThere:
             return
 
-    async def _patch(self, web: Web, step: Step, path: str, spec: dict[str, Any]) -> None:
+    async def _patch(
+        self, web: Web, step: ElementOperation, path: str, spec: dict[str, Any]
+    ) -> None:
         content = msgspec.json.encode({"spec": spec})
         await _ask(web, step, "PATCH", f"{path}?{_STRICT}", content=content, headers=_MERGE)
 
-    async def _pods(self, web: Web, step: Step, name: str = "") -> dict[str, Pod]:
+    async def _pods(self, web: Web, step: ElementOperation, name: str = "") -> dict[str, Pod]:
         selector = f"{OURS},{STAMP}={name}" if name else OURS
         return pods_by_job(await self._list(web, step, f"{self._core}/pods", PodList, selector))
 
     async def _list(
-        self, web: Web, step: Step, path: str, type_: type[ObjectList[T]], selector: str = OURS
+        self,
+        web: Web,
+        step: ElementOperation,
+        path: str,
+        type_: type[ObjectList[T]],
+        selector: str = OURS,
     ) -> list[T]:
         """Return all that are ours, page by page. A list that ran out (410) is begun anew."""
         for _ in range(LISTS_MAX):
@@ -245,10 +264,10 @@ class Kubernetes:
                 return await self._pages(web, step, path, type_, selector)
             except _Expired:
                 continue
-        raise Unreachable(step, "its lists run out before they are read to their end (410)")
+        raise ElementUnreachable(step, "its lists run out before they are read to their end (410)")
 
     async def _pages(
-        self, web: Web, step: Step, path: str, type_: type[ObjectList[T]], selector: str
+        self, web: Web, step: ElementOperation, path: str, type_: type[ObjectList[T]], selector: str
     ) -> list[T]:
         query: dict[str, str | int] = {"labelSelector": selector, "limit": PAGE}
         found: list[T] = []
@@ -261,7 +280,7 @@ class Kubernetes:
             if len(found) > LISTED_MAX:
                 break
             query["continue"] = page.metadata.continue_
-        raise Unreachable(step, f"its list has no end after {len(found)} entries")
+        raise ElementUnreachable(step, f"its list has no end after {len(found)} entries")
 
 
 class _NotThere(Denied):
@@ -272,7 +291,7 @@ class _Conflict(Denied):
     """409: it is there already."""
 
 
-class _Expired(Unreachable):
+class _Expired(ElementUnreachable):
     """410: the rest of a list is no more to be had."""
 
 
@@ -283,13 +302,13 @@ class _Status(msgspec.Struct, frozen=True):
 
 async def _ask(
     web: Web,
-    step: Step,
+    step: ElementOperation,
     method: str,
     path: str,
     *,
     content: bytes = b"",
     headers: dict[str, str] | None = None,
-) -> Answer:
+) -> WebReply:
     """Return an answer that says yes. Raises Denied, also _NotThere and _Conflict, Unreachable."""
     given = headers or (_JSON if content else None)
     answer = await web.ask(
@@ -298,15 +317,17 @@ async def _ask(
     return _judged(step, answer)
 
 
-def _judged(step: Step, answer: Answer) -> Answer:
+def _judged(step: ElementOperation, answer: WebReply) -> WebReply:
     status = answer.status
     if 200 <= status < 300:
         return answer
     told = f"{status}: {_words(answer.said)}"
     if status == 401:
-        raise Denied(Step.AUTHORISE, f"{told}: the token has run out, or is of another cluster")
+        raise Denied(
+            ElementOperation.AUTHORISE, f"{told}: the token has run out, or is of another cluster"
+        )
     if status == 403:
-        raise Denied(step if "exceeded quota" in told else Step.AUTHORISE, told)
+        raise Denied(step if "exceeded quota" in told else ElementOperation.AUTHORISE, told)
     if status == 404:
         raise _NotThere(step, told)
     if status == 409:
@@ -314,12 +335,12 @@ def _judged(step: Step, answer: Answer) -> Answer:
     if status == 410:
         raise _Expired(step, told)
     if status == 429:
-        raise Unreachable(step, f"{told}: it is asked too often")
+        raise ElementUnreachable(step, f"{told}: it is asked too often")
     if status in LATER:
-        raise Unreachable(step, told)
+        raise ElementUnreachable(step, told)
     if 400 <= status < 500:
         raise Denied(step, told)
-    raise Unreachable(step, told)
+    raise ElementUnreachable(step, told)
 
 
 def _words(said: bytes) -> str:
@@ -331,21 +352,23 @@ def _words(said: bytes) -> str:
     return one_line(status.message or status.reason or said[:300].decode("utf-8", "replace"))
 
 
-def _decoded(step: Step, answer: Answer, type_: type[T]) -> T:
+def _decoded(step: ElementOperation, answer: WebReply, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.said, type=type_)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
-        raise Unreachable(step, f"it answered {answer.said[:200]!r}: {why}") from None
+        raise ElementUnreachable(step, f"it answered {answer.said[:200]!r}: {why}") from None
 
 
 def _name_of(pod: Pod) -> str:
     """Return the name of a Pod, which becomes part of a path. Raises Unreachable."""
     if not is_name(pod.metadata.name):
-        raise Unreachable(Step.STATES, f"it tells of a Pod {pod.metadata.name[:80]!r}")
+        raise ElementUnreachable(
+            ElementOperation.STATES, f"it tells of a Pod {pod.metadata.name[:80]!r}"
+        )
     return pod.metadata.name
 
 
-def _check_use(options: KubernetesOptions, use: Use) -> None:
+def _check_use(options: KubernetesOptions, use: ElementTraits) -> None:
     if not use.has_credential:
         raise BadOptions(NO_CREDENTIAL)
     check_nodes(options, use)

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.patterns import whole
+from pilotage.proto.decoding.patterns import whole
 
 from ..element import PilotRequest, Slot, SlotState
-from ..errors import Denied, Step
-from .words import HttpsUrl, Path, PathOrNone
+from ..errors import Denied, ElementOperation
+from .option_types import HttpsUrl, Path, PathOrNone
 
 T = TypeVar("T")
 NAME_MAX = 63  # of a Job: its name is a label of its Pod
@@ -69,7 +69,7 @@ class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
 
 
-class Mount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class VolumeMount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that pilots see besides their image: a claim, or a folder of the node."""
 
     path: Path
@@ -106,7 +106,7 @@ class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     labels: dict[_Key, _Value] = {}
     priority_class: _WordOrNone = ""
     queue: _WordOrNone = ""  # Kueue's LocalQueue: then it says when a pilot may start
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[VolumeMount, ...] = ()
     user_id: Annotated[int, Meta(ge=1, le=2_000_000_000)] = 1000  # of the pilot, never root
     seccomp: Literal["RuntimeDefault", "Unconfined"] = "RuntimeDefault"
     scratch_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0  # that a Pod may use; 0: no bound
@@ -194,7 +194,9 @@ def _pod(request: PilotRequest, options: KubernetesOptions, name: str) -> dict[s
 def _container(request: PilotRequest, options: KubernetesOptions) -> dict[str, Any]:
     cores = request.cores or options.node_cores
     if not cores:
-        raise Denied(Step.SUBMIT, "a whole node is asked for, and node_cores is not set")
+        raise Denied(
+            ElementOperation.SUBMIT, "a whole node is asked for, and node_cores is not set"
+        )
     resources = _said(
         {
             "cpu": str(cores),
@@ -228,7 +230,7 @@ def _container(request: PilotRequest, options: KubernetesOptions) -> dict[str, A
 _SEEN = "HostToContainer"
 
 
-def _volume(number: int, mount: Mount) -> dict[str, Any]:
+def _volume(number: int, mount: VolumeMount) -> dict[str, Any]:
     name = f"mount-{number}"
     if mount.host_path:
         return {"name": name, "hostPath": {"path": mount.host_path}}
@@ -268,7 +270,7 @@ class _Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
 
-class About(_Read, frozen=True):
+class ObjectMeta(_Read, frozen=True):
     """The metadata of an object."""
 
     name: str = ""
@@ -279,7 +281,7 @@ class About(_Read, frozen=True):
     deletion_timestamp: str | None = None
 
 
-class Condition(_Read, frozen=True):
+class KubernetesCondition(_Read, frozen=True):
     """Something that is so, is not so, or is not known."""
 
     type: str
@@ -293,18 +295,18 @@ class _JobSpec(_Read, frozen=True):
 
 
 class _JobStatus(_Read, frozen=True):
-    conditions: list[Condition] | None = None
+    conditions: list[KubernetesCondition] | None = None
 
 
-class Job(_Read, frozen=True):
+class KubernetesJob(_Read, frozen=True):
     """A Job, as far as it matters here."""
 
-    metadata: About
+    metadata: ObjectMeta
     spec: _JobSpec = _JobSpec()
     status: _JobStatus = _JobStatus()
 
 
-class OneJob(Job, frozen=True, kw_only=True):
+class SingleKubernetesJob(KubernetesJob, frozen=True, kw_only=True):
     """A Job that is not in a list: it says its kind."""
 
     kind: Literal["Job"]
@@ -337,14 +339,14 @@ class _PodStatus(_Read, frozen=True):
     phase: str = ""
     reason: str = ""
     message: str = ""
-    conditions: list[Condition] | None = None
+    conditions: list[KubernetesCondition] | None = None
     container_statuses: list[_ContainerStatus] | None = None
 
 
 class Pod(_Read, frozen=True):
     """A Pod, as far as it matters here."""
 
-    metadata: About
+    metadata: ObjectMeta
     spec: _PodSpec = _PodSpec()
     status: _PodStatus = _PodStatus()
 
@@ -370,7 +372,7 @@ class ObjectList(_Read, Generic[T], frozen=True):
     items: list[T] | None = None
 
 
-class JobList(ObjectList[Job], frozen=True, kw_only=True):
+class KubernetesJobList(ObjectList[KubernetesJob], frozen=True, kw_only=True):
     """Jobs."""
 
     kind: Literal["JobList"]
@@ -394,7 +396,7 @@ def pods_by_job(pods: Iterable[Pod]) -> dict[str, Pod]:
     return found
 
 
-def slot(job: Job, pod: Pod | None) -> Slot:
+def slot(job: KubernetesJob, pod: Pod | None) -> Slot:
     """Return what Kubernetes says of a pilot."""
     if pod is not None:
         return _of_pod(pod)

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ..drivers import Driver, Tools
-from .bare import Bare
+from .bare_hosts import Bare
 
 
 class LocalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,14 +12,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.patterns import whole
+from pilotage.proto.decoding.patterns import whole
 
-from ..commands import Completed
+from ..commands import CompletedCommand
 from ..drivers import Driver, Tools
-from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, Submitted
-from ..errors import Denied, Step, Unreachable
-from .calls import Calls, batches, exit_code, submit_each
-from .words import Path, PathOrNone
+from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotState, SubmitResult
+from ..errors import Denied, ElementOperation, ElementUnreachable
+from .option_types import Path, PathOrNone
+from .program_calls import Calls, batches, exit_code, submit_each
 
 _Word = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9_.,+@-]*)?"), max_length=128)]
 _Extra = Annotated[
@@ -148,28 +148,32 @@ class Slurm:
 
     async def reach(self) -> None:
         """Ask for our jobs, and make the folder for what pilots print. Raises as all calls do."""
-        await self._list(Step.REACH)
-        await self._make_folder(Step.REACH)
+        await self._list(ElementOperation.REACH)
+        await self._make_folder(ElementOperation.REACH)
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
         """Run sbatch for each pilot, its script on stdin. Raises as all calls do."""
-        await self._make_folder(Step.SUBMIT)
+        await self._make_folder(ElementOperation.SUBMIT)
         return await submit_each(requests, self._sbatch)
 
-    async def _make_folder(self, step: Step) -> None:
+    async def _make_folder(self, step: ElementOperation) -> None:
         done = await self._calls.run(step, "mkdir", "-p", "-m", "700", "--", self._folder)
         if done.code != 0:
             raise Denied(step, done.complaint)
 
     async def _sbatch(self, request: PilotRequest) -> str:
         done = await self._calls.run(
-            Step.SUBMIT, "sbatch", *self._words(request), stdin=request.script
+            ElementOperation.SUBMIT, "sbatch", *self._words(request), stdin=request.script
         )
         if done.code != 0:
-            raise (Denied if _is_refused(done) else Unreachable)(Step.SUBMIT, done.complaint)
+            raise (Denied if _is_refused(done) else ElementUnreachable)(
+                ElementOperation.SUBMIT, done.complaint
+            )
         slot = done.text.strip().partition(";")[0]  # "12;cluster" where there are several
         if not _is_slot(slot):
-            raise Unreachable(Step.SUBMIT, f"sbatch answered {done.text[:200]!r}")
+            raise ElementUnreachable(
+                ElementOperation.SUBMIT, f"sbatch answered {done.text[:200]!r}"
+            )
         return slot
 
     def _words(self, request: PilotRequest) -> list[str]:
@@ -192,33 +196,33 @@ class Slurm:
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
         """Return the jobs that have the names of these pilots. Raises as all calls do."""
         wanted = set(stamps)
-        jobs = await self._list(Step.STATES)
+        jobs = await self._list(ElementOperation.STATES)
         return {name: slot for slot, (name, _) in jobs.items() if name in wanted}
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
         """Return where jobs stand, by one squeue for all. Raises as all calls do."""
-        jobs = await self._list(Step.STATES)
+        jobs = await self._list(ElementOperation.STATES)
         gone = ("", Slot(SlotState.GONE))
         return {slot: jobs.get(slot, gone)[1] for slot in slots}
 
-    async def _list(self, step: Step) -> dict[str, tuple[str, Slot]]:
+    async def _list(self, step: ElementOperation) -> dict[str, tuple[str, Slot]]:
         done = await self._calls.run(step, *_LIST, _COLUMNS)
         if done.code != 0:
-            raise Unreachable(step, done.complaint)
+            raise ElementUnreachable(step, done.complaint)
         found: dict[str, tuple[str, Slot]] = {}
         for line in done.text.splitlines():
             words = [line[start:end].strip() for start, end in _EDGES]
             if not _is_slot(words[0]):
-                raise Unreachable(step, f"squeue answered {line[:200]!r}")
+                raise ElementUnreachable(step, f"squeue answered {line[:200]!r}")
             found[words[0]] = (words[1], _slot(step, *words[2:]))
         return found
 
     async def cancel(self, slots: Sequence[str]) -> None:
         """Run scancel: SIGTERM, SIGKILL after the cluster's KillWait. Raises as all calls do."""
         for some in batches([one for one in slots if _is_slot(one)]):
-            done = await self._calls.run(Step.CANCEL, "scancel", "--quiet", *some)
+            done = await self._calls.run(ElementOperation.CANCEL, "scancel", "--quiet", *some)
             if done.code != 0 and b"Invalid job id" not in done.err:
-                raise Unreachable(Step.CANCEL, done.complaint)
+                raise ElementUnreachable(ElementOperation.CANCEL, done.complaint)
 
     async def output(self, slot: str) -> PilotOutput:
         """Return the ends of both files. Raises as all calls do."""
@@ -228,7 +232,7 @@ class Slurm:
         if not _is_slot(slot):
             return b""
         done = await self._calls.run(
-            Step.OUTPUT,
+            ElementOperation.OUTPUT,
             "tail",
             "-c",
             str(OUTPUT_MAX_BYTES),
@@ -241,14 +245,14 @@ class Slurm:
         """Remove what they printed; the cluster forgets by itself. Raises as all calls do."""
         for some in batches([one for one in slots if _is_slot(one)]):
             files = [f"{self._folder}/{slot}.{end}" for slot in some for end in ("out", "err")]
-            await self._calls.run(Step.OUTPUT, "rm", "-f", "--", *files)
+            await self._calls.run(ElementOperation.OUTPUT, "rm", "-f", "--", *files)
 
 
 def _is_slot(text: str) -> bool:
     return len(text) < 32 and text.isascii() and text.isdigit()
 
 
-def _is_refused(done: Completed) -> bool:
+def _is_refused(done: CompletedCommand) -> bool:
     """Return whether these words are known to be said of nothing but a job that was not taken."""
     said = done.err.decode("utf-8", "replace")
     failed = _FAILED.findall(said)
@@ -270,7 +274,7 @@ def _edges() -> list[tuple[int, int]]:
 _EDGES = _edges()
 
 
-def _slot(step: Step, state: str, code: str, reason: str) -> Slot:
+def _slot(step: ElementOperation, state: str, code: str, reason: str) -> Slot:
     why = "" if reason == "None" else reason
     if state in _ENDED:
         told = code.partition(":")[0]
@@ -282,7 +286,7 @@ def _slot(step: Step, state: str, code: str, reason: str) -> Slot:
         return Slot(SlotState.QUEUED, why=why)
     if state in _RUNS:
         return Slot(SlotState.RUNNING, why=why)
-    raise Unreachable(step, f"squeue says {state!r}, which is no state that we know")
+    raise ElementUnreachable(step, f"squeue says {state!r}, which is no state that we know")
 
 
 DRIVER = Driver(

@@ -16,14 +16,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.patterns import whole
+from pilotage.proto.decoding.patterns import whole
 
-from ..commands import Remote
-from ..drivers import Driver, Tools, Use, driver, element, kinds, read_options
+from ..commands import RemoteCommands
+from ..drivers import Driver, ElementTraits, Tools, driver, element, kinds, read_options
 from ..element import ComputeElement
 from ..errors import BadOptions, NoSuchDriver
-from .bare import Bare
-from .words import LETTERS, Path as PlainPath
+from .bare_hosts import Bare
+from .option_types import LETTERS, Path as PlainPath
 
 KEPT_S = 60
 SOCKET_FOLDER_MAX = 45  # of 108 bytes; %C takes 40, and ssh adds 18 while it connects
@@ -85,7 +85,7 @@ def prefix(options: SshOptions, tools: Tools) -> tuple[str, ...]:
 
 
 def _make(options: SshOptions, tools: Tools) -> ComputeElement:
-    commands = Remote(tools.commands, prefix(options, tools))
+    commands = RemoteCommands(tools.commands, prefix(options, tools))
     if options.batch == _BARE:
         return Bare(commands, options.folder, timeout_s=options.timeout_s)
     return element(options.batch, options.batch_options, Tools(commands, tools.clock, tools.folder))
@@ -112,7 +112,7 @@ def _check(options: SshOptions) -> None:
         raise BadOptions(f"options.batch_options of {options.batch}: {why}") from None
 
 
-def _check_use(options: SshOptions, use: Use) -> None:
+def _check_use(options: SshOptions, use: ElementTraits) -> None:
     """Ask the batch system behind it, which has its own word. It knows us by the login."""
     if options.batch != _BARE:
         found = driver(options.batch)

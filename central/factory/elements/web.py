@@ -13,9 +13,9 @@ import httpx
 
 from pilotage.proto.trust import trusting
 
-from ..errors import Denied, ElementTrouble, Step, Unreachable
-from ..regular import read_regular
-from .calls import AT_ONCE
+from ...regular_files import read_regular
+from ..errors import Denied, ElementOperation, ElementTrouble, ElementUnreachable
+from .program_calls import AT_ONCE
 
 T = TypeVar("T")
 ANSWER_MAX_BYTES = 64_000_000
@@ -23,7 +23,7 @@ LATER = (408, 425, 429)  # these say that it takes too long or is too much: no w
 
 
 @dataclass(frozen=True)
-class Answer:
+class WebReply:
     """What came back, whatever it says."""
 
     status: int
@@ -38,14 +38,14 @@ class Web:
 
     async def ask(
         self,
-        step: Step,
+        step: ElementOperation,
         method: str,
         path: str,
         *,
         content: bytes = b"",
         headers: Mapping[str, str] | None = None,
         most: int = ANSWER_MAX_BYTES,
-    ) -> Answer:
+    ) -> WebReply:
         """Send a request; of an answer beyond `most` bytes its end is kept. Raises Unreachable."""
         try:
             async with (
@@ -54,10 +54,12 @@ class Web:
             ):
                 encoding = reply.headers.get("content-encoding", "identity")
                 if encoding != "identity":  # a little of it may stand for more than there is memory
-                    raise Unreachable(step, f"its answer is in the encoding {encoding[:40]!r}")
-                return Answer(reply.status_code, await _end_of(reply, most))
+                    raise ElementUnreachable(
+                        step, f"its answer is in the encoding {encoding[:40]!r}"
+                    )
+                return WebReply(reply.status_code, await _end_of(reply, most))
         except (httpx.HTTPError, ssl.SSLError, OSError, TimeoutError, ValueError) as why:
-            raise Unreachable(step, _in_words(why, str(self._client.base_url))) from None
+            raise ElementUnreachable(step, _in_words(why, str(self._client.base_url))) from None
 
 
 def _in_words(why: BaseException, url: str) -> str:
@@ -90,13 +92,15 @@ def _trusting(ca_file: str, certificate: str) -> ssl.SSLContext:
         authorities = Path(ca_file).stat().st_mtime_ns if ca_file else 0
         context = _trusting_as_of(ca_file, authorities)
     except OSError as why:  # of ssl too
-        raise Denied(Step.REACH, f"ca_file: {ca_file}: {why}") from None
+        raise Denied(ElementOperation.REACH, f"ca_file: {ca_file}: {why}") from None
     if not certificate:
         return context
     try:
         return _known_as_of(ca_file, authorities, certificate, Path(certificate).stat().st_mtime_ns)
     except OSError as why:
-        raise Denied(Step.CREDENTIAL, f"it is no certificate with its key: {why}") from None
+        raise Denied(
+            ElementOperation.CREDENTIAL, f"it is no certificate with its key: {why}"
+        ) from None
 
 
 @lru_cache(maxsize=64)
@@ -140,7 +144,9 @@ async def opened(
             trust_env=False,
         )
     except ValueError:  # not said with it: it may stand in a log
-        raise Denied(Step.CREDENTIAL, "the token has letters that no token has") from None
+        raise Denied(
+            ElementOperation.CREDENTIAL, "the token has letters that no token has"
+        ) from None
     async with client:
         yield Web(client, timeout_s)
 

@@ -48,7 +48,7 @@ class Cursor(Protocol):
     async def fetch(self, n: int) -> list[Any]: ...
 
 
-class Connection(Protocol):
+class PostgresqlConnection(Protocol):
     """One connection, for one statement at a time."""
 
     async def execute(self, query: str, *args: object) -> str:
@@ -89,7 +89,7 @@ async def connect(
     holder: str = "",
     command_s: float | None = COMMAND_S,
     shared_s: float = CONNECT_S,
-) -> Connection:
+) -> PostgresqlConnection:
     """Open a connection. Raises what `FAULTS` names, and ValueError for a wrong URL.
 
     Of several servers it is the one that is no standby; they share `shared_s`. What the URL says of
@@ -110,7 +110,7 @@ async def connect(
     servers = servers_of(url)
     if len(servers.order) > 1:
         return await _primary(url, servers, shared_s, options)
-    made: Connection = await _asyncpg.connect(
+    made: PostgresqlConnection = await _asyncpg.connect(
         url, timeout=CONNECT_S, target_session_attrs="any", **options
     )
     return made
@@ -118,7 +118,7 @@ async def connect(
 
 async def _primary(
     url: str, servers: Servers, within_s: float, options: Mapping[str, Any]
-) -> Connection:
+) -> PostgresqlConnection:
     """Ask one after the other. Each has its part of what is left: one that is silent leaves the
     others theirs, and those that answer at once leave all of it to one that is slow.
     """
@@ -128,7 +128,7 @@ async def _primary(
     for number, server in enumerate(order):
         has_answered = False
         try:
-            made: Connection = await _asyncpg.connect(
+            made: PostgresqlConnection = await _asyncpg.connect(
                 url,
                 host=server.host,
                 port=server.port,

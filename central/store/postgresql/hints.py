@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from .driver import FAULTS, Connection, connect
+from .driver import FAULTS, PostgresqlConnection, connect
 
 CHANNEL: Final = "pilotage_arrival"
 
@@ -15,7 +15,7 @@ class Hints:
     def __init__(self, url: str) -> None:
         self._url = url
         self._heard = asyncio.Event()
-        self._connection: Connection | None = None
+        self._connection: PostgresqlConnection | None = None
 
     async def wait(self, within_s: float) -> None:
         """Return at the next hint, or after so many seconds: where nobody can listen too."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..errors import StoreError
 from ..leaders import Lead
 from ..migrations import migrations, still_to_run
-from .driver import FAULTS, Connection, application_of, connect
+from .driver import FAULTS, PostgresqlConnection, application_of, connect
 from .errors import is_no_table, translated
 from .statements import statements
 
@@ -20,7 +20,7 @@ class PostgresqlLeaders:
 
     def __init__(self, url: str) -> None:
         self._url, self.answered = url, False
-        self._connection: Connection | None = None
+        self._connection: PostgresqlConnection | None = None
         self._free = asyncio.Lock()
         self._sql = statements()
 
@@ -83,7 +83,7 @@ class PostgresqlLeaders:
                 self._let_go()
                 raise
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> PostgresqlConnection:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
             made = await connect(self._url, shared_s=SHARED_S)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 CLOSES_TURNS: Final = 3  # of a loop, in which it closes a socket that was given up
 
 
-class Changed(NamedTuple):
+class PostgresqlResult(NamedTuple):
     """What is known of a statement that has run."""
 
     rowcount: int
@@ -145,10 +145,10 @@ class PostgresqlSession(Session):
     def marks_paths(self) -> None:
         self.rows("have_paths")
 
-    def run(self, statement: str, parameters: Parameters = ()) -> Changed:
+    def run(self, statement: str, parameters: Parameters = ()) -> PostgresqlResult:
         one = self._sql[statement]
         arguments = one.arguments(parameters)
-        return Changed(_count(self.wait(self.connection.execute(one.text, *arguments))))
+        return PostgresqlResult(_count(self.wait(self.connection.execute(one.text, *arguments))))
 
     def one(self, statement: str, parameters: Parameters = ()) -> Any:
         found = self.rows(statement, parameters)

@@ -16,7 +16,7 @@ from .session import SqliteSession
 _STEPS_A_LOOK: Final = 100_000  # of SQLite's machine, between two looks at the clock
 
 
-class Unfinished(Exception):
+class CheckUnfinished(Exception):
     """The check took longer than it may; what it has not seen is not judged."""
 
 
@@ -53,7 +53,7 @@ def damage(session: SqliteSession, *, whole: bool, over: Callable[[], bool]) -> 
         rows = session.rows("integrity_check" if whole else "quick_check")
     except sqlite3.OperationalError as why:
         if why.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            raise Unfinished from why
+            raise CheckUnfinished from why
         raise
     finally:
         session.connection.set_progress_handler(None, 0)

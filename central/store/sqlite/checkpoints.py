@@ -19,7 +19,7 @@ LOG_BYTES: Final = 32 << 20  # of the log, whatever the rows: `set_log_size` cut
 LOOK_EVERY: Final = 8  # looks between two at the log's size: each may have grown it by some MB
 
 
-class Checkpoints:
+class WalCheckpoints:
     """What the writer looks after when it has answered. It lives on the writer's thread."""
 
     def __init__(

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..dialects import ROWS_TOGETHER
 from ..queries import load
-from ..session import TEMPLATES_BYTES_MAX, Parameters, Session, Stopped, Transactions
+from ..session import TEMPLATES_BYTES_MAX, Parameters, ReadStopped, Session, Transactions
 from .errors import translated
 
 
@@ -53,7 +53,7 @@ class SqliteSession(Session):
 
     def run(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
         if self.is_stopped:  # between two statements SQLite itself has nothing to interrupt
-            raise Stopped
+            raise ReadStopped
         return self.connection.execute(self.sql[statement], parameters)
 
     def one(self, statement: str, parameters: Parameters = ()) -> Any:

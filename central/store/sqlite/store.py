@@ -15,7 +15,7 @@ from ..queries import load
 from ..readers import READERS, Readers
 from ..session import READER_TEMPLATES_BYTES_MAX, Session
 from ..writer import Writer
-from .checkpoints import Checkpoints
+from .checkpoints import WalCheckpoints
 from .copying import LogCopy
 from .durable import prepare, require
 from .errors import translated
@@ -40,7 +40,7 @@ async def open_sqlite(
         opened = [connect() for _ in range(READERS)]
     except sqlite3.Error as why:
         raise translated(why) from why
-    afterwards = Checkpoints(session, copy.begin, log=Path(f"{path}-wal")).look
+    afterwards = WalCheckpoints(session, copy.begin, log=Path(f"{path}-wal")).look
     writer = Writer[Session](session, fatal=fatal, afterwards=afterwards)
     return SqliteStore(writer, Readers(connect, opened), session, copy)
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 from pilotage.proto.catalogue import Value
 
-from ..grouping import File, Group, Plan, values
+from ..grouping import Group, GroupingSpec, WaitingInput, values
 from .plain import chunks
 
 
-def site(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+def site(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
     """`size` files that one site has: the site that has most goes first."""
     left = dict.fromkeys(files)
     groups: list[Group] = []
-    held: dict[str, list[File]] = {}
+    held: dict[str, list[WaitingInput]] = {}
     for one in files:
         for name in one.sites or ("",):
             held.setdefault(name, []).append(one)
@@ -27,7 +27,7 @@ def site(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
     return groups
 
 
-def key(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+def key(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
     """`size` files with equal values of `keys`. A file that lacks one waits."""
     groups: list[Group] = []
     for alike in _by_value(files, plan.grouping.keys).values():
@@ -35,7 +35,7 @@ def key(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
     return groups
 
 
-def join(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+def join(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
     """Of each input its `count`, with equal values of its `on` (of `keys`, where it has none).
 
     With `partial` at least one of each.
@@ -61,17 +61,17 @@ def join(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
     return groups
 
 
-def _slice(rows: dict[int, list[File]], counts: dict[int, int], n: int) -> Group:
+def _slice(rows: dict[int, list[WaitingInput]], counts: dict[int, int], n: int) -> Group:
     return tuple(
         one for i, files in rows.items() for one in files[n * counts[i] : (n + 1) * counts[i]]
     )
 
 
 def _by_value(
-    files: Sequence[File], keys: Sequence[str]
-) -> dict[tuple[tuple[bool, Value], ...], list[File]]:
+    files: Sequence[WaitingInput], keys: Sequence[str]
+) -> dict[tuple[tuple[bool, Value], ...], list[WaitingInput]]:
     """Return files by their values; True is not 1."""
-    found: dict[tuple[tuple[bool, Value], ...], list[File]] = {}
+    found: dict[tuple[tuple[bool, Value], ...], list[WaitingInput]] = {}
     for one in files:
         its = values(one, keys)
         if its is not None:

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 
 from ...catalogue.checks import INPUTS_MAX
-from ..grouping import File, Group, Plan
+from ..grouping import Group, GroupingSpec, WaitingInput
 
 
-def count(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+def count(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
     """`size` files, in the order in which they came."""
     return chunks(files, plan.grouping.size, partial=partial)
 
 
-def by_bytes(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+def by_bytes(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
     """As many files as have no more than `bytes_max` together; a larger one goes alone.
 
     A group is full when the next file does not fit any more, or one job has no room for more files.
     """
     groups: list[Group] = []
-    open_: list[File] = []
+    open_: list[WaitingInput] = []
     size = 0
     for one in files:
         too_many = len(open_) >= INPUTS_MAX
@@ -31,12 +31,12 @@ def by_bytes(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]
     return groups
 
 
-def everything(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+def everything(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
     """One group, which is full when no more files will come."""
     return [tuple(files)] if partial and files else []
 
 
-def chunks(files: Sequence[File], size: int, *, partial: bool) -> list[Group]:
+def chunks(files: Sequence[WaitingInput], size: int, *, partial: bool) -> list[Group]:
     """Return runs of `size` files; the rest is one with `partial`."""
     end = len(files) if partial else len(files) - len(files) % size
     return [tuple(files[start : min(start + size, end)]) for start in range(0, end, size)]

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.client import Client
-from pilotage.central.operate.local import (
+from pilotage.central.operate.demo.local_central import (
     LocalCentral,
     end,
     local_central,
     start_pilot,
     wait_for_pilots,
 )
-from pilotage.central.operate.pilot import PilotPlan
+from pilotage.central.operate.local_pilots import PilotPlan
 
 SITE = "PIC"
 

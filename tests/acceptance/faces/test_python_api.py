@@ -9,7 +9,7 @@ import pytest
 
 from pilotage import AsyncClient, Job, Need, OutputPattern
 from pilotage.central.client import as_completed, errors
-from pilotage.proto.api import JobFilter
+from pilotage.proto.api.jobs import JobFilter
 from pilotage.proto.job_states import JobState
 
 from .conftest import SITE, Site

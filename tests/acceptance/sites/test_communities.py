@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from pilotage import Client, Job, Need
-from pilotage.central.operate.local import local_central
-from pilotage.proto.api import TokenIssue
-from pilotage.proto.api_sites import SiteActionName
+from pilotage.central.operate.demo.local_central import local_central
+from pilotage.proto.api.jobs import TokenIssue
+from pilotage.proto.api.sites import SiteActionName
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import LIVING
 from tests.acceptance.running import eventually

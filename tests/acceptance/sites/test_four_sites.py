@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import pytest
 
 from pilotage.central.client import Client
-from pilotage.central.operate.local import LocalCentral, local_central
-from pilotage.proto.api import TokenIssue
-from pilotage.proto.job import Job, Need
+from pilotage.central.operate.demo.local_central import LocalCentral, local_central
+from pilotage.proto.api.jobs import TokenIssue
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import LIVING, PilotState
 from tests.acceptance.running import eventually

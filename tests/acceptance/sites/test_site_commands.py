@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from pilotage import Client, Job, Need
-from pilotage.central.operate.local import LocalCentral, local_central
+from pilotage.central.operate.demo.local_central import LocalCentral, local_central
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import uvloop
 
-from pilotage.central.operate.postgresql import Postgresql, missing, started
-from pilotage.central.operate.stores import check_url
+from pilotage.central.operate.servers.postgresql import Postgresql, missing, started
+from pilotage.central.operate.store_selection import check_url
 
 from ..machine import children, cpu_s, reaped_cpu_s
 
 if TYPE_CHECKING:  # asyncpg is optional
-    from pilotage.central.store.postgresql.driver import Connection
+    from pilotage.central.store.postgresql.driver import PostgresqlConnection
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Server:
     def say(self, command: str) -> str:
         """Run one command that returns at most one value; return it as a text."""
 
-        async def said(connection: "Connection") -> str:
+        async def said(connection: "PostgresqlConnection") -> str:
             found = await connection.fetch(command)
             return str(found[0][0]) if found else ""
 
@@ -70,7 +70,7 @@ class Server:
         return cpu_s(pid) + reaped_cpu_s(pid) + sum(map(cpu_s, children(pid)))
 
 
-async def with_connection(url: str, work: "Callable[[Connection], Awaitable[T]]") -> T:
+async def with_connection(url: str, work: "Callable[[PostgresqlConnection], Awaitable[T]]") -> T:
     """Do work on a connection of its own. Raises NoServer."""
     from pilotage.central.store.postgresql.driver import CONNECT_S, FAULTS, connect
 

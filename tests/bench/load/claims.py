@@ -11,7 +11,7 @@ from pilotage.central.store.queries import parse
 from .backing import Server, with_connection
 
 if TYPE_CHECKING:
-    from pilotage.central.store.postgresql.driver import Connection
+    from pilotage.central.store.postgresql.driver import PostgresqlConnection
 
 _FILE: Final = files("tests.bench.load") / "claims.sql"
 SQL: Final = dict(parse(_FILE.read_text(encoding="utf-8")))
@@ -46,7 +46,7 @@ async def claims(
     return Claims(len(claimed) / seconds, server_us)
 
 
-async def _fill(connection: "Connection", *, jobs: int) -> None:
+async def _fill(connection: "PostgresqlConnection", *, jobs: int) -> None:
     await connection.execute(SQL["make"])
     await connection.execute(SQL["fill"], jobs)
     await connection.execute(SQL["make_index"])
@@ -54,7 +54,7 @@ async def _fill(connection: "Connection", *, jobs: int) -> None:
 
 
 async def _claim(
-    connection: "Connection", *, all_there: asyncio.Barrier, at_once: int, seconds: float
+    connection: "PostgresqlConnection", *, all_there: asyncio.Barrier, at_once: int, seconds: float
 ) -> list[int]:
     claimed: list[int] = []
     await all_there.wait()

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import uvloop
 
-from pilotage.central.operate.local import START_S, LocalCentral, end, local_central
+from pilotage.central.operate.demo.local_central import START_S, LocalCentral, end, local_central
 from pilotage.central.operate.process import tied
 from pilotage.proto.trust import trusting
 

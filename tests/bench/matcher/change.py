@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import chain, repeat
 
 from pilotage.matcher import Matcher
-from pilotage.proto.job import PRIORITY_DEFAULT
+from pilotage.proto.documents.job import PRIORITY_DEFAULT
 
 from ..figures import Figure, figure
 from .loads import production

@@ -9,7 +9,7 @@ from pilotage.matcher import Matcher
 from pilotage.matcher.platforms import ANY
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import ClassSpec, LiveOffer, NodeFacts
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 from ..data import WaitingClass, lhcb
 

@@ -8,7 +8,7 @@ import msgspec
 
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
 from pilotage.matcher.types import ClassSpec, LiveOffer, NodeFacts
-from pilotage.proto.job import Need, Preference
+from pilotage.proto.documents.job import Need, Preference
 
 from .loads import OFFERS, SEED, Load, bulks
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import aiomqtt
 
-from pilotage.central.bus.address import Address, Patience
+from pilotage.central.bus.address import Address, BusTimeouts
 from pilotage.central.bus.embedded import EmbeddedBus
 from pilotage.central.bus.mosquitto import MosquittoBus
 from pilotage.central.ports import Bus
@@ -20,7 +20,7 @@ from tests.services.mosquitto import Mosquitto
 
 SOON_S = 5.0
 NEVER_S = 0.2  # so long we listen for what must not come
-IMPATIENT = Patience(connect_s=3.0, back_off_first_s=0.05, back_off_max_s=0.2)
+IMPATIENT = BusTimeouts(connect_s=3.0, back_off_first_s=0.05, back_off_max_s=0.2)
 
 Will = tuple[str, bytes]
 

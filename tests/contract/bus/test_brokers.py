@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import pytest
 
 from pilotage.proto import topics
-from pilotage.proto.topics import Kind
+from pilotage.proto.topics import TopicKind
 from tests.contract.bus.brokers import Ground, on_mosquitto, on_nats
 from tests.contract.bus.stages import NEVER_S, SocketClient, TurnedAway
 from tests.services import mosquitto, nats
@@ -77,9 +77,9 @@ async def _(ground: Ground) -> None:
     for who in (newcomer(), newcomer()):
         pilot = await ground.pilot(*who)
         for n in range(20):
-            await pilot.publish(topics.up(*who, Kind.BEAT), b"%d" % n)
+            await pilot.publish(topics.up(*who, TopicKind.BEAT), b"%d" % n)
         for n in range(20):  # in order
-            await hears(central, topics.up(*who, Kind.BEAT), b"%d" % n)
+            await hears(central, topics.up(*who, TopicKind.BEAT), b"%d" % n)
 
 
 @must("a pilot reads its own topic")
@@ -106,8 +106,8 @@ async def _(ground: Ground) -> None:
     central, victim = await central_of(ground), await ground.pilot(*other)
     assert await victim.subscribe(topics.down(*other))
     for topic in (
-        topics.up(*other, Kind.BEAT),
-        topics.up("lhcb", who[1], Kind.BEAT),
+        topics.up(*other, TopicKind.BEAT),
+        topics.up("lhcb", who[1], TopicKind.BEAT),
         topics.down(*other),
     ):
         pilot = await ground.pilot(*who)
@@ -117,8 +117,8 @@ async def _(ground: Ground) -> None:
         except TurnedAway:
             continue  # cut off for it: as good
     pilot = await ground.pilot(*who)
-    await pilot.publish(topics.up(*who, Kind.BEAT), b"own")
-    await hears(central, topics.up(*who, Kind.BEAT), b"own")
+    await pilot.publish(topics.up(*who, TopicKind.BEAT), b"own")
+    await hears(central, topics.up(*who, TopicKind.BEAT), b"own")
     assert await victim.receive(NEVER_S) is None
 
 
@@ -129,7 +129,7 @@ async def _(ground: Ground) -> None:
     for topic in (
         topics.down(*other),
         topics.down("+", "+"),
-        topics.up(*who, Kind.BEAT),
+        topics.up(*who, TopicKind.BEAT),
         topics.all_up(),
         "pilotage/#",
         "#",
@@ -151,7 +151,7 @@ async def _(ground: Ground) -> None:
     (community, name), word = newcomer(), secrets.token_urlsafe(16)
     central = await central_of(ground)
     await ground.broker.add_login(community, name, word)
-    will = topics.up(community, name, Kind.WILL)
+    will = topics.up(community, name, TopicKind.WILL)
     pilot = await ground.comes_in(name, word, (will, b"{}"))
     await pilot.vanish()
     await hears(central, will, b"{}")
@@ -192,8 +192,8 @@ async def _(ground: Ground) -> None:
     who = newcomer()
     central, first = await central_of(ground), await ground.pilot(*who)
     await ground.pilot(*newcomer())
-    await first.publish(topics.up(*who, Kind.BEAT), b"still here")
-    await hears(central, topics.up(*who, Kind.BEAT), b"still here")
+    await first.publish(topics.up(*who, TopicKind.BEAT), b"still here")
+    await hears(central, topics.up(*who, TopicKind.BEAT), b"still here")
 
 
 @must("a login that is removed is cut off and stays out")
@@ -213,7 +213,7 @@ async def _(ground: Ground) -> None:
 async def _(ground: Ground) -> None:
     who = newcomer()
     central, pilot = await central_of(ground), await ground.pilot(*who)
-    await pilot.publish(topics.up(*who, Kind.LOG), b"x" * 400_000)
+    await pilot.publish(topics.up(*who, TopicKind.LOG), b"x" * 400_000)
     message = await central.receive()
     assert message is not None and len(message[1]) == 400_000
 
@@ -224,11 +224,11 @@ async def _(ground: Ground) -> None:
     central, beside = await central_of(ground), await ground.pilot(*other)
     pilot = await ground.pilot(*who)
     try:
-        await pilot.publish(topics.up(*who, Kind.LOG), b"x" * 2_000_000)
+        await pilot.publish(topics.up(*who, TopicKind.LOG), b"x" * 2_000_000)
         await pilot.receive(NEVER_S)
     except TurnedAway:
         pass
-    await beside.publish(topics.up(*other, Kind.BEAT), b"beside")
+    await beside.publish(topics.up(*other, TopicKind.BEAT), b"beside")
     message = await central.receive()
     assert message is not None and len(message[1]) == len(b"beside")
 
@@ -238,7 +238,7 @@ async def _(ground: Ground) -> None:
     who = newcomer()
     pilot = await ground.pilot(*who)
     try:
-        await pilot.keep(topics.up(*who, Kind.BEAT), b"old")
+        await pilot.keep(topics.up(*who, TopicKind.BEAT), b"old")
         await pilot.receive(NEVER_S)
     except TurnedAway:
         pass  # cut off for it: as good
@@ -254,9 +254,9 @@ async def _(ground: Ground) -> None:
     who = newcomer()
     first, second = await central_of(ground), await central_of(ground)
     pilot = await ground.pilot(*who)
-    await pilot.publish(topics.up(*who, Kind.BEAT), b"to both")
+    await pilot.publish(topics.up(*who, TopicKind.BEAT), b"to both")
     for central in (first, second):
-        await hears(central, topics.up(*who, Kind.BEAT), b"to both")
+        await hears(central, topics.up(*who, TopicKind.BEAT), b"to both")
 
 
 @must("from one node to another")
@@ -267,7 +267,7 @@ async def _(ground: Ground) -> None:
     assert await pilot.subscribe(topics.down(*who))
     async with asyncio.timeout(5):  # nodes tell each other who reads what
         while True:
-            await pilot.publish(topics.up(*who, Kind.BEAT), b"beat")
+            await pilot.publish(topics.up(*who, TopicKind.BEAT), b"beat")
             if await central.receive(NEVER_S) is not None:
                 break
     await central.publish(topics.down(*who), b"answer")
@@ -280,12 +280,12 @@ async def _(ground: Ground) -> None:
     who, later = newcomer(), newcomer()
     central, pilot = await central_of(ground, node=0), await ground.pilot(*who, node=1)
     ground.broker.kill_node(2)
-    await pilot.publish(topics.up(*who, Kind.BEAT), b"at once")
-    await hears(central, topics.up(*who, Kind.BEAT), b"at once")
+    await pilot.publish(topics.up(*who, TopicKind.BEAT), b"at once")
+    await hears(central, topics.up(*who, TopicKind.BEAT), b"at once")
     late = await ground.pilot(*later, node=1, within_s=20.0)  # the rest elects a leader first
     for one, its in ((pilot, who), (late, later)):
-        await one.publish(topics.up(*its, Kind.BEAT), b"after")
-        await hears(central, topics.up(*its, Kind.BEAT), b"after")
+        await one.publish(topics.up(*its, TopicKind.BEAT), b"after")
+        await hears(central, topics.up(*its, TopicKind.BEAT), b"after")
 
 
 # ---- the requirements on each broker -------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.proto import topics
-from pilotage.proto.topics import Kind
+from pilotage.proto.topics import TopicKind
 from tests.contract.bus.stages import NEVER_S, SOON_S, Client, Stage, TurnedAway, eventually, stage
 from tests.services.mosquitto import missing
 
@@ -22,7 +22,7 @@ NOT_TO_BE_READ = [
     topics.down(*THEIRS),
     topics.down(*FOREIGN),
     topics.down("lhcb", "p1"),
-    topics.up(*OURS, Kind.BEAT),
+    topics.up(*OURS, TopicKind.BEAT),
     topics.down("ctao", "+"),
     topics.down("+", "p1"),
     "pilotage/1/ctao/p/p1/#",
@@ -90,30 +90,30 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerato
 async def test_a_beat_reaches_the_central_and_the_answer_its_pilot(world: Running) -> None:
     pilot = await world.on.enter("p1", WORDS_OF["p1"])
     assert await pilot.subscribe(topics.down(*OURS))
-    await pilot.publish(topics.up(*OURS, Kind.BEAT), b"beat")
+    await pilot.publish(topics.up(*OURS, TopicKind.BEAT), b"beat")
     await eventually(lambda: bool(world.heard), "the central hears the beat")
     world.bus.publish(topics.down(*OURS), b"answer")
 
-    assert world.heard == [(topics.up(*OURS, Kind.BEAT), b"beat")]
+    assert world.heard == [(topics.up(*OURS, TopicKind.BEAT), b"beat")]
     assert await pilot.receive() == (topics.down(*OURS), b"answer")
 
 
 async def test_messages_of_one_pilot_arrive_in_order(world: Running) -> None:
     pilot = await world.on.enter("p1", WORDS_OF["p1"])
     for n in range(200):
-        await pilot.publish(topics.up(*OURS, Kind.BEAT), b"%d" % n)
+        await pilot.publish(topics.up(*OURS, TopicKind.BEAT), b"%d" % n)
     await eventually(lambda: len(world.heard) == 200, "all have come")
 
     assert [int(payload) for _, payload in world.heard] == list(range(200))
 
 
 async def test_a_pilot_writes_its_own_up_and_no_other(world: Running) -> None:
-    own = [topics.up(*OURS, kind) for kind in Kind]
+    own = [topics.up(*OURS, kind) for kind in TopicKind]
     foreign = [
-        *(topics.up(*THEIRS, kind) for kind in Kind),
-        topics.up("lhcb", "p1", Kind.BEAT),
-        topics.up(*FOREIGN, Kind.BEAT),
-        topics.up(*OURS, Kind.BEAT).replace("/1/", "/2/"),
+        *(topics.up(*THEIRS, kind) for kind in TopicKind),
+        topics.up("lhcb", "p1", TopicKind.BEAT),
+        topics.up(*FOREIGN, TopicKind.BEAT),
+        topics.up(*OURS, TopicKind.BEAT).replace("/1/", "/2/"),
         topics.down(*OURS),
         "elsewhere",
     ]
@@ -184,31 +184,31 @@ async def test_a_login_with_a_wildcard_in_its_name_is_refused(world: Running) ->
 async def test_a_message_over_the_size_limit_does_not_arrive(world: Running) -> None:
     other = await world.on.enter("p2", WORDS_OF["p2"])
     pilot = await world.on.enter("p1", WORDS_OF["p1"])
-    await pilot.publish(topics.up(*OURS, Kind.LOG), b"x" * 400_000)
+    await pilot.publish(topics.up(*OURS, TopicKind.LOG), b"x" * 400_000)
     await eventually(lambda: bool(world.heard), "a large log chunk passes")
     try:
-        await pilot.publish(topics.up(*OURS, Kind.LOG), b"x" * 2_000_000)
+        await pilot.publish(topics.up(*OURS, TopicKind.LOG), b"x" * 2_000_000)
     except TurnedAway:
         pass  # some brokers cut such a client off before it has said all
     await world.quiet()
-    await other.publish(topics.up(*THEIRS, Kind.BEAT), b"still here")
+    await other.publish(topics.up(*THEIRS, TopicKind.BEAT), b"still here")
     await eventually(lambda: len(world.heard) > 1, "the other pilot is heard")
 
     assert [len(payload) for _, payload in world.heard] == [400_000, len(b"still here")]
 
 
 async def test_a_last_will_is_heard_when_a_pilot_vanishes(world: Running) -> None:
-    pilot = await world.on.enter("p1", WORDS_OF["p1"], (topics.up(*OURS, Kind.WILL), b"{}"))
+    pilot = await world.on.enter("p1", WORDS_OF["p1"], (topics.up(*OURS, TopicKind.WILL), b"{}"))
     await pilot.vanish()
     await eventually(lambda: bool(world.heard), "the last will")
 
-    assert world.heard == [(topics.up(*OURS, Kind.WILL), b"{}")]
+    assert world.heard == [(topics.up(*OURS, TopicKind.WILL), b"{}")]
 
 
 async def test_a_last_will_on_a_foreign_topic_is_never_said(world: Running) -> None:
     victim = await world.on.enter("p2", WORDS_OF["p2"])
     assert await victim.subscribe(topics.down(*THEIRS))
-    for topic in (topics.down(*THEIRS), topics.up(*THEIRS, Kind.BEAT)):
+    for topic in (topics.down(*THEIRS), topics.up(*THEIRS, TopicKind.BEAT)):
         try:
             pilot = await world.on.enter("p1", WORDS_OF["p1"], (topic, b"stop"))
             await pilot.vanish()
@@ -231,8 +231,8 @@ async def test_a_client_cannot_take_over_another(world: Running) -> None:
 
 async def test_a_refusing_handler_does_not_stop_the_bus(world: Running) -> None:
     pilot = await world.on.enter("p1", WORDS_OF["p1"])
-    await pilot.publish(topics.up(*OURS, Kind.BEAT), b"refuse me")
-    await pilot.publish(topics.up(*OURS, Kind.BEAT), b"next")
+    await pilot.publish(topics.up(*OURS, TopicKind.BEAT), b"refuse me")
+    await pilot.publish(topics.up(*OURS, TopicKind.BEAT), b"next")
     await eventually(lambda: len(world.heard) == 2, "the next one is heard")
 
     assert world.bus.up
@@ -250,7 +250,7 @@ async def test_after_a_crash_of_the_broker_everybody_comes_back(world: Running) 
     assert await pilot.subscribe(topics.down(*OURS))
     async with asyncio.timeout(SOON_S):
         while not world.heard:  # the central comes back at its own pace
-            await pilot.publish(topics.up(*OURS, Kind.BEAT), b"back")
+            await pilot.publish(topics.up(*OURS, TopicKind.BEAT), b"back")
             await asyncio.sleep(0.05)
     await eventually(lambda: world.bus.up, "the central is back")
     world.bus.publish(topics.down(*OURS), b"answer")

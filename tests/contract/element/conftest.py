@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from pilotage.central.factory.commands import Commands
 from pilotage.central.factory.element import ComputeElement
-from pilotage.central.factory.spawned import spawned
+from pilotage.central.factory.spawned_commands import spawned
 
 from .rig import Rig, Start
 from .rigs import arc, fake, htcondor, htcondor_local, kubernetes, local, slurm, ssh

@@ -13,7 +13,7 @@ from pilotage.central.factory.commands import Commands
 from pilotage.central.factory.credential import Credential, CredentialSource
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import ComputeElement
-from pilotage.central.factory.errors import Denied, ElementTrouble, Unreachable
+from pilotage.central.factory.errors import Denied, ElementTrouble, ElementUnreachable
 from pilotage.central.operate.clocks import SystemClock
 
 from .troubles import Troubled, TroubledWeb
@@ -61,7 +61,7 @@ class Rig:
     @property
     def without_programs(self) -> tuple[type[ElementTrouble], str]:
         """Return what is raised where nothing is there that could be asked, and its words."""
-        return (Denied, "no such file") if self.web is None else (Unreachable, "refused")
+        return (Denied, "no such file") if self.web is None else (ElementUnreachable, "refused")
 
 
 Start = Callable[[Path], AbstractAsyncContextManager[Rig]]

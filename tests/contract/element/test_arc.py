@@ -18,9 +18,9 @@ import pytest_asyncio
 
 from pilotage.central.factory.commands import Commands
 from pilotage.central.factory.credential import CredentialSource
-from pilotage.central.factory.credentials.issued import IssuedOptions, IssuedSource
+from pilotage.central.factory.credentials.issued_tokens import IssuedOptions, IssuedSource
 from pilotage.central.factory.credentials.proxy import read_proxy
-from pilotage.central.factory.credentials.renewed import RenewedSource
+from pilotage.central.factory.credentials.renewed_files import RenewedSource
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import ComputeElement, PilotRequest, Slot, SlotState
 from pilotage.central.factory.errors import Denied, ElementTrouble

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pilotage.central.factory.element import ComputeElement, PilotRequest, SlotState
-from pilotage.central.factory.errors import ElementTrouble, Unreachable
+from pilotage.central.factory.errors import ElementTrouble, ElementUnreachable
 
 from .rig import Rig
 from .troubles import Troubled
@@ -39,7 +39,7 @@ async def test_an_element_that_does_not_answer_is_unreachable(
     element, troubles = troubled
     troubles.is_silent = True
 
-    with pytest.raises(Unreachable):
+    with pytest.raises(ElementUnreachable):
         await CALLS[name](element, rig.no_slot)
 
 
@@ -53,7 +53,7 @@ async def test_garbage_is_no_answer(rig: Rig, troubled: Both, name: str) -> None
     except ElementTrouble as why:
         told = why
 
-    assert isinstance(told, Unreachable), f"it took garbage for {told!r}"
+    assert isinstance(told, ElementUnreachable), f"it took garbage for {told!r}"
 
 
 @pytest.mark.parametrize("name", ["reach", "submit"])

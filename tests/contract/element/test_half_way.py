@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.factory.commands import Completed, NoAnswer
+from pilotage.central.factory.commands import CommandOutcomeUnknown, CompletedCommand
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import ComputeElement, PilotRequest
-from pilotage.central.factory.errors import Denied, Unreachable
+from pilotage.central.factory.errors import Denied, ElementUnreachable
 from pilotage.central.operate.clocks import SystemClock
 from tests import elements_in_memory as memory
 
@@ -24,11 +24,11 @@ REQUESTS = [PilotRequest(stamp, b"#!/bin/sh\n") for stamp in STAMPS]
 CALLS_MAX = 8  # of a submission of two pilots, with what follows when it fails
 LOGIN = {"host": "h", "user": "u", "key_file": "/k", "known_hosts": "/n"}
 TIMED_OUT = b"sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
-VAGUE: tuple[Completed | NoAnswer, ...] = (
-    NoAnswer("the line was cut"),
-    Completed(-9, b"", b""),
-    Completed(2, b"", b"sh: 0: Cannot fork"),
-    Completed(137, b"", b"Killed"),
+VAGUE: tuple[CompletedCommand | CommandOutcomeUnknown, ...] = (
+    CommandOutcomeUnknown("the line was cut"),
+    CompletedCommand(-9, b"", b""),
+    CompletedCommand(2, b"", b"sh: 0: Cannot fork"),
+    CompletedCommand(137, b"", b"Killed"),
 )
 PROGRAMS: dict[str, tuple[str, dict[str, Any], Callable[[], memory.Program], tuple[bytes, ...]]] = {
     "slurm": (
@@ -85,7 +85,7 @@ async def wrong_of(
     """Return what a submission says that is not so. `heal`: lets the element answer again."""
     try:
         submitted = await made.submit(REQUESTS)
-    except Unreachable:
+    except ElementUnreachable:
         said: set[str] = set()
     except Denied:
         said = set(STAMPS)
@@ -101,7 +101,7 @@ async def wrong_of(
 @pytest.mark.parametrize("name", PROGRAMS)
 async def test_programs_that_fail_half_way_leave_nothing_unknown(name: str, tmp_path: Path) -> None:
     kind, options, start, words = PROGRAMS[name]
-    outcomes = [*VAGUE, *(Completed(1, b"", one) for one in words)]
+    outcomes = [*VAGUE, *(CompletedCommand(1, b"", one) for one in words)]
     wrong: list[str] = []
     for outcome in outcomes:
         for at in range(CALLS_MAX):
@@ -113,8 +113,8 @@ async def test_programs_that_fail_half_way_leave_nothing_unknown(name: str, tmp_
                     number: int,
                     at: int = at,
                     goes_on: bool = goes_on,
-                    outcome: Completed | NoAnswer = outcome,
-                ) -> Completed | NoAnswer | None:
+                    outcome: CompletedCommand | CommandOutcomeUnknown = outcome,
+                ) -> CompletedCommand | CommandOutcomeUnknown | None:
                     return outcome if number == at or (goes_on and number > at) else None
 
                 def heal(programs: memory.Programs = programs) -> None:
@@ -177,7 +177,7 @@ REFUSED = b"sbatch: error: Batch job submission failed: "
 )
 async def test_what_slurm_refuses_is_told_as_refused(words: bytes, tmp_path: Path) -> None:
     programs = memory.Programs(memory.Slurm())
-    programs.spoil = lambda number: Completed(1, b"", words) if number else None
+    programs.spoil = lambda number: CompletedCommand(1, b"", words) if number else None
     made = element("slurm", {"folder": "/out"}, Tools(programs, SystemClock(), tmp_path))
 
     with pytest.raises(Denied, match=words.decode().split(":")[-1][1:20]):

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 
 from pilotage.central.factory.commands import Commands
-from pilotage.central.factory.credentials.issued import IssuedOptions, IssuedSource
+from pilotage.central.factory.credentials.issued_tokens import IssuedOptions, IssuedSource
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import ComputeElement, PilotRequest
-from pilotage.central.factory.errors import Denied, Step
+from pilotage.central.factory.errors import Denied, ElementOperation
 from pilotage.central.operate.clocks import SystemClock
 from tests.services.folders import open_folder
 from tests.services.htcondor import Htcondor
@@ -63,7 +63,7 @@ async def test_a_token_that_is_not_taken_is_named(
         with pytest.raises(Denied, match="SCITOKENS") as told:
             await call
 
-        assert told.value.step is Step.AUTHORISE
+        assert told.value.step is ElementOperation.AUTHORISE
 
 
 async def test_a_token_may_do_what_its_scopes_say_and_the_keys_are_fetched(

@@ -21,7 +21,7 @@ from pilotage.central.factory.commands import Commands
 from pilotage.central.factory.drivers import Tools, driver, element
 from pilotage.central.factory.element import ComputeElement, PilotRequest
 from pilotage.central.factory.errors import BadOptions, ElementTrouble
-from pilotage.central.factory.spawned import spawned
+from pilotage.central.factory.spawned_commands import spawned
 from pilotage.central.operate.clocks import SystemClock
 
 from .recorders import Programs, Requests, Words

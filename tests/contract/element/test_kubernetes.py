@@ -14,7 +14,13 @@ import pytest_asyncio
 from pilotage.central.factory.commands import Commands
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import ComputeElement, PilotRequest, SlotState
-from pilotage.central.factory.errors import BadOptions, Denied, ElementTrouble, Step, Unreachable
+from pilotage.central.factory.errors import (
+    BadOptions,
+    Denied,
+    ElementOperation,
+    ElementTrouble,
+    ElementUnreachable,
+)
 from pilotage.central.operate.clocks import SystemClock
 from tests.services.kubernetes import Kubernetes
 
@@ -90,7 +96,7 @@ async def test_lists_are_read_to_their_end_also_when_they_run_out(
     assert sorted(found) == stamps
     assert cluster.runs_out == 0
     cluster.runs_out = 3
-    with pytest.raises(Unreachable, match="run out before they are read"):
+    with pytest.raises(ElementUnreachable, match="run out before they are read"):
         await kubernetes.find(stamps)
     cluster.runs_out = 0
     await kubernetes.forget(slots)
@@ -121,7 +127,7 @@ async def test_a_submission_that_was_cut_short_is_found_and_can_be_done_again(
 ) -> None:
     kubernetes, request = driver(), PilotRequest(stamp, LONG)
 
-    with pytest.raises(Unreachable):
+    with pytest.raises(ElementUnreachable):
         await driver(transport=Losing(cluster, lost)).submit([request])
     slot = (await kubernetes.find([stamp]))[stamp]
     state = (await kubernetes.states([slot]))[slot].state
@@ -197,7 +203,7 @@ async def test_a_pilot_whose_secret_may_not_be_made_leaves_nothing_behind(
         await driver().submit([PilotRequest(stamp, LONG)])
     cluster.rules = page_role()
 
-    assert told.value.step is Step.AUTHORISE
+    assert told.value.step is ElementOperation.AUTHORISE
     assert kept(cluster, stamp) == {"jobs": 0, "secrets": 0, "pods": 0}
 
 
@@ -240,11 +246,11 @@ ANSWERS: dict[str, tuple[int, str, type[ElementTrouble], str]] = {
     "no field of that name": (400, "strict decoding error", Denied, "submit: 400: strict"),
     "no value of that form": (422, 'Job "x" is invalid', Denied, 'submit: 422: Job "x" is'),
     "no such namespace": (404, 'namespaces "p" not found', Denied, "submit: 404: namespaces"),
-    "too often": (429, "too many requests", Unreachable, "429: too many .* asked too often"),
-    "in trouble": (500, "etcdserver: leader changed", Unreachable, "500: etcdserver"),
-    "behind a proxy": (504, "", Unreachable, "submit: 504"),
-    "moved": (302, "", Unreachable, "submit: 302"),
-    "of another kind": (201, "made", Unreachable, "Invalid enum value 'Status'"),
+    "too often": (429, "too many requests", ElementUnreachable, "429: too many .* asked too often"),
+    "in trouble": (500, "etcdserver: leader changed", ElementUnreachable, "500: etcdserver"),
+    "behind a proxy": (504, "", ElementUnreachable, "submit: 504"),
+    "moved": (302, "", ElementUnreachable, "submit: 302"),
+    "of another kind": (201, "made", ElementUnreachable, "Invalid enum value 'Status'"),
 }
 
 
@@ -274,7 +280,7 @@ async def test_each_no_has_its_meaning(driver: Make, stamp: str, name: str) -> N
 async def test_strange_lists_are_no_answer(driver: Make, page: bytes) -> None:
     saying = httpx.MockTransport(lambda request: httpx.Response(200, content=page))
 
-    with pytest.raises(Unreachable):
+    with pytest.raises(ElementUnreachable):
         await driver(transport=saying).states(["t-anything"])
 
 

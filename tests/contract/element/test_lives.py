@@ -13,7 +13,7 @@ from pilotage.central.factory.element import (
     Slot,
     SlotState,
 )
-from pilotage.central.factory.errors import Unreachable
+from pilotage.central.factory.errors import ElementUnreachable
 
 from .rig import Rig
 from .troubles import Troubled
@@ -142,7 +142,7 @@ async def test_a_submission_whose_answer_is_lost_is_found_again(
     shaky, troubles = troubled
     troubles.loses_replies_of = rig.submits
 
-    with pytest.raises(Unreachable):
+    with pytest.raises(ElementUnreachable):
         await shaky.submit([PilotRequest(stamp, LONG)])
 
     found = await element.find([stamp])

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import httpx
 
-from pilotage.central.factory.commands import Commands, Completed, NoAnswer, NotStarted
+from pilotage.central.factory.commands import (
+    CommandNotStarted,
+    CommandOutcomeUnknown,
+    Commands,
+    CompletedCommand,
+)
 
 GARBAGE = b"\x00\xff\x1b[31m<html>502 Bad Gateway</html>\n" * 3
 
@@ -26,19 +31,19 @@ class Troubled:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
-    ) -> Completed:
+    ) -> CompletedCommand:
         """Run it, then spoil the answer as told. Raises NoAnswer and NotStarted."""
         self.argvs.append(tuple(argv))
         if self.is_silent:
-            raise NoAnswer(f"{argv[0]}: not ended after {timeout_s:g} s")
+            raise CommandOutcomeUnknown(f"{argv[0]}: not ended after {timeout_s:g} s")
         if self.has_nothing:
-            raise NotStarted(f"{argv[0]}: no such file or directory")
+            raise CommandNotStarted(f"{argv[0]}: no such file or directory")
         done = await self._commands.run(
             argv, stdin=stdin, environment=environment, timeout_s=timeout_s
         )
         if self.loses_replies_of is not None and self.loses_replies_of in ("", *argv[:1]):
-            raise NoAnswer(f"{argv[0]}: the line was cut")
-        return Completed(0, GARBAGE, GARBAGE) if self.garbles else done
+            raise CommandOutcomeUnknown(f"{argv[0]}: the line was cut")
+        return CompletedCommand(0, GARBAGE, GARBAGE) if self.garbles else done
 
 
 class TroubledWeb(httpx.AsyncBaseTransport):

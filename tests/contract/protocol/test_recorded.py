@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from pilotage.proto.api import SecretRequest, Submission
+from pilotage.proto.api.jobs import SecretRequest, Submission
 from tests import virtual
 from tests.fakes import FakeInstallation
 

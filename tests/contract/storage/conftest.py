@@ -7,7 +7,7 @@ import pytest
 
 from pilotage.pilot.data.file_storage import FileStorage
 from pilotage.pilot.data.http_storage import HttpStorage
-from pilotage.pilot.data.storages import Place, Storage
+from pilotage.pilot.data.storages import CopyLocation, Storage
 from tests.services import nginx as service
 
 PATH = "local/7/1/results/run"
@@ -19,8 +19,8 @@ class Rig:
     def __init__(self, driver: Storage, url: str, files: Path) -> None:
         self.driver, self.url, self.files = driver, url, files
 
-    def place(self, path: str = PATH) -> Place:
-        return Place(self.url, path)
+    def place(self, path: str = PATH) -> CopyLocation:
+        return CopyLocation(self.url, path)
 
     def lay(self, path: str, content: bytes) -> None:
         target = self.files / path

@@ -15,23 +15,25 @@ from pilotage.pilot.data.drivers import storages
 from pilotage.pilot.data.file_storage import FileStorage
 from pilotage.pilot.data.http_storage import HttpStorage
 from pilotage.pilot.data.storages import (
-    Full,
-    NotThere,
-    Place,
-    Refused,
+    CopyChecksums,
+    CopyLocation,
+    CopyMissing,
+    CopyTooLong,
     Storage,
-    StorageTrouble,
-    Sums,
-    TooLong,
-    Unavailable,
+    StorageError,
+    StorageFull,
+    StorageRefused,
+    StorageUnavailable,
 )
-from pilotage.pilot.files.beside import GivenUp
+from pilotage.pilot.files.worker_thread import WorkAbandoned
 
 from . import servers
 from .conftest import PATH, Rig
 
 CONTENT = bytes(range(256)) * 9_000  # more than two blocks
-SUMS = Sums(len(CONTENT), f"{zlib.adler32(CONTENT):08x}", hashlib.sha256(CONTENT).hexdigest())
+SUMS = CopyChecksums(
+    len(CONTENT), f"{zlib.adler32(CONTENT):08x}", hashlib.sha256(CONTENT).hexdigest()
+)
 ODD = "local/7/1/a%2f?#;ü[x]"
 
 
@@ -45,7 +47,7 @@ def _source(tmp_path: Path, content: bytes = CONTENT) -> Path:
     return source
 
 
-def _get(rig: Rig, to: Path, path: str = PATH, bytes_max: int = len(CONTENT)) -> Sums:
+def _get(rig: Rig, to: Path, path: str = PATH, bytes_max: int = len(CONTENT)) -> CopyChecksums:
     return rig.driver.get(rig.place(path), to, bytes_max=bytes_max, go_on=_go_on)
 
 
@@ -76,9 +78,9 @@ def test_a_second_try_of_the_same_attempt_replaces_the_first(rig: Rig, tmp_path:
 
 
 def test_what_is_not_there_is_said_to_be_not_there(rig: Rig, tmp_path: Path) -> None:
-    with pytest.raises(NotThere):
+    with pytest.raises(CopyMissing):
         _get(rig, tmp_path / "got")
-    with pytest.raises(NotThere):
+    with pytest.raises(CopyMissing):
         rig.driver.size(rig.place())
     rig.driver.remove(rig.place())
 
@@ -94,15 +96,15 @@ def test_what_is_removed_is_gone(rig: Rig, tmp_path: Path) -> None:
 def test_a_copy_that_is_too_long_is_broken_off(rig: Rig, tmp_path: Path) -> None:
     rig.lay(PATH, CONTENT)
 
-    with pytest.raises(TooLong):
+    with pytest.raises(CopyTooLong):
         _get(rig, tmp_path / "got", bytes_max=1_000)
 
 
 def test_work_that_is_given_up_leaves_nothing_under_its_name(rig: Rig, tmp_path: Path) -> None:
     def given_up() -> None:
-        raise GivenUp
+        raise WorkAbandoned
 
-    with pytest.raises(GivenUp):
+    with pytest.raises(WorkAbandoned):
         rig.driver.put(_source(tmp_path), rig.place(), go_on=given_up)
 
     left = [one for one in rig.files.rglob("*") if one.is_file()]
@@ -126,11 +128,11 @@ def test_no_path_leads_out_of_a_folder(tmp_path: Path, path: str) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "outside").write_bytes(b"secret")
-    place = Place(f"file://{root}", path)
+    place = CopyLocation(f"file://{root}", path)
 
-    with pytest.raises(Refused):
+    with pytest.raises(StorageRefused):
         FileStorage().put(_source(tmp_path), place, go_on=_go_on)
-    with pytest.raises(Refused):
+    with pytest.raises(StorageRefused):
         FileStorage().get(place, tmp_path / "got", bytes_max=99, go_on=_go_on)
     assert (tmp_path / "outside").read_bytes() == b"secret"
 
@@ -146,11 +148,11 @@ def test_no_link_in_a_folder_is_followed(tmp_path: Path, is_last: bool) -> None:
     else:
         (root / "local").rmdir()
         (root / "local").symlink_to(outside)
-    place = Place(f"file://{root}", "local/file")
+    place = CopyLocation(f"file://{root}", "local/file")
 
-    with pytest.raises(Refused):
+    with pytest.raises(StorageRefused):
         FileStorage().get(place, tmp_path / "got", bytes_max=99, go_on=_go_on)
-    with contextlib.suppress(Refused):  # a link of the file itself is replaced
+    with contextlib.suppress(StorageRefused):  # a link of the file itself is replaced
         FileStorage().put(_source(tmp_path), place, go_on=_go_on)
     assert (outside / "file").read_bytes() == b"secret"
     assert list(outside.iterdir()) == [outside / "file"]
@@ -162,23 +164,25 @@ def test_no_folder_is_made_below_a_link(tmp_path: Path) -> None:
     outside.mkdir()
     (root / "local").symlink_to(outside)
 
-    with pytest.raises(Refused):
-        FileStorage().put(_source(tmp_path), Place(f"file://{root}", "local/7/f"), go_on=_go_on)
+    with pytest.raises(StorageRefused):
+        FileStorage().put(
+            _source(tmp_path), CopyLocation(f"file://{root}", "local/7/f"), go_on=_go_on
+        )
     assert list(outside.iterdir()) == []
 
 
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
-    with pytest.raises(Refused):
-        place = Place(f"file://{tmp_path}", "pipe")
+    with pytest.raises(StorageRefused):
+        place = CopyLocation(f"file://{tmp_path}", "pipe")
         FileStorage().get(place, tmp_path / "got", bytes_max=99, go_on=_go_on)
 
 
 def test_a_folder_that_is_not_mounted_is_away_and_is_not_made(tmp_path: Path) -> None:
-    place = Place(f"file://{tmp_path}/mnt", "local/7/1/x")
+    place = CopyLocation(f"file://{tmp_path}/mnt", "local/7/1/x")
 
-    with pytest.raises(Unavailable, match="mounted"):
+    with pytest.raises(StorageUnavailable, match="mounted"):
         FileStorage().put(_source(tmp_path), place, go_on=_go_on)
     assert not (tmp_path / "mnt").exists()
 
@@ -189,8 +193,8 @@ def test_a_folder_that_takes_no_more_is_full_and_keeps_nothing(tmp_path: Path) -
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(Full):
-            FileStorage().put(source, Place(f"file://{root}", "a/x"), go_on=_go_on)
+        with pytest.raises(StorageFull):
+            FileStorage().put(source, CopyLocation(f"file://{root}", "a/x"), go_on=_go_on)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
@@ -200,37 +204,37 @@ def test_a_folder_that_takes_no_more_is_full_and_keeps_nothing(tmp_path: Path) -
 # -- HTTP on a bad day --------------------------------------------------------------------------
 
 BAD_GETS = {
-    "it closes in the middle": (servers.gives(CONTENT[:5_000], promised=9_000), Unavailable),
-    "it closes at once": (servers.hangs_up, Unavailable),
-    "404": (servers.says(404), NotThere),
-    "410": (servers.says(410), NotThere),
-    "500": (servers.says(500), Unavailable),
-    "503": (servers.says(503), Unavailable),
-    "429": (servers.says(429), Unavailable),
-    "401": (servers.says(401), Refused),
-    "403": (servers.says(403), Refused),
-    "a redirect": (servers.says(302, "http://127.0.0.1:1/x"), Refused),
-    "an endless redirect": (servers.says(307, "/data/x"), Refused),
-    "204": (servers.says(204), Refused),
+    "it closes in the middle": (servers.gives(CONTENT[:5_000], promised=9_000), StorageUnavailable),
+    "it closes at once": (servers.hangs_up, StorageUnavailable),
+    "404": (servers.says(404), CopyMissing),
+    "410": (servers.says(410), CopyMissing),
+    "500": (servers.says(500), StorageUnavailable),
+    "503": (servers.says(503), StorageUnavailable),
+    "429": (servers.says(429), StorageUnavailable),
+    "401": (servers.says(401), StorageRefused),
+    "403": (servers.says(403), StorageRefused),
+    "a redirect": (servers.says(302, "http://127.0.0.1:1/x"), StorageRefused),
+    "an endless redirect": (servers.says(307, "/data/x"), StorageRefused),
+    "204": (servers.says(204), StorageRefused),
 }
 BAD_PUTS = {
-    "507": (servers.says(507), Full),
-    "413": (servers.says(413), Full),
-    "403": (servers.says(403), Refused),
-    "409 for ever": (servers.says(409), Refused),
-    "500": (servers.says(500), Unavailable),
-    "a redirect": (servers.says(307, "/elsewhere"), Refused),
-    "it closes in the middle": (servers.hangs_up, Unavailable),
-    "it keeps less than it took": (servers.forgets(3), Unavailable),
+    "507": (servers.says(507), StorageFull),
+    "413": (servers.says(413), StorageFull),
+    "403": (servers.says(403), StorageRefused),
+    "409 for ever": (servers.says(409), StorageRefused),
+    "500": (servers.says(500), StorageUnavailable),
+    "a redirect": (servers.says(307, "/elsewhere"), StorageRefused),
+    "it closes in the middle": (servers.hangs_up, StorageUnavailable),
+    "it keeps less than it took": (servers.forgets(3), StorageUnavailable),
 }
 
 
 @pytest.mark.parametrize("day", BAD_GETS)
 def test_what_goes_wrong_with_a_get(day: str, tmp_path: Path) -> None:
     answer, trouble = BAD_GETS[day]
-    with servers.serving(answer) as url, pytest.raises(StorageTrouble) as raised:
+    with servers.serving(answer) as url, pytest.raises(StorageError) as raised:
         HttpStorage(timeout_s=5).get(
-            Place(url, "x"), tmp_path / "got", bytes_max=10_000, go_on=_go_on
+            CopyLocation(url, "x"), tmp_path / "got", bytes_max=10_000, go_on=_go_on
         )
 
     assert raised.type is trouble, raised.value
@@ -240,8 +244,8 @@ def test_what_goes_wrong_with_a_get(day: str, tmp_path: Path) -> None:
 def test_what_goes_wrong_with_a_put(day: str, tmp_path: Path) -> None:
     answer, trouble = BAD_PUTS[day]
     source = _source(tmp_path, CONTENT * 3)
-    with servers.serving(answer) as url, pytest.raises(StorageTrouble) as raised:
-        HttpStorage(timeout_s=5).put(source, Place(url, "a/x"), go_on=_go_on)
+    with servers.serving(answer) as url, pytest.raises(StorageError) as raised:
+        HttpStorage(timeout_s=5).put(source, CopyLocation(url, "a/x"), go_on=_go_on)
 
     assert raised.type is trouble, raised.value
 
@@ -256,19 +260,19 @@ def test_what_is_not_whole_is_taken_back(tmp_path: Path, answers: int) -> None:
         is_last = request.command == "DELETE"
         (servers.says(answers) if is_last else servers.forgets(3))(request)
 
-    with servers.serving(answer) as url, pytest.raises(StorageTrouble, match="3 bytes") as raised:
-        HttpStorage(timeout_s=5).put(_source(tmp_path), Place(url, "a/x"), go_on=_go_on)
+    with servers.serving(answer) as url, pytest.raises(StorageError, match="3 bytes") as raised:
+        HttpStorage(timeout_s=5).put(_source(tmp_path), CopyLocation(url, "a/x"), go_on=_go_on)
 
     assert asked == ["PUT", "HEAD", "DELETE"]
-    assert raised.type is (Refused if answers == 503 else Unavailable)
+    assert raised.type is (StorageRefused if answers == 503 else StorageUnavailable)
 
 
 def test_what_a_server_took_and_has_not_is_not_stored(tmp_path: Path) -> None:
     def answer(request: BaseHTTPRequestHandler) -> None:
         servers.says(404 if request.command == "HEAD" else 201)(request)
 
-    with servers.serving(answer) as url, pytest.raises(Unavailable, match="has it not"):
-        HttpStorage(timeout_s=5).put(_source(tmp_path), Place(url, "a/x"), go_on=_go_on)
+    with servers.serving(answer) as url, pytest.raises(StorageUnavailable, match="has it not"):
+        HttpStorage(timeout_s=5).put(_source(tmp_path), CopyLocation(url, "a/x"), go_on=_go_on)
 
 
 def test_a_file_that_is_not_whole_in_a_folder_is_taken_back(
@@ -283,17 +287,17 @@ def test_a_file_that_is_not_whole_in_a_folder_is_taken_back(
         os.truncate(target, 3)
 
     monkeypatch.setattr(os, "replace", replaced)
-    with pytest.raises(Unavailable, match="3 bytes"):
-        FileStorage().put(_source(tmp_path), Place(f"file://{root}", "a/x"), go_on=_go_on)
+    with pytest.raises(StorageUnavailable, match="3 bytes"):
+        FileStorage().put(_source(tmp_path), CopyLocation(f"file://{root}", "a/x"), go_on=_go_on)
 
     assert list((root / "a").iterdir()) == []
 
 
 def test_a_server_that_says_nothing_is_away(tmp_path: Path) -> None:
     silent = servers.gives(b"x" * 2_000, pause_s=5)
-    with servers.serving(silent) as url, pytest.raises(Unavailable, match="in time"):
+    with servers.serving(silent) as url, pytest.raises(StorageUnavailable, match="in time"):
         HttpStorage(timeout_s=0.2).get(
-            Place(url, "x"), tmp_path / "got", bytes_max=10_000, go_on=_go_on
+            CopyLocation(url, "x"), tmp_path / "got", bytes_max=10_000, go_on=_go_on
         )
 
 
@@ -303,16 +307,16 @@ def test_a_slow_one_can_be_given_up(tmp_path: Path) -> None:
     def go_on() -> None:
         looks.append(1)
         if len(looks) > 1:
-            raise GivenUp
+            raise WorkAbandoned
 
     slow = servers.gives(b"x" * 2_000_000, pause_s=0.0001)
-    with servers.serving(slow) as url, pytest.raises(GivenUp):
-        HttpStorage().get(Place(url, "x"), tmp_path / "got", bytes_max=10**7, go_on=go_on)
+    with servers.serving(slow) as url, pytest.raises(WorkAbandoned):
+        HttpStorage().get(CopyLocation(url, "x"), tmp_path / "got", bytes_max=10**7, go_on=go_on)
 
 
 def test_nobody_there_is_away(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable):
-        HttpStorage().size(Place("http://127.0.0.1:1", "x"))
+    with pytest.raises(StorageUnavailable):
+        HttpStorage().size(CopyLocation("http://127.0.0.1:1", "x"))
 
 
 WRONG: dict[str, Callable[[], Storage]] = {
@@ -328,8 +332,8 @@ WRONG: dict[str, Callable[[], Storage]] = {
 
 @pytest.mark.parametrize("url", WRONG)
 def test_a_url_of_another_kind_is_refused(url: str) -> None:
-    with pytest.raises(Refused):
-        WRONG[url]().size(Place(url, "x"))
+    with pytest.raises(StorageRefused):
+        WRONG[url]().size(CopyLocation(url, "x"))
 
 
 def test_a_pilot_knows_these_types() -> None:

@@ -9,8 +9,13 @@ import pytest
 from pilotage.pilot.data import file_sweep
 from pilotage.pilot.data.file_storage import FileStorage
 from pilotage.pilot.data.http_storage import HttpStorage
-from pilotage.pilot.data.storages import Place, Refused, StorageTrouble, Unavailable
-from pilotage.pilot.files.beside import GivenUp
+from pilotage.pilot.data.storages import (
+    CopyLocation,
+    StorageError,
+    StorageRefused,
+    StorageUnavailable,
+)
+from pilotage.pilot.files.worker_thread import WorkAbandoned
 
 from . import servers
 from .conftest import PATH, Rig
@@ -64,7 +69,7 @@ def test_what_never_was_is_gone(rig: Rig) -> None:
 def test_a_folder_is_not_taken_for_a_file(rig: Rig) -> None:
     rig.lay(f"{PATH}/inside", b"x")
 
-    with pytest.raises(StorageTrouble):
+    with pytest.raises(StorageError):
         _sweep(rig, PATH)
     assert _there(rig) == [f"{PATH}/inside"]
 
@@ -72,7 +77,7 @@ def test_a_folder_is_not_taken_for_a_file(rig: Rig) -> None:
 def test_a_file_is_not_taken_for_a_folder(rig: Rig) -> None:
     rig.lay(FOLDER, b"x")
 
-    with pytest.raises(StorageTrouble):
+    with pytest.raises(StorageError):
         _sweep(rig, FOLDER, is_folder=True)
     assert _there(rig) == [FOLDER]
 
@@ -94,7 +99,7 @@ def test_no_path_leads_out(rig: Rig, path: str) -> None:
     rig.lay("a/kept", b"x")
 
     for is_folder in (False, True):
-        with pytest.raises(Refused):
+        with pytest.raises(StorageRefused):
             _sweep(rig, path, is_folder=is_folder)
     assert outside.exists() and _there(rig) == ["a/kept"]
 
@@ -103,7 +108,7 @@ def test_no_path_leads_out(rig: Rig, path: str) -> None:
 def test_only_the_folder_of_one_attempt_goes_whole(rig: Rig, path: str) -> None:
     rig.lay(f"{FOLDER}/deep/file", b"x")
 
-    with pytest.raises(Refused):
+    with pytest.raises(StorageRefused):
         _sweep(rig, path, is_folder=True)
     assert _there(rig) == [f"{FOLDER}/deep/file"]
 
@@ -113,9 +118,9 @@ def test_a_path_with_a_part_that_is_empty_is_none(rig: Rig, path: str) -> None:
     rig.lay(f"{FOLDER}/file", b"x")
 
     for is_folder in (False, True):
-        with pytest.raises(Refused):
+        with pytest.raises(StorageRefused):
             _sweep(rig, path, is_folder=is_folder)
-    with pytest.raises(Refused):
+    with pytest.raises(StorageRefused):
         rig.driver.remove(rig.place(path))
     assert _there(rig) == [f"{FOLDER}/file"]
 
@@ -170,7 +175,7 @@ def test_no_link_is_followed(folder: Rig, tmp_path: Path, where: str) -> None:
         assert list(folder.files.rglob("*")) == [folder.files / "ctao"]
     else:
         for path, is_folder in ((FOLDER, True), (FOLDER, False), (f"{FOLDER}/kept", False)):
-            with pytest.raises(Refused):
+            with pytest.raises(StorageRefused):
                 _sweep(folder, path, is_folder=is_folder)
 
     assert (outside / "1" / "kept").read_bytes() == b"x"
@@ -179,21 +184,21 @@ def test_no_link_is_followed(folder: Rig, tmp_path: Path, where: str) -> None:
 def test_what_is_no_file_stays(folder: Rig) -> None:
     os.mkfifo(folder.files / "pipe")
 
-    with pytest.raises(Refused):
+    with pytest.raises(StorageRefused):
         _sweep(folder, "pipe")
     assert (folder.files / "pipe").exists()
 
 
 def test_a_folder_that_is_not_mounted_is_away(tmp_path: Path) -> None:
-    place = Place(f"file://{tmp_path}/mnt", "a/file")
+    place = CopyLocation(f"file://{tmp_path}/mnt", "a/file")
 
-    with pytest.raises(Unavailable, match="mounted"):
+    with pytest.raises(StorageUnavailable, match="mounted"):
         FileStorage().sweep(place, is_folder=False, go_on=_go_on)
 
 
 def test_a_mount_point_without_its_file_system_is_away(folder: Rig) -> None:
     for path, is_folder in (("ctao/a", False), (FOLDER, True)):
-        with pytest.raises(Unavailable, match="mounted"):
+        with pytest.raises(StorageUnavailable, match="mounted"):
             _sweep(folder, path, is_folder=is_folder)
     folder.lay("ctao/7/a", b"x")
 
@@ -240,9 +245,9 @@ def test_a_large_folder_can_be_given_up(folder: Rig) -> None:
     def go_on() -> None:
         looks.append(1)
         if len(looks) > 2:
-            raise GivenUp
+            raise WorkAbandoned
 
-    with pytest.raises(GivenUp):
+    with pytest.raises(WorkAbandoned):
         folder.driver.sweep(folder.place(FOLDER), is_folder=True, go_on=go_on)
     assert len(_there(folder)) == 3
 
@@ -271,8 +276,8 @@ def test_who_stores_beside_it_finds_a_folder_again(
 
 DAYS = {
     **dict.fromkeys((200, 204)),
-    **dict.fromkeys((202, 404, 410, 500, 503), Unavailable),
-    **dict.fromkeys((403, 405, 409, 302), Refused),
+    **dict.fromkeys((202, 404, 410, 500, 503), StorageUnavailable),
+    **dict.fromkeys((403, 405, 409, 302), StorageRefused),
 }
 
 
@@ -280,11 +285,11 @@ DAYS = {
 def test_what_a_server_says(status: int) -> None:
     trouble = DAYS[status]
     with servers.serving(servers.says(status)) as url:
-        place = Place(url, "a/x")
+        place = CopyLocation(url, "a/x")
         if trouble is None:
             HttpStorage(timeout_s=5).sweep(place, is_folder=False, go_on=_go_on)
             return
-        with pytest.raises(StorageTrouble) as raised:
+        with pytest.raises(StorageError) as raised:
             HttpStorage(timeout_s=5).sweep(place, is_folder=False, go_on=_go_on)
 
     assert raised.type is trouble
@@ -297,10 +302,12 @@ def test_what_is_not_there_is_gone_where_the_storage_itself_is_there(root: int) 
 
     with servers.serving(answer) as url:
         if root in (404, 410, 503):
-            with pytest.raises(Unavailable, match="may have no disk"):
-                HttpStorage(timeout_s=5).sweep(Place(url, "a/x"), is_folder=False, go_on=_go_on)
+            with pytest.raises(StorageUnavailable, match="may have no disk"):
+                HttpStorage(timeout_s=5).sweep(
+                    CopyLocation(url, "a/x"), is_folder=False, go_on=_go_on
+                )
         else:
-            HttpStorage(timeout_s=5).sweep(Place(url, "a/x"), is_folder=False, go_on=_go_on)
+            HttpStorage(timeout_s=5).sweep(CopyLocation(url, "a/x"), is_folder=False, go_on=_go_on)
 
 
 def test_a_file_is_asked_for_so_that_no_server_takes_a_collection_for_it() -> None:
@@ -312,8 +319,8 @@ def test_a_file_is_asked_for_so_that_no_server_takes_a_collection_for_it() -> No
         servers.says(204)(request)
 
     with servers.serving(answer) as url:
-        HttpStorage(timeout_s=5).sweep(Place(url, "a/x"), is_folder=False, go_on=_go_on)
-        HttpStorage(timeout_s=5).sweep(Place(url, FOLDER), is_folder=True, go_on=_go_on)
+        HttpStorage(timeout_s=5).sweep(CopyLocation(url, "a/x"), is_folder=False, go_on=_go_on)
+        HttpStorage(timeout_s=5).sweep(CopyLocation(url, FOLDER), is_folder=True, go_on=_go_on)
 
     assert depths == ["0", None]
 
@@ -351,12 +358,14 @@ def test_only_the_file_that_was_stored_is_asked_to_go(found: tuple[int, str]) ->
     looked, trouble = Looked(*found), FOUND[found]
     with servers.serving(looked) as url:
         if trouble:
-            with pytest.raises(Refused, match=trouble):
+            with pytest.raises(StorageRefused, match=trouble):
                 HttpStorage(timeout_s=5).sweep(
-                    Place(url, "a/x"), is_folder=False, go_on=_go_on, size=7
+                    CopyLocation(url, "a/x"), is_folder=False, go_on=_go_on, size=7
                 )
         else:
-            HttpStorage(timeout_s=5).sweep(Place(url, "a/x"), is_folder=False, go_on=_go_on, size=7)
+            HttpStorage(timeout_s=5).sweep(
+                CopyLocation(url, "a/x"), is_folder=False, go_on=_go_on, size=7
+            )
 
     wanted = ["HEAD", "DELETE"] if found == (200, "7") else ["HEAD", "HEAD"]
     assert looked.asked == (["HEAD"] if trouble else wanted)

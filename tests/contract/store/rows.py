@@ -5,20 +5,20 @@ from collections.abc import Sequence
 import msgspec
 
 from pilotage.central.identity import record as identity_records
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
-from pilotage.central.jobs.records import (
-    End,
-    JobClass,
-    Move,
+from pilotage.central.jobs.record_types import (
+    AttemptResult,
+    AttemptWant,
+    JobClassRow,
+    JobMove,
     NewAttempt,
     NewJob,
     NewSubmission,
     Requeue,
     SubmissionRecord,
-    Want,
 )
-from pilotage.central.pilots.records import NewSecret, Registration
+from pilotage.central.pilots.record_types import NewSecret, Registration
 from pilotage.central.store.engine import Store
 from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
@@ -31,15 +31,15 @@ USAGE = Usage(wall_s=12.5, cpu_s=11.25, memory_peak_mb=480.0, bytes_out=2_000)
 async def a_class(
     store: Store, *, community: str = "ctao", subject: str = "ada", group: str = "sim",
     type: str = "User", needs: bytes = b"[]",
-) -> JobClass:  # fmt: skip
+) -> JobClassRow:  # fmt: skip
     owner = await store.write(
         identity_records.owner, Owner(community=community, issuer="local", subject=subject)
     )
-    wanted = JobClass(
+    wanted = JobClassRow(
         community=community, group=group, owner_id=owner.owner_id, type=type, needs=needs
     )
     (class_id,) = await store.write(submission_records.classes, [wanted])
-    return JobClass(
+    return JobClassRow(
         class_id=class_id,
         community=community,
         group=group,
@@ -49,7 +49,7 @@ async def a_class(
     )
 
 
-def a_submission(kind: JobClass, key: str = "key", **fields: object) -> NewSubmission:
+def a_submission(kind: JobClassRow, key: str = "key", **fields: object) -> NewSubmission:
     given: dict[str, object] = {
         "community": kind.community,
         "owner_id": kind.owner_id,
@@ -62,7 +62,7 @@ def a_submission(kind: JobClass, key: str = "key", **fields: object) -> NewSubmi
     return NewSubmission(**{**given, **fields})  # type: ignore[arg-type]
 
 
-def some_jobs(kind: JobClass, count: int, **fields: object) -> list[NewJob]:
+def some_jobs(kind: JobClassRow, count: int, **fields: object) -> list[NewJob]:
     return [
         NewJob(class_id=kind.class_id, body=b'{"i":%d}' % i, **fields)  # type: ignore[arg-type]
         for i in range(count)
@@ -70,7 +70,7 @@ def some_jobs(kind: JobClass, count: int, **fields: object) -> list[NewJob]:
 
 
 async def submitted(
-    store: Store, kind: JobClass, count: int, key: str = "key", **fields: object
+    store: Store, kind: JobClassRow, count: int, key: str = "key", **fields: object
 ) -> SubmissionRecord:
     return await store.write(
         submission_records.submit, a_submission(kind, key), some_jobs(kind, count, **fields)
@@ -110,8 +110,8 @@ async def matched(store: Store, job_id: int, epoch: int = 1, **fields: object) -
 def an_end(
     attempt_id: int, job_id: int, epoch: int = 1, *, new: JobState = JobState.DONE,
     failed: bool = False, at: float = 40.0, outputs: Sequence[Output] = (),
-) -> End:  # fmt: skip
-    return End(
+) -> AttemptResult:  # fmt: skip
+    return AttemptResult(
         attempt_id=attempt_id,
         job_id=job_id,
         epoch=epoch,
@@ -149,13 +149,13 @@ def a_requeue(
     )
 
 
-def a_move(job_id: int, old: JobState, new: JobState, **fields: object) -> Move:
+def a_move(job_id: int, old: JobState, new: JobState, **fields: object) -> JobMove:
     given: dict[str, object] = {"at": 50.0, "event": "killed", "who": "ada", "reason": "by hand"}
-    return Move(job_id=job_id, old=old, new=new, **{**given, **fields})  # type: ignore[arg-type]
+    return JobMove(job_id=job_id, old=old, new=new, **{**given, **fields})  # type: ignore[arg-type]
 
 
-def a_want(attempt_id: int, job_id: int, wanted: Why = Why.KILL) -> Want:
-    return Want(
+def a_want(attempt_id: int, job_id: int, wanted: Why = Why.KILL) -> AttemptWant:
+    return AttemptWant(
         attempt_id=attempt_id, job_id=job_id, wanted=wanted, at=25.0, who="ada", reason="enough"
     )
 

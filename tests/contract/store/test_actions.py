@@ -3,10 +3,10 @@
 import pytest
 
 from pilotage.central.identity import actions as action_records
-from pilotage.central.identity.actions import ActionName, ActionRow
+from pilotage.central.identity.actions import ActionKey, ActionRow
 from pilotage.central.jobs import record as job_records
 from pilotage.central.sites import record as mark_records
-from pilotage.central.sites.record import Mark, PlaceMark
+from pilotage.central.sites.record import MarkKind, PlaceMark
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
 from pilotage.proto.job_states import JobState
@@ -15,7 +15,7 @@ from .conftest import Reopen
 from .rows import a_move, a_want, matched, state_of, waiting_jobs
 
 W, K, D = JobState.WAITING, JobState.KILLED, JobState.DONE
-NAME = ActionName("ctao", "local", "ada", "key-1")
+NAME = ActionKey("ctao", "local", "ada", "key-1")
 
 
 def a_row(progress: bytes = b"{}", *, complete: bool = False, **fields: object) -> ActionRow:
@@ -106,8 +106,8 @@ async def test_old_actions_go_the_oldest_first(store: Store) -> None:
 
 
 async def test_marks_of_places_keep_their_action(store: Store, reopen: Reopen) -> None:
-    mark = PlaceMark(place="PIC", mark=Mark.BANNED, who="ada", reason="", at=1.0)
-    other = ActionName("ctao", "local", "ada", "key-2")
+    mark = PlaceMark(place="PIC", mark=MarkKind.BANNED, who="ada", reason="", at=1.0)
+    other = ActionKey("ctao", "local", "ada", "key-2")
     await store.write(mark_records.put_mark, mark, action=a_row(b"put"))
     dropped = await store.write(
         mark_records.drop_marks, ["PIC", "CSCS"], action=a_row(b"dropped", name=other)

@@ -5,7 +5,15 @@ from asyncio import gather
 from pilotage.central.accounts import record_quotas as quota_records
 from pilotage.central.dispatch import record as turn_records
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
-from pilotage.central.jobs.records import Evidence, JobBody, Left, NewJob, Progress, Start, TakeBack
+from pilotage.central.jobs.record_types import (
+    AdriftEnd,
+    ApplicationStatus,
+    AttemptStart,
+    JobBody,
+    NewJob,
+    TakeBack,
+    UncountedReport,
+)
 from pilotage.central.store.engine import Store
 from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
@@ -153,7 +161,7 @@ async def test_turns_that_are_written_together_are_each_judged_where_one_lost_it
     jobs = await waiting_jobs(store, 12)
     ids = [await matched(store, job) for job in jobs[:10]]
     starts = [
-        Start(attempt_id=attempt_id, job_id=job, at=5.0)
+        AttemptStart(attempt_id=attempt_id, job_id=job, at=5.0)
         for attempt_id, job in zip(ids, jobs, strict=False)
     ]
     await turns.change(store, [starts[3]])
@@ -198,9 +206,9 @@ async def test_an_ordinary_life_leaves_its_history_in_the_attempt(store: Store) 
     won = await turns.change(
         store,
         [
-            Start(attempt_id=attempt_id, job_id=job_id, at=22.5, isolation="unshare"),
-            Progress(attempt_id=attempt_id, job_id=job_id, at=23.123456, status="10 %"),
-            Progress(attempt_id=attempt_id, job_id=job_id, at=24.0, status='90 % "ü"'),
+            AttemptStart(attempt_id=attempt_id, job_id=job_id, at=22.5, isolation="unshare"),
+            ApplicationStatus(attempt_id=attempt_id, job_id=job_id, at=23.123456, status="10 %"),
+            ApplicationStatus(attempt_id=attempt_id, job_id=job_id, at=24.0, status='90 % "ü"'),
             an_end(attempt_id, job_id, outputs=outputs),
         ],
     )
@@ -223,7 +231,7 @@ async def test_progress_keeps_the_newest_hundred(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
     steps = [
-        Progress(attempt_id=attempt_id, job_id=job_id, at=float(i), status=str(i))
+        ApplicationStatus(attempt_id=attempt_id, job_id=job_id, at=float(i), status=str(i))
         for i in range(105)
     ]
     await turns.change(store, steps)
@@ -243,8 +251,8 @@ async def test_an_end_without_a_start_brings_its_own(store: Store) -> None:
 async def test_a_start_counts_once_and_progress_only_while_live(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
-    start = Start(attempt_id=attempt_id, job_id=job_id, at=22.0)
-    progress = Progress(attempt_id=attempt_id, job_id=job_id, at=23.0, status="half")
+    start = AttemptStart(attempt_id=attempt_id, job_id=job_id, at=22.0)
+    progress = ApplicationStatus(attempt_id=attempt_id, job_id=job_id, at=23.0, status="half")
     won = await turns.change(store, [start, start, progress, an_end(attempt_id, job_id), progress])
 
     assert won == [True, False, True, True, False]
@@ -271,8 +279,8 @@ async def test_changes_of_many_jobs_are_each_judged_by_themselves(store: Store) 
             an_end(attempts[five], five),
             an_end(attempts[two], two),  # killed
             an_end(attempts[one], one),
-            Start(attempt_id=attempts[three], job_id=three, at=22.0),
-            Start(attempt_id=attempts[one], job_id=six, at=22.0),  # of another job
+            AttemptStart(attempt_id=attempts[three], job_id=three, at=22.0),
+            AttemptStart(attempt_id=attempts[one], job_id=six, at=22.0),  # of another job
             a_requeue(attempts[four], four),
         ],
     )
@@ -325,7 +333,7 @@ async def test_an_attempt_adrift_ends_without_a_result_once_and_its_job_waits(
 ) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)
-    left = Left(
+    left = AdriftEnd(
         attempt_id=attempt_id, job_id=job_id, epoch=1, how=How.DRAINED, detail="out of time",
         usage=USAGE, outputs=(Output(".pilotage/checkpoint.tar", "cd" * 32, 10_240),),
     )  # fmt: skip
@@ -431,8 +439,8 @@ async def test_all_attempts_of_a_job_are_found_oldest_first(store: Store) -> Non
 
 async def test_evidence_needs_no_job(store: Store) -> None:
     kept = [
-        Evidence(job_id=99, epoch=3, at=1.0, pilot="pilot-1", why="gone", report=b"{}"),
-        Evidence(job_id=99, epoch=4, at=2.0, pilot="pilot-2", why="stale", report=b"{1}"),
+        UncountedReport(job_id=99, epoch=3, at=1.0, pilot="pilot-1", why="gone", report=b"{}"),
+        UncountedReport(job_id=99, epoch=4, at=2.0, pilot="pilot-2", why="stale", report=b"{1}"),
     ]
     await store.write(job_records.keep_evidence, kept)
 

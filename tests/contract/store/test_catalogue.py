@@ -11,23 +11,23 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import (
+from pilotage.central.catalogue.record_types import (
     PRESENT,
+    FileCursor,
     FileRow,
+    ItemOutcome,
     MetadataChange,
     NewDataset,
     NewFile,
     NewReplica,
-    Outcome,
-    Place,
     ReplicaChange,
 )
 from pilotage.central.store.engine import CHUNK_MAX, Store
 from pilotage.proto.catalogue import (
+    BadCatalogueField,
     Did,
     FileState,
     KeyType,
-    NotRight,
     ReplicaState,
     Value,
     parse_query,
@@ -50,14 +50,14 @@ def a_file(name: str, metadata: Mapping[str, Value] | None = None, **given: Any)
     return NewFile(**{**fields, **given})
 
 
-async def register(store: Store, *files: NewFile, community: str = CTAO) -> list[Outcome]:
+async def register(store: Store, *files: NewFile, community: str = CTAO) -> list[ItemOutcome]:
     return await store.write(catalogue_write.register_files, community, files, at=NOW)
 
 
 async def found(store: Store, query: Mapping[str, object], **given: Any) -> list[str]:
     """Return the names of all files that meet a query, page by page."""
     names: list[str] = []
-    place: Place | None = None
+    place: FileCursor | None = None
     while True:
         rows, place = await store.read(
             catalogue_read.find_files, CTAO, parse_query(query), after=place, limit=3, **given
@@ -73,7 +73,7 @@ async def the_file(store: Store, name: str) -> FileRow:
     return row
 
 
-def clashes(outcomes: Sequence[Outcome]) -> list[str]:
+def clashes(outcomes: Sequence[ItemOutcome]) -> list[str]:
     return [one.clash.field if one.clash else "" for one in outcomes]
 
 
@@ -430,11 +430,11 @@ async def test_files_and_datasets_have_different_names(store: Store) -> None:
     await register(store, a_file("file"))
 
     assert clashes(await register(store, a_file("set"))) == ["did"]
-    with pytest.raises(NotRight, match="a file is called so"):
+    with pytest.raises(BadCatalogueField, match="a file is called so"):
         await store.write(
             catalogue_change.make_dataset, CTAO, NewDataset(did=Did("prod6", "file")), at=NOW
         )
-    with pytest.raises(NotRight, match="that is what the dataset has"):
+    with pytest.raises(BadCatalogueField, match="that is what the dataset has"):
         await store.write(
             catalogue_change.make_dataset,
             CTAO,
@@ -459,7 +459,7 @@ async def test_keys_have_one_type(store: Store) -> None:
     )
     await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.NUMBER})
 
-    with pytest.raises(NotRight, match=r"keys\.run.*it is in use"):
+    with pytest.raises(BadCatalogueField, match=r"keys\.run.*it is in use"):
         await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.STRING})
     assert [(key.key, key.type) for key in await store.read(catalogue_read.keys, CTAO)] == [
         ("run", KeyType.NUMBER),
@@ -485,10 +485,10 @@ async def test_many_at_once_register_each_file_once_whatever_fails_beside_them(
     wrong = {"run": KeyType.STRING, "other": KeyType.NUMBER}
 
     async def refused() -> None:
-        with pytest.raises(NotRight):
+        with pytest.raises(BadCatalogueField):
             await store.write(catalogue_change.add_keys, CTAO, wrong)
 
-    async def some(start: int) -> list[Outcome]:
+    async def some(start: int) -> list[ItemOutcome]:
         files = [
             a_file(
                 f"run{n}",

@@ -10,14 +10,14 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import (
+from pilotage.central.catalogue.record_types import (
     PRESENT,
+    FileCursor,
     FileRow,
     MetadataChange,
     NewDataset,
     NewFile,
     NewReplica,
-    Place,
     ReplicaChange,
 )
 from pilotage.central.store.engine import Store
@@ -98,7 +98,7 @@ def a_query(rng: random.Random) -> Query:
 async def found(store: Store, query: Query, states: frozenset[FileState]) -> list[FileRow]:
     """Return all that a search gives, page by page."""
     rows: list[FileRow] = []
-    place: Place | None = None
+    place: FileCursor | None = None
     for _ in range(2_000):
         page, place = await store.read(
             catalogue_read.find_files, CTAO, query, states=states, after=place, limit=4

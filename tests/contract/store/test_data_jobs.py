@@ -9,10 +9,10 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import JobInput, NewFile, NewReplica
+from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica
 from pilotage.central.dispatch import record as turn_records
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
-from pilotage.central.jobs.records import End, NewJob, Publication
+from pilotage.central.jobs.record_types import AttemptResult, NewJob, Publication
 from pilotage.central.store.engine import Store
 from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.job_states import JobState
@@ -49,7 +49,7 @@ def a_file(name: str, *, job: int, epoch: int = 1, sha: str = "0", dataset: str 
     )
 
 
-def publishing(end: End, *files: NewFile) -> End:
+def publishing(end: AttemptResult, *files: NewFile) -> AttemptResult:
     refused = msgspec.structs.replace(
         end, new=S.FAILED, failed=True, event="payload_failed", reason="not published: "
     )

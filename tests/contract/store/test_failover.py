@@ -7,11 +7,11 @@ import msgspec
 from pilotage.central.failover import record as failover_records
 from pilotage.central.failover.record import (
     REASSIGNED,
-    CycleKept,
-    Decided,
+    CycleRecord,
     FailoverRow,
     NewReport,
     ReportSearch,
+    TaskDecision,
 )
 from pilotage.central.jobs import record as job_records
 from pilotage.central.store.engine import Store
@@ -46,9 +46,9 @@ async def ended(store: Store, row: TransformationRow, count: int, *, after: int 
     return jobs
 
 
-def kept(one: int, was: int = 0, **fields: Any) -> CycleKept:
+def kept(one: int, was: int = 0, **fields: Any) -> CycleRecord:
     row = FailoverRow(transformation_id=one, cycle=was + 1, **fields.pop("row", {}))
-    return CycleKept(row=row, was=was, at=50.0, **fields)
+    return CycleRecord(row=row, was=was, at=50.0, **fields)
 
 
 def a_report(cause: str = "payload", **fields: Any) -> NewReport:
@@ -151,8 +151,8 @@ async def test_the_last_word_on_a_task_is_with_its_end(store: Store) -> None:
     assert await store.read(failover_records.unseen_failover) == []
 
 
-def decided(one: int, task: int, said: bytes) -> Decided:
-    return Decided(transformation_id=one, task_id=task, said=said)
+def decided(one: int, task: int, said: bytes) -> TaskDecision:
+    return TaskDecision(transformation_id=one, task_id=task, said=said)
 
 
 async def held(store: Store, job: int, reason: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from pilotage.central.jobs import record as job_records, record_search as job_search
 from pilotage.central.jobs.record import NOTES_MAX
-from pilotage.central.jobs.records import Search
+from pilotage.central.jobs.record_types import JobSearch
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
 from pilotage.proto.job_states import JobState
@@ -126,8 +126,8 @@ async def test_only_final_jobs_are_deleted_and_only_once(store: Store) -> None:
     ]
 
     assert won == [[True, False, False], [False, False, False]]
-    assert await store.read(job_search.ids, Search(), limit=10) == [second]
-    assert await store.read(job_search.ids, Search(include_deleted=True), limit=10) == [
+    assert await store.read(job_search.ids, JobSearch(), limit=10) == [second]
+    assert await store.read(job_search.ids, JobSearch(include_deleted=True), limit=10) == [
         first,
         second,
     ]
@@ -144,7 +144,7 @@ async def test_a_priority_changes_until_the_job_is_final(store: Store) -> None:
     await matched(store, second)
     await store.write(job_records.move, [a_move(third, S.WAITING, S.KILLED)])
     won = await store.write(job_records.set_priority, [first, second, third, 99], 9, 60.0, "ada")
-    rows = await store.read(job_search.search, Search(), after=0, limit=10)
+    rows = await store.read(job_search.search, JobSearch(), after=0, limit=10)
 
     assert won == [True, True, False, False]
     assert [row.priority for row in rows] == [9, 9, 5]

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
-from pilotage.central.operate.lead import LOOK_S, Seen, wait_for_lead
-from pilotage.central.operate.postgresql import USER
+from pilotage.central.operate.leadership import LOOK_S, KnownLeader, wait_for_lead
+from pilotage.central.operate.servers.postgresql import USER
 from pilotage.central.store.errors import NewerSchema, StoreBroken
 from pilotage.central.store.leaders import SHARD, Lead, Leaders
 from pilotage.central.store.postgresql import PostgresqlLeaders, open_postgresql
@@ -297,7 +297,7 @@ async def test_a_first_start_waits_until_a_slow_disk_has_its_table(
             leaders,
             "one",
             "http://one",
-            seen=Seen(),
+            seen=KnownLeader(),
             patient=False,
             clock=LoopClock(),
             log=lambda event, **fields: said.append(event),

@@ -21,7 +21,14 @@ from pilotage.central.jobs import (
     record_search as job_search,
     record_submissions as submission_records,
 )
-from pilotage.central.jobs.records import Change, Left, Progress, Search, Start, TakeBack
+from pilotage.central.jobs.record_types import (
+    AdriftEnd,
+    ApplicationStatus,
+    AttemptStart,
+    Change,
+    JobSearch,
+    TakeBack,
+)
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
 from pilotage.proto.job_states import ACTIVE, JobState
@@ -54,9 +61,13 @@ after_lease = st.sampled_from([JobState.WAITING, JobState.KILLED, JobState.HELD]
 whys = st.sampled_from([None, Why.KILL, Why.HOLD, Why.RESCHEDULE])
 
 changes: st.SearchStrategy[Change] = st.one_of(
-    st.builds(Start, attempt_id=attempts, job_id=jobs, at=st.just(21.0)),
+    st.builds(AttemptStart, attempt_id=attempts, job_id=jobs, at=st.just(21.0)),
     st.builds(
-        Progress, attempt_id=attempts, job_id=jobs, at=st.just(22.25), status=st.text(max_size=3)
+        ApplicationStatus,
+        attempt_id=attempts,
+        job_id=jobs,
+        at=st.just(22.25),
+        status=st.text(max_size=3),
     ),
     st.builds(TakeBack, attempt_id=attempts, job_id=jobs, at=st.just(33.0)),
     st.builds(
@@ -73,7 +84,7 @@ changes: st.SearchStrategy[Change] = st.one_of(
     ),
     st.builds(an_end, attempts, jobs, epochs, new=after_end, failed=st.booleans()),
     st.builds(
-        Left,
+        AdriftEnd,
         attempt_id=attempts,
         job_id=jobs,
         epoch=epochs,
@@ -82,7 +93,7 @@ changes: st.SearchStrategy[Change] = st.one_of(
     ),
 )
 searches = st.builds(
-    Search,
+    JobSearch,
     community=st.sampled_from([None, "ctao", "lhcb"]),
     owner_id=st.sampled_from([None, None, 1, 2]),
     groups=st.sampled_from([(), ("sim",)]),
@@ -193,7 +204,7 @@ class Stores(RuleBasedStateMachine):
         one = found[which % len(found)]
         new = JobState.WAITING if failed else JobState.DONE
         possible: dict[str, Change] = {
-            "start": Start(attempt_id=one.attempt_id, job_id=one.job_id, at=21.0),
+            "start": AttemptStart(attempt_id=one.attempt_id, job_id=one.job_id, at=21.0),
             "end": an_end(one.attempt_id, one.job_id, one.epoch, new=new, failed=failed),
             "lost": a_requeue(one.attempt_id, one.job_id, one.epoch, wanted=one.wanted),
             "back": TakeBack(attempt_id=one.attempt_id, job_id=one.job_id, at=33.0),
@@ -241,14 +252,14 @@ class Stores(RuleBasedStateMachine):
     # -- what must hold -------------------------------------------------------------------------
 
     @rule(search=searches, after=st.integers(0, 4), limit=st.integers(1, 5))
-    def search(self, search: Search, after: int, limit: int) -> None:
+    def search(self, search: JobSearch, after: int, limit: int) -> None:
         self.both(lambda store: store.read(job_search.search, search, after=after, limit=limit))
 
     @invariant()
     def everything_that_can_be_read_is_the_same(self) -> None:
         rows = self.both(
             lambda store: store.read(
-                job_search.search, Search(include_deleted=True), after=0, limit=1_000
+                job_search.search, JobSearch(include_deleted=True), after=0, limit=1_000
             )
         )
         ids = [row.job_id for row in rows]

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from pilotage.central.identity import record as token_records
-from pilotage.central.identity.records import TokenRow
+from pilotage.central.identity.record_types import TokenRow
 from pilotage.central.pilots import record as pilot_records
-from pilotage.central.pilots.records import MARKS_MAX
+from pilotage.central.pilots.record_types import MARKS_MAX
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import BadSecret, PilotNotFound, StoreError
 from pilotage.proto.job_states import JobState

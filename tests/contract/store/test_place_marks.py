@@ -1,25 +1,25 @@
 """Marks of places: one a place, and kept."""
 
 from pilotage.central.sites import record as mark_records
-from pilotage.central.sites.record import HELD_MAX, HeldPlace, Mark, PlaceMark
+from pilotage.central.sites.record import HELD_MAX, HeldPlace, MarkKind, PlaceMark
 from pilotage.central.store.engine import Store
 
 from .conftest import Reopen
 
 
-def a_mark(place: str, mark: Mark = Mark.BANNED) -> PlaceMark:
+def a_mark(place: str, mark: MarkKind = MarkKind.BANNED) -> PlaceMark:
     return PlaceMark(place=place, mark=mark, who="ada", reason="broken disks", at=1_000.5)
 
 
 async def test_the_last_mark_of_a_place_is_kept(store: Store, reopen: Reopen) -> None:
     await store.write(mark_records.put_mark, a_mark("PIC/slurm"))
     await store.write(mark_records.put_mark, a_mark("CSCS"))
-    await store.write(mark_records.put_mark, a_mark("PIC/slurm", Mark.DRAINING))
+    await store.write(mark_records.put_mark, a_mark("PIC/slurm", MarkKind.DRAINING))
     store = await reopen(store)
 
     assert await store.read(mark_records.marks) == [
         a_mark("CSCS"),
-        a_mark("PIC/slurm", Mark.DRAINING),
+        a_mark("PIC/slurm", MarkKind.DRAINING),
     ]
 
 

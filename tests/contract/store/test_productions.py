@@ -10,21 +10,21 @@ from pilotage.central.catalogue import (
     record_change as catalogue_change,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.productions import record as production_records
 from pilotage.central.productions.record import (
     Extension,
     NameTaken,
-    NewProduction,
+    NewProductionRow,
     NewStep,
     ProductionMove,
     ProductionRow,
-    Sample,
+    ProgressRow,
 )
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
 from pilotage.central.transformations import record as transformation_records
-from pilotage.central.transformations.record import NewTransformation, TransformationMove
+from pilotage.central.transformations.record import NewTransformationRow, TransformationMove
 from pilotage.proto.catalogue import Did
 from pilotage.proto.job_states import JobState
 from pilotage.proto.production_states import ProductionState as P
@@ -42,7 +42,7 @@ from .test_transformations import a_transformation, close, made
 
 async def new_ones(
     store: Store, name: str = "p", steps: int = 2, **fields: Any
-) -> tuple[NewProduction, list[NewStep]]:
+) -> tuple[NewProductionRow, list[NewStep]]:
     kind = await a_class(store)
     given: dict[str, Any] = {
         "community": "ctao",
@@ -56,14 +56,14 @@ async def new_ones(
         "details": b'{"form":"yaml"}',
         "at": 10.0,
     }
-    new = NewProduction(**{**given, **fields})
+    new = NewProductionRow(**{**given, **fields})
     first = await store.write(production_records.reserve_transformations, steps)
     return new, [
         NewStep(
             step=f"s{i}",
             parents=(i - 1,) if i else (),
             transformation_id=first + i,
-            transformation=NewTransformation(
+            transformation=NewTransformationRow(
                 community="ctao",
                 group="sim",
                 owner_id=kind.owner_id,
@@ -391,7 +391,7 @@ async def test_files_that_jobs_of_steps_have_made_are_counted(store: Store) -> N
 async def test_samples_are_kept_once_and_dropped(store: Store, reopen: Reopen) -> None:
     one, other = await added(store, "a"), await added(store, "b")
     some = [
-        Sample(production_id=one.production_id, at=at, progress=at / 10, tasks_done=int(at))
+        ProgressRow(production_id=one.production_id, at=at, progress=at / 10, tasks_done=int(at))
         for at in (3.0, 1.0, 2.0)
     ]
     await store.write(production_records.keep_samples, some)

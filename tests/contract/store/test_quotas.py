@@ -5,9 +5,15 @@ import asyncio
 import pytest
 
 from pilotage.central.accounts import record_quotas as quota_records
-from pilotage.central.accounts.record_quotas import Holding, Limit, Limits, Quota, Use
+from pilotage.central.accounts.record_quotas import (
+    Holding,
+    Quota,
+    QuotaLimit,
+    QuotaLimits,
+    QuotaUsage,
+)
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
-from pilotage.central.jobs.records import JobClass, Move
+from pilotage.central.jobs.record_types import JobClassRow, JobMove
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import OverQuota
 from pilotage.proto.job_states import JobState
@@ -31,7 +37,7 @@ async def bytes_used(store: Store) -> dict[tuple[str, str], int]:
     }
 
 
-def all_of(kind: JobClass, count: int) -> dict[tuple[str, str], int]:
+def all_of(kind: JobClassRow, count: int) -> dict[tuple[str, str], int]:
     return {
         ("community", ""): count,
         ("group", kind.group): count,
@@ -39,11 +45,11 @@ def all_of(kind: JobClass, count: int) -> dict[tuple[str, str], int]:
     }
 
 
-def of_jobs(most: int) -> Limits:
-    return Limits(own={("owner", "ctao", "ada"): Limit(jobs=most)}, local_issuer="local")
+def of_jobs(most: int) -> QuotaLimits:
+    return QuotaLimits(own={("owner", "ctao", "ada"): QuotaLimit(jobs=most)}, local_issuer="local")
 
 
-def held(kind: JobClass, sha256: str, size: int, *, at: float = 5.0) -> Holding:
+def held(kind: JobClassRow, sha256: str, size: int, *, at: float = 5.0) -> Holding:
     return Holding(
         sha256=sha256,
         owner_id=kind.owner_id,
@@ -84,11 +90,11 @@ async def test_jobs_count_for_owner_group_and_community_until_they_are_taken_off
     store = await reopen(store)
 
     assert await store.read(quota_records.uses) == [
-        Use(kind="community", community="ctao", name="", jobs=5, bytes=0),
-        Use(kind="group", community="ctao", name="ana", jobs=4, bytes=0),
-        Use(kind="group", community="ctao", name="sim", jobs=1, bytes=0),
-        Use(kind="owner", community="ctao", name=str(ada.owner_id), jobs=1, bytes=0),
-        Use(kind="owner", community="ctao", name=str(bob.owner_id), jobs=4, bytes=0),
+        QuotaUsage(kind="community", community="ctao", name="", jobs=5, bytes=0),
+        QuotaUsage(kind="group", community="ctao", name="ana", jobs=4, bytes=0),
+        QuotaUsage(kind="group", community="ctao", name="sim", jobs=1, bytes=0),
+        QuotaUsage(kind="owner", community="ctao", name=str(ada.owner_id), jobs=1, bytes=0),
+        QuotaUsage(kind="owner", community="ctao", name=str(bob.owner_id), jobs=4, bytes=0),
     ]
 
 
@@ -188,10 +194,10 @@ async def test_a_group_and_a_community_have_quotas_of_their_own(store: Store) ->
     far = await a_class(store, community="other")
     await store.write(
         quota_records.obey,
-        Limits(
+        QuotaLimits(
             own={
-                ("group", "ctao", "sim"): Limit(jobs=4),
-                ("community", "other", ""): Limit(jobs=1),
+                ("group", "ctao", "sim"): QuotaLimit(jobs=4),
+                ("community", "other", ""): QuotaLimit(jobs=1),
             }
         ),
     )
@@ -206,9 +212,9 @@ async def test_a_default_holds_for_all_who_have_no_quota_of_their_own(store: Sto
     ada, bob = await a_class(store), await a_class(store, subject="bob")
     await store.write(
         quota_records.obey,
-        Limits(
-            defaults={"owner": Limit(jobs=1)},
-            own={("owner", "ctao", "ada"): Limit()},
+        QuotaLimits(
+            defaults={"owner": QuotaLimit(jobs=1)},
+            own={("owner", "ctao", "ada"): QuotaLimit()},
             local_issuer="local",
         ),
     )
@@ -229,7 +235,7 @@ async def test_submissions_at_the_same_time_never_exceed_a_quota_together(store:
 
 async def moved(store: Store, jobs: list[int], old: JobState, new: JobState) -> list[bool]:
     moves = [
-        Move(
+        JobMove(
             job_id=job,
             old=old,
             new=new,
@@ -243,7 +249,7 @@ async def moved(store: Store, jobs: list[int], old: JobState, new: JobState) -> 
     return await store.write(job_records.move, moves)
 
 
-async def killed_jobs(store: Store, kind: JobClass, count: int) -> list[int]:
+async def killed_jobs(store: Store, kind: JobClassRow, count: int) -> list[int]:
     """Return jobs that have ended and count no more."""
     ((first, _),) = (await submitted(store, kind, count)).ranges
     jobs = list(range(first, first + count))
@@ -310,7 +316,7 @@ async def test_bytes_over_quota_are_refused_and_not_held(store: Store) -> None:
     kind = await a_class(store)
     await store.write(
         quota_records.obey,
-        Limits(own={("owner", "ctao", "ada"): Limit(bytes=10)}, local_issuer="local"),
+        QuotaLimits(own={("owner", "ctao", "ada"): QuotaLimit(bytes=10)}, local_issuer="local"),
     )
     await store.write(quota_records.hold, held(kind, SHA, 7))
     with pytest.raises(OverQuota, match="has 7 of 10 bytes, and this adds at least 4") as refused:
@@ -358,7 +364,7 @@ async def test_a_job_that_was_killed_while_it_waited_counts_no_more(store: Store
     kind = await a_class(store)
     record = await submitted(store, kind, 2)
 
-    move = Move(
+    move = JobMove(
         job_id=record.ranges[0][0],
         old=JobState.WAITING,
         new=JobState.KILLED,

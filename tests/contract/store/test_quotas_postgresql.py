@@ -3,7 +3,7 @@
 import asyncio
 
 from pilotage.central.accounts import record_quotas as quota_records
-from pilotage.central.accounts.record_quotas import Holding, Limit, Limits
+from pilotage.central.accounts.record_quotas import Holding, QuotaLimit, QuotaLimits
 from pilotage.central.store.errors import OverQuota
 from pilotage.central.store.postgresql import open_beside, open_postgresql
 from tests.services.postgresql import Postgresql
@@ -11,7 +11,9 @@ from tests.services.postgresql import Postgresql
 from .conftest import NOW, never
 from .rows import a_class, submitted
 
-LIMITS = Limits(own={("owner", "ctao", "ada"): Limit(jobs=25, bytes=100)}, local_issuer="local")
+LIMITS = QuotaLimits(
+    own={("owner", "ctao", "ada"): QuotaLimit(jobs=25, bytes=100)}, local_issuer="local"
+)
 
 
 async def test_submissions_and_uploads_at_two_processes_never_exceed_a_quota_together(

@@ -10,9 +10,9 @@ from pilotage.central.catalogue import (
     record_change as catalogue_change,
     record_read as catalogue_read,
 )
-from pilotage.central.catalogue.records import JobInput, ReplicaChange
+from pilotage.central.catalogue.record_types import JobInput, ReplicaChange
 from pilotage.central.failover import record as failover_records
-from pilotage.central.failover.record import CycleKept, FailoverRow, Mend, OddInput, OddTask
+from pilotage.central.failover.record import CycleRecord, FailoverRow, OddInput, OddTask, TaskRepair
 from pilotage.central.jobs import record as job_records
 from pilotage.central.store.engine import Store
 from pilotage.central.transformations import record as transformation_records
@@ -95,7 +95,7 @@ async def a_done_task(
 
 def mended(
     odd: OddTask, old: I, new: I, state: T, *, clean: bool = False, **given: Any
-) -> CycleKept:
+) -> CycleRecord:
     assert odd.state is not None
     moves = tuple(
         InputMove(
@@ -104,12 +104,12 @@ def mended(
         )
         for one in odd.inputs
     )  # fmt: skip
-    mend = Mend(
+    mend = TaskRepair(
         task_id=odd.task_id, old=odd.state, new=state, reason="lost", inputs=moves, clean=clean
     )
     was = given.pop("was", 0)
     kept = FailoverRow(transformation_id=odd.transformation_id, cycle=was + 1)
-    return CycleKept(row=kept, was=was, mends=(mend,), at=AT, **given)
+    return CycleRecord(row=kept, was=was, mends=(mend,), at=AT, **given)
 
 
 async def odd_outputs(store: Store, row: TransformationRow, **given: int) -> list[OddTask]:

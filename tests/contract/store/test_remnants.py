@@ -11,27 +11,39 @@ from pilotage.central.catalogue import (
     record_remnants as remnant_records,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import MetadataChange, NewFile, NewReplica, ReplicaChange
+from pilotage.central.catalogue.record_types import (
+    MetadataChange,
+    NewFile,
+    NewReplica,
+    ReplicaChange,
+)
 from pilotage.central.catalogue.remnants import (
     AWAY_S,
     HELD_S,
     SWEEP_MAX,
     RemnantCount,
     RemnantRow,
+    SweepResult,
     SweepRow,
-    Swept,
     above,
     sweep_key,
     sweep_of_key,
 )
 from pilotage.central.identity import record as identity_records
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import (
     record as job_records,
     record_retention as retention_records,
     record_submissions as submission_records,
 )
-from pilotage.central.jobs.records import End, JobClass, Move, NewJob, NewSubmission, Publication
+from pilotage.central.jobs.record_types import (
+    AttemptResult,
+    JobClassRow,
+    JobMove,
+    NewJob,
+    NewSubmission,
+    Publication,
+)
 from pilotage.central.store.engine import Store
 from pilotage.proto.catalogue import Did, FileState, RemnantState, ReplicaState
 from pilotage.proto.job_states import JobState
@@ -80,7 +92,7 @@ async def a_job(
     store: Store, owner: Owner, *, key: str = "work", stores: Sequence[str] = ()
 ) -> tuple[int, int]:
     """Return a job that waits, and its class."""
-    kind = JobClass(
+    kind = JobClassRow(
         community="ctao", group="users", owner_id=owner.owner_id, type="any", needs=b"[]"
     )
     (class_id,) = await store.write(submission_records.classes, [kind])
@@ -98,22 +110,12 @@ async def a_job(
     return record.ranges[0][0], class_id
 
 
-def an_end(attempt_id: int, job_id: int, epoch: int, **more: object) -> End:
-    fields: dict[str, object] = {
-        "new": JobState.DONE,
-        "at": LATER,
-        "event": "payload_done",
-        "reason": "",
-        "failed": False,
-        "how": How.EXITED,
-        "exit_code": 0,
-        "detail": "",
-        "isolation": "",
-        "usage": Usage(),
-        "outputs": (),
-        **more,
-    }
-    return End(attempt_id=attempt_id, job_id=job_id, epoch=epoch, **fields)  # type: ignore[arg-type]
+def an_end(attempt_id: int, job_id: int, epoch: int, **more: object) -> AttemptResult:
+    ids = {"attempt_id": attempt_id, "job_id": job_id, "epoch": epoch}
+    ended = {"new": JobState.DONE, "at": LATER, "event": "payload_done", "failed": False}
+    how = {"how": How.EXITED, "exit_code": 0, "reason": "", "detail": "", "isolation": ""}
+    fields: dict[str, object] = {**ids, **ended, **how, "usage": Usage(), "outputs": (), **more}
+    return AttemptResult(**fields)  # type: ignore[arg-type]
 
 
 async def given_to(store: Store, sweep: SweepRow) -> tuple[int, int]:
@@ -127,7 +129,7 @@ async def swept(store: Store, sweep: SweepRow, *, failed: Sequence[int] = ()) ->
     """Let the job of a sweep remove all but these, and return what it had."""
     job_id, attempt_id = await given_to(store, sweep)
     rows = await store.read(remnant_records.remnants_of_job, job_id)
-    told = Swept(
+    told = SweepResult(
         gone=tuple(one.remnant_id for one in rows if one.remnant_id not in failed),
         failed=tuple((one, "no right") for one in failed),
         after_s=10.0,
@@ -464,7 +466,7 @@ async def test_what_was_not_tried_has_not_failed_and_is_the_first_next_time(
     first, second, third = [
         row.remnant_id for row in await store.read(remnant_records.remnants_of_job, job_id)
     ]
-    told = Swept(
+    told = SweepResult(
         gone=(third,) if went else (),
         failed=((first, "HTTP 423"),),
         untried=((second, "not tried"),) if went else ((second, "not tried"), (third, "not tried")),
@@ -491,7 +493,7 @@ async def test_a_result_that_says_nothing_of_a_remnant_has_not_removed_it(store:
     (sweep,) = await ordered(store)
     job_id, attempt_id = await given_to(store, sweep)
     (row,) = await store.read(remnant_records.remnants_of_job, job_id)
-    told = Swept(gone=(row.remnant_id + 1,), after_s=0.0)
+    told = SweepResult(gone=(row.remnant_id + 1,), after_s=0.0)
     await turns.change(store, [an_end(attempt_id, job_id, 1, swept=told)])
     (left,) = await all_of(store, 1e9)
 
@@ -510,7 +512,7 @@ async def test_a_lost_attempt_changes_nothing_and_the_next_one_removes_the_rest(
     store = await reopen(store)
     second = await matched(store, job_id, 2)
     (row,) = await store.read(remnant_records.remnants_of_job, job_id)
-    told = Swept(gone=(row.remnant_id,))
+    told = SweepResult(gone=(row.remnant_id,))
     late = await turns.change(store, [an_end(lost, job_id, 1, swept=told)])
     still = await all_of(store)
     won = await turns.change(store, [an_end(second, job_id, 2, swept=told)])
@@ -530,7 +532,7 @@ async def test_only_the_job_of_a_sweep_has_its_remnants(store: Store) -> None:
     job_id, _ = await a_job(store, ada, key=f"sweep-{sweep.sweep_id}")
     attempt_id = await matched(store, job_id, 1)
     theirs = await store.read(remnant_records.remnants_of_job, job_id)
-    told = Swept(gone=(row.remnant_id,))
+    told = SweepResult(gone=(row.remnant_id,))
     await turns.change(store, [an_end(attempt_id, job_id, 1, swept=told)])
 
     assert theirs == []
@@ -603,7 +605,7 @@ async def test_a_job_that_is_opened_again_is_looked_at_again(store: Store) -> No
     attempt_id = await matched(store, job_id, 1)
     await turns.change(store, [an_end(attempt_id, job_id, 1, new=JobState.FAILED)])
     first = await store.write(remnant_records.look_at_storing, [job_id])
-    again = Move(
+    again = JobMove(
         job_id=job_id,
         old=JobState.FAILED,
         new=JobState.WAITING,

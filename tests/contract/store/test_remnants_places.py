@@ -11,11 +11,11 @@ from pilotage.central.catalogue import (
     record_remnants as remnant_records,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile, ReplicaChange
+from pilotage.central.catalogue.record_types import NewFile, ReplicaChange
 from pilotage.central.catalogue.remnants import HELD_S, NAMES_MAX, RemnantRow
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.records import Publication
+from pilotage.central.jobs.record_types import Publication
 from pilotage.central.store.engine import Store
 from pilotage.proto.catalogue import (
     PATH_BYTES_MAX,

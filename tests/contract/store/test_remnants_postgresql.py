@@ -12,9 +12,9 @@ from pilotage.central.catalogue import (
     record_write as catalogue_write,
 )
 from pilotage.central.catalogue.record_change import change_replicas, remove_files
+from pilotage.central.catalogue.record_types import ItemOutcome, ReplicaChange
 from pilotage.central.catalogue.record_write import publish, register_files
-from pilotage.central.catalogue.records import Outcome, ReplicaChange
-from pilotage.central.catalogue.remnants import Swept
+from pilotage.central.catalogue.remnants import SweepResult
 from pilotage.central.store.engine import Store
 from pilotage.central.store.postgresql import open_postgresql
 from pilotage.central.store.postgresql.session import PostgresqlSession
@@ -27,7 +27,7 @@ from .test_remnants import a_file, all_of, an_end, an_owner, given_to, ordered, 
 
 A_MOMENT_S = 0.3
 ONE = Did("users", "one")
-Work = Callable[[PostgresqlSession], list[Outcome]]
+Work = Callable[[PostgresqlSession], list[ItemOutcome]]
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ async def shared(server: postgresql.Postgresql) -> AsyncIterator[tuple[Store, st
         await store.close()
 
 
-async def one_after_the_other(url: str, first: Work, second: Work) -> list[list[Outcome]]:
+async def one_after_the_other(url: str, first: Work, second: Work) -> list[list[ItemOutcome]]:
     """Let two processes work; the second one begins while the first has not committed."""
     sessions = [await asyncio.to_thread(PostgresqlSession, url) for _ in range(2)]
 
-    def work(session: PostgresqlSession, what: Work) -> list[Outcome]:
+    def work(session: PostgresqlSession, what: Work) -> list[ItemOutcome]:
         session.begin()
         return what(session)
 
@@ -142,7 +142,7 @@ async def test_remnants_of_a_file_that_two_register_again_are_counted_once(
     one = a_file(ada, "one", "pic/ctao/1", "cscs/ctao/1")
     await removed(store, one, a_file(ada, "other", "pic/ctao/2"))
 
-    def again(session: PostgresqlSession) -> list[Outcome]:
+    def again(session: PostgresqlSession) -> list[ItemOutcome]:
         return register_files(session, "ctao", [one], at=NOW)
 
     (first,), (second,) = await one_after_the_other(url, again, again)
@@ -176,7 +176,7 @@ async def test_a_file_whose_last_bad_copy_somebody_heals_is_not_lost_by_a_sweep(
         change_replicas(api, "ctao", [good], at=NOW)
 
     await asyncio.to_thread(heal)
-    told = Swept(gone=(remnant.remnant_id,), after_s=10.0)
+    told = SweepResult(gone=(remnant.remnant_id,), after_s=10.0)
     async with asyncio.TaskGroup() as tasks:
         ending = tasks.create_task(turns.change(store, [an_end(attempt_id, job_id, 1, swept=told)]))
         await asyncio.wait([ending], timeout=A_MOMENT_S)

@@ -10,9 +10,9 @@ from pilotage.central.jobs import (
     record_search as job_search,
     record_submissions as submission_records,
 )
-from pilotage.central.jobs.records import Evidence, Search
+from pilotage.central.jobs.record_types import JobSearch, UncountedReport
 from pilotage.central.pilots import record as pilot_records
-from pilotage.central.pilots.records import NewSecret, Registration
+from pilotage.central.pilots.record_types import NewSecret, Registration
 from pilotage.central.store.engine import Store
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Output
@@ -67,7 +67,9 @@ async def test_a_pruned_job_leaves_nothing_and_its_neighbours_stay(
     first, second = await waiting_jobs(store, 2)
     await ended(store, first)
     await ended(store, second)
-    evidence = [Evidence(job_id=i, epoch=1, at=1.0, pilot="p", why="", report=b"") for i in (1, 2)]
+    evidence = [
+        UncountedReport(job_id=i, epoch=1, at=1.0, pilot="p", why="", report=b"") for i in (1, 2)
+    ]
     await store.write(job_records.keep_evidence, evidence)
     await store.write(job_records.delete, [first], 60.0, "ada")
 
@@ -79,7 +81,7 @@ async def test_a_pruned_job_leaves_nothing_and_its_neighbours_stay(
     assert await store.read(job_records.notes, first) == []
     assert await store.read(job_records.evidence, first) == []
     assert list(await store.read(job_records.bodies, [first, second])) == [second]
-    assert await store.read(job_search.ids, Search(include_deleted=True), limit=9) == [second]
+    assert await store.read(job_search.ids, JobSearch(include_deleted=True), limit=9) == [second]
     assert [(row.state, row.count) for row in await store.read(job_records.counts)] == [(D, 1)]
     assert (
         len(await store.read(job_records.attempts, second))
@@ -176,7 +178,7 @@ async def test_texts_that_name_blobs_are_all_seen(store: Store) -> None:
 
 async def test_old_evidence_goes_from_the_oldest_on(store: Store) -> None:
     rows = [
-        Evidence(job_id=7, epoch=i, at=float(i), pilot="p", why="late", report=b"{}")
+        UncountedReport(job_id=7, epoch=i, at=float(i), pilot="p", why="late", report=b"{}")
         for i in range(1, 6)
     ]
     await store.write(job_records.keep_evidence, rows)

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from pilotage.central.identity import record as identity_records
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.store.engine import Store
 from pilotage.central.transfers import record as rule_records
-from pilotage.central.transfers.record import NewRule, Tally, TooManyRules
+from pilotage.central.transfers.record import NewRule, RuleProgress, TooManyRules
 from pilotage.proto.catalogue import RuleState
 
 from .conftest import NOW, Reopen
@@ -35,7 +35,7 @@ async def test_a_rule_is_kept_once_with_how_far_it_is(store: Store, reopen: Reop
     again = await store.write(rule_records.add_rule, new, at=NOW + 5)
     other = await store.write(rule_records.add_rule, await a_rule(store, copies=1), at=NOW)
     await store.write(rule_records.add_rule, await a_rule(store, community="lhcb"), at=NOW)
-    tally = Tally(files=5, there=3, moving=1, wanted=2, stuck=4)
+    tally = RuleProgress(files=5, there=3, moving=1, wanted=2, stuck=4)
     await store.write(rule_records.tell_rule, first.rule_id, RuleState.STUCK, tally, "no room")
     store = await reopen(store)
     rows = await store.read(rule_records.rules, "ctao")
@@ -134,7 +134,7 @@ async def test_what_has_failed_is_ordered_anew_when_a_rule_is_retried(store: Sto
         rule_records.tell_rule,
         rule.rule_id,
         RuleState.STUCK,
-        Tally(files=2, moving=1, stuck=1),
+        RuleProgress(files=2, moving=1, stuck=1),
         "no",
     )
 
@@ -144,7 +144,7 @@ async def test_what_has_failed_is_ordered_anew_when_a_rule_is_retried(store: Sto
     assert left == [open_one.transfer_id, theirs.transfer_id]
     told = (await store.read(rule_records.rules, "ctao"))[0]
     assert (told.state, told.why) == (RuleState.REPLICATING, "")
-    assert told.tally == Tally(files=2, moving=1, wanted=1)
+    assert told.tally == RuleProgress(files=2, moving=1, wanted=1)
     (again,) = await store.write(rule_records.order_transfers, [(rule.rule_id, 7, "PIC")])
     assert again.failures == 0
     assert again.transfer_id not in {failed.transfer_id, *left}  # and so is its job another one

@@ -11,7 +11,7 @@ from pilotage.central.jobs import (
     record_search as job_search,
     record_submissions as submission_records,
 )
-from pilotage.central.jobs.records import NewJob, Search, Start
+from pilotage.central.jobs.record_types import AttemptStart, JobSearch, NewJob
 from pilotage.central.store.engine import CHUNK_MAX, Store
 from pilotage.proto.job_states import JobState
 from tests import turns
@@ -64,10 +64,10 @@ async def fill(store: Store) -> None:
         store,
         [
             a_requeue(second, 2),
-            Start(attempt_id=fourth, job_id=4, at=21.0),
+            AttemptStart(attempt_id=fourth, job_id=4, at=21.0),
             an_end(fifth, 5),
             an_end(sixth, 6, new=S.FAILED, failed=True),
-            Start(attempt_id=tenth, job_id=10, at=21.0),
+            AttemptStart(attempt_id=tenth, job_id=10, at=21.0),
         ],
     )
     await store.write(
@@ -76,41 +76,41 @@ async def fill(store: Store) -> None:
     await store.write(job_records.delete, [7], 60.0, "bob")
 
 
-CLAUSES: dict[str, tuple[Search, list[int]]] = {
-    "none": (Search(), [1, 2, 3, 4, 5, 6, 8, 9, 10]),
-    "deleted": (Search(include_deleted=True), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
-    "community": (Search(community="lhcb"), [9, 10]),
-    "unknown community": (Search(community="cern"), []),
-    "owner id": (Search(owner_id=2), [5, 6, 8]),
-    "owner": (Search(owner="ada"), [1, 2, 3, 4, 9, 10]),
-    "group": (Search(groups=("ana",)), [5, 6, 8]),
-    "groups": (Search(groups=("ana", "sim")), [1, 2, 3, 4, 5, 6, 8, 9, 10]),
-    "type": (Search(type="Test"), [5, 6, 8]),
-    "waiting": (Search(states=(S.WAITING,)), [1, 2, 9]),
-    "matched": (Search(states=(S.MATCHED,)), [3]),
-    "running": (Search(states=(S.RUNNING,)), [4, 10]),
-    "resting and live": (Search(states=(S.RUNNING, S.WAITING, S.DONE)), [1, 2, 4, 5, 9, 10]),
-    "killed": (Search(states=(S.KILLED,)), []),
-    "killed and deleted": (Search(states=(S.KILLED,), include_deleted=True), [7]),
-    "site": (Search(site="PIC"), [2, 3, 5, 10]),
-    "unknown site": (Search(site="CERN"), []),
-    "ids": (Search(ids=(9, 5, 3, 5, 7, 99)), [3, 5, 9]),
-    "ids and state": (Search(ids=(1, 3, 5), states=(S.MATCHED, S.DONE)), [3, 5]),
-    "submission": (Search(submission_id=1), [1, 2, 3, 4]),
-    "unknown submission": (Search(submission_id=9), []),
-    "submission and state": (Search(submission_id=1, states=(S.RUNNING, S.WAITING)), [1, 2, 4]),
-    "submission and site": (Search(submission_id=1, site="PIC"), [2, 3]),
-    "own name": (Search(name="plot"), [5, 6]),
-    "own and template's name": (Search(name="shower"), [1, 2, 3, 4, 8]),
-    "name and state": (Search(name="shower", states=(S.MATCHED, S.HELD)), [3, 8]),
-    "name and submission": (Search(name="shower", submission_id=2), [8]),
-    "name and ids": (Search(name="shower", ids=(1, 5, 8)), [1, 8]),
-    "name and site": (Search(name="shower", site="PIC"), [2, 3]),
-    "owner and state": (Search(owner_id=1, states=(S.WAITING,)), [1, 2]),
-    "site and state": (Search(site="PIC", states=(S.WAITING, S.RUNNING)), [2, 10]),
-    "community and site": (Search(community="ctao", site="PIC"), [2, 3, 5]),
+CLAUSES: dict[str, tuple[JobSearch, list[int]]] = {
+    "none": (JobSearch(), [1, 2, 3, 4, 5, 6, 8, 9, 10]),
+    "deleted": (JobSearch(include_deleted=True), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+    "community": (JobSearch(community="lhcb"), [9, 10]),
+    "unknown community": (JobSearch(community="cern"), []),
+    "owner id": (JobSearch(owner_id=2), [5, 6, 8]),
+    "owner": (JobSearch(owner="ada"), [1, 2, 3, 4, 9, 10]),
+    "group": (JobSearch(groups=("ana",)), [5, 6, 8]),
+    "groups": (JobSearch(groups=("ana", "sim")), [1, 2, 3, 4, 5, 6, 8, 9, 10]),
+    "type": (JobSearch(type="Test"), [5, 6, 8]),
+    "waiting": (JobSearch(states=(S.WAITING,)), [1, 2, 9]),
+    "matched": (JobSearch(states=(S.MATCHED,)), [3]),
+    "running": (JobSearch(states=(S.RUNNING,)), [4, 10]),
+    "resting and live": (JobSearch(states=(S.RUNNING, S.WAITING, S.DONE)), [1, 2, 4, 5, 9, 10]),
+    "killed": (JobSearch(states=(S.KILLED,)), []),
+    "killed and deleted": (JobSearch(states=(S.KILLED,), include_deleted=True), [7]),
+    "site": (JobSearch(site="PIC"), [2, 3, 5, 10]),
+    "unknown site": (JobSearch(site="CERN"), []),
+    "ids": (JobSearch(ids=(9, 5, 3, 5, 7, 99)), [3, 5, 9]),
+    "ids and state": (JobSearch(ids=(1, 3, 5), states=(S.MATCHED, S.DONE)), [3, 5]),
+    "submission": (JobSearch(submission_id=1), [1, 2, 3, 4]),
+    "unknown submission": (JobSearch(submission_id=9), []),
+    "submission and state": (JobSearch(submission_id=1, states=(S.RUNNING, S.WAITING)), [1, 2, 4]),
+    "submission and site": (JobSearch(submission_id=1, site="PIC"), [2, 3]),
+    "own name": (JobSearch(name="plot"), [5, 6]),
+    "own and template's name": (JobSearch(name="shower"), [1, 2, 3, 4, 8]),
+    "name and state": (JobSearch(name="shower", states=(S.MATCHED, S.HELD)), [3, 8]),
+    "name and submission": (JobSearch(name="shower", submission_id=2), [8]),
+    "name and ids": (JobSearch(name="shower", ids=(1, 5, 8)), [1, 8]),
+    "name and site": (JobSearch(name="shower", site="PIC"), [2, 3]),
+    "owner and state": (JobSearch(owner_id=1, states=(S.WAITING,)), [1, 2]),
+    "site and state": (JobSearch(site="PIC", states=(S.WAITING, S.RUNNING)), [2, 10]),
+    "community and site": (JobSearch(community="ctao", site="PIC"), [2, 3, 5]),
     "everything": (
-        Search(
+        JobSearch(
             community="ctao", owner_id=2, groups=("ana",), states=(S.DONE,), ids=(5, 6),
             submission_id=2, owner="bob", type="Test", site="PIC", name="plot",
         ),
@@ -144,7 +144,7 @@ async def test_every_clause_comes_in_pages(store: Store) -> None:
 
 async def test_rows_say_the_same_in_a_search_and_alone(store: Store) -> None:
     await fill(store)
-    rows = await store.read(job_search.search, Search(include_deleted=True), after=0, limit=20)
+    rows = await store.read(job_search.search, JobSearch(include_deleted=True), after=0, limit=20)
 
     assert [await store.read(job_records.job, row.job_id) for row in rows] == rows
     assert rows[6].deleted and rows[4].name == "plot" and rows[0].name is None
@@ -158,7 +158,7 @@ async def test_rows_say_the_same_in_a_search_and_alone(store: Store) -> None:
 
 async def test_counts_are_those_of_searches(store: Store) -> None:
     await fill(store)
-    rows = await store.read(job_search.search, Search(), after=0, limit=20)
+    rows = await store.read(job_search.search, JobSearch(), after=0, limit=20)
     expected = Counter(
         (row.community, row.group, row.owner_id, row.owner, row.type, row.site, row.state)
         for row in rows
@@ -186,14 +186,18 @@ async def test_a_search_goes_through_large_gaps(store: Store) -> None:
     await store.write(
         job_records.move, [a_move(i, S.WAITING, S.HELD) for i in (7, 1_999, 8_001, 9_999)]
     )
-    held = Search(owner_id=kind.owner_id, states=(S.HELD,))
+    held = JobSearch(owner_id=kind.owner_id, states=(S.HELD,))
 
     assert await store.read(job_search.ids, held, limit=100) == [7, 1_999, 8_001, 9_999]
     assert await store.read(job_search.ids, held, limit=3) == [7, 1_999, 8_001]
     page = await store.read(job_search.search, held, after=1_999, limit=1)
     assert [row.job_id for row in page] == [8_001]
-    assert len(await store.read(job_search.ids, Search(owner="bob"), limit=10_000)) == 6 * CHUNK_MAX
-    assert len(await store.read(job_search.ids, Search(states=(S.WAITING,)), limit=5_000)) == 5_000
+    assert (
+        len(await store.read(job_search.ids, JobSearch(owner="bob"), limit=10_000)) == 6 * CHUNK_MAX
+    )
+    assert (
+        len(await store.read(job_search.ids, JobSearch(states=(S.WAITING,)), limit=5_000)) == 5_000
+    )
     slices = [rows async for rows in job_search.waiting(store)]
     assert [row[2] for rows in slices for row in rows] == [
         i for i in range(1, 10 * CHUNK_MAX + 1) if i not in (7, 1_999, 8_001, 9_999)

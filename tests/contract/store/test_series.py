@@ -5,30 +5,34 @@ import pytest
 from pilotage.central.accounts import record_series as series_records
 from pilotage.central.accounts.record_series import (
     STEPS,
+    AccountEntry,
     AccountSearch,
-    Entry,
-    Sample,
+    AccountSums,
+    SeriesSample,
     SeriesSearch,
-    Sums,
 )
 from pilotage.central.store.engine import Store
 
 from .conftest import Reopen
 
 EVER = 2**40
-ONE = Sums(
+ONE = AccountSums(
     done=1, failed=2, cpu_s=3.0, wall_s=4.0, core_s=8.0, hs23_s=80.0, bytes_in=5, bytes_out=6
 )
 
 
-def sample(site: str = "PIC", *, waiting: int = 0, running: int = 0, sums: Sums = ONE) -> Sample:
-    return Sample(
+def sample(
+    site: str = "PIC", *, waiting: int = 0, running: int = 0, sums: AccountSums = ONE
+) -> SeriesSample:
+    return SeriesSample(
         community="ctao", site=site, type="User", waiting=waiting, running=running, sums=sums
     )
 
 
-def entry(owner_id: int = 1, group: str = "sim", *, site: str = "PIC") -> Entry:
-    return Entry(community="ctao", group=group, owner_id=owner_id, type="User", site=site, sums=ONE)
+def entry(owner_id: int = 1, group: str = "sim", *, site: str = "PIC") -> AccountEntry:
+    return AccountEntry(
+        community="ctao", group=group, owner_id=owner_id, type="User", site=site, sums=ONE
+    )
 
 
 def search(step_s: int, **fields: object) -> SeriesSearch:

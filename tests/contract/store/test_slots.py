@@ -5,7 +5,7 @@ import pytest
 from pilotage.central.jobs import record_retention as retention_records
 from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
 from pilotage.central.pilots.record_slots import NewSlot, SlotOutput
-from pilotage.central.pilots.records import NewSecret, Registration
+from pilotage.central.pilots.record_types import NewSecret, Registration
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError
 from pilotage.proto.pilot_states import PilotState

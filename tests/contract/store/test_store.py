@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from pilotage.central.identity import record as identity_records
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import (
     record as job_records,
     record_search as job_search,
     record_submissions as submission_records,
 )
-from pilotage.central.jobs.records import JobClass, Levels, NewJob, Search
+from pilotage.central.jobs.record_types import JobClassRow, JobSearch, NewJob, ShareLevels
 from pilotage.central.store.engine import CHUNK_MAX, Store
 from pilotage.central.store.errors import KeyReused, StoreError
 from pilotage.proto.job_states import JobState
@@ -55,10 +55,10 @@ async def test_everything_acknowledged_is_there_after_opening_again(
     first, second, third = await waiting_jobs(store, 3)
     await turns.change(store, [an_end(await matched(store, first), first)])
     await matched(store, second)
-    expected = await store.read(job_search.search, Search(), after=0, limit=10)
+    expected = await store.read(job_search.search, JobSearch(), after=0, limit=10)
     again = await reopen(store)
 
-    assert await again.read(job_search.search, Search(), after=0, limit=10) == expected
+    assert await again.read(job_search.search, JobSearch(), after=0, limit=10) == expected
     assert [job.state for job in expected] == [S.DONE, S.MATCHED, S.WAITING]
     assert [live.job_id for live in await again.read(job_records.live_attempts)] == [second]
     assert [row[2] async for rows in job_search.waiting(again) for row in rows] == [third]
@@ -83,8 +83,8 @@ async def test_levels_replace_those_of_before_and_are_there_after_opening_again(
     store: Store, reopen: Reopen
 ) -> None:
     assert await store.read(job_records.levels) is None
-    await store.write(job_records.keep_levels, Levels(at=5.0, levels={"ctao/sim": 1.5}))
-    latest = Levels(at=65.5, levels={"ctao/sim": 2.5, "ctao/sim/Ada / é": -1e300})
+    await store.write(job_records.keep_levels, ShareLevels(at=5.0, levels={"ctao/sim": 1.5}))
+    latest = ShareLevels(at=65.5, levels={"ctao/sim": 2.5, "ctao/sim/Ada / é": -1e300})
     await store.write(job_records.keep_levels, latest)
     again = await reopen(store)
 
@@ -121,7 +121,7 @@ async def test_equal_classes_are_one_and_every_field_tells_them_apart(store: Sto
     bob = await store.write(
         identity_records.owner, Owner(community="ctao", issuer="local", subject="bob")
     )
-    plain = JobClass(
+    plain = JobClassRow(
         community="ctao", group="sim", owner_id=ada.owner_id, type="User", needs=b"[1]"
     )
     wanted = [
@@ -204,7 +204,7 @@ async def test_the_same_key_and_body_gives_the_first_submission(store: Store) ->
     )
 
     assert again == msgspec.structs.replace(first, repeated=True)
-    assert await store.read(job_search.ids, Search(), limit=10) == [1, 2]
+    assert await store.read(job_search.ids, JobSearch(), limit=10) == [1, 2]
 
 
 async def test_the_same_key_with_another_body_is_refused(store: Store) -> None:
@@ -217,7 +217,7 @@ async def test_the_same_key_with_another_body_is_refused(store: Store) -> None:
     other = await a_class(store, subject="bob")
     await submitted(store, other, 1)
 
-    assert await store.read(job_search.ids, Search(), limit=10) == [1, 2]
+    assert await store.read(job_search.ids, JobSearch(), limit=10) == [1, 2]
 
 
 async def test_one_refused_submission_leaves_its_neighbours_alone(store: Store) -> None:
@@ -232,7 +232,7 @@ async def test_one_refused_submission_leaves_its_neighbours_alone(store: Store) 
     )
 
     assert isinstance(answers[1], KeyReused)
-    assert sorted(await store.read(job_search.ids, Search(), limit=10)) == [1, 2, 3]
+    assert sorted(await store.read(job_search.ids, JobSearch(), limit=10)) == [1, 2, 3]
 
 
 async def test_a_submission_in_chunks_is_visible_nowhere_until_it_is_finished(
@@ -256,12 +256,13 @@ async def test_a_submission_in_chunks_is_visible_nowhere_until_it_is_finished(
     hidden = [1, 2, 4, 5]
 
     assert not record.complete
-    assert await store.read(job_search.ids, Search(), limit=10) == [3]
-    assert await store.read(job_search.ids, Search(ids=(1, 2, 3, 4)), limit=10) == [3]
-    assert await store.read(job_search.ids, Search(name="x"), limit=10) == []
-    assert await store.read(job_search.ids, Search(name="shower"), limit=10) == [3]
+    assert await store.read(job_search.ids, JobSearch(), limit=10) == [3]
+    assert await store.read(job_search.ids, JobSearch(ids=(1, 2, 3, 4)), limit=10) == [3]
+    assert await store.read(job_search.ids, JobSearch(name="x"), limit=10) == []
+    assert await store.read(job_search.ids, JobSearch(name="shower"), limit=10) == [3]
     assert (
-        await store.read(job_search.ids, Search(submission_id=record.submission_id), limit=10) == []
+        await store.read(job_search.ids, JobSearch(submission_id=record.submission_id), limit=10)
+        == []
     )
     assert [row[2] async for rows in job_search.waiting(store) for row in rows] == [3]
     assert sum(row.count for row in await store.read(job_records.counts)) == 1
@@ -278,9 +279,9 @@ async def test_a_submission_in_chunks_is_visible_nowhere_until_it_is_finished(
 
     assert finished.complete and finished.body_hash == "hash"
     assert finished.ranges == ((1, 2), (4, 2))
-    assert await store.read(job_search.ids, Search(), limit=10) == [1, 2, 3, 4, 5]
+    assert await store.read(job_search.ids, JobSearch(), limit=10) == [1, 2, 3, 4, 5]
     assert (
-        await store.read(job_search.ids, Search(submission_id=record.submission_id), limit=10)
+        await store.read(job_search.ids, JobSearch(submission_id=record.submission_id), limit=10)
         == hidden
     )
     assert sum(row.count for row in await store.read(job_records.counts)) == 5
@@ -312,7 +313,7 @@ async def test_neighbouring_chunks_make_one_range(store: Store) -> None:
     finished = await store.write(submission_records.finish_submission, record.submission_id, "hash")
 
     assert finished.ranges == ((1, 3 * CHUNK_MAX),)
-    assert len(await store.read(job_search.ids, Search(), limit=10_000)) == 3 * CHUNK_MAX
+    assert len(await store.read(job_search.ids, JobSearch(), limit=10_000)) == 3 * CHUNK_MAX
 
 
 async def test_a_dropped_submission_frees_its_key_but_never_its_ids(
@@ -334,7 +335,7 @@ async def test_a_dropped_submission_frees_its_key_but_never_its_ids(
 
     assert record.submission_id == begun.submission_id + 1
     assert record.ranges == ((2_001, 2),)
-    assert await again.read(job_search.ids, Search(), limit=10) == [2_001, 2_002]
+    assert await again.read(job_search.ids, JobSearch(), limit=10) == [2_001, 2_002]
 
 
 async def test_a_finished_submission_is_not_dropped_and_takes_no_more(store: Store) -> None:
@@ -344,7 +345,7 @@ async def test_a_finished_submission_is_not_dropped_and_takes_no_more(store: Sto
     with pytest.raises(StoreError):
         await store.write(submission_records.add_jobs, record.submission_id, some_jobs(kind, 1))
 
-    assert await store.read(job_search.ids, Search(), limit=10) == [1, 2]
+    assert await store.read(job_search.ids, JobSearch(), limit=10) == [1, 2]
 
 
 async def test_what_never_finished_is_gone_when_the_store_is_opened_again(
@@ -359,7 +360,7 @@ async def test_what_never_finished_is_gone_when_the_store_is_opened_again(
     record = await submitted(again, kind, 1, key="cut")
 
     assert record.submission_id > begun.submission_id
-    assert await again.read(job_search.ids, Search(), limit=10) == [1, CHUNK_MAX + 7]
+    assert await again.read(job_search.ids, JobSearch(), limit=10) == [1, CHUNK_MAX + 7]
     assert sum(row.count for row in await again.read(job_records.counts)) == 2
 
 
@@ -370,7 +371,7 @@ async def test_a_chunk_that_is_too_long_is_refused(store: Store) -> None:
             submission_records.submit, a_submission(kind), some_jobs(kind, CHUNK_MAX + 1)
         )
 
-    assert await store.read(job_search.ids, Search(), limit=10) == []
+    assert await store.read(job_search.ids, JobSearch(), limit=10) == []
 
 
 @pytest.mark.parametrize("alike", [1, 7, 1_000])

@@ -11,7 +11,7 @@ from pilotage.central.jobs import (
     record_retention as retention_records,
     record_tasks as task_records,
 )
-from pilotage.central.jobs.records import NewSubmission
+from pilotage.central.jobs.record_types import NewSubmission
 from pilotage.central.store.engine import Store
 from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.record import (
@@ -19,8 +19,8 @@ from pilotage.central.transformations.record import (
     MadeTask,
     NewInput,
     NewTask,
-    NewTransformation,
-    Taken,
+    NewTransformationRow,
+    TakenInput,
     TaskClose,
     TaskEnd,
     TransformationMove,
@@ -50,7 +50,7 @@ async def a_transformation(store: Store, name: str = "t", **fields: Any) -> Tran
         "at": 10.0,
     }
     return await store.write(
-        transformation_records.add_transformation, NewTransformation(**{**given, **fields})
+        transformation_records.add_transformation, NewTransformationRow(**{**given, **fields})
     )
 
 
@@ -72,7 +72,7 @@ async def made(
     tasks = [
         NewTask(
             job=job,
-            inputs=tuple(Taken(file_id=one, input_no=0) for one in group),
+            inputs=tuple(TakenInput(file_id=one, input_no=0) for one in group),
             shared=tuple(shared),
         )
         for job, group in zip(jobs, groups, strict=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.doctor import broker
-from pilotage.central.operate.findings import Level
-from pilotage.central.operate.mosquitto import Mosquitto, missing
+from pilotage.central.operate.doctor.examination import broker
+from pilotage.central.operate.doctor.findings import Severity
+from pilotage.central.operate.servers.mosquitto import Mosquitto, missing
 from pilotage.central.settings import BusSettings, Settings
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}")
@@ -30,8 +30,8 @@ def test_a_broker_is_logged_in_at_as_the_central_does(tmp_path: Path) -> None:
         mosquitto.stop()
     gone = broker(settings(tmp_path, url, user, password), None)
 
-    assert in_.level is Level.OK
-    assert refused.level is gone.level is Level.FAULT
+    assert in_.level is Severity.OK
+    assert refused.level is gone.level is Severity.FAULT
     assert refused.said != gone.said
     for one in (in_, refused, gone):
         assert password not in one.said + one.do

@@ -13,7 +13,7 @@ from amqtt.broker import Broker
 from pilotage.central.bus import door, frames
 from pilotage.central.bus.embedded import EmbeddedBus
 from pilotage.proto import topics
-from pilotage.proto.topics import Kind
+from pilotage.proto.topics import TopicKind
 from tests.contract.bus.stages import (
     IMPATIENT,
     RealClock,
@@ -23,7 +23,7 @@ from tests.contract.bus.stages import (
 )
 from tests.unit.bus.test_frames import publish
 
-UP = topics.up("ctao", "p1", Kind.BEAT)
+UP = topics.up("ctao", "p1", TopicKind.BEAT)
 
 
 def text(word: str) -> bytes:
@@ -195,7 +195,7 @@ async def test_a_broken_packet_ends_its_client_and_nothing_else(world: World, ba
 
     assert await wire.is_cut()
 
-    up = topics.up("ctao", "p2", Kind.BEAT)
+    up = topics.up("ctao", "p2", TopicKind.BEAT)
     await other.say(publish(up.encode(), b"fine"))
     await eventually(lambda: bool(world.heard), "the other pilot is served")
     assert world.heard == [(up, b"fine")]
@@ -334,7 +334,7 @@ async def test_links_of_one_address_without_a_login_leave_room_for_those_with_on
         strangers[0].close()
         await asyncio.sleep(0.05)
         await world.pilot()
-        await inside[1].say(publish(topics.up("ctao", "p2", Kind.BEAT).encode(), b"fine"))
+        await inside[1].say(publish(topics.up("ctao", "p2", TopicKind.BEAT).encode(), b"fine"))
         await eventually(lambda: bool(world.heard), "who is in stays in")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.guard import held, processes
+from pilotage.pilot.guard import held_payload, processes
 from pilotage.pilot.outfit import isolation
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import Limits
@@ -176,7 +176,7 @@ async def test_a_node_without_memory_ends_payloads_before_their_guard(
         of_the_guard = _oom(str(play.link.pid))
 
     assert of_the_guard == _oom("self")
-    assert int(play.output(attempt)) == of_the_guard + held.OOM_SOONER
+    assert int(play.output(attempt)) == of_the_guard + held_payload.OOM_SOONER
 
 
 def _oom(pid: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.pilot.outfit import isolation
 from pilotage.proto.messages import Node
 from tests.scripted_central import assignment
@@ -172,7 +172,7 @@ def test_a_payload_finds_nothing_of_other_pilots_and_payloads_of_its_user(rung: 
 LOOKS = """
 import os, subprocess, sys
 from pathlib import Path
-from pilotage.pilot.guard.held import FEED_FD
+from pilotage.pilot.guard.held_payload import FEED_FD
 from pilotage.pilot.neighbours import Hidden, Neighbours
 from pilotage.pilot.outfit import isolation
 rung, top = sys.argv[1], Path(sys.argv[2])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.pilot.outfit import isolation
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.messages import How

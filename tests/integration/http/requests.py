@@ -5,30 +5,27 @@ from dataclasses import dataclass
 import msgspec
 
 from pilotage.central.http.answers import BYTES, JSON
-from pilotage.central.identity.policy import Who
-from pilotage.proto import api, messages, wire
-from pilotage.proto.api_productions import (
-    NewProduction,
-    ProductionAction,
-    ProductionActionName,
-)
-from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName, SiteCheckRequest
-from pilotage.proto.api_transformations import (
+from pilotage.central.identity.policy import CallerKind
+from pilotage.proto import messages, wire
+from pilotage.proto.api import jobs
+from pilotage.proto.api.productions import NewProduction, ProductionAction, ProductionActionName
+from pilotage.proto.api.sites import PilotEnd, SiteAction, SiteActionName, SiteCheckRequest
+from pilotage.proto.api.transformations import (
     NewTransformation,
     TransformationAction,
     TransformationActionName,
 )
 from pilotage.proto.claims import Role
-from pilotage.proto.job import Job
-from pilotage.proto.transformation import Transformation
-from pilotage.proto.workflow import Step, Workflow
+from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.transformation import Transformation
+from pilotage.proto.documents.workflow import Step, Workflow
 
 from .stubs import SHA256, World
 
 OFFER = messages.Offer(cores=1, cores_free=1, memory_mb=1, memory_free_mb=1, wall_left_s=1.0)
 ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
 REPORT = messages.Report(job=1, epoch=1, attempt_id=1, n=1, what=messages.What.STARTED)
-ACTION = api.Action(action=api.ActionName.KILL, ids=(1,))
+ACTION = jobs.Action(action=jobs.ActionName.KILL, ids=(1,))
 SITE_ACTION = SiteAction(action=SiteActionName.BAN)
 PRODUCTION = NewProduction(
     workflow=Workflow(name="chain", steps={"make": Step(job=Job(command=("true",)))})
@@ -69,7 +66,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("POST", "/v1/log"): ("", wire.encode(CHUNK)),
     ("POST", "/v1/pilots/log"): ("", wire.encode(messages.PilotLog("g", 1, (LINE,)))),
     ("GET", "/v1/pilots/logs"): ("/v1/pilots/logs?host=wn1&grep=ended&since=1.5&limit=5", b""),
-    ("POST", "/v1/blobs/missing"): ("", _json(api.BlobQuery(sha256=(SHA256,)))),
+    ("POST", "/v1/blobs/missing"): ("", _json(jobs.BlobQuery(sha256=(SHA256,)))),
     ("PUT", "/v1/blobs/{sha256}"): (f"/v1/blobs/{SHA256}", b"abcd"),
     ("GET", "/v1/blobs/{sha256}"): (f"/v1/blobs/{SHA256}", b""),
     ("POST", "/v1/submissions"): ("", b'{"key":"k","jobs":[{"command":["true"]}]}'),
@@ -95,7 +92,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/failures/reports"): ("/v1/failures/reports?transformation=5&limit=5", b""),
     ("GET", "/v1/failures/reports/{report}"): ("/v1/failures/reports/7", b""),
     ("GET", "/v1/pilots"): ("/v1/pilots?state=Running&site=PIC", b""),
-    ("POST", "/v1/pilots/secrets"): ("", _json(api.SecretRequest(site="PIC"))),
+    ("POST", "/v1/pilots/secrets"): ("", _json(jobs.SecretRequest(site="PIC"))),
     ("GET", "/v1/pilots/{pilot}"): ("/v1/pilots/p1", b""),
     ("GET", "/v1/pilots/{pilot}/explain"): ("/v1/pilots/p1/explain", b""),
     ("POST", "/v1/pilots/{pilot}/drain"): ("/v1/pilots/p1/drain", b""),
@@ -154,7 +151,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ),
     ("GET", "/v1/checks/{check}"): ("/v1/checks/c1", b""),
     ("GET", "/v1/elements"): ("", b""),
-    ("POST", "/v1/tokens"): ("", _json(api.TokenIssue(subject="{who}", community="{community}"))),
+    ("POST", "/v1/tokens"): ("", _json(jobs.TokenIssue(subject="{who}", community="{community}"))),
     ("GET", "/v1/tokens"): ("", b""),
     ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
     ("GET", "/v1/whoami"): ("", b""),
@@ -179,7 +176,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
 class Holder:
     """A kind of caller: its column in the policy, its token, and what the token is called."""
 
-    who: Who
+    who: CallerKind
     token: str
     subject: str = ""
     jti: str = ""
@@ -191,19 +188,21 @@ async def holders(world: World) -> dict[str, Holder]:
     """Make a token of every kind. The clock moves: the expired one has to expire."""
     admin = await _admin(world)
     made = {
-        "anonymous": Holder(Who.ANONYMOUS, ""),
+        "anonymous": Holder(CallerKind.ANONYMOUS, ""),
         "admin": admin,
-        "pilot": Holder(Who.PILOT, world.tokens.pilot_token("p1", "ctao", "PIC", "local")[0]),
-        "attempt": Holder(Who.ATTEMPT, world.tokens.attempt_token(7, 1, 1, "ctao", 3_600)),
-        "garbage": Holder(Who.ANONYMOUS, "garbage", spoilt="bad_token"),
+        "pilot": Holder(
+            CallerKind.PILOT, world.tokens.pilot_token("p1", "ctao", "PIC", "local")[0]
+        ),
+        "attempt": Holder(CallerKind.ATTEMPT, world.tokens.attempt_token(7, 1, 1, "ctao", 3_600)),
+        "garbage": Holder(CallerKind.ANONYMOUS, "garbage", spoilt="bad_token"),
     }
     for role in (Role.READER, Role.USER, Role.MANAGER, Role.OPERATOR):
         made[role.value] = await _person(world, admin, role, role.value)
     made["foreign"] = await _person(world, admin, Role.USER, "eve", community="lhcb")
     short = await _person(world, admin, Role.USER, "old", valid_s=60)
-    made["expired"] = Holder(Who.ANONYMOUS, short.token, spoilt="expired_token")
+    made["expired"] = Holder(CallerKind.ANONYMOUS, short.token, spoilt="expired_token")
     gone = await _person(world, admin, Role.USER, "gone")
-    made["revoked"] = Holder(Who.ANONYMOUS, gone.token, spoilt="bad_token")
+    made["revoked"] = Holder(CallerKind.ANONYMOUS, gone.token, spoilt="bad_token")
     await world.tokens.revoke(world.user(admin.token), gone.jti)
     world.clock.move(60)
     return made
@@ -212,7 +211,7 @@ async def holders(world: World) -> dict[str, Holder]:
 async def _admin(world: World) -> Holder:
     token = await world.admin_token()
     caller = world.user(token)
-    return Holder(Who.ADMIN, token, caller.subject, caller.jti)
+    return Holder(CallerKind.ADMIN, token, caller.subject, caller.jti)
 
 
 async def _person(
@@ -224,9 +223,9 @@ async def _person(
     community: str = "ctao",
     valid_s: int = 3_600,
 ) -> Holder:
-    wanted = api.TokenIssue(subject=subject, community=community, role=role, valid_s=valid_s)
+    wanted = jobs.TokenIssue(subject=subject, community=community, role=role, valid_s=valid_s)
     issued = await world.tokens.issue(world.user(admin.token), wanted)
-    return Holder(Who(role.value), issued.token, subject, issued.view.jti, community)
+    return Holder(CallerKind(role.value), issued.token, subject, issued.view.jti, community)
 
 
 def good(method: str, path: str, holder: Holder) -> tuple[str, bytes, str]:

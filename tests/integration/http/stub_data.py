@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pilotage.central.identity.callers import User
-from pilotage.proto.api_data import (
+from pilotage.proto.api.data import (
     ChangePage,
     DatasetAction,
     DatasetPage,
@@ -29,7 +29,7 @@ from pilotage.proto.api_data import (
     RuleRequest,
     RuleView,
 )
-from pilotage.proto.api_remnants import RemnantPage, SweepView
+from pilotage.proto.api.remnants import RemnantPage, SweepView
 from pilotage.proto.catalogue import FileState, RuleState
 
 FILE = FileView(did="ctao:a", bytes=1, state=FileState.AVAILABLE, metadata={})

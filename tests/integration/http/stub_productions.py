@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pilotage.central.identity.callers import User
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
     ProductionDetail,

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pilotage.central.accounts.disk_room import DiskRoom
-from pilotage.central.app.faces import Services
+from pilotage.central.app.route_assembly import Services
 from pilotage.central.errors import Refused
 from pilotage.central.identity import derived_secrets, keys
 from pilotage.central.identity.callers import AttemptCaller, PilotCaller, User
-from pilotage.central.identity.tokens import Tokens
-from pilotage.central.jobs.written import Written
+from pilotage.central.identity.tokens import TokenIssuer
+from pilotage.central.jobs.output.stream_output import StreamContent
 from pilotage.central.observe.events import no_log
-from pilotage.proto import api, api_explain, messages
-from pilotage.proto.api_failures import Failures, ReportDetail, ReportPage, ReportView
-from pilotage.proto.api_quotas import QuotaChange, UsageView
-from pilotage.proto.api_sites import (
+from pilotage.proto import messages
+from pilotage.proto.api import explanations, jobs
+from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
+from pilotage.proto.api.quotas import QuotaChange, UsageView
+from pilotage.proto.api.sites import (
     LimitsView,
     PilotEnd,
     PilotEnded,
@@ -25,8 +26,8 @@ from pilotage.proto.api_sites import (
     SiteCheckRequest,
     SiteDetail,
 )
-from pilotage.proto.api_storages import StorageList, StorageView
-from pilotage.proto.job import Job
+from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
@@ -42,7 +43,7 @@ ISSUER = "https://central.test"
 AUDIENCE = "pilotage"
 SHA256 = "0" * 64
 REPLY = messages.TurnReply(term=1)
-VIEW = api.JobView(
+VIEW = jobs.JobView(
     id=7,
     submission=1,
     name="",
@@ -52,7 +53,7 @@ VIEW = api.JobView(
     owner="ada",
     state=JobState.WAITING,
 )
-PILOT = api.PilotView(
+PILOT = jobs.PilotView(
     id="p1",
     community="ctao",
     site="PIC",
@@ -73,7 +74,7 @@ class Stub:
     """All services in one; `asked` has (name, caller, what) of each call."""
 
     asked: list[tuple[str, Any, Any]] = field(default_factory=list[tuple[str, Any, Any]])
-    events: asyncio.Queue[api.Event] = field(default_factory=lambda: asyncio.Queue(maxsize=100))
+    events: asyncio.Queue[jobs.Event] = field(default_factory=lambda: asyncio.Queue(maxsize=100))
     subscribed: int = 0
     is_ready: bool = True
     refusal: Refused | None = None
@@ -89,72 +90,72 @@ class Stub:
     # -- submissions ----------------------------------------------------------------------------
 
     async def submit(
-        self, caller: User, body: api.Submission, /, *, body_hash: str
-    ) -> api.Submitted:
+        self, caller: User, body: jobs.Submission, /, *, body_hash: str
+    ) -> jobs.Submitted:
         self._hear("submit", caller, (body, body_hash))
-        return api.Submitted(submission=1, count=len(body.jobs), ids=[])
+        return jobs.Submitted(submission=1, count=len(body.jobs), ids=[])
 
     async def stream(
         self,
         caller: User,
-        header: api.Submission,
+        header: jobs.Submission,
         lines: AsyncIterator[bytes],
         body_hash: Callable[[], str],
         /,
-    ) -> api.Submitted:
+    ) -> jobs.Submitted:
         read = [line async for line in lines]
         self._hear("stream", caller, (header, read, body_hash()))
-        return api.Submitted(submission=1, count=len(read), ids=[])
+        return jobs.Submitted(submission=1, count=len(read), ids=[])
 
     # -- queries --------------------------------------------------------------------------------
 
     async def search(
-        self, caller: User, filter: api.JobFilter, after: int, limit: int, /
-    ) -> api.JobPage:
+        self, caller: User, filter: jobs.JobFilter, after: int, limit: int, /
+    ) -> jobs.JobPage:
         self._hear("search", caller, (filter, after, limit))
-        return api.JobPage(jobs=[VIEW])
+        return jobs.JobPage(jobs=[VIEW])
 
-    async def summary(self, caller: User, filter_by: api.SummaryBy, /) -> api.Summary:
+    async def summary(self, caller: User, filter_by: jobs.SummaryBy, /) -> jobs.Summary:
         self._hear("summary", caller, filter_by)
-        return api.Summary(by=filter_by, total=0, rows=[])
+        return jobs.Summary(by=filter_by, total=0, rows=[])
 
-    async def history(self, caller: User, job_id: int, /) -> api.History:
+    async def history(self, caller: User, job_id: int, /) -> jobs.History:
         self._hear("history", caller, job_id)
-        return api.History(job=job_id, occurrences=[])
+        return jobs.History(job=job_id, occurrences=[])
 
-    async def curve(self, caller: User, job_id: int, epoch: int | None, /) -> api.Curve:
+    async def curve(self, caller: User, job_id: int, epoch: int | None, /) -> jobs.Curve:
         self._hear("curve", caller, (job_id, epoch))
-        return api.Curve(job=job_id)
+        return jobs.Curve(job=job_id)
 
     async def peek(
         self, caller: User, job_id: int, /, *, bytes_max: int, wait_s: float
-    ) -> api.Peek:
+    ) -> jobs.Peek:
         self._hear("peek", caller, (job_id, bytes_max, wait_s))
-        return api.Peek(job=job_id)
+        return jobs.Peek(job=job_id)
 
-    async def outputs(self, caller: User, job_id: int, /) -> api.Outputs:
+    async def outputs(self, caller: User, job_id: int, /) -> jobs.Outputs:
         self._hear("outputs", caller, job_id)
-        return api.Outputs(job=job_id, outputs=[])
+        return jobs.Outputs(job=job_id, outputs=[])
 
-    async def output(self, caller: User, job_id: int, name: str, /) -> api.OutputView:
+    async def output(self, caller: User, job_id: int, name: str, /) -> jobs.OutputView:
         self._hear("output", caller, (job_id, name))
-        return api.OutputView(name=name, size_bytes=4, sha256=SHA256, epoch=1)
+        return jobs.OutputView(name=name, size_bytes=4, sha256=SHA256, epoch=1)
 
-    async def log(self, caller: User, job_id: int, stream: messages.Stream, /) -> Written:
+    async def log(self, caller: User, job_id: int, stream: messages.Stream, /) -> StreamContent:
         self._hear("log", caller, (job_id, stream))
-        return Written(_bytes(b"hel", b"lo"), epoch=2, newest=3, left_out=5)
+        return StreamContent(_bytes(b"hel", b"lo"), epoch=2, newest=3, left_out=5)
 
     # -- control, logs, feed, health ------------------------------------------------------------
 
-    async def act(self, caller: User, action: api.Action, /) -> api.ActionReply:
+    async def act(self, caller: User, action: jobs.Action, /) -> jobs.ActionReply:
         self._hear("act", caller, action)
-        return api.ActionReply(done=1, unchanged=0)
+        return jobs.ActionReply(done=1, unchanged=0)
 
     async def follow(
         self, caller: User, job_id: int, stream: messages.Stream, /, *, pieces: bool = False
-    ) -> Written:
+    ) -> StreamContent:
         self._hear("follow", caller, (job_id, stream))
-        return Written(_bytes(b"7 4\nlive" if pieces else b"live"), epoch=3, newest=3)
+        return StreamContent(_bytes(b"7 4\nlive" if pieces else b"live"), epoch=3, newest=3)
 
     async def chunk(self, caller: AttemptCaller | PilotCaller, c: messages.LogChunk, /) -> None:
         self._hear("chunk", caller, c)
@@ -166,7 +167,7 @@ class Stub:
         *,
         submission: int | None,
         after: int | None,
-        encode: Callable[[api.Event], bytes],
+        encode: Callable[[jobs.Event], bytes],
     ) -> AsyncIterator[bytes]:
         self._hear("subscribe", caller, (submission, after))
         self.subscribed += 1
@@ -176,8 +177,8 @@ class Stub:
         finally:
             self.subscribed -= 1
 
-    def health(self) -> api.Health:
-        return api.Health(
+    def health(self) -> jobs.Health:
+        return jobs.Health(
             status="ok",
             version="0",
             gen="g",
@@ -188,8 +189,8 @@ class Stub:
             uptime_s=1.0,
         )
 
-    def ready(self) -> api.Readiness:
-        return api.Readiness(ready=self.is_ready, loaded=self.is_ready, store="ok", bus="up")
+    def ready(self) -> jobs.Readiness:
+        return jobs.Readiness(ready=self.is_ready, loaded=self.is_ready, store="ok", bus="up")
 
     async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
         return f"requests {sum(requests.values())}\n"
@@ -203,18 +204,18 @@ class Stub:
         *,
         step_s: int,
         since: float | None,
-        by: api.SeriesBy,
+        by: jobs.SeriesBy,
         site: str,
         type: str,
-    ) -> api.Series:
+    ) -> jobs.Series:
         self._hear("series", caller, (step_s, since, by, site, type))
-        return api.Series(step_s=step_s, at=[], lines=[])
+        return jobs.Series(step_s=step_s, at=[], lines=[])
 
     async def accounts(
-        self, caller: User, /, *, by: api.AccountsBy, since: float | None, until: float | None
-    ) -> api.Accounts:
+        self, caller: User, /, *, by: jobs.AccountsBy, since: float | None, until: float | None
+    ) -> jobs.Accounts:
         self._hear("accounts", caller, (by, since, until))
-        return api.Accounts(by=by, lines=[])
+        return jobs.Accounts(by=by, lines=[])
 
     async def usage(self, caller: User, /) -> UsageView:
         self._hear("usage", caller, None)
@@ -252,9 +253,9 @@ class Stub:
 class StubJobs(Stub):
     """`job` and `list` mean several things: each meaning has its class."""
 
-    async def job(self, caller: User, job_id: int, /) -> api.JobDetail:
+    async def job(self, caller: User, job_id: int, /) -> jobs.JobDetail:
         self._hear("job", caller, job_id)
-        return api.JobDetail(view=VIEW, job=Job(command=("true",)))
+        return jobs.JobDetail(view=VIEW, job=Job(command=("true",)))
 
 
 @dataclass
@@ -287,17 +288,17 @@ class StubReports:
 class StubExplainer:
     stub: Stub
 
-    async def job(self, caller: User, job_id: int, /) -> api_explain.Explanation:
+    async def job(self, caller: User, job_id: int, /) -> explanations.Explanation:
         self.stub.asked.append(("explain", caller, job_id))
-        return api_explain.Explanation(job=job_id, state="Waiting", offers=0, fitting=0)
+        return explanations.Explanation(job=job_id, state="Waiting", offers=0, fitting=0)
 
-    async def unsubmitted(self, caller: User, job: Job, /) -> api_explain.Explanation:
+    async def unsubmitted(self, caller: User, job: Job, /) -> explanations.Explanation:
         self.stub.asked.append(("unsubmitted", caller, job))
-        return api_explain.Explanation(job=None, state="", offers=0, fitting=0)
+        return explanations.Explanation(job=None, state="", offers=0, fitting=0)
 
-    async def pilot(self, caller: User, pilot: str, /) -> api_explain.OfferExplanation:
+    async def pilot(self, caller: User, pilot: str, /) -> explanations.OfferExplanation:
         self.stub.asked.append(("explain_pilot", caller, pilot))
-        return api_explain.OfferExplanation(pilot=pilot, waiting=0, fitting=0)
+        return explanations.OfferExplanation(pilot=pilot, waiting=0, fitting=0)
 
 
 @dataclass
@@ -328,17 +329,17 @@ class StubPilots:
     async def token(self, m: messages.TokenRequest, /) -> messages.TokenReply:
         return messages.TokenReply(token="t", expires_in_s=60.0)
 
-    async def make_secrets(self, caller: User, r: api.SecretRequest, /) -> api.Secrets:
+    async def make_secrets(self, caller: User, r: jobs.SecretRequest, /) -> jobs.Secrets:
         self.stub.asked.append(("make_secrets", caller, r))
-        return api.Secrets(secrets=[])
+        return jobs.Secrets(secrets=[])
 
     async def list(
         self, caller: User, /, *, states: tuple[PilotState, ...], site: str, after: str, limit: int
-    ) -> api.PilotPage:
+    ) -> jobs.PilotPage:
         self.stub.asked.append(("pilots", caller, (states, site, after, limit)))
-        return api.PilotPage(pilots=[PILOT])
+        return jobs.PilotPage(pilots=[PILOT])
 
-    async def get(self, caller: User, pilot: str, /) -> api.PilotView:
+    async def get(self, caller: User, pilot: str, /) -> jobs.PilotView:
         self.stub.asked.append(("pilot", caller, pilot))
         return PILOT
 
@@ -380,9 +381,9 @@ class StubLimits:
 class StubSites:
     stub: Stub
 
-    async def all(self, caller: User, /) -> api.Sites:
+    async def all(self, caller: User, /) -> jobs.Sites:
         self.stub.asked.append(("sites", caller, None))
-        return api.Sites(sites=[])
+        return jobs.Sites(sites=[])
 
     async def show(self, caller: User, site: str, /) -> SiteDetail:
         self.stub.asked.append(("site", caller, site))
@@ -394,7 +395,7 @@ class StubSites:
 
 
 def _site(name: str) -> SiteDetail:
-    view = api.SiteView(site=name, pilots=0, cores=0, cores_free=0, running=0, done=0, failed=0)
+    view = jobs.SiteView(site=name, pilots=0, cores=0, cores_free=0, running=0, done=0, failed=0)
     return SiteDetail(view=view)
 
 
@@ -402,9 +403,9 @@ def _site(name: str) -> SiteDetail:
 class StubElements:
     stub: Stub
 
-    async def elements(self, caller: User, /) -> api.Elements:
+    async def elements(self, caller: User, /) -> jobs.Elements:
         self.stub.asked.append(("elements", caller, None))
-        return api.Elements(elements=[])
+        return jobs.Elements(elements=[])
 
     async def check(self, caller: User, site: str, request: SiteCheckRequest, /) -> SiteCheck:
         self.stub.asked.append(("check", caller, (site, request)))
@@ -424,10 +425,10 @@ class StubPilotLogs:
         return messages.PilotLogKept(n=1)
 
     async def read(
-        self, caller: User, wanted: api.PilotLogFilter, after: int | None, limit: int, /
-    ) -> api.PilotLogPage:
+        self, caller: User, wanted: jobs.PilotLogFilter, after: int | None, limit: int, /
+    ) -> jobs.PilotLogPage:
         self.stub.asked.append(("read_log", caller, (wanted, after, limit)))
-        return api.PilotLogPage(lines=[], after=0, more=False)
+        return jobs.PilotLogPage(lines=[], after=0, more=False)
 
 
 @dataclass
@@ -442,16 +443,16 @@ class StubSandbox:
         chunks: AsyncIterator[bytes],
         length: int | None,
         /,
-    ) -> api.Blob:
+    ) -> jobs.Blob:
         content = b"".join([chunk async for chunk in chunks])
         self.stub.asked.append(("put", caller, (sha256, content, length)))
-        return api.Blob(sha256=sha256, size_bytes=len(content))
+        return jobs.Blob(sha256=sha256, size_bytes=len(content))
 
     async def missing(
-        self, caller: User | AttemptCaller, query: api.BlobQuery, /
-    ) -> api.BlobAnswer:
+        self, caller: User | AttemptCaller, query: jobs.BlobQuery, /
+    ) -> jobs.BlobAnswer:
         self.stub.asked.append(("missing", caller, query))
-        return api.BlobAnswer(missing=list(query.sha256))
+        return jobs.BlobAnswer(missing=list(query.sha256))
 
     async def read(
         self, caller: User | AttemptCaller, sha256: str, /
@@ -474,7 +475,7 @@ class World:
     """A central's face on stubs, with real tokens on a fake clock."""
 
     stub: StubJobs
-    tokens: Tokens
+    tokens: TokenIssuer
     clock: FakeClock
     services: Services
     disk: FakeDisk
@@ -494,7 +495,7 @@ class World:
 
 def build() -> World:
     clock, disk, randomness = FakeClock(), FakeDisk(), FakeRandomness(1)
-    tokens = Tokens(
+    tokens = TokenIssuer(
         signing=keys.load(DATA, disk=disk, clock=clock, randomness=randomness),
         derived=derived_secrets.load(DATA, disk=disk, randomness=randomness),
         store=MemoryStore(clock_wall=clock.wall),

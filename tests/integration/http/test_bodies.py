@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.app.faces import ROUTES, face
+from pilotage.central.app.route_assembly import ROUTES, face
 from pilotage.central.errors import Refused
 from pilotage.central.http import body as bodies
 from pilotage.central.http.answers import JSON, NDJSON

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.app.faces import Handouts, face
+from pilotage.central.app.route_assembly import Handouts, face
 from pilotage.central.cli.main import run
-from pilotage.central.identity.element_issuer import ElementIssuer, Published
+from pilotage.central.identity.element_issuer import ElementIssuer, IssuerDocuments
 from pilotage.central.operate.clocks import SystemClock, SystemRandomness
 from pilotage.central.operate.files import RealDisk
 
@@ -29,7 +29,7 @@ def issuer(data: Path) -> ElementIssuer:
 
 
 def client(data: Path) -> Client:
-    async def published() -> Published:
+    async def published() -> IssuerDocuments:
         return issuer(data).published()
 
     return Client(face(build().services, handouts=Handouts(element_issuer=published)))

@@ -9,11 +9,11 @@ import httpx
 import msgspec
 import pytest
 
-from pilotage.central.app.faces import ROUTES, face
+from pilotage.central.app.route_assembly import ROUTES, face
 from pilotage.central.http.body import SMALL_MAX
-from pilotage.central.http.elsewhere import MARK, Elsewhere
+from pilotage.central.http.forwarding import MARK, LeaderLink
 from pilotage.central.http.route import Route
-from pilotage.central.identity.policy import TABLE, Action, Reach, Who
+from pilotage.central.identity.policy import TABLE, CallerKind, Permission, Reach
 from pilotage.proto.messages import Misdirection
 
 from .asgi import Client, scope_of
@@ -34,7 +34,7 @@ def _beside(
     world: World, *, url: str | None = LEADER, transport: httpx.AsyncBaseTransport
 ) -> Client:
     """Return a process without the queue, whose own services are those of `world`."""
-    elsewhere = Elsewhere(lambda: url, _unheard, transport=transport)
+    elsewhere = LeaderLink(lambda: url, _unheard, transport=transport)
     return Client(face(world.services, elsewhere=elsewhere))
 
 
@@ -57,7 +57,7 @@ class _StandsStill(httpx.AsyncBaseTransport):
 
 async def test_a_leader_that_stands_still_is_not_waited_for_once_another_one_leads() -> None:
     world, still = build(), _StandsStill()
-    elsewhere = Elsewhere(lambda: still.leader, _unheard, transport=still)
+    elsewhere = LeaderLink(lambda: still.leader, _unheard, transport=still)
     beside = Client(face(world.services, elsewhere=elsewhere))
     holder = (await holders(world))["admin"]
     async with asyncio.timeout(10):
@@ -100,8 +100,8 @@ async def test_what_needs_the_queue_is_answered_as_the_leader_does(route: Route)
 
         assert (got.status, got.body) == (wanted.status, wanted.body), name
         assert got.headers == wanted.headers, name
-        may = TABLE[holder.who, Action(route.action)] is not Reach.NONE and not holder.spoilt
-        anybody = TABLE[Who.ANONYMOUS, Action(route.action)] is not Reach.NONE
+        may = TABLE[holder.who, Permission(route.action)] is not Reach.NONE and not holder.spoilt
+        anybody = TABLE[CallerKind.ANONYMOUS, Permission(route.action)] is not Reach.NONE
         assert (got.status < 300) == (may or anybody), name
 
 
@@ -295,7 +295,7 @@ async def _led(*, silent: bool) -> AsyncGenerator[tuple[Client, _Leader, str]]:
     leader, world = _Leader(silent=silent), build()
     server = await asyncio.start_server(leader.speak, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    elsewhere = Elsewhere(lambda: f"http://127.0.0.1:{port}", _unheard)
+    elsewhere = LeaderLink(lambda: f"http://127.0.0.1:{port}", _unheard)
     token = (await holders(world))["admin"].token
     yield Client(face(world.services, elsewhere=elsewhere)), leader, token
     await elsewhere.close()
@@ -307,7 +307,7 @@ async def _led(*, silent: bool) -> AsyncGenerator[tuple[Client, _Leader, str]]:
 @pytest.fixture
 def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("CONNECTIONS_MAX", 1), ("STREAMS_MAX", 1), ("ROOM_S", 0.1)):
-        monkeypatch.setattr(f"pilotage.central.http.elsewhere.{name}", value)
+        monkeypatch.setattr(f"pilotage.central.http.forwarding.{name}", value)
 
 
 @pytest.mark.usefixtures("one_connection")

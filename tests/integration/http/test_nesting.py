@@ -7,11 +7,11 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from pilotage.central.app.faces import ROUTES, face
+from pilotage.central.app.route_assembly import ROUTES, face
 from pilotage.central.http.answers import JSON, NDJSON
 from pilotage.central.http.app import TOLD_EVERY_S
 from pilotage.central.http.route import Route
-from pilotage.central.identity.policy import TABLE, Action, Reach
+from pilotage.central.identity.policy import TABLE, Permission, Reach
 from pilotage.central.observe.events import EVENTS
 from tests.fake_central import FakeClock
 
@@ -44,7 +44,9 @@ def bodies(right: bytes) -> Iterator[bytes]:
 
 def who_may(action: str, known: dict[str, Holder]) -> Holder:
     """Return somebody who may do that."""
-    return next(one for one in known.values() if TABLE[one.who, Action(action)] is not Reach.NONE)
+    return next(
+        one for one in known.values() if TABLE[one.who, Permission(action)] is not Reach.NONE
+    )
 
 
 @pytest.mark.parametrize("route", READ, ids=lambda route: f"{route.method} {route.path}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pilotage.central.app.faces import ROUTES, Handouts, face
+from pilotage.central.app.route_assembly import ROUTES, Handouts, face
 from pilotage.central.http.openapi import document
 from pilotage.central.identity.policy import names_of
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from pilotage.central.app.faces import Handouts, face
+from pilotage.central.app.route_assembly import Handouts, face
 from pilotage.central.cli.main import run
 from pilotage.central.identity import signature
-from pilotage.central.operate.bundle import pilot_bundle
+from pilotage.central.operate.distribution.handout import Handout
+from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.central.operate.files import RealDisk
-from pilotage.central.operate.handout import Handout
 
 from .asgi import Client
 from .stubs import build

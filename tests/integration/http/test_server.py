@@ -12,13 +12,13 @@ import httpx
 import msgspec
 import pytest
 
-from pilotage.central.app.faces import face
+from pilotage.central.app.route_assembly import face
 from pilotage.central.http import body as bodies, connection, server as http_server
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.server import HttpServer
 from pilotage.central.jobs import routes as job_routes
 from pilotage.central.store.errors import StoreBroken
-from pilotage.proto import api
+from pilotage.proto.api import jobs
 from pilotage.proto.messages import Problem
 from tests.certificates import self_signed
 
@@ -127,7 +127,7 @@ async def test_events_come_as_they_happen_with_their_number() -> None:
         stub = it.world.stub
         async with it.http.stream("GET", "/v1/events", headers=it.bearer("user")) as reply:
             lines = reply.aiter_lines()
-            await stub.events.put(api.Event(seq=6, at="now", kind="job", job=7))
+            await stub.events.put(jobs.Event(seq=6, at="now", kind="job", job=7))
             got = [line async for line in _first(lines, 4)]
 
         await until(lambda: stub.subscribed == 0)

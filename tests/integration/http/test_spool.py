@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.app.faces import face
+from pilotage.central.app.route_assembly import face
 from pilotage.central.errors import NoSpace
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.call import LARGE_AT_ONCE_MAX
 from pilotage.central.http.spool import HELD_BYTES, Spool, spooled
 from pilotage.central.identity.callers import User
-from pilotage.proto import api
+from pilotage.proto.api import jobs
 
 from .asgi import Client, Reply
 from .requests import holders
@@ -83,10 +83,10 @@ class _Gate:
         self.go_on = asyncio.Event()
         self.inside: list[str] = []
 
-    async def submit(self, caller: User, *_: Any, body_hash: str) -> api.Submitted:
+    async def submit(self, caller: User, *_: Any, body_hash: str) -> jobs.Submitted:
         self.inside.append(caller.subject)
         await self.go_on.wait()
-        return api.Submitted(submission=1, count=0, ids=[])
+        return jobs.Submitted(submission=1, count=0, ids=[])
 
 
 async def _submit(scene: tuple[World, Client], token: str, parts: list[bytes]) -> Reply:

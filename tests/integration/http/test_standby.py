@@ -14,7 +14,7 @@ import uvloop
 from pilotage.central.http import standby
 from pilotage.central.http.body import LARGE_MAX
 from pilotage.central.http.connection import HEAD_MAX
-from pilotage.central.http.elsewhere import MARK, Elsewhere
+from pilotage.central.http.forwarding import MARK, LeaderLink
 from pilotage.central.http.standby import StandbyServer
 from pilotage.central.observe.events import no_log
 from pilotage.pilot.clock import BootClock
@@ -40,7 +40,7 @@ class Standby:
         passed_bytes_max: int = LARGE_MAX,
     ) -> None:
         certificate = str(pem or "")
-        self.elsewhere = Elsewhere(lambda: leader, no_log, passed_bytes_max=passed_bytes_max)
+        self.elsewhere = LeaderLink(lambda: leader, no_log, passed_bytes_max=passed_bytes_max)
         self.server = StandbyServer(
             host="127.0.0.1",
             port=0,

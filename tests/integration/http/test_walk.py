@@ -2,11 +2,11 @@
 
 import pytest
 
-from pilotage.central.app.faces import ROUTES, Handouts, face
+from pilotage.central.app.route_assembly import ROUTES, Handouts, face
 from pilotage.central.app.routes import ClientWheel
 from pilotage.central.http.route import Route
 from pilotage.central.identity.callers import User
-from pilotage.central.identity.policy import TABLE, Action, Reach, Who
+from pilotage.central.identity.policy import TABLE, CallerKind, Permission, Reach
 from pilotage.central.identity.signature import PilotFiles, SignedFile
 
 from .asgi import Client
@@ -30,13 +30,13 @@ def _client(world: World) -> Client:
 def _expected(route: Route, holder: Holder) -> tuple[int, str]:
     """Return status and code by the policy table alone."""
     done = 204 if route.gives is None else 200
-    if TABLE[Who.ANONYMOUS, Action(route.action)] is not Reach.NONE:
+    if TABLE[CallerKind.ANONYMOUS, Permission(route.action)] is not Reach.NONE:
         return done, ""
     if holder.spoilt:
         return 401, holder.spoilt
-    if TABLE[holder.who, Action(route.action)] is not Reach.NONE:
+    if TABLE[holder.who, Permission(route.action)] is not Reach.NONE:
         return done, ""
-    return (401, "no_token") if holder.who is Who.ANONYMOUS else (403, "forbidden")
+    return (401, "no_token") if holder.who is CallerKind.ANONYMOUS else (403, "forbidden")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
@@ -84,7 +84,7 @@ async def test_a_disk_that_is_nearly_full_refuses_what_people_create_and_nothing
             next(
                 name
                 for name in ("admin", "pilot", "attempt")
-                if TABLE[by_name[name].who, Action(route.action)] is not Reach.NONE
+                if TABLE[by_name[name].who, Permission(route.action)] is not Reach.NONE
             )
         ]
         path, body, media = good(route.method, route.path, holder)
@@ -112,7 +112,7 @@ def test_no_two_routes_are_the_same() -> None:
 
 
 def test_every_action_has_a_route_and_every_route_one_answer() -> None:
-    assert {route.action for route in ROUTES} == set(Action)
+    assert {route.action for route in ROUTES} == set(Permission)
     assert all((route.handler is None) != (route.hot is None) for route in ROUTES)
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 
 from pilotage.central.catalogue import record_write as catalogue_write
-from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.dispatch import record as turn_records
 from pilotage.central.dispatch.record import Room
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.records import Change, End, NewAttempt
+from pilotage.central.jobs.record_types import AttemptResult, Change, NewAttempt
 from pilotage.central.transformations import record as transformation_records
-from pilotage.central.transformations.missing import MISSING_KEY
+from pilotage.central.transformations.missing_outputs import MISSING_KEY
 from pilotage.proto.catalogue import Did
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from tests.memory_store import MemoryStore, way
 
@@ -41,7 +41,7 @@ class PublishingStore(MemoryStore):
 
     async def _publish_of(self, changes: Sequence[Change]) -> None:
         for one in changes:
-            if isinstance(one, End) and one.new is JobState.DONE:
+            if isinstance(one, AttemptResult) and one.new is JobState.DONE:
                 await self._publish(one.job_id, one.at)
 
     async def _publish(self, job_id: int, at: float) -> None:

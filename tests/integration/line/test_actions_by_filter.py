@@ -11,8 +11,8 @@ from pilotage.central.dispatch.control import BEYOND, FILTERS_MAX, IDS_MAX
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import User
 from pilotage.central.jobs import record_search as job_search
-from pilotage.central.jobs.records import Search
-from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
+from pilotage.central.jobs.record_types import JobSearch
+from pilotage.proto.api.jobs import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 
@@ -40,9 +40,9 @@ def code_of(one: "asyncio.Task[ActionReply]") -> Code | None:
 def test_a_third_action_by_filter_of_one_person_is_refused_and_others_go_on() -> None:
     async def tell(one: Scene) -> None:
         (job, *_) = await one.submit(3)
-        store, go_on, reads = one.world.store, asyncio.Event(), list[Search]()
+        store, go_on, reads = one.world.store, asyncio.Event(), list[JobSearch]()
 
-        async def slowly(plain: Any, search: Search, *, limit: int) -> Any:
+        async def slowly(plain: Any, search: JobSearch, *, limit: int) -> Any:
             reads.append(search)
             await go_on.wait()
             return await plain(search, limit=limit)
@@ -122,7 +122,7 @@ def test_of_a_count_that_is_far_off_few_jobs_are_read(
         await one.submit(there)
         store, found = one.world.store, list[int]()
 
-        async def counted(plain: Any, search: Search, *, limit: int) -> list[int]:
+        async def counted(plain: Any, search: JobSearch, *, limit: int) -> list[int]:
             found.extend(await plain(search, limit=limit))
             return found
 

@@ -7,12 +7,17 @@ from typing import Any, cast
 import pytest
 
 from pilotage.central.catalogue import record_change as catalogue_change
-from pilotage.central.cli.transformations import print_preview
+from pilotage.central.cli.productions.transformations import print_preview
 from pilotage.central.errors import Refused
 from pilotage.central.transformations import service
-from pilotage.central.transformations.grouping import File, Group, Plan, Rule
-from pilotage.central.transformations.rules import BUILT_IN
-from pilotage.proto.api_transformations import NewTransformation, Preview
+from pilotage.central.transformations.grouping import (
+    Group,
+    GroupingRule,
+    GroupingSpec,
+    WaitingInput,
+)
+from pilotage.central.transformations.groupings.rule_names import BUILT_IN
+from pilotage.proto.api.transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import KeyType
 from pilotage.proto.transformation_states import TransformationState as S
 from tests.fakes import FakeInstallation
@@ -205,12 +210,12 @@ def test_input_is_taken_for_a_slip_of_inputs_until_it_is_a_key() -> None:
 def test_a_rule_of_others_that_fails_is_named_and_not_the_central(
     monkeypatch: pytest.MonkeyPatch, full_ones: bool
 ) -> None:
-    def odd(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    def odd(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
         if partial or full_ones:
             raise ValueError("of no use")
         return []
 
-    monkeypatch.setitem(cast("dict[str, Rule]", BUILT_IN), "odd", odd)
+    monkeypatch.setitem(cast("dict[str, GroupingRule]", BUILT_IN), "odd", odd)
     why = r"the grouping rule odd has failed: ValueError\('of no use'\)"
 
     async def tell(world: FakeInstallation) -> None:

@@ -9,22 +9,22 @@ import msgspec
 import pytest
 
 from pilotage.central.app.api import ApiCentral, build_api
-from pilotage.central.app.faces import ROUTES, ApiServices, face
-from pilotage.central.app.world import World
-from pilotage.central.bus.silent import SilentBus
-from pilotage.central.http.elsewhere import Elsewhere
+from pilotage.central.app.process_parts import World
+from pilotage.central.app.route_assembly import ROUTES, ApiServices, face
+from pilotage.central.bus.no_bus import SilentBus
+from pilotage.central.http.forwarding import LeaderLink
 from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.callers import User
-from pilotage.central.identity.policy import Who
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.policy import CallerKind
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.identity.tokens import open_tokens
 from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.observe.events import no_log
-from pilotage.proto.api import AccountsBy, Submission, TokenIssue
-from pilotage.proto.api_data import DatasetRequest, FileItem, FindRequest, RegisterRequest
+from pilotage.proto.api.data import DatasetRequest, FileItem, FindRequest, RegisterRequest
+from pilotage.proto.api.jobs import AccountsBy, Submission, TokenIssue
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.claims import Role
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Usage
 from tests.contract.store.rows import a_class, a_submission, some_jobs
@@ -192,8 +192,8 @@ def test_what_it_answers_by_itself_needs_nothing_that_it_has_not() -> None:
         admin = msgspec.structs.replace(one.world.user(), role=Role.ADMIN)
         asked = TokenIssue(subject="root", community=admin.community, role=Role.ADMIN)
         issued = await central.services.tokens.issue(admin, asked)
-        holder = Holder(Who.ADMIN, issued.token, "root", issued.view.jti, admin.community)
-        elsewhere = Elsewhere(lambda: None, no_log)
+        holder = Holder(CallerKind.ADMIN, issued.token, "root", issued.view.jti, admin.community)
+        elsewhere = LeaderLink(lambda: None, no_log)
         client = Client(face(central.services, elsewhere=elsewhere))
         here = [(one.method, one.path) for one in ROUTES if one.needs_leader is not True]
         for method, route in sorted(here, reverse=True):  # DELETE, of the very token, is last

@@ -12,17 +12,22 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue.storages import Storages
-from pilotage.central.dispatch.beside import SubmissionsBeside, left_to_the_leader
 from pilotage.central.dispatch.idle_classes import KEEP_S, SWEEP_S
-from pilotage.central.dispatch.orders import BODIES_BYTES_MAX
-from pilotage.central.dispatch.submissions import CHUNK_BYTES, NEW_A_TURN, Submissions, cut
+from pilotage.central.dispatch.submissions.api_process import ApiSubmissions, left_to_the_leader
+from pilotage.central.dispatch.submissions.submissions import (
+    CHUNK_BYTES,
+    NEW_A_TURN,
+    Submissions,
+    cut,
+)
+from pilotage.central.dispatch.turns.run_orders import BODIES_BYTES_MAX
 from pilotage.central.errors import Refused
 from pilotage.central.jobs import record_submissions as submission_records
-from pilotage.central.jobs.checking import NAMES_MAX
-from pilotage.central.jobs.records import NewJob
+from pilotage.central.jobs.definition.checks import NAMES_MAX
+from pilotage.central.jobs.record_types import NewJob
 from pilotage.central.settings import MatcherSettings
-from pilotage.proto.api import Action, ActionName, Submission, Submitted
-from pilotage.proto.job import Input, Job, JobData, Need
+from pilotage.proto.api.jobs import Action, ActionName, Submission, Submitted
+from pilotage.proto.documents.job import Input, Job, JobData, Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Assignment
 from pilotage.proto.problems import Code
@@ -192,7 +197,7 @@ def test_one_that_takes_jobs_in_beside_counts_an_owners_kinds_anew_from_time_to_
     async def tell(one: Scene) -> None:
         await limited(one, 20)
         central, world = one.world.central, one.world
-        beside = SubmissionsBeside(
+        beside = ApiSubmissions(
             store=world.store,
             memory=central.memory,
             clock=central.clock,

@@ -7,8 +7,8 @@ from pathlib import Path
 from pilotage.central.jobs import record as job_records
 from pilotage.pilot.agent import Agent
 from pilotage.pilot.ports import TooLarge
-from pilotage.proto.api import Action, ActionName, JobDetail
-from pilotage.proto.job import OutputPattern
+from pilotage.proto.api.jobs import Action, ActionName, JobDetail
+from pilotage.proto.documents.job import OutputPattern
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import CHECKPOINT_FILE, Assignment
 from tests import virtual

@@ -14,16 +14,20 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile, NewReplica, ReplicaChange
+from pilotage.central.catalogue.record_types import NewFile, NewReplica, ReplicaChange
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
-from pilotage.central.transformations import making, record as transformation_records, regrouping
+from pilotage.central.transformations import (
+    record as transformation_records,
+    task_creation as making,
+)
+from pilotage.central.transformations.groupings import pending_groups as regrouping
 from pilotage.central.transformations.record import InputRow
 from pilotage.pilot.ports import HttpReply
-from pilotage.proto.api_transformations import NewTransformation, Preview
+from pilotage.proto.api.transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import Did, ReplicaState
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.messages import Assignment
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import (
     InputState as I,
     TaskState as T,
@@ -150,7 +154,7 @@ def test_of_many_files_groups_are_kept_and_the_next_look_waits(
     looks: list[int] = []
     plain = regrouping.look
 
-    async def aside(_: object, asked: regrouping.Asked) -> regrouping.Found:
+    async def aside(_: object, asked: regrouping.GroupingRequest) -> regrouping.GroupingResult:
         """Look in no thread, which a virtual clock does not know: it takes half a second."""
         looks.append(len(asked.files))
         await asyncio.sleep(0.5)

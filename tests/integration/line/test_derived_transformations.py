@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from pilotage.central.catalogue import record_change as catalogue_change
-from pilotage.central.catalogue.records import ReplicaChange
+from pilotage.central.catalogue.record_types import ReplicaChange
 from pilotage.central.errors import Refused
 from pilotage.central.store.errors import StoreError
 from pilotage.central.transformations import record as transformation_records
-from pilotage.proto.api_transformations import NewTransformation, Preview
+from pilotage.proto.api.transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import ReplicaState
 from pilotage.proto.transformation_states import (
     InputState as I,

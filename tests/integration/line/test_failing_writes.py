@@ -6,7 +6,7 @@ import asyncio
 import pytest
 
 from pilotage.central.store.errors import StoreFull
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
 from tests import virtual

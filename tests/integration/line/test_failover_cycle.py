@@ -11,13 +11,13 @@ from pilotage.central.catalogue import (
     record_change as catalogue_change,
     record_read as catalogue_read,
 )
-from pilotage.central.catalogue.records import ReplicaChange
+from pilotage.central.catalogue.record_types import ReplicaChange
 from pilotage.central.failover import record as failover_records
 from pilotage.central.failover.mails import NotMailed
 from pilotage.central.failover.record import REASSIGNED
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.records import Move
-from pilotage.proto.api_failures import ReportDetail
+from pilotage.central.jobs.record_types import JobMove
+from pilotage.proto.api.failures import ReportDetail
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Assignment
@@ -158,7 +158,7 @@ class Held(World):
         """Hold what waits, as the central does; return how many."""
         jobs = waiting_jobs(self.store)
         moves = [
-            Move(
+            JobMove(
                 job_id=job, old=JobState.WAITING, new=JobState.HELD, at=self.clock.wall(),
                 event="lost_too_often", who="central", reason="lost_too_often: 5 attempts",
             )

@@ -6,7 +6,7 @@ import dataclasses
 import msgspec
 
 from pilotage.central.identity.callers import User
-from pilotage.proto.api_failures import FailureLine
+from pilotage.proto.api.failures import FailureLine
 from pilotage.proto.claims import Role
 from pilotage.proto.messages import How, Usage
 from tests.integration.line.test_protocol import Scene, ended, scene, started

@@ -2,12 +2,12 @@
 
 import pytest
 
-from pilotage.central.dispatch.held import KEEP_EVERY_S, HeldPlaces
+from pilotage.central.dispatch.excluded_places import KEEP_EVERY_S, HeldPlaces
 from pilotage.central.sites import record as mark_records
-from pilotage.central.sites.hosts import End, Hosts
+from pilotage.central.sites.hosts import HostFailure, Hosts
 from pilotage.central.sites.record import HeldPlace
 from pilotage.central.store.errors import StoreFull
-from pilotage.proto.api_sites import HostView
+from pilotage.proto.api.sites import HostView
 from pilotage.proto.messages import How
 from tests.memory_store import MemoryStore
 
@@ -105,7 +105,7 @@ async def test_a_relapse_after_a_restart_has_the_longer_pause_and_the_owners_tha
     hosts.room("PIC", "slurm", "wn1", 50.0)
     assert hosts.room("PIC", "slurm", "wn0", 50.0) == 1
     hosts.went("PIC", "slurm", "wn0", [9], 50.0)
-    bad = End(9, "bob", How.EXITED, ran_s=1.0, why="exit code 1")
+    bad = HostFailure(9, "bob", How.EXITED, ran_s=1.0, why="exit code 1")
     hosts.ended("PIC", "slurm", "wn0", bad, 51.0)
     await keeper.keep()
     (again,) = await store.read(mark_records.held)

@@ -9,10 +9,10 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import PilotCaller, User
-from pilotage.central.sites.hosts import End, Hosts
-from pilotage.proto.api import SecretRequest, Submission
-from pilotage.proto.api_sites import SiteAction, SiteActionName
-from pilotage.proto.job import Job
+from pilotage.central.sites.hosts import HostFailure, Hosts
+from pilotage.proto.api.jobs import SecretRequest, Submission
+from pilotage.proto.api.sites import SiteAction, SiteActionName
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (
     Ask,
@@ -231,7 +231,7 @@ def test_a_site_that_is_as_it_should_be_clears_its_own_hosts_and_elements_alone(
     for number in range(40):  # at both elements called slurm, on one host of each site
         for site in ("CSCS", "PIC"):
             owner = f"owner{number % 5}"
-            bad = End(number, owner, How.EXITED, ran_s=1.0, why="exit code 127")
+            bad = HostFailure(number, owner, How.EXITED, ran_s=1.0, why="exit code 127")
             hosts.ended(site, "slurm", f"wn{number % 8}", bad, 1.0)
 
     def held() -> set[tuple[str, ...]]:

@@ -13,7 +13,7 @@ from pilotage.central.jobs import record as job_records
 from pilotage.central.settings import RetentionSettings
 from pilotage.central.store.engine import CHUNK_MAX
 from pilotage.central.store.errors import StoreFull
-from pilotage.proto.api import Action, ActionName, ActionReply, JobFilter
+from pilotage.proto.api.jobs import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Problem
 from pilotage.proto.problems import Code

@@ -10,8 +10,8 @@ from pilotage.central.errors import Refused
 from pilotage.central.identity.tokens import ADMIN_FILE
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.errors import StoreFull
-from pilotage.proto.api import Action, ActionName
-from pilotage.proto.api_sites import SiteAction, SiteActionName, SiteDetail
+from pilotage.proto.api.jobs import Action, ActionName
+from pilotage.proto.api.sites import SiteAction, SiteActionName, SiteDetail
 from pilotage.proto.messages import Problem
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code

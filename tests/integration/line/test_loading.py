@@ -8,7 +8,7 @@ import pytest
 from pilotage.central.app.central import Central
 from pilotage.central.jobs import record_search as job_search
 from pilotage.central.store.engine import Store
-from pilotage.proto.api import Action, ActionName
+from pilotage.proto.api.jobs import Action, ActionName
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask
 

@@ -8,8 +8,8 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.looking import Looking
-from pilotage.proto.api import CurvePoint
+from pilotage.central.jobs.output.curve_view import JobInspector
+from pilotage.proto.api.jobs import CurvePoint
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import KEPT_BYTES, Assignment, Stream
 from tests import virtual
@@ -44,7 +44,7 @@ class Story:
         self.pilot.workspace.write(folder / "usage", curve.encode())
 
     @property
-    def looking(self) -> Looking:
+    def looking(self) -> JobInspector:
         return self.world.central.services.looking
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.transformations import making
-from pilotage.central.transformations.live import Live
+from pilotage.central.transformations import task_creation as making
+from pilotage.central.transformations.live_state import LiveTransformation
 from pilotage.proto.transformation_states import TaskState as T
 from tests.fakes import FakeInstallation
 
@@ -21,14 +21,14 @@ FILES = 24
 def held(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return how many files were held after each look; pages are small."""
     counts: list[int] = []
-    some = making.Making.some
+    some = making.TaskMaker.some
 
-    async def counted(self: making.Making, live: Live) -> bool:
+    async def counted(self: making.TaskMaker, live: LiveTransformation) -> bool:
         made = await some(self, live)
         counts.append(len(live.pool or ()))
         return made
 
-    monkeypatch.setattr(making.Making, "some", counted)
+    monkeypatch.setattr(making.TaskMaker, "some", counted)
     monkeypatch.setattr(making, "POOL_MAX", 4)
     monkeypatch.setattr(making, "PAGE", 2)
     return counts

@@ -8,7 +8,7 @@ import pytest
 
 from pilotage.central.identity.actions import Keep
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.records import Move
+from pilotage.central.jobs.record_types import JobMove
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.job_states import JobState
 from tests import virtual
@@ -30,7 +30,7 @@ class Told:
         world.store.ways[job_records.move] = self._move
 
     async def _move(
-        self, plain: Any, moves: Sequence[Move], keep: Keep | None = None
+        self, plain: Any, moves: Sequence[JobMove], keep: Keep | None = None
     ) -> list[bool]:
         asyncio.get_running_loop().call_soon(self.sizes.append, OTHER)
         self.sizes.append(len(moves))

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from pilotage.central.factory.book import ElementBook
-from pilotage.central.factory.commands import Completed, NotStarted
+from pilotage.central.factory.commands import CommandNotStarted, CompletedCommand
 from pilotage.central.factory.credential import Credential
-from pilotage.central.factory.credentials.known import KnownCredential
+from pilotage.central.factory.credentials.credential_expiry import KnownCredential
 from pilotage.central.factory.drivers import Tools
-from pilotage.central.factory.sites import ElementEntry
+from pilotage.central.factory.element_book import ElementBook
+from pilotage.central.factory.site_files.sites import ElementEntry
 from pilotage.central.observe.events import JsonLog, no_log
-from pilotage.central.observe.metrics import METRICS, Page
-from pilotage.central.observe.requests import REQUEST
+from pilotage.central.observe.metrics import METRICS, MetricsPage
+from pilotage.central.observe.request_ids import REQUEST
 from pilotage.central.store.probe import StoreProbe
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask
@@ -69,8 +69,8 @@ def test_every_metric_of_the_table_is_on_the_page_or_of_the_machine() -> None:
 class _NoPrograms:
     """A machine without any program."""
 
-    async def run(self, argv: Sequence[str], **_: object) -> Completed:
-        raise NotStarted(f"{argv[0]}: no such file")
+    async def run(self, argv: Sequence[str], **_: object) -> CompletedCommand:
+        raise CommandNotStarted(f"{argv[0]}: no such file")
 
 
 class _Lasting:
@@ -182,7 +182,7 @@ def test_a_store_that_is_full_for_long_is_told_once_and_so_is_its_end() -> None:
 
     assert (full, probe.full) == ("no room", "")
     assert said == ["store_full", "store_has_room"]
-    assert Page(probe.write_s.collect()).text().count("_count 3.0\n") == 1
+    assert MetricsPage(probe.write_s.collect()).text().count("_count 3.0\n") == 1
 
 
 def test_a_line_that_is_logged_while_a_request_is_answered_names_it() -> None:

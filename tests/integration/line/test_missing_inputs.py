@@ -7,16 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.cli.prod_words import next_command, why_it_stands, without_missing
-from pilotage.central.client.ends import waits_for_a_person
+from pilotage.central.cli.productions.status_texts import (
+    next_command,
+    why_it_stands,
+    without_missing,
+)
+from pilotage.central.client.waiting.production_ends import waits_for_a_person
 from pilotage.central.errors import Refused
-from pilotage.proto.api_productions import ProductionView
-from pilotage.proto.api_quotas import QuotaChange
-from pilotage.proto.job import Job
+from pilotage.proto.api.productions import ProductionView
+from pilotage.proto.api.quotas import QuotaChange
+from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.messages import Assignment
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
-from pilotage.proto.workflow import Workflow
 from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation
 

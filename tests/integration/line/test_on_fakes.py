@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from pilotage.pilot.gpus import Gpus
-from pilotage.proto.api import Action, ActionName, JobFilter, Submission
-from pilotage.proto.api_quotas import QuotaChange
-from pilotage.proto.job import Job, Need, OutputPattern
+from pilotage.proto.api.jobs import Action, ActionName, JobFilter, Submission
+from pilotage.proto.api.quotas import QuotaChange
+from pilotage.proto.documents.job import Job, Need, OutputPattern
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
 from tests import virtual

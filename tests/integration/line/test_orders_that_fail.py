@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-from pilotage.central.dispatch import orders, turn
-from pilotage.central.dispatch.data_orders import DataOrders
+from pilotage.central.dispatch.turns import run_orders as orders, turns as turn
+from pilotage.central.dispatch.turns.data_orders import DataOrders
 from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.leases import Lease
-from pilotage.central.jobs.sealing import sealed
+from pilotage.central.jobs.restricted_view import sealed
 from pilotage.central.store.errors import StoreError
-from pilotage.proto.job import JobData
+from pilotage.proto.documents.job import JobData
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, How
 from pilotage.proto.storages import TAG

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.dispatch.follow import FollowUp
+from pilotage.central.dispatch.follow_up import FollowUp
 from pilotage.central.identity.actions import Keep
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.records import Move
+from pilotage.central.jobs.record_types import JobMove
 from pilotage.central.observe.events import no_log
-from pilotage.proto.api import Action, ActionName
+from pilotage.proto.api.jobs import Action, ActionName
 from pilotage.proto.job_states import JobState
 from tests import virtual
 from tests.fakes import FakeInstallation
@@ -47,7 +47,7 @@ def test_a_priority_that_is_set_while_a_held_job_is_released_holds(before: bool)
     async def tell(world: FakeInstallation, job: int) -> None:
         await act(world, job, ActionName.HOLD)
 
-        async def move(plain: Any, moves: Sequence[Move], keep: Keep | None = None) -> Any:
+        async def move(plain: Any, moves: Sequence[JobMove], keep: Keep | None = None) -> Any:
             if before:
                 await act(world, job, ActionName.PRIORITY)
             done = await plain(moves, keep=keep)

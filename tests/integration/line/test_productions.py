@@ -15,11 +15,11 @@ from pilotage.central.catalogue import (
 )
 from pilotage.central.errors import Refused
 from pilotage.central.jobs import record as job_records, record_search as job_search
-from pilotage.central.jobs.records import Search
+from pilotage.central.jobs.record_types import JobSearch
 from pilotage.central.productions import record as production_records
 from pilotage.central.transformations import record as transformation_records
 from pilotage.pilot.ports import NoReply
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
     ProductionActionName,
@@ -28,7 +28,8 @@ from pilotage.proto.api_productions import (
     ProductionView,
 )
 from pilotage.proto.catalogue import FileState, parse_query
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Assignment
 from pilotage.proto.production_states import ProductionState as P
@@ -37,7 +38,6 @@ from pilotage.proto.transformation_states import (
     TaskState as T,
     TransformationState as S,
 )
-from pilotage.proto.workflow import Workflow
 from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation
 
@@ -418,13 +418,13 @@ def test_the_priority_is_that_of_jobs_that_wait_and_of_those_that_come() -> None
     async def tell(world: FakeInstallation) -> None:
         await submitted(world, workflow=with_tasks(30, tasks_open_max=25), priority=3)
         await until(world, lambda v: v.steps[0].tasks_made == 25)
-        jobs = await world.store.read(job_search.search, Search(), after=0, limit=100)
+        jobs = await world.store.read(job_search.search, JobSearch(), after=0, limit=100)
         assert {job.priority for job in jobs} == {3}
         detail = await said(world, "priority", priority=9)
         assert detail.view.priority == 9
         await until(world, lambda v: v.steps[0].tasks_made == 30)
 
-        waits = Search(states=(JobState.WAITING,))
+        waits = JobSearch(states=(JobState.WAITING,))
         jobs = await world.store.read(job_search.search, waits, after=0, limit=100)
         assert {job.priority for job in jobs} == {9}
         await said(world, "priority", priority=None)

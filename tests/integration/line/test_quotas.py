@@ -14,12 +14,12 @@ from pilotage.central.accounts.record_quotas import Holding, HoldingState
 from pilotage.central.errors import Refused
 from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.callers import AttemptCaller, Caller, User
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.blob_sweep import BlobSweep
-from pilotage.central.saying import Assignment
-from pilotage.proto.api import Action, ActionName, BlobQuery, Submission
-from pilotage.proto.api_quotas import QuotaChange, UsageRow
+from pilotage.central.jobs.blobs.sweep import BlobSweep
+from pilotage.central.sent_messages import Assignment
+from pilotage.proto.api.jobs import Action, ActionName, BlobQuery, Submission
+from pilotage.proto.api.quotas import QuotaChange, UsageRow
 from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Answer, How, Output, Report, What

@@ -11,12 +11,12 @@ from pilotage.central.dispatch import record as turn_records
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import PilotCaller
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
-from pilotage.central.jobs.leases import Phase
-from pilotage.central.jobs.records import Change, NewAttempt, NewJob
+from pilotage.central.jobs.leases import LeasePhase
+from pilotage.central.jobs.record_types import Change, NewAttempt, NewJob
 from pilotage.central.pilots import record as pilot_records
 from pilotage.central.store.engine import CHUNK_MAX
-from pilotage.proto.api import SecretRequest, Submission, Submitted
-from pilotage.proto.job import Job
+from pilotage.proto.api.jobs import SecretRequest, Submission, Submitted
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Beat, How, Node, Register
 from pilotage.proto.pilot_states import PilotState
@@ -75,7 +75,7 @@ def test_the_same_beat_by_two_ways_takes_a_job_back_once_and_is_stale_by_none() 
         lease = one.world.central.memory.leases.of_job(job)
 
         assert [len(late) for late in stale] == [0, 0]
-        assert lease is not None and lease.phase is Phase.LIVE
+        assert lease is not None and lease.phase is LeasePhase.LIVE
         assert await one.state(job) is JobState.RUNNING
 
     scene(tell)

@@ -12,11 +12,11 @@ from pilotage.central.jobs import (
     record_retention as retention_records,
     record_submissions as submission_records,
 )
-from pilotage.central.observe.metrics import Page
+from pilotage.central.observe.metrics import MetricsPage
 from pilotage.central.productions import record as production_records
 from pilotage.central.store.errors import StoreError
 from pilotage.central.transformations import record as transformation_records
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
@@ -278,7 +278,7 @@ def test_counts_that_are_refused_come_again_with_the_next() -> None:
         assert tried > 3 and world.central.probe.full == "", "there is room"
         is_over = True
         await asyncio.sleep(30.0)
-        written = Page(world.central.probe.write_s.collect()).text()
+        written = MetricsPage(world.central.probe.write_s.collect()).text()
         assert len(refused) == tried and "_count 0.0" not in written
 
     story(tell, script=lasts(5.0))

@@ -9,19 +9,19 @@ import msgspec
 import pytest
 
 from pilotage.central.accounts import record_series as series_records, series as jobs_series
-from pilotage.central.accounts.record_series import Sample, Sums
-from pilotage.central.dispatch.reports import STRAYS_MAX
+from pilotage.central.accounts.record_series import AccountSums, SeriesSample
+from pilotage.central.dispatch.turns.reports import STRAYS_MAX
 from pilotage.central.errors import Refused
-from pilotage.central.identity.scope import Kind
+from pilotage.central.identity.scope import CountKey
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.blob_sweep import BlobSweep
+from pilotage.central.jobs.blobs.sweep import BlobSweep
 from pilotage.central.jobs.record import EVIDENCE_MAX
 from pilotage.central.pilots import record as pilot_records
 from pilotage.central.settings import RetentionSettings, Settings
-from pilotage.proto.api import AccountsBy, Series, SeriesBy
+from pilotage.proto.api.jobs import AccountsBy, Series, SeriesBy
 from pilotage.proto.claims import Role
+from pilotage.proto.documents.job import Input
 from pilotage.proto.ids import ID_MAX
-from pilotage.proto.job import Input
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Report, Usage
 from pilotage.proto.pilot_states import PilotState
@@ -317,7 +317,7 @@ def test_bytes_without_end_stop_no_series() -> None:
     async def tell(one: Scene) -> None:
         much = Usage(bytes_in=ID_MAX, bytes_out=ID_MAX)
         tally = one.world.central.memory.tally
-        kind = Kind("ctao", "sim", "ada", "User")
+        kind = CountKey("ctao", "sim", "ada", "User")
         for _ in range(100):
             for _ in range(1_100):
                 tally.ended(kind, 1, "PIC", JobState.DONE, usage=much, cores=1, hs23_per_core=0.0)
@@ -410,9 +410,14 @@ def test_an_answer_that_would_be_too_long_is_refused_with_what_to_ask_for(
     scene(tell)
 
 
-def sample(site: int) -> Sample:
-    return Sample(
-        community="ctao", site=f"s{site}", type="User", waiting=1, running=1, sums=Sums(done=1)
+def sample(site: int) -> SeriesSample:
+    return SeriesSample(
+        community="ctao",
+        site=f"s{site}",
+        type="User",
+        waiting=1,
+        running=1,
+        sums=AccountSums(done=1),
     )
 
 

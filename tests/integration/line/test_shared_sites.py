@@ -8,8 +8,8 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import User
 from pilotage.central.settings import CommunitySettings
-from pilotage.proto.api import SecretRequest
-from pilotage.proto.api_sites import SiteAction, SiteActionName, SiteCheckRequest, SiteDetail
+from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.sites import SiteAction, SiteActionName, SiteCheckRequest, SiteDetail
 from pilotage.proto.claims import Role
 from pilotage.proto.messages import Node, Register
 from pilotage.proto.problems import Code

@@ -12,11 +12,11 @@ from pilotage.central.errors import Refused
 from pilotage.central.jobs import record as job_records
 from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
 from pilotage.central.pilots.record_slots import NewSlot, SlotOutput
-from pilotage.central.pilots.records import NewSecret
+from pilotage.central.pilots.record_types import NewSecret
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.errors import StoreFull
-from pilotage.proto.api import JobFilter, JobView, PilotView
-from pilotage.proto.api_sites import PilotEnd, SiteAction, SiteActionName, SiteDetail
+from pilotage.proto.api.jobs import JobFilter, JobView, PilotView
+from pilotage.proto.api.sites import PilotEnd, SiteAction, SiteActionName, SiteDetail
 from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState

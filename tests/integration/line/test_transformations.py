@@ -11,17 +11,17 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.jobs import record as job_records
 from pilotage.central.transformations import record as transformation_records
-from pilotage.proto.api import Action, ActionName
-from pilotage.proto.api_quotas import QuotaChange
-from pilotage.proto.api_transformations import (
+from pilotage.proto.api.jobs import Action, ActionName
+from pilotage.proto.api.quotas import QuotaChange
+from pilotage.proto.api.transformations import (
     NewTransformation,
     TransformationAction,
     TransformationActionName,
     TransformationDetail,
     TransformationView,
 )
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.messages import Assignment
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import TaskState, TransformationState
 from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation

@@ -16,15 +16,15 @@ from pilotage.central.catalogue import (
     record_change as catalogue_change,
     record_read as catalogue_read,
 )
-from pilotage.central.catalogue.records import ReplicaChange
+from pilotage.central.catalogue.record_types import ReplicaChange
 from pilotage.central.errors import Refused
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.records import Move
+from pilotage.central.jobs.record_types import JobMove
 from pilotage.central.transformations import record as transformation_records
-from pilotage.proto.api_transformations import NewTransformation
+from pilotage.proto.api.transformations import NewTransformation
 from pilotage.proto.catalogue import FileState, ReplicaState
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.job_states import JobState
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState as S
 from tests import virtual
 from tests.fakes import FakeInstallation
@@ -62,12 +62,12 @@ class World(FakeInstallation):
 
     async def some_jobs_end(self, *, all_well: bool = False) -> None:
         """End some of the jobs that wait, in one way or another."""
-        moves: list[Move] = []
+        moves: list[JobMove] = []
         for job in waiting_jobs(self.store):
             if all_well or self.chance.random() < 0.4:
                 new = JobState.DONE if all_well else self.chance.choice(ENDS)
                 moves.append(
-                    Move(
+                    JobMove(
                         job_id=job, old=JobState.WAITING, new=new,
                         at=self.clock.wall(), event="end", who="test", reason="",
                     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pilotage.central.dispatch.reports import Judged, Reports
+from pilotage.central.dispatch.turns.reports import JudgedReport, ReportJudge
 from pilotage.pilot.ports import HttpReply, NoReply
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Assignment
@@ -32,16 +32,16 @@ def script(_: Assignment) -> Script:
 def test_a_match_holds_where_memory_cannot_follow_the_report_beside_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain, failed = Reports.follow, list[int]()
+    plain, failed = ReportJudge.follow, list[int]()
 
-    def follow(self: Reports, judged: Sequence[Judged], written: Sequence[bool]) -> None:
+    def follow(self: ReportJudge, judged: Sequence[JudgedReport], written: Sequence[bool]) -> None:
         plain(self, judged, written)
         ends = [one.report.job for one in judged if one.ends]
         if ends and not failed:
             failed.extend(ends)
             raise RuntimeError("the test says so")
 
-    monkeypatch.setattr(Reports, "follow", follow)
+    monkeypatch.setattr(ReportJudge, "follow", follow)
 
     async def whole() -> None:
         world = Installation()

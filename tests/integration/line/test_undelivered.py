@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from pilotage.central.app.central import Central
-from pilotage.central.app.faces import face
+from pilotage.central.app.route_assembly import face
 from pilotage.central.errors import Refused
 from pilotage.central.http.answers import problem
 from pilotage.central.http.app import Front
 from pilotage.central.http.asgi import Receive, Scope, Send
-from pilotage.central.jobs.undelivered import OVER_WALL_S
-from pilotage.central.operate.doctor import results
-from pilotage.central.operate.findings import Level
-from pilotage.proto.job import Need
+from pilotage.central.jobs.undelivered_results import OVER_WALL_S
+from pilotage.central.operate.doctor.examination import results
+from pilotage.central.operate.doctor.findings import Severity
+from pilotage.proto.documents.job import Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Assignment, Beat, Undelivered
 from pilotage.proto.problems import Code
@@ -86,7 +86,7 @@ async def _shown_within_a_minute(world: Blocked, job: int, why: str, since_s: fl
     assert await world.metric("pilotage_results_undelivered") == health.undelivered == 1
     assert WITHIN_S - 5.0 < oldest_s < WITHIN_S + 5.0
     assert abs(health.undelivered_s - oldest_s) < 1.0
-    assert results(health).level is Level.WARNING
+    assert results(health).level is Severity.WARNING
     assert f"and the pilot cannot deliver the result yet: {why}" in notes, notes
 
 
@@ -96,7 +96,7 @@ async def _gone_again(world: Blocked, job: int) -> None:
     await asyncio.sleep(60.0)
 
     assert await world.metric("pilotage_results_undelivered") == 0
-    assert results(world.central.services.health.health()).level is Level.OK
+    assert results(world.central.services.health.health()).level is Severity.OK
     assert "deliver" not in await world.notes(job)
 
 

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from pilotage.central.cli.prod_words import next_command
-from pilotage.central.productions.watching import FITS_S, HEARD_S
+from pilotage.central.cli.productions.status_texts import next_command
+from pilotage.central.productions.watch import FITS_S, HEARD_S
 from pilotage.central.transformations import record as transformation_records
 from pilotage.proto.transformation_states import TaskState as T
 from tests.fakes import FakeInstallation

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from pilotage.matcher.shares import PART_MIN
-from pilotage.proto.job import Need
+from pilotage.matcher.limits.fair_shares import PART_MIN
+from pilotage.proto.documents.job import Need
 from pilotage.proto.messages import How
 from tests.integration.line.test_protocol import OFFER, Scene, ended, of, scene
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate import postgresql
-from pilotage.central.operate.postgresql_keeper import OWNER, YOUNG_S, owned, sweep
+from pilotage.central.operate.servers import postgresql
+from pilotage.central.operate.servers.postgresql_cleanup import OWNER, YOUNG_S, owned, sweep
 from tests.services.folders import quick
 
 GONE_S = 20.0
 STARTS = f"""
 import tempfile, time
-from pilotage.central.operate.postgresql import Postgresql
+from pilotage.central.operate.servers.postgresql import Postgresql
 tempfile.tempdir = {quick()!r}
 server = Postgresql()
 server.start()

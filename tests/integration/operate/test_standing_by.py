@@ -13,12 +13,12 @@ import pytest
 import uvloop
 
 from pilotage.central.http.standby import StandbyServer
-from pilotage.central.leading import LEASE_S, RENEW_EVERY_S
+from pilotage.central.leadership import LEASE_S, RENEW_EVERY_S
 from pilotage.central.observe.events import Log
 from pilotage.central.operate import serve
 from pilotage.central.operate.clocks import boottime
-from pilotage.central.operate.lead import Held
-from pilotage.central.operate.starting import NotStarted
+from pilotage.central.operate.leadership import HeldLead
+from pilotage.central.operate.start_failures import StartRefused
 from pilotage.central.settings import load
 from pilotage.central.store.errors import NewerSchema
 from pilotage.central.store.leaders import SHARD, Lead
@@ -59,7 +59,7 @@ class Standing:
             "process.url": "https://standby",
             "store.url": "postgresql://db/x",
         }
-        self._settings, self._place = load(None, {}, given), serve.Place(folder)
+        self._settings, self._place = load(None, {}, given), serve.ServeOptions(folder)
         self._port = asyncio.get_running_loop().create_future()
 
         def nothing(*words: object) -> None:
@@ -87,7 +87,7 @@ class Standing:
         return made
 
     async def _lead(
-        self, place: Any, settings: Any, held: Held, *others: object, **words: object
+        self, place: Any, settings: Any, held: HeldLead, *others: object, **words: object
     ) -> None:
         assert held.standing.leads
         early = socket.create_connection(("127.0.0.1", self.port))  # before there is a server
@@ -170,7 +170,7 @@ def test_a_port_that_another_one_has_is_named(
 
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(NotStarted, match=r"http.port: \d+ is taken on 127.0.0.1"),
+        pytest.raises(StartRefused, match=r"http.port: \d+ is taken on 127.0.0.1"),
     ):
         uvloop.run(whole())
 
@@ -214,6 +214,6 @@ def test_whoever_must_not_write_to_the_database_does_not_stand_by(
         monkeypatch.setattr(serve, "check_server", newer)
         await standing.serve(log=lambda event, **fields: said.append(event), ready=ready)
 
-    with pytest.RaisesGroup(pytest.RaisesExc(NotStarted, match="the store has schema 9")):
+    with pytest.RaisesGroup(pytest.RaisesExc(StartRefused, match="the store has schema 9")):
         uvloop.run(whole())
     assert said == []

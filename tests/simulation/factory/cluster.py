@@ -14,8 +14,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from pilotage.central.factory.element import PilotOutput, PilotRequest, Slot, SlotState, Submitted
-from pilotage.central.factory.errors import Denied, Step, Unreachable
+from pilotage.central.factory.element import (
+    PilotOutput,
+    PilotRequest,
+    Slot,
+    SlotState,
+    SubmitResult,
+)
+from pilotage.central.factory.errors import Denied, ElementOperation, ElementUnreachable
 from pilotage.central.factory.start_script import END
 
 TICK_S: Final = 7.0
@@ -72,10 +78,10 @@ class Cluster:
     # -- what the central asks ------------------------------------------------------------------
 
     async def reach(self) -> None:
-        await self._way(Step.REACH)
+        await self._way(ElementOperation.REACH)
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
-        await self._way(Step.SUBMIT)
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
+        await self._way(ElementOperation.SUBMIT)
         slots: dict[str, str] = {}
         refused: dict[str, str] = {}
         for request in requests:
@@ -87,22 +93,22 @@ class Cluster:
         if self._happens("central_dies_before_it_hears", 0.04):
             self._strikes()
             await asyncio.sleep(3_600)
-        await self._back(Step.SUBMIT)
+        await self._back(ElementOperation.SUBMIT)
         if self._happens("half_an_answer", 0.05):
             slots = dict(list(slots.items())[::2])
         if slots and self._happens("ids_that_are_none", 0.03):
             slots = {stamp: f"\x1b[0m{slot}" for stamp, slot in slots.items()}
-        return Submitted(slots, refused)
+        return SubmitResult(slots, refused)
 
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
-        await self._way(Step.STATES)
-        await self._back(Step.STATES)
+        await self._way(ElementOperation.STATES)
+        await self._back(ElementOperation.STATES)
         wanted = () if self._hides_stamps else stamps
         return {one.stamp: slot for slot, one in self.jobs.items() if one.stamp in wanted}
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
-        await self._way(Step.STATES)
-        await self._back(Step.STATES)
+        await self._way(ElementOperation.STATES)
+        await self._back(ElementOperation.STATES)
         gone = Slot(SlotState.GONE, why="?")
         self._denied.clear()
         if self._happens("knows_nothing_for_a_moment", 0.04):
@@ -117,37 +123,37 @@ class Cluster:
 
     async def cancel(self, slots: Sequence[str]) -> None:
         self._unwanted.update(slots)
-        await self._way(Step.CANCEL)
+        await self._way(ElementOperation.CANCEL)
         for slot in slots:
             if slot in self.jobs and not self._happens("cancel_does_nothing", 0.1):
                 self._end(slot, 143)
-        await self._back(Step.CANCEL)
+        await self._back(ElementOperation.CANCEL)
 
     async def output(self, slot: str) -> PilotOutput:
-        await self._way(Step.OUTPUT)
+        await self._way(ElementOperation.OUTPUT)
         return PilotOutput(b"\xff\x00" * 99, b"killed")
 
     async def forget(self, slots: Sequence[str]) -> None:
-        await self._way(Step.OUTPUT)
+        await self._way(ElementOperation.OUTPUT)
         for slot in slots:
             if slot in self.jobs and self.jobs[slot].state is SlotState.ENDED:
                 del self.jobs[slot]
 
-    async def _way(self, step: Step) -> None:
+    async def _way(self, step: ElementOperation) -> None:
         await asyncio.sleep(self._chance.uniform(0.01, 3.0))
         if self._happens("slow", 0.02):
             await asyncio.sleep(self._chance.uniform(30.0, 100.0))
         if asyncio.get_running_loop().time() < self.is_down_until:
-            raise Unreachable(step, "connection refused")
+            raise ElementUnreachable(step, "connection refused")
         if self._happens("refuses", 0.02):
             raise Denied(step, "account has expired")
         if self._happens("driver_breaks", 0.02):
             raise ValueError("unexpected line: Lorem ipsum")
 
-    async def _back(self, step: Step) -> None:
+    async def _back(self, step: ElementOperation) -> None:
         await asyncio.sleep(self._chance.uniform(0.01, 3.0))
         if self._happens("reply_lost", 0.05):
-            raise Unreachable(step, "no answer within 30 s")
+            raise ElementUnreachable(step, "no answer within 30 s")
 
     def _happens(self, what: str, chance: float) -> bool:
         if self.is_calm or self._chance.random() >= chance:

@@ -15,16 +15,16 @@ from typing import Final
 import msgspec
 
 from pilotage.central.dispatch.demand import WaitingWork
-from pilotage.central.factory.factory import Factory, Terms
-from pilotage.central.factory.guarded import Guarded
-from pilotage.central.factory.plan import Bounds
-from pilotage.central.factory.sites import ElementEntry, PilotEntry, Shape, SiteEntry
-from pilotage.central.factory.watched import Watched
+from pilotage.central.factory.element_watch import WatchedElement
+from pilotage.central.factory.factory import Factory, FactoryConfig
+from pilotage.central.factory.guarded_drivers import GuardedElement
+from pilotage.central.factory.planning.plans import PlanBounds
+from pilotage.central.factory.site_files.sites import ElementEntry, PilotEntry, Shape, SiteEntry
 from pilotage.central.observe.events import no_log
 from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
 from pilotage.central.settings import CommunitySettings, LeaseSettings, RetentionSettings, Settings
-from pilotage.proto.api import JobFilter, Submission
-from pilotage.proto.job import Job, Need
+from pilotage.proto.api.jobs import JobFilter, Submission
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import FINAL as ENDS, JobState
 from pilotage.proto.messages import Assignment
 from pilotage.proto.pilot_states import FINAL
@@ -137,7 +137,7 @@ class World:
         central = self._installation.central
         watched = [self._watched(name, one) for name, one in self._clusters.items()]
 
-        async def elements() -> list[Watched]:
+        async def elements() -> list[WatchedElement]:
             return watched
 
         factory = Factory(
@@ -148,16 +148,16 @@ class World:
             clock=self._installation.clock,
             randomness=self._installation.randomness,
             log=no_log,
-            terms=Terms(
+            terms=FactoryConfig(
                 COMMUNITIES,
                 "https://central",
                 "",
-                bounds=Bounds(20, IN_ALL_MAX),
+                bounds=PlanBounds(20, IN_ALL_MAX),
             ),
         )
         self._factory = asyncio.get_running_loop().create_task(factory.run())
 
-    def _watched(self, name: str, cluster: Cluster) -> Watched:
+    def _watched(self, name: str, cluster: Cluster) -> WatchedElement:
         _, pilots_max, queued_max = ELEMENTS[name]
         entry = ElementEntry(
             kind="fake",
@@ -167,7 +167,7 @@ class World:
             pilot=PilotEntry(os="debian13", idle_s=120.0),
         )
         site = SiteEntry(elements={name: entry}, communities={"ctao": 2.0, "lst": 1.0})
-        return Watched("PIC", name, site, entry, Guarded(cluster))
+        return WatchedElement("PIC", name, site, entry, GuardedElement(cluster))
 
     async def _pilot(self, secret: str) -> int:
         probe = FakeProbe(host=f"wn{self._chance.randrange(4)}")

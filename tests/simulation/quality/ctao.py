@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 from .load import HOUR_S, WEEK_S, Arrival, Load, LoadClass, Shape, bursts
 

@@ -16,7 +16,7 @@ import msgspec
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules, RunningLimit
 from pilotage.matcher.types import ClassSpec, LiveOffer, Match
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.again import again, held
 
 from .load import DAY_S, HOUR_S, less, more

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.bench.data import WaitingClass, lhcb
 
 from .load import HOUR_S, WEEK_S, Arrival, Load, LoadClass, Shape, bursts

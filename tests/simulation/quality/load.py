@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from pilotage.matcher.types import ClassSpec, LiveOffer, Match
-from pilotage.proto.job import PRIORITY_DEFAULT
+from pilotage.proto.documents.job import PRIORITY_DEFAULT
 
 HOUR_S: Final = 3_600.0
 DAY_S: Final = 86_400.0

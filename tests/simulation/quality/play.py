@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.matcher.amounts import AMOUNTS, Amounts, due, free_of, with_free
+from pilotage.matcher.clauses.amounts import AMOUNTS, Amounts, due, free_of, with_free
 from pilotage.matcher.types import LiveOffer, Match
 
 from .load import Arrival, Load, LoadClass, Shape, less, more

@@ -7,8 +7,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pilotage.matcher import amounts, clauses, fit
-from pilotage.matcher.types import ClassSpec, LiveOffer, Match, Parked
+from pilotage.matcher.clauses import amounts, clause_table
+from pilotage.matcher.index import exact_fit
+from pilotage.matcher.types import ClassSpec, LiveOffer, Match, ParkedWake
 from tests.matcher.rule import first_fitting
 
 from .load import Load, less
@@ -26,14 +27,14 @@ class Policy(Protocol):
     def ended(self, job: int, used_core_s: float | None = None) -> None: ...
     def park(self, offer: LiveOffer, ask: int, now: float) -> None: ...
     def withdraw(self, pilot: str) -> None: ...
-    def wake(self, now: float) -> list[Parked]: ...
+    def wake(self, now: float) -> list[ParkedWake]: ...
 
 
 class ExactRule:
     """The exact rule for the classes of a load, with a look at numbers before it."""
 
     def __init__(self, load: Load) -> None:
-        self._clauses = clauses.table({})
+        self._clauses = clause_table.table({})
         self._specs = {class_id: known.spec for class_id, known in load.classes.items()}
         self._least = {
             class_id: (
@@ -131,14 +132,14 @@ class PlainPolicy:
     def withdraw(self, pilot: str) -> None:
         self._parked.pop(pilot, None)
 
-    def wake(self, now: float) -> list[Parked]:
+    def wake(self, now: float) -> list[ParkedWake]:
         """Return parked pilots for the jobs that came since the last call, one for each job."""
-        woken: list[Parked] = []
+        woken: list[ParkedWake] = []
         for pilot, (offer, ask) in self._parked.items() if self._new else ():
             able = self.rule.able(offer)
             for class_id in self._new:
                 if class_id in able and self.rule.place(class_id, offer) is not None:
-                    woken.append(Parked(pilot=pilot, ask=ask, job=0))
+                    woken.append(ParkedWake(pilot=pilot, ask=ask, job=0))
                     self._new[class_id] -= 1
                     if not self._new[class_id]:
                         del self._new[class_id]
@@ -155,7 +156,7 @@ class PlainPolicy:
             del self.queues[class_id]
         need = self.load.classes[class_id].spec.needs[place]
         priority = self.load.classes[class_id].priority
-        grant = fit.grant(need, offer)
+        grant = exact_fit.grant(need, offer)
         return Match(job=job, class_id=class_id, priority=priority, grant=grant)
 
 

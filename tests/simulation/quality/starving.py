@@ -11,7 +11,7 @@ from typing import Any, Final
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 from .load import DAY_S, HOUR_S, Arrival, Load, LoadClass, Shape
 from .measures import Outcome

@@ -15,20 +15,20 @@ from typing import Final
 import msgspec
 
 from pilotage.central.app.central import Central, build
-from pilotage.central.app.world import World
+from pilotage.central.app.process_parts import World
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.tokens import ADMIN_FILE, open_tokens
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.central.store.engine import Store
-from pilotage.central.workflows.files import read_workflow
-from pilotage.central.workflows.to_transformations import to_transformations
-from pilotage.proto.api import SummaryBy
-from pilotage.proto.api_transformations import NewTransformation
-from pilotage.proto.job import Job
+from pilotage.central.workflows.translation import to_transformations
+from pilotage.central.workflows.workflow_files import read_workflow
+from pilotage.proto.api.jobs import SummaryBy
+from pilotage.proto.api.transformations import NewTransformation
+from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.transformation_states import LIVE
-from pilotage.proto.workflow import Workflow
 from tests.fake_central import FakeBlobs, FakeDisk, FakeRandomness
 from tests.fakes import DATA, LoopClock
 from tests.tidy.tree import ROOT

@@ -10,7 +10,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from pilotage.central.identity.callers import User
-from pilotage.central.identity.tokens import ADMIN_FILE, Tokens, open_tokens
+from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.memory_store import MemoryStore
@@ -23,12 +23,12 @@ AUDIENCE = "pilotage"
 
 @dataclass
 class Issuer:
-    """Everything around a `Tokens`."""
+    """Everything around a `TokenIssuer`."""
 
     clock: FakeClock
     disk: FakeDisk
     store: MemoryStore
-    tokens: Tokens
+    tokens: TokenIssuer
 
     @property
     def admin(self) -> User:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from pilotage.central.identity import record as token_records
-from pilotage.central.identity.records import TokenRow
+from pilotage.central.identity.record_types import TokenRow
 from tests.memory_store import MemoryStore
 
 DATA: Final = Path("data")

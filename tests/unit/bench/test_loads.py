@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pilotage.matcher.types import LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.bench.matcher import mixes
 from tests.bench.matcher.loads import production
 

@@ -28,7 +28,7 @@ from pilotage.proto.messages import (
     Why,
 )
 from pilotage.proto.problems import Code
-from pilotage.proto.topics import Kind
+from pilotage.proto.topics import TopicKind
 from tests.fake_bus import FakeBroker, FakeBus, FakePilotBus
 
 CALLER = PilotCaller(pilot="p1", community="ctao", site="PIC", element="pic-1")
@@ -127,7 +127,7 @@ class World:
         for _ in range(50):
             await asyncio.sleep(0)
 
-    def say(self, kind: Kind, payload: bytes) -> None:
+    def say(self, kind: TopicKind, payload: bytes) -> None:
         self.pilot.publish(topics.up("ctao", "p1", kind), payload)
 
 
@@ -148,7 +148,7 @@ async def running(world: World) -> AsyncGenerator[World]:
 
 async def test_a_beat_is_answered_to_its_pilot() -> None:
     async with running(World()) as world:
-        world.say(Kind.BEAT, wire.encode(BEAT))
+        world.say(TopicKind.BEAT, wire.encode(BEAT))
         await world.settle()
 
         ((caller, beat),) = world.dispatch.asked
@@ -159,10 +159,10 @@ async def test_a_beat_is_answered_to_its_pilot() -> None:
 async def test_a_fault_of_ours_in_one_beat_ends_nothing() -> None:
     async with running(World()) as world:
         world.dispatch.refusal = KeyError("a bug")
-        world.say(Kind.BEAT, wire.encode(BEAT))
+        world.say(TopicKind.BEAT, wire.encode(BEAT))
         await world.settle()
         world.dispatch.refusal = None
-        world.say(Kind.BEAT, wire.encode(dataclasses.replace(BEAT, n=8)))
+        world.say(TopicKind.BEAT, wire.encode(dataclasses.replace(BEAT, n=8)))
         await world.settle()
 
         (told,) = world.failed
@@ -184,7 +184,7 @@ async def test_a_refusal_is_told_where_the_bus_has_a_word_for_it(
 ) -> None:
     async with running(World()) as world:
         world.dispatch.refusal = Refused(code, "no")
-        world.say(Kind.BEAT, wire.encode(BEAT))
+        world.say(TopicKind.BEAT, wire.encode(BEAT))
         await world.settle()
 
         assert world.down == ([Down(beat=answer)] if answer else [])
@@ -207,9 +207,9 @@ async def test_a_refusal_is_told_where_the_bus_has_a_word_for_it(
 )
 async def test_garbage_is_counted_and_the_next_beat_answered(payload: bytes) -> None:
     async with running(World()) as world:
-        world.say(Kind.BEAT, payload)
+        world.say(TopicKind.BEAT, payload)
         await world.settle()
-        world.say(Kind.BEAT, wire.encode(BEAT))
+        world.say(TopicKind.BEAT, wire.encode(BEAT))
         await world.settle()
 
         assert world.bridge.heard.garbage == 1
@@ -218,7 +218,7 @@ async def test_garbage_is_counted_and_the_next_beat_answered(payload: bytes) -> 
 
 async def test_unknown_fields_of_a_newer_pilot_are_ignored() -> None:
     async with running(World()) as world:
-        world.say(Kind.BEAT, b'{"gen":"g","session":1,"n":7,"mood":"good"}')
+        world.say(TopicKind.BEAT, b'{"gen":"g","session":1,"n":7,"mood":"good"}')
         await world.settle()
 
         assert len(world.down) == 1
@@ -227,7 +227,7 @@ async def test_unknown_fields_of_a_newer_pilot_are_ignored() -> None:
 async def test_a_pilot_that_the_central_does_not_know_gets_no_answer() -> None:
     async with running(World()) as world:
         world.known.clear()
-        world.say(Kind.BEAT, wire.encode(BEAT))
+        world.say(TopicKind.BEAT, wire.encode(BEAT))
         await world.settle()
 
         assert world.bridge.heard.strangers == 1
@@ -236,7 +236,7 @@ async def test_a_pilot_that_the_central_does_not_know_gets_no_answer() -> None:
 
 async def test_a_topic_of_another_community_than_the_pilots_is_nobodys() -> None:
     world = World()
-    await world.bridge.inbound(topics.up("lhcb", "p1", Kind.BEAT), wire.encode(BEAT))
+    await world.bridge.inbound(topics.up("lhcb", "p1", TopicKind.BEAT), wire.encode(BEAT))
     await world.bridge.inbound("pilotage/1/ctao/p/p1/up/shout", b"{}")
 
     assert (world.bridge.heard.strangers, world.bridge.heard.garbage) == (1, 1)
@@ -246,7 +246,7 @@ async def test_of_two_waiting_beats_of_a_pilot_the_newer_is_answered() -> None:
     async with running(World(workers=1)) as world:
         world.dispatch.gate.clear()
         for n in (7, 8, 9):
-            world.say(Kind.BEAT, wire.encode(Beat(gen="g", session=1, n=n)))
+            world.say(TopicKind.BEAT, wire.encode(Beat(gen="g", session=1, n=n)))
             await world.settle()
         world.dispatch.gate.set()
         await world.settle()
@@ -259,7 +259,7 @@ async def test_when_too_many_beats_wait_the_oldest_goes() -> None:
     world = World(waiting_max=2)
     for pilot in ("a", "b", "c"):
         world.known[pilot] = PilotCaller(pilot=pilot, community="ctao", site="s", element="e")
-        await world.bridge.inbound(topics.up("ctao", pilot, Kind.BEAT), wire.encode(BEAT))
+        await world.bridge.inbound(topics.up("ctao", pilot, TopicKind.BEAT), wire.encode(BEAT))
     async with running(world):
         await world.settle()
 
@@ -269,7 +269,7 @@ async def test_when_too_many_beats_wait_the_oldest_goes() -> None:
 
 async def test_a_beat_that_waited_too_long_is_left_to_http() -> None:
     world = World()
-    await world.bridge.inbound(topics.up("ctao", "p1", Kind.BEAT), wire.encode(BEAT))
+    await world.bridge.inbound(topics.up("ctao", "p1", TopicKind.BEAT), wire.encode(BEAT))
     world.clock.now += BEAT_USEFUL_S + 1
     async with running(world):
         await world.settle()
@@ -280,8 +280,8 @@ async def test_a_beat_that_waited_too_long_is_left_to_http() -> None:
 async def test_live_output_goes_to_the_logs() -> None:
     chunk = LogChunk(job=1, epoch=1, stream=Stream.OUT, offset=0, text="héllo\n")
     async with running(World()) as world:
-        world.say(Kind.LOG, wire.encode(chunk))
-        world.say(Kind.LOG, b'{"job":1}')
+        world.say(TopicKind.LOG, wire.encode(chunk))
+        world.say(TopicKind.LOG, b'{"job":1}')
         await world.settle()
 
         assert world.logs.chunks == [chunk]
@@ -317,13 +317,13 @@ async def test_everything_the_central_says_is_read_by_the_pilot() -> None:
 async def test_after_a_cut_both_sides_come_back_and_lost_words_stay_lost() -> None:
     async with running(World()) as world:
         world.broker.cut()
-        world.say(Kind.BEAT, wire.encode(BEAT))
+        world.say(TopicKind.BEAT, wire.encode(BEAT))
         await world.settle()
         assert not world.bus.up and not world.pilot.up
 
         world.broker.heal()
         await world.settle()
-        world.say(Kind.BEAT, wire.encode(Beat(gen="g", session=1, n=8)))
+        world.say(TopicKind.BEAT, wire.encode(Beat(gen="g", session=1, n=8)))
         await world.settle()
 
         assert [message.beat.n for message in world.down if message.beat] == [8]
@@ -335,7 +335,7 @@ async def test_a_broker_that_loses_and_doubles_does_so_as_told() -> None:
         fates = iter((0, 2, 1, 1))
         world.broker.fate = lambda topic, payload: next(fates)
         for n in (1, 2):
-            world.say(Kind.BEAT, wire.encode(Beat(gen="g", session=1, n=n)))
+            world.say(TopicKind.BEAT, wire.encode(Beat(gen="g", session=1, n=n)))
             await world.settle()
 
         assert [beat.n for _, beat in world.dispatch.asked] == [2]
@@ -349,12 +349,12 @@ def test_an_answer_is_small() -> None:
 async def test_what_moved_on_the_bus_is_told_each_minute_and_nothing_where_nothing_did() -> None:
     async with running(World()) as world:
         for payload in (wire.encode(BEAT), b"garbage"):
-            world.say(Kind.BEAT, payload)
+            world.say(TopicKind.BEAT, payload)
             await world.settle()
         for _ in range(2):
             world.clock.move(TOLD_EVERY_S)
             await world.settle()
-        world.say(Kind.WILL, b"")
+        world.say(TopicKind.WILL, b"")
         await world.settle()
         world.clock.move(TOLD_EVERY_S)
         await world.settle()

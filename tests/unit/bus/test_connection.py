@@ -6,8 +6,8 @@ import gc
 import aiomqtt
 import pytest
 
-from pilotage.central.bus.address import Address, Patience
-from pilotage.central.bus.connection import Connection, Inbox, Traffic
+from pilotage.central.bus.address import Address, BusTimeouts
+from pilotage.central.bus.connection import BusConnection, Inbox, Traffic
 from pilotage.central.bus.embedded import EmbeddedBus
 from pilotage.central.bus.errors import PortTaken
 from tests.contract.bus.stages import RealClock, RealRandomness, no_log
@@ -28,7 +28,7 @@ def test_a_full_inbox_lets_its_oldest_message_go() -> None:
 
 
 def test_the_wait_doubles_and_stays_under_its_maximum() -> None:
-    patience = Patience(back_off_first_s=0.5, back_off_max_s=30.0)
+    patience = BusTimeouts(back_off_first_s=0.5, back_off_max_s=30.0)
 
     assert [patience.longest_wait_s(n) for n in (1, 2, 3, 7, 10_000)] == [0.5, 1, 2, 30, 30]
 
@@ -75,13 +75,13 @@ async def test_attempts_at_a_broker_that_is_gone_spread_out() -> None:
     with EmbeddedPort() as port:
         address = Address("127.0.0.1", port, "u", "p")
     clock = StillClock(6)
-    patience = Patience(back_off_first_s=1.0, back_off_max_s=5.0)
+    patience = BusTimeouts(back_off_first_s=1.0, back_off_max_s=5.0)
     said: list[str] = []
 
     def log(event: str, **fields: object) -> None:
         said.append(event)
 
-    connection = Connection(
+    connection = BusConnection(
         address, ["#"], clock=clock, randomness=Highest(), log=log, patience=patience
     )
     connection.publish("t", b"x")

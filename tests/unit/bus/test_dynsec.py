@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from pilotage.central.bus import dynsec
-from pilotage.central.bus.dynsec import Login, Response
+from pilotage.central.bus.dynsec import BrokerAccount, Response
 
-LOGIN = Login("ctao", "p1", "word")
+LOGIN = BrokerAccount("ctao", "p1", "word")
 
 
 def test_a_login_has_the_topics_of_its_pilot_spelled_out() -> None:

@@ -5,7 +5,7 @@ import pytest
 from pilotage.central.bus.errors import BadName
 from pilotage.central.bus.logins import Logins, check_names
 from pilotage.proto import topics
-from pilotage.proto.topics import Kind
+from pilotage.proto.topics import TopicKind
 
 
 def logins() -> Logins:
@@ -40,7 +40,7 @@ def test_a_removed_pilot_may_nothing_more() -> None:
     assert some.remove("ctao", "p1")
     assert not some.remove("ctao", "p1")
     assert not some.knows("p1", "word of p1")
-    assert not some.may_publish("p1", topics.up("ctao", "p1", Kind.BEAT))
+    assert not some.may_publish("p1", topics.up("ctao", "p1", TopicKind.BEAT))
     assert not some.may_read("p1", topics.down("ctao", "p1"))
 
 

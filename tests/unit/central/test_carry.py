@@ -12,26 +12,26 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile, NewReplica, ReplicaChange
+from pilotage.central.catalogue.record_types import NewFile, NewReplica, ReplicaChange
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.callers import User
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.identity.scope import Owners
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.records import JobRow
+from pilotage.central.jobs.record_types import JobRow
 from pilotage.central.store.errors import StoreError
 from pilotage.central.transfers import record as rule_records
 from pilotage.central.transfers.carrier import Carrier, transfer_job
 from pilotage.central.transfers.own_jobs import PATIENCE_S, caller_of
-from pilotage.central.transfers.record import NewRule, RuleRow, Tally
+from pilotage.central.transfers.record import NewRule, RuleProgress, RuleRow
 from pilotage.central.transfers.rules import FAILURES_MAX
 from pilotage.central.transfers.service import RuleService
-from pilotage.proto.api import Action, ActionName, IdRange, Submission, Submitted
-from pilotage.proto.api_data import RuleRequest
+from pilotage.proto.api.data import RuleRequest
+from pilotage.proto.api.jobs import Action, ActionName, IdRange, Submission, Submitted
 from pilotage.proto.catalogue import Did, ReplicaState, RuleState
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock
@@ -58,7 +58,7 @@ class Store(MemoryStore):
 
     @way(rule_records.tell_rule)
     async def tell_rule(
-        self, plain: Any, rule_id: int, state: RuleState, tally: Tally, why: str
+        self, plain: Any, rule_id: int, state: RuleState, tally: RuleProgress, why: str
     ) -> None:
         if rule_id == self.refuses:
             raise StoreError("refused")

@@ -5,15 +5,14 @@ from typing import Any
 import pytest
 
 from pilotage.central.catalogue import record_write as catalogue_write
-from pilotage.central.catalogue.records import NewFile
+from pilotage.central.catalogue.record_types import NewFile
 from pilotage.central.catalogue.service import CatalogueService
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.scope import Owners
 from pilotage.central.transfers.service import RuleService
-from pilotage.proto.api import Action
-from pilotage.proto.api_data import (
+from pilotage.proto.api.data import (
     DatasetAction,
     DatasetActionName,
     DatasetRequest,
@@ -31,6 +30,7 @@ from pilotage.proto.api_data import (
     ReplicaItem,
     RuleRequest,
 )
+from pilotage.proto.api.jobs import Action
 from pilotage.proto.catalogue import Did, KeyType
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from pilotage.central.observe.events import JsonLog
-from pilotage.central.observe.library import MESSAGE_MAX, take_over
-from pilotage.central.observe.requests import REQUEST
+from pilotage.central.observe.library_logs import MESSAGE_MAX, take_over
+from pilotage.central.observe.request_ids import REQUEST
 
 
 @pytest.fixture

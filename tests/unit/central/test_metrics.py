@@ -4,19 +4,19 @@ import re
 
 import pytest
 
-from pilotage.central.observe.counting import CountingLog
+from pilotage.central.observe.counting_log import CountingLog
 from pilotage.central.observe.events import EVENTS, no_log
-from pilotage.central.observe.metrics import METRICS, OTHER, VALUES_MAX, Page, histogram
+from pilotage.central.observe.metrics import METRICS, OTHER, VALUES_MAX, MetricsPage, histogram
 
 LINE = re.compile(r'[a-z_]+(\{[a-z]+="[^"\n]*"(,[a-z]+="[^"\n]*")?\})? -?[0-9.e+-]+')
 
 
-def lines(page: Page) -> list[str]:
+def lines(page: MetricsPage) -> list[str]:
     return [line for line in page.text().splitlines() if not line.startswith("#")]
 
 
 def test_each_line_has_the_form_that_is_read() -> None:
-    page, turns = Page(), histogram("pilotage_turn_seconds", (0.1, 1.0))
+    page, turns = MetricsPage(), histogram("pilotage_turn_seconds", (0.1, 1.0))
     for value in (0.05, 0.1, 0.5, 7.0):
         turns.observe(value)
     page.put("pilotage_ready", True)
@@ -43,7 +43,7 @@ def test_each_line_has_the_form_that_is_read() -> None:
 
 
 def test_no_label_has_more_values_than_its_bound() -> None:
-    page = Page()
+    page = MetricsPage()
     page.put_all("pilotage_site_running", {f"site{i}": i for i in range(VALUES_MAX + 50)})
     shown = lines(page)
 
@@ -52,7 +52,7 @@ def test_no_label_has_more_values_than_its_bound() -> None:
 
 
 def test_of_two_labels_the_smallest_values_are_shown() -> None:
-    page = Page()
+    page = MetricsPage()
     left_s = {("PIC", f"ce{i}"): float(i - 1) for i in range(VALUES_MAX + 50)}
     page.put_pairs("pilotage_credential_expires_seconds", left_s, most=VALUES_MAX)
     shown = lines(page)
@@ -64,7 +64,7 @@ def test_of_two_labels_the_smallest_values_are_shown() -> None:
 
 def test_a_metric_that_the_table_does_not_have_is_a_bug() -> None:
     with pytest.raises(KeyError):
-        Page().put("pilotage_surprise", 1)
+        MetricsPage().put("pilotage_surprise", 1)
 
 
 def test_each_event_is_counted_from_the_start() -> None:

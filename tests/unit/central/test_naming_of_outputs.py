@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from pilotage.central.catalogue import naming
-from pilotage.central.catalogue.publish import NotPublished, files_of
+from pilotage.central.catalogue import placeholders
+from pilotage.central.catalogue.publications import NotPublished, files_of
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.rendering import fill, uses_in
-from pilotage.proto.job import DataInput, DataOutput, DataValue, Job, JobData
+from pilotage.central.jobs.definition.rendering import fill, uses_in
+from pilotage.proto.documents.job import DataInput, DataOutput, DataValue, Job, JobData
 from pilotage.proto.storages import Published
 
-LATER = naming.later(7, 2, "out/run1.simtel.zst")
+LATER = placeholders.later(7, 2, "out/run1.simtel.zst")
 
 # What stands in a name, what parameters make of it, what an attempt makes of that.
 NAMES = {
@@ -27,11 +27,11 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_braces_of_a_name_are_filled_in_two_steps(name: str) -> None:
     data = JobData(outputs=(DataOutput(pattern="*", name=name, dataset=f"a:{name}"),))
-    (out,) = naming.fill(data, {"run": 5, "who": "{a}", "job": 99}).outputs
+    (out,) = placeholders.fill(data, {"run": 5, "who": "{a}", "job": 99}).outputs
     filled, finished = NAMES[name]
 
     assert (out.name, out.dataset) == (filled, f"a:{filled}")
-    assert naming.finished(out.name, LATER) == finished
+    assert placeholders.finished(out.name, LATER) == finished
 
 
 def test_a_value_that_is_one_parameter_alone_keeps_its_type() -> None:
@@ -46,7 +46,7 @@ def test_a_value_that_is_one_parameter_alone_keeps_its_type() -> None:
         inputs=(DataInput(query={"run": "{run}", "x": {"in": ["{run}", 3, "a{s}"]}}),),
         outputs=(DataOutput(pattern="*", metadata=metadata),),
     )
-    filled = naming.fill(data, {"run": 5, "s": "{"})
+    filled = placeholders.fill(data, {"run": 5, "s": "{"})
 
     assert filled.inputs[0].query == {"run": 5, "x": {"in": [5, 3, "a{"]}}
     assert filled.outputs[0].metadata == {
@@ -81,8 +81,8 @@ def test_bad_braces_in_a_template_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["{run}", "{file", "{file!r}", "{task}"])
 def test_only_later_names_may_be_left(name: str) -> None:
-    assert naming.wrong_braces(name)
-    assert not naming.wrong_braces("{job}{epoch}{file}{stem}{suffix}{{x}}")
+    assert placeholders.wrong_braces(name)
+    assert not placeholders.wrong_braces("{job}{epoch}{file}{stem}{suffix}{{x}}")
 
 
 # -- what is published --------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from pilotage.central.catalogue.service import CatalogueService
 from pilotage.central.identity.scope import Owners
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.jobs.queries import jobs_by_id
-from pilotage.central.jobs.records import JobClass, NewJob, NewSubmission
-from pilotage.proto.api_data import DidsRequest, ReplicaItem
+from pilotage.central.jobs.record_types import JobClassRow, NewJob, NewSubmission
+from pilotage.proto.api.data import DidsRequest, ReplicaItem
 from pilotage.proto.job_states import JobState
 from tests import turns
 from tests.contract.store.conftest import NOW
@@ -36,7 +36,7 @@ class Reserved(World):
     async def job(self, *, ended: bool) -> int:
         """Return a job of ada's."""
         owner = await self.owners.get("ctao", ADA)
-        kind = JobClass(
+        kind = JobClassRow(
             community="ctao", group="users", owner_id=owner.owner_id, type="any", needs=b"[]"
         )
         (class_id,) = await self.store.write(submission_records.classes, [kind])

@@ -8,21 +8,21 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue import (
+    input_resolution as resolve,
     record_change as catalogue_change,
     record_read as catalogue_read,
     record_write as catalogue_write,
-    resolve,
 )
 from pilotage.central.catalogue.checks import check_scopes
-from pilotage.central.catalogue.records import JobInput, NewFile, NewReplica, ReplicaChange
-from pilotage.central.catalogue.resolve import Resolving, Settled
+from pilotage.central.catalogue.input_resolution import InputResolver, ResolvedInputs
+from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica, ReplicaChange
 from pilotage.central.catalogue.rights import writing
 from pilotage.central.catalogue.storages import StorageBook, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import User
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.claims import Role
-from pilotage.proto.job import DataInput, DataOutput, Job, JobData, Need, Preference
+from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData, Need, Preference
 from tests.memory_store import MemoryStore
 
 COMMUNITY = "ctao"
@@ -71,8 +71,8 @@ async def store() -> MemoryStore:
     return made
 
 
-async def settled(store: MemoryStore, book: StorageBook, job: Job) -> Settled:
-    resolving = Resolving(store, book, COMMUNITY)
+async def settled(store: MemoryStore, book: StorageBook, job: Job) -> ResolvedInputs:
+    resolving = InputResolver(store, book, COMMUNITY)
     return await resolving.settle(job, "jobs[0]", group="sim")
 
 
@@ -104,7 +104,7 @@ async def test_files_of_one_name_that_come_together_are_all_taken(
     rows = await store.read(catalogue_read.files_by_id, [1, 2, 3])
     job = a_job(DataInput(did="sim:run3/f.h5"), DataInput(did="a:b"), DataInput(did="a:b"))
     given = [[rows[1], rows[2]], [rows[2], rows[1]]]
-    group = await Resolving(store, book, COMMUNITY).settle(job, "job", group="sim", given=given)
+    group = await InputResolver(store, book, COMMUNITY).settle(job, "job", group="sim", given=given)
 
     assert alone.inputs == (JobInput(0, 1), JobInput(0, 2), JobInput(1, 3))
     assert group.inputs == (JobInput(0, 3), JobInput(1, 1), JobInput(1, 2))
@@ -277,7 +277,7 @@ async def test_others_files_are_copied_by_jobs_that_do_nothing_else(
     inputs = tuple(DataInput(did=one, to=f"i{n}") for n, one in enumerate(dids))
     copy = out(did="sim:run1/f.h5")
     job = Job(command=command, data=JobData(inputs=inputs, outputs=(copy,)), **fields)
-    resolving = Resolving(store, book, COMMUNITY)
+    resolving = InputResolver(store, book, COMMUNITY)
     await resolving.settle(job, "jobs[0]", group="sim")  # its own it may write anyhow
     if not said:
         await resolving.settle(job, "jobs[0]", group="other")

@@ -3,8 +3,8 @@
 import pytest
 
 from pilotage.central.catalogue.remnants import pause_s
-from pilotage.central.transfers.record import Tally, TransferRow
-from pilotage.central.transfers.rules import FAILURES_MAX, Count, judge
+from pilotage.central.transfers.record import RuleProgress, TransferRow
+from pilotage.central.transfers.rules import FAILURES_MAX, RuleCount, judge
 from pilotage.proto.catalogue import ReplicaState, RuleState
 
 NOW = 1_000.0
@@ -72,7 +72,7 @@ def test_what_is_missing_follows_from_copies_and_transfers(line: list[str]) -> N
 
 
 def test_counts_say_how_far_a_rule_is() -> None:
-    count = Count()
+    count = RuleCount()
     good = {"a": ReplicaState.AVAILABLE}
     count.add(judge(1, STORAGES, good, {}, NOW))
     ok = count.state
@@ -81,7 +81,7 @@ def test_counts_say_how_far_a_rule_is() -> None:
     count.add(judge(1, STORAGES, {}, {}, NOW))
 
     assert [ok, replicating, count.state] == [RuleState.OK, RuleState.REPLICATING, RuleState.STUCK]
-    assert count.tally(ordered=1) == Tally(files=3, there=2, moving=1, wanted=0, stuck=1)
+    assert count.tally(ordered=1) == RuleProgress(files=3, there=2, moving=1, wanted=0, stuck=1)
 
 
 def test_failures_wait_longer_and_longer() -> None:

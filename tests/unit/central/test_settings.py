@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.serve import Place, settings_of
+from pilotage.central.operate.serve import ServeOptions, settings_of
 from pilotage.central.settings import FILE_MAX_BYTES, BadSetting, Settings, load
 from pilotage.matcher.rules import RunningLimit, StartLimit
 
@@ -46,7 +46,10 @@ def test_a_file_that_holds_no_sections_is_not_taken_for_an_empty_one(
 def test_a_file_that_is_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pilotage.yaml")
 
-    for place in (Place(tmp_path), Place(tmp_path / "data", config=tmp_path / "pilotage.yaml")):
+    for place in (
+        ServeOptions(tmp_path),
+        ServeOptions(tmp_path / "data", config=tmp_path / "pilotage.yaml"),
+    ):
         with pytest.raises(BadSetting, match="cannot be read: it is no regular file"):
             settings_of(place)
 

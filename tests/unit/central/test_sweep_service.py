@@ -10,7 +10,7 @@ from pilotage.central.catalogue import (
     record_remnants as remnant_records,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.remnants import RemnantRow
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.identity.callers import User

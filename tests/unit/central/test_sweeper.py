@@ -14,21 +14,21 @@ from pilotage.central.catalogue import (
     record_remnants as remnant_records,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile, NewReplica
-from pilotage.central.catalogue.remnants import Swept, sweep_key
+from pilotage.central.catalogue.record_types import NewFile, NewReplica
+from pilotage.central.catalogue.remnants import SweepResult, sweep_key
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.callers import User
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
-from pilotage.central.jobs.records import End, JobClass, NewJob, NewSubmission
+from pilotage.central.jobs.record_types import AttemptResult, JobClassRow, NewJob, NewSubmission
 from pilotage.central.store.errors import StoreError
 from pilotage.central.transfers.own_jobs import PATIENCE_S
 from pilotage.central.transfers.sweeper import Sweeper
-from pilotage.proto.api import IdRange, Submission, Submitted
+from pilotage.proto.api.jobs import IdRange, Submission, Submitted
 from pilotage.proto.catalogue import Did, RemnantState
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests import turns
@@ -47,7 +47,7 @@ class Store(MemoryStore):
     asked_for_jobs = 0
     refuses = ""  # to order sweeps of a storage
     refuses_end = 0  # of a sweep
-    ends: End | None = None  # what is accepted while the states of jobs are read
+    ends: AttemptResult | None = None  # what is accepted while the states of jobs are read
 
     @way(job_records.jobs)
     async def jobs(self, plain: Any, job_ids: Sequence[int]) -> Any:
@@ -123,7 +123,7 @@ class World:
             identity_records.owner,
             Owner(community=caller.community, issuer=caller.issuer, subject=caller.subject),
         )
-        kind = JobClass(
+        kind = JobClassRow(
             community=caller.community,
             group=job.group,
             owner_id=owner.owner_id,
@@ -355,7 +355,7 @@ async def test_a_result_that_comes_while_the_sweeper_looks_is_no_failure() -> No
         row.remnant_id for row in await world.store.read(remnant_records.remnants_of_job, job_id)
     )
     end = an_end(await matched(world.store, job_id), job_id, at=world.clock.wall())
-    world.store.ends = msgspec.structs.replace(end, swept=Swept(gone=gone))
+    world.store.ends = msgspec.structs.replace(end, swept=SweepResult(gone=gone))
     await world.turn(after_s=1.0)
 
     assert await world.store.read(remnant_records.open_sweeps) == []
@@ -489,7 +489,7 @@ async def test_jobs_that_have_ended_are_looked_at_page_by_page() -> None:
     ada = await world.store.write(
         identity_records.owner, Owner(community="ctao", issuer="here", subject="ada")
     )
-    kind = JobClass(community="ctao", group="g", owner_id=ada.owner_id, type="x", needs=b"[]")
+    kind = JobClassRow(community="ctao", group="g", owner_id=ada.owner_id, type="x", needs=b"[]")
     (class_id,) = await world.store.write(submission_records.classes, [kind])
     new = NewSubmission(
         community="ctao", owner_id=ada.owner_id, key="k", body_hash="", name="", template=None, at=0
@@ -519,7 +519,9 @@ async def test_what_is_gone_is_forgotten_when_nobody_can_be_at_it_any_more() -> 
         for row in await world.store.read(remnant_records.remnants_of_job, sweep.job_id)
     ]
     end = an_end(await matched(world.store, sweep.job_id), sweep.job_id, at=world.clock.wall())
-    await turns.change(world.store, [msgspec.structs.replace(end, swept=Swept(gone=tuple(gone)))])
+    await turns.change(
+        world.store, [msgspec.structs.replace(end, swept=SweepResult(gone=tuple(gone)))]
+    )
     (file,) = await world.store.read(catalogue_read.files_by_did, "ctao", [Did("users", "one")])
     assert file is not None
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from pilotage.central.cli import frame
+from pilotage.central.cli import command_frame as frame
 
 
 def give(client: object, monkeypatch: pytest.MonkeyPatch) -> None:

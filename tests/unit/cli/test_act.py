@@ -2,8 +2,8 @@
 
 import pytest
 
-from pilotage.central.cli.act import report
-from pilotage.proto.api import ActionName, ActionRefusal, ActionReply
+from pilotage.central.cli.jobs.actions import report
+from pilotage.proto.api.jobs import ActionName, ActionRefusal, ActionReply
 from pilotage.proto.problems import Code
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pilotage.central.cli.admin import print_findings
-from pilotage.central.operate.findings import fault, ok, warning
+from pilotage.central.operate.doctor.findings import fault, ok, warning
 
 
 def test_what_to_do_stands_once_below_those_that_it_is_for(

@@ -1,8 +1,8 @@
 """How a resource curve looks on a terminal."""
 
-from pilotage.central.cli.chart import bars, columns
-from pilotage.central.cli.curve import cores_used, picture
-from pilotage.proto.api import Curve, CurvePoint
+from pilotage.central.cli.jobs.charts import bars, columns
+from pilotage.central.cli.jobs.curve import cores_used, picture
+from pilotage.proto.api.jobs import Curve, CurvePoint
 
 
 def points(*rows: tuple[float, float, float, float, int]) -> list[CurvePoint]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.cli import data_files
+from pilotage.central.cli.data import transfers
 from pilotage.central.cli.exit_codes import UsageError
 
 from .stub_client import give
@@ -20,4 +20,4 @@ def test_a_folder_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     give(Client(), monkeypatch)
     with pytest.raises(UsageError, match=r"out: File exists$"):
-        data_files.get("ctao:run", to=tmp_path / "out")
+        transfers.get("ctao:run", to=tmp_path / "out")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.cli import failure_reports
+from pilotage.central.cli.failures import reports
 from pilotage.central.cli.main import run
 
 from .stub_client import give
@@ -24,7 +24,7 @@ def test_without_reports_that_is_said_and_what_programs_read_is_empty(
 
     assert run(["failures", "reports"]) == 0
     said = capsys.readouterr()
-    assert (said.out, said.err.strip()) == ("", f"pilotage: {failure_reports.NOTHING}")
+    assert (said.out, said.err.strip()) == ("", f"pilotage: {reports.NOTHING}")
 
     assert run(["failures", "reports", "--json"]) == 0
     said = capsys.readouterr()

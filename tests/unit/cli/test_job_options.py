@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from pilotage.central.cli.exit_codes import UsageError
-from pilotage.central.cli.job_options import JobOptions, draft_of, refuse_with_file
+from pilotage.central.cli.jobs.job_options import JobOptions, draft_of, refuse_with_file
+from pilotage.central.cli.jobs.submit import parse_array
 from pilotage.central.cli.options import filled, filling, option
-from pilotage.central.cli.submit import parse_array
-from pilotage.proto.job import NEED_HELP, Job, JobData, JobLimits, Need, Preference, Word
+from pilotage.proto.documents.job import NEED_HELP, Job, JobData, JobLimits, Need, Preference, Word
 
 
 def options_of(**said: Any) -> JobOptions:

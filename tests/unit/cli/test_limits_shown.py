@@ -2,10 +2,10 @@
 
 import pytest
 
-from pilotage.central.cli.exit_codes import Exit
+from pilotage.central.cli.exit_codes import ExitCode
 from pilotage.central.cli.limits import print_limits
 from pilotage.central.cli.main import run
-from pilotage.proto.api_sites import LimitsView, LimitView
+from pilotage.proto.api.sites import LimitsView, LimitView
 
 
 def test_settings_that_count_for_nobody_are_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,5 +31,5 @@ def test_the_burst_of_a_limit_of_starts_is_not_shown_as_jobs_at_once(
 
 
 def test_a_quota_without_a_limit_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["quota", "set", "group", "local", "analysis"]) == Exit.USAGE
+    assert run(["quota", "set", "group", "local", "analysis"]) == ExitCode.USAGE
     assert "say what the quota is: --jobs, --gb or both" in capsys.readouterr().err

@@ -141,7 +141,7 @@ def test_a_command_loads_only_what_it_needs(command: str) -> None:
         f"run([{command!r}, '--url', 'http://127.0.0.1:1', '--patience-s', '0'])\n"
         "heavy = ['yaml', 'uvicorn', 'aiosqlite', 'cryptography',\n"
         "         'pilotage.central.operate', 'pilotage.matcher', 'pilotage.proto.messages',\n"
-        "         'pilotage.central.client.blocking', 'pilotage.central.cli.submit']\n"
+        "         'pilotage.central.client.blocking', 'pilotage.central.cli.jobs.submit']\n"
         "print(*[name for name in heavy if name in sys.modules])\n"
     )
     found = subprocess.run(

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from pilotage.central.cli.exit_codes import UsageError
-from pilotage.central.cli.pilot_options import PilotOptions, doubts, said_of
+from pilotage.central.cli.pilots.options import PilotOptions, doubts, said_of
 from pilotage.pilot.settings import Settings
 from pilotage.proto.declarations import RULES
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.cli.places import by_line_of, by_ndjson_line, by_option, in_place
+from pilotage.central.cli.jobs.error_places import by_line_of, by_ndjson_line, by_option, in_place
+from pilotage.central.client.documents.job_files import parse_job_file
 from pilotage.central.client.errors import Refused
-from pilotage.central.client.job_file import parse_job_file
 
 #    field, message of the central, what the person reads
 OPTIONS = [

@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from pilotage.central.cli.explain import headline, pilot_headline
-from pilotage.central.cli.present import clean, jobs_in_words, number, print_table
+from pilotage.central.cli.jobs.explain import headline, pilot_headline
+from pilotage.central.cli.jobs.status import one_line
+from pilotage.central.cli.jobs.waiting import outcome
+from pilotage.central.cli.presentation import clean, jobs_in_words, number, print_table
 from pilotage.central.cli.sites import bans
-from pilotage.central.cli.status import one_line
-from pilotage.central.cli.waits import outcome
-from pilotage.proto.api import SiteView, Summary, SummaryBy, SummaryRow
-from pilotage.proto.api_explain import Explanation, Obstacle, OfferExplanation
+from pilotage.proto.api.explanations import Explanation, Obstacle, OfferExplanation
+from pilotage.proto.api.jobs import SiteView, Summary, SummaryBy, SummaryRow
 from pilotage.proto.job_states import JobState
 
 

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.cli.exit_codes import Exit
+from pilotage.central.cli.exit_codes import ExitCode
 from pilotage.central.cli.main import run
-from pilotage.central.cli.prod_files import FromFile, read_file, read_rules_for, with_lines
+from pilotage.central.cli.productions.workflow_files import (
+    FromFile,
+    read_file,
+    read_rules_for,
+    with_lines,
+)
 from pilotage.central.client.errors import Refused
 from pilotage.proto.problems import Code
 
@@ -293,5 +298,5 @@ def test_a_transformation_is_told_by_the_command_that_takes_it(
     file = tmp_path / "t.yaml"
     file.write_text("name: t\njob: {command: [a]}\n")
 
-    assert run(["prod", word, str(file)]) == Exit.USAGE
+    assert run(["prod", word, str(file)]) == ExitCode.USAGE
     assert f"no workflow: `pilotage transformation add {file}`" in capsys.readouterr().err

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pilotage.central.cli.prod_plan import previewed
-from pilotage.proto.api_productions import ProductionPreview, StepPreview
+from pilotage.central.cli.productions.plans import previewed
+from pilotage.proto.api.productions import ProductionPreview, StepPreview
 
 STEP = StepPreview(
     step="use",

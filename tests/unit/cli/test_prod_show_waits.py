@@ -3,7 +3,7 @@
 import pytest
 
 from pilotage.central.cli.main import run
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.productions import (
     ProductionDetail,
     ProductionReport,
     ProductionView,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.cli import prod_look
 from pilotage.central.cli.main import run
+from pilotage.central.cli.productions import views as prod_look
 from pilotage.central.client.errors import Refused
-from pilotage.proto.api_productions import ProductionDetail, ProductionView
+from pilotage.proto.api.productions import ProductionDetail, ProductionView
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import NAMED, ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T, TransformationState as S

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.cli.exit_codes import Exit
-from pilotage.central.cli.prod_look import outcome_of, print_production, print_report
-from pilotage.central.cli.prod_words import (
+from pilotage.central.cli.exit_codes import ExitCode
+from pilotage.central.cli.productions.status_texts import (
     how_far,
     next_command,
     node_of,
@@ -16,8 +15,9 @@ from pilotage.central.cli.prod_words import (
     why_it_stands,
     words_of,
 )
-from pilotage.central.client.ends import waits_for_a_person
-from pilotage.proto.api_productions import (
+from pilotage.central.cli.productions.views import outcome_of, print_production, print_report
+from pilotage.central.client.waiting.production_ends import waits_for_a_person
+from pilotage.proto.api.productions import (
     Eta,
     ProductionDetail,
     ProductionReport,
@@ -207,32 +207,32 @@ def partial(allowed: float, *more: StepView, failed: int = 1, **fields: Any) -> 
 
 PAIR = step("pair", state=S.COMPLETED, parents=("make",), inputs={I.PROCESSED: 2, I.MAXRESET: 1})
 ENDS = {
-    "so much may be missing": (partial(0.25), Exit.OK),
-    "more is missing than may be": (partial(0.24), Exit.FAILED),
-    "what is missing adds up": (partial(0.49, PAIR, parents=("pair",)), Exit.FAILED),
-    "what is missing adds up, and may be": (partial(0.5, PAIR, parents=("pair",)), Exit.OK),
+    "so much may be missing": (partial(0.25), ExitCode.OK),
+    "more is missing than may be": (partial(0.24), ExitCode.FAILED),
+    "what is missing adds up": (partial(0.49, PAIR, parents=("pair",)), ExitCode.FAILED),
+    "what is missing adds up, and may be": (partial(0.5, PAIR, parents=("pair",)), ExitCode.OK),
     "another step allows nothing": (
         partial(0.25, step("x", state=S.COMPLETED, parents=("make",))),
-        Exit.FAILED,
+        ExitCode.FAILED,
     ),
     "a step that feeds none": (
         view(
             step(state=S.COMPLETED, inputs={I.MAXRESET: 1, I.PROCESSED: 3}, allow_partial=1.0),
             state=P.COMPLETED,
         ),
-        Exit.FAILED,
+        ExitCode.FAILED,
     ),
-    "all well": (view(step(state=S.COMPLETED), state=P.COMPLETED), Exit.OK),
-    "a file too bad": (view(step(inputs={I.PROBLEMATIC: 1}), state=P.COMPLETED), Exit.FAILED),
-    "a task failed": (view(step(tasks={T.FAILED: 1}), state=P.COMPLETED), Exit.FAILED),
+    "all well": (view(step(state=S.COMPLETED), state=P.COMPLETED), ExitCode.OK),
+    "a file too bad": (view(step(inputs={I.PROBLEMATIC: 1}), state=P.COMPLETED), ExitCode.FAILED),
+    "a task failed": (view(step(tasks={T.FAILED: 1}), state=P.COMPLETED), ExitCode.FAILED),
     "tried again, and well": (
         view(step(inputs={I.PROCESSED: 2}, tasks={T.FAILED: 1, T.DONE: 1}), state=P.COMPLETED),
-        Exit.OK,
+        ExitCode.OK,
     ),
-    "stopped": (view(step(), state=P.STOPPED), Exit.FAILED),
-    "archived": (view(step(state=S.ARCHIVED), state=P.ARCHIVED), Exit.FAILED),
-    "braked": (view(step(state=S.PAUSED)), Exit.HELD),
-    "one step stopped alone": (view(step(state=S.STOPPED)), Exit.HELD),
+    "stopped": (view(step(), state=P.STOPPED), ExitCode.FAILED),
+    "archived": (view(step(state=S.ARCHIVED), state=P.ARCHIVED), ExitCode.FAILED),
+    "braked": (view(step(state=S.PAUSED)), ExitCode.HELD),
+    "one step stopped alone": (view(step(state=S.STOPPED)), ExitCode.HELD),
 }
 
 

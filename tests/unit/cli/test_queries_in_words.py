@@ -2,8 +2,8 @@
 
 import pytest
 
-from pilotage.central.cli.data import EXAMPLES
-from pilotage.central.cli.present import query_in_words
+from pilotage.central.cli.data.catalogue import EXAMPLES
+from pilotage.central.cli.presentation import query_in_words
 from pilotage.proto.catalogue import KeyType, query_of_words
 
 KEYS = {"particle": KeyType.STRING, "run": KeyType.NUMBER, "good": KeyType.BOOLEAN}

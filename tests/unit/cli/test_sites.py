@@ -2,10 +2,10 @@
 
 import pytest
 
-from pilotage.central.cli.pilot_facts import facts
+from pilotage.central.cli.pilots.facts import facts
 from pilotage.central.cli.sites import bans, hole, pledge_in_words, print_check, still_disabled
-from pilotage.proto.api import ElementView, PilotView, SiteView
-from pilotage.proto.api_sites import CheckState, CheckStep, ElementCheck, HostView, SiteDetail
+from pilotage.proto.api.jobs import ElementView, PilotView, SiteView
+from pilotage.proto.api.sites import CheckState, CheckStep, ElementCheck, HostView, SiteDetail
 from pilotage.proto.pilot_states import PilotState
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pilotage.central.cli.data_sweep import counts_of, print_counts
+from pilotage.central.cli.data.sweeps import counts_of, print_counts
 from pilotage.central.cli.exit_codes import UsageError
-from pilotage.proto.api_remnants import SweepCount, SweepView
+from pilotage.proto.api.remnants import SweepCount, SweepView
 
 FOUND = SweepView(after_s=5.0, storages=[SweepCount(storage="disk", takes_part=True)])
 

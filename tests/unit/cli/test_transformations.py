@@ -2,8 +2,8 @@
 
 import pytest
 
-from pilotage.central.cli.transformations import print_preview, print_transformation
-from pilotage.proto.api_transformations import Preview
+from pilotage.central.cli.productions.transformations import print_preview, print_transformation
+from pilotage.proto.api.transformations import Preview
 from pilotage.proto.transformation_states import TransformationState
 
 from ..client.test_ends import transformation

@@ -2,19 +2,22 @@
 
 import pytest
 
-from pilotage.central.cli.curve import print_peek
-from pilotage.central.cli.explain import images_wanted
-from pilotage.central.cli.logs import tell_part
-from pilotage.central.client.following import Part, part_of
-from pilotage.proto.api import Peek
-from pilotage.proto.api_explain import Explanation, Obstacle
+from pilotage.central.cli.jobs.curve import print_peek
+from pilotage.central.cli.jobs.explain import images_wanted
+from pilotage.central.cli.jobs.logs import tell_part
+from pilotage.central.client.waiting.job_output import OutputPart, part_of
+from pilotage.proto.api.explanations import Explanation, Obstacle
+from pilotage.proto.api.jobs import Peek
 
 PARTS = {
-    "the only attempt": (Part(1, 1), ""),
-    "nothing was kept": (Part(0, 3), ""),
-    "the newest of several": (Part(2, 2), "attempt 2\n"),
-    "an earlier one": (Part(1, 2), "attempt 1: attempt 2, the newest, has left nothing yet\n"),
-    "a long one": (Part(1, 1, 2_345_678), "… 2 345 678 bytes left out: only the last 10^6"),
+    "the only attempt": (OutputPart(1, 1), ""),
+    "nothing was kept": (OutputPart(0, 3), ""),
+    "the newest of several": (OutputPart(2, 2), "attempt 2\n"),
+    "an earlier one": (
+        OutputPart(1, 2),
+        "attempt 1: attempt 2, the newest, has left nothing yet\n",
+    ),
+    "a long one": (OutputPart(1, 1, 2_345_678), "… 2 345 678 bytes left out: only the last 10^6"),
 }
 
 
@@ -34,9 +37,9 @@ def test_output_says_whose_it_is_and_what_is_left_out(
 def test_what_a_central_says_of_the_output_is_read_and_an_older_one_says_nothing() -> None:
     said = {"pilotage-attempt": "2", "pilotage-newest-attempt": "3", "pilotage-left-out": "5"}
 
-    assert part_of(said) == Part(2, 3, 5)
-    assert part_of({}) == Part(0, 0, 0)
-    assert part_of({**said, "pilotage-left-out": "-1"}) == Part(2, 3, 0)
+    assert part_of(said) == OutputPart(2, 3, 5)
+    assert part_of({}) == OutputPart(0, 0, 0)
+    assert part_of({**said, "pilotage-left-out": "-1"}) == OutputPart(2, 3, 0)
 
 
 AT = "2026-01-02T03:04:05Z"

@@ -4,25 +4,28 @@ import msgspec
 import pytest
 
 from pilotage.central.cli.exit_codes import UsageError
-from pilotage.central.cli.where import KEYS, Where, job_filter, parse_ids, shown
-from pilotage.proto.api import JobFilter
+from pilotage.central.cli.jobs.selection import KEYS, JobSelection, job_filter, parse_ids, shown
+from pilotage.proto.api.jobs import JobFilter
 from pilotage.proto.job_states import JobState
 
 WAITING, HELD = JobState.WAITING, JobState.HELD
 
 # Options, and the filter that they make.
 RIGHT = [
-    (Where(), None),
-    (Where(state=("waiting", "HELD")), JobFilter(states=(WAITING, HELD))),
-    (Where(submission=7), JobFilter(submission=7)),
-    (Where(filter=("state=Waiting,owner=me",)), JobFilter(states=(WAITING,), owner="me")),
+    (JobSelection(), None),
+    (JobSelection(state=("waiting", "HELD")), JobFilter(states=(WAITING, HELD))),
+    (JobSelection(submission=7), JobFilter(submission=7)),
+    (JobSelection(filter=("state=Waiting,owner=me",)), JobFilter(states=(WAITING,), owner="me")),
     (
-        Where(filter=("site=PIC, type=MC", "state=Held"), state=("Waiting",)),
+        JobSelection(filter=("site=PIC, type=MC", "state=Held"), state=("Waiting",)),
         JobFilter(states=(HELD, WAITING), site="PIC", type="MC"),
     ),
-    (Where(filter=("id=1-3,id=9",)), JobFilter(ids=(1, 2, 3, 9))),
-    (Where(filter=("include_deleted,name=a=b",)), JobFilter(include_deleted=True, name="a=b")),
-    (Where(filter=("submission=3",), submission=4), JobFilter(submission=4)),
+    (JobSelection(filter=("id=1-3,id=9",)), JobFilter(ids=(1, 2, 3, 9))),
+    (
+        JobSelection(filter=("include_deleted,name=a=b",)),
+        JobFilter(include_deleted=True, name="a=b"),
+    ),
+    (JobSelection(filter=("submission=3",), submission=4), JobFilter(submission=4)),
 ]
 
 WRONG = {
@@ -38,14 +41,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("where", "made"), RIGHT)
-def test_options_make_a_filter(where: Where, made: JobFilter | None) -> None:
+def test_options_make_a_filter(where: JobSelection, made: JobFilter | None) -> None:
     assert job_filter(where) == made
 
 
 @pytest.mark.parametrize(("text", "said"), WRONG.items())
 def test_what_makes_no_filter_is_said(text: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        job_filter(Where(filter=(text,)))
+        job_filter(JobSelection(filter=(text,)))
 
     assert said in str(caught.value)
 

@@ -4,7 +4,7 @@ import pytest
 from cyclopts import Token
 
 from pilotage.central.cli.main import run
-from pilotage.central.cli.whole import converted
+from pilotage.central.cli.whole_numbers import converted
 
 WRONG = {
     "a part of a task": (["transformation", "extend", "sim", "2.5"], "expected a whole number"),

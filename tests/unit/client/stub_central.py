@@ -11,7 +11,7 @@ import msgspec
 
 from pilotage.central.client.client import AsyncClient
 from pilotage.central.client.transport import OnRetry
-from pilotage.proto.api import Event, JobView
+from pilotage.proto.api.jobs import Event, JobView
 from pilotage.proto.job_states import JobState
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from pilotage.central.client import AsyncClient, AsyncJobHandle, Client, JobHandle, as_completed
 from pilotage.central.client.errors import NotFound
-from pilotage.central.client.loop import LoopThread
-from pilotage.proto.api import IdRange, Submitted
-from pilotage.proto.job import Job
+from pilotage.central.client.loop_thread import LoopThread
+from pilotage.proto.api.jobs import IdRange, Submitted
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from tests.docs.blocking_client import TARGET, generate
 

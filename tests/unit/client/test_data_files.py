@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.client.data_files import OfDataFiles
+from pilotage.central.client.data_files import DataFileCalls
 from pilotage.central.client.errors import (
     FilesClash,
     FileThere,
@@ -16,16 +16,16 @@ from pilotage.central.client.errors import (
     NoStorage,
     NotFound,
 )
-from pilotage.proto.api import WhoAmI
-from pilotage.proto.api_data import FileDetail, FileItem, FileView, ItemsReply, ReplicaView
-from pilotage.proto.api_storages import StorageList, StorageView
+from pilotage.proto.api.data import FileDetail, FileItem, FileView, ItemsReply, ReplicaView
+from pilotage.proto.api.jobs import WhoAmI
+from pilotage.proto.api.storages import StorageList, StorageView
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.claims import Role
 
 PHOTONS = b"photons of run 8\n"
 
 
-class Client(OfDataFiles):
+class Client(DataFileCalls):
     """Knows a storage in a folder, and what a test lays into it."""
 
     def __init__(self, folder: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pilotage.central.client import AsyncClient
 from pilotage.central.client.errors import TimedOut
-from pilotage.proto.api_transformations import TransformationDetail, TransformationView
+from pilotage.proto.api.transformations import TransformationDetail, TransformationView
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
 

@@ -16,7 +16,7 @@ from pilotage.central.client.errors import (
     UnsafeName,
 )
 from pilotage.central.client.files import LocalFile, hash_file
-from pilotage.proto.api import Blob, BlobAnswer, Outputs, OutputView
+from pilotage.proto.api.jobs import Blob, BlobAnswer, Outputs, OutputView
 
 from .stub_central import Got, StubCentral, ok, problem, stream
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from pilotage.central.client.errors import JobsHeld, Unreachable
-from pilotage.central.client.following import Part
+from pilotage.central.client.waiting.job_output import OutputPart
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pieces import MEDIA, piece
 
@@ -95,7 +95,7 @@ class Leaders:
         self.stub = StubCentral()
         self.jobs = Jobs(self.stub, 5)
         self.jobs.states[5], self.jobs.epochs[5] = RUNNING, 2
-        self.parts: list[Part] = []
+        self.parts: list[OutputPart] = []
         self.told: list[str] = []
         self.attempts: list[int] = []  # of the answers, 2 where nothing stands here
         self._answers, self._kept = list(answers), kept

@@ -9,8 +9,8 @@ import pytest
 
 from pilotage.central.client import AsyncClient
 from pilotage.central.client.errors import Invalid
-from pilotage.central.workflows.files import read_workflow
-from pilotage.proto.api_data import ItemsReply, Replicas
+from pilotage.central.workflows.workflow_files import read_workflow
+from pilotage.proto.api.data import ItemsReply, Replicas
 
 from .stub_central import HandPace, StubCentral, ok
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.client.documents.job_files import JobFile, parse_job_file, read_job_file
 from pilotage.central.client.errors import BadJobFile
-from pilotage.central.client.job_file import JobFile, parse_job_file, read_job_file
-from pilotage.proto.job import JobLimits
+from pilotage.proto.documents.job import JobLimits
 
 # What is wrong in a file, and what is said: line, then words.
 WRONG = {

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pilotage.central.client.errors import Invalid, KeyReused, Unreachable
-from pilotage.proto.api import IdRange, Submitted
-from pilotage.proto.job import Job, Need
+from pilotage.proto.api.jobs import IdRange, Submitted
+from pilotage.proto.documents.job import Job, Need
 
 from .stub_central import StubCentral, lost, not_there, ok, problem
 

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.client.documents.transformation_files import (
+    parse_transformation,
+    place_in_file,
+)
 from pilotage.central.client.errors import BadJobFile
-from pilotage.central.client.transformation_file import parse_transformation, place_in_file
 
 RIGHT = """
 name: dl1

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from pilotage.central.client import errors
-from pilotage.proto.api import (
+from pilotage.proto.api.jobs import (
     ActionName,
     ActionReply,
     JobFilter,
@@ -17,7 +17,7 @@ from pilotage.proto.api import (
     TokenView,
 )
 from pilotage.proto.claims import Role
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import STATUS, Code
 

@@ -5,8 +5,8 @@ import pytest
 
 from pilotage.central.client.errors import JobsHeld, NotFound, TimedOut
 from pilotage.central.client.handles import AsyncSubmissionHandle, as_completed_async
-from pilotage.central.client.outstanding import Outstanding
-from pilotage.proto.api import Event, IdRange, Submitted
+from pilotage.central.client.waiting.outstanding_jobs import Outstanding
+from pilotage.proto.api.jobs import Event, IdRange, Submitted
 from pilotage.proto.job_states import JobState
 
 from .stub_central import Got, Jobs, StubCentral, event_line, lost, moved, not_there, stream

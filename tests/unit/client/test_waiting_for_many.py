@@ -15,7 +15,7 @@ from pilotage.central.client.handles import (
     AsyncSubmissionHandle,
     as_completed_async as ended_of,
 )
-from pilotage.proto.api import Event, IdRange, Submitted
+from pilotage.proto.api.jobs import Event, IdRange, Submitted
 from pilotage.proto.job_states import FINAL, JobState
 
 from .stub_central import (

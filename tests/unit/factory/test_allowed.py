@@ -2,9 +2,9 @@
 
 import random
 
-from pilotage.central.factory.allowed import Allowed
+from pilotage.central.factory.planning.allowances import AllowedJobs
 from pilotage.matcher.types import Ceiling
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 from .test_factory import Stage, a_class, an_element
 
@@ -16,7 +16,7 @@ def ceiling(number: int, where: str, jobs: int) -> Ceiling:
 
 
 def test_jobs_are_wanted_as_far_as_limits_let_them_run() -> None:
-    allowed = Allowed(PLACES.__getitem__)
+    allowed = AllowedJobs(PLACES.__getitem__)
     pic, ce1 = ceiling(0, "PIC", 5), ceiling(1, "PIC/ce1", 2)
 
     first = list(allowed.parts(4, 0b0011, [pic, ce1]))
@@ -34,7 +34,7 @@ def test_nowhere_more_than_a_limit_has_room_for_whatever_the_order() -> None:
         ceilings = [
             ceiling(number, where, chance.randint(0, 6)) for number, where in enumerate(PLACES)
         ]
-        allowed = Allowed(PLACES.__getitem__)
+        allowed = AllowedJobs(PLACES.__getitem__)
         parts = [
             part
             for _ in range(chance.randint(1, 5))

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.factory.book import ElementBook
+from pilotage.central.factory.credentials.credential_expiry import KnownCredential
 from pilotage.central.factory.credentials.files import FileOptions, FileSource
-from pilotage.central.factory.credentials.known import KnownCredential
 from pilotage.central.factory.drivers import Tools
+from pilotage.central.factory.element_book import ElementBook
 from pilotage.central.factory.errors import CredentialExpired
-from pilotage.central.factory.sites import ElementEntry
+from pilotage.central.factory.site_files.sites import ElementEntry
 from pilotage.central.factory.view import ElementsView
 from pilotage.central.observe.events import EVENTS
 
@@ -104,7 +104,7 @@ async def test_what_cannot_be_read_for_any_reason_is_read_again(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book.says("PIC", one=LOCAL)
-    monkeypatch.setattr("pilotage.central.factory.book.read_sites", lambda *_: 1 / 0)
+    monkeypatch.setattr("pilotage.central.factory.element_book.read_sites", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         await book.book.fresh()
     monkeypatch.undo()

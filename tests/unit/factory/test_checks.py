@@ -9,27 +9,27 @@ from typing import Any
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.factory.book import ElementBook
-from pilotage.central.factory.checks import Checks
-from pilotage.central.factory.commands import Completed
+from pilotage.central.factory.commands import CompletedCommand
 from pilotage.central.factory.drivers import Tools
 from pilotage.central.factory.element import (
     ComputeElement,
     PilotOutput,
     PilotRequest,
     SlotState,
-    Submitted,
+    SubmitResult,
 )
-from pilotage.central.factory.errors import CredentialExpired, Denied, Step
-from pilotage.central.factory.reconcile import Reconciled
-from pilotage.central.factory.requests import Origin
-from pilotage.central.factory.sites import ElementEntry
+from pilotage.central.factory.element_book import ElementBook
+from pilotage.central.factory.errors import CredentialExpired, Denied, ElementOperation
+from pilotage.central.factory.pilot_requests import Origin
+from pilotage.central.factory.reconciliation import ReconcileResult
+from pilotage.central.factory.site_checks import Checks
+from pilotage.central.factory.site_files.sites import ElementEntry
 from pilotage.central.factory.start_script import END
-from pilotage.central.identity.kept_secrets import hashed
+from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.observe.events import EVENTS
 from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
-from pilotage.central.pilots.records import Registration
-from pilotage.proto.api_sites import CheckState, ElementCheck, SiteCheck, SiteCheckRequest
+from pilotage.central.pilots.record_types import Registration
+from pilotage.proto.api.sites import CheckState, ElementCheck, SiteCheck, SiteCheckRequest
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
 from tests.fake_element import FakeElement
@@ -54,7 +54,7 @@ class Element(FakeElement):
             raise self.refuses_us
         await super().reach()
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
         submitted = await super().submit(requests)
         for request in requests:
             secret = request.script.decode().split(f"<<'{END}' &\n")[1].splitlines()[0]
@@ -72,7 +72,7 @@ class NoCommands:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
-    ) -> Completed:
+    ) -> CompletedCommand:
         raise AssertionError(argv)
 
 
@@ -181,7 +181,7 @@ async def test_a_probe_that_goes_all_the_way_is_well(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Element(then))
     (element,) = await stage.book.fresh()
     element.in_vain = 3
-    element.failed(Denied(Step.SUBMIT, "no such queue"), stage.clock.monotonic())
+    element.failed(Denied(ElementOperation.SUBMIT, "no such queue"), stage.clock.monotonic())
     found = await stage.check()
     (script,) = [one.request.script.decode() for one in stage.element.pilots.values()]
 
@@ -201,7 +201,9 @@ TROUBLES: dict[str, tuple[Callable[[Element], object], str, str]] = {
         "ended an hour ago",
     ),
     "no right": (
-        lambda it: setattr(it, "refuses_us", Denied(Step.AUTHORISE, "403: not in the list")),
+        lambda it: setattr(
+            it, "refuses_us", Denied(ElementOperation.AUTHORISE, "403: not in the list")
+        ),
         "authorise",
         "not in the list",
     ),
@@ -228,9 +230,9 @@ async def test_what_fails_before_a_pilot_waits_is_named(name: str, tmp_path: Pat
 
 async def test_an_element_that_a_probe_did_not_get_into_is_shown_so(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Element(nothing))
-    stage.element.refuses_us = Denied(Step.AUTHORISE, "403: not in the list")
+    stage.element.refuses_us = Denied(ElementOperation.AUTHORISE, "403: not in the list")
     (before,) = await stage.book.fresh()
-    before.found, before.asked_at = Reconciled(), stage.clock.monotonic()
+    before.found, before.asked_at = ReconcileResult(), stage.clock.monotonic()
     await stage.check()
     (element,) = stage.book.in_force()
 

@@ -6,12 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from pilotage.central.factory.communities import parts, shares, strangers
-from pilotage.central.factory.plan import Bounds, Demand, ElementState, Place, Plan, plan
-from pilotage.central.factory.sharing import level
+from pilotage.central.factory.planning.communities import parts, shares, strangers
+from pilotage.central.factory.planning.plans import (
+    Demand,
+    ElementShape,
+    ElementState,
+    FactoryPlan,
+    PlanBounds,
+    plan,
+)
+from pilotage.central.factory.planning.sharing import level
 
 A, B, C = "ctao", "lst", "magic"
-BOUNDS = Bounds(submit_max=100_000)
+BOUNDS = PlanBounds(submit_max=100_000)
 
 
 def element(name: str = "pic", **given: object) -> ElementState:
@@ -25,15 +32,15 @@ def element(name: str = "pic", **given: object) -> ElementState:
     return ElementState(name, **{**usual, **given})  # type: ignore[arg-type]
 
 
-def places(elements: int, *communities: str) -> list[Place]:
-    return [Place(at, 1, community=one) for at in range(elements) for one in communities]
+def places(elements: int, *communities: str) -> list[ElementShape]:
+    return [ElementShape(at, 1, community=one) for at in range(elements) for one in communities]
 
 
-def bits(of: list[Place], community: str) -> int:
+def bits(of: list[ElementShape], community: str) -> int:
     return sum(1 << at for at, one in enumerate(of) if one.community == community)
 
 
-def got(of: list[Place], found: Plan) -> Counter[str]:
+def got(of: list[ElementShape], found: FactoryPlan) -> Counter[str]:
     counted = Counter[str]()
     for at, pilots in found.submit.items():
         counted[of[at].community] += pilots
@@ -94,15 +101,15 @@ def test_few_pilots_in_all_are_divided_too() -> None:
     states = [element(f"e{at}", shares={A: 3.0, B: 1.0}) for at in range(20)]
     both = [Demand(bits(of, one), 1_000) for one in (A, B)]
 
-    assert got(of, plan(of, states, both, Bounds(submit_max=80))) == {A: 60, B: 20}
+    assert got(of, plan(of, states, both, PlanBounds(submit_max=80))) == {A: 60, B: 20}
 
 
 def test_pilots_in_a_full_queue_give_way_to_who_has_less_than_its_share() -> None:
-    of = [Place(0, 1, community=A, queued=30), Place(0, 1, community=B)]
+    of = [ElementShape(0, 1, community=A, queued=30), ElementShape(0, 1, community=B)]
     full = element(pilots=40, queued=30, pilots_of={A: 40}, queued_max=30, cancel_max=12)
     waits = [Demand(1, 500), Demand(2, 500)]
 
-    assert plan(of, [full], waits, BOUNDS) == Plan({}, {0: 12}, 970)
+    assert plan(of, [full], waits, BOUNDS) == FactoryPlan({}, {0: 12}, 970)
     assert plan(of, [full], [Demand(1, 500), Demand(2, 3)], BOUNDS).cancel == {0: 3}
     assert not plan(of, [full], waits[:1], BOUNDS).cancel, "nobody else wants them"
     for more in ({"leaving": 20}, {"pause_s": 9.0}, {"is_draining": True}, {"pilots_of": {B: 40}}):
@@ -111,7 +118,11 @@ def test_pilots_in_a_full_queue_give_way_to_who_has_less_than_its_share() -> Non
 
 
 def test_jobs_that_another_element_takes_displace_nobody() -> None:
-    of = [Place(0, 1, community=A, queued=30), Place(0, 1, community=B), Place(1, 1, community=B)]
+    of = [
+        ElementShape(0, 1, community=A, queued=30),
+        ElementShape(0, 1, community=B),
+        ElementShape(1, 1, community=B),
+    ]
     full = element(pilots=30, queued=30, pilots_of={A: 30}, queued_max=30)
     found = plan(of, [full, element("cscs")], [Demand(1, 50), Demand(0b110, 40)], BOUNDS)
 
@@ -138,7 +149,7 @@ def test_limits_hold_in_sum_and_shares_where_all_want(seed: int) -> None:
     ]
     eager = seed % 2 == 0
     demands = [Demand(bits(of, one), 3_000 if eager else chance.randint(0, 90)) for one in names]
-    found = plan(of, states, demands, Bounds(submit_max=1_500))
+    found = plan(of, states, demands, PlanBounds(submit_max=1_500))
 
     given: Counter[tuple[int, str]] = Counter()
     for at, pilots in found.submit.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.factory.commands import Completed, NoAnswer
+from pilotage.central.factory.commands import CommandOutcomeUnknown, CompletedCommand
 from pilotage.central.factory.credential import Credential, keep
 from pilotage.central.factory.credentials.sources import source
 from pilotage.central.factory.errors import BadOptions, CredentialExpired
@@ -24,7 +24,7 @@ class Printing:
     """A program that prints what it is told."""
 
     def __init__(self) -> None:
-        self.prints: list[Completed | NoAnswer] = []
+        self.prints: list[CompletedCommand | CommandOutcomeUnknown] = []
         self.runs = 0
 
     async def run(
@@ -34,10 +34,10 @@ class Printing:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
-    ) -> Completed:
+    ) -> CompletedCommand:
         self.runs += 1
         found = self.prints.pop(0)
-        if isinstance(found, NoAnswer):
+        if isinstance(found, CommandOutcomeUnknown):
             raise found
         return found
 
@@ -73,13 +73,13 @@ async def test_what_is_wrong_with_a_file_is_told(
 async def test_a_program_is_run_again_in_time_and_not_for_each_use() -> None:
     clock, program = HandClock(), Printing()
     reads = source("command", {"argv": ["oidc-token"]}, commands=program, clock=clock)
-    program.prints = [Completed(0, a_token(clock, 1_000).encode(), b"")]
+    program.prints = [CompletedCommand(0, a_token(clock, 1_000).encode(), b"")]
     await reads.current()
     clock.now += 700
     await reads.current()
     before = program.runs
     clock.now += 100
-    program.prints = [Completed(0, a_token(clock, 1_000).encode(), b"")]
+    program.prints = [CompletedCommand(0, a_token(clock, 1_000).encode(), b"")]
 
     renewed = await reads.current()
 
@@ -91,9 +91,9 @@ async def test_a_program_that_fails_is_borne_as_long_as_its_last_word_is_good() 
     clock, program = HandClock(), Printing()
     reads = source("command", {"argv": ["oidc-token"]}, commands=program, clock=clock)
     program.prints = [
-        Completed(0, a_token(clock, 1_000).encode(), b""),
-        Completed(1, b"", b"the agent is away"),
-        NoAnswer("oidc-token: not ended after 30 s"),
+        CompletedCommand(0, a_token(clock, 1_000).encode(), b""),
+        CompletedCommand(1, b"", b"the agent is away"),
+        CommandOutcomeUnknown("oidc-token: not ended after 30 s"),
     ]
     await reads.current()
     clock.now += 800

@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.central.factory.drivers import Tools, driver, element, kinds
 from pilotage.central.factory.errors import BadOptions, NoSuchDriver
-from pilotage.central.factory.guarded import Guarded
+from pilotage.central.factory.guarded_drivers import GuardedElement
 
 from .test_credentials import Printing
 from .test_factory import HandClock
@@ -53,7 +53,7 @@ def test_a_driver_of_others_is_used_like_ours(tools: Tools) -> None:
     made = element("abacus", {"door": "north"}, tools)
 
     assert {"abacus", "slurm", "htcondor", "arc", "ssh", "local"} <= set(kinds())
-    assert isinstance(made, Guarded)
+    assert isinstance(made, GuardedElement)
     assert getattr(made.within, "door", None) == "north"
 
 

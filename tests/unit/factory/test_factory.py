@@ -7,24 +7,30 @@ from typing import Any
 import msgspec
 
 from pilotage.central.factory.element import PilotOutput, SlotState
-from pilotage.central.factory.factory import Factory, Terms
-from pilotage.central.factory.plan import Bounds
-from pilotage.central.factory.sites import ElementEntry, NodesEntry, PilotEntry, Shape, SiteEntry
+from pilotage.central.factory.element_watch import WatchedElement
+from pilotage.central.factory.factory import Factory, FactoryConfig
+from pilotage.central.factory.planning.plans import PlanBounds
+from pilotage.central.factory.site_files.sites import (
+    ElementEntry,
+    NodesEntry,
+    PilotEntry,
+    Shape,
+    SiteEntry,
+)
 from pilotage.central.factory.start_script import END
-from pilotage.central.factory.watched import Watched
-from pilotage.central.identity.kept_secrets import hashed
+from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.observe.events import EVENTS
 from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
-from pilotage.central.pilots.records import Registration
-from pilotage.matcher.clause import Clauses
-from pilotage.matcher.clauses import table
+from pilotage.central.pilots.record_types import Registration
+from pilotage.matcher.clauses.clause import Clauses
+from pilotage.matcher.clauses.clause_table import table
 from pilotage.matcher.types import Ceiling, ClassSpec
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
 from tests.memory_store import MemoryStore
 
-CLAUSES, BOUNDS = table({}), Bounds()
+CLAUSES, BOUNDS = table({}), PlanBounds()
 CENTRAL = "https://central:8470"
 
 
@@ -131,8 +137,8 @@ class Stage:
 
     def __init__(
         self,
-        *elements: Watched,
-        bounds: Bounds = BOUNDS,
+        *elements: WatchedElement,
+        bounds: PlanBounds = BOUNDS,
         communities: tuple[str, ...] = ("ctao",),
     ) -> None:
         self.communities = communities
@@ -145,7 +151,7 @@ class Stage:
         self.is_gone: Callable[[str, str], bool] = lambda site, element: False
         self.factory = self.born()
 
-    async def _elements(self) -> list[Watched]:
+    async def _elements(self) -> list[WatchedElement]:
         return self.watched
 
     def _log(self, event: str, **fields: Any) -> None:
@@ -163,7 +169,7 @@ class Stage:
             clock=self.clock,
             randomness=self.randomness,
             log=self._log,
-            terms=Terms(self.communities, CENTRAL, "#!/bin/sh\n", bounds=self.bounds),
+            terms=FactoryConfig(self.communities, CENTRAL, "#!/bin/sh\n", bounds=self.bounds),
         )
 
     async def states(self) -> dict[str, PilotState]:
@@ -193,11 +199,13 @@ class Stage:
         )
 
 
-def an_element(name: str = "slurm", site: str = "PIC", **entry: Any) -> tuple[Watched, FakeElement]:
+def an_element(
+    name: str = "slurm", site: str = "PIC", **entry: Any
+) -> tuple[WatchedElement, FakeElement]:
     driver = FakeElement()
     usual: dict[str, Any] = {"kind": "fake", "pilot": PilotEntry(os="el9")}
     element = ElementEntry(**{**usual, **entry})
-    watched = Watched(
+    watched = WatchedElement(
         site=site,
         name=name,
         site_entry=SiteEntry(elements={name: element}),

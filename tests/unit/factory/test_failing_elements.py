@@ -4,15 +4,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from pilotage.central.factory.element import PilotRequest, SlotState, Submitted
-from pilotage.central.factory.errors import CredentialExpired, Denied, Step
-from pilotage.proto.job import Need
+from pilotage.central.factory.element import PilotRequest, SlotState, SubmitResult
+from pilotage.central.factory.errors import CredentialExpired, Denied, ElementOperation
+from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
 
 from .test_factory import Stage, an_element
 
-DEAD = [CredentialExpired("it has run out"), Denied(Step.AUTHORISE, "we do not know you")]
+DEAD = [
+    CredentialExpired("it has run out"),
+    Denied(ElementOperation.AUTHORISE, "we do not know you"),
+]
 
 
 async def test_elements_with_a_broken_credential_do_not_starve_the_good_one_beside_them() -> None:
@@ -35,9 +38,9 @@ class LetsUsLook(FakeElement):
 
     why: Exception = DEAD[0]
 
-    def called(self, step: Step) -> None:
+    def called(self, step: ElementOperation) -> None:
         super().called(step)
-        if step is Step.SUBMIT:
+        if step is ElementOperation.SUBMIT:
             raise self.why
 
 
@@ -56,7 +59,7 @@ async def test_an_element_that_answers_but_takes_no_pilot_is_tried_less_and_less
 
     assert 4 <= driver.calls.count("submit") <= 9, "after 30 s, a minute, two, four …"
     assert element.trouble == str(why)
-    driver.why = Denied(Step.SUBMIT, "")
+    driver.why = Denied(ElementOperation.SUBMIT, "")
     element.driver = FakeElement()
     stage.clock.now += 1_000
     await stage.factory.cycle()
@@ -124,9 +127,9 @@ async def test_an_element_that_has_taken_a_pilot_after_all_refuses_no_more() -> 
 class RefusesEach(FakeElement):
     """Has a word for each pilot, and takes none."""
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
-        self.called(Step.SUBMIT)
-        return Submitted({}, {one.stamp: "no queue for it" for one in requests})
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
+        self.called(ElementOperation.SUBMIT)
+        return SubmitResult({}, {one.stamp: "no queue for it" for one in requests})
 
 
 async def test_one_that_refuses_each_pilot_by_itself_has_a_pause_as_well() -> None:

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from pilotage.central.factory.errors import BadOptions
-from pilotage.central.factory.fitting import fitting
-from pilotage.central.factory.sites import ElementEntry
+from pilotage.central.factory.site_files.element_checks import fitting
+from pilotage.central.factory.site_files.sites import ElementEntry
 
 TOKEN = {"source": "file", "options": {"path": "/token"}}
 ARC: dict[str, Any] = {"kind": "arc", "options": {"url": "https://ce"}}

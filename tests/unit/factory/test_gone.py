@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from pilotage.central.factory.watched import Watched
+from pilotage.central.factory.element_watch import WatchedElement
 from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
 
 from ...fake_element import FakeElement
@@ -15,7 +15,7 @@ from .test_factory import Stage, an_element
 WAITING, ABORTED, RUNNING = PilotState.WAITING, PilotState.ABORTED, PilotState.RUNNING
 
 
-async def with_pilots(count: int, **entry: Any) -> tuple[Stage, Watched, FakeElement]:
+async def with_pilots(count: int, **entry: Any) -> tuple[Stage, WatchedElement, FakeElement]:
     """Return a stage with an element at which so many pilots wait, one more runs."""
     element, driver = an_element(**entry)
     stage = Stage(element)

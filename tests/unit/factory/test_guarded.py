@@ -6,15 +6,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pilotage.central.factory.commands import Completed
+from pilotage.central.factory.commands import CompletedCommand
 from pilotage.central.factory.credential import Credential
 from pilotage.central.factory.credentials.sources import source
 from pilotage.central.factory.drivers import Tools, element
-from pilotage.central.factory.element import PilotRequest, Slot, SlotState, Submitted
-from pilotage.central.factory.elements.calls import Calls
-from pilotage.central.factory.errors import CredentialExpired, ElementTrouble, Step, Unreachable
-from pilotage.central.factory.guarded import ID_MAX, WORDS_MAX, Guarded
-from pilotage.central.factory.striking import struck
+from pilotage.central.factory.element import PilotRequest, Slot, SlotState, SubmitResult
+from pilotage.central.factory.elements.program_calls import Calls
+from pilotage.central.factory.errors import (
+    CredentialExpired,
+    ElementOperation,
+    ElementTrouble,
+    ElementUnreachable,
+)
+from pilotage.central.factory.guarded_drivers import ID_MAX, WORDS_MAX, GuardedElement
+from pilotage.central.factory.redaction import struck
 
 from .test_credentials import Printing
 from .test_factory import HandClock
@@ -35,9 +40,9 @@ class Held:
         return Credential(TOKEN, None)
 
 
-def over_https(kind: str, folder: Path, transport: httpx.MockTransport) -> Guarded:
+def over_https(kind: str, folder: Path, transport: httpx.MockTransport) -> GuardedElement:
     made = element(kind, ELEMENTS[kind], Tools(Printing(), HandClock(), folder, Held(), transport))
-    assert isinstance(made, Guarded)
+    assert isinstance(made, GuardedElement)
     return made
 
 
@@ -64,7 +69,7 @@ async def test_an_answer_that_would_be_unpacked_is_not_read(tmp_path: Path, kind
         packed = gzip.compress(bytes(1_000_000))
         return httpx.Response(200, headers={"content-encoding": "gzip"}, content=packed)
 
-    with pytest.raises(Unreachable, match="encoding 'gzip'"):
+    with pytest.raises(ElementUnreachable, match="encoding 'gzip'"):
         await over_https(kind, tmp_path, httpx.MockTransport(bomb)).reach()
 
 
@@ -96,7 +101,7 @@ def test_of_a_proxy_its_key_is_secret_and_its_name_is_not() -> None:
 
 async def test_a_program_that_prints_a_token_and_fails_tells_nobody() -> None:
     program = Printing()
-    program.prints = [Completed(1, TOKEN.encode(), f"cannot renew {TOKEN}".encode())]
+    program.prints = [CompletedCommand(1, TOKEN.encode(), f"cannot renew {TOKEN}".encode())]
     held = source("command", {"argv": ["/bin/t"]}, commands=program, clock=HandClock())
 
     with pytest.raises(CredentialExpired, match="exit code 1: cannot renew") as told:
@@ -107,25 +112,25 @@ async def test_a_program_that_prints_a_token_and_fails_tells_nobody() -> None:
 
 async def test_a_list_of_which_the_end_is_missing_is_no_answer() -> None:
     program = Printing()
-    program.prints = [Completed(0, b"1 RUNNING\n", b"", is_cut=True)]
+    program.prints = [CompletedCommand(0, b"1 RUNNING\n", b"", is_cut=True)]
 
-    with pytest.raises(Unreachable, match="printed more than"):
-        await Calls(program, environment={}, timeout_s=1).run(Step.STATES, "squeue")
+    with pytest.raises(ElementUnreachable, match="printed more than"):
+        await Calls(program, environment={}, timeout_s=1).run(ElementOperation.STATES, "squeue")
 
 
 class Talkative:
     """An element that says much."""
 
-    async def submit(self, requests: list[PilotRequest]) -> Submitted:
+    async def submit(self, requests: list[PilotRequest]) -> SubmitResult:
         slots = {"long": "1" * (ID_MAX + 1), "odd": "1\x1b[2J", "none": "", "good": "17"}
-        return Submitted(slots, {"refused": "\x1b]0;x\n" + "A" * 3_000_000})
+        return SubmitResult(slots, {"refused": "\x1b]0;x\n" + "A" * 3_000_000})
 
     async def states(self, slots: list[str]) -> dict[str, Slot]:
         return {"17": Slot(SlotState.HELD, why="B" * 3_000_000)}
 
 
 async def test_the_words_and_ids_of_an_element_are_bounded() -> None:
-    guarded = Guarded(Talkative())  # type: ignore[arg-type]
+    guarded = GuardedElement(Talkative())  # type: ignore[arg-type]
 
     done = await guarded.submit([])
     found = await guarded.states(["17"])

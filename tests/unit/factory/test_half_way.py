@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from pilotage.central.factory.commands import Completed
+from pilotage.central.factory.commands import CompletedCommand
 from pilotage.central.factory.credential import Credential
 from pilotage.central.factory.drivers import Tools, element
-from pilotage.central.factory.watched import PAUSE_MAX_S
+from pilotage.central.factory.element_watch import PAUSE_MAX_S
 from pilotage.central.operate.clocks import SystemClock
 from pilotage.central.pilots import record_slots as slot_records
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests import elements_in_memory as memory
 
@@ -22,7 +22,7 @@ from .test_factory import Stage, an_element
 ROUNDS, ROUND_S = 40, 60.0
 PILOTS_MAX = 3
 TRIES_MAX = 8 * PILOTS_MAX  # of 40 rounds: pauses grow up to a quarter of an hour
-LOST = Completed(
+LOST = CompletedCommand(
     1, b"", b"sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
 )
 
@@ -36,7 +36,7 @@ class Tried:
 class Slurm(memory.Slurm, Tried):
     """Has taken each job, and its answer is lost."""
 
-    def run(self, argv: Sequence[str], stdin: bytes) -> Completed:
+    def run(self, argv: Sequence[str], stdin: bytes) -> CompletedCommand:
         done = super().run(argv, stdin)
         if argv[0] != "sbatch":
             return done
@@ -47,7 +47,7 @@ class Slurm(memory.Slurm, Tried):
 class DeafSlurm(memory.Slurm, Tried):
     """Has taken none, and says the same."""
 
-    def run(self, argv: Sequence[str], stdin: bytes) -> Completed:
+    def run(self, argv: Sequence[str], stdin: bytes) -> CompletedCommand:
         if argv[0] != "sbatch":
             return super().run(argv, stdin)
         self.tried += 1
@@ -57,13 +57,13 @@ class DeafSlurm(memory.Slurm, Tried):
 class Htcondor(memory.Htcondor, Tried):
     """Queues jobs and never takes their files."""
 
-    def run(self, argv: Sequence[str], stdin: bytes) -> Completed:
+    def run(self, argv: Sequence[str], stdin: bytes) -> CompletedCommand:
         before = len(self.jobs)
         done = super().run(argv, stdin)
         if argv[0] != "sh":
             return done
         self.tried += len(self.jobs) - before
-        return Completed(1, b"", b"ERROR: Failed to spool job files.")
+        return CompletedCommand(1, b"", b"ERROR: Failed to spool job files.")
 
 
 class Arc(memory.Arc, Tried):

@@ -90,7 +90,7 @@ def pod(status: dict[str, Any], **about: Any) -> objects.Pod:
 def test_where_a_pod_stands_is_where_its_pilot_stands(name: str) -> None:
     status, wanted = PODS[name]
 
-    assert objects.slot(msgspec.convert(JOB, objects.Job), pod(status)) == wanted
+    assert objects.slot(msgspec.convert(JOB, objects.KubernetesJob), pod(status)) == wanted
 
 
 FAILED = condition("Failed", "True", "BackoffLimitExceeded", "Job has reached it")
@@ -117,7 +117,7 @@ JOBS: dict[str, tuple[dict[str, Any], Slot]] = {
 def test_a_job_without_a_pod_says_itself_where_it_stands(name: str) -> None:
     job, wanted = JOBS[name]
 
-    assert objects.slot(msgspec.convert(job, objects.Job), None) == wanted
+    assert objects.slot(msgspec.convert(job, objects.KubernetesJob), None) == wanted
 
 
 def test_of_several_pods_of_a_job_one_that_is_not_over_counts() -> None:

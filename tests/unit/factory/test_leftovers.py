@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from pilotage.central.factory.element import Slot, SlotState
-from pilotage.central.factory.errors import Step, Unreachable
+from pilotage.central.factory.errors import ElementOperation, ElementUnreachable
 from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
 from tests.unit.factory.test_factory import Stage, an_element
@@ -25,7 +25,7 @@ class Stubborn(FakeElement):
 
     async def cancel(self, slots: Sequence[str]) -> None:
         if not self.cancels:
-            raise Unreachable(Step.CANCEL, "scancel: timed out")
+            raise ElementUnreachable(ElementOperation.CANCEL, "scancel: timed out")
         await super().cancel(slots)
 
 

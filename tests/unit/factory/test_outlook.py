@@ -9,22 +9,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.factory.communities import Spot
-from pilotage.central.factory.outlook import START_S, Outlook, offer
-from pilotage.central.factory.plan import Bounds, Demand
-from pilotage.central.factory.requests import Origin, new_pilot
-from pilotage.central.factory.sites import NodesEntry, PilotEntry, Shape
-from pilotage.central.factory.watched import Watched
+from pilotage.central.factory.element_watch import WatchedElement
+from pilotage.central.factory.pilot_requests import Origin, new_pilot
+from pilotage.central.factory.planning.communities import CommunityShape
+from pilotage.central.factory.planning.pilot_demand import START_S, Outlook, offer
+from pilotage.central.factory.planning.plans import Demand, PlanBounds
+from pilotage.central.factory.site_files.sites import NodesEntry, PilotEntry, Shape
 from pilotage.central.pilots.presence import Presence
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.pilot.capacity import capacity
-from pilotage.pilot.declared import Accepts, DeclaredNode
-from pilotage.pilot.probe import Caps, LocalNode
+from pilotage.pilot.node.capacity import capacity
+from pilotage.pilot.node.declarations import Accepts, DeclaredNode
+from pilotage.pilot.node.probe import Caps, LocalNode
 from pilotage.pilot.settings import Settings, load
 from pilotage.proto.amounts import read_amounts
 from pilotage.proto.declarations import margin_s
+from pilotage.proto.documents.job import Need
 from pilotage.proto.facts import OF_NODE, OF_OFFER
-from pilotage.proto.job import Need
 from pilotage.proto.pilot_states import PilotState
 
 from ...nodes import recorded
@@ -95,7 +95,7 @@ class Now:
         self.at += seconds
 
 
-def told(element: Watched, shape: Shape) -> Settings:
+def told(element: WatchedElement, shape: Shape) -> Settings:
     """Return the settings of a pilot by the script that its element runs."""
     request, _ = new_pilot(
         ORIGIN, element, shape, "shape 0", clock=HandClock(), randomness=Counting()
@@ -148,12 +148,12 @@ def test_a_pilot_offers_what_was_promised_of_it(name: str, tmp_path: Path) -> No
     folder, shape, pilot, nodes = FILES[name]
     element, _ = an_element(shapes=(shape,), pilot=pilot, nodes=nodes)
 
-    promised = offer(Spot(element, 0, "ctao"))
+    promised = offer(CommunityShape(element, 0, "ctao"))
 
     assert offered(told(element, shape), name, folder, tmp_path) == promised
 
 
-def brought(element: Watched, *needs: Need) -> list[bool]:
+def brought(element: WatchedElement, *needs: Need) -> list[bool]:
     """Return of each need whether a job of it brings a pilot to an element."""
     work = Waiting()
     found: list[bool] = []
@@ -200,7 +200,7 @@ def test_a_pilot_is_promised_up_to_its_margin_which_is_a_tenth_of_its_time_at_mo
     shape = Shape(wall_s=1_000)
     element, _ = an_element(shapes=(shape,), pilot=PilotEntry(stop_margin_s=stop_margin_s))
 
-    assert offer(Spot(element, 0, "ctao")).wall_left_s == 1_000 - margin - START_S
+    assert offer(CommunityShape(element, 0, "ctao")).wall_left_s == 1_000 - margin - START_S
 
 
 def test_a_job_of_several_needs_waits_for_the_least_of_each() -> None:
@@ -245,14 +245,14 @@ class Several(Waiting):
 @pytest.mark.parametrize(
     ("entry", "bounds", "why"),
     [
-        ({"submit_max": 0}, Bounds(), "its submit_max is 0"),
-        ({}, Bounds(pilots_max=0), "factory.pilots_max is 0"),
-        ({}, Bounds(submit_max=0), "factory.submit_max is 0"),
-        ({}, Bounds(pilots_max=2), "all sites have 2 pilots, factory.pilots_max is 2"),
+        ({"submit_max": 0}, PlanBounds(), "its submit_max is 0"),
+        ({}, PlanBounds(pilots_max=0), "factory.pilots_max is 0"),
+        ({}, PlanBounds(submit_max=0), "factory.submit_max is 0"),
+        ({}, PlanBounds(pilots_max=2), "all sites have 2 pilots, factory.pilots_max is 2"),
     ],
 )
 async def test_nobody_is_promised_a_pilot_that_a_limit_lets_not_come(
-    entry: dict[str, Any], bounds: Bounds, why: str
+    entry: dict[str, Any], bounds: PlanBounds, why: str
 ) -> None:
     other, _ = an_element("other", pilot=PilotEntry(os="el8"))
     element, driver = an_element(**entry)

@@ -4,19 +4,19 @@ import random
 
 import pytest
 
-from pilotage.central.factory.plan import (
-    Bounds,
-    By,
+from pilotage.central.factory.planning.plans import (
     Demand,
+    ElementShape,
     ElementState,
-    Place,
-    Plan,
+    FactoryPlan,
+    PlaceBlocker,
+    PlanBounds,
     merged,
     plan,
     why_none,
 )
 
-BOUNDS = Bounds()
+BOUNDS = PlanBounds()
 
 
 def element(name: str = "pic", **given: object) -> ElementState:
@@ -24,92 +24,107 @@ def element(name: str = "pic", **given: object) -> ElementState:
     return ElementState(name, **{**usual, **given})  # type: ignore[arg-type]
 
 
-ONE = [Place(0, cores=1)]
-CASES: dict[str, tuple[list[Place], list[ElementState], list[Demand], Plan]] = {
-    "nothing waits": (ONE, [element()], [], Plan()),
-    "a pilot a job": (ONE, [element()], [Demand(1, 3)], Plan({0: 3})),
+ONE = [ElementShape(0, cores=1)]
+CASES: dict[str, tuple[list[ElementShape], list[ElementState], list[Demand], FactoryPlan]] = {
+    "nothing waits": (ONE, [element()], [], FactoryPlan()),
+    "a pilot a job": (ONE, [element()], [Demand(1, 3)], FactoryPlan({0: 3})),
     "what is on its way is enough": (
-        [Place(0, cores=1, queued=3)],
+        [ElementShape(0, cores=1, queued=3)],
         [element(pilots=3, queued=3)],
         [Demand(1, 3)],
-        Plan(),
+        FactoryPlan(),
     ),
     "only what is missing": (
-        [Place(0, cores=1, queued=2)],
+        [ElementShape(0, cores=1, queued=2)],
         [element(pilots=2, queued=2)],
         [Demand(1, 5)],
-        Plan({0: 3}),
+        FactoryPlan({0: 3}),
     ),
-    "several jobs a pilot": ([Place(0, cores=8)], [element()], [Demand(1, 17)], Plan({0: 3})),
+    "several jobs a pilot": (
+        [ElementShape(0, cores=8)],
+        [element()],
+        [Demand(1, 17)],
+        FactoryPlan({0: 3}),
+    ),
     "memory bounds the jobs of a pilot": (
-        [Place(0, cores=8, memory_mb=16_000)],
+        [ElementShape(0, cores=8, memory_mb=16_000)],
         [element()],
         [Demand(1, 8, memory_mb=4_000)],
-        Plan({0: 2}),
+        FactoryPlan({0: 2}),
     ),
     "so do scratch and GPUs": (
-        [Place(0, cores=8, scratch_mb=80_000, gpus=2)],
+        [ElementShape(0, cores=8, scratch_mb=80_000, gpus=2)],
         [element()],
         [Demand(1, 8, gpus=1), Demand(1, 8, scratch_mb=20_000)],
-        Plan({0: 6}),
+        FactoryPlan({0: 6}),
     ),
     "a job for a whole node has a pilot alone": (
-        [Place(0, cores=8)],
+        [ElementShape(0, cores=8)],
         [element()],
         [Demand(1, 3, whole_node=True)],
-        Plan({0: 3}),
+        FactoryPlan({0: 3}),
     ),
-    "jobs that fit nowhere bring no pilot": (ONE, [element()], [Demand(0, 9)], Plan(unmet_jobs=9)),
+    "jobs that fit nowhere bring no pilot": (
+        ONE,
+        [element()],
+        [Demand(0, 9)],
+        FactoryPlan(unmet_jobs=9),
+    ),
     "an element is not filled beyond what it may have": (
         ONE,
         [element(pilots=98)],
         [Demand(1, 9)],
-        Plan({0: 2}, unmet_jobs=7),
+        FactoryPlan({0: 2}, unmet_jobs=7),
     ),
-    "nor its queue": (ONE, [element(queued_max=4, queued=1)], [Demand(1, 9)], Plan({0: 3}, {}, 6)),
-    "nor at once": (ONE, [element(submit_max=2)], [Demand(1, 9)], Plan({0: 2}, {}, 7)),
-    "unknown is not nothing": (ONE, [element(pilots=None)], [Demand(1, 9)], Plan({}, {}, 9)),
+    "nor its queue": (
+        ONE,
+        [element(queued_max=4, queued=1)],
+        [Demand(1, 9)],
+        FactoryPlan({0: 3}, {}, 6),
+    ),
+    "nor at once": (ONE, [element(submit_max=2)], [Demand(1, 9)], FactoryPlan({0: 2}, {}, 7)),
+    "unknown is not nothing": (ONE, [element(pilots=None)], [Demand(1, 9)], FactoryPlan({}, {}, 9)),
     "what is unknown loses none": (
-        [Place(0, cores=1, queued=5)],
+        [ElementShape(0, cores=1, queued=5)],
         [element(pilots=None, queued=5)],
         [],
-        Plan(),
+        FactoryPlan(),
     ),
     "a closed element gets none": (
         ONE,
         [element(is_enabled=False)],
         [Demand(1, 1)],
-        Plan({}, {}, 1),
+        FactoryPlan({}, {}, 1),
     ),
     "pilots that nobody needs are taken back, some at a time": (
-        [Place(0, cores=1, queued=9)],
+        [ElementShape(0, cores=1, queued=9)],
         [element(pilots=9, queued=9, cancel_max=4)],
         [Demand(1, 2)],
-        Plan({}, {0: 4}),
+        FactoryPlan({}, {0: 4}),
     ),
     "pledges are kept": (
-        [Place(0, cores=1), Place(1, cores=1)],
+        [ElementShape(0, cores=1), ElementShape(1, cores=1)],
         [element("pic", pledge=3.0), element("cscs", pledge=1.0)],
         [Demand(0b11, 8)],
-        Plan({0: 6, 1: 2}),
+        FactoryPlan({0: 6, 1: 2}),
     ),
     "who is behind his pledge comes first": (
-        [Place(0, cores=1), Place(1, cores=1)],
+        [ElementShape(0, cores=1), ElementShape(1, cores=1)],
         [element("pic", pilots=6), element("cscs")],
         [Demand(0b11, 4)],
-        Plan({1: 4}),
+        FactoryPlan({1: 4}),
     ),
     "an opportunistic element takes what is left": (
-        [Place(0, cores=1), Place(1, cores=1)],
+        [ElementShape(0, cores=1), ElementShape(1, cores=1)],
         [element("pic", submit_max=3), element("spot", pledge=0.0)],
         [Demand(0b11, 5)],
-        Plan({0: 3, 1: 2}),
+        FactoryPlan({0: 3, 1: 2}),
     ),
     "who has no choice comes first": (
-        [Place(0, cores=1, queued=1), Place(1, cores=1)],
+        [ElementShape(0, cores=1, queued=1), ElementShape(1, cores=1)],
         [element("pic", pilots=1, queued=1, submit_max=0), element("cscs")],
         [Demand(0b11, 1), Demand(0b01, 1)],
-        Plan({1: 1}),
+        FactoryPlan({1: 1}),
     ),
 }
 
@@ -122,8 +137,8 @@ def test_plans(name: str) -> None:
 
 
 def test_a_plan_is_bounded_in_all() -> None:
-    found = plan(ONE, [element()], [Demand(1, 40)], Bounds(submit_max=7))
-    full = plan(ONE, [element(pilots=5)], [Demand(1, 40)], Bounds(pilots_max=8))
+    found = plan(ONE, [element()], [Demand(1, 40)], PlanBounds(submit_max=7))
+    full = plan(ONE, [element(pilots=5)], [Demand(1, 40)], PlanBounds(pilots_max=8))
 
     assert found.submit == {0: 7}
     assert full.submit == {0: 3}
@@ -153,14 +168,14 @@ def test_no_limit_is_passed_and_no_demand_left_where_there_is_room(seed: int) ->
         for number in range(30)
     ]
     places = [
-        Place(number, cores=chance.choice([1, 4]), queued=one.queued)
+        ElementShape(number, cores=chance.choice([1, 4]), queued=one.queued)
         for number, one in enumerate(elements)
     ]
     demands = [
         Demand(chance.getrandbits(30), chance.randint(1, 9), cores=chance.choice([1, 4]))
         for _ in range(10)
     ]
-    bounds = Bounds(submit_max=chance.choice([5, 500]))
+    bounds = PlanBounds(submit_max=chance.choice([5, 500]))
 
     found = plan(places, elements, demands, bounds)
 
@@ -185,7 +200,11 @@ def test_no_limit_is_passed_and_no_demand_left_where_there_is_room(seed: int) ->
 
 
 def test_a_place_takes_no_more_than_it_has_room_for() -> None:
-    places = [Place(0, cores=1, room=1), Place(0, cores=8, room=0), Place(1, cores=1)]
+    places = [
+        ElementShape(0, cores=1, room=1),
+        ElementShape(0, cores=8, room=0),
+        ElementShape(1, cores=1),
+    ]
 
     found = plan(places, [element("pic"), element("cscs")], [Demand(0b111, 9)], BOUNDS)
 
@@ -193,14 +212,14 @@ def test_a_place_takes_no_more_than_it_has_room_for() -> None:
 
 
 def test_what_is_on_its_way_to_a_place_in_doubt_is_neither_counted_on_nor_taken_back() -> None:
-    places = [Place(0, cores=1, queued=5, in_doubt=True, room=0), Place(1, cores=1)]
+    places = [ElementShape(0, cores=1, queued=5, in_doubt=True, room=0), ElementShape(1, cores=1)]
     elements = [element("pic", pilots=5, queued=5), element("cscs")]
 
     wanted = plan(places, elements, [Demand(0b11, 4)], BOUNDS)
     idle = plan(places, elements, [], BOUNDS)
 
-    assert wanted == Plan({1: 4})
-    assert idle == Plan()
+    assert wanted == FactoryPlan({1: 4})
+    assert idle == FactoryPlan()
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -211,7 +230,7 @@ def test_rooms_of_places_hold_whatever_is_wanted(seed: int) -> None:
         for number in range(6)
     ]
     places = [
-        Place(
+        ElementShape(
             number % 6,
             cores=chance.choice([1, 8]),
             queued=chance.choice([0, 2]),
@@ -222,7 +241,7 @@ def test_rooms_of_places_hold_whatever_is_wanted(seed: int) -> None:
     ]
     demands = [Demand(chance.getrandbits(18), chance.randint(1, 30)) for _ in range(12)]
 
-    found = plan(places, elements, demands, Bounds(submit_max=chance.choice([3, 200])))
+    found = plan(places, elements, demands, PlanBounds(submit_max=chance.choice([3, 200])))
 
     for at, place in enumerate(places):
         assert found.submit.get(at, 0) <= (999 if place.room is None else place.room)
@@ -233,26 +252,50 @@ def test_rooms_of_places_hold_whatever_is_wanted(seed: int) -> None:
     assert bool(found.unmet_jobs) is bool(found.unmet) or any(not one.places for one in demands)
 
 
-WHY: dict[str, tuple[dict[str, object], Bounds, int, By | None, str]] = {
+WHY: dict[str, tuple[dict[str, object], PlanBounds, int, PlaceBlocker | None, str]] = {
     "it gets some": ({}, BOUNDS, 0, None, ""),
-    "its file": ({"is_enabled": False}, BOUNDS, 0, By.FILE, "is not enabled in its file"),
-    "a drain": ({"is_draining": True}, BOUNDS, 0, By.OPERATOR, "is draining"),
+    "its file": ({"is_enabled": False}, BOUNDS, 0, PlaceBlocker.FILE, "is not enabled in its file"),
+    "a drain": ({"is_draining": True}, BOUNDS, 0, PlaceBlocker.OPERATOR, "is draining"),
     "a pause": (
         {"pause_s": 30.0, "trouble": "submit: no such queue"},
         BOUNDS,
         0,
-        By.TROUBLE,
+        PlaceBlocker.TROUBLE,
         "has a pause of 30 s more: submit: no such queue",
     ),
-    "silence": ({"pilots": None}, BOUNDS, 0, By.TROUBLE, "it was not asked yet"),
-    "no pilots": ({"pilots_max": 0}, BOUNDS, 0, By.LIMIT, "its pilots_max is 0"),
-    "no queue": ({"queued_max": 0}, BOUNDS, 0, By.LIMIT, "its queued_max is 0"),
-    "no submission": ({"submit_max": 0}, BOUNDS, 0, By.LIMIT, "its submit_max is 0"),
-    "none anywhere": ({}, Bounds(pilots_max=0), 0, By.LIMIT, "factory.pilots_max is 0"),
-    "no submission at all": ({}, Bounds(submit_max=0), 0, By.LIMIT, "factory.submit_max is 0"),
-    "others have all": ({}, Bounds(pilots_max=9), 9, By.LIMIT, "all sites have 9 pilots"),
-    "it is full": ({"pilots": 100}, BOUNDS, 100, By.FULL, "is full: 100 of 100 pilots"),
-    "its queue is full": ({"queued": 50}, BOUNDS, 50, By.FULL, "has a full queue: 50 of 50"),
+    "silence": ({"pilots": None}, BOUNDS, 0, PlaceBlocker.TROUBLE, "it was not asked yet"),
+    "no pilots": ({"pilots_max": 0}, BOUNDS, 0, PlaceBlocker.LIMIT, "its pilots_max is 0"),
+    "no queue": ({"queued_max": 0}, BOUNDS, 0, PlaceBlocker.LIMIT, "its queued_max is 0"),
+    "no submission": ({"submit_max": 0}, BOUNDS, 0, PlaceBlocker.LIMIT, "its submit_max is 0"),
+    "none anywhere": (
+        {},
+        PlanBounds(pilots_max=0),
+        0,
+        PlaceBlocker.LIMIT,
+        "factory.pilots_max is 0",
+    ),
+    "no submission at all": (
+        {},
+        PlanBounds(submit_max=0),
+        0,
+        PlaceBlocker.LIMIT,
+        "factory.submit_max is 0",
+    ),
+    "others have all": (
+        {},
+        PlanBounds(pilots_max=9),
+        9,
+        PlaceBlocker.LIMIT,
+        "all sites have 9 pilots",
+    ),
+    "it is full": ({"pilots": 100}, BOUNDS, 100, PlaceBlocker.FULL, "is full: 100 of 100 pilots"),
+    "its queue is full": (
+        {"queued": 50},
+        BOUNDS,
+        50,
+        PlaceBlocker.FULL,
+        "has a full queue: 50 of 50",
+    ),
 }
 
 
@@ -271,12 +314,12 @@ def test_why_a_place_gets_no_pilot_is_what_is_planned_by(name: str) -> None:
 
 
 def test_a_banned_place_and_one_that_is_held_say_so() -> None:
-    held = Place(0, cores=1, room=0, held="is suspended: jobs fail there")
+    held = ElementShape(0, cores=1, room=0, held="is suspended: jobs fail there")
     banned = element(is_banned=True)
 
     assert why_none(ONE[0], banned, BOUNDS, 0, is_test=True) is None
     assert why_none(ONE[0], banned, BOUNDS, 0, is_test=False) == (
-        By.OPERATOR,
+        PlaceBlocker.OPERATOR,
         "is banned: only jobs of type Test run there",
     )
-    assert why_none(held, element(), BOUNDS, 0, is_test=True) == (By.HELD, held.held)
+    assert why_none(held, element(), BOUNDS, 0, is_test=True) == (PlaceBlocker.HELD, held.held)

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 import pytest
 
 from pilotage.central.factory.element import Slot, SlotState
-from pilotage.central.factory.reconcile import Patience, Reconciled, Seen, nameless, reconcile
+from pilotage.central.factory.reconciliation import (
+    FactoryTimeouts,
+    ReconcileResult,
+    SlotHistory,
+    nameless,
+    reconcile,
+)
 from pilotage.central.pilots.record_slots import SlotRow
 from pilotage.proto.pilot_states import FINAL, PilotState
 
 S, P = SlotState, PilotState
-PATIENCE = Patience()
+PATIENCE = FactoryTimeouts()
 WALL = 1_000_000.0
 
 
@@ -98,7 +104,7 @@ def a_row(case: Case) -> SlotRow:
     )
 
 
-def done(found: Reconciled) -> str:
+def done(found: ReconcileResult) -> str:
     verbs = ("cancel", "fail", "abort", "lost", "fetch", "forget", "queued")
     return " ".join(verb for verb in verbs if getattr(found, verb))
 
@@ -106,7 +112,7 @@ def done(found: Reconciled) -> str:
 @pytest.mark.parametrize("name", CASES)
 def test_what_an_element_says(name: str) -> None:
     case = CASES[name]
-    seen = Seen()
+    seen = SlotHistory()
     said = {} if case.said.state is S.GONE and not case.for_s else {"7": case.said}
     seen.note(said, now=100.0)
 
@@ -121,7 +127,7 @@ def test_what_an_element_says(name: str) -> None:
 
 
 def test_the_time_counts_from_when_the_word_changed() -> None:
-    seen = Seen()
+    seen = SlotHistory()
     seen.note({"7": Slot(S.QUEUED)}, 10.0)
     seen.note({"7": Slot(S.QUEUED)}, 20.0)
     waited = seen.for_s("7", 25.0)
@@ -133,7 +139,7 @@ def test_the_time_counts_from_when_the_word_changed() -> None:
 
 
 def test_an_end_that_was_told_counts_when_the_element_has_forgotten_it() -> None:
-    seen, lost = Seen(), a_row(Case(P.LOST, Slot(S.ENDED)))
+    seen, lost = SlotHistory(), a_row(Case(P.LOST, Slot(S.ENDED)))
     seen.note({"7": Slot(S.RUNNING)}, 0.0)
     seen.note({"7": Slot(S.ENDED, 9, "OUT_OF_MEMORY")}, 10.0)
     seen.note({"7": Slot(S.GONE)}, 100.0)

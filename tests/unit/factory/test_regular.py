@@ -10,8 +10,9 @@ import pytest
 from pilotage.central.factory.credentials.sources import source
 from pilotage.central.factory.elements.web import opened
 from pilotage.central.factory.errors import CredentialExpired, Denied
-from pilotage.central.factory.regular import Reader, read_regular
-from pilotage.central.factory.sites import FILE_MAX_BYTES, SiteBook, read_sites
+from pilotage.central.factory.file_reader import ReaderThread
+from pilotage.central.factory.site_files.sites import FILE_MAX_BYTES, SiteBook, read_sites
+from pilotage.central.regular_files import read_regular
 
 from .test_credentials import Printing
 from .test_factory import HandClock
@@ -58,19 +59,19 @@ async def test_work_that_hangs_has_one_thread_however_often_it_is_asked_for() ->
         ends.wait(60)
         return len(begun)
 
-    reader = Reader(within_s=0.05)
+    reader = ReaderThread(within_s=0.05)
     for _ in range(5):
         with pytest.raises(TimeoutError):
             await reader.do(hangs)
     assert len(begun) == 1
 
     ends.set()
-    assert await Reader(within_s=30).do(hangs) == 2
+    assert await ReaderThread(within_s=30).do(hangs) == 2
 
 
 async def test_what_work_raises_is_raised() -> None:
     with pytest.raises(OSError, match="/no/such"):
-        await Reader().do(lambda: read_regular(Path("/no/such"), 1) and 0)
+        await ReaderThread().do(lambda: read_regular(Path("/no/such"), 1) and 0)
 
 
 async def test_authorities_that_are_a_pipe_are_told_of_at_once(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pilotage.central.factory.credential import CredentialSource
-from pilotage.central.factory.credentials.known import KnownCredential
+from pilotage.central.factory.credentials.credential_expiry import KnownCredential
 from pilotage.central.factory.credentials.sources import source
 from pilotage.central.factory.errors import CredentialExpired
 from tests.proxies import a_person, proxy_of

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from pilotage.central.factory.elements.kubernetes_objects import job_name
-from pilotage.central.factory.requests import Origin, new_pilot
-from pilotage.central.factory.sites import BadSite, PilotEntry, Shape, read_site
+from pilotage.central.factory.pilot_requests import Origin, new_pilot
+from pilotage.central.factory.site_files.sites import BadSite, PilotEntry, Shape, read_site
 from pilotage.pilot.settings import Settings
 
 from .test_factory import Counting, HandClock, an_element

@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pilotage.central.factory.book import ElementBook
-from pilotage.central.factory.communities import Spot
 from pilotage.central.factory.drivers import Tools
 from pilotage.central.factory.element import SlotState
-from pilotage.central.factory.sites import BadSite, Shape, read_site
-from pilotage.central.factory.watched import Watched
+from pilotage.central.factory.element_book import ElementBook
+from pilotage.central.factory.element_watch import WatchedElement
+from pilotage.central.factory.planning.communities import CommunityShape
+from pilotage.central.factory.site_files.sites import BadSite, Shape, read_site
 from pilotage.central.pilots import record as pilot_records
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
 
@@ -23,7 +23,7 @@ from .test_factory import Stage, a_class, an_element
 BOTH = ("ctao", "lst")
 
 
-def with_shares(element: Watched, **given: float) -> Watched:
+def with_shares(element: WatchedElement, **given: float) -> WatchedElement:
     site = msgspec.structs.replace(element.site_entry, communities=given)
     return replace(element, site_entry=site)
 
@@ -152,7 +152,7 @@ def test_one_communitys_bad_entry_keeps_nothing_of_the_site_from_being_in_force(
 
     (element,) = book.in_force()
     assert not book.troubles
-    assert Spot(element, 0, "ctao").key == ("PIC", "slurm", "shape 0", "ctao")
+    assert CommunityShape(element, 0, "ctao").key == ("PIC", "slurm", "shape 0", "ctao")
     assert events[0] == (
         "site_trouble",
         f"{tmp_path}/PIC.yaml:4: communities.lts: this central serves ctao, lst; did you mean "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.factory.site_lines import located
+from pilotage.central.factory.site_files.line_numbers import located
 
 TEXT = """\
 pledge: 1

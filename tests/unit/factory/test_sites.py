@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.factory.sites import BadSite, SiteBook, read_site, read_sites
+from pilotage.central.factory.site_files.sites import BadSite, SiteBook, read_site, read_sites
 
 GOOD = """\
 pledge: 3

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from pilotage.central.factory import factory
-from pilotage.central.factory.element import PilotOutput, PilotRequest, SlotState, Submitted
-from pilotage.central.factory.errors import Step, Unreachable
-from pilotage.proto.job import Need
+from pilotage.central.factory.element import PilotOutput, PilotRequest, SlotState, SubmitResult
+from pilotage.central.factory.errors import ElementOperation, ElementUnreachable
+from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
 
@@ -24,21 +24,21 @@ class Hanging(FakeElement):
         self.hangs: set[str] = set()
         self.timed_out: Counter[str] = Counter()
 
-    def _hang(self, call: str, step: Step) -> None:
+    def _hang(self, call: str, step: ElementOperation) -> None:
         if call in self.hangs:
             self.timed_out[call] += 1
-            raise Unreachable(step, "not ended after 60 s")
+            raise ElementUnreachable(step, "not ended after 60 s")
 
     async def cancel(self, slots: Sequence[str]) -> None:
-        self._hang("cancel", Step.CANCEL)
+        self._hang("cancel", ElementOperation.CANCEL)
         await super().cancel(slots)
 
     async def output(self, slot: str) -> PilotOutput:
-        self._hang("output", Step.OUTPUT)
+        self._hang("output", ElementOperation.OUTPUT)
         return await super().output(slot)
 
     async def forget(self, slots: Sequence[str]) -> None:
-        self._hang("forget", Step.OUTPUT)
+        self._hang("forget", ElementOperation.OUTPUT)
         await super().forget(slots)
 
 
@@ -93,7 +93,7 @@ class Gated(FakeElement):
         super().__init__()
         self.gate, self.asked = asyncio.Event(), 0
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
         self.asked += 1
         await self.gate.wait()
         return await super().submit(requests)

@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from pilotage.central.factory.spare import Home, Idle, spare
-from pilotage.central.factory.trials import Trials
+from pilotage.central.factory.planning.idle_pilots import ElementIdleness, IdlePilot, spare
+from pilotage.central.factory.planning.trials import Trials
 
-FULL = Home(is_known=True, is_full=True, is_wanted=True, idle_s=300.0, drain_max=9)
-ROOMY = Home(is_known=True, is_full=False, is_wanted=True, idle_s=300.0, drain_max=9)
-ALONE = Home(is_known=True, is_full=True, is_wanted=False, idle_s=300.0, drain_max=9)
-UNKNOWN = Home(is_known=False, is_full=True, is_wanted=True, idle_s=300.0, drain_max=9)
+FULL = ElementIdleness(is_known=True, is_full=True, is_wanted=True, idle_s=300.0, drain_max=9)
+ROOMY = ElementIdleness(is_known=True, is_full=False, is_wanted=True, idle_s=300.0, drain_max=9)
+ALONE = ElementIdleness(is_known=True, is_full=True, is_wanted=False, idle_s=300.0, drain_max=9)
+UNKNOWN = ElementIdleness(is_known=False, is_full=True, is_wanted=True, idle_s=300.0, drain_max=9)
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ UNKNOWN = Home(is_known=False, is_full=True, is_wanted=True, idle_s=300.0, drain
     ],
 )
 def test_a_pilot_goes_when_its_place_is_needed_or_its_time_is_over(
-    home: Home, idle_s: float, goes: bool
+    home: ElementIdleness, idle_s: float, goes: bool
 ) -> None:
-    assert bool(spare([Idle("p1", 0, idle_s)], {0: home})) is goes
+    assert bool(spare([IdlePilot("p1", 0, idle_s)], {0: home})) is goes
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -37,7 +37,7 @@ def test_a_few_of_each_element_the_longest_idle_first_and_none_without_its_eleme
 ) -> None:
     chance = random.Random(seed)
     homes = {
-        at: Home(
+        at: ElementIdleness(
             is_known=chance.random() < 0.8,
             is_full=chance.random() < 0.5,
             is_wanted=chance.random() < 0.5,
@@ -46,7 +46,9 @@ def test_a_few_of_each_element_the_longest_idle_first_and_none_without_its_eleme
         )
         for at in range(5)
     }
-    idle = [Idle(f"p{number}", chance.randrange(6), chance.uniform(0, 400)) for number in range(40)]
+    idle = [
+        IdlePilot(f"p{number}", chance.randrange(6), chance.uniform(0, 400)) for number in range(40)
+    ]
 
     gone = spare(idle, homes)
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from pilotage.central.factory.guarded import PROGRAMS_AT_ONCE, FewCommands
-from pilotage.central.factory.spawned import spawned
+from pilotage.central.factory.guarded_drivers import PROGRAMS_AT_ONCE, FewCommands
+from pilotage.central.factory.spawned_commands import spawned
 
 HANGS = ["sh", "-c", 'echo $$ > "$0.new" && mv "$0.new" "$0" && exec sleep 600']
 BOUND_S = 30.0

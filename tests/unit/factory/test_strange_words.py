@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from pilotage.central.factory.commands import Completed
+from pilotage.central.factory.commands import CompletedCommand
 from pilotage.central.factory.credential import Credential
 from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import PilotRequest, Slot, SlotState
-from pilotage.central.factory.errors import CredentialExpired, Denied, Unreachable
+from pilotage.central.factory.errors import CredentialExpired, Denied, ElementUnreachable
 
 from .test_factory import HandClock
 
@@ -32,8 +32,8 @@ class Saying:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
-    ) -> Completed:
-        return Completed(0, self._said, b"")
+    ) -> CompletedCommand:
+        return CompletedCommand(0, self._said, b"")
 
 
 def ad(**fields: Any) -> bytes:
@@ -60,8 +60,14 @@ CASES: dict[str, tuple[str, dict[str, Any], bytes, str, Slot | type[Exception]]]
         *("htcondor", {}, ad(JobStatus=5, HoldReason='"f\xfcr"'), "7.0"),
         Slot(SlotState.HELD, why="f\ufffdr"),
     ),
-    "a number that is too long": ("htcondor", {}, ad(ExitCode="9" * 5_000), "7.0", Unreachable),
-    "a list without end": ("htcondor", {}, b"[" * 100_000, "7.0", Unreachable),
+    "a number that is too long": (
+        "htcondor",
+        {},
+        ad(ExitCode="9" * 5_000),
+        "7.0",
+        ElementUnreachable,
+    ),
+    "a list without end": ("htcondor", {}, b"[" * 100_000, "7.0", ElementUnreachable),
 }
 
 
@@ -106,19 +112,19 @@ def arc(answer: httpx.Response, folder: Path, token: str = "t", timeout_s: float
 
 @pytest.mark.parametrize("content", [b'{"job":"\xfc"', b"[" * 100_000, b'{"job":7}'])
 async def test_what_arc_says_is_no_answer(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(Unreachable):
+    with pytest.raises(ElementUnreachable):
         await arc(httpx.Response(200, content=content), tmp_path).states(["abc"])
 
 
 async def test_an_answer_that_drips_has_an_end(tmp_path: Path) -> None:
     answer = httpx.Response(200, stream=Dripping())
 
-    with pytest.raises(Unreachable):
+    with pytest.raises(ElementUnreachable):
         await asyncio.wait_for(arc(answer, tmp_path, timeout_s=0.2).states(["abc"]), 5.0)
 
 
 async def test_a_token_of_strange_letters_is_trouble_of_its_element(tmp_path: Path) -> None:
-    with pytest.raises((Unreachable, Denied)):
+    with pytest.raises((ElementUnreachable, Denied)):
         await arc(httpx.Response(200, content=b"{}"), tmp_path, token="tökén").states(["abc"])
 
 
@@ -145,16 +151,16 @@ class Failing:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
-    ) -> Completed:
+    ) -> CompletedCommand:
         if argv[0] == "condor_rm":
             self.removed.append(argv[-1])
-            return Completed(self._removes, b"", b"the queue is away")
+            return CompletedCommand(self._removes, b"", b"the queue is away")
         if argv[0] == "condor_q":
-            return Completed(0, self._queue, b"")
-        return Completed(1, b"", self._said)
+            return CompletedCommand(0, self._queue, b"")
+        return CompletedCommand(1, b"", self._said)
 
 
-@pytest.mark.parametrize(("removes", "raised"), [(0, Denied), (1, Unreachable)])
+@pytest.mark.parametrize(("removes", "raised"), [(0, Denied), (1, ElementUnreachable)])
 async def test_jobs_whose_files_never_came_are_removed_or_not_forgotten(
     tmp_path: Path, removes: int, raised: type[Exception]
 ) -> None:
@@ -174,5 +180,5 @@ async def test_a_failed_submission_that_has_queued_some_may_have_happened(tmp_pa
 
     with pytest.raises(Denied, match="Failed to commit"):
         await element("htcondor", {}, Tools(nothing, HandClock(), tmp_path)).submit([request])
-    with pytest.raises(Unreachable, match="some are queued: ERROR: Failed to commit"):
+    with pytest.raises(ElementUnreachable, match="some are queued: ERROR: Failed to commit"):
         await element("htcondor", {}, Tools(queued, HandClock(), tmp_path)).submit([request])

@@ -6,17 +6,24 @@ from collections import Counter
 import pytest
 
 from pilotage.central.factory.element import Slot, SlotState
-from pilotage.central.factory.plan import Bounds, Demand, ElementState, Place, Plan, plan
-from pilotage.central.factory.reconcile import Patience, Seen, reconcile
+from pilotage.central.factory.planning.plans import (
+    Demand,
+    ElementShape,
+    ElementState,
+    FactoryPlan,
+    PlanBounds,
+    plan,
+)
+from pilotage.central.factory.reconciliation import FactoryTimeouts, SlotHistory, reconcile
 from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
 from pilotage.central.pilots.record_slots import SlotRow
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
 from tests.fake_element import FakeElement
 
 from .test_factory import Stage, an_element
 
-BOUNDS = Bounds()
+BOUNDS = PlanBounds()
 
 
 def element(pilots: int = 0) -> ElementState:
@@ -30,38 +37,41 @@ def pilots(driver: FakeElement, state: SlotState = SlotState.QUEUED) -> int:
 
 
 def test_late_pilots_are_kept_for_their_jobs_while_others_come_elsewhere() -> None:
-    stuck, other = Place(0, cores=1, queued=4, late=4), Place(1, cores=1)
-    come = Place(1, cores=1, queued=4)
+    stuck, other = ElementShape(0, cores=1, queued=4, late=4), ElementShape(1, cores=1)
+    come = ElementShape(1, cores=1, queued=4)
 
     first = plan([stuck, other], [element(4), element()], [Demand(0b11, 4)], BOUNDS)
     then = plan([stuck, come], [element(4), element(4)], [Demand(0b11, 4)], BOUNDS)
     fewer = plan([stuck, come], [element(4), element(4)], [Demand(0b11, 1)], BOUNDS)
     over = plan([stuck, come], [element(4), element(4)], [], BOUNDS)
 
-    assert first == Plan({1: 4})
-    assert then == Plan()
-    assert fewer == Plan({}, {0: 3, 1: 3})
-    assert over == Plan({}, {0: 4, 1: 4})
+    assert first == FactoryPlan({1: 4})
+    assert then == FactoryPlan()
+    assert fewer == FactoryPlan({}, {0: 3, 1: 3})
+    assert over == FactoryPlan({}, {0: 4, 1: 4})
 
 
 def test_where_pilots_are_late_none_come_for_the_same_jobs() -> None:
-    late, full = Place(0, cores=1, queued=4, late=4), Place(1, cores=1, queued=4, late=4)
-    shapes = [Place(0, cores=8), late]
+    late, full = (
+        ElementShape(0, cores=1, queued=4, late=4),
+        ElementShape(1, cores=1, queued=4, late=4),
+    )
+    shapes = [ElementShape(0, cores=8), late]
 
     alone = plan([late], [element(4)], [Demand(1, 4)], BOUNDS)
     both = plan([late, full], [element(4), element(4)], [Demand(0b11, 4)], BOUNDS)
     more = plan([late], [element(4)], [Demand(1, 6)], BOUNDS)
     beside = plan(shapes, [element(4)], [Demand(0b11, 4)], BOUNDS)
 
-    assert (alone, beside) == (Plan(), Plan())
-    assert both == Plan(), "each job has one on its way at each, and keeps its turn there"
-    assert more == Plan({0: 2})
+    assert (alone, beside) == (FactoryPlan(), FactoryPlan())
+    assert both == FactoryPlan(), "each job has one on its way at each, and keeps its turn there"
+    assert more == FactoryPlan({0: 2})
 
 
 def test_of_late_pilots_and_newer_ones_only_as_many_wait_as_jobs() -> None:
-    places = [Place(0, cores=1, queued=6, late=3)]
+    places = [ElementShape(0, cores=1, queued=6, late=3)]
 
-    assert plan(places, [element(6)], [Demand(1, 4)], BOUNDS) == Plan({}, {0: 2})
+    assert plan(places, [element(6)], [Demand(1, 4)], BOUNDS) == FactoryPlan({}, {0: 2})
 
 
 async def test_a_job_comes_to_run_though_the_first_queue_stands_still() -> None:
@@ -111,7 +121,9 @@ def test_no_element_ever_has_more_pilots_than_there_are_jobs(seed: int) -> None:
     jobs, there = chance.randint(1, 12), [0, 0, 0]
     for _ in range(60):
         late = [chance.randint(0, count) for count in there]
-        places = [Place(at, cores=1, queued=there[at], late=late[at]) for at in range(len(there))]
+        places = [
+            ElementShape(at, cores=1, queued=there[at], late=late[at]) for at in range(len(there))
+        ]
         found = plan(places, [element(count) for count in there], [Demand(0b111, jobs)], BOUNDS)
         for at in range(len(there)):
             assert found.cancel.get(at, 0) <= max(0, sum(there) - jobs)
@@ -145,5 +157,5 @@ def late_of(pilots: int, age_s: float) -> int:
         for number in range(pilots)
     ]
     said = {str(number): Slot(SlotState.QUEUED) for number in range(pilots)}
-    found = reconcile(rows, said, Seen(), wall=1e6, now=0.0, patience=Patience())
+    found = reconcile(rows, said, SlotHistory(), wall=1e6, now=0.0, patience=FactoryTimeouts())
     return found.late(("shape 0", rows[0].community))

@@ -10,31 +10,31 @@ import pytest
 
 from pilotage.central.accounts import record_failures as failure_records
 from pilotage.central.catalogue import record_read as catalogue_read
-from pilotage.central.catalogue.records import FileRow
+from pilotage.central.catalogue.record_types import FileRow
 from pilotage.central.failover import record as failover_records
-from pilotage.central.failover.at_task_end import (
+from pilotage.central.failover.decisions import Decision
+from pilotage.central.failover.record import TaskDecision
+from pilotage.central.failover.rule_book import RuleBook
+from pilotage.central.failover.rules import RuleVerb, default_rules
+from pilotage.central.failover.site_capacity import MaxGrant
+from pilotage.central.failover.task_ends import (
     ELSEWHERE_S,
-    AtTaskEnd,
     Stderr,
+    TaskEndRepairs,
     judged,
     last_line_in,
     stderr_in,
 )
-from pilotage.central.failover.decide import Decision
-from pilotage.central.failover.record import Decided
-from pilotage.central.failover.room import Most
-from pilotage.central.failover.rule_book import RuleBook
-from pilotage.central.failover.rules import Do, default_rules
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.records import AttemptRow
+from pilotage.central.jobs.record_types import AttemptRow
 from pilotage.central.productions import record as production_records
 from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.record import EndInput, StepName, TaskEnd
-from pilotage.central.transformations.repairs import Again, Bounds, Repair, asking
+from pilotage.central.transformations.repairs import Repair, RepairBounds, RetryGroup, asking
 from pilotage.matcher.types import Grant
 from pilotage.proto.catalogue import Did, FileState
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.failures import Evidence
-from pilotage.proto.job import Job, Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output
 from pilotage.proto.production_states import ProductionState
@@ -43,8 +43,8 @@ from tests.fake_central import FakeBlobs
 from tests.memory_store import MemoryStore, way
 
 RULES = default_rules()
-BOUNDS = Bounds(can_be_split=True, errors_max=10)
-WHOLE = Bounds(can_be_split=False, errors_max=10)
+BOUNDS = RepairBounds(can_be_split=True, errors_max=10)
+WHOLE = RepairBounds(can_be_split=False, errors_max=10)
 ROW = AttemptRow(
     attempt_id=1,
     job_id=1,
@@ -121,9 +121,9 @@ class Past(MemoryStore):
         self.jobs = list(jobs)
         self.told: list[dict[str, object]] = []
         self.own_rules = ""
-        self.noted: list[Decided] = []
+        self.noted: list[TaskDecision] = []
         self.failed_there = 0
-        self.sites_give = Most()
+        self.sites_give = MaxGrant()
         self.stderr: Stderr = nothing
         self.suspended: list[tuple[str, str, float]] = []
 
@@ -140,12 +140,12 @@ class Past(MemoryStore):
     def log(self, event: str, **facts: object) -> None:
         self.told.append({"event": event, **facts})
 
-    async def most(self, transformation_id: int, job: Job) -> Most:
+    async def most(self, transformation_id: int, job: Job) -> MaxGrant:
         return self.sites_give
 
     @property
-    def rules(self) -> AtTaskEnd:
-        return AtTaskEnd(
+    def rules(self) -> TaskEndRepairs:
+        return TaskEndRepairs(
             store=self,
             rules=RuleBook(self, RULES, self.log, rules_of=production_records.rules_of),
             stderr=self.stderr,
@@ -172,7 +172,7 @@ class Past(MemoryStore):
         return {one: a_file(one) for one in file_ids}
 
     @way(failover_records.note_decisions)
-    async def note_decisions(self, plain: Any, decisions: Sequence[Decided]) -> None:
+    async def note_decisions(self, plain: Any, decisions: Sequence[TaskDecision]) -> None:
         self.noted += decisions
 
     def failed_lately(self, site: str, host: str, *, besides: int) -> int:
@@ -183,7 +183,7 @@ class Past(MemoryStore):
         return True
 
     async def verdict(
-        self, files: int, bounds: Bounds = BOUNDS, *, errors: int = 0
+        self, files: int, bounds: RepairBounds = BOUNDS, *, errors: int = 0
     ) -> InputEvent | None:
         end = an_end(files, errors)
         found = (await self.rules.verdicts([end], {5: bounds})).get(9, Repair()).bad
@@ -193,10 +193,10 @@ class Past(MemoryStore):
 
 async def test_a_task_that_ran_out_of_memory_gets_more_each_time_and_keeps_it() -> None:
     past = Past([failed(how=How.MEMORY)])
-    assert await past.rules.again(5, [1, 2], BOUNDS) == [Again((1, 2), memory_mb=3_000)]
+    assert await past.rules.again(5, [1, 2], BOUNDS) == [RetryGroup((1, 2), memory_mb=3_000)]
 
     past.jobs.append([failed(how=How.MEMORY, memory_mb=3_000)])
-    assert await past.rules.again(5, [1, 2], BOUNDS) == [Again((1, 2), memory_mb=6_000)]
+    assert await past.rules.again(5, [1, 2], BOUNDS) == [RetryGroup((1, 2), memory_mb=6_000)]
 
     past.jobs.append([failed(how=How.EXITED, memory_mb=6_000)])
     (again,) = await past.rules.again(5, [1, 2], BOUNDS)
@@ -206,18 +206,18 @@ async def test_a_task_that_ran_out_of_memory_gets_more_each_time_and_keeps_it() 
 async def test_a_bad_input_is_found_by_halves_and_is_problematic_alone() -> None:
     past = Past([failed("n1")])
     assert await past.rules.again(5, [1, 2, 3], BOUNDS) == [
-        Again((1, 2, 3), after=100.0, avoid=(("PIC", "n1"),), avoid_s=ELSEWHERE_S)
+        RetryGroup((1, 2, 3), after=100.0, avoid=(("PIC", "n1"),), avoid_s=ELSEWHERE_S)
     ]
     assert await past.verdict(3) is None
 
     past.jobs.append([failed("n2")])
-    assert await past.rules.again(5, [3, 1, 2], BOUNDS) == [Again((1, 2)), Again((3,))]
+    assert await past.rules.again(5, [3, 1, 2], BOUNDS) == [RetryGroup((1, 2)), RetryGroup((3,))]
     assert await past.verdict(3) is None
     assert await past.rules.verdicts([an_end(3)], {5: BOUNDS}) == {9: Repair(is_split=True)}
     assert await past.verdict(1) is InputEvent.BAD_DATA
 
 
-def kinds(past: Past) -> list[tuple[Do, str]]:
+def kinds(past: Past) -> list[tuple[RuleVerb, str]]:
     decided = (msgspec.json.decode(one.said, type=tuple[Decision, ...]) for one in past.noted)
     return [(one.do, one.rule) for some in decided for one in some]
 
@@ -228,22 +228,22 @@ async def test_what_cannot_be_split_is_left_to_a_person_and_never_said_to_be_spl
     same.jobs.append([failed("n1")])
     assert await same.verdict(2, WHOLE) is InputEvent.TASK_FAILED_LAST
     assert kinds(same) == [
-        (Do.RETRY, "fails by itself"),
-        (Do.GIVE_UP, "a person has to look"),
+        (RuleVerb.RETRY, "fails by itself"),
+        (RuleVerb.GIVE_UP, "a person has to look"),
     ]
 
     two = Past([failed("n1")], [failed("n2")])
     assert await two.verdict(2, WHOLE) is InputEvent.TASK_FAILED_LAST
-    assert kinds(two) == [(Do.GIVE_UP, "fails alike on two hosts")]
+    assert kinds(two) == [(RuleVerb.GIVE_UP, "fails alike on two hosts")]
     assert len(await two.rules.again(5, [1, 2], WHOLE)) == 1
 
 
 async def test_the_last_failure_that_errors_max_allows_is_no_retry() -> None:
     past = Past([failed("n1")])
-    three = Bounds(can_be_split=True, errors_max=3)
+    three = RepairBounds(can_be_split=True, errors_max=3)
     assert await past.verdict(2, three, errors=1) is None
     assert await past.verdict(2, three, errors=2) is InputEvent.TASK_FAILED_LAST
-    assert kinds(past) == [(Do.RETRY, "fails by itself"), (Do.GIVE_UP, "errors_max 3")]
+    assert kinds(past) == [(RuleVerb.RETRY, "fails by itself"), (RuleVerb.GIVE_UP, "errors_max 3")]
 
     past.jobs.append([failed("n2")])
     assert await past.verdict(1, three, errors=2) is InputEvent.BAD_DATA, "it is known why"
@@ -300,10 +300,10 @@ def test_each_task_draws_once_on_its_budget_however_many_attempts_it_had() -> No
     one = Evidence(how=How.INPUT, host="n1", detail="a:b: time-out")
     for tasks in range(1, 9):
         verdict = judged(RULES, [[one, one, one]] * tasks, inputs=1)
-        assert verdict is not None and verdict.find(Do.RETRY) is not None
+        assert verdict is not None and verdict.find(RuleVerb.RETRY) is not None
     verdict = judged(RULES, [[one]] * 9, inputs=1)
 
-    assert verdict is not None and verdict.find(Do.GIVE_UP) is not None
+    assert verdict is not None and verdict.find(RuleVerb.GIVE_UP) is not None
 
 
 def test_a_job_asks_for_more_and_never_for_less() -> None:
@@ -316,14 +316,14 @@ def test_a_job_asks_for_more_and_never_for_less() -> None:
         ),
     )
 
-    more = asking(job, Again((1,), memory_mb=3_000, wall_s=900))
+    more = asking(job, RetryGroup((1,), memory_mb=3_000, wall_s=900))
 
     assert more.needs == (
         Need(memory_mb=3_000, wall_s=900),
         Need(memory_mb=1_000, memory_per_core_mb=1_000, cores_min=2),
         Need(memory_mb=9_000),
     )
-    assert asking(job, Again((1,))) == job
+    assert asking(job, RetryGroup((1,))) == job
 
 
 async def test_where_others_failed_too_the_host_is_suspended_and_avoided_for_an_hour() -> None:
@@ -356,7 +356,7 @@ async def test_what_was_decided_is_noted_for_the_report() -> None:
     (note,) = past.noted
     assert (note.transformation_id, note.task_id) == (5, 9)
     (made,) = msgspec.json.decode(note.said, type=tuple[Decision, ...])
-    assert (made.rule, made.do, made.elsewhere) == ("fails by itself", Do.RETRY, True)
+    assert (made.rule, made.do, made.elsewhere) == ("fails by itself", RuleVerb.RETRY, True)
 
 
 async def test_rules_of_a_production_come_first_and_only_at_their_steps() -> None:
@@ -394,7 +394,7 @@ async def test_a_rule_of_a_production_keeps_its_task_off_a_host_and_nobody_else(
 
 async def test_a_rule_in_the_place_of_one_of_ours_suspends_no_host_either() -> None:
     past = Past([failed("n1")])
-    ours = next(one for one in RULES.failures if one.then[0].do is Do.SUSPEND_HOST)
+    ours = next(one for one in RULES.failures if one.then[0].do is RuleVerb.SUSPEND_HOST)
     past.own_rules = (
         f"failures:\n- {{name: {ours.name}, then: [{{do: suspend_host, host_s: 9}}]}}\n"
         "- {name: first, when: {exit_codes: [1]}, then: [{do: give_up}]}\n"
@@ -414,17 +414,17 @@ async def test_rules_of_ours_suspend_hosts_also_for_productions_with_own_ones() 
 @pytest.mark.parametrize(
     ("gives", "expected"),
     [
-        (Most(), [(3_000, 2)]),
-        (Most(memory_mb=2_500), [(2_500, 2)]),
-        (Most(memory_mb=1_500), [(0, 1), (0, 1)]),  # no site gives more: halves of its inputs
+        (MaxGrant(), [(3_000, 2)]),
+        (MaxGrant(memory_mb=2_500), [(2_500, 2)]),
+        (MaxGrant(memory_mb=1_500), [(0, 1), (0, 1)]),  # no site gives more: halves of its inputs
     ],
 )
 async def test_memory_grows_no_further_than_sites_give(
-    gives: Most, expected: list[tuple[int, int]]
+    gives: MaxGrant, expected: list[tuple[int, int]]
 ) -> None:
     past = Past([failed("n1", How.MEMORY)])
     past.sites_give = gives
-    bounds = Bounds(can_be_split=True, errors_max=10, job=Job(command=("run",)))
+    bounds = RepairBounds(can_be_split=True, errors_max=10, job=Job(command=("run",)))
 
     plans = await past.rules.again(7, [1, 2], bounds)
     assert [(plan.memory_mb, len(plan.file_ids)) for plan in plans] == expected
@@ -432,13 +432,13 @@ async def test_memory_grows_no_further_than_sites_give(
 
 async def test_time_grows_no_further_than_sites_give_and_one_input_is_left_to_a_person() -> None:
     past = Past([failed("n1", How.WALL)])
-    bounds = Bounds(can_be_split=True, errors_max=10, job=Job(command=("run",)))
+    bounds = RepairBounds(can_be_split=True, errors_max=10, job=Job(command=("run",)))
 
     for wall_s, expected in ((0, 900), (720, 720)):
-        past.sites_give = Most(wall_s=wall_s)
+        past.sites_give = MaxGrant(wall_s=wall_s)
         (plan,) = await past.rules.again(7, [1], bounds)
         assert plan.wall_s == expected
-    past.sites_give = Most(wall_s=600)
+    past.sites_give = MaxGrant(wall_s=600)
     assert await past.verdict(1, bounds) is InputEvent.TASK_FAILED_LAST
 
 

@@ -6,17 +6,23 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from pilotage.central.failover.decide import (
-    Counters,
+from pilotage.central.failover.decisions import (
     Decision,
-    Facts,
-    Odd,
+    OddTaskState,
+    TaskHistory,
+    TransformationFacts,
     charged,
     decide,
     decide_cycle,
     decide_recovery,
 )
-from pilotage.central.failover.rules import Do, Outputs, Parent, default_rules, read_rules
+from pilotage.central.failover.rules import (
+    OutputPresence,
+    ParentState,
+    RuleVerb,
+    default_rules,
+    read_rules,
+)
 from pilotage.proto.failures import Evidence, FailureClass
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How
@@ -61,9 +67,9 @@ def played(end: Evidence, times: int, **values: Any) -> list[str]:
     spent: dict[str, int] = {}
     done: list[str] = []
     for seen in range(1, times + 1):
-        failure = decide(RULES, end, Counters())[0].failure
+        failure = decide(RULES, end, TaskHistory())[0].failure
         assert failure is not None
-        counters = Counters(seen={failure: seen}, spent=spent, **values)
+        counters = TaskHistory(seen={failure: seen}, spent=spent, **values)
         made = decide(RULES, end, counters)
         spent = charged(spent, made)
         done.append("+".join(one.do.value for one in made))
@@ -94,20 +100,20 @@ def test_memory_climbs_its_ladder_up_to_what_a_site_gives() -> None:
         made = decide(
             RULES,
             Evidence(how=How.MEMORY, memory_mb=given_mb),
-            Counters(spent=spent, memory_max_mb=5_000, inputs=4),
+            TaskHistory(spent=spent, memory_max_mb=5_000, inputs=4),
         )
         spent = charged(spent, made)
         given_mb = made[0].memory_mb or given_mb
         steps.append(made[0].memory_mb)
 
     assert steps == [3_000, 5_000, 0, 0, 0]
-    assert made[0].do is Do.SPLIT, "no site gives more: half of the inputs may need less"
+    assert made[0].do is RuleVerb.SPLIT, "no site gives more: half of the inputs may need less"
 
 
 def test_memory_that_was_not_asked_for_does_not_grow() -> None:
-    made = decide(RULES, Evidence(how=How.MEMORY), Counters())
+    made = decide(RULES, Evidence(how=How.MEMORY), TaskHistory())
 
-    assert [one.do for one in made] == [Do.GIVE_UP]
+    assert [one.do for one in made] == [RuleVerb.GIVE_UP]
 
 
 def test_a_bad_input_is_found_by_halves_and_then_it_alone_is_problematic() -> None:
@@ -124,11 +130,11 @@ def test_a_bad_input_is_found_by_halves_and_then_it_alone_is_problematic() -> No
 def test_a_host_that_fails_everybody_is_suspended() -> None:
     end = Evidence(how=How.SOFTWARE, host="n1", host_failed=2)
 
-    made = decide(RULES, end, Counters())
+    made = decide(RULES, end, TaskHistory())
 
     assert [(one.do, one.host_s) for one in made] == [
-        (Do.SUSPEND_HOST, 3_600),
-        (Do.RETRY, 3_600),
+        (RuleVerb.SUSPEND_HOST, 3_600),
+        (RuleVerb.RETRY, 3_600),
     ]
     assert charged({}, made) == {"infra": 1}, "a rule draws once, however many steps it has"
 
@@ -139,17 +145,17 @@ def test_a_rule_fits_only_where_all_of_its_steps_can_be() -> None:
 """
     rules = read_rules(own, "p.yaml", base=RULES)
 
-    halves = decide(rules, ENDS["memory"], Counters(inputs=2))
-    alone = decide(rules, ENDS["memory"], Counters(inputs=1))
+    halves = decide(rules, ENDS["memory"], TaskHistory(inputs=2))
+    alone = decide(rules, ENDS["memory"], TaskHistory(inputs=1))
 
-    assert [one.do for one in halves] == [Do.GROW_MEMORY, Do.SPLIT]
+    assert [one.do for one in halves] == [RuleVerb.GROW_MEMORY, RuleVerb.SPLIT]
     assert {one.rule for one in halves} == {"halves of more"}
     assert "halves of more" not in {one.rule for one in alone}
 
 
 def test_waits_grow_with_the_square_of_the_tries() -> None:
     waits = [
-        decide(RULES, ENDS["input"], Counters(seen={FailureClass.DATA: seen}))[0].wait_s
+        decide(RULES, ENDS["input"], TaskHistory(seen={FailureClass.DATA: seen}))[0].wait_s
         for seen in (1, 2, 3)
     ]
 
@@ -160,7 +166,7 @@ def test_a_rule_that_only_tries_says_so_and_the_next_one_decides() -> None:
     own = "failures:\n- {name: try it, when: {how: [wall]}, then: [{do: give_up}], dry_run: true}\n"
     rules = read_rules(own, "p.yaml", base=RULES)
 
-    made = decide(rules, ENDS["wall"], Counters())
+    made = decide(rules, ENDS["wall"], TaskHistory())
 
     assert [(one.rule, one.dry_run) for one in made] == [("try it", True), ("more time", False)]
     assert charged({}, made) == {"time": 1}
@@ -171,7 +177,7 @@ def test_a_rule_may_ask_for_what_the_pilot_says() -> None:
     rules = read_rules(own, "p.yaml", base=RULES)
 
     for detail, rule in (("eos: disk QUOTA is used up", "quota"), ("full", "outputs not stored")):
-        made = decide(rules, Evidence(how=How.STORAGE, detail=detail), Counters())
+        made = decide(rules, Evidence(how=How.STORAGE, detail=detail), TaskHistory())
         assert made[0].rule == rule
 
 
@@ -188,7 +194,7 @@ def test_each_failure_has_one_rule_within_its_budget_and_nothing_goes_on_for_eve
 ) -> None:
     end = Evidence(how=how, costs=True, memory_mb=memory, wall_limit_s=60)
     everything = dict.fromkeys(FailureClass, seen)
-    counters = Counters(
+    counters = TaskHistory(
         seen=everything, spent=spent, inputs=inputs, same_on_hosts=hosts, memory_max_mb=8_000
     )
 
@@ -199,39 +205,39 @@ def test_each_failure_has_one_rule_within_its_budget_and_nothing_goes_on_for_eve
     for one in made:
         if one.counts_against:
             assert spent.get(one.counts_against, 0) < RULES.budgets[one.counts_against]
-        if one.do is Do.GROW_MEMORY:
+        if one.do is RuleVerb.GROW_MEMORY:
             assert memory < one.memory_mb <= 8_000
-        if one.do is Do.RETRY and not one.counts_against:
+        if one.do is RuleVerb.RETRY and not one.counts_against:
             assert one.failure is FailureClass.PREEMPTED and seen <= 2
 
 
 # -- the agent of CTADIRAC: complete, flush, reassign, report -------------------------------------
 
 S = TransformationState
-DONE_ALL = Facts(inputs=10, processed=10, tasks=5)
-REST = Facts(inputs=10, processed=7, unused=3, group_size=5, tasks=2)
-AGENT: dict[str, tuple[Facts, dict[str, Any], str]] = {
+DONE_ALL = TransformationFacts(inputs=10, processed=10, tasks=5)
+REST = TransformationFacts(inputs=10, processed=7, unused=3, group_size=5, tasks=2)
+AGENT: dict[str, tuple[TransformationFacts, dict[str, Any], str]] = {
     "all is processed, no parent": (DONE_ALL, {}, "complete"),
-    "all is processed, the parent is done": (DONE_ALL, {"parent": Parent.DONE}, "complete"),
-    "the parent is at work": (DONE_ALL, {"parent": Parent.OPEN}, ""),
+    "all is processed, the parent is done": (DONE_ALL, {"parent": ParentState.DONE}, "complete"),
+    "the parent is at work": (DONE_ALL, {"parent": ParentState.OPEN}, ""),
     "the parent is a simulation": (
         DONE_ALL,
-        {"parent": Parent.OPEN, "parent_type": "MCSimulation"},
+        {"parent": ParentState.OPEN, "parent_type": "MCSimulation"},
         "complete",
     ),
     "a simulation is never completed": (DONE_ALL, {"type": "MCSimulation"}, ""),
     "all is processed, after failures that nobody was told of": (
         DONE_ALL,
-        {"parent": Parent.OPEN, "new_failures": 3},
+        {"parent": ParentState.OPEN, "new_failures": 3},
         "report",
     ),
     "it is completed, after failures that nobody was told of": (
         DONE_ALL,
-        {"parent": Parent.DONE, "parent_type": "MCSimulation", "new_failures": 1},
+        {"parent": ParentState.DONE, "parent_type": "MCSimulation", "new_failures": 1},
         "complete report",
     ),
     "a rest smaller than a group": (REST, {}, "flush report"),
-    "a rest while the parent is at work": (REST, {"parent": Parent.OPEN}, ""),
+    "a rest while the parent is at work": (REST, {"parent": ParentState.OPEN}, ""),
     "a rest that was flushed twice": (REST, {"flushes": 2}, ""),
     "more than a group, and tasks run": (REST, {"unused": 6, "tasks_open": 1}, ""),
     "more than a group, and all tasks are over": (REST, {"unused": 6}, "flush report"),
@@ -262,15 +268,15 @@ AGENT: dict[str, tuple[Facts, dict[str, Any], str]] = {
     "a rest that is no group": (REST, {"may_flush": False}, ""),
     "the parent is a simulation that still makes files": (
         DONE_ALL,
-        {"parent": Parent.OPEN, "parent_type": "MCSimulation", "parent_busy": True},
+        {"parent": ParentState.OPEN, "parent_type": "MCSimulation", "parent_busy": True},
         "",
     ),
 }
 
 
-def changed(facts: Facts, values: Mapping[str, Any]) -> Facts:
+def changed(facts: TransformationFacts, values: Mapping[str, Any]) -> TransformationFacts:
     fields = {name: getattr(facts, name) for name in facts.__struct_fields__}
-    return Facts(**{**fields, **values})
+    return TransformationFacts(**{**fields, **values})
 
 
 @pytest.mark.parametrize("case", AGENT)
@@ -285,21 +291,24 @@ def test_complete_flush_reassign_report(case: str) -> None:
 def test_a_wrong_description_pauses_once_half_of_the_first_ten_would_fail() -> None:
     bad, good = FailureClass.CONFIG, None
 
-    five = Facts(inputs=99, tasks=9, first=(bad, bad, good, bad, bad, bad))
-    six = Facts(inputs=99, tasks=9, first=(bad, bad, good, bad, bad, bad, bad))
-    late = Facts(inputs=99, tasks=99, first=(good,) * 10, last=(bad,) * 30)
+    five = TransformationFacts(inputs=99, tasks=9, first=(bad, bad, good, bad, bad, bad))
+    six = TransformationFacts(inputs=99, tasks=9, first=(bad, bad, good, bad, bad, bad, bad))
+    late = TransformationFacts(inputs=99, tasks=99, first=(good,) * 10, last=(bad,) * 30)
     assert decide_cycle(RULES, five) == []
-    assert [one.do for one in decide_cycle(RULES, six)] == [Do.PAUSE, Do.REPORT]
+    assert [one.do for one in decide_cycle(RULES, six)] == [RuleVerb.PAUSE, RuleVerb.REPORT]
     assert decide_cycle(RULES, six)[0].failure is bad
     assert decide_cycle(RULES, late) == []
 
 
 def test_too_many_failures_of_one_class_pause_and_those_of_sites_do_not() -> None:
-    def of_last(failure: FailureClass, count: int, of: int) -> list[Do]:
+    def of_last(failure: FailureClass, count: int, of: int) -> list[RuleVerb]:
         ends = (failure,) * count + (None,) * (of - count)
-        return [one.do for one in decide_cycle(RULES, Facts(inputs=999, tasks=of, last=ends))]
+        return [
+            one.do
+            for one in decide_cycle(RULES, TransformationFacts(inputs=999, tasks=of, last=ends))
+        ]
 
-    assert of_last(FailureClass.PAYLOAD, 31, 100) == [Do.PAUSE, Do.REPORT]
+    assert of_last(FailureClass.PAYLOAD, 31, 100) == [RuleVerb.PAUSE, RuleVerb.REPORT]
     assert of_last(FailureClass.PAYLOAD, 30, 100) == []
     assert of_last(FailureClass.PAYLOAD, 15, 19) == [], "too few to judge"
     assert of_last(FailureClass.PREEMPTED, 90, 100) == []
@@ -358,9 +367,9 @@ RECOVERY = """
 def test_the_table_of_recovery(line: str) -> None:
     job, outputs, inputs, there, other, did, flags, *expected = line.split()
     letters = {"U": U, "A": A, "P": P, "M": M}
-    odd = Odd(
+    odd = OddTaskState(
         job=JobState(job),
-        outputs=Outputs(outputs),
+        outputs=OutputPresence(outputs),
         inputs=tuple(letters[one] for one in inputs.replace("-", "")),
         inputs_there=there == "yes",
         other_task=other == "yes",
@@ -385,8 +394,8 @@ def test_a_rule_of_some_steps_fits_those_of_a_workflow_alone() -> None:
     rules = read_rules(text, "r.yaml", base=RULES)
 
     def of_failure(step: str) -> str:
-        return decide(rules, ENDS["exit"], Counters(step=step))[0].rule
+        return decide(rules, ENDS["exit"], TaskHistory(step=step))[0].rule
 
     assert (of_failure("merge"), of_failure("simulate") == "of one") == ("of one", False)
     for step, expected in (("merge", ["of one"]), ("simulate", [])):
-        assert [one.rule for one in decide_cycle(rules, Facts(step=step))] == expected
+        assert [one.rule for one in decide_cycle(rules, TransformationFacts(step=step))] == expected

@@ -3,26 +3,26 @@
 import msgspec
 import pytest
 
-from pilotage.central.failover.decide import Counters, Decision, decide
+from pilotage.central.failover.decisions import Decision, TaskHistory, decide
 from pilotage.central.failover.report import (
-    Case,
-    Report,
-    Standing,
+    FailoverReport,
+    FailureCase,
+    RemainingWork,
     as_json,
     as_text,
     last_line,
     reports,
     title,
 )
-from pilotage.central.failover.rules import Do, default_rules
+from pilotage.central.failover.rules import RuleVerb, default_rules
 from pilotage.proto.failures import Evidence, FailureClass
 from pilotage.proto.messages import How
 
 RULES = default_rules()
-LEFT = {5: Standing(name="dl1-gamma", state="Active", tasks_open=3, inputs_unused=40)}
+LEFT = {5: RemainingWork(name="dl1-gamma", state="Active", tasks_open=3, inputs_unused=40)}
 
 
-def case(job: int, how: How, site: str, *, hosts: int = 1, inputs: int = 0) -> Case:
+def case(job: int, how: How, site: str, *, hosts: int = 1, inputs: int = 0) -> FailureCase:
     evidence = Evidence(
         how=how,
         memory_mb=2_000,
@@ -31,10 +31,10 @@ def case(job: int, how: How, site: str, *, hosts: int = 1, inputs: int = 0) -> C
         host=f"n{job % 2}",
         detail=f"file {job} of 12 is bad" if how is How.EXITED else "",
     )
-    decisions = decide(RULES, evidence, Counters(same_on_hosts=hosts, inputs=inputs))
+    decisions = decide(RULES, evidence, TaskHistory(same_on_hosts=hosts, inputs=inputs))
     failure = decisions[0].failure
     assert failure is not None
-    return Case(
+    return FailureCase(
         transformation=5,
         job=job,
         failure=failure,
@@ -43,7 +43,7 @@ def case(job: int, how: How, site: str, *, hosts: int = 1, inputs: int = 0) -> C
     )
 
 
-def some() -> list[Case]:
+def some() -> list[FailureCase]:
     return [
         case(101, How.MEMORY, "PIC"),
         case(102, How.MEMORY, "PIC"),
@@ -92,15 +92,21 @@ def test_it_says_what_why_where_what_was_done_what_is_left_and_what_was_saved() 
 def test_it_is_the_same_as_json() -> None:
     made = reports(some(), LEFT, cycle=7)[0]
 
-    assert msgspec.json.decode(as_json(made), type=Report) == made
+    assert msgspec.json.decode(as_json(made), type=FailoverReport) == made
 
 
-def acted(do: Do, failure: FailureClass | None = None, *, dry_run: bool = False) -> Decision:
+def acted(do: RuleVerb, failure: FailureClass | None = None, *, dry_run: bool = False) -> Decision:
     return Decision(rule="r", do=do, failure=failure, dry_run=dry_run, why="it was so")
 
 
 def test_what_was_done_with_a_transformation_stands_with_its_cause_or_by_itself() -> None:
-    done = {5: [acted(Do.PAUSE, FailureClass.MEMORY), acted(Do.FLUSH), acted(Do.REPORT)]}
+    done = {
+        5: [
+            acted(RuleVerb.PAUSE, FailureClass.MEMORY),
+            acted(RuleVerb.FLUSH),
+            acted(RuleVerb.REPORT),
+        ]
+    }
 
     made = reports(some(), LEFT, cycle=7, acted=done)
 
@@ -117,7 +123,7 @@ def test_what_was_done_with_a_transformation_stands_with_its_cause_or_by_itself(
 
 
 def test_what_a_rule_only_tries_would_have_been() -> None:
-    (made,) = reports([], LEFT, cycle=7, acted={5: [acted(Do.FLUSH, dry_run=True)]})
+    (made,) = reports([], LEFT, cycle=7, acted={5: [acted(RuleVerb.FLUSH, dry_run=True)]})
 
     assert title(made) == "dl1-gamma: would have: flushed (rule: r)"
     assert "Tried   1 x would have: flushed (rule: r)" in as_text(made).splitlines()
@@ -126,7 +132,7 @@ def test_what_a_rule_only_tries_would_have_been() -> None:
 
 def test_a_job_that_ran_again_and_then_was_left_to_a_person_was_not_saved() -> None:
     first = msgspec.structs.replace(
-        case(104, How.MEMORY, "PIC"), decisions=(Decision(rule="the job's own", do=Do.RETRY),)
+        case(104, How.MEMORY, "PIC"), decisions=(Decision(rule="the job's own", do=RuleVerb.RETRY),)
     )
 
     memory, payload = reports([first, case(104, How.EXITED, "PIC", hosts=2)], LEFT, cycle=7)

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.failover.room import BOUNDLESS_MB, Most, most
+from pilotage.central.failover.site_capacity import BOUNDLESS_MB, MaxGrant, most
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.unit.factory.test_factory import CLAUSES
 
 SPEC = ClassSpec(
@@ -28,17 +28,17 @@ def an_offer(memory_mb: int, wall_s: int = 3_600, **given: Any) -> LiveOffer:
 @pytest.mark.parametrize(
     ("living", "shapes", "expected"),
     [
-        ([], [], Most()),
-        ([an_offer(4_000)], [], Most(memory_mb=4_000)),
-        ([an_offer(4_000, 99_999)], [an_offer(2_000, 7_200)], Most(4_000, 7_200)),
-        ([], [an_offer(2_000), an_offer(8_000, 60)], Most(8_000, 3_600)),
-        ([], [an_offer(BOUNDLESS_MB)], Most(0, 3_600)),
-        ([an_offer(9_000, community="other")], [], Most()),
-        ([an_offer(9_000, groups=frozenset({"other"}))], [], Most()),
+        ([], [], MaxGrant()),
+        ([an_offer(4_000)], [], MaxGrant(memory_mb=4_000)),
+        ([an_offer(4_000, 99_999)], [an_offer(2_000, 7_200)], MaxGrant(4_000, 7_200)),
+        ([], [an_offer(2_000), an_offer(8_000, 60)], MaxGrant(8_000, 3_600)),
+        ([], [an_offer(BOUNDLESS_MB)], MaxGrant(0, 3_600)),
+        ([an_offer(9_000, community="other")], [], MaxGrant()),
+        ([an_offer(9_000, groups=frozenset({"other"}))], [], MaxGrant()),
     ],
 )
 def test_the_most_is_of_what_could_run_the_jobs(
-    living: list[LiveOffer], shapes: list[LiveOffer], expected: Most
+    living: list[LiveOffer], shapes: list[LiveOffer], expected: MaxGrant
 ) -> None:
     assert most(SPEC, living, shapes, CLAUSES) == expected
 

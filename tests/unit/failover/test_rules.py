@@ -7,7 +7,7 @@ from pilotage.central.failover.rules import (
     OF_RECOVERY,
     OF_TRANSFORMATIONS,
     BadRules,
-    Do,
+    RuleVerb,
     default_rules,
     read_rules,
 )
@@ -86,7 +86,7 @@ def test_the_default_rules_read_and_leave_no_class_without_a_rule() -> None:
     assert not rules.failures[-1].when.classes, "the last one is for all"
     assert not any(rule.dry_run for rule in rules.failures)
     assert not any(rule.dry_run for rule in rules.transformations)
-    assert set(OF_FAILURES) | set(OF_TRANSFORMATIONS) | set(OF_RECOVERY) == set(Do)
+    assert set(OF_FAILURES) | set(OF_TRANSFORMATIONS) | set(OF_RECOVERY) == set(RuleVerb)
 
 
 def test_a_production_replaces_rules_by_name_and_puts_new_ones_before_all() -> None:

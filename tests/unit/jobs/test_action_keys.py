@@ -5,18 +5,18 @@ from hypothesis import given, strategies as st
 
 from pilotage.central.errors import Refused
 from pilotage.central.identity import actions as action_records
-from pilotage.central.identity.action_keys import Book, packed, unpacked
-from pilotage.central.identity.actions import ActionName
+from pilotage.central.identity.action_keys import ActionBook, packed, unpacked
+from pilotage.central.identity.actions import ActionKey
 from pilotage.central.store.engine import CHUNK_MAX
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.problems import Code
 from tests.memory_store import MemoryStore
 
-NAME = ActionName("ctao", "local", "ada", "key")
+NAME = ActionKey("ctao", "local", "ada", "key")
 
 
-def a_book(name: ActionName | None = NAME) -> Book:
-    return Book(name, "hash", 10.0)
+def a_book(name: ActionKey | None = NAME) -> ActionBook:
+    return ActionBook(name, "hash", 10.0)
 
 
 @given(st.lists(st.integers(1, ID_MAX), unique=True))

@@ -12,7 +12,7 @@ from pilotage.central.accounts.disk_room import DiskRoom, NoDisk
 from pilotage.central.accounts.holdings import Holdings
 from pilotage.central.accounts.quotas import Quotas
 from pilotage.central.dispatch import record as turn_records
-from pilotage.central.dispatch.beside import SandboxBeside
+from pilotage.central.dispatch.submissions.api_process import ApiSandbox
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import AttemptCaller
 from pilotage.central.identity.scope import Owners
@@ -32,17 +32,17 @@ async def content() -> AsyncIterator[bytes]:
     yield CONTENT
 
 
-def beside(store: MemoryStore) -> SandboxBeside:
+def beside(store: MemoryStore) -> ApiSandbox:
     """Return the files of a process beside the leader."""
     clock, blobs, owners = FakeClock(), FakeBlobs(), Owners(store, "local")
     memory = cast(Any, SimpleNamespace(owners=owners, counters=Counters()))
     quotas = Quotas(store, memory, clock, no_log, QuotaSettings(), local_issuer="local")
     holdings = Holdings(store, blobs, clock, owners, quotas)
     room = DiskRoom(NoDisk(), clock, no_log, reserve_mb=0.0)
-    return SandboxBeside(blobs, memory, holdings, room, SandboxSettings(), store=store)
+    return ApiSandbox(blobs, memory, holdings, room, SandboxSettings(), store=store)
 
 
-async def uses(sandbox: SandboxBeside, caller: AttemptCaller) -> list[str]:
+async def uses(sandbox: ApiSandbox, caller: AttemptCaller) -> list[str]:
     """Return what an attempt may not do, with the code of the refusal."""
     refused: list[str] = []
     try:

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.checking import SITES_MAX, TAGS_MAX, check
+from pilotage.central.jobs.definition.checks import SITES_MAX, TAGS_MAX, check
 from pilotage.proto.amounts import AMOUNTS_MAX
-from pilotage.proto.job import Job, JobLimits, Need, Preference
+from pilotage.proto.documents.job import Job, JobLimits, Need, Preference
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"cores_min": 4, "cores_max": 2}, "cores_max: 2 is less than cores_min 4"),

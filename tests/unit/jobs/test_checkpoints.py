@@ -4,11 +4,11 @@ import dataclasses
 
 import msgspec
 
-from pilotage.central.dispatch.checkpoints import left, with_input
-from pilotage.central.jobs.records import AttemptRow
-from pilotage.central.jobs.rendering import body_of
+from pilotage.central.dispatch.turns.checkpoints import left, with_input
+from pilotage.central.jobs.definition.rendering import body_of
+from pilotage.central.jobs.record_types import AttemptRow
 from pilotage.matcher.types import Grant
-from pilotage.proto.job import Input, Job
+from pilotage.proto.documents.job import Input, Job
 from pilotage.proto.messages import CHECKPOINT_FILE, Body, How, InputFile, Output
 
 

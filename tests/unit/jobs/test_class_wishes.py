@@ -3,8 +3,8 @@
 import pytest
 
 from pilotage.central.jobs.classes import class_info, wished
-from pilotage.central.jobs.records import JobClass
-from pilotage.proto.job import Preference
+from pilotage.central.jobs.record_types import JobClassRow
+from pilotage.proto.documents.job import Preference
 
 PREFERENCE = Preference(sites=("PIC",), for_s=60)
 
@@ -28,8 +28,8 @@ def test_what_older_releases_stored_is_read_and_stays_the_same_class(
     assert wished(preference, "the key", 0) == stored
 
 
-def row(preference: bytes) -> JobClass:
-    return JobClass(
+def row(preference: bytes) -> JobClassRow:
+    return JobClassRow(
         class_id=1,
         community="ctao",
         group="sim",

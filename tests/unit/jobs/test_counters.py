@@ -1,13 +1,13 @@
 """How many jobs stand where."""
 
 from pilotage.central.accounts.counters import Counters
-from pilotage.central.identity.scope import Kind
+from pilotage.central.identity.scope import CountKey
 from pilotage.proto.job_states import JobState as S
 
-MC, DL1 = Kind("ctao", "mc", "ada", "User"), Kind("ctao", "dl1", "bob", "User")
+MC, DL1 = CountKey("ctao", "mc", "ada", "User"), CountKey("ctao", "dl1", "bob", "User")
 
 
-def kinds(counters: Counters) -> set[Kind]:
+def kinds(counters: Counters) -> set[CountKey]:
     return set(counters._counts)
 
 

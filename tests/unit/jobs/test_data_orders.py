@@ -12,19 +12,19 @@ from pilotage.central.catalogue import (
     record_remnants as remnant_records,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import JobInput, NewFile, NewReplica
+from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica
 from pilotage.central.catalogue.remnants import RemnantRow
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.catalogue.sweeping import SWEEP_TYPE
-from pilotage.central.dispatch import assignments
-from pilotage.central.dispatch.assignments import Assignments, Held
-from pilotage.central.dispatch.data_orders import DataOrders
+from pilotage.central.dispatch.turns import assignments
+from pilotage.central.dispatch.turns.assignments import Assignments, Held
+from pilotage.central.dispatch.turns.data_orders import DataOrders
 from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.leases import Lease
-from pilotage.central.jobs.records import JobBody
-from pilotage.central.saying import Assignment
+from pilotage.central.jobs.record_types import JobBody
+from pilotage.central.sent_messages import Assignment
 from pilotage.proto.catalogue import Did, RemnantState
-from pilotage.proto.job import DataInput, Job, JobData
+from pilotage.proto.documents.job import DataInput, Job, JobData
 from pilotage.proto.storages import DataBody, DataFile
 from tests.builders import a_lease
 from tests.memory_store import MemoryStore, way

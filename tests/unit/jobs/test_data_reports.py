@@ -12,15 +12,15 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import JobInput, NewFile, NewReplica
-from pilotage.central.catalogue.remnants import Swept
-from pilotage.central.dispatch.data_reports import DataReports, as_written
+from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica
+from pilotage.central.catalogue.remnants import SweepResult
+from pilotage.central.dispatch.turns.data_reports import DataReports, as_written
 from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.jobs.leases import Lease
-from pilotage.central.jobs.records import End, NewJob
+from pilotage.central.jobs.record_types import AttemptResult, NewJob
 from pilotage.central.jobs.verdicts import result
 from pilotage.proto.catalogue import Did, ReplicaState
-from pilotage.proto.job import DataOutput, Job, JobData
+from pilotage.proto.documents.job import DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Report
 from pilotage.proto.storages import BadCopy, Published, Removed
@@ -62,10 +62,10 @@ class Rig:
         )
         return a_lease(job=record.ranges[0][0])
 
-    async def looked_at(self, lease: Lease, report: Report) -> End:
+    async def looked_at(self, lease: Lease, report: Report) -> AttemptResult:
         change = result(lease, report, at=5.0)
         found = await self.data.looked_at(lease, report, change, 5.0)
-        assert isinstance(found, End)
+        assert isinstance(found, AttemptResult)
         return found
 
     async def states(self) -> list[str]:
@@ -121,7 +121,7 @@ async def test_a_good_result_publishes_and_a_bad_one_does_not() -> None:
     assert as_written(good) is good
     good.publication.clash = "dpps:x: other bytes"
     written = as_written(good)
-    assert isinstance(written, End)
+    assert isinstance(written, AttemptResult)
     assert written.new is JobState.FAILED
     assert written.reason == "its data are not published: dpps:x: other bytes"
 
@@ -196,7 +196,7 @@ async def test_what_a_sweep_says_of_remnants_goes_with_its_result() -> None:
     good = await rig.looked_at(lease, ended(lease, removed=removed))
     bad = await rig.looked_at(lease, ended(lease, exit_code=1, removed=removed))
 
-    assert good.swept == Swept(
+    assert good.swept == SweepResult(
         gone=(3,),
         failed=((4, "HTTP 405 Not Allowed"),),
         untried=((5, "not tried: no time"),),

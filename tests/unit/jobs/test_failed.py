@@ -1,15 +1,17 @@
 """Failed attempts as they come together: each one, and of too many only how many there were."""
 
-from pilotage.central.accounts.failed import WORDS_MAX, Failed
+from pilotage.central.accounts.failed_attempts import WORDS_MAX, FailureTally
 from pilotage.central.accounts.record_failures import FailedEnd
-from pilotage.central.identity.scope import Kind
+from pilotage.central.identity.scope import CountKey
 from pilotage.proto.failures import FailureClass
 
 ENDS_MAX = 60
-KIND = Kind("ctao", "dpps", "maria", "User")
+KIND = CountKey("ctao", "dpps", "maria", "User")
 
 
-def add(failed: Failed, job: int, said: str = "exit code 3", *, is_last: bool = False) -> None:
+def add(
+    failed: FailureTally, job: int, said: str = "exit code 3", *, is_last: bool = False
+) -> None:
     failed.add(KIND, 1, "PIC", FailureClass.PAYLOAD, job=job, is_last=is_last, said=said)
 
 
@@ -18,7 +20,7 @@ def counts(ends: list[FailedEnd]) -> tuple[int, int]:
 
 
 def test_exit_codes_stay_and_what_differs_from_attempt_to_attempt_goes() -> None:
-    failed = Failed()
+    failed = FailureTally()
 
     add(failed, 1, "exit code 3")
     add(failed, 2, "no beat for 51 s")
@@ -35,7 +37,7 @@ def test_exit_codes_stay_and_what_differs_from_attempt_to_attempt_goes() -> None
 
 
 def test_of_too_many_the_numbers_are_kept() -> None:
-    failed = Failed(ENDS_MAX)
+    failed = FailureTally(ENDS_MAX)
     for job in range(ENDS_MAX + 30):
         add(failed, job + 1, is_last=job % 3 == 0)
 
@@ -46,7 +48,7 @@ def test_of_too_many_the_numbers_are_kept() -> None:
 
 
 def test_what_could_not_be_kept_comes_again_and_memory_stays_bounded() -> None:
-    failed = Failed(ENDS_MAX)
+    failed = FailureTally(ENDS_MAX)
     for _ in range(2):
         for job in range(ENDS_MAX):
             add(failed, job + 1)
@@ -58,7 +60,7 @@ def test_what_could_not_be_kept_comes_again_and_memory_stays_bounded() -> None:
 
 
 def test_words_that_differ_each_time_are_bounded() -> None:
-    failed = Failed()
+    failed = FailureTally()
     for number in range(WORDS_MAX + 5):
         add(failed, number + 1, "x" * (number + 1) if number < 300 else f"{chr(33 + number)}!")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pilotage.central.jobs.failure_class import class_of_change, classify, evidence_of
-from pilotage.central.jobs.records import AttemptRow
+from pilotage.central.jobs.record_types import AttemptRow
 from pilotage.central.jobs.verdicts import (
     WITHOUT_RESULT,
     Losses,

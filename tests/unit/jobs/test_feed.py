@@ -10,10 +10,10 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import User
-from pilotage.central.identity.scope import Kind, Owners
-from pilotage.central.jobs import reaches
+from pilotage.central.identity.scope import CountKey, Owners
+from pilotage.central.jobs import followers as reaches
 from pilotage.central.jobs.feed import STREAMS_MAX, Feed
-from pilotage.proto.api import Event
+from pilotage.proto.api.jobs import Event
 from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
@@ -21,7 +21,7 @@ from tests.fake_central import FakeClock
 from tests.memory_store import MemoryStore
 from tests.unit.auth.issuer import ISSUER, person
 
-MC, DL1 = Kind("ctao", "mc", "ada", "User"), Kind("ctao", "dl1", "bob", "User")
+MC, DL1 = CountKey("ctao", "mc", "ada", "User"), CountKey("ctao", "dl1", "bob", "User")
 
 
 class World:
@@ -37,7 +37,7 @@ class World:
     def follow(self, caller: User, after: int | None = None) -> AsyncIterator[bytes]:
         return self.feed.subscribe(caller, submission=None, after=after, encode=self.encode)
 
-    def move(self, *jobs: int, kind: Kind = MC) -> None:
+    def move(self, *jobs: int, kind: CountKey = MC) -> None:
         for job in jobs:
             self.feed.job(kind, job, JobState.WAITING)
 
@@ -76,13 +76,13 @@ async def test_the_work_at_a_job_does_not_grow_with_the_number_of_followers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world, puts = World(), list[int]()
-    put = reaches.Reach.put
+    put = reaches.EventReach.put
 
-    def counted(reach: reaches.Reach, entry: reaches.Entry) -> None:
+    def counted(reach: reaches.EventReach, entry: reaches.EventEntry) -> None:
         puts.append(entry.seq)
         put(reach, entry)
 
-    monkeypatch.setattr(reaches.Reach, "put", counted)
+    monkeypatch.setattr(reaches.EventReach, "put", counted)
     _ops = [world.follow(person(Role.OPERATOR, subject=f"s{number}")) for number in range(50)]
     _users = [
         world.follow(person(Role.USER, groups=("mc",), subject=f"u{number}"))

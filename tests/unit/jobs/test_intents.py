@@ -3,11 +3,11 @@
 import pytest
 
 from pilotage.central.jobs.intents import Unchanged, intent
-from pilotage.central.jobs.records import Move, Want
-from pilotage.proto.api import ActionName
+from pilotage.central.jobs.record_types import AttemptWant, JobMove
+from pilotage.proto.api.jobs import ActionName
 from pilotage.proto.job_states import JobState
-from pilotage.proto.machine import IllegalTransition
 from pilotage.proto.messages import Why
+from pilotage.proto.state_machine import IllegalTransition
 from tests.builders import a_standing
 
 #  state       wanted      kill       hold       release    reschedule
@@ -34,9 +34,9 @@ def outcome(action: ActionName, state: JobState, wanted: Why | None) -> str:
     except IllegalTransition:
         return "refused"
     match what:
-        case Move():
+        case JobMove():
             return what.new.value
-        case Want():
+        case AttemptWant():
             return what.wanted.value
         case Unchanged():
             return "unchanged"
@@ -58,5 +58,5 @@ def test_a_reschedule_of_a_final_job_opens_a_new_round_and_others_do_not() -> No
         ActionName.RESCHEDULE, a_standing(state=JobState.HELD), at=1.0, who="maria", reason=""
     )
 
-    assert isinstance(done, Move) and done.new_round and done.close
-    assert isinstance(held, Move) and not held.new_round
+    assert isinstance(done, JobMove) and done.new_round and done.close
+    assert isinstance(held, JobMove) and not held.new_round

@@ -2,7 +2,14 @@
 
 import sys
 
-from pilotage.central.jobs.leases import EPOCH_BITS, Lease, LeaseTable, Phase, Settling, overdue
+from pilotage.central.jobs.leases import (
+    EPOCH_BITS,
+    Lease,
+    LeasePhase,
+    LeaseTable,
+    PendingEnd,
+    overdue,
+)
 from pilotage.proto.messages import Why
 from tests.builders import a_lease
 
@@ -19,21 +26,21 @@ def test_overdue_leases_come_longest_overdue_first() -> None:
 
 def test_a_lease_whose_end_is_being_written_is_not_overdue_again() -> None:
     lease = a_lease(deadline=10.0)
-    lease.settling = Settling.RESULT
+    lease.settling = PendingEnd.RESULT
 
     assert overdue([lease], now=50.0) == []
 
 
 def test_a_newer_attempt_of_a_job_replaces_the_older_one() -> None:
     table = LeaseTable()
-    old, new = a_lease(epoch=1, pilot="p1", phase=Phase.OPEN), a_lease(epoch=2, pilot="p2")
+    old, new = a_lease(epoch=1, pilot="p1", phase=LeasePhase.OPEN), a_lease(epoch=2, pilot="p2")
     table.put(old)
     table.put(new)
 
     assert table.find(7, 1) is None
     assert table.find(7, 2) is new
     assert table.of_pilot("p1") == []
-    assert old.phase is Phase.GONE
+    assert old.phase is LeasePhase.GONE
 
 
 def test_a_pilot_has_attempts_that_it_does_not_know_of() -> None:
@@ -100,9 +107,9 @@ def test_a_lease_that_was_over_and_is_taken_back_is_due_again() -> None:
     lease.renewed = 0.0
     table.put(lease)
     found = over(table, 10.0)
-    lease.phase = Phase.OPEN
+    lease.phase = LeasePhase.OPEN
     meanwhile = over(table, 12.0)
-    lease.phase, lease.renewed, lease.deadline = Phase.LIVE, 15.0, 25.0
+    lease.phase, lease.renewed, lease.deadline = LeasePhase.LIVE, 15.0, 25.0
     passes = [over(table, now) for now in (20.0, 24.0, 25.0, 26.0)]
 
     assert (found, meanwhile) == ([lease], [])
@@ -115,9 +122,9 @@ def test_an_attempt_that_is_taken_back_is_due_in_time_also_after_the_central_has
     table.put(lease)
     table.shift(100.0)
     found = over(table, 110.0)
-    lease.phase = Phase.OPEN
+    lease.phase = LeasePhase.OPEN
     meanwhile = over(table, 112.0)
-    lease.phase, lease.renewed, lease.deadline = Phase.LIVE, 113.0, 123.0
+    lease.phase, lease.renewed, lease.deadline = LeasePhase.LIVE, 113.0, 123.0
 
     assert (found, meanwhile) == ([lease], [])
     assert over(table, 123.0) == [lease]

@@ -9,16 +9,16 @@ from typing import Any, cast
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs import live_logs as live
-from pilotage.central.jobs.leases import LeaseTable, Phase
-from pilotage.central.jobs.live_logs import (
+from pilotage.central.jobs.leases import LeasePhase, LeaseTable
+from pilotage.central.jobs.output import live_logs as live
+from pilotage.central.jobs.output.live_logs import (
     BEHIND_BYTES,
     BEHIND_MAX,
     FOLLOWED_MAX,
     LOOKS_MAX,
     TAIL_BYTES,
-    End,
     LiveLogs,
+    StreamTail,
 )
 from pilotage.proto.messages import Attempt, LogChunk, Stop, Stream
 from pilotage.proto.problems import Code
@@ -153,9 +153,9 @@ def test_a_look_is_over_when_all_has_come() -> None:
 
         assert look is not None and look.complete and loop.time() - began < 4.0
         assert look.ends == {
-            OUT: End(b"abcdefgh", 0, 8),
-            ERR: End(b"", 0, 0),
-            USAGE: End(b"1 2 3 4 5\n", 100, 110),
+            OUT: StreamTail(b"abcdefgh", 0, 8),
+            ERR: StreamTail(b"", 0, 0),
+            USAGE: StreamTail(b"1 2 3 4 5\n", 100, 110),
         }
         assert not one.logs.followed(7)
 
@@ -190,7 +190,7 @@ def test_a_look_ends_with_its_attempt_and_where_nothing_runs_there_is_none() -> 
         look = await looking
 
         assert look is not None and look.complete
-        one.lease.phase = Phase.OPEN
+        one.lease.phase = LeasePhase.OPEN
         assert await one.logs.look(ADA, 7, wait_s=15.0) is None
         assert await one.logs.look(ADA, 8, wait_s=15.0) is None
 
@@ -209,7 +209,7 @@ def test_no_more_than_the_end_is_kept_of_what_is_followed() -> None:
         look = await looking
 
         assert look is not None and look.complete
-        assert look.ends[OUT] == End(b"x" * TAIL_BYTES, size - TAIL_BYTES, size)
+        assert look.ends[OUT] == StreamTail(b"x" * TAIL_BYTES, size - TAIL_BYTES, size)
 
     story(tell)
 

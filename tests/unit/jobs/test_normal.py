@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pilotage.central.jobs.normal import normal_needs, normal_preference
-from pilotage.matcher import clauses
-from pilotage.proto.job import Need, Preference
+from pilotage.central.jobs.definition.normal_form import normal_needs, normal_preference
+from pilotage.matcher.clauses import clause_table
+from pilotage.proto.documents.job import Need, Preference
 from tests.matcher.rule import misfits
 from tests.unit.matcher.makes import NEEDS, OFFERS
 
@@ -61,7 +61,7 @@ def test_preferred_sites_are_a_set_too() -> None:
 def test_a_normal_need_fits_where_the_need_fits(need: Need, tags: str) -> None:
     need = msgspec.structs.replace(need, tags=tags)
     (normal,) = normal_needs((need,))
-    table = clauses.table({})
+    table = clause_table.table({})
 
     assert normal_needs((normal,)) == (normal,)
     assert len(normal.tags) <= len(need.tags)

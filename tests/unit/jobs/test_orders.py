@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from pilotage.central.dispatch.orders import BODIES_BYTES_MAX, Orders, room
-from pilotage.central.jobs.records import JobBody
-from pilotage.central.jobs.rendering import body_of, job_of
-from pilotage.proto.job import Job
+from pilotage.central.dispatch.turns.run_orders import BODIES_BYTES_MAX, Orders, room
+from pilotage.central.jobs.definition.rendering import body_of, job_of
+from pilotage.central.jobs.record_types import JobBody
+from pilotage.proto.documents.job import Job
 from pilotage.proto.messages import Body
 
 WHOLE = {

@@ -8,22 +8,22 @@ from typing import Any, cast
 from pilotage.central.accounts.counters import Counters
 from pilotage.central.accounts.tally import Tally
 from pilotage.central.dispatch import record_arrivals as arrival_records
-from pilotage.central.dispatch.arrivals import Others, learn_classes
-from pilotage.central.dispatch.follow import FollowUp
+from pilotage.central.dispatch.follow_up import FollowUp
 from pilotage.central.dispatch.idle_classes import KEEP_S, IdleClasses
 from pilotage.central.dispatch.memory import Memory
-from pilotage.central.dispatch.queue import Queue
+from pilotage.central.dispatch.queue import JobQueue
 from pilotage.central.dispatch.record_arrivals import Arrival, Run
+from pilotage.central.dispatch.submissions.remote_arrivals import ArrivalPoller, learn_classes
 from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.pilot_tokens import PilotTokens
-from pilotage.central.identity.records import Owner
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.identity.scope import Owners
 from pilotage.central.jobs import record_submissions as submission_records
-from pilotage.central.jobs.classes import Classes
+from pilotage.central.jobs.classes import JobClasses
 from pilotage.central.jobs.feed import Feed
 from pilotage.central.jobs.leases import LeaseTable
-from pilotage.central.jobs.live_logs import LiveLogs
-from pilotage.central.jobs.records import JobClass
+from pilotage.central.jobs.output.live_logs import LiveLogs
+from pilotage.central.jobs.record_types import JobClassRow
 from pilotage.central.pilots.presence import Pilots
 from pilotage.central.store.errors import StoreBroken
 from pilotage.matcher import Matcher
@@ -76,18 +76,18 @@ class Scene:
         owners, pilots, leases = Owners(self.store, "local"), Pilots(), LeaseTable()
         outbound = None
         self.memory = Memory(
-            queue=Queue(Matcher(Rules()), pilots, outbound, clock, term=1),  # type: ignore[arg-type]
+            queue=JobQueue(Matcher(Rules()), pilots, outbound, clock, term=1),  # type: ignore[arg-type]
             leases=leases,
             pilots=pilots,
             owners=owners,
-            classes=Classes(self.store, owners, an_owner_max=100),
+            classes=JobClasses(self.store, owners, an_owner_max=100),
             counters=Counters(),
             tally=Tally(),
             feed=Feed(clock, self.store, owners),
             logs=LiveLogs(leases, outbound),  # type: ignore[arg-type]
         )
         self.said: list[str] = []
-        self.others = Others(
+        self.others = ArrivalPoller(
             store=self.store,
             memory=self.memory,
             follow_up=FollowUp(
@@ -108,7 +108,7 @@ class Scene:
     async def stored_class(self, type: str = "User") -> int:
         """Let another process store a class, with an owner that is not known here."""
         owner = await self.store.write(identity_records.owner, ADA)
-        kind = JobClass(community="ctao", group="sim", owner_id=owner.owner_id, type=type,
+        kind = JobClassRow(community="ctao", group="sim", owner_id=owner.owner_id, type=type,
                         needs=b"[{}]")  # fmt: skip
         return (await self.store.write(submission_records.classes, [kind]))[0]
 

@@ -2,12 +2,12 @@
 
 import msgspec
 
-from pilotage.central.cli.pilot_facts import facts
-from pilotage.central.jobs.leases import Phase
+from pilotage.central.cli.pilots.facts import facts
+from pilotage.central.jobs.leases import LeasePhase
 from pilotage.central.pilots.presence import Presence
-from pilotage.central.pilots.records import PilotRow
+from pilotage.central.pilots.record_types import PilotRow
 from pilotage.central.pilots.view import pilot_view
-from pilotage.proto.api import PilotView
+from pilotage.proto.api.jobs import PilotView
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 from tests.builders import a_lease
@@ -56,7 +56,7 @@ def view_of(offer: Offer | None, state: PilotState = PilotState.RUNNING) -> Pilo
         heard=10.0,
         offer=offer,
     )
-    leases = [a_lease(job=1), a_lease(job=2, phase=Phase.OPEN)]
+    leases = [a_lease(job=1), a_lease(job=2, phase=LeasePhase.OPEN)]
     return pilot_view(row, presence, leases, parked=True, now=12.5)
 
 

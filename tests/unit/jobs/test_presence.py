@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.identity.scope import Kind
-from pilotage.central.jobs.leases import EPOCH_BITS, Lease, Phase, Settling
+from pilotage.central.identity.scope import CountKey
+from pilotage.central.jobs.leases import EPOCH_BITS, Lease, LeasePhase, PendingEnd
 from pilotage.central.offers import core_work_left_hs23_s
 from pilotage.central.pilots.presence import Pilots, Presence
 from pilotage.central.sites.places import Places
-from pilotage.central.sites.record import Mark, PlaceMark
+from pilotage.central.sites.record import MarkKind, PlaceMark
 from pilotage.matcher.types import Grant, NodeFacts
 from pilotage.proto.limits import check
 from pilotage.proto.messages import Node, Offer
@@ -76,7 +76,7 @@ def test_pilots_that_are_alike_share_what_they_say_until_one_is_another() -> Non
     first, second = presence(os="el9", glibc="2.34"), presence(os="el9", glibc="2.34")
     other, banned = presence(os="el9", glibc="2.28"), presence(os="el9", glibc="2.34")
     places = Places()
-    places.put(PlaceMark(place=banned.site, mark=Mark.BANNED, who="ada", reason="", at=1.0))
+    places.put(PlaceMark(place=banned.site, mark=MarkKind.BANNED, who="ada", reason="", at=1.0))
     assert banned.restrict(places)
     lives = [one.live_offer(_said("cvmfs")) for one in (first, second, other, banned)]
     said_more = second.live_offer(_said("cvmfs", "sw"))
@@ -198,14 +198,16 @@ def test_what_a_pilot_could_offer_empty_is_made_once_an_ask() -> None:
     assert later is not None and later.wall_left_s == 1_800.0
 
 
-def lease(job: int, *, phase: Phase = Phase.LIVE, settling: Settling | None = None) -> Lease:
+def lease(
+    job: int, *, phase: LeasePhase = LeasePhase.LIVE, settling: PendingEnd | None = None
+) -> Lease:
     return Lease(
         attempt_id=job,
         job=job,
         epoch=1,
         class_id=1,
         priority=5,
-        kind=Kind(community="ctao", group="sim", owner="ada", type="User"),
+        kind=CountKey(community="ctao", group="sim", owner="ada", type="User"),
         pilot="p1",
         session=1,
         ask=1,
@@ -227,9 +229,9 @@ def test_what_was_handed_out_since_the_last_ask_is_not_free() -> None:
     leases = [
         lease(1),
         lease(2),
-        lease(3, phase=Phase.OPEN),
-        lease(4, settling=Settling.RESULT),
-        lease(5, phase=Phase.PENDING),
+        lease(3, phase=LeasePhase.OPEN),
+        lease(4, settling=PendingEnd.RESULT),
+        lease(5, phase=LeasePhase.PENDING),
     ]
     free = there.free_offer(leases)
     said = there.free_offer(leases[:1])

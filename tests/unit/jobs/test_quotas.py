@@ -12,18 +12,18 @@ from pilotage.central.accounts.counters import Counters
 from pilotage.central.accounts.quotas import EVERY_S, Quotas
 from pilotage.central.accounts.record_quotas import Quota
 from pilotage.central.identity.callers import User
-from pilotage.central.identity.scope import Kind, Owners
+from pilotage.central.identity.scope import CountKey, Owners
 from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
 from pilotage.central.store.errors import StoreError
-from pilotage.proto.api_quotas import QuotaChange
+from pilotage.proto.api.quotas import QuotaChange
 from pilotage.proto.claims import Role
 from tests.contract.store.rows import a_class, a_submission, some_jobs, waiting_jobs
 from tests.fake_central import FakeClock, settle
 from tests.memory_store import MemoryStore, way
 
-KIND = Kind("ctao", "sim", "ada", "")
+KIND = CountKey("ctao", "sim", "ada", "")
 
 
 class SlowStore(MemoryStore):

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.checking import check, check_characters
-from pilotage.central.jobs.rendering import fill, success_codes_of, uses_in
-from pilotage.proto.job import Input, Job, Need, OutputPattern
+from pilotage.central.jobs.definition.checks import check, check_characters
+from pilotage.central.jobs.definition.rendering import fill, success_codes_of, uses_in
+from pilotage.proto.documents.job import Input, Job, Need, OutputPattern
 
 SHA = "0" * 64
 

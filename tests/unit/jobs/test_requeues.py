@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pilotage.central.dispatch.requeues import Requeues
-from pilotage.central.jobs.leases import Lease, LeaseTable, Phase
-from pilotage.central.jobs.records import Change
+from pilotage.central.dispatch.turns.requeues import Requeues
+from pilotage.central.jobs.leases import Lease, LeasePhase, LeaseTable
+from pilotage.central.jobs.record_types import Change
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
 from tests.builders import a_lease
@@ -47,7 +47,7 @@ class Story:
         return [True] * len(changes), []
 
     def of_change(self, lease: Lease, change: Change) -> None:
-        lease.phase = Phase.OPEN
+        lease.phase = LeasePhase.OPEN
         self.requeued.append(lease.job)
 
 
@@ -65,7 +65,7 @@ async def test_who_is_heard_of_while_others_are_written_keeps_its_lease() -> Non
     def before(number: int) -> None:
         renewed, ended = story.leases.of_job(2_000), story.leases.of_job(2_001)
         assert renewed is not None and ended is not None
-        renewed.deadline, ended.phase = 500.0, Phase.GONE
+        renewed.deadline, ended.phase = 500.0, LeasePhase.GONE
 
     story.before = before
     await story.requeues.leases_over()

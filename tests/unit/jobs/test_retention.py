@@ -4,8 +4,8 @@ import pytest
 
 from pilotage.central.accounts.record_series import DAY_S
 from pilotage.central.dispatch.retention import shortest_s, to_prune
-from pilotage.central.jobs.blob_sweep import Named
-from pilotage.central.jobs.records import EndedJob
+from pilotage.central.jobs.blobs.sweep import HashFilter
+from pilotage.central.jobs.record_types import EndedJob
 from pilotage.central.settings import KeptDays, RetentionSettings
 from pilotage.proto.job_states import JobState
 
@@ -67,7 +67,7 @@ def test_nobody_looks_for_jobs_that_never_go() -> None:
 
 
 def test_the_filter_of_names_forgets_none_and_lets_few_others_pass() -> None:
-    named = Named(size_bytes=1 << 12)
+    named = HashFilter(size_bytes=1 << 12)
     known = [f"{i:x}".rjust(4, "0") * 16 for i in range(1_000)]
     spread = [f"{(i * 0x9E3779B97F4A7C15F39CC0605CEDC835) % 2**256:064x}" for i in range(3_000)]
     for one in known + spread[:1_000]:

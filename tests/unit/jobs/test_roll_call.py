@@ -5,9 +5,9 @@ import asyncio
 import msgspec
 
 from pilotage.central.bus.downlink import Downlink
-from pilotage.central.bus.silent import SilentBus
+from pilotage.central.bus.no_bus import SilentBus
 from pilotage.central.dispatch.roll_call import RollCall
-from pilotage.central.leading import Standing
+from pilotage.central.leadership import LeaderLease
 from pilotage.central.pilots.presence import Pilots, Presence
 from pilotage.proto import topics
 from pilotage.proto.messages import Down, Node, Offer, Wake
@@ -17,7 +17,7 @@ TERM = 7
 OFFER = Offer(1, 1, 1, 1, 1.0)
 LEADER = "https://two:8443"
 CALL = Down(wake=Wake(0, TERM, LEADER))
-LEADS = Standing(TERM, LEADER, lambda: 0.0)
+LEADS = LeaderLease(TERM, LEADER, lambda: 0.0)
 
 
 class Clock:

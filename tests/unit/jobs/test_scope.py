@@ -2,19 +2,19 @@
 
 import pytest
 
-from pilotage.central.identity.policy import Action
-from pilotage.central.identity.scope import Kind, Owners, scope
+from pilotage.central.identity.policy import Permission
+from pilotage.central.identity.scope import CountKey, Owners, scope
 from pilotage.central.jobs.queries import search_of
-from pilotage.proto.api import JobFilter
+from pilotage.proto.api.jobs import JobFilter
 from pilotage.proto.claims import Role
 from tests.memory_store import MemoryStore
 from tests.unit.auth.issuer import ISSUER, person
 
-READ, OUTPUT = Action.JOB_READ, Action.JOB_OUTPUT
+READ, OUTPUT = Permission.JOB_READ, Permission.JOB_OUTPUT
 ALL = {"ada mc", "ada dl1", "bob mc"}
 
 #    role          groups        action  of Ada's token, reached of these jobs
-REACHED: list[tuple[Role, tuple[str, ...], Action, set[str]]] = [
+REACHED: list[tuple[Role, tuple[str, ...], Permission, set[str]]] = [
     (Role.USER, ("mc", "dl1"), READ, {"ada mc", "ada dl1"}),
     (Role.USER, ("mc",), READ, {"ada mc"}),
     (Role.USER, ("mc",), OUTPUT, {"ada mc"}),
@@ -30,7 +30,7 @@ REACHED: list[tuple[Role, tuple[str, ...], Action, set[str]]] = [
 
 @pytest.mark.parametrize(("role", "groups", "action", "reached"), REACHED)
 def test_a_token_reaches_jobs_of_its_groups_and_a_user_of_these_the_own(
-    role: Role, groups: tuple[str, ...], action: Action, reached: set[str]
+    role: Role, groups: tuple[str, ...], action: Permission, reached: set[str]
 ) -> None:
     bounds = scope(person(role, groups=groups), action, Owners(MemoryStore(), ISSUER))
 
@@ -38,7 +38,7 @@ def test_a_token_reaches_jobs_of_its_groups_and_a_user_of_these_the_own(
         job
         for job in ALL
         if bounds.covers(
-            Kind(community="ctao", group=job.split()[1], owner=job.split()[0], type="User")
+            CountKey(community="ctao", group=job.split()[1], owner=job.split()[0], type="User")
         )
     } == reached
 

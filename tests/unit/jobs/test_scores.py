@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from pilotage.central.sites.scores import Place, Scores, Standing, Terms, Verdict
+from pilotage.central.sites.scores import Place, PlaceChange, PlaceStatus, Scores, SuspensionPolicy
 
-TERMS = Terms()
+TERMS = SuspensionPolicy()
 BAD: Place = ("PIC", "wn7")
 
 
-def a_site(hosts: int = 10, terms: Terms = TERMS) -> Scores:
+def a_site(hosts: int = 10, terms: SuspensionPolicy = TERMS) -> Scores:
     scores = Scores(terms)
     for number in range(hosts):
         scores.saw(("PIC", f"wn{number}"), "PIC", 0.0)
@@ -19,7 +19,7 @@ def a_site(hosts: int = 10, terms: Terms = TERMS) -> Scores:
 
 def fail(
     scores: Scores, *, jobs: int = 5, owners: int = 2, place: Place = BAD, first: int = 0, at: float
-) -> list[Verdict | None]:
+) -> list[PlaceChange | None]:
     return [
         scores.failed(place, first + number, f"owner{number % owners}", "exit code 127", at)
         for number in range(jobs)
@@ -27,7 +27,7 @@ def fail(
 
 
 def suspended(scores: Scores) -> set[Place]:
-    return {one.place for one in scores.shown() if one.standing is not Standing.REPORTED}
+    return {one.place for one in scores.shown() if one.standing is not PlaceStatus.REPORTED}
 
 
 def test_a_host_on_which_jobs_of_several_owners_fail_is_suspended_and_a_canary_brings_it_back() -> (
@@ -40,10 +40,10 @@ def test_a_host_on_which_jobs_of_several_owners_fail_is_suspended_and_a_canary_b
     while_it_is_out = scores.room(BAD, 620.0)
     after = scores.did_well(BAD, "owner1", 630.0)
 
-    assert told == [None, None, None, None, Verdict.SUSPENDED]
+    assert told == [None, None, None, None, PlaceChange.SUSPENDED]
     assert rooms == [0, 0, 1]
     assert while_it_is_out == 0
-    assert after is Verdict.RESTORED
+    assert after is PlaceChange.RESTORED
     assert scores.room(BAD, 630.0) is None
 
 
@@ -110,7 +110,7 @@ def test_few_jobs_or_one_owner_say_nothing(jobs: int, owners: int) -> None:
 
 
 def test_where_one_owner_has_all_jobs_twice_as_many_have_to_fail_while_others_do_well() -> None:
-    told: list[Verdict | None] = []
+    told: list[PlaceChange | None] = []
     for others_do_well in (False, True):
         scores = a_site()
         for number in range(10):
@@ -118,7 +118,7 @@ def test_where_one_owner_has_all_jobs_twice_as_many_have_to_fail_while_others_do
                 scores.did_well(("PIC", "wn1"), "maria", 1.0 + number)
             told.append(scores.failed(BAD, number, "maria", "exit code 127", 1.0 + number))
 
-    assert [at for at, one in enumerate(told) if one is Verdict.SUSPENDED] == [19]
+    assert [at for at, one in enumerate(told) if one is PlaceChange.SUSPENDED] == [19]
 
 
 def test_one_job_again_and_again_is_one_job() -> None:
@@ -160,9 +160,9 @@ def test_the_only_host_of_a_site_is_told_of_once() -> None:
     place: Place = ("PIC", "wn0")
     told = fail(scores, place=place, jobs=40, at=0.0)
 
-    assert [one for one in told if one] == [Verdict.REPORTED]
+    assert [one for one in told if one] == [PlaceChange.REPORTED]
     assert scores.room(place, 1.0) is None
-    assert [one.standing for one in scores.shown()] == [Standing.REPORTED]
+    assert [one.standing for one in scores.shown()] == [PlaceStatus.REPORTED]
 
 
 def test_a_person_lifts_what_is_held() -> None:
@@ -172,7 +172,7 @@ def test_a_person_lifts_what_is_held() -> None:
 
     assert lifted == (True, False, False)
     assert scores.room(BAD, 1.0) is None
-    assert fail(scores, first=50, at=2.0)[-1] is Verdict.SUSPENDED
+    assert fail(scores, first=50, at=2.0)[-1] is PlaceChange.SUSPENDED
     assert scores.shown()[0].until == 2.0 + TERMS.pause_first_s
 
 

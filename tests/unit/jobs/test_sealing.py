@@ -2,9 +2,9 @@
 
 import msgspec
 
-from pilotage.central.jobs.sealing import sealed
-from pilotage.proto.api import SEALED_SHA256, JobDetail, JobView, OutputView
-from pilotage.proto.job import Input, Job
+from pilotage.central.jobs.restricted_view import sealed
+from pilotage.proto.api.jobs import SEALED_SHA256, JobDetail, JobView, OutputView
+from pilotage.proto.documents.job import Input, Job
 from pilotage.proto.job_states import JobState
 
 DETAIL = JobDetail(

@@ -5,21 +5,21 @@ from typing import Any
 
 import pytest
 
+from pilotage.central.factory.element_watch import WatchedElement
 from pilotage.central.factory.pilot_time import LONGEST_S, PilotTime
-from pilotage.central.factory.reconcile import Reconciled
-from pilotage.central.factory.sites import ElementEntry, SiteEntry
-from pilotage.central.factory.watched import Watched
+from pilotage.central.factory.reconciliation import ReconcileResult
+from pilotage.central.factory.site_files.sites import ElementEntry, SiteEntry
 from pilotage.central.ports import SiteFile
 from pilotage.central.sites.places import Places
-from pilotage.central.sites.record import Mark, PlaceMark
+from pilotage.central.sites.record import MarkKind, PlaceMark
 from pilotage.central.sites.service import shares_of, site_view
-from pilotage.proto.api import ElementView
+from pilotage.proto.api.jobs import ElementView
 from tests.fake_element import FakeElement
 
 FIGURES = {"pilots": 0, "cores": 0, "cores_free": 0, "running": 0, "done": 0, "failed": 0}
 
 
-def a_mark(place: str, mark: Mark = Mark.BANNED) -> PlaceMark:
+def a_mark(place: str, mark: MarkKind = MarkKind.BANNED) -> PlaceMark:
     return PlaceMark(place=place, mark=mark, who="ada", reason="", at=1.0)
 
 
@@ -48,9 +48,9 @@ PLACES: list[tuple[list[PlaceMark], frozenset[str], str, bool, bool]] = [
     ([a_mark("PIC/slurm")], frozenset(), "slurm", True, False),
     ([a_mark("PIC/slurm")], frozenset(), "slurm2", False, False),
     ([a_mark("PIC2")], frozenset(), "slurm", False, False),
-    ([a_mark("PIC", Mark.DRAINING)], frozenset(), "slurm", False, True),
+    ([a_mark("PIC", MarkKind.DRAINING)], frozenset(), "slurm", False, True),
     ([], frozenset({"PIC/slurm"}), "slurm", True, False),
-    ([a_mark("PIC", Mark.DRAINING), a_mark("PIC/slurm")], frozenset(), "slurm", True, True),
+    ([a_mark("PIC", MarkKind.DRAINING), a_mark("PIC/slurm")], frozenset(), "slurm", True, True),
 ]
 
 
@@ -69,7 +69,7 @@ def test_what_holds_at_an_element_is_its_own_and_its_sites(
 
 def test_a_view_tells_marks_of_the_site_and_of_elements_apart() -> None:
     places = Places(frozenset({"PIC/old"}))
-    places.put(a_mark("PIC", Mark.DRAINING))
+    places.put(a_mark("PIC", MarkKind.DRAINING))
     places.put(a_mark("PIC/slurm"))
     view = site_view("PIC", FIGURES, SiteFile(pledge=2.0), (0.5, 0.4), places)
 
@@ -78,15 +78,15 @@ def test_a_view_tells_marks_of_the_site_and_of_elements_apart() -> None:
     assert (view.pledge, view.share_wanted, view.share_had) == (2.0, 0.5, 0.4)
 
 
-def an_element(site: str, pilots: int | None, **entry: Any) -> Watched:
+def an_element(site: str, pilots: int | None, **entry: Any) -> WatchedElement:
     element = ElementEntry(kind="fake", **entry)
-    return Watched(
+    return WatchedElement(
         site=site,
         name="slurm",
         site_entry=SiteEntry(elements={"slurm": element}),
         entry=element,
         driver=FakeElement(),
-        found=None if pilots is None else Reconciled(pilots_of=Counter(ctao=pilots)),
+        found=None if pilots is None else ReconcileResult(pilots_of=Counter(ctao=pilots)),
     )
 
 

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.rendering import Entry, fill, uses_in
-from pilotage.central.jobs.sizes import (
+from pilotage.central.jobs.definition.rendering import Entry, fill, uses_in
+from pilotage.central.jobs.definition.sizes import (
     FILLED_BYTES_MAX,
     PROGRAM_BYTES_MAX,
     WORD_BYTES_MAX,
@@ -13,7 +13,7 @@ from pilotage.central.jobs.sizes import (
     check_command,
     check_size,
 )
-from pilotage.proto.job import Job
+from pilotage.proto.documents.job import Job
 
 
 def refusal(template: Job, given: Entry) -> Refused | None:

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.checking import check
-from pilotage.central.jobs.software import needs_of
-from pilotage.matcher.tagexpr import parse
+from pilotage.central.jobs.definition.checks import check
+from pilotage.central.jobs.definition.software import needs_of
+from pilotage.matcher.clauses.tag_expressions import parse
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.images import kind_of
-from pilotage.proto.job import Job, Need
 
 JOB = Job(command=("true",))
 

@@ -5,9 +5,9 @@ import dataclasses
 import msgspec
 import pytest
 
-from pilotage.central.hearing import hear
 from pilotage.central.jobs import verdicts
-from pilotage.central.jobs.leases import Phase
+from pilotage.central.jobs.leases import LeasePhase
+from pilotage.central.received_messages import hear
 from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import CHECKPOINT_FILE, How, Output, Report, Usage, Why
@@ -139,7 +139,7 @@ def test_a_result_moves_the_job_as_the_table_says(line: str) -> None:
         retries=int(retries),
         failures=int(failures),
         wanted=None if wanted == "-" else Why(wanted),
-        phase=Phase(phase),
+        phase=LeasePhase(phase),
     )
     report = an_ended(how=How(how), exit_code=None if code == "-" else int(code))
 

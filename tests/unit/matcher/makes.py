@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from pilotage.matcher.types import ClassSpec, LiveOffer, NodeFacts
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 _SPEC = ClassSpec(
     class_id=1, community="ctao", group="sim", owner="ada", type="User", needs=(Need(),)

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
-from pilotage.matcher.clause import Clauses
+from pilotage.matcher.clauses.clause import Clauses
+from pilotage.matcher.clauses.tag_expressions import parse
+from pilotage.matcher.limits.fair_shares import BOUND_EVERY_S
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
-from pilotage.matcher.shares import BOUND_EVERY_S
-from pilotage.matcher.tagexpr import parse
 from pilotage.matcher.types import ClassSpec, Grant, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.rule import misfits
 
 SCARCE, PLAIN, ELSEWHERE, LAST = range(4)

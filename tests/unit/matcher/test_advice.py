@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.checking import check
+from pilotage.central.jobs.definition.checks import check
 from pilotage.matcher import Matcher
-from pilotage.matcher.advice import PROPOSE, fields_of
+from pilotage.matcher.explanation.advice import PROPOSE, fields_of
 from pilotage.matcher.rules import Rules, RunningLimit
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.api_explain import Advice
-from pilotage.proto.job import Job, Need
+from pilotage.proto.api.explanations import Advice
+from pilotage.proto.documents.job import Job, Need
 from tests.matcher.rule import first_fitting
 
 from .makes import COMPATIBLE, NEEDS, OFFERS, offer, spec

@@ -2,7 +2,7 @@
 
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.again import again as again_of, held
 from tests.matcher.invariants import check
 

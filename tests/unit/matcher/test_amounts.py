@@ -3,11 +3,11 @@
 import pytest
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.amounts import due, free_of, given_by, with_free
+from pilotage.matcher.clauses.amounts import due, free_of, given_by, with_free
 from pilotage.matcher.matcher import less
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import Grant
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.again import again, held
 from tests.matcher.invariants import check
 

@@ -3,7 +3,7 @@
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.again import again, held
 from tests.matcher.invariants import check
 

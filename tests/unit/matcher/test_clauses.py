@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pilotage.matcher import Matcher, clauses
-from pilotage.matcher.fit import grant
+from pilotage.matcher import Matcher
+from pilotage.matcher.clauses import clause_table
+from pilotage.matcher.index.exact_fit import grant
 from pilotage.matcher.platforms import family, runs
 from pilotage.matcher.types import LiveOffer, NodeFacts
 from pilotage.matcher.versions import shown, version
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.rule import misfits
 
 from .makes import OFFERS, offer, spec
@@ -185,7 +186,7 @@ def test_the_cores_of_a_whole_node_share_the_work_that_is_asked_for(row: str) ->
     assert refusing(need, there) == refused.replace("-", "")
 
 
-TABLE = clauses.table({})
+TABLE = clause_table.table({})
 
 
 def test_clauses_on_one_fact_have_columns_of_one_type() -> None:

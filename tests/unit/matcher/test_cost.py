@@ -1,9 +1,9 @@
 """What odd jobs cost: counted in questions to single needs, not in seconds."""
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.explain import QUESTIONS_MAX
-from pilotage.matcher.index import Index
-from pilotage.proto.job import Need, Preference
+from pilotage.matcher.explanation.job_explanation import QUESTIONS_MAX
+from pilotage.matcher.index.class_index import ClassIndex
+from pilotage.proto.documents.job import Need, Preference
 from tests.matcher.invariants import check
 
 from .makes import offer, spec
@@ -18,7 +18,7 @@ def tangled(number: int) -> Need:
     return Need(tags=f"{pairs} | (c4 & y{number})")
 
 
-def crowded() -> tuple[Matcher, Index]:
+def crowded() -> tuple[Matcher, ClassIndex]:
     """Return a matcher with many tangled needs."""
     matcher = Matcher()
     for number in range(1, CLASSES + 1):

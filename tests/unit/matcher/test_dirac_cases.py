@@ -11,7 +11,7 @@ import pytest
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.rule import first_fitting
 
 from .makes import offer, spec

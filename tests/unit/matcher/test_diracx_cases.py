@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.tagexpr import BadTags, parse
+from pilotage.matcher.clauses.tag_expressions import BadTags, parse
 from pilotage.matcher.types import LiveOffer, NodeFacts
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.rule import misfits
 
 from .makes import offer, spec

@@ -9,7 +9,7 @@ import pytest
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need, Preference
+from pilotage.proto.documents.job import Need, Preference
 
 from .makes import offer, spec
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pilotage.matcher.clauses import table
-from pilotage.matcher.facets import NEW_MAX
+from pilotage.matcher.clauses.clause_table import table
+from pilotage.matcher.clauses.facets import NEW_MAX
+from pilotage.matcher.clauses.word_bits import FEW_MAX
+from pilotage.matcher.index.representative_offers import StandIns
 from pilotage.matcher.platforms import ANY
-from pilotage.matcher.stand_ins import StandIns
 from pilotage.matcher.types import LiveOffer, NodeFacts
-from pilotage.matcher.words import FEW_MAX
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 from .makes import COMPATIBLE, OFFERS, offer, spec
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from pilotage.matcher.clauses import table
-from pilotage.matcher.fact_bits import OFTEN, FactBits
+from pilotage.matcher.clauses.clause_table import table
+from pilotage.matcher.clauses.fact_bits import OFTEN, FactBits
 from pilotage.matcher.platforms import ANY
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 from .makes import COMPATIBLE, OFFERS, offer, spec
 

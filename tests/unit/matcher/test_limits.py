@@ -6,8 +6,8 @@ import pytest
 
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
-from pilotage.matcher.types import Grant, LiveOffer, Running
-from pilotage.proto.job import Need
+from pilotage.matcher.types import Grant, LiveOffer, RunningAttempt
+from pilotage.proto.documents.job import Need
 from tests.matcher.again import again as again_of, held
 from tests.matcher.invariants import check
 
@@ -84,10 +84,10 @@ def test_a_limit_counts_pending_and_running_jobs_until_they_have_ended() -> None
     check(matcher)
 
 
-def at_pic(job: int, pilot: str = "") -> Running:
+def at_pic(job: int, pilot: str = "") -> RunningAttempt:
     """Return an active attempt of the first class at PIC/ce1."""
     grant = Grant(1, 0, 0, 100.0)
-    return Running(job=job, class_id=1, site="PIC", element="ce1", grant=grant, pilot=pilot)
+    return RunningAttempt(job=job, class_id=1, site="PIC", element="ce1", grant=grant, pilot=pilot)
 
 
 def test_what_runs_at_a_restart_counts_even_where_it_is_more_than_may() -> None:

@@ -14,26 +14,26 @@ from hypothesis.stateful import (
     rule,
 )
 
-from pilotage.matcher import (
-    Matcher,
+from pilotage.matcher import Matcher
+from pilotage.matcher.clauses import (
     facets,
-    index,
-    indexes,
-    kinds,
-    order,
-    parked,
-    ranked,
-    steps,
-    tagchoices,
-    wakes,
+    tag_choices as tagchoices,
+    word_bits as words,
     word_facets,
-    words,
 )
-from pilotage.matcher.fit import grant
+from pilotage.matcher.index import (
+    class_index as index,
+    community_indexes as indexes,
+    thresholds as steps,
+)
+from pilotage.matcher.index.exact_fit import grant
+from pilotage.matcher.limits import share_order as order
 from pilotage.matcher.matcher import less
+from pilotage.matcher.parked_offers import offer_kinds as kinds, offers as parked, wake_ups as wakes
+from pilotage.matcher.queue import owner_ranking as ranked
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
 from pilotage.matcher.types import LiveOffer
-from pilotage.proto.job import Need, Preference
+from pilotage.proto.documents.job import Need, Preference
 from tests.matcher.invariants import check
 from tests.matcher.rule import first_fitting
 

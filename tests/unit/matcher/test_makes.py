@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from hypothesis import Phase, find, settings
 
-from pilotage.matcher.clauses import table
-from pilotage.proto.job import Need
+from pilotage.matcher.clauses.clause_table import table
+from pilotage.proto.documents.job import Need
 from tests.matcher.rule import misfits
 
 from .makes import COMPATIBLE, NEEDS, OFFERS, spec

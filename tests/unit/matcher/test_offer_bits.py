@@ -2,10 +2,10 @@
 
 import random
 
-from pilotage.matcher.clauses import table
-from pilotage.matcher.offer_bits import OfferBits
+from pilotage.matcher.clauses.clause_table import table
+from pilotage.matcher.explanation.offer_bits import OfferBits
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.rule import first_fitting
 
 CLAUSES = table({"el9": ("el8",)})

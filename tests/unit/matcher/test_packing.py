@@ -1,10 +1,10 @@
 """Scarce demands first, wide jobs that reserve, and sites that are preferred for a while."""
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.classes import job_of
+from pilotage.matcher.queue.job_classes import job_of
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import LiveOffer, Match
-from pilotage.proto.job import Need, Preference
+from pilotage.proto.documents.job import Need, Preference
 from tests.matcher.invariants import check
 
 from .makes import offer, spec

@@ -6,8 +6,8 @@ import pytest
 
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
-from pilotage.matcher.types import Parked
-from pilotage.proto.job import Need
+from pilotage.matcher.types import ParkedWake
+from pilotage.proto.documents.job import Need
 from tests.matcher.invariants import check
 
 from .makes import offer, spec
@@ -24,7 +24,7 @@ def prepared() -> Matcher:
     return matcher
 
 
-def pairs(woken: Sequence[Parked]) -> list[tuple[str, int]]:
+def pairs(woken: Sequence[ParkedWake]) -> list[tuple[str, int]]:
     return [(one.pilot, one.job) for one in woken]
 
 
@@ -38,7 +38,7 @@ def test_a_new_job_wakes_the_parked_pilot_with_its_ask() -> None:
     assert matcher.wake(0.0) == []
     matcher.add(1, 5, [1])
 
-    assert matcher.wake(0.1) == [Parked(pilot="p1", ask=17, job=1)]
+    assert matcher.wake(0.1) == [ParkedWake(pilot="p1", ask=17, job=1)]
     assert matcher.parked_ask("p1") == 17
     assert matcher.parked_ask("p2") == 0
     check(matcher)
@@ -147,7 +147,7 @@ def test_a_pilot_that_asks_and_parks_again_may_be_woken_at_once() -> None:
     matcher.park(offer("p1"), 2, 0.2)
     matcher.add(1, 5, [2])
 
-    assert matcher.wake(0.3) == [Parked(pilot="p1", ask=2, job=2)]
+    assert matcher.wake(0.3) == [ParkedWake(pilot="p1", ask=2, job=2)]
     check(matcher)
 
 

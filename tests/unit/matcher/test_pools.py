@@ -5,7 +5,7 @@ import pytest
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
 from pilotage.matcher.types import Ceiling, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.again import again, held
 from tests.matcher.invariants import check
 

@@ -4,8 +4,8 @@ from array import array
 
 from hypothesis import given, strategies as st
 
-from pilotage.matcher import queues
-from pilotage.matcher.queues import Queue
+from pilotage.matcher.queue import class_queues
+from pilotage.matcher.queue.class_queues import IdQueue
 
 JOBS = st.integers(0, 60)
 STEPS = st.lists(
@@ -23,8 +23,8 @@ STEPS = st.lists(
 def test_a_queue_is_a_sorted_list_whatever_comes_and_goes(
     steps: list[tuple[str, int | set[int]]], block: int
 ) -> None:
-    plain, queue, before = list[int](), Queue(), queues.BLOCK
-    queues.BLOCK = block  # type: ignore[misc]
+    plain, queue, before = list[int](), IdQueue(), class_queues.BLOCK
+    class_queues.BLOCK = block  # type: ignore[misc]
     try:
         for word, what in steps:
             apply(queue, plain, word, what)
@@ -35,10 +35,10 @@ def test_a_queue_is_a_sorted_list_whatever_comes_and_goes(
             for job in (0, 30, 61):
                 assert queue.older_than(job) == sum(its < job for its in plain)
     finally:
-        queues.BLOCK = before  # type: ignore[misc]
+        class_queues.BLOCK = before  # type: ignore[misc]
 
 
-def apply(queue: Queue, plain: list[int], word: str, what: int | set[int]) -> None:
+def apply(queue: IdQueue, plain: list[int], word: str, what: int | set[int]) -> None:
     if isinstance(what, set):
         new = sorted(what - set(plain))
         if new:

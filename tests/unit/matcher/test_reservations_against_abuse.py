@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.claims import OF_AN_OWNER_MAX
+from pilotage.matcher.reservations.reservation_table import OF_AN_OWNER_MAX
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.invariants import check
 
 from .makes import offer, spec

@@ -4,7 +4,7 @@ import pytest
 
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.invariants import check
 
 from .makes import offer, spec

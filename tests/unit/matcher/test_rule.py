@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.fit import grant
+from pilotage.matcher.index.exact_fit import grant
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher import rule
 
 from .makes import offer, spec

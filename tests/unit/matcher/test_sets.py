@@ -2,8 +2,8 @@
 
 from hypothesis import given, settings, strategies as st
 
-from pilotage.matcher.ranked import PART_MAX, Ranked
-from pilotage.matcher.steps import STEPS_MAX, Steps
+from pilotage.matcher.index.thresholds import STEPS_MAX, Steps
+from pilotage.matcher.queue.owner_ranking import PART_MAX, Ranked
 
 NUMBERS = st.integers(0, 300).map(float)
 

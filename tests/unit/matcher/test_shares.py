@@ -10,10 +10,10 @@ from itertools import pairwise
 import pytest
 
 from pilotage.matcher import Matcher
+from pilotage.matcher.limits.fair_shares import Shares
 from pilotage.matcher.matcher import less
 from pilotage.matcher.rules import Rules
-from pilotage.matcher.shares import Shares
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.again import again as again_of, held
 
 from .makes import offer, spec

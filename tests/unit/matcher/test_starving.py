@@ -8,10 +8,10 @@ from typing import Any, Final
 import pytest
 
 from pilotage.matcher import Matcher
-from pilotage.matcher.amounts import free_of, given_by, with_free
+from pilotage.matcher.clauses.amounts import free_of, given_by, with_free
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import Match
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.invariants import check
 
 from .makes import offer, spec

@@ -5,11 +5,13 @@ import tracemalloc
 
 import pytest
 
-from pilotage.matcher import Matcher, index, ranked
+from pilotage.matcher import Matcher
 from pilotage.matcher.errors import BadTags, UnknownClass
-from pilotage.matcher.index import Index
+from pilotage.matcher.index import class_index as index
+from pilotage.matcher.index.class_index import ClassIndex
+from pilotage.matcher.queue import owner_ranking as ranked
 from pilotage.matcher.rules import Rules
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.invariants import check
 
 from .makes import offer, spec
@@ -237,7 +239,7 @@ def test_classes_that_were_forgotten_give_their_room_back() -> None:
 
 def indexes_in_memory() -> int:
     gc.collect()
-    return sum(isinstance(it, Index) for it in gc.get_objects())
+    return sum(isinstance(it, ClassIndex) for it in gc.get_objects())
 
 
 def test_of_classes_that_were_forgotten_nothing_stays_in_memory() -> None:

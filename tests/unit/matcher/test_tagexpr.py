@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from pilotage.matcher.tagexpr import DEPTH_MAX, BadTags, parse
+from pilotage.matcher.clauses.tag_expressions import DEPTH_MAX, BadTags, parse
 
 #    expression                      tags of the offer      holds
 MEANING = """

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from pilotage.matcher import Matcher
 from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 
 from .makes import offer, spec
 from .test_machine import ALTERNATIVES, PREFERENCES, RULES, THERE, WHOSE

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
-from pilotage.matcher import Matcher, facets, kinds, rows, stand_ins
-from pilotage.matcher.clauses import table
-from pilotage.matcher.facets import NEW_MAX
+from pilotage.matcher import Matcher
+from pilotage.matcher.clauses import facets
+from pilotage.matcher.clauses.clause_table import table
+from pilotage.matcher.clauses.facets import NEW_MAX
+from pilotage.matcher.clauses.key_sizes import HEAVY, weight
+from pilotage.matcher.index import representative_offers as stand_ins, rows
+from pilotage.matcher.index.representative_offers import StandIns
+from pilotage.matcher.parked_offers import offer_kinds as kinds
 from pilotage.matcher.platforms import ANY
-from pilotage.matcher.stand_ins import StandIns
-from pilotage.matcher.weights import HEAVY, weight
-from pilotage.proto.job import Need
+from pilotage.proto.documents.job import Need
 from tests.matcher.invariants import check
 
 from .makes import offer, spec

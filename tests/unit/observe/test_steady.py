@@ -1,6 +1,6 @@
 """A wall clock that jumps is not believed for a day: a story."""
 
-from pilotage.central.observe.steady import DOUBT_S, JUMP_S, Steadiness
+from pilotage.central.observe.clock_trust import DOUBT_S, JUMP_S, Steadiness
 
 
 def test_drift_and_corrections_are_no_jump() -> None:

@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.cli import admin
-from pilotage.central.cli.exit_codes import Exit
+from pilotage.central.cli.exit_codes import ExitCode
 from pilotage.central.jobs import record_submissions as submission_records
-from pilotage.central.operate import backup, store_checks
+from pilotage.central.operate.backup import backups
+from pilotage.central.operate.backup.declared_files import FILE_MAX_BYTES
 from pilotage.central.operate.datadir import (
     RESTORING_FILE,
     STORE_FILE,
-    Running,
+    CentralProcess,
     StoreGone,
     announce,
     check_whole,
     withdraw,
 )
-from pilotage.central.operate.declared import FILE_MAX_BYTES
-from pilotage.central.operate.findings import Level
+from pilotage.central.operate.doctor import store_checks
+from pilotage.central.operate.doctor.findings import Severity
 from pilotage.central.store.sqlite import check, open_sqlite, snapshot
 from pilotage.central.store.sqlite.check import reading
 from tests.contract.store.rows import a_class, a_submission, some_jobs
@@ -66,8 +67,8 @@ def names(folder: Path) -> set[str]:
 def test_a_backup_is_whole_and_a_restore_makes_keys_of_attempts_anew(
     data: Path, tmp_path: Path
 ) -> None:
-    made = backup.backup(data, tmp_path / "copy", told=silent)
-    restored = backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    made = backups.backup(data, tmp_path / "copy", told=silent)
+    restored = backups.restore(tmp_path / "copy", tmp_path / "new", told=silent)
     blob = f"blobs/{BLOB[:2]}/{BLOB[2:]}"
 
     assert (made.jobs, made.blobs, made.blob_bytes) == (3, 1, 7)
@@ -82,11 +83,11 @@ def test_settings_that_lie_elsewhere_go_along_and_are_put_back_by_hand(
     data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "etc.yaml").write_text("http: {}")
-    announce(data, Running(url="http://x", pid=1, config=str(tmp_path / "etc.yaml")))
-    backup.backup(data, tmp_path / "copy", told=silent)
+    announce(data, CentralProcess(url="http://x", pid=1, config=str(tmp_path / "etc.yaml")))
+    backups.backup(data, tmp_path / "copy", told=silent)
     withdraw(data, 1)
-    backup.backup(data, tmp_path / "named", config=tmp_path / "etc.yaml", told=silent)
-    backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    backups.backup(data, tmp_path / "named", config=tmp_path / "etc.yaml", told=silent)
+    backups.restore(tmp_path / "copy", tmp_path / "new", told=silent)
 
     for copy in ("copy", "named"):
         assert (tmp_path / copy / "settings.yaml").read_text() == "http: {}"
@@ -116,8 +117,8 @@ def declared(data: Path) -> Path:
 def test_sites_with_their_credentials_and_storages_come_back(
     declared: Path, tmp_path: Path
 ) -> None:
-    made = backup.backup(declared, tmp_path / "copy", told=silent)
-    backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    made = backups.backup(declared, tmp_path / "copy", told=silent)
+    backups.restore(tmp_path / "copy", tmp_path / "new", told=silent)
     new = tmp_path / "new"
 
     assert made.left_out == () and set(DECLARED) < set(made.files)
@@ -131,12 +132,12 @@ def test_sites_with_their_credentials_and_storages_come_back(
 
 def test_a_backup_without_sites_and_storages_is_restored(declared: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    backup.backup(declared, copy, told=silent)
-    told = json.loads((copy / backup.MANIFEST).read_bytes())
+    backups.backup(declared, copy, told=silent)
+    told = json.loads((copy / backups.MANIFEST).read_bytes())
     told["files"] = {name: told["files"][name] for name in (*FILES, STORE_FILE)}
     del told["left_out"]
-    (copy / backup.MANIFEST).write_text(json.dumps(told))
-    backup.restore(copy, tmp_path / "new", told=silent)
+    (copy / backups.MANIFEST).write_text(json.dumps(told))
+    backups.restore(copy, tmp_path / "new", told=silent)
 
     assert names(tmp_path / "new") >= {STORE_FILE, "signing-keys.json"}
     assert not (tmp_path / "new" / "sites").exists()
@@ -145,10 +146,12 @@ def test_a_backup_without_sites_and_storages_is_restored(declared: Path, tmp_pat
 def test_a_file_of_a_site_that_was_altered_or_lost_is_no_backup(
     declared: Path, tmp_path: Path
 ) -> None:
-    backup.backup(declared, tmp_path / "copy", told=silent)
+    backups.backup(declared, tmp_path / "copy", told=silent)
     (tmp_path / "copy" / "sites" / "pic.yaml").write_text("other")
-    with pytest.raises(backup.Refused, match=r"sites/pic\.yaml is not what backup\.json says"):
-        backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    with pytest.raises(
+        backups.BackupRefused, match=r"sites/pic\.yaml is not what backup\.json says"
+    ):
+        backups.restore(tmp_path / "copy", tmp_path / "new", told=silent)
 
     assert not (tmp_path / "new").exists()
 
@@ -168,7 +171,7 @@ def test_what_is_left_out_of_sites_is_told_and_links_to_files_are_followed(
     made = admin.backup(tmp_path / "copy", data=declared)
     said = capsys.readouterr().err
 
-    assert made == Exit.FAILED
+    assert made == ExitCode.FAILED
     assert [line.split(": ", 2)[2] for line in said.splitlines() if "left out: " in line] == [
         f"sites/image: has more than {FILE_MAX_BYTES} bytes",
         "sites/lost: No such file or directory",
@@ -186,24 +189,24 @@ def file_of(folder: Path) -> Path:
 def test_a_backup_whose_files_are_gone_is_restored_only_on_demand(
     data: Path, tmp_path: Path
 ) -> None:
-    backup.backup(data, tmp_path / "copy", told=silent)
+    backups.backup(data, tmp_path / "copy", told=silent)
     file_of(tmp_path / "copy").unlink()
-    with pytest.raises(backup.Refused, match="1 of 1 files are missing from this backup"):
-        backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    with pytest.raises(backups.BackupRefused, match="1 of 1 files are missing from this backup"):
+        backups.restore(tmp_path / "copy", tmp_path / "new", told=silent)
 
     assert not (tmp_path / "new").exists()
-    backup.restore(tmp_path / "copy", tmp_path / "new", incomplete=True, told=silent)
+    backups.restore(tmp_path / "copy", tmp_path / "new", incomplete=True, told=silent)
     assert (tmp_path / "new" / "store.sqlite").is_file()
 
 
 def test_a_file_with_other_bytes_than_its_name_says_is_not_restored(
     data: Path, tmp_path: Path
 ) -> None:
-    backup.backup(data, tmp_path / "copy", told=silent)
+    backups.backup(data, tmp_path / "copy", told=silent)
     file_of(tmp_path / "copy").write_bytes(b"other")
-    with pytest.raises(backup.Refused, match="1 files are damaged, the first is"):
-        backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
-    backup.restore(tmp_path / "copy", tmp_path / "newer", incomplete=True, told=silent)
+    with pytest.raises(backups.BackupRefused, match="1 files are damaged, the first is"):
+        backups.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    backups.restore(tmp_path / "copy", tmp_path / "newer", incomplete=True, told=silent)
 
     assert (tmp_path / "new" / RESTORING_FILE).exists()
     assert not file_of(tmp_path / "newer").exists()
@@ -218,17 +221,17 @@ def test_files_that_jobs_name_are_looked_for(data: Path, tmp_path: Path) -> None
     read = store_checks.files(data, store, whole=True)
     file_of(data).unlink()
     gone = store_checks.files(data, store, whole=False)
-    made = backup.backup(data, tmp_path / "copy", told=silent)
+    made = backups.backup(data, tmp_path / "copy", told=silent)
 
-    assert whole.level is unread.level is Level.OK
-    assert read.level is gone.level is Level.FAULT
+    assert whole.level is unread.level is Severity.OK
+    assert read.level is gone.level is Severity.FAULT
     assert str(file_of(data)) in read.said and "other bytes" in read.said
     assert str(file_of(data)) in gone.said and "gone" in gone.said
     assert (made.blobs, made.blobs_missing) == (0, 1)
 
 
 def test_without_files_there_are_none(data: Path, tmp_path: Path) -> None:
-    made = backup.backup(data, tmp_path / "copy", blobs=False, told=silent)
+    made = backups.backup(data, tmp_path / "copy", blobs=False, told=silent)
 
     assert (made.blobs, made.blobs_missing, made.without_files) == (0, 0, True)
     assert names(tmp_path / "copy") == {*FILES, "store.sqlite", "backup.json"}
@@ -245,33 +248,33 @@ def test_a_backup_puts_nothing_outside_of_the_folder_that_it_is_restored_to(
     data: Path, tmp_path: Path, name: str
 ) -> None:
     copy, target = tmp_path / "copy", tmp_path / "target"
-    backup.backup(data, copy, told=silent)
+    backups.backup(data, copy, told=silent)
     (tmp_path / "evil.txt").write_bytes(b"")
-    told = json.loads((copy / backup.MANIFEST).read_bytes())
+    told = json.loads((copy / backups.MANIFEST).read_bytes())
     told["files"][name] = hashlib.sha256(b"").hexdigest()
-    (copy / backup.MANIFEST).write_text(json.dumps(told))
+    (copy / backups.MANIFEST).write_text(json.dumps(told))
 
-    with pytest.raises(backup.Refused, match="no file of a backup"):
-        backup.restore(copy, target, told=silent)
+    with pytest.raises(backups.BackupRefused, match="no file of a backup"):
+        backups.restore(copy, target, told=silent)
     assert not target.exists()
 
 
 def test_what_is_there_is_never_written_over(data: Path, tmp_path: Path) -> None:
-    backup.backup(data, tmp_path / "copy", told=silent)
-    with pytest.raises(backup.Refused, match="not empty"):
-        backup.backup(data, tmp_path / "copy", told=silent)
-    with pytest.raises(backup.Refused, match="not empty"):
-        backup.restore(tmp_path / "copy", data, told=silent)
-    with pytest.raises(backup.Refused, match="is not a backup"):
-        backup.restore(data, tmp_path / "new", told=silent)
-    with pytest.raises(backup.Refused, match=r"no store\.sqlite"):
-        backup.backup(tmp_path, tmp_path / "other", told=silent)
+    backups.backup(data, tmp_path / "copy", told=silent)
+    with pytest.raises(backups.BackupRefused, match="not empty"):
+        backups.backup(data, tmp_path / "copy", told=silent)
+    with pytest.raises(backups.BackupRefused, match="not empty"):
+        backups.restore(tmp_path / "copy", data, told=silent)
+    with pytest.raises(backups.BackupRefused, match="is not a backup"):
+        backups.restore(data, tmp_path / "new", told=silent)
+    with pytest.raises(backups.BackupRefused, match=r"no store\.sqlite"):
+        backups.backup(tmp_path, tmp_path / "other", told=silent)
 
 
 def test_a_backup_that_fails_leaves_nothing(data: Path, tmp_path: Path) -> None:
     (data / "store.sqlite").write_bytes(b"no database" * 1_000)
-    with pytest.raises(backup.Refused):
-        backup.backup(data, tmp_path / "copy", told=silent)
+    with pytest.raises(backups.BackupRefused):
+        backups.backup(data, tmp_path / "copy", told=silent)
 
     assert [one.name for one in tmp_path.iterdir()] == ["data"]
 
@@ -289,15 +292,15 @@ def test_a_backup_that_is_refused_or_interrupted_leaves_nothing(
         raise how
 
     monkeypatch.setattr(check, "damage", look)
-    with pytest.raises((backup.Refused, KeyboardInterrupt)):
-        backup.backup(data, tmp_path / "copy", told=silent)
+    with pytest.raises((backups.BackupRefused, KeyboardInterrupt)):
+        backups.backup(data, tmp_path / "copy", told=silent)
 
     assert [one.name for one in tmp_path.iterdir()] == ["data"]
 
 
 def test_a_backup_does_not_go_into_what_it_backs_up(data: Path) -> None:
-    with pytest.raises(backup.Refused, match="lies in the data directory"):
-        backup.backup(data, data / "backups" / "one", told=silent)
+    with pytest.raises(backups.BackupRefused, match="lies in the data directory"):
+        backups.backup(data, data / "backups" / "one", told=silent)
 
     assert not (data / "backups").exists()
 
@@ -305,14 +308,14 @@ def test_a_backup_does_not_go_into_what_it_backs_up(data: Path) -> None:
 def test_a_restore_that_is_cut_off_is_no_data_directory(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backup.backup(data, tmp_path / "copy", told=silent)
+    backups.backup(data, tmp_path / "copy", told=silent)
 
     def cut(path: Path, at: float) -> str:
         raise OSError(5, "the power went")
 
     monkeypatch.setattr(snapshot, "renew", cut)
-    with pytest.raises(backup.Refused, match="remove the folder"):
-        backup.restore(tmp_path / "copy", tmp_path / "new", told=silent)
+    with pytest.raises(backups.BackupRefused, match="remove the folder"):
+        backups.restore(tmp_path / "copy", tmp_path / "new", told=silent)
 
     assert (tmp_path / "new" / RESTORING_FILE).exists()
     assert not (tmp_path / "new" / "store.sqlite").exists()
@@ -325,5 +328,5 @@ def test_where_a_backup_goes_is_an_option_and_is_said_so(
 ) -> None:
     code = admin.restore(Path("copy"), Path("new"))
 
-    assert code == Exit.USAGE
+    assert code == ExitCode.USAGE
     assert "pilotage admin restore copy --data new" in capsys.readouterr().err

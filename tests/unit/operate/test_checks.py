@@ -10,24 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate import key_checks, machine_checks, store_checks
 from pilotage.central.operate.datadir import (
     COPIED_FILE,
-    Running,
+    CentralProcess,
     StoreGone,
     announce,
     check_whole,
     locked,
     withdraw,
 )
-from pilotage.central.operate.doctor import OURS, as_it_runs, examine
-from pilotage.central.operate.findings import Finding, Level, at_fault, fault, ok, warning
-from pilotage.central.operate.serve import Place
+from pilotage.central.operate.doctor import key_checks, machine_checks, store_checks
+from pilotage.central.operate.doctor.examination import OURS, as_it_runs, examine
+from pilotage.central.operate.doctor.findings import Finding, Severity, at_fault, fault, ok, warning
+from pilotage.central.operate.serve import ServeOptions
 from pilotage.central.settings import CommunitySettings, HttpSettings, Settings
 from pilotage.central.store.sqlite import check, durable, open_sqlite, store
 from pilotage.central.store.sqlite.check import reading
 
-OK, WARNING, FAULT = Level.OK, Level.WARNING, Level.FAULT
+OK, WARNING, FAULT = Severity.OK, Severity.WARNING, Severity.FAULT
 
 MOUNTS = """
 /dev/sda1 / ext4 rw 0 0
@@ -62,7 +62,7 @@ def test_the_file_system_of_a_path_is_the_innermost_mount(path: str, kind: str) 
     ],
 )
 def test_the_clock_is_judged_by_the_store_and_by_others(
-    newest: float, skew_s: float | None, level: Level
+    newest: float, skew_s: float | None, level: Severity
 ) -> None:
     found = machine_checks.clock(time.time() + newest - 1, skew_s)
 
@@ -152,9 +152,9 @@ async def test_damage_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_folder_with_files_of_others_is_no_data_directory(tmp_path: Path) -> None:
-    empty = examine(Place(data=tmp_path))
+    empty = examine(ServeOptions(data=tmp_path))
     (tmp_path / "holiday.jpg").touch()
-    found = examine(Place(data=tmp_path))
+    found = examine(ServeOptions(data=tmp_path))
 
     assert "no data directory: it is empty" in empty[-1].said
     assert "no data directory: it has other files" in found[-1].said
@@ -182,7 +182,7 @@ def test_a_store_that_is_in_a_database_is_none_that_is_gone(
             (data / "high-water.json").write_text("{}")  # of a store in a file too
     if copied:
         (data / COPIED_FILE).touch()
-    found = examine(Place(data=data))
+    found = examine(ServeOptions(data=data))
     (about,) = [one for one in found if "store.sqlite" in one.said]
 
     assert (about.check, about.level) == ("data", FAULT)
@@ -198,12 +198,12 @@ def test_the_settings_are_those_that_the_central_runs_on(
 ) -> None:
     monkeypatch.delenv("PILOTAGE_CONFIG", raising=False)
     config = tmp_path / "elsewhere.yaml"
-    announce(tmp_path, Running(url="http://127.0.0.1:1", pid=1, config=str(config)))
+    announce(tmp_path, CentralProcess(url="http://127.0.0.1:1", pid=1, config=str(config)))
 
-    assert as_it_runs(Place(data=tmp_path)).config == config
-    assert as_it_runs(Place(data=tmp_path, config=tmp_path / "x")).config == tmp_path / "x"
+    assert as_it_runs(ServeOptions(data=tmp_path)).config == config
+    assert as_it_runs(ServeOptions(data=tmp_path, config=tmp_path / "x")).config == tmp_path / "x"
     withdraw(tmp_path, 1)
-    assert as_it_runs(Place(data=tmp_path)).config is None
+    assert as_it_runs(ServeOptions(data=tmp_path)).config is None
 
 
 def test_files_of_another_user_than_the_folder_are_a_fault(
@@ -249,7 +249,7 @@ def token(expires_in_s: float, **given: object) -> str:
     ],
     ids=["a year", "three days", "over", "for all to read", "no token", "no payload"],
 )
-def test_the_admin_token_is_judged(tmp_path: Path, text: str, mode: int, level: Level) -> None:
+def test_the_admin_token_is_judged(tmp_path: Path, text: str, mode: int, level: Severity) -> None:
     path = tmp_path / "admin.token"
     path.write_text(text)
     path.chmod(mode)
@@ -298,7 +298,7 @@ def test_a_certificate_that_is_not_there_is_a_fault() -> None:
 
 
 @pytest.mark.parametrize(("url", "level"), [("", FAULT), ("https://central.example.org", OK)])
-def test_plain_http_beyond_the_machine_is_a_fault(url: str, level: Level) -> None:
+def test_plain_http_beyond_the_machine_is_a_fault(url: str, level: Severity) -> None:
     bare = Settings(http=HttpSettings(host="0.0.0.0", url=url))
 
     assert key_checks.certificate(bare).level is level
@@ -318,7 +318,7 @@ def test_a_database_that_cannot_be_meant_is_one_fault_among_all_checks(
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     (data / "lock").touch()
-    found = examine(Place(data=data, options={"store.url": url}), whole_store=True)
+    found = examine(ServeOptions(data=data, options={"store.url": url}), whole_store=True)
 
     assert [one.level for one in found if one.check == "store"] == [FAULT]
     assert {"disk", "keys", "open files"} <= {one.check for one in found}
@@ -333,7 +333,7 @@ def test_wrong_settings_are_the_one_fault_and_nothing_is_said_by_the_defaults(
     (data / "admin.token").write_text(token(366 * 86_400, community="ctao", groups=["sim"]))
     (data / "admin.token").chmod(0o600)
     config.write_text("community: {name: ctao, groups: [sim]}\nmatcher: {ahead: much}\n")
-    found = examine(Place(data=data, config=config), whole_store=True)
+    found = examine(ServeOptions(data=data, config=config), whole_store=True)
 
     assert [one.check for one in found if one.level is FAULT] == ["settings"]
     assert "checks that need the settings are left out" in found[0].said

@@ -1,7 +1,7 @@
 """What the demo shows adds up: living pilots only, and every job of the killed one."""
 
-from pilotage.central.operate.demo_watch import Killed, by_site
-from pilotage.proto.api import JobView, PilotView
+from pilotage.central.operate.demo.display import KilledPilot, by_site
+from pilotage.proto.api.jobs import JobView, PilotView
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 
@@ -49,7 +49,7 @@ def test_a_dead_pilot_offers_nothing_and_its_jobs_wait_for_the_lease() -> None:
 
 
 def test_every_job_of_the_killed_pilot_is_accounted_for() -> None:
-    killed = Killed("c1", {1: 1, 2: 1, 3: 1})
+    killed = KilledPilot("c1", {1: 1, 2: 1, 3: 1})
     views = [
         view(1, JobState.DONE, "PIC", "p1", epoch=2),
         view(2, JobState.DONE, "PIC", "p1", epoch=2),
@@ -62,4 +62,4 @@ def test_every_job_of_the_killed_pilot_is_accounted_for() -> None:
         "Of the 3 jobs on the killed pilot 2 ran elsewhere after the lease "
         "(job 1: attempt 2 at PIC), 1 had ended before."
     )
-    assert Killed("c1", {1: 1}).sentence().endswith("with 1 job on it")
+    assert KilledPilot("c1", {1: 1}).sentence().endswith("with 1 job on it")

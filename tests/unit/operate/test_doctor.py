@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pilotage.central.operate.doctor import skew_s
+from pilotage.central.operate.doctor.examination import skew_s
 
 
 @pytest.mark.parametrize(

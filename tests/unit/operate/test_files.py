@@ -11,8 +11,8 @@ import pytest
 
 from pilotage.central.errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
 from pilotage.central.operate.datadir import (
+    CentralProcess,
     DataInUse,
-    Running,
     announce,
     locked,
     running_on,
@@ -266,9 +266,9 @@ def test_a_data_directory_that_is_open_to_others_is_closed(
 def test_what_another_process_says_meanwhile_is_left_alone(tmp_path: Path) -> None:
     theirs = tmp_path / ".central.json"
     theirs.write_bytes(b"half")
-    announce(tmp_path, Running(url="http://127.0.0.1:1", pid=1))
+    announce(tmp_path, CentralProcess(url="http://127.0.0.1:1", pid=1))
 
-    assert running_on(tmp_path) == Running(url="http://127.0.0.1:1", pid=1)
+    assert running_on(tmp_path) == CentralProcess(url="http://127.0.0.1:1", pid=1)
     assert theirs.read_bytes() == b"half"
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from pilotage.central.leading import LEASE_S, STAND_S, Standing
-from pilotage.central.operate.lead import Held, Seen, kept, wait_for_lead
+from pilotage.central.leadership import LEASE_S, STAND_S, LeaderLease
+from pilotage.central.operate.leadership import HeldLead, KnownLeader, kept, wait_for_lead
 from pilotage.central.store.errors import NewerSchema, StoreBroken, StoreError, StoreLate
 from pilotage.central.store.leaders import SHARD, Lead
 from tests import virtual
@@ -56,18 +56,18 @@ class Renewals:
         """There is nothing to close."""
 
 
-def kept_for(seconds: float, renewals: Renewals) -> tuple[Standing, list[tuple[float, str]]]:
+def kept_for(seconds: float, renewals: Renewals) -> tuple[LeaderLease, list[tuple[float, str]]]:
     """Keep a lead for so long; return how it stands, and when and why it was lost."""
     lost: list[tuple[float, str]] = []
 
-    async def whole() -> Standing:
+    async def whole() -> LeaderLease:
         renewals.began = virtual.now()
-        standing = Standing(3, "http://here", virtual.now)
+        standing = LeaderLease(3, "http://here", virtual.now)
         standing.granted(virtual.now())
         lead = Lead(SHARD, 3, "us", "http://here", LEASE_S)
         async with kept(
             renewals,
-            Held(lead, standing),
+            HeldLead(lead, standing),
             clock=VirtualClock(),
             log=lambda event, **fields: None,
             lost=lambda why: lost.append((virtual.now() - renewals.began, why)),
@@ -125,7 +125,7 @@ def test_whoever_could_not_lead_waits_no_more() -> None:
         leaders,
         "us",
         "http://here",
-        seen=Seen(),
+        seen=KnownLeader(),
         patient=True,
         clock=VirtualClock(),
         log=lambda event, **fields: None,
@@ -163,7 +163,7 @@ def first_start(leaders: OfASlowDatabase) -> tuple[float, list[str]]:
             leaders,
             "us",
             "http://here",
-            seen=Seen(),
+            seen=KnownLeader(),
             patient=False,
             clock=VirtualClock(),
             log=lambda event, **fields: said.append(event),

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pilotage.central.cli.tokens import for_others
-from pilotage.central.operate.listening import readable_by_others, url_of
+from pilotage.central.operate.api_address import readable_by_others, url_of
 from pilotage.central.settings import HttpSettings
 
 OWN = {"tls_certificate": "c.pem", "tls_key": "k.pem"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.notify import ServiceManager
+from pilotage.central.operate.service_manager import ServiceManager
 
 
 @pytest.fixture

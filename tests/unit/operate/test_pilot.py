@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pilotage.central.operate.pilot import PilotPlan, argv
+from pilotage.central.operate.local_pilots import PilotPlan, argv
 
 
 def test_only_a_pilot_that_shall_removes_its_state() -> None:

@@ -18,7 +18,7 @@ async def test_the_file_of_a_data_directory_that_has_gone_leaves_its_limits_in_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PILOTAGE_CONFIG", raising=False)
-    file, place = tmp_path / serve.CONFIG_NAME, serve.Place(tmp_path)
+    file, place = tmp_path / serve.CONFIG_NAME, serve.ServeOptions(tmp_path)
     policy = serve.policy_of(place, Settings(), nothing)
     assert await policy.read_again("SIGHUP") == ""
     file.write_text(FILE)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.reach_checks import reach
+from pilotage.central.operate.doctor.reach_checks import reach
 from pilotage.central.settings import HttpSettings, Settings
 
 SLURM = "{kind: slurm, options: {folder: /shared}}"

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pilotage.central.factory import fitting
 from pilotage.central.factory.drivers import Driver
 from pilotage.central.factory.errors import BadOptions
-from pilotage.central.operate.datadir import Running, announce
-from pilotage.central.operate.findings import Level
-from pilotage.central.operate.site_checks import sites
+from pilotage.central.factory.site_files import element_checks as fitting
+from pilotage.central.operate.datadir import CentralProcess, announce
+from pilotage.central.operate.doctor.findings import Severity
+from pilotage.central.operate.doctor.site_checks import sites
 from pilotage.central.settings import FactorySettings, Settings
 from tests.fake_element import FakeElement
 
@@ -27,7 +27,7 @@ def a_token(ends_at: int) -> str:
     return b".".join((*words, b"c2ln")).decode()
 
 
-def found(data: Path, **files: str) -> list[tuple[Level, str]]:
+def found(data: Path, **files: str) -> list[tuple[Severity, str]]:
     """Return what is said of these files."""
     folder = data / "sites"
     folder.mkdir(exist_ok=True)
@@ -39,8 +39,8 @@ def found(data: Path, **files: str) -> list[tuple[Level, str]]:
 def test_without_files_all_is_well_unless_the_settings_name_a_folder(tmp_path: Path) -> None:
     wrong = Settings(factory=FactorySettings(sites="/nowhere"))
 
-    assert [one.level for one in sites(tmp_path, Settings())] == [Level.OK]
-    assert [one.level for one in sites(tmp_path, wrong)] == [Level.FAULT]
+    assert [one.level for one in sites(tmp_path, Settings())] == [Severity.OK]
+    assert [one.level for one in sites(tmp_path, wrong)] == [Severity.FAULT]
 
 
 def test_a_file_with_another_end_is_told_as_ignored(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_file_with_another_end_is_told_as_ignored(tmp_path: Path) -> None:
     (folder / "NEW.yml").write_text("elements: {it: {kind: local}}\n")
     level, said = found(tmp_path)[0]
 
-    assert level is Level.WARNING
+    assert level is Severity.WARNING
     assert "NEW.yml is not read: its name does not end in .yaml" in said
 
 
@@ -58,7 +58,7 @@ def test_the_folder_of_the_central_that_runs_here_is_looked_at(tmp_path: Path) -
     for folder in (theirs, ours):
         folder.mkdir()
         (folder / f"{folder.name.upper()}.yaml").write_text("elements: {it: {kind: local}}\n")
-    announce(tmp_path, Running(url="http://127.0.0.1:1", pid=1, sites=str(theirs)))
+    announce(tmp_path, CentralProcess(url="http://127.0.0.1:1", pid=1, sites=str(theirs)))
     by_itself = [one.said for one in sites(tmp_path, Settings())]
     told = Settings(factory=FactorySettings(sites=str(ours)))
     by_settings = [one.said for one in sites(tmp_path, told)]
@@ -69,69 +69,69 @@ def test_the_folder_of_the_central_that_runs_here_is_looked_at(tmp_path: Path) -
 
 
 #     the element                                                      level           what is said
-ELEMENTS: list[tuple[str, Level, str]] = [
-    ("{kind: local}", Level.OK, "PIC/it: local, its file reads"),
-    ("{kind: local, enabled: false}", Level.OK, "disabled by its file"),
-    ("{kind: local, pilots_mx: 3}", Level.FAULT, "did you mean 'pilots_max'"),
-    ("{kind: lokal}", Level.FAULT, "PIC.yaml:2: elements.it.kind: there is no driver 'lokal'"),
-    ("{kind: slurm, options: {partitoin: a, folder: /a}}", Level.FAULT, "elements.it.options"),
+ELEMENTS: list[tuple[str, Severity, str]] = [
+    ("{kind: local}", Severity.OK, "PIC/it: local, its file reads"),
+    ("{kind: local, enabled: false}", Severity.OK, "disabled by its file"),
+    ("{kind: local, pilots_mx: 3}", Severity.FAULT, "did you mean 'pilots_max'"),
+    ("{kind: lokal}", Severity.FAULT, "PIC.yaml:2: elements.it.kind: there is no driver 'lokal'"),
+    ("{kind: slurm, options: {partitoin: a, folder: /a}}", Severity.FAULT, "elements.it.options"),
     (
         "{kind: arc, options: {url: 'https://ce'}, credential: {source: fiel}}",
-        Level.FAULT,
+        Severity.FAULT,
         "there is no source 'fiel'",
     ),
     (
         "{kind: arc, options: {url: 'https://ce'},"
         " credential: {source: file, options: {path: /nowhere/token}}}",
-        Level.FAULT,
+        Severity.FAULT,
         "/nowhere/token",
     ),
     (
         "{kind: arc, options: {url: 'https://ce'},"
         " credential: {source: command, options: {argv: [no-such-program]}}}",
-        Level.FAULT,
+        Severity.FAULT,
         "no-such-program: no such program",
     ),
     (
         "{kind: arc, options: {url: 'https://ce'},"
         " credential: {source: command, options: {argv: [sh, -c, 'echo no ticket >&2; exit 3']}}}",
-        Level.FAULT,
+        Severity.FAULT,
         "credential: sh: exit code 3: no ticket",
     ),
     (
         "{kind: arc, options: {url: 'https://ce'}, credential: {source: issuer}}",
-        Level.FAULT,
+        Severity.FAULT,
         "elements.it.credential.options",
     ),
     (
         "{kind: arc, options: {url: 'https://ce'},"
         " credential: {source: issuer, options: {audience: 'https://ce', lifetime_s: 1}}}",
-        Level.FAULT,
+        Severity.FAULT,
         "elements.it.credential.options.lifetime_s",
     ),
     (
         "{kind: arc, options: {url: 'https://ce'},"
         " credential: {source: issuer, options: {audience: 'https://ce'}}}",
-        Level.OK,
+        Severity.OK,
         "PIC/it: arc, its file reads",
     ),
-    ("{kind: arc, options: {url: 'https://ce'}}", Level.FAULT, "credential: is required"),
+    ("{kind: arc, options: {url: 'https://ce'}}", Severity.FAULT, "credential: is required"),
     (
         "{kind: ssh, options: {host: a, user: b, key_file: /none/key, known_hosts: /none/hosts}}",
-        Level.FAULT,
+        Severity.FAULT,
         "options.key_file: /none/key: No such file",
     ),
     (
         "{kind: ssh, options: {host: a, user: b, key_file: /dev/null, known_hosts: /dev/null,"
         " batch: slurm, batch_options: {foldr: /a}}}",
-        Level.FAULT,
+        Severity.FAULT,
         "options.batch_options of slurm",
     ),
     *(
         (
             "{kind: ssh, options: {host: a, user: b, key_file: /dev/null, known_hosts: /dev/null,"
             f" batch: {batch}, batch_options: {{url: 'https://ce'}}}}}}",
-            Level.FAULT,
+            Severity.FAULT,
             f"options.batch: {batch!r} is no batch system",
         )
         for batch in ("arc", "kubernetes", "ssh", "local")
@@ -141,7 +141,7 @@ ELEMENTS: list[tuple[str, Level, str]] = [
 
 @pytest.mark.parametrize(("element", "level", "said"), ELEMENTS)
 def test_an_element_is_looked_at_field_by_field(
-    element: str, level: Level, said: str, tmp_path: Path
+    element: str, level: Severity, said: str, tmp_path: Path
 ) -> None:
     ((at, told),) = found(tmp_path, PIC=f"elements:\n  it: {element}\n")
 
@@ -157,20 +157,20 @@ def test_a_program_that_is_not_here_is_a_warning(
         tmp_path, PIC="elements:\n  it: {kind: slurm, options: {folder: /shared}}\n"
     )
 
-    assert level is Level.WARNING
+    assert level is Severity.WARNING
     assert "sbatch, squeue, scancel" in said
 
 
 @pytest.mark.parametrize(
     ("left_s", "level", "said"),
     [
-        (7_200, Level.OK, "its file reads"),
-        (600, Level.WARNING, "ends in 10 minutes"),
-        (-60, Level.FAULT, "renew it"),
+        (7_200, Severity.OK, "its file reads"),
+        (600, Severity.WARNING, "ends in 10 minutes"),
+        (-60, Severity.FAULT, "renew it"),
     ],
 )
 def test_a_credential_that_ends_soon_or_has_ended_is_told(
-    left_s: int, level: Level, said: str, tmp_path: Path
+    left_s: int, level: Severity, said: str, tmp_path: Path
 ) -> None:
     token = tmp_path / "token"
     os.close(os.open(token, os.O_CREAT | os.O_WRONLY, 0o600))
@@ -214,7 +214,7 @@ def test_what_drivers_of_others_say_of_their_options_is_looked_at(
         tmp_path, PIC=f"elements:\n  it: {{kind: theirs, options: {{door: {door}}}}}\n"
     )
 
-    assert level is Level.FAULT
+    assert level is Severity.FAULT
     assert said in told
 
 
@@ -231,6 +231,6 @@ def test_a_community_that_the_settings_do_not_name_is_a_fault_beside_a_file_that
         tmp_path, PIC="communities: {local: 1, locale: 2}\nelements: {it: {kind: local}}\n"
     )
 
-    assert unknown[0] is Level.FAULT
+    assert unknown[0] is Severity.FAULT
     assert "PIC.yaml:1: communities.locale: this central serves local" in unknown[1]
-    assert element[0] is Level.OK
+    assert element[0] is Severity.OK

@@ -4,9 +4,9 @@ from functools import partial
 from pathlib import Path
 
 from pilotage.central.catalogue import record_write as catalogue_write
-from pilotage.central.catalogue.records import NewFile, NewReplica
-from pilotage.central.operate.datadir import Running, announce
-from pilotage.central.operate.storage_checks import storages
+from pilotage.central.catalogue.record_types import NewFile, NewReplica
+from pilotage.central.operate.datadir import CentralProcess, announce
+from pilotage.central.operate.doctor.storage_checks import storages
 from pilotage.central.settings import DataSettings, Settings
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.central.store.sqlite.check import reading
@@ -39,7 +39,7 @@ def test_which_are_swept_is_said(tmp_path: Path) -> None:
 
 
 def test_how_long_bytes_wait_is_that_of_the_central_that_runs_here(tmp_path: Path) -> None:
-    announce(tmp_path, Running(url="http://127.0.0.1:1", pid=1, sweep_after_s=5.0))
+    announce(tmp_path, CentralProcess(url="http://127.0.0.1:1", pid=1, sweep_after_s=5.0))
     (one,) = said(tmp_path, web=f"{DISK.format('web')}deletes: true\n")
 
     assert one[1].endswith("go after 5 seconds from web")

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pilotage.central.operate.stores import check_url
+from pilotage.central.operate.store_selection import check_url
 from pilotage.central.settings import BadSetting
 
 

@@ -1,6 +1,6 @@
 """What the settings name and nobody knows."""
 
-from pilotage.central.operate.strangers import strangers, unused
+from pilotage.central.operate.unknown_names import strangers, unused
 from pilotage.central.settings import CommunitySettings, MatcherSettings
 from pilotage.matcher.rules import RunningLimit
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pilotage.pilot.mind import commands as c
 from pilotage.pilot.mind.beats import SESSION_SHIFT
 from pilotage.pilot.mind.brain import Brain
-from pilotage.pilot.mind.pace import Bounds, Refusal, Session
+from pilotage.pilot.mind.pace import FailedRequest, PilotDeadlines, PilotSession
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import (
     Answer,
@@ -92,7 +92,7 @@ class Story:
         cores: int = 2,
     ) -> None:
         self.brain = Brain(
-            Session("g", SESSION, 40.0),
+            PilotSession("g", SESSION, 40.0),
             Offer(
                 cores=cores,
                 cores_free=cores,
@@ -101,7 +101,7 @@ class Story:
                 wall_left_s=1e6,
                 scratch_free_mb=100_000,
             ),
-            Bounds(stop_at, end_at, idle_s),
+            PilotDeadlines(stop_at, end_at, idle_s),
             lambda low, high: low,
             now=0.0,
         )
@@ -133,7 +133,7 @@ class Story:
             return self._got(rest, now)
         if word == "http":
             self.flying = None
-            return brain.replied(Refusal(int(rest[0]), *rest[1:]), now)
+            return brain.replied(FailedRequest(int(rest[0]), *rest[1:]), now)
         if word == "down":
             return brain.down(_down(rest), now)
         if word == "drain":
@@ -142,7 +142,7 @@ class Story:
             return brain.scratch_changed(int(rest[0]), now)
         if word == "limit":  # the batch system says another end
             end_at = float(rest[0])
-            return brain.bounds_changed(Bounds(end_at - 60, end_at, self.idle_s), now)
+            return brain.bounds_changed(PilotDeadlines(end_at - 60, end_at, self.idle_s), now)
         if word == "hurry":
             return brain.hurry("told to", now)
         if word == "restored":

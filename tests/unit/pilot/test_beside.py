@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.pilot.files import archives, workspace
-from pilotage.pilot.files.beside import GivenUp, GoOn, Work
+from pilotage.pilot.files.worker_thread import BackgroundWork, GoOn, WorkAbandoned
 from pilotage.pilot.files.workspace import Folders
 from pilotage.pilot.ports import TooLarge
 
@@ -23,7 +23,7 @@ def until_given_up(go_on: GoOn) -> str:
 
 
 async def test_what_takes_too_long_is_given_up_and_ends_by_itself() -> None:
-    work = Work(until_given_up)
+    work = BackgroundWork(until_given_up)
 
     with pytest.raises(TimeoutError, match="not done after 0 s"):
         await work.result(0.01)
@@ -31,7 +31,7 @@ async def test_what_takes_too_long_is_given_up_and_ends_by_itself() -> None:
 
 
 async def test_what_nobody_waits_for_any_more_ends_by_itself() -> None:
-    work = Work(until_given_up)
+    work = BackgroundWork(until_given_up)
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(work.result(100))
         await asyncio.sleep(0.01)
@@ -45,9 +45,9 @@ async def test_a_result_and_what_is_said_against_it_come_through() -> None:
     def full(go_on: GoOn) -> None:
         raise TooLarge("too large")
 
-    assert await Work(lambda go_on: 7).result(10) == 7
+    assert await BackgroundWork(lambda go_on: 7).result(10) == 7
     with pytest.raises(TooLarge):
-        await Work(full).result(10)
+        await BackgroundWork(full).result(10)
 
 
 def bomb(path: Path, size: int, name: str = "zeros") -> Path:
@@ -170,8 +170,8 @@ async def test_work_that_is_given_up_stops_within_an_archive(tmp_path: Path) -> 
     def go_on() -> None:
         asked.append(1)
         if len(asked) > 5:
-            raise GivenUp
+            raise WorkAbandoned
 
-    with pytest.raises(GivenUp):
+    with pytest.raises(WorkAbandoned):
         archives.extract(archive, tmp_path / "work", go_on=go_on)
     assert (tmp_path / "work" / "zeros").stat().st_size < 10_000_000

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.pilot.guard import cgroups, limits
-from pilotage.pilot.guard.held import Held
+from pilotage.pilot.guard.held_payload import GuardedPayload
 
 FILES = (
     "cgroup.procs",
@@ -76,7 +76,7 @@ def test_a_group_that_refuses_its_controllers_gets_the_pilot_back(tmp_path: Path
 
 def test_a_payload_gets_its_limits_and_its_processes(tmp_path: Path) -> None:
     folder = Tree(tmp_path).group("pilotage-7")
-    given = limits.Limits({"memory_mb": 2000, "processes": 64})
+    given = limits.PayloadLimits({"memory_mb": 2000, "processes": 64})
 
     group = cgroups.make(str(folder.parent), 7, given)
     assert group is not None
@@ -95,9 +95,9 @@ def test_without_limits_nothing_is_limited_and_without_files_there_is_no_group(
     tree = Tree(tmp_path)
     folder = tree.group("pilotage-7")
 
-    assert cgroups.make(str(tree.job), 7, limits.Limits({})) is not None
+    assert cgroups.make(str(tree.job), 7, limits.PayloadLimits({})) is not None
     assert (folder / "memory.max").read_text() == ""
-    assert cgroups.make(str(tree.job), 8, limits.Limits({"memory_mb": 1})) is None
+    assert cgroups.make(str(tree.job), 8, limits.PayloadLimits({"memory_mb": 1})) is None
 
 
 def test_a_group_is_frozen_thawed_killed_and_read(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_what_the_kernel_has_ended_for_its_memory_is_said_so(tmp_path: Path, kil
     (folder / "memory.events").write_text(f"oom_kill {killed}\n")
     (folder / "cpu.stat").write_text("usage_usec 2500000\n")
     order = {"attempt_id": 7, "isolation": "unshare", "wall_s": 1.0, "frozen_max_s": 1.0}
-    held = Held({**order, "fence": 1.0, "limits": {"memory_mb": 2000}}, 42, 0.0)
+    held = GuardedPayload({**order, "fence": 1.0, "limits": {"memory_mb": 2000}}, 42, 0.0)
     held.group, held.cpu_before_s = cgroups.Group(str(folder)), 0.1
     held.leave_group()
 

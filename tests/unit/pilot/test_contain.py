@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from pilotage.pilot.contain import WorkFailed, contained
+from pilotage.pilot.containment import WorkFailed, contained
 from pilotage.pilot.events import EVENTS
 from pilotage.pilot.ports import UnsafePath
 from pilotage.proto.limits import check

@@ -12,17 +12,17 @@ import pytest
 
 from pilotage.central.http.body import SMALL_MAX
 from pilotage.pilot.data import stage_out
-from pilotage.pilot.data.files import DataFiles, NoData, Stored, with_data
-from pilotage.pilot.data.stage_in import Fetch, NotCome
+from pilotage.pilot.data.files import DataFiles, StageInFailed, StoredOutputs, with_data
+from pilotage.pilot.data.stage_in import CopiesUnusable, FetchResult
 from pilotage.pilot.data.storages import (
-    Full,
-    NotThere,
-    Place,
-    Refused,
+    CopyChecksums,
+    CopyLocation,
+    CopyMissing,
+    CopyTooLong,
     Storage,
-    Sums,
-    TooLong,
-    Unavailable,
+    StorageFull,
+    StorageRefused,
+    StorageUnavailable,
 )
 from pilotage.pilot.events import EVENTS
 from pilotage.pilot.outfit.environment import environment_of
@@ -54,8 +54,10 @@ from tests.fake_pilot import FakeRandomness
 CONTENT = b"photons\n"
 
 
-def sums(content: bytes = CONTENT) -> Sums:
-    return Sums(len(content), f"{zlib.adler32(content):08x}", hashlib.sha256(content).hexdigest())
+def sums(content: bytes = CONTENT) -> CopyChecksums:
+    return CopyChecksums(
+        len(content), f"{zlib.adler32(content):08x}", hashlib.sha256(content).hexdigest()
+    )
 
 
 def data_file(*storages: str, did: str = "ctao:run1", path: str = "run1") -> DataFile:
@@ -101,10 +103,15 @@ def test_the_first_copy_that_is_right_is_taken(line: str, tmp_path: Path) -> Non
     readings = {name: words.split("/") for name, words in zip(names, given, strict=True)}
     waited: list[int] = []
 
-    async def get(copy: Copy, to: Path, bytes_max: int) -> Sums:
+    async def get(copy: Copy, to: Path, bytes_max: int) -> CopyChecksums:
         words = readings[copy.storage]
         word = words.pop(0) if len(words) > 1 else words[0]
-        trouble = {"long": TooLong, "gone": NotThere, "away": Unavailable, "no": Refused}.get(word)
+        trouble = {
+            "long": CopyTooLong,
+            "gone": CopyMissing,
+            "away": StorageUnavailable,
+            "no": StorageRefused,
+        }.get(word)
         if trouble is not None:
             raise trouble(word)
         return sums(CONTENT if word == "ok" else b"PHOTONS\n")
@@ -113,11 +120,11 @@ def test_the_first_copy_that_is_right_is_taken(line: str, tmp_path: Path) -> Non
         waited.append(number)
         return len(waited) < WAITS_MAX
 
-    fetch = Fetch(data_file(*names))
+    fetch = FetchResult(data_file(*names))
     try:
         asyncio.run(_done(fetch, tmp_path, get, wait))
         found = fetch.source
-    except NotCome as why:
+    except CopiesUnusable as why:
         found = "for_good" if why.for_good else "in_vain"
 
     assert found == outcome
@@ -125,7 +132,7 @@ def test_the_first_copy_that_is_right_is_taken(line: str, tmp_path: Path) -> Non
     assert len(waited) == int(waits)
 
 
-async def _done(fetch: Fetch, folder: Path, get: object, wait: object) -> None:
+async def _done(fetch: FetchResult, folder: Path, get: object, wait: object) -> None:
     await fetch.run(folder / "x", get, wait)  # type: ignore[arg-type]
 
 
@@ -261,39 +268,41 @@ class FakeStorage:
     """Keeps bytes by place. `trouble` is raised by what is done at a URL."""
 
     def __init__(self) -> None:
-        self.files: dict[Place, bytes] = {}
+        self.files: dict[CopyLocation, bytes] = {}
         self.trouble: dict[str, Exception] = {}
         self.trouble_at: dict[str, Exception] = {}  # of what is swept, by path
         self.asked: list[str] = []
         self.asking: Callable[[], None] = lambda: None
 
-    def _ask(self, place: Place) -> None:
+    def _ask(self, place: CopyLocation) -> None:
         self.asked.append(place.url)
         if place.url in self.trouble:
             raise self.trouble[place.url]
 
-    def get(self, place: Place, to: Path, *, bytes_max: int, go_on: Callable[[], None]) -> Sums:
+    def get(
+        self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: Callable[[], None]
+    ) -> CopyChecksums:
         self._ask(place)
         if place not in self.files:
-            raise NotThere("no")
+            raise CopyMissing("no")
         to.write_bytes(self.files[place])
         return sums(self.files[place])
 
-    def put(self, source: Path, place: Place, *, go_on: Callable[[], None]) -> Sums:
+    def put(self, source: Path, place: CopyLocation, *, go_on: Callable[[], None]) -> CopyChecksums:
         self._ask(place)
         self.files[place] = source.read_bytes()
         return sums(self.files[place])
 
-    def size(self, place: Place) -> int:
+    def size(self, place: CopyLocation) -> int:
         return len(self.files[place])
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: CopyLocation) -> None:
         self._ask(place)
         self.files.pop(place, None)
 
     def sweep(
         self,
-        place: Place,
+        place: CopyLocation,
         *,
         is_folder: bool,
         go_on: Callable[[], None],
@@ -302,7 +311,7 @@ class FakeStorage:
         self._ask(place)
         self.asking()
         if place.path.startswith("kept"):
-            raise Refused("HTTP 405 Not Allowed")
+            raise StorageRefused("HTTP 405 Not Allowed")
         if place.path in self.trouble_at:
             raise self.trouble_at[place.path]
         self.files.pop(place, None)
@@ -347,7 +356,7 @@ class Rig:
         data = DataBody("local/7/2", inputs=files)
         asyncio.run(self.data.bring(self.assignment(data), self.folder))
 
-    def stored(self, *rules: DataRule, beside: tuple[Output, ...] = ()) -> Stored:
+    def stored(self, *rules: DataRule, beside: tuple[Output, ...] = ()) -> StoredOutputs:
         assignment = self.assignment(DataBody("local/7/2", outputs=rules))
         return asyncio.run(self.data.store(assignment, self.folder, beside))
 
@@ -372,7 +381,7 @@ def rig(tmp_path: Path) -> Rig:
 
 
 def test_data_lie_where_the_payload_finds_them(rig: Rig) -> None:
-    rig.storage.files[Place("fake://A", "data/run1")] = CONTENT
+    rig.storage.files[CopyLocation("fake://A", "data/run1")] = CONTENT
     rig.bring(data_file("A", path="in/run1"), data_file("A", did="ctao:x", path="run2"))
 
     listed = json.loads((rig.work / ".pilotage/inputs.json").read_text())
@@ -383,9 +392,9 @@ def test_data_lie_where_the_payload_finds_them(rig: Rig) -> None:
 
 
 def test_a_storage_that_is_away_is_waited_for_and_not_for_ever(rig: Rig) -> None:
-    rig.storage.trouble["fake://A"] = Unavailable("away")
+    rig.storage.trouble["fake://A"] = StorageUnavailable("away")
 
-    with pytest.raises(NoData) as raised:
+    with pytest.raises(StageInFailed) as raised:
         rig.bring(data_file("A"))
 
     assert raised.value.how is How.INPUT
@@ -394,8 +403,10 @@ def test_a_storage_that_is_away_is_waited_for_and_not_for_ever(rig: Rig) -> None
 
 
 def test_copies_that_are_all_bad_end_the_job_with_a_word_that_names_the_file(rig: Rig) -> None:
-    rig.storage.files[Place("fake://A", "data/run1")] = b"PHOTONS\n"
-    with pytest.raises(NoData, match="ctao:run1: A: its adler32 is not that of the file") as raised:
+    rig.storage.files[CopyLocation("fake://A", "data/run1")] = b"PHOTONS\n"
+    with pytest.raises(
+        StageInFailed, match="ctao:run1: A: its adler32 is not that of the file"
+    ) as raised:
         rig.bring(data_file("A"))
 
     assert raised.value.how is How.NO_START
@@ -405,18 +416,18 @@ def test_copies_that_are_all_bad_end_the_job_with_a_word_that_names_the_file(rig
 
 @pytest.mark.parametrize("path", ["../x", "/tmp/x", "a/../../x", ""])
 def test_no_path_of_data_leads_out_of_the_folder(rig: Rig, path: str) -> None:
-    rig.storage.files[Place("fake://A", "data/run1")] = CONTENT
-    with pytest.raises(NoData) as raised:
+    rig.storage.files[CopyLocation("fake://A", "data/run1")] = CONTENT
+    with pytest.raises(StageInFailed) as raised:
         rig.bring(data_file("A", path=path))
 
     assert raised.value.how is How.NO_START
 
 
 def test_a_link_that_an_archive_has_laid_is_not_followed(rig: Rig, tmp_path: Path) -> None:
-    rig.storage.files[Place("fake://A", "data/run1")] = CONTENT
+    rig.storage.files[CopyLocation("fake://A", "data/run1")] = CONTENT
     (tmp_path / "outside").mkdir()
     (rig.work / "in").symlink_to(tmp_path / "outside")
-    with pytest.raises(NoData) as raised:
+    with pytest.raises(StageInFailed) as raised:
         rig.bring(data_file("A", path="in/run1"))
 
     assert raised.value.how is How.NO_START
@@ -425,7 +436,7 @@ def test_a_link_that_an_archive_has_laid_is_not_followed(rig: Rig, tmp_path: Pat
 
 def test_more_data_than_was_granted_is_not_begun(rig: Rig) -> None:
     large = DataFile("ctao:x", "x", 2_000_000, "", "", ())
-    with pytest.raises(NoData, match="scratch_mb is 1") as raised:
+    with pytest.raises(StageInFailed, match="scratch_mb is 1") as raised:
         rig.bring(large)
 
     assert raised.value.how is How.NO_START
@@ -434,7 +445,7 @@ def test_more_data_than_was_granted_is_not_begun(rig: Rig) -> None:
 TWO = tuple(StorageAccess(one, "fake", f"fake://{one}") for one in "AB")
 
 
-@pytest.mark.parametrize("trouble", [Full("no room"), NotThere("HTTP 404 Not Found")])
+@pytest.mark.parametrize("trouble", [StorageFull("no room"), CopyMissing("HTTP 404 Not Found")])
 def test_outputs_go_to_the_first_storage_that_takes_them(rig: Rig, trouble: Exception) -> None:
     _work(rig.work, {"a": "1", "d/b": "2"})
     rig.storage.trouble["fake://A"] = trouble
@@ -448,7 +459,7 @@ def test_outputs_go_to_the_first_storage_that_takes_them(rig: Rig, trouble: Exce
 def test_where_no_storage_takes_them_nothing_stays_and_the_job_runs_again(rig: Rig) -> None:
     _work(rig.work, {"a": "1", "b": "2"})
     only_a = DataRule("a", TWO[:1])
-    rig.storage.trouble["fake://B"] = Unavailable("away")
+    rig.storage.trouble["fake://B"] = StorageUnavailable("away")
 
     failure, how, published = rig.store(only_a, DataRule("b", TWO[1:]))
 
@@ -521,8 +532,8 @@ def test_what_else_a_report_says_leaves_less_for_metadata(rig: Rig) -> None:
 
 
 def test_a_report_names_a_hundred_bad_copies(rig: Rig) -> None:
-    rig.storage.files[Place("fake://B", "data/run1")] = CONTENT
-    rig.storage.files[Place("fake://A", "data/run1")] = b"other\n"
+    rig.storage.files[CopyLocation("fake://B", "data/run1")] = CONTENT
+    rig.storage.files[CopyLocation("fake://A", "data/run1")] = b"other\n"
     rig.bring(*(data_file("A", "B", path=f"in/{number}") for number in range(101)))
 
     assert len(rig.data.bad(70)) == 100
@@ -541,14 +552,16 @@ def test_a_type_of_storage_that_a_pilot_does_not_know_is_said(rig: Rig) -> None:
 
 
 def test_a_sweep_says_of_each_what_became_of_it(rig: Rig) -> None:
-    rig.storage.files[Place("fake://A", "a")] = rig.storage.files[Place("fake://A", "b")] = CONTENT
+    rig.storage.files[CopyLocation("fake://A", "a")] = rig.storage.files[
+        CopyLocation("fake://A", "b")
+    ] = CONTENT
 
     assert rig.sweep("a", "kept", "never was") == {0: "", 1: "HTTP 405 Not Allowed", 2: ""}
-    assert list(rig.storage.files) == [Place("fake://A", "b")]
+    assert list(rig.storage.files) == [CopyLocation("fake://A", "b")]
 
 
 def test_a_storage_that_is_away_is_asked_for_three_and_no_more(rig: Rig) -> None:
-    rig.storage.trouble["fake://A"] = Unavailable("not mounted")
+    rig.storage.trouble["fake://A"] = StorageUnavailable("not mounted")
 
     assert rig.swept("a", "b", "c", "d", "e") == (
         Removed(0, "not mounted"),
@@ -562,7 +575,12 @@ def test_a_storage_that_is_away_is_asked_for_three_and_no_more(rig: Rig) -> None
 
 @pytest.mark.parametrize(
     "trouble",
-    [Unavailable("HTTP 423 Locked"), Unavailable(), ValueError("too deep"), OSError("EIO")],
+    [
+        StorageUnavailable("HTTP 423 Locked"),
+        StorageUnavailable(),
+        ValueError("too deep"),
+        OSError("EIO"),
+    ],
 )
 def test_what_is_wrong_with_some_keeps_no_other_waiting(rig: Rig, trouble: Exception) -> None:
     rig.storage.trouble_at = dict.fromkeys(("a", "b", "d", "e"), trouble)
@@ -621,7 +639,7 @@ def test_outputs_wait_for_storages_as_long_as_is_set(rig: Rig, upload_s: float) 
 
     rig.data = DataFiles(drivers, clock, FakeRandomness(), log, upload_s=upload_s)
     (rig.work / "b").write_bytes(b"x")
-    rig.storage.trouble["fake://B"] = Unavailable("away")
+    rig.storage.trouble["fake://B"] = StorageUnavailable("away")
 
     failure, how, published = rig.store(DataRule("b", (StorageAccess("B", "fake", "fake://B"),)))
     assert (failure, how, published) == ("b: B: away", How.STORAGE, [])

@@ -4,8 +4,8 @@ import pytest
 
 from pilotage.pilot.mind import commands as c
 from pilotage.pilot.mind.brain import Brain
-from pilotage.pilot.mind.pace import Bounds, Session
-from pilotage.pilot.mind.reports import Reports
+from pilotage.pilot.mind.pace import PilotDeadlines, PilotSession
+from pilotage.pilot.mind.reports import ReportOutbox
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import (
     AskAnswer,
@@ -41,7 +41,9 @@ class Rig:
 
     def __init__(self, data: DataBody) -> None:
         offer = Offer(2, 2, 4_000, 4_000, 1e6, scratch_free_mb=100_000)
-        self.brain = Brain(Session("g", 3, 40.0), offer, Bounds(), lambda low, high: low, now=0.0)
+        self.brain = Brain(
+            PilotSession("g", 3, 40.0), offer, PilotDeadlines(), lambda low, high: low, now=0.0
+        )
         self.brain.tick(0.0)
         body = Body(("true",))
         assignment = Assignment(7, 1, 70, 120.0, "t", Grant(1, 1_000, 600.0), body, data=data)
@@ -95,7 +97,7 @@ def test_what_is_stored_is_told_with_the_end_and_survives_a_restart() -> None:
     assert (report.how, report.published) == (How.EXITED, (STORED,))
     assert decode(Report, encode(report)) == report
 
-    reports = Reports()
+    reports = ReportOutbox()
     reports.put(decode(Report, encode(report)), at=1.5, due=1.5)
     assert [one.published for one in reports.due(2.0, 9)] == [(STORED,)]
     assert reports.simplify(70) is not None

@@ -8,10 +8,10 @@ import pytest
 
 from pilotage.pilot.outfit import images
 from pilotage.pilot.outfit.exposure import resolved
-from pilotage.pilot.outfit.images import Place
+from pilotage.pilot.outfit.images import ImageMounts
 from pilotage.pilot.outfit.outfit import NodeOutfitter
 from pilotage.pilot.outfit.tools import APPTAINER, NodeTools
-from pilotage.pilot.ports import NotHere
+from pilotage.pilot.ports import OutfitMissing
 from pilotage.proto.messages import Assignment, Body, Grant
 
 HIDES = "what the pilot hides from payloads"
@@ -68,9 +68,9 @@ async def test_no_image_and_no_software_leads_to_what_is_hidden(
 ) -> None:
     path = os.path.join(node, said)
 
-    with pytest.raises(NotHere, match=REFUSED[said]):
+    with pytest.raises(OutfitMissing, match=REFUSED[said]):
         await outfitted(node, Body(("true",), image=path), tool)
-    with pytest.raises(NotHere, match=REFUSED[said]):
+    with pytest.raises(OutfitMissing, match=REFUSED[said]):
         await outfitted(node, Body(("true",), image=str(node / "tree"), software=(path,)), tool)
 
 
@@ -88,7 +88,7 @@ async def test_no_name_is_taken_apart_by_a_tool_into_others(node: Path, sign: st
     (node / "honest").symlink_to(split)
     body = Body(("true",), image=str(node / "tree"), software=(str(node / "honest"),))
 
-    with pytest.raises(NotHere, match="it cannot show a folder with one of"):
+    with pytest.raises(OutfitMissing, match="it cannot show a folder with one of"):
         await outfitted(node, body, APPTAINER)
 
 
@@ -97,10 +97,12 @@ def test_what_is_hidden_is_covered_wherever_it_shows(node: Path) -> None:
     (node / "tree" / "token").write_text("word")
     hidden = (node / "tree" / "private", node / "fine" / "token", node / "own")
     work, tmp = (node / "own" / "attempts" / "1" / part for part in ("work", "tmp"))
-    place = Place(work, tmp, (("/cvmfs", str(node / "fine")),), hidden)
+    place = ImageMounts(work, tmp, (("/cvmfs", str(node / "fine")),), hidden)
 
     shown = list(images.bubblewrap("bwrap", str(node / "beside"), place).prefix)
-    tree = list(images.bubblewrap("bwrap", str(node / "tree"), Place(work, tmp, (), hidden)).prefix)
+    tree = list(
+        images.bubblewrap("bwrap", str(node / "tree"), ImageMounts(work, tmp, (), hidden)).prefix
+    )
 
     at = shown.index("/cvmfs")
     assert shown[at + 1 :][:5] == [

@@ -2,7 +2,14 @@
 
 import pytest
 
-from pilotage.pilot.guard.held import LOOK_S, SAID_MAX, Held, cut, due, look_again_in_s
+from pilotage.pilot.guard.held_payload import (
+    LOOK_S,
+    SAID_MAX,
+    GuardedPayload,
+    cut,
+    due,
+    look_again_in_s,
+)
 from pilotage.pilot.guard.limits import GRACE_S
 
 # Started at 0 with a wall limit of 100 s; frozen for 20 s before. A dash: it is not so.
@@ -28,7 +35,7 @@ TABLE = """
 """
 
 
-def _held(line: str) -> "tuple[float, Held, str]":
+def _held(line: str) -> "tuple[float, GuardedPayload, str]":
     now, fence, frozen_at, stop_at, told, closing, expected = line.split()
     order = {
         "attempt_id": 1,
@@ -37,7 +44,7 @@ def _held(line: str) -> "tuple[float, Held, str]":
         "frozen_max_s": 7200.0,
         "fence": float(fence),
     }
-    held = Held(order, 42, 0.0)
+    held = GuardedPayload(order, 42, 0.0)
     held.frozen_s = 20.0
     held.frozen_at = None if frozen_at == "-" else float(frozen_at)
     held.stop_at = None if stop_at == "-" else float(stop_at)

@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.pilot.files.archives import extract
 from pilotage.pilot.files.checkpoint import pack
-from pilotage.pilot.files.inside import Inside
+from pilotage.pilot.files.path_bounds import FolderGuard
 from pilotage.pilot.files.workspace import collect
 from pilotage.pilot.ports import TooLarge, UnsafePath
 
@@ -48,7 +48,7 @@ def test_a_link_is_inside_where_it_leads_inside(tmp_path: Path, target: str) -> 
     (work / "loop").symlink_to("loop")
     (work / "link").symlink_to(target.format(work=work))
 
-    assert Inside(work).has(work / "link") == LEADS[target]
+    assert FolderGuard(work).has(work / "link") == LEADS[target]
 
 
 def test_nothing_outside_is_looked_at_for_it_may_be_a_disk_that_hangs(
@@ -63,7 +63,7 @@ def test_nothing_outside_is_looked_at_for_it_may_be_a_disk_that_hangs(
     (tmp_path / "link").symlink_to("/net/dead/file")
     (tmp_path / "up").symlink_to("../../../net/dead/file")
     monkeypatch.setattr(os, "readlink", noted)
-    found = [Inside(tmp_path).has(tmp_path / name) for name in ("link", "up")]
+    found = [FolderGuard(tmp_path).has(tmp_path / name) for name in ("link", "up")]
 
     assert found == [False, False]
     assert looked == [str(tmp_path / "link"), str(tmp_path / "up")]
@@ -71,7 +71,7 @@ def test_nothing_outside_is_looked_at_for_it_may_be_a_disk_that_hangs(
 
 def test_links_may_cost_only_so_much_together(tmp_path: Path) -> None:
     costly(tmp_path, 3)
-    inside = Inside(tmp_path, steps_max=10_000)
+    inside = FolderGuard(tmp_path, steps_max=10_000)
 
     assert inside.has(tmp_path / "l2")
     with pytest.raises(UnsafePath, match="more than 10000 folders"):

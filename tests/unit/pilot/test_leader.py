@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.app.faces import ROUTES
-from pilotage.central.identity.policy import TABLE, Action, Reach, Who
-from pilotage.pilot.mind.pace import Refusal
+from pilotage.central.app.route_assembly import ROUTES
+from pilotage.central.identity.policy import TABLE, CallerKind, Permission, Reach
+from pilotage.pilot.mind.pace import FailedRequest
 from pilotage.pilot.ports import Downloaded, HttpReply, NoReply
 from pilotage.pilot.talk.api import Api
-from pilotage.pilot.talk.line import Line
+from pilotage.pilot.talk.conversation import CentralChannel
 from pilotage.pilot.talk.renewal import Renewal
 from pilotage.pilot.talk.requests import HOME_AGAIN_S, Requests
-from pilotage.pilot.talk.transfer import Files
+from pilotage.pilot.talk.transfer import BlobTransfer
 from pilotage.proto.messages import (
     Ask,
     Assignment,
@@ -124,37 +124,37 @@ class Clock:
         await asyncio.sleep(0)
 
 
-def a_line(processes: Processes) -> Line:
+def a_line(processes: Processes) -> CentralChannel:
     return line_over(requests_to(processes))
 
 
-def line_over(requests: Requests) -> Line:
+def line_over(requests: Requests) -> CentralChannel:
     renewal = Renewal(FakeJournal(), FakeRandomness(2))
-    return Line(requests, Clock(), FakeRandomness(1), lambda event, facts: None, renewal)
+    return CentralChannel(requests, Clock(), FakeRandomness(1), lambda event, facts: None, renewal)
 
 
 def requests_to(processes: Processes, clock: Clock | None = None) -> Requests:
     return Requests(processes, clock or Clock(), lambda event, facts: None)
 
 
-def files_and_line(processes: Processes) -> tuple[Files, Line]:
+def files_and_line(processes: Processes) -> tuple[BlobTransfer, CentralChannel]:
     """Return all of a pilot that says something to the central."""
     requests, clock, random = requests_to(processes), Clock(), FakeRandomness(1)
-    files = Files(requests, FakeWorkspace(), clock, random, lambda event, facts: None)
+    files = BlobTransfer(requests, FakeWorkspace(), clock, random, lambda event, facts: None)
     return files, line_over(requests)
 
 
-Say = Callable[[Files, Line], Awaitable[object]]
+Say = Callable[[BlobTransfer, CentralChannel], Awaitable[object]]
 
 
-async def _upload(files: Files, line: Line) -> object:
+async def _upload(files: BlobTransfer, line: CentralChannel) -> object:
     workspace = FakeWorkspace()
     workspace.write(files.make(1) / Stream.OUT.value, CONTENT)
     files._workspace = workspace
     return await files.take(ONE_JOB, outputs=False)
 
 
-async def _download(files: Files, line: Line) -> object:
+async def _download(files: BlobTransfer, line: CentralChannel) -> object:
     files._workspace.write(files.make(1) / "input-0", CONTENT)  # type: ignore[attr-defined]
     await files.bring(ONE_JOB)
     return files.bytes_in(1)
@@ -178,13 +178,14 @@ NOT_OF_PILOTS = {("POST", "/v1/blobs/missing")}  # for people; a payload's token
 
 
 def test_each_route_that_pilots_may_use_is_among_the_kinds_of_requests() -> None:
-    public = {Action.PUBLIC_READ}
+    public = {Permission.PUBLIC_READ}
     open_to_pilots = {
         (route.method, route.path)
         for route in ROUTES
         if route.action not in public
         and any(
-            TABLE[one, Action(route.action)] is not Reach.NONE for one in (Who.PILOT, Who.ATTEMPT)
+            TABLE[one, Permission(route.action)] is not Reach.NONE
+            for one in (CallerKind.PILOT, CallerKind.ATTEMPT)
         )
     }
 
@@ -286,8 +287,8 @@ async def test_where_the_leader_is_gone_the_next_is_found_from_where_it_first_we
     processes.leader = processes.told = TWO
     found = await line.beat(BEAT, 5.0)
 
-    assert isinstance(lost, Refusal) and lost.status == 0
-    assert isinstance(still_named, Refusal) and still_named.status == 0
+    assert isinstance(lost, FailedRequest) and lost.status == 0
+    assert isinstance(still_named, FailedRequest) and still_named.status == 0
     assert isinstance(found, BeatAnswer)
     assert processes.asked == [HOME, ONE, ONE, HOME, ONE, HOME, TWO]
 
@@ -298,7 +299,7 @@ async def test_nobody_leads_is_said_as_it_is_and_asked_again_later() -> None:
     line = a_line(processes)
     answer = await line.beat(BEAT, 5.0)
 
-    assert isinstance(answer, Refusal) and answer.status == 421
+    assert isinstance(answer, FailedRequest) and answer.status == 421
     assert processes.asked == [HOME]
 
 
@@ -343,19 +344,19 @@ async def test_where_nobody_answers_at_home_the_leader_is_found_by_the_answer_to
     lost = await line.beat(BEAT, 5.0)
     found = await line.beat(BEAT, 5.0)
 
-    assert isinstance(lost, Refusal) and lost.status == 0
+    assert isinstance(lost, FailedRequest) and lost.status == 0
     assert isinstance(found, BeatAnswer)
     assert processes.asked == [HOME, HOME, TWO]
     assert processes.files_at == TWO
 
     processes.dead = {HOME, TWO}
     for _ in range(4):  # told of once, it is tried once
-        assert isinstance(await line.beat(BEAT, 5.0), Refusal)
+        assert isinstance(await line.beat(BEAT, 5.0), FailedRequest)
 
     assert processes.asked[3:] == [TWO, HOME, HOME, HOME]
 
     line.requests.leader_is(TWO)
-    assert isinstance(await line.beat(BEAT, 5.0), Refusal)
+    assert isinstance(await line.beat(BEAT, 5.0), FailedRequest)
     processes.dead = {TWO}
     processes.leader = processes.told = HOME
     await line.beat(BEAT, 5.0)

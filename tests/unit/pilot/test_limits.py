@@ -7,8 +7,8 @@ from pilotage.pilot.guard.limits import (
     FILES_MAX,
     NEAR_S,
     UNLIMITED,
-    Limits,
-    Use,
+    PayloadLimits,
+    PayloadUse,
     look_again_in_s,
     passed,
     size,
@@ -43,8 +43,8 @@ TABLE = """
 """
 
 
-def _use(words: str) -> Use:
-    use = Use()
+def _use(words: str) -> PayloadUse:
+    use = PayloadUse()
     for word in words.split(","):
         name, value = word.split("=")
         setattr(use, name, float(value) if name != "processes" else int(value))
@@ -55,7 +55,7 @@ def _use(words: str) -> Use:
 def test_a_limit_is_passed_with_its_word_and_its_figures(line: str) -> None:
     words, why, *rest = line.split(maxsplit=3)
 
-    found = passed(Limits(GIVEN), _use(words))
+    found = passed(PayloadLimits(GIVEN), _use(words))
 
     if why == "-":
         assert found is None
@@ -68,15 +68,15 @@ def test_without_limits_nothing_is_passed() -> None:
     use = _use("cpu_s=1e9,memory_mb=1e9,scratch_mb=1e9,streams_mb=1e9,processes=100000,idle_s=1e9")
     use.files, use.unmeasurable = 10**9, "hidden"
 
-    assert passed(Limits({}), use) is None
-    assert passed(Limits(dict.fromkeys(GIVEN, 0)), use) is None
+    assert passed(PayloadLimits({}), use) is None
+    assert passed(PayloadLimits(dict.fromkeys(GIVEN, 0)), use) is None
 
 
 def test_whoever_has_a_disk_has_so_many_files_and_shows_them() -> None:
-    many, hidden = Use(), Use()
+    many, hidden = PayloadUse(), PayloadUse()
     many.files, hidden.unmeasurable = FILES_MAX + 1, "nested too deep"
 
-    found = [passed(Limits({"scratch_mb": 10}), use) for use in (many, hidden)]
+    found = [passed(PayloadLimits({"scratch_mb": 10}), use) for use in (many, hidden)]
 
     assert [one.detail for one in found if one] == [
         "has 1000001 files in its folder, at most 1000000 may be there",

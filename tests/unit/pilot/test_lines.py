@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from pilotage.pilot.guard import lines
+from pilotage.pilot.guard import line_protocol
 from tests.integration.interpreters import fit_minors
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,7 +26,7 @@ MESSAGES = st.dictionaries(st.text(), VALUES, max_size=6)
 LEAN = """
 import sys
 sys.path[:0] = [sys.argv[1]]
-from pilotage.pilot.guard import lines
+from pilotage.pilot.guard import line_protocol as lines
 said = {"attempt_id": 7, "fence": 1.5, "left": float("inf"), "argv": ["sh", "\\u00e9 \\n \\0"]}
 line = lines.written(said)
 assert lines.read(line) == said and line.count(b"\\n") == 1, line
@@ -37,21 +37,21 @@ WITHOUT_C = LEAN.replace("sys.path[", 'sys.modules["_json"] = None\nsys.path[', 
 
 @given(MESSAGES)
 def test_a_message_is_one_line_of_json_and_comes_back(message: dict[str, object]) -> None:
-    line = lines.written(message)
+    line = line_protocol.written(message)
 
     assert line.index(b"\n") == len(line) - 1
-    assert json.loads(line) == message == lines.read(line)
+    assert json.loads(line) == message == line_protocol.read(line)
 
 
 def test_names_of_files_that_are_no_text_come_through() -> None:
     odd = {"folder": "/tmp/\udce9", "moment": math.inf, "before": -math.inf}
 
-    assert lines.read(lines.written(odd)) == odd
+    assert line_protocol.read(line_protocol.written(odd)) == odd
 
 
 def test_what_is_no_part_of_a_message_is_refused() -> None:
     with pytest.raises(TypeError):
-        lines.written({"path": Path()})
+        line_protocol.written({"path": Path()})
 
 
 @pytest.mark.parametrize("code", [ALONE, WITHOUT_C], ids=["alone", "without C"])

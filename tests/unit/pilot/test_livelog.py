@@ -4,14 +4,14 @@ from pilotage.pilot.talk.livelog import (
     BEHIND_BYTES_MAX,
     PIECE_BYTES,
     RATE_BYTES_S,
-    Following,
+    SentOffsets,
     whole_characters,
 )
 from pilotage.proto.messages import Stream
 
 
 def test_no_more_than_the_rate_is_sent_however_much_there_is() -> None:
-    following, sent, now = Following(), 0, 0.0
+    following, sent, now = SentOffsets(), 0, 0.0
     while now < 10:
         piece = following.next_range(Stream.OUT, int(1_000_000 * now), now)
         if piece is not None:
@@ -23,7 +23,7 @@ def test_no_more_than_the_rate_is_sent_however_much_there_is() -> None:
 
 
 def test_what_is_too_far_behind_is_left_out_and_shows_as_a_gap() -> None:
-    following = Following()
+    following = SentOffsets()
 
     assert following.next_range(Stream.OUT, 10_000_000, 0.0) == (
         10_000_000 - BEHIND_BYTES_MAX,
@@ -32,7 +32,7 @@ def test_what_is_too_far_behind_is_left_out_and_shows_as_a_gap() -> None:
 
 
 def test_both_streams_share_the_rate() -> None:
-    following = Following()
+    following = SentOffsets()
     following.sent(Stream.OUT, PIECE_BYTES, PIECE_BYTES, 0.0)
 
     assert following.next_range(Stream.ERR, 10, 0.0) is None

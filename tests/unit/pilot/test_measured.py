@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from pilotage.pilot.detect import benchmark, loops
-from pilotage.pilot.measured import Measuring
+from pilotage.pilot.detect import benchmark, benchmark_loops
+from pilotage.pilot.node.benchmark_run import Measuring
 
 
 class SteppedClock:
@@ -25,11 +25,11 @@ def nothing() -> None:
 
 
 def test_the_fastest_chunk_counts_so_that_other_work_disturbs_little() -> None:
-    assert loops.best(SteppedClock(0, 0.2, 0.1, 0.3), 0.5, nothing) == pytest.approx(10)
+    assert benchmark_loops.best(SteppedClock(0, 0.2, 0.1, 0.3), 0.5, nothing) == pytest.approx(10)
 
 
 def test_a_coarse_clock_does_not_count_chunks_as_endless() -> None:
-    assert loops.best(SteppedClock(0, 0, 0, 0.25), 0.5, nothing) == pytest.approx(4)
+    assert benchmark_loops.best(SteppedClock(0, 0, 0, 0.25), 0.5, nothing) == pytest.approx(4)
 
 
 def test_the_score_is_the_geometric_mean_against_the_reference() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.neighbours import Hidden, Neighbours, above_job_folders, own_name, place_of
+from pilotage.pilot.neighbours import HiddenPaths, Neighbours, above_job_folders, own_name, place_of
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_living_pilot_of_release_0_1_beside_is_named_and_hidden(
     os.close(handle)
 
     assert seen_by == f"payloads of the pilot in {old} may see {tmp_path}/a: it is of release 0.1"
-    assert [*Hidden((), one, tmp_path / "a")] == sorted((tmp_path / "a", old, one.folder))
+    assert [*HiddenPaths((), one, tmp_path / "a")] == sorted((tmp_path / "a", old, one.folder))
 
 
 def test_the_place_of_a_state_folder_is_the_users_folder_above_it() -> None:
@@ -89,7 +89,7 @@ def test_the_place_of_a_state_folder_is_the_users_folder_above_it() -> None:
 def test_what_lies_in_a_hidden_folder_is_not_hidden_again(root: Path, tmp_path: Path) -> None:
     one, _ = joined(root, tmp_path / "jobs" / "1", tmp_path / "jobs")
 
-    assert [*Hidden((tmp_path / "jobs",), one, tmp_path / "jobs" / "1")] == [
+    assert [*HiddenPaths((tmp_path / "jobs",), one, tmp_path / "jobs" / "1")] == [
         tmp_path / "jobs",
         one.folder,
     ]
@@ -122,7 +122,7 @@ def test_what_a_second_mount_shows_of_the_hidden_is_hidden_too(
     )
     mounts.write_text("".join(f"36 24 {line} rw\n" for line in lines))
 
-    found = {*Hidden((), Neighbours(str(root)), hidden, str(mounts))} - {root / own_name()}
+    found = {*HiddenPaths((), Neighbours(str(root)), hidden, str(mounts))} - {root / own_name()}
 
     assert found == {hidden, *([tmp_path / name] if name else [])}
 
@@ -136,7 +136,10 @@ def test_a_second_mount_hides_nothing_that_all_payloads_need(root: Path, tmp_pat
     (tmp_path / "jobs").symlink_to("/")
 
     one = Neighbours(str(root))
-    assert [*Hidden((), one, tmp_path / "jobs", str(mounts))] == [tmp_path / "jobs", one.folder]
+    assert [*HiddenPaths((), one, tmp_path / "jobs", str(mounts))] == [
+        tmp_path / "jobs",
+        one.folder,
+    ]
 
 
 def test_the_folder_above_those_of_batch_jobs_is_hidden_unless_it_is_the_systems() -> None:

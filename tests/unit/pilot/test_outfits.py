@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.ports import NotHere, Outfit
+from pilotage.pilot.ports import Outfit, OutfitMissing
 from pilotage.proto.messages import Assignment, How, Report, Stop, Turn, TurnReply, What
 from tests import virtual
 from tests.fake_pilot import FakePilot
@@ -94,7 +94,7 @@ def test_a_payload_that_wants_nothing_waits_for_nobody() -> None:
 
 
 def test_what_is_not_there_ends_the_attempt_with_its_own_word() -> None:
-    outfitter = FakeOutfitter(fails=NotHere("image /a.sif is not on this node"))
+    outfitter = FakeOutfitter(fails=OutfitMissing("image /a.sif is not on this node"))
 
     central, pilot = live(outfitter, assignment(1, "true", image="/a.sif"))
 

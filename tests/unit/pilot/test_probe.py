@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.declared import DeclaredNode
-from pilotage.pilot.detect.found import Found
+from pilotage.pilot.detect.finding import SourcedValue
 from pilotage.pilot.detect.surroundings import Surroundings
 from pilotage.pilot.gpus import Gpus
-from pilotage.pilot.probe import WALL_DEFAULT_S, Caps, LocalNode
+from pilotage.pilot.node.declarations import DeclaredNode
+from pilotage.pilot.node.probe import WALL_DEFAULT_S, Caps, LocalNode
 from pilotage.proto.messages import Benchmark
 
 from ...nodes import recorded
@@ -159,7 +159,7 @@ def test_what_is_declared_of_gpus_goes_before_what_is_found(tmp_path: Path) -> N
 
 def test_a_core_is_calibrated_by_the_factor_of_the_element(tmp_path: Path) -> None:
     around = recorded.load("debian12-vm").surroundings(tmp_path)
-    measured = Found(Benchmark("pilotage-1", 1.25), "measured")
+    measured = SourcedValue(Benchmark("pilotage-1", 1.25), "measured")
 
     def hs23(factor: float) -> float:
         probe = LocalNode(

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from pilotage.pilot.files import programs
-from pilotage.pilot.files.beside import GivenUp
 from pilotage.pilot.files.programs import (
     PATH_BYTES_MAX,
     PROGRAM_BYTES_MAX,
     Finder,
-    NotFound,
+    ProgramNotFound,
     resolve,
 )
+from pilotage.pilot.files.worker_thread import WorkAbandoned
 
 PATIENCE_S = 0.05
 
@@ -39,7 +39,7 @@ def test_a_command_is_found_as_a_shell_would_find_it(tmp_path: Path) -> None:
         ("./data", "./data is not an executable file"),
         ("./bin", "./bin is not an executable file"),
     ):
-        with pytest.raises(NotFound, match=why):
+        with pytest.raises(ProgramNotFound, match=why):
             resolve(command, str(tmp_path), path)
 
 
@@ -57,7 +57,7 @@ def test_nothing_is_looked_for_that_the_system_would_not_take(
 ) -> None:
     looked: list[str] = []
 
-    with monkeypatch.context() as patched, pytest.raises(NotFound, match=why) as found:
+    with monkeypatch.context() as patched, pytest.raises(ProgramNotFound, match=why) as found:
         patched.setattr(os, "stat", looked.append)
         resolve(program, "/", path)
 
@@ -68,9 +68,9 @@ def test_nothing_is_looked_for_that_the_system_would_not_take(
 def test_what_the_system_takes_is_looked_for(tmp_path: Path) -> None:
     name = "x" * PROGRAM_BYTES_MAX
 
-    with pytest.raises(NotFound, match="there is no xxx"):
+    with pytest.raises(ProgramNotFound, match="there is no xxx"):
         resolve(name, str(tmp_path), "/bin" + ":" * (PATH_BYTES_MAX - 4))
-    with pytest.raises(NotFound, match="there is no a\0b"):
+    with pytest.raises(ProgramNotFound, match="there is no a\0b"):
         resolve("a\0b", str(tmp_path), "/bin")
 
 
@@ -202,7 +202,7 @@ async def test_without_a_thread_it_is_told_at_once(monkeypatch: pytest.MonkeyPat
 
 def test_a_look_that_is_given_up_ends_between_two_folders() -> None:
     def go_on() -> None:
-        raise GivenUp
+        raise WorkAbandoned
 
-    with pytest.raises(GivenUp):
+    with pytest.raises(WorkAbandoned):
         resolve("sh", "/", "/bin", go_on)

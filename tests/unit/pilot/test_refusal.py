@@ -3,7 +3,7 @@
 import pytest
 
 from pilotage.pilot.ports import HttpReply
-from pilotage.pilot.talk.line import refusal
+from pilotage.pilot.talk.conversation import refusal
 from pilotage.proto.messages import Problem
 from pilotage.proto.wire import encode
 

@@ -5,10 +5,10 @@ import errno
 
 import pytest
 
-from pilotage.pilot.entries import Identity
-from pilotage.pilot.mind.pace import Refusal
+from pilotage.pilot.journal_entries import Identity
+from pilotage.pilot.mind.pace import FailedRequest
 from pilotage.pilot.ports import HttpReply, NoReply
-from pilotage.pilot.talk.line import Line, Refused
+from pilotage.pilot.talk.conversation import CentralChannel, RequestRefused
 from pilotage.pilot.talk.renewal import Renewal
 from pilotage.proto.messages import Beat, Problem, TokenReply, TokenRequest
 from pilotage.proto.wire import decode, encode
@@ -61,7 +61,7 @@ class Central:
     def go_to(self, url: str, *, whole: bool = False) -> bool:
         return False
 
-    def line(self) -> Line:
+    def line(self) -> CentralChannel:
         """Return the line of a pilot, as its journal knows it; a new one at first."""
         renewal = Renewal(self.journal, FakeRandomness(len(self.heard)))
         if self.journal.identity() is None:
@@ -69,7 +69,7 @@ class Central:
         else:
             renewal.restored(self.journal.kept())
         http: object = self
-        return Line(http, FakeClock(), FakeRandomness(8), lambda *_: None, renewal)  # type: ignore[arg-type]
+        return CentralChannel(http, FakeClock(), FakeRandomness(8), lambda *_: None, renewal)  # type: ignore[arg-type]
 
     @property
     def said(self) -> list[tuple[str, str]]:
@@ -173,12 +173,12 @@ def test_an_answer_that_the_journal_does_not_take_is_kept_with_the_next_use() ->
 
 
 def test_a_life_whose_journal_another_one_has_taken_over_uses_no_secret() -> None:
-    async def story() -> Refusal:
+    async def story() -> FailedRequest:
         line = central.line()
         await line.renew()
         later = central.line()
         await later.renew()
-        with pytest.raises(Refused) as why:
+        with pytest.raises(RequestRefused) as why:
             await line.renew()
         await line.tell_of_double()
         return why.value.refusal
@@ -191,10 +191,10 @@ def test_a_life_whose_journal_another_one_has_taken_over_uses_no_secret() -> Non
 
 
 def test_a_use_whose_answer_somebody_else_has_used_is_told_with_a_second_nonce() -> None:
-    async def story() -> Refusal:
+    async def story() -> FailedRequest:
         line = central.line()
         central.answers = [None, refused(409, "used_secret"), None, refused(409, "old_session")]
-        with pytest.raises(Refused) as why:
+        with pytest.raises(RequestRefused) as why:
             await line.renew()
         return why.value.refusal
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.pilot.guard.limits import Limits
+from pilotage.pilot.guard.limits import PayloadLimits
 from pilotage.pilot.guard.processes import TICKS_S, Process, descendants
 from pilotage.pilot.guard.sampling import PAGE_MB, UNWEIGHED_S, WEIGHED_MAX, Account
 
@@ -26,7 +26,7 @@ def process(
 
 
 def account(**given: float) -> Account:
-    return Account(Limits(dict(given)), 0.0)
+    return Account(PayloadLimits(dict(given)), 0.0)
 
 
 def test_cpu_is_summed_over_the_living_and_what_they_have_waited_for() -> None:

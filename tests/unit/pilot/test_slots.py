@@ -1,6 +1,6 @@
 """What of a node is booked and what is free."""
 
-from pilotage.pilot.mind.slots import Free, Slots
+from pilotage.pilot.mind.slots import FreeCapacity, Slots
 from pilotage.proto.messages import Grant
 
 BIG = Grant(cores=1, memory_mb=2_000, wall_s=60, scratch_mb=80_000)
@@ -11,12 +11,12 @@ def test_cores_memory_and_disk_are_booked_and_given_back() -> None:
     slots = Slots(4, 8_000, 100_000)
     slots.book(1, BIG)
 
-    assert slots.free() == Free(3, 6_000, 20_000)
+    assert slots.free() == FreeCapacity(3, 6_000, 20_000)
     assert slots.fits(SMALL) and not slots.fits(BIG)
 
     slots.release(1)
 
-    assert slots.free() == Free(4, 8_000, 100_000)
+    assert slots.free() == FreeCapacity(4, 8_000, 100_000)
 
 
 #   what the disk has free in turn, the booking of 80,000 held from the first to the last; → offered
@@ -66,7 +66,10 @@ def test_a_changed_offer_is_news_but_not_each_movement_of_the_disk() -> None:
     for row in NEWS.strip().splitlines():
         *numbers, word = row.split()
         cores, memory_mb, scratch_mb, *others = map(int, numbers)
-        offered, free = Free(cores, memory_mb, scratch_mb), Free(others[0], others[1], others[2])
+        offered, free = (
+            FreeCapacity(cores, memory_mb, scratch_mb),
+            FreeCapacity(others[0], others[1], others[2]),
+        )
 
         assert free.is_news_after(offered) is (word == "yes"), row
 
@@ -83,7 +86,7 @@ def test_a_gpu_is_given_once() -> None:
     slots.release(1)
 
     assert slots.fits(one)
-    assert Free(8, 0, 0, 1).is_news_after(Free(8, 0, 0, 0))
+    assert FreeCapacity(8, 0, 0, 1).is_news_after(FreeCapacity(8, 0, 0, 0))
 
 
 def test_named_amounts_are_booked_and_given_back() -> None:
@@ -94,7 +97,7 @@ def test_named_amounts_are_booked_and_given_back() -> None:
 
     assert slots.free().amounts == {"net": 4} and not slots.fits(one)
     assert before.less(one).amounts == {"net": 4}
-    assert slots.free().is_news_after(Free(3, 8_000, 100_000, amounts={"net": 10}))
+    assert slots.free().is_news_after(FreeCapacity(3, 8_000, 100_000, amounts={"net": 10}))
 
     slots.release(1)
 

@@ -13,7 +13,13 @@ import pytest
 
 from pilotage.pilot.mind import commands as c
 from pilotage.pilot.mind.brain import Brain, Reply
-from pilotage.pilot.mind.pace import WALL_LATE_S, WALL_MIN_S, Bounds, Refusal, Session
+from pilotage.pilot.mind.pace import (
+    WALL_LATE_S,
+    WALL_MIN_S,
+    FailedRequest,
+    PilotDeadlines,
+    PilotSession,
+)
 from pilotage.pilot.ports import Ended
 from pilotage.proto.messages import (
     Answer,
@@ -70,8 +76,8 @@ class Node:
             amounts=has.amounts,
             amounts_free=has.amounts,
         )
-        bounds = Bounds(self.stop_at, self.stop_at + MARGIN_S)
-        self.brain = Brain(Session("g", 1, 40.0), offer, bounds, self.chance.uniform, now=0.0)
+        bounds = PilotDeadlines(self.stop_at, self.stop_at + MARGIN_S)
+        self.brain = Brain(PilotSession("g", 1, 40.0), offer, bounds, self.chance.uniform, now=0.0)
 
     # -- what the pilot does --------------------------------------------------------------------
 
@@ -155,7 +161,7 @@ class Node:
         if isinstance(self.flying, Turn):
             may += [self._answered] * 12
         if self.flying is not None:
-            may += [lambda: self._reply(Refusal(503)), self._beat_answered]
+            may += [lambda: self._reply(FailedRequest(503)), self._beat_answered]
         may += [self._staged] * len(self.staging)
         may += [self._gone] * len(self.running)
         may += [self._collected] * 2 * len(self.collecting)
@@ -199,7 +205,7 @@ class Node:
     def _beat_answered(self) -> list[c.Command]:
         if isinstance(self.flying, Beat):
             return self._reply(BeatAnswer(self.flying.n, 1))
-        return self._reply(Refusal(0))
+        return self._reply(FailedRequest(0))
 
     def _staged(self) -> list[c.Command]:
         attempt_id = self.chance.choice(sorted(self.staging))
@@ -228,7 +234,7 @@ class Node:
         if self.chance.random() < 0.9:
             return self.brain.tick(self.now)
         self.stop_at = max(self.now + WALL_MIN_S, self.stop_at * self.chance.uniform(0.7, 1.2))
-        bounds = Bounds(self.stop_at, self.stop_at + MARGIN_S)
+        bounds = PilotDeadlines(self.stop_at, self.stop_at + MARGIN_S)
         return self.brain.bounds_changed(bounds, self.now)
 
 

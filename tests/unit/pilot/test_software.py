@@ -11,7 +11,7 @@ from pilotage.pilot.outfit.modules import absent_of
 from pilotage.pilot.outfit.outfit import NodeOutfitter
 from pilotage.pilot.outfit.software import Processor, find, place, repository
 from pilotage.pilot.outfit.tools import NodeTools
-from pilotage.pilot.ports import NotHere
+from pilotage.pilot.ports import OutfitMissing
 from pilotage.proto.messages import Assignment, Body, Grant
 
 V3 = Processor("x86_64", 3)
@@ -89,7 +89,7 @@ MISSING = {
 
 @pytest.mark.parametrize("pattern", MISSING)
 def test_what_is_missing_is_named_and_a_repository_is_told_apart(pattern: str) -> None:
-    with pytest.raises(NotHere) as missing:
+    with pytest.raises(OutfitMissing) as missing:
         find(["/opt/a", pattern], V3, Disk("/opt/a", REPO, files=["/opt/file"]))
 
     assert str(missing.value) == MISSING[pattern]

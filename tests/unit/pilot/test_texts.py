@@ -2,8 +2,8 @@
 
 from hypothesis import example, given, strategies as st
 
-from pilotage.pilot.mind.reports import Reports
-from pilotage.pilot.mind.texts import fit, names
+from pilotage.pilot.mind.report_texts import fit, names
+from pilotage.pilot.mind.reports import ReportOutbox
 from pilotage.proto.limits import TEXT_MAX, check
 from pilotage.proto.messages import How, Report, What
 from pilotage.proto.wire import encode
@@ -18,7 +18,7 @@ def _ended(detail: str) -> Report:
 @example("\udcff" * 10_000)
 @example("x" * (TEXT_MAX + 1))
 def test_a_report_with_any_detail_can_be_sent_and_is_in_range(detail: str) -> None:
-    put = Reports().put(_ended(detail), at=0.0, due=0.0)
+    put = ReportOutbox().put(_ended(detail), at=0.0, due=0.0)
 
     check(put)
     assert encode(put)
@@ -40,7 +40,7 @@ def test_a_few_names_are_shown_and_the_rest_is_counted() -> None:
 
 
 def test_a_report_that_was_refused_goes_again_with_nothing_that_could_be_refused() -> None:
-    reports = Reports()
+    reports = ReportOutbox()
     reports.put(_ended("what the payload chose"), at=0.0, due=0.0)
 
     again = reports.simplify(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.pilot.detect import facts
-from pilotage.pilot.detect.found import Found
+from pilotage.pilot.detect.finding import SourcedValue
 from pilotage.pilot.outfit.tools import image_tags, image_tools
 from tests.nodes import recorded
 
@@ -23,10 +23,12 @@ CASES: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {
 }
 
 
-def _facts(root: Path, tools: tuple[str, ...], *, user_namespaces: bool = True) -> facts.Facts:
+def _facts(
+    root: Path, tools: tuple[str, ...], *, user_namespaces: bool = True
+) -> facts.DetectedNode:
     around = recorded.load("nothing").surroundings(root)
-    found = Found(tools, "PATH", tuple(f"/usr/bin/{one}" for one in tools))
-    proof = Found(user_namespaces, "by hand")
+    found = SourcedValue(tools, "PATH", tuple(f"/usr/bin/{one}" for one in tools))
+    proof = SourcedValue(user_namespaces, "by hand")
     return replace(facts.find(around), containers=found, user_namespaces=proof)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.pilot.events import EVENTS, QUIET, SOON, WARNINGS
-from pilotage.pilot.talk.untold import BURST, LINES_MAX, RATE_A_S, FileUntold, text_of
+from pilotage.pilot.talk.unsent_log import BURST, LINES_MAX, RATE_A_S, FileUntoldLog, text_of
 from pilotage.proto.limits import TEXT_MAX, check
 from pilotage.proto.messages import PilotLine, PilotLog
 
@@ -30,15 +30,15 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "untold.log"
 
 
-def waiting(untold: FileUntold, most: int = 10_000) -> list[PilotLine]:
+def waiting(untold: FileUntoldLog, most: int = 10_000) -> list[PilotLine]:
     return list(untold.lines(most, 10**9))
 
 
-def said(untold: FileUntold) -> list[str]:
+def said(untold: FileUntoldLog) -> list[str]:
     return [f"{one.event} {one.text}".strip() for one in waiting(untold)]
 
 
-def noted(untold: FileUntold, job: int) -> None:
+def noted(untold: FileUntoldLog, job: int) -> None:
     untold.note("ended", {"job": job, "epoch": 1, "how": "exited"})
 
 
@@ -68,12 +68,12 @@ def test_facts_read_as_people_search_them(facts: dict[str, object], text: str) -
 def test_what_is_told_is_gone_and_what_is_not_is_there_in_the_next_life(
     file: Path, wall: Wall
 ) -> None:
-    untold = FileUntold(file, wall)
+    untold = FileUntoldLog(file, wall)
     for job in (1, 2, 3):
         noted(untold, job)
     untold.told(waiting(untold)[0].n)
     wall.at += 60.0
-    again = FileUntold(file, wall)
+    again = FileUntoldLog(file, wall)
     again.note("pilot_started", {"version": "1"})
     lines = waiting(again)
 
@@ -81,22 +81,22 @@ def test_what_is_told_is_gone_and_what_is_not_is_there_in_the_next_life(
     assert [one.ago_s for one in lines] == [60.0, 60.0, 0.0]
     assert [one.n for one in lines] == sorted({one.n for one in lines})
     again.told(lines[-1].n)
-    assert waiting(FileUntold(file, wall)) == []
+    assert waiting(FileUntoldLog(file, wall)) == []
 
 
 def test_numbers_grow_over_lives_also_where_the_file_is_lost_or_the_clock_went_back(
     file: Path, wall: Wall
 ) -> None:
-    first = FileUntold(file, wall)
+    first = FileUntoldLog(file, wall)
     noted(first, 1)
     last = waiting(first)[-1].n
     wall.at -= 500.0
-    second = FileUntold(file, wall)
+    second = FileUntoldLog(file, wall)
     noted(second, 2)
     assert waiting(second)[-1].n == last + 1
     file.unlink()
     wall.at += 600.0
-    third = FileUntold(file, wall)
+    third = FileUntoldLog(file, wall)
     noted(third, 3)
 
     assert waiting(third)[-1].n > last + 1
@@ -105,7 +105,7 @@ def test_numbers_grow_over_lives_also_where_the_file_is_lost_or_the_clock_went_b
 def test_lines_get_higher_numbers_where_the_central_knows_higher_ones(
     file: Path, wall: Wall
 ) -> None:
-    untold = FileUntold(file, wall)
+    untold = FileUntoldLog(file, wall)
     noted(untold, 1)
     noted(untold, 2)
     untold.renumber(10**9)
@@ -113,7 +113,7 @@ def test_lines_get_higher_numbers_where_the_central_knows_higher_ones(
 
     numbers = [10**9 + 1, 10**9 + 2, 10**9 + 3]
     assert [one.n for one in waiting(untold)] == numbers
-    assert [one.n for one in waiting(FileUntold(file, wall))] == numbers
+    assert [one.n for one in waiting(FileUntoldLog(file, wall))] == numbers
 
 
 @pytest.mark.parametrize(
@@ -121,20 +121,20 @@ def test_lines_get_higher_numbers_where_the_central_knows_higher_ones(
     [b"[12", b"\xff\xfe\n", b"{}\n", b'[1,2]\n["a"]\n[null]\n', b"[5,1,2,3,[]]\nnull\n7\n"],
 )
 def test_what_cannot_be_read_costs_itself_alone(file: Path, wall: Wall, spoilt: bytes) -> None:
-    untold = FileUntold(file, wall)
+    untold = FileUntoldLog(file, wall)
     noted(untold, 1)
     with open(file, "ab") as more:
         more.write(spoilt)
 
-    assert said(FileUntold(file, wall)) == ["ended how=exited"]
+    assert said(FileUntoldLog(file, wall)) == ["ended how=exited"]
 
 
 def test_a_disk_that_takes_nothing_costs_nothing_but_the_next_life(
     tmp_path: Path, wall: Wall
 ) -> None:
-    nowhere = FileUntold(tmp_path / "no" / "folder", wall)
+    nowhere = FileUntoldLog(tmp_path / "no" / "folder", wall)
     noted(nowhere, 1)
-    full = FileUntold(Path("/dev/full"), wall) if os.access("/dev/full", os.W_OK) else nowhere
+    full = FileUntoldLog(Path("/dev/full"), wall) if os.access("/dev/full", os.W_OK) else nowhere
     noted(full, 1)
     full.told(0)
 
@@ -142,7 +142,7 @@ def test_a_disk_that_takes_nothing_costs_nothing_but_the_next_life(
 
 
 def test_lines_of_an_attempt_have_its_number(file: Path, wall: Wall) -> None:
-    untold = FileUntold(file, wall)
+    untold = FileUntoldLog(file, wall)
     untold.about(7, 2, 4711)
     untold.note("ended", {"job": 7, "epoch": 2, "how": "exited"})
     untold.note("ended", {"job": 7, "epoch": 1, "how": "lost"})
@@ -154,7 +154,7 @@ def test_lines_of_an_attempt_have_its_number(file: Path, wall: Wall) -> None:
 
 
 def test_only_some_events_press_and_some_are_no_reason_to_speak(file: Path, wall: Wall) -> None:
-    untold = FileUntold(file, wall)
+    untold = FileUntoldLog(file, wall)
     untold.note("token_renewed", {"expires_in_s": 1.0})
     wall.at += 100.0
     assert (untold.is_pressing(), untold.waits_s()) == (False, 0.0)
@@ -169,7 +169,7 @@ def test_only_some_events_press_and_some_are_no_reason_to_speak(file: Path, wall
 def test_who_logs_too_much_leaves_out_what_is_no_warning_and_says_so(
     file: Path, wall: Wall
 ) -> None:
-    untold = FileUntold(file, wall)
+    untold = FileUntoldLog(file, wall)
     for job in range(int(BURST) + 500):
         noted(untold, job)
         untold.told(waiting(untold, 1)[-1].n if waiting(untold, 1) else 0)
@@ -184,7 +184,7 @@ def test_who_logs_too_much_leaves_out_what_is_no_warning_and_says_so(
 
 
 def test_a_central_that_is_away_for_long_costs_the_oldest_lines(file: Path, wall: Wall) -> None:
-    untold = FileUntold(file, wall)
+    untold = FileUntoldLog(file, wall)
     for job in range(3 * LINES_MAX):
         wall.at += 1.0
         untold.note("declined", {"job": job, "epoch": 1, "why": str(job)})
@@ -192,11 +192,11 @@ def test_a_central_that_is_away_for_long_costs_the_oldest_lines(file: Path, wall
     assert waiting(untold)[-1].text == f"why={3 * LINES_MAX - 1}"
     assert file.stat().st_size < 2_000_000
 
-    assert len(waiting(FileUntold(file, wall))) == LINES_MAX
+    assert len(waiting(FileUntoldLog(file, wall))) == LINES_MAX
 
 
 def test_the_file_stays_small_while_all_is_told(file: Path, wall: Wall) -> None:
-    untold = FileUntold(file, wall)
+    untold = FileUntoldLog(file, wall)
     for job in range(20_000):
         wall.at += 1.0
         noted(untold, job)
@@ -206,7 +206,7 @@ def test_the_file_stays_small_while_all_is_told(file: Path, wall: Wall) -> None:
 
 
 def test_a_parcel_is_what_the_central_takes(file: Path, wall: Wall) -> None:
-    untold = FileUntold(file, wall)
+    untold = FileUntoldLog(file, wall)
     untold.note("work_failed", {"attempt_id": 1, "work": "w", "why": "", "traceback": "x" * 9_999})
     for job in range(5):
         noted(untold, job)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pilotage.pilot.ports import HttpReply
 from pilotage.pilot.talk.requests import Requests
-from pilotage.pilot.talk.transfer import Files
-from pilotage.pilot.talk.watched import LiveOutput
+from pilotage.pilot.talk.transfer import BlobTransfer
+from pilotage.pilot.talk.watched_output import LiveOutput
 from pilotage.proto.messages import Assignment, Body, Grant, LogChunk, Stream
 from pilotage.proto.tasks import Tasks
 from tests import virtual
@@ -28,7 +28,9 @@ class Story:
     def __init__(self, tasks: Tasks) -> None:
         clock, self.workspace = FakeClock(), FakeWorkspace()
         requests = Requests(FakeHttp(nothing, self.workspace), clock, lambda event, facts: None)
-        files = Files(requests, self.workspace, clock, FakeRandomness(), lambda event, facts: None)
+        files = BlobTransfer(
+            requests, self.workspace, clock, FakeRandomness(), lambda event, facts: None
+        )
         self.chunks: list[LogChunk] = []
         self.output, self._tasks = LiveOutput(files, self.workspace, clock, self._send), tasks
 

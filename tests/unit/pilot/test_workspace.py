@@ -11,7 +11,7 @@ from pilotage.pilot.files.globs import compile_glob
 from pilotage.pilot.files.removal import remove
 from pilotage.pilot.files.workspace import OUTPUT_FILES_MAX, Folders, collect, walk
 from pilotage.pilot.ports import TooLarge, UnsafePath
-from pilotage.proto.job import OutputPattern
+from pilotage.proto.documents.job import OutputPattern
 
 from .test_removal import deep
 

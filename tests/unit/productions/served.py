@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.scope import Owners
-from pilotage.central.jobs.records import AttemptRow
-from pilotage.central.productions.known import Knowledge
+from pilotage.central.jobs.record_types import AttemptRow
+from pilotage.central.productions.definition_cache import ProductionCache
 from pilotage.central.productions.service import ProductionService
-from pilotage.central.productions.steering import Steering
+from pilotage.central.productions.steering import ProductionControl
 from pilotage.central.productions.views import Views
 from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.record import NewInput, TransformationMove, TransformationRow
-from pilotage.proto.api import Action as JobAction
-from pilotage.proto.api_productions import NewProduction, ProductionAction, ProductionDetail
+from pilotage.proto.api.jobs import Action as JobAction
+from pilotage.proto.api.productions import NewProduction, ProductionAction, ProductionDetail
 from pilotage.proto.claims import Role
+from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.transformation_states import InputState, TransformationState as S
-from pilotage.proto.workflow import Workflow
 from tests.contract.store.test_transformations import made
 from tests.fake_central import FakeClock
 from tests.memory_store import MemoryStore
@@ -54,14 +54,14 @@ class Served:
         self.storages = Storages()
         disk = StorageEntry(type="file", url="file:///disk", default=True)
         self.storages.book = StorageBook(storages={"disk": disk})
-        owners, knowledge = Owners(self.store, "local"), Knowledge(self.store, clock)
+        owners, knowledge = Owners(self.store, "local"), ProductionCache(self.store, clock)
         self.service = ProductionService(
             store=self.store,
             catalogue=self.store,
             owners=owners,
             knowledge=knowledge,
             views=Views(store=self.store, knowledge=knowledge, owners=owners, clock=clock),
-            steering=Steering(
+            steering=ProductionControl(
                 store=self.store, act=_nobody, touch=lambda one: None, clock=clock
             ),
             check_rules=lambda workflow, rules: rules,

@@ -12,18 +12,18 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile
+from pilotage.central.catalogue.record_types import NewFile
 from pilotage.central.identity.callers import User
 from pilotage.central.ports import Clock
 from pilotage.central.productions import cleaning, record as production_records
 from pilotage.central.productions.cleaning import Cleaning
-from pilotage.central.productions.known import Knowledge, Known
-from pilotage.central.productions.watching import AGAIN_S, Watching
+from pilotage.central.productions.definition_cache import KnownProduction, ProductionCache
+from pilotage.central.productions.watch import AGAIN_S, ProductionWatch
 from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.record import TransformationMove
 from pilotage.proto import limits
-from pilotage.proto.api import Action as JobAction
-from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
+from pilotage.proto.api.jobs import Action as JobAction
+from pilotage.proto.api.productions import ProductionAction, ProductionActionName as A
 from pilotage.proto.catalogue import Did, parse_query
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TransformationState as S
@@ -51,9 +51,9 @@ class _Watched(Served):
         self.kills = 0
         self.told: list[str] = []  # what has failed …
         self.errors: list[str] = []  # … and how
-        self.watching = Watching(
+        self.watching = ProductionWatch(
             store=self.store,
-            knowledge=Knowledge(self.store, clock),
+            knowledge=ProductionCache(self.store, clock),
             cleaning=Cleaning(store=self.store, catalogue=self.store, act=self.kill),
             touch=lambda one: None,
             clock=clock,
@@ -193,14 +193,14 @@ async def test_that_one_cannot_be_noted_is_told_with_its_place_and_others_are(
     served = _Watched()
     for text in (LARGE, SMALL):
         await served.added(workflow(tmp_path, text))
-    of = Knowledge.of
+    of = ProductionCache.of
 
-    async def fails(self: Knowledge, production_id: int) -> Known:
+    async def fails(self: ProductionCache, production_id: int) -> KnownProduction:
         if production_id == 1:
             raise KeyError("a field of another release")
         return await of(self, production_id)
 
-    monkeypatch.setattr(Knowledge, "of", fails)
+    monkeypatch.setattr(ProductionCache, "of", fails)
     await served.watching.load()
     await served.watching.once()
 

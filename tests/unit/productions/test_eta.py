@@ -7,12 +7,14 @@ import random
 import pytest
 from hypothesis import given, strategies as st
 
-from pilotage.central.productions.eta import SAMPLES_MAX, Estimate, Sample, estimate, kept
+from pilotage.central.productions.eta import SAMPLES_MAX, Estimate, ProgressPoint, estimate, kept
 
 TASK_S = 650.0
 
 
-def campaign(seed: int, *, tasks: int = 1_000, cores: int = 40) -> tuple[list[Sample], float]:
+def campaign(
+    seed: int, *, tasks: int = 1_000, cores: int = 40
+) -> tuple[list[ProgressPoint], float]:
     """Return how far a steady campaign with noise was, each minute, and when it ended."""
     rng = random.Random(seed)
     running = [rng.uniform(0, 120) for _ in range(cores)]  # pilots come one after the other
@@ -25,15 +27,15 @@ def campaign(seed: int, *, tasks: int = 1_000, cores: int = 40) -> tuple[list[Sa
         ends.append(end)
     ends.sort()
     over = ends[-1]
-    done, samples = 0, [Sample(0.0, 0.0)]
+    done, samples = 0, [ProgressPoint(0.0, 0.0)]
     for minute in range(1, int(over // 60) + 1):
         while done < tasks and ends[done] <= minute * 60:
             done += 1
-        samples = kept(samples, Sample(minute * 60.0, done / tasks))
+        samples = kept(samples, ProgressPoint(minute * 60.0, done / tasks))
     return samples, over
 
 
-def seen(samples: list[Sample], now: float) -> Estimate | None:
+def seen(samples: list[ProgressPoint], now: float) -> Estimate | None:
     return estimate([one for one in samples if one.at <= now], now, task_s=TASK_S)
 
 
@@ -56,23 +58,23 @@ def test_in_its_second_half_the_end_of_a_steady_campaign_is_known(seed: int) -> 
 
 
 def test_more_work_moves_the_end_and_does_not_spoil_the_speed() -> None:
-    steady = [Sample(60.0 * n, n / 200) for n in range(101)]
+    steady = [ProgressPoint(60.0 * n, n / 200) for n in range(101)]
     before = estimate(steady, 6_000.0)
-    after = estimate([*steady, Sample(6_060.0, 0.25)], 6_060.0)
+    after = estimate([*steady, ProgressPoint(6_060.0, 0.25)], 6_060.0)
 
     assert before is not None and before.at == pytest.approx(12_000.0, rel=0.02)
     assert after is not None and after.at == pytest.approx(24_000.0, rel=0.05)
 
 
 def test_of_what_has_not_begun_stands_or_is_over_nothing_is_said() -> None:
-    steady = [Sample(60.0 * n, n / 100) for n in range(51)]
+    steady = [ProgressPoint(60.0 * n, n / 100) for n in range(51)]
 
     assert estimate([], 0.0) is None
-    assert estimate([Sample(60.0 * n, 0.0) for n in range(50)], 3_000.0) is None
+    assert estimate([ProgressPoint(60.0 * n, 0.0) for n in range(50)], 3_000.0) is None
     assert estimate(steady[:3], 180.0) is None
     assert estimate(steady, 3_000.0) is not None
     assert estimate(steady, 3_600.0) is None, "for ten minutes nothing has moved"
-    assert estimate([*steady, Sample(3_060.0, 1.0)], 3_060.0) is None
+    assert estimate([*steady, ProgressPoint(3_060.0, 1.0)], 3_060.0) is None
 
 
 @given(
@@ -84,7 +86,7 @@ def test_of_what_has_not_begun_stands_or_is_over_nothing_is_said() -> None:
 def test_whatever_was_seen_the_likely_end_lies_ahead_and_within_its_interval(
     pairs: list[tuple[float, float]], later: float
 ) -> None:
-    samples = [Sample(at, progress) for at, progress in sorted(pairs)]
+    samples = [ProgressPoint(at, progress) for at, progress in sorted(pairs)]
     now = (samples[-1].at if samples else 0.0) + later
     found = estimate(samples, now)
 
@@ -92,9 +94,9 @@ def test_whatever_was_seen_the_likely_end_lies_ahead_and_within_its_interval(
 
 
 def test_many_samples_are_thinned_and_the_newest_stay() -> None:
-    samples: list[Sample] = []
+    samples: list[ProgressPoint] = []
     for n in range(5 * SAMPLES_MAX):
-        samples = kept(samples, Sample(float(n), 0.0))
+        samples = kept(samples, ProgressPoint(float(n), 0.0))
 
         assert len(samples) <= SAMPLES_MAX
         assert (samples[0].at, samples[-1].at) == (0.0, float(n))

@@ -8,12 +8,12 @@ import pytest
 from pilotage.central.accounts import record_failures as failure_records
 from pilotage.central.accounts.record_failures import FailureRow, FailureSearch
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.records import AttemptRow
-from pilotage.central.productions import failed
-from pilotage.central.productions.failed import LastLine, failures_of
+from pilotage.central.jobs.record_types import AttemptRow
+from pilotage.central.productions import step_failures as failed
+from pilotage.central.productions.step_failures import LastLine, failures_of
 from pilotage.central.store.engine import Store
 from pilotage.central.transformations.record import TransformationRow
-from pilotage.proto.api_productions import StepFailures
+from pilotage.proto.api.productions import StepFailures
 from pilotage.proto.job_states import JobEvent
 from pilotage.proto.messages import How
 from tests.memory_store import MemoryStore, way

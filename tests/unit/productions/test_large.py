@@ -5,13 +5,13 @@ import threading
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.failover.for_production import rules_for
+from pilotage.central.failover.production_rules import rules_for
 from pilotage.central.productions import service
 from pilotage.central.productions.definition import Definition, check_definition
 from pilotage.central.workflows import check
-from pilotage.proto.job import Job
-from pilotage.proto.nearest import unknown
-from pilotage.proto.workflow import Source, Step, StepInput, Workflow
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.workflow import Source, Step, StepInput, Workflow
 
 from .served import Served
 

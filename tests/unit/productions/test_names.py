@@ -10,24 +10,24 @@ from pilotage.central.catalogue import (
     record_change as catalogue_change,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile
+from pilotage.central.catalogue.record_types import NewFile
 from pilotage.central.errors import Refused
 from pilotage.central.productions import record as production_records
 from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.record import TransformationMove
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
     ProductionActionName as P,
 )
-from pilotage.proto.api_transformations import (
+from pilotage.proto.api.transformations import (
     NewTransformation,
     TransformationAction,
     TransformationActionName as T,
 )
 from pilotage.proto.catalogue import Did
-from pilotage.proto.job import Job
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.transformation_states import TransformationState
 from tests.memory_store import MemoryStore, way
 from tests.unit.transformations.served import service

@@ -8,19 +8,19 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import User
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
     ProductionActionName as P,
 )
-from pilotage.proto.api_transformations import (
+from pilotage.proto.api.transformations import (
     NewTransformation,
     TransformationAction,
     TransformationActionName as T,
 )
 from pilotage.proto.claims import Role
-from pilotage.proto.job import Job
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.transformation import Transformation
 from tests.memory_store import MemoryStore
 from tests.unit.transformations.served import service
 from tests.unit.workflows.written_here import workflow

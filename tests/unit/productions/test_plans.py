@@ -8,10 +8,10 @@ from pilotage.central.productions.plans import caught_up, more, planned
 from pilotage.central.productions.record import ProductionRow, StepRow
 from pilotage.central.productions.states import verdict
 from pilotage.central.transformations.record import TransformationRow
-from pilotage.proto.api_productions import ProductionAction, ProductionActionName as A
-from pilotage.proto.job import Job
+from pilotage.proto.api.productions import ProductionAction, ProductionActionName as A
+from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.production_states import FINAL, PRODUCTIONS, START, ProductionState as P
-from pilotage.proto.transformation import Transformation
 from pilotage.proto.transformation_states import TransformationState as S
 from tests.state_tables import unreachable
 

@@ -8,9 +8,9 @@ from pilotage.central.catalogue import (
     record_change as catalogue_change,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewDataset, NewFile, NewReplica
+from pilotage.central.catalogue.record_types import NewDataset, NewFile, NewReplica
 from pilotage.central.productions import preview
-from pilotage.proto.api_productions import NewProduction, ProductionPreview, StepPreview
+from pilotage.proto.api.productions import NewProduction, ProductionPreview, StepPreview
 from pilotage.proto.catalogue import Did, KeyType
 from tests.unit.workflows.written_here import workflow
 

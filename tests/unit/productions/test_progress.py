@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from pilotage.central.productions.progress import Progress, Stand, progress
+from pilotage.central.productions.progress import ProductionProgress, StepStanding, progress
 from pilotage.central.workflows.plan import plan
+from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.transformation_states import InputState as I, TaskState as T
-from pilotage.proto.workflow import Workflow
 from tests.unit.workflows.written_here import workflow
 
 CHAIN = """
@@ -42,13 +42,13 @@ def chain(tmp_path: Path) -> Workflow:
     return workflow(tmp_path, CHAIN)
 
 
-def stood(chain: Workflow, **stands: Stand) -> Progress:
-    given: dict[str, Stand] = {"make": Stand(tasks_wanted=20), **stands}
-    known = {name: given.get(name.replace("-", "_"), Stand()) for name in STEPS}
+def stood(chain: Workflow, **stands: StepStanding) -> ProductionProgress:
+    given: dict[str, StepStanding] = {"make": StepStanding(tasks_wanted=20), **stands}
+    known = {name: given.get(name.replace("-", "_"), StepStanding()) for name in STEPS}
     return progress(chain, plan(chain), known)
 
 
-def expected(found: Progress) -> dict[str, int | None]:
+def expected(found: ProductionProgress) -> dict[str, int | None]:
     return {name: one.expected for name, one in found.steps.items()}
 
 
@@ -65,8 +65,8 @@ def test_what_parents_really_make_counts_more_with_each_task(chain: Workflow) ->
     seen: list[int] = []
     for done in (1, 5, 10, 20):
         stands = {
-            "make": Stand(tasks_wanted=20, tasks={T.DONE: done}),
-            "use": Stand(inputs={I.UNUSED: 6 * done}),
+            "make": StepStanding(tasks_wanted=20, tasks={T.DONE: done}),
+            "use": StepStanding(inputs={I.UNUSED: 6 * done}),
         }
         found = stood(chain, **stands).steps["use"]
         assert found.expected is not None
@@ -77,9 +77,9 @@ def test_what_parents_really_make_counts_more_with_each_task(chain: Workflow) ->
 
 
 def test_a_step_that_is_over_is_done_and_its_children_know_exactly(chain: Workflow) -> None:
-    over = Stand(is_over=True, tasks_wanted=20, tasks={T.DONE: 19, T.FAILED: 1})
-    use = Stand(inputs={I.PROCESSED: 56, I.MAXRESET: 1}, tasks={T.DONE: 14, T.FAILED: 3})
-    found = stood(chain, make=over, use=use, merge=Stand(inputs={I.UNUSED: 14}))
+    over = StepStanding(is_over=True, tasks_wanted=20, tasks={T.DONE: 19, T.FAILED: 1})
+    use = StepStanding(inputs={I.PROCESSED: 56, I.MAXRESET: 1}, tasks={T.DONE: 14, T.FAILED: 3})
+    found = stood(chain, make=over, use=use, merge=StepStanding(inputs={I.UNUSED: 14}))
 
     assert found.steps["make"].done == 0.95  # a task that failed is not done
     assert (found.steps["use"].expected, found.steps["use"].exact) == (15, True)
@@ -90,12 +90,12 @@ def test_a_step_that_is_over_is_done_and_its_children_know_exactly(chain: Workfl
 
 def test_steps_weigh_as_long_as_their_tasks_run(chain: Workflow) -> None:
     done = {T.DONE: 20}
-    slow = stood(chain, make=Stand(tasks_wanted=20, tasks=done, task_s=1_000.0))
+    slow = stood(chain, make=StepStanding(tasks_wanted=20, tasks=done, task_s=1_000.0))
     assert expected(slow) == {"make": 20, "use": 0, "by-key": 0, "merge": 0}, "no file came"
     fast = stood(
         chain,
-        make=Stand(tasks_wanted=20, tasks=done, task_s=1.0),
-        use=Stand(task_s=1_000.0),
+        make=StepStanding(tasks_wanted=20, tasks=done, task_s=1.0),
+        use=StepStanding(task_s=1_000.0),
     )
 
     assert slow.whole == pytest.approx(20 / 23, abs=0.01), "of the others nothing is known"
@@ -103,8 +103,8 @@ def test_steps_weigh_as_long_as_their_tasks_run(chain: Workflow) -> None:
 
 
 def test_all_over_is_all_done(chain: Workflow) -> None:
-    over = {name.replace("-", "_"): Stand(is_over=True, tasks={T.DONE: 3}) for name in STEPS}
-    over["make"] = Stand(is_over=True, tasks={T.DONE: 20}, tasks_wanted=20)
+    over = {name.replace("-", "_"): StepStanding(is_over=True, tasks={T.DONE: 3}) for name in STEPS}
+    over["make"] = StepStanding(is_over=True, tasks={T.DONE: 20}, tasks_wanted=20)
 
     assert stood(chain, **over).whole == pytest.approx(1.0)
 
@@ -119,9 +119,11 @@ def test_without_a_catalogue_nothing_is_known_of_what_comes_from_it(tmp_path: Pa
     """
     found = workflow(tmp_path, text)
 
-    before = progress(found, plan(found), {"a": Stand(), "b": Stand()})
+    before = progress(found, plan(found), {"a": StepStanding(), "b": StepStanding()})
     after = progress(
-        found, plan(found), {"a": Stand(inputs={I.UNUSED: 6}, tasks={T.DONE: 1}), "b": Stand()}
+        found,
+        plan(found),
+        {"a": StepStanding(inputs={I.UNUSED: 6}, tasks={T.DONE: 1}), "b": StepStanding()},
     )
 
     assert expected(before) == {"a": None, "b": None} and before.whole == 0.0
@@ -132,9 +134,9 @@ counts = st.integers(0, 50)
 
 
 @st.composite
-def stands(draw: Any) -> Mapping[str, Stand]:
+def stands(draw: Any) -> Mapping[str, StepStanding]:
     return {
-        name: Stand(
+        name: StepStanding(
             is_over=draw(st.booleans()),
             inputs=draw(st.dictionaries(st.sampled_from(list(I)), counts))
             if name != "make"
@@ -150,7 +152,7 @@ def stands(draw: Any) -> Mapping[str, Stand]:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stands())
 def test_however_steps_stand_parts_lie_between_nothing_and_all(
-    chain: Workflow, given_stands: Mapping[str, Stand]
+    chain: Workflow, given_stands: Mapping[str, StepStanding]
 ) -> None:
     found = progress(chain, plan(chain), given_stands)
 

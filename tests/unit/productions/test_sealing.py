@@ -5,11 +5,11 @@ from pathlib import Path
 import msgspec
 
 from pilotage.central.identity.callers import User
-from pilotage.proto.api import SEALED_SHA256
-from pilotage.proto.api_productions import NewProduction, ProductionDetail, Written
+from pilotage.proto.api.jobs import SEALED_SHA256
+from pilotage.proto.api.productions import NewProduction, ProductionDetail, Written
 from pilotage.proto.claims import Role
-from pilotage.proto.job import Input
-from pilotage.proto.workflow import Workflow
+from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.workflow import Workflow
 from tests.unit.transformations.served import service
 from tests.unit.workflows.written_here import workflow
 

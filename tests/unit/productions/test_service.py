@@ -9,7 +9,7 @@ from pilotage.central.catalogue.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
 from pilotage.central.productions import record as production_records
 from pilotage.central.productions.record import ProductionMove
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
     ProductionActionName as A,

@@ -6,12 +6,12 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.transformations import record as transformation_records
-from pilotage.proto.api_productions import (
+from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
     ProductionActionName as P,
 )
-from pilotage.proto.api_transformations import TransformationAction, TransformationActionName as T
+from pilotage.proto.api.transformations import TransformationAction, TransformationActionName as T
 from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import TransformationState as S
 from tests.unit.transformations.served import service

@@ -5,13 +5,13 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from pilotage.central.client.productions import OfProductions
+from pilotage.central.client.productions import ProductionCalls
 from pilotage.central.client.transport import Transport
 from pilotage.central.decode import decode
 from pilotage.central.errors import Refused
-from pilotage.proto import api_productions, api_transformations
-from pilotage.proto.api_productions import ProductionAction, ProductionActionName
-from pilotage.proto.api_transformations import TransformationAction, TransformationActionName
+from pilotage.proto.api import productions, transformations
+from pilotage.proto.api.productions import ProductionAction, ProductionActionName
+from pilotage.proto.api.transformations import TransformationAction, TransformationActionName
 
 Kind = type[ProductionAction] | type[TransformationAction]
 GIVEN: dict[str, Any] = {
@@ -20,8 +20,8 @@ GIVEN: dict[str, Any] = {
 }  # fmt: skip
 Words = type[ProductionActionName] | type[TransformationActionName]
 KINDS: dict[Kind, tuple[Words, dict[str, tuple[str, ...]]]] = {
-    ProductionAction: (ProductionActionName, api_productions.ACTION_FIELDS),
-    TransformationAction: (TransformationActionName, api_transformations.ACTION_FIELDS),
+    ProductionAction: (ProductionActionName, productions.ACTION_FIELDS),
+    TransformationAction: (TransformationActionName, transformations.ACTION_FIELDS),
 }
 
 
@@ -71,7 +71,7 @@ def test_what_a_field_is_anyway_may_be_said() -> None:
     assert decode(body, ProductionAction) == ProductionAction(action=ProductionActionName.PAUSE)
 
 
-class _Heard(OfProductions):
+class _Heard(ProductionCalls):
     """Keeps what is said to the central."""
 
     def __init__(self) -> None:

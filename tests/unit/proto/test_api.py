@@ -6,27 +6,27 @@ import re
 import msgspec
 import pytest
 
-from pilotage.proto import api
-from pilotage.proto.api_quotas import QuotaChange
+from pilotage.proto.api import jobs
+from pilotage.proto.api.quotas import QuotaChange
+from pilotage.proto.decoding.patterns import whole
+from pilotage.proto.documents.job import Job
 from pilotage.proto.ids import ID_MAX
-from pilotage.proto.job import Job
-from pilotage.proto.patterns import whole
 
 REFUSED = {
-    "a filter's id": (api.JobFilter, {"ids": [ID_MAX + 1]}),
-    "a filter's id below zero": (api.JobFilter, {"ids": [-1]}),
-    "a filter's submission": (api.JobFilter, {"submission": 2**63}),
-    "an action's id": (api.Action, {"action": "kill", "ids": [10**30]}),
+    "a filter's id": (jobs.JobFilter, {"ids": [ID_MAX + 1]}),
+    "a filter's id below zero": (jobs.JobFilter, {"ids": [-1]}),
+    "a filter's submission": (jobs.JobFilter, {"submission": 2**63}),
+    "an action's id": (jobs.Action, {"action": "kill", "ids": [10**30]}),
     "a type with a line end": (Job, {"command": ["x"], "type": "a\n"}),
     "a needed site with a line end": (Job, {"command": ["x"], "needs": [{"sites": ["a\n"]}]}),
     "a hash with a line end": (
         Job,
         {"command": ["x"], "inputs": [{"name": "a", "sha256": "0" * 64 + "\n", "size_bytes": 1}]},
     ),
-    "a pilot's site with a line end": (api.SecretRequest, {"site": "ab\n"}),
-    "a pilot's element with a line end": (api.SecretRequest, {"site": "a", "element": "b\n"}),
+    "a pilot's site with a line end": (jobs.SecretRequest, {"site": "ab\n"}),
+    "a pilot's element with a line end": (jobs.SecretRequest, {"site": "a", "element": "b\n"}),
     "a community that is no word of topics": (
-        api.SecretRequest,
+        jobs.SecretRequest,
         {"site": "a", "community": "c/+/#"},
     ),
     "a quota's name with NUL": (
@@ -38,7 +38,7 @@ REFUSED = {
         {"kind": "owner", "community": "c", "name": "a\nb"},
     ),
     "a quota's community with a line end": (QuotaChange, {"kind": "community", "community": "c\n"}),
-    "a community with a line end": (api.SecretRequest, {"site": "a", "community": "c\n"}),
+    "a community with a line end": (jobs.SecretRequest, {"site": "a", "community": "c\n"}),
 }
 
 
@@ -51,14 +51,14 @@ def test_refused_by_its_type(what: str) -> None:
 
 
 def test_the_largest_id_and_no_community_are_taken() -> None:
-    assert msgspec.convert({"submission": ID_MAX}, api.JobFilter).submission == ID_MAX
-    assert msgspec.convert({"site": "a"}, api.SecretRequest).community == ""
-    assert msgspec.convert({"site": "a", "community": ""}, api.SecretRequest).community == ""
+    assert msgspec.convert({"submission": ID_MAX}, jobs.JobFilter).submission == ID_MAX
+    assert msgspec.convert({"site": "a"}, jobs.SecretRequest).community == ""
+    assert msgspec.convert({"site": "a", "community": ""}, jobs.SecretRequest).community == ""
 
 
 def test_no_pattern_of_a_request_lets_a_line_end_through() -> None:
     _, parts = msgspec.json.schema_components(
-        [Job, api.Action, api.SecretRequest, api.TokenIssue, QuotaChange]
+        [Job, jobs.Action, jobs.SecretRequest, jobs.TokenIssue, QuotaChange]
     )
     patterns = set(re.findall(r'"pattern": "(.*?)"[,}]', json.dumps(parts)))
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pilotage.proto.catalogue import (
+    BadCatalogueField,
     Did,
     FileState,
     KeyType,
-    NotRight,
     ReplicaState,
     check_path,
     checked_metadata,
@@ -53,7 +53,7 @@ def test_a_good_name_is_read_and_written_alike(text: str) -> None:
 
 @pytest.mark.parametrize("text", BAD_NAMES)
 def test_a_bad_name_is_refused_with_what_would_be_right(text: str) -> None:
-    with pytest.raises(NotRight, match="expected") as caught:
+    with pytest.raises(BadCatalogueField, match="expected") as caught:
         Did.parse(text, "files[3].did")
 
     assert caught.value.field == "files[3].did"
@@ -64,13 +64,13 @@ def test_a_bad_name_is_refused_with_what_would_be_right(text: str) -> None:
     [None, [1], {"a": 1}, float("nan"), float("inf"), 2**53, -(2**53), "a\nb", "n" * 513, b"a"],
 )
 def test_other_values_are_refused(value: object) -> None:
-    with pytest.raises(NotRight, match=r"metadata\.run"):
+    with pytest.raises(BadCatalogueField, match=r"metadata\.run"):
         checked_metadata({"run": value})
 
 
 @pytest.mark.parametrize("key", ["", "1run", "a b", "run\n", "dataset", "name", "k" * 65, "é"])
 def test_other_keys_are_refused(key: str) -> None:
-    with pytest.raises(NotRight, match="metadata"):
+    with pytest.raises(BadCatalogueField, match="metadata"):
         checked_metadata({key: 1})
 
 
@@ -144,7 +144,7 @@ def test_all_conditions_must_hold() -> None:
     ],
 )
 def test_what_is_wrong_with_a_query_is_said(document: Any, said: str) -> None:
-    with pytest.raises(NotRight, match=said):
+    with pytest.raises(BadCatalogueField, match=said):
         parse_query(document)
 
 
@@ -163,7 +163,7 @@ def test_what_is_wrong_with_a_query_is_said(document: Any, said: str) -> None:
 def test_a_query_is_checked_against_the_keys_that_are_there(document: Any, said: str) -> None:
     query = parse_query(document)
 
-    with pytest.raises(NotRight, match=said):
+    with pytest.raises(BadCatalogueField, match=said):
         query.check(KEYS)
 
 
@@ -191,7 +191,7 @@ def test_words_of_a_command_line_are_a_query() -> None:
     ],
 )
 def test_wrong_words_are_refused(word: str, said: str) -> None:
-    with pytest.raises(NotRight, match=said):
+    with pytest.raises(BadCatalogueField, match=said):
         query_of_words([word], KEYS)
 
 
@@ -207,7 +207,7 @@ def test_wrong_words_are_refused(word: str, said: str) -> None:
     ],
 )
 def test_a_condition_never_replaces_another(words: str, said: str) -> None:
-    with pytest.raises(NotRight, match=said):
+    with pytest.raises(BadCatalogueField, match=said):
         query_of_words(words.split(), KEYS)
 
 
@@ -224,7 +224,7 @@ def test_a_typed_value_becomes_what_its_key_has() -> None:
         True,
         "x",
     ]
-    with pytest.raises(NotRight):
+    with pytest.raises(BadCatalogueField):
         value_of_text("nan", KeyType.NUMBER, "run")
 
 
@@ -260,7 +260,7 @@ def test_whatever_comes_as_a_query_is_taken_or_refused(garbage: Any) -> None:
     for document in (garbage, {"k": garbage}, {"k": {"in": garbage}}, {"k": {">": garbage}}):
         try:
             parse_query(document)
-        except NotRight as why:
+        except BadCatalogueField as why:
             assert why.field.startswith("query")
 
 
@@ -268,5 +268,7 @@ def test_a_path_is_bounded_in_characters_and_in_bytes() -> None:
     for good in ("a" * 1_024, "é" * 1_024, "𠀀" * 625):
         check_path(good)
     for bad in ("a" * 1_025, "𠀀" * 626):
-        with pytest.raises(NotRight, match="at most 1024 printable characters and 2500 bytes"):
+        with pytest.raises(
+            BadCatalogueField, match="at most 1024 printable characters and 2500 bytes"
+        ):
             check_path(bad)

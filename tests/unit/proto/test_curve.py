@@ -1,8 +1,8 @@
 """Lines of the resource curve, as pilots write them and as they may arrive."""
 
-from pilotage.proto.curve import Sample, sample_of, samples
+from pilotage.proto.curve import UsageSample, sample_of, samples
 
-ONE, TWO = Sample(0.1, 0.05, 12.5, 0.0, 1), Sample(1.0, 0.9, 120.4, 3.25, 4)
+ONE, TWO = UsageSample(0.1, 0.05, 12.5, 0.0, 1), UsageSample(1.0, 0.9, 120.4, 3.25, 4)
 NO_SAMPLES = [
     "",
     "1.0 0.9 120.4 3.25",

@@ -1,6 +1,6 @@
 """A wrong word is refused with the right one, or with those that are known."""
 
-from pilotage.proto.nearest import NAMED_MAX, unknown
+from pilotage.proto.decoding.nearest_words import NAMED_MAX, unknown
 
 
 def test_of_few_words_all_are_named() -> None:

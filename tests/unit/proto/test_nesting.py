@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from pilotage.proto.nesting import NESTED_MAX, is_deep, is_deep_value, loads
-from pilotage.proto.strict_yaml import NotYaml, load_strictly
+from pilotage.proto.decoding.nesting import NESTED_MAX, is_deep, is_deep_value, loads
+from pilotage.proto.decoding.strict_yaml import NotYaml, load_strictly
 
 WORDS = st.sampled_from(["", "[", "]", "{", "}", '"', "\\", '\\"[', "]]", "a{b"])
 JSON = st.recursive(

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pilotage.proto.strict_yaml import NotYaml, load_strictly
+from pilotage.proto.decoding.strict_yaml import NotYaml, load_strictly
 
 
 @pytest.mark.parametrize(

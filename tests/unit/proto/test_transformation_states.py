@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.proto.machine import IllegalTransition
+from pilotage.proto.state_machine import IllegalTransition
 from pilotage.proto.transformation_states import (
     INPUT_START,
     INPUTS,

@@ -9,10 +9,10 @@ from msgspec import Meta, inspect
 
 from pilotage.central.factory.credentials.sources import OPTIONS
 from pilotage.central.factory.drivers import driver
-from pilotage.central.factory.sites import SiteEntry
+from pilotage.central.factory.site_files.sites import SiteEntry
 from pilotage.central.settings import Settings
-from pilotage.proto.job import Job
-from pilotage.proto.wording import as_json, complaint
+from pilotage.proto.decoding.complaints import as_json, complaint
+from pilotage.proto.documents.job import Job
 from tests.docs.site_files import our_kinds
 
 Url = Annotated[str, Meta(pattern="^https:", description="a URL as https://host")]

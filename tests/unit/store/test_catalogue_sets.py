@@ -15,7 +15,7 @@ from pilotage.central.catalogue import (
     record_write as catalogue_write,
 )
 from pilotage.central.catalogue.record_sets import MetaSets
-from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.store.session import Session
 from pilotage.central.store.sqlite import open_sqlite
 from pilotage.proto.catalogue import Did, Value, parse_query

@@ -10,7 +10,7 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile, NewReplica, ReplicaChange
+from pilotage.central.catalogue.record_types import NewFile, NewReplica, ReplicaChange
 from pilotage.central.jobs import (
     record as job_records,
     record_retention as retention_records,

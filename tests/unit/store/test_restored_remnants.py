@@ -12,7 +12,7 @@ from pilotage.central.catalogue import (
     record_write as catalogue_write,
 )
 from pilotage.central.catalogue.record_jobs import folder_of
-from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.remnants import sweep_key
 from pilotage.central.store import audit as check
 from pilotage.central.store.engine import Store

@@ -114,7 +114,7 @@ def test_each_event_of_a_job_is_used_by_the_code_or_by_sql() -> None:
     code = "\n".join(
         entry.read_text(encoding="utf-8")
         for folder in ("jobs", "dispatch")
-        for entry in Path(str(files("pilotage.central") / folder)).glob("*.py")
+        for entry in Path(str(files("pilotage.central") / folder)).rglob("*.py")
     )
     used = set(re.findall(r"\bJobEvent\.(\w+)", code)) | {event.name for _, event in MOVES.values()}
     for_outside_catalogues = {JobEvent.PUBLISHING.name, JobEvent.PUBLISHED.name}

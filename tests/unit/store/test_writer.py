@@ -15,12 +15,12 @@ from pilotage.central.store.sqlite.checkpoints import (
     CHECKPOINT_ROWS,
     LOG_BYTES,
     LOOK_EVERY,
-    Checkpoints,
+    WalCheckpoints,
 )
 from pilotage.central.store.sqlite.copying import LogCopy
 from pilotage.central.store.sqlite.errors import translated
 from pilotage.central.store.sqlite.session import SqliteSession
-from pilotage.central.store.writer import Apart, Joint, Writer
+from pilotage.central.store.writer import JointOperation, NotJoinable, Writer
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ def fatal() -> Told:
 
 @pytest.fixture
 async def writer(session: Recorded, fatal: Told) -> AsyncIterator[Writer[Recorded]]:
-    made = Writer(session, fatal=fatal, afterwards=Checkpoints(session).look)
+    made = Writer(session, fatal=fatal, afterwards=WalCheckpoints(session).look)
     yield made
     await made.close()
     session.connection.close()
@@ -93,7 +93,7 @@ def put(n: int, text: str = "") -> Callable[[Recorded], int]:
     return operation
 
 
-class Put(Joint):
+class Put(JointOperation):
     """The same, joined with others: three and more do not go together."""
 
     def __init__(self, n: int) -> None:
@@ -108,7 +108,7 @@ class Put(Joint):
         for one in several:
             put(one.n)(session)
         if len(several) > 2:
-            raise Apart
+            raise NotJoinable
         return [f"{one.n} joined" for one in several]
 
 
@@ -246,7 +246,7 @@ async def test_most_of_the_log_is_copied_beside_the_writer_which_then_copies_the
     session: Recorded, fatal: Told
 ) -> None:
     beside = Beside()
-    writer = Writer[Recorded](session, fatal=fatal, afterwards=Checkpoints(session, beside).look)
+    writer = Writer[Recorded](session, fatal=fatal, afterwards=WalCheckpoints(session, beside).look)
     await writer.run(many)
     await writer.run(put(-1))  # when it is answered, the look after the group before is over
     before = (len(beside.begun), session.checkpoints)
@@ -265,7 +265,7 @@ async def test_a_long_log_is_copied_whatever_the_rows_and_once_until_it_grows_ag
     session: Recorded, fatal: Told, tmp_path: Path
 ) -> None:
     beside, log, begun = Beside(), tmp_path / "long", list[int]()
-    checkpoints = Checkpoints(session, beside, log=log)
+    checkpoints = WalCheckpoints(session, beside, log=log)
 
     def look() -> None:
         for _ in range(LOOK_EVERY):
@@ -296,7 +296,7 @@ async def test_a_failed_sync_beside_the_writer_breaks_the_store_and_a_full_disk_
     session: Recorded, fatal: Told, code: int, words: list[str]
 ) -> None:
     beside = Beside()
-    writer = Writer[Recorded](session, fatal=fatal, afterwards=Checkpoints(session, beside).look)
+    writer = Writer[Recorded](session, fatal=fatal, afterwards=WalCheckpoints(session, beside).look)
     await writer.run(many)
     await writer.run(put(-1))
     beside.begun[0].set_exception(sqlite_error(code))

@@ -7,8 +7,8 @@ from pilotage.central.identity.callers import User
 from pilotage.central.identity.scope import Owners
 from pilotage.central.transformations.engine import Engine
 from pilotage.central.transformations.service import TransformationService
-from pilotage.central.transformations.steering import Steering
-from pilotage.proto.api import Action as JobAction
+from pilotage.central.transformations.steering import TransformationControl
+from pilotage.proto.api.jobs import Action as JobAction
 from tests.fake_central import FakeClock
 from tests.memory_store import MemoryStore
 
@@ -31,7 +31,7 @@ async def service(store: MemoryStore, owner: User) -> TransformationService:
         catalogue=store,
         owners=owners,
         engine=cast(Engine, _NoEngine()),
-        steering=Steering(store=store, catalogue=store, kill=_nobody, clock=clock),
+        steering=TransformationControl(store=store, catalogue=store, kill=_nobody, clock=clock),
         storages=Storages(),
         clock=clock,
         log=lambda event, **fields: None,

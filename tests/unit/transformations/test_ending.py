@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.central.transformations import ending
+from pilotage.central.transformations import task_ends as ending
 from pilotage.central.transformations.record import InputMove, TaskClose
 from pilotage.proto.transformation_states import InputState, TaskState
 

@@ -7,24 +7,24 @@ from hypothesis import given, strategies as st
 
 from pilotage.central.transformations.grouping import (
     BadRule,
-    File,
     Group,
-    Plan,
-    Rule,
+    GroupingRule,
+    GroupingSpec,
+    WaitingInput,
     common,
     grouped,
     in_common,
 )
-from pilotage.central.transformations.rules import BUILT_IN
-from pilotage.proto.transformation import Grouping, InputSpec
+from pilotage.central.transformations.groupings.rule_names import BUILT_IN
+from pilotage.proto.documents.transformation import Grouping, InputSpec
 
 NOW = 1_000.0
 
 
-def a_file(number: int, *, input_no: int = 0, sites: str = "", **metadata: object) -> File:
+def a_file(number: int, *, input_no: int = 0, sites: str = "", **metadata: object) -> WaitingInput:
     size = metadata.pop("bytes", 10)
     since = metadata.pop("since", 900.0)
-    return File(
+    return WaitingInput(
         file_id=number,
         input_no=input_no,
         did=f"ctao:f{number}",
@@ -40,11 +40,13 @@ def ids(groups: Sequence[Group]) -> list[list[int]]:
 
 
 def made(
-    files: Sequence[File], closing: bool = False, specs: tuple[InputSpec, ...] = (InputSpec(),),
+    files: Sequence[WaitingInput],
+    closing: bool = False,
+    specs: tuple[InputSpec, ...] = (InputSpec(),),
     **fields: object,
-) -> list[list[int]]:  # fmt: skip
+) -> list[list[int]]:
     grouping = Grouping(**fields)  # type: ignore[arg-type]
-    plan = Plan(grouping, specs)
+    plan = GroupingSpec(grouping, specs)
     return ids(grouped(BUILT_IN[grouping.rule], files, plan, now=NOW, closing=closing))
 
 
@@ -128,11 +130,11 @@ def test_a_join_waits_for_all_of_its_sides_in_any_order() -> None:
     ],
 )
 def test_a_rule_of_others_that_makes_nonsense_is_refused(groups: list[Group]) -> None:
-    def rule(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+    def rule(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
         return groups
 
     with pytest.raises(BadRule):
-        grouped(rule, SEVEN, Plan(Grouping(), (InputSpec(),)), now=NOW, closing=False)
+        grouped(rule, SEVEN, GroupingSpec(Grouping(), (InputSpec(),)), now=NOW, closing=False)
 
 
 files_at_random = st.lists(
@@ -150,8 +152,10 @@ def test_no_rule_loses_or_doubles_a_file(
     rows: list[tuple[int, str, int]], name: str, size: int
 ) -> None:
     files = [a_file(n, bytes=b, sites=s, run=r) for n, (b, s, r) in enumerate(rows, start=1)]
-    rule: Rule = BUILT_IN[name]
-    plan = Plan(Grouping(rule=name, size=size, bytes_max=100, keys=("run",)), (InputSpec(),))
+    rule: GroupingRule = BUILT_IN[name]
+    plan = GroupingSpec(
+        Grouping(rule=name, size=size, bytes_max=100, keys=("run",)), (InputSpec(),)
+    )
     full = rule(files, plan, partial=False)
     taken = [one for group in full for one in group]
     whole = rule(files, plan, partial=True)

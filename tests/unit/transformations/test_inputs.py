@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.catalogue.records import FileRow
-from pilotage.central.transformations.inputs import Index, Wanted
+from pilotage.central.catalogue.record_types import FileRow
+from pilotage.central.transformations.inputs import InputIndex, WantedInput
 from pilotage.proto.catalogue import Did, FileState, parse_query
 from pilotage.proto.transformation_states import InputState
 
@@ -53,15 +53,15 @@ def a_file(chance: random.Random, number: int) -> FileRow:
     )
 
 
-def wanted(transformation_id: int, input_no: int, query: dict[str, Any], whose: str) -> Wanted:
-    return Wanted(transformation_id, input_no, whose, parse_query(query), InputState.UNUSED)
+def wanted(transformation_id: int, input_no: int, query: dict[str, Any], whose: str) -> WantedInput:
+    return WantedInput(transformation_id, input_no, whose, parse_query(query), InputState.UNUSED)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_index_finds_what_each_query_finds(seed: int) -> None:
     chance = random.Random(seed)
-    index = Index()
-    there: dict[int, list[Wanted]] = {}
+    index = InputIndex()
+    there: dict[int, list[WantedInput]] = {}
     for number in range(200):
         if chance.random() < 0.2:
             one = chance.randint(1, 6)

@@ -9,13 +9,13 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.storages import Storages
 from pilotage.central.transformations import intake, record as transformation_records
-from pilotage.central.transformations.files import Files
-from pilotage.central.transformations.grouping import File
-from pilotage.central.transformations.inputs import Index, Wanted
-from pilotage.central.transformations.intake import Intake
+from pilotage.central.transformations.grouping import WaitingInput
+from pilotage.central.transformations.input_files import FileReader
+from pilotage.central.transformations.inputs import InputIndex, WantedInput
+from pilotage.central.transformations.intake import InputIntake
 from pilotage.proto.catalogue import Did, parse_query
 from pilotage.proto.transformation_states import InputState
 from tests.fake_central import FakeClock
@@ -24,7 +24,7 @@ from tests.memory_store import MemoryStore
 
 async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "TOGETHER", 4)
-    store, index, came = MemoryStore(), Index(), list[tuple[int, str]]()
+    store, index, came = MemoryStore(), InputIndex(), list[tuple[int, str]]()
     copy = (NewReplica(storage="disk", path="p"),)
     files = [
         NewFile(
@@ -35,10 +35,10 @@ async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPat
     await store.write(catalogue_write.register_files, "ctao", files, at=1.0)
     for one in range(1, 4):
         query = parse_query({"n": {"!=": 3}})
-        index.put(one, [Wanted(one, 0, "ctao", query, InputState.UNUSED)])
+        index.put(one, [WantedInput(one, 0, "ctao", query, InputState.UNUSED)])
 
     def heard(one: int) -> Any:
-        def tell(file: File) -> None:
+        def tell(file: WaitingInput) -> None:
             came.append((one, file.did))
 
         return SimpleNamespace(by_site=False, cut=None, came=tell)
@@ -50,10 +50,10 @@ async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPat
         return await add(inputs, at, **given)
 
     store.ways[transformation_records.add_inputs] = add_inputs
-    taking = Intake(
+    taking = InputIntake(
         store=store,
         catalogue=store,
-        files=Files(store, Storages()),
+        files=FileReader(store, Storages()),
         index=index,
         clock=FakeClock(),
     )

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.transformations.jobs_of import Template, checked
-from pilotage.central.transformations.rules import rule_of
-from pilotage.proto.job import DataInput, DataOutput, Input, Job, JobData
-from pilotage.proto.transformation import InputSpec, Transformation
+from pilotage.central.transformations.groupings.rule_names import rule_of
+from pilotage.central.transformations.task_jobs import Template, checked
+from pilotage.proto.documents.job import DataInput, DataOutput, Input, Job, JobData
+from pilotage.proto.documents.transformation import InputSpec, Transformation
 
 
 def template(job: Job, **fields: Any) -> Template:

@@ -11,8 +11,8 @@ from pilotage.central.jobs import (
 )
 from pilotage.central.store.errors import StillArriving
 from pilotage.central.transformations import record as transformation_records
-from pilotage.central.transformations.making import submission_of
-from pilotage.central.transformations.record import NewInput, NewTask, Taken
+from pilotage.central.transformations.record import NewInput, NewTask, TakenInput
+from pilotage.central.transformations.task_creation import submission_of
 from pilotage.proto.transformation_states import InputState
 from tests.contract.store.conftest import open_at
 from tests.contract.store.rows import a_class, some_jobs
@@ -36,7 +36,7 @@ async def test_a_submission_that_is_under_way_gives_tasks_no_jobs(tmp_path: Path
         other = msgspec.structs.replace(new, key="other")
         jobs = (await store.write(submission_records.submit, other, some_jobs(kind, 3))).ranges[0]
         tasks = [
-            NewTask(job=job, inputs=(Taken(file_id=n, input_no=0),), shared=())
+            NewTask(job=job, inputs=(TakenInput(file_id=n, input_no=0),), shared=())
             for n, job in zip((1, 2), some_jobs(kind, 2), strict=True)
         ]
 

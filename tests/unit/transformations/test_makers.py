@@ -12,18 +12,23 @@ from pilotage.central.catalogue import (
     record_read as catalogue_read,
     record_write as catalogue_write,
 )
-from pilotage.central.catalogue.records import NewFile, NewReplica
+from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.storages import Storages
-from pilotage.central.jobs.records import NewSubmission
+from pilotage.central.jobs.record_types import NewSubmission
 from pilotage.central.store.engine import Store
-from pilotage.central.transformations import makers, record as transformation_records
-from pilotage.central.transformations.files import Files
-from pilotage.central.transformations.inputs import Index
-from pilotage.central.transformations.intake import Intake
-from pilotage.central.transformations.live import document, wanted
-from pilotage.central.transformations.record import NewInput, NewTask, NewTransformation, Taken
+from pilotage.central.transformations import excluded_files, record as transformation_records
+from pilotage.central.transformations.input_files import FileReader
+from pilotage.central.transformations.inputs import InputIndex
+from pilotage.central.transformations.intake import InputIntake
+from pilotage.central.transformations.live_state import document, wanted
+from pilotage.central.transformations.record import (
+    NewInput,
+    NewTask,
+    NewTransformationRow,
+    TakenInput,
+)
 from pilotage.proto.catalogue import Did
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.transformation_states import InputState, TransformationState
 from tests.contract.store.rows import a_class, some_jobs
 from tests.fake_central import FakeClock
@@ -50,7 +55,7 @@ async def added(
     owner = (await a_class(store)).owner_id
     row = await store.write(
         transformation_records.add_transformation,
-        NewTransformation(
+        NewTransformationRow(
             community="ctao",
             group="sim",
             owner_id=owner,
@@ -79,7 +84,7 @@ async def made_by(store: MemoryStore, transformation_id: int, name: str, dataset
     (job,) = some_jobs(kind, 1)
     before = await store.read(transformation_records.transformation, transformation_id)
     assert before is not None
-    task = NewTask(job=job, inputs=(Taken(file_id=source, input_no=0),))
+    task = NewTask(job=job, inputs=(TakenInput(file_id=source, input_no=0),))
     (made,) = await store.write(
         transformation_records.make_tasks, transformation_id, before.tasks_made, new, [task]
     )
@@ -114,10 +119,10 @@ class _Takers:
     """The intake of all transformations of a store, and what each has got."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self.store, self.index = store, Index()
+        self.store, self.index = store, InputIndex()
         self.lives: dict[int, Any] = {}
-        files = Files(store, Storages())
-        self.intake = Intake(
+        files = FileReader(store, Storages())
+        self.intake = InputIntake(
             store=store, catalogue=store, files=files, index=self.index, clock=FakeClock()
         )
 
@@ -258,7 +263,7 @@ async def test_each_transformation_is_read_once_however_many_files_come(
 
     takers = _Takers(store)
     await takers.take(first)
-    judge = makers.Makers(store)
+    judge = excluded_files.Makers(store)
     (asked,) = takers.index.of(first)
     rows = [
         (row, asked) for row in await store.read(catalogue_read.files_changed, "ctao", 0, limit=99)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.central.transformations.moves import consequences, moves_of
+from pilotage.central.transformations.input_moves import consequences, moves_of
 from pilotage.central.transformations.record import EndInput, TaskEnd
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.job_states import JobState

@@ -8,11 +8,11 @@ import pytest
 from pilotage.central.catalogue import record_change as catalogue_change
 from pilotage.central.errors import Refused
 from pilotage.central.transformations import service as of_transformations
-from pilotage.central.transformations.names import check_names
-from pilotage.proto.api_transformations import NewTransformation, TransformationDetail
+from pilotage.central.transformations.output_names import check_names
+from pilotage.proto.api.transformations import NewTransformation, TransformationDetail
 from pilotage.proto.catalogue import Did
-from pilotage.proto.job import DataOutput, Job, JobData
-from pilotage.proto.transformation import Transformation
+from pilotage.proto.documents.job import DataOutput, Job, JobData
+from pilotage.proto.documents.transformation import Transformation
 from tests.memory_store import MemoryStore
 from tests.unit.productions.served import CALLER
 

@@ -6,11 +6,11 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.transformations import rules
-from pilotage.central.transformations.grouping import File, Group, Plan
+from pilotage.central.transformations.grouping import Group, GroupingSpec, WaitingInput
+from pilotage.central.transformations.groupings import rule_names as rules
 
 
-def odd(files: Sequence[File], plan: Plan, *, partial: bool) -> list[Group]:
+def odd(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
     """Files of odd number, one a group."""
     return [(one,) for one in files if one.file_id % 2]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pilotage.central.transformations.scouts import Figures, figures, resized, too_many_failed
-from pilotage.proto.job import Job, Need
+from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.messages import Usage
 from pilotage.proto.transformation_states import TaskState
 

@@ -14,12 +14,12 @@ import yaml
 from pilotage.central.workflows import draw
 from pilotage.central.workflows.check import check
 from pilotage.central.workflows.errors import BadWorkflow
-from pilotage.central.workflows.files import read_workflow
-from pilotage.central.workflows.flow import File, Flow, Task
+from pilotage.central.workflows.flow import WorkflowFile, WorkflowRun, WorkflowTask
 from pilotage.central.workflows.plan import plan
-from pilotage.central.workflows.to_transformations import obstacles, to_transformations
-from pilotage.central.workflows.written import is_list, is_mapping
-from pilotage.proto.workflow import Workflow
+from pilotage.central.workflows.source_lines import is_list, is_mapping
+from pilotage.central.workflows.translation import obstacles, to_transformations
+from pilotage.central.workflows.workflow_files import read_workflow
+from pilotage.proto.documents.workflow import Workflow
 
 GROUPINGS: list[dict[str, Any] | None] = [
     None,
@@ -64,9 +64,9 @@ def test_each_file_is_used_once_and_every_run_ends(seed: int) -> None:
     chance = random.Random(seed)
     workflow = a_workflow(chance)
     assert check(workflow) == []
-    flow, made, used = Flow(workflow), list[File](), Counter[tuple[str, str, str]]()
+    flow, made, used = WorkflowRun(workflow), list[WorkflowFile](), Counter[tuple[str, str, str]]()
     fails = chance.choice([0.0, 0.0, 0.1])
-    ready: list[Task] = flow.begin()
+    ready: list[WorkflowTask] = flow.begin()
     ended = 0
     while ready:
         assert ended < 10_000
@@ -79,10 +79,17 @@ def test_each_file_is_used_once_and_every_run_ends(seed: int) -> None:
             continue
         name = f"{task.step}/{task.number}"
         files = [
-            File(f"{name}/{i}", f"{name}/{i}", chance.randint(1, 4), {"k": chance.randint(0, 2)},
-                 task.step, "o", task.number)
+            WorkflowFile(
+                f"{name}/{i}",
+                f"{name}/{i}",
+                chance.randint(1, 4),
+                {"k": chance.randint(0, 2)},
+                task.step,
+                "o",
+                task.number,
+            )
             for i in range(chance.randint(0, 3))
-        ]  # fmt: skip
+        ]
         made += files
         ready += flow.done(task, {"o": files}, {})
 

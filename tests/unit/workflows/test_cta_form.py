@@ -8,9 +8,9 @@ import pytest
 from pilotage.central.workflows import graph
 from pilotage.central.workflows.cta_form import element_types
 from pilotage.central.workflows.errors import BadWorkflow
-from pilotage.central.workflows.files import read_workflow
 from pilotage.central.workflows.plan import plan
-from pilotage.proto.workflow import Workflow
+from pilotage.central.workflows.workflow_files import read_workflow
+from pilotage.proto.documents.workflow import Workflow
 
 from .written_here import made, run_here
 

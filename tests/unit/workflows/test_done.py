@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.workflows.done import claimed
+from pilotage.central.workflows.earlier_runs import claimed
 from pilotage.central.workflows.errors import RunRefused
-from pilotage.proto.workflow import Workflow
+from pilotage.proto.documents.workflow import Workflow
 
 from .written_here import run_here, workflow
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.failover.decide import Counters, decide
-from pilotage.central.failover.for_production import rules_for
-from pilotage.central.failover.of_workflow import faults_of_rules, rules_of
-from pilotage.central.failover.rules import Do
+from pilotage.central.failover.decisions import TaskHistory, decide
+from pilotage.central.failover.production_rules import rules_for
+from pilotage.central.failover.rules import RuleVerb
+from pilotage.central.failover.workflow_rules import faults_of_rules, rules_of
 from pilotage.central.workflows.errors import BadWorkflow
-from pilotage.central.workflows.failing import rules_text
-from pilotage.central.workflows.files import read_workflow
+from pilotage.central.workflows.failover_rules import rules_text
+from pilotage.central.workflows.workflow_files import read_workflow
 from pilotage.proto.failures import Evidence
 from pilotage.proto.messages import How
 
@@ -52,14 +52,14 @@ def test_rules_hold_for_their_step_before_those_of_all_and_the_default_ones(
     workflow = written(tmp_path).workflow
     rules = rules_of(workflow)
 
-    def done(step: str, code: int) -> list[Do]:
+    def done(step: str, code: int) -> list[RuleVerb]:
         end = Evidence(how=How.EXITED, exit_code=code)
-        return [one.do for one in decide(rules, end, Counters(step=step, inputs=1))]
+        return [one.do for one in decide(rules, end, TaskHistory(step=step, inputs=1))]
 
     assert faults_of_rules(workflow) == []
-    assert [done("a", code)[0] for code in (3, 4)] == [Do.IGNORE, Do.PROBLEMATIC]
-    assert [done(step, 4)[0] for step in ("b-1", "b-2")] == [Do.RETRY, Do.RETRY]
-    assert done("other", 4)[0] is not Do.PROBLEMATIC
+    assert [done("a", code)[0] for code in (3, 4)] == [RuleVerb.IGNORE, RuleVerb.PROBLEMATIC]
+    assert [done(step, 4)[0] for step in ("b-1", "b-2")] == [RuleVerb.RETRY, RuleVerb.RETRY]
+    assert done("other", 4)[0] is not RuleVerb.PROBLEMATIC
     assert [one.name for one in rules.transformations[:2]] == ["b-1: tell", "b-2: tell"]
 
 

@@ -5,23 +5,25 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.workflows.flow import File, Flow, Task
-from pilotage.proto.workflow import Workflow
+from pilotage.central.workflows.flow import WorkflowFile, WorkflowRun, WorkflowTask
+from pilotage.proto.documents.workflow import Workflow
 
 from .written_here import workflow
 
 
-def a_file(task: Task, port: str, name: str = "", size: int = 1, **metadata: Any) -> File:
+def a_file(
+    task: WorkflowTask, port: str, name: str = "", size: int = 1, **metadata: Any
+) -> WorkflowFile:
     name = name or f"{task.step}-{task.number}"
-    return File(name, f"/{name}", size, metadata, task.step, port, task.number)
+    return WorkflowFile(name, f"/{name}", size, metadata, task.step, port, task.number)
 
 
-def names(task: Task, port: str) -> list[str]:
+def names(task: WorkflowTask, port: str) -> list[str]:
     return [file.name for file in task.files[port]]
 
 
-def flow_of(folder: Path, text: str) -> tuple[Flow, list[Task]]:
-    flow = Flow(workflow(folder, text))
+def flow_of(folder: Path, text: str) -> tuple[WorkflowRun, list[WorkflowTask]]:
+    flow = WorkflowRun(workflow(folder, text))
     return flow, flow.begin()
 
 
@@ -172,11 +174,11 @@ def test_files_of_the_catalogue_come_by_query_and_by_dataset(tmp_path: Path) -> 
           c: {inputs: {i: {dataset: "s:d", files_max: 1}}, job: {command: [x]}}
     """
     files = [
-        File("f1", "/f1", 1, {"k": 1}),
-        File("f2", "/f2", 1, {"k": 2, "dataset": "s:d"}),
-        File("f3", "/f3", 1, {"k": 3, "dataset": "s:d"}),
+        WorkflowFile("f1", "/f1", 1, {"k": 1}),
+        WorkflowFile("f2", "/f2", 1, {"k": 2, "dataset": "s:d"}),
+        WorkflowFile("f3", "/f3", 1, {"k": 3, "dataset": "s:d"}),
     ]
-    tasks = Flow(workflow(tmp_path, text), files).begin()
+    tasks = WorkflowRun(workflow(tmp_path, text), files).begin()
 
     found = [(task.step, *names(task, "i")) for task in tasks]
     assert found == [("a", "f1"), ("a", "f2"), ("b", "f2"), ("c", "f2")]
@@ -203,10 +205,10 @@ SCATTER = """
 def scattered(folder: Path, method: str, least: int = 0) -> tuple[list[tuple[int, int]], Any]:
     """Return the pairs of the tasks, which give their sum, and what was gathered of them."""
     kind = "any[][]" if method == "nested" else "any[]"
-    flow = Flow(workflow(folder, SCATTER.format(method=method, least=least, type=kind)))
+    flow = WorkflowRun(workflow(folder, SCATTER.format(method=method, least=least, type=kind)))
     tasks = flow.begin()
     pairs = [(task.values["n"], task.values["m"]) for task in tasks]
-    last: list[Task] = []
+    last: list[WorkflowTask] = []
     for task in reversed(tasks):  # as they may end
         last += flow.done(task, {}, {"v": task.values["n"] + task.values["m"]})
     (gathered,) = last

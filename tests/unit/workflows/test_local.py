@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.workflows.files import files_in
-from pilotage.central.workflows.local import Place, run
+from pilotage.central.workflows.local_runs import RunEnvironment, run
+from pilotage.central.workflows.workflow_files import files_in
 from pilotage.pilot.files.globs import compile_glob
 
 from .written_here import ENVIRONMENT, made, run_here, workflow
@@ -291,7 +291,7 @@ async def test_a_run_that_is_stopped_leaves_no_process(tmp_path: Path) -> None:
           a: {tasks: 2, job: {command: [sh, -c, "sleep 600 & echo $! > pid; wait"]}}
     """
     (tmp_path / "run").mkdir()
-    place = Place(tmp_path / "run", tmp_path, 2, ENVIRONMENT)
+    place = RunEnvironment(tmp_path / "run", tmp_path, 2, ENVIRONMENT)
     task = asyncio.get_running_loop().create_task(run(workflow(tmp_path, text), place))
     pids = [tmp_path / "run" / "a" / str(n) / "pid" for n in (1, 2)]
     until = time.monotonic() + 30

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.transformations.jobs_of import checked
+from pilotage.central.transformations.task_jobs import checked
 from pilotage.central.workflows import draw, graph
-from pilotage.central.workflows.flow import Counts, File, Flow
+from pilotage.central.workflows.flow import StepCounts, WorkflowFile, WorkflowRun
 from pilotage.central.workflows.layout import HEIGHT, WIDTH
 from pilotage.central.workflows.plan import plan
-from pilotage.central.workflows.to_transformations import obstacles, to_transformations
+from pilotage.central.workflows.translation import obstacles, to_transformations
 from pilotage.proto.catalogue import parse_query
 
 from .written_here import workflow
@@ -80,7 +80,7 @@ def test_files_of_the_catalogue_are_counted_where_they_are_known(tmp_path: Path)
           b: {inputs: {i: a.o}, job: {command: [x]}}
     """
     definition = workflow(tmp_path, text)
-    known = plan(definition, [File(f"f{n}", f"/f{n}", 1, {"k": n % 2}) for n in range(10)])
+    known = plan(definition, [WorkflowFile(f"f{n}", f"/f{n}", 1, {"k": n % 2}) for n in range(10)])
 
     assert [str(one.tasks) for one in plan(definition).steps] == ["?", "?"]
     assert [str(one.tasks) for one in known.steps] == ["3", "3"]
@@ -223,10 +223,10 @@ def test_the_graph_as_text(tmp_path: Path) -> None:
         "└─ bright",
     ]
     counts = {
-        "make": Counts(7, 7, 0, 0, 7),
-        "dark": Counts(4, 2, 1, 0),
-        "bright": Counts(0, 0, 0, 0, 0),
-        "sum": Counts(),
+        "make": StepCounts(7, 7, 0, 0, 7),
+        "dark": StepCounts(4, 2, 1, 0),
+        "bright": StepCounts(0, 0, 0, 0, 0),
+        "sum": StepCounts(),
     }
     lines = draw.as_text(definition, draw.of_counts(counts))
     assert lines[0].endswith("████████████████████  7/7 done")
@@ -250,7 +250,7 @@ def test_the_graph_as_svg(tmp_path: Path) -> None:
 
     plain = ElementTree.fromstring(draw.as_svg(definition))
     shown = ElementTree.fromstring(
-        draw.as_svg(definition, draw.of_counts({"make": Counts(7, 3, 1, 0)}))
+        draw.as_svg(definition, draw.of_counts({"make": StepCounts(7, 3, 1, 0)}))
     )
 
     space = "{http://www.w3.org/2000/svg}"
@@ -266,10 +266,10 @@ def test_the_graph_as_svg(tmp_path: Path) -> None:
 def test_what_stands_and_why_is_told_below_the_graph(tmp_path: Path) -> None:
     definition = workflow(tmp_path, DIAMOND)
     nodes = {
-        "make": draw.Node("7/7 done", done=1.0, look="over"),
-        "dark": draw.Node("1/4 done, 2 run", done=0.999, failed=0.5),
-        "bright": draw.Node("paused, 0/4 done", look="stands", why="3 of <4> tasks failed"),
-        "sum": draw.Node("0/1 done"),
+        "make": draw.DrawnStep("7/7 done", done=1.0, look="over"),
+        "dark": draw.DrawnStep("1/4 done, 2 run", done=0.999, failed=0.5),
+        "bright": draw.DrawnStep("paused, 0/4 done", look="stands", why="3 of <4> tasks failed"),
+        "sum": draw.DrawnStep("0/1 done"),
     }
 
     lines = draw.as_text(definition, nodes)
@@ -287,10 +287,10 @@ def test_what_stands_and_why_is_told_below_the_graph(tmp_path: Path) -> None:
 
 def test_forty_eight_steps_are_legible() -> None:
     """No name is cut, no box lies on another, and no line of the text is longer than a window."""
-    from pilotage.central.workflows.files import read_workflow
+    from pilotage.central.workflows.workflow_files import read_workflow
 
     definition = read_workflow(ROOT / "examples" / "prod6" / "prod6.yaml").workflow
-    nodes = {name: draw.Node("1 234/5 678 done, 90 failed", 0.5) for name in definition.steps}
+    nodes = {name: draw.DrawnStep("1 234/5 678 done, 90 failed", 0.5) for name in definition.steps}
     space = "{http://www.w3.org/2000/svg}"
     drawn = ElementTree.fromstring(draw.as_svg(definition, nodes))
 
@@ -326,7 +326,7 @@ def _points(way: str) -> Iterator[tuple[float, float]]:
 @pytest.mark.parametrize("name", ["prod6", "over"])
 def test_no_link_runs_behind_a_box_or_on_another_step_s(name: str, tmp_path: Path) -> None:
     """Also those over several columns, which have a lane in each."""
-    from pilotage.central.workflows.files import read_workflow
+    from pilotage.central.workflows.workflow_files import read_workflow
 
     if name == "prod6":
         definition = read_workflow(ROOT / "examples" / "prod6" / "prod6.yaml").workflow
@@ -377,7 +377,7 @@ def test_tasks_of_given_values_are_those_of_a_run_here(
         template.job(transformation_id=1, number=n + 1, metadata={}) for n in range(document.tasks)
     ]
 
-    here = [(one.values["x"], one.values["y"]) for one in Flow(definition).begin()]
+    here = [(one.values["x"], one.values["y"]) for one in WorkflowRun(definition).begin()]
     assert here and [one.command for one in jobs] == [
         ("run", str(x), f"-{y}", "3") for x, y in here
     ]

@@ -2,11 +2,11 @@
 
 from collections import Counter
 
-from pilotage.central.workflows.files import read_workflow
-from pilotage.central.workflows.flow import File, Flow, Task
+from pilotage.central.workflows.flow import WorkflowFile, WorkflowRun, WorkflowTask
 from pilotage.central.workflows.plan import plan
 from pilotage.central.workflows.rendering import metadata_of
-from pilotage.proto.workflow import Step, Workflow
+from pilotage.central.workflows.workflow_files import read_workflow
+from pilotage.proto.documents.workflow import Step, Workflow
 
 from ...tidy.tree import ROOT
 
@@ -15,9 +15,9 @@ SPLITS = {"simulate-gamma-diffuse": ("train_en", "train_cl", "test"),
           "simulate-proton": ("train_cl", "test")}  # fmt: skip
 
 
-def made_by(workflow: Workflow, step: Step, task: Task) -> dict[str, list[File]]:
+def made_by(workflow: Workflow, step: Step, task: WorkflowTask) -> dict[str, list[WorkflowFile]]:
     """Return the files that a task would make."""
-    found: dict[str, list[File]] = {}
+    found: dict[str, list[WorkflowFile]] = {}
     for port, output in step.outputs.items():
         if output.value:
             continue
@@ -31,13 +31,13 @@ def made_by(workflow: Workflow, step: Step, task: Task) -> dict[str, list[File]]
             own = {key: said[key] for key in output.sets}
             metadata = metadata_of(workflow, step, output, task, own, handed_down=task.common)
             name = f"{task.step}/{task.number}/{port}{n}"
-            found[port].append(File(name, name, 1, metadata, task.step, port, task.number))
+            found[port].append(WorkflowFile(name, name, 1, metadata, task.step, port, task.number))
     return found
 
 
 def test_as_many_jobs_run_as_were_planned_and_each_file_is_used_once() -> None:
     workflow = read_workflow(ROOT / "examples" / "prod6" / "prod6.yaml").workflow
-    flow = Flow(workflow)
+    flow = WorkflowRun(workflow)
     ready, tasks = flow.begin(), Counter[str]()
     used, raw = Counter[tuple[str, str]](), list[str]()
     while ready:

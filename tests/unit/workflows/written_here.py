@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 
-from pilotage.central.workflows.done import claimed
+from pilotage.central.workflows.earlier_runs import claimed
 from pilotage.central.workflows.errors import BadWorkflow
-from pilotage.central.workflows.files import read_workflow
-from pilotage.central.workflows.flow import File
-from pilotage.central.workflows.local import Outcome, Place, run
-from pilotage.central.workflows.written import Written
-from pilotage.proto.workflow import Workflow
+from pilotage.central.workflows.flow import WorkflowFile
+from pilotage.central.workflows.local_runs import RunEnvironment, RunResult, run
+from pilotage.central.workflows.source_lines import WorkflowSource
+from pilotage.central.workflows.workflow_files import read_workflow
+from pilotage.proto.documents.workflow import Workflow
 
 ENVIRONMENT = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def read(folder: Path, text: str, **chosen: str) -> Written:
+def read(folder: Path, text: str, **chosen: str) -> WorkflowSource:
     """Return the workflow that a text says, checked."""
     file = folder / "flow.yaml"
     file.write_text(dedent(text))
@@ -41,19 +41,19 @@ def faults(folder: Path, text: str, **chosen: str) -> list[str]:
 def run_here(
     definition: Workflow,
     folder: Path,
-    catalogue: Sequence[File] = (),
+    catalogue: Sequence[WorkflowFile] = (),
     *,
     cores: int = 4,
     beside: Path | None = None,
     resume: bool = False,
-) -> Outcome:
+) -> RunResult:
     """Run a workflow in `folder`/run; its steps' files lie in `folder`, or `beside`."""
     where = folder / "run"
-    place = Place(where, beside or folder, cores, ENVIRONMENT)
+    place = RunEnvironment(where, beside or folder, cores, ENVIRONMENT)
     with claimed(where, definition.name, resume=resume):
         return asyncio.run(run(definition, place, catalogue))
 
 
-def made(outcome: Outcome, step: str, port: str) -> list[str]:
+def made(outcome: RunResult, step: str, port: str) -> list[str]:
     """Return the paths of what a step has made, from the folder of the run on."""
     return [one.path for one in outcome.record.files if (one.step, one.port) == (step, port)]

@@ -19,9 +19,9 @@ from pilotage.central.factory.element import (
     PilotOutput,
     PilotRequest,
     SlotState,
-    Submitted,
+    SubmitResult,
 )
-from pilotage.central.factory.errors import Denied, Step
+from pilotage.central.factory.errors import Denied, ElementOperation
 from tests.fake_element import FakeElement, Queued
 
 from ..rig import Rig
@@ -43,7 +43,7 @@ class Acting(FakeElement):
         found._troubles = troubles
         return found
 
-    def called(self, step: Step) -> None:
+    def called(self, step: ElementOperation) -> None:
         """Do as the test says. Raises as all calls do."""
         troubles = self._troubles
         if troubles is not None:
@@ -53,7 +53,7 @@ class Acting(FakeElement):
                 raise Denied(step, "no such file or directory")
         super().called(step)
 
-    async def submit(self, requests: Sequence[PilotRequest]) -> Submitted:
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
         before = set(self.pilots)
         try:
             return await super().submit(requests)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from pilotage.central.factory.credentials.issued import IssuedOptions, IssuedSource
+from pilotage.central.factory.credentials.issued_tokens import IssuedOptions, IssuedSource
 from pilotage.central.operate.clocks import SystemClock
 from tests.services.folders import open_folder
 from tests.services.htcondor import Htcondor

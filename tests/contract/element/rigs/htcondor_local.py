@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilotage.central.factory.commands import Commands, Completed
+from pilotage.central.factory.commands import Commands, CompletedCommand
 from pilotage.central.factory.element import ComputeElement
 from tests.services.folders import open_folder
 from tests.services.htcondor import OWNER, Htcondor
@@ -28,7 +28,7 @@ class _AsOwner:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
-    ) -> Completed:
+    ) -> CompletedCommand:
         """Run it. Raises NoAnswer and NotStarted."""
         return await self._commands.run(
             ["runuser", "-u", OWNER, "--", *argv],

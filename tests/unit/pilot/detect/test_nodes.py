@@ -7,16 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pilotage.pilot.detect.facts import Facts, find
-from pilotage.pilot.detect.shown import as_json, as_text
+from pilotage.pilot.detect.facts import DetectedNode, find
+from pilotage.pilot.detect.facts_report import as_json, as_text
 from pilotage.pilot.gpus import Gpus
-from pilotage.pilot.probe import node_of
+from pilotage.pilot.node.probe import node_of
 from pilotage.proto.limits import check
 
 from ....nodes import recorded
 
 
-def facts_of(name: str, root: Path) -> Facts:
+def facts_of(name: str, root: Path) -> DetectedNode:
     return find(recorded.load(name).surroundings(root), otherwise="/srv/pilot")
 
 

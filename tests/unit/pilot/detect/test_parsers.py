@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.detect import amd, batch, gpus, nvidia, reading
+from pilotage.pilot.detect import amd, gpus, nvidia, small_files
+from pilotage.pilot.detect.batch_systems import detection
 from pilotage.pilot.detect.surroundings import Surroundings
 from pilotage.pilot.gpus import NO_GPUS
 from pilotage.proto.limits import MB_MAX
@@ -57,18 +58,18 @@ COUNTS["0-999999999999"] = 10**12  # not counted one by one
 
 
 def test_durations_are_read() -> None:
-    read = {word: reading.seconds(word) for word in DURATIONS}
+    read = {word: small_files.seconds(word) for word in DURATIONS}
 
     assert {k: repr(v) for k, v in read.items()} == {k: repr(v) for k, v in DURATIONS.items()}
 
 
 def test_sizes_are_read() -> None:
-    assert {word: reading.size_bytes(word) for word in SIZES} == SIZES
-    assert reading.size_bytes("2k", thousand=1000) == 2000
+    assert {word: small_files.size_bytes(word) for word in SIZES} == SIZES
+    assert small_files.size_bytes("2k", thousand=1000) == 2000
 
 
 def test_lists_of_processors_are_counted() -> None:
-    assert {word: reading.count(word) for word in COUNTS} == COUNTS
+    assert {word: small_files.count(word) for word in COUNTS} == COUNTS
 
 
 SLURM = {"SLURM_JOB_ID": "7"}
@@ -125,9 +126,9 @@ def test_the_time_left_is_read(
     environ: dict[str, str], said: str, left_s: float, source: str, tmp_path: Path
 ) -> None:
     node = around(tmp_path, environ, said)
-    jobs = batch.jobs(node)
+    jobs = detection.jobs(node)
 
-    found = batch.wall_left_s(jobs, jobs[0].cores.value)
+    found = detection.wall_left_s(jobs, jobs[0].cores.value)
 
     assert (found.value, found.source) == (left_s, source)
     assert found.known or found.notes
@@ -150,7 +151,7 @@ ADS: dict[str, tuple[float, str]] = {
 def test_ads_of_htcondor_are_read(ad: str, tmp_path: Path) -> None:
     (tmp_path / "ad").write_text(ad)
     left_s, name = ADS[ad]
-    found = batch.jobs(around(tmp_path, {"_CONDOR_JOB_AD": "/ad"}))[0].wall_left_s
+    found = detection.jobs(around(tmp_path, {"_CONDOR_JOB_AD": "/ad"}))[0].wall_left_s
 
     assert (found.value, found.source) == (left_s, f"{name} ($_CONDOR_JOB_AD)" if name else "")
 
@@ -176,10 +177,10 @@ def test_the_batch_system_is_known_by_its_environment(
     environ: dict[str, str], system: str, job: str, tmp_path: Path
 ) -> None:
     node = around(tmp_path, environ)
-    jobs = batch.jobs(node)
+    jobs = detection.jobs(node)
 
-    assert batch.batch_system(node, jobs).value == system
-    assert batch.batch_id(node, jobs).value == job
+    assert detection.batch_system(node, jobs).value == system
+    assert detection.batch_id(node, jobs).value == job
 
 
 # Environment, and the cores that the batch system gives on this host.
@@ -199,7 +200,7 @@ SLOTS: list[tuple[dict[str, str], int]] = [
 def test_the_cores_of_a_job_on_this_host_are_read(
     environ: dict[str, str], cores: int, tmp_path: Path
 ) -> None:
-    assert batch.jobs(around(tmp_path, environ))[0].cores.value == cores
+    assert detection.jobs(around(tmp_path, environ))[0].cores.value == cores
 
 
 # What a batch system says of memory, in 10^6 bytes, as far as a message can say it.
@@ -217,7 +218,7 @@ MEMORY: list[tuple[dict[str, str], int]] = [
 def test_the_memory_of_a_job_is_read(
     environ: dict[str, str], memory_mb: int, tmp_path: Path
 ) -> None:
-    assert batch.jobs(around(tmp_path, environ))[0].memory_mb.value == memory_mb
+    assert detection.jobs(around(tmp_path, environ))[0].memory_mb.value == memory_mb
 
 
 A100 = "{0}, GPU-{0}, NVIDIA A100, 40960, 535.104.05, 8.0, Disabled"
@@ -254,7 +255,7 @@ def test_only_the_gpus_that_are_ours_are_offered(
     (tmp_path / "dev/nvidiactl").write_text("")
     node = around(tmp_path, environ, FOUR)
 
-    found = gpus.gpus(node, batch.jobs(node))
+    found = gpus.gpus(node, detection.jobs(node))
 
     assert found.value.devices == tuple(f"GPU-{one}" for one in ours)
     assert found.known
@@ -267,7 +268,7 @@ def test_a_slot_without_gpus_is_not_given_the_only_one_of_the_node(tmp_path: Pat
         tmp_path, {"_CONDOR_JOB_AD": "/x", "_CONDOR_AssignedGPUs": "10000"}, A100.format(0)
     )
 
-    assert gpus.gpus(node, batch.jobs(node)).value == NO_GPUS
+    assert gpus.gpus(node, detection.jobs(node)).value == NO_GPUS
 
 
 def test_of_a_gpu_that_is_cut_up_the_parts_are_offered(tmp_path: Path) -> None:
@@ -284,7 +285,7 @@ def test_of_a_gpu_that_is_cut_up_the_parts_are_offered(tmp_path: Path) -> None:
 
 def test_each_slot_of_grid_engine_has_the_memory_that_was_asked_for(tmp_path: Path) -> None:
     said = "<CE_name>h_vmem</CE_name><CE_doubleval>2000000000.0</CE_doubleval>"
-    job = batch.jobs(around(tmp_path, {**SGE, "NSLOTS": "4"}, said))[0]
+    job = detection.jobs(around(tmp_path, {**SGE, "NSLOTS": "4"}, said))[0]
 
     assert (job.memory_mb.value, job.memory_mb.source) == (8_000, "h_vmem (qstat -j), 4 slots")
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from hypothesis import given, settings, strategies as st
 
-from pilotage.pilot.detect import amd, batch, benchmark, classads, nvidia, reading
-from pilotage.pilot.detect.facts import Facts, find
-from pilotage.pilot.detect.found import Found, least
-from pilotage.pilot.detect.shown import as_json, as_text
-from pilotage.pilot.probe import node_of
+from pilotage.pilot.detect import amd, benchmark, nvidia, small_files
+from pilotage.pilot.detect.batch_systems import classads, detection
+from pilotage.pilot.detect.facts import DetectedNode, find
+from pilotage.pilot.detect.facts_report import as_json, as_text
+from pilotage.pilot.detect.finding import SourcedValue, least
+from pilotage.pilot.node.probe import node_of
 from pilotage.proto.limits import check
 from pilotage.proto.messages import Offer
 
@@ -65,7 +66,7 @@ def test_a_node_may_say_anything(data: st.DataObject) -> None:
     assert as_text(facts) and as_json(facts)
 
 
-def _find(node: recorded.Recorded) -> Facts:
+def _find(node: recorded.Recorded) -> DetectedNode:
     """Look at a node, check that what is found can be said, and return it."""
     with tempfile.TemporaryDirectory() as folder:
         around = node.surroundings(Path(folder))
@@ -95,12 +96,12 @@ def _find(node: recorded.Recorded) -> Facts:
 @given(RUBBISH)
 @settings(deadline=None)
 def test_no_parser_stumbles(said: str) -> None:
-    assert reading.number(said) >= 0
-    assert reading.decimal(said) >= 0
-    assert reading.count(said) >= 0
-    assert reading.size_bytes(said) >= 0
-    assert not reading.seconds(said) < 0
-    assert len(reading.plain(said, 40)) <= 40
+    assert small_files.number(said) >= 0
+    assert small_files.decimal(said) >= 0
+    assert small_files.count(said) >= 0
+    assert small_files.size_bytes(said) >= 0
+    assert not small_files.seconds(said) < 0
+    assert len(small_files.plain(said, 40)) <= 40
     nvidia.parse(said)
     nvidia.parse_parts(said, ())
     amd.parse(said)
@@ -117,10 +118,10 @@ def test_no_batch_system_stumbles(rubbish: str, name: str, at: int) -> None:
     said = printed[:at] + rubbish + printed[at:]
     around = replace(NOWHERE, environ=EVERY_SYSTEM, run=recorded.Printing(said))
 
-    jobs = batch.jobs(around)
+    jobs = detection.jobs(around)
 
-    assert len(jobs) == len(batch.SYSTEMS)
-    assert batch.wall_left_s(jobs, 1).value >= 0
+    assert len(jobs) == len(detection.SYSTEMS)
+    assert detection.wall_left_s(jobs, 1).value >= 0
     assert all(job.cores.value >= 0 and job.memory_mb.value >= 0 for job in jobs)
 
 
@@ -128,7 +129,7 @@ def test_no_batch_system_stumbles(rubbish: str, name: str, at: int) -> None:
 def test_the_least_of_what_is_known_counts(said: list[tuple[int, str]]) -> None:
     known = [value for value, source in said if source]
 
-    found = least((Found(value, source) for value, source in said), 7)
+    found = least((SourcedValue(value, source) for value, source in said), 7)
 
     assert found.value == min(known, default=7)
     assert found.known == bool(known)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.detect import batch, reading, scratch
+from pilotage.pilot.detect import scratch, small_files
+from pilotage.pilot.detect.batch_systems import detection
 from pilotage.pilot.detect.surroundings import OUTPUT_MAX, here, output
 
 from ....nodes.recorded import parse
@@ -42,12 +43,12 @@ def test_pipes_folders_and_what_is_not_there_are_empty(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "long").write_text("x" * 100)
 
-    assert reading.text(tmp_path / "pipe") == ""
-    assert reading.text(tmp_path) == ""
-    assert reading.text(tmp_path / "none") == ""
-    assert reading.text(tmp_path / "a\0b") == ""
-    assert reading.text(Path("/dev/zero")) == ""
-    assert reading.text(tmp_path / "long", size_max=10) == "x" * 10
+    assert small_files.text(tmp_path / "pipe") == ""
+    assert small_files.text(tmp_path) == ""
+    assert small_files.text(tmp_path / "none") == ""
+    assert small_files.text(tmp_path / "a\0b") == ""
+    assert small_files.text(Path("/dev/zero")) == ""
+    assert small_files.text(tmp_path / "long", size_max=10) == "x" * 10
 
 
 def test_tools_are_looked_for_where_path_leads(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_only_a_folder_that_others_cannot_write_to_is_the_jobs(
     node.folders["/tmp/job"] = mode
     around = node.surroundings(tmp_path)
 
-    found = scratch.folder(around, batch.jobs(around), "/here")
+    found = scratch.folder(around, detection.jobs(around), "/here")
 
     assert (found.value, found.source) == (
         ("/tmp/job", "TMPDIR") if ours else ("/here", "working directory")

@@ -1,0 +1,107 @@
+"""The drivers that a central runs on, and the parts that each process has, whatever its roles."""
+
+from dataclasses import dataclass, field
+
+from pilotage.matcher import Matcher
+
+from ..accounts.counters import Counters
+from ..accounts.disk_room import NoDisk
+from ..accounts.series import SeriesService
+from ..accounts.tally import Tally
+from ..bus.downlink import Downlink
+from ..catalogue.service import CatalogueService
+from ..catalogue.storage_service import StorageService
+from ..catalogue.storages import Storages
+from ..dispatch.assembly import Allowances, allowances
+from ..dispatch.limits import Policy
+from ..dispatch.memory import Memory
+from ..dispatch.metrics import Readings, no_readings
+from ..dispatch.queue import JobQueue
+from ..failover.mails import Mailer
+from ..identity.scope import Owners
+from ..jobs.classes import JobClasses
+from ..jobs.feed import Feed
+from ..jobs.leases import LeaseTable
+from ..jobs.output.live_logs import LiveLogs
+from ..jobs.queries import Queries, jobs_by_id
+from ..leadership import ALONE
+from ..observe.events import Log
+from ..pilots.presence import Pilots
+from ..ports import Blobs, Bus, Clock, Leadership, Randomness, Space
+from ..settings import Settings
+from ..sites.places import Places
+from ..store.engine import Store
+
+
+@dataclass(frozen=True)
+class World:
+    """The drivers that a central runs on."""
+
+    store: Store
+    blobs: Blobs
+    bus: Bus
+    clock: Clock
+    randomness: Randomness
+    log: Log
+    readings: Readings = no_readings  # what the metrics say of the machine
+    storages: Storages = field(default_factory=Storages)  # where data of jobs lie
+    mailer: Mailer | None = None  # who mails reports of failover; None: nobody
+    leadership: Leadership = ALONE  # whether it may answer pilots
+    space: Space = NoDisk()  # under the store and the blobs
+    policy: Policy | None = None  # shares and limits that may change; None: they do not
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What each process has. Without the queue the memory has owners and classes alone."""
+
+    memory: Memory
+    downlink: Downlink
+    allowed: Allowances
+    queries: Queries
+    data: CatalogueService
+    series: SeriesService
+    storages: StorageService
+
+
+def parts_of(world: World, settings: Settings) -> Parts:
+    """Return the parts on these drivers, their memory empty."""
+    store, clock = world.store, world.clock
+    memory = _memory(world, downlink := Downlink(world.bus), settings)
+    queries = Queries(
+        store=store,
+        memory=memory,
+        blobs=world.blobs,
+        clock=clock,
+        beat_s=settings.lease.beat_s,
+    )
+    data = CatalogueService(
+        store, memory.owners, clock, world.log, world.storages, job_of=jobs_by_id(store)
+    )
+    return Parts(
+        memory=memory,
+        downlink=downlink,
+        allowed=allowances(world, memory, settings),
+        queries=queries,
+        data=data,
+        series=SeriesService(store, memory.owners, clock),
+        storages=StorageService(world.storages, clock),
+    )
+
+
+def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
+    leases, pilots = LeaseTable(), Pilots()
+    owners = Owners(world.store, settings.token.issuer)
+    matcher = Matcher(settings.matcher.rules(keep_s=settings.lease.reserve_s))
+    return Memory(
+        queue=JobQueue(matcher, pilots, downlink, world.clock, term=world.leadership.term),
+        leases=leases,
+        pilots=pilots,
+        owners=owners,
+        classes=JobClasses(world.store, owners, an_owner_max=settings.matcher.classes_an_owner_max),
+        counters=Counters(),
+        tally=Tally(),
+        feed=Feed(world.clock, world.store, owners),
+        logs=LiveLogs(leases, downlink),
+        places=Places(frozenset(settings.matcher.banned)),
+    )

@@ -1,0 +1,75 @@
+"""`pilotage storage …`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from ..command_frame import Client, CommandResult, reads
+from ..exit_codes import ExitCode
+from ..options import data_folder
+from ..presentation import aligned, note, print_line, print_table
+
+if TYPE_CHECKING:
+    from pilotage.proto.api.storages import StorageList, StorageView
+
+
+app = App(name="storage", help="Show storages, and check their files.")
+
+FolderArgument = Annotated[
+    Path | None, Parameter(help="Folder of storages' files; else that of the data directory.")
+]
+_NONE = "there are no storages: an operator writes a file of each, DATA/storages/NAME.yaml"
+_COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
+
+
+@app.command(name="list")
+@reads
+async def list_storages(client: Client) -> CommandResult:
+    """List storages: where they are, who reaches them, and what is wrong with their files."""
+    return CommandResult(await client.storages(), _print_all)
+
+
+@app.command
+@reads
+async def show(client: Client, storage: str, /) -> CommandResult:
+    """Show one storage."""
+    return CommandResult(await client.storage(storage), _print)
+
+
+@app.command
+def check(folder: FolderArgument = None, /) -> int:
+    """Read storages' files as a central would, and say what is wrong with each.
+
+    It asks no central, and no storage.
+    """
+    from ...catalogue.storages import StorageBook, read_storages
+
+    folder = folder or data_folder(None) / "storages"
+    if not folder.is_dir():
+        note(f"{folder}: is no folder")
+        return ExitCode.USAGE
+    book = read_storages(folder, StorageBook())
+    for name, entry in book.storages.items():
+        print_line(f"{name}: {entry.type} {entry.url}")
+    for why in (*book.troubles.values(), *filter(None, [book.unlisted])):
+        note(why)
+    return ExitCode.FAILED if book.troubles or book.unlisted else ExitCode.OK
+
+
+def _row(one: "StorageView") -> tuple[object, ...]:
+    may = [word for word in ("readable", "writable", "default", "deletes") if getattr(one, word)]
+    sites = ", ".join(one.sites) or "all"
+    return (one.name, one.type, one.url, sites, ", ".join(one.near), one.priority, ", ".join(may))
+
+
+def _print(one: "StorageView") -> None:
+    trouble = [("trouble", one.trouble)] if one.trouble else []
+    print_line(aligned([*zip(_COLUMNS, _row(one), strict=True), *trouble], 9))
+
+
+def _print_all(found: "StorageList") -> None:
+    print_table(_COLUMNS, [_row(one) for one in found.storages if one.type], empty=_NONE)
+    for trouble in (*(one.trouble for one in found.storages), found.trouble):
+        if trouble:
+            note(trouble)

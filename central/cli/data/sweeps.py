@@ -1,0 +1,82 @@
+"""`pilotage data sweep`: bytes that no file names any more, and what becomes of them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.decoding.nearest_words import unknown
+
+from ...observe.times import span
+from ..command_frame import Answers, CentralConnection, CommandResult, reads
+from ..exit_codes import UsageError
+from ..presentation import note, print_table
+from ..whole_numbers import whole
+
+if TYPE_CHECKING:
+    from pilotage.proto.api.remnants import RemnantView, SweepCount, SweepView
+
+
+_COLUMNS = ("storage", "swept", "wait", "bytes", "being removed", "failing", "went", "bytes")
+
+
+@reads
+async def sweep(
+    central: CentralConnection,
+    *,
+    dry_run: Annotated[bool, Parameter(help="List what would go now, and nothing else.")] = False,
+    all: Annotated[bool, Parameter(help="List all that waits, its time over or not.")] = False,
+    storage: Annotated[str, Parameter(help="Of this storage alone.")] = "",
+    limit: Annotated[int, whole("List at most so many; 0: all.")] = 1_000,
+) -> Answers:
+    """Show bytes on storages that no file names any more: what waits, goes, went, and fails.
+
+    They are copies of files that were removed, and folders of attempts that do not count. What has
+    waited for data.sweep_after_s is removed by jobs of type Sweep, on storages whose files say
+    `deletes: true`; this command removes nothing.
+    """
+    client = await central.client()
+    if not (dry_run or all):
+        found = await client.sweep()
+        yield CommandResult(counts_of(found, storage), lambda its: print_counts(its, found.after_s))
+        return
+    count, size = 0, 0
+    async for one in client.remnants(storage=storage, all=all):
+        if limit and count == limit:
+            note(f"there are more than {limit}: --limit 0 lists all")
+            return
+        count, size = count + 1, size + one.bytes
+        yield CommandResult(one, "  ".join((one.storage, str(one.bytes), one.path, _why(one))))
+    if not central.json:
+        note(f"{count} with {size} bytes" if count else "nothing")
+
+
+def _why(one: "RemnantView") -> str:
+    what = f"{one.did} removed" if one.did else "attempt does not count, ended"
+    failures = f", failed {one.failures} times" if one.failures else ""
+    return f"{what} {one.since}{failures}" + (f": {one.why}" if one.why else "")
+
+
+def counts_of(found: "SweepView", storage: str) -> "list[SweepCount]":
+    """Return what waits and went, of all storages or one. Raises UsageError."""
+    names = [one.storage for one in found.storages]
+    if storage and storage not in names:
+        raise UsageError(f"--storage: {unknown(storage, names, what='storage')}")
+    return [one for one in found.storages if storage in ("", one.storage)]
+
+
+def print_counts(counts: "Sequence[SweepCount]", after_s: float) -> None:
+    """Print what waits and went, storage by storage."""
+    print_table(_COLUMNS, [_row(one) for one in counts], empty="there is no storage")
+    for one in counts:
+        if one.trouble and one.waiting:
+            note(f"{one.storage} is not swept: {one.trouble}")
+    note(f"what no file names waits for {span(after_s)}")
+
+
+def _row(one: "SweepCount") -> Sequence[object]:
+    yes = "yes" if one.takes_part else "no"
+    return (
+        *(one.storage, yes, one.waiting, one.waiting_bytes, one.sweeping, one.failing),
+        *(one.gone, one.gone_bytes),
+    )

@@ -1,0 +1,1 @@
+"""Commands about failures: counts, reports and failover rules."""

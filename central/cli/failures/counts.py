@@ -1,0 +1,78 @@
+"""`pilotage failures …`: what attempts failed of, what was done about it, and by which rules."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from pilotage.proto.api.failures import FailureLine, Failures
+
+from ..command_frame import CentralConnection, Client, CommandResult, reads
+from ..presentation import note, number, on_terminal, print_line, print_table
+from ..times import moment
+from ..unknown_places import missed_site
+
+NOTHING = "no attempt has failed since then: they are counted within ten seconds"
+_COLUMNS = ("failure", "site", "attempts#", "jobs failed#", "most often", "times#", "jobs")
+
+app = App(name="failures", help="Show what attempts failed of, by class and site.")
+app.command(f"{__package__}.reports:reports", name="reports")
+app.command(f"{__package__}.reports:report", name="report")
+app.command(f"{__package__}.rules:app", name="rules")
+
+
+@app.default
+@reads
+async def failures(
+    central: CentralConnection,
+    *,
+    site: Annotated[str, Parameter(help="Only at this site.")] = "",
+    group: Annotated[str, Parameter(help="Only jobs of this group.")] = "",
+    owner: Annotated[str, Parameter(help="Only jobs of this owner.")] = "",
+    transformation: Annotated[
+        str, Parameter(help="Only jobs of this transformation, by id or name; 0: jobs of none.")
+    ] = "",
+    since: Annotated[
+        str,
+        Parameter(help="From the hour of then on: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00."),
+    ] = "1d",
+) -> CommandResult:
+    """Show what attempts failed of, by class and site, with examples of jobs.
+
+    Of your jobs, or of those that your token reaches. docs/failures.md says what the
+    thirteen classes mean. The counts outlive the jobs.
+    """
+    begin = moment(since)
+    client = await central.client()
+    one = await transformation_id(client, transformation)
+    found = await client.failures(
+        site=site, group=group, owner=owner, transformation=one, since=begin
+    )
+    if not (found.lines or central.json or on_terminal()):
+        note((await missed_site(client, site) if site else "") or NOTHING)
+    return CommandResult(found, _print)
+
+
+async def transformation_id(client: Client, named: str) -> int | None:
+    """Return the id of a transformation that is given by id or name; None if none is given."""
+    if named.isdecimal():
+        return int(named)
+    return (await client.transformation(named)).view.id if named else None
+
+
+def _print(found: Failures) -> None:
+    print_table(_COLUMNS, map(_row, found.lines), empty=NOTHING)
+    if on_terminal():
+        for failure, meaning in sorted({(one.failure.value, one.meaning) for one in found.lines}):
+            print_line(f"{failure}: {meaning}")
+
+
+def _row(line: FailureLine) -> tuple[str, ...]:
+    return (
+        line.failure.value,
+        line.site or "-",
+        number(line.attempts),
+        number(line.jobs),
+        line.said,
+        number(line.said_count) if line.said_count else "",
+        " ".join(map(str, line.examples)),
+    )

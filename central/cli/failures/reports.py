@@ -1,0 +1,55 @@
+"""`pilotage failures reports` and `report`: what failover has told."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.api.failures import ReportView
+
+from ..command_frame import CentralConnection, Client, CommandResult, reads
+from ..presentation import number, table
+from ..times import moment
+from .counts import transformation_id
+
+NOTHING = (
+    "there are no reports since then: each cycle of failover makes them, of what has failed "
+    "in transformations that ask for it"
+)
+_COLUMNS = ("id#", "at", "saved#", "for people#", "report")
+
+
+@reads
+async def reports(
+    central: CentralConnection,
+    *,
+    transformation: Annotated[
+        str, Parameter(help="Only of this transformation, by id or name.")
+    ] = "",
+    since: Annotated[
+        str,
+        Parameter(help="Only those since then: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00."),
+    ] = "7d",
+    most: Annotated[int, Parameter(help="How many at most, the newest.")] = 50,
+) -> CommandResult:
+    """List reports of failover, the newest first: one for each cause and cycle.
+
+    "Saved" counts failures and groups of failures that were repaired without a person.
+    """
+    begin = moment(since)
+    client = await central.client()
+    one = await transformation_id(client, transformation)
+    found = await client.failure_reports(transformation=one, since=begin, most=most)
+    rows = map(_row, found)
+    return CommandResult(found, table(_COLUMNS, rows, empty=NOTHING, empty_is_noted=True))
+
+
+@reads
+async def report(client: Client, report: int, /) -> CommandResult:
+    """Show one report: what failed, why and where, what was done, and what is left."""
+    found = await client.failure_report(report)
+    mailed = [f"Mailed  {found.view.mail}"] if found.view.mail else []
+    return CommandResult(found, "\n".join([*found.text.splitlines(), *mailed]))
+
+
+def _row(one: ReportView) -> tuple[str, ...]:
+    return (number(one.id), one.at, number(one.saved), number(one.for_people), one.title)

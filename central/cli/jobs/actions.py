@@ -1,0 +1,147 @@
+"""`pilotage kill`, `hold`, `release`, `reschedule` and `delete`."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from pilotage.proto.api.jobs import ActionName, ActionReply, JobFilter
+from pilotage.proto.job_states import JobState
+from pilotage.proto.problems import Code
+
+from ...client.errors import CountChanged
+from ...client.waiting.job_ends import UNFINISHED
+from ..command_frame import CentralConnection, Client, CommandResult, changes
+from ..exit_codes import ExitCode, UsageError
+from ..presentation import jobs_in_words, note, number, print_line
+from .selection import WHERE, JobSelection, job_filter, parse_ids, shown, with_me
+
+All = Annotated[bool, Parameter(help="All jobs that match the filter; without one, all your own.")]
+Yes = Annotated[bool, Parameter(alias="-y", help="Do not ask.")]
+Reason = Annotated[str, Parameter(help="Kept in the history of the jobs.")]
+
+# To which jobs an action can be done; where it is not here, to those that have not ended.
+_STATES: dict[ActionName, tuple[JobState, ...]] = {
+    ActionName.RELEASE: (JobState.HELD,),
+    ActionName.RESCHEDULE: (JobState.FAILED, JobState.KILLED),
+    ActionName.DELETE: (JobState.DONE, JobState.FAILED, JobState.KILLED),
+}
+_REFUSALS_SHOWN = 5
+
+
+def _acting(action: ActionName, help: str) -> Callable[..., int]:
+    async def act(
+        central: CentralConnection,
+        *ids: str,
+        where: JobSelection = WHERE,
+        all: All = False,
+        yes: Yes = False,
+        reason: Reason = "",
+    ) -> CommandResult:
+        return await _act(central, action, ids, where, all_matching=all, yes=yes, reason=reason)
+
+    act.__doc__ = help
+    return changes(act)
+
+
+kill = _acting(ActionName.KILL, "End jobs for good. A running payload ends when its pilot says so.")
+hold = _acting(
+    ActionName.HOLD, "Keep jobs from running until they are released; what runs is stopped."
+)
+release = _acting(ActionName.RELEASE, "Let held jobs run again.")
+reschedule = _acting(
+    ActionName.RESCHEDULE, "Run jobs again from the start, also those that have ended."
+)
+delete = _acting(ActionName.DELETE, "Hide jobs that have ended from lists. The central keeps them.")
+
+
+async def _act(
+    central: CentralConnection,
+    action: ActionName,
+    words: tuple[str, ...],
+    where: JobSelection,
+    *,
+    all_matching: bool,
+    yes: bool,
+    reason: str,
+) -> CommandResult:
+    ids, given = parse_ids(words), job_filter(where)
+    meant = _meant(action, given)
+    if ids and (given is not None or all_matching):
+        raise UsageError("give either ids or a filter, not both")
+    if not ids and not all_matching:
+        example = f"pilotage {action.value} --filter state=Waiting,owner=me --all"
+        raise UsageError(f"{action.value} which jobs? Give ids, or a filter and --all: {example}")
+    client = await central.client()
+    if ids:
+        return report(action, await client.act(action, ids, reason=reason))
+    chosen = await with_me(client, meant)
+    matching = [view.id async for view in client.search(chosen)]
+    if not matching:
+        note(f"no jobs match {shown(meant)}")
+        return CommandResult(None)
+    if not yes:
+        count = jobs_in_words(len(matching))
+        _ask(f"{action.value} all {count} that match ({shown(meant)})?")
+    reply = await _act_on_all(client, action, chosen, matching, reason)
+    return report(action, reply, by_filter=True)
+
+
+def _meant(action: ActionName, given: JobFilter | None) -> JobFilter:
+    """Return which jobs are meant: without a filter one's own, without a state those to which the
+    action can be done."""
+    chosen = given or JobFilter(owner="me")
+    if chosen.states:
+        return chosen
+    return msgspec.structs.replace(chosen, states=_STATES.get(action, UNFINISHED))
+
+
+async def _act_on_all(
+    client: Client,
+    action: ActionName,
+    chosen: JobFilter,
+    matching: list[int],
+    reason: str,
+) -> ActionReply:
+    """Act on the jobs that were counted, and on no others: where jobs come and go the filter
+    matches other ones by now, and then it is their ids that count."""
+    try:
+        return await client.act(action, filter=chosen, expected=len(matching), reason=reason)
+    except CountChanged:
+        return await client.act(action, matching, reason=reason)
+
+
+def _ask(question: str) -> None:
+    """Return if a person says yes; raise UsageError otherwise."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody is here to be asked: say --yes")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("nothing was done")
+
+
+def report(action: ActionName, reply: ActionReply, *, by_filter: bool = False) -> CommandResult:
+    """Say what was done. A job that ended while a filter was being read is no refusal."""
+    serious = [
+        refusal
+        for refusal in reply.refused
+        if not (by_filter and refusal.code == Code.ILLEGAL_STATE.value)
+    ]
+
+    def words(_: object) -> None:
+        line = f"{action.value}: {number(reply.done)} done"
+        if reply.unchanged:
+            line += f", {number(reply.unchanged)} unchanged"
+        print_line(line)
+        if len(serious) < len(reply.refused):
+            ended = "ended" if action in (ActionName.KILL, ActionName.HOLD) else "moved on"
+            note(f"{number(len(reply.refused) - len(serious))} had {ended} meanwhile")
+        for refusal in serious[:_REFUSALS_SHOWN]:
+            note(refusal.message)
+        if len(serious) > _REFUSALS_SHOWN:
+            note(f"and {number(len(serious) - _REFUSALS_SHOWN)} more were refused")
+
+    return CommandResult(reply, words, ExitCode.REFUSED if serious else ExitCode.OK)

@@ -1,0 +1,186 @@
+"""`pilotage explain`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.api.explanations import ROOM_ASKED_MAX, Explanation, Obstacle, OfferExplanation
+from pilotage.proto.documents.job import Job
+from pilotage.proto.images import FOLDER, KINDS, SIF, TAR, tag_of
+
+from ...client.errors import Refused
+from ..command_frame import CentralConnection, CommandResult, reads
+from ..exit_codes import UsageError
+from ..presentation import jobs_in_words, note, number, print_line, print_table
+from .error_places import Told, by_line_of, by_option, in_place
+from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
+
+_IMAGES = {
+    SIF: "one file of Apptainer (.sif)",
+    TAR: "an archive (.tar, .tar.gz …)",
+    FOLDER: "an unpacked folder",
+}
+
+
+@reads
+async def explain(
+    central: CentralConnection,
+    job: str = "",
+    /,
+    *,
+    needs: JobOptions = JOB_OPTIONS,
+    payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
+) -> CommandResult:
+    """Say why a job waits, clause by clause: how many live offers each clause excludes.
+
+    An offer fits if it would run the job with nothing else on it; how many have room now is said
+    beside it.
+
+    pilotage explain JOB
+
+    pilotage explain FILE.yaml
+
+    pilotage explain [OPTIONS] -- COMMAND ARGS…
+
+    The last two are about jobs that are not submitted.
+    """
+    subject, told = _subject(job, needs, payload)
+    client = await central.client()
+    try:
+        found = await client.explain(subject)
+    except Refused as why:
+        raise in_place(why, told) from None
+    return CommandResult(found, _print)
+
+
+def _subject(
+    job: str, options: JobOptions, payload: tuple[str, ...] | None
+) -> tuple[int | Job, Told]:
+    """Return what is asked about, and what tells a mistake in it by its place."""
+    if payload is not None:
+        if job:
+            raise UsageError("give either a job or a command after `--`, not both")
+        return draft_of(options, payload).job, by_option
+    if not job:
+        raise UsageError("explain what? Give a job id, a job file, or a command after `--`")
+    refuse_with_file(options)
+    if job.isdecimal():
+        return int(job), by_option
+    path = Path(job)
+    if not path.exists():
+        raise UsageError(f"{job!r} is neither a job id nor a file")
+    from ...client.documents.job_files import read_job_file
+
+    read = read_job_file(path)
+    if read.template is not None:
+        note(f"{job}: its {jobs_in_words(len(read.parameters))} need the same: one is explained")
+        return read.template.job, by_line_of(read)
+    if len(read.jobs) != 1:
+        raise UsageError(f"{job} holds {jobs_in_words(len(read.jobs))}: explain takes one")
+    return read.jobs[0].job, by_line_of(read)
+
+
+def _print(found: Explanation) -> None:
+    what = "this job" if found.job is None else f"job {found.job}"
+    print_line(f"{what}: {found.state}")
+    for line in headline(found):
+        print_line(line)
+    if found.obstacles:
+        print_table(
+            ("clause", "wanted", "excludes#", "nearest offer", "would fit without it#"),
+            (_row(one, found.offers) for one in found.obstacles),
+            empty="",
+        )
+    for line in images_wanted(found):
+        print_line(line)
+    for line in found.notes:
+        print_line(f"- {line}")
+
+
+def images_wanted(found: Explanation) -> list[str]:
+    """Say what the tags mean that a job has by its image, and that nobody wrote."""
+    wanted = {word for one in found.obstacles for word in one.wanted.replace("&", " ").split()}
+    return [
+        f"{tag_of(kind)}: the image is {_IMAGES[kind]}, and not every pilot can run such a one"
+        for kind in KINDS
+        if tag_of(kind) in wanted
+    ]
+
+
+def headline(found: Explanation) -> list[str]:
+    """Return the answer in a sentence or two."""
+    if not found.offers:
+        return [] if found.notes else ["no pilot offers anything now: see `pilotage pilot list`"]
+    lines = [_fits(found)]
+    if found.held and found.held == found.fitting:
+        lines.append(
+            "it is held: the job may not start there now"
+            if found.fitting == 1
+            else "all of them are held: the job may start on none now"
+        )
+    elif found.held:
+        are = "is" if found.held == 1 else "are"
+        lines.append(f"{number(found.held)} of them {are} held: it may not start there now")
+    if found.ahead:
+        are = "is" if found.ahead == 1 else "are"
+        lines.append(f"{jobs_in_words(found.ahead)} that the same offers could run {are} before it")
+    alone = max(found.obstacles, key=lambda one: one.would_fit, default=None)
+    if not found.fitting and alone is not None and alone.would_fit:
+        lines.append(
+            f"but for {alone.clause} ({alone.wanted} wanted), {number(alone.would_fit)} would fit"
+        )
+    return lines
+
+
+def _fits(found: Explanation) -> str:
+    """Say how many offers fit with nothing on them, and how many have room now."""
+    offers = f"{number(found.offers)} live {'offer' if found.offers == 1 else 'offers'}"
+    fit = "fits" if 1 in (found.fitting, found.offers) else "fit"
+    text = f"{number(found.fitting)} of {offers} {fit}"
+    room, fitting = found.with_room, found.fitting
+    if room is None:
+        return text
+    empty = f"with nothing on {'it' if 1 in (fitting, found.offers) else 'them'}"
+    if not fitting:
+        return f"{text}, even {empty}"
+    if room == fitting:
+        return f"{text} and {'has' if fitting == 1 else 'have'} room now"
+    if not room:
+        return f"{text} {empty}; {'it has no' if fitting == 1 else 'none of them has'} room now"
+    least = "at least " if fitting > ROOM_ASKED_MAX else ""
+    has = "has" if room == 1 else "have"
+    return f"{text} {empty}; {least}{number(room)} of them {has} room now"
+
+
+def pilot_headline(found: OfferExplanation) -> list[str]:
+    """Return what a pilot could run, in a sentence or two."""
+    if not found.waiting:
+        return [] if found.notes else ["no job of its community waits"]
+    jobs = f"{number(found.waiting)} waiting {'job' if found.waiting == 1 else 'jobs'}"
+    fit = "fits" if 1 in (found.fitting, found.waiting) else "fit"
+    text = f"{number(found.fitting)} of {jobs} {fit} what is free now"
+    if found.when_empty is not None and found.when_empty != found.fitting:
+        text += f"; {number(found.when_empty)} would fit if nothing were on it"
+    lines = [text]
+    if found.held:
+        lines.append(f"{number(found.held)} of those may not start there now")
+    return lines
+
+
+def print_pilot(found: OfferExplanation) -> None:
+    """Print why a pilot gets nothing."""
+    for line in pilot_headline(found):
+        print_line(line)
+    if found.obstacles:
+        print_table(
+            ("clause", "excludes#", "would fit without it#"),
+            ((one.clause, one.excludes, one.would_fit) for one in found.obstacles),
+            empty="",
+        )
+    for line in found.notes:
+        print_line(f"- {line}")
+
+
+def _row(one: Obstacle, offers: int) -> tuple[object, ...]:
+    return one.clause, one.wanted, f"{one.excludes} of {offers}", one.best or "-", one.would_fit

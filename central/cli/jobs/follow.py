@@ -1,0 +1,162 @@
+"""`pilotage wait` and `pilotage watch`."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.api.jobs import JobFilter, Summary, SummaryBy, SummaryRow
+from pilotage.proto.job_states import FINAL, JobState
+
+from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes
+from ..exit_codes import ExitCode, UsageError
+from ..presentation import console, note, on_terminal, rich_table
+from .selection import WHERE, JobSelection, job_filter, parse_ids, shown, views_of, with_me
+from .status import one_line
+from .waiting import LongestWait, report_states, wait_for
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@changes
+async def wait(
+    central: CentralConnection,
+    *ids: str,
+    where: JobSelection = WHERE,
+    timeout_s: LongestWait = None,
+    through_held: Annotated[
+        bool, Parameter(help="Go on also where all that is left is Held.")
+    ] = False,
+) -> CommandResult:
+    """Wait until jobs have ended: by id, or those that match a filter now.
+
+    If no job matches the filter, the exit code is 0: there is nothing to wait for. A submission
+    that does not exist is refused.
+
+    A job that becomes Held is told of at once, with the reason; where no other is left, that is the
+    end. Exit code 0 if all are Done, 1 if one is Failed or Killed, 5 if the time is over, 6 if one
+    is Held.
+    """
+    wanted, chosen = parse_ids(ids), job_filter(where)
+    if bool(wanted) == (chosen is not None):
+        raise UsageError("wait for which jobs? Give ids, or --submission, --state, --filter")
+    client = await central.client()
+    all_ids, submission = wanted, None
+    if chosen is not None:
+        found = await with_me(client, chosen)
+        all_ids = tuple([view.id async for view in client.search(found)])
+        submission = chosen.submission
+        if not all_ids:
+            if submission is not None:
+                await client.submission(submission)  # it may not exist
+            note(f"no jobs match {shown(found)}: nothing to wait for")
+    await wait_for(client, all_ids, submission, timeout_s, through_held=through_held)
+    return report_states(Counter([view.state async for view in views_of(client, all_ids)]))
+
+
+@changes
+async def watch(
+    central: CentralConnection,
+    submission: int | None = None,
+    /,
+    *,
+    interval_s: Annotated[float, Parameter(help="Time between two looks.")] = 1.0,
+) -> CommandResult | Answers:
+    """Watch jobs live, by site: all of them, or those of one submission.
+
+    A submission is watched until all of its jobs have ended (exit code 0 if all are Done, else 1),
+    also while some are Held, and everything until Ctrl-C. In a pipe a line is printed for each
+    change.
+    """
+    if interval_s < 0.1:
+        raise UsageError("--interval-s must be at least 0.1")
+    client = await central.client()
+    looks = _looks(client, submission, interval_s)
+    if central.json or not on_terminal():
+        return _in_lines(looks)
+    return await _live(looks, submission)
+
+
+async def _looks(
+    client: Client, submission: int | None, interval_s: float
+) -> AsyncIterator[Summary]:
+    """Yield how things stand by site, again and again; a submission's last look is its end."""
+    import asyncio
+
+    while True:
+        if submission is None:
+            yield await client.summary(SummaryBy.SITE)
+        else:
+            look = await _by_site(client, submission)
+            yield look
+            if all(state in FINAL for row in look.rows for state in row.counts):
+                return
+        await asyncio.sleep(interval_s)
+
+
+async def _by_site(client: Client, submission: int) -> Summary:
+    rows: dict[str, dict[JobState, int]] = {}
+    total = 0
+    async for view in client.search(JobFilter(submission=submission, include_deleted=True)):
+        counts = rows.setdefault(view.site, {})
+        counts[view.state] = counts.get(view.state, 0) + 1
+        total += 1
+    if not total:
+        raise UsageError(f"there is no submission {submission}")
+    return Summary(
+        by=SummaryBy.SITE,
+        total=total,
+        rows=[SummaryRow(key=site, counts=counts) for site, counts in sorted(rows.items())],
+    )
+
+
+async def _in_lines(looks: AsyncIterator[Summary]) -> Answers:
+    before: Summary | None = None
+    async for look in looks:
+        if look != before:
+            yield CommandResult(look, one_line(look))
+        before = look
+    yield CommandResult(None, code=_ending(before))
+
+
+async def _live(looks: AsyncIterator[Summary], submission: int | None) -> CommandResult:
+    from rich.live import Live
+
+    look: Summary | None = None
+    what = "all jobs" if submission is None else f"submission {submission}"
+    with Live(console=console(), auto_refresh=False) as live:
+        async for look in looks:
+            live.update(_picture(look, what), refresh=True)
+    return CommandResult(None, code=_ending(look))
+
+
+def _picture(look: Summary, what: str) -> "Table":
+    columns = ("site", "waiting#", "matched#", "running#", "held#", "done#", "failed#", "progress")
+    rows = [(row.key or "(not matched yet)", *_numbers(row.counts)) for row in look.rows]
+    return rich_table(columns, rows, f"{what}: {one_line(look)}")
+
+
+def _numbers(counts: dict[JobState, int]) -> tuple[object, ...]:
+    def of(*states: JobState) -> int:
+        return sum(counts.get(state, 0) for state in states)
+
+    total = sum(counts.values())
+    ended = of(*FINAL)
+    width = 20 * ended // total if total else 0
+    return (
+        of(JobState.WAITING),
+        of(JobState.MATCHED),
+        of(JobState.RUNNING, JobState.COMPLETING),
+        of(JobState.HELD),
+        of(JobState.DONE),
+        of(JobState.FAILED, JobState.KILLED),
+        "█" * width + "░" * (20 - width),
+    )
+
+
+def _ending(look: Summary | None) -> int:
+    rows = look.rows if look else []
+    done = all(state is JobState.DONE for row in rows for state in row.counts)
+    return ExitCode.OK if done else ExitCode.FAILED

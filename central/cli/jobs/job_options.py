@@ -1,0 +1,226 @@
+"""A job from the command line: options and the words after `--`."""
+
+import re
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from cyclopts import Parameter
+
+from pilotage.proto.amounts import OF_NEEDS, BadAmount, check_amounts, read_amounts
+from pilotage.proto.decoding.complaints import as_json, complaint, steps
+from pilotage.proto.decoding.strict_yaml import NotYaml, load_strictly
+from pilotage.proto.documents.job import (
+    LIMITS_HELP,
+    NEED_HELP,
+    PRIORITY_MAX,
+    PRIORITY_MIN,
+    Job,
+    JobLimits,
+    Need,
+    Preference,
+)
+
+from ...client.documents.job_files import Draft
+from ...client.files import LocalFile
+from ..exit_codes import UsageError
+from ..options import filled, filled_by, filling, fills, option
+
+T = TypeVar("T")
+Words = tuple[str, ...]
+_job, _preference = partial(fills, Job), partial(fills, Preference)
+# Options of these fields have other names.
+_NAMES = {"sites": "site", "banned_sites": "banned_site", "cores_min": "cores", "gpus_min": "gpus"}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+@filling(JobLimits, LIMITS_HELP, before="retries")
+@filling(Need, NEED_HELP, before="need", names=_NAMES)
+class JobOptions:
+    """What a job is and what it needs. Needs and limits that have a help are options too."""
+
+    name: str = _job("name", "Name of the job, or of the submission.")
+    type: str = _job("type", "Kind of job: limits, bans and pilots go by it.")
+    group: str = _job("group", "Group to submit for (default: the token's first).")
+    need: Words = option(
+        (), "Counted resource that it needs: NAME=AMOUNT, as bandwidth_mbps=100; repeatable."
+    )
+    preferred_site: Words = _preference("sites", "Rather at this site, for a time; repeatable.")
+    preferred_for_s: int = _preference("for_s", "How long rather there, from the submission on.")
+    input: tuple[Path, ...] = option((), "File or folder to lay into its folder; repeatable.")
+    output: Words = option((), "Files to keep, as a glob; repeatable.")
+    data_input: Words = option((), "File or dataset of the catalogue that it reads; repeatable.")
+    data_query: Words = option(
+        (), "What files it reads must be like: '{run: {\">=\": 5}}'; repeatable."
+    )
+    data_output: Words = option(
+        (), "Files to store and publish, PATTERN or PATTERN=NAME; repeatable."
+    )
+    data_storage: Words = option(
+        (), "Storage for those files (default: the configured one); repeat to add others to try."
+    )
+    image: str = _job("image", "Container image that it runs in: a path on nodes.")
+    software: Words = _job(
+        "software", "Folder of software on the node, {level} for its best; repeatable."
+    )
+    module: Words = _job("modules", "Environment module; repeatable.")
+    checkpoint: str = _job(
+        "checkpoint", "Folder of its own that travels from each attempt to the next."
+    )
+    retries: int = _job("retries", "How often to run it again when it fails.")
+    priority: int = _job("priority", f"{PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier.")
+    env: Words = option((), "KEY=VALUE for its environment.")
+    queue_s: int = _job("queue_s", "Longest wait in the queue; 0: no limit.")
+
+
+JOB_OPTIONS = JobOptions()
+
+_KEY = re.compile(
+    r"\b("
+    + "|".join(name for name in Need.__struct_fields__ if "_" in name or name == "sites")
+    + r")\b"
+)
+
+# Which option stands for which part of a job, where the names differ.
+_OPTION_OF = {
+    **{
+        name: "--" + option.replace("_", "-")
+        for option, (kind, name) in filled_by(JobOptions).items()
+        if kind is not Preference
+    },
+    "environment": "--env",
+    "amounts": "--need",
+    "inputs": "--input",
+    "pattern": "--output",
+}
+_OPTION_OF_AMOUNT = {name: f"--{name.replace('_', '-')}" for name in OF_NEEDS}
+_OPTION_OF_PREFERENCE = {"sites": "--preferred-site", "for_s": "--preferred-for-s"}
+_OPTION_OF_DATA = {
+    "did": "--data-input",
+    "query": "--data-query",
+    "pattern": "--data-output",
+    "storages": "--data-storage",
+}
+
+
+def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
+    """Return the job, or raise UsageError that names the option."""
+    if not payload:
+        raise UsageError("there is no command after `--`")
+    job: dict[str, Any] = {
+        **filled(options, Job),
+        "command": payload,
+        "environment": _environment(options.env),
+        "limits": filled(options, JobLimits),
+        "outputs": [{"pattern": pattern} for pattern in options.output],
+        "needs": [{**filled(options, Need), "amounts": _amounts(options.need)}],
+        "preference": _preferred(options),
+        "data": _data(options),
+    }
+    try:
+        return Draft(msgspec.convert(job, Job), _files(options.input))
+    except msgspec.ValidationError as why:
+        raise UsageError(named(why, Job, job)) from None
+
+
+def refuse_with_file(options: JobOptions) -> None:
+    """Raise UsageError if an option describes a job although a file does."""
+    for one in fields(options):
+        if one.name not in ("name", "group") and getattr(options, one.name) != one.default:
+            option = "--" + one.name.replace("_", "-")
+            raise UsageError(f"{option} is for a command after `--`; write it into the job file")
+
+
+def _data(options: JobOptions) -> dict[str, Any] | None:
+    """Return what the job reads and writes on storages, as a job file says it."""
+    inputs: list[dict[str, Any]] = [{"did": did} for did in options.data_input]
+    for text in options.data_query:
+        try:
+            query = load_strictly(text)
+        except NotYaml as why:
+            raise UsageError(f"--data-query {text!r}: {why.why}") from None
+        if not isinstance(query, dict) or not query:
+            raise UsageError(f"--data-query {text!r}: expected a mapping, as {{particle: gamma}}")
+        inputs.append({"query": query})
+    if options.data_storage and not options.data_output:
+        raise UsageError("--data-storage: say what is stored there with --data-output too")
+    where = {"storages": options.data_storage} if options.data_storage else {}
+    outputs: list[dict[str, Any]] = []
+    for text in options.data_output:
+        pattern, sign, name = text.partition("=")
+        if not pattern or (sign and not name):
+            raise UsageError(f"--data-output {text!r}: expected PATTERN or PATTERN=NAME")
+        outputs.append({"pattern": pattern, **({"name": name} if name else {}), **where})
+    return {"inputs": inputs, "outputs": outputs} if inputs or outputs else None
+
+
+def _amounts(words: Words) -> dict[str, int]:
+    try:
+        amounts = read_amounts(words)
+        check_amounts(amounts, _OPTION_OF_AMOUNT)
+    except BadAmount as why:
+        raise UsageError(f"--need: {why}") from None
+    return amounts
+
+
+def _preferred(options: JobOptions) -> dict[str, Any] | None:
+    if options.preferred_site:
+        return filled(options, Preference)
+    if options.preferred_for_s != JOB_OPTIONS.preferred_for_s:
+        raise UsageError("--preferred-for-s: say where with --preferred-site too")
+    return None
+
+
+def _environment(pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not key or not sign:
+            raise UsageError(f"--env {pair!r}: expected KEY=VALUE")
+        found[key] = value
+    return found
+
+
+def _files(paths: tuple[Path, ...]) -> tuple[LocalFile, ...]:
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"--input {path}: there is no such file")
+    return tuple(LocalFile(path) for path in paths)
+
+
+def named(why: msgspec.ValidationError, kind: Any, given: object = None) -> str:
+    """Return what is wrong with a `kind` in terms of options; `given` is what was to become one."""
+    found = complaint(why, kind, as_json(given) if given is not None else b"")
+    option = option_of(found.path)
+    return f"{option}: {found.message}" if option else found.message
+
+
+def request(kind: type[T], **given: object) -> T:
+    """Return the request that options make, or raise UsageError that names the wrong one."""
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as why:
+        raise UsageError(named(why, kind, given)) from None
+
+
+def option_of(path: str) -> str:
+    """Return the option that stands for a part of a request, empty where there is none."""
+    words = [step for step in steps(path) if not step.isdigit()]
+    field = next((step for step in reversed(words) if step != "..."), "")
+    if {"data", "inputs", "query"} <= set(words):  # what comes after is a key that was asked for
+        return _OPTION_OF_DATA["query"]
+    if "data" in words:
+        return _OPTION_OF_DATA.get(field, "--data-output" if "outputs" in words else "--data-input")
+    if "environment" in words:
+        return _OPTION_OF["environment"]
+    if "preference" in words and field in _OPTION_OF_PREFERENCE:
+        return _OPTION_OF_PREFERENCE[field]
+    return _OPTION_OF.get(field, "--" + field.replace("_", "-")) if field else ""
+
+
+def in_options(message: str) -> str:
+    """Return a message about a job with options in place of its keys."""
+    return _KEY.sub(lambda key: option_of(f"$.{key[0]}"), message)

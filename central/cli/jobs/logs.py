@@ -1,0 +1,126 @@
+"""`pilotage logs` and `pilotage output`."""
+
+import codecs
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from pilotage.proto.attempts import Stream
+
+from ...client.files import FetchedOutput
+from ..command_frame import Answers, CentralConnection, Client, CommandResult, reads
+from ..exit_codes import UsageError
+from ..options import CHANGING_S
+from ..presentation import note, number, table
+from .selection import parse_ids
+
+if TYPE_CHECKING:
+    from ...client.handles import AsyncJobHandle
+    from ...client.waiting.job_output import OutputPart
+
+
+@reads
+async def logs(
+    central: CentralConnection,
+    job: int,
+    /,
+    *,
+    stream: Annotated[
+        Literal["stdout", "stderr"], Parameter(help="Which of its two streams.")
+    ] = "stdout",
+    follow: Annotated[bool, Parameter(alias="-f", help="Go on until the job has ended.")] = False,
+) -> Answers:
+    """Print what a job wrote, byte by byte; with --follow also what it writes from now on.
+
+    Of an attempt that has ended the last 10^6 bytes of each stream are kept: standard error says
+    how many are left out, and of which attempt this is where there are several. With --json each
+    piece is a line {job, stream, text}.
+    """
+    # Whoever follows is there for long: another process may take the lead over meanwhile.
+    client = await central.client(patience_s=CHANGING_S if follow else None)
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    async for piece in client.log(job, Stream(stream), follow=follow, on_part=tell_part):
+        if central.json:
+            yield CommandResult({"job": job, "stream": stream, "text": text.decode(piece)})
+        else:
+            _write(piece)
+
+
+@reads
+async def output(
+    central: CentralConnection,
+    jobs: Annotated[str, Parameter(name="JOBS", help="A job, or a range of jobs: 12 or 12-15.")],
+    /,
+    *names: str,
+    to: Annotated[Path | None, Parameter(help="Folder, or file for a single name.")] = None,
+    all: Annotated[bool, Parameter(help="Fetch all that was kept.")] = False,
+    by_job: Annotated[
+        bool, Parameter(help="Give each job a folder of its own in --to, named by its id.")
+    ] = False,
+    force: Annotated[bool, Parameter(help="Replace files here that have other bytes.")] = False,
+) -> Answers:
+    """List the files that jobs kept, or fetch some: pilotage output 12 hist.json --to results/
+
+    A file here with the same bytes stays. Nothing is fetched if a file here has other bytes, unless
+    --force, or if two outputs clash in one folder. `--by-job` prevents clashes between jobs.
+    """
+    ids = parse_ids((jobs,))
+    client = await central.client()
+    if not names and not all and to is None and not by_job:
+        yield await _list(client, ids)
+        return
+    if len(ids) == len(names) == 1 and not by_job:
+        path = await client.download(ids[0], names[0], to or Path(), force=force)
+        yield _fetched(FetchedOutput(ids[0], names[0], path))
+        return
+    folder = to or Path()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--to {folder} is a file: several outputs need a folder")
+    count = 0
+    async for one in client.download_all(ids, folder, names=names, by_job=by_job, force=force):
+        count += 1
+        yield _fetched(one)
+    if not count:
+        note("no files were kept")
+
+
+async def follow_job(handle: "AsyncJobHandle") -> None:
+    """Print what a job writes until it has ended."""
+    async for piece in handle.log(follow=True, on_part=tell_part):
+        _write(piece)
+
+
+def tell_part(part: "OutputPart") -> None:
+    """Say what the bytes that follow are, where that is not plain."""
+    if 0 < part.attempt < part.newest:
+        note(f"attempt {part.attempt}: attempt {part.newest}, the newest, has left nothing yet")
+    elif part.attempt > 1:
+        note(f"attempt {part.attempt}")
+    if part.left_out:
+        kept = "only the last 10^6 bytes of a stream are kept"
+        note(f"… {number(part.left_out)} bytes left out: {kept}")
+
+
+async def _list(client: Client, ids: tuple[int, ...]) -> CommandResult:
+    found = [(job, one) for job in ids for one in (await client.outputs(job)).outputs]
+    value = [one for _, one in found]
+    if not found:
+        nothing = f"job {ids[0]} kept no files" if len(ids) == 1 else "these jobs kept no files"
+        return CommandResult(value, lambda _: note(nothing))
+    columns = ("job#", "name", "bytes#", "sha256", "try#")[len(ids) == 1 :]
+    rows = (
+        (job, one.name, one.size_bytes, one.sha256[:16], one.epoch)[len(ids) == 1 :]
+        for job, one in found
+    )
+    return CommandResult(value, table(columns, rows, empty=""))
+
+
+def _fetched(one: "FetchedOutput") -> CommandResult:
+    return CommandResult({"job": one.job, "name": one.name, "path": str(one.path)}, str(one.path))
+
+
+def _write(piece: bytes) -> None:
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()

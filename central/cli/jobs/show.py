@@ -1,0 +1,88 @@
+"""`pilotage show` and `history`: everything of one job."""
+
+import msgspec
+
+from pilotage.proto.api.jobs import AttemptView, History, JobDetail
+from pilotage.proto.messages import KEPT_BYTES
+
+from ..command_frame import Client, CommandResult, reads
+from ..presentation import number, print_line, print_table
+
+
+@reads
+async def show(client: Client, job: int, /) -> CommandResult:
+    """Show one job: where it stands, what it runs, what it used and left."""
+    return CommandResult(await client.detail(job), _print)
+
+
+@reads
+async def history(client: Client, job: int, /) -> CommandResult:
+    """Show what happened to a job, oldest first: by whom, when, in which attempt."""
+    return CommandResult(await client.history(job), _print_history)
+
+
+def _print(found: JobDetail) -> None:
+    of_task: dict[str, object] = {}
+    if found.task:
+        of_task["transformation"] = f"{found.transformation_id} ({found.transformation})"
+        of_task["task"] = found.task
+    of_submission = {"running_max": found.running_max} if found.running_max else {}
+    sections: dict[str, dict[str, object]] = {
+        "": {**msgspec.to_builtins(found.view), **of_task, **of_submission},
+        "data.": {"reads": found.reads, "made": found.made},
+        "job.": {"unreadable": found.unreadable}
+        if found.job is None
+        else msgspec.to_builtins(found.job),
+        "used.": {key: value for key, value in found.usage.items() if value},
+        "output.": {out.name: f"{out.size_bytes} bytes" for out in found.outputs},
+    }
+    for prefix, fields in sections.items():
+        for key, value in fields.items():
+            if value not in ("", None, (), [], {}):
+                print_line(f"{prefix}{key:<{24 - len(prefix)}} {_text(value)}")
+    if found.attempts:
+        print_line("")
+        print_table(_ATTEMPT, [_attempt(one) for one in found.attempts], empty="")
+        for one in found.attempts:
+            for stream, size in (("stdout", one.stdout_bytes), ("stderr", one.stderr_bytes)):
+                if size > KEPT_BYTES:
+                    left = f"the first {number(size - KEPT_BYTES)} of {number(size)} bytes left out"
+                    print_line(f"{stream} of attempt {one.epoch}: {left}")
+
+
+# What of an attempt stands in one line; `history` and --json say more.
+_ATTEMPT = (
+    *("attempt#", "site", "end", "failure", "wall s#", "CPU s#", "memory MB#", "disk MB#"),
+    *("MB in#", "MB out#", "isolation", "detail"),
+)
+
+
+def _attempt(one: AttemptView) -> tuple[object, ...]:
+    end = one.how or ("runs" if one.started_at else "is given out")
+    if one.exit_code is not None:
+        end += f" {one.exit_code}"
+    used = one.usage
+
+    def amount(name: str, unit: float = 1.0) -> str:
+        return f"{used[name] / unit:.1f}" if name in used else ""
+
+    return (
+        *(one.epoch, one.site, end, one.failure, amount("wall_s"), amount("cpu_s")),
+        *(amount("memory_peak_mb"), amount("scratch_peak_mb")),
+        *(amount("bytes_in", 1e6), amount("bytes_out", 1e6), one.isolation, one.detail),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _print_history(found: History) -> None:
+    print_table(
+        ("at", "source", "event", "failure", "attempt#", "detail"),
+        [
+            (one.at, one.source, one.event, one.failure, one.epoch or "", one.detail)
+            for one in found.occurrences
+        ],
+        empty=f"nothing is known of job {found.job}",
+    )

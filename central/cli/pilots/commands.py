@@ -1,0 +1,331 @@
+"""`pilotage pilot …`."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from pilotage.proto.api.jobs import PilotView, Secret, SecretRequest
+from pilotage.proto.api.sites import PilotEnded
+from pilotage.proto.pilot_states import FINAL, LIVING, PilotState
+from pilotage.proto.tasks import time_limit
+
+from ...client.errors import IllegalState, TimedOut
+from ...client.pace import RealPace, pauses
+from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes, reads
+from ..exit_codes import ExitCode, UsageError
+from ..jobs.explain import print_pilot
+from ..jobs.job_options import request
+from ..jobs.selection import parse_state
+from ..jobs.waiting import LongestWait
+from ..options import COMMON, READING_S, CommonOptions, data_folder, run_with
+from ..presentation import aligned, note, number, print_json, print_line, table
+from ..unknown_places import missed_site
+from .facts import facts
+from .logs import logs
+from .options import PILOT_OPTIONS, PilotOptions, doubts, said_of
+
+if TYPE_CHECKING:
+    import subprocess
+
+
+app = App(name="pilot", help="Start, list, show, drain and kill pilots; their logs and secrets.")
+app.command(logs)
+
+_SILENT_S = 120.0
+_EMPTY = "no pilots: start one with `pilotage pilot start`"
+_LOOK_LONGEST_S = 1.0
+_EXPLAINED_MAX = 20
+_COLUMNS = (
+    *("pilot", "site", "element", "state", "host", "isolation"),
+    *("cores#", "free#", "jobs#", "silent s#"),
+)
+
+
+@app.command
+def start(
+    *,
+    site: Annotated[str, Parameter(help="Site that the pilot belongs to.")] = "local",
+    element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
+    told: PilotOptions = PILOT_OPTIONS,
+    count: Annotated[int, Parameter(help="How many pilots.")] = 1,
+    foreground: Annotated[bool, Parameter(help="Stay until they end.")] = False,
+    common: CommonOptions = COMMON,
+) -> int:
+    """Start pilots on this machine. They run on until they are drained, or have been idle.
+
+    The folder of a pilot, with its log, goes when it ends well.
+    """
+    said = said_of(told)
+    wanted = request(SecretRequest, site=site, element=element, count=count)
+    secrets, central = _secrets(wanted, common)
+
+    from ...operate.local_pilots import PilotPlan, new_state_folder, start_all
+
+    data = data_folder(common.data)
+    if data.is_dir():  # the payloads run as its owner
+        said["hide"] = (*told.hide, str(data.absolute()))
+    plans = [
+        PilotPlan(
+            central=central,
+            secret=one.secret,
+            state=new_state_folder(),
+            remove_state=True,
+            told=said,
+        )
+        for one in secrets
+    ]
+    for line in doubts(told, len(os.sched_getaffinity(0))):
+        note(line)
+    processes = start_all(plans)
+    for one, plan, process in zip(secrets, plans, processes, strict=True):
+        if common.json:
+            print_json({"pilot": one.pilot, "pid": process.pid, "state": str(plan.state)})
+        else:
+            print_line(f"{one.pilot}: process {process.pid}, log {plan.state}/pilot.log")
+    return _until_they_end(processes) if foreground else ExitCode.OK
+
+
+@app.command
+def secret(
+    *,
+    site: Annotated[str, Parameter(help="Site that the pilots belong to.")],
+    element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
+    count: Annotated[int, Parameter(help="How many pilots.")] = 1,
+    valid_s: Annotated[int, Parameter(help="How long each may be used.")] = 604_800,
+    save: Annotated[Path, Parameter(help="Folder for them: one file (0600) for each pilot.")],
+    common: CommonOptions = COMMON,
+) -> int:
+    """Make one-use secrets with which pilots on other machines register.
+
+    A file is for `pilot.pyz run --secret-file`; docs/operations/first-steps.md has the rest.
+    """
+    wanted = request(SecretRequest, site=site, element=element, count=count, valid_s=valid_s)
+    try:  # the folder comes first: secrets that cannot be written down must not be made
+        save.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as why:
+        raise UsageError(f"--save {save}: {why.strerror}") from None
+    for one in _secrets(wanted, common)[0]:
+        file = save / one.pilot
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(one.secret)
+        if common.json:
+            print_json({"pilot": one.pilot, "file": str(file)})
+        else:
+            print_line(f"{one.pilot}: {file}")
+    return ExitCode.OK
+
+
+def _secrets(wanted: SecretRequest, common: CommonOptions) -> tuple[list[Secret], str]:
+    """Return a one-use secret for each pilot, and the URL of the central that made them."""
+
+    async def work(client: Client) -> tuple[list[Secret], str]:
+        return (await client.secrets(wanted)).secrets, client.url
+
+    return run_with(common, work, patience_s=READING_S)
+
+
+def _until_they_end(processes: "list[subprocess.Popen[bytes]]") -> int:
+    """Stay until all pilots have ended; Ctrl-C tells them to."""
+    try:
+        codes = [process.wait() for process in processes]
+    except KeyboardInterrupt:
+        for process in processes:
+            process.terminate()
+        codes = [process.wait() for process in processes]
+    return ExitCode.FAILED if any(codes) else ExitCode.OK
+
+
+@app.command(name="list")
+@reads
+async def list_pilots(
+    central: CentralConnection,
+    *,
+    state: Annotated[tuple[str, ...], Parameter(help="Only in this state; repeatable.")] = (),
+    site: Annotated[str, Parameter(help="Only at this site.")] = "",
+    all: Annotated[bool, Parameter(help="Also those that have ended.")] = False,
+) -> Answers:
+    """List pilots: those that live, unless told otherwise. With --json one on each line."""
+    states = tuple(parse_state(PilotState, word) for word in state)
+    if not states and not all:
+        states = tuple(one for one in PilotState if one not in FINAL and one is not PilotState.LOST)
+    client = await central.client()
+    rows: list[tuple[object, ...]] = []
+    async for pilot in client.pilots(states=states, site=site):
+        yield CommandResult(pilot)
+        if not central.json:
+            rows.append(_row(pilot))
+    missed = await missed_site(client, site) if site and not (rows or central.json) else ""
+    if missed:
+        note(missed)
+    else:
+        yield CommandResult(None, table(_COLUMNS, rows, empty=_EMPTY))
+
+
+@app.command
+@reads
+async def show(client: Client, pilot: str, /) -> CommandResult:
+    """Show everything that is known of a pilot: what it offers, for whom, and what its node is.
+
+    Of one that the central has submitted also what its element says of it; and, to operators, what
+    its script printed before it failed.
+    """
+    return CommandResult(await client.pilot(pilot), _print)
+
+
+def _print(found: PilotView) -> None:
+    print_line(aligned(facts(found), 25))
+    for name, text in (("standard output", found.stdout), ("standard error", found.stderr)):
+        if text:
+            print_line(f"-- the end of its script's {name}:")
+            print_line(text.rstrip("\n"))
+
+
+@app.command
+@reads
+async def explain(
+    central: CentralConnection,
+    pilot: str = "",
+    /,
+    *,
+    site: Annotated[str, Parameter(help="All that live at this site.")] = "",
+) -> Answers:
+    """Say why a pilot gets nothing: how many waiting jobs each clause keeps from it."""
+    if bool(pilot) + bool(site) != 1:
+        raise UsageError("explain which pilot? Give a name of `pilotage pilot list`, or --site")
+    client = await central.client()
+    names = [pilot] if pilot else [one.id async for one in client.pilots(states=LIVING, site=site)]
+    for name in names[:_EXPLAINED_MAX]:
+        if site:
+            yield CommandResult(None, f"{name}:")
+        yield CommandResult(await client.explain_pilot(name), print_pilot)
+    if not names:
+        note(f"no pilot lives at {site}")
+    elif len(names) > _EXPLAINED_MAX:
+        note(f"the first {_EXPLAINED_MAX} of {number(len(names))} pilots at {site}")
+
+
+@app.command
+@changes
+async def drain(
+    central: CentralConnection,
+    *pilots: str,
+    site: Annotated[str, Parameter(help="All that live at this site.")] = "",
+    all: Annotated[bool, Parameter(help="All that live.")] = False,
+    wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
+    timeout_s: LongestWait = None,
+) -> Answers:
+    """Let pilots finish what they hold, and ask for nothing more; then they end.
+
+    One that has died says nothing more: --wait waits for it until the central calls it Lost, or
+    until it has been silent for two minutes.
+    """
+    if bool(pilots) + bool(site) + all != 1:
+        raise UsageError("drain which pilots? Give names of `pilotage pilot list`, --site or --all")
+    client = await central.client()
+    names = pilots or [one.id async for one in client.pilots(states=LIVING, site=site)]
+    for pilot in names:
+        await client.drain(pilot)
+        yield CommandResult({"pilot": pilot, "draining": True}, f"{pilot}: draining")
+    if not pilots and not central.json:
+        note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} told to end")
+    if wait:
+        await _ended(client, set(names), timeout_s)
+
+
+@app.command
+@changes
+async def kill(
+    central: CentralConnection,
+    *pilots: str,
+    site: Annotated[str, Parameter(help="All of this site that have not ended.")] = "",
+    element: Annotated[str, Parameter(help="Only of this compute element; with --site.")] = "",
+    reason: Annotated[str, Parameter(help="Why; it is kept with the pilot.")] = "",
+    wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
+    timeout_s: LongestWait = None,
+) -> Answers:
+    """End pilots now, without waiting for their jobs: these wait again, and lose no retry.
+
+    A pilot is told, stops what it holds and says good-bye; its element is asked to end it too, also
+    while it waits in a queue. Jobs of one that says nothing more wait again when their leases are
+    over. Exit code 1 when one can neither be told nor ended by its element.
+    """
+    if bool(pilots) + bool(site) != 1 or (element and not site):
+        raise UsageError(
+            "kill which pilots? Give names of `pilotage pilot list`, or --site, with --element"
+        )
+    client = await central.client()
+    names = pilots or await _of_site(client, site, element)
+    for pilot in names:
+        try:
+            done = await client.kill_pilot(pilot, reason=reason)
+        except IllegalState:
+            if pilots:
+                raise
+            continue  # it has ended meanwhile
+        is_ended = done.told or done.cancelled or done.state in FINAL
+        code = ExitCode.OK if is_ended else ExitCode.FAILED
+        yield CommandResult(done, f"{pilot}: {_became(done)}", code)
+    if not pilots and not central.json:
+        note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} killed")
+    if wait:
+        await _ended(client, set(names), timeout_s)
+
+
+async def _of_site(client: Client, site: str, element: str) -> list[str]:
+    """Return the pilots of a site, or of an element of it, that have not ended."""
+    states = tuple(one for one in PilotState if one not in FINAL)
+    return [
+        one.id
+        async for one in client.pilots(states=states, site=site)
+        if element in ("", one.element)
+    ]
+
+
+def _became(done: PilotEnded) -> str:
+    """Say what became of an order to end a pilot."""
+    parts = [done.state.value]
+    if done.told:
+        parts.append("told to end now")
+    if done.cancelled:
+        parts.append("its element ends it")
+    elif done.trouble:
+        parts.append(f"its element was not asked: {done.trouble}")
+    return ", ".join(parts)
+
+
+async def _ended(client: Client, names: set[str], timeout_s: float | None) -> None:
+    """Return when none of these pilots lives; say of which nothing is heard."""
+    living: list[PilotView] = []
+    silent: list[PilotView] = []
+    try:
+        async with time_limit(timeout_s):
+            for rest_s in pauses(RealPace(), longest_s=_LOOK_LONGEST_S):
+                living = [one async for one in client.pilots(states=LIVING) if one.id in names]
+                silent = [one for one in living if (one.silent_s or 0) > _SILENT_S]
+                if len(silent) == len(living):
+                    break
+                await asyncio.sleep(rest_s)
+    except asyncio.TimeoutError:
+        raise TimedOut("pilots", timeout_s or 0, len(living)) from None
+    for one in silent:
+        note(f"{one.id}: silent for {one.silent_s:.0f} s, not waited for")
+
+
+def _row(pilot: PilotView) -> tuple[object, ...]:
+    silent = None if pilot.silent_s is None else f"{pilot.silent_s:.0f}"
+    return (
+        pilot.id,
+        pilot.site,
+        pilot.element,
+        pilot.state.value + (" (parked)" if pilot.parked else ""),
+        pilot.host or ("secret not used yet" if pilot.state is PilotState.SUBMITTED else "-"),
+        pilot.isolation + ("" if pilot.namespaces else " (open)") if pilot.isolation else "-",
+        # Nothing is known of its cores before it asks: neither now nor after a restart.
+        pilot.cores or "-",
+        pilot.cores_free if pilot.cores else "-",
+        pilot.attempts,
+        silent,
+    )

@@ -1,0 +1,96 @@
+"""What a pilot is told when it is started from the command line."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+from cyclopts import Parameter
+
+from pilotage.proto.declarations import BadDeclaration, check_declarations
+
+from ..exit_codes import UsageError
+from ..options import option
+
+Words = tuple[str, ...]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class PilotOptions:
+    """What pilots offer and whom they serve; what is left out they find by themselves."""
+
+    cores: int = option(0, "Cores to offer at most; 0: all.")
+    overcommit: bool = option(False, "Offer the given cores and GPUs even if the node has fewer.")
+    memory_mb: int = option(0, "Memory to offer; 0: all.")
+    scratch_mb: int = option(0, "Disk to offer at most; 0: all that is free.")
+    wall_s: int = option(0, "How long it may run; 0: no limit.")
+    idle_s: int = option(0, "It ends after so long without work; 0: never.")
+    isolation: Literal["auto", "namespaces", "bubblewrap", "unshare", "session"] = option(
+        "auto",
+        "Rung of isolation. `auto`: the best that works. `namespaces`: the best rung with"
+        " namespaces; the pilot ends if there is none.",
+    )
+    tags: Words = option((), "Tags of the pilot: A,B; repeatable.")
+    amounts: Words = option(
+        (), "Counted resources that it offers by name: NAME=AMOUNT,…; repeatable."
+    )
+    required_tags: Words = option((), "Only jobs that ask for all of these; repeatable.")
+    types: Words = option((), "Only jobs of these types.")
+    groups: Words = option((), "Only jobs of these groups.")
+    owners: Words = option((), "Only jobs of these owners.")
+    os: str = option("", "Instead of what is found: el9, debian13 …")
+    architecture: str = option("", "Instead of what is found: aarch64 …")
+    hs23_per_core: float = option(0.0, "HS23 of one core; 0: not measured.")
+    hs23_per_score: float = option(0.0, "HS23 of a core whose benchmark gives 1; 0: not known.")
+    cvmfs: Words = option((), "Repositories to look for where autofs mounts them.")
+    cvmfs_root: str = option("", "Where CVMFS is mounted, if not at /cvmfs.")
+    image_tools: Words = option(
+        (), "Container tools to use: apptainer, bubblewrap, podman …; none: no images."
+    )
+    module_init: str = option(
+        "", "File that defines `module` in a shell (default: it is looked for)."
+    )
+    hide: Words = option((), "Folders and files that payloads must not see.")
+    gpus: int = option(0, "How many GPUs to offer; 0: all that it finds.")
+    gpu_model: str = option("", "Model of the GPUs, for people.")
+    gpu_vendor: str = option("", "nvidia, amd, intel.")
+    gpu_memory_mb: int = option(0, "Memory of each GPU in MB.")
+    gpu_compute_capability: str = option("", "Of the GPUs: 8.0.")
+    gpu_driver: str = option("", "Version of the GPUs' driver: 535.104.05.")
+
+
+PILOT_OPTIONS = PilotOptions()
+
+
+def said_of(options: PilotOptions) -> dict[str, Any]:
+    """Return what the pilot is told by its name there, or raise UsageError with the option."""
+    said = {name: _words(value) for name, value in asdict(options).items()}
+    try:
+        check_declarations(said)
+    except BadDeclaration as why:
+        option = "--" + why.name.replace("_", "-")
+        raise UsageError(f"{option}: {why.why}") from None
+    return said
+
+
+def _words(value: Any) -> Any:
+    """Return several words that came as one, `--tags a,b`, as several."""
+    if not isinstance(value, tuple):
+        return value
+    words = [word for one in cast(tuple[str, ...], value) for word in one.split(",")]
+    return tuple(word.strip() for word in words if word.strip())
+
+
+def doubts(told: PilotOptions, cores: int) -> list[str]:
+    """Return what a starter should know of pilots on this machine, which has so many cores."""
+    lines: list[str] = []
+    if told.cores > cores and not told.overcommit:
+        lines.append(
+            f"--cores {told.cores}: this machine has {cores} cores for it, and it offers no more;"
+            " --overcommit lifts that"
+        )
+    if told.isolation == "namespaces":
+        lines.append(
+            "--isolation namespaces: where another pilot of this user sees its folder,"
+            " `pilotage pilot list` shows (open), and jobs that need namespaces do not run there"
+        )
+    return lines

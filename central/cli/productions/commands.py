@@ -1,0 +1,228 @@
+"""`pilotage prod …`: workflows, on pilots as productions and on this machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from ...client.errors import NoCentral, Unreachable
+from ..command_frame import CentralConnection, CommandResult, run_command
+from ..exit_codes import ExitCode, UsageError
+from ..options import CHANGING_S, COMMON, READING_S, CommonOptions
+from ..presentation import note, print_line
+from . import steering, views
+from .plans import planned, previewed, tell_obstacles
+from .status_texts import next_command, state_in_words
+from .workflow_files import (
+    FromFile,
+    SetOption,
+    TypesOption,
+    allowing,
+    catalogue_in,
+    need_catalogue,
+    read_file,
+    read_rules_for,
+    steps_in_words,
+    with_lines,
+)
+
+if TYPE_CHECKING:
+    from pilotage.proto.api.productions import ProductionDetail
+
+    from ...workflows.flow import WorkflowFile
+    from ...workflows.source_lines import WorkflowSource
+
+app = App(name="prod", help="Run workflows: on pilots as productions, or on this machine.")
+
+_PRIORITIES = Number(gte=0, lte=10)
+
+
+@app.command
+def submit(
+    file: Path,
+    /,
+    *,
+    local: Annotated[bool, Parameter(help="Run it on this machine, without a central.")] = False,
+    jobs: Annotated[
+        bool, Parameter(help="Submit what the steps run as jobs, without a production.")
+    ] = False,
+    dry_run: Annotated[
+        bool, Parameter(help="Say how many jobs and files there would be, and run nothing.")
+    ] = False,
+    name: Annotated[str, Parameter(help="Name (default: that of the workflow).")] = "",
+    no_start: Annotated[bool, Parameter(help="Only store it: `prod start` starts it.")] = False,
+    priority: Annotated[
+        int | None,
+        Parameter(help="Of all its jobs, 0 to 10 (default: as each says).", validator=_PRIORITIES),
+    ] = None,
+    rules: Annotated[
+        Path | None,
+        Parameter(help="File of rules of failover for it, where the workflow says none."),
+    ] = None,
+    chosen: SetOption = (),
+    inputs: Annotated[
+        Path | None,
+        Parameter(help="Folder with files of the catalogue, NAME.meta.json beside each."),
+    ] = None,
+    folder: Annotated[
+        Path | None, Parameter(help="Empty folder for the run; else NAME.run, beside here.")
+    ] = None,
+    cores: Annotated[
+        int | None, Parameter(help="How many are used; else all.", validator=Number(gte=1))
+    ] = None,
+    resume: Annotated[
+        bool, Parameter(help="Go on in the folder of an earlier run; what is done there stays.")
+    ] = False,
+    types: TypesOption = (),
+    allow_partial: Annotated[
+        str | None,
+        Parameter(
+            help="Part of the inputs that may be missing, for example 5% or 0.05 (default: the"
+            " file's value, else 0%)."
+        ),
+    ] = None,
+    common: CommonOptions = COMMON,
+) -> int:
+    """Run a workflow file, our own form or that of CTADIRAC, as a production on pilots.
+
+    The same file again is the same production. With --dry-run it is counted, with the files of the
+    catalogue where a central answers.
+
+    With --local each task is a process on this machine, in a folder of its own, and run.json in the
+    folder of the run tells which file was made of which. Ctrl-C ends all of them. With --resume
+    only what was not done, or what has changed since, is run: a step of the file, a program of it,
+    a file that it takes, or a version under `software`. --inputs, --folder, --cores and --resume
+    are for such runs.
+
+    With --jobs each step that takes nothing of another one becomes ordinary jobs, and nothing
+    follows of their files: to try a step. With --dry-run it is said how many that would be.
+    """
+    if local and (dry_run or jobs):
+        which = "--dry-run, which counts what it would be anywhere," if dry_run else "--jobs"
+        raise UsageError(f"say one of --local and {which} not both")
+    if not (local or dry_run) and (inputs or folder or cores or resume):
+        raise UsageError("--inputs, --folder, --cores and --resume are for runs with --local")
+    if (local or jobs) and (name or rules or priority is not None or no_start):
+        raise UsageError("--name, --rules, --priority and --no-start are for productions")
+    written = read_file(file, chosen, types)
+    if allow_partial is not None:
+        written = allowing(written, allow_partial)
+    if jobs:
+        from .plain_jobs import submit_jobs
+
+        return run_command(
+            common,
+            lambda central: submit_jobs(central, FromFile(written), dry_run=dry_run),
+            patience_s=CHANGING_S,
+        )
+    flow = FromFile(written, read_rules_for(written, rules))
+    if local or (dry_run and inputs is not None):
+        catalogue = catalogue_in(inputs)
+        if dry_run:
+            return _plan_here(written, catalogue, common)
+        need_catalogue(written, catalogue)
+        from .local_runs import run_here
+
+        return run_here(written, catalogue or [], folder, cores, resume=resume, json=common.json)
+    if dry_run:
+        return _preview(flow, name, priority, common)
+    flow.production()  # what is wrong is told before anything travels
+
+    async def work(central: CentralConnection) -> CommandResult:
+        client, start = await central.client(), not no_start
+        with with_lines(written):
+            made = await client.submit_production(flow, name=name, priority=priority, start=start)
+        return CommandResult(made, _print_made)
+
+    return run_command(common, work, patience_s=CHANGING_S)
+
+
+def _print_made(made: "ProductionDetail") -> None:
+    view = made.view
+    there = " was there already, and" if made.was_there else ""
+    print_line(
+        f"production {view.id}: {view.name}{there} is {state_in_words(view)}, "
+        f"{steps_in_words(len(view.steps))}"
+    )
+    if next_command(view):
+        print_line(f"next: {next_command(view)}")
+
+
+def _preview(flow: FromFile, name: str, priority: int | None, common: CommonOptions) -> int:
+    """Say what a workflow would be at the central; where none answers, as far as is known here."""
+    from .workflow_files import obstacles_of
+
+    written = flow.written
+    if obstacles_of(written):
+        return _plan_here(written, None, common)
+
+    async def work(central: CentralConnection) -> CommandResult:
+        client = await central.client()
+        with with_lines(written):
+            return previewed(await client.preview_production(flow, name=name, priority=priority))
+
+    try:
+        return run_command(common, work, patience_s=0.0)
+    except (NoCentral, Unreachable) as why:
+        if common.url or common.data:
+            raise
+        steps = written.workflow.steps.values()
+        if any(one.is_catalogue for it in steps for one in it.inputs.values()):
+            note(f"files of the catalogue are not counted: {why}")
+        return _plan_here(written, None, common)
+
+
+def _plan_here(
+    written: "WorkflowSource", catalogue: "list[WorkflowFile] | None", common: CommonOptions
+) -> int:
+    from ...workflows.plan import plan
+
+    return planned(written, plan(written.workflow, catalogue)).print(json=common.json)
+
+
+@app.command
+def check(file: Path, /, *, chosen: SetOption = (), types: TypesOption = ()) -> int:
+    """Check a workflow file: all that is wrong, with lines and what would be right; and why it
+    runs on one machine only, where it does."""
+    written = read_file(file, chosen, types)
+    workflow = written.workflow
+    print_line(f"{workflow.name}: {steps_in_words(len(workflow.steps))}, nothing is wrong")
+    tell_obstacles(written)
+    return ExitCode.OK
+
+
+@app.command
+def graph(
+    what: Annotated[str, Parameter(help="A workflow file, or the id or name of a production.")],
+    /,
+    *,
+    svg: Annotated[Path | None, Parameter(help="Write the graph to this file, as SVG.")] = None,
+    run: Annotated[
+        Path | None, Parameter(help="Folder of a run on this machine: how far it came.")
+    ] = None,
+    chosen: SetOption = (),
+    types: TypesOption = (),
+    common: CommonOptions = COMMON,
+) -> int:
+    """Draw which step feeds which, each below the last of its parents; of a production, and of a
+    run, how far each is, which stand and why."""
+    file = Path(what)
+    if not file.is_file() and run is None and not chosen and not types and not file.suffix:
+        return run_command(
+            common,
+            lambda central: views.draw_production(central, what, svg),
+            patience_s=READING_S,
+        )
+    from ...workflows import draw
+    from .local_runs import counts_of_run
+
+    workflow = read_file(file, chosen, types).workflow
+    nodes = None if run is None else draw.of_counts(counts_of_run(run, tuple(workflow.steps)))
+    views.print_graph(workflow, nodes, svg)
+    return ExitCode.OK
+
+
+for _command in (*views.COMMANDS, *steering.COMMANDS):
+    app.command(_command)
+app.command(views.list_them, name="list")

@@ -1,0 +1,221 @@
+"""How far productions are, in words for people. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, Literal
+
+from pilotage.proto.api.productions import Eta, ProductionView, StepView
+from pilotage.proto.production_states import ProductionState, stands_alone
+from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
+
+from ...workflows.draw import DrawnStep
+from ..presentation import files_in_words, number
+from ..times import time_of
+from .waiting_steps import GOES_ON, steps_to_complete
+
+S = TransformationState
+P = ProductionState
+_ASIDE: Final = {
+    InputState.MAXRESET: ("failed too often", "failed too often"),
+    InputState.PROBLEMATIC: ("is bad", "are bad"),
+    InputState.MISSING: ("cannot be read", "cannot be read"),
+}
+_RESET: Final = (InputState.MAXRESET, InputState.MISSING)  # what `fix` tries again by itself
+_WAITS: Final = "waits for a person"  # a mark
+_WITHOUT: Final = "made without "  # how the reason of a step begins that did without inputs
+_EXACT: Final = 1e-9  # so that 1 of 4 is 25 %
+_OVER: Final = (S.COMPLETED, S.ARCHIVED, S.CLEANED)
+
+
+def state_in_words(view: ProductionView) -> str:
+    """Return the state with the marks."""
+    return view.state.value + (f" ({', '.join(view.marks)})" if view.marks else "")
+
+
+def percent(part: float) -> str:
+    """Return a part of the whole; all of it only where it is all."""
+    return f"{100 if part >= 1.0 else min(99, int(part * 100 + 1e-9))} %"
+
+
+def how_far(view: ProductionView, now: datetime) -> str:
+    """Return how far a production is and when it will be complete."""
+    said = f"{percent(view.progress)} done"
+    if view.eta is not None:
+        said += f", complete {eta_in_words(view.eta, now)}"
+    return said
+
+
+def eta_in_words(eta: Eta, now: datetime) -> str:
+    """Return when it will be complete, in the time of this machine, with the interval."""
+    at, low, high = (time_of(one).astimezone() for one in (eta.at, eta.low, eta.high))
+    days = {one.date() for one in (at, low, high)} | {now.astimezone().date()}
+    form = "%H:%M" if len(days) == 1 else "%d %b %H:%M"
+    return f"about {at:{form}} ({low:{form}} to {high:{form}})"
+
+
+def tasks_in_words(step: StepView) -> str:
+    """Return how many tasks are done, of how many."""
+    done = step.tasks.get(TaskState.DONE, 0)
+    if step.tasks_expected is None:
+        return f"{number(done)}/?"
+    about = "" if step.expected_exactly else "≈ "
+    return f"{number(done)}/{about}{number(step.tasks_expected)}"
+
+
+def aside(step: StepView, *, of: Iterable[InputState] = tuple(_ASIDE)) -> int:
+    """Return how many files wait for a person."""
+    return sum(step.inputs.get(state, 0) for state in of)
+
+
+def why_it_stands(step: StepView, production: ProductionState) -> str:
+    """Return for what a step waits that does not go away by itself; empty where nothing does."""
+    if production in (P.ARCHIVED, P.CLEANING, P.CLEANED):
+        return ""
+    if stands_alone(step.state, production):
+        return step.reason or f"it is {step.state.value.lower()}"
+    files = [
+        f"{files_in_words(count)} {words[count != 1]}"
+        for state, words in _ASIDE.items()
+        if (count := step.inputs.get(state, 0))
+    ]
+    if files:
+        return " and ".join([", ".join(files[:-1]), files[-1]] if len(files) > 1 else files)
+    if step.state is S.COMPLETED and step.reason:
+        return "" if step.reason.startswith(_WITHOUT) else step.reason
+    return step.reason if lacks_inputs(step) else step.unfit
+
+
+def is_excused(view: ProductionView, step: StepView) -> bool:
+    """Whether all steps that a step feeds may do without what it has not made.
+
+    A step that takes single files hands on what is missing to those that it feeds itself.
+    """
+    fed = [one for one in view.steps if step.step in one.parents]
+    return bool(fed) and all(
+        lost_part(view, one) <= one.allow_partial + _EXACT
+        or (not one.reason and is_excused(view, one))
+        for one in fed
+    )
+
+
+def lost_part(view: ProductionView, step: StepView) -> float:
+    """Return which part of the inputs of a step is missing, from 0 to 1: that of the worst."""
+    parts = [0.0]
+    for one in view.steps:
+        if one.step not in step.parents:
+            continue
+        lost, of = aside(one), sum(one.inputs.values())
+        if one.tasks_wanted:
+            lost, of = one.tasks.get(TaskState.FAILED, 0), one.tasks_wanted
+        mine = lost / of if of else 0.0
+        parts.append(1.0 - (1.0 - mine) * (1.0 - lost_part(view, one)))
+    return max(parts)
+
+
+def made_without(view: ProductionView) -> list[str]:
+    """Return which steps are done without some of their inputs."""
+    return [
+        f"step {one.step}: {one.reason}"
+        for one in view.steps
+        if one.state is S.COMPLETED and one.reason.startswith(_WITHOUT)
+    ]
+
+
+def waits_in_words(view: ProductionView) -> list[str]:
+    """Return which steps make no tasks now, and go on by themselves: such as for a quota."""
+    return [
+        f"step {one.step} {one.reason}"
+        for one in view.steps
+        if view.state is P.ACTIVE
+        and one.state in (S.ACTIVE, S.COMPLETING)
+        and one.reason.startswith(GOES_ON)
+    ]
+
+
+def lacks_inputs(step: StepView) -> bool:
+    """Whether a step waits because more of its inputs is missing for good than it allows."""
+    return step.state is S.ACTIVE and _WAITS in step.marks
+
+
+def without_missing(view: ProductionView) -> list[str]:
+    """Return the commands that let steps go on without what is missing of their inputs."""
+    return [
+        f"pilotage prod complete {view.name} --step {one.step}"
+        for one in view.steps
+        if lacks_inputs(one)
+    ]
+
+
+def what_stays(view: ProductionView) -> str:
+    """Return what there is still of a production that was put away; empty where it was not."""
+    if view.state is P.ARCHIVED:
+        return "what it made stays in the catalogue, and its name is free"
+    if view.state is P.CLEANING:
+        return "its jobs are killed and its files leave the catalogue: then its name is free"
+    if view.state is P.CLEANED:
+        return "nothing of it is in the catalogue any more, and its name is free"
+    return ""
+
+
+def words_of(step: StepView) -> str:
+    """Return how far a step is: its tasks, what runs and failed, its state where that is no usual
+    one, or which steps it waits for."""
+    more = [
+        f"{number(count)} {word}"
+        for state, word in (
+            (TaskState.CREATED, "wait" if step.unfit else "run"),
+            (TaskState.FAILED, "failed"),
+        )
+        if (count := step.tasks.get(state, 0))
+    ]
+    if step.state not in (S.ACTIVE, S.COMPLETING, S.COMPLETED):
+        more.append(step.state.value.lower())
+    elif not step.tasks_made and not any(step.inputs.values()) and step.parents:
+        if step.state is not S.COMPLETED:
+            more.append("waits for files")
+    return ", ".join([f"{tasks_in_words(step)} done", *more])
+
+
+def node_of(step: StepView, production: ProductionState) -> DrawnStep:
+    """Return how a step is drawn."""
+    why = why_it_stands(step, production)
+    look: Literal["", "over", "stands"] = "stands" if why else ""
+    if not why and step.state in _OVER:
+        look = "over"
+    expected = max(step.tasks_expected or 0, 1)
+    files = sum(step.inputs.values())
+    lost = aside(step) / files if files else 0.0
+    if not files:
+        lost = step.tasks.get(TaskState.FAILED, 0) / expected
+    done = min(step.done, 1.0 - lost) if lost else step.done
+    return DrawnStep(words_of(step), done=max(0.0, done), failed=lost, look=look, why=why)
+
+
+def next_command(view: ProductionView) -> str:
+    """Return what a person would type next; empty where nothing suggests itself."""
+    if view.state is P.NEW:
+        return f"pilotage prod start {view.name}"
+    if view.state in (P.PAUSED, P.STOPPED):
+        return f"pilotage prod resume {view.name}"
+    if view.state is P.ARCHIVED:  # by its id: the name may be another one's by now
+        return f"pilotage prod clean {view.id}, where its files shall go too"
+    if view.state in (P.CLEANING, P.CLEANED):
+        return ""
+    if any(aside(one) for one in view.steps):  # `fix` resumes what was paused because of them
+        bad = not any(aside(one, of=_RESET) for one in view.steps)
+        more = " --problematic" if bad else ""
+        return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}"
+    if view.state is P.ACTIVE and any(stands_alone(one.state, P.ACTIVE) for one in view.steps):
+        return f"pilotage prod report {view.name}, then pilotage prod resume {view.name}"
+    if without_missing(view):
+        return without_missing(view)[0]
+    if steps_to_complete(view):
+        return f"pilotage prod complete {view.name}, if no more files of the catalogue come"
+    unfit = [one.unfit_job for one in view.steps if one.unfit_job is not None]
+    if view.state is P.ACTIVE and unfit:
+        return f"pilotage explain {unfit[0]}"
+    if view.state is P.ACTIVE:
+        return f"pilotage prod wait {view.name}"
+    fed = {parent for one in view.steps for parent in one.parents}
+    last = [one for one in view.steps if one.step not in fed and one.outputs]
+    return f"pilotage data find dataset={last[-1].outputs}" if last else ""

@@ -1,0 +1,337 @@
+"""`pilotage prod list`, `show`, `graph`, `report` and `wait`: productions, and how far they are."""
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from cyclopts import Parameter
+
+from pilotage.proto.api.productions import (
+    ProductionDetail,
+    ProductionReport,
+    ProductionView,
+    StepReport,
+)
+from pilotage.proto.documents.workflow import Workflow
+from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation_states import TaskState
+
+from ...client.pace import RealPace
+from ...client.waiting.production_ends import LOOK_S as _LOOK_S, PUT_AWAY as _AWAY, production_ended
+from ..command_frame import CentralConnection, Client, CommandResult, changes, reads
+from ..exit_codes import ExitCode, UsageError
+from ..jobs.waiting import LongestWait
+from ..presentation import files_in_words, note, number, print_line, print_table, table
+from ..progress import bar
+from .status_texts import (
+    aside,
+    how_far,
+    is_excused,
+    made_without,
+    next_command,
+    node_of,
+    percent,
+    state_in_words,
+    tasks_in_words,
+    waits_in_words,
+    what_stays,
+    why_it_stands,
+    without_missing,
+)
+from .waiting_steps import steps_to_complete
+from .workflow_files import steps_in_words
+
+if TYPE_CHECKING:
+    from ...workflows.draw import Nodes
+
+P = ProductionState
+Named = Annotated[str, Parameter(help="Its id or name.")]
+
+
+@reads
+async def list_them(
+    client: Client,
+    *,
+    state: Annotated[
+        tuple[ProductionState, ...],
+        Parameter(help="Only those in these states; else all but those Archived or Cleaned."),
+    ] = (),
+) -> CommandResult:
+    """List productions, and how far they are."""
+    states = state or tuple(one for one in ProductionState if one not in _AWAY)
+    found = [one async for one in client.productions(states=states)]
+    now = datetime.now(timezone.utc)
+    rows = [
+        (one.id, one.name, state_in_words(one), len(one.steps), how_far(one, now), one.owner)
+        for one in found
+    ]
+    columns = ("id#", "name", "state", "steps#", "how far", "owner")
+    return CommandResult(found, table(columns, rows, empty="there are no productions"))
+
+
+@reads
+async def show(central: CentralConnection, named: Named, /) -> CommandResult:
+    """Show a production: how far each step is, when all will be complete, what stands and why.
+
+    The transformation of a step is named PRODUCTION-STEP.
+    """
+    client = await central.client()
+    found = await client.production(named)
+    waits: Sequence[str] = ()
+    if not central.json and steps_to_complete(found.view):
+        told = await client.production_report(found.view.id)
+        waits = [_waits_in_words(one) for one in told.steps if one.waits]
+    return CommandResult(found, lambda found: print_production(found, waits=waits))
+
+
+@reads
+async def report(client: Client, named: Named, /) -> CommandResult:
+    """Tell how a production went: what failed in which step, what waits for whom, what it made."""
+    return CommandResult(await client.production_report(named), print_report)
+
+
+@changes
+async def wait(
+    client: Client,
+    named: Named,
+    /,
+    *,
+    timeout_s: LongestWait = None,
+    through_held: Annotated[
+        bool, Parameter(help="Go on also where all that is left waits for a person.")
+    ] = False,
+) -> CommandResult:
+    """Wait until a production is complete.
+
+    Exit code 0 if it is Completed and no more is missing than its steps allow, 1 if more is or it
+    was stopped, archived or cleaned, 5 if the time is over, 6 if it is not complete and goes on
+    only when a person has looked.
+    """
+    view = await _awaited(client, named, timeout_s, through_held=through_held)
+    return CommandResult(view, _print_end, outcome_of(view))
+
+
+COMMANDS: Final = (show, report, wait)
+
+
+def _print_end(view: ProductionView) -> None:
+    print_line(f"production {view.id}: {view.name} is {state_in_words(view)}")
+    _print_what_stands(view)
+    if what_stays(view):
+        print_line(f"nothing more comes of it: {what_stays(view)}")
+
+
+# -- drawing ------------------------------------------------------------------------------------
+
+
+async def draw_production(
+    central: CentralConnection, named: str, svg: Path | None
+) -> CommandResult:
+    """Draw a production, with how far each step is."""
+    detail = await (await central.client()).production(named)
+
+    def draw(view: ProductionView) -> None:
+        if svg is None:
+            print_line(f"{view.name} is {state_in_words(view)}: {_now(view)}")
+        nodes = {one.step: node_of(one, view.state) for one in view.steps}
+        print_graph(msgspec.convert(detail.workflow, Workflow), nodes, svg)
+
+    return CommandResult(detail.view, draw)
+
+
+def print_graph(workflow: Workflow, nodes: "Nodes | None", svg: Path | None) -> None:
+    """Print a graph, or write it to a file. Raises UsageError where that cannot be written."""
+    from ...workflows import draw
+
+    if svg is None:
+        print_line("\n".join(draw.as_text(workflow, nodes)))
+        return
+    try:
+        svg.write_text(draw.as_svg(workflow, nodes), encoding="utf-8")
+    except OSError as why:
+        raise UsageError(f"{svg}: {why.strerror or why}") from None
+    print_line(f"{svg}: the graph of {steps_in_words(len(workflow.steps))}, as SVG")
+
+
+# -- waiting ------------------------------------------------------------------------------------
+
+
+async def _awaited(
+    client: Client, named: str, timeout_s: float | None, *, through_held: bool
+) -> ProductionView:
+    """Return the production once it is at its end, or goes on only when a person has looked."""
+    told: list[str] = []
+    with bar(f"% of {named}", 100) as moved:
+
+        def looked_at(view: ProductionView) -> None:
+            if moved is not None:
+                moved(int(view.progress * 100))
+            for words in (*_more_files(view), *_unfit(view), *waits_in_words(view)):
+                if words not in told:
+                    told.append(words)
+                    note(words)
+
+        return await production_ended(
+            client,
+            named,
+            timeout_s,
+            RealPace(),
+            through_held=through_held,
+            look_s=_LOOK_S,
+            progress=looked_at,
+        )
+
+
+def _more_files(view: ProductionView) -> list[str]:
+    """Return for which files of the catalogue it waits, and how to say that no more come."""
+    return [
+        f"step {one.step} waits for more files that meet its query; when no more come: "
+        f"pilotage prod complete {view.name}"
+        for one in steps_to_complete(view)
+    ]
+
+
+def _unfit(view: ProductionView) -> list[str]:
+    """Return for which steps no pilot fits, and which clause it is."""
+    return [f"step {one.step} waits: {one.unfit}" for one in view.steps if one.unfit]
+
+
+def outcome_of(view: ProductionView) -> int:
+    if view.state in (P.NEW, P.ACTIVE, P.PAUSED):
+        return ExitCode.HELD
+    lacks = [one for one in view.steps if not is_excused(view, one)]
+    is_whole = not any(one.tasks.get(TaskState.LOST) for one in view.steps)
+    is_whole = is_whole and not any(aside(one) for one in lacks)
+    alone = [one for one in lacks if not one.inputs]  # whose tasks nobody tries again
+    failed = sum(one.tasks.get(TaskState.FAILED, 0) for one in alone)
+    return ExitCode.OK if view.state is P.COMPLETED and is_whole and not failed else ExitCode.FAILED
+
+
+# -- how it looks -------------------------------------------------------------------------------
+
+
+def print_production(found: ProductionDetail, *, waits: Sequence[str] = ()) -> None:
+    """Print a production: what an action did, how far each step is, and what to do next.
+
+    `waits` says why steps make no tasks of the files that they have.
+    """
+    view = found.view
+    print_line(f"production {view.id}: {view.name} is {state_in_words(view)}: {_now(view)}")
+    if view.title:
+        print_line(view.title)
+    if view.reason:
+        print_line(f"why: {view.reason}")
+    for said in found.did:
+        print_line(said)
+    rows = [
+        (
+            one.step,
+            one.transformation,
+            one.state.value,
+            tasks_in_words(one),
+            None if one.unfit else one.tasks.get(TaskState.CREATED) or None,
+            one.tasks.get(TaskState.FAILED) or None,
+            aside(one) or None,
+            percent(one.done),
+        )
+        for one in view.steps
+    ]
+    columns = (
+        *("step", "transformation#", "state", "done#", "run#", "failed#", "put aside#"),
+        "how far",
+    )
+    print_table(columns, rows, empty="")
+    _print_what_stands(view)
+    for said in waits:
+        print_line(said)
+    _print_next(view)
+
+
+def _waits_in_words(one: StepReport) -> str:
+    return f"step {one.step} waits: {one.waits}"
+
+
+def _print_next(view: ProductionView, *, after: str = "") -> None:
+    """Say what to type next; `after` is what has just been typed."""
+    stays = what_stays(view)
+    if stays:
+        print_line(stays)
+    command = next_command(view).removeprefix(after)
+    if command:
+        print_line(f"next: {command}")
+    for other in without_missing(view):
+        if other != command:
+            print_line(f"or go on without what is missing: {other}")
+
+
+def _now(view: ProductionView) -> str:
+    return how_far(view, datetime.now(timezone.utc))
+
+
+def _print_what_stands(view: ProductionView) -> None:
+    for one in view.steps:
+        why = why_it_stands(one, view.state)
+        if why:
+            print_line(f"step {one.step} stands: {why}")
+    for said in (*made_without(view), *waits_in_words(view)):
+        print_line(said)
+
+
+def _uncounted(view: ProductionView) -> str:
+    """Return what is said where no failure has been counted: of tasks it is known at once."""
+    failed = sum(one.tasks.get(TaskState.FAILED, 0) for one in view.steps)
+    if not failed:
+        return "no attempt has failed: they are counted within ten seconds"
+    what = "1 task has" if failed == 1 else f"{number(failed)} tasks have"
+    return f"{what} failed: of what is counted within ten seconds, ask again"
+
+
+def _print_examples(found: ProductionReport) -> None:
+    """Say of each cause how one sees what a job wrote of it, and the last line of that."""
+    for one in found.steps:
+        for failure in one.failures:
+            if failure.examples:
+                look = f"pilotage logs {failure.examples[0]} --stream stderr"
+                print_line(f"step {one.step}, {failure.failure.value}: {look}")
+            if failure.stderr:
+                print_line(f"    {failure.stderr}")
+
+
+def print_report(found: ProductionReport) -> None:
+    """Print how a production went."""
+    view = found.view
+    print_line(f"production {view.id}: {view.name} is {state_in_words(view)}: {_now(view)}")
+    rows: list[Sequence[object]] = [
+        (
+            one.step,
+            None if one.task_s is None else f"{one.task_s:.0f}",
+            None if one.memory_mb is None else f"{one.memory_mb:.0f}",
+            failure.failure.value,
+            failure.attempts,
+            failure.jobs,
+            ", ".join(map(str, failure.examples)),
+            failure.said,
+        )
+        for one in found.steps
+        for failure in one.failures
+    ]
+    columns = (
+        *("step", "task s#", "MB#", "failed of", "attempts#", "jobs#", "such as job"),
+        "said",
+    )
+    if rows:
+        print_table(columns, rows, empty="")
+        _print_examples(found)
+    else:
+        print_line(_uncounted(view))
+    for one in found.steps:
+        if one.waits:
+            print_line(_waits_in_words(one))
+        for state, count in one.waits_for_a_person.items():
+            verb = "is" if count == 1 else "are"
+            print_line(f"step {one.step}: {files_in_words(count)} {verb} {state.value}")
+    _print_what_stands(view)
+    print_line(f"{files_in_words(found.files)}, {number(found.bytes)} bytes in the catalogue")
+    _print_next(view, after=f"pilotage prod report {view.name}, then ")

@@ -1,0 +1,61 @@
+"""Whether the sites and elements that jobs ask for are known. Jobs may come before their sites."""
+
+import asyncio
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from pilotage.proto.documents.job import Job
+from pilotage.proto.tasks import time_limit
+
+from ..client.errors import ClientError
+from .command_frame import Client
+from .presentation import note
+
+_LOOK_S: Final = 5.0
+_SHOWN: Final = 3
+_NEAR: Final = 0.55
+
+
+async def warn_of_unknown(client: Client, jobs: Sequence[Job]) -> None:
+    """Say on standard error which sites and elements that jobs name are not known to the central.
+
+    What they were asked for stands all the same, so no failure of this look is told.
+    """
+    needs = [need for job in jobs for need in job.needs]
+    sites = {site for need in needs for site in (*need.sites, *need.banned_sites)}
+    sites.update(site for job in jobs if job.preference for site in job.preference.sites)
+    elements = {need.element for need in needs if need.element}
+    try:
+        async with time_limit(_LOOK_S):
+            known = {one.site for one in (await client.sites()).sites} if sites else set[str]()
+            named = await _elements(client) if elements else set[str]()
+    except (ClientError, asyncio.TimeoutError):
+        return
+    for line in [*_unknown(sites, known, "site"), *_unknown(elements, named, "element")]:
+        note(line)
+
+
+async def missed_site(client: Client, site: str) -> str:
+    """Say so where no site of this name is known; nothing where one is, or nobody can say."""
+    try:
+        known = {one.site for one in (await client.sites()).sites}
+    except ClientError:
+        return ""
+    return "" if not site or site in known else _missed(site, known, "site")
+
+
+async def _elements(client: Client) -> set[str]:
+    return {one.element for one in (await client.elements()).elements if one.element}
+
+
+def _unknown(asked: set[str], known: set[str], what: str) -> list[str]:
+    """Return a line for each that is not known; none where nothing is, nor of templates' words."""
+    lost = sorted(one for one in asked - known if "{" not in one) if known else []
+    return [f"{_missed(one, known, what)}; submitted all the same" for one in lost[:_SHOWN]]
+
+
+def _missed(word: str, known: set[str], what: str) -> str:
+    near = get_close_matches(word, sorted(known), n=1, cutoff=_NEAR)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"no {what} {word!r} is known yet{hint}"

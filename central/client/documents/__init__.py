@@ -1,0 +1,1 @@
+"""Job and transformation files, read and checked for people."""

@@ -1,0 +1,324 @@
+"""Job files: YAML or JSON for people, checked with the place of what is wrong.
+
+A file holds one job, a list of jobs, `jobs:` or `template:` with `parameters:`. Over the neutral
+form it allows what people write: `needs` as one mapping, outputs as bare patterns, inputs as paths
+beside the file, numbers in a command.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pilotage.proto.decoding.complaints import MISSING, as_json, complaint, short, steps
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.decoding.strict_yaml import Place, line_of
+from pilotage.proto.documents.job import Input, Job, JobLimits, Need, OutputPattern, Preference
+
+from ..errors import BadJobFile
+from ..files import LocalFile
+from ..submission_bodies import Parameters
+from .yaml_text import as_list, as_mapping, load, load_as_written
+
+_TOP = ("jobs", "template", "parameters", "name", "key", "group", "running_max")
+_INPUT_KEYS = ("path", "name", "unpack", "sha256", "size_bytes")
+_SHAPES: dict[str, type[msgspec.Struct]] = {
+    "needs": Need,
+    "outputs": OutputPattern,
+    "limits": JobLimits,
+    "preference": Preference,
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A job, and the local files that must be uploaded before it can be submitted."""
+
+    job: Job
+    files: tuple[LocalFile, ...] = ()
+
+    def with_inputs(self, uploaded: list[Input]) -> Job:
+        """Return the job with the uploaded files among its inputs."""
+        return msgspec.structs.replace(self.job, inputs=(*self.job.inputs, *uploaded))
+
+
+@dataclass(frozen=True)
+class JobFile:
+    """What a file says: jobs, or a template with parameters."""
+
+    jobs: tuple[Draft, ...] = ()
+    template: Draft | None = None
+    parameters: tuple[Parameters, ...] = ()
+    name: str = ""
+    key: str = ""
+    group: str = ""
+    running_max: int = 0
+    text: str = field(default="", repr=False)
+    where: str = ""
+
+    def wrong(self, path: str, message: str) -> BadJobFile | None:
+        """Return what the central says of a part of the submission, told with the file's line;
+        None where it speaks of nothing in here. `path` is as in `jobs[3].needs[0].tags`."""
+        place = place_of(path)
+        if not place or place[0] not in ("jobs", "template", "parameters"):
+            return None
+        if place[0] == "jobs":
+            found = load(self.text, self.where)
+            if as_list(found) is not None:
+                place = place[1:]
+            elif "jobs" not in found:
+                place = place[2:]
+        return BadJobFile(self.where, line_of(self.text, place), _shown(place), message)
+
+
+def read_job_file(path: Path) -> JobFile:
+    """Return the jobs of a file, or raise BadJobFile: which line, what is wrong, what is right."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as why:
+        reason = why.strerror if isinstance(why, OSError) else "it is not UTF-8 text"
+        raise BadJobFile(str(path), None, "", str(reason)) from None
+    return parse_job_file(text, str(path), path.parent)
+
+
+def parse_job_file(text: str, where: str, folder: Path) -> JobFile:
+    """Return the jobs in `text`; relative paths of inputs begin at `folder`."""
+    return replace(_Reader(text, where, folder).read(), text=text, where=where)
+
+
+class _Reader:
+    def __init__(self, text: str, where: str, folder: Path) -> None:
+        self._text, self._where, self._folder = text, where, folder
+        self._found = load(text, where)
+        self._words: Any = None
+
+    def read(self) -> JobFile:
+        if as_list(self._found) is not None:
+            return JobFile(jobs=self._drafts(self._found, ()))
+        found = as_mapping(self._found)
+        if not found:
+            empty = "it is empty: " if self._found in (None, {}) else ""
+            holds = "a job file holds a job, a list of jobs, `jobs:` or `template:`"
+            raise self._wrong((), empty + holds)
+        if not found.keys() & {"jobs", "template", "parameters"}:
+            return JobFile(jobs=(self._draft(found, ()),))
+        self._check_keys(found, (), _TOP)
+        name, key, group = (self._text_at(found, word) for word in ("name", "key", "group"))
+        running_max = found.get("running_max", 0)
+        if type(running_max) is not int or running_max < 0:
+            why = f"expected how many of the jobs run at once, 0 or more, not {running_max!r}"
+            raise self._wrong(("running_max",), why)
+        if "jobs" in found:
+            if "template" in found or "parameters" in found:
+                raise self._wrong(("jobs",), "either `jobs`, or `template` with `parameters`")
+            jobs = self._drafts(found["jobs"], ("jobs",))
+            return JobFile(jobs=jobs, name=name, key=key, group=group, running_max=running_max)
+        for word in ("template", "parameters"):
+            if word not in found:
+                why = "a template comes with parameters; the keys of a single job stand at the top"
+                raise self._wrong((), f"`{word}` is missing: {why}")
+        return JobFile(
+            template=self._draft(found["template"], ("template",)),
+            parameters=self._parameters(found["parameters"]),
+            name=name,
+            key=key,
+            running_max=running_max,
+            group=group,
+        )
+
+    def _drafts(self, found: Any, path: Place) -> tuple[Draft, ...]:
+        jobs = as_list(found)
+        if not jobs:
+            empty = "it is empty, " if jobs is not None else ""
+            raise self._wrong(path, f"{empty}expected a list of jobs")
+        return tuple(self._draft(one, (*path, i)) for i, one in enumerate(jobs))
+
+    def _draft(self, found: Any, path: Place) -> Draft:
+        given = as_mapping(found)
+        if given is None:
+            raise self._wrong(path, "expected a job: a mapping with at least `command`")
+        job = self._neutral(given, path)
+        files = self._local_files(job, path)
+        try:
+            return Draft(msgspec.convert(job, Job), files)
+        except msgspec.ValidationError as why:
+            raise self._from_msgspec(why, job, path) from None
+
+    def _neutral(self, found: dict[str, Any], path: Place) -> dict[str, Any]:
+        """Return the job in the form of `proto.job`, apart from local inputs."""
+        self._check_keys(found, path, _fields(Job), inside=_SHAPES)
+        job = dict(found)
+        if isinstance(job.get("command"), str):
+            raise self._wrong((*path, "command"), "expected a list of words: [echo, hello]")
+        for key in ("command", "environment", "outputs"):
+            self._check_braces(job.get(key), (*path, key), lists=key != "outputs")
+        for key in ("command", "environment"):
+            if key in job:
+                job[key] = self._as_written(job[key], (*path, key))
+        if isinstance(job.get("needs"), dict):
+            job["needs"] = [job["needs"]]
+        outputs = as_list(job.get("outputs"))
+        if outputs is not None:
+            job["outputs"] = [{"pattern": one} if isinstance(one, str) else one for one in outputs]
+        for key, shape in _SHAPES.items():
+            self._check_inside(job.get(key), (*path, key), shape)
+        return job
+
+    def _check_braces(self, found: Any, path: Place, *, lists: bool) -> None:
+        """Refuse `[echo, {n}]`: to YAML that is a mapping, and was meant as a parameter."""
+        mapping = as_mapping(found)
+        pairs = enumerate(as_list(found) or ()) if mapping is None else mapping.items()
+        for step, value in pairs:
+            inner = as_mapping(value)
+            bare = inner is not None and all(one is None for one in inner.values())
+            if inner is not None and (lists or bare):
+                word = "{" + ", ".join(str(key) for key in inner) + "}"
+                raise self._wrong((*path, step), f"quote it: '{word}' is a mapping in YAML")
+
+    def _check_inside(self, found: Any, path: Place, shape: type[msgspec.Struct]) -> None:
+        mapping = as_mapping(found)
+        if mapping is not None:
+            self._check_keys(mapping, path, _fields(shape))
+        for i, one in enumerate(as_list(found) or ()):
+            self._check_inside(one, (*path, i), shape)
+
+    def _check_keys(
+        self,
+        found: dict[str, Any],
+        path: Place,
+        known: tuple[str, ...],
+        inside: Mapping[str, type[msgspec.Struct]] | None = None,
+    ) -> None:
+        for key in found:
+            if key in known:
+                continue
+            for place, shape in (inside or {}).items():
+                if key in _fields(shape):
+                    why = f"unknown key {key!r} here: it belongs into `{place}`"
+                    raise self._wrong((*path, key), why, field=_shown(path))
+            if not path and key in _TOP:
+                why = f"{key!r} stands only in a file with `jobs:` or `template:`"
+                raise self._wrong((key,), why, field=_shown(path))
+            here = known if path else {*known, *_TOP}
+            raise self._wrong((*path, key), unknown(str(key), here), field=_shown(path))
+
+    def _as_written(self, found: Any, path: Place) -> Any:
+        """Return words as they stand in the file: `[sleep, 10]` is two words, and so is `007`."""
+        mapping = as_mapping(found)
+        values = as_list(found) if mapping is None else list(mapping.values())
+        if values is None or all(isinstance(one, str) for one in values):
+            return found
+        written = self._as_texts()
+        for step in path:
+            written = written[step]
+        return written
+
+    def _as_texts(self) -> Any:
+        """Return the file with every scalar as the text that stands there."""
+        if self._words is None:
+            self._words = load_as_written(self._text)
+        return self._words
+
+    def _local_files(self, job: dict[str, Any], path: Place) -> tuple[LocalFile, ...]:
+        """Take the inputs that are paths out of the job and return them."""
+        inputs = as_list(job.get("inputs"))
+        if inputs is None:
+            return ()
+        kept: list[Any] = []
+        files: list[LocalFile] = []
+        for i, one in enumerate(inputs):
+            place = (*path, "inputs", i)
+            given = {"path": one} if isinstance(one, str) else as_mapping(one)
+            if given is None:
+                raise self._wrong(place, "expected a path, or a mapping with `path`")
+            self._check_keys(given, place, _INPUT_KEYS)
+            if "sha256" in given:
+                kept.append(given)
+            else:
+                files.append(self._local_file(given, place))
+        job["inputs"] = kept
+        return tuple(files)
+
+    def _local_file(self, found: dict[str, Any], place: Place) -> LocalFile:
+        for key in ("path", "name"):
+            if not isinstance(found.get(key, ""), str):
+                raise self._wrong((*place, key), "expected text")
+        if not found.get("path"):
+            raise self._wrong(place, "`path` is missing")
+        path = self._folder / found["path"]
+        if not path.exists():
+            raise self._wrong((*place, "path"), f"there is no file {path}")
+        return LocalFile(path, found.get("name", ""), bool(found.get("unpack", False)))
+
+    def _parameters(self, found: Any) -> tuple[Parameters, ...]:
+        entries = as_list(found)
+        if not entries:
+            raise self._wrong(("parameters",), "expected a list of mappings")
+        for i, one in enumerate(entries):
+            entry = as_mapping(one)
+            if entry is None:
+                raise self._wrong(("parameters", i), "expected a mapping of names to values")
+            for key, value in entry.items():
+                if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+                    place = ("parameters", i, str(key))
+                    raise self._wrong(place, "expected text or a number (quote yes, no and dates)")
+        return tuple(entries)
+
+    def _text_at(self, found: dict[str, Any], key: str) -> str:
+        value = found.get(key, "")
+        if not isinstance(value, str):
+            raise self._wrong((key,), "expected text")
+        return value
+
+    def _from_msgspec(
+        self, why: msgspec.ValidationError, job: dict[str, Any], path: Place
+    ) -> BadJobFile:
+        found = complaint(
+            why,
+            Job,
+            as_json(job),
+            value_at=lambda inside: self._value_at((*path, *place_of(inside))),
+        )
+        place = (*path, *place_of(found.path))
+        if found.message == MISSING:
+            return self._wrong(place[:-1], f"the key `{place[-1]}` is missing")
+        empty = ": fill it in, or leave it out" if found.message.endswith("got nothing") else ""
+        return self._wrong(place, found.message + empty)
+
+    def _value_at(self, place: Place) -> str | None:
+        """Return what stands at a place: text in quotes, other things as they are written."""
+        value, written = self._found, self._as_texts()
+        for step in place:
+            if isinstance(step, int) and as_list(value) is None:
+                continue  # one mapping where a list may stand
+            try:
+                value, written = value[step], written[step]
+            except (LookupError, TypeError):
+                return None
+        is_plain = isinstance(written, str) and not isinstance(value, str)
+        return short(written if is_plain else as_json(value).decode()) or None
+
+    def _wrong(self, path: Place, message: str, *, field: str | None = None) -> BadJobFile:
+        shown = _shown(path) if field is None else field
+        return BadJobFile(self._where, line_of(self._text, path), shown, message)
+
+
+def place_of(path: str) -> Place:
+    """Return the steps of a path such as `$.jobs[3].needs[0].tags`, as far as it is exact."""
+    place: list[str | int] = []
+    for step in steps(path if path.startswith("$") else f"$.{path}"):
+        if step == "...":
+            break  # somewhere in a mapping
+        place.append(int(step) if step.isdigit() else step)
+    return tuple(place)
+
+
+def _fields(shape: type[msgspec.Struct]) -> tuple[str, ...]:
+    return shape.__struct_fields__
+
+
+def _shown(path: Place) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")

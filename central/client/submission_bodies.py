@@ -1,0 +1,153 @@
+"""Submissions as bytes: one JSON body for few jobs, lines for many or for an unknown number."""
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, cast
+
+import msgspec
+
+from pilotage.proto.api.jobs import Submission
+from pilotage.proto.documents.job import Job, Need
+
+JobLike = Job | Mapping[str, object]
+Parameters = Mapping[str, str | int | float]
+Item = JobLike | Parameters
+OnProgress = Callable[[int], None]  # how many jobs have been handed to the network
+
+STREAM_ABOVE = 2_000
+_CHUNK_BYTES = 256 * 1024
+_IN_MEMORY_BYTES = 16 * 1024 * 1024
+_ENCODE = msgspec.json.Encoder().encode
+
+
+def whole_body(header: Submission, items: Sequence[Item]) -> bytes:
+    """Return the submission as one JSON object."""
+    raw = [msgspec.Raw(_ENCODE(_shaped(item))) for item in items]
+    if header.template is None:
+        return _ENCODE(msgspec.structs.replace(header, jobs=raw))
+    return _ENCODE(msgspec.structs.replace(header, parameters=raw))
+
+
+class LineBody:
+    """The submission as NDJSON, which can be sent again from the start.
+
+    A list is simply encoded anew. What can be walked only once is kept in a temporary file as far
+    as it has been sent, so that a repeated request has the same bytes under the same key. It is
+    walked in a thread: it may block, or ask the same client for what it yields.
+    """
+
+    def __init__(
+        self, header: Submission, items: Iterable[Item], on_progress: OnProgress | None = None
+    ) -> None:
+        self._header, self._items, self._on_progress = header, items, on_progress
+        self._fresh: Iterator[bytes] = iter(())
+        self._kept: IO[bytes] | None = None
+        self._walking = threading.Lock()  # a request that was given up may still wait for an item
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the whole body, from the header on."""
+        yield _ENCODE(self._header) + b"\n"
+        sent = 0
+        async for chunk in self._lines():
+            sent += chunk.count(b"\n")
+            if self._on_progress is not None:
+                self._on_progress(sent)
+            yield chunk
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        if isinstance(self._items, Sequence):
+            for chunk in _encoded(iter(self._items)):
+                yield chunk
+            return
+        if self._kept is None:
+            # No `with` here: the file outlives this walk, and ends with `close`.
+            spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
+            self._kept = cast(IO[bytes], spool)
+            self._fresh = _encoded(iter(self._items))
+        offset = 0
+        while chunk := await asyncio.to_thread(self._after, self._kept, offset):
+            offset += len(chunk)
+            yield chunk
+
+    def _after(self, kept: IO[bytes], offset: int) -> bytes:
+        """Return what comes after `offset`: what is kept already, else the next items."""
+        with self._walking:
+            kept.seek(offset)
+            chunk = kept.read(_CHUNK_BYTES)
+            if not chunk:
+                chunk = next(self._fresh, b"")
+                kept.write(chunk)
+            return chunk
+
+    def close(self) -> None:
+        if self._kept is not None and self._walking.acquire(blocking=False):
+            self._kept.close()
+            self._walking.release()
+
+
+def _encoded(items: Iterator[Item]) -> Iterator[bytes]:
+    lines = bytearray()
+    for item in items:
+        lines += _ENCODE(_shaped(item))
+        lines += b"\n"
+        if len(lines) >= _CHUNK_BYTES:
+            yield bytes(lines)
+            lines = bytearray()
+    if lines:
+        yield bytes(lines)
+
+
+def _shaped(item: Item) -> Item:
+    """Return the job as it is, or raise TypeError for what is most often written in a wrong shape:
+    neither is checked when a Job is made."""
+    if isinstance(item, Job):
+        command, needs = cast(object, item.command), cast(object, item.needs)
+        if isinstance(command, str):
+            raise TypeError("command: expected a list of words: ['echo', 'hello']")
+        if isinstance(needs, Need):
+            raise TypeError("needs: expected a list of needs: [Need(...)]")
+    return item
+
+
+def with_group(items: Iterable[Item], group: str) -> Iterator[Item]:
+    """Yield jobs that name no group with this one."""
+    for item in items:
+        if isinstance(item, Job):
+            yield item if item.group else msgspec.structs.replace(item, group=group)
+        else:
+            yield {"group": group, **item}
+
+
+def submission(
+    jobs: JobLike | Iterable[JobLike] | None,
+    template: JobLike | None,
+    parameters: Iterable[Parameters] | None,
+    *,
+    key: str,
+    name: str,
+    group: str,
+    running_max: int = 0,
+) -> tuple[Submission, Iterable[Item]]:
+    """Return the header of a submission and what is to be handed in under it.
+
+    Raises ValueError where it is not clear which jobs are meant.
+    """
+    if (jobs is None) == (template is None) or (template is None) != (parameters is None):
+        raise ValueError("submit takes either jobs, or a template and its parameters")
+    if template is not None:
+        whole = next(with_group([template], group)) if group else template
+        made = Submission(
+            key=key, name=name, template=cast(Job, _shaped(whole)), running_max=running_max
+        )
+        return made, cast(Iterable[Item], parameters)
+    items: Iterable[Item]
+    if isinstance(jobs, (Job, Mapping)):
+        items = [cast(Item, jobs)]
+    else:
+        items = cast(Iterable[Item], jobs)
+    if group:
+        labelled = with_group(items, group)
+        items = list(labelled) if isinstance(items, Sequence) else labelled
+    return Submission(key=key, name=name, running_max=running_max), items

@@ -1,0 +1,1 @@
+"""Waiting for jobs and productions, and following their output."""

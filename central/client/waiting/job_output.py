@@ -1,0 +1,248 @@
+"""Following what a job writes, from one attempt to the next, until the job has ended.
+
+Live output is a hint like all that travels on the bus: pieces may be lost, and the end of an
+attempt may arrive before its last words. So what was kept with the result has the last word.
+
+A connection breaks, and another process leads: its output begins where its pilot is by then. Each
+piece says where it stands, so that nothing is shown twice, and what is missing is told.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pilotage.proto.api.jobs import JobDetail
+from pilotage.proto.attempts import Stream
+from pilotage.proto.job_states import ACTIVE, FINAL, JobState
+from pilotage.proto.pieces import MEDIA, Pieces
+
+from ..errors import BadAnswer, JobsHeld, TooManyRequests, Unavailable, Unreachable
+from ..pace import Pace, pauses
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ..transport import Transport
+
+IDLE_S: Final = 300.0  # an output may be silent for so long before its connection is made anew
+_LOOK_LONGEST_S: Final = 1.0
+_TAIL_BYTES: Final = 4_096  # of what was shown: does what was kept agree with it?
+_NOT_NOW: Final = (Unreachable, Unavailable, TooManyRequests)
+
+
+@dataclass(frozen=True)
+class OutputPart:
+    """What the bytes that come next are: the output of one attempt."""
+
+    attempt: int  # 0: nothing was kept of any
+    newest: int  # the job's newest attempt
+    left_out: int = 0  # bytes that were not kept, before the first
+
+
+OnPart = Callable[[OutputPart], None]
+
+
+def part_of(headers: Mapping[str, str]) -> OutputPart:
+    """Return what the central says of the bytes that it sends; an older one says nothing."""
+
+    def number(name: str) -> int:
+        word = headers.get(name, "")
+        return int(word) if word.isdecimal() else 0
+
+    return OutputPart(
+        attempt=number("pilotage-attempt"),
+        newest=number("pilotage-newest-attempt"),
+        left_out=number("pilotage-left-out"),
+    )
+
+
+def log_path(job: int, stream: Stream) -> str:
+    """Return where a stream of a job is."""
+    return f"/v1/jobs/{job:d}/logs/{Stream(stream).value}"
+
+
+class ReconnectPolicy:
+    """How long a stream that breaks again and again is opened anew."""
+
+    def __init__(self, transport: "Transport", pace: Pace, patience_s: float) -> None:
+        self._transport, self._pace, self._patience_s = transport, pace, patience_s
+        self.goes_well()
+
+    def goes_well(self) -> None:
+        """Something has come: the next trouble is a new one."""
+        self._since: float | None = None
+        self._rests = pauses(self._pace)
+
+    async def broken(self, why: Exception, opened_at: float) -> None:
+        """Wait before the next try. Raises `why` once there were tries for long enough.
+
+        A stream that stood for long was none of them, if nothing came: the job may be silent.
+        """
+        now = self._pace.monotonic()
+        if self._since is None or now - opened_at > self._patience_s:
+            self.goes_well()
+            self._since = now
+        pause_s = next(self._rests)
+        if now + pause_s > self._since + self._patience_s:
+            raise why
+        self._transport.repeats(getattr(why, "why", str(why)), pause_s)
+        await self._pace.sleep(pause_s)
+
+
+class OutputReader(Protocol):
+    """What following needs of a client."""
+
+    async def detail(self, job: int) -> JobDetail: ...
+
+    def pieces(
+        self, job: int, stream: Stream, *, on_part: OnPart | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield what was kept."""
+        ...
+
+
+async def follow(
+    source: OutputReader,
+    transport: "Transport",
+    job: int,
+    stream: Stream,
+    *,
+    pace: Pace,
+    patience_s: float,
+    on_part: OnPart | None = None,
+) -> AsyncGenerator[bytes, None]:
+    """Yield the output of each attempt that runs while we look, or that has ended already.
+
+    Raises JobsHeld when the job is Held.
+    """
+    shown = _Shown(on_part)
+    patience = ReconnectPolicy(transport, pace, patience_s)
+    rests = pauses(pace, longest_s=_LOOK_LONGEST_S)
+    while True:
+        before = shown.place
+        view = (await source.detail(job)).view
+        if view.state in ACTIVE:
+            opened_at = pace.monotonic()
+            try:
+                async with aclosing(_live(transport, job, stream, view.epoch, shown)) as live:
+                    async for text in live:
+                        patience.goes_well()
+                        yield text
+            except _NOT_NOW as why:
+                await patience.broken(why, opened_at)
+                continue
+            patience.goes_well()
+        if view.state in ACTIVE or view.state in FINAL:
+            least = view.epoch if view.state in ACTIVE else 0
+            async with aclosing(_kept(source, job, stream, view.epoch, shown, least)) as kept:
+                async for text in kept:
+                    yield text
+        if view.state in FINAL:
+            return
+        if view.state is JobState.HELD:
+            raise JobsHeld({job: view.reason})
+        if shown.place != before:
+            rests = pauses(pace, longest_s=_LOOK_LONGEST_S)
+            continue
+        await pace.sleep(next(rests))
+
+
+async def _live(
+    transport: "Transport", job: int, stream: Stream, epoch: int, shown: "_Shown"
+) -> AsyncGenerator[bytes, None]:
+    """Yield what comes over one connection and was not shown."""
+    path = log_path(job, stream)
+    opened = transport.stream(
+        path,
+        query=[("follow", "true")],
+        headers={"accept": f"{MEDIA}, text/plain;q=0.5"},
+        idle_s=IDLE_S,
+    )
+    async with opened as answer:
+        part = part_of(answer.headers)
+        # Of an attempt that begins there may be nothing yet, and so what an earlier one left.
+        if not shown.begin(part, epoch, least=epoch):
+            return
+        try:
+            async for at, data in _placed(answer, part.left_out):
+                for text in shown.fresh(at, data):
+                    yield text
+        except ValueError as why:
+            raise BadAnswer(transport.url, f"GET {path}", str(why)) from None
+
+
+async def _placed(answer: "httpx.Response", at: int) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield bytes and where they stand; of an older central they are counted."""
+    if answer.headers.get("content-type", "").startswith(MEDIA):
+        pieces = Pieces()
+        async for data in answer.aiter_bytes():
+            for found in pieces.read(data):
+                yield found
+        return
+    async for data in answer.aiter_bytes():
+        yield at, data
+        at += len(data)
+
+
+async def _kept(
+    source: OutputReader, job: int, stream: Stream, epoch: int, shown: "_Shown", least: int
+) -> AsyncGenerator[bytes, None]:
+    """Yield what was kept beyond what was shown; nothing where the two do not agree."""
+    parts: list[OutputPart] = []
+    at = -1
+    async with aclosing(source.pieces(job, stream, on_part=parts.append)) as pieces:
+        async for data in pieces:
+            if at < 0:
+                if not shown.begin(parts[0], epoch, least=least):
+                    return
+                at = parts[0].left_out
+            if not shown.agrees(at, data):
+                return
+            for text in shown.fresh(at, data):
+                yield text
+            at += len(data)
+
+
+class _Shown:
+    """What was shown of the attempt that is followed."""
+
+    def __init__(self, on_part: OnPart | None) -> None:
+        self._on_part = on_part
+        self.attempt = self._at = 0
+        self._tail = b""  # the last of it, without a gap
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.attempt, self._at
+
+    def begin(self, part: OutputPart, epoch: int, *, least: int) -> bool:
+        """Say whether bytes are to be shown: not of an attempt that was over before `least`."""
+        has_nothing = part.newest > 0 and part.attempt == 0
+        attempt = part.attempt or epoch  # an older central says nothing
+        if has_nothing or attempt < max(least, self.attempt):
+            return False
+        if attempt > self.attempt:
+            self.attempt, self._at, self._tail = attempt, part.left_out, b""
+            if self._on_part is not None:
+                self._on_part(part)
+        return True
+
+    def agrees(self, at: int, data: bytes) -> bool:
+        """Say whether bytes are those that were shown, as far as we still know."""
+        first = self._at - len(self._tail)
+        low, high = max(at, first), min(at + len(data), self._at)
+        return low >= high or data[low - at : high - at] == self._tail[low - first : high - first]
+
+    def fresh(self, at: int, data: bytes) -> Iterator[bytes]:
+        """Yield what of these bytes was not shown, after a line that says what is missing."""
+        if at > self._at:
+            is_in_line = self._tail and not self._tail.endswith(b"\n")
+            gap = f"[{at - self._at} bytes were not sent]\n".encode()
+            yield b"\n" + gap if is_in_line else gap
+            self._at, self._tail = at, b""
+        text = data[self._at - at :]
+        if text:
+            self._at += len(text)
+            self._tail = (self._tail + text)[-_TAIL_BYTES:]
+            yield text

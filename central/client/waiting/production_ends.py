@@ -1,0 +1,118 @@
+"""Waiting for the end of productions and transformations, or for that a person must look."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final, Protocol
+
+from pilotage.proto.api.productions import ProductionDetail, ProductionView
+from pilotage.proto.api.transformations import TransformationDetail, TransformationView
+from pilotage.proto.problems import Code
+from pilotage.proto.production_states import ProductionState, stands_alone
+from pilotage.proto.transformation_states import TaskState, TransformationState
+
+from ..errors import Refused, TimedOut
+from ..pace import Pace
+
+P = ProductionState
+S = TransformationState
+_WAITS: Final = "waits for a person"  # a mark of a step
+LOOK_S: Final = 1.0
+PUT_AWAY: Final = (P.ARCHIVED, P.CLEANED)  # their names are free
+_GO_ON: Final = (S.ACTIVE, S.COMPLETING)
+_WAIT: Final = (S.NEW, S.PAUSED)  # nothing of them runs before somebody has looked
+
+
+class ProductionReader(Protocol):
+    """What waiting for a production needs of a client."""
+
+    async def production(self, named: str | int) -> ProductionDetail: ...
+
+    def productions(
+        self, *, states: Iterable[ProductionState]
+    ) -> AsyncIterator[ProductionView]: ...
+
+
+class TransformationReader(Protocol):
+    """What waiting for a transformation needs of a client."""
+
+    async def transformation(self, named: str | int) -> TransformationDetail: ...
+
+
+async def production_ended(
+    client: ProductionReader,
+    named: str | int,
+    timeout_s: float | None,
+    pace: Pace,
+    *,
+    through_held: bool,
+    look_s: float = LOOK_S,
+    progress: Callable[[ProductionView], None] | None = None,
+) -> ProductionView:
+    """Return a production once it is at its end, or goes on only when a person has looked.
+
+    `progress` hears how it stands whenever it was looked at. Raises TimedOut.
+    """
+    until = None if timeout_s is None else pace.monotonic() + timeout_s
+    view = await _named(client, named)
+    while True:
+        if progress is not None:
+            progress(view)
+        if view.state not in (P.NEW, P.ACTIVE, P.PAUSED):
+            return view
+        if not through_held and waits_for_a_person(view):
+            return view
+        if until is not None and pace.monotonic() >= until:
+            left = sum(one.state is not S.COMPLETED for one in view.steps)
+            raise TimedOut(f"steps of production {view.name}", timeout_s or 0.0, left)
+        await pace.sleep(look_s)
+        # By its id: once it is put away, its name is free for another one.
+        view = (await client.production(view.id)).view
+
+
+async def transformation_ended(
+    client: TransformationReader,
+    named: str | int,
+    timeout_s: float | None,
+    pace: Pace,
+    *,
+    through_held: bool,
+) -> TransformationView:
+    """Return a transformation once it is at its end, or goes on only when a person has looked."""
+    until = None if timeout_s is None else pace.monotonic() + timeout_s
+    view = (await client.transformation(named)).view
+    while True:
+        if view.state not in (*_GO_ON, *_WAIT):
+            return view
+        waits = view.state in _WAIT and not view.tasks.get(TaskState.CREATED)
+        if waits and not through_held:
+            return view
+        if until is not None and pace.monotonic() >= until:
+            raise TimedOut(f"transformation {view.name}", timeout_s or 0.0, 1)
+        await pace.sleep(LOOK_S)
+        view = (await client.transformation(view.id)).view
+
+
+def waits_for_a_person(view: ProductionView) -> bool:
+    """Whether nothing of it runs, and nothing will before somebody has looked."""
+    if view.state in (P.NEW, P.PAUSED):
+        return True
+    if any(one.tasks.get(TaskState.CREATED) for one in view.steps):
+        return False
+    over = {one.step for one in view.steps if one.state is S.COMPLETED}
+    heads = [one for one in view.steps if one.step not in over and over.issuperset(one.parents)]
+    return bool(heads) and all(
+        stands_alone(one.state, view.state) or _WAITS in one.marks for one in heads
+    )
+
+
+async def _named(client: ProductionReader, named: str | int) -> ProductionView:
+    """Return the production with an id or name, or the last one that had this name."""
+    try:
+        return (await client.production(named)).view
+    except Refused as why:
+        had = None
+        if why.code == Code.NOT_FOUND:
+            async for one in client.productions(states=PUT_AWAY):
+                had = one if one.name == named else had
+        if had is None:
+            raise
+        return had

@@ -1,0 +1,86 @@
+"""Keeps in the store which hosts and elements are kept from jobs, so that a restart knows it too.
+
+All of it is written anew when it has changed, a few seconds later: what a crash loses is found out
+again. Times are of the wall clock there, and of the monotonic one here.
+"""
+
+from typing import Final, Literal
+
+from ..ports import Clock
+from ..sites import record as mark_records
+from ..sites.hosts import Hosts
+from ..sites.record import HeldPlace
+from ..sites.scores import PlaceHold
+from ..store.engine import Store
+from ..store.errors import StoreError
+
+KEEP_EVERY_S: Final = 5.0
+
+
+class HeldPlaces:
+    """What is held against hosts and elements, kept and taken up again."""
+
+    def __init__(self, store: Store, hosts: Hosts, clock: Clock) -> None:
+        self._store, self._hosts, self._clock = store, hosts, clock
+        self._kept, self._due = 0, clock.monotonic() + KEEP_EVERY_S
+
+    async def keep_if_due(self) -> None:
+        """Keep what has changed, now and then. Raises StoreFull."""
+        now = self._clock.monotonic()
+        if now >= self._due:
+            self._due = now + KEEP_EVERY_S
+            self._hosts.forget(now)
+            await self.keep()
+
+    async def keep(self) -> None:
+        """Keep what is held now, if that is another thing than before. Raises StoreFull."""
+        changes = self._hosts.changes
+        if changes == self._kept:
+            return
+        ahead_s = self._clock.wall() - self._clock.monotonic()
+        hosts, elements = self._hosts.held()
+        rows = [_row("host", one, ahead_s) for one in hosts]
+        rows += [_row("element", one, ahead_s) for one in elements]
+        self._kept = changes
+        try:
+            await self._store.write(mark_records.keep_held, sorted(rows, key=lambda row: row.since))
+        except StoreError:
+            self._kept = -1
+            raise
+
+    async def restore(self) -> None:
+        """Take up what was kept: call it before any pilot asks."""
+        ahead_s = self._clock.wall() - self._clock.monotonic()
+        rows = await self._store.read(mark_records.held)
+        hosts, elements = (
+            [_held(row, ahead_s) for row in rows if row.kind == kind]
+            for kind in ("host", "element")
+        )
+        self._hosts.hold(hosts, elements, self._clock.monotonic())
+        self._kept = self._hosts.changes
+
+
+def _row(kind: Literal["host", "element"], one: PlaceHold, ahead_s: float) -> HeldPlace:
+    return HeldPlace(
+        kind=kind,
+        site=one.place[0],
+        name=one.place[1],
+        since=one.since + ahead_s,
+        until=one.until + ahead_s,
+        pause_s=one.pause_s,
+        why=one.why,
+        failed=[(job, owner, at + ahead_s) for job, owner, at in one.failed],
+        tried=one.tried,
+    )
+
+
+def _held(row: HeldPlace, ahead_s: float) -> PlaceHold:
+    return PlaceHold(
+        place=(row.site, row.name),
+        since=row.since - ahead_s,
+        until=row.until - ahead_s,
+        pause_s=row.pause_s,
+        why=row.why,
+        failed=[(job, owner, at - ahead_s) for job, owner, at in row.failed],
+        tried=row.tried,
+    )

@@ -1,0 +1,425 @@
+"""What follows in memory once a change is written: queue, leases, counters, feed, log.
+
+The store is the record; everything here can be rebuilt from it (`recover`).
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from pilotage.matcher.types import LiveOffer
+from pilotage.proto.job_states import FINAL, JobEvent, JobState
+from pilotage.proto.messages import Usage, Why
+from pilotage.proto.pilot_states import (
+    FINAL as FINAL_PILOT,
+    LIVING,
+    SPEAKING,
+    TRANSITIONS,
+    PilotEvent,
+    next_state,
+)
+
+from ..identity.pilot_tokens import PilotTokens
+from ..identity.scope import CountKey
+from ..jobs import record as job_records
+from ..jobs.classes import KnownClass
+from ..jobs.failure_class import class_of_change
+from ..jobs.leases import Lease, LeasePhase
+from ..jobs.record_types import (
+    AdriftEnd,
+    ApplicationStatus,
+    AttemptResult,
+    AttemptStart,
+    AttemptWant,
+    Change,
+    JobBody,
+    JobMove,
+    JobStanding,
+    Requeue,
+    TakeBack,
+)
+from ..jobs.verdicts import state_of, used_core_s
+from ..observe.events import Log
+from ..pilots import record as pilot_records
+from ..pilots.presence import Presence
+from ..ports import Bus, Clock
+from ..store.engine import Store
+from .black_holes import HostWatch
+from .memory import Memory
+from .record_arrivals import Run
+from .submissions.intake import ArrivedJobs
+
+# A job is counted at a site for what it did there; elsewhere it is nobody's.
+AT_A_SITE = frozenset(
+    {JobState.MATCHED, JobState.RUNNING, JobState.COMPLETING, JobState.DONE, JobState.FAILED}
+)
+
+
+FED_MAX: Final = 1_000  # new jobs of one submission, or of one look, that followers hear of
+LEASE_OVER = "lease_over"  # among the ways in which attempts end: their pilots have not told
+
+
+def counted(state: JobState, site: str) -> tuple[str, JobState]:
+    """Return under which site and state a job is counted."""
+    return (site, state) if state in AT_A_SITE else ("", state)
+
+
+class FollowUp:
+    """Lets memory follow what was written."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: Memory,
+        bus: Bus,
+        tokens: PilotTokens,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._queue, self._leases = store, memory.queue, memory.leases
+        self._pilots, self._classes = memory.pilots, memory.classes
+        self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
+        self._tally, self._labour = memory.tally, memory.labour
+        self._hosts = HostWatch(memory, clock, log)
+        self._bus, self._tokens, self._clock, self._log = bus, tokens, clock, log
+        self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
+
+    # -- attempts -------------------------------------------------------------------------------
+
+    def begun(self, held: Sequence[tuple[Lease, JobBody]]) -> None:
+        """Matches of one pilot are written: their leases begin."""
+        now = self._clock.monotonic()
+        for lease, body in held:
+            lease.deadline, lease.renewed = now + lease.lease_s, now
+            lease.phase = LeasePhase.LIVE
+            lease.retries, lease.failures, lease.losses = body.retries, body.failures, body.losses
+            self._leases.put(lease)
+            lease.priority = self._queue.matched(lease.job)
+            self._log("matched", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
+        self._matched([lease for lease, _ in held])
+
+    def put_back(self, jobs: Sequence[int]) -> None:
+        """Queue jobs again whose matches were not written."""
+        for job in jobs:
+            self._queue.matcher.put_back(job)
+
+    async def lost(self, jobs: Sequence[int]) -> None:
+        """Matches were lost, or their write failed: queue the jobs that still wait in the store."""
+        for job in jobs:
+            self._queue.matcher.drop(job)
+        if jobs:
+            await self.read_again(jobs)
+
+    def _matched(self, leases: Sequence[Lease]) -> None:
+        for kind, run in groupby(leases, key=attrgetter("kind")):
+            some, new = list(run), JobState.MATCHED
+            site, pilot = some[0].site, some[0].pilot
+            old = counted(JobState.WAITING, site)
+            self._counters.move(kind, old, counted(new, site), count=len(some))
+            self._feed.jobs(kind, [lease.job for lease in some], new, site=site, pilot=pilot)
+
+    def taken_back(self, lease: Lease) -> None:
+        """A job that waited again is back with the attempt that was cut off."""
+        self._queue.take_out(lease.job)
+        self._queue.running(lease)
+        self.moved(lease, JobState.WAITING, JobState.RUNNING)
+        self._log("taken_back", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
+
+    def of_change(self, lease: Lease, change: Change) -> None:
+        """Follow one written change of an attempt."""
+        match change:
+            case AttemptStart():
+                old = state_of(lease)
+                lease.started, lease.started_at = True, change.at
+                self.moved(lease, old, JobState.RUNNING)
+            case Requeue():
+                self._requeued(lease, change)
+            case AttemptResult():
+                self._ended(lease, change)
+            case AdriftEnd():
+                self._leases.forget(lease)
+                if change.usage is not None:
+                    self._count(lease, JobState.WAITING, change.usage)
+            case ApplicationStatus() | TakeBack():
+                pass
+
+    def wanted(self, want: AttemptWant) -> Lease | None:
+        """Something is wanted of a live attempt; return it."""
+        lease = self.pending.get(want.attempt_id) or self._leases.of_job(want.job_id)
+        if lease is None or lease.attempt_id != want.attempt_id:
+            return None
+        if lease.wanted is not Why.KILL:
+            lease.wanted, lease.wanted_reason = want.wanted, want.reason
+            lease.wanted_since = self._clock.monotonic()
+            if lease.phase is not LeasePhase.PENDING:  # else with its beginning
+                self._leases.note_wanted(lease)
+        return lease
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    def submitted(self, arrived: ArrivedJobs) -> None:
+        """New jobs are stored: let them be matched."""
+        told = 0
+        for info, priority, first, count in arrived.runs:
+            self._classes.keep(info)  # a long submission outlives its place among the idle ones
+            self._queue.learn(info)
+            self._queue.add(info.spec.class_id, priority, range(first, first + count))
+            told += self._came(info, range(first, first + count), FED_MAX - told)
+        for job, until in arrived.limits:
+            self._queue.limit(job, until)
+        self._queue.wake()
+
+    def arrived(self, run: Run, info: KnownClass, *, fed_max: int) -> int:
+        """Jobs that another process stored are visible; return how many the feed has told of.
+
+        Some may be here already: they were read at the start. Call `wake` when all are in.
+        """
+        self._classes.keep(info)  # it may have been idle, and forgotten since it was read
+        self._queue.learn(info)
+        jobs = range(run.first, run.first + run.count)
+        # They come into view as they were submitted; what has happened to some since is counted
+        # by itself.
+        told = self._came(info, jobs, fed_max)
+        if not run.waits:
+            return told
+        new = [job for job in jobs if not self._is_here(job)]
+        if run.epoch:
+            for job in new:
+                self._queue.put(job, run.class_id, run.priority, run.epoch)
+        elif new:
+            self._queue.add(run.class_id, run.priority, jobs if len(new) == len(jobs) else new)
+        if run.queue_until is not None:
+            for job in new:
+                self._queue.limit(job, run.queue_until)
+        return told
+
+    def job_moved(self, job: JobStanding, move: JobMove) -> None:
+        """A job without a live attempt was moved, by a person or at the end of its queue time."""
+        kind = self._queue.classes[job.class_id].kind
+        self.closed(job.job_id)
+        if move.new_round or move.new in FINAL:
+            self._queue.lift(job.job_id)
+        if move.new is JobState.WAITING:
+            self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
+        elif move.old is JobState.WAITING:
+            self._queue.take_out(job.job_id)
+        self._counters.move(kind, counted(move.old, job.site), counted(move.new, job.site))
+        self._feed.job(kind, job.job_id, move.new, reason=move.reason)
+
+    def job_removed(self, kind: CountKey, site: str, state: JobState) -> None:
+        """An ended job is deleted: it is no longer counted."""
+        self._counters.add(kind, *counted(state, site), -1)
+
+    def priority_set(self, job: int, priority: int) -> None:
+        """The job has another priority, also should it wait again."""
+        self._queue.set_priority(job, priority)
+        lease = self._leases.of_job(job)
+        if lease is not None:
+            lease.priority = priority
+
+    def _came(self, info: KnownClass, jobs: range, fed_max: int) -> int:
+        """Count new jobs, and tell the feed of the first ones; return of how many."""
+        self._counters.add(info.kind, "", JobState.WAITING, len(jobs))
+        told = jobs[:fed_max]
+        for job in told:
+            self._feed.job(info.kind, job, JobState.WAITING)
+        return len(told)
+
+    def _is_here(self, job: int) -> bool:
+        return job in self._queue.matcher or self._leases.of_job(job) is not None
+
+    def closed(self, job: int) -> None:
+        """Nothing of an attempt that was still open counts any more."""
+        lease = self._leases.of_job(job)
+        if lease is not None and lease.phase is LeasePhase.OPEN:
+            self._leases.forget(lease)
+
+    # -- ends of attempts -----------------------------------------------------------------------
+
+    def _requeued(self, lease: Lease, change: Requeue) -> None:
+        old = state_of(lease)
+        if lease.phase is LeasePhase.LIVE:
+            self._queue.ended(lease, used_core_s(lease, change.usage, self._clock.wall()))
+            self._hosts.ended(lease, change.how, change.usage, why=change.reason)
+        self._tally.used.ends[change.how.value if change.how else LEASE_OVER] += 1
+        if change.usage is not None:
+            self._count(lease, change.new, change.usage)
+        lease.losses += 1 if change.lost else 0
+        if change.close:
+            self._leases.forget(lease)
+        else:
+            lease.phase = LeasePhase.OPEN
+        if change.new is JobState.WAITING:
+            self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
+        if change.new in FINAL:
+            self._queue.lift(lease.job)
+        self.moved(lease, old, change.new, reason=change.reason)
+        self._logs.ended(lease.job, lease.epoch)
+        if change.wanted is not None:  # no loss: it went as somebody wished
+            self._log(
+                "carried_out",
+                job=lease.job,
+                epoch=lease.epoch,
+                wanted=change.wanted.value,
+                state=change.new.value,
+            )
+            return
+        self._failed(lease, change)
+        self._log(
+            "requeued",
+            job=lease.job,
+            epoch=lease.epoch,
+            why=change.reason,
+            state=change.new.value,
+        )
+
+    def _ended(self, lease: Lease, change: AttemptResult) -> None:
+        old = state_of(lease)
+        if lease.phase is LeasePhase.LIVE:
+            self._queue.ended(lease, used_core_s(lease, change.usage, change.at))
+        if change.failed:
+            self._hosts.ended(lease, change.how, change.usage, why=change.reason)
+        else:
+            self._hosts.did_well(lease)
+        self._leases.forget(lease)
+        if change.new is JobState.WAITING:
+            self._queue.put(lease.job, lease.class_id, lease.priority, lease.epoch)
+        elif old is JobState.WAITING:
+            self._queue.take_out(lease.job)
+        if change.new in FINAL:
+            self._queue.lift(lease.job)
+        self._tally.used.ends[change.how.value] += 1
+        self._count(lease, change.new, change.usage)
+        if change.failed:
+            self._failed(lease, change)
+        self.moved(lease, old, change.new, reason=change.reason)
+        self._logs.ended(lease.job, lease.epoch)
+        self._log(
+            "attempt_ended",
+            job=lease.job,
+            epoch=lease.epoch,
+            pilot=lease.pilot,
+            how=change.how,
+            state=change.new,
+        )
+
+    def _count(self, lease: Lease, new: JobState, usage: Usage) -> None:
+        """Add what an attempt has used to the counts."""
+        presence, known = self._pilots.find(lease.pilot), self._queue.classes[lease.class_id]
+        self._tally.ended(
+            lease.kind,
+            known.owner_id,
+            lease.site,
+            new,
+            usage=usage,
+            cores=lease.grant.cores,
+            hs23_per_core=presence.node.hs23_per_core if presence is not None else 0.0,
+        )
+
+    def _failed(self, lease: Lease, change: AttemptResult | Requeue) -> None:
+        """Count a failure by its class."""
+        found = class_of_change(lease, change)
+        self._hosts.classified(lease, found)
+        if found is None:
+            return
+        given_up = change.event == JobEvent.LOST_TOO_OFTEN.value
+        self._tally.failed.add(
+            lease.kind,
+            self._queue.classes[lease.class_id].owner_id,
+            lease.site,
+            found,
+            job=lease.job,
+            is_last=given_up or change.new is JobState.FAILED,
+            said=change.reason,
+        )
+
+    def moved(self, lease: Lease, old: JobState, new: JobState, *, reason: str = "") -> None:
+        """Count and tell a move of an attempt's job."""
+        self._counters.move(lease.kind, counted(old, lease.site), counted(new, lease.site))
+        self._feed.job(
+            lease.kind, lease.job, new, site=lease.site, pilot=lease.pilot, reason=reason
+        )
+
+    # -- jobs that were not to be had ------------------------------------------------------------
+
+    async def read_again(self, jobs: Sequence[int]) -> None:
+        """Queue those of `jobs` that wait after all: the match had lost a race (PROTOCOL C1)."""
+        with self._queue.reading():
+            for job, standing in (await self._store.write(job_records.standing, jobs)).items():
+                if (
+                    standing.state is JobState.WAITING
+                    and not standing.live
+                    and not standing.deleted
+                ):
+                    self._queue.put(job, standing.class_id, standing.priority, standing.epoch)
+
+    # -- pilots ---------------------------------------------------------------------------------
+
+    async def goodbye(self, presence: Presence) -> None:
+        """The pilot has said that it ends; it may say so again before the first is written."""
+        if presence.state in SPEAKING:
+            is_excused = presence.drain or self._hosts.holds(presence)
+            self._labour.left(presence.pilot, is_excused=is_excused)
+            said = f"said good-bye, {presence.told}" if presence.told else "said good-bye"
+            await self.pilot_moved(presence, PilotEvent.GOODBYE, said)
+        self._pilots.forget(presence.pilot)
+
+    async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str) -> None:
+        """Move a pilot along its table; one that has ended may speak no more.
+
+        What moved it while this was written comes first: one that is drained and says good-bye in
+        the same moment is Done.
+        """
+        while True:
+            pilot, old, new = presence.pilot, presence.state, next_state(presence.state, event)
+            moved = await self._store.write(
+                pilot_records.move_pilot, pilot, old, new, self._clock.wall(), reason
+            )
+            # Its next session may have begun meanwhile: it is moved all the same.
+            presence = self._pilots.find(pilot) or presence
+            if moved:
+                break
+            if presence.state is old or (presence.state, event) not in TRANSITIONS:
+                return
+        self._pilots.moved(presence, new)
+        if new not in LIVING:
+            self._queue.matcher.withdraw(presence.pilot)
+            self._log(
+                "pilot_ended",
+                pilot=presence.pilot,
+                site=presence.site,
+                state=new.value,
+                why=reason,
+            )
+        if new in FINAL_PILOT:
+            self._tokens.forget(presence.pilot)
+            await self._bus.remove_login(presence.community, presence.pilot)
+        self.tell_pilot(presence, f"{new.value}: {reason}")
+
+    def parked_ask(self, pilot: str) -> int:
+        """Return the number of the ask with which a pilot is parked; 0: it is not."""
+        return self._queue.matcher.parked_ask(pilot)
+
+    def withdraw(self, pilot: str) -> None:
+        """Take a pilot's parked offer back."""
+        self._queue.matcher.withdraw(pilot)
+
+    def park_again(self, offer: LiveOffer, ask: int) -> None:
+        """Put another offer in place of the one that a pilot is parked with."""
+        self._queue.matcher.withdraw(offer.pilot)
+        self._queue.matcher.park(offer, ask, self._clock.monotonic())
+
+    def wake(self) -> None:
+        """Wake parked pilots for which there are jobs."""
+        self._queue.wake()
+
+    def tell_pilot(self, presence: Presence, reason: str) -> None:
+        """Tell followers that something happened to a pilot."""
+        self._feed.pilot(
+            community=presence.community,
+            pilot=presence.pilot,
+            site=presence.site,
+            reason=reason,
+        )

@@ -1,0 +1,104 @@
+"""The pilots that are there, for those who plan others."""
+
+from collections.abc import Mapping, Sequence
+
+from pilotage.proto.pilot_states import FINAL, PilotEvent, PilotState
+
+from ..outbound import Outbound
+from ..pilots.presence import Presence
+from ..ports import Clock
+from ..settings import LeaseSettings
+from ..store.errors import StoreError
+from .follow_up import FollowUp
+from .memory import Memory
+
+
+class PilotCrew:
+    """What became of pilots, which of them are idle, and the order to go."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        follow_up: FollowUp,
+        outbound: Outbound,
+        clock: Clock,
+        settings: LeaseSettings,
+    ) -> None:
+        self._queue, self._pilots, self._leases = memory.queue, memory.pilots, memory.leases
+        self._hosts, self._labour = memory.hosts, memory.labour
+        self._follow_up, self._outbound, self._clock = follow_up, outbound, clock
+        self._heard_s = 2 * settings.beat_s
+        self._since: dict[str, float] = {}
+
+    def news(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the pilots that had their first job, and those that left without one, once."""
+        return self._labour.news()
+
+    def idle(self) -> Mapping[str, float]:
+        """Return the pilots that have nothing to do, and for how long they were seen so.
+
+        Only of those that were heard of lately: of a silent one nobody knows.
+        """
+        now = self._clock.monotonic()
+        since: dict[str, float] = {}
+        for pilot in self._queue.matcher.parked_pilots():
+            presence = self._pilots.find(pilot)
+            if presence is not None and self._is_idle(presence, now):
+                since[pilot] = self._since.get(pilot, now)
+        self._since = since
+        return {pilot: now - at for pilot, at in since.items()}
+
+    def _is_idle(self, presence: Presence, now: float) -> bool:
+        """Whether nothing runs in it; one that is half used is not idle."""
+        offer = presence.offer
+        return (
+            presence.state is PilotState.RUNNING
+            and not presence.drain
+            and offer is not None
+            and offer.cores_free >= offer.cores
+            and not self._leases.holds(presence.pilot)
+            and now - presence.heard <= self._heard_s
+        )
+
+    def has_worked(self, pilot: str) -> bool:
+        """Whether a pilot had a job, or may have had one before this central lived."""
+        return pilot not in self._labour.without
+
+    async def drain(self, pilots: Mapping[str, str]) -> list[str]:
+        """Let idle pilots go, each for its reason; return those that were still idle."""
+        gone: list[str] = []
+        for pilot, why in pilots.items():
+            presence = self._pilots.find(pilot)
+            if presence is None or not self._is_idle(presence, self._clock.monotonic()):
+                continue
+            # First of all: from here on it is given no job.
+            presence.drain = True
+            self._queue.matcher.withdraw(pilot)
+            try:
+                await self._follow_up.pilot_moved(presence, PilotEvent.DRAIN, why)
+            except StoreError:
+                presence.drain = False
+                raise
+            self._outbound.drain(presence.community, pilot)
+            gone.append(pilot)
+        return gone
+
+    async def end_lost(self, pilots: Mapping[str, str]) -> None:
+        """Give up pilots that are lost, each for its reason.
+
+        One that may still hold a job, or was heard meanwhile, is left as it is.
+        """
+        for pilot, why in pilots.items():
+            presence = self._pilots.find(pilot)
+            if presence is None or presence.state is not PilotState.LOST:
+                continue
+            if self._leases.of_pilot(pilot):
+                continue
+            await self._follow_up.pilot_moved(presence, PilotEvent.GIVEN_UP, why)
+            if presence.state in FINAL:
+                self._pilots.forget(pilot)
+
+    def room(self, site: str, element: str) -> int | None:
+        """Return how many jobs an element may get now; None: as many as fit."""
+        return self._hosts.room_of_element(site, element, self._clock.monotonic())

@@ -1,0 +1,1 @@
+"""Submissions: checked, stored and put into the queue."""

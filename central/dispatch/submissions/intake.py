@@ -1,0 +1,291 @@
+"""Entries of one submission: checked, turned into rows, and kept as runs once they are stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import groupby
+
+import msgspec
+
+from pilotage.proto.api.jobs import Submission
+from pilotage.proto.decoding.complaints import short
+from pilotage.proto.documents.job import Job
+from pilotage.proto.problems import Code
+
+from ...catalogue.checks import check_scopes
+from ...catalogue.input_resolution import InputResolver, ResolvedInputs
+from ...catalogue.rights import writing
+from ...decode import decode
+from ...errors import Refused
+from ...identity.callers import User
+from ...identity.record_types import Owner
+from ...jobs.classes import JobClasses, KnownClass, wished
+from ...jobs.definition.checks import NUL, check, check_characters, check_number, group_of
+from ...jobs.definition.normal_form import normal_needs, normal_preference
+from ...jobs.definition.rendering import (
+    Entry,
+    decode_job,
+    decode_parameters,
+    fill,
+    filled_text,
+    uses_in,
+)
+from ...jobs.definition.sizes import FilledSizes, check_name, check_size
+from ...jobs.definition.software import needs_of
+from ...jobs.record_types import JobClassRow, NewJob
+
+SHORT = 4_096  # bytes of an entry of parameters as most are
+SHOWN_MAX = 20  # names in a message
+COMPARED_MAX = 20  # names that may be meant
+COMPARED_LENGTH_MAX = 64
+
+_encode = msgspec.json.encode
+
+
+@dataclass(frozen=True)
+class CheckedJobs:
+    """Checked jobs, as they will be stored: the class of each, and its row."""
+
+    infos: Sequence[KnownClass]
+    rows: Sequence[NewJob]
+
+
+class ArrivedJobs:
+    """What is stored of a submission so far, in runs of jobs that are alike."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[KnownClass, int, int, int]] = []  # class, priority, first id, count
+        self.limits: list[tuple[int, float]] = []
+
+    def add(self, first: int, ready: CheckedJobs) -> None:
+        """Note that these jobs have consecutive ids from `first` on."""
+        start = 0
+        for (_, priority), alike in groupby(zip(ready.infos, ready.rows, strict=True), _alike):
+            count = sum(1 for _ in alike)
+            self._join(ready.infos[start], priority, first + start, count)
+            start += count
+        self.limits += [
+            (job, row.queue_until)
+            for job, row in enumerate(ready.rows, first)
+            if row.queue_until is not None
+        ]
+
+    def _join(self, info: KnownClass, priority: int, first: int, count: int) -> None:
+        if self.runs:
+            before, its_priority, its_first, its_count = self.runs[-1]
+            if before is info and its_priority == priority and its_first + its_count == first:
+                self.runs[-1] = (info, priority, its_first, its_count + count)
+                return
+        self.runs.append((info, priority, first, count))
+
+
+def _alike(pair: tuple[KnownClass, NewJob]) -> tuple[int, int]:
+    return id(pair[0]), pair[1].priority
+
+
+def lacking(names: frozenset[str], given: Entry) -> str:
+    """Return which parameters of the template an entry has not, and which it has instead."""
+    absent, surplus = names - given.keys(), given.keys() - names
+    said = f"the template also uses {_some(sorted(absent))}; this entry has "
+    said += _some(list(given)) or "nothing"
+    # To compare names costs their lengths multiplied: a slip of the pen is found among few, short.
+    likely = [name for name in surplus if len(name) <= COMPARED_LENGTH_MAX][:COMPARED_MAX]
+    for name in sorted(absent)[:COMPARED_MAX]:
+        if len(name) <= COMPARED_LENGTH_MAX:
+            for close in get_close_matches(name, sorted(likely), n=1):
+                return f"{said}: did you mean {name!r} by {close!r}?"
+    return said
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(map(short, names[:SHOWN_MAX]))
+    return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
+
+
+class RowMaker:
+    """Turns entries of one submission into checked rows."""
+
+    def __init__(
+        self,
+        classes: JobClasses,
+        *,
+        caller: User,
+        owner: Owner,
+        header: Submission,
+        at: float,
+        data: InputResolver | None = None,
+    ) -> None:
+        self._data = data
+        self._classes, self._caller = classes, caller
+        self.fresh: list[KnownClass] = []  # classes that nobody knew before
+        self.owner, self._at = owner, at
+        self._key, self._running_max = header.key, header.running_max
+        self._template = header.template
+        if self._template is not None:
+            check(self._template, "template")
+            check_characters(msgspec.to_builtins(self._template), "template")
+            uses = uses_in(self._template)
+            self._names, self._sizes = frozenset(uses), FilledSizes(self._template, uses)
+
+    async def ready(self, entries: Sequence[msgspec.Raw], *, start: int) -> CheckedJobs:
+        """Return the rows of these entries. Raises Refused naming the entry and field."""
+        if self._template is not None:
+            if self._template.data is not None:
+                return await self._filled_with_data(self._template, entries, start)
+            return await self._filled(self._template, entries, start)
+        settled: dict[int, ResolvedInputs] = {}
+        jobs: list[Job] = []
+        bodies: list[bytes] = []
+        classes: list[JobClassRow] = []
+        for number, entry in enumerate(entries, start):
+            where = f"jobs[{number}]"
+            body = bytes(entry)
+            check_size(body, where)
+            job = self._decoded(entry, where)
+            check(job, where)
+            if NUL in body:
+                check_characters(msgspec.to_builtins(job), where)
+            if job.data is not None:
+                settled[len(jobs)] = found = await self._settled(job, where)
+                classes.append(self._class(found.job, where))
+            else:
+                classes.append(self._class(job, where))
+            jobs.append(job)
+            bodies.append(body)
+        infos = await self._interned(classes)
+        rows = list(map(self._row, jobs, infos, bodies))
+        for place, found in settled.items():
+            rows[place] = msgspec.structs.replace(
+                rows[place], inputs=found.inputs, stores=found.stores
+            )
+        return CheckedJobs(infos, rows)
+
+    async def _settled(self, job: Job, where: str) -> ResolvedInputs:
+        """Return what a job reads and where it can run. Raises Refused with the field."""
+        if self._data is None:
+            why = f"{where}.data: this central has no storages"
+            raise Refused(Code.INVALID, why, field=f"{where}.data")
+        assert job.data is not None
+        group = group_of(self._caller, job, where)
+        check_scopes(job.data, group, writing(self._caller), f"{where}.data")
+        return await self._data.settle(job, where, group=group)
+
+    async def _filled_with_data(
+        self, template: Job, entries: Sequence[msgspec.Raw], start: int
+    ) -> CheckedJobs:
+        """Jobs that read different files are of different classes, by where these are."""
+        rows: list[NewJob] = []
+        classes: list[JobClassRow] = []
+        for number, body in enumerate(map(bytes, entries), start):
+            where = f"parameters[{number}]"
+            given = self._parameters(body, number)
+            self._sizes.check(body, given, where)
+            check_characters(given, where)
+            job = fill(template, given)
+            check(job, where)
+            check_name(job.name, where)
+            found = await self._settled(job, where)
+            classes.append(self._class(found.job, where))
+            rows.append(
+                NewJob(
+                    class_id=0,
+                    body=body,
+                    priority=job.priority,
+                    retries=job.retries,
+                    queue_until=self._until(job),
+                    name=job.name if job.name != template.name else None,
+                    inputs=found.inputs,
+                    stores=found.stores,
+                )
+            )
+        infos = await self._interned(classes)
+        return CheckedJobs(
+            infos,
+            [
+                msgspec.structs.replace(row, class_id=info.spec.class_id)
+                for row, info in zip(rows, infos, strict=True)
+            ],
+        )
+
+    async def _filled(
+        self, template: Job, entries: Sequence[msgspec.Raw], start: int
+    ) -> CheckedJobs:
+        """The jobs of a template differ in their parameters alone."""
+        (info,) = await self._interned([self._class(template, "template")])
+        class_id, priority, retries = info.spec.class_id, template.priority, template.retries
+        until = self._until(template)
+        bodies = list(map(bytes, entries))
+        suspect = self._suspect(bodies)
+        own_names = "{" in template.name or "}" in template.name
+        rows: list[NewJob] = []
+        for number, body in enumerate(bodies, start):
+            given = self._parameters(body, number)
+            if suspect:
+                self._sizes.check(body, given, f"parameters[{number}]")
+                check_characters(given, f"parameters[{number}]")
+            name = filled_text(template.name, given) if own_names else None
+            if name is not None:
+                check_name(name, f"parameters[{number}]")
+            rows.append(
+                NewJob(
+                    class_id=class_id,
+                    body=body,
+                    priority=priority,
+                    retries=retries,
+                    queue_until=until,
+                    name=name,
+                )
+            )
+        return CheckedJobs([info] * len(rows), rows)
+
+    def _suspect(self, bodies: Sequence[bytes]) -> bool:
+        """Whether a look at each entry is worth its time; else all are short and hold no NUL."""
+        largest = max(map(len, bodies))
+        return largest > min(self._sizes.fits_max, SHORT) or NUL in b"".join(bodies)
+
+    def _parameters(self, entry: bytes, number: int) -> Entry:
+        try:
+            given = decode_parameters(entry)
+        except msgspec.DecodeError:
+            given = decode(entry, Entry, where=f"parameters[{number}]")  # says what is wrong
+        check_number(len(given), f"parameters[{number}]")
+        if not self._names <= given.keys():
+            where = f"parameters[{number}]"
+            said = lacking(self._names, given)
+            raise Refused(Code.INVALID, f"{where}: {said}", field=where)
+        return given
+
+    def _decoded(self, entry: msgspec.Raw, where: str) -> Job:
+        try:
+            return decode_job(entry)
+        except msgspec.DecodeError:
+            return decode(entry, Job, where=where)  # says what is wrong, and the nearest right name
+
+    def _row(self, job: Job, info: KnownClass, body: bytes) -> NewJob:
+        return NewJob(
+            class_id=info.spec.class_id,
+            body=body,
+            priority=job.priority,
+            retries=job.retries,
+            queue_until=self._until(job),
+            name=job.name or None,
+        )
+
+    def _class(self, job: Job, where: str) -> JobClassRow:
+        return JobClassRow(
+            community=self.owner.community,
+            group=group_of(self._caller, job, where),
+            owner_id=self.owner.owner_id,
+            type=job.type,
+            needs=_encode(normal_needs(needs_of(job))),
+            preference=wished(normal_preference(job.preference), self._key, self._running_max),
+        )
+
+    async def _interned(self, rows: Sequence[JobClassRow]) -> list[KnownClass]:
+        infos, new = await self._classes.intern(rows)
+        self.fresh += new
+        return infos
+
+    def _until(self, job: Job) -> float | None:
+        """Return when the job's time in the queue is over (wall clock)."""
+        return self._at + job.queue_s if job.queue_s else None

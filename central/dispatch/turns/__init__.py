@@ -1,0 +1,1 @@
+"""What pilots say and are told: asks, beats, reports and assignments."""

@@ -1,0 +1,134 @@
+"""What reports say of data: bad copies, what is gone, what a result publishes (PROTOCOL C9)."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from pilotage.proto.catalogue import BadCatalogueField, Did, ReplicaState
+from pilotage.proto.job_states import JobEvent, next_state
+from pilotage.proto.messages import Report
+
+from ...catalogue import (
+    record_change as catalogue_change,
+    record_jobs as data_job_records,
+    record_read as catalogue_read,
+)
+from ...catalogue.input_resolution import runs_nothing
+from ...catalogue.publications import NotPublished, files_of
+from ...catalogue.record_jobs import folder_of
+from ...catalogue.record_types import ReplicaChange
+from ...catalogue.remnants import SweepResult
+from ...catalogue.sweeping import SWEEP_TYPE
+from ...jobs import record as job_records
+from ...jobs.definition.rendering import NotReadable, readable
+from ...jobs.leases import Lease
+from ...jobs.record_types import AttemptResult, Change, Publication
+from ...jobs.verdicts import state_of
+from ...observe.events import Log
+from ...store.engine import Store
+from ..queue import JobQueue
+
+REFUSED = "its data are not published: "
+
+
+@dataclass(frozen=True)
+class DataReports:
+    """Looks at the data of reports that have some, before they are written."""
+
+    store: Store
+    queue: JobQueue
+    log: Log
+    sweep_after_s: float = 0.0
+
+    async def looked_at(self, lease: Lease, report: Report, change: Change, at: float) -> Change:
+        """Return the change with what it publishes or has removed, if its result is good."""
+        if report.bad_copies:
+            await self._declare(lease, report, at)
+        sweeps = lease.kind.type == SWEEP_TYPE and bool(report.removed)
+        if sweeps and isinstance(change, AttemptResult) and not change.failed:
+            return self._with_removed(lease, report, change)
+        if not report.published or not isinstance(change, AttemptResult) or change.failed:
+            return change
+        refused = _as_failed(lease, change)
+        bodies = await self.store.read(job_records.bodies, [lease.job])
+        if lease.job not in bodies:
+            return change  # it is gone, and what is written of it changes nothing
+        kind, owner_id = lease.kind, self.queue.classes[lease.class_id].owner_id
+        try:
+            job = readable(bodies[lease.job].template, bodies[lease.job].body)
+            data = job.data
+            if data is None:
+                raise NotPublished("the job has no data")
+            files = files_of(
+                data,
+                report.published,
+                folder=folder_of(kind.community, self.store.generation, lease.job, lease.epoch),
+                group=kind.group,
+                owner_id=owner_id,
+                job=lease.job,
+                epoch=lease.epoch,
+                copies_only=runs_nothing(job),
+            )
+        except (NotPublished, NotReadable) as why:
+            return msgspec.structs.replace(refused, reason=f"{refused.reason}{why}"[:4_096])
+        publication = Publication(community=kind.community, files=files, refused=refused)
+        return msgspec.structs.replace(change, publication=publication)
+
+    def _with_removed(self, lease: Lease, report: Report, change: AttemptResult) -> AttemptResult:
+        """Return a result with what it says of remnants; the store sees whether it has them."""
+        stay = [one for one in report.removed if one.why]
+        failed = tuple((one.remnant, one.why) for one in stay if one.tried)
+        untried = tuple((one.remnant, one.why) for one in stay if not one.tried)
+        gone = tuple(one.remnant for one in report.removed if not one.why)
+        if failed:
+            why = failed[0][1][:500]
+            self.log("remnants_stay", job=lease.job, count=len(failed), why=why)
+        swept = SweepResult(gone=gone, failed=failed, untried=untried, after_s=self.sweep_after_s)
+        return msgspec.structs.replace(change, swept=swept)
+
+    async def _declare(self, lease: Lease, report: Report, at: float) -> None:
+        """Call copies bad that the attempt was to read, where the catalogue still has them so."""
+        inputs = await self.store.read(data_job_records.inputs_of_job, lease.job)
+        ids = [one.file_id for one in inputs]
+        rows = await self.store.read(catalogue_read.files_by_id, ids) if ids else {}
+        by_did = {row.did: file_id for file_id, row in rows.items()}
+        copies = await self.store.read(catalogue_read.replicas_of, ids) if ids else {}
+        changes: list[ReplicaChange] = []
+        for bad in report.bad_copies:
+            try:
+                did = Did.parse(bad.did)
+            except BadCatalogueField:
+                continue
+            known = {one.storage: one for one in copies.get(by_did.get(did, 0), [])}
+            one = known.get(bad.storage)
+            if one is None or one.path != bad.path or one.state is not ReplicaState.AVAILABLE:
+                continue
+            changes.append(ReplicaChange(did=did, storage=bad.storage, state=ReplicaState.BAD))
+            self.log("copy_bad", job=lease.job, did=bad.did, storage=bad.storage, why=bad.why[:500])
+        if changes:
+            await self.store.write(
+                catalogue_change.change_replicas, lease.kind.community, changes[:1_000], at=at
+            )
+
+
+def _as_failed(lease: Lease, change: AttemptResult) -> AttemptResult:
+    """Return a result whose data the catalogue does not take: another try would bring the same."""
+    event = JobEvent.PAYLOAD_FAILED
+    return msgspec.structs.replace(
+        change,
+        new=next_state(state_of(lease), event),
+        event=event.value,
+        failed=True,
+        reason=REFUSED,
+    )
+
+
+def as_written(change: Change) -> Change:
+    """Return what was written of a change that had won."""
+    if (
+        isinstance(change, AttemptResult)
+        and change.publication is not None
+        and change.publication.clash
+    ):
+        return change.publication.as_refused()
+    return change

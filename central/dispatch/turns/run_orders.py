@@ -1,0 +1,155 @@
+"""What a pilot is told to run, as the bytes of its JSON: parameters are set into them. Pure.
+
+Nearly all jobs differ from others of their submission in some numbers alone. So a template is
+decoded and encoded once, and taken apart where parameters stand.
+"""
+
+import re
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ...errors import Refused
+from ...jobs.definition.rendering import (
+    UNREADABLE,
+    body_of,
+    decode_job,
+    decode_parameters,
+    fill,
+    job_of,
+    size_at_most,
+    uses_in,
+)
+from ...jobs.definition.sizes import FILLED_BYTES_MAX
+from ...jobs.record_types import JobBody
+
+KEPT_BYTES_MAX: Final = 32 << 20  # of templates, all in one; what is made of one is larger
+BODIES_BYTES_MAX: Final = 16 << 20  # of one answer; a pilot takes four times as much
+_WEIGHT: Final = 1_000  # bytes that even a short one takes
+_HERE, _ENDS = "\ue000", "\ue001"  # private use: around the name of a parameter
+_MARKS: Final = re.compile(f"{_HERE}([^{_ENDS}]*){_ENDS}".encode())
+_SHORTEST_USE: Final = 3  # characters: {a}
+_NUMBER_GROWS: Final = 24
+
+_encode = msgspec.json.encode
+
+
+class RunOrder(NamedTuple):
+    """What to run, which exit codes are good, whether there may be a checkpoint, and data."""
+
+    body: msgspec.Raw  # JSON of messages.Body
+    success_codes: tuple[int, ...]
+    checkpoint: bool
+    has_data: bool
+
+
+class _Form(NamedTuple):
+    """A template with an owner in place: what stands before, between and after parameters."""
+
+    parts: tuple[bytes, ...]
+    names: tuple[str, ...]  # one less
+    only: str  # the parameter that stands in all places, if it is one alone
+    success_codes: tuple[int, ...]
+    checkpoint: bool
+    has_data: bool
+    is_whole: bool  # whether parameters can be set in; if not, the long way
+
+
+class Orders:
+    """Makes orders; keeps the forms of the newest templates."""
+
+    def __init__(self, bytes_max: int = KEPT_BYTES_MAX) -> None:
+        self._bytes_max, self._bytes = bytes_max, 0
+        self._forms: OrderedDict[tuple[bytes, str], _Form] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many forms are kept."""
+        return len(self._forms)
+
+    def order(self, body: JobBody, owner: str) -> RunOrder:
+        """Return what a stored job is to run."""
+        template = body.template
+        if template is not None:
+            form = self._forms.get((template, owner)) or self._take_apart(template, owner)
+            if form.is_whole:
+                filled = _filled(form, body.body)
+                return RunOrder(filled, form.success_codes, form.checkpoint, form.has_data)
+        job = job_of(template, body.body)
+        encoded = msgspec.Raw(_encode(body_of(job, owner)))
+        return RunOrder(encoded, job.success_codes, bool(job.checkpoint), job.data is not None)
+
+    def _take_apart(self, template: bytes, owner: str) -> _Form:
+        form = self._forms[template, owner] = _form(template, owner)
+        self._bytes += len(template) + _WEIGHT
+        while self._bytes > self._bytes_max and len(self._forms) > 1:
+            (dropped, _), _ = self._forms.popitem(last=False)
+            self._bytes -= len(dropped) + _WEIGHT
+        return form
+
+
+def _form(template: bytes, owner: str) -> _Form:
+    job = decode_job(template)
+    marked = fill(job, {name: f"{_HERE}{name}{_ENDS}" for name in uses_in(job)})
+    encoded = _encode(body_of(marked, owner))
+    found = _MARKS.split(encoded)
+    is_whole = _HERE.encode() not in template and _HERE not in owner
+    names = tuple(name.decode() for name in found[1::2])
+    only = names[0] if len(set(names)) == 1 else ""
+    return _Form(
+        tuple(found[0::2]),
+        names,
+        only,
+        job.success_codes,
+        bool(job.checkpoint),
+        job.data is not None,
+        is_whole,
+    )
+
+
+def _filled(form: _Form, entry: bytes) -> msgspec.Raw:
+    if not form.names:
+        return msgspec.Raw(form.parts[0])
+    given = decode_parameters(entry)
+    if form.only:
+        return msgspec.Raw(_inner(given[form.only]).join(form.parts))
+    pieces = [form.parts[0]]
+    for name, part in zip(form.names, form.parts[1:], strict=True):
+        pieces += (_inner(given[name]), part)
+    return msgspec.Raw(b"".join(pieces))
+
+
+def _inner(value: str | int | float) -> bytes:
+    """Return a value as it stands within the quotes of a text."""
+    return b"%d" % value if type(value) is int else _encode(str(value))[1:-1]
+
+
+def room(bodies: list[JobBody | None]) -> int:
+    """Return how many of the first of these one answer has room for."""
+    left = BODIES_BYTES_MAX
+    if sum(map(_surely_at_most, bodies)) <= left:
+        return len(bodies)
+    for count, body in enumerate(bodies):
+        left -= _size(body) if body is not None else 0
+        if left < 0:
+            return count
+    return len(bodies)
+
+
+def _size(body: JobBody) -> int:
+    """Return a bound of what a job takes; one that cannot be read takes nothing, and fails."""
+    try:
+        return size_at_most(body.template, body.body)
+    except (Refused, *UNREADABLE):
+        return 0
+
+
+def _surely_at_most(body: JobBody | None) -> int:
+    """Return a bound that needs no look at the template."""
+    if body is None:
+        return 0
+    if body.template is None:
+        return len(body.body)
+    length = len(body.template)
+    most = length + length // _SHORTEST_USE * (len(body.body) + _NUMBER_GROWS)
+    return min(most, FILLED_BYTES_MAX)

@@ -1,0 +1,49 @@
+"""What groups and owners have used by their shares: kept in the store now and then.
+
+A restart, which each change of the settings needs, must not make all equal. What a crash loses is
+the use of the attempts that ended in the last minute.
+"""
+
+from typing import Final
+
+from ..jobs import record as job_records
+from ..jobs.record_types import ShareLevels
+from ..observe.wall_clock import Wall
+from ..ports import Clock
+from ..store.engine import Store
+from .queue import JobQueue
+
+KEEP_EVERY_S: Final = 60.0
+
+
+class UsedShares:
+    """Keeps the levels of the matcher, and takes them up again."""
+
+    def __init__(self, store: Store, queue: JobQueue, clock: Clock, wall: Wall) -> None:
+        self._store, self._queue, self._clock, self._wall = store, queue, clock, wall
+        self._due = clock.monotonic() + KEEP_EVERY_S
+
+    async def keep_if_due(self) -> None:
+        """Keep them if a minute is over."""
+        if self._clock.monotonic() >= self._due:
+            await self.keep()
+
+    async def keep(self) -> None:
+        """Keep them now. Raises StoreFull."""
+        now = self._clock.monotonic()
+        self._due = now + KEEP_EVERY_S
+        levels = self._queue.matcher.levels(now)
+        await self._store.write(
+            job_records.keep_levels, ShareLevels(at=self._clock.wall(), levels=levels)
+        )
+
+    async def restore(self) -> None:
+        """Take up what was kept: call it before anything runs or waits.
+
+        It counts less by what has passed since then.
+        """
+        kept = await self._store.read(job_records.levels)
+        if kept is not None:
+            self._wall.begin_from(kept.at)
+            passed_s = max(0.0, self._clock.wall() - kept.at)
+            self._queue.matcher.restore(kept.levels, self._clock.monotonic() - passed_s)

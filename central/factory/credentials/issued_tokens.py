@@ -1,0 +1,104 @@
+"""A token that this installation signs itself, with the claims of the WLCG profile 1.0.
+
+The site trusts our issuer: it fetches its keys from the central, or was given them.
+"""
+
+import asyncio
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.claims import WLCG_VERSION
+from pilotage.proto.decoding.patterns import whole
+
+from ...identity.errors import BadKeyFile
+from ...ports import Clock
+from ..credential import Credential
+from ..errors import CredentialExpired
+
+RENEWED_PART = 0.5  # of its life: then another one is signed
+EARLY_S = 30  # the site's clock may be behind ours
+_SIGNS = "letters, digits and signs of ASCII, at least one and no blank"
+_Audience = Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=512, description=_SIGNS)]
+_Scope = Annotated[  # of RFC 6749
+    str,
+    Meta(
+        pattern=whole(r"[!#-\[\]-~]+"),
+        max_length=256,
+        description="one scope: letters, digits and signs of ASCII but blank, quote and backslash",
+    ),
+]
+COMPUTE = ("compute.read", "compute.modify", "compute.create", "compute.cancel")
+
+
+class IssuedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of the source `issuer`."""
+
+    audience: _Audience | Annotated[tuple[_Audience, ...], Meta(min_length=1, max_length=16)]
+    subject: Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=256, description=_SIGNS)] = (
+        "pilotage-factory"
+    )
+    scope: Annotated[tuple[_Scope, ...], Meta(min_length=1, max_length=32)] = COMPUTE
+    # As the profile has it; ARC 7.0 with `tokenscopes` takes a list of them only.
+    scope_form: Literal["text", "list"] = "text"
+    lifetime_s: Annotated[float, Meta(ge=300, le=86_400)] = 3_600.0
+    # Where sites find the keys, if not at the central: it has to be reachable for them.
+    issuer: Annotated[
+        str,
+        Meta(
+            pattern=whole("(https://[!-~]+)?"),
+            max_length=512,
+            description="a URL as https://host:port/path",
+        ),
+    ] = ""
+
+
+class Signer(Protocol):
+    """Our issuer."""
+
+    @property
+    def name(self) -> str: ...
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """Return a token. Raises BadKeyFile, OSError."""
+        ...
+
+
+class IssuedSource:
+    """Signs a token, and another one in time."""
+
+    def __init__(self, options: IssuedOptions, signer: Signer, clock: Clock) -> None:
+        self._options, self._signer, self._clock = options, signer, clock
+        self._kept: Credential | None = None
+        self._again_at = 0.0  # clock.wall()
+
+    async def current(self) -> Credential:
+        """Return a token that is good for a while. Raises CredentialExpired."""
+        now = self._clock.wall()
+        if self._kept is None or not self._again_at - self._kept_s <= now < self._again_at:
+            self._kept = await asyncio.to_thread(self._sign, now)
+            self._again_at = now + self._kept_s
+        return self._kept
+
+    @property
+    def _kept_s(self) -> float:
+        return RENEWED_PART * self._options.lifetime_s
+
+    def _sign(self, now: float) -> Credential:
+        options = self._options
+        until = int(now + options.lifetime_s)
+        claims: dict[str, Any] = {
+            "iss": options.issuer or self._signer.name,
+            "sub": options.subject,
+            "aud": options.audience,
+            "iat": int(now),
+            "nbf": int(now) - EARLY_S,
+            "exp": until,
+            "scope": options.scope if options.scope_form == "list" else " ".join(options.scope),
+            "wlcg.ver": WLCG_VERSION,
+        }
+        try:
+            return Credential(self._signer.sign(claims), float(until))
+        except (BadKeyFile, OSError) as why:
+            raise CredentialExpired(f"no token can be signed: {why}") from None

@@ -1,0 +1,58 @@
+"""Work on file systems that may hang, so that none of them holds up the central."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+WITHIN_S: Final = 20.0  # a file system that takes longer is taken for dead
+
+
+class ReaderThread:
+    """Does blocking work in a thread of its own, one at a time.
+
+    A file system that hangs has that one thread, and neither those that all others share nor the
+    end of the process.
+    """
+
+    def __init__(self, within_s: float = WITHIN_S) -> None:
+        self._within_s = within_s
+        self._running: asyncio.Future[tuple[object, BaseException | None]] | None = None
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns. Raises what it raises, and TimeoutError."""
+        async with asyncio.timeout(self._within_s):
+            while self._running is not None and not self._running.done():
+                await asyncio.wait([self._running])
+            loop = asyncio.get_running_loop()
+            running: asyncio.Future[tuple[T, BaseException | None]] = loop.create_future()
+            self._running = running  # type: ignore[assignment]
+            threading.Thread(target=_carry_out, args=(work, running, loop), daemon=True).start()
+            await asyncio.wait([running])
+        value, raised = running.result()
+        if raised is not None:
+            raise raised
+        return value
+
+
+def _carry_out(
+    work: Callable[[], T],
+    future: "asyncio.Future[tuple[T | None, BaseException | None]]",
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    try:
+        outcome: tuple[T | None, BaseException | None] = (work(), None)
+    except BaseException as why:  # raised again where it is waited for
+        outcome = (None, why)
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(_tell, future, outcome)
+
+
+def _tell(
+    future: "asyncio.Future[tuple[T | None, BaseException | None]]",
+    outcome: tuple[T | None, BaseException | None],
+) -> None:
+    if not future.done():
+        future.set_result(outcome)

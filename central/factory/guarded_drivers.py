@@ -1,0 +1,110 @@
+"""Around every driver: what it says is bounded, holds no secret, and few programs run for it."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from .commands import Commands, CompletedCommand
+from .element import OUTPUT_MAX_BYTES, ComputeElement, PilotOutput, PilotRequest, Slot, SubmitResult
+from .errors import ElementTrouble
+from .redaction import struck
+
+WORDS_MAX: Final = 1_000  # letters of what an element says of one thing
+ID_MAX: Final = 512
+PROGRAMS_AT_ONCE: Final = 4  # of one element: others have the rest of the spawner's places
+
+
+class FewCommands:
+    """Commands of which some run at a time; the others wait, and their time does not run."""
+
+    def __init__(self, commands: Commands, at_once: int = PROGRAMS_AT_ONCE) -> None:
+        self._commands, self._places = commands, asyncio.Semaphore(at_once)
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_s: float,
+    ) -> CompletedCommand:
+        """Run a program to its end. Raises NoAnswer and NotStarted."""
+        async with self._places:
+            return await self._commands.run(
+                argv, stdin=stdin, environment=environment, timeout_s=timeout_s
+            )
+
+
+class GuardedElement:
+    """A compute element whose words may be logged, stored and shown."""
+
+    def __init__(
+        self, element: ComputeElement, secrets: Callable[[], Collection[str]] = tuple
+    ) -> None:
+        self.within, self._secrets = element, secrets
+
+    async def reach(self) -> None:
+        """Do something small there."""
+        with self._heard():
+            await self.within.reach()
+
+    async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
+        """Queue pilots. What has an id that can be none is in neither list, and is looked for."""
+        with self._heard():
+            done = await self.within.submit(requests)
+        refused = {stamp: self._word(why) for stamp, why in done.refused.items()}
+        return SubmitResult(_sound(done.slots), refused)
+
+    async def find(self, stamps: Sequence[str]) -> dict[str, str]:
+        """Return the slot ids of those stamps that the element has."""
+        with self._heard():
+            return _sound(await self.within.find(stamps))
+
+    async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
+        """Return a Slot for every id that was asked about."""
+        with self._heard():
+            found = await self.within.states(slots)
+        return {
+            slot: dataclasses.replace(one, why=self._word(one.why)) if one.why else one
+            for slot, one in found.items()
+        }
+
+    async def cancel(self, slots: Sequence[str]) -> None:
+        """End pilots, queued or running."""
+        with self._heard():
+            await self.within.cancel(slots)
+
+    async def output(self, slot: str) -> PilotOutput:
+        """Return what a pilot has printed."""
+        with self._heard():
+            found = await self.within.output(slot)
+        return PilotOutput(found.stdout[-OUTPUT_MAX_BYTES:], found.stderr[-OUTPUT_MAX_BYTES:])
+
+    async def forget(self, slots: Sequence[str]) -> None:
+        """Remove what the element keeps of pilots that have ended."""
+        with self._heard():
+            await self.within.forget(slots)
+
+    @contextmanager
+    def _heard(self) -> Generator[None]:
+        try:
+            yield
+        except ElementTrouble as why:
+            why.say(self._word(why.why))
+            raise
+
+    def _word(self, text: str) -> str:
+        """Return the element's own words, as far as anybody may read them."""
+        # Twice as many: what is struck out of them leaves less.
+        plain = "".join(one if one.isprintable() else " " for one in text[: 2 * WORDS_MAX])
+        return struck(plain, self._secrets())[:WORDS_MAX]
+
+
+def _sound(slots: Mapping[str, str]) -> dict[str, str]:
+    return {
+        stamp: slot
+        for stamp, slot in slots.items()
+        if 0 < len(slot) <= ID_MAX and slot.isprintable()
+    }

@@ -1,0 +1,1 @@
+"""Plans: how many pilots to start and to cancel, and where."""

@@ -1,0 +1,1 @@
+"""Site files: sites and elements as operators write them, with checks."""

@@ -1,0 +1,35 @@
+"""Where in a site's file stands what a driver or a source does not take."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from pilotage.proto.decoding.complaints import steps
+from pilotage.proto.decoding.strict_yaml import line_of
+
+from ...regular_files import read_regular
+from .sites import FILE_MAX_BYTES
+
+_FIELD: Final = re.compile(r"[^: ]+(?=[: ])")
+
+
+def located(file: Path, element: str, why: str) -> str:
+    """Return what is wrong with an element of a file, or a site, with the line where that stands.
+
+    `why` begins with the field, as in `options.partition: …`. The file is read for it: not on the
+    loop.
+    """
+    before = ("elements", element) if element else ()
+    said = ".".join((*before, why))
+    found = _FIELD.match(why)
+    if found is None:
+        return f"{file}: {said}"
+    place = (int(step) if step.isdigit() else step for step in steps(f"$.{found[0]}"))
+    try:
+        text = read_regular(file, FILE_MAX_BYTES).decode("utf-8")
+        line = line_of(text, (*before, *place))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):  # it has just become another
+        return f"{file}: {said}"
+    return f"{file}: {said}" if line is None else f"{file}:{line}: {said}"

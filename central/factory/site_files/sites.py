@@ -1,0 +1,236 @@
+"""Sites and their elements, as an operator writes them: `sites/NAME.yaml`, one site a file.
+
+A file that does not read disables itself, loudly: what it said before stays in force, and nothing
+of other files is touched. Unknown keys are refused with their line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.declarations import BadDeclaration, check_declarations
+from pilotage.proto.decoding.complaints import as_json, complaint, steps
+from pilotage.proto.decoding.patterns import whole
+from pilotage.proto.decoding.strict_yaml import NotYaml, line_of, load_strictly
+from pilotage.proto.documents.job import VersionText, Word
+from pilotage.proto.facts import with_facts
+
+from ...errors import printable
+from ...regular_files import read_regular
+
+T = TypeVar("T")
+SUFFIX = ".yaml"
+FILES_MAX = 10_000
+FILE_MAX_BYTES = 4_000_000
+_Name = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"), max_length=64)]
+_Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+_Share = Annotated[float, Meta(ge=0, le=1e9)]  # 0: takes what the others leave
+_Rung = Literal["", "auto", "namespaces", "bubblewrap", "unshare", "session"]
+_Mb = Annotated[int, Meta(ge=0, le=100_000_000)]
+_Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+
+
+class _Entry(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    pass
+
+
+class Shape(_Entry, frozen=True):
+    """A size in which pilots are submitted. Several: the factory takes what the jobs need."""
+
+    cores: Annotated[int, Meta(ge=1, le=4096)] = 1
+    whole_node: bool = False  # all that its node has; `cores` says how many that usually are
+    memory_mb: _Mb = 0  # of all cores together; 0: what the element gives
+    wall_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 172_800  # that the element lets it run
+    scratch_mb: _Mb = 0  # that its nodes are known to have
+    gpus: Annotated[int, Meta(ge=0, le=1024)] = 0
+
+
+class PilotEntry(_Entry, frozen=True):
+    """What pilots of an element are told, as their options of the same names."""
+
+    idle_s: Annotated[float, Meta(ge=0, le=31_536_000)] = (
+        300.0  # it ends after so long without work
+    )
+    overcommit: bool = False  # offers the cores of its shape even if its node has fewer
+    os: str = ""  # of its nodes: el9, debian13 …; empty: none that asks for one comes
+    architecture: str = "x86_64"  # of its nodes; pilots find it by themselves
+    tags: tuple[Word, ...] = ()  # that jobs may ask for
+    amounts: dict[str, int] = {}  # counted resources by name that each offers: {shm_mb: 500}
+    required_tags: tuple[Word, ...] = ()  # only jobs that ask for all of these
+    types: tuple[Word, ...] = ()  # only jobs of these types; empty: of all
+    groups: tuple[str, ...] = ()  # only jobs of these groups
+    owners: tuple[str, ...] = ()  # only jobs of these owners
+    cvmfs: tuple[str, ...] = ()  # repositories that its nodes mount
+    cvmfs_root: str = ""  # where they are mounted, if not at /cvmfs
+    image_tools: tuple[str, ...] = ()  # container tools to use; none: no images; empty: all found
+    module_init: str = ""  # what a shell reads to know `module`, instead of what is found
+    hide: tuple[str, ...] = ()  # folders and files that payloads must not see
+    isolation: _Rung = ""  # how payloads are kept apart; empty: the site's, else auto
+    register: str = ""  # folder that all pilots of a node share, instead of /tmp
+    stop_margin_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0  # ends so long before its time
+    unanswered_s: _Seconds | None = None  # it ends when the central is silent so long; empty: 900
+    checkpoint_mb: _Mb | None = None  # the largest that a job may hand on; empty: 1000
+    hs23_per_core: float = 0.0  # 0: not measured
+    hs23_per_score: float = 0.0  # of a core whose benchmark gives 1; 0: not known
+    benchmark_s: Annotated[float, Meta(ge=0, le=2)] | None = None  # CPU time; 0: none; empty: 0.1
+    time_look_s: _Seconds | None = None  # between looks at the time left; 0: one; empty: 900
+    upload_s: _Seconds | None = None  # so long outputs wait for storages; 0: one try; empty: 1800
+
+
+@with_facts(VersionText, "", but="namespaces")  # which `isolation` promises
+class NodesEntry(_Entry, frozen=True):
+    """What the nodes of an element are known to have: only jobs that ask for no more bring pilots.
+
+    What is not said is not there, as for every need. Pilots look for themselves all the same.
+    Versions stand in quotes: "2.34".
+    """
+
+    images: tuple[Literal["sif", "folder", "tar"], ...] = ()  # that its nodes can run
+    architecture_level: Annotated[int, Meta(ge=1, le=4)] = 1  # x86-64-v1 … v4
+    gpu_vendor: Literal["", "nvidia", "amd", "intel"] = ""
+    gpu_memory_mb: _Mb = 0  # of each GPU
+
+
+class CredentialEntry(_Entry, frozen=True):
+    """Where the credential of an element comes from; the options are the source's."""
+
+    source: _Name  # file, renewed, command, issuer, proxy
+    options: dict[str, Any] = {}  # the source's own
+
+
+class ElementEntry(_Entry, frozen=True):
+    """A compute element: how it is reached, and how many pilots it may have."""
+
+    kind: _Name  # the driver: local, ssh, slurm, htcondor …
+    options: dict[str, Any] = {}  # the driver's own
+    credential: CredentialEntry | None = None
+    pilots_max: _Count = 100  # queued and running
+    queued_max: _Count = 20  # that wait in the batch system
+    submit_max: _Count = 20  # in one cycle
+    cancel_max: _Count = 10  # in one cycle
+    pledge: Annotated[float, Meta(ge=0, le=1e9)] | None = None  # empty: its part of the site's
+    shapes: Annotated[tuple[Shape, ...], Meta(min_length=1, max_length=16)] = (Shape(),)  # sizes
+    pilot: PilotEntry = PilotEntry()
+    nodes: NodesEntry = NodesEntry()
+    enabled: bool = True  # false: it gets no pilots
+
+
+class SiteEntry(_Entry, frozen=True):
+    """A site. Its name is that of its file."""
+
+    elements: Annotated[dict[_Name, ElementEntry], Meta(min_length=1, max_length=1_000)]
+    pledge: Annotated[float, Meta(ge=0, le=1e9)] = 1.0  # its part; 0: opportunistic
+    communities: dict[_Name, _Share] = {}  # community → share of its pilots; empty: all, alike
+    isolation: Literal["", "namespaces"] = ""  # pilots without namespaces get no jobs
+    contact: Annotated[str, Meta(max_length=256)] = ""  # for people
+    enabled: bool = True  # false: it gets no pilots
+
+
+class BadSite(ValueError):
+    """A site's file does not read. The message names file, line, field and what would be right."""
+
+
+@dataclass(frozen=True)
+class SiteBook:
+    """All sites that are in force, and what is wrong with files, by the name of the site."""
+
+    sites: Mapping[str, SiteEntry] = field(default_factory=dict[str, SiteEntry])
+    troubles: Mapping[str, str] = field(default_factory=dict[str, str])
+    unlisted: str = ""  # why nobody knows which files there are; empty: all were seen
+
+    @property
+    def isolating(self) -> frozenset[str]:
+        """The sites whose pilots get no jobs without namespaces."""
+        return frozenset(site for site, entry in self.sites.items() if entry.isolation)
+
+
+def read_site(file: Path) -> SiteEntry:
+    """Return what a file says. Raises BadSite."""
+    try:
+        read = read_regular(file, FILE_MAX_BYTES + 1)
+        if len(read) > FILE_MAX_BYTES:
+            raise BadSite(f"{file}: has more than {FILE_MAX_BYTES} bytes")
+        text = read.decode()
+    except (OSError, UnicodeDecodeError) as why:
+        raise BadSite(f"{file}: cannot be read: {why}") from None
+    try:
+        found: Any = load_strictly(text) or {}
+    except NotYaml as why:
+        raise BadSite(f"{_at(file, why.line)}: {why.why}") from None
+    for name, element in _mapping(_mapping(found).get("elements")).items():
+        # One by one, so that a mistake is found where it stands.
+        _read(file, text, element, ElementEntry, ("elements", name))
+    site = _read(file, text, found, SiteEntry, ())
+    for name, element in site.elements.items():
+        try:
+            check_declarations(_declared(element.pilot))
+        except BadDeclaration as why:
+            place = ("elements", name, "pilot", why.name)
+            where = ".".join(place)
+            raise BadSite(f"{_at(file, line_of(text, place))}: {where}: {why.why}") from None
+    return site
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    try:
+        return msgspec.convert(value, dict[str, Any])
+    except msgspec.ValidationError:
+        return {}  # it is told of with all the rest
+
+
+def _read(file: Path, text: str, found: Any, kind: type[T], at: tuple[str, ...]) -> T:
+    try:
+        return msgspec.convert(found, kind, strict=True)
+    except RecursionError:
+        raise BadSite(f"{file}: it holds itself") from None
+    except msgspec.ValidationError as why:
+        told = complaint(why, kind, as_json(found))
+        place = (*at, *(int(one) if one.isdigit() else one for one in steps(told.path)))
+        where = ".".join((*at, *filter(None, [told.path[2:]])))
+        raise BadSite(f"{_at(file, line_of(text, place))}: {where}: {told.message}") from None
+
+
+def _declared(pilot: PilotEntry) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(pilot).items() if value}
+
+
+def _at(file: Path, line: int | None) -> str:
+    return str(file) if line is None else f"{file}:{line}"
+
+
+def read_sites(folder: Path, before: SiteBook) -> SiteBook:
+    """Return the book of a folder; where a file does not read, what `before` has of it stays.
+
+    So does all of it where the folder cannot be listed: no file has gone then.
+    """
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)
+    except OSError as why:
+        return SiteBook(before.sites, before.troubles, f"{folder}: cannot be listed: {why}")
+    sites: dict[str, SiteEntry] = {}
+    troubles: dict[str, str] = {}
+    for file in files[:FILES_MAX]:
+        name = printable(file.stem)
+        try:
+            if not _is_name(name):
+                raise BadSite(f"{file}: {name!r} is no name of a site: letters, digits, . _ - only")
+            sites[name] = read_site(file)
+        except BadSite as why:
+            troubles[name] = printable(str(why))
+            if name in before.sites:
+                sites[name] = before.sites[name]
+    return SiteBook(sites, troubles)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        msgspec.convert(text, _Name)
+    except msgspec.ValidationError:
+        return False
+    return True

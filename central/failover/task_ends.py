@@ -1,0 +1,350 @@
+"""What the rules say of tasks of a transformation: at their end, and when their inputs go again.
+
+Nothing is kept for it: how often a task failed, of what and on which hosts, and what its budgets
+have left, is read from the attempts of all tasks that an input was in, since it last did well.
+Attempts that retention has removed are forgotten.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from pilotage.proto.documents.job import Job
+from pilotage.proto.failures import Evidence, FailureClass
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import KEPT_FOLDER, Stream
+from pilotage.proto.transformation_states import InputEvent
+
+from ..accounts import record_failures as failure_records
+from ..catalogue import record_read as catalogue_read
+from ..errors import BlobNotFound
+from ..jobs import record as job_records
+from ..jobs.failure_class import classify, evidence_of
+from ..jobs.record_types import AttemptRow
+from ..observe.events import Log
+from ..ports import Blobs
+from ..store.engine import Store
+from ..transformations.input_moves import Bad
+from ..transformations.record import TaskEnd
+from ..transformations.repairs import Repair, RepairBounds, RetryGroup
+from . import record as failover_records
+from .decisions import Decision, TaskHistory, charged, decide
+from .record import TaskDecision
+from .report import last_line
+from .rule_book import RuleBook
+from .rules import RuleSet, RuleVerb
+from .site_capacity import MaxGrant
+
+ELSEWHERE_S: Final = 600.0  # for so long a task keeps off the host that failed, unless a rule says
+TASKS_MAX: Final = 20  # the last ones of an input that are looked at
+NO_BOUNDS: Final = MaxGrant()
+_STDERR: Final = f"{KEPT_FOLDER}/{Stream.ERR.value}"
+_END: Final = 4_096
+
+Stderr = Callable[[AttemptRow], Awaitable[bytes]]
+
+
+class MaxGrantSource(Protocol):
+    """What is known of the room that sites give."""
+
+    async def most(self, transformation_id: int, job: Job) -> MaxGrant:
+        """Return the most that one job of a transformation may get."""
+        ...
+
+
+class FailingHosts(Protocol):
+    """What is known of hosts, and done about them."""
+
+    def failed_lately(self, site: str, host: str, *, besides: int) -> int:
+        """Return how many jobs failed on a host lately, without this one."""
+        ...
+
+    def suspend(self, site: str, host: str, *, for_s: float, why: str) -> bool:
+        """Keep jobs from a host; False where nothing is left but it, or it is held already."""
+        ...
+
+
+@dataclass(frozen=True)
+class FailureVerdict:
+    """What the rules say of the last failure of an input's tasks, and when that was."""
+
+    decisions: tuple[Decision, ...]
+    memory_mb: int = 0  # to which its tasks have grown so far; 0: not at all
+    wall_s: int = 0
+    at: float = 0.0
+    last: Evidence | None = None
+    hosts: tuple[tuple[str, str], ...] = ()  # site and host on which its last task failed
+
+    def find(self, *wanted: RuleVerb) -> Decision | None:
+        """Return the first of these that is to be done."""
+        found = (one for one in self.decisions if one.do in wanted and not one.dry_run)
+        return next(found, None)
+
+    def splits(self, files: Sequence[int]) -> bool:
+        """Return whether these are to be tried again in smaller tasks."""
+        return len(files) > 1 and self.find(RuleVerb.SPLIT, RuleVerb.BISECT) is not None
+
+
+class TaskEndRepairs:
+    """The `Repairs` of transformations."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        rules: RuleBook,
+        stderr: Stderr,
+        places: FailingHosts,
+        limits: MaxGrantSource,
+        log: Log,
+    ) -> None:
+        self._store, self._rules, self._stderr, self._limits = store, rules, stderr, limits
+        self._places, self._log = places, log
+
+    async def again(
+        self, transformation_id: int, file_ids: Sequence[int], bounds: RepairBounds
+    ) -> list[RetryGroup]:
+        """Return in which groups inputs that had the same task are tried again."""
+        verdict = await self._verdict(transformation_id, file_ids, bounds)
+        if verdict is None:
+            return []
+        files = tuple(sorted(file_ids))
+        if verdict.splits(files):
+            half = (len(files) + 1) // 2
+            parts = [files[:half], files[half:]]
+        else:
+            parts = [files]
+        made = verdict.find(RuleVerb.RETRY)
+        after = verdict.at + made.wait_s if made is not None else 0.0
+        avoid: tuple[tuple[str, str], ...] = ()
+        avoid_s = 0.0
+        if made is not None and made.elsewhere:
+            avoid, avoid_s = verdict.hosts, made.host_s or ELSEWHERE_S
+        return [
+            RetryGroup(part, verdict.memory_mb, verdict.wall_s, after, avoid, avoid_s)
+            for part in parts
+        ]
+
+    async def verdicts(
+        self, ends: Sequence[TaskEnd], bounds: Mapping[int, RepairBounds]
+    ) -> dict[int, Repair]:
+        """Return which inputs are bad or left to a person, and whether it is split, by task.
+
+        What was decided is noted before the task is closed: the cycle reports it. A second time
+        it is the same.
+        """
+        found: dict[int, Repair] = {}
+        notes: list[TaskDecision] = []
+        for end in ends:
+            files = [one.file_id for one in end.inputs if _is_own(end, one.transformation_id)]
+            if end.state is not JobState.FAILED or not files:
+                continue
+            bound = bounds[end.transformation_id]
+            verdict = await self._verdict(end.transformation_id, files, bound)
+            if verdict is None:
+                continue
+            if _is_last(end, bound):
+                verdict = ended(verdict, bound.errors_max)
+            bad = await self._bad(verdict, files)
+            is_split = not bad and verdict.splits(files)
+            if bad or is_split:
+                found[end.task_id] = Repair(bad, is_split)
+            self._suspend(verdict)
+            notes.append(
+                TaskDecision(
+                    transformation_id=end.transformation_id,
+                    task_id=end.task_id,
+                    said=_encode(verdict.decisions),
+                )
+            )
+            for one in verdict.decisions:
+                self._tell(end, one)
+        if notes:
+            await self._store.write(failover_records.note_decisions, notes)
+        return found
+
+    async def _bad(self, verdict: FailureVerdict, files: Sequence[int]) -> Bad:
+        """Return what becomes of inputs that are not tried again."""
+        made = verdict.find(RuleVerb.PROBLEMATIC, RuleVerb.GIVE_UP)
+        if made is not None:
+            bad = made.do is RuleVerb.PROBLEMATIC
+            return dict.fromkeys(files, InputEvent.BAD_DATA if bad else InputEvent.TASK_FAILED_LAST)
+        if verdict.find(RuleVerb.MISSING) is None or verdict.last is None:
+            return {}
+        if len(files) == 1:
+            return {files[0]: InputEvent.NOT_THERE}
+        rows = await self._store.read(catalogue_read.files_by_id, files)
+        named = [one for one, row in rows.items() if str(row.did) in verdict.last.detail]
+        return dict.fromkeys(named, InputEvent.NOT_THERE)
+
+    def _suspend(self, verdict: FailureVerdict) -> None:
+        made, last = verdict.find(RuleVerb.SUSPEND_HOST), verdict.last
+        if made is not None and last is not None and last.host:
+            why = f"failover: {made.rule}"
+            self._places.suspend(last.site, last.host, for_s=made.host_s, why=why)
+
+    def _tell(self, end: TaskEnd, made: Decision) -> None:
+        self._log(
+            "failover_decided",
+            transformation=end.transformation_id,
+            task=end.number,
+            job=end.job_id,
+            failure=made.failure.value if made.failure is not None else "",
+            rule=made.rule,
+            do=made.do.value,
+            dry_run=made.dry_run,
+        )
+
+    async def _verdict(
+        self, transformation_id: int, file_ids: Sequence[int], bounds: RepairBounds
+    ) -> FailureVerdict | None:
+        """Return what the rules say; None: the last task did not fail of anything."""
+        jobs = await self._store.read(
+            failure_records.jobs_of_input, transformation_id, min(file_ids), limit=TASKS_MAX
+        )
+        tasks: list[list[AttemptRow]] = []
+        for job in jobs:
+            attempts = [
+                one
+                for one in await self._store.read(job_records.attempts, job)
+                if one.ended_at is not None
+            ]
+            if attempts and evidence_of(attempts[-1]).succeeded:
+                tasks.clear()
+            elif attempts:
+                tasks.append(attempts)
+        histories = [[await self._evidence(one) for one in attempts] for attempts in tasks]
+        if not histories:
+            return None
+        applied = await self._rules.of(transformation_id)
+        at = tasks[-1][-1].ended_at or 0.0
+        most = MaxGrant()
+        if bounds.job is not None and any(classify(one[-1]) in _OF_ROOM for one in histories):
+            most = await self._limits.most(transformation_id, bounds.job)
+        return judged(
+            applied.rules, histories,
+            inputs=len(file_ids), can_be_split=bounds.can_be_split, at=at, step=applied.step,
+            most=most,
+        )  # fmt: skip
+
+    async def _evidence(self, attempt: AttemptRow) -> Evidence:
+        near = self._places.failed_lately(attempt.site, attempt.host, besides=attempt.job_id)
+        found = evidence_of(attempt, host_failed=near)
+        if classify(found) not in (FailureClass.PAYLOAD, FailureClass.OUTPUT):
+            return found
+        return evidence_of(attempt, stderr=await self._stderr(attempt), host_failed=near)
+
+
+_encode: Final = msgspec.json.encode
+_OF_ROOM: Final = (FailureClass.MEMORY, FailureClass.TIME)
+_ENDS: Final = (
+    RuleVerb.PROBLEMATIC,
+    RuleVerb.MISSING,
+    RuleVerb.GIVE_UP,
+)  # its inputs are not tried again by these
+
+
+def _is_own(end: TaskEnd, transformation_id: int) -> bool:
+    return transformation_id == end.transformation_id
+
+
+def _is_last(end: TaskEnd, bounds: RepairBounds) -> bool:
+    """Whether each of its inputs has failed as often as it may, this time too."""
+    own = [one for one in end.inputs if _is_own(end, one.transformation_id)]
+    return all(one.errors + 1 >= bounds.errors_max and not one.has_heir for one in own)
+
+
+def ended(verdict: FailureVerdict, errors_max: int) -> FailureVerdict:
+    """Return what becomes of a verdict where its inputs may not fail any more. Pure.
+
+    What would let them go again does not: they are left to a person. Hosts are suspended all the
+    same, and what is said of bad inputs holds.
+    """
+    if verdict.find(*_ENDS) is not None:
+        return verdict
+    kept = [one for one in verdict.decisions if one.dry_run or one.do is RuleVerb.SUSPEND_HOST]
+    why = f"errors_max: its inputs have failed in {errors_max} tasks, and may in no more"
+    failure = verdict.decisions[-1].failure
+    over = Decision(rule=f"errors_max {errors_max}", do=RuleVerb.GIVE_UP, failure=failure, why=why)
+    return dataclasses.replace(verdict, decisions=(*kept, over))
+
+
+def judged(
+    rules: RuleSet,
+    tasks: Sequence[Sequence[Evidence]],
+    *,
+    inputs: int,
+    can_be_split: bool = True,
+    at: float = 0.0,
+    step: str = "",
+    most: MaxGrant = NO_BOUNDS,
+) -> FailureVerdict | None:
+    """Return what the rules say of the last of some tasks, given all before it. Pure.
+
+    Each has its attempts, of which the last one decides; budgets are drawn on once for a task.
+    None where the last one did not fail of anything.
+    """
+    seen: Counter[FailureClass] = Counter()
+    spent: dict[str, int] = {}
+    before: list[Evidence] = []
+    made: list[Decision] = []
+    memory_mb = wall_s = 0
+    for attempts in tasks:
+        before += [one for one in attempts if classify(one) is not None]
+        failure, made = classify(attempts[-1]), []
+        if failure is None:
+            continue
+        seen[failure] += 1
+        alike = {(one.site, one.host) for one in before if one.cause == attempts[-1].cause}
+        counters = TaskHistory(
+            seen=seen, spent=spent, same_on_hosts=max(1, len(alike)),
+            inputs=inputs, can_be_split=can_be_split, step=step,
+            memory_max_mb=most.memory_mb, wall_max_s=most.wall_s,
+        )  # fmt: skip
+        made = decide(rules, attempts[-1], counters)
+        spent = charged(spent, made)
+        done = [one for one in made if not one.dry_run]
+        memory_mb = max(memory_mb, *(one.memory_mb for one in done), 0)
+        wall_s = max(wall_s, *(one.wall_s for one in done), 0)
+    if not made:
+        return None
+    failed = [one for one in tasks[-1] if one.host and classify(one) is not None]
+    hosts = tuple(sorted({(one.site, one.host) for one in failed}))
+    return FailureVerdict(tuple(made), memory_mb, wall_s, at, tasks[-1][-1], hosts)
+
+
+def stderr_in(blobs: Blobs, log: Log) -> Stderr:
+    """Return what reads the end of what an attempt has written to its standard error.
+
+    Nothing, where that is gone or cannot be read now: the loops that ask would end with it.
+    """
+
+    async def read(attempt: AttemptRow) -> bytes:
+        end = b""
+        for one in attempt.outputs:
+            if one.name == _STDERR:
+                try:
+                    async for part in blobs.read(one.sha256):
+                        end = (end + part)[-_END:]
+                except BlobNotFound:
+                    return b""
+                except OSError as why:
+                    log("stderr_unread", job=attempt.job_id, epoch=attempt.epoch, why=str(why))
+                    return b""
+        return end
+
+    return read
+
+
+def last_line_in(blobs: Blobs, log: Log) -> Callable[[AttemptRow], Awaitable[str]]:
+    """Return what reads the last line that an attempt has written to its standard error."""
+    read = stderr_in(blobs, log)
+
+    async def line(attempt: AttemptRow) -> str:
+        return last_line(await read(attempt))
+
+    return line

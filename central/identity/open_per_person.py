@@ -1,0 +1,32 @@
+"""How much of one kind each person has open at once."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from pilotage.proto.problems import Code
+
+from ..errors import Refused
+from .callers import User
+
+
+class PersonLimiter:
+    """Counts what lasts as long as its caller likes, and refuses more than `most` of one person."""
+
+    def __init__(self, most: int, why: str) -> None:
+        """`why` is the sentence of the refusal."""
+        self._most, self._why = most, why
+        self._open: Counter[tuple[str, str, str]] = Counter()
+
+    def enter(self, caller: User) -> Callable[[], None]:
+        """Count one more, until what is returned is called, once. Raises Refused, TOO_MANY."""
+        person = (caller.issuer, caller.subject, caller.community)
+        if self._open[person] >= self._most:
+            raise Refused(Code.TOO_MANY, self._why)
+        self._open[person] += 1
+
+        def leave() -> None:
+            self._open[person] -= 1
+            if not self._open[person]:
+                del self._open[person]
+
+        return leave

@@ -1,0 +1,1 @@
+"""Blobs: files that travel with jobs, stored once per content."""

@@ -1,0 +1,133 @@
+"""Files that travel with jobs: inputs of submitters, outputs of attempts; once per content."""
+
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from typing import Protocol
+
+from pilotage.proto.api.jobs import Blob, BlobAnswer, BlobQuery
+from pilotage.proto.problems import Code
+
+from ...accounts.disk_room import OF_OUTPUTS, OF_PEOPLE, OF_SMALL_OUTPUTS, SMALL_BYTES, DiskRoom
+from ...accounts.holdings import Holdings
+from ...errors import Refused
+from ...identity.callers import AttemptCaller, Caller, User
+from ...identity.record_types import Holder
+from ...identity.scope import Owners
+from ...ports import Blobs
+from ...settings import SandboxSettings
+from ..classes import KnownClass
+from ..leases import LeaseTable
+
+
+class ActiveClasses(Protocol):
+    """The classes of the jobs that wait or run, by id."""
+
+    @property
+    def classes(self) -> Mapping[int, KnownClass]: ...
+
+
+class SandboxMemory(Protocol):
+    """The tables in memory that are used here."""
+
+    @property
+    def leases(self) -> LeaseTable: ...
+    @property
+    def queue(self) -> ActiveClasses: ...
+
+    @property
+    def owners(self) -> Owners: ...
+
+
+class Sandbox:
+    """Blobs, for those who may hold them.
+
+    A content is kept once. Each who has brought it holds it, and is charged for it; nobody else
+    learns that it is here.
+    """
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        memory: SandboxMemory,
+        holdings: Holdings,
+        room: DiskRoom,
+        settings: SandboxSettings,
+    ) -> None:
+        self._blobs, self._memory, self._holdings = blobs, memory, holdings
+        self._room, self._settings = room, settings
+
+    @property
+    def file_bytes_max(self) -> int:
+        """The largest file that is taken."""
+        return self._settings.blob_bytes_max
+
+    async def put(
+        self, caller: Caller, sha256: str, chunks: AsyncIterator[bytes], length: int | None
+    ) -> Blob:
+        """Store a file; durable when it returns.
+
+        Raises Refused: TOO_LARGE, INVALID, FORBIDDEN, OVER_QUOTA, STORE_FULL.
+        """
+        holder = await self._holder(caller)
+        size_max = self.file_bytes_max
+        if length is not None and length > size_max:
+            raise Refused(Code.TOO_LARGE, f"a file of {length} bytes; at most {size_max} are taken")
+        left = await self._holdings.left(holder, sha256)
+        if left is not None and length is not None and length > left:
+            await self._holdings.refuse(holder, length)
+        share = _share(caller, length)
+        await self._room.check_upload(length or 0, share=share)
+        bounded = self._holdings.bounded(chunks, holder, left)
+        parts = self._room.watched(bounded, share=share)
+        admit = partial(self._holdings.hold, holder, sha256)
+        size = await self._blobs.put(sha256, parts, size_max=size_max, admit=admit)
+        return Blob(sha256=sha256, size_bytes=size)
+
+    async def missing(self, caller: Caller, query: BlobQuery) -> BlobAnswer:
+        """Say which files the caller has to bring.
+
+        An attempt brings what is not held in the group of its job: those who see the job read it.
+        """
+        holder = await self._holder(caller)
+        groups = (*caller.groups, "") if isinstance(caller, User) else (holder.group,)
+        hashes = list(query.sha256)
+        return BlobAnswer(missing=await self._holdings.missing(holder.owner_id, hashes, groups))
+
+    async def read(self, caller: Caller, sha256: str) -> tuple[int, AsyncIterator[bytes]]:
+        """Return size and content of a file. Raises NOT_FOUND also if it is not held."""
+        of = await self._attempt_holder(caller) if isinstance(caller, AttemptCaller) else None
+        size = None
+        if await self._holdings.may_read(caller, sha256, of):
+            size = await self._blobs.size(sha256)
+        if size is None:
+            raise Refused(Code.NOT_FOUND, f"there is no file {sha256}", field="sha256")
+        return size, self._blobs.read(sha256)
+
+    async def _holder(self, caller: Caller) -> Holder:
+        """Return who is charged for what a caller brings."""
+        if isinstance(caller, AttemptCaller):
+            return await self._attempt_holder(caller)
+        assert isinstance(caller, User), "the policy lets nobody else bring files"
+        return await self._holdings.holder(caller)
+
+    async def _attempt_holder(self, caller: AttemptCaller) -> Holder:
+        """An attempt whose result can no longer count uploads and fetches nothing."""
+        lease = self._memory.leases.find(caller.job, caller.epoch)
+        # After a store was set back another attempt has the same job and epoch.
+        if lease is None or lease.attempt_id != caller.attempt_id:
+            raise over(caller)
+        info = self._memory.queue.classes[lease.class_id]
+        kind = info.kind
+        return self._memory.owners.holder(kind.community, kind.group, info.owner_id)
+
+
+def _share(caller: Caller, length: int | None) -> float:
+    """Return how much of the reserve a file leaves."""
+    if not isinstance(caller, AttemptCaller):
+        return OF_PEOPLE
+    return OF_SMALL_OUTPUTS if length is not None and length <= SMALL_BYTES else OF_OUTPUTS
+
+
+def over(caller: AttemptCaller) -> Refused:
+    """Return the refusal for an attempt that is over."""
+    return Refused(Code.FORBIDDEN, f"attempt {caller.epoch} of job {caller.job} is over")

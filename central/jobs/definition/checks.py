@@ -1,0 +1,215 @@
+"""What is refused of a job before anything is stored, beyond what the types refuse. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, cast
+
+from pilotage.matcher.clauses.tag_expressions import BadTags, count, parse
+from pilotage.matcher.types import X86_64
+from pilotage.matcher.versions import Version, version
+from pilotage.proto.amounts import AMOUNTS_MAX
+from pilotage.proto.decoding.complaints import short
+from pilotage.proto.documents.job import Job, Need
+from pilotage.proto.messages import KEPT_FOLDER
+from pilotage.proto.problems import Code
+
+from ...catalogue.checks import check_data
+from ...errors import Refused
+from ...identity.callers import User
+from .sizes import check_command
+from .software import check_length, check_software, needs_of
+
+_LEVELS: Final = ("architecture_level_min", "architecture_level_max")
+# The field that says the least, and the one that says the most.
+_RANGES: Final = (
+    ("cores_min", "cores_max"),
+    ("gpus_min", "gpus_max"),
+    _LEVELS,
+    ("gpu_compute_capability_min", "gpu_compute_capability_max"),
+)
+_OF_GPUS: Final = tuple(name for name in Need.__struct_fields__ if name.startswith("gpu_"))
+# Of all needs of a job. Who looks for a job looks at words, and one owner may have thousands of
+# classes of jobs.
+TAGS_MAX: Final = 64
+SITES_MAX: Final = 256
+# Of one job, or of one entry of parameters: each is looked at while others wait.
+NAMES_MAX: Final = 4_096
+
+WORD_MAX: Final = 128  # characters of a word of a need
+_word = re.compile("[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
+_name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+NUL: Final = b"u0000"  # stands in JSON whose texts hold NUL, and seldom in any other
+
+
+def community_of(caller: User) -> str:
+    """Return the community that the caller's jobs belong to. Raises Refused, FORBIDDEN."""
+    if not caller.community:
+        raise Refused(Code.FORBIDDEN, "your token names no community: jobs belong to one")
+    return caller.community
+
+
+def group_of(caller: User, job: Job, where: str) -> str:
+    """Return the group that the job is for, the caller's first one by default.
+
+    Raises Refused, FORBIDDEN, for a group that is not the caller's.
+    """
+    if not caller.groups:
+        raise Refused(
+            Code.FORBIDDEN,
+            "your token names no group, and jobs belong to one: ask for a token with --group",
+            field=f"{where}.group",
+        )
+    group = job.group or caller.groups[0]
+    if group not in caller.groups:
+        raise Refused(
+            Code.FORBIDDEN,
+            f"{where}.group: you may not submit for {group!r}; your groups are "
+            f"{', '.join(caller.groups) or 'none'}",
+            field=f"{where}.group",
+        )
+    return group
+
+
+def check(job: Job, where: str) -> None:
+    """Refuse what the types cannot: clauses that contradict each other, paths that lead out."""
+    check_length(job, where)
+    for i, need in enumerate(needs_of(job)):
+        _check_need(need, f"{where}.needs[{i}]")
+    _check_words(job, where)
+    _check_warning(job, where)
+    for field in ("inputs", "outputs", "environment"):
+        check_number(len(getattr(job, field)), f"{where}.{field}")
+    for i, one in enumerate(job.inputs):
+        _check_path(one.name, f"{where}.inputs[{i}].name")
+    for i, rule in enumerate(job.outputs):
+        _check_path(rule.pattern, f"{where}.outputs[{i}].pattern")
+    if job.checkpoint:
+        _check_path(job.checkpoint, f"{where}.checkpoint")
+        if not set(job.checkpoint.split("/")) - {"", "."}:  # all of it, inputs too, would travel
+            raise Refused(
+                Code.INVALID,
+                f"{where}.checkpoint: {job.checkpoint!r} must name a folder in the job's folder",
+                field=f"{where}.checkpoint",
+            )
+    check_software(job, where)
+    if job.data is not None:
+        check_data(job.data, f"{where}.data")
+    if not job.command[0]:
+        raise Refused(
+            Code.INVALID,
+            f"{where}.command[0]: the first word names the program and must not be empty",
+            field=f"{where}.command[0]",
+        )
+    check_command(job.command, where)
+    for key in job.environment:
+        if not _name.fullmatch(key) or key.startswith("PILOTAGE_"):
+            raise Refused(
+                Code.INVALID,
+                f"{where}.environment.{key}: {short(key)!r} is not a usable variable name "
+                "(letters, digits, _; PILOTAGE_ is ours)",
+                field=f"{where}.environment.{key}",
+            )
+
+
+def check_number(found: int, where: str) -> None:
+    """Refuse more than a job, or an entry of parameters, may have of one sort."""
+    if found > NAMES_MAX:
+        raise Refused(
+            Code.INVALID,
+            f"{where}: found {found} entries, expected at most {NAMES_MAX}",
+            field=where,
+        )
+
+
+def check_characters(value: object, where: str) -> None:
+    """Refuse NUL in every text: no process starts with it, and no file is named so."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise Refused(Code.INVALID, f"{where}: {short(value)!r} must not hold NUL", field=where)
+    elif isinstance(value, Mapping):
+        for key, one in cast(Mapping[str, object], value).items():
+            check_characters(key, where)
+            check_characters(one, f"{where}.{key}")
+    elif isinstance(value, Sequence):
+        for place, one in enumerate(cast(Sequence[object], value)):
+            check_characters(one, f"{where}[{place}]")
+
+
+def _check_need(need: Need, where: str) -> None:
+    for field, why in _contradictions(need):
+        raise Refused(Code.INVALID, f"{where}.{field}: {why}", field=f"{where}.{field}")
+
+
+def _check_words(job: Job, where: str) -> None:
+    """Refuse a job that names so much that the search for others would wait."""
+    tags = sum(count(need.tags) for need in needs_of(job))
+    sites = sum(len(need.sites) + len(need.banned_sites) for need in job.needs)
+    if job.preference is not None:
+        sites += len(job.preference.sites)
+    amounts = len({name for need in job.needs for name in need.amounts})
+    for what, found, most in (
+        ("tags", tags, TAGS_MAX),
+        ("sites", sites, SITES_MAX),
+        ("amounts", amounts, AMOUNTS_MAX),
+    ):
+        if found > most:
+            raise Refused(
+                Code.INVALID,
+                f"{where}.needs: all together name {found} {what}, and a job may name {most}",
+                field=f"{where}.needs",
+            )
+
+
+def _check_warning(job: Job, where: str) -> None:
+    """Refuse a warning that would come before the payload has begun."""
+    least, warning = min(need.wall_s for need in job.needs), job.limits.warning_s
+    if warning >= least:
+        field = f"{where}.limits.warning_s"
+        why = f"{warning} is not less than wall_s {least}: it would be warned when it starts"
+        raise Refused(Code.INVALID, f"{field}: {why}", field=field)
+
+
+def _contradictions(need: Need) -> Iterator[tuple[str, str]]:
+    """Yield what of a need no pilot could meet: the field, and why."""
+    for least, most in _RANGES:
+        low, high = getattr(need, least), getattr(need, most)
+        if high and _size(high) < _size(low):
+            yield most, f"{high} is less than {least} {low}"
+    if need.whole_node and need.cores_max:
+        yield "cores_max", "a whole node is all cores of it: leave cores_max out"
+    if need.architecture and need.architecture != X86_64:
+        for field in _LEVELS:
+            if getattr(need, field):
+                found = short(need.architecture)
+                yield field, f"levels are those of {X86_64}, and architecture is {found!r}"
+    if not need.gpus_min:
+        for field in _OF_GPUS:
+            if getattr(need, field):
+                yield field, "asks something of GPUs: say gpus_min of 1 or more too"
+    try:
+        parse(need.tags)
+    except BadTags as why:
+        yield "tags", str(why)
+    for field in ("element", "os", "architecture"):
+        word = getattr(need, field)
+        if len(word) > WORD_MAX:
+            yield field, f"expected at most {WORD_MAX} characters, found {len(word)}"
+        elif word and not _word.fullmatch(word):
+            yield field, f"expected letters, digits and . _ : / @ + - only, found {short(word)!r}"
+    both = set(need.sites) & set(need.banned_sites)
+    if both:
+        yield "banned_sites", f"{', '.join(sorted(both))} is also in sites"
+
+
+def _size(value: int | str) -> Version:
+    return version(value) if isinstance(value, str) else (value,)
+
+
+def _check_path(text: str, where: str) -> None:
+    parts = text.split("/")
+    if text.startswith("/") or ".." in parts or parts[0] == KEPT_FOLDER:
+        raise Refused(
+            Code.INVALID,
+            f"{where}: {text!r} must be a path inside the job's folder, without '..'",
+            field=where,
+        )

@@ -1,0 +1,193 @@
+"""From what was handed in to what a pilot runs: templates, parameters, checks. Pure."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.documents.job import Job, JobLimits
+from pilotage.proto.messages import Body, InputFile, Limits, OutputRule
+from pilotage.proto.problems import Code
+from pilotage.proto.storages import INPUTS_WORD
+
+from ...catalogue.placeholders import LATER, fill as fill_data, texts as data_texts
+from ...errors import Refused
+from .sizes import FilledSizes
+
+Parameters = Mapping[str, str | int | float]
+
+_formatter = string.Formatter()
+_name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+
+Entry = dict[str, str | int | float]  # parameters as they are submitted
+
+
+class _Codes(msgspec.Struct):
+    """What of a stored job says how its exit code is read."""
+
+    success_codes: tuple[int, ...] = (0,)
+
+
+_decode_codes = msgspec.json.Decoder(_Codes).decode
+UNREADABLE: Final = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
+decode_job = msgspec.json.Decoder(Job).decode
+decode_parameters = msgspec.json.Decoder(Entry).decode
+
+
+def uses_in(job: Job) -> Counter[str]:
+    """Return how often the template uses each parameter. Raises Refused for unmatched braces."""
+    uses: Counter[str] = Counter()
+    later = _later(job)
+    for where, text in _texts(job):
+        try:
+            parts = list(_formatter.parse(text))
+        except ValueError as why:
+            raise Refused(Code.INVALID, f"{where}: {text!r}: {why}", field=where) from None
+        for _, name, spec, conversion in parts:
+            if name is None:
+                continue
+            if name in LATER and where in later and not (spec or conversion):
+                continue
+            if spec or conversion or not _name.fullmatch(name):
+                raise Refused(
+                    Code.INVALID,
+                    f"{where}: {{{name}}} is not the name of a parameter (letters, digits, _); "
+                    "write {{ and }} for braces",
+                    field=where,
+                )
+            uses[name] += 1
+    return uses
+
+
+def _texts(job: Job) -> list[tuple[str, str]]:
+    texts = [("template.name", job.name)]
+    has_inputs = job.data is not None and bool(job.data.inputs)
+    texts += [
+        (f"template.command[{i}]", word)
+        for i, word in enumerate(job.command)
+        if not (has_inputs and word == INPUTS_WORD)
+    ]
+    texts += [(f"template.environment.{key}", value) for key, value in job.environment.items()]
+    texts += [(f"template.inputs[{i}].name", one.name) for i, one in enumerate(job.inputs)]
+    texts += [(f"template.outputs[{i}].pattern", one.pattern) for i, one in enumerate(job.outputs)]
+    if job.data is not None:
+        texts += [(where, text) for where, text, _ in data_texts(job.data, "template.data")]
+    return texts
+
+
+def _later(job: Job) -> frozenset[str]:
+    """Return where names may stand that only an attempt knows."""
+    if job.data is None:
+        return frozenset()
+    return frozenset(where for where, _, later in data_texts(job.data, "template.data") if later)
+
+
+def fill(template: Job, parameters: Parameters) -> Job:
+    """Return the job that the parameters make of the template."""
+    values = {name: str(value) for name, value in parameters.items()}
+
+    def filled(text: str) -> str:
+        return filled_text(text, values)
+
+    data = template.data
+
+    def argument(word: str) -> str:
+        keeps = word == INPUTS_WORD and data is not None and bool(data.inputs)
+        return word if keeps else filled(word)
+
+    return msgspec.structs.replace(
+        template,
+        name=filled(template.name),
+        command=tuple(map(argument, template.command)),
+        environment={key: filled(value) for key, value in template.environment.items()},
+        inputs=tuple(
+            msgspec.structs.replace(one, name=filled(one.name)) for one in template.inputs
+        ),
+        outputs=tuple(
+            msgspec.structs.replace(one, pattern=filled(one.pattern)) for one in template.outputs
+        ),
+        data=fill_data(data, parameters) if data is not None else None,
+    )
+
+
+def filled_text(text: str, values: Mapping[str, object]) -> str:
+    """Return a text of a template with its parameters in place."""
+    return text.format_map(values) if "{" in text or "}" in text else text
+
+
+class NotReadable(Exception):
+    """A stored job cannot be read any more: another release has stored it. Its message says why."""
+
+
+def readable(template: bytes | None, body: bytes) -> Job:
+    """Return a stored job as `job_of` does. Raises NotReadable."""
+    try:
+        return job_of(template, body)
+    except (Refused, *UNREADABLE) as why:
+        raise NotReadable(f"{type(why).__name__}: {why}") from None
+
+
+def job_of(template: bytes | None, body: bytes) -> Job:
+    """Return a stored job, out of its submission's template and its own row.
+
+    Raises whatever is wrong with it, where it cannot be read any more.
+    """
+    if template is None:
+        return decode_job(body)
+    job, has_names = _template(template)
+    return fill(job, decode_parameters(body)) if has_names else job
+
+
+def success_codes_of(template: bytes | None, body: bytes) -> tuple[int, ...]:
+    """Return which codes make a stored job Done. No parameter is filled in for it."""
+    return _decode_codes(body if template is None else template).success_codes
+
+
+@lru_cache(maxsize=1_024)
+def _template(template: bytes) -> tuple[Job, bool]:
+    """Return a decoded template, and whether parameters or braces stand in it."""
+    job = decode_job(template)
+    return job, any("{" in text or "}" in text for _, text in _texts(job))
+
+
+def size_at_most(template: bytes | None, body: bytes) -> int:
+    """Return a bound on the bytes of a stored job, its parameters in place, without filling it."""
+    if template is None:
+        return len(body)
+    return _sizes(template).at_most(body)
+
+
+@lru_cache(maxsize=1_024)
+def _sizes(template: bytes) -> FilledSizes:
+    job = decode_job(template)
+    return FilledSizes(job, uses_in(job))
+
+
+def body_of(job: Job, owner: str) -> Body:
+    """Return what a pilot is told to run."""
+    return Body(
+        command=job.command,
+        environment=dict(job.environment),
+        image=job.image,
+        inputs=tuple(
+            InputFile(name=i.name, sha256=i.sha256, size_bytes=i.size_bytes, unpack=i.unpack)
+            for i in job.inputs
+        ),
+        outputs=tuple(OutputRule(pattern=o.pattern, required=o.required) for o in job.outputs),
+        success_codes=job.success_codes,
+        name=job.name,
+        owner=owner,
+        software=job.software,
+        modules=job.modules,
+        checkpoint=job.checkpoint,
+        limits=_limits(job.limits),
+    )
+
+
+@lru_cache(maxsize=1_024)
+def _limits(limits: JobLimits) -> Limits:
+    return Limits(**msgspec.structs.asdict(limits))

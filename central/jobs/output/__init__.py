@@ -1,0 +1,1 @@
+"""Output of running and ended jobs, as people read and follow it."""

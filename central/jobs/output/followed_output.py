@@ -1,0 +1,43 @@
+"""The output of jobs as people follow it and as pilots send it."""
+
+from pilotage.proto.messages import LogChunk, Stream
+from pilotage.proto.problems import Code
+
+from ...errors import Refused
+from ...identity.callers import AttemptCaller, Caller, PilotCaller
+from ..leases import LeaseTable
+from ..queries import Queries
+from .live_logs import LiveLogs
+from .stream_output import StreamContent
+
+
+class FollowService:
+    """Checks who may follow and who may send; `LiveLogs` joins them."""
+
+    def __init__(self, queries: Queries, live: LiveLogs, leases: LeaseTable) -> None:
+        self._queries, self._live, self._leases = queries, live, leases
+
+    async def follow(
+        self, caller: Caller, job_id: int, stream: Stream, *, pieces: bool = False
+    ) -> StreamContent:
+        """Return a stream as it grows; what was kept, where nothing runs."""
+        return await self._queries.follow(caller, job_id, stream, pieces=pieces)
+
+    async def chunk(self, caller: AttemptCaller | PilotCaller, chunk: LogChunk) -> None:
+        """Hand on output of the caller's own attempt. Raises Refused for anybody else's."""
+        lease = self._leases.find(chunk.job, chunk.epoch)
+        if lease is None:
+            return  # late: its attempt is over
+        mine = (
+            caller.pilot == lease.pilot
+            if isinstance(caller, PilotCaller)
+            else (caller.job, caller.epoch, caller.attempt_id)
+            == (chunk.job, chunk.epoch, lease.attempt_id)
+        )
+        if not mine:
+            raise Refused(
+                Code.FORBIDDEN,
+                f"attempt {chunk.epoch} of job {chunk.job} is not yours",
+                field="job",
+            )
+        self._live.chunk(chunk)

@@ -1,0 +1,27 @@
+"""The judge of the wall clock, for all who let things go by their age."""
+
+from ..ports import Clock
+from .clock_trust import Steadiness
+from .events import Log
+
+
+class Wall:
+    """Looks at both clocks of the machine, and tells the log when it begins to doubt."""
+
+    def __init__(self, clock: Clock, log: Log) -> None:
+        self._clock, self._log = clock, log
+        self._steady = Steadiness(clock.wall(), clock.monotonic())
+
+    def begin_from(self, seen: float) -> None:
+        """Hear when the store was last written, before this central began."""
+        away_s = self._steady.begin_from(seen, self._clock.wall(), self._clock.monotonic())
+        if away_s:
+            self._log("clock_in_doubt", by_s=round(away_s, 1))
+
+    def is_trusted(self) -> bool:
+        """Whether something may be let go by its age now."""
+        now = self._clock.monotonic()
+        jump_s = self._steady.look(self._clock.wall(), now)
+        if jump_s:
+            self._log("clock_jumped", by_s=round(jump_s, 1))
+        return self._steady.trusted(now)

@@ -1,0 +1,79 @@
+"""What an operator has declared in a data directory, as a backup takes it along: the files of
+sites, with the credentials that lie beside them, and those of storages.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from ...regular_files import read_regular
+from ..pilot_factory import SITES
+from ..storage_setup import FOLDER as STORAGES
+
+FOLDERS: Final = (SITES, STORAGES)
+FILE_MAX_BYTES: Final = 4_000_000  # what is larger is neither a file of a site nor a credential
+
+
+def is_declared(name: str) -> bool:
+    """Say whether a name in a backup is that of such a file, and leads to nowhere else."""
+    path = PurePosixPath(name)
+    inside = len(path.parts) > 1 and path.parts[0] in FOLDERS and ".." not in path.parts
+    return inside and str(path) == name
+
+
+def copy_declared(data: Path, target: Path) -> list[str]:
+    """Copy them to a backup; return which were left out, and why.
+
+    One that cannot be read is no reason to have no backup at all.
+    """
+    left_out: list[str] = []
+    for name in FOLDERS:
+        if (data / name).exists():
+            for file in _below(data, name, left_out):
+                _take(data, file, target, left_out)
+    return left_out
+
+
+def _below(data: Path, name: str, left_out: list[str]) -> Iterator[Path]:
+    """Yield the files of one folder; of storages only the top, for bytes of jobs may lie below."""
+    top = data / name
+
+    def unlisted(why: OSError) -> None:
+        left_out.append(f"{Path(why.filename).relative_to(data)}: {why.strerror}")
+
+    for place, folders, files in os.walk(top, onerror=unlisted):
+        here = Path(place)
+        yield from (here / one for one in sorted(files))
+        if name == STORAGES:
+            return
+        folders.sort()
+        for link in (here / one for one in folders if (here / one).is_symlink()):
+            if not link.resolve().is_relative_to(top.resolve()):
+                left_out.append(f"{link.relative_to(data)}: a link to a folder elsewhere")
+
+
+def _take(data: Path, file: Path, target: Path, left_out: list[str]) -> None:
+    name = str(file.relative_to(data))
+    try:
+        name.encode()
+        content = read_regular(file, FILE_MAX_BYTES + 1)
+        runs = file.stat().st_mode & 0o100  # a program that prints a credential
+    except UnicodeEncodeError:
+        left_out.append(f"{name!r}: its name is not UTF-8")
+        return
+    except OSError as why:
+        if file.is_symlink() or not isinstance(why, FileNotFoundError):
+            left_out.append(f"{name}: {why.strerror}")
+        return  # else it went meanwhile
+    if len(content) > FILE_MAX_BYTES:
+        left_out.append(f"{name}: has more than {FILE_MAX_BYTES} bytes")
+        return
+    here = target / name
+    for folder in reversed(here.relative_to(target).parents[:-1]):
+        (target / folder).mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(here, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 | runs)
+    with os.fdopen(descriptor, "wb") as copy:
+        copy.write(content)
+        copy.flush()
+        os.fsync(copy.fileno())

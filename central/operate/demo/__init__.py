@@ -1,0 +1,1 @@
+"""`pilotage demo`: a central with pilots on this machine, and a campaign for them."""

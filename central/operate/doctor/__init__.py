@@ -1,0 +1,1 @@
+"""`pilotage doctor`: checks of an installation and what they find."""

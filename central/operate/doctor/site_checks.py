@@ -1,0 +1,192 @@
+"""What `pilotage doctor` says of sites: each file field by field, credentials, programs, files.
+
+Nothing is asked of an element: that does `pilotage site check`. Programs that print a credential
+are run, as the central does.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ...factory.commands import CommandNotStarted, CompletedCommand
+from ...factory.credentials.command import CommandOptions
+from ...factory.credentials.sources import source
+from ...factory.drivers import Driver
+from ...factory.errors import BadOptions, CredentialExpired
+from ...factory.planning.communities import strangers
+from ...factory.site_files.element_checks import fitting
+from ...factory.site_files.line_numbers import located
+from ...factory.site_files.sites import (
+    SUFFIX,
+    CredentialEntry,
+    ElementEntry,
+    SiteBook,
+    SiteEntry,
+    read_sites,
+)
+from ...factory.spawned_commands import spawned
+from ...identity.errors import BadKeyFile
+from ...ports import Clock
+from ...regular_files import read_regular
+from ...settings import Settings
+from ..clocks import SystemClock
+from ..datadir import running_on
+from ..pilot_factory import SITES
+from .findings import Finding, fault, ok, warning
+
+CHECK: Final = "sites"
+PAGE: Final = "see docs/site-files.md; a running central keeps what the file said before"
+NEARLY: Final = (".yml", ".json")  # of files that are not read, though somebody may think so
+PRINTED_S: Final = 10.0  # for a program to print a credential
+SOON_S: Final = 3_600.0  # a credential that ends sooner is worth a word
+
+
+def sites(data: Path, settings: Settings) -> Iterator[Finding]:
+    """Look at all sites' files: one line an element, or a file that does not read."""
+    folder = _folder(data, settings)
+    running = running_on(data)
+    if running is not None and running.sites and Path(running.sites) != folder.absolute():
+        do = "run doctor with the settings of the central: --config, or what is in its environment"
+        yield warning(CHECK, f"{folder} is looked at; the central reads {running.sites}", do)
+    if not folder.is_dir():
+        if settings.factory.sites:
+            yield fault(CHECK, f"{folder}: factory.sites names it, and it is no folder", PAGE)
+        else:
+            yield ok(CHECK, f"{folder} is not there, so no site has a file: pilots are by hand")
+        return
+    for file in _others(folder):
+        do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
+        yield warning(CHECK, f"{file} is not read: its name does not end in {SUFFIX}", do)
+    book = read_sites(folder, SiteBook())
+    for why in book.troubles.values():
+        yield fault(CHECK, why, PAGE)
+    for name, site in book.sites.items():
+        for why in strangers(site.communities, settings.community.names):
+            told = located(folder / f"{name}{SUFFIX}", "", why)
+            yield fault(CHECK, told, "name it so in the settings too, or take it out here")
+        for element, entry in site.elements.items():
+            yield _element(f"{name}/{element}", folder / f"{name}.yaml", site, entry)
+    if not book.sites and not book.troubles:
+        yield ok(CHECK, f"{folder}: no file NAME.yaml is in it")
+
+
+def _folder(data: Path, settings: Settings) -> Path:
+    """Return where the sites' files are: by our settings, else by those of the central here."""
+    running = running_on(data)
+    if not settings.factory.sites and running is not None and running.sites:
+        return Path(running.sites)
+    return Path(settings.factory.sites or data / SITES)
+
+
+def _others(folder: Path) -> list[Path]:
+    """Return the files that look as if they were meant for a site."""
+    try:
+        return sorted(one for one in folder.iterdir() if one.suffix.lower() in NEARLY)
+    except OSError:
+        return []  # that it cannot be read is told with the rest
+
+
+def _element(label: str, file: Path, site: SiteEntry, entry: ElementEntry) -> Finding:
+    try:
+        found, options = fitting(entry)
+        held = _credential(entry.credential)
+    except BadOptions as why:
+        return fault(CHECK, located(file, label.partition("/")[2], str(why)), PAGE)
+    missing = [*_unreadable(found, options), *held.wrong]
+    if missing:
+        do = "the user that the central runs as must be able to read it, and it must be good"
+        return fault(CHECK, f"{label}: {'; '.join(missing)}", do)
+    absent = [one for one in found.programs if shutil.which(one) is None]
+    if absent:
+        do = "install it where the central runs, or put it on its PATH"
+        return warning(CHECK, f"{label}: not on the PATH here: {', '.join(absent)}", do)
+    if held.soon:
+        return warning(CHECK, f"{label}: {held.soon}", "see that something renews it")
+    if not (site.enabled and entry.enabled):
+        return ok(CHECK, f"{label}: {entry.kind}, disabled by its file")
+    return ok(CHECK, f"{label}: {entry.kind}, its file reads; pilotage site check tries it")
+
+
+def _unreadable(found: Driver, options: msgspec.Struct) -> Iterator[str]:
+    """Say which files that options name cannot be read here."""
+    for name in found.files:
+        path = getattr(options, name, "")
+        if not path:
+            continue
+        try:
+            read_regular(Path(path), 1)
+        except OSError as why:
+            yield f"options.{name}: {path}: {why.strerror}"
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a look at a credential has shown."""
+
+    wrong: tuple[str, ...] = ()
+    soon: str = ""
+
+
+def _credential(entry: CredentialEntry | None) -> _Held:
+    """Look at a credential; what our own issuer signs is not asked for. Raises BadOptions."""
+    if entry is None:
+        return _Held()
+    clock = SystemClock()
+    source(entry.source, entry.options, commands=_NoCommands(), clock=clock, signer=_NoSigner())
+    if entry.source == "issuer":
+        return _Held()
+    if entry.source == "command":
+        program = msgspec.convert(entry.options, CommandOptions).argv[0]
+        if shutil.which(program) is None:
+            return _Held((f"credential.options.argv: {program}: no such program",))
+    return asyncio.run(_look(entry, clock))
+
+
+async def _look(entry: CredentialEntry, clock: Clock) -> _Held:
+    """Look for how long what a source gives now is good."""
+    options = dict(entry.options)
+    if entry.source == "command":
+        given = msgspec.convert(options, CommandOptions)
+        options["timeout_s"] = min(given.timeout_s, PRINTED_S)
+    async with spawned() as commands:
+        try:
+            found = source(entry.source, options, commands=commands, clock=clock)
+            until = (await found.current()).expires_at
+        except CredentialExpired as why:
+            return _Held((f"credential: {why.why}",))
+    left_s = None if until is None else until - clock.wall()
+    if left_s is None or left_s > SOON_S:
+        return _Held()
+    return _Held(soon=f"its credential ends in {left_s / 60:.0f} minutes")
+
+
+class _NoSigner:
+    """Nothing is signed: only whether the options read is looked at."""
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """Sign nothing. Raises BadKeyFile."""
+        raise BadKeyFile("no file", "a check signs nothing")
+
+
+class _NoCommands:
+    """Nothing is run: a check changes nothing."""
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_s: float,
+    ) -> CompletedCommand:
+        """Run nothing. Raises NotStarted."""
+        raise CommandNotStarted(f"{argv[0]} is not run by a check")

@@ -1,0 +1,143 @@
+"""Checks of the store: what keeps it, how durably, and whether its counts say what its rows say."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from ...store import audit as check
+from ...store.errors import StoreError
+from ...store.migrations import migrations
+from ...store.session import Session
+from ...store.sqlite import check as file_check, durable
+from ..backup.backups import blob_path, blobs_damaged
+from ..datadir import STORE_FILE
+from .findings import Finding, fault, ok, warning
+
+MISSING_MAX: Final = 1_000  # that are counted
+QUICK_S: Final = 20.0  # a look at the file may take so long where nobody asked for more
+WHOLE_S: Final = 4 * 3_600.0
+SHOWN: Final = 200  # characters of what SQLite says of damage: its first line names the place
+NEWER: Final = "run that one, or restore"
+RESTORE: Final = "restore the last backup: see docs/operations/backup.md"
+UNSAFE: Final = "nothing acknowledged is safe: see docs/operations/alarms.md"
+
+Reading = Callable[[], AbstractContextManager[Session]]
+
+
+def facts_of(reading: Reading) -> check.StoreFacts | None:
+    """Return what the store says of itself, None where it cannot be read."""
+    try:
+        with reading() as session:
+            return check.facts(session)
+    except StoreError:
+        return None
+
+
+def store_file(data: Path, *, whole: bool) -> Finding:
+    """Judge the file."""
+    path = data / STORE_FILE
+    if not path.exists():
+        return warning("store", "there is none yet", "pilotage serve makes it at its first start")
+    said = str(path)
+    until = time.monotonic() + (WHOLE_S if whole else QUICK_S)
+    try:
+        with file_check.reading(path) as session:
+            facts = check.facts(session)
+            known = len(migrations("sqlite"))
+            said = f"{path.stat().st_size / 1e6:.0f} MB, {_contents(facts, known)}"
+            if facts.schema > known:
+                return fault("store", said, NEWER)
+            wrong = file_check.damage(session, whole=whole, over=lambda: time.monotonic() > until)
+    except file_check.CheckUnfinished:
+        return warning("store", f"{said}; too large to be read in {QUICK_S:.0f} s", "use --store")
+    except (StoreError, sqlite3.Error) as why:
+        return fault("store", f"{path}: {why}", RESTORE)
+    if wrong:
+        return fault("store", f"{said}, damaged: {' '.join(wrong[0].split())[:SHOWN]}", RESTORE)
+    return ok("store", f"{said}, sound{'' if whole else ' as far as --store does not look'}")
+
+
+def _contents(facts: check.StoreFacts, known: int) -> str:
+    said = f"{facts.jobs} jobs, schema {facts.schema}"
+    if facts.schema > known:
+        return f"{said} of a newer pilotage"
+    return said if facts.schema == known else f"{said} (will be {known} with the next start)"
+
+
+def database(reading: Reading, name: str) -> Finding:
+    """Judge a store that is in a database."""
+    known = len(migrations("postgresql"))
+    try:
+        with reading() as session:
+            facts = check.facts(session)
+    except StoreError as why:
+        return fault("store", f"{name}: {why}", "see docs/operations/postgresql.md")
+    said = f"{name}, {_contents(facts, known)}"
+    return fault("store", said, NEWER) if facts.schema > known else ok("store", said)
+
+
+def durability(data: Path) -> Finding:
+    """Judge whether what is acknowledged survives a power cut: the store's own settings."""
+    path = data / STORE_FILE
+    try:
+        if path.exists():
+            with file_check.reading(path) as session:
+                mode = file_check.journal_mode(session)
+            if mode != "wal":
+                return fault("durability", f"the store's journal is {mode}, not wal", UNSAFE)
+        return ok("durability", durable.proved(data))
+    except (StoreError, OSError) as why:
+        return fault("durability", str(why), UNSAFE)
+
+
+def durability_of_database(url: str) -> Finding:
+    """Judge the same of a server, by what it says of itself."""
+    from ...store.postgresql import check as database_check
+
+    try:
+        with database_check.reading(url) as session:
+            return ok("durability", database_check.durability(session))
+    except StoreError as why:
+        return fault("durability", str(why), UNSAFE)
+
+
+def files(data: Path, reading: Reading, *, whole: bool) -> Finding:
+    """Judge whether each file that a job names is there; `whole` reads them all again."""
+    do = (
+        "take them out of a backup: they lie there under the same names (docs/operations/backup.md)"
+    )
+    missing: set[str] = set()
+    count = 0
+    try:
+        with reading() as session:
+            for name in check.blob_names(session):
+                count += 1
+                if len(missing) < MISSING_MAX and not blob_path(data, name).is_file():
+                    missing.add(name)
+        damaged = list(blobs_damaged(data)) if whole else []
+    except (StoreError, OSError) as why:
+        return fault("files", str(why), RESTORE)
+    if missing:
+        many = "or more " if len(missing) == MISSING_MAX else ""
+        first = blob_path(data, min(missing))
+        return fault("files", f"{len(missing)} {many}that jobs name are gone, as {first}", do)
+    if damaged:
+        return fault("files", f"{len(damaged)} have other bytes, as {damaged[0]}", do)
+    how = "with the right bytes" if whole else "as far as --files does not look"
+    return ok("files", f"all that jobs name are there ({count} names), {how}")
+
+
+def rows(reading: Reading) -> Iterator[Finding]:
+    """Derive every count again and name each difference."""
+    try:
+        with reading() as session:
+            for about, found in check.differences(session):
+                if not found:
+                    yield ok("rows", about)
+                for one in found:
+                    yield fault("rows", one, "tell the developers, with this line")
+    except StoreError as why:
+        yield fault("rows", str(why), RESTORE)

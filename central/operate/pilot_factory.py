@@ -1,0 +1,127 @@
+"""The factory of a central that serves: its files, its programs, its rounds."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from ..dispatch.demand import WaitingWork
+from ..dispatch.live_pilots import PilotCrew
+from ..factory.commands import Commands
+from ..factory.credentials.credential_expiry import KnownCredential
+from ..factory.credentials.sources import source
+from ..factory.drivers import Tools
+from ..factory.element_book import ElementBook
+from ..factory.element_watch import WatchedElement
+from ..factory.factory import Factory, FactoryConfig
+from ..factory.pilot_requests import Origin
+from ..factory.planning.plans import PlanBounds
+from ..factory.site_checks import Checks
+from ..factory.site_files.sites import ElementEntry
+from ..factory.spawned_commands import spawned
+from ..factory.view import ElementsView
+from ..identity.element_issuer import ElementIssuer
+from ..observe.events import Log
+from ..ports import Clock, Randomness
+from ..settings import Settings
+from ..store.engine import Store
+from .files import RealDisk
+
+SITES, ELEMENTS = "sites", "elements"  # folders in the data directory
+
+
+async def keep_pilots(
+    *,
+    data: Path,
+    settings: Settings,
+    store: Store,
+    work: WaitingWork,
+    crew: PilotCrew,
+    view: ElementsView,
+    url: str,
+    pilot_sh: Callable[[], str],
+    has_asked: Callable[[str], bool],
+    read_limits: Callable[[], None],
+    clock: Clock,
+    randomness: Randomness,
+    log: Log,
+) -> None:
+    """Keep pilots on the elements of all sites, for ever; SIGHUP reads the sites' files again.
+
+    `read_limits`: begins to read shares and limits again, on the same signal.
+    """
+    folder = Path(settings.factory.sites) if settings.factory.sites else data / SITES
+    async with spawned() as commands:
+        signer = ElementIssuer(
+            data, lambda: url, disk=RealDisk(), clock=clock, randomness=randomness
+        )
+        communities = settings.community.names
+        tools = _tools(data / ELEMENTS, commands, clock, signer)
+        book = ElementBook(folder, tools, log, communities=communities)
+        view.book, view.communities = book, communities
+
+        async def elements() -> list[WatchedElement]:
+            watched = await book.fresh()
+            if not book.is_unread:
+                work.require_isolation(book.sites.isolating)
+            view.note(watched)
+            return [*watched, *book.left()]
+
+        def look_again() -> None:
+            book.look_again()
+            read_limits()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look_again)
+        script = await asyncio.to_thread(pilot_sh)
+        hide = _hidden(data)
+        view.checks = checks = Checks(
+            book=book,
+            store=store,
+            origin=Origin(communities[0], url, script, hide, made_by="site check"),
+            has_asked=has_asked,
+            held=view.held,
+            clock=clock,
+            randomness=randomness,
+            log=log,
+            communities=communities,
+        )
+        view.factory = factory = Factory(
+            store=store,
+            work=work,
+            crew=crew,
+            elements=elements,
+            is_gone=book.is_gone,
+            clock=clock,
+            randomness=randomness,
+            log=log,
+            terms=FactoryConfig(
+                communities=communities,
+                central_url=url,
+                pilot_sh=script,
+                every_s=settings.factory.every_s,
+                hide=hide,
+                bounds=PlanBounds(settings.factory.submit_max, settings.factory.pilots_max),
+            ),
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(checks.run())
+            group.create_task(factory.run())
+
+
+def _hidden(data: Path) -> tuple[str, ...]:
+    return (str(data.absolute()),)
+
+
+def _tools(
+    folder: Path, commands: Commands, clock: Clock, signer: ElementIssuer
+) -> Callable[..., Tools]:
+    def make(site: str, name: str, entry: ElementEntry) -> Tools:
+        own = folder / site / name
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        said = entry.credential
+        if said is None:
+            return Tools(commands, clock, own)
+        found = source(said.source, said.options, commands=commands, clock=clock, signer=signer)
+        return Tools(commands, clock, own, KnownCredential(found, clock))
+
+    return make

@@ -1,0 +1,159 @@
+"""Opens what each process stands on, whatever its roles: tokens, drivers, files, the port."""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pilotage import __version__
+
+from ..app.process_parts import World
+from ..app.route_assembly import ApiServices, Handouts, face
+from ..bus.no_bus import SilentBus
+from ..dispatch.limits import Policy
+from ..http.app import Recognise
+from ..http.forwarding import LeaderLink
+from ..http.server import HttpServer
+from ..identity import signature
+from ..identity.element_issuer import ElementIssuer
+from ..identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
+from ..leadership import ALONE
+from ..observe.events import Log
+from ..ports import Clock, Leadership
+from ..settings import Settings
+from ..store.engine import Store
+from .api_address import refusal, url_of
+from .bus_selection import bus_of
+from .clocks import SystemRandomness
+from .datadir import STORE_FILE
+from .distribution.client_wheel import WheelHandout
+from .distribution.handout import Handout
+from .distribution.pilot_bundle import pilot_bundle
+from .files import RealBlobs, RealDisk, RealSpace
+from .machine_readings import MachineReadings
+from .smtp import mailer_of
+from .storage_setup import storages_of
+from .store_identity import check_token
+from .unknown_names import NEW_TOKEN, unused
+
+
+@dataclass(frozen=True)
+class ProcessSetup:
+    """What a process stands on: its data directory, tokens and drivers."""
+
+    data: Path
+    settings: Settings
+    tokens: TokenIssuer
+    world: World
+    bundle: Path
+    signer: signature.FileSigner
+
+
+async def open_ground(
+    data: Path,
+    settings: Settings,
+    store: Store,
+    *,
+    clock: Clock,
+    log: Log,
+    leads: bool,
+    leadership: Leadership = ALONE,
+    policy: Policy | None = None,
+) -> ProcessSetup:
+    """Open tokens and drivers. One that does not lead (`leads`) writes no keys and has no bus.
+
+    Raises BadSetting, BadKeyFile, NoBundle, StoreError, OSError.
+    """
+    randomness, bundle, disk = SystemRandomness(), pilot_bundle(), RealDisk()
+    mine, first_start = settings.community, disk.read(data / ADMIN_FILE) is None
+    tokens = await open_tokens(
+        data,
+        store=store,
+        disk=disk,
+        clock=clock,
+        randomness=randomness,
+        issuer=settings.token.issuer,
+        audience=settings.token.audience,
+        community="" if mine.others else mine.name,
+        groups=() if mine.others else mine.groups,
+        pilot_valid_s=settings.token.pilot_s,
+        writes=leads,
+    )
+    if leads and first_start:
+        log("first_token", file=str(data / ADMIN_FILE))
+    await check_token(data, tokens, store, disk=disk)
+    if leads:
+        admin = tokens.read_admin(data / ADMIN_FILE, disk=disk)
+        why = unused(mine, admin.community, admin.groups) if admin is not None else ""
+        if why:
+            log("community_unused", why=why, do=NEW_TOKEN)
+    signer = signature.load(data, disk=disk)
+    blobs = RealBlobs(data / "blobs")
+    # All that needs room on the disk stands above: what follows takes ports, and is made once.
+    bus = bus_of(data, settings.bus, clock, randomness, log) if leads else SilentBus()
+    storages = storages_of(settings.data.storages, data, log)
+    await asyncio.to_thread(storages.look)
+    world = World(
+        store=store,
+        leadership=leadership,
+        policy=policy,
+        blobs=blobs,
+        bus=bus,
+        clock=clock,
+        randomness=randomness,
+        log=log,
+        readings=MachineReadings(data, settings.http.tls_certificate),
+        storages=storages,
+        space=RealSpace(data, data / f"{STORE_FILE}-wal"),
+        mailer=mailer_of(settings.failover.mail) if leads else None,
+    )
+    return ProcessSetup(data, settings, tokens, world, bundle, signer)
+
+
+def open_server(
+    ground: ProcessSetup,
+    services: ApiServices,
+    *,
+    recognise: Recognise,
+    elsewhere: LeaderLink | None = None,
+    listener: socket.socket | None = None,
+) -> tuple[HttpServer, Handout]:
+    """Take the port of the API. `listener` is bound already. Raises BadSetting."""
+    data, http, world = ground.data, ground.settings.http, ground.world
+
+    def url() -> str:
+        return url_of(http, server.port)  # where the port is a free one it is known only then
+
+    handout = Handout(ground.bundle, ground.signer, url)
+    issuer = ElementIssuer(
+        data, url, disk=RealDisk(), clock=world.clock, randomness=world.randomness
+    )
+    front = face(
+        services,
+        handouts=Handouts(
+            version=__version__,
+            pilot_files=partial(asyncio.to_thread, handout.files),
+            client_wheel=partial(asyncio.to_thread, WheelHandout(ground.bundle).wheel),
+            element_issuer=partial(asyncio.to_thread, issuer.published),
+        ),
+        elsewhere=elsewhere,
+        recognise=recognise,
+        spool_dir=data,
+        life=f"{int(world.clock.wall()):x}",
+        log=world.log,
+    )
+    try:
+        server = HttpServer(
+            front,
+            host=http.host,
+            port=http.port,
+            tls_certificate=http.tls_certificate,
+            tls_key=http.tls_key,
+            connections_max=http.connections_max,
+            strangers_max=http.strangers_max,
+            listener=listener,
+        )
+    except OSError as why:
+        raise refusal(why, http) from why
+    return server, handout

@@ -1,0 +1,76 @@
+"""Joins the parts of productions."""
+
+from dataclasses import dataclass
+
+from ..catalogue.storages import Storages
+from ..identity.scope import Owners
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.engine import Store
+from ..transformations.assembly import Transformations
+from .cleaning import Act, Cleaning
+from .definition_cache import ProductionCache
+from .service import CheckRules, ProductionService
+from .steering import ProductionControl
+from .step_failures import LastLine
+from .views import Unfit, Views
+from .watch import ProductionWatch
+
+
+@dataclass(frozen=True)
+class Productions:
+    """What the central has of them."""
+
+    service: ProductionService
+    watching: ProductionWatch
+
+
+def productions(
+    *,
+    store: Store,
+    made: Transformations,
+    owners: Owners,
+    act: Act,
+    check_rules: CheckRules,
+    storages: Storages,
+    last_line: LastLine,
+    unfit: Unfit,
+    version: str,
+    clock: Clock,
+    log: Log,
+) -> Productions:
+    """Return the service that people speak to, and the watch; `act` does something to jobs.
+
+    `last_line` reads the last line that an attempt has written to its standard error. `unfit` says
+    why no pilot fits the jobs of a transformation.
+    """
+    knowledge = ProductionCache(store, clock)
+    cleaning = Cleaning(store=store, catalogue=store, act=act)
+    watching = ProductionWatch(
+        store=store,
+        knowledge=knowledge,
+        cleaning=cleaning,
+        touch=made.engine.touch,
+        unfit=unfit,
+        clock=clock,
+        log=log,
+    )
+    made.engine.tell(watching.heard)
+    service = ProductionService(
+        store=store,
+        catalogue=store,
+        owners=owners,
+        knowledge=knowledge,
+        views=Views(store=store, knowledge=knowledge, owners=owners, clock=clock, unfit=unfit),
+        steering=ProductionControl(store=store, act=act, touch=made.engine.touch, clock=clock),
+        check_rules=check_rules,
+        storages=storages,
+        last_line=last_line,
+        waits=made.service.why_waits,
+        touch=made.engine.touch,
+        nudge=watching.nudge,
+        version=version,
+        clock=clock,
+        log=log,
+    )
+    return Productions(service, watching)

@@ -1,0 +1,97 @@
+"""What is known of productions that never changes, kept while there is room for it."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..ports import Clock
+from ..store.engine import Store
+from ..transformations.live_state import document, outputs_dataset
+from ..workflows.plan import WorkflowPlan, plan
+from . import record as production_records
+from .definition import Definition, unpacked
+from .record import TaskMean
+
+STEPS_MAX: Final = 5_000  # of all productions that are kept
+MEANS_S: Final = 30.0  # for so long what tasks took counts as known …
+UNKNOWN_S: Final = 2.0  # … and as not known
+MEANS_MAX: Final = 20_000
+CHUNK: Final = 100  # transformations of which it is read in one go
+
+
+@dataclass(frozen=True)
+class KnownStep:
+    """What the document of a step says."""
+
+    title: str
+    outputs: str  # the dataset of what it makes
+    once: frozenset[int]  # which of its inputs are used once, by number
+
+
+@dataclass(frozen=True)
+class KnownProduction:
+    """A production that was read."""
+
+    definition: Definition
+    plan: WorkflowPlan
+    steps: Mapping[int, KnownStep]  # by transformation
+
+
+class ProductionCache:
+    """Reads productions once."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._kept: OrderedDict[int, KnownProduction] = OrderedDict()
+        self._size = 0
+        self._means: dict[int, tuple[float, TaskMean | None]] = {}  # until when, and what
+
+    async def of(self, production_id: int) -> KnownProduction:
+        """Return what is known of a production that is stored."""
+        if production_id in self._kept:
+            self._kept.move_to_end(production_id)
+            return self._kept[production_id]
+        texts = await self._store.read(production_records.production_texts, production_id)
+        rows = await self._store.read(
+            production_records.production_steps, [production_id], documents=True
+        )
+        assert texts is not None
+        definition = unpacked(texts.definition)
+        steps: dict[int, KnownStep] = {}
+        for one in rows[production_id]:
+            doc = document(one.row)
+            steps[one.row.transformation_id] = KnownStep(
+                title=doc.title,
+                outputs=str(outputs_dataset(one.row.group, one.row.transformation_id, doc)),
+                once=frozenset(i for i, spec in enumerate(doc.inputs) if spec.use == "once"),
+            )
+        known = KnownProduction(definition, plan(definition.workflow), steps)
+        self._keep(production_id, known)
+        return known
+
+    def _keep(self, production_id: int, known: KnownProduction) -> None:
+        if production_id in self._kept:  # another one has read it meanwhile
+            return
+        self._kept[production_id] = known
+        self._size += len(known.steps)
+        while self._size > STEPS_MAX and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._size -= len(dropped.steps)
+
+    async def means(self, transformation_ids: Sequence[int]) -> dict[int, TaskMean]:
+        """Return what tasks take, as it was not long ago; those of which nothing is known not."""
+        now = self._clock.monotonic()
+        old = [
+            one for one in transformation_ids if one not in self._means or self._means[one][0] < now
+        ]
+        if len(self._means) + len(old) > MEANS_MAX:
+            self._means.clear()
+        for start in range(0, len(old), CHUNK):
+            some = old[start : start + CHUNK]
+            found = await self._store.read(production_records.task_means, some)
+            for one in some:
+                until = now + (MEANS_S if one in found else UNKNOWN_S)
+                self._means[one] = (until, found.get(one))
+        known = ((one, self._means.get(one, (0.0, None))[1]) for one in transformation_ids)
+        return {one: mean for one, mean in known if mean is not None}

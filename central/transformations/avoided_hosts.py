@@ -1,0 +1,48 @@
+"""Jobs that keep off the hosts where tasks with their inputs failed, known again after a restart.
+
+Which hosts these are is read from the attempts, as when the jobs were made: nothing is kept for it.
+"""
+
+from typing import Final
+
+from ..pilots.presence import Pilots
+from ..ports import Clock
+from ..sites.hosts import Hosts
+from ..store.engine import Store
+from . import record as transformation_records
+from .live_state import document
+from .repairs import Repairs, bounds_of
+
+LONGEST_S: Final = 3_600.0  # of tasks that were made so long ago nothing is known again
+TASKS_MAX: Final = 1_000  # the newest
+
+
+class KeptOff:
+    """Tells `Hosts` what it was told before a restart."""
+
+    def __init__(
+        self, *, store: Store, repairs: Repairs, hosts: Hosts, pilots: Pilots, clock: Clock
+    ) -> None:
+        self._store, self._repairs, self._clock = store, repairs, clock
+        self._hosts, self._pilots = hosts, pilots
+
+    async def restore(self) -> None:
+        """Keep the jobs off for what is left of the time. Call it when pilots are known again."""
+        wall, now = self._clock.wall(), self._clock.monotonic()
+        others = {(one.site, one.host) for one in self._pilots.all()}
+        for task in await self._store.read(
+            transformation_records.tried_again, wall - LONGEST_S, limit=TASKS_MAX
+        ):
+            row = await self._store.read(
+                transformation_records.transformation, task.transformation_id
+            )
+            if row is None or not (doc := document(row)).failover:
+                continue
+            plans = await self._repairs.again(
+                task.transformation_id, sorted(task.file_ids), bounds_of(doc)
+            )
+            for plan in plans:
+                left_s = task.made_at + plan.avoid_s - wall
+                for site, host in plan.avoid if left_s > 0 else ():
+                    if others - {(site, host)}:
+                        self._hosts.keep_off_again(site, host, task.job_id, for_s=left_s, now=now)

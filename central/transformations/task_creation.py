@@ -1,0 +1,386 @@
+"""Tasks: groups of inputs, each with its job, stored in one transaction and queued."""
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.documents.job import Job
+from pilotage.proto.transformation_states import InputState, TransformationState
+
+from ..accounts.disk_room import DiskRoom
+from ..accounts.quotas import Quotas
+from ..catalogue.input_resolution import InputResolver, ResolvedInputs
+from ..catalogue.record_types import FileRow
+from ..catalogue.storages import Storages
+from ..dispatch.submissions.intake import CheckedJobs
+from ..dispatch.submissions.submissions import Submissions
+from ..identity.scope import Owners
+from ..jobs.classes import JobClasses
+from ..jobs.definition.normal_form import normal_preference
+from ..jobs.definition.sizes import check_size
+from ..jobs.definition.software import needs_of
+from ..jobs.record_types import JobClassRow, NewJob, NewSubmission
+from ..observe.events import Log
+from ..pauses import by_and_by
+from ..ports import Clock
+from ..sites.hosts import Hosts
+from ..store.engine import Store
+from ..store.errors import OverQuota
+from . import record as transformation_records
+from .grouping import Group, WaitingInput, key_of
+from .groupings.pending_groups import ASIDE_FROM, GroupingRequest, Regrouping
+from .groupings.rule_names import BUILT_IN
+from .groupings.side_inputs import SideInputs
+from .input_files import FileReader
+from .input_moves import moves_of
+from .live_state import NEVER, LiveTransformation
+from .missing_outputs import MissingOutputs, said_of, takes_all
+from .record import TASKS_A_CHUNK_MAX, MadeTask, NewTask, TakenInput, TransformationRow
+from .repairs import asking
+from .retry_groups import RetryAdviser, RetryPlan
+from .task_jobs import TaskDraft, marked, task_of
+
+PAGE: Final = 1_000
+POOL_MAX: Final = 20_000  # inputs that are held of those that may make groups: two of the largest
+A_TURN: Final = 32  # tasks that are made up before others get their turn
+CHUNK_BYTES_MAX: Final = 4 << 20  # of the jobs of one transaction
+CHUNK_FILES_MAX: Final = 20_000  # that they read; one job has at most half as many
+
+_encode = msgspec.json.encode
+
+
+class TaskMaker:
+    """Makes tasks."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        files: FileReader,
+        submissions: Submissions,
+        classes: JobClasses,
+        owners: Owners,
+        storages: Storages,
+        retrying: RetryAdviser,
+        hosts: Hosts,
+        quotas: Quotas,
+        room: DiskRoom,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._files, self._submissions = store, files, submissions
+        self._retrying, self._regrouping, self._hosts = retrying, Regrouping(clock), hosts
+        self._storages, self._quotas, self._room = storages, quotas, room
+        self._classes, self._owners = classes, owners
+        self._clock, self._log = clock, log
+
+    async def some(self, live: LiveTransformation) -> bool:
+        """Make tasks, a chunk at most; return whether there may be more to make now.
+
+        Raises whatever is wrong with the transformation: its template, its rule, its limits.
+        """
+        if live.doc.inputs and live.pool is None:
+            await self._read(live)
+        elif self._rests(live):
+            return False
+        if live.lacks_side_inputs:
+            live.due = NEVER  # it looks when they come
+            return False
+        trial = await self._retrying.trial(live)
+        groups = await self._groups(live, trial)
+        while not groups and not live.is_whole and live.room() > 0:
+            await self._read(live)  # those that were read have gone, or make no group by themselves
+            trial = await self._retrying.trial(live)
+            groups = await self._groups(live, trial)
+        if not groups:
+            return False
+        tasks, ready = await self._tasks(live, groups, trial)
+        row = live.row
+        new = submission_of(row, at=self._clock.wall())
+        made, ready = await self._made(live, new, tasks, ready)
+        if not made:  # somebody has changed it: it is read again
+            live.forget()
+            return False
+        # No await until all of memory follows: the jobs are durable, and wait.
+        self._keep_off(groups, made, trial)
+        self._submissions.take_up(made[0].job_id, ready)
+        live.row = msgspec.structs.replace(row, tasks_made=row.tasks_made + len(made))
+        live.open += len(made)
+        if live.pool is not None:
+            for task in tasks[: len(made)]:
+                for one in task.inputs:
+                    del live.pool[key_of(one.file_id, one.input_no)]
+            if live.kept.pool is live.pool:  # those that this chunk had no room for come first
+                live.kept.groups[:0] = [group for group, _ in groups[len(made) :]]
+        self._log("tasks_made", transformation=live.id, count=len(made), first=made[0].number)
+        return True
+
+    async def _made(
+        self,
+        live: LiveTransformation,
+        new: NewSubmission,
+        tasks: Sequence[NewTask],
+        ready: CheckedJobs,
+    ) -> tuple[list[MadeTask], CheckedJobs]:
+        """Make tasks, as many as the quotas have room for. Raises OverQuota if that is none.
+
+        Raises ReserveReached if the disk has no room for new tasks.
+        """
+        await self._room.check_new()
+        number = live.row.tasks_made
+        while True:
+            try:
+                made = await self._quotas.with_room(
+                    transformation_records.make_tasks, live.id, number, new, tasks
+                )
+                return made, ready
+            except OverQuota as why:
+                if not 0 < why.room < len(tasks):
+                    raise
+                tasks = tasks[: why.room]
+                ready = CheckedJobs(ready.infos[: why.room], ready.rows[: why.room])
+
+    def _keep_off(
+        self,
+        groups: Sequence[tuple[Group, tuple[WaitingInput, ...]]],
+        made: Sequence[MadeTask],
+        trial: RetryPlan,
+    ) -> None:
+        """Keep jobs of what failed from the hosts where it did."""
+        if not trial.asks:
+            return
+        for (group, _), task in zip(groups, made, strict=False):
+            again = trial.asks.get(group[0]) if group else None
+            for site, host in again.avoid if again is not None else ():
+                assert again is not None
+                self._hosts.keep_off(
+                    site, host, task.job_id, for_s=again.avoid_s, now=self._clock.monotonic()
+                )
+
+    async def _read(self, live: LiveTransformation) -> None:
+        """Read what waits, and put aside what cannot be read any more.
+
+        Where many wait, only the first of them, and twice as many as make no group by now: memory
+        holds what waits for others of its kind, and not what waits for room. Rules of others see
+        all.
+        """
+        stuck = len(live.pool) if live.pool is not None else 0
+        is_ours = live.doc.grouping.rule in BUILT_IN
+        most = max(POOL_MAX, 2 * stuck) if is_ours else sys.maxsize
+        pool: dict[int, WaitingInput] = {}
+        shared: dict[int, WaitingInput] = {}
+        for state, into in ((InputState.UNUSED, pool), (InputState.SHARED, shared)):
+            after = (0, 0)
+            while True:
+                rows = await self._store.read(
+                    transformation_records.inputs, live.id, states=[state], after=after, limit=PAGE
+                )
+                files, bad = await self._files.of_rows(rows, with_sites=live.by_site, cut=live.cut)
+                into.update({one.key: one for one in files})
+                moves = [
+                    move
+                    for row, file_state in bad
+                    for move in moves_of(file_state, live.id, row.file_id, row.input_no)
+                ]
+                if moves:
+                    await self._store.write(
+                        transformation_records.move_inputs, moves, self._clock.wall()
+                    )
+                if len(rows) < PAGE or (into is pool and len(pool) >= most):
+                    break
+                after = (rows[-1].file_id, rows[-1].input_no)
+        live.pool, live.shared, live.is_whole = pool, shared, len(pool) < most
+
+    def _rests(self, live: LiveTransformation) -> bool:
+        """Whether what waits is looked at later: it is much, and was looked at just now."""
+        if live.row.state is not TransformationState.ACTIVE or live.closes_groups:
+            return False
+        if not live.is_whole:
+            return False  # more wait than were looked at
+        rest = self._regrouping.rest_s(live.kept) if live.pool else 0.0
+        if rest:
+            live.due = self._clock.wall() + rest
+        return rest > 0
+
+    async def _groups(
+        self, live: LiveTransformation, trial: RetryPlan
+    ) -> list[tuple[Group, tuple[WaitingInput, ...]]]:
+        """Return the groups that become tasks now, each with its side inputs."""
+        live.due = live.retries_at = trial.due
+        most = min(live.room(), TASKS_A_CHUNK_MAX)
+        if most <= 0:
+            return []
+        if not live.doc.inputs:
+            return [((), ())] * most
+        pool = live.pool
+        assert pool is not None
+        groups, oldest = live.kept.take(pool), None
+        if trial.held:
+            groups = [one for one in groups if trial.held.isdisjoint(one)]
+        if not groups:
+            asked = GroupingRequest(
+                rule=live.rule,
+                files=list(pool.values()),
+                plan=live.plan,
+                held=frozenset(trial.held),
+                now=self._clock.wall() if live.is_whole else -math.inf,  # none has waited too long
+                closing=live.closes_groups and live.is_whole,
+            )
+            groups, oldest = await self._regrouping.look(asked, live.kept)
+        found = trial.groups + groups
+        beside = SideInputs(live.doc.inputs, live.shared.values(), growing=live.growing)
+        ready = first(found, beside, most)
+        if oldest is not None and len(found) <= most:
+            live.due = min(live.due, oldest + live.doc.grouping.after_s)
+        if len(pool) >= ASIDE_FROM and ready:
+            self._keep(live, found[found.index(ready[-1][0]) + 1 :])
+        return ready
+
+    def _keep(self, live: LiveTransformation, groups: list[Group]) -> None:
+        """Keep groups for the next chunk."""
+        live.kept.groups, live.kept.pool = groups, live.pool
+
+    async def _tasks(
+        self,
+        live: LiveTransformation,
+        groups: Sequence[tuple[Group, tuple[WaitingInput, ...]]],
+        trial: RetryPlan,
+    ) -> tuple[list[NewTask], CheckedJobs]:
+        """Return the tasks of groups, as many as one transaction takes, and what queues them."""
+        bodies: list[tuple[TaskDraft, bytes]] = []
+        size = 0
+        settling = await self._settling(live, groups)
+        number = live.row.tasks_made
+        async for group, side in by_and_by(groups, self._clock, a_turn=A_TURN):
+            number += 1
+            task = task_of(
+                live.template,
+                transformation_id=live.id,
+                number=number,
+                group=group,
+                side=side,
+            )
+            lacks = live.missing if takes_all(live.doc) else MissingOutputs()
+            if missing := said_of(lacks, (one.metadata for one in (*group, *side))):
+                task = replace(task, job=marked(task.job, missing))
+            again = trial.asks.get(group[0]) if group else None
+            if again is not None:
+                task = replace(task, job=asking(task.job, again))
+            if bodies and task.job is bodies[-1][0].job:
+                body = bodies[-1][1]
+            else:
+                body = _encode(task.job)
+                check_size(body, "job")
+            size += len(body)
+            if bodies and size > CHUNK_BYTES_MAX:
+                break
+            bodies.append((task, body))
+        settled = [
+            await settling.settle(live, task)
+            async for task, _ in by_and_by(bodies, self._clock, a_turn=A_TURN)
+        ]
+        wanted = [self._class(live, one.job) for one in settled]
+        infos, _ = await self._classes.intern(wanted)
+        at = self._clock.wall()
+        rows = [
+            NewJob(
+                class_id=info.spec.class_id,
+                body=body,
+                priority=task.job.priority,
+                retries=task.job.retries,
+                queue_until=at + task.job.queue_s if task.job.queue_s else None,
+                name=task.job.name or None,
+                inputs=one.inputs,
+                stores=one.stores,
+            )
+            for (task, body), one, info in zip(bodies, settled, infos, strict=True)
+        ]
+        tasks = [
+            NewTask(
+                job=row,
+                inputs=tuple(
+                    TakenInput(file_id=f.file_id, input_no=f.input_no) for f in task.group
+                ),
+                shared=tuple(f.file_id for f in task.side),
+            )
+            for row, (task, _) in zip(rows, bodies, strict=True)
+        ]
+        return tasks, CheckedJobs(infos, rows)
+
+    async def _settling(
+        self, live: LiveTransformation, groups: Sequence[tuple[Group, tuple[WaitingInput, ...]]]
+    ) -> "_Settling":
+        """Look at the files of all groups at once."""
+        resolving = InputResolver(self._store, self._storages.book, live.row.community)
+        ids = {one.file_id for group, side in groups for one in (*group, *side)}
+        rows = await self._files.rows(ids)
+        await resolving.learn(list(rows.values()))
+        return _Settling(resolving, rows)
+
+    def _class(self, live: LiveTransformation, job: Job) -> JobClassRow:
+        return JobClassRow(
+            community=live.row.community,
+            group=live.row.group,
+            owner_id=live.row.owner_id,
+            type=job.type,
+            needs=live.encoded(needs_of(job)),
+            preference=_encode(normal_preference(job.preference)),
+        )
+
+
+@dataclass(frozen=True)
+class _Settling:
+    """What the jobs of a chunk read, and where they can run."""
+
+    resolving: InputResolver
+    rows: dict[int, FileRow]
+
+    async def settle(self, live: LiveTransformation, task: TaskDraft) -> ResolvedInputs:
+        """Return what one job reads. Raises Refused where no site reaches it all."""
+        if task.job.data is None:
+            return ResolvedInputs((), task.job)
+        given: list[list[FileRow]] = [[] for _ in live.doc.inputs]
+        for one in task.files:
+            row = self.rows.get(one.file_id)
+            if row is not None:  # one that was removed just now: the job says so
+                given[one.input_no].append(row)
+        return await self.resolving.settle(task.job, "job", group=live.row.group, given=given)
+
+
+def submission_of(row: TransformationRow, *, at: float) -> NewSubmission:
+    """Return what the next jobs belong to.
+
+    The owner may have used the key: no body that people send has this hash, not even one of which
+    not all has come, and so their jobs are never taken for those of tasks.
+    """
+    key = f"transformation:{row.transformation_id}:{row.tasks_made}"
+    return NewSubmission(
+        community=row.community,
+        owner_id=row.owner_id,
+        key=key,
+        body_hash=key,
+        name=row.name[:128],
+        template=None,
+        at=at,
+    )
+
+
+def first(
+    found: Sequence[Group], beside: SideInputs, most: int
+) -> list[tuple[Group, tuple[WaitingInput, ...]]]:
+    """Return the first groups that have their side inputs, as many as one transaction takes."""
+    ready: list[tuple[Group, tuple[WaitingInput, ...]]] = []
+    files = 0
+    for group in found:
+        side = beside.of(group)
+        if side is None:
+            continue
+        files += len(group) + len(side)
+        if len(ready) == most or (ready and files > CHUNK_FILES_MAX):
+            break
+        ready.append((group, side))
+    return ready

@@ -1,0 +1,347 @@
+"""Ends of tasks: what follows for inputs and scouts, and whether a transformation is done."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.job_states import JobState
+from pilotage.proto.messages import Usage
+from pilotage.proto.transformation_states import (
+    MAKES_TASKS,
+    InputState,
+    TaskState,
+    TransformationEvent,
+    TransformationState,
+    next_transformation,
+)
+
+from ..jobs import record as job_records
+from ..observe.events import Log
+from ..ports import Clock
+from ..store.engine import Store
+from ..store.errors import OF_ALL, StoreError
+from . import record as transformation_records
+from .input_files import FileReader
+from .input_moves import Bad, consequences, moves_of
+from .live_state import NEVER, LiveTransformation, document
+from .missing_outputs import WAITS as MISSING_WAITS, takes_all, why_it_waits, without
+from .record import InputRow, StateCounts, TaskClose, TaskEnd, TransformationMove, TransformationRow
+from .repairs import Repair, Repairs, bounds_of
+from .scouts import figures, too_many_failed
+
+CHUNK: Final = 1_000
+ROOM_WAITS: Final = "waits: "  # the first word of the reason of one that goes on by itself
+TOGETHER: Final = 10_000  # inputs of tasks that are closed by one transaction: others wait for it
+_encode = msgspec.json.encode
+
+
+class TaskEnding:
+    """Draws consequences."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        files: FileReader,
+        repairs: Repairs,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._files, self._repairs = store, files, repairs
+        self._clock, self._log = clock, log
+        self._told: set[int] = set()  # tasks whose end the store refused: few, they come first
+        self._errors_max: dict[int, int] = {}  # of transformations that are not live any more
+
+    # -- tasks ----------------------------------------------------------------------------------
+
+    async def ends(self, lives: Mapping[int, LiveTransformation]) -> int:
+        """Draw the consequences of tasks that have ended; return how many."""
+        ends = await self._store.read(transformation_records.task_ends, CHUNK)
+        if not ends:
+            return 0
+        for one in {i.transformation_id for end in ends for i in end.inputs}:
+            await self._know(one, lives)
+        bad = await self._files.unreadable(
+            {i.file_id for end in ends if end.state is JobState.FAILED for i in end.inputs}
+        )
+        repaired = [e for e in ends if (of := lives.get(e.transformation_id)) and of.doc.failover]
+        bounds = {one: bounds_of(lives[one].doc) for one in {e.transformation_id for e in repaired}}
+        repairs = await self._repairs.verdicts(repaired, bounds) if repaired else {}
+        closes = [
+            consequences(
+                end,
+                at=self._clock.wall(),
+                errors_max=self._errors_max.__getitem__,
+                bad=said.bad,
+                is_split=said.is_split,
+            )
+            for end in ends
+            for said in [_unreadable(end, bad) or repairs.get(end.task_id, Repair())]
+        ]
+        done: list[bool] = []
+        for some in pieces(closes):
+            done += await self._closed(some)
+        for end, close, is_done in zip(ends, closes, done, strict=True):
+            if is_done:
+                self._tell(end, close, lives)
+        await self._come_back([one for one, d in zip(closes, done, strict=True) if d], lives)
+        return sum(done)
+
+    async def _closed(self, closes: Sequence[TaskClose]) -> list[bool]:
+        """Close tasks; one that the store refuses waits, and holds up no other."""
+        try:
+            return await self._store.write(transformation_records.close_tasks, closes)
+        except OF_ALL:
+            raise
+        except StoreError as why:
+            if len(closes) == 1:
+                self._refused(closes[0].task_id, str(why))
+                return [False]
+        return [done for one in closes for done in await self._closed([one])]
+
+    def _refused(self, task_id: int, why: str) -> None:
+        if task_id not in self._told:
+            self._told.add(task_id)
+            self._log("loop_failed", loop=f"end of task {task_id}", error=why)
+
+    async def _know(self, transformation_id: int, lives: Mapping[int, LiveTransformation]) -> None:
+        """Know how often inputs of a transformation may fail."""
+        if transformation_id in lives:
+            self._errors_max[transformation_id] = lives[transformation_id].doc.errors_max
+        elif transformation_id not in self._errors_max:
+            row = await self._store.read(transformation_records.transformation, transformation_id)
+            assert row is not None
+            self._errors_max[transformation_id] = document(row).errors_max
+
+    def _tell(
+        self, end: TaskEnd, close: TaskClose, lives: Mapping[int, LiveTransformation]
+    ) -> None:
+        for one in {end.transformation_id, *(move.transformation_id for move in close.inputs)}:
+            if one in lives:
+                lives[one].look = True
+        mine = lives.get(end.transformation_id)
+        if mine is not None:
+            mine.open -= 1
+            if not close.is_split:  # else its parts tell
+                mine.ends.append(close.state)
+            mine.dirty = mine.dirty or bool(mine.doc.tasks_open_max)
+
+    async def _come_back(
+        self, closes: Sequence[TaskClose], lives: Mapping[int, LiveTransformation]
+    ) -> None:
+        """Put what is Unused again into memory."""
+        rows: dict[int, list[InputRow]] = {}
+        for close in closes:
+            for move in close.inputs:
+                if move.new is InputState.UNUSED and move.transformation_id in lives:
+                    row = InputRow(
+                        file_id=move.file_id,
+                        input_no=move.input_no,
+                        state=move.new,
+                        task_id=close.task_id,
+                        errors=0,
+                        replays=0,
+                        inherited=False,
+                        changed_at=close.at,
+                    )
+                    rows.setdefault(move.transformation_id, []).append(row)
+        for one, several in rows.items():
+            live = lives[one]
+            if live.pool is None:
+                live.dirty = True
+                continue
+            files, gone = await self._files.of_rows(several, with_sites=live.by_site, cut=live.cut)
+            for file in files:
+                live.came(file)
+            moves = [
+                move
+                for row, state in gone
+                for move in moves_of(state, one, row.file_id, row.input_no)
+            ]
+            if moves:
+                await self._store.write(
+                    transformation_records.move_inputs, moves, self._clock.wall()
+                )
+
+    # -- transformations ------------------------------------------------------------------------
+
+    async def review(self, live: LiveTransformation, *, parents_done: bool) -> None:
+        """Pause, widen, close or complete a transformation, as its tasks and inputs call for."""
+        live.look = False
+        if live.row.state is TransformationState.CLEANING and live.open == 0:
+            await self.move(live, TransformationEvent.EMPTIED)
+        if live.row.state not in MAKES_TASKS:
+            return
+        why = too_many_failed(live.ends, live.doc.pause_when_failed)
+        if why:
+            await self.brake(live, why)
+        elif live.row.scouts_until and live.open == 0 and live.room() <= 0:
+            await self._judge_scouts(live)
+        elif live.row.state is TransformationState.ACTIVE:
+            await self._close(live, parents_done=parents_done)
+        elif live.open == 0 and not live.dirty and live.retries_at == NEVER:
+            await self._complete(live)
+
+    async def brake(self, live: LiveTransformation, why: str) -> None:
+        """Make no more tasks until a person has looked."""
+        await self.move(live, TransformationEvent.BRAKE, reason=why[:500])
+        self._log("transformation_paused", transformation=live.id, name=live.row.name, why=why)
+
+    async def wait_for_room(self, live: LiveTransformation, why: str, *, until: float) -> None:
+        """Say that no task can be made now; it is tried again, at the latest at `until`.
+
+        A reason that names missing inputs stays: only a person can end that wait.
+        """
+        live.forget()  # groups that were chosen go back to what waits
+        live.dirty, live.due = False, until
+        if not live.row.reason.startswith((ROOM_WAITS, MISSING_WAITS)):
+            await self._say(live, f"{ROOM_WAITS}{why}"[:500])
+            self._log("transformation_waits", transformation=live.id, name=live.row.name, why=why)
+
+    async def go_on(self, live: LiveTransformation, waited: str) -> None:
+        """Take back the reason of a wait that is over; `waited` is how such a reason begins."""
+        if live.row.reason.startswith(waited):
+            await self._say(live, "")
+
+    async def _say(self, live: LiveTransformation, reason: str) -> None:
+        """Give a reason for what a transformation does, if it still stands where it was seen."""
+        state = live.row.state
+        move = TransformationMove(
+            transformation_id=live.id, old=state, new=state, reason=reason, at=self._clock.wall()
+        )
+        if await self._store.write(transformation_records.move_transformation, move):
+            live.row = msgspec.structs.replace(live.row, reason=reason)
+        else:
+            live.stale = True
+
+    async def unusable(self, row: TransformationRow, why: str) -> None:
+        """Pause one that cannot be taken up: a rule or a word of it is not known any more."""
+        if row.state in MAKES_TASKS:
+            move = TransformationMove(
+                transformation_id=row.transformation_id,
+                old=row.state,
+                new=next_transformation(row.state, TransformationEvent.BRAKE),
+                reason=why[:500],
+                at=self._clock.wall(),
+            )
+            await self._store.write(transformation_records.move_transformation, move)
+            one = row.transformation_id
+            self._log("transformation_paused", transformation=one, name=row.name, why=why)
+
+    async def wait_for_missing(self, live: LiveTransformation) -> None:
+        """Say that it waits, as long as more is missing of its inputs than is allowed."""
+        missing = live.missing
+        reason = why_it_waits(missing, live.doc.allow_partial)
+        if live.row.reason == reason:
+            return
+        await self._say(live, reason)
+        self._log(
+            "transformation_incomplete",
+            transformation=live.id,
+            name=live.row.name,
+            missing=str(missing),
+        )
+
+    async def move(
+        self,
+        live: LiveTransformation,
+        event: TransformationEvent,
+        *,
+        reason: str = "",
+        scouts_until: int | None = None,
+        scouted: bytes | None = None,
+    ) -> bool:
+        """Move a transformation, if it still stands where it was seen; else it is read again."""
+        move = TransformationMove(
+            transformation_id=live.id,
+            old=live.row.state,
+            new=next_transformation(live.row.state, event),
+            reason=reason,
+            at=self._clock.wall(),
+            scouts_until=scouts_until,
+            scouted=scouted,
+        )
+        done = await self._store.write(transformation_records.move_transformation, move)
+        live.stale = True
+        return done
+
+    async def _close(self, live: LiveTransformation, *, parents_done: bool) -> None:
+        """No more inputs will come: groups that are not full may go."""
+        row = live.row
+        if live.doc.inputs:
+            over = row.seeded and (row.closing or parents_done)
+        else:
+            over = row.tasks_made >= row.tasks_wanted
+        if over:
+            await self.move(live, TransformationEvent.LAST_INPUT)
+
+    async def _complete(self, live: LiveTransformation) -> None:
+        counts = (await self._store.read(transformation_records.transformation_counts, [live.id]))[
+            live.id
+        ]
+        if counts.tasks.get(TaskState.CREATED) or inputs(counts, InputState.ASSIGNED):
+            return  # with an end, or one at the parent, it is looked at again
+        left = inputs(counts, InputState.UNUSED)
+        reason = f"{left} inputs are left that make no group" if left else ""
+        if live.missing.words and takes_all(live.doc):
+            reason = "; ".join(filter(None, (without(live.missing), reason)))
+        await self.move(live, TransformationEvent.ALL_ENDED, reason=reason)
+        self._log("transformation_completed", transformation=live.id, name=live.row.name, left=left)
+
+    async def _judge_scouts(self, live: LiveTransformation) -> None:
+        """Let the other tasks go with what scouts have shown, or pause where they have failed."""
+        rows = await self._store.read(
+            transformation_records.tasks,
+            live.id,
+            states=[TaskState.DONE],
+            after=0,
+            limit=live.row.scouts_until,
+        )
+        usages: list[Usage] = []
+        for row in rows:
+            attempts = await self._store.read(job_records.attempts, row.job_id)
+            if attempts and attempts[-1].usage is not None:
+                usages.append(attempts[-1].usage)
+        made = live.row.tasks_made
+        judged = await self._store.read(
+            transformation_records.last_ends, live.id, live.row.judged_from, made
+        )
+        not_done = sum(one is not TaskState.DONE for one in judged) if judged else made - len(rows)
+        count = len(judged) or made  # none since: all of them ended while it was paused
+        if not_done > live.doc.pause_when_failed * count:
+            why = f"{not_done} of the {count} scouts are not Done"
+            move = TransformationEvent.BRAKE
+            if await self.move(live, move, reason=why, scouts_until=made + live.doc.scouts):
+                self._log(
+                    "transformation_paused", transformation=live.id, name=live.row.name, why=why
+                )
+            return
+        found = figures(usages)
+        event = TransformationEvent.MORE
+        await self.move(live, event, scouts_until=0, scouted=_encode(found))
+
+
+def _unreadable(end: TaskEnd, bad: Bad) -> Repair | None:
+    """Return which inputs of a task cannot be read. Then the rules of failover do not matter."""
+    found = {one.file_id: bad[one.file_id] for one in end.inputs if one.file_id in bad}
+    return Repair(found) if found else None
+
+
+def pieces(closes: Sequence[TaskClose]) -> Iterator[list[TaskClose]]:
+    """Yield tasks that are closed by one transaction: a task may have ten thousand inputs."""
+    some: list[TaskClose] = []
+    size = 0
+    for one in closes:
+        size += len(one.inputs)
+        if some and size > TOGETHER:
+            yield some
+            some, size = [], len(one.inputs)
+        some.append(one)
+    if some:
+        yield some
+
+
+def inputs(counts: StateCounts, state: InputState) -> int:
+    """Return how many inputs of a transformation stand in a state."""
+    return sum(files for (_, one), files in counts.inputs.items() if one is state)

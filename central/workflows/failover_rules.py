@@ -1,0 +1,91 @@
+"""Rules of failover that a workflow and its steps say: as they are written, and as one text. Pure.
+
+What rules mean is known above (central/failover); here they are plain values. Those of a step
+hold for its tasks alone, those of the workflow for all; the first one that fits wins.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.documents.workflow import Workflow
+
+from .errors import BadWorkflow, Fault
+from .source_lines import SourceText, check_words, is_list, is_mapping, load_values, read_text
+
+FAILURES: Final = "failures"
+KINDS: Final = (FAILURES, "transformations")  # of rules that can be those of a step
+ALL_KINDS: Final = ("budgets", *KINDS, "recovery")
+NAME_MAX: Final = 160  # characters of the name of a rule
+
+
+def as_set(
+    text: SourceText, said: Any, place: Place, *, step: str = ""
+) -> tuple[dict[str, Any], SourceText | None]:
+    """Return rules as a mapping, that were said so, as a list of rules, or as a file beside.
+
+    With them comes the text of that file, where there is one. Raises BadWorkflow.
+    """
+    beside: SourceText | None = None
+    if isinstance(said, str):
+        try:
+            text = beside = read_text(text.folder / said)
+            said, place = load_values(text), ()
+        except BadWorkflow as why:
+            raise text.wrong(place, why.lines[0], step=step) from None
+    if is_list(said):
+        return {FAILURES: said}, beside
+    if not is_mapping(said):
+        message = "expected a list of rules, `failures` and others with such, or a file beside"
+        raise text.wrong(place, message, step=step)
+    check_words(text, said, KINDS if step else ALL_KINDS, place, step=step)
+    return said, beside
+
+
+def rules_text(workflow: Workflow) -> str:
+    """Return all rules of a workflow as one text for the rules of failover; empty: it has none."""
+    kinds: dict[str, list[Any]] = {kind: [] for kind in (*KINDS, "recovery")}
+    for name, step in workflow.steps.items():
+        for kind in KINDS:
+            kinds[kind] += [_of_step(rule, name) for rule in _listed(step.failure_rules, kind)]
+    for kind, rules in kinds.items():
+        rules += _listed(workflow.failure_rules, kind)
+    found: dict[str, Any] = {kind: rules for kind, rules in kinds.items() if rules}
+    if workflow.failure_rules.get("budgets"):
+        found["budgets"] = workflow.failure_rules["budgets"]
+    return msgspec.json.format(msgspec.json.encode(found)).decode() if found else ""
+
+
+def faults(workflow: Workflow) -> Iterator[Fault]:
+    """Yield which rules are not even lists of mappings, or are of a kind that is none."""
+    said: list[tuple[str, dict[str, Any], tuple[str, ...]]]
+    said = [("", workflow.failure_rules, ALL_KINDS)]
+    said += [(name, step.failure_rules, KINDS) for name, step in workflow.steps.items()]
+    for step, rules, known in said:
+        for kind, each in rules.items():
+            place = ("failure_rules", kind)
+            if kind not in known:
+                yield Fault(step, place, unknown(kind, known, what="kind of rules"))
+            elif kind != "budgets" and not (is_list(each) and all(map(is_mapping, each))):
+                yield Fault(step, place, "expected a list of rules")
+
+
+def _listed(rules: Mapping[str, Any], kind: str) -> list[Any]:
+    found = rules.get(kind)
+    return found if is_list(found) else []
+
+
+def _of_step(rule: Any, step: str) -> Any:
+    """Return a rule that fits tasks of one step; its name replaces none of other rules."""
+    if not is_mapping(rule):
+        return rule
+    name = f"{rule.get('name', '')}"
+    when: Any = rule.get("when") or {}
+    return {
+        **rule,
+        "name": f"{step}: {name}"[:NAME_MAX] if name else name,
+        "when": {**when, "steps": [step]} if is_mapping(when) else when,
+    }

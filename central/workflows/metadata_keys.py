@@ -1,0 +1,165 @@
+"""Which metadata keys the files of each port have, as far as the definition tells. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pilotage.proto.catalogue import BadCatalogueField, Op, Query, Value, parse_query, type_of
+from pilotage.proto.documents.workflow import (
+    COUNT,
+    KEY,
+    Source,
+    Step,
+    StepInput,
+    StepOutput,
+    Workflow,
+)
+
+from . import braces, graph
+
+NUMBER: Final = "number"
+STRING: Final = "string"
+
+
+@dataclass(frozen=True)
+class KeyValues:
+    """What is known of the values of a key: their type, empty if not, and which there may be."""
+
+    type: str = ""
+    values: frozenset[Value] | None = None
+
+    @property
+    def is_one(self) -> bool:
+        return self.values is not None and len(self.values) == 1
+
+
+Keys = Mapping[str, KeyValues]
+Port = tuple[str, str]  # step and port
+
+
+@dataclass(frozen=True)
+class KeyTable:
+    """The keys of all ports, and what the files of a task of each step have in common."""
+
+    made: dict[Port, Keys] = field(default_factory=dict[Port, Keys])
+    taken: dict[Port, Keys] = field(default_factory=dict[Port, Keys])
+    common: dict[str, Keys] = field(default_factory=dict[str, Keys])
+
+
+def key_table(workflow: Workflow) -> KeyTable:
+    """Return the keys of all steps that are not in a cycle."""
+    table = KeyTable()
+    for name in graph.order(workflow):
+        step = workflow.steps[name]
+        for port, given in step.inputs.items():
+            if graph.brings_files(workflow, given):
+                table.taken[name, port] = _taken(workflow, given, table)
+        table.common[name] = _common(workflow, name, step, table)
+        for port, output in step.outputs.items():
+            if not output.value:
+                table.made[name, port] = _made(workflow, step, output, table.common[name])
+    return table
+
+
+def query_of(conditions: Mapping[str, Any]) -> Query:
+    """Return a query of which it is known that it is one; without conditions where it is not."""
+    try:
+        return parse_query(conditions)
+    except BadCatalogueField:
+        return Query(())
+
+
+def known_of(value: Value) -> KeyValues:
+    """Return what a value tells of its key."""
+    return KeyValues(type_of(value).value, frozenset({value}))
+
+
+def offered(workflow: Workflow, given: StepInput, table: KeyTable) -> Keys:
+    """Return the keys of the files that a port gets, before its `where` or `query` is asked."""
+    if given.is_catalogue:
+        return {key: KeyValues(kind.value) for key, kind in workflow.keys.items()}
+    parts = [_of(table, source) for source in given.sources]
+    found: dict[str, KeyValues] = {}
+    for key in dict.fromkeys(key for part in parts for key in part):
+        each = [part[key] for part in parts if key in part]
+        if len(each) == len(parts):  # a key that all of them have
+            found[key] = _either(each)
+    return found
+
+
+def _of(table: KeyTable, source: Source) -> Keys:
+    return table.made.get((source.step, source.port), {})
+
+
+def _taken(workflow: Workflow, given: StepInput, table: KeyTable) -> Keys:
+    found = dict(offered(workflow, given, table))
+    for condition in query_of(given.query or given.where).conditions:
+        if condition.op is Op.EXISTS:
+            continue
+        values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+        before = found.get(condition.key, KeyValues())
+        fit = before.values
+        if fit is None and condition.op in (Op.EQ, Op.IN):
+            fit = frozenset(values)
+        elif fit is not None:
+            fit = frozenset(value for value in fit if condition.meets(value))
+        found[condition.key] = KeyValues(before.type or type_of(values[0]).value, fit)
+    return found
+
+
+def agreed(step: Step) -> frozenset[str]:
+    """Return the keys in which all files of a task agree because the step says so."""
+    of_groups = step.grouping.keys if step.grouping is not None else ()
+    joined = (key for given in step.inputs.values() for key in given.on)
+    return frozenset({*of_groups, *joined})
+
+
+def _common(workflow: Workflow, name: str, step: Step, table: KeyTable) -> Keys:
+    ports = [
+        port
+        for port, given in step.inputs.items()
+        if given.use == "once" and graph.brings_files(workflow, given)
+    ]
+    if not ports:
+        return {}
+    taken = [table.taken[name, port] for port in ports]
+    rule = step.grouping.rule if step.grouping is not None else COUNT
+    size = step.grouping.size if step.grouping is not None else 1
+    lone = len(ports) == 1 and ports[0] not in step.gather and rule in (COUNT, KEY) and size == 1
+    found: dict[str, KeyValues] = {}
+    for key in taken[0]:
+        each = [part[key] for part in taken if key in part]
+        one = _either(each)
+        if len(each) == len(taken) and (one.is_one or lone or key in agreed(step)):
+            found[key] = one
+    return found
+
+
+def _made(workflow: Workflow, step: Step, output: StepOutput, common: Keys) -> Keys:
+    found = {key: known_of(value) for key, value in workflow.metadata.items()}
+    if step.inherit:
+        found |= common
+    for key, value in {**step.metadata, **output.metadata}.items():
+        found[key] = _rendered(value, common)
+    for key, values in output.sets.items():
+        found[key] = _either([known_of(one) for one in values]) if values else KeyValues()
+    return found
+
+
+def _rendered(value: Value, common: Keys) -> KeyValues:
+    """Return what is known of a value in which braces may stand."""
+    if not isinstance(value, str) or not ("{" in value or "}" in value):
+        return known_of(value)
+    name = braces.alone(value)
+    if name == "task":
+        return KeyValues(NUMBER)
+    return common.get(name, KeyValues()) if name else KeyValues(STRING)
+
+
+def _either(each: Iterable[KeyValues]) -> KeyValues:
+    parts = list(each)
+    types = {one.type for one in parts}
+    values: frozenset[Value] | None = frozenset()
+    for one in parts:
+        values = None if values is None or one.values is None else values | one.values
+    return KeyValues(types.pop() if len(types) == 1 else "", values)

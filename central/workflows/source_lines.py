@@ -1,0 +1,158 @@
+"""A workflow with the file that it was read from, so that what is wrong is told with its line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeGuard, TypeVar
+
+import msgspec
+import yaml
+
+from pilotage.proto.decoding.complaints import as_json, complaint, steps
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.decoding.strict_yaml import NotYaml, Place, line_of, load_strictly
+from pilotage.proto.documents.workflow import Workflow
+
+from .errors import BadWorkflow, Fault
+
+T = TypeVar("T")
+FILE_MAX_BYTES = 4_000_000
+
+
+@dataclass(frozen=True)
+class SourceText:
+    """The text of a file, and where it lies."""
+
+    where: str
+    folder: Path  # at which relative paths in it begin
+    content: str = field(repr=False)
+
+    def wrong(self, place: Place, message: str, *, step: str = "") -> BadWorkflow:
+        """Return what is wrong at a place, with its line; with `step`, that is not told twice."""
+        return BadWorkflow([self.line(place, Fault(step, place[2:] if step else place, message))])
+
+    def line(self, place: Place, fault: Fault) -> str:
+        """Return a fault as a line of text, with the line of the file at which `place` is."""
+        number = line_of(self.content, place)
+        return f"{self.where}:{number}: {fault}" if number is not None else f"{self.where}: {fault}"
+
+
+@dataclass(frozen=True)
+class WorkflowSource:
+    """A workflow, the text that it was read from, and where in there each of its steps stands.
+
+    `fields` say under which key of the text a field of a step stands, where the form has another;
+    `besides` are the texts of other files, by the place at which they are named.
+    """
+
+    workflow: Workflow
+    text: SourceText
+    places: Mapping[str, Place]
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    besides: Mapping[Place, SourceText] = field(default_factory=dict[Place, SourceText])
+
+    def told(self, faults: Sequence[Fault]) -> BadWorkflow:
+        """Return faults in the lines of the file, each line once."""
+        lines: dict[str, None] = {}
+        seen: set[tuple[Place, str]] = set()
+        for fault in faults:
+            inside = fault.place
+            if inside and inside[0] in self.fields:
+                inside = (self.fields[str(inside[0])], *inside[1:])
+            place = (*self.places.get(fault.step, ()), *inside)
+            if (place, fault.message) not in seen:  # of steps that were written as one
+                seen.add((place, fault.message))
+                lines[self._line(place, fault)] = None
+        return BadWorkflow(list(lines))
+
+    def _line(self, place: Place, fault: Fault) -> str:
+        for named, text in self.besides.items():
+            if place[: len(named)] == named:
+                return text.line(place[len(named) :], fault)
+        return self.text.line(place, fault)
+
+
+def read_text(path: Path) -> SourceText:
+    """Return the text of a file. Raises BadWorkflow."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_MAX_BYTES + 1)
+        if len(content) > FILE_MAX_BYTES:
+            raise BadWorkflow([f"{path}: has more than {FILE_MAX_BYTES} bytes"])
+        return SourceText(str(path), path.absolute().parent, content.decode())
+    except OSError as why:
+        raise BadWorkflow([f"{path}: {why.strerror or why}"]) from None
+    except UnicodeDecodeError:
+        raise BadWorkflow([f"{path}: is not UTF-8 text"]) from None
+
+
+def load_values(text: SourceText) -> Any:
+    """Return the plain values that a text holds. Raises BadWorkflow."""
+    try:
+        return load_strictly(text.content)
+    except NotYaml as why:
+        place = text.where if why.line is None else f"{text.where}:{why.line}"
+        raise BadWorkflow([f"{place}: {why.why}"]) from None
+
+
+def load(text: SourceText) -> dict[str, Any]:
+    """Return the mapping that a workflow file holds. Raises BadWorkflow."""
+    found = load_values(text)
+    if not is_mapping(found) or not found:
+        raise BadWorkflow([f"{text.where}: expected a mapping with `workflow` or `ProdSteps`"])
+    named: dict[str, Any] = _named(text, found, load_as_written(text))
+    return named
+
+
+def _named(text: SourceText, found: Any, written: Any) -> Any:
+    """Return plain values with keys as they are written: to YAML `on` is true, 1 a number."""
+    if is_mapping(found):
+        if not is_mapping(written) or len(found) != len(written):
+            raise BadWorkflow([f"{text.where}: `<<` is not read here: write the keys out"])
+        pairs = zip(written.items(), found.values(), strict=True)
+        return {key: _named(text, inner, as_it_is) for (key, as_it_is), inner in pairs}
+    if is_list(found):
+        return [_named(text, *pair) for pair in zip(found, written, strict=True)]
+    return found
+
+
+def load_as_written(text: SourceText) -> Any:
+    """Return the same with every scalar as the text that stands there. It has been loaded."""
+    return yaml.CBaseLoader(text.content).get_single_data()
+
+
+def converted(text: SourceText, found: Any, kind: type[T], place: Place, *, step: str = "") -> T:
+    """Return plain values as a struct. Raises BadWorkflow with the line of what does not fit."""
+    try:
+        return msgspec.convert(found, kind, strict=True)
+    except msgspec.ValidationError as why:
+        told = complaint(why, kind, as_json(found))
+        inside = tuple(int(one) if one.isdigit() else one for one in steps(told.path))
+        fault = Fault(step, inside, told.message)
+        raise BadWorkflow([text.line((*place, *inside), fault)]) from None
+
+
+def is_mapping(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Say whether a value is a mapping."""
+    return isinstance(value, dict)
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Say whether a value is a list."""
+    return isinstance(value, list)
+
+
+def check_words(
+    text: SourceText,
+    found: Mapping[str, Any],
+    known: Sequence[str],
+    place: Place,
+    *,
+    step: str = "",
+) -> None:
+    """Refuse keys that mean nothing. Raises BadWorkflow with the nearest right word."""
+    for word in found:
+        if word not in known:
+            message = unknown(str(word), known)
+            fault = Fault(step, (), message)
+            raise BadWorkflow([text.line((*place, str(word)), fault)])

@@ -1,0 +1,1 @@
+"""Explanations of why a job waits and why an offer gets nothing."""

@@ -1,0 +1,1 @@
+"""The index: the best waiting job for an offer, without asking every class."""

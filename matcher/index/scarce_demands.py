@@ -1,0 +1,16 @@
+"""Scarce demands: what few offers can run, so that they had better run it first."""
+
+from pilotage.proto.documents.job import Need
+
+from ..clauses.amounts import least_memory_mb
+from ..rules import Rules
+
+
+def is_scarce(need: Need, rules: Rules) -> bool:
+    """Whether a need asks for what few offers have."""
+    return (
+        need.gpus_min > 0
+        or need.cores_min > rules.wide_cores
+        or least_memory_mb(need) > rules.large_memory_per_core_mb * need.cores_min
+        or need.wall_s > rules.long_wall_s
+    )

@@ -1,0 +1,1 @@
+"""Limits and fair shares, with the active jobs that count towards them."""

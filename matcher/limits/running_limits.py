@@ -1,0 +1,448 @@
+"""Limits: how many jobs of a kind run at once at a place or anywhere, and how fast they start.
+
+A *kind* is one word of a job: its type, group or owner, or a tag that its need asks for; of each of
+these it takes one. The name of an amount that its need asks for is a kind too: it takes so much of
+it. A *pool* is an amount that limits alone provide: a pool without a limit is empty. What is
+used up at a place makes rows of the index unfit for offers from there; as long as nothing is, a
+place costs one look-up. A place is an element as pilots of one community see it. Groups and owners
+are names within a community, so their limits count each community by itself, unless they say
+otherwise; types, tags and amounts count in all communities together.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from pilotage.proto.amounts import is_pool
+from pilotage.proto.documents.job import Need
+
+from ..clauses.tag_expressions import parse
+from ..rules import ALL_COMMUNITIES, Rules, RunningLimit, StartLimit
+from ..types import Ceiling, ClassSpec
+
+Kind = tuple[str, str]  # by what, and its value
+Kinds = Mapping[Kind, int]  # of a row, and how much of each it takes
+Shut = tuple[Kind, float]  # a kind of which so much is left: what takes more may not start
+
+TEST: Final = "Test"  # the type of job that banned places run
+_Rule = tuple[bool, str, str, str, bool]  # a rate?, where, by, value, of a community that it names?
+
+NO_TEST: Final[Kind] = ("banned", "")  # every job that is none
+NO_POOL: Final[Kind] = ("amount", "")  # every job that asks for a pool that no limit counts
+AMOUNT: Final = "amount"
+
+_NO_KINDS: Final[Kinds] = MappingProxyType({})
+
+_HARDLY: Final = 1e-9  # of a start: what rounding may cost a bucket
+
+
+class Limit:
+    """One limit and what is used of it."""
+
+    __slots__ = (
+        "at",
+        "community",
+        "is_amount",
+        "is_rate",
+        "kind",
+        "most",
+        "number",
+        "per_s",
+        "places",
+        "room",
+        "where",
+    )
+
+    def __init__(self, rule: "RunningLimit | StartLimit", community: str, number: int) -> None:
+        self.number = number  # among all limits
+        self.kind: Kind = (rule.by, rule.value)
+        self.is_amount = rule.by == AMOUNT
+        self.where = rule.where  # empty: all sites together
+        self.community = community  # whose jobs it counts; empty: those of all
+        self.places: list[ElementLimits] = []  # at which it holds
+        self.most, self.per_s = _terms(rule)
+        self.is_rate = self.per_s > 0.0
+        self.room = self.most  # jobs that may still start, or what is left of an amount
+        self.at = 0.0  # when `room` of a rate was that much
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.room < 1.0 - _HARDLY
+
+    def is_short_of(self, takes: float) -> bool:
+        """Whether less is left than a job takes."""
+        return self.room < takes - _HARDLY
+
+    def fill(self, now: float) -> None:
+        """Let the bucket of a rate run full with time."""
+        if now > self.at:
+            self.room = min(self.most, self.room + (now - self.at) * self.per_s)
+            self.at = now
+
+    @property
+    def opens_at(self) -> float:
+        """Return when the next start is free again."""
+        return self.at + (1.0 - self.room) / self.per_s
+
+
+class ElementLimits:
+    """An element of a site, with the limits that hold there for one community."""
+
+    __slots__ = (
+        "closed",
+        "community",
+        "element",
+        "limits",
+        "opens_at",
+        "reopened",
+        "site",
+        "taken",
+        "without",
+        "_asked",
+        "is_stale",
+    )
+
+    def __init__(self, community: str, site: str, element: str, asked: dict[Kind, int]) -> None:
+        """`asked`: of each amount the most that any job takes."""
+        self.community, self.site, self.element = community, site, element
+        self.limits: list[Limit] = []
+        self.without: tuple[Kind, ...] = ()  # the kinds that never start here
+        self._asked = asked
+        self.closed: tuple[Shut, ...] = ()  # what may not start here now
+        self.opens_at = 0.0  # look again then, at the latest
+        self.reopened = False  # time alone has opened it, and whoever looked was not `refill`
+        self.is_stale = True
+        self.taken: tuple[Limit, ...] = ()  # by the last start here: most are alike, and keep it
+
+    def look(self, now: float) -> tuple[Shut, ...]:
+        """Return what may not start here at this moment."""
+        if self.is_stale or now >= self.opens_at:
+            self.is_stale = False
+            self.reopened = self.reopened or (bool(self.closed) and now >= self.opens_at)
+            closed: set[Shut] = {
+                (kind, 0.0) for kind in self.without if kind[0] != AMOUNT or kind in self._asked
+            }
+            self.opens_at = float("inf")
+            for limit in self.limits:
+                if limit.is_rate:
+                    limit.fill(now)
+                if limit.is_amount:
+                    if limit.is_short_of(self._asked.get(limit.kind, 0)):
+                        closed.add((limit.kind, limit.room))
+                elif limit.is_used_up:
+                    closed.add((limit.kind, 0.0))
+                    if limit.is_rate:
+                        self.opens_at = min(self.opens_at, limit.opens_at)
+            self.closed = tuple(sorted(closed))
+        return self.closed
+
+    def shuts(self, kinds: Kinds, now: float) -> bool:
+        """Whether what takes so much of some kinds may not start here at this moment."""
+        self.look(now)
+        return any(kind in kinds for kind in self.without) or any(
+            limit.is_short_of(kinds[limit.kind]) for limit in self.limits if limit.kind in kinds
+        )
+
+    def doubt(self) -> None:
+        """Something has changed that `closed` does not know of."""
+        self.is_stale = True
+
+
+class LimitTable:
+    """All limits, and which of them a row of the index counts for."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._banned = rules.banned
+        self._asked: dict[Kind, int] = {}  # of each amount with a limit, the most that a row takes
+        self._places: dict[tuple[str, str, str], ElementLimits] = {}
+        self._timed: list[ElementLimits] = []  # those with rates
+        self.opened: set[ElementLimits] = (
+            set()
+        )  # where something may start again since `wake` looked
+        self._of: dict[tuple[_Rule, str], Limit] = {}  # by what they count, and for whom
+        self._before: dict[tuple[_Rule, str], Limit] = {}  # what counted before the last change
+        self._numbers = 0
+        self.has_begun = False  # `any` has become true: whoever has kept places looks at them anew
+        # Rates that began empty, by what they count and for which community, and when.
+        self._empty_at: dict[tuple[_Rule, str], float] = {}
+        self._take_up(rules)
+
+    def _take_up(self, rules: Rules) -> None:
+        self._rules: list[RunningLimit | StartLimit] = [*rules.running, *rules.starts]
+        self.kinds = frozenset([(one.by, one.value) for one in self._rules])
+        self._pools = [kind for kind in self.kinds if kind[0] == AMOUNT and is_pool(kind[1])]
+        self._asked.clear()
+        self.any = bool(self._rules or self._banned)
+
+    def change(self, rules: Rules, now: float) -> None:
+        """Let other limits hold. Running ones count nothing yet; rates that are new begin empty.
+
+        The caller counts what runs, and looks at rows and parked offers anew. Bans stay.
+        """
+        self._before |= self._of
+        self._of = {}
+        known = set(map(_named, self._rules))
+        self._take_up(rules)
+        fresh = {name: now for name in map(_named, self._rules) if name not in known}
+        self._empty_at = self._empty_at | fresh
+        self._timed.clear()
+        for limit in self._before.values():
+            limit.places.clear()
+        for place in self._places.values():
+            place.taken = ()
+            self._settle(place)
+        self.opened.update(self._places.values())
+
+    def place(self, community: str, site: str, element: str) -> ElementLimits | None:
+        """Return the place of an offer, None where no limit can hold."""
+        if not self.any:
+            return None
+        place = self._places.get((community, site, element))
+        if place is None:
+            place = ElementLimits(community, site, element, self._asked)
+            self._places[community, site, element] = place
+            self._settle(place)
+        return place
+
+    def _settle(self, place: ElementLimits) -> None:
+        """Look which limits hold at a place."""
+        wheres = ("", place.site, f"{place.site}/{place.element}")
+        place.limits = [it for it in self._all_of(place.community) if it.where in wheres]
+        here = {limit.kind for limit in place.limits}
+        banned = bool(self._banned) and not self._banned.isdisjoint(wheres)
+        lacking = [kind for kind in self._pools if kind not in here]
+        place.without = (*([NO_TEST] if banned else ()), NO_POOL, *lacking)
+        for limit in place.limits:
+            limit.places.append(place)
+        if any(limit.is_rate for limit in place.limits):
+            self._timed.append(place)
+        place.doubt()
+
+    def _all_of(self, community: str) -> list[Limit]:
+        """Return the limits that count for jobs of a community."""
+        found = list[Limit]()
+        for rule in self._rules:
+            whose = _whose(rule, community)
+            if whose is None:
+                continue
+            key = (_key(rule), whose)
+            limit = self._of.get(key)
+            if limit is None:
+                limit = self._of[key] = self._made(rule, key)
+            found.append(limit)
+        return found
+
+    def _made(self, rule: "RunningLimit | StartLimit", key: tuple[_Rule, str]) -> Limit:
+        """Return a new limit, or the one that was for the same before, with what counts now."""
+        limit = self._before.pop(key, None)
+        is_new = limit is None
+        if limit is None:
+            self._numbers += 1
+            limit = Limit(rule, key[1], self._numbers)
+        else:
+            limit.most, limit.per_s = _terms(rule)
+            limit.room = min(limit.room, limit.most) if limit.is_rate else limit.most
+        empty_at = self._empty_at.get(_named(rule))
+        if limit.is_rate and empty_at is not None and (is_new or limit.at < empty_at):
+            limit.room, limit.at = 0.0, empty_at
+        return limit
+
+    def places(self) -> list[ElementLimits]:
+        """Return all places of which offers came: for checks."""
+        return list(self._places.values())
+
+    def of(self, community: str) -> list[Limit]:
+        """Return the limits that count jobs of a community, whether any has come or not."""
+        return self._all_of(community)
+
+    def all(self) -> list[Limit]:
+        """Return all limits that have counted anything."""
+        return list(self._of.values())
+
+    def kinds_of(self, spec: ClassSpec, need: Need) -> Kinds:
+        """Return the kinds with a limit anywhere, or a ban, to which a row belongs."""
+        if not (self.any or need.amounts):
+            return _NO_KINDS
+        words: set[Kind] = {("type", spec.type), ("group", spec.group), ("owner", spec.owner)}
+        words.update(("tag", tag) for tag in parse(need.tags).named)
+        kinds = dict.fromkeys(words & self.kinds, 1)
+        if self._banned and spec.type != TEST:
+            kinds[NO_TEST] = 1
+        for name, amount in need.amounts.items():
+            kind = (AMOUNT, name)
+            if amount and kind in self.kinds:
+                kinds[kind] = amount
+        if self.uncounted(need):
+            kinds[NO_POOL] = 1
+        return kinds
+
+    def uncounted(self, need: Need) -> list[str]:
+        """Return the pools that a need takes of and that no limit counts."""
+        return [
+            name
+            for name, amount in need.amounts.items()
+            if amount and is_pool(name) and (AMOUNT, name) not in self.kinds
+        ]
+
+    def note(self, kinds: Kinds) -> None:
+        """Note what a row takes of amounts."""
+        for kind, takes in kinds.items():
+            if kind[0] == AMOUNT and takes > self._asked.get(kind, 0):
+                self._asked[kind] = takes
+                for place in self._places.values():
+                    place.doubt()
+        if not self.any and NO_POOL in kinds:
+            self.any = self.has_begun = True
+
+    def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
+        """Return the running limits that count for a class, whichever of its needs is met."""
+        if not self._rules and not any(need.amounts for need in spec.needs):
+            return []
+        first, *others = [self.kinds_of(spec, need) for need in spec.needs]
+        takes = {
+            kind: min(it, *[other[kind] for other in others]) if others else it
+            for kind, it in first.items()
+            if all(kind in other for other in others)
+        }
+        limits = [it for it in self._all_of(spec.community) if not it.is_rate]
+        found = [
+            Ceiling(
+                number=limit.number,
+                where=limit.where,
+                room=max(0, int(limit.room)),
+                takes=takes[limit.kind],
+            )
+            for limit in limits
+            if limit.kind in takes
+        ]
+        for kind in takes:
+            if kind == NO_POOL or kind in self._pools:
+                wheres = tuple([limit.where for limit in limits if limit.kind == kind])
+                if "" not in wheres:  # nothing of it is where no limit counts it
+                    found.append(Ceiling(number=0, where="", room=0, but=wheres))
+        return found
+
+    # -- counting -------------------------------------------------------------------------------
+
+    def take(self, place: ElementLimits, kinds: Kinds, now: float) -> tuple[Limit, ...]:
+        """Count a start, and return the limits that it counts for."""
+        taken = tuple([limit for limit in place.limits if limit.kind in kinds])
+        if taken == place.taken:
+            taken = place.taken
+        else:
+            place.taken = taken
+        for limit in taken:
+            if limit.is_rate:
+                limit.fill(now)
+            if limit.is_amount:
+                self._take_of(limit, kinds[limit.kind])
+                continue
+            limit.room -= 1.0
+            if limit.is_used_up:
+                self._doubt(limit)
+        return taken
+
+    def take_running(
+        self, place: ElementLimits, kinds: Kinds, amounts: Mapping[str, int]
+    ) -> tuple[Limit, ...]:
+        """Count a job that runs already and takes so much of amounts: its start is over."""
+        taken = tuple(
+            [
+                it
+                for it in place.limits
+                if (amounts.get(it.kind[1]) if it.is_amount else it.kind in kinds)
+                and not it.is_rate
+            ]
+        )
+        for limit in taken:
+            if limit.is_amount:
+                self._take_of(limit, amounts[limit.kind[1]])
+                continue
+            limit.room -= 1.0
+            if limit.is_used_up:
+                self._doubt(limit)
+        return taken
+
+    def _take_of(self, limit: Limit, amount: int) -> None:
+        limit.room -= amount
+        if limit.is_short_of(self._asked.get(limit.kind, 0)):
+            self._doubt(limit)
+
+    def rates_of(self, limits: Iterable[Limit]) -> tuple[Limit, ...]:
+        """Return the rates among some limits."""
+        return tuple([limit for limit in limits if limit.is_rate])
+
+    def give_back(
+        self, limits: Iterable[Limit], amounts: Mapping[str, int], now: float, *, started: bool
+    ) -> None:
+        """A job with these amounts runs no more; if it never started, its start is given back."""
+        for limit in limits:
+            if limit.is_rate:
+                if started:
+                    continue
+                limit.fill(now)
+            if limit.is_amount:
+                most = self._asked.get(limit.kind, 0)
+                was_used_up = limit.is_short_of(most)
+                limit.room = min(limit.most, limit.room + amounts[limit.kind[1]])
+            else:
+                most, was_used_up = 0, limit.is_used_up
+                limit.room = min(limit.most, limit.room + 1.0)
+            if was_used_up and (most or not limit.is_used_up):
+                self._doubt(limit)
+                self.opened.update(limit.places)
+
+    def refill(self, now: float) -> None:
+        """Note the places at which time alone has opened something."""
+        for place in self._timed:
+            if now >= place.opens_at or place.reopened:
+                place.reopened = False
+                self.opened.add(place)
+
+    def empty_rates(self, now: float) -> None:
+        """Let every bucket of starts begin empty: what started before is not known."""
+        self._empty_at = dict.fromkeys(map(_named, self._rules), now)
+        for limit in self.all():
+            if limit.is_rate:
+                limit.room, limit.at = 0.0, now
+                self._doubt(limit)
+
+    def _doubt(self, limit: Limit) -> None:
+        for place in limit.places:
+            place.doubt()
+
+
+def _terms(rule: "RunningLimit | StartLimit") -> tuple[float, float]:
+    """Return how many may run, or start at once, and how many start a second: 0 for no rate."""
+    if isinstance(rule, StartLimit):
+        return float(rule.burst), rule.per_s
+    return float(rule.most), 0.0
+
+
+def _whose(rule: "RunningLimit | StartLimit", community: str) -> str | None:
+    """Return whose jobs a limit counts that a community has: empty for those of all.
+
+    None: it is no limit of that community.
+    """
+    together = rule.by in ("type", "tag", AMOUNT)
+    if rule.community == ALL_COMMUNITIES or (not rule.community and together):
+        return ""
+    return community if rule.community in ("", community) else None
+
+
+def _key(rule: "RunningLimit | StartLimit") -> _Rule:
+    return (isinstance(rule, StartLimit), rule.where, rule.by, rule.value, bool(rule.community))
+
+
+def _named(rule: "RunningLimit | StartLimit") -> tuple[_Rule, str]:
+    return _key(rule), rule.community
+
+
+def shuts(place: ElementLimits | None, kinds: Kinds, now: float) -> bool:
+    """Whether a row with these kinds may not start at a place. None: there are no limits at all."""
+    return NO_POOL in kinds if place is None else place.shuts(kinds, now)
+
+
+def is_shut(kinds: Kinds, closed: Iterable[Shut]) -> bool:
+    """Whether a row takes more of any kind than is left."""
+    return any(kinds.get(kind, 0) > room + _HARDLY for kind, room in closed)

@@ -1,0 +1,1 @@
+"""The queue: waiting jobs by class, priority and owner."""

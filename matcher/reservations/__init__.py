@@ -1,0 +1,1 @@
+"""Reservations of offers for wide jobs that have waited long."""

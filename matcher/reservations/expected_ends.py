@@ -1,0 +1,91 @@
+"""What an offer will have as the jobs on it end, each when it has used all its time."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from itertools import accumulate
+
+import msgspec
+
+from pilotage.proto.documents.job import Need
+
+from ..clauses.amounts import due, free_of, given_by, with_free
+from ..limits.active_job import MatchedJob
+from ..types import LiveOffer
+
+
+class Ends:
+    """The jobs on an offer in the order of their ends, and what is free after each."""
+
+    __slots__ = ("_free", "_given", "_now", "_offer", "outs")
+
+    def __init__(self, offer: LiveOffer, outs: Iterable[MatchedJob], now: float) -> None:
+        self._offer, self._now = offer, now
+        self.outs = sorted(outs, key=_end)
+        self._given = [given_by(out.grant, offer) for out in self.outs]
+        # Of each amount: what is free now, and after each end.
+        self._free = [
+            list(accumulate([given[at] for given in self._given], initial=free))
+            for at, free in enumerate(free_of(offer))
+        ]
+
+    def enough(self, need: Need, latest: float) -> int:
+        """Return how many of the jobs have to end until room and time are enough.
+
+        0: there is room now, or never room and time enough.
+        """
+        offer = self._offer
+        amounts = due(need, offer)
+        if amounts[0] > offer.cores:
+            return 0
+        number = 0
+        for free, it in zip(self._free, amounts, strict=True):
+            if it > free[0]:
+                number = max(number, bisect_left(free, it))
+        latest = min(latest, self._now + offer.wall_left_s - need.wall_s)
+        if not 0 < number <= len(self.outs) or self.outs[number - 1].ends_at > latest:
+            return 0
+        return number
+
+    def most(self) -> LiveOffer:
+        """Return what there will be in room at last, for as long as there is when one has ended.
+
+        What does not fit into that fits at no moment.
+        """
+        waits_s = max(0.0, self.outs[0].ends_at - self._now)
+        all_of_it = after(self._offer, self.outs, self._now)
+        left_s = self._offer.wall_left_s - waits_s
+        return msgspec.structs.replace(all_of_it, wall_left_s=left_s)
+
+    def soon(self) -> LiveOffer:
+        """Return what surely comes free when the first job ends, with the time that is left now.
+
+        Without a free core others can take nothing before. With one they may take all that is free
+        now, so only what that job has is sure.
+        """
+        if self._offer.cores_free > 0:
+            return with_free(self._offer, self._given[0])
+        return with_free(self._offer, [free[1] for free in self._free])
+
+    def until(self, number: int) -> float:
+        """Return when so many of the jobs have ended."""
+        return self.outs[number - 1].ends_at
+
+    def after(self, number: int) -> LiveOffer:
+        """Return the offer as it is when so many of the jobs have ended."""
+        return after(self._offer, self.outs[:number], self._now)
+
+
+def after(offer: LiveOffer, ended: list[MatchedJob], now: float) -> LiveOffer:
+    """Return what an offer will have when some jobs on it have used all their time."""
+    until = max((out.ends_at for out in ended), default=now)
+    free = list(
+        map(sum, zip(free_of(offer), *[given_by(out.grant, offer) for out in ended], strict=True))
+    )
+    free[0] = min(offer.cores, free[0])
+    return msgspec.structs.replace(
+        with_free(offer, free), wall_left_s=offer.wall_left_s - max(0.0, until - now)
+    )
+
+
+def _end(out: MatchedJob) -> float:
+    return out.ends_at

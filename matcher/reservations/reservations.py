@@ -1,0 +1,337 @@
+"""Reservations: wide jobs that have waited long get an offer on which the others end first.
+
+A job is wide if it asks for more of any amount than one core: cores, memory, scratch, GPUs or a
+named amount. Of several smaller jobs one is always running, so an offer never becomes free enough
+by itself. When jobs of a wide class have waited without a break for `reserve_after_s`, the next few
+offers that would be wide enough if some of the jobs on them had ended are reserved for it until
+that moment: at most as long as these jobs still have wall time. Until then others use what the wide
+job will not need, and all of it if they end before. Whoever could serve it earlier takes a
+reservation over. A class of one core for which the first end gives enough needs none: it waits for
+its turn.
+
+A reservation is no way around the shares: as with scarce demands, who is far ahead of whose turn it
+is gets none. But they may be further ahead, as wide jobs are few and large. Nor is one made where
+limits let the job not start, or for jobs that come after all others. Every community has its own,
+and an owner only so many; whose reservation was in vain has to do without for as long as it stood.
+"""
+
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from ..clauses.amounts import due, free_of, with_free
+from ..clauses.clause import Clauses
+from ..clauses.clause_kinds import joint, numbers
+from ..index.class_index import ClassIndex
+from ..index.community_indexes import Indexes
+from ..index.exact_fit import accepts
+from ..limits.attempts import Attempts
+from ..limits.fair_shares import ShareNode, Shares
+from ..limits.running_limits import ElementLimits, LimitTable
+from ..queue.backlog import Backlog
+from ..queue.job_classes import JobClass
+from ..rules import Rules
+from ..types import LiveOffer
+from .expected_ends import Ends, after
+from .reservation_table import Reservation, ReservationIndex, counted
+
+OF_A_CLASS_MAX: Final = 3  # with one, a class whose jobs come in bursts falls behind
+UNTIL_MAX_S: Final = 4 * 86_400.0  # what has to wait for longer waits without a reservation
+ALL_MAX: Final = 64  # rows of hungry classes that are all looked at for one offer
+SOME: Final = 8  # where there are more
+TURNS_MAX: Final = 4_096
+ASKED_MAX: Final = 4  # classes that the exact rule is asked for at one ask
+SOONER_S: Final = 60.0  # so much earlier another offer must be to take over
+GONE_S: Final = 60.0  # a pilot with nothing on it that does not ask for so long has gone
+LATE_S: Final = 60.0  # so much later than they should jobs may end
+AHEAD_TIMES: Final = 3.0  # so much further than a scarce demand one may be ahead to reserve
+DUE_TIMES: Final = 6.0  # and to be given what is reserved
+OF_OUT: Final = 0.04  # of what all that runs is charged with: with the installation leads grow
+REVIEW_S: Final = 1.0
+CONSIDER_S: Final = 0.1  # between two offers that are considered: the next will do as well
+SELDOM_S: Final = 1.0  # where a community has all the reservations that it may
+
+_wide_order = attrgetter("wide_order")
+
+
+class Reservations:
+    """Who waits for which offer to become free enough."""
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        indexes: Indexes,
+        attempts: Attempts,
+        clauses: Clauses,
+        limits: LimitTable,
+        shares: Shares,
+        rules: Rules,
+    ) -> None:
+        self._backlog, self._indexes = backlog, indexes
+        self._attempts, self._clauses, self._limits = attempts, clauses, limits
+        self._shares = shares
+        self._capacities: Clauses = (*numbers(clauses), *joint(clauses))
+        self._after_s, self._ahead_core_s = rules.reserve_after_s, rules.ahead_core_s
+        self.claims = ReservationIndex()
+        self.by_pilot, self.by_class = self.claims.by_pilot, self.claims.by_class
+        self.ended: list[str] = []  # pilots that are free again since somebody looked
+        self._rests: dict[ShareNode, float] = {}  # owners who reserve nothing until then
+        self._turns: dict[ShareNode, int] = {}  # rows of owners that have many, to go on with
+        self._reviewed = 0.0
+        self._considered: dict[str, float] = {}  # when an offer of a community was
+
+    # -- making ---------------------------------------------------------------------------------
+
+    def is_time(self, community: str) -> bool:
+        """Whether wide classes wait, and it is time to look at an offer for them."""
+        if community not in self._backlog.wide:
+            return False
+        now, at = self._backlog.now, self._considered.get(community, -SELDOM_S)
+        if 0.0 <= now - at < CONSIDER_S:
+            return False
+        if 0.0 <= now - at < SELDOM_S and self.claims.is_all(self._shares.root.children[community]):
+            return False
+        self._considered[community] = now
+        return True
+
+    def consider(self, offer: LiveOffer) -> None:
+        """Reserve an offer, of which this is left, for a wide class that has waited long."""
+        if offer.pilot in self.by_pilot or offer.cores_free >= offer.cores:
+            return
+        now = self._backlog.now
+        ends = Ends(offer, self._attempts.of_pilot(offer.pilot), now)
+        if not ends.outs:
+            return
+        at = self._limits.place(offer.community, offer.site, offer.element)
+        asked: list[JobClass] = []
+        ahead: set[ShareNode] = set()  # owners whose turn it is not
+        for cls in self._hungry(offer, ends):
+            its = self.by_class.get(cls.spec.class_id, [])
+            latest, last = now + UNTIL_MAX_S, None
+            if len(its) >= min(OF_A_CLASS_MAX, cls.waiting):
+                last = max(its, key=lambda held: held.until)
+                latest = min(latest, last.until - SOONER_S)
+            elif self.claims.is_full(cls.owner):
+                continue
+            for need, number in self._moments(cls, offer, ends, latest):
+                if cls.owner in ahead or self._is_shut(cls, need, at, ends.until(number)):
+                    continue
+                if len(asked) == ASKED_MAX:
+                    for one in asked:
+                        self._backlog.wide.put_last(one)
+                    return
+                asked.append(cls)
+                later = ends.after(number)
+                if not self._may_precede(cls.owner, later, AHEAD_TIMES):
+                    ahead.add(cls.owner)
+                elif self._is_accepted(cls, need, later):
+                    if last is not None:
+                        self.end(last)
+                    self._reserve(cls, need, offer, ends.until(number))
+                    return
+
+    def _hungry(self, offer: LiveOffer, ends: Ends) -> list[JobClass]:
+        """Return hungry classes that an offer may be enough for as the jobs on it end, the one
+        first that was served longest ago.
+
+        GPUs are kept for those who ask for some, and not for too many. Others mostly find wide
+        offers elsewhere.
+        """
+        index = self._indexes.of(offer.community)
+        if index is None:
+            return []
+        now = self._backlog.now
+        self._backlog.wide.ripen(now - self._after_s)
+        rows = index.hungry_for(ends.most(), ends.soon())
+        if not rows:
+            return []
+        on_gpus = index.hungry_for_gpus(offer) if offer.gpus else 0
+        for owner, until in self._rests.items():
+            if until > now and counted(owner)[1] is index.community:
+                rows &= ~owner.live
+                on_gpus &= ~owner.live
+        if not on_gpus:
+            return sorted(self._few(index, rows, offer.community), key=_wide_order)
+        found = self._few(index, rows & on_gpus, offer.community)
+        others = self._few(index, rows & ~on_gpus, offer.community)
+        # A class that waits longer than all jobs here run has found no other wide offer.
+        before = 2 * now - ends.until(len(ends.outs))
+        found += [cls for cls in others if max(cls.waits_since, cls.served_at) < before]
+        return sorted(found, key=_wide_order)
+
+    def _few(self, index: ClassIndex, rows: int, community: str) -> list[JobClass]:
+        """Return the classes of some rows, or of a few of them."""
+        if rows.bit_count() > ALL_MAX:
+            rows = self._some(rows, community)
+        return index.classes_of(rows) if rows else []
+
+    def _some(self, rows: int, community: str) -> int:
+        """Return a few of some rows: of each owner as many, and others of it the next times."""
+        if len(self._turns) > TURNS_MAX:
+            self._turns.clear()
+        those = self._backlog.wide.next_owners(community, rows, SOME)
+        found, most = 0, SOME // len(those) if those else 0
+        for owner in those:
+            its, row = rows & owner.live, self._turns.get(owner, 0)
+            its, left = its & (1 << row) - 1 or its, most
+            while its and left:
+                row = its.bit_length() - 1
+                its ^= 1 << row
+                found |= 1 << row
+                left -= 1
+            self._turns[owner] = row
+        return found
+
+    def _reserve(self, cls: JobClass, need: int, offer: LiveOffer, until: float) -> None:
+        place, now = (
+            self._limits.place(offer.community, offer.site, offer.element),
+            self._backlog.now,
+        )
+        self.claims.add(Reservation(cls, need, offer.pilot, place, until=until, made=now))
+        self._backlog.wide.put_last(cls)
+
+    # -- who may --------------------------------------------------------------------------------
+
+    def is_due(self, held: Reservation, offer: LiveOffer) -> bool:
+        """Whether the class may have its offer before whoever is next.
+
+        Its owner may have come further ahead meanwhile: what others kept off for is seldom lost.
+        """
+        return self._may_precede(held.owner, offer, DUE_TIMES)
+
+    def _may_precede(self, owner: ShareNode, offer: LiveOffer, times: float) -> bool:
+        """Whether neither an owner nor its group is too far ahead of who is next for an offer."""
+        found = self._indexes.best(offer)
+        if found is None or found[0].owner is owner:
+            return True
+        mine, others = _rivals(owner, found[0].owner)
+        return mine.level - others.level <= times * self._lead(offer.community)
+
+    def _lead(self, community: str) -> float:
+        """Return how far ahead a scarce demand may be, or what that is in a large installation."""
+        groups = self._shares.root.children[community].children.values()
+        out = sum(group.out * group.share for group in groups)
+        ahead = self._ahead_core_s * self._shares.weight(self._backlog.now)
+        return max(ahead, OF_OUT * out)
+
+    def _is_shut(self, cls: JobClass, need: int, place: ElementLimits | None, until: float) -> bool:
+        """Whether limits or a ban let no job start at a place, unless they change until then."""
+        closed = place.look(self._backlog.now) if place is not None else ()
+        if place is None or not closed:
+            return False
+        kinds = self._indexes.kinds_of(cls, need)
+        return any(kind in kinds for kind in place.without) or any(
+            limit.is_short_of(kinds[limit.kind]) and not (limit.is_rate and limit.opens_at <= until)
+            for limit in place.limits
+            if limit.kind in kinds
+        )
+
+    def _moments(
+        self, cls: JobClass, offer: LiveOffer, ends: Ends, latest: float
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the needs for which there is a moment of enough room and time: the place of each,
+        and how many of the jobs must have ended."""
+        for place, need in enumerate(cls.spec.needs):
+            number = ends.enough(need, latest)
+            if number:
+                yield place, number
+
+    def _is_accepted(self, cls: JobClass, place: int, offer: LiveOffer) -> bool:
+        return accepts(cls.spec.needs[place], cls.spec, offer, self._clauses)
+
+    def _has_room(self, cls: JobClass, place: int, offer: LiveOffer) -> bool:
+        """Whether an offer that a need was accepted by has room for it."""
+        return accepts(cls.spec.needs[place], cls.spec, offer, self._capacities)
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    def of(self, offer: LiveOffer) -> Reservation | None:
+        """Return the reservation of an offer if it still stands, brought up to date."""
+        held = self.by_pilot.get(offer.pilot)
+        if held is None:
+            return None
+        if self._end_if_over(held):
+            return None
+        cls = self._backlog.classes.get(held.class_id)
+        ends = Ends(offer, self._attempts.of_pilot(offer.pilot), self._backlog.now)
+        for place, number in self._moments(cls, offer, ends, held.until):
+            later = ends.after(number)
+            # The pilot is what it was when this need was accepted: only numbers change.
+            accepts = self._has_room if place == held.need else self._is_accepted
+            if accepts(cls, place, later):
+                held.until, held.need = ends.until(number), place
+                break
+        return held
+
+    def spare(self, held: Reservation, offer: LiveOffer) -> LiveOffer:
+        """Return what of a reserved offer the wide job will not need; its cores may be none."""
+        need = self._backlog.classes.get(held.class_id).spec.needs[held.need]
+        ended = [out for out in self._attempts.of_pilot(offer.pilot) if out.ends_at <= held.until]
+        later = free_of(after(offer, ended, self._backlog.now))
+        left = [
+            max(0, min(free, then - takes))
+            for free, then, takes in zip(free_of(offer), later, due(need, offer), strict=True)
+        ]
+        return with_free(offer, left)
+
+    def until(self, held: Reservation, offer: LiveOffer) -> LiveOffer:
+        """Return a reserved offer as it is for jobs that end before it is needed."""
+        left_s = max(0.0, held.until - self._backlog.now)
+        return msgspec.structs.replace(offer, wall_left_s=min(offer.wall_left_s, left_s))
+
+    def review(self) -> None:
+        """End what is needed no more, or whose pilot does not come back."""
+        now = self._backlog.now
+        if not self.by_pilot or now - self._reviewed < REVIEW_S:
+            return
+        self._reviewed = now
+        for held in list(self.by_pilot.values()):
+            if next(iter(self._attempts.of_pilot(held.pilot)), None) is not None:
+                held.idle_since = None
+            elif held.idle_since is None:
+                held.idle_since = now
+            if held.idle_since is not None and now - held.idle_since >= GONE_S:
+                self.end(held)
+            else:
+                self._end_if_over(held)
+
+    def end(self, held: Reservation, *, in_vain: bool = False) -> None:
+        """The class is served, or needs the offer no more.
+
+        Whose reservation was in vain reserves nothing for as long as it has kept others away.
+        """
+        self.claims.remove(held)
+        self.ended.append(held.pilot)
+        if in_vain:
+            now = self._backlog.now
+            self._rests = {owner: until for owner, until in self._rests.items() if until > now}
+            until = now + (now - held.made)
+            self._rests[held.owner] = max(until, self._rests.get(held.owner, until))
+
+    def _end_if_over(self, held: Reservation) -> bool:
+        """End a reservation of which nothing can come any more."""
+        cls = self._backlog.classes.find(held.class_id)
+        its = len(self.by_class[held.class_id])
+        if cls is not None and cls.is_shut:
+            self.end(held)
+            return True
+        if cls is None or cls.waiting < its:
+            is_served = cls is not None and (cls.here >= its or cls.served_at >= held.made)
+            self.end(held, in_vain=not is_served)
+            return True
+        if self._is_shut(cls, held.need, held.place, held.until):
+            self.end(held)
+            return True
+        if self._backlog.now >= held.until + LATE_S:  # the jobs on it should have ended
+            self.end(held, in_vain=True)
+            return True
+        return False
+
+
+def _rivals(mine: ShareNode, others: ShareNode) -> tuple[ShareNode, ShareNode]:
+    """Return what two owners compete as: their groups, or themselves within one."""
+    if mine.parent is others.parent or mine.parent is None or others.parent is None:
+        return mine, others
+    return mine.parent, others.parent

@@ -1,0 +1,45 @@
+"""An answer of this package: what was found, who said it, and what else is worth knowing. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+T = TypeVar("T", covariant=True)
+Number = TypeVar("Number", bound=float)
+NOTES_MAX = 12
+
+
+@dataclass(frozen=True)
+class SourcedValue(Generic[T]):
+    """A value with its source. Without a source nobody has said it: it is not known."""
+
+    value: T
+    source: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        return bool(self.source)
+
+    def noting(self, *notes: str) -> "SourcedValue[T]":
+        """Return the same with more notes."""
+        return replace(self, notes=(*self.notes, *(note for note in notes if note)))
+
+
+def least(said: Iterable[SourcedValue[Number]], otherwise: Number) -> SourcedValue[Number]:
+    """Return the smallest of what is known; the others are told in its notes, smallest first."""
+    every = list(said)
+    known = [one for one in every if one.known]
+    unknown = [note for one in every if not one.known for note in one.notes]
+    if not known:
+        return SourcedValue(otherwise, "", tuple(unknown))
+    known.sort(key=lambda one: one.value)
+    first = known[0]
+    notes = list(first.notes)
+    for one in known[1:]:
+        if one.value != first.value:
+            notes.append(f"{one.source} says {one.value:.12g}")
+        notes += one.notes
+    return SourcedValue(
+        first.value, first.source, tuple(dict.fromkeys([*notes, *unknown]))[:NOTES_MAX]
+    )

@@ -1,0 +1,1 @@
+"""The node: what was found and declared about it, and its benchmark."""

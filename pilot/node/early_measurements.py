@@ -1,0 +1,46 @@
+"""What takes time of its own and is begun at once: the benchmark, and the rung that works here.
+
+Both are processes of their own, so that they run while Python still reads the rest of the pilot.
+"""
+
+import threading
+from typing import TYPE_CHECKING, Optional
+
+from ..settings import AUTO, NAMESPACES, Settings
+from .benchmark_run import Measuring
+
+if TYPE_CHECKING:
+    from pilotage.proto.messages import Benchmark
+
+    from ..detect.finding import SourcedValue
+
+
+class StartedWork:
+    """Work that is under way. Its results are waited for by threads; `end` breaks it off."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._measuring = Measuring(settings.benchmark_s)
+        self._rung = "" if settings.isolation in (AUTO, NAMESPACES) else settings.isolation
+        self._trying: Optional[threading.Thread] = None
+        if not self._rung:
+            self._trying = threading.Thread(target=self._try_rungs, name="rungs", daemon=True)
+            self._trying.start()
+
+    def benchmark(self) -> "SourcedValue[Optional[Benchmark]]":
+        """Wait for the figures of the node, not for ever."""
+        return self._measuring.wait()
+
+    def rung(self) -> str:
+        """Wait for the rung that payloads will run on: the one that was named, or the best."""
+        if self._trying is not None:
+            self._trying.join()
+        return self._rung
+
+    def end(self) -> None:
+        """Leave nothing that runs on."""
+        self._measuring.end()
+
+    def _try_rungs(self) -> None:
+        from ..outfit import isolation
+
+        self._rung = isolation.best_rung()

@@ -1,0 +1,227 @@
+"""The conversation with the central over HTTPS: paths, tokens, and what an answer means."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Optional, TypeVar, Union
+
+from pilotage.proto.messages import (
+    Beat,
+    BeatAnswer,
+    Hello,
+    LogChunk,
+    PilotLog,
+    PilotLogKept,
+    Problem,
+    Register,
+    Registered,
+    TokenReply,
+    TokenRequest,
+    Turn,
+    TurnReply,
+)
+from pilotage.proto.problems import Code
+from pilotage.proto.wire import BadMessage, decode, encode
+
+from ..events import Log
+from ..mind.pace import FailedRequest, back_off_s
+from ..ports import Clock, HttpReply, NoReply, Randomness
+from .renewal import Renewal, Superseded
+from .requests import MISDIRECTED, Requests
+
+T = TypeVar("T")
+
+TIMEOUT_S = 20.0  # for what is not urgent
+URGENT_AT = 0.1  # of a token's life: what is left when a renewal does not wait for the journal
+TELLS_MAX = 3
+TOKEN_PATH = "/v1/pilots/token"
+RETRIED = frozenset({0, 408, MISDIRECTED, 429})  # and every 5xx
+
+
+class RequestRefused(Exception):
+    """The central has said no, and would say it again."""
+
+    def __init__(self, path: str, refusal: FailedRequest) -> None:
+        super().__init__(f"{path}: {refusal.status} {refusal.code} {refusal.message}")
+        self.refusal = refusal
+
+
+class CentralChannel:
+    """Speaks for one pilot. Nothing here decides; replies go to the brain as they are."""
+
+    def __init__(
+        self, requests: Requests, clock: Clock, random: Randomness, log: Log, renewal: Renewal
+    ) -> None:
+        self.requests, self._clock, self._random, self._log = requests, clock, random, log
+        self._renewal = renewal
+        self._one_use: Optional[asyncio.Lock] = None  # of the secret at a time
+        self.token, self.expires_in_s = "", 0.0
+        self._urgent_at = 0.0
+        self.last_refusal: Optional[FailedRequest] = None  # of what is said until it is answered
+
+    async def register(self, message: Register) -> Registered:
+        """Say who we are, until answered. Raises Refused."""
+        path = "/v1/pilots/register"
+        registered = await self._until(
+            path, lambda: self._post(path, message, Registered, TIMEOUT_S)
+        )
+        return self._known(registered)
+
+    async def hello(self, message: Hello) -> Registered:
+        """Say that we are back, until answered. Raises Refused."""
+        path = "/v1/pilots/hello"
+
+        async def say(secret: str, nonce: str) -> Union[Registered, FailedRequest]:
+            said = replace(message, renewal_secret=secret, renewal_nonce=nonce)
+            heard = await self._post(path, said, Registered, TIMEOUT_S)
+            if not isinstance(heard, FailedRequest):
+                self._renewal.answered(secret, heard.renewal_secret, heard.session)
+            return heard
+
+        return self._known(await self._until(path, lambda: self._use(say)))
+
+    async def renew(self) -> None:
+        """Fetch a new token, until answered. Raises Refused."""
+        used = self.token
+        await self._until(TOKEN_PATH, lambda: self._renew(used, TIMEOUT_S))
+
+    async def tell_of_double(self) -> None:
+        """Our session is over, and nobody else has our journal: somebody has a copy of it.
+
+        A use of the secret shows that to the central, which then ends the other one too. A second
+        one follows: the first may have been open when the copy was made.
+        """
+        for tries in range(1, TELLS_MAX + 1):
+            refusal = await self._renew(self.token, TIMEOUT_S)
+            if refusal is None:
+                refusal = await self._renew(self.token, TIMEOUT_S)
+            if refusal is None or not may_pass(refusal.status):
+                return
+            await self._clock.sleep(back_off_s(tries, self._random.uniform))
+
+    async def turn(self, turn: Turn, timeout_s: float) -> Union[TurnReply, FailedRequest]:
+        """Send a turn and return its reply; never raises for what the world does."""
+        path = "/v1/turn" if turn.ask and turn.reports else "/v1/ask" if turn.ask else "/v1/report"
+        return await self._with_token(path, turn, TurnReply, timeout_s)
+
+    async def beat(self, beat: Beat, timeout_s: float) -> Union[BeatAnswer, FailedRequest]:
+        """Send a beat and return its answer."""
+        return await self._with_token("/v1/beat", beat, BeatAnswer, timeout_s)
+
+    async def pilot_log(self, parcel: PilotLog) -> Union[PilotLogKept, FailedRequest]:
+        """Send lines of our own log, where they delay nothing."""
+        return await self._with_token("/v1/pilots/log", parcel, PilotLogKept, TIMEOUT_S, aside=True)
+
+    async def log_chunk(self, chunk: LogChunk, token: str) -> None:
+        """Send live output; what gets no answer is a gap."""
+        try:
+            await self.requests.post("/v1/log", encode(chunk), token=token, timeout_s=TIMEOUT_S)
+        except NoReply:
+            return
+
+    def _known(self, registered: Registered) -> Registered:
+        if registered.urls:
+            self.requests.send_messages_to(registered.urls[0])
+        self._take(TokenReply(registered.token, registered.expires_in_s))
+        return registered
+
+    def _take(self, reply: TokenReply) -> None:
+        self.token, self.expires_in_s = reply.token, reply.expires_in_s
+        self._urgent_at = self._clock.now() + (1 - URGENT_AT) * reply.expires_in_s
+
+    async def _renew(self, used: str, timeout_s: float) -> Optional[FailedRequest]:
+        """Fetch a token instead of `used`, once; return why there is none."""
+
+        async def say(secret: str, nonce: str) -> Union[TokenReply, FailedRequest]:
+            request = TokenRequest(self._renewal.who.pilot, secret, nonce)
+            heard = await self._post(TOKEN_PATH, request, TokenReply, timeout_s)
+            if not isinstance(heard, FailedRequest):
+                self._renewal.answered(secret, heard.renewal_secret)
+                self._take(heard)
+            return heard
+
+        if self._one_use is None:  # made here: in Python 3.9 it belongs to the loop that is current
+            self._one_use = asyncio.Lock()
+        async with self._one_use:
+            reply = await self._use(say) if self.token == used else None
+        return reply if isinstance(reply, FailedRequest) else None
+
+    async def _use(
+        self, say: Callable[[str, str], Awaitable[Union[T, FailedRequest]]]
+    ) -> Union[T, FailedRequest]:
+        """Use the renewal secret, once."""
+        while True:
+            try:
+                is_urgent = bool(self.token) and self._clock.now() >= self._urgent_at
+                secret, nonce = self._renewal.use(unkept=is_urgent)
+            except Superseded:
+                return FailedRequest(409, Code.OLD_SESSION.value, "another life has our journal")
+            except OSError as why:  # it may pass before the token is over
+                return FailedRequest(0, "journal", f"the journal takes no nonce: {why}")
+            reply = await say(secret, nonce)
+            if not isinstance(reply, FailedRequest) or reply.code != Code.USED_SECRET.value:
+                return reply
+            if not self._renewal.tell(nonce):
+                return reply
+
+    async def _with_token(
+        self, path: str, message: object, kind: type[T], timeout_s: float, *, aside: bool = False
+    ) -> Union[T, FailedRequest]:
+        """Post; where the token is refused, fetch another one and post again."""
+        used = self.token
+        reply = await self._post(path, message, kind, timeout_s, aside=aside)
+        if not isinstance(reply, FailedRequest) or reply.status != 401:
+            return reply
+        refusal = await self._renew(used, timeout_s)
+        if refusal is not None:
+            return refusal
+        return await self._post(path, message, kind, timeout_s, aside=aside)
+
+    async def _until(self, path: str, say: Callable[[], Awaitable[Union[T, FailedRequest]]]) -> T:
+        failures = 0
+        while True:
+            reply = await say()
+            if not isinstance(reply, FailedRequest):
+                return reply
+            if not may_pass(reply.status):
+                raise RequestRefused(path, reply)
+            failures, self.last_refusal = failures + 1, reply
+            wait_s = back_off_s(failures, self._random.uniform)
+            why = f"{reply.status} {reply.code} {reply.message}"
+            self._log("not_answered", {"path": path, "why": why, "wait_s": round(wait_s, 1)})
+            await self._clock.sleep(wait_s)
+
+    async def _post(
+        self, path: str, message: object, kind: type[T], timeout_s: float, *, aside: bool = False
+    ) -> Union[T, FailedRequest]:
+        try:
+            reply = await self.requests.post(
+                path, encode(message), token=self.token, timeout_s=timeout_s, aside=aside
+            )
+        except NoReply as why:
+            return FailedRequest(0, "no_reply", str(why))
+        if not 200 <= reply.status < 300:
+            return refusal(reply)
+        try:
+            return decode(kind, reply.body)
+        except BadMessage as why:
+            return FailedRequest(0, "bad_message", str(why))
+
+
+def refusal(reply: HttpReply) -> FailedRequest:
+    """Return what an answer that is not 2xx says."""
+    problem: Optional[Problem] = None
+    try:
+        problem = decode(Problem, reply.body)
+    except BadMessage:
+        pass  # a proxy's page
+    if problem is None:
+        return FailedRequest(reply.status)
+    told = not problem.field or problem.message.startswith(problem.field)
+    message = problem.message if told else f"{problem.field}: {problem.message}"
+    return FailedRequest(reply.status, problem.code, message)
+
+
+def may_pass(status: int) -> bool:
+    """Say whether the same request may succeed later."""
+    return status in RETRIED or status >= 500

@@ -1,0 +1,1 @@
+"""The documents that submitters hand in: jobs, transformations and workflows."""

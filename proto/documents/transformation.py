@@ -1,0 +1,96 @@
+"""What a user hands in as a transformation. Unknown fields are refused by name."""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ..decoding.patterns import whole
+from .job import Count, Job, Word
+
+TASKS_MAX: Final = 10_000_000  # of one transformation
+ROWS_MAX: Final = 10_000  # values of tasks
+GROUP_MAX: Final = 10_000  # files of one task
+SPREAD_OF: Final = 100  # the last tasks of which a brake counts those that failed
+JUDGED_FROM: Final = 10  # a brake says nothing of fewer tasks
+
+Row = dict[str, str | int | float | bool]
+Key = Annotated[str, Meta(min_length=1, max_length=128)]
+Portion = Annotated[float, Meta(ge=0, le=1)]
+InputName = Annotated[str, Meta(pattern=whole("[A-Za-z_][A-Za-z0-9_]*"), max_length=64)]
+
+
+class InputSpec(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename={"from_": "from"},
+):
+    """Which files are inputs: those that meet a query, or the outputs of a transformation.
+
+    Each file is used once: it is in one task that is Done, or waits, or its state says why not. A
+    *shared* file goes to every task that it fits: calibrations, models. With `count: 0` a task gets
+    all of them that fit, at least one, once the transformation that they are `from` has completed.
+    """
+
+    name: InputName = "files"
+    query: dict[str, Any] = {}  # as `pilotage data find` takes it; with `from` it narrows further
+    from_: Annotated[str, Meta(max_length=128)] = ""  # name or id of a transformation
+    use: Literal["once", "shared"] = "once"
+    on: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()  # keys that must be equal in a group
+    count: Annotated[int, Meta(ge=0, le=GROUP_MAX)] = (
+        1  # that a joined group has; 0: all, of shared
+    )
+    to: Annotated[str, Meta(max_length=512)] = ""  # folder in the payload's folder; empty: that one
+
+
+class Grouping(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """How inputs become tasks.
+
+    Rules: `count` (`size` files), `bytes` (up to `bytes_max`), `site` (`size` files that one site
+    has), `key` (`size` files with equal values of `keys`), `join` (of each input its `count`, with
+    equal values of its `on`), `all` (one task). Others have entry points `pilotage.groupings`.
+
+    A group that is not full goes with its policy: `never`, `parent_done` (when the transformations
+    that its inputs are `from` have completed, or it is closed by hand), `after` (when its oldest
+    file has waited `after_s`). `flush` and `complete` let all of them go.
+    """
+
+    rule: Word = "count"
+    size: Annotated[int, Meta(ge=1, le=GROUP_MAX)] = 1
+    bytes_max: Count = 0
+    keys: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()
+    partial: Literal["never", "parent_done", "after"] = "parent_done"
+    after_s: Count = 0
+
+
+class Transformation(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A template, and which files or how many tasks make jobs of it.
+
+    In the template `{task}` is the number of the task, from 1 on, `{transformation}` the id, and
+    `{KEY}` what all files of the group have as that metadata, or the task's row. An argument that
+    is `{inputs}` alone becomes one argument for each input file. `{{` and `}}` stand for braces.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    title: Annotated[str, Meta(max_length=1024)] = ""
+    inputs: Annotated[tuple[InputSpec, ...], Meta(max_length=8)] = ()
+    tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # without inputs: how many
+    rows: Annotated[tuple[Row, ...], Meta(max_length=ROWS_MAX)] = ()  # values of each task
+    grouping: Grouping = Grouping()
+    job: Job
+    outputs_dataset: Annotated[str, Meta(max_length=600)] = ""  # GROUP:transformation-ID if empty
+    metadata: dict[str, str | int | float | bool] = {}  # of all outputs
+    scouts: Annotated[int, Meta(ge=0, le=1_000)] = 0  # tasks that run first, and alone
+    pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # part of the last 100 tasks
+    errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # failed tasks, then MaxReset
+    tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
+    failover: bool = False  # what failed is tried again as docs/failures.md says
+    # Part of the parents' results that may be missing when it takes all, or groups not full.
+    allow_partial: Portion = 0.0  # part of the inputs that may be missing
