@@ -18,7 +18,8 @@ GOAL_CHARACTERS: Final = 300  # between the title and the first command
 OPERATOR_STARTS: Final = """
 ```console
 $ mkdir -p -m 700 ~/.local/share/pilotage && mkdir -p ~/disk ~/.local/share/pilotage/storages
-$ echo "{type: file, url: 'file://$HOME/disk', default: true}" > ~/.local/share/pilotage/storages/disk.yaml
+$ echo "{type: file, url: 'file://$HOME/disk', default: true}" > disk.yaml
+$ mv disk.yaml ~/.local/share/pilotage/storages/
 $ pilotage serve &
 …
 {"at":"…","event":"central_started",…}
@@ -28,7 +29,7 @@ pic-…: process …, log …/pilot.log
 """
 WITH_GPUS: Final = """
 ```console
-$ pilotage pilot start --site CSCS --overcommit --cores 4 --gpus 2 --gpu-vendor nvidia --gpu-memory-mb 80000
+$ pilotage pilot start --site CSCS --overcommit --gpus 2 --gpu-vendor nvidia --gpu-memory-mb 80000
 cscs-…: process …, log …/pilot.log
 ```
 """
