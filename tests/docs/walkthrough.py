@@ -132,9 +132,18 @@ class Walk:
         self._python: Session | None = None
         self._stop_s = 0.0  # for what should end by itself, once the page is at its end
 
-    def go(self) -> None:
-        """Walk through the page. Raises Differs at the first line that is not true."""
-        found = list(blocks(self._page.read_text(encoding="utf-8")))
+    def go(self, before: str = "", after: str = "") -> None:
+        """Walk through the page. Raises Differs at the first line that is not true.
+
+        `before` and `after` are text of the same form, typed by somebody else, such as the
+        operator who starts the central that the page uses.
+        """
+        for text in (before, self._page.read_text(encoding="utf-8"), after):
+            self._go_through(text)
+        self._stop_s = STOP_S
+
+    def _go_through(self, text: str) -> None:
+        found = list(blocks(text))
         for at, block in enumerate(found):
             if block.name:
                 (self._folder / block.name).write_text(block.text, encoding="utf-8")
@@ -145,7 +154,6 @@ class Walk:
                 behind = found[at + 1] if at + 1 < len(found) else None
                 said = behind.text if behind is not None and behind.kind == "text" else ""
                 self._run(block, said.splitlines())
-        self._stop_s = STOP_S
 
     def close(self) -> list[str]:
         """End everything; return what was still running, which is nothing on a good page."""

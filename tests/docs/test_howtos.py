@@ -1,0 +1,81 @@
+"""The how-tos for submitters are true, with real processes, and short.
+
+Each one is read by Ada, who uses a central, a storage and pilots that an operator has started.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from ..tidy import tree
+from .walkthrough import Walk, blocks
+
+PAGES: Final = sorted(name for name in tree.files() if name.startswith("docs/howto/"))
+WORDS: Final = range(150, 400)
+GOAL_CHARACTERS: Final = 300  # between the title and the first command
+
+OPERATOR_STARTS: Final = """
+```console
+$ mkdir -p -m 700 ~/.local/share/pilotage && mkdir -p ~/disk ~/.local/share/pilotage/storages
+$ echo "{type: file, url: 'file://$HOME/disk', default: true}" > disk.yaml
+$ mv disk.yaml ~/.local/share/pilotage/storages/
+$ pilotage serve &
+…
+{"at":"…","event":"central_started",…}
+$ pilotage pilot start --site PIC --cores 2 --memory-mb 4000 --image-tools none
+pic-…: process …, log …/pilot.log
+```
+"""
+WITH_GPUS: Final = """
+```console
+$ pilotage pilot start --site CSCS --overcommit --gpus 2 --gpu-vendor nvidia --gpu-memory-mb 80000
+cscs-…: process …, log …/pilot.log
+```
+"""
+TOKEN: Final = """
+```console
+$ pilotage token issue ada --role user --save ada.json
+…
+```
+"""
+ADA_HAS_IT: Final = """
+```console
+$ mkdir -p ~/.config/pilotage && mv ada.json ~/.config/pilotage/credentials.json
+```
+"""
+OPERATOR_ENDS: Final = """
+```console
+$ rm ~/.config/pilotage/credentials.json
+$ pilotage pilot drain --all --wait
+…
+$ kill %1
+```
+"""
+
+
+def _stage(page: str) -> str:
+    gpus = WITH_GPUS if page.endswith("/gpus.md") else ""
+    place = "" if page.endswith("/use-a-central.md") else ADA_HAS_IT
+    return OPERATOR_STARTS + gpus + TOKEN + place
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_how_to_happens_as_it_is_told(page: str, tmp_path: Path) -> None:
+    walk = Walk(tree.ROOT / page, tmp_path)
+    try:
+        walk.go(before=_stage(page), after=OPERATOR_ENDS)
+    finally:
+        left = walk.close()
+
+    assert not left, "the page leaves these running"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_how_to_is_short_and_begins_with_its_goal_and_a_command(page: str) -> None:
+    text = tree.text(page)
+    first = next(blocks(text))
+
+    assert len(text.split()) in WORDS
+    assert first.kind in {"sh", "console"}
+    assert text.index("```") < GOAL_CHARACTERS
