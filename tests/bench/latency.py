@@ -14,8 +14,9 @@ from .rig import Rig, Sender, rig
 SAMPLES = 200
 QUIET_S = 0.05
 WORK = (
-    f"{SAMPLES} jobs one after another, one parked pilot on loopback; each payload is `date`, "
-    "which notes the clock (its own start is included)"
+    f"The bench submits {SAMPLES} jobs one after another to one parked pilot on loopback. Each "
+    "payload is `date`, which prints the time. A figure runs from the submit call to that time, "
+    "so it includes the start of `date`."
 )
 RUNGS = (("namespaces", "auto"), ("plain", "session"))
 

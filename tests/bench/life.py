@@ -10,23 +10,22 @@ from .load.trials import Crowd, Trial, life
 
 NAME = "life"
 WORK = (
-    "simulated pilots that run no payload: an ask, a report of the starts, a turn with the ends, "
-    "usage and an output each; otherwise as in `dispatch`"
+    "Simulated pilots run whole job lives without payloads. A life is an ask, a report of the "
+    "start, and a turn with the end, the usage and one output. Otherwise the load is that of "
+    "`dispatch`."
 )
 BOUND = (
-    "the interpreter: in batches three fifths of the CPU are the dispatch (matching, leases, "
-    "counters and the answers), the rest the writer: an attempt is written at its match, its "
-    "start and its end, a job once; scattered jobs cost a page of the log each. One at a time "
-    "two requests of HTTP come to it, two fifths of all"
+    "The interpreter is the limit. In batches, dispatch takes three fifths of the CPU and the "
+    "writer the rest. One at a time, two HTTP requests for each job take two fifths of all."
 )
 
 ON_POSTGRESQL = (
-    "the same on PostgreSQL, which has a socket and its two cores in common with central and load"
+    "The same load on PostgreSQL, which shares two cores with the central and the load and is "
+    "reached over a socket."
 )
 BOUND_ON_POSTGRESQL = (
-    "the two cores; of the server's time a life a third is the job's row and the sums of its "
-    "zones, a fifth the insertion of the attempt, a fifth its start and end, a seventh reading "
-    "the body. The central spends less than on SQLite, whose writer shares its interpreter"
+    "The two cores are the limit. The central spends less than on SQLite, whose writer shares "
+    "its interpreter."
 )
 
 

@@ -52,17 +52,17 @@ class Scale:
 
 
 WORK = (
-    f"one pilot of {SLOTS} slots out of its bundle, a real central and mosquitto (where it is "
-    f"installed) on the same cores; {Scale.jobs} jobs that run `true` on each rung. The bare loop "
-    f"starts the same processes with the same wrappers, {SLOTS} at once, in the same run. Memory "
-    "is the most of all rungs, after their jobs. A start is measured from that of the process to "
-    "the first byte of the first ask, median"
+    f"One bundled pilot of {SLOTS} slots runs {Scale.jobs:,} jobs of `true` on each rung. It "
+    "shares the cores with a real central and mosquitto (if it is installed). The bare loop starts "
+    f"the same processes with the same wrappers, {SLOTS} at once, in the same run. Memory is the "
+    "maximum over all rungs. The start runs from the process to the first byte of the first ask "
+    "(median)."
 )
 
 
 BOUND = (
-    "the share of the bare loop: two cores, on which the payloads, their wrappers, pilot, guard, "
-    "broker and central take turns. The start: reading the pilot, which comes as sources"
+    "Two cores limit the share of the bare loop: payloads, wrappers, pilot, guard, broker and "
+    "central take turns on them. Reading the pilot's sources limits the start."
 )
 
 

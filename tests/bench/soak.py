@@ -28,10 +28,10 @@ NAME = "soak"
 EVERY_S = 5.0
 SETTLES_S = 900.0  # what submitting, enlisting and the end may take beside
 WORK = (
-    "a million jobs that wait, so that the store's cache of pages is full before anything is "
-    "measured; pilots that run short jobs with outputs and beats, others that come, work and go, a "
-    "submitter that keeps the queue full, looks and kills; a point of memory and files every 5 s, "
-    "the slope over the last two thirds"
+    "A million waiting jobs first fill the page cache of the store. Pilots then run short jobs "
+    "with outputs and heartbeats; other pilots come, work and leave. A submitter keeps the queue "
+    "full, reads and kills. Memory and open files are sampled every 5 s; the slope is that of the "
+    "last two thirds."
 )
 
 
@@ -166,7 +166,7 @@ def main(words: list[str]) -> int:
     minutes = float(words[0]) if words else FULL.seconds / 60
     watch = Watch()
     figures = measure(Scale(seconds=60 * minutes))
-    work = f"{WORK}; {minutes:g} minutes"
+    work = f"{WORK} The run took {minutes:g} minutes."
     report = Report(bench=NAME, machine=watch.machine(), work=work, figures=figures)
     as_table(report)
     if len(words) > 1:

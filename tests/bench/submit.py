@@ -16,9 +16,9 @@ PARAMETRIC = 100_000
 DISTINCT = 20_000
 A_CALL = 1_000
 WORK = (
-    f"{PARAMETRIC} parametric jobs in one call (best of 3 calls), {DISTINCT} distinct jobs at "
-    f"{A_CALL} a call on 2 connections, over HTTP, each answer after fdatasync; meanwhile another "
-    "connection commits one job at a time"
+    f"The bench submits {PARAMETRIC:,} parametric jobs in one call (best of 3 calls), then "
+    f"{DISTINCT:,} distinct jobs, {A_CALL:,} in each call, on 2 connections over HTTP. Each answer "
+    "follows fdatasync. Meanwhile another connection, the neighbour, commits one job at a time."
 )
 
 

@@ -20,9 +20,10 @@ IDLE_S = 20.0
 PATIENCE_S = 600.0
 NOOP: dict[str, Any] = {"command": ["true"], "needs": [{"wall_s": 60, "sites": ["NOWHERE"]}]}
 WORK = (
-    f"{FILES} files with 6 metadata keys; {ACTIVE} active transformations whose queries find some "
-    f"of them, idle for {IDLE_S:g} s; one that takes all, {A_GROUP} a task: {FILES // A_GROUP} "
-    f"tasks; one without inputs, {SMALL} tasks; {REQUESTS} requests of each kind on one connection"
+    f"The catalogue holds {FILES:,} files with 6 metadata keys. {ACTIVE:,} active transformations "
+    f"whose queries match some of them stay idle for {IDLE_S:g} s. One transformation takes all "
+    f"files, {A_GROUP} in a task: {FILES // A_GROUP:,} tasks. Another without inputs makes "
+    f"{SMALL:,} tasks. {REQUESTS} requests of each kind follow on one connection."
 )
 
 
@@ -43,7 +44,7 @@ def run() -> tuple[str, list[Figure]]:
     name = "transformations"
     return WORK, [
         figure(name, "inputs taken from the catalogue", FILES / gathered, "files/s"),
-        figure(name, f"{FILES // A_GROUP} tasks of {A_GROUP} files", made, "s"),
+        figure(name, f"{FILES // A_GROUP:,} tasks of {A_GROUP} files", made, "s"),
         figure(name, f"{SMALL} tasks", small, "s"),
         figure(name, "status of one with 10^6 files, p99", percentile(looks, 0.99), "ms"),
         figure(name, f"list of {ACTIVE}, p99", percentile(pages, 0.99), "ms"),
