@@ -29,9 +29,8 @@ QUERY: dict[str, Any] = {
     "runNumber": {">=": 100},
 }
 WORK = (
-    f"The bench registers {FILES:,} files with 13 metadata keys, one copy and two checksums each, "
-    f"{A_CALL:,} in a call on {CONNECTIONS} connections. Each answer follows fdatasync. {REQUESTS} "
-    "requests of each kind follow on one connection; each reads a page of 1,000 files."
+    f"{FILES:,} files with 13 metadata keys, {A_CALL:,} in a call on {CONNECTIONS} connections; "
+    f"then {REQUESTS} requests of each kind for pages of 1,000 files."
 )
 
 

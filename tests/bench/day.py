@@ -13,15 +13,10 @@ from .load.stage import Act, play, stage
 NAME = "day"
 JOB_S = 3_600.0
 WORK = (
-    "5,500 one-hour jobs run at four sites and 872,000 wait (LHCb's queue of one morning, CTAO's "
-    "running jobs). Each job uploads 2 kB at its end, and heartbeats every 40 s come over HTTP. "
-    "The load runs at 60 times the real pace for a minute. The figure is the idle CPU plus a "
-    "sixtieth of the rest."
+    "5,500 one-hour jobs run at four sites and 872,000 wait, with uploads and heartbeats. The load "
+    "runs at 60 times the real pace; the figure is the idle CPU plus a sixtieth of the rest."
 )
-BOUND = (
-    "Idle work dominates: the lease watch and the counters. A job of an hour costs a few "
-    "milliseconds of CPU."
-)
+BOUND = "Idle work dominates: the lease watch and the counters."
 
 
 @dataclass(frozen=True)

@@ -23,25 +23,19 @@ NAME = "dispatch"
 PAIRS: Final = 5  # of runs with and without what is compared
 LOOK_EVERY_S: Final = 0.1
 WORK = (
-    "Simulated pilots ask for jobs on kept-alive connections, with tokens, shares and limits. "
-    "Each answer follows fdatasync. *Scattered* jobs belong to 1,000 owners in turn, so each "
-    "match touches another place of 10^6 rows. Load and central share the machine."
+    "Simulated pilots ask for jobs, with tokens, shares and limits; each answer follows fdatasync. "
+    "*Scattered* jobs belong to 1,000 owners in turn, so each match touches another place of 10^6 "
+    "rows."
 )
-BOUND = (
-    "The interpreter is the limit: it runs the event loop and the writer in turn. The disk is no "
-    "limit. A bulk submission takes half of the one interpreter, which explains the latency beside "
-    "bulks."
-)
+BOUND = "The interpreter is the limit: it runs the event loop and the writer in turn. The disk is no limit."
 
 ON_POSTGRESQL = (
-    "The same load on PostgreSQL, which shares two cores with the central and the load. "
-    "*The loop* is one worker without a central: it claims the first of 10^6 rows with "
-    "`FOR UPDATE SKIP LOCKED`, commits, and claims the next. It ignores needs, shares, limits and "
-    "tokens. *To the loop* is the central's rate divided by the rate of that worker."
+    "The same load; PostgreSQL shares two cores with the central and the load. *The loop* is one "
+    "worker without a central that claims rows with `FOR UPDATE SKIP LOCKED`, and ignores needs, "
+    "shares and tokens. *To the loop* is the central's rate divided by that of the loop."
 )
 BOUND_ON_POSTGRESQL = (
-    "The two cores are the limit. The server spends two thirds of its time on inserting attempts. "
-    "A group of matches needs four round trips and one sync, whatever its size."
+    "The two cores are the limit. A group of matches needs four round trips and one sync."
 )
 
 

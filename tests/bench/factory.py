@@ -36,14 +36,12 @@ from .figures import Figure, figure, percentile
 NAME = "factory"
 ROUNDS_MAX = 20
 WORK = (
-    "*Plan* decides how many pilots 10,000 classes of jobs need on 1,000 elements of 250 sites. "
-    "*Fill* submits pilots to 100 simulated elements with 55 slots each; they start and register "
-    "at once, on durable SQLite with default settings."
+    "*Plan* distributes 10,000 classes of jobs over 1,000 elements. *Fill* submits pilots to 100 "
+    "simulated elements with 55 slots each."
 )
 BOUND = (
-    "Half of the planning compares classes with elements, clause by clause. The pause between two "
-    "rounds limits the filling. On Slurm, all processes and daemons share the cores: with more "
-    "cores on paper, the gain over `sbatch` shrinks."
+    "The pause between two rounds limits the filling. With more cores on paper, the gain over "
+    "`sbatch` shrinks, because all daemons share two cores."
 )
 
 

@@ -32,10 +32,9 @@ PATIENCE_S = 120.0
 CLIENTS = 4  # of Slurm, that submit side by side
 SITE = "SLURM"
 WORK = (
-    f"A real Slurm of {NODES} nodes with {CPUS} cores each on paper runs on this machine with its "
-    f"default scheduler, and the factory plans every {EVERY_S:g} s. On an idle Slurm the start "
-    "runs from the pilot's script to the first payload (median). Then 500 jobs of `sleep 1` run "
-    f"through pilots, through `sbatch` from {CLIENTS} shells, and as one array."
+    f"A real Slurm has {NODES} nodes with {CPUS} cores each on paper and its default scheduler; "
+    f"the factory plans every {EVERY_S:g} s. The *start* runs from the pilot's script to the first "
+    f"payload. 500 jobs of `sleep 1` run through pilots and through `sbatch` from {CLIENTS} shells."
 )
 
 

@@ -14,9 +14,8 @@ from .rig import Rig, Sender, rig
 SAMPLES = 200
 QUIET_S = 0.05
 WORK = (
-    f"The bench submits {SAMPLES} jobs one after another to one parked pilot on loopback. Each "
-    "payload is `date`, which prints the time. A figure runs from the submit call to that time, "
-    "so it includes the start of `date`."
+    f"{SAMPLES} jobs of `date`, one after another, to one parked pilot. A figure runs from the "
+    "submit call to the printed time."
 )
 RUNGS = (("namespaces", "auto"), ("plain", "session"))
 

@@ -10,23 +10,16 @@ from .load.trials import Crowd, Trial, life
 
 NAME = "life"
 WORK = (
-    "Simulated pilots run whole job lives without payloads. A life is an ask, a report of the "
-    "start, and a turn with the end, the usage and one output. Otherwise the load is that of "
-    "`dispatch`."
+    "Simulated pilots run whole job lives without payloads: an ask, a report of the start, and a "
+    "turn with the end and one output. Otherwise as in `dispatch`."
 )
 BOUND = (
-    "The interpreter is the limit. In batches, dispatch takes three fifths of the CPU and the "
-    "writer the rest. One at a time, two HTTP requests for each job take two fifths of all."
+    "The interpreter is the limit. In batches the dispatch takes three fifths of the CPU, the "
+    "writer the rest."
 )
 
-ON_POSTGRESQL = (
-    "The same load on PostgreSQL, which shares two cores with the central and the load and is "
-    "reached over a socket."
-)
-BOUND_ON_POSTGRESQL = (
-    "The two cores are the limit. The central spends less than on SQLite, whose writer shares "
-    "its interpreter."
-)
+ON_POSTGRESQL = "The same load; PostgreSQL shares two cores with the central and the load."
+BOUND_ON_POSTGRESQL = "The two cores are the limit."
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ PILOTS = 2
 SLOTS = 8
 LOOK_S = 0.2
 WORK = (
-    f"{PILOTS} pilots of {SLOTS} slots run {JOBS:,} jobs of `true`. Pilots, central and mosquitto "
-    "(if it is installed) share the cores, and every state is durable. The time runs from the "
-    "submit call until the last job is Done."
+    f"{PILOTS} pilots of {SLOTS} slots run {JOBS:,} jobs of `true` beside the central. The time "
+    "runs from the submit call until the last job is Done."
 )
 
 

@@ -52,17 +52,14 @@ class Scale:
 
 
 WORK = (
-    f"One bundled pilot of {SLOTS} slots runs {Scale.jobs:,} jobs of `true` on each rung. It "
-    "shares the cores with a real central and mosquitto (if it is installed). The bare loop starts "
-    f"the same processes with the same wrappers, {SLOTS} at once, in the same run. Memory is the "
-    "maximum over all rungs. The start runs from the process to the first byte of the first ask "
-    "(median)."
+    f"One pilot of {SLOTS} slots runs {Scale.jobs:,} jobs of `true` on each rung, beside central "
+    "and broker. The *bare loop* starts the same processes without a pilot. Memory is the maximum "
+    "over all rungs; the start is a median."
 )
 
 
 BOUND = (
-    "Two cores limit the share of the bare loop: payloads, wrappers, pilot, guard, broker and "
-    "central take turns on them. Reading the pilot's sources limits the start."
+    "Payloads, pilot, guard, broker and central take turns on two cores, which limits the share."
 )
 
 

@@ -70,6 +70,6 @@ def _machine(report: Report) -> str:
     others = "" if machine.quiet else f"; other processes used {machine.foreign_cpu:.0%}"
     store = report.store or f"SQLite {machine.sqlite}"
     return (
-        f"{machine.cores} cores ({machine.cpu}), {machine.memory_gb} GB, Python {machine.python}, "
+        f"{machine.cores} cores ({machine.cpu}), Python {machine.python}, "
         f"{store}, fdatasync {machine.fdatasync_ms:.2g} ms{others}."
     )

@@ -28,10 +28,9 @@ NAME = "soak"
 EVERY_S = 5.0
 SETTLES_S = 900.0  # what submitting, enlisting and the end may take beside
 WORK = (
-    "A million waiting jobs first fill the page cache of the store. Pilots then run short jobs "
-    "with outputs and heartbeats; other pilots come, work and leave. A submitter keeps the queue "
-    "full, reads and kills. Memory and open files are sampled every 5 s; the slope is that of the "
-    "last two thirds."
+    "A million jobs wait. Pilots run short jobs, others come and go, and a submitter fills the "
+    f"queue, reads and kills. Samples every {EVERY_S:g} s; the slope is that of the last two "
+    "thirds."
 )
 
 

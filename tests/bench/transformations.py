@@ -20,10 +20,9 @@ IDLE_S = 20.0
 PATIENCE_S = 600.0
 NOOP: dict[str, Any] = {"command": ["true"], "needs": [{"wall_s": 60, "sites": ["NOWHERE"]}]}
 WORK = (
-    f"The catalogue holds {FILES:,} files with 6 metadata keys. {ACTIVE:,} active transformations "
-    f"whose queries match some of them stay idle for {IDLE_S:g} s. One transformation takes all "
-    f"files, {A_GROUP} in a task: {FILES // A_GROUP:,} tasks. Another without inputs makes "
-    f"{SMALL:,} tasks. {REQUESTS} requests of each kind follow on one connection."
+    f"{FILES:,} files in the catalogue, and {ACTIVE:,} active transformations, idle for "
+    f"{IDLE_S:g} s. One transformation takes all files, {A_GROUP} in a task; another makes "
+    f"{SMALL:,} tasks without inputs."
 )
 
 

@@ -12,9 +12,8 @@ from .rows import ROWS
 
 ROW_S_MAX = 600
 WORK = (
-    "The matcher runs alone on one core, each row in a process of its own. The load is steady: "
-    "each match is confirmed and ended, and a new job is submitted for it. Matches per second "
-    "count all of this. Times are CPU times, so other processes do not change them."
+    "The matcher alone on one core, in a steady state: each match is confirmed and ended, and a "
+    "new job is submitted for it. Times are CPU times."
 )
 
 
