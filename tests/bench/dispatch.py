@@ -27,7 +27,10 @@ WORK = (
     "*Scattered* jobs belong to 1,000 owners in turn, so each match touches another place of 10^6 "
     "rows."
 )
-BOUND = "The interpreter is the limit: it runs the event loop and the writer in turn. The disk is no limit."
+BOUND = (
+    "The interpreter is the limit: it runs the event loop and the writer in turn. The disk is no "
+    "limit."
+)
 
 ON_POSTGRESQL = (
     "The same load; PostgreSQL shares two cores with the central and the load. *The loop* is one "
