@@ -84,7 +84,7 @@ def run_on(name: str, server: Server, watch: Watch) -> Report:
     return Report(
         bench=name,
         machine=watch.machine(),
-        work=f"{work}; {server.settings}" if server.settings else work,
+        work=f"{work} Its settings: {server.settings}." if server.settings else work,
         figures=figures,
         bound=module.BOUND_ON_POSTGRESQL,
         store=server.version(),

@@ -29,9 +29,8 @@ QUERY: dict[str, Any] = {
     "runNumber": {">=": 100},
 }
 WORK = (
-    f"{FILES} files with 13 metadata keys each, a copy and two checksums, {A_CALL} a call on "
-    f"{CONNECTIONS} connections, each answer after fdatasync; then {REQUESTS} requests of each "
-    "kind, a page of 1 000 files each, on one connection"
+    f"{FILES:,} files with 13 metadata keys, {A_CALL:,} in a call on {CONNECTIONS} connections; "
+    f"then {REQUESTS} requests of each kind for pages of 1,000 files."
 )
 
 
@@ -53,7 +52,7 @@ def run() -> tuple[str, list[Figure]]:
         figure(name, "12-key query, first after a start", cold, "ms"),
         figure(name, "12-key query, pages one after another, p99", percentile(paged, 0.99), "ms"),
         figure(name, "12-key query of one run, p99", percentile(rare, 0.99), "ms"),
-        figure(name, "changes since, 1 000 files, p99", percentile(changes, 0.99), "ms"),
+        figure(name, "changes since, 1,000 files, p99", percentile(changes, 0.99), "ms"),
         figure(name, "changes since, none, p99", percentile(seen, 0.99), "ms"),
     ]
 

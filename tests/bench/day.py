@@ -13,15 +13,10 @@ from .load.stage import Act, play, stage
 NAME = "day"
 JOB_S = 3_600.0
 WORK = (
-    "5 500 jobs of an hour run at four sites, 872 000 wait (LHCb's queue of one morning, CTAO's "
-    "running jobs); each job ends with an upload of 2 kB, beats every 40 s come over HTTP; jobs "
-    "and beats at 60 times the pace for a minute, and the central's CPU at real pace out of that: "
-    "what it takes when nobody speaks, and a sixtieth of the rest"
+    "5,500 one-hour jobs run at four sites and 872,000 wait, with uploads and heartbeats. The load "
+    "runs at 60 times the real pace; the figure is the idle CPU plus a sixtieth of the rest."
 )
-BOUND = (
-    "what nobody asks for: the passes of the watch and the counts; a job costs some hundred "
-    "microseconds, with its beats and its upload a few milliseconds an hour"
-)
+BOUND = "Idle work dominates: the lease watch and the counters."
 
 
 @dataclass(frozen=True)

@@ -23,34 +23,22 @@ NAME = "dispatch"
 PAIRS: Final = 5  # of runs with and without what is compared
 LOOK_EVERY_S: Final = 0.1
 WORK = (
-    "simulated pilots on kept-alive connections, tokens, shares and limits at work, each answer "
-    "after fdatasync; *scattered*: jobs of 1 000 owners in turn, each match in another place of "
-    "10^6 rows; load and central share the machine"
+    "Simulated pilots ask for jobs, with tokens, shares and limits; each answer follows fdatasync. "
+    "*Scattered* jobs belong to 1,000 owners in turn, so each match touches another place of 10^6 "
+    "rows."
 )
 BOUND = (
-    "the interpreter, which runs the event loop and the writer in turn: of the CPU of a job "
-    "asked for singly three fifths are Python, a sixth is the kernel (two system calls a request, "
-    "a sync for half of the connections), a twelfth SQLite; on the loop three tenths are HTTP, "
-    "the rest the dispatch, of it the matcher a fifth. Of 32 together the dispatch is two thirds, "
-    "where owners are many the matcher half of that. The disk bounds nothing. A request waits for "
-    "those that came with it: 64 at that rate are the median. What was beyond, passes of the "
-    "collector over what requests left (15 to 30 ms, twice a second), is gone, as nothing is "
-    "left; a checkpoint is made beside the writer. Beside bulks the one interpreter does both: "
-    "half of it is the bulk's, and smaller chunks of it change nothing"
+    "The interpreter is the limit: it runs the event loop and the writer in turn. The disk is no "
+    "limit."
 )
 
 ON_POSTGRESQL = (
-    "the same on PostgreSQL, which has a socket and its two cores in common with central and "
-    "load; beside it, on the same server right after each, the loop that needs no central: a "
-    "worker claims the first of 10^6 rows with `FOR UPDATE SKIP LOCKED`, commits, and claims the "
-    "next; `to the loop` is how many times as much as one such worker. Many of them share syncs "
-    "and come further, for they choose nothing: no needs, no shares, no limits, no tokens"
+    "The same load; PostgreSQL shares two cores with the central and the load. *The loop* is one "
+    "worker without a central that claims rows with `FOR UPDATE SKIP LOCKED`, and ignores needs, "
+    "shares and tokens. *To the loop* is the central's rate divided by that of the loop."
 )
 BOUND_ON_POSTGRESQL = (
-    "the two cores, on which central, server and load take turns. The server inserts attempts for "
-    "two thirds of its time, with two unique indexes, and reads bodies for a quarter; a group of "
-    "matches is four messages there and back, whatever their number, and one sync. The loop of "
-    "one at a time pays a message, a plan's execution and half a sync for each job"
+    "The two cores are the limit. A group of matches needs four round trips and one sync."
 )
 
 

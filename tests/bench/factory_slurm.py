@@ -32,12 +32,9 @@ PATIENCE_S = 120.0
 CLIENTS = 4  # of Slurm, that submit side by side
 SITE = "SLURM"
 WORK = (
-    f"Slurm: a real one of {NODES} nodes with {CPUS} cores each on paper, all on the cores of this "
-    f"machine, its scheduler as Slurm comes; a round of the factory each {EVERY_S:g} s. An idle "
-    "Slurm: one job that runs `date`, then everything ends, and again, medians; the start is that "
-    "of the pilot's script, before it are the factory's round and Slurm. The 500 jobs run "
-    "`sleep 1`, from the submission to the end of the last one, pilots not yet there; sbatch from "
-    f"{CLIENTS} shells side by side, and as one array beside it"
+    f"A real Slurm has {NODES} nodes with {CPUS} cores each on paper and its default scheduler; "
+    f"the factory plans every {EVERY_S:g} s. The *start* runs from the pilot's script to the first "
+    f"payload. 500 jobs of `sleep 1` run through pilots and through `sbatch` from {CLIENTS} shells."
 )
 
 

@@ -37,6 +37,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def command(self) -> str:
+        if self.bench == "soak":
+            return "make soak"
         given = " --store postgresql" if self.store else ""
         return f"pilotage bench {self.bench}{given}"
 

@@ -14,8 +14,8 @@ from .rig import Rig, Sender, rig
 SAMPLES = 200
 QUIET_S = 0.05
 WORK = (
-    f"{SAMPLES} jobs one after another, one parked pilot on loopback; each payload is `date`, "
-    "which notes the clock (its own start is included)"
+    f"{SAMPLES} jobs of `date`, one after another, to one parked pilot. A figure runs from the "
+    "submit call to the printed time."
 )
 RUNGS = (("namespaces", "auto"), ("plain", "session"))
 

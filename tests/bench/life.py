@@ -10,24 +10,16 @@ from .load.trials import Crowd, Trial, life
 
 NAME = "life"
 WORK = (
-    "simulated pilots that run no payload: an ask, a report of the starts, a turn with the ends, "
-    "usage and an output each; otherwise as in `dispatch`"
+    "Simulated pilots run whole job lives without payloads: an ask, a report of the start, and a "
+    "turn with the end and one output. Otherwise as in `dispatch`."
 )
 BOUND = (
-    "the interpreter: in batches three fifths of the CPU are the dispatch (matching, leases, "
-    "counters and the answers), the rest the writer: an attempt is written at its match, its "
-    "start and its end, a job once; scattered jobs cost a page of the log each. One at a time "
-    "two requests of HTTP come to it, two fifths of all"
+    "The interpreter is the limit. In batches the dispatch takes three fifths of the CPU, the "
+    "writer the rest."
 )
 
-ON_POSTGRESQL = (
-    "the same on PostgreSQL, which has a socket and its two cores in common with central and load"
-)
-BOUND_ON_POSTGRESQL = (
-    "the two cores; of the server's time a life a third is the job's row and the sums of its "
-    "zones, a fifth the insertion of the attempt, a fifth its start and end, a seventh reading "
-    "the body. The central spends less than on SQLite, whose writer shares its interpreter"
-)
+ON_POSTGRESQL = "The same load; PostgreSQL shares two cores with the central and the load."
+BOUND_ON_POSTGRESQL = "The two cores are the limit."
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ PILOTS = 2
 SLOTS = 8
 LOOK_S = 0.2
 WORK = (
-    f"{JOBS} jobs that run `true`, {PILOTS} pilots of {SLOTS} slots, pilots and central on the "
-    "same cores, mosquitto (where it is installed), every state durable; from the submit call "
-    "until the last job is Done"
+    f"{PILOTS} pilots of {SLOTS} slots run {JOBS:,} jobs of `true` beside the central. The time "
+    "runs from the submit call until the last job is Done."
 )
 
 

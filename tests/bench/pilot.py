@@ -52,17 +52,14 @@ class Scale:
 
 
 WORK = (
-    f"one pilot of {SLOTS} slots out of its bundle, a real central and mosquitto (where it is "
-    f"installed) on the same cores; {Scale.jobs} jobs that run `true` on each rung. The bare loop "
-    f"starts the same processes with the same wrappers, {SLOTS} at once, in the same run. Memory "
-    "is the most of all rungs, after their jobs. A start is measured from that of the process to "
-    "the first byte of the first ask, median"
+    f"One pilot of {SLOTS} slots runs {Scale.jobs:,} jobs of `true` on each rung, beside central "
+    "and broker. The *bare loop* starts the same processes without a pilot. Memory is the maximum "
+    "over all rungs; the start is a median."
 )
 
 
 BOUND = (
-    "the share of the bare loop: two cores, on which the payloads, their wrappers, pilot, guard, "
-    "broker and central take turns. The start: reading the pilot, which comes as sources"
+    "Payloads, pilot, guard, broker and central take turns on two cores, which limits the share."
 )
 
 

@@ -25,25 +25,15 @@ NAME = "rebuild"
 PILOTS = 16
 LOOK_S = 0.005
 WORK = (
-    "a central is killed with -9 and started again; pilots of before ask from then on, until one "
-    "gets a job; times from the start of the process, the interpreter's own start included; "
-    "jobs of 1 000 owners, a class each"
+    "The bench kills a central and starts it again, with jobs of 1,000 owners waiting. Times count "
+    "from the start of the process until a pilot gets a job."
 )
-BOUND = (
-    "reading the rows of the jobs and counting them, both in SQLite, and putting them into the "
-    "matcher: 1.5 µs a job; below 10^5 the start of the interpreter"
-)
+BOUND = "Reading job rows and filling the matcher costs 1.5 µs a job."
 
 ON_POSTGRESQL = (
-    "the same on PostgreSQL, which goes on while the central is killed; it has a socket and its "
-    "two cores in common with central and load; a *hot standby* is a second process that waited "
-    "while the first was killed"
+    "The same on PostgreSQL. A *hot standby* is a second process that already waits at the kill."
 )
-BOUND_ON_POSTGRESQL = (
-    "the lease of the one that was killed, at most 5 s; then the interpreter's start, one look "
-    "at all rows for the counts, and half a second of reading: the rest is read while pilots are "
-    "answered, at 0.7 µs of the server and 0.5 of the central a job"
-)
+BOUND_ON_POSTGRESQL = "Up to 5 s of it is the lease of the killed leader."
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Figures for people: a table on the terminal, and the page of results."""
 
+import textwrap
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,7 @@ def as_table(report: Report) -> None:
     for column in ("figure", "value", "unit", "goal", ""):
         table.add_column(column, justify="right" if column == "value" else "left")
     for one in report.figures:
-        table.add_row(one.name, f"{one.value:g}", one.unit, one.goal, _mark(one))
+        table.add_row(one.name, f"{one.value:,.10g}", one.unit, one.goal, _mark(one))
     console = Console(highlight=False)
     console.print(table)
     console.print(_machine(report), markup=False)
@@ -37,19 +38,27 @@ def into_page(page: Path, reports: list[Report]) -> None:
 
 
 def _section(report: Report) -> str:
+    """Return a section with the figures that have a goal; the terminal shows all of them."""
     lines = [
         f"## {report.title}",
         "",
-        f"`{report.command}`: {report.work}.",
+        f"    {report.command}",
         "",
-        "| figure | value | unit | goal | met |",
-        "|---|---:|---|---|---|",
+        _wrapped(report.work),
+        "",
+        "| figure | goal | measured |",
+        "|---|---|---:|",
     ]
     for one in report.figures:
-        goal = one.goal or "–"
-        lines.append(f"| {one.name} | {one.value:g} | {one.unit} | {goal} | {_mark(one)} |")
-    bound = ["", f"What bounds it: {report.bound}."] if report.bound else []
-    return "\n".join([*lines, *bound, "", _machine(report), ""])
+        if one.goal:
+            missed = " (missed)" if one.met is False else ""
+            lines.append(f"| {one.name} | {one.goal} | {one.value:,.10g} {one.unit}{missed} |")
+    bound = ["", _wrapped(report.bound)] if report.bound else []
+    return "\n".join([*lines, *bound, "", _wrapped(_machine(report)), ""])
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _mark(one: Figure) -> str:
@@ -58,10 +67,9 @@ def _mark(one: Figure) -> str:
 
 def _machine(report: Report) -> str:
     machine = report.machine
-    quiet = "quiet" if machine.quiet else "not quiet"
+    others = "" if machine.quiet else f"; other processes used {machine.foreign_cpu:.0%}"
     store = report.store or f"SQLite {machine.sqlite}"
     return (
-        f"{machine.cores} cores ({machine.cpu}), {machine.memory_gb} GB, Python {machine.python}, "
-        f"{store}, Linux {machine.kernel}; fdatasync {machine.fdatasync_ms} ms; "
-        f"others used {machine.foreign_cpu:.1%} of the machine: {quiet}."
+        f"{machine.cores} cores ({machine.cpu}), Python {machine.python}, "
+        f"{store}, fdatasync {machine.fdatasync_ms:.2g} ms{others}."
     )

@@ -28,10 +28,9 @@ NAME = "soak"
 EVERY_S = 5.0
 SETTLES_S = 900.0  # what submitting, enlisting and the end may take beside
 WORK = (
-    "a million jobs that wait, so that the store's cache of pages is full before anything is "
-    "measured; pilots that run short jobs with outputs and beats, others that come, work and go, a "
-    "submitter that keeps the queue full, looks and kills; a point of memory and files every 5 s, "
-    "the slope over the last two thirds"
+    "A million jobs wait. Pilots run short jobs, others come and go, and a submitter fills the "
+    f"queue, reads and kills. Samples every {EVERY_S:g} s; the slope is that of the last two "
+    "thirds."
 )
 
 
@@ -166,7 +165,7 @@ def main(words: list[str]) -> int:
     minutes = float(words[0]) if words else FULL.seconds / 60
     watch = Watch()
     figures = measure(Scale(seconds=60 * minutes))
-    work = f"{WORK}; {minutes:g} minutes"
+    work = f"{WORK} The run took {minutes:g} minutes."
     report = Report(bench=NAME, machine=watch.machine(), work=work, figures=figures)
     as_table(report)
     if len(words) > 1:

@@ -15,8 +15,8 @@ A_CALL = 100_000
 REQUESTS = 200
 COMMANDS = 5
 WORK = (
-    f"{JOBS} jobs of 10 types in the store; {REQUESTS} requests of each kind on one connection; "
-    f"each whole command {COMMANDS} times, median"
+    f"{JOBS:,} jobs in the store; {REQUESTS} requests of each kind on one connection, and "
+    f"{COMMANDS} runs of each command (median)."
 )
 REQUEST_PATHS = {
     "summary request, p99": "/v1/jobs/summary?by=state",

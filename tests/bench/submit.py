@@ -16,9 +16,8 @@ PARAMETRIC = 100_000
 DISTINCT = 20_000
 A_CALL = 1_000
 WORK = (
-    f"{PARAMETRIC} parametric jobs in one call (best of 3 calls), {DISTINCT} distinct jobs at "
-    f"{A_CALL} a call on 2 connections, over HTTP, each answer after fdatasync; meanwhile another "
-    "connection commits one job at a time"
+    f"{PARAMETRIC:,} parametric jobs in one call (best of 3), then {DISTINCT:,} distinct jobs on 2 "
+    "connections. The *neighbour* commits single jobs at the same time."
 )
 
 

@@ -20,9 +20,9 @@ IDLE_S = 20.0
 PATIENCE_S = 600.0
 NOOP: dict[str, Any] = {"command": ["true"], "needs": [{"wall_s": 60, "sites": ["NOWHERE"]}]}
 WORK = (
-    f"{FILES} files with 6 metadata keys; {ACTIVE} active transformations whose queries find some "
-    f"of them, idle for {IDLE_S:g} s; one that takes all, {A_GROUP} a task: {FILES // A_GROUP} "
-    f"tasks; one without inputs, {SMALL} tasks; {REQUESTS} requests of each kind on one connection"
+    f"{FILES:,} files in the catalogue, and {ACTIVE:,} active transformations, idle for "
+    f"{IDLE_S:g} s. One transformation takes all files, {A_GROUP} in a task; another makes "
+    f"{SMALL:,} tasks without inputs."
 )
 
 
@@ -43,7 +43,7 @@ def run() -> tuple[str, list[Figure]]:
     name = "transformations"
     return WORK, [
         figure(name, "inputs taken from the catalogue", FILES / gathered, "files/s"),
-        figure(name, f"{FILES // A_GROUP} tasks of {A_GROUP} files", made, "s"),
+        figure(name, f"{FILES // A_GROUP:,} tasks of {A_GROUP} files", made, "s"),
         figure(name, f"{SMALL} tasks", small, "s"),
         figure(name, "status of one with 10^6 files, p99", percentile(looks, 0.99), "ms"),
         figure(name, f"list of {ACTIVE}, p99", percentile(pages, 0.99), "ms"),

@@ -11,6 +11,7 @@ ROOMS: Final = "central|matcher|pilot|proto|tests|deploy|docs|examples"
 FILE: Final = re.compile(rf"`((?:{ROOMS})(?:/[\w.-]+)+)`")
 MEASURED: Final = "docs/performance.md"  # is there once `make bench` has run
 TEST: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+ENTRY: Final = re.compile(r"- \*\*([^*]+)\*\*.*: \S")
 STEP: Final = re.compile(r"^    (\w)->>(\w): |^    (\w)-->>(\w): ", re.MULTILINE)
 PAGES: Final = [
     name for name in tree.files() if name == "README.md" or re.match(r"docs/.*\.md$", name)
@@ -88,3 +89,14 @@ def test_every_page_is_on_the_map() -> None:
     off = [page for page in PAGES if page.startswith("docs/") and f"({page[5:]}" not in index]
 
     assert off == ["docs/index.md"]
+
+
+def test_the_glossary_has_one_line_for_each_word_in_alphabetical_order() -> None:
+    _, _, listed = tree.text("docs/glossary.md").partition("\n\n- ")
+    lines = f"- {listed}".strip().splitlines()
+    entries = [ENTRY.match(line) for line in lines]
+    words = [entry[1].casefold() for entry in entries if entry]
+
+    assert [line for line, entry in zip(lines, entries, strict=True) if not entry] == []
+    assert [line for line in lines if len(line) > 100] == []
+    assert words == sorted(set(words))

@@ -12,10 +12,8 @@ from .rows import ROWS
 
 ROW_S_MAX = 600
 WORK = (
-    "in process, one core; each ask has other numbers than the one before; a steady state, in "
-    "which each match is confirmed, ends, and a job is submitted for it; matches/s over all of "
-    "that; times are CPU times, so that what other processes take away does not count, and each "
-    "row has a process of its own"
+    "The matcher alone on one core, in a steady state: each match is confirmed and ended, and a "
+    "new job is submitted for it. Times are CPU times."
 )
 
 
