@@ -224,9 +224,11 @@ _INTRO: Final = """\
 ## An owner is free again
 
 Three owners in three groups with shares 1 : 2 : 5 keep 88 cores full with jobs of one hour. For
-{days:g} days ada is kept from its turn, and the other two use its cores. Then ada is free. The table
-shows the least part of its share that each owner gets in any of twelve hours, once the longest
-running job has ended. The goal is 50 %. The default of `matcher.ahead` is 0.25; 10 is hardly a bound.
+{days:g} days ada is kept from its turn, and the other two use its cores. Then ada is free.
+
+The table shows the least part of its share that each owner gets in any of twelve hours, once the
+longest running job has ended. The goal is 50 %. The default of `matcher.ahead` is 0.25; 10 is
+hardly a bound.
 """
 
 

@@ -39,7 +39,6 @@ FIGURES: Final = {
     "wait": "from submission to start, or to the end of the simulation",
 }
 
-DETAILED: Final = 2  # policies with figures by kind of job: pilotage and FIFO
 
 STARVING: Final = """\
 ## Large jobs beside endless small ones
@@ -119,25 +118,6 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def waits(outcomes: Sequence[Outcome]) -> str:
-    """Return one row a kind of job: its waits under pilotage and FIFO."""
-    outcomes = outcomes[:DETAILED]
-    names = [outcome.policy for outcome in outcomes]
-    rows = [
-        f"| kind | jobs | {' | '.join(f'{name}: median, 95 %, longest' for name in names)} "
-        f"| still waiting ({', '.join(names)}) |",
-        f"|---|---:|{'---|' * len(names)}---|",
-    ]
-    for kind, known in outcomes[0].waits.items():
-        cells = [kind, str(known.started + known.waiting)]
-        for outcome in outcomes:
-            quantiles = (outcome.waits[kind].quantile(part) for part in (0.5, 0.95, 1.0))
-            cells.append(", ".join(map(_time, quantiles)))
-        cells.append(", ".join(str(outcome.waits[kind].waiting) for outcome in outcomes))
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
-
-
 def _section(outcomes: Sequence[Outcome], pictures: Mapping[str, str]) -> str:
     load = outcomes[0].load
     jobs = sum(arrival.jobs for arrival in load.arrivals)
@@ -146,7 +126,7 @@ def _section(outcomes: Sequence[Outcome], pictures: Mapping[str, str]) -> str:
     about = (
         f"{load.length_s / 86_400:g} days, {load.cores} cores in pilots of "
         f"{', '.join(map(str, sorted({shape.offer.cores for shape in load.shapes})))} cores at "
-        f"{sites} sites; {jobs} jobs in {len(load.classes)} classes of {owners} owners; "
+        f"{sites} sites;\n{jobs} jobs in {len(load.classes)} classes of {owners} owners; "
         f"seed {load.seed}."
     )
     return "\n".join(
@@ -154,8 +134,7 @@ def _section(outcomes: Sequence[Outcome], pictures: Mapping[str, str]) -> str:
             f"## {load.name}\n",
             f"{about}\n",
             summary(outcomes),
-            f"![Parts of the groups over time, and waits]({pictures[load.name]})\n",
-            waits(outcomes),
+            f"![Parts of the groups over time, and waits by kind of job]({pictures[load.name]})\n",
         ]
     )
 
