@@ -43,13 +43,14 @@ FIGURES: Final = {
 STARVING: Final = """\
 ## Large jobs beside endless small ones
 
-Each case has {pilots} pilots of {cores} cores, 16 GB, 80 GB of scratch and 2 GPUs, which outlive the
-simulation. One owner's endless small jobs fill one of these amounts. Every {every:g} h another owner
-submits a large job that needs all of that amount on a pilot. The last case has a large job of each
-kind, and one for a whole node. All jobs ask for {wall:g} h.
+Each case has {pilots} pilots of {cores} cores, 16 GB, 80 GB of scratch and 2 GPUs, which outlive
+the simulation. One owner's endless small jobs fill one of these amounts. Every {every:g} h another
+owner submits a large job that needs all of that amount on a pilot. The last case has a large job of
+each kind, and one for a whole node. All jobs ask for {wall:g} h.
 
-[The promise](reservations.md#the-promise) bounds the wait to {bound:g} h here, from submission, since
-the large jobs use little of their share. *Utilisation* is that of the amount; the goal is 92 %.
+[The promise](reservations.md#the-promise) bounds the wait to {bound:g} h here, from submission,
+since the large jobs use little of their share. *Utilisation* is that of the amount; the goal is
+92 %.
 
 | case | large jobs | longest wait | utilisation | without reservations: started, longest wait |
 |---|---:|---:|---:|---:|
