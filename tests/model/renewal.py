@@ -1,6 +1,6 @@
 """A model of the renewal secret: one pilot, its central, a bad network, and sometimes a thief.
 
-The product is not used here. The rules are those of docs/protocol.md, "The renewal secret". A world
+The product is not used here. The rules are those of docs/renewal-secret.md. A world
 is drawn from a seed: messages are lost, copied, held back and reordered, the pilot dies at any
 step and comes back from its journal, its disk refuses writes. Each name in `VARIANTS` breaks one
 rule; the test of the model expects a violation for each.

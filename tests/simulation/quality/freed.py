@@ -28,7 +28,7 @@ KEPT_BY: Final = ("limit", "few pilots", "no pilots", "no jobs")
 WORDS: Final = {
     "limit": "a limit of 8 cores",
     "few pilots": "its jobs fit 1 of 11 pilots",
-    "no pilots": "its jobs fit no pilot, as where its site is banned",
+    "no pilots": "its jobs fit no pilot, for example because its site is banned",
     "no jobs": "it has no jobs",
 }
 BLOCK: Final = 1_000  # jobs that an owner submits whenever as many have started
@@ -223,11 +223,12 @@ def section(kept_s: float) -> str:
 _INTRO: Final = """\
 ## An owner is free again
 
-Three owners in three groups with shares 1 : 2 : 5 keep 88 cores full with jobs of one hour.
-For {days:g} days something keeps ada from its turn, and the other two use its cores. Then ada is
-free. The table shows the least that each owner gets in any hour, as a part of its share. It begins
-when the longest job has ended that ran at that moment, and covers twelve hours. The goal is 50 %.
-The default of `matcher.ahead` is 0.25; with 10 there is hardly a bound.
+Three owners in three groups with shares 1 : 2 : 5 keep 88 cores full with jobs of one hour. For
+{days:g} days ada is kept from its turn, and the other two use its cores. Then ada is free.
+
+The table shows the least part of its share that each owner gets in any of twelve hours, once the
+longest running job has ended. The goal is 50 %. The default of `matcher.ahead` is 0.25; 10 is
+hardly a bound.
 """
 
 

@@ -12,48 +12,45 @@ INTRO: Final = """\
 
 # Scheduling quality
 
-How well the matcher hands out a week of work, in a simulation of events: the shipped `Matcher`
-through its public calls, pilots that ask, park, are woken and end, jobs that come in bursts and
-mostly end before the time they asked for. Beside it two plain ways to pick, on the same jobs and
-pilots: *FIFO* takes the oldest job that fits, *random* a class at random in proportion to its
-priority and its part of its owner's part of the group's share, as a queue does that keeps shares
-by chance. Both use the exact rule and fill pilots greedily; they know neither scarce demands nor
-reservations.
+How well does the matcher distribute a week of work? This page compares three policies in a discrete
+event simulation, on the same jobs and pilots:
 
-`make quality` runs it anew, in about a minute, and writes this page. A smaller one, with goals,
-stands in the gate: `tests/simulation/quality/test_quality.py`.
+- *pilotage*: the shipped `Matcher`, through its public calls;
+- *FIFO*: the oldest job that fits;
+- *random*: a random class, in proportion to its priority, its owner's part and its group's share.
 
-| figure | what it is |
+Pilots ask, park, are woken and end. Jobs come in bursts, and most end before their requested time.
+FIFO and random know neither scarce demands nor reservations.
+
+`make quality` repeats the simulation and writes this page. A smaller one runs with every test:
+`tests/simulation/quality/test_quality.py`.
+
+| figure | meaning |
 |---|---|
 """
 
 FIGURES: Final = {
-    "utilisation": "busy core time in what could have been busy: an idle core counts while a "
-    "waiting job would fit there; the goal is 98 %",
-    "occupancy": "busy core time in all core time of pilots: what no waiting job fits (the last "
-    "hours of a pilot, a night without work) is idle too",
-    "misplaced": "the part of all core time that went to another group, or owner, than it was due "
-    "to; due is what all got, shared out by weight in every four hours among those who have work "
-    "left, level by level, so that who comes later has saved up nothing",
-    "longest without": "the longest time that an owner with waiting jobs got nothing",
-    "wait": "from submission to the start; jobs that wait at the end count with what they have "
-    "waited",
+    "utilisation": "busy core time divided by usable core time; idle cores count only while a "
+    "waiting job would fit; the goal is 98 %",
+    "occupancy": "busy core time divided by all core time of pilots",
+    "misplaced": "the part of all core time that went to another group, or owner, than its due. "
+    "Due: all core time of each four hours, shared by weight among those with waiting work",
+    "longest without": "the longest time in which an owner with waiting jobs got nothing",
+    "wait": "from submission to start, or to the end of the simulation",
 }
 
 
 STARVING: Final = """\
 ## Large jobs beside endless small ones
 
-Each case has {pilots} pilots of {cores} cores, 16 GB, 80 GB of scratch and 2 GPUs. They live longer
-than the simulation. One owner always has small jobs waiting, which fill one of these amounts. Every
-{every:g} h another owner submits a large job that needs all of that amount of a pilot. In the last
-case there is a large job of each kind and one for a whole node. All jobs ask for {wall:g} h.
+Each case has {pilots} pilots of {cores} cores, 16 GB, 80 GB of scratch and 2 GPUs, which outlive
+the simulation. One owner's endless small jobs fill one of these amounts. Every {every:g} h another
+owner submits a large job that needs all of that amount on a pilot. The last case has a large job of
+each kind, and one for a whole node. All jobs ask for {wall:g} h.
 
-The promise: a class that fits an empty pilot starts within three times the longest wall time of the
-jobs ahead of it, counted from its turn. That is {bound:g} h here. *Its turn* has come when neither
-its owner nor the owner's group is further ahead by share than reservations allow (see *Wide jobs*
-in [matching](matching.md#order)). The large jobs here use so little that their turn comes when they
-are submitted. *Utilisation* is that of the amount in question, measured as above; the goal is 92 %.
+[The promise](reservations.md#the-promise) bounds the wait to {bound:g} h here, from submission,
+since the large jobs use little of their share. *Utilisation* is that of the amount; the goal is
+92 %.
 
 | case | large jobs | longest wait | utilisation | without reservations: started, longest wait |
 |---|---:|---:|---:|---:|
@@ -122,42 +119,6 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def waits(outcomes: Sequence[Outcome]) -> str:
-    """Return one row a kind of job: median, 95 % and longest wait under each policy."""
-    names = [outcome.policy for outcome in outcomes]
-    rows = [
-        f"| kind | jobs | {' | '.join(f'{name}: median, 95 %, longest' for name in names)} "
-        f"| still waiting ({', '.join(names)}) |",
-        f"|---|---:|{'---|' * len(names)}---|",
-    ]
-    for kind, known in outcomes[0].waits.items():
-        cells = [kind, str(known.started + known.waiting)]
-        for outcome in outcomes:
-            quantiles = (outcome.waits[kind].quantile(part) for part in (0.5, 0.95, 1.0))
-            cells.append(", ".join(map(_time, quantiles)))
-        cells.append(", ".join(str(outcome.waits[kind].waiting) for outcome in outcomes))
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
-
-
-def groups(outcomes: Sequence[Outcome]) -> str:
-    """Return one row a group: its weight, what it wanted, and due and got under each policy."""
-    load = outcomes[0].load
-    names = " | ".join(f"{outcome.policy}: due, got" for outcome in outcomes)
-    rows = [f"| group | share | wanted | {names} |", f"|---|---:|---:|{'---:|' * len(outcomes)}"]
-    wanted = outcomes[0].by_group(outcomes[0].wanted_core_s)
-    dues = [outcome.by_group(outcome.due_core_s()) for outcome in outcomes]
-    gots = [outcome.by_group(outcome.got_core_s) for outcome in outcomes]
-    for group in sorted(wanted):
-        cells = [group, f"{load.weight(load.community, group):g}", _core_h(wanted[group])]
-        cells += [
-            f"{_core_h(due[group])}, {_core_h(got.get(group, 0.0))}"
-            for due, got in zip(dues, gots, strict=True)
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
-
-
 def _section(outcomes: Sequence[Outcome], pictures: Mapping[str, str]) -> str:
     load = outcomes[0].load
     jobs = sum(arrival.jobs for arrival in load.arrivals)
@@ -166,17 +127,15 @@ def _section(outcomes: Sequence[Outcome], pictures: Mapping[str, str]) -> str:
     about = (
         f"{load.length_s / 86_400:g} days, {load.cores} cores in pilots of "
         f"{', '.join(map(str, sorted({shape.offer.cores for shape in load.shapes})))} cores at "
-        f"{sites} sites; {jobs} jobs in {len(load.classes)} classes of {owners} owners; "
-        f"seed {load.seed}. Core time in thousands of core hours."
+        f"{sites} sites;\n{jobs} jobs in {len(load.classes)} classes of {owners} owners; "
+        f"seed {load.seed}."
     )
     return "\n".join(
         [
             f"## {load.name}\n",
             f"{about}\n",
             summary(outcomes),
-            f"![Parts of the groups over time, and waits]({pictures[load.name]})\n",
-            waits(outcomes),
-            groups(outcomes),
+            f"![Parts of the groups over time, and waits by kind of job]({pictures[load.name]})\n",
         ]
     )
 
@@ -191,7 +150,3 @@ def _time(seconds: float) -> str:
     if seconds < HOUR_S:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / HOUR_S:.1f} h"
-
-
-def _core_h(core_s: float) -> str:
-    return f"{core_s / HOUR_S / 1000:.1f}"
