@@ -31,7 +31,7 @@ def page(plan: Plan, year: Year) -> str:
 See how pilotage works through a campaign of its intended size, in virtual time:
 
 - the shipped central, with the SQL of its store
-- every {plan.every_s / DAY_S:.0f} days a production of `examples/prod6/prod6.yaml`, 48 transformations
+- `examples/prod6/prod6.yaml` (48 transformations) every {plan.every_s / DAY_S:.0f} days
 - simulated pilots that speak the protocol; their jobs only take time
 
 An hour of the year lasts a second. All leases, heartbeats and periods of the central are slower by
