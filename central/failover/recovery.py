@@ -3,7 +3,7 @@
 One transaction of the store makes a task with its job and its inputs, one ends the job and
 publishes its outputs, one draws the consequences: so most rows of DIRAC's table cannot occur.
 What can: copies that go bad and files that somebody removes afterwards, and a store that somebody
-has changed by hand. docs/failures.md has the table.
+has changed by hand. docs/failure-recovery.md has the table.
 
 What a sweep does to one transformation is one transaction with its report. It does not hold where
 anything of it has changed since it was looked at: then the next sweep looks again.

@@ -18,9 +18,9 @@ COMMAND: Final = "python -m tests.simulation.year --write docs/campaign.md"
 def page(plan: Plan, year: Year) -> str:
     """Return the page."""
     whole = sum(SLOTS.values())
-    spans = [
-        f"{site} from day {first} to {end}" for site, ends in AWAY.items() for first, end in ends
-    ]
+    spans = "\n".join(
+        f"- {site}: day {first} to {end}" for site, ends in AWAY.items() for first, end in ends
+    )
     busy = [sum(sites.values()) for at, sites in year.running if at <= 365 * DAY_S]
     states = ", ".join(f"{count} {state}" for state, count in sorted(year.states.items()))
     inputs = ", ".join(f"{count:,} {state}" for state, count in sorted(year.inputs.items()))
@@ -28,33 +28,41 @@ def page(plan: Plan, year: Year) -> str:
 
 # A year of prod6
 
-A campaign of the size for which pilotage is made, in virtual time: the shipped central with the
-SQL of its store, productions of prod6 (48 transformations each, `examples/prod6/prod6.yaml`),
-one every {plan.every_s / DAY_S:.0f} days, and simulated pilots that speak the protocol and
-whose jobs only take time. An hour of the year is a second of the simulation: with it leases,
-beats and all periods of the central are slower by the same factor, so what is shown is that the
-work comes to its end, not how quickly a loss is seen.
+See how pilotage works through a campaign of its intended size, in virtual time:
 
-`{COMMAND}` plays it anew ({year.real_s / 60:.0f} minutes here),
-`make long` checks it, and a small one stands in the gate: `tests/simulation/year`.
+- the shipped central, with the SQL of its store
+- `examples/prod6/prod6.yaml` (48 transformations) every {plan.every_s / DAY_S:.0f} days
+- simulated pilots that speak the protocol; their jobs only take time
+
+An hour of the year lasts a second. All leases, heartbeats and periods of the central are slower by
+the same factor. The campaign therefore shows that the work completes, not how fast the central
+notices a loss.
+
+```sh
+{COMMAND}  # {year.real_s / 60:.0f} minutes
+```
+
+`make long` checks the whole campaign, and `make test` a small one (`tests/simulation/year`).
 
 | what | how much |
 |---|---:|
 | productions of 48 transformations | {plan.productions} |
-| transformations at their end | {states} |
+| final states of the transformations | {states} |
 | jobs | {year.jobs:,} |
-| attempts, with those that crashed or were lost | {year.attempts:,} |
+| attempts, including crashed and lost ones | {year.attempts:,} |
 | files in the catalogue | {year.files:,} |
 | bytes counted | {year.bytes / 1e15:.2f} PB |
 | inputs of transformations | {inputs} |
 | slots at four sites | {whole:,}, in nodes of {NODE} |
-| most that ran at once | {max(busy):,} |
+| most running jobs | {max(busy):,} |
 | mean of the year | {sum(busy) / len(busy):,.0f} |
 | pilots, each of {PILOT_S / DAY_S:.0f} days at most | {year.pilots:,} |
-| days to the end | {year.ended_s / DAY_S:.1f} |
+| days until the last job | {year.ended_s / DAY_S:.1f} |
 
-One of a hundred attempts crashes, but no task crashes twice. One of a hundred pilots dies in the
-middle of its work and says nothing. No pilots came from {", ".join(spans)}.
+One in a hundred attempts crashes, but no task crashes twice. One in a hundred pilots dies silently
+during its work. These sites had no pilots for some time:
+
+{spans}
 
 ![Running jobs by site]({PICTURE})
 """
