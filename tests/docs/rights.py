@@ -1,86 +1,77 @@
-"""The page on roles: the policy table as it is drawn, and what its words mean."""
+"""The page on roles: the policy table, and the meaning of its words."""
 
 import inspect
 from collections.abc import Iterator
 from typing import Final
 
-from pilotage.central.app.faces import ROUTES
 from pilotage.central.identity.policy import TABLE, Action, Reach, Who
 
 ROLES: Final = {
-    Who.READER: "looks: jobs, pilots and sites of the community, but no outputs and logs, no "
-    "hashes of files and no values of environment variables",
-    Who.USER: "submits jobs, and does with the own ones whatever can be done",
-    Who.MANAGER: "the same for the jobs of the token's groups, or of the whole community where it "
-    "names none",
-    Who.OPERATOR: "the same for all jobs; makes secrets for pilots, drains pilots",
-    Who.ADMIN: "everything, tokens included",
-    Who.PILOT: "works: asks, reports, beats. Its token comes from its registration",
-    Who.ATTEMPT: "a running attempt: fetches its inputs, stores its outputs, sends its log. The "
-    "token holds for one job and epoch, until the attempt is over",
-    Who.ANONYMOUS: "no token",
+    Who.READER: "sees jobs, pilots and sites of the community, without outputs, logs, file hashes "
+    "and values of environment variables",
+    Who.USER: "submits jobs and controls them",
+    Who.MANAGER: "controls all jobs of the token's groups, or of the community if the token names "
+    "no group",
+    Who.OPERATOR: "controls all jobs, pilots and sites; makes secrets for pilots",
+    Who.ADMIN: "everything, including tokens",
+    Who.PILOT: "asks for work, reports and sends heartbeats, with a token from its registration",
+    Who.ATTEMPT: "a running attempt: reads its inputs, stores its outputs and logs. Its token ends "
+    "with the attempt",
+    Who.ANONYMOUS: "a caller without a token",
 }
 REACHES: Final = {
-    Reach.NONE: "not at all",
-    Reach.OWN: "what is the caller's within the groups of the token: own jobs, own tokens; a "
-    "pilot's or attempt's own work",
-    Reach.GROUP: "the groups that the caller's token names",
-    Reach.COMMUNITY: "the community of the caller's token",
-    Reach.ALL: "whatever there is; no further than its community, if the token names one (sites: "
-    "see below)",
+    Reach.NONE: "nothing",
+    Reach.OWN: "the caller's own jobs, tokens and work, within the groups of the token",
+    Reach.GROUP: "the groups of the token",
+    Reach.COMMUNITY: "the community of the token",
+    Reach.ALL: "everything, but only in its community if the token names one ([sites](#sites) "
+    "differ)",
 }
 
 
 def sections() -> Iterator[str]:
     """Yield the page below its title."""
-    yield "## Who\n\n| caller | may, in short |\n|---|---|\n" + "".join(
+    yield "## Who\n\n| caller | rights |\n|---|---|\n" + "".join(
         f"| **{who.value}** | {text} |\n" for who, text in ROLES.items()
     )
-    yield "## What, and how far\n\n" + _grid()
-    yield "| word | reaches |\n|---|---|\n" + "".join(
-        f"| {_word(reach)} | {text} |\n" for reach, text in REACHES.items()
-    )
-    yield "## Which action a route is\n\n| action | routes |\n|---|---|\n" + "".join(
-        f"| `{action.value}` | {_routes(action)} |\n" for action in Action
-    )
+    yield "## Actions\n\n" + _grid()
+    yield "\n".join(f"- **{_word(reach)}**: {text}" for reach, text in REACHES.items()) + "\n"
     yield inspect.cleandoc(TEXT) + "\n"
 
 
 TEXT: Final = """
+    The [HTTP API](http-api.md) names the action of each route. A refusal names the action, too.
+
     ## Sites
 
-    A site belongs to no community: a ban or a drain holds for the pilots of all. So where a central
-    serves several (`community.others`), `site_control` takes the token of an operator or admin that
-    names no community, and others are refused. Whose token names one sees at a site its own pilots,
-    and of the hosts that swallow jobs those where it has pilots. With one community alone its own
-    operators control the sites.
+    Sites belong to no community: bans and drains affect all pilots. If a central serves several
+    communities (`community.others`), `site_control` needs a token of an operator or admin without
+    a community. Other tokens see only their own pilots, and bad hosts only if these have run there.
 
     ## Tokens
 
-    A token names a person by issuer and subject, a community, groups and one role. Nobody hands out
-    more than they have: not a stronger role, not another community, not other groups. Jobs belong
-    to a group, so a token that is made without naming groups has those of its maker; a manager's
-    has none, which is the whole community. `pilotage token issue NAME --role user --save FILE`
-    makes one, `pilotage token list` shows them without their secrets, `pilotage token revoke ID`
-    makes one worthless at once. Of one subject at most 10,000 may be there that have not expired.
+    A token names a subject, a community, groups and one role.
 
-    The name in a token opens nothing by itself, for a manager may write any name into a token of
-    the manager's groups. So a user's token reaches the jobs that are that user's *and* of one of
-    its groups, and nobody lists or revokes a token that reaches further than the one at hand, not
-    even one of the same name. Whoever leaves a group leaves the jobs there behind with the next
-    token: they run on, and are in the hands of the group's managers, the operators and the admins.
-    A lost manager's token is revoked with another manager's token, or by an admin. What is done
-    with a token is shown under its name; who issued it is in the central's store.
+    - `pilotage token issue NAME --role user --save FILE` issues one, `pilotage token list` lists
+      them without secrets, and `pilotage token revoke ID` revokes one at once.
+    - You cannot issue more rights than you have: no stronger role, no other community or groups.
+    - Without `--group`, a new token has the groups of its issuer. A manager's token without groups
+      holds for the whole community.
+    - A name alone gives no rights, because a manager can write any name. A user's token reaches
+      only jobs that belong to this user *and* to a group of the token.
+    - You cannot list or revoke a token with more rights than yours, even with the same name.
+    - If a user leaves a group, the user's jobs there continue. Managers of the group, operators
+      and admins control them.
+    - If a manager's token is lost, another manager or an admin revokes it.
+    - One subject can have at most 10,000 valid tokens.
 
     ## Files and secrets
 
-    An uploaded file belongs to all who have uploaded it, its holders. It is read by them, by those
-    who may see their outputs, and by attempts of their jobs. All others get 404, even if they know
-    its SHA-256. Hashes are shown only to those who may read the job's outputs
-    (`job_output`), as are the values of its environment, where passwords are put. Others who see
-    the job, which are readers, get its detail `sealed`: names and sizes of files, with 64 zeros for
-    each hash, and names of variables with empty values. The command line is shown whole: no secret
-    belongs there.
+    A file belongs to all users who uploaded it. They can read it, and so can users who may see
+    their outputs, and attempts of their jobs. Others get 404, even if they know its SHA-256.
+
+    Readers see jobs as `sealed`: hashes are replaced by 64 zeros, and values of environment
+    variables are empty. They see the command line, so never put a secret there.
 """
 
 
@@ -90,18 +81,20 @@ def callers(action: Action) -> list[Who]:
 
 
 def _grid() -> str:
-    head = "| | " + " | ".join(who.value for who in Who) + " |\n"
+    """Draw the table, with actions of the same callers and reach in one row."""
+    rows: dict[tuple[Reach, ...], list[Action]] = {}
+    for action in Action:
+        rows.setdefault(tuple(TABLE[who, action] for who in Who), []).append(action)
+    head = "| action | " + " | ".join(who.value for who in Who) + " |\n"
     rule = "|---|" + "---|" * len(Who) + "\n"
-    rows = (
-        f"| `{action.value}` | " + " | ".join(_word(TABLE[who, action]) for who in Who) + " |\n"
-        for action in Action
+    lines = (
+        f"| {', '.join(f'`{one.value}`' for one in actions)} | "
+        + " | ".join(map(_word, reaches))
+        + " |\n"
+        for reaches, actions in rows.items()
     )
-    return head + rule + "".join(rows)
+    return head + rule + "".join(lines)
 
 
 def _word(reach: Reach) -> str:
     return "–" if reach is Reach.NONE else reach.name.lower()
-
-
-def _routes(action: Action) -> str:
-    return ", ".join(f"`{one.method} {one.path}`" for one in ROUTES if one.action is action)
