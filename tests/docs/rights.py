@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pilotage.central.identity.policy import TABLE, Action, Reach, Who
+from pilotage.proto.claims import Role
 
 ROLES: Final = {
     Who.READER: "sees jobs, pilots and sites of the community, without outputs, logs, file hashes "
@@ -14,11 +15,11 @@ ROLES: Final = {
     "no group",
     Who.OPERATOR: "controls all jobs, pilots and sites; makes secrets for pilots",
     Who.ADMIN: "everything, including tokens",
-    Who.PILOT: "asks for work, reports and sends heartbeats, with a token from its registration",
-    Who.ATTEMPT: "a running attempt: reads its inputs, stores its outputs and logs. Its token ends "
-    "with the attempt",
-    Who.ANONYMOUS: "a caller without a token",
+    Who.PILOT: "asks for work, reports and sends heartbeats",
+    Who.ATTEMPT: "a running attempt: reads inputs, stores outputs and logs; its token ends with it",
+    Who.ANONYMOUS: "no token",
 }
+PEOPLE: Final = tuple(who for who in Who if who.value in set(Role))
 REACHES: Final = {
     Reach.NONE: "nothing",
     Reach.OWN: "the caller's own jobs, tokens and work, within the groups of the token",
@@ -35,7 +36,14 @@ def sections() -> Iterator[str]:
         f"| **{who.value}** | {text} |\n" for who, text in ROLES.items()
     )
     yield "## Actions\n\n" + _grid()
-    yield "\n".join(f"- **{_word(reach)}**: {text}" for reach, text in REACHES.items()) + "\n"
+    yield "Other callers:\n\n" + "".join(
+        f"- {who.value}: {_actions(who)}\n" for who in Who if who not in PEOPLE
+    )
+    yield (
+        "Reach:\n\n"
+        + "\n".join(f"- **{_word(reach)}**: {text}" for reach, text in REACHES.items())
+        + "\n"
+    )
     yield inspect.cleandoc(TEXT) + "\n"
 
 
@@ -81,12 +89,13 @@ def callers(action: Action) -> list[Who]:
 
 
 def _grid() -> str:
-    """Draw the table, with actions of the same callers and reach in one row."""
+    """Draw the table of people's roles, with actions of the same reach in one row."""
     rows: dict[tuple[Reach, ...], list[Action]] = {}
     for action in Action:
-        rows.setdefault(tuple(TABLE[who, action] for who in Who), []).append(action)
-    head = "| action | " + " | ".join(who.value for who in Who) + " |\n"
-    rule = "|---|" + "---|" * len(Who) + "\n"
+        rows.setdefault(tuple(TABLE[who, action] for who in PEOPLE), []).append(action)
+    rows.pop((Reach.NONE,) * len(PEOPLE), None)
+    head = "| action | " + " | ".join(who.value for who in PEOPLE) + " |\n"
+    rule = "|---|" + "---|" * len(PEOPLE) + "\n"
     lines = (
         f"| {', '.join(f'`{one.value}`' for one in actions)} | "
         + " | ".join(map(_word, reaches))
@@ -94,6 +103,12 @@ def _grid() -> str:
         for reaches, actions in rows.items()
     )
     return head + rule + "".join(lines)
+
+
+def _actions(who: Who) -> str:
+    """List the actions of a caller that is no person."""
+    able = [(action, TABLE[who, action]) for action in Action]
+    return ", ".join(f"`{action.value}` ({_word(reach)})" for action, reach in able if reach)
 
 
 def _word(reach: Reach) -> str:
