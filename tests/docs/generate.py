@@ -242,8 +242,8 @@ def pilot_messages_page() -> str:
 
 def roles_page() -> str:
     text = """
-        Who may do what: one table for all routes and services. A test walks through every route
-        with every kind of caller and compares.
+        One table decides the rights of every caller, for all routes and services. A test calls
+        every route with every kind of caller.
     """
     return _page("Roles and rights", "central/identity/policy.py", text, *rights.sections())
 

@@ -1,86 +1,85 @@
-"""The page on roles: the policy table as it is drawn, and what its words mean."""
+"""The page on roles: the policy table, and the meaning of its words."""
 
 import inspect
 from collections.abc import Iterator
 from typing import Final
 
-from pilotage.central.app.route_assembly import ROUTES
 from pilotage.central.identity.policy import TABLE, CallerKind, Permission, Reach
+from pilotage.proto.claims import Role
 
 ROLES: Final = {
-    CallerKind.READER: "looks: jobs, pilots and sites of the community, but no outputs and logs, "
-    "no hashes of files and no values of environment variables",
-    CallerKind.USER: "submits jobs, and does with the own ones whatever can be done",
-    CallerKind.MANAGER: "the same for the jobs of the token's groups, or of the whole community "
-    "where it names none",
-    CallerKind.OPERATOR: "the same for all jobs; makes secrets for pilots, drains pilots",
-    CallerKind.ADMIN: "everything, tokens included",
-    CallerKind.PILOT: "works: asks, reports, beats. Its token comes from its registration",
-    CallerKind.ATTEMPT: "a running attempt: fetches its inputs, stores its outputs, sends its log. "
-    "The token holds for one job and epoch, until the attempt is over",
+    CallerKind.READER: "sees jobs, pilots and sites of the community, without outputs, logs, file hashes "
+    "and values of environment variables",
+    CallerKind.USER: "submits jobs and controls them",
+    CallerKind.MANAGER: "controls all jobs of the token's groups, or of the community if the token names "
+    "no group",
+    CallerKind.OPERATOR: "controls all jobs, pilots and sites; makes secrets for pilots",
+    CallerKind.ADMIN: "everything, including tokens",
+    CallerKind.PILOT: "asks for work, reports and sends heartbeats",
+    CallerKind.ATTEMPT: "a running attempt: reads inputs, stores outputs and logs; its token ends with it",
     CallerKind.ANONYMOUS: "no token",
 }
+PEOPLE: Final = tuple(who for who in CallerKind if who.value in set(Role))
 REACHES: Final = {
-    Reach.NONE: "not at all",
-    Reach.OWN: "what is the caller's within the groups of the token: own jobs, own tokens; a "
-    "pilot's or attempt's own work",
-    Reach.GROUP: "the groups that the caller's token names",
-    Reach.COMMUNITY: "the community of the caller's token",
-    Reach.ALL: "whatever there is; no further than its community, if the token names one (sites: "
-    "see below)",
+    Reach.NONE: "nothing",
+    Reach.OWN: "the caller's own jobs, tokens and work, within the groups of the token",
+    Reach.GROUP: "the groups of the token",
+    Reach.COMMUNITY: "the community of the token",
+    Reach.ALL: "everything, but only in its community if the token names one ([sites](#sites) "
+    "differ)",
 }
 
 
 def sections() -> Iterator[str]:
     """Yield the page below its title."""
-    yield "## Who\n\n| caller | may, in short |\n|---|---|\n" + "".join(
+    yield "## Who\n\n| caller | rights |\n|---|---|\n" + "".join(
         f"| **{who.value}** | {text} |\n" for who, text in ROLES.items()
     )
-    yield "## What, and how far\n\n" + _grid()
-    yield "| word | reaches |\n|---|---|\n" + "".join(
-        f"| {_word(reach)} | {text} |\n" for reach, text in REACHES.items()
+    yield "## Actions\n\n" + _grid()
+    yield "Other callers:\n\n" + "".join(
+        f"- {who.value}: {_actions(who)}\n" for who in CallerKind if who not in PEOPLE
     )
-    yield "## Which action a route is\n\n| action | routes |\n|---|---|\n" + "".join(
-        f"| `{action.value}` | {_routes(action)} |\n" for action in Permission
+    yield (
+        "Reach:\n\n"
+        + "\n".join(f"- **{_word(reach)}**: {text}" for reach, text in REACHES.items())
+        + "\n"
     )
     yield inspect.cleandoc(TEXT) + "\n"
 
 
 TEXT: Final = """
+    The [HTTP API](http-api.md) names the action of each route. A refusal names the action, too.
+
     ## Sites
 
-    A site belongs to no community: a ban or a drain holds for the pilots of all. So where a central
-    serves several (`community.others`), `site_control` takes the token of an operator or admin that
-    names no community, and others are refused. Whose token names one sees at a site its own pilots,
-    and of the hosts that swallow jobs those where it has pilots. With one community alone its own
-    operators control the sites.
+    Sites belong to no community: bans and drains affect all pilots. If a central serves several
+    communities (`community.others`), `site_control` needs a token of an operator or admin without
+    a community. Other tokens see only their own pilots, and bad hosts only if these have run there.
 
     ## Tokens
 
-    A token names a person by issuer and subject, a community, groups and one role. Nobody hands out
-    more than they have: not a stronger role, not another community, not other groups. Jobs belong
-    to a group, so a token that is made without naming groups has those of its maker; a manager's
-    has none, which is the whole community. `pilotage token issue NAME --role user --save FILE`
-    makes one, `pilotage token list` shows them without their secrets, `pilotage token revoke ID`
-    makes one worthless at once. Of one subject at most 10,000 may be there that have not expired.
+    A token names a subject, a community, groups and one role.
 
-    The name in a token opens nothing by itself, for a manager may write any name into a token of
-    the manager's groups. So a user's token reaches the jobs that are that user's *and* of one of
-    its groups, and nobody lists or revokes a token that reaches further than the one at hand, not
-    even one of the same name. Whoever leaves a group leaves the jobs there behind with the next
-    token: they run on, and are in the hands of the group's managers, the operators and the admins.
-    A lost manager's token is revoked with another manager's token, or by an admin. What is done
-    with a token is shown under its name; who issued it is in the central's store.
+    - `pilotage token issue NAME --role user --save FILE` issues one, `pilotage token list` lists
+      them without secrets, and `pilotage token revoke ID` revokes one at once.
+    - You cannot issue more rights than you have: no stronger role, no other community or groups.
+    - Without `--group`, a new token has the groups of its issuer. A manager's token without groups
+      holds for the whole community.
+    - A name alone gives no rights, because a manager can write any name. A user's token reaches
+      only jobs that belong to this user *and* to a group of the token.
+    - You cannot list or revoke a token with more rights than yours, even with the same name.
+    - If a user leaves a group, the user's jobs there continue. Managers of the group, operators
+      and admins control them.
+    - If a manager's token is lost, another manager or an admin revokes it.
+    - One subject can have at most 10,000 valid tokens.
 
     ## Files and secrets
 
-    An uploaded file belongs to all who have uploaded it, its holders. It is read by them, by those
-    who may see their outputs, and by attempts of their jobs. All others get 404, even if they know
-    its SHA-256. Hashes are shown only to those who may read the job's outputs
-    (`job_output`), as are the values of its environment, where passwords are put. Others who see
-    the job, which are readers, get its detail `sealed`: names and sizes of files, with 64 zeros for
-    each hash, and names of variables with empty values. The command line is shown whole: no secret
-    belongs there.
+    A file belongs to all users who uploaded it. They can read it, and so can users who may see
+    their outputs, and attempts of their jobs. Others get 404, even if they know its SHA-256.
+
+    Readers see jobs as `sealed`: hashes are replaced by 64 zeros, and values of environment
+    variables are empty. They see the command line, so never put a secret there.
 """
 
 
@@ -90,20 +89,27 @@ def callers(action: Permission) -> list[CallerKind]:
 
 
 def _grid() -> str:
-    head = "| | " + " | ".join(who.value for who in CallerKind) + " |\n"
-    rule = "|---|" + "---|" * len(CallerKind) + "\n"
-    rows = (
-        f"| `{action.value}` | "
-        + " | ".join(_word(TABLE[who, action]) for who in CallerKind)
+    """Draw the table of people's roles, with actions of the same reach in one row."""
+    rows: dict[tuple[Reach, ...], list[Permission]] = {}
+    for action in Permission:
+        rows.setdefault(tuple(TABLE[who, action] for who in PEOPLE), []).append(action)
+    rows.pop((Reach.NONE,) * len(PEOPLE), None)
+    head = "| action | " + " | ".join(who.value for who in PEOPLE) + " |\n"
+    rule = "|---|" + "---|" * len(PEOPLE) + "\n"
+    lines = (
+        f"| {', '.join(f'`{one.value}`' for one in actions)} | "
+        + " | ".join(map(_word, reaches))
         + " |\n"
-        for action in Permission
+        for reaches, actions in rows.items()
     )
-    return head + rule + "".join(rows)
+    return head + rule + "".join(lines)
+
+
+def _actions(who: CallerKind) -> str:
+    """List the actions of a caller that is no person."""
+    able = [(action, TABLE[who, action]) for action in Permission]
+    return ", ".join(f"`{action.value}` ({_word(reach)})" for action, reach in able if reach)
 
 
 def _word(reach: Reach) -> str:
     return "–" if reach is Reach.NONE else reach.name.lower()
-
-
-def _routes(action: Permission) -> str:
-    return ", ".join(f"`{one.method} {one.path}`" for one in ROUTES if one.action is action)

@@ -14,11 +14,12 @@ from tests.services import balancer
 from tests.tidy import tree
 
 PAGE: Final = "docs/scale-out.md"
+DATABASE: Final = "docs/operations/high-availability.md"
 NAMED: Final = {"--roles": "process.roles", "--port": "http.port"}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", tree.text(PAGE), re.DOTALL | re.MULTILINE)
+def blocks(language: str, page: str = PAGE) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", tree.text(page), re.DOTALL | re.MULTILINE)
 
 
 def test_the_processes_of_the_trial_can_lead_or_take_jobs_in() -> None:
@@ -43,7 +44,7 @@ def test_the_processes_of_the_trial_can_lead_or_take_jobs_in() -> None:
 
 
 def test_its_processes_have_settings_that_hold(tmp_path: Path) -> None:
-    text, _ = blocks("yaml")
+    (text,) = blocks("yaml")
     file = tmp_path / "pilotage.yaml"
     file.write_text(text)
     (script,) = [one for one in blocks("sh") if "--config" in one]
@@ -65,7 +66,7 @@ def test_its_processes_have_settings_that_hold(tmp_path: Path) -> None:
 
 
 def test_several_servers_stand_in_the_url_as_it_says(tmp_path: Path) -> None:
-    _, text = blocks("yaml")
+    (text,) = blocks("yaml", DATABASE)
     file = tmp_path / "pilotage.yaml"
     file.write_text(text)
     url = load(file, {}).store.url

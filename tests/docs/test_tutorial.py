@@ -16,6 +16,7 @@ PAGES = (
     "docs/workflows.md",
     "docs/productions.md",
     "docs/operations/first-steps.md",
+    "docs/operations/pilots.md",
     "docs/operations/shares-and-limits.md",
 )
 
