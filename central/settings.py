@@ -49,43 +49,47 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class HttpSettings(_Section, frozen=True):
-    """Where the API listens, and its limits."""
+    """Address and limits of the API."""
 
-    host: str = "127.0.0.1"  # loopback only, unless told otherwise
+    host: str = "127.0.0.1"  # loopback only by default
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8470  # 0: a free one
-    url: str = ""  # how others reach it; empty: http://host:port
-    tls_certificate: str = ""  # PEM files; both or none
-    tls_key: str = ""  # the certificate's key, PEM
-    connections_max: Annotated[int, Meta(ge=16)] = 8_192  # more are turned away
-    strangers_max: Annotated[int, Meta(ge=0)] = 0  # of one address, no good token; 0: a quarter
+    url: str = ""  # URL for others; empty: http://host:port
+    tls_certificate: str = ""  # PEM file; needs `tls_key`
+    tls_key: str = ""  # PEM file with the certificate's key
+    connections_max: Annotated[int, Meta(ge=16)] = 8_192  # further connections are refused
+    #: connections of one address without a valid token; 0: a quarter of all
+    strangers_max: Annotated[int, Meta(ge=0)] = 0
 
 
 class BusSettings(_Section, frozen=True):
-    """The message bus. `embedded` serves some tens of pilots; beyond that use mosquitto."""
+    """The message bus. `embedded` serves some tens of pilots; use mosquitto for more."""
 
-    broker: str = "embedded"  # embedded | none | mqtt://host:port | mqtts://host:port
-    host: str = "127.0.0.1"  # where the embedded broker listens
-    port: Annotated[int, Meta(ge=0, le=65_535)] = 0  # of the embedded broker; 0: a free one
-    user: str = ""  # of the central at an outside broker
-    password_file: str = ""  # of that user; mode 0600
-    ca_file: str = ""  # authority of the outside broker's certificate; empty: the system's
-    url: str = ""  # how pilots reach the broker; empty: as the central does
+    broker: str = "embedded"  # embedded, none, mqtt://host:port or mqtts://host:port
+    host: str = "127.0.0.1"  # address of the embedded broker
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0  # port of the embedded broker; 0: a free one
+    user: str = ""  # user of the central at an external broker
+    password_file: str = ""  # password of that user; mode 0600
+    ca_file: str = ""  # CA of an external broker; empty: the system's
+    url: str = ""  # URL of the broker for pilots; empty: the same as for the central
     queue_max: Annotated[int, Meta(ge=100)] = 20_000  # outbound messages; the oldest is dropped
 
 
 class LeaseSettings(_Section, frozen=True):
-    """Leases: for how long a pilot may be silent."""
+    """Leases: how long a pilot may be silent."""
 
-    lease_s: Annotated[float, Meta(ge=3, le=86_400)] = 120.0  # L of new attempts; beats: each L/3
-    reserve_s: Seconds = 2.0  # a job is kept for the pilot that was woken for it
-    lost_max: Annotated[int, Meta(ge=1, le=1_000)] = 5  # a job with so many attempts lost is Held
-    matched_max: Annotated[int, Meta(ge=2, le=100_000)] = 100  # a lost job matched so often is Held
-    silent_pilot_s: Seconds = 600.0  # a pilot that holds nothing is Lost after this
+    #: lease of new attempts; heartbeats come every third of it
+    lease_s: Annotated[float, Meta(ge=3, le=86_400)] = 120.0
+    reserve_s: Seconds = 2.0  # how long a job is reserved for the pilot that was woken for it
+    lost_max: Annotated[int, Meta(ge=1, le=1_000)] = 5  # hold a job after this many lost attempts
+    #: hold a lost job after this many matches
+    matched_max: Annotated[int, Meta(ge=2, le=100_000)] = 100
+    silent_pilot_s: Seconds = 600.0  # a silent pilot without attempts becomes Lost after this time
     poll_bus_down_s: Annotated[float, Meta(ge=1, le=60)] = (
-        5.0  # parked pilots ask so often without the bus
+        5.0  # interval of asks by parked pilots without the bus
     )
-    poll_parked_s: Annotated[float, Meta(ge=5, le=3_600)] = 300.0  # and so often with the bus
-    watch_s: Annotated[float, Meta(gt=0, le=10)] = 1.0  # period of the lease watch
+    #: interval of asks by parked pilots with the bus
+    poll_parked_s: Annotated[float, Meta(ge=5, le=3_600)] = 300.0
+    watch_s: Annotated[float, Meta(gt=0, le=10)] = 1.0  # interval of lease checks
 
     @property
     def beat_s(self) -> float:
@@ -94,38 +98,39 @@ class LeaseSettings(_Section, frozen=True):
 
 
 class TokenSettings(_Section, frozen=True):
-    """Who issues tokens and how long they live."""
+    """Issuer and life of tokens."""
 
-    issuer: str = "pilotage:local"  # the issuer that the central's own tokens name
-    audience: str = "pilotage"  # the audience that they name
-    pilot_s: Seconds = 3_600.0  # life of a pilot's token; pilots fetch new ones
+    issuer: str = "pilotage:local"  # issuer in the central's own tokens
+    audience: str = "pilotage"  # audience in these tokens
+    pilot_s: Seconds = 3_600.0  # life of a pilot's token; pilots renew it
 
 
 class SandboxSettings(_Section, frozen=True):
-    """Sizes of the files that travel with jobs."""
+    """Limits of files that travel with jobs."""
 
-    blob_bytes_max: Annotated[int, Meta(ge=1_024, le=1 << 40)] = 1 << 30  # the largest file
+    blob_bytes_max: Annotated[int, Meta(ge=1_024, le=1 << 40)] = 1 << 30  # size of the largest file
 
 
 class QuotaSettings(_Section, frozen=True):
-    """The default quotas: docs/operations/quotas.md. An operator sets others by name.
+    """The default quotas: docs/operations/quotas.md. An operator can set others by name.
 
     Jobs count until they have ended. Bytes are the inputs and outputs that the central keeps.
     """
 
-    owner_jobs: Annotated[int, Meta(ge=0)] = 0  # unended jobs of each owner; 0: no limit
-    owner_gb: _Size = 0.0  # bytes of each owner, in 10^9; 0: no limit
-    group_jobs: Annotated[int, Meta(ge=0)] = 0  # unended jobs of each group; 0: no limit
-    group_gb: _Size = 0.0  # bytes of each group, in 10^9; 0: no limit
-    community_jobs: Annotated[int, Meta(ge=0)] = 0  # unended jobs of each community; 0: no limit
-    community_gb: _Size = 0.0  # bytes of each community, in 10^9; 0: no limit
+    #: jobs of each owner that have not ended; 0: no limit
+    owner_jobs: Annotated[int, Meta(ge=0)] = 0
+    owner_gb: _Size = 0.0  # kept data of each owner, in GB; 0: no limit
+    group_jobs: Annotated[int, Meta(ge=0)] = 0  # the same for each group
+    group_gb: _Size = 0.0  # the same for each group
+    community_jobs: Annotated[int, Meta(ge=0)] = 0  # the same for each community
+    community_gb: _Size = 0.0  # the same for each community
 
 
 class MatcherSettings(_Section, frozen=True):
-    """What an offer's platform also runs: `el9: [el8]` lets el9 pilots run el8 jobs.
+    """Compatible platforms, fair shares and limits: docs/operations/shares-and-limits.md.
 
-    The table is one-way, and nothing follows from two rows: an el9 pilot runs el7 jobs only if its
-    own row says so. A family without a version, as in `rocky: [el]`, stands for all its versions.
+    `compatible` is one-way and not transitive: an el9 pilot runs el7 jobs only if its own row says
+    so. A family without a version, as in `rocky: [el]`, stands for all its versions.
 
     Jobs of one owner that differ in group, type, needs or preference are of different classes.
     """
@@ -133,20 +138,23 @@ class MatcherSettings(_Section, frozen=True):
     compatible: dict[Word, tuple[Word, ...]] = msgspec.field(
         default_factory=lambda: {"el9": ("el8",), "debian13": ("debian12",)}
     )  # platform of a pilot → platforms whose jobs it also runs
-    classes_an_owner_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 2_000  # that wait or run
-    shares: dict[str, Weight] = {}  # COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER → weight; else 1
+    #: waiting and running classes of one owner
+    classes_an_owner_max: Annotated[int, Meta(ge=16, le=1_000_000)] = 2_000
+    #: COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER → weight; others weigh 1
+    shares: dict[str, Weight] = {}
     half_life_s: Annotated[float, Meta(ge=60, le=31_536_000)] = (
-        604_800.0  # after this time, use counts half
+        604_800.0  # past use counts half after this time
     )
-    running: tuple[RunningLimit, ...] = ()  # jobs at once, at one place or at all sites
-    starts: tuple[StartLimit, ...] = ()  # starts per s, at one place or at all sites
-    banned: tuple[Where, ...] = ()  # sites and site/element that run only jobs of the type Test
+    running: tuple[RunningLimit, ...] = ()  # running jobs, at one place or at all sites
+    starts: tuple[StartLimit, ...] = ()  # starts per second, at one place or at all sites
+    banned: tuple[Where, ...] = ()  # SITE or SITE/ELEMENT that runs only jobs of type Test
     wide_cores: Annotated[int, Meta(ge=1, le=4_096)] = 8  # more cores are a scarce demand
     large_memory_per_core_mb: Annotated[int, Meta(ge=1)] = 4_000  # more memory is a scarce demand
     long_wall_s: Seconds = 86_400.0  # more time is a scarce demand
-    ahead_core_s: Annotated[float, Meta(ge=0)] = 691_200.0  # scarce demands go so far before turn
-    ahead: _Ahead = 0.25  # how far sibling shares may differ, as a part of the running charge
-    reserve_after_s: Seconds = 600.0  # a class that cannot start reserves pilots after so long
+    #: scarce demands may run this far before their turn
+    ahead_core_s: Annotated[float, Meta(ge=0)] = 691_200.0
+    ahead: _Ahead = 0.25  # tolerated difference of sibling shares, as a part of the running charge
+    reserve_after_s: Seconds = 600.0  # a class that cannot start reserves pilots after this time
 
     def rules(self, *, keep_s: float) -> Rules:
         """Return what the matcher is told."""
@@ -193,43 +201,45 @@ def _check_limits(key: str, limits: Sequence[RunningLimit | StartLimit]) -> None
 
 
 class KeptDays(_Section, frozen=True):
-    """For how many days a job is kept after its end; 0: for ever."""
+    """Days that the central keeps a job after its end; 0: without limit."""
 
     done_days: Annotated[float, Meta(ge=0, le=36_500)] = 180.0
     failed_days: Annotated[float, Meta(ge=0, le=36_500)] = 180.0
     killed_days: Annotated[float, Meta(ge=0, le=36_500)] = 90.0
-    deleted_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0  # if that is shorter
+    deleted_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0  # for deleted jobs, if shorter
 
 
 class RetentionSettings(KeptDays, frozen=True):
-    """How long the central keeps what is over. Series and accounts outlive the jobs."""
+    """How long the central keeps old data. Series and accounts stay after the jobs."""
 
-    communities: dict[Word, KeptDays] = {}  # communities with days of their own, all four of them
-    action_days: Annotated[float, Meta(gt=0, le=365)] = 2.0  # keys of kills, holds and the like
-    evidence_days: Annotated[float, Meta(ge=0, le=36_500)] = 400.0  # of reports that did not count
-    token_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0  # of tokens that have expired
-    pilot_days: Annotated[float, Meta(ge=0, le=36_500)] = 90.0  # of pilots that have ended
-    pilot_log_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0  # of what pilots have logged
-    pilot_log_mb: Annotated[float, Meta(gt=0)] = 2_000.0  # of all pilots; the oldest goes first
-    pilot_log_mb_a_pilot: Annotated[float, Meta(gt=0)] = 4.0  # likewise, of each
-    lost_pilot_s: Annotated[float, Meta(ge=3_600)] = 86_400.0  # a lost one is given up after that
-    round_s: Annotated[float, Meta(ge=1, le=86_400)] = 3_600.0  # from one round to the next
-    blob_hold_s: Annotated[float, Meta(ge=3_600)] = 86_400.0  # a file that nothing names stays
+    communities: dict[Word, KeptDays] = {}  # communities with their own days, all four of them
+    action_days: Annotated[float, Meta(gt=0, le=365)] = 2.0  # idempotency keys of actions
+    evidence_days: Annotated[float, Meta(ge=0, le=36_500)] = 400.0  # reports that did not count
+    token_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0  # expired tokens
+    pilot_days: Annotated[float, Meta(ge=0, le=36_500)] = 90.0  # ended pilots
+    pilot_log_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0  # log lines of pilots
+    #: size of all pilot logs; the oldest lines go first
+    pilot_log_mb: Annotated[float, Meta(gt=0)] = 2_000.0
+    pilot_log_mb_a_pilot: Annotated[float, Meta(gt=0)] = 4.0  # size of the log of one pilot
+    #: a lost pilot becomes Failed after this time
+    lost_pilot_s: Annotated[float, Meta(ge=3_600)] = 86_400.0
+    round_s: Annotated[float, Meta(ge=1, le=86_400)] = 3_600.0  # interval of clean-ups
+    blob_hold_s: Annotated[float, Meta(ge=3_600)] = 86_400.0  # how long an unused file stays
 
 
 _Community = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))]
 
 
 class CommunitySettings(_Section, frozen=True):
-    """The communities whose pilots the central submits, and whom the first token is for.
+    """The communities of the central. The factory submits their pilots.
 
-    With one community, the first token is its administrator's. With several, the first token is for
-    all of them: it makes their tokens, and submits no jobs itself.
+    With one community, the first token is for its administrator. With several, the first token is
+    for all of them: it issues their tokens, and submits no jobs.
     """
 
     name: _Community = "local"
-    groups: Annotated[tuple[Word, ...], Meta(min_length=1)] = ("users",)  # the first: by default
-    others: Annotated[tuple[_Community, ...], Meta(max_length=100)] = ()  # besides the one named
+    groups: Annotated[tuple[Word, ...], Meta(min_length=1)] = ("users",)  # the first is the default
+    others: Annotated[tuple[_Community, ...], Meta(max_length=100)] = ()  # more communities
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -243,25 +253,25 @@ class CommunitySettings(_Section, frozen=True):
 
 
 class FactorySettings(_Section, frozen=True):
-    """Pilots that the central submits to the elements of sites: docs/operations/sites.md."""
+    """Pilots that the central submits to compute elements: docs/operations/sites.md."""
 
-    sites: str = ""  # folder of the sites' files; empty: `sites` in the data directory
-    every_s: Seconds = 15.0  # from the end of one round to the next
+    sites: str = ""  # folder of site files; empty: `sites` in the data directory
+    every_s: Seconds = 15.0  # pause between rounds
     submit_max: Annotated[int, Meta(ge=0, le=100_000)] = 3_000  # pilots in one round
-    pilots_max: Annotated[int, Meta(ge=0)] = 100_000  # that live at once, at all sites
+    pilots_max: Annotated[int, Meta(ge=0)] = 100_000  # live pilots at all sites
 
 
 class MailSettings(_Section, frozen=True, rename={"sender": "from"}):
-    """Where reports of failover are mailed to. Without a host, or anybody to get them: nowhere."""
+    """The mail server for reports of failover. Without a host or recipient, no mail is sent."""
 
-    host: str = ""  # of the SMTP server
+    host: str = ""  # SMTP server
     port: Annotated[int, Meta(ge=1, le=65_535)] = 25
-    tls: Literal["none", "starttls", "tls"] = "none"  # starttls: usually on 587; tls: on 465
-    user: str = ""  # empty: it lets us in as we are
-    password_file: str = ""  # of that user; mode 0600
-    sender: Annotated[str, Meta(max_length=256)] = "pilotage@localhost"  # written `from`
-    to: Annotated[tuple[str, ...], Meta(max_length=100)] = ()  # addresses
-    every_s: Seconds = 10.0  # how often it is looked for reports that are to be mailed
+    tls: Literal["none", "starttls", "tls"] = "none"  # starttls: usually port 587; tls: port 465
+    user: str = ""  # empty: no login
+    password_file: str = ""  # password of that user; mode 0600
+    sender: Annotated[str, Meta(max_length=256)] = "pilotage@localhost"  # sender address
+    to: Annotated[tuple[str, ...], Meta(max_length=100)] = ()  # recipients
+    every_s: Seconds = 10.0  # interval of checks for reports to mail
 
     @property
     def is_wanted(self) -> bool:
@@ -270,28 +280,29 @@ class MailSettings(_Section, frozen=True, rename={"sender": "from"}):
 
 
 class FailoverSettings(_Section, frozen=True):
-    """What is done about failures of transformations that ask for it: docs/failures.md."""
+    """Failover of transformations that enable it: docs/failures.md."""
 
-    cycle_s: Seconds = 120.0  # from the end of one look at all of them to the next
-    recovery_s: Seconds = 3_600.0  # the same, for tasks that do not agree with their inputs
-    report_days: Annotated[float, Meta(gt=0, le=36_500)] = 90.0  # for how long reports are kept
+    cycle_s: Seconds = 120.0  # pause between cycles
+    recovery_s: Seconds = 3_600.0  # pause between checks for tasks that disagree with their inputs
+    report_days: Annotated[float, Meta(gt=0, le=36_500)] = 90.0  # how long reports are kept
     mail: MailSettings = MailSettings()
 
 
 class DataSettings(_Section, frozen=True):
     """Files that jobs read and write: docs/data-jobs.md."""
 
-    storages: str = ""  # folder of the storages' files; empty: `storages` in the data directory
-    # Bytes that no file names any more are removed so long after: docs/storages.md.
+    storages: str = ""  # folder of storage files; empty: `storages` in the data directory
+    #: bytes that no catalogue entry needs go after this time
     sweep_after_s: Annotated[float, Meta(ge=1.0, le=1e9)] = 604_800.0
 
 
 class StoreSettings(_Section, frozen=True):
-    """Where jobs are kept: docs/operations/postgresql.md."""
+    """The database: docs/operations/postgresql.md."""
 
     url: str = ""  # postgresql://user@host/database; empty: a file in the data directory
-    # Submissions and outputs stop when there is less room on the disk, uploads at twice as much.
-    reserve_mb: _Size = 0.0  # room on the disk for reports, in 10^6 bytes; 0: 2.5 %, at most 1 GB
+    #: disk reserve for reports, in MB; 0: 2.5 %, at most 1 GB. Submissions and outputs stop
+    #: below it, uploads below twice as much
+    reserve_mb: _Size = 0.0
 
 
 class ProcessRole(enum.Enum):
@@ -303,10 +314,10 @@ class ProcessRole(enum.Enum):
 
 
 class ProcessSettings(_Section, frozen=True):
-    """What this process does, of those that share a database: docs/scale-out.md."""
+    """Tasks of this process, if several share a database: docs/scale-out.md."""
 
-    # `api` takes jobs in and shows what is stored; `dispatch` keeps the queue, or waits to, and
-    # answers for all that needs it; `agents`, what is done once for all, goes with it.
+    #: `api` takes jobs and shows the store; `dispatch` keeps the queue, or waits to lead; `agents`
+    #: runs single background tasks beside it
     roles: Annotated[
         str,
         Meta(
@@ -314,7 +325,8 @@ class ProcessSettings(_Section, frozen=True):
             description="some of api, dispatch, agents, with commas between",
         ),
     ] = "api,dispatch,agents"
-    url: str = ""  # how pilots and other processes reach this one; empty: http.url, or its port
+    #: URL of this process for pilots and other processes; empty: http.url, or its port
+    url: str = ""
 
     @property
     def role_set(self) -> frozenset[ProcessRole]:
@@ -323,7 +335,7 @@ class ProcessSettings(_Section, frozen=True):
 
 
 class LogSettings(_Section, frozen=True):
-    """What is written to the log. `debug` adds two lines for each job."""
+    """Level of the log. `debug` adds two lines for each job."""
 
     level: Annotated[str, Meta(pattern=whole("(debug|info)"))] = "info"
 

@@ -51,30 +51,30 @@ def check_value(by: Counted, value: str) -> None:
 
 
 class RunningLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most so many jobs of one kind at once at a place or anywhere, pending ones included.
+    """A limit of running jobs of one kind, at a place or anywhere. Pending jobs count.
 
-    By amount: at most so much of a named amount is taken by all jobs there together.
+    With `by: amount` it limits the sum of a named amount over all jobs there.
     """
 
-    where: Where = ""  # SITE or SITE/ELEMENT; left out: all sites together
-    by: Counted  # type, group, owner, or tag or amount: one that the need asks for
+    where: Where = ""  # SITE or SITE/ELEMENT; empty: all sites together
+    by: Counted  # for `tag` and `amount`: one that the need asks for
     value: str
     most: Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
-    community: Whose = ""  # whose jobs count: one community's, or with `*` those of all together
+    community: Whose = ""  # one community, or `*` for all together
 
     def __post_init__(self) -> None:
         check_value(self.by, self.value)
 
 
 class StartLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most so many starts of one kind a second at a place or anywhere, after a burst."""
+    """A limit of starts per second of one kind, at a place or anywhere, after a burst."""
 
-    where: Where = ""  # SITE or SITE/ELEMENT; left out: all sites together
-    by: By  # type, group, owner, or tag: one that the need asks for
+    where: Where = ""  # SITE or SITE/ELEMENT; empty: all sites together
+    by: By  # for `tag`: one that the need asks for
     value: str
     per_s: Annotated[float, Meta(gt=0, le=1e9)]
-    burst: Annotated[int, Meta(ge=1)] = 1  # starts that may come at once after a rest
-    community: Whose = ""  # whose jobs count: one community's, or with `*` those of all together
+    burst: Annotated[int, Meta(ge=1)] = 1  # starts allowed at once after a rest
+    community: Whose = ""  # one community, or `*` for all together
 
     def __post_init__(self) -> None:
         check_value(self.by, self.value)

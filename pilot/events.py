@@ -9,85 +9,85 @@ from typing import Final, TextIO
 # Event and the facts that come with it. The line above each says what it means: a page of the
 # documentation has both.
 EVENTS: Final[dict[str, frozenset[str]]] = {
-    # a life of the pilot begins; `isolation` is its best rung, `cores` what it offers
+    # the pilot starts; `isolation` is its best level, `cores` what it offers
     "pilot_started": frozenset({"version", "protocol", "central", "isolation", "cores"}),
     # payloads must run in namespaces, and this node has none: the pilot ends
     "no_namespaces": frozenset({"host"}),
-    # its payloads run in namespaces, but it cannot say that others of this user see nothing of them
+    # payloads run in namespaces, but other processes of this user may see them
     "not_apart": frozenset({"why"}),
-    # what it found on its node, each with where it found it
+    # what the pilot found on its node, and where
     "node_found": frozenset({"facts"}),
-    # a setting asks for more than the node or the batch system gives: `offered` counts, by `why`
+    # a setting exceeds what the node or batch system gives: `offered` counts
     "offer_capped": frozenset({"what", "asked", "offered", "why"}),
-    # the driver of a type of storage cannot be loaded: this pilot knows no storages of the type
+    # the driver of a storage type cannot be loaded: these storages are unknown
     "storage_type_left_out": frozenset({"type", "driver", "why"}),
-    # the batch system was asked again until when the pilot may run
+    # the batch system was asked again for the end of the pilot
     "time_left": frozenset({"wall_left_s"}),
-    # the central has let it in, as this pilot
+    # the central registered the pilot
     "registered": frozenset({"pilot", "community", "site", "element", "session", "gen"}),
-    # the central does not let it in yet: the same is said again after `wait_s`
+    # the central does not let the pilot in yet: it retries after `wait_s`
     "not_answered": frozenset({"path", "why", "wait_s"}),
-    # it sends `what` (messages, files) to another process of the central; empty: to its first one
+    # the pilot sends `what` to another process of the central; empty: to the first one
     "goes_to": frozenset({"leader", "what"}),
-    # it has a new token
+    # the pilot has a new token
     "token_renewed": frozenset({"expires_in_s"}),
     # the message bus is connected
     "bus_up": frozenset({"url"}),
-    # the message bus is away: beats go over HTTPS, and everything works, only slower
+    # the message bus is down: heartbeats use HTTPS, everything works, only slower
     "bus_down": frozenset({"url", "why"}),
-    # what came over the message bus, or its login, is not as expected
+    # a message or login on the message bus was not as expected
     "bus_refused": frozenset({"why"}),
-    # this pilot has no message bus: everything goes over HTTPS
+    # the pilot has no message bus, and uses HTTPS
     "no_bus": frozenset({"why"}),
-    # it has been given a job, and has noted it
+    # the pilot got a job and recorded it
     "assigned": frozenset({"job", "epoch"}),
-    # the job comes too late, or fits no more: it goes back
+    # the job came too late or no longer fits: the pilot returns it
     "declined": frozenset({"job", "epoch", "why"}),
     # the payload runs
     "payload_started": frozenset({"job", "epoch"}),
     # the payload could not be started
     "payload_not_started": frozenset({"job", "epoch", "why"}),
-    # the payload stands still: its lease may be over, for no beat was answered
+    # the payload is frozen, as no heartbeat was answered and its lease may be over
     "payload_frozen": frozenset({"job", "epoch"}),
-    # a beat was answered: the payload goes on
+    # a heartbeat was answered: the payload continues
     "payload_thawed": frozenset({"job", "epoch"}),
-    # the payload had its warning signal: `with` what, and of what
+    # the payload got its warning signal
     "payload_warned": frozenset({"job", "epoch", "with"}),
-    # the payload was killed and does not die: its slot stays taken
+    # the payload was killed but does not die: its slot stays taken
     "payload_stuck": frozenset({"job", "epoch", "why"}),
-    # nothing of the payload is left; `why` says who ended it, if not it itself
+    # the payload has ended; `why` says what ended it, unless it ended by itself
     "payload_ended": frozenset({"job", "epoch", "exit_code", "signal", "why", "detail"}),
     # the attempt is over: `how` is in [the messages](pilot-messages.md#how)
     "ended": frozenset({"job", "epoch", "how"}),
-    # the central has given the job away: the payload is killed, its outputs are dropped
+    # the central gave the job away: the payload is killed, its outputs are dropped
     "stale": frozenset({"job", "epoch"}),
-    # a report was left out, for the central could not read it
+    # a report was dropped, because the central could not read it
     "report_dropped": frozenset({"job", "epoch", "why"}),
-    # the central could not read the full report of an end: a short one is sent
+    # the central could not read the full report of an end: the pilot sends a short one
     "end_refused": frozenset({"job", "epoch", "why"}),
-    # input or output of an attempt broke in a way that nobody foresaw; the attempt ends
+    # input or output of an attempt failed unexpectedly; the attempt ends
     "work_failed": frozenset({"attempt_id", "work", "why", "traceback"}),
-    # a turn was not taken, or not answered (status 0): it is repeated
+    # a turn was refused, or not answered (status 0): the pilot repeats it
     "turn_refused": frozenset({"status", "code", "message"}),
-    # a beat was not taken, or not answered (status 0): the next one comes
+    # a heartbeat was refused, or not answered (status 0): the next one follows
     "beat_refused": frozenset({"status", "code", "message"}),
-    # a file could not be brought or uploaded: the same again after `wait_s`
+    # a file could not be fetched or uploaded: the pilot retries after `wait_s`
     "blob_not_moved": frozenset({"attempt_id", "why", "wait_s"}),
-    # storages did not give or take a file of a job's data: the same again after `wait_s`
+    # a storage did not give or take a data file: the pilot retries after `wait_s`
     "data_not_moved": frozenset({"attempt_id", "why", "wait_s"}),
-    # a copy of a file is not what the catalogue says: another one is taken, and the central is told
+    # a copy differs from the catalogue: the pilot uses another one and reports it
     "bad_copy": frozenset({"job", "epoch", "did", "storage"}),
-    # the checkpoint of an earlier attempt is of no use: the payload begins anew
+    # the checkpoint of an earlier attempt is unusable: the payload starts from scratch
     "checkpoint_left_out": frozenset({"job", "epoch", "why"}),
-    # the disk does not take the journal; an empty `why`: it is whole again
+    # the journal cannot be written; an empty `why`: it works again
     "journal_behind": frozenset({"why"}),
-    # it takes nothing more, and ends when the `held` attempts have
+    # the pilot takes no more jobs, and ends after its `held` attempts
     "draining": frozenset({"why", "held"}),
-    # the guard has died, and all payloads with it: the pilot drains
+    # the guard died, and all payloads with it: the pilot drains
     "guard_gone": frozenset({"why"}),
-    # so many lines were left out for the central: there were too many
+    # log lines for the central were dropped: there were too many
     "log_gap": frozenset({"lines"}),
-    # the central does not take these lines, or (404, 405: it is older) none of this life
+    # the central refuses these lines, or (404, 405: it is older) all lines
     "log_refused": frozenset({"status", "code", "message"}),
     # the pilot ends; `code` is its exit code
     "pilot_ended": frozenset({"code", "why"}),

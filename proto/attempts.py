@@ -9,26 +9,26 @@ import enum
 class How(str, enum.Enum):
     """How an attempt ended."""
 
-    EXITED = "exited"  # the payload ended by itself; `exit_code` says how
-    SIGNALLED = "signalled"  # the payload died of a signal that was not ours
-    WALL = "wall"  # it ran longer than its need said
-    CPU = "cpu"  # it used more CPU time than its limit
-    MEMORY = "memory"  # it used more memory than it was given
-    SCRATCH = "scratch"  # it wrote more to its folder than it was given
-    STREAMS = "streams"  # it wrote more to its standard output and error than their limit
-    PROCESSES = "processes"  # it had more processes at once than its limit
-    STALLED = "stalled"  # none of its processes used the CPU for as long as its limit says
+    EXITED = "exited"  # the payload ended by itself, with `exit_code`
+    SIGNALLED = "signalled"  # a signal ended the payload, not from the pilot
+    WALL = "wall"  # over its wall time
+    CPU = "cpu"  # over its limit of CPU time
+    MEMORY = "memory"  # over its memory
+    SCRATCH = "scratch"  # over the disk space of its folder
+    STREAMS = "streams"  # over its limit of standard output and error
+    PROCESSES = "processes"  # over its limit of processes
+    STALLED = "stalled"  # no CPU use for as long as its limit
     OUTPUT = "output"  # a required output is missing, or outputs are too large
-    QUOTA = "quota"  # its outputs are more than its owner, group or community may keep
-    NO_START = "no_start"  # it could not be started, or its input is useless; `detail` says why
-    INPUT = "input"  # its input could not be brought
-    STORAGE = "storage"  # no storage took its data: the work is lost, and done anew elsewhere
-    SOFTWARE = "software"  # its software or its image is not on this node, or cannot run there
-    KILLED = "killed"  # stopped because the central wanted it
-    DRAINED = "drained"  # stopped because the pilot had to go: costs no retry
-    CHECKPOINTED = "checkpointed"  # warned, it left its checkpoint and ended itself: no retry
-    DECLINED = "declined"  # never started: too late, or it fits no more
-    LOST = "lost"  # seen dead on this host and boot after a restart of the pilot
+    QUOTA = "quota"  # its outputs exceed a quota of its owner, group or community
+    NO_START = "no_start"  # it could not start, or its input is unusable; `detail` says why
+    INPUT = "input"  # its input could not be fetched
+    STORAGE = "storage"  # no storage took its data: the work is lost and runs again
+    SOFTWARE = "software"  # its software or image is missing on this node, or cannot run there
+    KILLED = "killed"  # the central stopped it
+    DRAINED = "drained"  # the pilot had to end; costs no retry
+    CHECKPOINTED = "checkpointed"  # left a checkpoint after its warning; costs no retry
+    DECLINED = "declined"  # never started: too late, or it no longer fits
+    LOST = "lost"  # found dead after a restart of the pilot on the same host and boot
     STALE = "stale"  # killed because the central called it stale
     UNREADABLE_REPORT = "unreadable_report"  # the central refused the full report
     OTHER = "other"  # a word that this central does not know
@@ -54,4 +54,4 @@ class Why(str, enum.Enum):
 class Stream(str, enum.Enum):
     OUT = "stdout"
     ERR = "stderr"
-    USAGE = "usage"  # what the payload uses, a line a sample (docs/resource-curve.md)
+    USAGE = "usage"  # use of resources, one line a sample (docs/resource-curve.md)

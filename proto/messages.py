@@ -28,17 +28,17 @@ CHECKPOINT_FILE = KEPT_FOLDER + "/checkpoint.tar"  # left by one attempt, an inp
 
 
 class Answer(str, enum.Enum):
-    """The central's answer to one report. All are final: the pilot stops repeating it."""
+    """The central's answer to a report. The pilot stops repeating it."""
 
     OK = "ok"
     ALREADY = "already"
     STALE = "stale"
-    MISSING = "missing"  # blobs named in the report are not here: upload them, then repeat
+    MISSING = "missing"  # the named blobs are missing: upload them, then repeat the report
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of a job: the epoch is the fencing token and grows with each match."""
+    """One attempt of a job. The epoch is the fencing token and grows with each match."""
 
     job: int
     epoch: int
@@ -46,10 +46,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """How fast one core of a node is, by a short measurement of the pilot. It is no HS23."""
+    """Speed of one core, from a short measurement by the pilot. It is not HS23."""
 
-    method: str  # figures of two methods do not compare
-    score: float  # 1.0: the method's reference core
+    method: str  # scores of different methods do not compare
+    score: float  # 1.0: the reference core of the method
     integer_per_s: float = 0.0
     float_per_s: float = 0.0
     memory_mb_per_s: float = 0.0
@@ -57,53 +57,53 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Node:
-    """What a pilot found on its node. It does not change while the pilot lives."""
+    """Findings of a pilot about its node. They do not change while the pilot lives."""
 
     host: str
-    os: str = "any"  # family and major version: el9, debian13; `any`: not known, ANY: all of them
+    os: str = "any"  # family and major version: el9, debian13; `any`: unknown; ANY: all of them
     architecture: str = "x86_64"
     architecture_level: Annotated[int, FACT] = 1  # x86-64-v1 … v4; 1 elsewhere
-    glibc: Annotated[str, FACT, VERSION] = ""  # "2.34"; empty where unknown
+    glibc: Annotated[str, FACT, VERSION] = ""  # "2.34"; empty: unknown
     user_namespaces: Annotated[bool, FACT] = False
-    isolation: str = "session"  # the best rung of the ladder that works here
+    isolation: str = "session"  # the best level that works here
     containers: tuple[str, ...] = ()  # apptainer, podman
-    cvmfs: tuple[str, ...] = ()  # repositories that are mounted
+    cvmfs: tuple[str, ...] = ()  # mounted repositories
     cpu_model: str = ""
-    hs23_per_core: float = 0.0  # 0 where it is not calibrated
+    hs23_per_core: float = 0.0  # 0: not calibrated
     python: str = ""
     batch_system: str = ""
     batch_id: str = ""
-    benchmark: Optional[Benchmark] = None  # None where it was not made
-    namespaces: Annotated[bool, FACT] = False  # no other pilot saw it when it started
+    benchmark: Optional[Benchmark] = None  # null: not measured
+    namespaces: Annotated[bool, FACT] = False  # other pilots could not see it when it started
 
 
 @dataclass(frozen=True)
 class Offer:
-    """Capacity that a pilot puts up for matching: what it has, and what of it is free.
+    """Capacity of a pilot for matching, in total and free.
 
-    Sent with every ask: at the start and each time a payload ends. It replaces the pilot's offer
-    before it; a parked one lives as long as the pilot's beats do. Site and element are the
-    pilot's own by its token: what the pilot says of them is for display.
+    The pilot sends it with every ask: at the start, and each time a payload ends. It replaces the
+    pilot's last offer. A parked offer lives as long as the pilot's heartbeats. The pilot's token
+    decides its site and element.
     """
 
     cores: int
     cores_free: int
     memory_mb: int
     memory_free_mb: int
-    wall_left_s: float  # until the pilot must have stopped its payloads
+    wall_left_s: float  # seconds until the pilot must have stopped its payloads
     scratch_free_mb: int = 0
     gpus_free: int = 0
     gpu_model: str = ""
     gpu_memory_mb: Annotated[int, FACT] = 0  # of each GPU
-    cpu_work_left_hs23_s: float = 0.0  # of all cores together; 0 where it is not known
+    cpu_work_left_hs23_s: float = 0.0  # of all cores together; 0: unknown
     tags: tuple[str, ...] = ()
     required_tags: tuple[str, ...] = ()  # only jobs that name all of these
-    groups: tuple[str, ...] = ()  # only jobs of these groups; empty: of all
-    owners: tuple[str, ...] = ()  # only jobs of these owners; empty: of all
+    groups: tuple[str, ...] = ()  # only jobs of these groups; empty: all
+    owners: tuple[str, ...] = ()  # only jobs of these owners; empty: all
     node: Optional[Node] = None
-    scratch_mb: int = 0  # of the disk what nothing has written to yet, taken or not
-    types: tuple[str, ...] = ()  # only jobs of these types; empty: of all
-    gpus: int = 0  # taken or not; all alike
+    scratch_mb: int = 0  # disk without data on it, taken or not
+    types: tuple[str, ...] = ()  # only jobs of these types; empty: all
+    gpus: int = 0  # all GPUs, taken or not, of one kind
     gpu_vendor: Annotated[str, FACT] = ""  # nvidia, amd, intel
     gpu_compute_capability: Annotated[str, FACT, VERSION] = ""  # "8.0"
     gpu_driver: Annotated[str, FACT, VERSION] = ""  # "535.104.05"
@@ -113,7 +113,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Register:
-    """First word of a pilot. Repeated with the same nonce it gives the same pilot again."""
+    """The first message of a pilot. The same nonce gives the same pilot again."""
 
     secret: str
     nonce: str
@@ -123,7 +123,7 @@ class Register:
 
 @dataclass(frozen=True)
 class BrokerLogin:
-    """Where and as whom a pilot reaches the message bus."""
+    """The message bus and the pilot's login there."""
 
     url: str  # mqtt://host:port or mqtts://host:port
     user: str
@@ -132,90 +132,90 @@ class BrokerLogin:
 
 @dataclass(frozen=True)
 class Registered:
-    """The pilot's identity. Durable before it is sent."""
+    """The pilot's identity. It is durable before it is sent."""
 
     pilot: str
     community: str
     site: str
     element: str
-    gen: str  # the store's generation: another one means that our past is gone
+    gen: str  # generation of the store; another one: the pilot's past is gone
     session: int
     token: str
     expires_in_s: float
     renewal_secret: str
     broker: Optional[BrokerLogin] = None
     ca_pem: str = ""
-    beat_s: float = 40.0  # H: how often to beat while nothing is held
+    beat_s: float = 40.0  # seconds between heartbeats while it holds nothing
     # Where to say asks, reports and beats; blobs go where the pilot first went. None: all there.
     urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Hello:
-    """A pilot that was restarted says what it still has. Its older session dies."""
+    """A restarted pilot lists its attempts. Its older session ends."""
 
     pilot: str
     renewal_secret: str
     nonce: str
     unanswered: tuple[Attempt, ...] = ()
     protocol: str = PROTOCOL_UNSAID
-    session: int = 0  # the one that it opens, one more than the last of its journal; 0: the next
-    renewal_nonce: str = ""  # of this use of the secret, in the journal before it is sent
+    session: int = 0  # number of the new session; 0: the next
+    renewal_nonce: str = ""  # of this use of the secret; in the journal before it is sent
 
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """Fetch a new token and the next renewal secret. The same nonce gives the same secret again."""
+    """Ask for a new token and the next renewal secret. The same nonce gives the same secret."""
 
     pilot: str
     renewal_secret: str
-    nonce: str = ""  # of this use of the secret; only pilots of protocol 1.0 leave it out
+    nonce: str = ""  # of this use of the secret; only protocol 1.0 omits it
 
 
 @dataclass(frozen=True)
 class TokenReply:
     token: str
     expires_in_s: float
-    renewal_secret: str = ""  # for the next use; empty: the same secret and nonce again
+    renewal_secret: str = ""  # for the next use; empty: use the same secret and nonce again
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file that is laid into the payload's folder before it starts."""
+    """A file to copy to the payload's folder before it starts."""
 
-    name: str  # relative path, no '..'
+    name: str  # relative path without '..'
     sha256: str
     size_bytes: int
-    unpack: bool = False  # a tar archive whose members are laid there instead
+    unpack: bool = False  # unpack this tar archive there instead
 
 
 @dataclass(frozen=True)
 class OutputRule:
-    """Which files of the payload's folder are kept."""
+    """Which files of the payload's folder to keep."""
 
-    pattern: str  # glob, relative
+    pattern: str  # relative glob
     required: bool = True
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends a payload beside the wall time, the memory and the disk of its grant; 0: no limit.
+    """Limits of a payload, besides the wall time, memory and disk of its grant; 0: no limit.
 
-    Before the wall limit, and before any other end that can be foreseen, its first process gets a
-    signal, where the job asks for one.
+    If the job asks for it, its first process gets a signal before the wall limit, and before any
+    other end that can be foreseen.
     """
 
-    cpu_s: int = 0  # of all its processes together
+    cpu_s: int = 0  # of all processes together
     streams_mb: int = 0  # of standard output and error together
     processes: int = 0  # at once
-    stall_s: int = 0  # without use of the CPU
-    warning_s: int = 0  # how long before its end it is told
+    stall_s: int = 0  # without CPU use
+    warning_s: int = 0  # time from the signal to the end
     warning_signal: str = "USR1"  # USR1, USR2, TERM, INT
 
 
 @dataclass(frozen=True)
 class Body:
-    """What to run. Durations and sizes are limits that the pilot enforces."""
+    """What to run. The pilot enforces durations and sizes."""
 
     command: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict[str, str])
@@ -225,42 +225,42 @@ class Body:
     success_codes: tuple[int, ...] = (0,)
     name: str = ""
     owner: str = ""
-    software: tuple[str, ...] = ()  # folders; {level} stands for the best that the node has
+    software: tuple[str, ...] = ()  # folders; {level} is the best CPU level of the node
     modules: tuple[str, ...] = ()  # environment modules, in this order
-    checkpoint: str = ""  # a folder that travels from each attempt to the next one
+    checkpoint: str = ""  # a folder that each attempt hands on to the next
     limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What the match gave to this attempt."""
+    """Resources that the match gave to this attempt."""
 
     cores: int
     memory_mb: int
     wall_s: float
     scratch_mb: int = 0
     gpus: int = 0
-    amounts: dict[str, int] = field(default_factory=dict[str, int])  # by name; nobody enforces them
+    amounts: dict[str, int] = field(default_factory=dict[str, int])  # by name; not enforced
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """One attempt that the pilot now holds."""
+    """An attempt that the pilot now holds."""
 
     job: int
     epoch: int
-    attempt_id: int  # the central's row, repeated in reports so that it needs no look-up
+    attempt_id: int  # row of the central, repeated in reports to save a look-up
     lease_s: float
-    token: str  # attempt token, bound to (job, epoch): blobs and logs, nothing else
+    token: str  # bound to (job, epoch), for blobs and logs only
     grant: Grant
     body: Body
-    follow: bool = False  # somebody watches the output: send it live
-    data: Optional[DataBody] = None  # files on storages that it reads and leaves
+    follow: bool = False  # send the output live
+    data: Optional[DataBody] = None  # files on storages
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A request for work: numbered, repeated with its number until it is answered."""
+    """A request for work. The pilot repeats it with the same number until it is answered."""
 
     n: int
     offer: Offer
@@ -270,17 +270,17 @@ class Ask:
 
 @dataclass(frozen=True)
 class AskAnswer:
-    """Assignments, or `parked`: the offer waits in the matcher and a wake-up will come."""
+    """Assignments, or `parked`: the offer waits in the matcher until a wake-up."""
 
     n: int
     assignments: tuple[Assignment, ...] = ()
     parked: bool = False
-    stale: bool = False  # an older ask than the last one
-    retry_in_s: float = 0.0  # neither matched nor parked: ask again after this long
+    stale: bool = False  # a newer ask exists
+    retry_in_s: float = 0.0  # neither matched nor parked: ask again after this time
 
 
 class What(str, enum.Enum):
-    """What a report is about. They are cumulative: `ended` implies `started`."""
+    """The subject of a report. `ended` implies `started`."""
 
     STARTED = "started"
     PROGRESS = "progress"
@@ -289,7 +289,7 @@ class What(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Usage:
-    """What an attempt used, measured by the pilot."""
+    """Use of resources by an attempt, as the pilot measured it."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -307,29 +307,29 @@ class Output:
     name: str
     sha256: str
     size_bytes: int
-    of_bytes: int = 0  # the whole stream has, where only its end is kept
+    of_bytes: int = 0  # size of the whole stream, if only its end is kept
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of an attempt. `ended` is repeated from the journal until it is answered."""
+    """News of an attempt. The pilot repeats `ended` from its journal until it is answered."""
 
     job: int
     epoch: int
     attempt_id: int
-    n: int  # numbered within the attempt; the newest wins
+    n: int  # number within the attempt; the newest wins
     what: What
     how: Optional[How] = None  # with `ended`
     exit_code: Optional[int] = None
     detail: str = ""
-    status: str = ""  # application status, with `progress`
+    status: str = ""  # from the application, with `progress`
     isolation: str = ""
     usage: Optional[Usage] = None
     outputs: tuple[Output, ...] = ()
-    ago_s: float = 0.0  # how long before the sending it happened, on the pilot's clock
-    published: tuple[Published, ...] = ()  # with `ended`: what counts if its result does
-    bad_copies: tuple[BadCopy, ...] = ()  # with `ended`: inputs that were read and are no good
-    removed: tuple[Removed, ...] = ()  # with `ended`: what became of its removals
+    ago_s: float = 0.0  # time from the event to sending, on the pilot's clock
+    published: tuple[Published, ...] = ()  # with `ended`; valid only if the result is
+    bad_copies: tuple[BadCopy, ...] = ()  # with `ended`: inputs that were read and are bad
+    removed: tuple[Removed, ...] = ()  # with `ended`: results of its removals
 
 
 @dataclass(frozen=True)
@@ -338,12 +338,12 @@ class ReportAnswer:
     epoch: int
     n: int
     answer: Answer
-    missing: tuple[str, ...] = ()  # sha256 of blobs to upload first
+    missing: tuple[str, ...] = ()  # SHA-256 of blobs to upload first
 
 
 @dataclass(frozen=True)
 class Stop:
-    """The central wants this attempt to end."""
+    """The central asks the pilot to stop this attempt."""
 
     job: int
     epoch: int
@@ -352,7 +352,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Turn:
-    """Any reports and at most one ask in one request; each item is judged as if it came alone."""
+    """Any number of reports and at most one ask. The central handles each as if it came alone."""
 
     gen: str
     session: int
@@ -367,32 +367,32 @@ class TurnReply:
     ask: Optional[AskAnswer] = None
     stop: tuple[Stop, ...] = ()
     drain: bool = False
-    hurry: bool = False  # drain, and do not wait for the payloads
+    hurry: bool = False  # drain without waiting for the payloads
 
 
 @dataclass(frozen=True)
 class Undelivered:
-    """An attempt that has ended, and whose result has not reached the central yet."""
+    """An attempt that has ended, with a result that has not reached the central."""
 
     job: int
     epoch: int
-    for_s: float  # since it ended, on the pilot's clock
-    why: str = ""  # what the last failed try said; empty: none has failed, it takes long
+    for_s: float  # since the end, on the pilot's clock
+    why: str = ""  # the last failure; empty: it only takes long
 
 
 @dataclass(frozen=True)
 class Beat:
-    """Presence. It lists what is held; only what is listed is renewed, once it is answered."""
+    """A heartbeat. It renews the leases of the attempts that it lists, once it is answered."""
 
     gen: str
     session: int
     n: int
-    parked: int = 0  # number of the ask that is parked, 0 for none
-    closed: int = 0  # the last ask that is answered or given up
+    parked: int = 0  # number of the parked ask; 0: none
+    closed: int = 0  # the last ask that was answered or given up
     holding: tuple[Attempt, ...] = ()
-    goodbye: bool = False  # the last beat of a pilot that ends
-    draining: bool = False  # it ends when what it holds has ended
-    undelivered: tuple[Undelivered, ...] = ()  # of what it holds
+    goodbye: bool = False  # the last heartbeat of a pilot
+    draining: bool = False  # the pilot ends with its last attempt
+    undelivered: tuple[Undelivered, ...] = ()  # attempts that it holds
 
 
 @dataclass(frozen=True)
@@ -403,67 +403,67 @@ class BeatAnswer:
     stop: tuple[Stop, ...] = ()
     ask_again: bool = False
     drain: bool = False
-    follow: tuple[Attempt, ...] = ()  # attempts whose output somebody watches
-    old_session: bool = False  # over the bus, where there is no status code: end at once
+    follow: tuple[Attempt, ...] = ()  # attempts whose output is watched
+    old_session: bool = False  # end at once; for the bus, which has no status codes
     other_store: bool = False
-    hurry: bool = False  # drain, and do not wait for the payloads
-    leader: str = ""  # URL of the process that leads, of several: for who cannot reach another
+    hurry: bool = False  # drain without waiting for the payloads
+    leader: str = ""  # URL of the leader, for pilots that cannot reach another process
 
 
 @dataclass(frozen=True)
 class Wake:
-    """There may be work for the parked ask `n`. Binds nothing.
+    """There may be work for the parked ask `n`. The message promises nothing.
 
-    A leader that has just begun knows of no parked ask: it says 0 to each pilot, which stands for
-    whichever is parked. Older pilots ignore it, and ask after their next beat.
+    A new leader knows no parked asks and sends 0, for whichever ask is parked. Older pilots ignore
+    0, and ask after their next heartbeat.
     """
 
     n: int
     term: int
-    leader: str = ""  # with 0: as in the answer to a beat
+    leader: str = ""  # with 0: as in BeatAnswer
 
 
 @dataclass(frozen=True)
 class Down:
-    """What comes on a pilot's `down` topic: exactly one of the fields is set."""
+    """A message on the pilot's `down` topic. Exactly one field is set."""
 
     beat: Optional[BeatAnswer] = None
     wake: Optional[Wake] = None
     stop: Optional[Stop] = None
     drain: bool = False
     follow: Optional[Attempt] = None
-    hurry: bool = False  # drain, and do not wait for the payloads
+    hurry: bool = False  # drain without waiting for the payloads
 
 
 @dataclass(frozen=True)
 class LogChunk:
-    """Live output of a payload, sent only while somebody follows; lost chunks show as a gap."""
+    """Live output of a payload, sent only while a user follows it. Lost chunks show as a gap."""
 
     job: int
     epoch: int
     stream: Stream
     offset: int  # bytes of this stream before `text`
     text: str
-    size: int = 0  # of this stream now; where it has nothing, that is said once
+    size: int = 0  # size of this stream now; an empty stream is reported once
 
 
 @dataclass(frozen=True)
 class PilotLine:
-    """One event of a pilot's own log."""
+    """An event of the pilot's log."""
 
-    n: int  # grows from line to line of a pilot, over all its lives
-    ago_s: float  # how long before the sending it was written, on the pilot's clock
-    event: str  # one of those in pilot/events.py
-    text: str = ""  # what comes with it
-    attempt_id: int = 0  # of ours, if it is about one
+    n: int  # grows with each line, over all lives of the pilot
+    ago_s: float  # time from writing to sending, on the pilot's clock
+    event: str  # see docs/pilot-events.md
+    text: str = ""  # further facts
+    attempt_id: int = 0  # 0: not about an attempt
     warning: bool = False
 
 
 @dataclass(frozen=True)
 class PilotLog:
-    """Lines of a pilot's own log, the oldest first. Sent beside its turns, when there are some.
+    """Lines of the pilot's log, oldest first, sent with its turns.
 
-    It may be repeated: lines whose numbers are known are left out.
+    The pilot may repeat it: the central ignores known numbers.
     """
 
     gen: str
@@ -473,22 +473,22 @@ class PilotLog:
 
 @dataclass(frozen=True)
 class PilotLogKept:
-    """Up to which number a pilot's lines are on the disk: new ones get higher numbers."""
+    """The last line number on the central's disk. New lines get higher numbers."""
 
     n: int
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Body of every answer that is not 2xx."""
+    """The body of every answer that is not 2xx."""
 
-    code: str  # one of proto.problems
+    code: str  # see docs/errors.md
     message: str
     field: str = ""
 
 
 @dataclass(frozen=True)
 class Misdirection(Problem):
-    """Body of a 421: another process keeps the queue. Repeat there, or where you first went."""
+    """The body of a 421: another process leads. Repeat the request there, or at the first URL."""
 
-    leader: str = ""  # its URL; empty: not known now
+    leader: str = ""  # URL of the leader; empty: unknown now

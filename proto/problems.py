@@ -6,29 +6,29 @@ import enum
 class Code(str, enum.Enum):
     """Stable words; a message for people comes beside them."""
 
-    MALFORMED = "malformed"  # this is not JSON, or not the expected kind of value: correct it
+    MALFORMED = "malformed"  # not JSON, or not the expected kind of value: correct it
     INVALID = "invalid"  # a field is missing, unknown or out of range: correct it
-    TOO_LARGE = "too_large"  # the request is larger than this central takes
-    NO_TOKEN = "no_token"  # this needs a token
-    BAD_TOKEN = "bad_token"  # the token or secret is forged, revoked or of another central
-    EXPIRED_TOKEN = "expired_token"  # the token's time is over: fetch a new one, then repeat
-    FORBIDDEN = "forbidden"  # the token is good, but its role does not reach this far
-    OVER_QUOTA = "over_quota"  # an owner, group or community has used its quota: make room first
-    NOT_FOUND = "not_found"  # there is no such thing, or this token may not see it
+    TOO_LARGE = "too_large"  # the request is larger than this central accepts
+    NO_TOKEN = "no_token"  # the request needs a token
+    BAD_TOKEN = "bad_token"  # the token or secret is forged, revoked or from another central
+    EXPIRED_TOKEN = "expired_token"  # the token has expired: fetch a new one, then repeat
+    FORBIDDEN = "forbidden"  # the token is valid, but lacks the right
+    OVER_QUOTA = "over_quota"  # an owner, group or community has used its quota: free some first
+    NOT_FOUND = "not_found"  # it does not exist, or this token may not see it
     NOT_ALLOWED = "method_not_allowed"  # this path has other methods
-    UNSUPPORTED = "unsupported_media_type"  # this path takes another kind of content
-    KEY_REUSED = "key_reused"  # the idempotency key belongs to a request with another body
-    COUNT_CHANGED = "count_changed"  # another number of jobs matches than was expected: count again
-    ILLEGAL_STATE = "illegal_state"  # the state of the thing does not allow this
-    OLD_SESSION = "old_session"  # a newer life of this pilot has begun: end at once
-    USED_SECRET = "used_secret"  # a later use of the renewal secret has been answered
-    OTHER_STORE = "other_store"  # the store was restored: what this pilot holds no longer counts
-    OLD_PROTOCOL = "old_protocol"  # this pilot speaks a protocol that is no longer served
-    NOT_LEADER = "not_leader"  # another process leads: repeat there
+    UNSUPPORTED = "unsupported_media_type"  # this path takes another content type
+    KEY_REUSED = "key_reused"  # the idempotency key belongs to a different request
+    COUNT_CHANGED = "count_changed"  # the number of matching jobs has changed: count again
+    ILLEGAL_STATE = "illegal_state"  # the current state does not allow this
+    OLD_SESSION = "old_session"  # a newer session of this pilot exists: end at once
+    USED_SECRET = "used_secret"  # a later use of the renewal secret was answered
+    OTHER_STORE = "other_store"  # the store was restored: this pilot's attempts no longer count
+    OLD_PROTOCOL = "old_protocol"  # this version of the protocol is no longer supported
+    NOT_LEADER = "not_leader"  # another process leads: repeat the request there
     TOO_MANY = "too_many_requests"  # slow down, then repeat
-    STORE_FULL = "store_full"  # the disk is full: nothing new is accepted, nothing is lost; repeat
-    UNAVAILABLE = "unavailable"  # not now: repeat
-    INTERNAL = "internal"  # a bug: its traceback is in the central's log
+    STORE_FULL = "store_full"  # the disk is full and nothing is lost: repeat later
+    UNAVAILABLE = "unavailable"  # not available now: repeat later
+    INTERNAL = "internal"  # a bug; the central's log has the traceback
 
 
 STATUS: dict[Code, int] = {

@@ -19,95 +19,97 @@ NAME_MAX: Final = 512  # characters of a file's name inside its scope
 
 @dataclass(frozen=True)
 class StorageAccess:
-    """How a storage is reached."""
+    """How to reach a storage."""
 
-    storage: str  # its name
+    storage: str  # name
     type: str  # file, http
     url: str  # file:///folder, http://host:port/folder
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One copy of a file, and how it is reached."""
+    """A copy of a file."""
 
     storage: str
     type: str
     url: str  # of the storage
-    path: str  # below it, relative
+    path: str  # relative to the URL
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file that is brought before a payload starts. Every copy of it has these sums."""
+    """A file to fetch before a payload starts. All copies have these checksums."""
 
     did: str
-    path: str  # where it lies in the payload's folder
+    path: str  # place in the payload's folder
     size_bytes: int
     adler32: str  # 8 hexadecimal digits
     sha256: str
-    copies: tuple[Copy, ...] = ()  # in the order in which they are tried
-    metadata: str = ""  # a JSON object; empty: none
-    gone: str = ""  # why no copy of it will ever come; empty: one may
+    copies: tuple[Copy, ...] = ()  # in the order to try
+    metadata: str = ""  # JSON object; empty: none
+    gone: str = ""  # why no copy will ever come; empty: one may come
 
 
 @dataclass(frozen=True)
 class DataRule:
-    """Which files that a payload leaves are stored and published, and where they are stored."""
+    """Which output files to store and publish, and where."""
 
-    pattern: str  # glob, relative
-    storages: tuple[StorageAccess, ...] = ()  # in the order in which they are tried
+    pattern: str  # relative glob
+    storages: tuple[StorageAccess, ...] = ()  # in the order to try
     required: bool = True
-    balanced: bool = False  # jobs begin at different storages
-    brought: bool = False  # what was brought counts too: one more copy of it
+    balanced: bool = False  # jobs start with different storages
+    brought: bool = False  # fetched inputs count too: this makes one more copy
 
 
 @dataclass(frozen=True)
 class Removal:
-    """Bytes on a storage that no file names any more: they are to go."""
+    """Bytes on a storage to remove, because no catalogue entry needs them."""
 
-    remnant: int  # its number
+    remnant: int  # number of the remnant
     path: str  # below the storage's URL
-    is_folder: bool = False  # with all that is in it
-    size_bytes: Optional[int] = None  # of the file; None: of a folder, or it is not known
+    is_folder: bool = False  # remove the folder with its contents
+    size_bytes: Optional[int] = None  # of the file; null: a folder, or unknown
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What became of a removal. What is not there any more is gone."""
+    """The result of a removal. Missing bytes count as removed."""
 
     remnant: int
-    why: str = ""  # why it could not be removed; empty: it is gone
-    tried: bool = True  # with `why`: whether that is of this one; else the storage was not asked
+    why: str = ""  # why it failed; empty: removed
+    tried: bool = True  # false: the storage was not asked for this one
 
 
 @dataclass(frozen=True)
 class DataBody:
-    """Files of one attempt on storages."""
+    """Files of an attempt on storages."""
 
-    folder: str = ""  # COMMUNITY/GENERATION/JOB/EPOCH: what is stored lies below it
+    folder: str = ""  # COMMUNITY/GENERATION/JOB/EPOCH: place of stored files
     inputs: tuple[DataFile, ...] = ()
     outputs: tuple[DataRule, ...] = ()
-    removals: tuple[Removal, ...] = ()  # after a good end
-    sweeps: Optional[StorageAccess] = None  # the storage of the removals
+    removals: tuple[Removal, ...] = ()  # after a successful end
+    sweeps: Optional[StorageAccess] = None  # storage of the removals
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file that was stored, its size read back. The central publishes it with the result."""
+    """A stored file, with its size read back. The central publishes it with the result."""
 
-    rule: int  # which of the outputs, from 0 on
+    rule: int  # index of the output rule, from 0
     name: str  # in the payload's folder
     storage: str
     path: str  # below the storage's URL
     size_bytes: int
     adler32: str
     sha256: str
-    metadata: str = ""  # what its payload said of it: a JSON object; empty: nothing
+    metadata: str = ""  # JSON object from the payload; empty: none
 
 
 @dataclass(frozen=True)
 class BadCopy:
-    """A copy that is not what the catalogue says: seen twice, so that no cut was taken for it."""
+    """A copy that differs from the catalogue. The pilot has read it twice, to exclude a broken
+    transfer.
+    """
 
     did: str
     storage: str

@@ -52,7 +52,7 @@ class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @SERIES_ROUTES.add("GET", "/v1/series", Permission.SERIES_READ, needs_leader=False)
 async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> jobs.Series:
-    """How many jobs waited and ran, ended, and what they used, over time."""
+    """Show over time how many jobs waited, ran and ended, and what they used."""
     return await counted.series(
         user(call),
         step_s=query.step,
@@ -65,13 +65,13 @@ async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> jobs
 
 @SERIES_ROUTES.add("GET", "/v1/accounts", Permission.JOB_READ, needs_leader=False)
 async def accounts(counted: SeriesService, call: Call, query: AccountsQuery) -> jobs.Accounts:
-    """What jobs have used, from the first day on, by owner, group, day and more."""
+    """Show what jobs have used, by owner, group, day and more."""
     return await counted.accounts(user(call), by=query.by, since=query.since, until=query.until)
 
 
 @SERIES_ROUTES.add("GET", "/v1/failures", Permission.JOB_READ, needs_leader=False)
 async def failures(counted: SeriesService, call: Call, query: FailuresQuery) -> Failures:
-    """What attempts failed of, by class and site, with examples."""
+    """Show why attempts failed, by class and site, with examples."""
     return await counted.failures(
         user(call),
         site=query.site,
@@ -84,7 +84,7 @@ async def failures(counted: SeriesService, call: Call, query: FailuresQuery) -> 
 
 @QUOTA_ROUTES.add("GET", "/v1/usage", Permission.USAGE_READ, needs_leader=False)
 async def usage(quotas: Quotas, call: Call) -> UsageView:
-    """What is used of quotas: unended jobs and kept bytes, with the limits."""
+    """Show use and limits of quotas."""
     return await quotas.usage(user(call))
 
 

@@ -64,7 +64,7 @@ CLIENT_ROUTES: Final = Routes[Wheel]()
 
 @DESCRIPTION_ROUTES.add("GET", "/", Permission.PUBLIC_READ, needs_leader=False)
 async def entrance(described: Described, call: Call) -> dict[str, str]:
-    """Where to look first."""
+    """Show where to start."""
     return ENTRANCE
 
 
@@ -72,19 +72,19 @@ async def entrance(described: Described, call: Call) -> dict[str, str]:
     "GET", "/openapi.json", Permission.PUBLIC_READ, needs_leader=False, gives=dict[str, Any]
 )
 async def openapi(described: Described, call: Call) -> HttpAnswer:
-    """This description."""
+    """Fetch the OpenAPI description."""
     return HttpAnswer(described())
 
 
 @HEALTH_ROUTES.add("GET", "/health", Permission.PUBLIC_READ, needs_leader=False)
 async def health(service: HealthReader, call: Call) -> jobs.Health:
-    """How the central is."""
+    """Show the health of the central."""
     return service.health()
 
 
 @HEALTH_ROUTES.add("GET", "/ready", Permission.PUBLIC_READ, needs_leader=False)
 async def ready(service: HealthReader, call: Call) -> jobs.Readiness:
-    """200 while it takes requests: loaded, and the store can be written."""
+    """Answer 200 while the central takes requests: it has loaded, and the store can be written."""
     found = service.ready()
     if not found.ready:
         why = "loading, or stopping" if not found.loaded else f"the store: {found.store}"
@@ -98,7 +98,7 @@ async def ready(service: HealthReader, call: Call) -> jobs.Readiness:
     "GET", "/metrics", Permission.METRICS_READ, needs_leader=False, gives=str, gives_media=TEXT
 )
 async def metrics(service: Metrics, call: Call) -> HttpAnswer:
-    """What Prometheus reads; totals over all communities."""
+    """Metrics for Prometheus, as totals of all communities."""
     return HttpAnswer((await service.page(call.face.requests)).encode(), media=MEDIA)
 
 
@@ -111,7 +111,7 @@ async def metrics(service: Metrics, call: Call) -> HttpAnswer:
     gives_media="text/html",
 )
 async def client_page(wheel: Wheel, call: Call) -> HttpAnswer:
-    """A page with a link to the client's wheel, and its SHA-256."""
+    """Show a page with a link to the client's wheel, and its SHA-256."""
     found = await _found(wheel)
     python = escape(found.needs_python)
     text = PAGE.format(name=escape(found.name), sha256=found.sha256, python=python)
@@ -127,7 +127,7 @@ async def client_page(wheel: Wheel, call: Call) -> HttpAnswer:
     gives_media="application/zip",
 )
 async def client_wheel(wheel: Wheel, call: Call) -> HttpAnswer:
-    """The wheel of this version, by its file name, for `pip install URL`."""
+    """Fetch the wheel of this version by its file name, for `pip install URL`."""
     found = await _found(wheel)
     if call.path("name") != found.name:
         raise Refused(Code.NOT_FOUND, f"the wheel of this central is /client/{found.name}")

@@ -54,7 +54,7 @@ class DatasetsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @ROUTES.add("POST", "/v1/data/find", Permission.DATA_READ, needs_leader=False)
 async def find(data: CatalogueService, call: Call, body: api_data.FindRequest) -> api_data.FilePage:
-    """Files that meet a query over their metadata, page by page."""
+    """Find files by a query over their metadata."""
     return await data.find(user(call), body)
 
 
@@ -62,14 +62,14 @@ async def find(data: CatalogueService, call: Call, body: api_data.FindRequest) -
     "POST", "/v1/data/files", Permission.DATA_WRITE, takes=api_data.RegisterRequest, creates=True
 )
 async def register(data: CatalogueService, call: Call) -> api_data.ItemsReply:
-    """Register files, each by itself, in any order; a repeated one changes nothing."""
+    """Register files in any order, each on its own. Known files stay unchanged."""
     asked = await call.read(api_data.RegisterRequest, FILES_BYTES_MAX)
     return await data.register(user(call), asked)
 
 
 @ROUTES.add("GET", "/v1/data/files", Permission.DATA_READ, needs_leader=False)
 async def detail(data: CatalogueService, call: Call, query: FileQuery) -> api_data.FileDetail:
-    """One file, its copies and datasets."""
+    """Show one file with its copies and datasets."""
     return await data.file(user(call), query.did)
 
 
@@ -77,7 +77,7 @@ async def detail(data: CatalogueService, call: Call, query: FileQuery) -> api_da
 async def replicas(
     data: CatalogueService, call: Call, body: api_data.DidsRequest
 ) -> api_data.Replicas:
-    """Copies of files."""
+    """List copies of files."""
     return await data.replicas(user(call), body)
 
 
@@ -85,7 +85,7 @@ async def replicas(
 async def set_metadata(
     data: CatalogueService, call: Call, body: api_data.MetadataRequest
 ) -> api_data.ItemsReply:
-    """Set and remove metadata of files, each by itself."""
+    """Set and remove metadata of files, each on its own."""
     return await data.set_metadata(user(call), body)
 
 
@@ -93,7 +93,7 @@ async def set_metadata(
 async def declare(
     data: CatalogueService, call: Call, body: api_data.DeclareRequest
 ) -> api_data.ItemsReply:
-    """Say how copies are: bad, missing or available."""
+    """Declare copies bad, missing or available."""
     return await data.declare(user(call), body)
 
 
@@ -101,19 +101,19 @@ async def declare(
 async def remove(
     data: CatalogueService, call: Call, body: api_data.DidsRequest
 ) -> api_data.ItemsReply:
-    """Take files out of the catalogue; their bytes go later, where their storage says so."""
+    """Remove files from the catalogue. Their bytes go later, if the storage allows it."""
     return await data.remove(user(call), body)
 
 
 @ROUTES.add("GET", "/v1/data/changes", Permission.DATA_READ, needs_leader=False)
 async def changes(data: CatalogueService, call: Call, query: ChangesQuery) -> api_data.ChangePage:
-    """Files that have changed since, as they are now, in order."""
+    """List files that changed after `since`, in order of change."""
     return await data.changes(user(call), since=query.since, limit=query.limit)
 
 
 @ROUTES.add("GET", "/v1/data/lineage", Permission.DATA_READ, needs_leader=False)
 async def lineage(data: CatalogueService, call: Call, query: LineageQuery) -> api_data.Lineage:
-    """The jobs that a file came of, or that read it."""
+    """List the jobs that produced a file, or that read it."""
     return await data.lineage(user(call), query.did, query.direction, limit=query.limit)
 
 
@@ -121,7 +121,7 @@ async def lineage(data: CatalogueService, call: Call, query: LineageQuery) -> ap
 async def make_dataset(
     data: CatalogueService, call: Call, body: api_data.DatasetRequest
 ) -> api_data.DatasetView:
-    """Make a dataset; one that is there stays."""
+    """Make a dataset. An existing one stays as it is."""
     return await data.make_dataset(user(call), body)
 
 
@@ -129,7 +129,7 @@ async def make_dataset(
 async def datasets(
     data: CatalogueService, call: Call, query: DatasetsQuery
 ) -> api_data.DatasetPage:
-    """Datasets in order of their names."""
+    """List datasets in order of name."""
     return await data.datasets(user(call), after=query.after, limit=query.limit)
 
 
@@ -143,7 +143,7 @@ async def act_on_dataset(
 
 @ROUTES.add("GET", "/v1/data/keys", Permission.DATA_READ, needs_leader=False)
 async def keys(data: CatalogueService, call: Call) -> api_data.KeyList:
-    """Metadata keys with their types, and their values where they are few."""
+    """List metadata keys with types and, if they are few, values."""
     return await data.keys(user(call))
 
 
@@ -151,17 +151,17 @@ async def keys(data: CatalogueService, call: Call) -> api_data.KeyList:
 async def add_keys(
     data: CatalogueService, call: Call, body: api_data.KeysRequest
 ) -> api_data.KeyList:
-    """Make metadata keys with their types."""
+    """Add metadata keys with their types."""
     return await data.add_keys(user(call), body)
 
 
 @STORAGE_ROUTES.add("GET", "/v1/storages", Permission.PILOT_READ)
 async def storages(storages: StorageService, call: Call) -> StorageList:
-    """Storages, where they are and who reaches them."""
+    """List storages: where they are, and which sites reach them."""
     return await storages.all(user(call))
 
 
 @STORAGE_ROUTES.add("GET", "/v1/storages/{storage}", Permission.PILOT_READ)
 async def storage(storages: StorageService, call: Call) -> StorageView:
-    """One storage."""
+    """Show one storage."""
     return await storages.show(user(call), call.path("storage"))

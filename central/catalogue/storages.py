@@ -38,17 +38,18 @@ _Sites = Annotated[tuple[Word, ...], Meta(max_length=1_000)]
 class StorageEntry(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """A storage. Its name is that of its file."""
+    """A storage, with the name of its file."""
 
     type: _Type  # file, http
     url: Annotated[str, Meta(min_length=1, max_length=1024)]  # file:///folder, http://host/folder
-    sites: _Sites = ()  # whose pilots reach it; empty: all
-    near: _Sites = ()  # sites at which it is local: jobs that read its files are preferred there
-    priority: Annotated[int, Meta(ge=0, le=100)] = 50  # among those that are not near, higher first
-    readable: bool = True  # false: nothing is read from it
-    writable: bool = True  # false: nothing is written to it
-    default: bool = False  # outputs that name no storage go to those of which this is true
-    any_path: bool = False  # true: people register copies anywhere; false: below COMMUNITY/ alone
+    sites: _Sites = ()  # sites whose pilots reach it; empty: all
+    near: _Sites = ()  # sites where it is local: jobs that read its files prefer them
+    #: among storages that are not near, higher first
+    priority: Annotated[int, Meta(ge=0, le=100)] = 50
+    readable: bool = True  # false: no reads
+    writable: bool = True  # false: no writes
+    default: bool = False  # takes outputs that name no storage
+    any_path: bool = False  # true: users register copies anywhere; false: only below COMMUNITY/
     transfers_max: Annotated[int, Meta(ge=1, le=10_000)] = 10  # by which rules write to it at once
     deletes: bool = False  # true: bytes on it that no file names any more are removed
     sweeps_max: Annotated[int, Meta(ge=1, le=1_000)] = 2  # jobs that remove them at once

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 app = App(name="admin", help="Back up and restore an installation.")
 
-DataOption = Annotated[Path | None, Parameter(help="Data directory; else PILOTAGE_DATA.")]
-JsonOption = Annotated[bool, Parameter(help="Print JSON for programs.")]
+DataOption = Annotated[Path | None, Parameter(help="Data directory (default: PILOTAGE_DATA).")]
+JsonOption = Annotated[bool, Parameter(help="Print JSON, for programs.")]
 
 _LEFT_OUT_SHOWN = 20
 
@@ -43,7 +43,8 @@ def backup(
     *,
     data: DataOption = None,
     config: Annotated[
-        Path | None, Parameter(help="Settings to take along; else those that the central runs on.")
+        Path | None,
+        Parameter(help="Settings to back up (default: those that the central runs with)."),
     ] = None,
     files: Annotated[
         bool,
@@ -54,9 +55,9 @@ def backup(
     ] = True,
     json: JsonOption = False,
 ) -> int:
-    """Copy store, keys, sites, storages and files to a new folder, while the central runs.
+    """Copy store, keys, sites, storages and files to a new folder while the central runs.
 
-    Files are linked where the folder is on the same file system, and copied elsewhere.
+    Files are hard-linked on the same file system, and copied otherwise.
     """
     from ..operate.backup import backups as operate
 
@@ -87,14 +88,14 @@ def restore(
     *,
     data: DataOption = None,
     incomplete: Annotated[
-        bool, Parameter(help="Go on though files are missing or damaged in the backup.")
+        bool, Parameter(help="Continue even if files are missing or damaged in the backup.")
     ] = False,
     json: JsonOption = False,
 ) -> int:
-    """Restore a backup into a new data directory. Existing files are never overwritten.
+    """Restore a backup into a new data directory. It never overwrites files.
 
-    The store gets a new generation: earlier pilots end themselves, and what they did since the
-    backup does not count.
+    The store gets a new generation: older pilots end, and their work since the backup does not
+    count.
     """
     from ..operate.backup import backups as operate
 
@@ -124,9 +125,9 @@ def restore(
 
 @app.command
 def copy_store(url: str, /, *, data: DataOption = None, json: JsonOption = False) -> int:
-    """Copy the store into an empty PostgreSQL database, compare both, and put the file aside.
+    """Copy the store into an empty PostgreSQL database, compare both, and set the old file aside.
 
-    No central may run meanwhile. Afterwards set `store.url` to the same URL and start it.
+    Stop the central first. Afterwards set `store.url` to the same URL and start it.
     """
     import time
 
@@ -142,9 +143,9 @@ def copy_store(url: str, /, *, data: DataOption = None, json: JsonOption = False
 
 @app.command
 def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
-    """Print the public key that `pilot.pyz` is signed with, for sites to compare.
+    """Print the public key that signs `pilot.pyz`, so that sites can compare it.
 
-    The line `key=` of the `pilot.sh` that they fetch has it.
+    Sites find it in the line `key=` of the `pilot.sh` that they fetch.
     """
     from ..identity.errors import BadKeyFile
     from ..operate.distribution.handout import signing_key
@@ -163,14 +164,14 @@ def element_keys(
     *,
     data: DataOption = None,
     rotate: Annotated[
-        bool, Parameter(help="Make a new key first: it signs from tomorrow on.")
+        bool, Parameter(help="Make a new key first; it signs from tomorrow on.")
     ] = False,
     json: JsonOption = False,
 ) -> int:
-    """Print the public keys of the tokens that elements of sites get from this installation.
+    """Print the public keys (JWKS) of the tokens for compute elements.
 
-    It is the set of keys (JWKS) for sites that do not fetch it from the central. The first key is
-    made where there is none.
+    They are for sites that do not fetch the keys from the central. The first key is made if none
+    exists.
     """
     from ..identity.errors import BadKeyFile
     from ..operate.element_keys import published
@@ -190,21 +191,23 @@ def element_keys(
 def doctor(
     *,
     data: DataOption = None,
-    config: Annotated[Path | None, Parameter(help="YAML file; else PILOTAGE_CONFIG.")] = None,
+    config: Annotated[
+        Path | None, Parameter(help="YAML file with settings (default: PILOTAGE_CONFIG).")
+    ] = None,
     set: Annotated[
-        tuple[str, ...], Parameter(help="Any other setting: section.key=value; repeatable.")
+        tuple[str, ...], Parameter(help="Any other setting, as section.key=value. Repeatable.")
     ] = (),
     store: Annotated[
-        bool, Parameter(help="Derive every count and index of the store from its rows again.")
+        bool, Parameter(help="Recompute every count and index of the store from its rows.")
     ] = False,
     files: Annotated[
-        bool, Parameter(help="Read every file that jobs name, and compare it with its hash.")
+        bool, Parameter(help="Read every file of the jobs, and compare it with its hash.")
     ] = False,
     json: JsonOption = False,
 ) -> int:
-    """Check an installation, running or not: one line a check, with what to do.
+    """Check an installation, running or not: one line a check, with advice.
 
-    Exit code 1 when something is at fault; warnings alone give 0.
+    The exit code is 1 for a fault, and 0 for warnings alone.
     """
     from ..operate.doctor import examination as operate
     from ..operate.serve import ServeOptions

@@ -12,19 +12,19 @@ from .extras import check_central
 
 
 def bench(
-    name: Annotated[str, Parameter(help="Which one, or all.")],
+    name: Annotated[str, Parameter(help="Benchmark to run, or `all`.")],
     /,
-    *more: Annotated[str, Parameter(help="Further ones, one after another.")],
+    *more: Annotated[str, Parameter(help="More benchmarks, one after another.")],
     json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
-    against: Annotated[str, Parameter(help="Run this peer in the same run: hyperqueue.")] = "",
+    against: Annotated[str, Parameter(help="Also run this peer: hyperqueue.")] = "",
     write: Annotated[Path | None, Parameter(help="Write the result to this file.")] = None,
     store: Annotated[
-        str, Parameter(help="Keep jobs there: postgresql (one is started), or a postgresql://…")
+        str, Parameter(help="Store for the jobs: postgresql (starts one), or a postgresql://… URL.")
     ] = "",
 ) -> int:
-    """Measure and compare with the goals; exit code 1 when one is missed.
+    """Measure, and compare with the goals. The exit code is 1 if a goal is missed.
 
-    Benchmarks are part of a checkout, not of the wheel.
+    Benchmarks are in a checkout only, not in the wheel.
     """
     if not (Path(pilotage.__file__).resolve().parents[1] / "tests" / "bench").is_dir():
         raise UsageError("benchmarks run from a checkout: clone pilotage, then `make bench`")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pilotage.proto.api.sites import LimitsView, LimitView
 
 
-app = App(name="limits", help="Show shares and limits, and read them again.")
+app = App(name="limits", help="Show shares and limits, and reload them.")
 
 _COLUMNS = ("where", "community", "by", "value", "most", "per s", "burst", "running")
 
@@ -26,9 +26,9 @@ async def show(client: Client) -> CommandResult:
 @app.command
 @changes
 async def read(client: Client) -> CommandResult:
-    """Let the central read shares and limits of its settings' file again.
+    """Reload shares and limits from the settings file of the central.
 
-    They count from the next match on, and no job is stopped. If the file is wrong, nothing changes.
+    They apply from the next match on, and stop no job. If the file is wrong, nothing changes.
     """
     return CommandResult(await client.read_limits(), print_limits)
 

@@ -37,10 +37,14 @@ def option(default: T, help: str) -> T:
 class CommonOptions:
     """Options of every command that speaks to a central."""
 
-    json: bool = option(False, "Print JSON for programs.")
-    url: str | None = option(None, "Where the central is; else PILOTAGE_URL, else the local one.")
-    data: Path | None = option(None, "Data directory of the local central; else PILOTAGE_DATA.")
-    patience_s: float | None = option(None, "How long to try again while nobody answers.")
+    json: bool = option(False, "Print JSON, for programs.")
+    url: str | None = option(
+        None, "URL of the central (default: PILOTAGE_URL, else the local central)."
+    )
+    data: Path | None = option(
+        None, "Data directory of the local central (default: PILOTAGE_DATA)."
+    )
+    patience_s: float | None = option(None, "Seconds to retry while no central answers.")
 
 
 COMMON = CommonOptions()

@@ -21,18 +21,19 @@ async def series(
     client: Client,
     *,
     step_s: Annotated[
-        Literal[10, 60, 600], Parameter(help="Length of a slot, in seconds.", show_choices=True)
+        Literal[10, 60, 600], Parameter(help="Length of a slot in seconds.", show_choices=True)
     ] = 60,
-    by: Annotated[SeriesBy, Parameter(help="One line for each of these.")] = SeriesBy.SITE,
+    by: Annotated[SeriesBy, Parameter(help="Group by this.")] = SeriesBy.SITE,
     site: Annotated[str, Parameter(help="Only this site.")] = "",
-    type: Annotated[str, Parameter(help="Only this type of job.")] = "",
+    type: Annotated[str, Parameter(help="Only jobs of this type.")] = "",
     last: Annotated[
-        int, Parameter(help="How many slots, the newest last.", validator=Number(gte=1))
+        int, Parameter(help="Number of slots, the newest last.", validator=Number(gte=1))
     ] = 20,
 ) -> CommandResult:
-    """Show how many jobs waited and ran (means of a slot), ended, and what they used.
+    """Show over time how many jobs waited, ran and ended, and what they used.
 
-    Slots of 10 s are kept for six hours, of 60 s for a week, of 600 s for 400 days.
+    Waiting and running jobs are means over a slot. The central keeps slots of 10 s for six hours,
+    of 60 s for a week, and of 600 s for 400 days.
     """
     found = await client.series(step_s=step_s, by=by, site=site, type=type)
     begin = max(0, len(found.at) - last)
@@ -57,17 +58,15 @@ async def series(
 async def accounts(
     client: Client,
     *,
-    by: Annotated[AccountsBy, Parameter(help="One line for each of these.")] = AccountsBy.OWNER,
+    by: Annotated[AccountsBy, Parameter(help="Group by this.")] = AccountsBy.OWNER,
     days: Annotated[
         float | None,
-        Parameter(
-            help="Only the last so many days; else from the first day on.", validator=Number(gt=0)
-        ),
+        Parameter(help="Only the last N days (default: all days).", validator=Number(gt=0)),
     ] = None,
 ) -> CommandResult:
-    """Show what jobs have used: yours, or those that your token reaches.
+    """Show what jobs have used: yours, or all jobs that your token reaches.
 
-    Accounts outlive the jobs: they also count what retention has removed.
+    Accounts include jobs that retention has removed.
     """
     import time
 

@@ -13,9 +13,13 @@ _ROLES = ("api", "dispatch", "agents")
 
 def serve(
     *,
-    data: Annotated[Path | None, Parameter(help="Data directory; else PILOTAGE_DATA.")] = None,
-    config: Annotated[Path | None, Parameter(help="YAML file; else PILOTAGE_CONFIG.")] = None,
-    host: Annotated[str | None, Parameter(help="Address to listen on; loopback only.")] = None,
+    data: Annotated[Path | None, Parameter(help="Data directory (default: PILOTAGE_DATA).")] = None,
+    config: Annotated[
+        Path | None, Parameter(help="YAML file with settings (default: PILOTAGE_CONFIG).")
+    ] = None,
+    host: Annotated[
+        str | None, Parameter(help="Address to listen on (default: loopback only).")
+    ] = None,
     port: Annotated[
         int | None, Parameter(help="Port of the API.", validator=Number(gte=0, lte=65_535))
     ] = None,
@@ -23,15 +27,15 @@ def serve(
         str | None, Parameter(help="Message bus: embedded, none, or mqtt://host:port.")
     ] = None,
     roles: Annotated[
-        str | None, Parameter(help="What it does: api, dispatch, agents; all of it.")
+        str | None, Parameter(help="Roles of this process: api, dispatch, agents (default: all).")
     ] = None,
     set: Annotated[
-        tuple[str, ...], Parameter(help="Any other setting: section.key=value; repeatable.")
+        tuple[str, ...], Parameter(help="Any other setting, as section.key=value. Repeatable.")
     ] = (),
 ) -> int:
-    """Run the central, until it is told to stop. Without options everything is embedded.
+    """Run the central until it is stopped. Without options everything is embedded.
 
-    What happens is written to standard error, one line of JSON for each event.
+    The log goes to standard error, as one JSON object a line.
     """
     options = parse_settings(set)
     _check_roles(roles)
@@ -54,10 +58,10 @@ def _check_roles(roles: str | None) -> None:
 
 def demo(
     *,
-    keep: Annotated[bool, Parameter(help="Leave it running at the end.")] = False,
-    data: Annotated[Path | None, Parameter(help="Data directory; else a new one.")] = None,
+    keep: Annotated[bool, Parameter(help="Leave everything running at the end.")] = False,
+    data: Annotated[Path | None, Parameter(help="Data directory (default: a new one).")] = None,
 ) -> int:
-    """Show it all: a central, pilots at four sites, a campaign with its faults, a result."""
+    """Run a demonstration: a central, pilots at four sites, a campaign with faults, its result."""
     from ..operate.demo.run import main
 
     return main(keep=keep, data=data)

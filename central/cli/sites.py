@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from pilotage.proto.api.sites import HostView
 
 
-app = App(name="site", help="Show sites, ban, drain, enable and check them.")
+app = App(name="site", help="Show, check, ban, drain and enable sites.")
 
-ReasonOption = Annotated[str, Parameter(help="Why; it is shown with the site.")]
-ElementOption = Annotated[str, Parameter(help="Only this compute element of it.")]
+ReasonOption = Annotated[str, Parameter(help="Reason, shown with the site.")]
+ElementOption = Annotated[str, Parameter(help="Only this compute element of the site.")]
 
 
 @app.command(name="list")
@@ -29,8 +29,8 @@ ElementOption = Annotated[str, Parameter(help="Only this compute element of it."
 async def list_sites(client: Client) -> CommandResult:
     """List sites with what they offer and what they have done.
 
-    Where sites have files: `wanted %` and `had %` are the parts of all pilots' time that a site is
-    to have by its pledge, and had since the central has started; `error %` is the difference.
+    For sites with files, `wanted %` is the share of all pilot time that the pledge gives the site,
+    and `had %` the share since the central started. `error %` is the difference.
     """
     return CommandResult(await client.sites(), _print_sites)
 
@@ -52,7 +52,7 @@ def _print_sites(found: "Sites") -> None:
 @app.command
 @reads
 async def show(client: Client, site: str, /) -> CommandResult:
-    """Show everything that is known of a site."""
+    """Show everything about a site."""
     return CommandResult(await client.site(site), _print_site)
 
 
@@ -73,10 +73,11 @@ def _limiting(action: SiteActionName, help: str) -> "Callable[..., int]":
 
 
 for _action, _help in {
-    SiteActionName.BAN: "Let only jobs of type Test start at a site. What runs there runs on, also"
-    " after a restart.",
-    SiteActionName.DRAIN: "Give a site no new pilots; those there finish what they hold, and end."
-    "\n\nPilots that wait in its batch systems are taken back, some at a time.",
+    SiteActionName.BAN: (
+        "Start only jobs of type Test at a site. Running jobs continue, even after a restart."
+    ),
+    SiteActionName.DRAIN: "Send a site no new pilots. Its pilots finish their jobs, and end."
+    "\n\nThe central cancels its queued pilots, a few at a time.",
 }.items():
     app.command(_limiting(_action, _help), name=_action.value)
 
@@ -89,14 +90,13 @@ async def enable(
     /,
     *,
     element: ElementOption = "",
-    host: Annotated[str, Parameter(help="Only what is held against this host of it.")] = "",
+    host: Annotated[str, Parameter(help="Lift only the suspension of this host.")] = "",
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Lift a ban or a drain: of a site those of its elements as well.
+    """Lift a ban or a drain of a site, its elements included.
 
-    What is held against hosts and elements that swallow jobs is lifted too; with --host of one host
-    alone. Bans of the setting matcher.banned are lifted there alone. Pilots that were told to end
-    do so.
+    It also lifts suspensions of hosts and elements that swallow jobs; with --host, of one host
+    alone. Bans in the setting matcher.banned stay. Pilots that were told to end still end.
     """
     action = SiteActionName.ENABLE
     found = await client.act_on_site(site, action, element=element, host=host, reason=reason)
@@ -122,14 +122,14 @@ async def check(
     *,
     element: ElementOption = "",
     timeout_s: Annotated[
-        float, Parameter(help="Longest wait for all steps.", validator=Number(gte=5, lte=86_400))
+        float, Parameter(help="Seconds to wait for all steps.", validator=Number(gte=5, lte=86_400))
     ] = 600.0,
 ) -> CommandResult:
-    """Submit a probe pilot to each element of a site, and report each step of it.
+    """Submit a probe pilot to each element of a site, and report each step.
 
-    The steps: reach, credential, authorise, submit, start, register, ask, end. It is tried where
-    elements have a pause or a ban as well, and one beyond their limits. A pilot that does not come
-    in time is taken back. Exit code 1 when a step has failed. With --json one line, at the end.
+    The steps are reach, credential, authorise, submit, start, register, ask and end. The check
+    ignores pauses and bans, and uses one pilot beyond the limits. It cancels a pilot that comes too
+    late. The exit code is 1 if a step failed. With --json, prints one line, at the end.
     """
     client = await central.client()
     told: set[tuple[str, str]] = set()
@@ -205,7 +205,7 @@ def _print_site(found: SiteDetail) -> None:
 @app.command(name="elements")
 @reads
 async def list_elements(client: Client) -> CommandResult:
-    """List the compute elements that get pilots from the central, and what is wrong with some."""
+    """List the compute elements to which the central submits, with their problems."""
     return CommandResult(await client.elements(), _print_elements)
 
 

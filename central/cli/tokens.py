@@ -28,21 +28,21 @@ async def issue(
     subject: str,
     /,
     *,
-    role: Annotated[Role, Parameter(help="What the person may do.")] = Role.USER,
-    community: Annotated[str, Parameter(help="Community; else the issuer's own.")] = "",
+    role: Annotated[Role, Parameter(help="Role of the person.")] = Role.USER,
+    community: Annotated[str, Parameter(help="Community (default: your own).")] = "",
     group: Annotated[
-        tuple[str, ...], Parameter(help="Group to submit for; repeatable. Else your own.")
+        tuple[str, ...], Parameter(help="Group to submit for (default: your own). Repeatable.")
     ] = (),
     name: Annotated[str, Parameter(help="Name for display.")] = "",
-    valid_s: Annotated[int, Parameter(help="How long it is valid.")] = 86_400,
+    valid_s: Annotated[int, Parameter(help="Seconds until the token expires.")] = 86_400,
     save: Annotated[
         Path | None,
         Parameter(
-            help="Write URL and token into this new file (0600), as credentials.json has it."
+            help=("Write URL and token to this new file (0600), in the format of credentials.json.")
         ),
     ] = None,
 ) -> CommandResult:
-    """Issue a token and print it, or save it. Nobody hands out more than they have."""
+    """Issue a token, and print or save it. It cannot have more rights than yours."""
     wanted = request(
         TokenIssue,
         subject=subject,
@@ -83,7 +83,7 @@ def _tell(view: TokenView) -> None:
 @app.command(name="list")
 @reads
 async def list_tokens(client: Client) -> CommandResult:
-    """List the tokens that were issued, without the tokens themselves."""
+    """List issued tokens, without the secrets."""
     found = await client.tokens()
     rows = (
         (t.jti, t.subject, t.community or "all", t.role, t.expires_at, "revoked" * t.revoked)
@@ -96,7 +96,7 @@ async def list_tokens(client: Client) -> CommandResult:
 @app.command
 @changes
 async def revoke(central: CentralConnection, *ids: str) -> Answers:
-    """Make tokens worthless from now on."""
+    """Revoke tokens, from now on."""
     if not ids:
         raise UsageError("revoke which tokens? `pilotage token list` has their ids")
     client = await central.client()

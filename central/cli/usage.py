@@ -12,12 +12,12 @@ from .exit_codes import UsageError
 from .presentation import number, print_table
 
 NOTHING_USED = "nothing is used"
-app = App(name="quota", help="Set what a community, a group or an owner may use.")
+app = App(name="quota", help="Set quotas of a community, a group or an owner.")
 
 
 @reads
 async def usage(client: Client) -> CommandResult:
-    """Show the unended jobs and kept bytes that count towards quotas, with the limits."""
+    """Show the jobs and bytes that count towards quotas, with the limits."""
     return CommandResult(await client.usage(), _print)
 
 
@@ -32,17 +32,20 @@ async def set(
     *,
     jobs: Annotated[
         int | None,
-        Parameter(help="Most unended jobs; 0: none (default: no limit).", validator=Number(gte=0)),
+        Parameter(
+            help="Limit of jobs that have not ended; 0: no jobs (default: no limit).",
+            validator=Number(gte=0),
+        ),
     ] = None,
     gb: Annotated[
         float | None,
         Parameter(
-            help="Most data that is kept, in GB; 0: none (default: no limit).",
+            help="Limit of kept data in GB; 0: no data (default: no limit).",
             validator=Number(gte=0),
         ),
     ] = None,
 ) -> CommandResult:
-    """Set a quota in place of the one before. NAME is the group or owner as `usage` shows it."""
+    """Set a quota, in place of the old one. NAME is the group or owner as `usage` shows it."""
     if jobs is None and gb is None:
         raise UsageError(
             "say what the quota is: --jobs, --gb or both; `pilotage quota remove` drops one"

@@ -5,7 +5,7 @@ from .command_frame import Client, CommandResult, reads
 
 @reads
 async def whoami(client: Client) -> CommandResult:
-    """Show who you are, and which central you use."""
+    """Show your identity, and the central that you use."""
     me = await client.whoami()
     lines = (
         f"{me.subject} ({me.name or 'no name'}), {me.role.value} at {client.url}",

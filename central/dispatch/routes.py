@@ -82,7 +82,7 @@ def beat(dispatch: Dispatch, caller: PilotCaller, message: Beat) -> Awaitable[Be
     takes_media=(JSON, NDJSON),
 )
 async def submit(intake: SubmissionServices, call: Call) -> jobs.Submitted:
-    """Submit jobs, all or none; durable and visible when answered."""
+    """Submit jobs, all or none. They are durable and visible when answered."""
     media = call.media(JSON, NDJSON)
     body = call.body(LARGE_MAX)
     if media == NDJSON:  # it is never held whole
@@ -121,35 +121,35 @@ async def _header(lines: AsyncIterator[bytes]) -> jobs.Submission:
 
 @ACTION_ROUTES.add("POST", "/v1/jobs/actions", Permission.JOB_CONTROL)
 async def act(control: JobControl, call: Call, body: jobs.Action) -> jobs.ActionReply:
-    """Kill, hold, release, reschedule, delete jobs, or set their priority."""
+    """Kill, hold, release, reschedule or delete jobs, or set their priority."""
     return await control.act(user(call), body)
 
 
 @EXPLAIN_ROUTES.add("POST", "/v1/jobs/explain", Permission.JOB_READ)
 async def explain_unsubmitted(explainer: Explainer, call: Call, body: Job) -> Explanation:
-    """Which pilots would take this job, and why the others would not."""
+    """Explain which pilots would take this job, and why others would not."""
     return await explainer.unsubmitted(user(call), body)
 
 
 @EXPLAIN_ROUTES.add("GET", "/v1/jobs/{job_id}/explain", Permission.JOB_READ)
 async def explain(explainer: Explainer, call: Call) -> Explanation:
-    """Why a job waits."""
+    """Explain why a job waits."""
     return await explainer.job(user(call), job_id(call))
 
 
 @EXPLAIN_ROUTES.add("GET", "/v1/pilots/{pilot}/explain", Permission.PILOT_READ)
 async def explain_pilot(explainer: Explainer, call: Call) -> OfferExplanation:
-    """Why a pilot gets nothing, or what it could run."""
+    """Explain why a pilot gets no job, or what it could run."""
     return await explainer.pilot(user(call), call.path("pilot"))
 
 
 @LIMIT_ROUTES.add("GET", "/v1/limits", Permission.PILOT_READ)
 async def limits(service: LimitService, call: Call) -> LimitsView:
-    """Shares and limits in force, and how many jobs count for each limit."""
+    """Show shares and limits in force, with the jobs that count for each limit."""
     return await service.show(user(call))
 
 
 @LIMIT_ROUTES.add("POST", "/v1/limits/read", Permission.SITE_CONTROL)
 async def read_limits(service: LimitService, call: Call) -> LimitsView:
-    """Read shares and limits of the settings' file again."""
+    """Reload shares and limits from the settings file."""
     return await service.read(user(call))

@@ -16,17 +16,17 @@ ROUTES: Final = Routes[ElementsView]()
 
 @ROUTES.add("POST", "/v1/sites/{site}/check", Permission.SITE_CONTROL)
 async def check(elements: ElementsView, call: Call, body: SiteCheckRequest) -> SiteCheck:
-    """Submit a probe pilot to each element of a site; answered before they have come."""
+    """Submit a probe pilot to each element of a site. The answer comes before the pilots do."""
     return await elements.check(user(call), call.path("site"), body)
 
 
 @ROUTES.add("GET", "/v1/checks/{check}", Permission.SITE_CONTROL)
 async def checked(elements: ElementsView, call: Call) -> SiteCheck:
-    """How far the probe pilots of a check have come, step by step."""
+    """Show how far the probe pilots of a check have come."""
     return await elements.checked(user(call), call.path("check"))
 
 
 @ROUTES.add("GET", "/v1/elements", Permission.PILOT_READ)
 async def several(elements: ElementsView, call: Call) -> Elements:
-    """Compute elements that get pilots from the central, and what is wrong with some."""
+    """List the compute elements to which the central submits, with their problems."""
     return await elements.elements(user(call))

@@ -32,7 +32,7 @@ class ReportsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 @ROUTES.add("GET", "/v1/failures/reports", Permission.TRANSFORMATION_READ)
 async def several(reports: ReportService, call: Call, query: ReportsQuery) -> ReportPage:
-    """Reports of what failed in transformations and what was done, the newest first."""
+    """List reports of failover, newest first."""
     return await reports.reports(
         user(call),
         transformation=query.transformation,
@@ -44,7 +44,7 @@ async def several(reports: ReportService, call: Call, query: ReportsQuery) -> Re
 
 @ROUTES.add("GET", "/v1/failures/reports/{report}", Permission.TRANSFORMATION_READ)
 async def one(reports: ReportService, call: Call) -> ReportDetail:
-    """One report, also as text."""
+    """Show one report, also as text."""
     text = call.path("report")
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):
         raise Refused(Code.NOT_FOUND, f"there is no report {text[:40]!r}", field="report")

@@ -30,37 +30,37 @@ class TokensQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 @ROUTES.add("POST", "/v1/tokens", Permission.TOKEN_ISSUE, needs_leader=False)
 async def issue(tokens: TokenIssuer, call: Call, body: jobs.TokenIssue) -> jobs.TokenIssued:
-    """Make a token for a person; nobody hands out more than they have."""
+    """Issue a token for a person, with at most the caller's rights."""
     return await tokens.issue(user(call), body)
 
 
 @ROUTES.add("GET", "/v1/tokens", Permission.TOKEN_READ, needs_leader=False)
 async def search(tokens: TokenIssuer, call: Call, query: TokensQuery) -> jobs.Tokens:
-    """Tokens that were made, newest first and page by page; never the tokens themselves."""
+    """List issued tokens, newest first, without the secrets."""
     return await tokens.list(user(call), after=query.after, limit=query.limit)
 
 
 @ROUTES.add("DELETE", "/v1/tokens/{jti}", Permission.TOKEN_REVOKE, needs_leader=False)
 async def revoke(tokens: TokenIssuer, call: Call) -> None:
-    """Refuse a token from now on."""
+    """Revoke a token."""
     await tokens.revoke(user(call), call.path("jti"))
 
 
 @ROUTES.add("GET", "/v1/whoami", Permission.WHOAMI, needs_leader=False)
 async def whoami(tokens: TokenIssuer, call: Call) -> jobs.WhoAmI:
-    """What the caller's token says."""
+    """Show the contents of the caller's token."""
     return tokens.whoami(user(call))
 
 
 @ROUTES.add("GET", "/.well-known/jwks.json", Permission.PUBLIC_READ, needs_leader=False)
 async def jwks(tokens: TokenIssuer, call: Call) -> dict[str, Any]:
-    """The public keys of this central's tokens."""
+    """Fetch the public keys of this central's tokens."""
     return tokens.jwks()
 
 
 @ISSUER_ROUTES.add("GET", METADATA_PATH, Permission.PUBLIC_READ, needs_leader=False)
 async def element_issuer(published: Issuer, call: Call) -> dict[str, Any]:
-    """For sites: the issuer of the tokens that their elements get from this central."""
+    """For sites: the issuer of the tokens for compute elements."""
     return (await published()).metadata
 
 

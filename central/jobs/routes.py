@@ -94,7 +94,7 @@ def job_id(call: Call) -> int:
 
 @ROUTES.add("GET", "/v1/jobs", Permission.JOB_READ, needs_leader=False)
 async def search(queries: Queries, call: Call, query: JobsQuery) -> jobs.JobPage:
-    """Find jobs, page by page in order of the id."""
+    """Find jobs, in order of id."""
     wanted = jobs.JobFilter(
         states=query.state,
         ids=query.id,
@@ -117,31 +117,31 @@ async def summary(queries: Queries, call: Call, query: SummaryQuery) -> jobs.Sum
 
 @ROUTES.add("GET", "/v1/jobs/{job_id}", Permission.JOB_READ, needs_leader=False)
 async def detail(queries: Queries, call: Call) -> jobs.JobDetail:
-    """Everything of one job."""
+    """Show everything about one job."""
     return await queries.job(user(call), job_id(call))
 
 
 @ROUTES.add("GET", "/v1/jobs/{job_id}/history", Permission.JOB_READ, needs_leader=False)
 async def history(queries: Queries, call: Call) -> jobs.History:
-    """What happened to a job, with time and source; of what was done to it the last 1,000."""
+    """Show the history of a job. It keeps the last 1,000 actions."""
     return await queries.history(user(call), job_id(call))
 
 
 @LOOK_ROUTES.add("GET", "/v1/jobs/{job_id}/curve", Permission.JOB_READ)
 async def curve(looking: JobInspector, call: Call, query: CurveQuery) -> jobs.Curve:
-    """What an attempt used over time: CPU, memory, disk, processes."""
+    """Show what an attempt used over time: CPU, memory, disk, processes."""
     return await looking.curve(user(call), job_id(call), query.epoch)
 
 
 @LOOK_ROUTES.add("GET", "/v1/jobs/{job_id}/peek", Permission.JOB_OUTPUT, lasts=True)
 async def peek(looking: JobInspector, call: Call, query: PeekQuery) -> jobs.Peek:
-    """The last that a job wrote; while it runs, as it is now."""
+    """Show the end of a job's output, live while it runs."""
     return await looking.peek(user(call), job_id(call), bytes_max=query.bytes, wait_s=query.wait_s)
 
 
 @ROUTES.add("GET", "/v1/jobs/{job_id}/outputs", Permission.JOB_OUTPUT, needs_leader=False)
 async def outputs(queries: Queries, call: Call) -> jobs.Outputs:
-    """The files that a job left."""
+    """List the files that a job kept."""
     return await queries.outputs(user(call), job_id(call))
 
 
@@ -154,7 +154,7 @@ async def outputs(queries: Queries, call: Call) -> jobs.Outputs:
     gives_media=BYTES,
 )
 async def output(found: OutputServices, call: Call) -> StreamedAnswer:
-    """The bytes of one of them."""
+    """Fetch one of these files."""
     caller = user(call)
     kept = await found.queries.output(caller, job_id(call), call.path("name"))
     size, parts = await found.sandbox.read(caller, kept.sha256)
@@ -176,12 +176,11 @@ def is_followed(call: Call) -> bool:
     gives_media=TEXT,
 )
 async def log(queries: Queries, call: Call, query: LogQuery) -> StreamedAnswer:
-    """What a payload wrote to stdout or stderr, or usage; with follow=true until it ends. Of an
-    attempt that has ended the last 10^6 bytes are kept: the header Pilotage-Left-Out has how many
-    were before them, Pilotage-Attempt whose this is (0: nothing was kept), Pilotage-Newest-Attempt
-    the job's newest. Who follows and accepts application/x-pilotage-pieces gets each piece after a
-    line with how many bytes stand before it and how many it has; else a line says what was lost on
-    the way.
+    """Print stdout, stderr or usage of a payload; with follow=true until it ends. The last 10^6
+    bytes of an ended attempt are kept. Headers: Pilotage-Left-Out counts the bytes before them;
+    Pilotage-Attempt names the attempt (0: nothing was kept); Pilotage-Newest-Attempt the newest
+    one. With follow=true and application/x-pilotage-pieces, a line with offset and size comes
+    before each piece. Without it, a line reports lost output.
     """
     word = call.path("stream")
     if word not in {one.value for one in Stream}:
@@ -207,7 +206,7 @@ async def log(queries: Queries, call: Call, query: LogQuery) -> StreamedAnswer:
 
 @CHUNK_ROUTES.add("POST", "/v1/log", Permission.LOG_WRITE)
 async def chunk(following: FollowService, call: Call, body: LogChunk) -> None:
-    """Live output of a payload that somebody follows."""
+    """Send live output of a payload that a user follows."""
     await following.chunk(attempt_or_pilot(call), body)
 
 
@@ -220,7 +219,7 @@ async def chunk(following: FollowService, call: Call, body: LogChunk) -> None:
     gives_media="text/event-stream",
 )
 async def events(feed: Feed, call: Call, query: EventsQuery) -> StreamedAnswer:
-    """Changes as they happen, as server-sent events: hints, not the record."""
+    """Stream changes as server-sent events. They are hints, not the record."""
     after = query.after
     seen = call.header(b"last-event-id")
     if after is None and seen:

@@ -15,205 +15,205 @@ from .request_ids import REQUEST
 
 # The line above each says what it means; `make docs` writes both into a page.
 EVENTS: dict[str, frozenset[str]] = {
-    # requests are answered from here on
+    # the central answers requests
     "central_started": frozenset({"url", "bus", "waiting", "attempts", "took_s"}),
-    # the API can be reached from other machines and is not encrypted: it carries tokens
+    # the API is reachable from other machines without encryption, and carries tokens
     "plain_http": frozenset({"host", "why"}),
-    # of several processes on a database this one waits to lead
+    # this process waits to lead, beside others on the same database
     "standing_by": frozenset({"url"}),
-    # this process leads from here on
+    # this process became the leader
     "lead_taken": frozenset({"term"}),
-    # the database does not say who leads
+    # the database does not say which process leads
     "lead_unknown": frozenset({"why"}),
-    # this process may not lead any more: it ends, and its supervisor starts it again
+    # this process lost the lead: it ends, and its supervisor restarts it
     "lead_lost": frozenset({"why"}),
-    # a graceful stop has begun
+    # a graceful stop began
     "central_stopping": frozenset({"why"}),
-    # a share or limit names a community or group of which there is neither a token nor a job
+    # a share or limit names a community or group without tokens or jobs
     "matcher_unknown": frozenset({"setting", "why"}),
-    # jobs were accepted; they are on the disk
+    # jobs were accepted and are on disk
     "submitted": frozenset({"submission", "count", "owner"}),
-    # http.url is given as this process' own address: if it is a balancer's, process.url is missing
+    # http.url is this process' own address: behind a load balancer, set process.url
     "process_url_empty": frozenset({"url"}),
-    # a process without the queue answers requests from here on
+    # a process without the queue answers requests
     "beside_started": frozenset({"url", "leader", "took_s"}),
-    # another process leads now, as the store says; what needs the queue is handed on to it
+    # the store names another leader; requests about the queue go there
     "leader_found": frozenset({"url"}),
-    # the process that leads could not be asked; told once, until it could
+    # the leader does not answer; logged once until it does
     "leader_unreachable": frozenset({"url", "why"}),
-    # who leads cannot be read from the store now
+    # the leader cannot be read from the store
     "leader_unknown": frozenset({"why"}),
-    # submissions that other processes have taken in cannot be looked for now
+    # submissions from other processes cannot be read
     "others_unseen": frozenset({"why"}),
-    # tokens that were revoked elsewhere cannot be read from the store now
+    # tokens revoked by other processes cannot be read from the store
     "revoked_unseen": frozenset({"why"}),
-    # submissions that never became whole were removed: the processes that took them in are gone
+    # incomplete submissions of ended processes were removed
     "submissions_abandoned": frozenset({"count"}),
-    # a submission came again with its key: it was answered with the jobs of the first one
+    # a submission was repeated with its key: the answer names the first jobs
     "submitted_again": frozenset({"submission", "owner"}),
     # a job was given to a pilot
     "matched": frozenset({"job", "epoch", "pilot"}),
-    # no pilot can be told what a job is to run: it fails, and the pilot gets the others
+    # a job could not be described to a pilot: it fails, other jobs go on
     "order_failed": frozenset({"job", "pilot", "error"}),
-    # a result was taken
+    # the central took a result
     "attempt_ended": frozenset({"job", "epoch", "pilot", "how", "state"}),
-    # a payload ended `for_s` ago, and its pilot cannot deliver the result: `why` is of the last try
+    # a payload ended `for_s` ago, and its pilot cannot deliver the result
     "result_undelivered": frozenset({"job", "epoch", "pilot", "for_s", "why"}),
-    # an attempt ended without a result, and nobody had wanted that
+    # an attempt ended without a result, and no user had asked for that
     "requeued": frozenset({"job", "epoch", "why", "state"}),
-    # an attempt was ended because somebody had killed, held or rescheduled its job
+    # an attempt ended because a user killed, held or rescheduled its job
     "carried_out": frozenset({"job", "epoch", "wanted", "state"}),
-    # a pilot that had been cut off is heard again, and its job had not been given away
+    # a pilot came back in time: its attempt continues
     "taken_back": frozenset({"job", "epoch", "pilot"}),
-    # a report that does not count was kept: a result of an attempt that is over
+    # a result came for an attempt that is over: it was kept, but does not count
     "evidence": frozenset({"job", "epoch", "pilot", "why"}),
-    # the file of a checkpoint is not there: its attempt begins with an older one, or anew
+    # a checkpoint file is missing: the attempt starts from an older one, or from scratch
     "checkpoint_gone": frozenset({"job", "epoch", "sha256"}),
-    # a transformation has made tasks, each with a job that waits
+    # a transformation made tasks, each with a waiting job
     "tasks_made": frozenset({"transformation", "count", "first"}),
-    # a transformation makes no more tasks until a person has looked: too many fail, or none can be
+    # too many tasks fail, or none can be made: a person must look
     "transformation_paused": frozenset({"transformation", "name", "why"}),
-    # a transformation waits: more of its inputs is missing for good than it allows
+    # more inputs are missing for good than the transformation allows
     "transformation_incomplete": frozenset({"transformation", "name", "missing"}),
-    # a transformation has nothing left to do; left: inputs that make no group
+    # a transformation has completed; `left` counts inputs without a group
     "transformation_completed": frozenset({"transformation", "name", "left"}),
-    # the rules of failover say what is done about a task that failed; dry_run: it is only said
+    # failover decided about a failed task; with `dry_run` it only says so
     "failover_decided": frozenset(
         {"transformation", "task", "job", "failure", "rule", "do", "dry_run"}
     ),
-    # what a failed attempt wrote cannot be read now: the rules judge without it
+    # the output of a failed attempt cannot be read: the rules decide without it
     "stderr_unread": frozenset({"job", "epoch", "why"}),
-    # rules of a production do not read in this release: the default ones hold
+    # this release cannot read the rules of a production: the defaults apply
     "failover_rules_unread": frozenset({"production", "why"}),
-    # tasks did not agree with their inputs, and now do; what cannot be repaired is reported
+    # failover repaired tasks that did not agree with their inputs
     "failover_recovered": frozenset({"transformation", "task", "rule", "do"}),
-    # a report of failover has been kept
+    # failover kept a report
     "failover_reported": frozenset({"transformation", "report", "title"}),
-    # the mail server did not take a report: it is tried again later, a number of times
+    # the mail server refused a report: failover retries a few times
     "report_not_mailed": frozenset({"report", "tries", "why"}),
-    # somebody has added a production, or said what is to be done with one
+    # a user added a production or acted on it
     "production_said": frozenset({"production", "name", "what", "who", "why"}),
     # all steps of a production have completed
     "production_completed": frozenset({"production", "name"}),
-    # no pilot that is there fits the open tasks of a step; told once until one fits
+    # no pilot fits the open tasks of a step; logged once until one fits
     "production_unfit": frozenset({"production", "name", "step", "why"}),
-    # of a production nothing is left; files: that have left the catalogue
+    # a production was cleaned; `files` counts files removed from the catalogue
     "production_cleaned": frozenset({"production", "name", "files"}),
-    # somebody has said how a copy of a file is: Bad, Missing, Available
+    # a user declared a copy Bad, Missing or Available
     "replica_declared": frozenset({"did", "storage", "state", "who", "why"}),
-    # a copy that a rule wants could not be made; it is tried again later, a few times
+    # a copy for a rule failed; the central retries a few times
     "transfer_failed": frozenset({"job", "storage", "why"}),
-    # a job that was to remove bytes brought no result, or could not be submitted; tried again later
+    # a job to remove bytes failed or could not be submitted; the central retries
     "sweep_failed": frozenset({"job", "storage", "why"}),
-    # a job could not remove some of the bytes that it was to; they are tried again later
+    # a job could not remove some bytes; the central retries
     "remnants_stay": frozenset({"job", "count", "why"}),
-    # no bytes are removed now: the store refuses it, or nobody knows whose they are
+    # removals pause: the store refuses them, or owners of bytes are unknown
     "sweeps_wait": frozenset({"why"}),
-    # nothing is ordered for rules now: the store refuses it
+    # rules pause: the store refuses their orders
     "rules_wait": frozenset({"why"}),
-    # somebody took files out of the catalogue; their bytes go later, from storages that delete
+    # a user removed files from the catalogue; their bytes go later
     "files_removed": frozenset({"count", "first", "who"}),
-    # a quota has no room for more tasks of a transformation: it goes on when there is some
+    # a quota stops new tasks until it has room
     "transformation_waits": frozenset({"transformation", "name", "why"}),
-    # somebody has added a transformation, or said what is to be done with one
+    # a user added a transformation or acted on it
     "transformation_said": frozenset({"transformation", "name", "what", "who", "why"}),
-    # somebody killed, held, released, rescheduled, deleted or reordered jobs
+    # a user killed, held, released, rescheduled, deleted or reordered jobs
     "acted": frozenset({"action", "count", "who"}),
     # an operator set or removed a quota
     "quota_set": frozenset({"kind", "community", "name", "who", "removed"}),
-    # an action came again with its key: it was answered as the first time, and nothing was done
+    # an action was repeated with its key: it got the first answer and changed nothing
     "acted_again": frozenset({"action", "who"}),
-    # a pilot began, or came back after a restart
+    # a pilot started, or came back after a restart
     "pilot_registered": frozenset({"pilot", "site", "host", "session"}),
-    # a pilot said good-bye, or was silent for too long
+    # a pilot signed off, or was silent for too long
     "pilot_ended": frozenset({"pilot", "site", "state", "why"}),
-    # two processes used the secret of a pilot; the pilot ended; number: which of its secrets
+    # two processes used secret `number` of a pilot: the pilot was ended
     "secret_replayed": frozenset({"pilot", "site", "host", "session", "number"}),
-    # pilots were given to a compute element, or it refused some
+    # pilots were submitted to a compute element; it may have refused some
     "pilots_submitted": frozenset({"site", "element", "pilots", "refused"}),
-    # a submitted pilot ended before it asked for work; its output is kept where its element has it
+    # a submitted pilot ended before it asked for work; its output is kept if available
     "pilot_failed": frozenset({"pilot", "site", "element", "why"}),
-    # somebody has ended a pilot; trouble: why its element has not been asked to, or will not
+    # an operator ended a pilot; `trouble` says why its element did not
     "pilot_killed": frozenset({"pilot", "site", "why", "trouble"}),
-    # an operator has banned, drained or enabled a site or an element
+    # an operator banned, drained or enabled a site or an element
     "site_said": frozenset({"place", "what", "who", "why"}),
-    # a compute element did not do what it was asked: it gets no pilots for so long
+    # a request to a compute element failed: it gets no pilots for `pause_s`
     "element_trouble": frozenset({"site", "element", "step", "why", "pause_s"}),
-    # pilots came for jobs that wait and could not run them: fewer and fewer are sent to this place
+    # pilots could not run the jobs that they came for: the factory sends fewer there
     "place_in_doubt": frozenset({"site", "element", "shape", "community", "why"}),
-    # a pilot with nothing to do was told to go
+    # an idle pilot was told to end
     "pilot_let_go": frozenset({"pilot", "site", "element", "why"}),
-    # jobs failed on a host, or at an element, one after another: it gets none for a while
+    # job after job failed on a host or element: it gets no jobs for a while
     "host_suspended": frozenset({"site", "element", "host", "why"}),
-    # the same, but too few of its neighbours would be left: it goes on getting jobs
+    # as host_suspended, but too few neighbours would be left: it keeps getting jobs
     "host_suspicious": frozenset({"site", "element", "host", "why"}),
-    # a single job did well on a suspended host: it gets jobs again
+    # a trial job succeeded on a suspended host: it gets jobs again
     "host_restored": frozenset({"site", "element", "host", "why"}),
-    # no site's file speaks of an element any more: what becomes of its pilots
+    # no site file names the element any more; `why` says what happens to its pilots
     "element_gone": frozenset({"site", "element", "pilots", "why"}),
-    # something in a site's file is not in force; what it said before stays
+    # part of a site file is wrong: the last good version stays in force
     "site_trouble": frozenset({"site", "element", "why"}),
-    # the sites' files were read, at the start or after SIGHUP
+    # the site files were read, at the start or after SIGHUP
     "sites_read": frozenset({"sites", "elements", "troubles"}),
-    # shares and limits were read again, and which of their settings have changed
+    # shares and limits were reloaded; `changed` names the changed settings
     "limits_read": frozenset({"by", "changed"}),
-    # the file of settings cannot be read: shares and limits stay as they were
+    # the settings file cannot be read: shares and limits stay
     "limits_refused": frozenset({"by", "why"}),
-    # the storages' files were read, at the start or because one had changed
+    # the storage files were read, at the start or after a change
     "storages_read": frozenset({"storages", "troubles"}),
-    # something in a storage's file is not in force; what it said before stays
+    # part of a storage file is wrong: the last good version stays in force
     "storage_trouble": frozenset({"storage", "why"}),
-    # a pilot has read a copy of a file that is not what was registered: it is used no more
+    # a pilot read a copy that differs from the catalogue: it is no longer used
     "copy_bad": frozenset({"job", "did", "storage", "why"}),
-    # pilots cannot be submitted now, because the store takes nothing
+    # the factory submits no pilots, because the store takes no writes
     "factory_waits": frozenset({"why"}),
-    # a pilot said more than can be of an attempt of its own: times were cut to what has passed
+    # a pilot reported impossible times of an attempt: they were cut
     "doubted": frozenset({"job", "epoch", "pilot"}),
-    # a pilot told of the end of more attempts that it never had, or that are gone, than are kept
+    # a pilot reported unknown attempts, more than the central keeps
     "stray": frozenset({"job", "epoch", "pilot"}),
-    # the wall clock jumped by more than an hour: for a day nothing is removed by it
+    # the wall clock jumped by over an hour: no removal by age for a day
     "clock_jumped": frozenset({"by_s"}),
-    # the store was last written at quite another time: for a day nothing is removed by its age
+    # the store was last written at a very different time: no removal by age for a day
     "clock_in_doubt": frozenset({"by_s"}),
-    # this process had slept: all deadlines were moved by so much
+    # this process slept: all deadlines moved by `late_s`
     "late_loop": frozenset({"late_s"}),
     # the message bus is connected
     "bus_up": frozenset({"url"}),
-    # the message bus is away: beats go over HTTPS, and everything works, only slower
+    # the message bus is down: heartbeats use HTTPS, everything works, only slower
     "bus_down": frozenset({"url", "why"}),
-    # the counters of the bus that changed within a minute, counted from the start of the central
+    # bus counters that changed in the last minute, counted from the start
     "bus_traffic": frozenset({"counts"}),
-    # a login or a message on the bus was refused
+    # a login or message on the bus was refused
     "refused": frozenset({"code", "message", "where"}),
-    # JSON in a request was nested too deep; logged once a minute per route, with the count
+    # JSON in a request was nested too deep; at most one line a minute and route
     "nested_too_deep": frozenset({"route", "times"}),
-    # what is over for long has gone: jobs, evidence, pilots or blobs
+    # old jobs, evidence, pilots or blobs were removed
     "pruned": frozenset({"what", "count"}),
-    # so many lines of this log found no room before this one
+    # log lines were dropped before this one
     "log_gap": frozenset({"lines"}),
-    # the disk is full: nothing new is accepted until there is room
+    # the disk is full: the central accepts nothing new
     "store_full": frozenset({"why"}),
-    # the disk has less room than is kept for reports: what is new is refused
+    # free disk is below the reserve for reports: new work is refused
     "disk_short": frozenset({"why"}),
-    # uploads and submissions are taken again
+    # uploads and submissions are accepted again
     "disk_has_room": frozenset({"why"}),
-    # a write has succeeded again after `store_full`
+    # a write succeeded after `store_full`
     "store_has_room": frozenset({"was"}),
     # memory and disk may differ: the process ends, and its restart reads the disk
     "store_broken": frozenset({"why"}),
-    # a graceful stop has ended: nothing is left to be written
+    # a graceful stop has ended, with everything written
     "central_stopped": frozenset({"took_s"}),
-    # a graceful stop took too long and was cut off: what was acknowledged is on the disk
+    # a graceful stop was cut off after `within_s`; acknowledged data is on disk
     "end_late": frozenset({"within_s"}),
-    # a library warned or failed; the error with its traceback, if there was one
+    # a library warned or failed; `error` has the traceback, if any
     "library": frozenset({"logger", "level", "message", "error"}),
-    # something in the background failed; `error` says how
+    # a background task failed
     "loop_failed": frozenset({"loop", "error"}),
-    # others could get into the data directory: now its owner alone may
+    # other users could open the data directory: now only its owner can
     "data_tightened": frozenset({"folder", "was"}),
-    # settings of the community count when the administrator's token is made: this one is of before
+    # community settings apply when the administrator's token is made; this one is older
     "community_unused": frozenset({"why", "do"}),
-    # a token for the administrator was written into this file
+    # a token for the administrator was written to this file
     "first_token": frozenset({"file"}),
 }
 QUIET = frozenset(

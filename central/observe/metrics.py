@@ -37,129 +37,123 @@ class Metric(NamedTuple):
 
 # `make docs` writes this table into a page.
 METRICS: Final[dict[str, Metric]] = {
-    "pilotage_build_info": Metric("gauge", ("version",), "1, and the version that runs"),
-    "pilotage_ready": Metric("gauge", (), "1 while requests are taken", "P7"),
+    "pilotage_build_info": Metric("gauge", ("version",), "1, with the running version"),
+    "pilotage_ready": Metric("gauge", (), "1 while the central takes requests", "P7"),
     "pilotage_uptime_seconds": Metric("gauge", (), "since the start"),
-    "pilotage_start_seconds": Metric("gauge", (), "what the rebuild at the start took", "P7"),
-    "pilotage_leads": Metric(
-        "gauge", (), "1 where the queue is kept; 0: another process does that, or nobody", "P12"
-    ),
-    "pilotage_term": Metric("gauge", (), "of the leader that this is", "P12"),
+    "pilotage_start_seconds": Metric("gauge", (), "duration of the rebuild at the start", "P7"),
+    "pilotage_leads": Metric("gauge", (), "1 for the leader, which keeps the queue; else 0", "P12"),
+    "pilotage_term": Metric("gauge", (), "term of this leader", "P12"),
     "pilotage_events_total": Metric(
         "counter",
         ("event",),
-        "events of the log, quiet ones too (docs/events.md)",
+        "log events, including debug ones (docs/events.md)",
         "P1 P2 P3 P4 P8",
     ),
     "pilotage_pilot_events_total": Metric(
-        "counter", ("event",), "events that pilots have told of (docs/pilot-events.md)"
+        "counter", ("event",), "events that pilots reported (docs/pilot-events.md)"
     ),
-    "pilotage_pilot_log_bytes": Metric("gauge", (), "what the logs of all pilots take, packed"),
-    "pilotage_jobs": Metric("gauge", ("state",), "jobs in a state, deleted ones left out"),
-    "pilotage_site_running": Metric("gauge", ("site",), "jobs that run at a site"),
+    "pilotage_pilot_log_bytes": Metric("gauge", (), "compressed size of all pilot logs"),
+    "pilotage_jobs": Metric("gauge", ("state",), "jobs, without deleted ones"),
+    "pilotage_site_running": Metric("gauge", ("site",), "running jobs"),
     "pilotage_hosts_suspended": Metric(
-        "gauge", ("site",), "hosts of a site that get no jobs: they fail there one after another"
+        "gauge", ("site",), "hosts without new jobs, because job after job failed there"
     ),
-    "pilotage_classes": Metric("gauge", (), "kinds of jobs in memory"),
-    "pilotage_attempts": Metric("gauge", ("phase",), "attempts that are live, or still open"),
+    "pilotage_classes": Metric("gauge", (), "classes of jobs in memory"),
+    "pilotage_attempts": Metric("gauge", ("phase",), "live or open attempts"),
     "pilotage_lease_overdue_seconds": Metric(
-        "gauge", (), "how long the most overdue lease is over; above 10 the promise is broken", "P6"
+        "gauge", (), "age of the most overdue lease; above 10 breaks the promise", "P6"
     ),
     "pilotage_wanted_oldest_seconds": Metric(
         "gauge",
         (),
-        "how long the oldest kill, hold or reschedule waits for its pilot",
+        "age of the oldest kill, hold or reschedule that waits for its pilot",
         "P9",
     ),
     "pilotage_results_undelivered": Metric(
-        "gauge", (), "results that their pilots have failed to deliver so far"
+        "gauge", (), "results that pilots could not deliver so far"
     ),
     "pilotage_results_undelivered_oldest_seconds": Metric(
-        "gauge", (), "since the payload of the oldest of these has ended"
+        "gauge", (), "age of the oldest of these results"
     ),
     "pilotage_attempts_over_wall": Metric(
-        "gauge", (), "attempts that are live 15 minutes after their wall limit was over"
+        "gauge", (), "attempts that live 15 minutes after their wall limit"
     ),
     "pilotage_attempts_ended_total": Metric(
-        "counter", ("how",), "attempts that ended, by how; lease_over: their pilots have not told"
+        "counter", ("how",), "ended attempts; `lease_over`: without a report from the pilot"
     ),
     "pilotage_used_cpu_seconds_total": Metric(
-        "counter", ("site",), "CPU time of attempts that ended, results or not"
+        "counter", ("site",), "CPU time of ended attempts, with or without result"
     ),
-    "pilotage_used_wall_seconds_total": Metric("counter", ("site",), "for how long they ran"),
-    "pilotage_staged_in_bytes_total": Metric("counter", ("site",), "input that was brought"),
+    "pilotage_used_wall_seconds_total": Metric("counter", ("site",), "wall time of these attempts"),
+    "pilotage_staged_in_bytes_total": Metric("counter", ("site",), "fetched inputs"),
     "pilotage_staged_out_bytes_total": Metric(
-        "counter", ("site",), "outputs, streams and checkpoints that were uploaded"
+        "counter", ("site",), "uploaded outputs, streams and checkpoints"
     ),
-    "pilotage_attempt_memory_peak_megabytes": Metric(
-        "histogram", (), "the most memory that an attempt used"
-    ),
-    "pilotage_attempt_scratch_peak_megabytes": Metric(
-        "histogram", (), "the most disk that an attempt used"
-    ),
+    "pilotage_attempt_memory_peak_megabytes": Metric("histogram", (), "peak memory of attempts"),
+    "pilotage_attempt_scratch_peak_megabytes": Metric("histogram", (), "peak disk use of attempts"),
     "pilotage_pilots": Metric("gauge", ("state",), "pilots in memory"),
-    "pilotage_pilots_silent": Metric("gauge", (), "living pilots whose beats are late", "P10"),
+    "pilotage_pilots_silent": Metric("gauge", (), "live pilots with late heartbeats", "P10"),
     "pilotage_offers_parked": Metric("gauge", (), "pilots that wait for work"),
     "pilotage_others_submissions_total": Metric(
-        "counter", (), "submissions that other processes have taken in, queued here"
+        "counter", (), "submissions from other processes, queued here"
     ),
     "pilotage_others_lag_seconds": Metric(
-        "gauge", (), "of those of the last look, how long the oldest had waited for it", "P3"
+        "gauge", (), "longest wait of submissions from other processes at the last look", "P3"
     ),
     "pilotage_others_unseen_seconds": Metric(
-        "gauge", (), "since the last look for them; above 5 the store is not read", "P3"
+        "gauge", (), "since that look; above 5 the store is not read", "P3"
     ),
     "pilotage_failover_decisions_total": Metric(
         "counter",
         ("do",),
-        "what failover has done, by steps of its rules (docs/failures.md)",
+        "decisions of failover, by rule steps (docs/failures.md)",
         "P13",
     ),
     "pilotage_failover_cycle_age_seconds": Metric(
-        "gauge", (), "since failover has looked at all transformations", "P13"
+        "gauge", (), "since failover last checked all transformations", "P13"
     ),
     "pilotage_failover_mail_fails_seconds": Metric(
-        "gauge", (), "for how long no report could be mailed; 0: the last one went", "P13"
+        "gauge", (), "time without a successful mail; 0: the last one succeeded", "P13"
     ),
     "pilotage_remnants": Metric(
-        "gauge", ("storage",), "files and folders that no file names any more, until they are gone"
+        "gauge", ("storage",), "files and folders that no catalogue entry needs"
     ),
     "pilotage_remnant_bytes": Metric("gauge", ("storage",), "bytes of these files"),
     "pilotage_remnants_failing": Metric(
-        "gauge", ("storage",), "of these, those that could not be removed yet"
+        "gauge", ("storage",), "of these, those whose removal has failed so far"
     ),
-    "pilotage_remnants_gone_total": Metric(
-        "counter", ("storage",), "files and folders that were removed, ever"
-    ),
+    "pilotage_remnants_gone_total": Metric("counter", ("storage",), "removed files and folders"),
     "pilotage_remnant_bytes_gone_total": Metric("counter", ("storage",), "bytes of these files"),
     "pilotage_bus_up": Metric("gauge", (), "1 while connected, or without a broker", "P10"),
-    "pilotage_bus_messages_total": Metric(
-        "counter", ("what",), "messages, by what became of them", "P10"
-    ),
+    "pilotage_bus_messages_total": Metric("counter", ("what",), "messages by outcome", "P10"),
     "pilotage_http_requests_total": Metric("counter", ("route", "status"), "requests"),
-    "pilotage_turn_seconds": Metric("histogram", (), "a turn of a pilot, synced, answered", "P5"),
-    "pilotage_store_write_seconds": Metric(
-        "histogram", (), "a durable write, tried every ten seconds", "P5"
+    "pilotage_turn_seconds": Metric(
+        "histogram", (), "a turn of a pilot, synced and answered", "P5"
     ),
-    "pilotage_store_operations_total": Metric("counter", (), "writes that were committed", "P1"),
-    "pilotage_store_commits_total": Metric("counter", (), "commits: each synced", "P1 P5"),
+    "pilotage_store_write_seconds": Metric(
+        "histogram", (), "a durable test write, every ten seconds", "P5"
+    ),
+    "pilotage_store_operations_total": Metric("counter", (), "committed writes", "P1"),
+    "pilotage_store_commits_total": Metric("counter", (), "commits, each synced", "P1 P5"),
     "pilotage_disk_short": Metric("gauge", (), "1 while uploads or submissions are refused", "P11"),
     "pilotage_store_full": Metric("gauge", (), "1 while the disk is full", "P11"),
-    "pilotage_store_bytes": Metric("gauge", ("file",), "size of the store and of its log"),
-    "pilotage_disk_free_bytes": Metric("gauge", (), "room where the data directory is", "P11"),
+    "pilotage_store_bytes": Metric("gauge", ("file",), "size of the store and its log"),
+    "pilotage_disk_free_bytes": Metric("gauge", (), "free space of the data directory", "P11"),
     "pilotage_loop_late_seconds": Metric(
-        "histogram", (), "how late the watch came round, once a second: the loop was busy", "P3 P6"
+        "histogram", (), "delay of a check every second, when the loop is busy", "P3 P6"
     ),
-    "pilotage_certificate_expires_seconds": Metric("gauge", (), "life left of the certificate"),
+    "pilotage_certificate_expires_seconds": Metric(
+        "gauge", (), "remaining life of the certificate"
+    ),
     "pilotage_credential_expires_seconds": Metric(
         "gauge",
         ("site", "element"),
-        "life left of the credential by which a compute element knows us; 0 or less: it is over",
+        "remaining life of the credential for a compute element; ≤0: expired",
     ),
     "process_resident_memory_bytes": Metric("gauge", (), "memory of the process"),
     "process_cpu_seconds_total": Metric("counter", (), "CPU time of the process"),
     "process_open_fds": Metric("gauge", (), "open files"),
-    "process_max_fds": Metric("gauge", (), "how many may be open"),
+    "process_max_fds": Metric("gauge", (), "limit of open files"),
 }
 
 

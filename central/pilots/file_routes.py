@@ -25,7 +25,7 @@ _HERE: Final[dict[str, Any]] = {"needs_leader": False, "gives": bytes}
 
 @ROUTES.add("GET", "/pilot.pyz", Permission.PUBLIC_READ, **_HERE, gives_media="application/zip")
 async def bundle(files: Files, call: Call) -> HttpAnswer:
-    """The pilot, one file; its signature in the header pilotage-signature (base64)."""
+    """Fetch the pilot, one file. The header pilotage-signature has its signature (base64)."""
     found = await _found(files)  # file and signature at once: two answers may be of two versions
     headers: Headers = [
         (b"etag", f'"{found.sha256}"'.encode()),
@@ -39,7 +39,7 @@ async def bundle(files: Files, call: Call) -> HttpAnswer:
 
 @ROUTES.add("GET", "/pilot.pyz.sig", Permission.PUBLIC_READ, **_HERE, gives_media=BYTES)
 async def signature(files: Files, call: Call) -> HttpAnswer:
-    """Ed25519 signature of pilot.pyz, 64 bytes."""
+    """Fetch the Ed25519 signature of pilot.pyz, 64 bytes."""
     return HttpAnswer((await _found(files)).signed.signature, media=BYTES)
 
 
@@ -47,13 +47,13 @@ async def signature(files: Files, call: Call) -> HttpAnswer:
     "GET", "/pilot.pem", Permission.PUBLIC_READ, **_HERE, gives_media="application/x-pem-file"
 )
 async def key(files: Files, call: Call) -> HttpAnswer:
-    """Public key that verifies the signature of pilot.pyz."""
+    """Fetch the public key that verifies the signature of pilot.pyz."""
     return HttpAnswer((await _found(files)).signed.key_pem, media="application/x-pem-file")
 
 
 @ROUTES.add("GET", "/pilot.json", Permission.PUBLIC_READ, needs_leader=False)
 async def told(files: Files, call: Call) -> PilotFile:
-    """Version, size, hash, signature and key of pilot.pyz."""
+    """Show version, size, hash, signature and key of pilot.pyz."""
     found = await _found(files)
     return PilotFile(
         version=found.version,
@@ -66,7 +66,7 @@ async def told(files: Files, call: Call) -> PilotFile:
 
 @ROUTES.add("GET", "/pilot.sh", Permission.PUBLIC_READ, **_HERE, gives_media="text/x-shellscript")
 async def script(files: Files, call: Call) -> HttpAnswer:
-    """The script that fetches pilot.pyz on a node, verifies it and runs it."""
+    """Fetch the script that fetches, verifies and runs pilot.pyz on a node."""
     return HttpAnswer((await _found(files)).script, media="text/x-shellscript")
 
 

@@ -58,13 +58,13 @@ class PilotLogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @ROUTES.add("POST", "/v1/pilots/register", Permission.PILOT_JOIN)
 async def register(pilots: PilotService, call: Call, body: Register) -> Registered:
-    """First word of a pilot; the same secret and nonce give the same pilot again."""
+    """Register a new pilot. The same secret and nonce give the same pilot again."""
     return await pilots.register(body)
 
 
 @ROUTES.add("POST", "/v1/pilots/hello", Permission.PILOT_JOIN)
 async def hello(pilots: PilotService, call: Call, body: Hello) -> Registered:
-    """A pilot that was restarted opens its next session."""
+    """Open the next session of a restarted pilot."""
     return await pilots.hello(body)
 
 
@@ -76,7 +76,7 @@ async def token(pilots: PilotService, call: Call, body: TokenRequest) -> TokenRe
 
 @ROUTES.add("GET", "/v1/pilots", Permission.PILOT_READ)
 async def search(pilots: PilotService, call: Call, query: PilotsQuery) -> jobs.PilotPage:
-    """Find pilots, page by page in order of the name."""
+    """Find pilots, in order of name."""
     return await pilots.list(
         user(call), states=query.state, site=query.site, after=query.after, limit=query.limit
     )
@@ -84,37 +84,37 @@ async def search(pilots: PilotService, call: Call, query: PilotsQuery) -> jobs.P
 
 @ROUTES.add("POST", "/v1/pilots/secrets", Permission.PILOT_SECRET, creates=True)
 async def make_secrets(pilots: PilotService, call: Call, body: jobs.SecretRequest) -> jobs.Secrets:
-    """Make one-use secrets with which pilots register."""
+    """Make one-use secrets, with which pilots register."""
     return await pilots.make_secrets(user(call), body)
 
 
 @ROUTES.add("GET", "/v1/pilots/{pilot}", Permission.PILOT_READ)
 async def detail(pilots: PilotService, call: Call) -> jobs.PilotView:
-    """One pilot."""
+    """Show one pilot."""
     return await pilots.get(user(call), call.path("pilot"))
 
 
 @ROUTES.add("POST", "/v1/pilots/{pilot}/drain", Permission.PILOT_CONTROL)
 async def drain(pilots: PilotService, call: Call) -> None:
-    """Let a pilot finish what it holds and take nothing more."""
+    """Let a pilot finish its attempts and take no more."""
     await pilots.drain(user(call), call.path("pilot"))
 
 
 @ROUTES.add("POST", "/v1/pilots/{pilot}/kill", Permission.PILOT_CONTROL)
 async def kill(pilots: PilotService, call: Call, body: PilotEnd) -> PilotEnded:
-    """End a pilot now; what it holds is stopped and waits again."""
+    """End a pilot now. Its attempts are stopped and requeued."""
     return await pilots.kill(user(call), call.path("pilot"), body)
 
 
 @LOG_ROUTES.add("POST", "/v1/pilots/log", Permission.PILOT_WORK)
 async def keep_log(logs: PilotLogService, call: Call, body: PilotLog) -> PilotLogKept:
-    """Lines of a pilot's own log; durable when answered."""
+    """Store lines of a pilot's log. They are durable when answered."""
     return await logs.keep(calls.pilot(call), body)
 
 
 @LOG_ROUTES.add("GET", "/v1/pilots/logs", Permission.PILOT_LOG)
 async def read_log(logs: PilotLogService, call: Call, query: PilotLogQuery) -> jobs.PilotLogPage:
-    """What pilots have logged, by pilot, job, host, batch id, time or a word."""
+    """Find log lines of pilots by pilot, job, host, batch id, time or word."""
     wanted = jobs.PilotLogFilter(
         pilot=query.pilot,
         site=query.site,

@@ -40,7 +40,7 @@ class ProductionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 async def add(
     service: ProductionService, call: Call, body: NewProduction
 ) -> ProductionDetail | ProductionPreview:
-    """Run a workflow as a production, once for each name; or say what it would be."""
+    """Run a workflow as a production, once for each name, or show what it would be."""
     return await service.add(user(call), body)
 
 
@@ -48,19 +48,19 @@ async def add(
 async def several(
     service: ProductionService, call: Call, query: ProductionsQuery
 ) -> ProductionPage:
-    """Productions in order of their id, and how far they are."""
+    """List productions with their progress, in order of id."""
     return await service.list(user(call), states=query.state, after=query.after, limit=query.limit)
 
 
 @ROUTES.add("GET", ONE, Permission.PRODUCTION_READ)
 async def show(service: ProductionService, call: Call) -> ProductionDetail:
-    """Everything of one production, by id or name."""
+    """Show everything about one production, by id or name."""
     return await service.show(user(call), call.path("production"))
 
 
 @ROUTES.add("GET", f"{ONE}/report", Permission.PRODUCTION_READ)
 async def report(service: ProductionService, call: Call) -> ProductionReport:
-    """How a production went: what failed, what waits for whom."""
+    """Report how a production went: what failed, and what waits for a person."""
     return await service.report(user(call), call.path("production"))
 
 

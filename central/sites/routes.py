@@ -16,13 +16,13 @@ ROUTES: Final = Routes[SiteService]()
 
 @ROUTES.add("GET", "/v1/sites", Permission.PILOT_READ)
 async def several(sites: SiteService, call: Call) -> Sites:
-    """Sites with their pilots, cores and jobs, bans and shares."""
+    """List sites with pilots, cores, jobs, bans and shares."""
     return await sites.all(user(call))
 
 
 @ROUTES.add("GET", "/v1/sites/{site}", Permission.PILOT_READ)
 async def detail(sites: SiteService, call: Call) -> SiteDetail:
-    """Everything of one site."""
+    """Show everything about one site."""
     return await sites.show(user(call), call.path("site"))
 
 

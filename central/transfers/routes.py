@@ -32,37 +32,39 @@ class RemnantsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @ROUTES.add("POST", "/v1/data/rules", Permission.DATA_WRITE, creates=True)
 async def add(rules: RuleService, call: Call, body: data.RuleRequest) -> data.RuleView:
-    """Keep copies of files; jobs make those that are missing."""
+    """Keep copies of files. Jobs make the missing ones."""
     return await rules.add(user(call), body)
 
 
 @ROUTES.add("GET", "/v1/data/rules", Permission.DATA_READ)
 async def several(rules: RuleService, call: Call) -> data.RuleList:
-    """Rules, and how far they have been carried out."""
+    """List rules with their progress."""
     return await rules.all(user(call))
 
 
 @ROUTES.add("GET", "/v1/data/rules/{rule}", Permission.DATA_READ)
 async def one(rules: RuleService, call: Call) -> data.RuleView:
-    """One rule."""
+    """Show one rule."""
     return await rules.show(user(call), _rule_id(call))
 
 
 @ROUTES.add("DELETE", "/v1/data/rules/{rule}", Permission.DATA_WRITE)
 async def drop(rules: RuleService, call: Call) -> None:
-    """Drop a rule; copies stay."""
+    """Drop a rule. The copies stay."""
     await rules.drop(user(call), _rule_id(call))
 
 
 @ROUTES.add("POST", "/v1/data/rules/{rule}/retry", Permission.DATA_WRITE)
 async def retry(rules: RuleService, call: Call) -> data.RuleView:
-    """Try copies anew that have failed, those that are stuck too."""
+    """Retry failed and stuck copies."""
     return await rules.retry(user(call), _rule_id(call))
 
 
 @SWEEP_ROUTES.add("GET", "/v1/data/sweep", Permission.DATA_READ)
 async def sweep(sweeps: SweepService, call: Call) -> api_remnants.SweepView:
-    """How many bytes that no file names any more wait, go, went and fail, by storage."""
+    """Count bytes that no catalogue entry needs, by storage: waiting, in removal, removed and
+    failed.
+    """
     return await sweeps.counts(user(call))
 
 
@@ -70,7 +72,7 @@ async def sweep(sweeps: SweepService, call: Call) -> api_remnants.SweepView:
 async def remnants(
     sweeps: SweepService, call: Call, query: RemnantsQuery
 ) -> api_remnants.RemnantPage:
-    """Bytes that no file names any more, and would go now; or all of them, page by page."""
+    """List bytes that no catalogue entry needs: those due for removal, or all."""
     return await sweeps.remnants(
         user(call), storage=query.storage, all=query.all, after=query.after, limit=query.limit
     )

@@ -61,7 +61,7 @@ class TasksQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 async def add(
     service: TransformationService, call: Call, body: NewTransformation
 ) -> TransformationDetail | Preview:
-    """Add a transformation, once for each name; or say what it would do."""
+    """Add a transformation, once for each name, or show what it would do."""
     return await service.add(user(call), body)
 
 
@@ -69,19 +69,19 @@ async def add(
 async def several(
     service: TransformationService, call: Call, query: TransformationsQuery
 ) -> TransformationPage:
-    """Transformations in order of the id, and how far they are."""
+    """List transformations with their progress, in order of id."""
     return await service.list(user(call), states=query.state, after=query.after, limit=query.limit)
 
 
 @ROUTES.add("GET", ONE, Permission.TRANSFORMATION_READ)
 async def show(service: TransformationService, call: Call) -> TransformationDetail:
-    """Everything of one transformation, by id or name."""
+    """Show everything about one transformation, by id or name."""
     return await service.show(user(call), _named(call))
 
 
 @ROUTES.add("GET", f"{ONE}/files", Permission.TRANSFORMATION_READ)
 async def files(service: TransformationService, call: Call, query: InputsQuery) -> InputPage:
-    """Its input files, and how each stands."""
+    """List its input files with their states."""
     return await service.files(
         user(call), _named(call), states=query.state, after=query.after, limit=query.limit
     )
@@ -89,7 +89,7 @@ async def files(service: TransformationService, call: Call, query: InputsQuery) 
 
 @ROUTES.add("GET", f"{ONE}/tasks", Permission.TRANSFORMATION_READ)
 async def tasks(service: TransformationService, call: Call, query: TasksQuery) -> TaskPage:
-    """Its tasks and their jobs, in order of the number."""
+    """List its tasks and their jobs, in order of number."""
     return await service.tasks(
         user(call), _named(call), states=query.state, after=query.after, limit=query.limit
     )

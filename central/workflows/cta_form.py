@@ -59,22 +59,22 @@ class _Part(
 
 
 class KeyRule(_Part, frozen=True, kw_only=True):
-    """What a key of a step may be, and what becomes of it."""
+    """Values of a key of a step, and their use."""
 
     kind: Kind = "text"
     required: bool = False
     default: Any = None
     one_of: tuple[str, ...] = ()
-    option: str = ""  # before its value in the command
-    metadata: str = ""  # this key of the files that are made
-    values: dict[str, Value] = {}  # the metadata's values by its own
-    varies: bool | Literal["any"] = False  # files have one each of its values; any: of whatever
-    fills: Fills = ""  # this of the job
+    option: str = ""  # put before its value in the command
+    metadata: str = ""  # key of the output files that gets the value
+    values: dict[str, Value] = {}  # metadata value for each value
+    varies: bool | Literal["any"] = False  # files have one value each; any: of any kind
+    fills: Fills = ""  # part of the job that it fills
     help: str = ""
 
 
 class TypeOutput(_Part, frozen=True, kw_only=True):
-    """Files that a type makes."""
+    """Output files of a type."""
 
     pattern: str
     required: bool = True
@@ -87,18 +87,18 @@ class ElementType(_Part, frozen=True, kw_only=True):
     """A kind of step."""
 
     title: str = ""
-    type: str = "User"  # of its jobs
-    simulates: bool = False  # takes no files
+    type: str = "User"  # type of its jobs
+    simulates: bool = False  # it takes no files
     cores_min: int = 1
     keys: dict[str, KeyRule] = {}
-    adds: dict[str, int] = {}  # to what the files of the parent have under a key
+    adds: dict[str, int] = {}  # added to a metadata value of the parent's files
     command: tuple[str, ...]
     metadata: dict[str, Value] = {}
-    outputs: dict[str, TypeOutput]  # the first is what children take
+    outputs: dict[str, TypeOutput]  # children take the first
 
 
 class TypesFile(_Part, frozen=True, kw_only=True):
-    """A file with element types, and what belongs to all of them."""
+    """A file with element types, and their common keys."""
 
     scope: str = ""
     common: dict[str, KeyRule] = {}

@@ -38,26 +38,27 @@ Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 
 
 class ReplicaItem(_In, frozen=True):
-    """A copy that is there."""
+    """A copy of the file."""
 
     storage: StorageName
-    path: Annotated[str, Meta(max_length=PATH_MAX)] = ""  # below the storage's own; empty: the name
+    path: Annotated[str, Meta(max_length=PATH_MAX)] = ""  # below the storage; empty: the name
 
 
 class FileItem(_In, frozen=True):
-    """A file to be registered. Its name, size and checksums stay as they are for ever."""
+    """A file to register. Its name, size and checksums never change."""
 
-    did: DidText  # SCOPE:NAME
+    did: DidText
     bytes: Annotated[int, Meta(ge=0, le=BYTES_MAX)]
-    adler32: Adler32 = ""  # 8 hexadecimal digits; one checksum at least
+    adler32: Adler32 = ""  # 8 hexadecimal digits; at least one checksum is required
     sha256: Sha256 = ""  # 64 hexadecimal digits
     metadata: dict[str, Any] = {}
     replicas: Annotated[tuple[ReplicaItem, ...], Meta(max_length=100)] = ()
-    datasets: Annotated[tuple[DidText, ...], Meta(max_length=100)] = ()  # it inherits of these
+    #: it inherits their metadata
+    datasets: Annotated[tuple[DidText, ...], Meta(max_length=100)] = ()
 
 
 class RegisterRequest(_In, frozen=True):
-    """Register files, each by itself, in any order: `POST /v1/data/files`."""
+    """Register files in any order, each on its own."""
 
     files: Annotated[tuple[FileItem, ...], Meta(min_length=1, max_length=ITEMS_MAX)]
 
@@ -72,16 +73,16 @@ class ItemResult(str, enum.Enum):
 
 
 class Refusal(_Out, frozen=True):
-    """Why one item was refused."""
+    """Why an item was refused."""
 
-    item: int  # its place in the request, from 0
+    item: int  # index in the request, from 0
     did: str
     field: str
-    message: str  # the field, what was found, what would be right
+    message: str  # the field, the value found, and what would be right
 
 
 class ItemsReply(_Out, frozen=True):
-    """What became of each item, in the order of the request."""
+    """The result of each item, in the order of the request."""
 
     results: list[ItemResult]
     refused: list[Refusal] = []
@@ -100,33 +101,33 @@ class FileView(_Out, frozen=True):
     adler32: str = ""
     sha256: str = ""
     owner: str = ""
-    job: int | None = None  # that made it
+    job: int | None = None
     epoch: int | None = None
-    at: str = ""  # when it was registered
-    seq: int = 0  # of its last change
+    at: str = ""
+    seq: int = 0  # number of its last change
 
 
 class FindRequest(_In, frozen=True):
-    """Files that meet a query: `POST /v1/data/find`."""
+    """Find files by a query."""
 
     query: dict[str, Any]  # {"particle": "gamma", "thetaP": {">=": 20}, "dataset": "a:b"}
     states: Annotated[tuple[FileState, ...], Meta(max_length=4)] = (FileState.AVAILABLE,)
-    after: Annotated[str, Meta(max_length=64)] = ""  # what the page before says
+    after: Annotated[str, Meta(max_length=64)] = ""
     limit: Limit = 100
 
 
 class FilePage(_Out, frozen=True):
-    """Files, always in the same order. A page may be short although more follow."""
+    """Files in a fixed order. A short page may have an `after`."""
 
     files: list[FileView]
-    after: str | None = None  # ask for the next page with it; nothing: that was all
+    after: str | None = None
 
 
 class ChangePage(_Out, frozen=True):
-    """Files that have changed, as they are now, in order of `seq`."""
+    """Changed files as they are now, in order of `seq`."""
 
     files: list[FileView]
-    last: int  # the newest change of all
+    last: int
 
 
 class ReplicaView(_Out, frozen=True):
@@ -135,16 +136,16 @@ class ReplicaView(_Out, frozen=True):
     storage: str
     path: str
     state: ReplicaState
-    at: str = ""  # since when it is so
+    at: str = ""
 
 
 class FileDetail(_Out, frozen=True):
-    """Everything of one file."""
+    """Everything about one file."""
 
     file: FileView
     replicas: list[ReplicaView] = []
     datasets: list[str] = []
-    remnants: list[RemnantView] = []  # what became of copies, once the file was removed
+    remnants: list[RemnantView] = []  # remaining copies of a removed file
 
 
 class DidsRequest(_In, frozen=True):
@@ -154,13 +155,13 @@ class DidsRequest(_In, frozen=True):
 
 
 class Replicas(_Out, frozen=True):
-    """Copies of files, by name; a name that is not there is left out."""
+    """Copies of files, by name, without unknown names."""
 
     replicas: dict[str, list[ReplicaView]]
 
 
 class MetadataItem(_In, frozen=True):
-    """Set keys of a file, and remove some."""
+    """Set and remove keys of a file."""
 
     did: DidText
     set: dict[str, Any] = {}
@@ -168,13 +169,13 @@ class MetadataItem(_In, frozen=True):
 
 
 class MetadataRequest(_In, frozen=True):
-    """Change metadata of files: `POST /v1/data/metadata`."""
+    """Change the metadata of files."""
 
     changes: Annotated[tuple[MetadataItem, ...], Meta(min_length=1, max_length=ITEMS_MAX)]
 
 
 class DeclareItem(_In, frozen=True):
-    """Say how a copy is."""
+    """The state of one copy."""
 
     did: DidText
     storage: StorageName
@@ -182,20 +183,20 @@ class DeclareItem(_In, frozen=True):
 
 
 class DeclareRequest(_In, frozen=True):
-    """Declare copies bad, missing or available: `POST /v1/data/declare`."""
+    """Declare copies bad, missing or available."""
 
     replicas: Annotated[tuple[DeclareItem, ...], Meta(min_length=1, max_length=ITEMS_MAX)]
-    reason: Reason = ""  # it is logged
+    reason: Reason = ""
 
 
 # -- datasets and keys --------------------------------------------------------------------------
 
 
 class DatasetRequest(_In, frozen=True):
-    """Make a dataset; one that is there stays: `POST /v1/data/datasets`."""
+    """Make a dataset. An existing one stays as it is."""
 
     did: DidText
-    metadata: dict[str, Any] = {}  # files that are registered into it have these too
+    metadata: dict[str, Any] = {}  # inherited by files that are registered into it
 
 
 class DatasetView(_Out, frozen=True):
@@ -225,7 +226,7 @@ class DatasetActionName(str, enum.Enum):
 
 
 class DatasetAction(_In, frozen=True):
-    """`POST /v1/data/datasets/actions`."""
+    """Open or close a dataset, attach or detach files."""
 
     dataset: DidText
     action: DatasetActionName
@@ -233,7 +234,7 @@ class DatasetAction(_In, frozen=True):
 
 
 class KeyView(_Out, frozen=True):
-    """A metadata key. Where values are few they are listed."""
+    """A metadata key, with its values if they are few."""
 
     key: str
     type: KeyType
@@ -247,7 +248,7 @@ class KeyList(_Out, frozen=True):
 
 
 class KeysRequest(_In, frozen=True):
-    """Make keys with their types before files have them: `POST /v1/data/keys`."""
+    """Add keys with their types, before any file has them."""
 
     keys: Annotated[dict[str, KeyType], Meta(min_length=1, max_length=ITEMS_MAX)]
 
@@ -261,47 +262,47 @@ class Direction(str, enum.Enum):
 
 
 class LineageLink(_Out, frozen=True):
-    """A job, which files it read, and which it made."""
+    """A job with the files that it read and made."""
 
     job: int
     inputs: list[str]
     outputs: list[str]
-    step: int  # how far from the file that was asked about
+    step: int
 
 
 class Lineage(_Out, frozen=True):
-    """How a file came about, or what came of it, the nearest jobs first."""
+    """Jobs that produced a file, or that read it, nearest first."""
 
     did: str
     links: list[LineageLink]
-    more: bool = False  # there are more than are shown
-    removed: list[str] = []  # of the files that are named, those that were removed
+    more: bool = False
+    removed: list[str] = []  # named files that were removed
 
 
 # -- rules --------------------------------------------------------------------------------------
 
 
 class RuleRequest(_In, frozen=True):
-    """Keep copies of files: `POST /v1/data/rules`. Name one of `did` and `query`."""
+    """Keep copies of files. Give either `did` or `query`."""
 
     copies: Annotated[int, Meta(ge=1, le=20)]
     storages: Annotated[tuple[StorageName, ...], Meta(min_length=1, max_length=100)]
-    did: Annotated[str, Meta(max_length=NAME_MAX + 65)] = ""  # of a file, or of a dataset
+    did: Annotated[str, Meta(max_length=NAME_MAX + 65)] = ""
     query: dict[str, Any] = {}
 
 
 class RuleJob(_Out, frozen=True):
-    """A job that makes a copy for a rule now."""
+    """A job that makes a copy for a rule."""
 
     id: int
-    storage: str  # to which it copies
+    storage: str
     state: JobState
     site: str = ""
-    said: str = ""  # its status, or why it stands
+    said: str = ""  # its status, or why it waits
 
 
 class RuleView(_Out, frozen=True):
-    """A rule, and how far it has been carried out."""
+    """A rule and its progress."""
 
     id: int
     copies: int
@@ -309,18 +310,18 @@ class RuleView(_Out, frozen=True):
     state: RuleState
     did: str = ""
     query: dict[str, Any] = {}
-    files: int = 0  # that it is about
-    there: int = 0  # copies that are there
+    files: int = 0
+    there: int = 0  # existing copies
     moving: int = 0  # copies that a job makes now
     wanted: int = 0  # copies that wait for a job
     stuck: int = 0  # copies that failed too often
-    why: str = ""  # of the last failure
+    why: str = ""
     owner: str = ""
     at: str = ""
-    jobs: list[RuleJob] = []  # where one rule is asked for: the first ones, at most 20
+    jobs: list[RuleJob] = []  # at most 20; only if one rule is asked for
 
 
 class RuleList(_Out, frozen=True):
-    """Rules in order of their id."""
+    """Rules in order of id."""
 
     rules: list[RuleView]

@@ -8,57 +8,57 @@ ROOM_ASKED_MAX: Final = 2_048  # of the offers that fit a job: they are asked wh
 
 
 class Obstacle(_Out, frozen=True):
-    """One clause and how many of the live offers it excludes, alone or with others."""
+    """A clause, and how many live offers it excludes."""
 
     clause: str
     wanted: str
     excludes: int
-    best: str = ""  # the nearest that any live offer has
-    would_fit: int = 0  # offers that would fit if this clause alone were met
+    best: str = ""  # the nearest value of any live offer
+    would_fit: int = 0  # offers that would fit without this clause
 
 
 class Advice(_Out, frozen=True):
-    """A change to the job with which more of the live offers would fit."""
+    """A change to the job that makes more live offers fit."""
 
     text: str
-    need: int  # which of the needs changes, from 0
-    change: dict[str, Any]  # fields of that need, or `group`, `owner`, `type` of the job
-    offers: int  # that would fit then, with nothing else on them
+    need: int  # index of the need to change, from 0
+    change: dict[str, Any]  # new fields of that need, or `group`, `owner`, `type` of the job
+    offers: int  # offers that would fit then, with nothing else on them
 
 
 class Explanation(_Out, frozen=True):
-    """Why a job waits, or that it does not: then its state is in the notes and all else is 0."""
+    """Why a job waits. If it does not wait, `notes` has its state, and all counts are 0."""
 
     job: int | None
     state: str
     offers: int
-    fitting: int  # live offers that fit when nothing else is on them
+    fitting: int  # live offers that could run it with nothing else on them
     obstacles: list[Obstacle] = []
-    ahead: int = 0  # jobs of its owner before it, among those that the same offers could run
+    ahead: int = 0  # jobs of its owner before it, for the same offers
     notes: list[str] = []
-    groups_ahead: int = 0  # of its community that wait and are served before by their shares
-    owners_ahead: int = 0  # of its group that wait and are served before by their shares
-    held: int = 0  # of the fitting offers: those where limits or bans let it not start now
-    with_room: int | None = None  # of those, 2 048 at most: enough is free there now
-    next_on: int = 0  # of those with room (128 at most): a match now would give it this job
+    groups_ahead: int = 0  # groups of its community that are served first by fair share
+    owners_ahead: int = 0  # owners of its group that are served first by fair share
+    held: int = 0  # fitting offers where limits or bans stop it now
+    with_room: int | None = None  # other fitting offers with room now (at most 2,048 are looked at)
+    next_on: int = 0  # offers with room (at most 128) that would take this job next
     advice: list[Advice] = []
 
 
 class OfferObstacle(_Out, frozen=True):
-    """One clause and how many of the waiting jobs it keeps from an offer."""
+    """A clause, and how many waiting jobs it excludes."""
 
     clause: str
     excludes: int
-    would_fit: int = 0  # jobs that would fit if this clause alone were met
+    would_fit: int = 0  # jobs that would fit without this clause
 
 
 class OfferExplanation(_Out, frozen=True):
-    """Why an offer gets nothing, or what it would get."""
+    """Why an offer gets no job, or what it would get."""
 
     pilot: str
-    waiting: int  # jobs of its community
-    fitting: int  # those that it could run with what is free now
+    waiting: int
+    fitting: int  # jobs that it could run with its free resources
     obstacles: list[OfferObstacle] = []
-    held: int = 0  # of the fitting jobs: those that limits or bans let not start there now
+    held: int = 0  # fitting jobs that limits or bans stop there now
     notes: list[str] = []
-    when_empty: int | None = None  # jobs that it could run if nothing were on it
+    when_empty: int | None = None  # jobs that it could run with nothing on it

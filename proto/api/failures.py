@@ -7,51 +7,51 @@ from .bodies import ReplyStruct as _Out
 
 
 class FailureLine(_Out, frozen=True):
-    """Attempts that failed of one class at one site."""
+    """Failed attempts of one class at one site."""
 
     failure: FailureClass
     family: Family
     meaning: str
     site: str
     attempts: int
-    jobs: int  # that failed with the attempt: no retry was left
-    examples: tuple[int, ...] = ()  # jobs, the newest first
-    said: str = ""  # most often: N stands for numbers, H for hashes, /P for paths
+    jobs: int  # jobs that failed with the attempt, without a retry left
+    examples: tuple[int, ...] = ()
+    said: str = ""  # the most frequent message; N stands for numbers, H for hashes, /P for paths
     said_count: int = 0
 
 
 class Failures(_Out, frozen=True):
-    """Failed attempts, counted as they ended; they outlive the jobs."""
+    """Counts of failed attempts, including those of removed jobs."""
 
-    since: str  # the begin of an hour
-    lines: list[FailureLine]  # the most frequent first
+    since: str  # start of an hour
+    lines: list[FailureLine]
 
 
 class ReportView(_Out, frozen=True):
-    """A report of failover: what failed of one cause in one cycle, or what was done."""
+    """A report of failover, about one cause in one cycle."""
 
     id: int
     at: str
     transformation: int
-    name: str  # of the transformation
+    name: str
     cycle: int
-    cause: str  # a class of failures, or what was done: flush, complete …
+    cause: str  # a class of failures, or an action such as flush or complete
     title: str
-    saved: int  # interventions of people that a rule has saved
-    for_people: int  # that wait for a person
-    mail: str = ""  # when it was mailed, or why not; empty: it is not to be
+    saved: int  # interventions that rules saved
+    for_people: int  # cases that wait for a person
+    mail: str = ""  # when it was mailed, or why not; empty: no mail is due
 
 
 class ReportPage(_Out, frozen=True):
-    """Reports, the newest first; `before` of the next page, if there are more."""
+    """Reports, newest first. Send `before` for the next page."""
 
     reports: list[ReportView]
     before: int | None = None
 
 
 class ReportDetail(_Out, frozen=True):
-    """Everything of one report."""
+    """One report."""
 
     view: ReportView
-    text: str  # as it is mailed
+    text: str
     report: dict[str, Any]

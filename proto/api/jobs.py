@@ -29,21 +29,23 @@ SEALED_SHA256 = "0" * 64  # in a sealed JobDetail, in place of a hash
 
 
 class Submission(_In, frozen=True):
-    """Jobs to submit, all or none. Exactly one of `jobs` and `template` is given.
+    """Submit jobs, all or none. Give either `jobs` or `template`.
 
-    With `template`, one job is made for each entry of `parameters`: an object of strings and
-    numbers whose names stand in braces in the template.
+    With `template` there is one job for each entry of `parameters`. An entry is an object of
+    strings and numbers; their names stand in braces in the template.
 
-    The same as NDJSON (`application/x-ndjson`): the first line is this object without `jobs` and
-    `parameters`, each further line one job, or one entry of parameters where there is a template.
+    In NDJSON (`application/x-ndjson`) the first line is this object without `jobs` and
+    `parameters`. Each further line is a job, or an entry of parameters if there is a template.
     """
 
-    key: Annotated[str, Meta(min_length=1, max_length=200)]  # idempotency: same key, same jobs
+    #: idempotency key: the same key gives the same jobs
+    key: Annotated[str, Meta(min_length=1, max_length=200)]
     name: Annotated[str, Meta(max_length=128)] = ""
     jobs: list[msgspec.Raw] = []
     template: Job | None = None
     parameters: list[msgspec.Raw] = []
-    running_max: Annotated[int, Meta(ge=0, le=10_000_000)] = 0  # of its jobs at once; 0: no limit
+    #: run at most this many of its jobs at once; 0: no limit
+    running_max: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
 
 
 class IdRange(_Out, frozen=True):
@@ -52,19 +54,19 @@ class IdRange(_Out, frozen=True):
 
 
 class Submitted(_Out, frozen=True):
-    """Durable and visible. `ids` come in the order of the jobs."""
+    """The jobs are durable and visible. `ids` are in the order of the jobs."""
 
     submission: int
     count: int
     ids: list[IdRange]
-    repeated: bool = False  # the key was known: these are the jobs of the first call
+    repeated: bool = False  # the key was used before: these are the jobs of the first call
 
 
 # -- jobs ---------------------------------------------------------------------------------------
 
 
 class JobFilter(_In, frozen=True):
-    """Which jobs. All clauses must hold; an empty one holds for all."""
+    """Which jobs. All clauses must hold; an empty clause always holds."""
 
     states: tuple[JobState, ...] = ()
     ids: Annotated[tuple[Id, ...], Meta(max_length=10_000)] = ()
@@ -78,7 +80,7 @@ class JobFilter(_In, frozen=True):
 
 
 class JobView(_Out, frozen=True):
-    """A job as its owner sees it. Times are RFC 3339 UTC."""
+    """A job as its owner sees it."""
 
     id: int
     submission: int
@@ -90,12 +92,12 @@ class JobView(_Out, frozen=True):
     state: JobState
     marks: tuple[Mark, ...] = ()
     reason: str = ""
-    status: str = ""  # the application's own word
+    status: str = ""  # set by the application
     priority: int = PRIORITY_DEFAULT
     epoch: int = 0
     round: int = 1
-    failures: int = 0  # of the payload; counted against `retries`
-    losses: int = 0  # attempts lost after their start, or for want of their input
+    failures: int = 0  # failures of the payload, counted against `retries`
+    losses: int = 0  # attempts lost after their start, or for lack of inputs
     site: str = ""
     pilot: str = ""
     exit_code: int | None = None
@@ -105,21 +107,21 @@ class JobView(_Out, frozen=True):
 
 
 class JobPage(_Out, frozen=True):
-    """One page, in order of the id. `after` is the next page's cursor, None on the last one."""
+    """A page of jobs, in order of id."""
 
     jobs: list[JobView]
     after: int | None = None
 
 
 class Occurrence(_Out, frozen=True):
-    """One line of a job's history."""
+    """A line of the history of a job."""
 
     at: str
     source: str  # submitter, central, pilot or a person
     event: str
     epoch: int = 0
     detail: str = ""
-    failure: str = ""  # of the end of an attempt: its class (docs/failures.md)
+    failure: str = ""  # class of the failure, at the end of an attempt (docs/failures.md)
 
 
 class History(_Out, frozen=True):
@@ -140,11 +142,7 @@ class Outputs(_Out, frozen=True):
 
 
 class AttemptView(_Out, frozen=True):
-    """One try of a job: where, what it was given, how it ended and what it used.
-
-    While it lives it has no end. What it used is as its pilot measured it, and empty where no pilot
-    has told: of an attempt that was lost.
-    """
+    """One attempt of a job, with usage as the pilot measured it. Usage is empty if it was lost."""
 
     epoch: int
     round: int
@@ -164,76 +162,76 @@ class AttemptView(_Out, frozen=True):
     detail: str = ""
     isolation: str = ""
     usage: dict[str, float] = {}
-    curve: bool = False  # whether its resource curve is kept
-    checkpoint_bytes: int = 0  # that it left for the next one
-    stdout_bytes: int = 0  # that it wrote; the last 10^6 of each stream are kept
+    curve: bool = False
+    checkpoint_bytes: int = 0
+    stdout_bytes: int = 0  # written bytes; the last 10^6 of each stream are kept
     stderr_bytes: int = 0
-    failure: str = ""  # what it failed of: one of thirteen classes (docs/failures.md)
-    amounts: dict[str, int] = {}  # named amounts that it was given
+    failure: str = ""  # class of the failure (docs/failures.md)
+    amounts: dict[str, int] = {}
 
 
 class CurvePoint(_Out, frozen=True):
-    """What all processes of a payload together used, at one moment."""
+    """Use of all processes of a payload together."""
 
-    at_s: float  # since the payload's start
-    cpu_s: float  # so far
-    memory_mb: float  # the most since the point before
+    at_s: float  # since the start of the payload
+    cpu_s: float  # total so far
+    memory_mb: float  # maximum since the last point
     scratch_mb: float
-    processes: int  # the most since the point before
+    processes: int  # maximum since the last point
 
 
 class Curve(_Out, frozen=True):
-    """What an attempt used over time (docs/resource-curve.md), beside what it was given."""
+    """Resource use of an attempt over time (docs/resource-curve.md)."""
 
     job: int
-    epoch: int = 0  # 0: no attempt of the job has a curve
-    live: bool = False  # it runs: the curve is as far as it has come
+    epoch: int = 0  # 0: no attempt has a curve
+    live: bool = False
     cores: int = 0
     memory_mb: int = 0
     scratch_mb: int = 0
     wall_s: float = 0.0
     points: list[CurvePoint] = []
     gpus: int = 0
-    amounts: dict[str, int] = {}  # named amounts
+    amounts: dict[str, int] = {}
 
 
 class Peek(_Out, frozen=True):
-    """The last that a job wrote: of one that runs as it is now, else what was kept."""
+    """The end of both streams of a job: live while it runs, else as kept."""
 
     job: int
     epoch: int = 0  # 0: it has not run
     live: bool = False
-    complete: bool = True  # False: not all has come from its pilot in time
+    complete: bool = True  # false: the pilot did not send everything in time
     # From when this is: the end of the attempt, now, or when its pilot was last heard of, where
     # that has not said all.
     at: str = ""
     stdout: str = ""
     stderr: str = ""
-    stdout_bytes: int = 0  # the whole stream has
+    stdout_bytes: int = 0  # size of the whole stream
     stderr_bytes: int = 0
-    usage: CurvePoint | None = None  # the newest
+    usage: CurvePoint | None = None
 
 
 class JobDetail(_Out, frozen=True):
-    """Everything of one job.
+    """Everything about one job.
 
-    Sealed for who may not read its outputs: each hash is 64 zeros, each value of its environment
-    is empty.
+    It is sealed for callers that may not read its outputs: hashes are 64 zeros, and values of
+    environment variables are empty.
     """
 
     view: JobView
-    job: Job | None  # None: it cannot be read any more, as `unreadable` says
+    job: Job | None  # null if another release stored it: see `unreadable`
     outputs: list[OutputView] = []
     usage: dict[str, float] = {}
     sealed: bool = False
-    attempts: list[AttemptView] = []  # the newest hundred, the oldest of them first
-    transformation: str = ""  # of which it is a task, by name …
-    transformation_id: int = 0  # … and by id; 0: of none
-    task: int = 0  # its number there
-    unreadable: str = ""  # why what it runs cannot be said: it was stored by another release
-    reads: list[str] = []  # files of the catalogue, the first hundred
-    made: list[str] = []  # files that it has published, the first hundred
-    running_max: int = 0  # jobs of its submission that run at once; 0: no limit
+    attempts: list[AttemptView] = []  # at most 100, oldest first
+    transformation: str = ""  # name, if the job is a task of one
+    transformation_id: int = 0  # 0: none
+    task: int = 0
+    unreadable: str = ""
+    reads: list[str] = []  # files of the catalogue, at most 100
+    made: list[str] = []  # published files, at most 100
+    running_max: int = 0  # most running jobs of its submission; 0: no limit
 
 
 class SummaryBy(str, enum.Enum):
@@ -245,7 +243,7 @@ class SummaryBy(str, enum.Enum):
 
 
 class SummaryRow(_Out, frozen=True):
-    key: str  # a site, type, group or owner; empty with by=state
+    key: str  # empty with `by=state`
     counts: dict[JobState, int]
 
 
@@ -265,11 +263,12 @@ class ActionName(str, enum.Enum):
 
 
 class Action(_In, frozen=True):
-    """What to do to which jobs. A filter names the count that it expects, and works on the ids
-    that match when the request is read; another count is refused and nothing is done.
+    """Act on jobs, by ids or a filter. With a filter, `expected` is the number of matching jobs.
 
-    The same key again gives the first answer and changes nothing, for `retention.action_days`; what
-    was left half done by a failure goes on. Without a key each request counts by itself."""
+    If the number differs when the central reads the request, nothing is done. A repeated key gives
+    the first answer and changes nothing, for `retention.action_days`; it also completes an action
+    that a failure interrupted.
+    """
 
     action: ActionName
     ids: Annotated[tuple[Id, ...], Meta(max_length=100_000)] = ()
@@ -277,7 +276,7 @@ class Action(_In, frozen=True):
     expected: Count | None = None
     priority: Priority | None = None
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
-    key: Annotated[str, Meta(max_length=200)] = ""  # idempotency; empty: none
+    key: Annotated[str, Meta(max_length=200)] = ""
 
 
 class ActionRefusal(_Out, frozen=True):
@@ -287,7 +286,9 @@ class ActionRefusal(_Out, frozen=True):
 
 
 class ActionReply(_Out, frozen=True):
-    """`done`: carried out or on its way; a running payload ends when its pilot says so."""
+    """`done` counts completed and accepted actions: a running payload ends when its pilot confirms
+    it.
+    """
 
     done: int
     unchanged: int
@@ -298,6 +299,8 @@ class ActionReply(_Out, frozen=True):
 
 
 class PilotView(_Out, frozen=True):
+    """A pilot. For what it offers and its node see docs/pilot-messages.md."""
+
     id: str
     community: str
     site: str
@@ -307,7 +310,7 @@ class PilotView(_Out, frozen=True):
     session: int
     silent_s: float | None = None
     parked: bool = False
-    attempts: int = 0  # held now
+    attempts: int = 0  # attempts that it holds now
     registered_at: str = ""
     # What it offers, by its last ask; 0 and empty where it has not asked yet, or does not know.
     cores: int = 0
@@ -316,49 +319,49 @@ class PilotView(_Out, frozen=True):
     memory_free_mb: int = 0
     scratch_mb: int = 0
     scratch_free_mb: int = 0
-    wall_left_s: float | None = None  # when it last asked; None before that
+    wall_left_s: float | None = None  # at its last ask; null before that
     gpus: int = 0
     gpus_free: int = 0
     gpu_model: str = ""
     gpu_vendor: str = ""
-    gpu_memory_mb: int = 0  # of each
+    gpu_memory_mb: int = 0
     gpu_compute_capability: str = ""
     gpu_driver: str = ""
     tags: tuple[str, ...] = ()
-    required_tags: tuple[str, ...] = ()  # only jobs that ask for all of these
-    types: tuple[str, ...] = ()  # only jobs of these; empty: of all, as with groups and owners
+    required_tags: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     # What its node is.
-    os: str = "any"  # any: not known
+    os: str = "any"
     architecture: str = ""
-    architecture_level: int = 1  # x86-64-v1 … v4; 1 elsewhere
+    architecture_level: int = 1
     glibc: str = ""
     user_namespaces: bool = False
     containers: tuple[str, ...] = ()
-    isolation: str = ""  # the rung that payloads run on
-    namespaces: bool = False  # no other pilot saw it when it started
+    isolation: str = ""  # level of isolation of payloads
+    namespaces: bool = False
     cpu_model: str = ""
-    hs23_per_core: float = 0.0  # 0: not measured
+    hs23_per_core: float = 0.0
     python: str = ""
     batch_system: str = ""
     batch_id: str = ""
-    cvmfs: tuple[str, ...] = ()  # repositories that are mounted
-    amounts: dict[str, int] = {}  # named amounts that it offers
+    cvmfs: tuple[str, ...] = ()
+    amounts: dict[str, int] = {}
     amounts_free: dict[str, int] = {}
     # Its life, and what its element says of it.
-    reason: str = ""  # why it stands where it stands
+    reason: str = ""  # why it is in this state
     made_at: str = ""
     ended_at: str = ""
     # Of one pilot alone: empty in lists.
-    slot: str = ""  # what its element calls it; empty: no factory has submitted it
-    exit_code: int | None = None  # by its element's word
+    slot: str = ""  # its id in the batch system; empty: not submitted by the factory
+    exit_code: int | None = None  # as the compute element reports it
     # The ends of what its script printed, once it has failed; operators alone see them.
     stdout: str = ""
     stderr: str = ""
     # One core by the pilot's own benchmark, which is no HS23; 0 and empty: not measured.
     benchmark_method: str = ""
-    benchmark_score: float = 0.0  # 1: the method's reference core
+    benchmark_score: float = 0.0
     benchmark_integer_per_s: float = 0.0
     benchmark_float_per_s: float = 0.0
     benchmark_memory_mb_per_s: float = 0.0
@@ -383,7 +386,7 @@ class PilotLogFilter(_In, frozen=True):
 
 
 class PilotLogLine(_Out, frozen=True):
-    """One line of a pilot's own log, as the pilot wrote it."""
+    """A line of a pilot's log."""
 
     at: str
     pilot: str
@@ -393,23 +396,23 @@ class PilotLogLine(_Out, frozen=True):
     event: str
     text: str
     warning: bool = False
-    job: int | None = None  # an attempt of this pilot that it is about
+    job: int | None = None
     epoch: int | None = None
 
 
 class PilotLogPage(_Out, frozen=True):
     lines: list[PilotLogLine]
-    after: int  # where to go on
-    more: bool  # there may be further lines by now
+    after: int
+    more: bool
 
 
 class CommunityShare(_Out, frozen=True):
-    """What a community has of the pilots of a site."""
+    """Share of a community in the pilots of a site."""
 
     community: str
     pilots: int
-    share_wanted: float | None = None  # by the site's file, from 0 to 1; None: it has no file
-    share_had: float | None = None  # of their time since the central has started; None: none yet
+    share_wanted: float | None = None  # from the site's file, 0 to 1; null: no file
+    share_had: float | None = None  # share of pilot time since the central started; null: none yet
 
 
 class SiteView(_Out, frozen=True):
@@ -420,17 +423,17 @@ class SiteView(_Out, frozen=True):
     running: int
     done: int
     failed: int
-    banned: bool = False  # it runs jobs of type Test alone
-    banned_elements: tuple[str, ...] = ()  # these elements of it do
-    draining: bool = False  # no new pilots, and those there finish what they hold
-    draining_elements: tuple[str, ...] = ()  # these elements of it are
-    enabled: bool = True  # by its file
-    pledge: float | None = None  # None: no file names it; 0: it takes what is left
+    banned: bool = False  # only jobs of type Test run there
+    banned_elements: tuple[str, ...] = ()
+    draining: bool = False  # it gets no pilots; its pilots finish their jobs
+    draining_elements: tuple[str, ...] = ()
+    enabled: bool = True
+    pledge: float | None = None  # null: it has no file; 0: opportunistic
     # Of the time of all pilots since the central has started, at sites with a pledge; from 0 to 1.
-    share_wanted: float | None = None  # by the pledges
-    share_had: float | None = None  # None: there was no pilot yet
-    trouble: str = ""  # with its file
-    communities: list[CommunityShare] = []  # that have pilots there, or a share; the caller's alone
+    share_wanted: float | None = None  # from the pledges
+    share_had: float | None = None  # null: no pilot yet
+    trouble: str = ""
+    communities: list[CommunityShare] = []  # the caller's communities with pilots or a share there
 
 
 class Sites(_Out, frozen=True):
@@ -438,26 +441,26 @@ class Sites(_Out, frozen=True):
 
 
 class ElementView(_Out, frozen=True):
-    """A compute element that gets pilots from the central, or a file that does not read."""
+    """A compute element of the factory, or a site file that is wrong."""
 
     site: str
     element: str  # empty: the whole file
-    kind: str = ""  # the driver; empty: it is not in force
-    pilots: int | None = None  # submitted and not ended; None: it has not said
-    queued: int | None = None  # of these, those that have not started
+    kind: str = ""  # driver; empty: not in force
+    pilots: int | None = None  # submitted pilots that have not ended; null: unknown
+    queued: int | None = None
     pilots_max: int = 0
     pledge: float = 0.0
-    paused_s: float = 0.0  # for so long it gets no further pilots
+    paused_s: float = 0.0  # seconds without new pilots
     trouble: str = ""
     # For so long the credential by which it knows us is good; below 0: it is over. None: unsaid.
     credential_left_s: float | None = None
     held: str = ""  # banned, draining or disabled
-    credential_fault: bool = False  # its source gives none, and not because one has run out
+    credential_fault: bool = False  # the source gives no credential, for another reason than expiry
 
 
 class Elements(_Out, frozen=True):
     elements: list[ElementView]
-    unmet_jobs: int = 0  # that wait, and for which no element had room in the last round
+    unmet_jobs: int = 0  # waiting jobs for which no element had room in the last round
 
 
 class SeriesBy(str, enum.Enum):
@@ -468,26 +471,26 @@ class SeriesBy(str, enum.Enum):
 
 
 class SeriesLine(_Out, frozen=True):
-    """One line of a series, a value for each of its slots."""
+    """A line of a series, with a value for each slot."""
 
-    key: str  # a site, type or community; empty: all, or of no site yet
-    waiting: list[float]  # jobs, the mean over the slot
+    key: str  # empty: all, or no site yet
+    waiting: list[float]  # mean number of jobs in the slot
     running: list[float]
     done: list[int]  # jobs that ended in the slot
     failed: list[int]
-    cpu_s: list[float]  # what the attempts that brought a result in the slot had used
+    cpu_s: list[float]  # used by attempts whose result came in the slot
     wall_s: list[float]
-    core_s: list[float]  # wall time of all cores that were given
-    hs23_s: list[float]  # the same, weighed with what each core is worth
+    core_s: list[float]  # wall time of all given cores
+    hs23_s: list[float]  # `core_s` times the HS23 of each core
     bytes_in: list[int]
     bytes_out: list[int]
 
 
 class Series(_Out, frozen=True):
-    """What was counted, slot by slot. While the central was down there are no slots."""
+    """Counts by slot. There are no slots for times when the central was down."""
 
     step_s: int
-    at: list[str]  # when each slot began
+    at: list[str]
     lines: list[SeriesLine]
 
 
@@ -502,28 +505,28 @@ class AccountsBy(str, enum.Enum):
 
 
 class AccountLine(_Out, frozen=True):
-    """Sums over attempts that brought a result, and over the jobs that ended so."""
+    """Sums over attempts with a result, and over jobs that ended with it."""
 
     key: str
     done: int
     failed: int
     cpu_s: float
     wall_s: float
-    core_s: float  # wall time of all cores that were given
-    hs23_s: float  # the same, weighed with what each core is worth
+    core_s: float  # wall time of all given cores
+    hs23_s: float  # `core_s` times the HS23 of each core
     bytes_in: int
     bytes_out: int
 
 
 class Accounts(_Out, frozen=True):
-    """Accounts of what jobs have used: they outlive the jobs."""
+    """What jobs have used, including removed jobs."""
 
     by: AccountsBy
     lines: list[AccountLine]
 
 
 class SecretRequest(_In, frozen=True):
-    """Make one-use secrets with which pilots register."""
+    """Make one-use secrets, with which pilots register."""
 
     site: SiteWord
     element: SiteWord = "local"
@@ -533,7 +536,7 @@ class SecretRequest(_In, frozen=True):
 
 
 class Secret(_Out, frozen=True):
-    pilot: str  # the stamp that the pilot will have
+    pilot: str
     secret: str
 
 
@@ -545,7 +548,7 @@ class Secrets(_Out, frozen=True):
 
 
 class TokenIssue(_In, frozen=True):
-    """A token for a person. Nobody hands out more than they have."""
+    """A token for a person, with at most the caller's rights."""
 
     subject: Annotated[str, Meta(min_length=1, max_length=128)]
     community: str = ""
@@ -572,8 +575,7 @@ class TokenIssued(_Out, frozen=True):
 
 
 class Tokens(_Out, frozen=True):
-    """One page, newest first: it may be empty where more come. `after` is the next page's cursor,
-    None on the last one."""
+    """A page of tokens, newest first. An empty page may have an `after`."""
 
     tokens: list[TokenView]
     after: str | None = None
@@ -588,7 +590,7 @@ class Blob(_Out, frozen=True):
 
 
 class BlobQuery(_In, frozen=True):
-    """Which of these are here already? So that only new files travel."""
+    """Ask which files the central lacks, so that only those are uploaded."""
 
     sha256: Annotated[tuple[str, ...], Meta(max_length=10_000)]
 
@@ -616,37 +618,37 @@ class Health(_Out, frozen=True):
     pilots: int
     bus: str  # mqtt://…, or "down"
     uptime_s: float
-    leader: str = ""  # where the process that leads is reached, if several can
-    undelivered: int = 0  # results that their pilots have failed to deliver so far
-    undelivered_s: float = 0.0  # since the payload of the oldest of these has ended
+    leader: str = ""  # URL of the leader, if several processes may lead
+    undelivered: int = 0  # results that pilots could not deliver so far
+    undelivered_s: float = 0.0  # age of the oldest of these results
 
 
 class Readiness(_Out, frozen=True):
-    """Whether requests are taken, and why not."""
+    """Whether the central takes requests, and why not."""
 
-    ready: bool  # loaded, and the store can be written
-    loaded: bool  # memory is rebuilt, and no stop has begun
-    store: str  # ok, or why nothing can be written
+    ready: bool  # it has loaded, and the store can be written
+    loaded: bool  # the queue is rebuilt, and no stop has begun
+    store: str  # `ok`, or why it cannot be written
     bus: str  # up, down or none; without it everything works, only slower
-    disk: str = "ok"  # or what is refused so that reports have room
+    disk: str = "ok"  # `ok`, or the refused requests, to keep space for reports
 
 
 class PilotFile(_Out, frozen=True):
-    """What `pilot.pyz` is, and who has signed it."""
+    """The file `pilot.pyz` and its signature."""
 
     version: str
-    size: int  # bytes
-    sha256: str  # hexadecimal
-    signature: str  # Ed25519 over the whole file; base64
-    key: str  # the public key; hexadecimal
+    size: int
+    sha256: str
+    signature: str  # Ed25519 signature of the whole file, base64
+    key: str  # public key, hexadecimal
 
 
 class Event(_Out, frozen=True):
-    """One line of `GET /v1/events`. A hint: whoever missed some reads the job again."""
+    """A line of `GET /v1/events`. It is a hint: after a gap, read the job again."""
 
     seq: int
     at: str
-    kind: str  # job | pilot | gap
+    kind: str  # `job`, `pilot` or `gap`
     job: int | None = None
     state: JobState | None = None
     site: str = ""

@@ -23,34 +23,36 @@ Named = Annotated[str, Meta(max_length=128)]  # an id or a name
 
 
 class Written(_In, frozen=True):
-    """The file that a workflow was read from, kept to be looked at."""
+    """The file that a workflow was read from, kept for display."""
 
-    file: Annotated[str, Meta(max_length=1024)] = ""  # its name
+    file: Annotated[str, Meta(max_length=1024)] = ""
     form: Annotated[str, Meta(max_length=64)] = ""  # pilotage, ctadirac, python, …
     text: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
 
 
 class NewProduction(_In, frozen=True):
-    """Add a production: `POST /v1/productions`. All of its transformations are stored, or nothing.
+    """Add a production, with all its transformations or not at all.
 
-    Either `workflow` is given, or `rerun_of`: then the definition of that production runs anew,
-    with all of its files and as many tasks as its steps were extended to, under another name. The
-    same definition again under the same name gives the same production; another one under its name
-    is refused, and so is one with other rules, another title or priority, where they are given.
+    Give either `workflow` or `rerun_of`. `rerun_of` runs the definition of that production again,
+    with all its files and extensions, under another name.
+
+    The same definition under the same name gives the same production. Another definition, or other
+    rules, title or priority, are refused.
     """
 
     workflow: Workflow | None = None
-    name: Annotated[str, Meta(max_length=NAME_MAX)] = ""  # empty: the workflow's
-    title: Annotated[str, Meta(max_length=1_000)] = ""  # empty: the workflow's
+    name: Annotated[str, Meta(max_length=NAME_MAX)] = ""  # default: from the workflow
+    title: Annotated[str, Meta(max_length=1_000)] = ""  # default: from the workflow
     # What steps name under `files`, as they write it: uploaded before, each once.
     files: Annotated[dict[str, Input], Meta(max_length=FILES_MAX)] = {}
     written: Written = Written()
-    rules: Annotated[str, Meta(max_length=RULES_MAX)] = ""  # of failover, as YAML; empty: defaults
-    priority: Priority | None = None  # of all of its jobs; none: as each job says
-    images: dict[str, str] = {}  # digests of images that jobs name, as far as they are known
+    #: rules of failover, as YAML; empty: the defaults
+    rules: Annotated[str, Meta(max_length=RULES_MAX)] = ""
+    priority: Priority | None = None  # of all its jobs; null: as each job says
+    images: dict[str, str] = {}
     rerun_of: Named = ""
-    start: bool = True  # else it stays New until it is started
-    dry_run: bool = False  # say what it would be, and store nothing
+    start: bool = True  # false: it stays New until it is started
+    dry_run: bool = False  # show what it would be, and store nothing
 
     def __post_init__(self) -> None:
         if self.workflow is None and not self.rerun_of:
@@ -83,21 +85,21 @@ ACTION_FIELDS: Final = {
 
 
 class ProductionAction(_In, frozen=True):
-    """`POST /v1/productions/{production}/actions`. What is so already stays so.
+    """Steer a production. An action that changes nothing is no error.
 
-    A field that the action does not have is refused.
+    A field that the action does not use is refused.
     """
 
     action: ProductionActionName
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
-    step: StepName | None = None  # extend, complete, fix: this one; none: all that can be
-    tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # extend: how many there are to be in all
-    was: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # extend: how many there were to be
+    step: StepName | None = None  # for `extend`, `complete`, `fix`: this step; empty: all steps
+    tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # for `extend`: new total
+    was: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # for `extend`: old total
     # extend, fix: also where steps have run of all files, and would run of some
     # complete: also where steps that feed this one may still make files
     anyway: bool = False
-    problematic: bool = False  # fix: files with bad data are tried again too
-    priority: Priority | None | UnsetType = UNSET  # priority, needed; null: as each job says
+    problematic: bool = False  # for `fix`: also retry files with bad data
+    priority: Priority | None | UnsetType = UNSET  # required for `priority`; null: as each job says
 
     def __post_init__(self) -> None:
         check_fields(self, self.action.value, ACTION_FIELDS, ("action", "reason"))
@@ -106,32 +108,32 @@ class ProductionAction(_In, frozen=True):
 
 
 class StepView(_Out, frozen=True):
-    """A step of a production, and how far it is."""
+    """A step of a production and its progress."""
 
     step: str
     transformation: int
-    name: str  # of the transformation
+    name: str
     title: str
     state: TransformationState
     reason: str
-    parents: tuple[str, ...]  # the steps that feed it
-    inputs: dict[InputState, int]  # of files that are used once
+    parents: tuple[str, ...]  # earlier steps that feed it
+    inputs: dict[InputState, int]  # files that are used once
     tasks: dict[TaskState, int]
     tasks_made: int
-    tasks_expected: int | None  # in all, of what is known now; none: it cannot be known yet
-    tasks_wanted: int = 0  # without inputs: so many were asked for
+    tasks_expected: int | None  # total as known now; null: not known yet
+    tasks_wanted: int = 0  # asked for, if it has no inputs
     expected_exactly: bool = False
-    done: float = 0.0  # which part of it, from 0 to 1
-    task_s: float | None = None  # how long a task runs, on the mean of the last ones
-    outputs: str = ""  # the dataset of its outputs
-    marks: tuple[str, ...] = ()  # as of its transformation; it waits for a person
-    unfit: str = ""  # of one production: why no pilot fits the jobs of its open tasks
-    allow_partial: float = 0.0  # which part of its inputs may be missing, from 0 to 1
-    unfit_job: int | None = None  # a job that no pilot fits
+    done: float = 0.0
+    task_s: float | None = None  # mean run time of the last tasks
+    outputs: str = ""
+    marks: tuple[str, ...] = ()  # those of its transformation, and whether it waits for a person
+    unfit: str = ""  # why no pilot fits its open tasks; only if one production is asked for
+    allow_partial: float = 0.0  # share of inputs that may be missing, 0 to 1
+    unfit_job: int | None = None
 
 
 class Eta(_Out, frozen=True):
-    """When a production will be complete, by its speed of late: 8 of 10 times between the two."""
+    """When a production will be complete at its recent speed; right in 8 of 10 cases."""
 
     at: str
     low: str
@@ -139,7 +141,7 @@ class Eta(_Out, frozen=True):
 
 
 class ProductionView(_Out, frozen=True):
-    """A production, and how far it is."""
+    """A production and its progress."""
 
     id: int
     name: str
@@ -150,39 +152,39 @@ class ProductionView(_Out, frozen=True):
     group: str
     owner: str
     steps: list[StepView]  # parents before children
-    progress: float  # from 0 to 1: the parts of steps, weighted by how long their tasks run
-    eta: Eta | None  # none: nothing was done yet, or it does not run
+    progress: float  # 0 to 1, with steps weighted by the run time of their tasks
+    eta: Eta | None  # null: no progress yet, or it does not run
     marks: tuple[str, ...]  # step S waits for a person, N files wait …, no pilot fits step S
     priority: int | None
     rerun_of: int | None
-    definition: str  # SHA-256 of the workflow with all of its files: equal ones run the same
+    definition: str  # SHA-256 of the workflow with all its files
     made_at: str
     changed_at: str
 
 
 class ProductionDetail(_Out, frozen=True):
-    """Everything of one production.
+    """Everything about one production.
 
-    Sealed for who may not read the outputs of its jobs: each hash is 64 zeros; variables,
-    parameters and ports are without their values, `written` and `rules` without their texts.
+    It is sealed for callers that may not read job outputs: hashes are 64 zeros. Variables,
+    parameters and ports have no values, and `written` and `rules` no text.
     """
 
     view: ProductionView
-    workflow: dict[str, Any]  # a Workflow: types of elements resolved, parameters chosen
-    files: dict[str, Any]  # an Input for each file that travels with jobs, by its path
-    written: dict[str, Any]  # a Written
+    workflow: dict[str, Any]  # a Workflow, with element types resolved and parameters chosen
+    files: dict[str, Any]  # an Input by path, for each file that travels with jobs
+    written: dict[str, Any]
     rules: str
-    software: dict[str, str]  # versions that the workflow says
-    images: dict[str, str]  # digests of images, as far as they were known
+    software: dict[str, str]
+    images: dict[str, str]
     version: str  # of pilotage, when it was added
-    did: list[str] = []  # by the action that this answers, in words
+    did: list[str] = []  # what this action did, in words
     sealed: bool = False
-    was_there: bool = False  # the submission that this answers has added nothing
+    was_there: bool = False  # the production existed before this submission
 
 
 class ProductionPage(_Out, frozen=True):
     productions: list[ProductionView]
-    after: int | None  # ask with it for the next page; none: this was the last
+    after: int | None
 
 
 class StepPreview(_Out, frozen=True):
@@ -209,31 +211,31 @@ class ProductionPreview(_Out, frozen=True):
 
 
 class StepFailures(_Out, frozen=True):
-    """What failed in a step, by class."""
+    """Failures of a step, of one class."""
 
     failure: FailureClass
     attempts: int
     jobs: int
-    examples: tuple[int, ...]  # jobs; the first is the one to look at
+    examples: tuple[int, ...]  # jobs; look at the first one
     said: str
-    stderr: str = ""  # the last line that the first of the examples wrote there
+    stderr: str = ""  # last line of the first example's standard error
 
 
 class StepReport(_Out, frozen=True):
-    """How a step went: what failed of it, what waits for whom."""
+    """How a step went."""
 
     step: str
     failures: list[StepFailures]
-    waits: str  # why no group is made of the inputs that wait
+    waits: str  # why the waiting inputs make no group
     waits_for_a_person: dict[InputState, int]
     task_s: float | None
-    memory_mb: float | None  # that a task used, on the mean of the last ones
+    memory_mb: float | None
 
 
 class ProductionReport(_Out, frozen=True):
-    """How a production went: the answer to `GET /v1/productions/{production}/report`."""
+    """How a production went."""
 
     view: ProductionView
     steps: list[StepReport]
-    files: int  # of the catalogue, that it has made and that are there
+    files: int  # files that it made and that are still in the catalogue
     bytes: int

@@ -16,29 +16,29 @@ _Amount = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
 class UsageRow(_Out, frozen=True):
-    """What a community, a group or an owner uses now, and the most; None: no limit."""
+    """Use and limits of a community, group or owner; null: no limit."""
 
     kind: Kind
     community: str
-    name: str  # of the group or owner; of a community: empty
-    jobs: int  # that have not ended
+    name: str
+    jobs: int  # jobs that have not ended
     jobs_max: int | None
-    bytes: int  # inputs and outputs that the central keeps
+    bytes: int  # kept inputs and outputs
     bytes_max: int | None
 
 
 class UsageView(_Out, frozen=True):
-    """The quotas that hold for the caller. Operators see every row."""
+    """The quotas that apply to the caller. Operators see all."""
 
     rows: list[UsageRow]
 
 
 class QuotaChange(_In, frozen=True):
-    """Set the limits of one community, group or owner, in place of those set before."""
+    """Set or remove the quota of a community, group or owner."""
 
     kind: Kind
     community: _Community
     name: _Name = ""  # of the group or owner, as `usage` shows it
-    jobs: _Amount | None = None  # unended; 0: none may be; nothing: no limit
-    bytes: _Amount | None = None  # kept; 0: none may be kept; nothing: no limit
-    remove: bool = False  # the default from the settings applies again
+    jobs: _Amount | None = None  # jobs that have not ended; 0: none; null: no limit
+    bytes: _Amount | None = None  # kept bytes; 0: none; null: no limit
+    remove: bool = False  # go back to the default from the settings

@@ -5,43 +5,43 @@ from .bodies import ReplyStruct as _Out
 
 
 class RemnantView(_Out, frozen=True):
-    """Bytes on a storage that no file names any more, or that are gone."""
+    """Bytes on a storage that no catalogue entry needs, or that were removed."""
 
     id: int
     storage: str
     path: str
     state: RemnantState
-    bytes: int = 0  # of a folder nobody knows: 0
-    did: str = ""  # whose copy it was; empty: the folder of an attempt that does not count
-    since: str = ""  # when the file was removed, or the job has ended
-    gone: str = ""  # when its bytes were removed
+    bytes: int = 0  # 0 for a folder of unknown size
+    did: str = ""  # file of the copy; empty: folder of an attempt that does not count
+    since: str = ""  # when the file was removed, or the job ended
+    gone: str = ""
     failures: int = 0
-    why: str = ""  # why it is still there: its storage, its time, what lies there, the last failure
+    why: str = ""  # why the bytes are still there: storage, time, contents, or the last failure
 
 
 class RemnantPage(_Out, frozen=True):
-    """Some remnants, in order of their id: `GET /v1/data/sweep/remnants`."""
+    """Remnants in order of id."""
 
     remnants: list[RemnantView]
-    after: int | None = None  # with which the next page begins; null: that was the end
+    after: int | None = None
 
 
 class SweepCount(_Out, frozen=True):
-    """What waits on a storage, and what went."""
+    """Waiting and removed bytes of a storage."""
 
     storage: str
     takes_part: bool
-    trouble: str = ""  # why it does not
-    waiting: int = 0  # remnants, those that a job has too
+    trouble: str = ""  # why the storage takes no part
+    waiting: int = 0  # remnants, including those in removal
     waiting_bytes: int = 0
-    sweeping: int = 0  # of these, those that a job has now
-    failing: int = 0  # of these, those that could not be removed yet
-    gone: int = 0  # ever
+    sweeping: int = 0  # remnants that a job removes now
+    failing: int = 0  # remnants whose removal has failed so far
+    gone: int = 0  # all removed remnants
     gone_bytes: int = 0
 
 
 class SweepView(_Out, frozen=True):
-    """How far sweeping is: `GET /v1/data/sweep`."""
+    """The progress of sweeping."""
 
-    after_s: float  # for how long remnants wait
+    after_s: float
     storages: list[SweepCount]

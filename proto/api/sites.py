@@ -15,19 +15,19 @@ ElementName = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
 class PilotEnd(_In, frozen=True):
-    """End a pilot now: `POST /v1/pilots/{pilot}/kill`."""
+    """End a pilot now."""
 
-    reason: Annotated[str, Meta(max_length=REASON_MAX)]  # it is kept with the pilot; may be empty
+    reason: Annotated[str, Meta(max_length=REASON_MAX)]  # kept with the pilot; may be empty
 
 
 class PilotEnded(_Out, frozen=True):
-    """What became of an order to end a pilot now."""
+    """Whether a pilot will end."""
 
     pilot: str
     state: PilotState
-    told: bool  # it lives, and hears of it: it stops what it holds, says so, and good-bye
-    cancelled: bool = False  # its element was asked to end it, and has said yes
-    trouble: str = ""  # why it was not cancelled there
+    told: bool  # the pilot is alive: it stops its attempts, reports, and signs off
+    cancelled: bool = False  # its compute element has agreed to end it
+    trouble: str = ""
 
 
 class SiteActionName(str, enum.Enum):
@@ -39,58 +39,59 @@ class SiteActionName(str, enum.Enum):
 
 
 class SiteAction(_In, frozen=True):
-    """`POST /v1/sites/{site}/actions`. The last word counts, also after a restart.
+    """Ban, drain or enable a site or an element. The last action counts, even after a restart.
 
-    The same key again is answered as the first time and changes nothing, for
-    `retention.action_days`. Without a key each request counts by itself."""
+    A repeated key gives the first answer and changes nothing, for `retention.action_days`.
+    """
 
     action: SiteActionName
     element: ElementName = ""  # empty: the whole site
-    host: Annotated[str, Meta(max_length=HOST_MAX)] = ""  # with enable: what is held against it
+    #: with `enable`: lift only the suspension of this host
+    host: Annotated[str, Meta(max_length=HOST_MAX)] = ""
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
-    key: Annotated[str, Meta(max_length=200)] = ""  # idempotency; empty: none
+    key: Annotated[str, Meta(max_length=200)] = ""
 
 
 class SiteMark(_Out, frozen=True):
-    """What was said of a site or an element, and holds."""
+    """A ban or drain in force."""
 
     place: str  # SITE or SITE/ELEMENT
-    mark: str  # banned | draining
-    who: str  # settings: matcher.banned says so, and only a change there lifts it
+    mark: str  # `banned` or `draining`
+    who: str  # `settings`: only a change of matcher.banned lifts it
     reason: str = ""
     at: str = ""
 
 
 class HostView(_Out, frozen=True):
-    """A host, or an element, on which jobs failed one after another."""
+    """A host or element where job after job failed."""
 
-    host: str  # empty: it is an element
+    host: str  # empty: the element itself
     element: str
-    state: str  # suspended | canary (one job at a time, to see) | reported (it gets jobs)
-    since_s: float  # for so long
-    left_s: float  # until its canary; 0: it gets jobs, or one
-    jobs: int  # that failed, of late
-    owners: int  # whose they were
-    reason: str  # of the last one
+    state: str  # `suspended`, `canary` (one trial job at a time) or `reported` (still gets jobs)
+    since_s: float  # seconds in this state
+    left_s: float  # seconds until its trial job; 0: it gets jobs
+    jobs: int  # recently failed jobs
+    owners: int
+    reason: str
 
 
 class SiteDetail(_Out, frozen=True):
-    """Everything of one site."""
+    """Everything about one site."""
 
     view: SiteView
     contact: str = ""
     marks: list[SiteMark] = []
     elements: list[ElementView] = []
-    states: dict[str, int] = {}  # how many pilots of it stand in which state; ended ones left out
-    told: int = 0  # pilots that were told to end by this action
-    hosts: list[HostView] = []  # that swallow jobs, and such elements
+    states: dict[str, int] = {}  # pilots by state, without ended ones
+    told: int = 0  # pilots that this action told to end
+    hosts: list[HostView] = []  # hosts and elements that swallow jobs
 
 
 class SiteCheckRequest(_In, frozen=True):
-    """Submit a probe pilot to each element of a site, or to one: `POST /v1/sites/{site}/check`."""
+    """Submit a probe pilot to each element of a site, or to one."""
 
     timeout_s: Annotated[float, Meta(ge=5, le=86_400)]  # for all steps together
-    element: ElementName = ""  # empty: all of the site
+    element: ElementName = ""  # empty: all elements
 
 
 class CheckState(str, enum.Enum):
@@ -102,52 +103,52 @@ class CheckState(str, enum.Enum):
 
 
 class CheckStep(_Out, frozen=True):
-    """One step on the way of a probe pilot."""
+    """One step of a probe pilot."""
 
-    step: str  # reach | credential | authorise | submit | start | register | ask | end
+    step: str  # reach, credential, authorise, submit, start, register, ask or end
     state: CheckState
     took_s: float | None = None
-    why: str = ""  # it failed, in the element's or the pilot's own words
-    do: str = ""  # what may help
+    why: str = ""  # the failure, in the words of the element or pilot
+    do: str = ""
 
 
 class ElementCheck(_Out, frozen=True):
-    """How far a probe pilot has come at one element."""
+    """The progress of the probe pilot at one element."""
 
     element: str
     kind: str = ""
     pilot: str = ""  # empty: none was submitted
     steps: list[CheckStep] = []
-    said: str = ""  # the end of what the pilot's script printed, where it failed
-    held: str = ""  # banned, draining, disabled: jobs bring no pilots there, the probe is one
+    said: str = ""  # end of the output of the pilot's script, if it failed
+    held: str = ""  # `banned`, `draining` or `disabled`: only the probe runs there
 
 
 class SiteCheck(_Out, frozen=True):
-    """A check, as far as it has come: ask again until it is done."""
+    """The progress of a check. Poll until it is done."""
 
     check: str
     site: str
     done: bool
-    ok: bool  # all steps of all elements
+    ok: bool
     elements: list[ElementCheck] = []
 
 
 class LimitView(_Out, frozen=True):
-    """One limit of running jobs or of starts, and what is used of it."""
+    """A limit of running jobs or of starts, with its use."""
 
     where: str  # SITE or SITE/ELEMENT; empty: all sites together
     by: str  # type, group, owner, tag or amount
     value: str
-    community: str  # whose jobs it counts; empty: those of all communities together
-    most: int  # jobs that run at once; of an amount their sum; of starts the burst
-    per_s: float = 0.0  # starts a second; 0: it is no limit of starts
-    running: int = 0  # jobs that count for it now; of an amount their sum; of starts 0
+    community: str  # empty: all communities together
+    most: int  # most running jobs, most of an amount, or the burst of starts
+    per_s: float = 0.0  # starts per second; 0: no limit of starts
+    running: int = 0  # jobs that count now, or their sum of an amount
 
 
 class LimitsView(_Out, frozen=True):
     """The shares and limits in force."""
 
-    shares: dict[str, float]  # by path; a group or owner that is not named weighs 1
+    shares: dict[str, float]  # by path; others weigh 1
     limits: tuple[LimitView, ...]
-    trouble: str = ""  # why the file of settings did not count when it was read last
-    unknown: tuple[str, ...] = ()  # shares and limits that count for nobody, and why; operators
+    trouble: str = ""  # why the settings file was ignored when it was last read
+    unknown: tuple[str, ...] = ()  # shares and limits that match nobody, and why (for operators)

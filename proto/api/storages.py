@@ -4,12 +4,12 @@ from .bodies import ReplyStruct as _Out
 
 
 class StorageView(_Out, frozen=True):
-    """A storage that is in force, or a file that does not read."""
+    """A storage, or a storage file that is wrong."""
 
     name: str
-    type: str = ""  # empty: nothing of its file is in force
+    type: str = ""  # empty: no version of the file is in force
     url: str = ""
-    sites: tuple[str, ...] = ()  # whose pilots reach it; empty: all
+    sites: tuple[str, ...] = ()  # sites whose pilots reach it; empty: all
     near: tuple[str, ...] = ()
     priority: int = 0
     readable: bool = False
@@ -19,11 +19,11 @@ class StorageView(_Out, frozen=True):
     transfers_max: int = 0
     deletes: bool = False
     sweeps_max: int = 0
-    trouble: str = ""  # what is wrong with its file; what is said beside it stays in force
+    trouble: str = ""  # mistake in its file; the last good version stays in force
 
 
 class StorageList(_Out, frozen=True):
-    """All storages: `GET /v1/storages`."""
+    """All storages."""
 
     storages: list[StorageView]
-    trouble: str = ""  # why nobody knows which files there are; empty: all were seen
+    trouble: str = ""  # why the files could not be listed

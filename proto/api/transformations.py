@@ -15,14 +15,14 @@ DIDS_MAX: Final = 10_000
 
 
 class NewTransformation(_In, frozen=True):
-    """Add a transformation: `POST /v1/transformations`.
+    """Add a transformation. The same document again gives the same transformation.
 
-    The same document again gives the same transformation; another one under its name is refused.
+    Another document under the same name is refused.
     """
 
     document: Transformation
-    start: bool = True  # else it stays New until it is resumed
-    dry_run: bool = False  # say what it would be, and store nothing
+    start: bool = True  # false: it stays New until it is resumed
+    dry_run: bool = False  # show what it would do, and store nothing
     derived_from: Id = 0  # a stopped one, whose unprocessed files it takes
 
 
@@ -54,24 +54,21 @@ ACTION_FIELDS: Final = {
 
 
 class TransformationAction(_In, frozen=True):
-    """`POST /v1/transformations/{transformation}/actions`.
-
-    A field that the action does not have is refused.
-    """
+    """Steer a transformation. A field that the action does not use is refused."""
 
     action: TransformationActionName
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
-    tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # extend: how many there are to be in all
-    was: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # extend: how many there were to be
-    files: Annotated[tuple[str, ...], Meta(max_length=DIDS_MAX)] = ()  # names, scope:name
-    all: bool = False  # reset: all files that can be
+    tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # for `extend`: new total
+    was: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # for `extend`: old total
+    files: Annotated[tuple[str, ...], Meta(max_length=DIDS_MAX)] = ()
+    all: bool = False  # for `reset`: all files that can be reset
 
     def __post_init__(self) -> None:
         check_fields(self, self.action.value, ACTION_FIELDS, ("action", "reason"))
 
 
 class TransformationView(_Out, frozen=True):
-    """A transformation, and how far it is."""
+    """A transformation and its progress."""
 
     id: int
     name: str
@@ -81,49 +78,49 @@ class TransformationView(_Out, frozen=True):
     community: str
     group: str
     owner: str
-    inputs: dict[str, dict[InputState, int]]  # by the input's name: how many files stand how
+    inputs: dict[str, dict[InputState, int]]  # counts of files by state, for each input
     tasks: dict[TaskState, int]
     tasks_made: int
     tasks_wanted: int  # 0: as many as its inputs make
-    outputs: str  # the dataset of its outputs
+    outputs: str
     marks: tuple[str, ...]  # scouting, flushing, closing, looking for inputs
     derived_from: int | None
     made_at: str
     changed_at: str
-    production: str = ""  # whose step it is; empty: of none
+    production: str = ""
     step: str = ""
 
 
 class TransformationDetail(_Out, frozen=True):
-    """Everything of one transformation.
+    """Everything about one transformation.
 
-    Sealed, as a job is, for who may not read the outputs of its jobs: each hash is 64 zeros, each
-    value of the environment is empty.
+    It is sealed for callers that may not read job outputs: hashes are 64 zeros, and values of
+    environment variables are empty.
     """
 
     view: TransformationView
-    document: dict[str, Any]  # a Transformation
-    scouts: dict[str, Any] | None = None  # what scouts have shown
-    changed: int = 0  # by the action that this answers: how many files
-    waits: str = ""  # why no group is made of the inputs that wait
+    document: dict[str, Any]
+    scouts: dict[str, Any] | None = None
+    changed: int = 0  # files that this action changed
+    waits: str = ""  # why the waiting inputs make no group
     sealed: bool = False
 
 
 class TransformationPage(_Out, frozen=True):
     transformations: list[TransformationView]
-    after: int | None  # ask with it for the next page; none: this was the last
+    after: int | None
 
 
 class InputView(_Out, frozen=True):
-    """A file in a transformation."""
+    """An input file of a transformation."""
 
-    file: str  # scope:name
+    file: str
     input: str
     state: InputState
-    task: int | None  # the number of the last task that had it
+    task: int | None  # number of its last task
     errors: int
     replays: int
-    inherited: bool  # it came with the transformation that this one is derived from
+    inherited: bool  # inherited from the transformation that this one derives from
     changed_at: str
 
 
@@ -133,12 +130,12 @@ class InputPage(_Out, frozen=True):
 
 
 class TaskView(_Out, frozen=True):
-    """A task, and its job."""
+    """A task and its job."""
 
     number: int
     job: int
     state: TaskState
-    job_state: JobState | None  # none: the job has gone
+    job_state: JobState | None  # null: the job was removed
     reason: str
     made_at: str
     ended_at: str

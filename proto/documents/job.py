@@ -28,40 +28,41 @@ VersionText = Annotated[
 class Need(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What a job needs of a pilot. Every clause can refuse by itself, an empty one refuses none.
+    """Needs of a job. Every clause can exclude a pilot; an empty clause excludes none.
 
-    What is not known of a pilot's node meets no demand. A job that would also run there says so
-    with an alternative need. What is asked of GPUs counts with `gpus_min` of 1 or more.
+    Unknown values of a node meet no demand. To run there too, add an alternative need. Demands on
+    GPUs count only with `gpus_min` of 1 or more.
 
-    In all its needs a job may name 64 tags, 16 amounts and 256 sites, preferred ones too.
+    In all its needs a job may name 64 tags, 16 amounts, and 256 sites including preferred ones.
     """
 
-    sites: tuple[Word, ...] = ()  # any of these; empty: anywhere
+    sites: tuple[Word, ...] = ()  # any of these; empty: all
     banned_sites: tuple[Word, ...] = ()  # none of these
     element: str = ""  # compute element of the site; empty: any
-    os: str = ""  # el9, or el for any of the family; `matcher.compatible` says which others will do
+    os: str = ""  # el9, or el for the whole family; `matcher.compatible` adds others
     architecture: str = ""  # x86_64, aarch64
     cores_min: Annotated[int, Meta(ge=1, le=4096)] = 1
     cores_max: Annotated[int, Meta(ge=0, le=4096)] = 0  # 0: as cores_min
-    memory_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0  # in all, beside what each core adds
-    memory_per_core_mb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0  # for each core that it gets
-    wall_s: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400  # it is ended when it runs longer
+    #: total, besides the part for each core
+    memory_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    #: added for each core that it gets
+    memory_per_core_mb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    wall_s: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400  # the job ends after this time
     scratch_mb: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0  # free disk of the node
     tags: Annotated[str, Meta(max_length=1024)] = ""  # expression: cvmfs:ctao & (gpu | ~legacy)
-    architecture_level_min: Annotated[int, Meta(ge=0, le=4)] = (
-        0  # x86-64-v1 … v4, only there; 0: any
-    )
+    architecture_level_min: Annotated[int, Meta(ge=0, le=4)] = 0  # x86-64-v1 … v4 only; 0: any
     architecture_level_max: Annotated[int, Meta(ge=0, le=4)] = 0  # the same; 0: any
-    glibc_min: VersionText = ""  # "2.28", in quotes; compared as numbers
-    user_namespaces: bool = False  # an ordinary user can make them
-    isolation: Literal["", "namespaces"] = ""  # hidden from other pilots when its own started
-    whole_node: bool = False  # all cores, memory and GPUs of a pilot in which no other job runs
+    glibc_min: VersionText = ""  # "2.28", in quotes; compared as a version
+    user_namespaces: bool = False  # users can make them on the node
+    #: other pilots could not see this pilot when it started
+    isolation: Literal["", "namespaces"] = ""
+    whole_node: bool = False  # all cores, memory and GPUs of a pilot without other jobs
     cpu_work_hs23_s: Annotated[int, Meta(ge=0, le=10**12)] = 0  # seconds × HS23, of all cores
     gpus_min: Annotated[int, Meta(ge=0, le=1024)] = 0
     gpus_max: Annotated[int, Meta(ge=0, le=1024)] = 0  # 0: as gpus_min
     gpu_memory_mb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0  # of each GPU
     gpu_vendor: Annotated[str, Meta(pattern=whole("[a-z]{0,32}"))] = ""  # nvidia, amd, intel
-    gpu_compute_capability_min: VersionText = ""  # "8.0", in quotes; compared as numbers
+    gpu_compute_capability_min: VersionText = ""  # "8.0", in quotes; compared as a version
     gpu_compute_capability_max: VersionText = ""
     gpu_driver_min: VersionText = ""  # "535.104", in quotes
     amounts: dict[str, int] = {}  # counted resources by name: {"bandwidth_mbps": 100}
@@ -79,42 +80,42 @@ class Need(
 
 # What a command line says of each field, in the order of its options.
 NEED_HELP: Final = {
-    "cores_min": "Cores that it needs.",
-    "cores_max": "Cores that it can use; 0: no more.",
-    "whole_node": "All of a pilot, with no other job in it.",
+    "cores_min": "Minimum number of cores.",
+    "cores_max": "Maximum number of cores; 0: as --cores.",
+    "whole_node": "Take a whole pilot, with no other job in it.",
     "memory_mb": "Memory in MB (10^6 bytes); 0: any.",
-    "memory_per_core_mb": "Memory for each core beside that.",
+    "memory_per_core_mb": "Additional memory for each core, in MB.",
     "scratch_mb": "Free disk in MB; 0: any.",
-    "wall_s": "Longest time that it runs.",
-    "sites": "Only at this site; repeatable.",
-    "element": "Only in this compute element.",
-    "banned_sites": "Not at this site; repeatable.",
+    "wall_s": "Limit of the run time in seconds.",
+    "sites": "Run only at this site. Repeatable.",
+    "element": "Run only in this compute element.",
+    "banned_sites": "Never run at this site. Repeatable.",
     "tags": "Tags that the pilot must have: 'cvmfs & ~legacy'.",
     "os": "Operating system: el9, debian13 …",
-    "architecture": "x86_64, aarch64 …",
-    "architecture_level_min": "3 for x86-64-v3 and higher; 0: any.",
-    "architecture_level_max": "2 for x86-64-v2 and lower.",
-    "glibc_min": "Oldest C library that will do: 2.28.",
-    "user_namespaces": "It makes user namespaces.",
-    "isolation": "namespaces: no other pilot saw its pilot when that started.",
-    "cpu_work_hs23_s": "CPU work of all cores, HS23 seconds.",
-    "gpus_min": "GPUs that it needs.",
-    "gpus_max": "GPUs that it can use; 0: no more.",
+    "architecture": "Processor architecture: x86_64, aarch64 …",
+    "architecture_level_min": "Minimum level: 3 for x86-64-v3 and higher; 0: any.",
+    "architecture_level_max": "Maximum level: 2 for x86-64-v2 and lower; 0: any.",
+    "glibc_min": "Minimum version of the C library: 2.28.",
+    "user_namespaces": "Require user namespaces on the node.",
+    "isolation": "`namespaces`: require a pilot that other pilots cannot see.",
+    "cpu_work_hs23_s": "CPU work of all cores, in HS23 seconds.",
+    "gpus_min": "Minimum number of GPUs.",
+    "gpus_max": "Maximum number of GPUs; 0: as --gpus.",
     "gpu_memory_mb": "Memory of each GPU in MB.",
-    "gpu_vendor": "nvidia, amd, intel.",
-    "gpu_compute_capability_min": "Least capability: 8.0.",
-    "gpu_compute_capability_max": "Highest that will do.",
-    "gpu_driver_min": "Oldest driver that will do: 535.104.",
+    "gpu_vendor": "GPU vendor: nvidia, amd or intel.",
+    "gpu_compute_capability_min": "Minimum compute capability: 8.0.",
+    "gpu_compute_capability_max": "Maximum compute capability.",
+    "gpu_driver_min": "Minimum version of the driver: 535.104.",
 }
 
 
 class Preference(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """Sites that are better for a time; they raise rank and never exclude."""
+    """Preferred sites, for a time. They raise the rank and exclude no site."""
 
     sites: tuple[Word, ...] = ()
-    for_s: Annotated[int, Meta(ge=0, le=604_800)] = 600  # how long, from the submission on
+    for_s: Annotated[int, Meta(ge=0, le=604_800)] = 600  # from the submission on
 
 
 class Input(
@@ -124,67 +125,68 @@ class Input(
 
     name: Annotated[str, Meta(min_length=1, max_length=1024)]  # path in the payload's folder
     sha256: Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"))]
-    size_bytes: Count  # a pilot takes no more of it; 0: as much as its disk has room for
-    unpack: bool = False  # a tar archive: its members are laid there
+    size_bytes: Count  # a pilot takes at most this size; 0: as much as fits its disk
+    unpack: bool = False  # unpack this tar archive there
 
 
 class JobLimits(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What ends a payload, beside the wall time, the memory and the disk that its need says.
+    """Limits of a payload, besides the wall time, memory and disk of its need.
 
-    Each end has its own word, with the figures that led to it. The warning signal comes before the
-    wall limit and before the pilot has to go, so that a payload can write its checkpoint.
+    Each limit ends the attempt with its own word and figures. The warning signal comes before the
+    wall limit and before the end of the pilot, so that the payload can write its checkpoint.
     """
 
     cpu_s: Annotated[int, Meta(ge=0, le=10**9)] = 0  # of all its processes; 0: no limit
     streams_mb: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_000  # both streams; 0: no limit
     processes: Annotated[int, Meta(ge=0, le=1_000_000)] = 4_096  # at once; 0: no limit
-    stall_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 7_200  # without use of the CPU; 0: never
-    warning_s: Annotated[int, Meta(ge=0, le=86_400)] = 0  # how long before the end; 0: no signal
+    stall_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 7_200  # without CPU use; 0: no limit
+    warning_s: Annotated[int, Meta(ge=0, le=86_400)] = 0  # before the end; 0: no signal
     warning_signal: Literal["USR1", "USR2", "TERM", "INT"] = "USR1"
 
 
 # As NEED_HELP.
 LIMITS_HELP: Final = {
-    "cpu_s": "Most CPU time of all its processes; 0: no limit.",
-    "streams_mb": "Most that it may print, both streams together; 0: no limit.",
-    "processes": "Most processes at once; 0: no limit.",
-    "stall_s": "Longest time without any use of the CPU; 0: no limit.",
-    "warning_s": "How long before its end it gets a signal; 0: it gets none.",
-    "warning_signal": "Which signal: USR1, USR2, TERM or INT.",
+    "cpu_s": "Limit of CPU seconds of all processes; 0: no limit.",
+    "streams_mb": "Limit of both output streams together, in MB; 0: no limit.",
+    "processes": "Limit of processes at once; 0: no limit.",
+    "stall_s": "Limit of seconds without CPU use; 0: no limit.",
+    "warning_s": "Send a signal this many seconds before the end; 0: none.",
+    "warning_signal": "Signal to send: USR1, USR2, TERM or INT.",
 }
 
 
 class OutputPattern(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """Files that are kept: a glob, relative to the payload's folder.
+    """Files to keep: a glob, relative to the payload's folder.
 
-    `*`, `?` and `[abc]` stay inside one part of a path, `**` spans folders. A link counts as the
-    file that it leads to, if that is inside the folder. At most 990 files of a job are kept, and
-    their paths must be UTF-8 without control characters, at most 1,024 characters long. A job of
-    which more match, or a file with another name, fails and says so: nothing is left out silently.
-    What no pattern matches may have any name. Folders that cannot be opened are passed over.
+    `*`, `?` and `[abc]` match inside one part of a path, `**` matches folders. A link counts as its
+    target, if that is inside the folder. At most 990 files of a job are kept. Their paths must be
+    UTF-8 without control characters, with at most 1,024 characters. Otherwise the job fails.
+    Folders that cannot be opened are skipped.
     """
 
     pattern: Annotated[str, Meta(min_length=1, max_length=1024)]  # `*` and `**` as in a shell
-    required: bool = True  # the attempt fails when nothing matches
+    required: bool = True  # the attempt fails if nothing matches
 
 
 class DataInput(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """Files of the catalogue that a job reads: one by name, or those that meet a query.
+    """Files of the catalogue that a job reads, by name or by a query.
 
-    Which they are is settled when the job is submitted. A query that finds none is refused, and one
-    that finds more than `files_max`. At most 10,000 files in all.
+    The query runs when the job is submitted. It must find at least one file and at most
+    `files_max`. A job has at most 10,000 files in all.
     """
 
-    did: Annotated[str, Meta(max_length=600)] = ""  # SCOPE:NAME of a file, or of a dataset
-    query: dict[str, Any] = {}  # as of `pilotage data find`: {"particle": "gamma", "run": {">": 7}}
+    did: Annotated[str, Meta(max_length=600)] = ""  # SCOPE:NAME of a file or dataset
+    #: as for `pilotage data find`: {"particle": "gamma", "run": {">": 7}}
+    query: dict[str, Any] = {}
     files_max: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
-    to: Annotated[str, Meta(max_length=512)] = ""  # folder in the payload's folder; empty: that one
+    #: folder below the payload's folder; empty: that folder
+    to: Annotated[str, Meta(max_length=512)] = ""
 
 
 DataValue = str | int | float | bool
@@ -193,22 +195,22 @@ DataValue = str | int | float | bool
 class DataOutput(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """Files that a job stores and publishes in the catalogue, once its result counts.
+    """Files that a job stores, and publishes in the catalogue when its result counts.
 
-    In `name`, `dataset` and values of `metadata` stand braces: {job}, {epoch}, {file} (its path in
-    the payload's folder), {stem} and {suffix} (of its last part), and the parameters of a
-    parametric submission. A value that is one parameter alone is a number if that is one.
+    `name`, `dataset` and values of `metadata` may contain {job}, {epoch}, {file} (path in the
+    payload's folder), {stem} and {suffix} (of its last part), and parameters. A value that is one
+    numeric parameter alone becomes a number.
     """
 
     pattern: Annotated[str, Meta(min_length=1, max_length=1024)]  # `*` and `**` as in a shell
     scope: Annotated[str, Meta(max_length=64)] = ""  # empty: the group of the job
-    name: Annotated[str, Meta(min_length=1, max_length=512)] = "{job}/{file}"  # inside of the scope
-    did: Annotated[str, Meta(max_length=600)] = ""  # one more copy of this file, whose bytes it has
-    dataset: Annotated[str, Meta(max_length=600)] = ""  # SCOPE:NAME, made if there is none
-    metadata: dict[str, DataValue] = {}  # what the payload says in FILE.meta.json goes over it
+    name: Annotated[str, Meta(min_length=1, max_length=512)] = "{job}/{file}"  # inside the scope
+    did: Annotated[str, Meta(max_length=600)] = ""  # one more copy of this existing file
+    dataset: Annotated[str, Meta(max_length=600)] = ""  # SCOPE:NAME, made if missing
+    metadata: dict[str, DataValue] = {}  # FILE.meta.json from the payload overrides it
     storages: Annotated[tuple[Word, ...], Meta(max_length=64)] = ()  # empty: the default ones
-    required: bool = True  # the attempt fails when nothing matches
-    order: Literal["listed", "balanced"] = "listed"  # balanced: jobs begin at different storages
+    required: bool = True  # the attempt fails if nothing matches
+    order: Literal["listed", "balanced"] = "listed"  # balanced: jobs start with different storages
 
 
 class JobData(
@@ -218,52 +220,51 @@ class JobData(
 
     inputs: Annotated[tuple[DataInput, ...], Meta(max_length=1_000)] = ()
     outputs: Annotated[tuple[DataOutput, ...], Meta(max_length=100)] = ()
-    prefer_local_s: Annotated[int, Meta(ge=0, le=604_800)] = 600  # sites near its inputs are better
+    #: how long sites near its inputs are preferred
+    prefer_local_s: Annotated[int, Meta(ge=0, le=604_800)] = 600
 
 
 class Job(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """One job: a payload, and what it needs.
+    """One job: a payload and its needs.
 
-    In a parametric submission `{name}` in the name, the command, the environment's values, input
-    and output names is replaced by the parameter of that name; `{{` and `}}` stand for braces.
+    In a submission with parameters, `{name}` becomes the parameter of that name. This works in the
+    name, the command, values of the environment, and names of inputs and outputs. `{{` and `}}`
+    stand for braces.
 
-    With its parameters in place a job has at most 1 MiB as JSON; what is larger is an input. No
-    text of it holds NUL. No node starts a command whose program, a path, has more than 4,096 bytes
-    or another word more than 131,071.
+    With its parameters a job has at most 1 MiB as JSON; put larger data into an input. No text may
+    contain NUL. In a command, the program may have 4,096 bytes and each other word 131,071.
 
-    The payload finds in its environment who it is, PILOTAGE_JOB and PILOTAGE_EPOCH, and what it was
-    given: PILOTAGE_CORES, PILOTAGE_GPUS, PILOTAGE_MEMORY_MB and PILOTAGE_WALL_S. PILOTAGE_GPUS is
-    how many; which they are is in CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES, where the pilot
-    has found them by itself. docs/payload-environment.md has all that it finds.
-
-    An image is a path on the node, and asks for a pilot that can run it. Software is folders on the
-    node, of which {level} stands for the best that its processor has. What is not there ends the
-    attempt, at no cost of a retry.
+    The payload finds PILOTAGE_JOB, PILOTAGE_EPOCH, PILOTAGE_CORES, PILOTAGE_GPUS (their number),
+    PILOTAGE_MEMORY_MB and PILOTAGE_WALL_S in its environment: see docs/payload-environment.md.
     """
 
-    command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]  # no shell sees it
+    #: runs without a shell
+    command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10_000)]
     name: Annotated[str, Meta(max_length=JOB_NAME_MAX)] = ""
-    type: Word = "User"  # kind of job: limits, pilots and bans go by it; Test runs at banned sites
-    group: str = ""  # empty: the submitter's default group
-    environment: dict[str, str] = {}  # in addition to a clean one
-    image: Annotated[str, Meta(max_length=1024)] = ""  # a path on the node: docs/isolation.md
-    software: Annotated[tuple[SoftwarePath, ...], Meta(max_length=16)] = ()  # docs/software.md
-    modules: Annotated[tuple[Word, ...], Meta(max_length=32)] = ()  # loaded by the node's tool
-    checkpoint: Annotated[str, Meta(max_length=255)] = ""  # a folder: it goes to the next attempt
+    type: Word = "User"  # limits, pilots and bans select by it; Test also runs at banned sites
+    group: str = ""  # empty: your default group
+    environment: dict[str, str] = {}  # added to a clean environment
+    #: path on the node: docs/isolation.md. A missing one ends the attempt, at no cost of a retry
+    image: Annotated[str, Meta(max_length=1024)] = ""
+    #: folders on the node; {level} is its best CPU level: docs/software.md
+    software: Annotated[tuple[SoftwarePath, ...], Meta(max_length=16)] = ()
+    modules: Annotated[tuple[Word, ...], Meta(max_length=32)] = ()  # environment modules
+    checkpoint: Annotated[str, Meta(max_length=255)] = ""  # folder handed on to the next attempt
     limits: JobLimits = JobLimits()
     inputs: Annotated[tuple[Input, ...], Meta(max_length=10_000)] = ()
     outputs: Annotated[tuple[OutputPattern, ...], Meta(max_length=1_000)] = ()
-    success_codes: tuple[Annotated[int, Meta(ge=0, le=255)], ...] = (0,)  # which codes are Done
-    retries: Annotated[int, Meta(ge=0, le=100)] = 0  # how often a failed payload runs again
-    queue_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0  # longest wait in the queue; 0: no limit
+    #: exit codes that mean Done
+    success_codes: tuple[Annotated[int, Meta(ge=0, le=255)], ...] = (0,)
+    retries: Annotated[int, Meta(ge=0, le=100)] = 0  # after failures of the payload
+    queue_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0  # maximum wait in the queue; 0: no limit
     priority: Priority = PRIORITY_DEFAULT  # higher runs earlier
     needs: Annotated[tuple[Need, ...], Meta(min_length=1, max_length=16)] = (
         Need(),
     )  # one must be met
-    preference: Preference | None = None  # sites that are better for a time
-    data: JobData | None = None  # files on storages that it reads and writes
+    preference: Preference | None = None  # preferred sites
+    data: JobData | None = None  # files on storages
 
 
 class Mark(str, enum.Enum):

@@ -28,36 +28,43 @@ class InputSpec(
     omit_defaults=True,
     rename={"from_": "from"},
 ):
-    """Which files are inputs: those that meet a query, or the outputs of a transformation.
+    """Which files are inputs: those that match a query, or outputs of a transformation.
 
-    Each file is used once: it is in one task that is Done, or waits, or its state says why not. A
-    *shared* file goes to every task that it fits: calibrations, models. With `count: 0` a task gets
-    all of them that fit, at least one, once the transformation that they are `from` has completed.
+    Each file is used once: one task has it. A *shared* file goes to every task that it fits, such
+    as calibrations and models. With `count: 0` a task gets all files that fit, at least one, once
+    the transformation that they are `from` has completed.
     """
 
     name: InputName = "files"
-    query: dict[str, Any] = {}  # as `pilotage data find` takes it; with `from` it narrows further
+    query: dict[str, Any] = {}  # as for `pilotage data find`; narrows `from`
     from_: Annotated[str, Meta(max_length=128)] = ""  # name or id of a transformation
     use: Literal["once", "shared"] = "once"
     on: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()  # keys that must be equal in a group
     count: Annotated[int, Meta(ge=0, le=GROUP_MAX)] = (
-        1  # that a joined group has; 0: all, of shared
+        1  # files in a joined group; 0: all shared files
     )
-    to: Annotated[str, Meta(max_length=512)] = ""  # folder in the payload's folder; empty: that one
+    #: folder below the payload's folder; empty: that folder
+    to: Annotated[str, Meta(max_length=512)] = ""
 
 
 class Grouping(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """How inputs become tasks.
+    """How inputs become tasks. Plug-ins add rules by entry points `pilotage.groupings`.
 
-    Rules: `count` (`size` files), `bytes` (up to `bytes_max`), `site` (`size` files that one site
-    has), `key` (`size` files with equal values of `keys`), `join` (of each input its `count`, with
-    equal values of its `on`), `all` (one task). Others have entry points `pilotage.groupings`.
+    - `count`: `size` files
+    - `bytes`: files of up to `bytes_max` bytes
+    - `site`: `size` files that one site has
+    - `key`: `size` files with equal values of `keys`
+    - `join`: `count` files of each input, with equal values of its `on`
+    - `all`: one task
 
-    A group that is not full goes with its policy: `never`, `parent_done` (when the transformations
-    that its inputs are `from` have completed, or it is closed by hand), `after` (when its oldest
-    file has waited `after_s`). `flush` and `complete` let all of them go.
+    `partial` says when a group that is not full becomes a task. `flush` and `complete` release all
+    of them.
+
+    - `never`
+    - `parent_done`: when the transformations of its inputs have completed, or a user completes it
+    - `after`: when its oldest file has waited `after_s`
     """
 
     rule: Word = "count"
@@ -71,26 +78,28 @@ class Grouping(
 class Transformation(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """A template, and which files or how many tasks make jobs of it.
+    """A job template, and the files or number of tasks that make jobs from it.
 
-    In the template `{task}` is the number of the task, from 1 on, `{transformation}` the id, and
-    `{KEY}` what all files of the group have as that metadata, or the task's row. An argument that
-    is `{inputs}` alone becomes one argument for each input file. `{{` and `}}` stand for braces.
+    The template may contain `{task}` (number of the task, from 1), `{transformation}` (its id) and
+    `{KEY}` (a metadata value that all files of the group share, or a value of the task's row). An
+    argument that is `{inputs}` alone becomes one argument for each input file. `{{` and `}}` stand
+    for braces.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
     title: Annotated[str, Meta(max_length=1024)] = ""
     inputs: Annotated[tuple[InputSpec, ...], Meta(max_length=8)] = ()
-    tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # without inputs: how many
+    tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # number of tasks, without inputs
     rows: Annotated[tuple[Row, ...], Meta(max_length=ROWS_MAX)] = ()  # values of each task
     grouping: Grouping = Grouping()
     job: Job
-    outputs_dataset: Annotated[str, Meta(max_length=600)] = ""  # GROUP:transformation-ID if empty
+    outputs_dataset: Annotated[str, Meta(max_length=600)] = ""  # empty: GROUP:transformation-ID
     metadata: dict[str, str | int | float | bool] = {}  # of all outputs
-    scouts: Annotated[int, Meta(ge=0, le=1_000)] = 0  # tasks that run first, and alone
-    pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # part of the last 100 tasks
-    errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # failed tasks, then MaxReset
-    tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
-    failover: bool = False  # what failed is tried again as docs/failures.md says
+    scouts: Annotated[int, Meta(ge=0, le=1_000)] = 0  # tasks that run first, alone
+    pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # share of the last 100 tasks
+    #: failed tasks of a file before it is MaxReset
+    errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    tasks_open_max: Count = 0  # tasks that have not ended; 0: no limit
+    failover: bool = False  # retry failures as docs/failures.md says
     # Part of the parents' results that may be missing when it takes all, or groups not full.
-    allow_partial: Portion = 0.0  # part of the inputs that may be missing
+    allow_partial: Portion = 0.0  # share of inputs that may be missing

@@ -46,10 +46,10 @@ class _Part(
 
 
 class Parameter(_Part, frozen=True, kw_only=True):
-    """A value that whoever submits the workflow may choose."""
+    """A value that the submitter can choose."""
 
     type: PortType = ANY
-    value: Any = None  # chosen, or the default; none: it must be chosen
+    value: Any = None  # default, or chosen value; empty: it must be chosen
     help: Annotated[str, Meta(max_length=1_000)] = ""
 
 
@@ -66,20 +66,20 @@ class Source(_Part, frozen=True, kw_only=True):
 class StepInput(_Part, frozen=True, kw_only=True):
     """A port through which a step gets files or a value.
 
-    Where it comes from says exactly one of `from`, `query`, `dataset`, `value` and `parameter`.
+    Give exactly one of `from`, `query`, `dataset`, `value` and `parameter`.
     """
 
     sources: tuple[Source, ...] = msgspec.field(name="from", default=())  # ports of parents
-    where: dict[str, Any] = {}  # of the files of parents or of a dataset, those that meet this
-    query: dict[str, Any] = {}  # files of the catalogue, by their metadata
-    dataset: Annotated[str, Meta(max_length=580)] = ""  # files of the catalogue: scope:name
-    value: Any = msgspec.UNSET  # this value
-    parameter: str = ""  # the value of this parameter of the workflow
-    type: PortType = ""  # empty: whatever comes
+    where: dict[str, Any] = {}  # condition on files of parents or a dataset
+    query: dict[str, Any] = {}  # files of the catalogue by metadata
+    dataset: Annotated[str, Meta(max_length=580)] = ""  # files of the catalogue, as SCOPE:NAME
+    value: Any = msgspec.UNSET
+    parameter: str = ""  # parameter of the workflow
+    type: PortType = ""  # empty: any
     use: Literal["once", "shared"] = "once"  # each file in one task, or in every task
-    on: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()  # files of a task agree in these keys
-    count: Count = 0  # how many a task gets; 0: of a join one, of shared files all
-    files_max: Count = 0  # only so many files, the first that come; 0: all
+    on: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()  # keys in which files of a task agree
+    count: Count = 0  # files of a task; 0: one of a join, all shared files
+    files_max: Count = 0  # use the first files only; 0: all
 
     @property
     def is_catalogue(self) -> bool:
@@ -93,66 +93,73 @@ class StepInput(_Part, frozen=True, kw_only=True):
 
 
 class StepOutput(_Part, frozen=True, kw_only=True):
-    """A port through which a step gives files, by `pattern`, or a value, by `value`."""
+    """A port through which a step gives files (`pattern`) or a value (`value`)."""
 
-    pattern: Annotated[str, Meta(max_length=1024)] = ""  # files that are kept, as in a job
-    value: Annotated[str, Meta(max_length=1024)] = ""  # a JSON file of the task: its content
-    type: PortType = ""  # of the value; empty: any
-    required: bool = True  # a task without it has failed
-    files: Count | Literal["per_input"] = 1  # how many a task makes; the dry run counts with it
+    pattern: Annotated[str, Meta(max_length=1024)] = ""  # files to keep, as in a job
+    value: Annotated[str, Meta(max_length=1024)] = ""  # JSON file of the task that holds the value
+    type: PortType = ""  # type of the value; empty: any
+    required: bool = True  # a task without it fails
+    files: Count | Literal["per_input"] = 1  # files of a task, for the dry run
     name: Annotated[str, Meta(max_length=512)] = ""  # in the catalogue; empty: job and file
-    dataset: Annotated[str, Meta(max_length=580)] = ""  # that gets the files; empty: one a port
+    dataset: Annotated[str, Meta(max_length=580)] = ""  # gets the files; empty: one for each port
     metadata: dict[Key, Value] = {}  # of the files, over those of the step
-    sets: dict[Key, tuple[Value, ...]] = {}  # keys that the task says, with their values; []: any
-    storages: Annotated[tuple[str, ...], Meta(max_length=64)] = ()  # in this order; empty: default
+    #: keys that the task sets, with possible values; []: any
+    sets: dict[Key, tuple[Value, ...]] = {}
+    #: in the order to try; empty: the default ones
+    storages: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
 
 
 class Step(_Part, frozen=True, kw_only=True):
-    """One kind of work: a job for each task.
+    """One kind of work, with a job for each task.
 
-    In the command, the environment, the names and the metadata stand braces: `{task}` is the
-    number of the task, from 1 on, `{PORT}` the files or the value of a port, `{inputs}` all files,
-    and `{KEY}` what all files of the task have under that key. A word of the command that is
-    nothing else becomes one word for each file or element.
+    The command, environment, names and metadata may contain `{task}` (number of the task, from 1),
+    `{PORT}` (files or value of a port), `{inputs}` (all files) and `{KEY}` (a value that all files
+    of the task share). A word of the command that is one of these alone becomes one word for each
+    file or element.
     """
 
     job: Job
     title: Annotated[str, Meta(max_length=1_000)] = ""
-    files: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()  # that travel with each job
-    tasks: Annotated[int, Meta(ge=0, le=10_000_000)] = 0  # of a step that takes no files
+    #: files that travel with each job
+    files: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
+    tasks: Annotated[int, Meta(ge=0, le=10_000_000)] = 0  # number of tasks of a step without files
     inputs: dict[PortName, StepInput] = {}
-    scatter: Annotated[tuple[PortName, ...], Meta(max_length=16)] = ()  # a task for each element
-    scatter_method: Literal["dot", "cross", "nested"] = "dot"  # of several ports
-    gather: Annotated[tuple[PortName, ...], Meta(max_length=64)] = ()  # all of it, in one task
-    when: dict[str, Any] = {}  # on values of ports and common keys; where not met, nothing runs
+    #: ports with a task for each element
+    scatter: Annotated[tuple[PortName, ...], Meta(max_length=16)] = ()
+    scatter_method: Literal["dot", "cross", "nested"] = "dot"  # how several ports combine
+    #: ports whose elements all go to one task
+    gather: Annotated[tuple[PortName, ...], Meta(max_length=64)] = ()
+    when: dict[str, Any] = {}  # condition on port values and common keys; else nothing runs
     grouping: Grouping | None = None
     outputs: dict[PortName, StepOutput] = {}
     metadata: dict[Key, Value] = {}  # of all files that it makes
-    inherit: bool = True  # files have what those have in common that a task is made of
-    scouts: Annotated[int, Meta(ge=0, le=1_000)] = 0  # so many tasks run first
-    pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # part of the last 100 tasks
-    errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # how often a file may be tried
-    tasks_open_max: Count = 0  # tasks that have not ended, at most; 0: no limit
-    failover: bool = True  # what failed is tried again as rules say; false: as it was
-    failure_rules: dict[str, Any] = {}  # before the workflow's; in files also a list, or a path
+    inherit: bool = True  # files inherit the common metadata of their inputs
+    scouts: Annotated[int, Meta(ge=0, le=1_000)] = 0  # tasks that run first
+    pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # share of the last 100 tasks
+    errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # tries of a file
+    tasks_open_max: Count = 0  # tasks that have not ended; 0: no limit
+    failover: bool = True  # retry failures by rules; false: retry unchanged
+    #: before the workflow's rules; a file may also have a list, or a path
+    failure_rules: dict[str, Any] = {}
     # Part of the inputs that may be missing for good; none: as the workflow says.
     allow_partial: Portion | None = (
-        None  # part of the inputs that may be missing, else the workflow's
+        None  # share of inputs that may be missing; empty: as the workflow
     )
 
 
 class Workflow(_Part, frozen=True, kw_only=True):
-    """Steps that feed each other. Its definition is kept with every production of it."""
+    """Steps that feed each other. Each production keeps the definition."""
 
     name: StepName
     title: Annotated[str, Meta(max_length=1_000)] = ""
     parameters: dict[PortName, Parameter] = {}
     metadata: dict[Key, Value] = {}  # of all files of all steps
-    software: dict[str, str] = {}  # versions, by name: kept with the production
-    keys: dict[Key, KeyType] = {}  # that files have which come from elsewhere
-    failure_rules: dict[str, Any] = {}  # before the default ones; in files also a list, or a path
+    software: dict[str, str] = {}  # versions by name, kept with the production
+    keys: dict[Key, KeyType] = {}  # types of keys of files from elsewhere
+    #: before the default rules; a file may also have a list, or a path
+    failure_rules: dict[str, Any] = {}
     steps: Annotated[dict[StepName, Step], Meta(min_length=1, max_length=10_000)]
-    allow_partial: Portion = 0.0  # of the inputs that may be missing, of all steps that say none
+    allow_partial: Portion = 0.0  # share of inputs that may be missing, for steps without their own
 
     def allowed(self, step: str) -> float:
         """Return which part of the inputs of a step may be missing, from 0 to 1."""

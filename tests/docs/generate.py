@@ -5,13 +5,15 @@ A new page is one function and one line in PAGES; `test_generated.py` then keeps
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
+from textwrap import fill
+from types import ModuleType
 from typing import Final, get_type_hints
 
 from pilotage.central.catalogue.storages import StorageEntry
 from pilotage.central.observe import events
-from pilotage.central.observe.metrics import METRICS, VALUES_MAX
+from pilotage.central.observe.metrics import METRICS, VALUES_MAX, Metric
 from pilotage.central.settings import KeptDays, MailSettings, Settings
 from pilotage.matcher.rules import RunningLimit, StartLimit
 from pilotage.pilot import events as pilot_log
@@ -22,7 +24,7 @@ from pilotage.proto import (
     production_states,
     transformation_states,
 )
-from pilotage.proto.documents import job, transformation
+from pilotage.proto.documents import job, transformation, workflow
 from pilotage.proto.problems import STATUS, Code
 from tests.state_tables import mermaid
 
@@ -38,6 +40,13 @@ from . import (
 )
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+_WIDTH: Final = 100
+_PAGE_OF: Final = {
+    messages: "pilot-messages.md",
+    workflow: "workflow-files.md",
+    transformation: "transformation-files.md",
+    job: "job-description.md",
+}
 _JOB_STRUCTS: Final = (
     *(job.Job, job.Need, job.Preference, job.Input, job.OutputPattern, job.JobLimits),
     *(job.JobData, job.DataInput, job.DataOutput),
@@ -50,8 +59,8 @@ _TRANSFORMATION_STRUCTS: Final = (
 def job_states_page() -> str:
     drawing = mermaid(job_states.TRANSITIONS, job_states.START, job_states.FINAL)
     text = """
-        Nothing leaves a final state but a reschedule by a person or the failover. *Stalled* and
-        *deleted* are marks that are shown beside a state, not states.
+        A job leaves a final state only if a person or failover reschedules it. *Stalled* and
+        *deleted* are not states: the central shows them as marks beside the state.
     """
     return _page("States of a job", "proto/job_states.py", text, f"```mermaid\n{drawing}```\n")
 
@@ -59,8 +68,8 @@ def job_states_page() -> str:
 def pilot_states_page() -> str:
     drawing = mermaid(pilot_states.TRANSITIONS, pilot_states.START, pilot_states.FINAL)
     text = """
-        *Silent* (its beats are late) is a mark that is shown beside a state. A lost pilot that is
-        heard again runs on: a long network cut has healed.
+        *Silent* is not a state: it marks a pilot whose heartbeats are late. A lost pilot continues
+        if the central hears from it again, for example after a long network cut.
     """
     return _page("States of a pilot", "proto/pilot_states.py", text, f"```mermaid\n{drawing}```\n")
 
@@ -69,9 +78,9 @@ def production_states_page() -> str:
     states = production_states
     drawing = mermaid(states.PRODUCTIONS, states.START, states.FINAL)
     text = """
-        That a step or files wait for a person is a mark that is shown beside a state.
-        [Productions](productions.md) tells what the verbs do, [the states of its
-        transformations](transformation-states.md) how each step stands.
+        A mark beside the state shows that a step or files wait for a person. See also
+        [productions](productions.md) for the verbs, and [the states of
+        transformations](transformation-states.md) for the steps.
     """
     source = "proto/production_states.py"
     return _page("States of a production", source, text, f"```mermaid\n{drawing}```\n")
@@ -79,9 +88,9 @@ def production_states_page() -> str:
 
 def transformation_states_page() -> str:
     text = """
-        *Scouting*, *flushing* and *looking for inputs* are marks that are shown beside the state of
-        a transformation, *inherited* beside that of a file. [Transformations](transformations.md)
-        tells what the verbs do.
+        The central also shows marks beside the state: *scouting*, *flushing* and *looking for
+        inputs* for a transformation, *inherited* for a file. [Transformations](transformations.md)
+        explains the verbs.
     """
     states = transformation_states
     ended = frozenset(states.TaskState) - {states.TASK_START}
@@ -96,147 +105,144 @@ def transformation_states_page() -> str:
 
 
 def transformation_files_page() -> str:
-    text = """
-        What `pilotage transformation add`, the Python API and `POST /v1/transformations` accept. A
-        key that is not listed here is refused by name. [Transformations](transformations.md) has
-        examples, [job description](job-description.md) what a job may say.
+    text = f"""
+        A transformation file is YAML or JSON, for `pilotage transformation add`. The Python API and
+        `POST /v1/transformations` take the same keys, and an unknown key is refused by name.
+        [Transformations](transformations.md) has examples.
+
+        {structs.KEY}
     """
-    sections = (
-        f"## {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
-        for struct in _TRANSFORMATION_STRUCTS
-    )
+    sections = (_struct("##", struct) for struct in _TRANSFORMATION_STRUCTS)
     return _page("Transformation files", "proto/documents/transformation.py", text, *sections)
 
 
 def job_description_page() -> str:
-    text = """
-        What a job file (YAML or JSON), the Python API and `POST /v1/submissions` accept. A key that
-        is not listed here is refused by name.
+    text = f"""
+        A job file (YAML or JSON), the Python API and `POST /v1/submissions` take these keys. An
+        unknown key is refused by name. [The tutorial](tutorial.md) has examples.
+
+        {structs.KEY}
     """
-    sections = (
-        f"## {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
-        for struct in _JOB_STRUCTS
-    )
+    sections = (_struct("##", struct) for struct in _JOB_STRUCTS)
     return _page("Job description", "proto/documents/job.py", text, *sections)
 
 
 def configuration_page() -> str:
-    text = """
-        One YAML file (`--config`, else `PILOTAGE_CONFIG`, else `pilotage.yaml` in the data
-        directory), then environment variables `PILOTAGE_SECTION__KEY`, then options; later ones
-        win. A key that is not listed here is refused by name, before anything starts. Times are in
-        seconds, as `_s` says.
+    text = f"""
+        The central reads its settings from three places. Later ones win:
+
+        1. one YAML file: `--config`, else `PILOTAGE_CONFIG`, else `pilotage.yaml` in the data
+           directory;
+        2. environment variables `PILOTAGE_SECTION__KEY`;
+        3. options of `pilotage serve`.
+
+        The central refuses to start with an unknown key. Names that end in `_s` are in seconds.
+
+        {structs.KEY}
     """
-    sections: list[str] = []
-    for name, section in get_type_hints(Settings).items():
-        fields = structs.table(section, prefix=f"{name}.")
-        sections.append(f"## {name}\n\n{structs.description(section)}\n\n{fields}")
-    sections.extend(
-        f"### {struct.__name__}\n\n{structs.description(struct)}\n\n{structs.table(struct)}"
-        for struct in (RunningLimit, StartLimit, KeptDays, MailSettings)
-    )
+    sections = [
+        _struct("##", section, title=name, prefix=f"{name}.")
+        for name, section in get_type_hints(Settings).items()
+    ]
+    inner = (RunningLimit, StartLimit, KeptDays, MailSettings)
+    sections.extend(_struct("###", struct) for struct in inner)
     return _page("Configuration", "central/settings.py", text, *sections)
 
 
 def site_files_page() -> str:
-    text = """
-        One file a site, `sites/NAME.yaml` in the data directory: [sites](operations/sites.md) tells
-        how they are used. A key that is not listed here is refused with its line, and its file, or
-        its element, stays as it was; `pilotage doctor` looks at all of them. Times are in seconds,
-        as `_s` says.
+    text = f"""
+        Each site has one file, `sites/NAME.yaml` in the data directory. See
+        [sites](operations/sites.md).
+
+        An unknown key is refused with its line, and the central keeps the last good version of the
+        file or element. `pilotage doctor` checks all files. Names that end in `_s` are in seconds.
+
+        {structs.KEY}
     """
-    return _page(
-        "Sites' files", "central/factory/site_files/sites.py", text, *site_files.sections()
-    )
+    return _page("Site files", "central/factory/site_files/sites.py", text, *site_files.sections())
 
 
 def errors_page() -> str:
     text = """
-        Every error of the API has a body `{code, message, field}`: the code is stable, the message
-        is for people, the field names the part of the request that is wrong, where there is one.
+        Every error of the API has the body `{code, message, field}`. The code is stable, for
+        programs. The message is for people. The field names the wrong part of the request, if there
+        is one.
     """
     meanings = notes.beside(Code)
     rows = "".join(
-        f"| `{code.value}` | {status} | {meanings[code.name]} |\n"
-        for code, status in STATUS.items()
+        f"- `{code.value}` ({status}): {meanings[code.name]}\n" for code, status in STATUS.items()
     )
-    table = "| code | HTTP status | what it means, what to do |\n|---|---|---|\n" + rows
-    return _page("Error codes", "proto/problems.py", text, table)
+    return _page(
+        "Error codes", "proto/problems.py", text, f"The HTTP status is in brackets.\n\n{rows}"
+    )
 
 
 def events_page() -> str:
     text = """
-        What the central writes to its log, on standard error: one JSON object a line, with the time
-        `at`, the `event` and these fields. What was logged while a request was answered has its id
-        in `request`; the answer has it in the header `x-request-id`. Events marked (debug) come for
-        each job, and only with `log.level: debug`. Each event is also a
-        [metric](metrics.md), `pilotage_events_total`.
+        The central writes its log to standard error, one JSON object a line: the time `at`, the
+        `event`, and the fields in brackets.
+
+        - An event that belongs to a request has the request's id in `request`. The answer has the
+          same id in the header `x-request-id`.
+        - Events marked *debug* come for each job, only with `log.level: debug`.
+        - The [metric](metrics.md) `pilotage_events_total` counts each event.
     """
-    meanings = notes.above(events)
-    rows = (
-        f"| `{event}`{' (debug)' if event in events.QUIET else ''} | {meanings[event]} | "
-        f"{', '.join(f'`{field}`' for field in sorted(fields))} |\n"
-        for event, fields in sorted(events.EVENTS.items())
-    )
-    table = "| event | meaning | fields |\n|---|---|---|\n" + "".join(rows)
-    return _page("Events", "central/observe/events.py", text, table)
+    rows = _events(events, events.EVENTS, events.QUIET, "debug")
+    return _page("Events", "central/observe/events.py", text, rows)
 
 
 def pilot_events_page() -> str:
     text = """
-        What a pilot writes to its log, on standard error: one JSON object a line, with the time
-        `at`, the `event` and these facts. [`pilotage pilot logs`](pilot-logs.md) shows the same of
-        all pilots; there warnings are marked.
+        A pilot writes its log to standard error, one JSON object a line: the time `at`, the
+        `event`, and the fields in brackets. [`pilotage pilot logs`](pilot-logs.md) shows these
+        lines for all pilots.
     """
-    meanings = notes.above(pilot_log)
-    rows = (
-        f"| `{event}`{' (warning)' if event in pilot_log.WARNINGS else ''} | {meanings[event]} | "
-        f"{', '.join(f'`{fact}`' for fact in sorted(facts))} |\n"
-        for event, facts in sorted(pilot_log.EVENTS.items())
-    )
-    table = "| event | meaning | facts |\n|---|---|---|\n" + "".join(rows)
-    return _page("Events of pilots", "pilot/events.py", text, table)
+    rows = _events(pilot_log, pilot_log.EVENTS, pilot_log.WARNINGS, "warning")
+    return _page("Events of pilots", "pilot/events.py", text, rows)
 
 
 def metrics_page() -> str:
     text = f"""
-        What `GET /metrics` answers in the text format of Prometheus, to readers, managers,
-        operators and admins: totals over all communities. A label has at most {VALUES_MAX} values,
-        those beyond are one, `other`. What to do when one of them is out of bounds:
-        [alarms](operations/alarms.md).
+        `GET /metrics` answers in the text format of Prometheus, for readers, managers, operators
+        and admins. The values are totals of all communities. A label has at most {VALUES_MAX}
+        values; `other` stands for the rest.
+
+        Labels are in brackets. P1 and the like are [promises](promises.md) that the metric watches.
+        [Alarms](operations/alarms.md) says what to do if a value is out of bounds.
     """
-    rows = "".join(
-        f"| `{name}` | {metric.kind} | {', '.join(f'`{one}`' for one in metric.labels)} | "
-        f"{metric.means} | {metric.promise} |\n"
-        for name, metric in METRICS.items()
+    kinds = dict.fromkeys(metric.kind for metric in METRICS.values())
+    sections = (
+        f"## {kind.capitalize()}s\n\n"
+        + "".join(_metric(name, one) for name, one in METRICS.items() if one.kind == kind)
+        for kind in kinds
     )
-    table = "| metric | kind | labels | meaning | [promise](promises.md) |\n|---|---|---|---|---|\n"
-    return _page("Metrics", "central/observe/metrics.py", text, table + rows)
+    return _page("Metrics", "central/observe/metrics.py", text, *sections)
 
 
 def command_line_page() -> str:
-    text = "What people type. Programs use `pilotage.Client`, which has the same words."
+    text = "`pilotage COMMAND --help` shows the same. Programs use [the Python API](python-api.md)."
     return _page("Command line", "central/cli", text, *command_line.sections())
 
 
 def http_api_page() -> str:
-    text = "What the central answers, route by route. `tests/integration/http` walks through all."
+    text = "All routes of the central, by subject, then [the bodies](#bodies) that they use."
     return _page("HTTP API", "central/*/routes.py", text, *routes.sections())
 
 
 def storage_files_page() -> str:
-    text = """
-        One file a storage, `storages/NAME.yaml` in the data directory: [storages](storages.md)
-        tells what they are for. Unknown fields are refused with their line. A file that does not
-        read disables itself and nothing else: what it said before stays in force.
+    text = f"""
+        Each storage has one file, `storages/NAME.yaml` in the data directory.
+        [Storages](storages.md) explains how to use them. An unknown key is refused with its line.
+        If a file is wrong, the central keeps its last good version, and all other storages work on.
+
+        {structs.KEY}
     """
-    section = f"## StorageEntry\n\n{structs.description(StorageEntry)}\n\n"
-    section += structs.table(StorageEntry)
-    return _page("Storages' files", "central/catalogue/storages.py", text, section)
+    section = _struct("##", StorageEntry)
+    return _page("Storage files", "central/catalogue/storages.py", text, section)
 
 
 def pilot_messages_page() -> str:
-    text = "What pilots and the central say to each other over HTTPS and the bus, field by field."
+    text = "Pilots and the central exchange these messages over HTTPS and the message bus."
     return _page("Messages of pilots", "proto/messages.py", text, *pilot_messages.sections())
 
 
@@ -249,12 +255,18 @@ def roles_page() -> str:
 
 
 def workflow_files_page() -> str:
-    text = """
-        [Workflows](workflows.md) tells how these files are used. Beside what stands here a step may
-        have `for`: names with lists of values, or a list of mappings. Short forms: a parameter is
-        its default, an input `STEP.OUTPUT`, an output its pattern, `grouping` a size or a rule,
-        `sets` a list of keys; `needs` of the job may be one mapping. A key that is not listed here
-        is refused with its line.
+    text = f"""
+        [Workflows](workflows.md) explains how to use these files. An unknown key is refused with
+        its line.
+
+        A step may also have `for`: names with lists of values, or a list of mappings. There are
+        short forms:
+
+        - a parameter may be its default, and an input `STEP.OUTPUT`;
+        - an output may be its pattern, `grouping` a size or a rule, and `sets` a list of keys;
+        - `needs` of the job may be one mapping.
+
+        {structs.KEY}
     """
     return _page("Workflow files", "proto/documents/workflow.py", text, *workflow_files.sections())
 
@@ -283,25 +295,73 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
 
 def _page(title: str, source: str, text: str, *sections: str) -> str:
     note = f"<!-- Written by `make docs` from {source}: change that file, not this one. -->"
-    body = "\n".join(sections)
-    whole = "\n\n".join([note, f"# {title}", inspect.cleandoc(text), body])
-    return _linked(re.sub(r"\n{3,}", "\n\n", whole).rstrip("\n") + "\n")
+    whole = "\n\n".join([note, f"# {title}", inspect.cleandoc(text), "\n".join(sections)])
+    return _wrapped(_linked(re.sub(r"\n{3,}", "\n\n", whole).rstrip("\n") + "\n"))
+
+
+def _wrapped(text: str) -> str:
+    """Wrap the lines that are longer than people write them."""
+    return "\n".join(
+        fill(
+            line,
+            _WIDTH,
+            subsequent_indent="  " if line.startswith(("- ", "  ")) else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        if len(line) > _WIDTH and not line.startswith(("#", "|", "<"))
+        else line
+        for line in text.split("\n")
+    )
 
 
 def _linked(page: str) -> str:
     """Let links to what another page describes lead there."""
     here = set(re.findall(r"^#+ (\w+)$", page.lower(), re.MULTILINE))
     elsewhere = {
-        name.lower(): target
-        for module, target in ((job, "job-description.md"), (messages, "pilot-messages.md"))
-        for name in vars(module)
+        name.lower(): page
+        for module, page in _PAGE_OF.items()
+        for name, thing in vars(module).items()
+        if module is messages or getattr(thing, "__module__", "") == module.__name__
     }
 
     def lead(found: re.Match[str]) -> str:
         word = found[1]
         return found[0] if word in here else f"]({elsewhere[word]}#{word})"
 
+    page = re.sub(r"(?<![\w`(/])docs/((?:[\w-]+/)*)([\w-]+)\.md", _to_page, page)
     return re.sub(r"\]\(#(\w+)\)", lead, page)
+
+
+def _to_page(found: re.Match[str]) -> str:
+    """Return a link for the path of a page, as comments have it."""
+    return f"[{found[2].replace('-', ' ')}]({found[1]}{found[2]}.md)"
+
+
+def _struct(level: str, struct: type, *, title: str = "", prefix: str = "") -> str:
+    """Return the section of a struct: what it is, and its fields."""
+    fields = structs.fields(struct, prefix=prefix)
+    return f"{level} {title or struct.__name__}\n\n{structs.description(struct)}\n\n{fields}"
+
+
+def _events(
+    module: ModuleType, known: Mapping[str, Iterable[str]], marked: Container[str], mark: str
+) -> str:
+    """Return a line for each event of a log, with its fields and what it means."""
+    meanings = notes.above(module)
+    lines = ["## All events\n\n"]
+    for event, fields in sorted(known.items()):
+        shown = ", ".join(f"`{field}`" for field in sorted(fields))
+        held = f" ({shown})" if shown else ""
+        said = f" *{mark}*" if event in marked else ""
+        lines.append(f"- `{event}`{held}{said}: {meanings[event]}\n")
+    return "".join(lines)
+
+
+def _metric(name: str, metric: Metric) -> str:
+    labels = ", ".join(f"`{one}`" for one in metric.labels)
+    promise = f" {metric.promise}." if metric.promise else ""
+    return f"- `{name}`{f' ({labels})' if labels else ''}: {metric.means}.{promise}\n"
 
 
 def write() -> None:

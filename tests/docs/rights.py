@@ -8,15 +8,16 @@ from pilotage.central.identity.policy import TABLE, CallerKind, Permission, Reac
 from pilotage.proto.claims import Role
 
 ROLES: Final = {
-    CallerKind.READER: "sees jobs, pilots and sites of the community, without outputs, logs, file hashes "
-    "and values of environment variables",
+    CallerKind.READER: "sees jobs, pilots and sites of the community, without outputs, logs, "
+    "file hashes and values of environment variables",
     CallerKind.USER: "submits jobs and controls them",
-    CallerKind.MANAGER: "controls all jobs of the token's groups, or of the community if the token names "
-    "no group",
+    CallerKind.MANAGER: "controls all jobs of the token's groups, or of the community if the "
+    "token names no group",
     CallerKind.OPERATOR: "controls all jobs, pilots and sites; makes secrets for pilots",
     CallerKind.ADMIN: "everything, including tokens",
     CallerKind.PILOT: "asks for work, reports and sends heartbeats",
-    CallerKind.ATTEMPT: "a running attempt: reads inputs, stores outputs and logs; its token ends with it",
+    CallerKind.ATTEMPT: "a running attempt: reads inputs, stores outputs and logs; its token ends "
+    "with it",
     CallerKind.ANONYMOUS: "no token",
 }
 PEOPLE: Final = tuple(who for who in CallerKind if who.value in set(Role))

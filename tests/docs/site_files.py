@@ -1,7 +1,9 @@
-"""The page on sites' files: all that one may say, with the options of our own drivers."""
+"""The page on site files: all keys, with the options of our own drivers."""
 
+import re
 from collections.abc import Iterator
 from importlib.metadata import entry_points
+from typing import Final
 
 import msgspec
 from msgspec import inspect as kinds
@@ -20,20 +22,21 @@ from pilotage.central.factory.site_files.sites import (
 from . import structs
 
 ENTRIES = (SiteEntry, ElementEntry, Shape, PilotEntry, NodesEntry, CredentialEntry)
-NO_OPTIONS = "It has no options.\n"
+_REPEATS: Final = r"^The options of (an element|the source).*?\.\s*"  # as its heading does
+NO_OPTIONS: Final = "It has no options.\n"
 
 
 def sections() -> Iterator[str]:
     """Yield the page below its first words."""
     for entry in ENTRIES:
         yield _section("##", entry.__name__, entry)
-    yield "## Kinds of elements\n\nWhat stands under `options` of an element, by its `kind`.\n"
+    yield "## Kinds of elements\n\nKeys under `options` of an element depend on its `kind`.\n"
     for kind in our_kinds():
         options = driver(kind).options
         yield _section("###", f"kind: {kind}", options)
         for inner in _inner(options):
             yield _section("####", inner.__name__, inner)
-    yield "## Sources of credentials\n\nWhat stands under `credential.options`, by its `source`.\n"
+    yield "## Sources of credentials\n\nKeys under `credential.options` depend on its `source`.\n"
     for source, options in sorted(OPTIONS.items()):
         yield _section("###", f"source: {source}", options)
 
@@ -45,8 +48,9 @@ def our_kinds() -> list[str]:
 
 
 def _section(level: str, title: str, struct: type[msgspec.Struct]) -> str:
-    fields = structs.table(struct) if struct.__struct_fields__ else NO_OPTIONS
-    return f"{level} {title}\n\n{structs.description(struct)}\n\n{fields}"
+    fields = structs.fields(struct) if struct.__struct_fields__ else NO_OPTIONS
+    text = re.sub(_REPEATS, "", structs.description(struct))
+    return f"{level} {title}\n\n{text}\n\n{fields}"
 
 
 def _inner(struct: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:

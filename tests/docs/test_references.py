@@ -15,7 +15,10 @@ from .routes import heading
 
 @pytest.mark.parametrize("route", ROUTES, ids=heading)
 def test_each_route_is_documented(route: Route) -> None:
-    assert f"{heading(route)}\n\n{route.does}\n" in tree.text("docs/http-api.md")
+    words = " ".join(tree.text("docs/http-api.md").split())  # its lines are wrapped
+
+    assert f"{heading(route)} (" in words
+    assert route.does in words
 
 
 @pytest.mark.parametrize("code", Code)

@@ -10,7 +10,7 @@ from pilotage.central.factory.drivers import driver, kinds
 from pilotage.central.factory.site_files.sites import read_site
 from pilotage.central.operate.api_address import check_urls, only_here, url_of
 from pilotage.central.settings import Settings
-from pilotage.proto.strict_yaml import load_strictly
+from pilotage.proto.decoding.strict_yaml import load_strictly
 from tests.tidy import tree
 
 PAGES = ("sites", "site-credentials", "communities")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pilotage.proto.api.data import FileDetail, Lineage
 
 
-app = App(name="data", help="Find files by their metadata; register, look at and remove them.")
+app = App(name="data", help="Find, register and remove files of the catalogue.")
 
 app.command(put)
 app.command(get)
@@ -49,7 +49,7 @@ _PAIRS = Parameter(help="Metadata, as KEY=VALUE.")
 DidArgument = Annotated[str, Parameter(help="A file, as SCOPE:NAME.")]
 DatasetArgument = Annotated[str, Parameter(help="A dataset, as SCOPE:NAME.")]
 RuleArgument = Annotated[int, Parameter(help="Number of the rule.")]
-ReasonOption = Annotated[str, Parameter(help="Why; it is logged.")]
+ReasonOption = Annotated[str, Parameter(help="Reason, for the log.")]
 
 
 # -- looking ------------------------------------------------------------------------------------
@@ -61,15 +61,15 @@ async def find(
     client: Client,
     *words: Annotated[str, _WORDS],
     state: Annotated[
-        tuple[FileState, ...], Parameter(help="Files in these states; else Available ones.")
+        tuple[FileState, ...], Parameter(help="Files in these states (default: Available).")
     ] = (),
-    long: Annotated[bool, Parameter(help="Also size, state and metadata.")] = False,
-    limit: Annotated[int, whole("At most so many; 0: all.")] = 0,
+    long: Annotated[bool, Parameter(help="Also show size, state and metadata.")] = False,
+    limit: Annotated[int, whole("Show at most this many; 0: all.")] = 0,
 ) -> Answers:
-    """Find files by their metadata. All conditions must hold; quote those with < and >.
+    """Find files by their metadata. All conditions must hold. Quote conditions with < and >.
 
-    A comma means one of several values, ~ a pattern with * and ?, KEY alone that a file has it,
-    !KEY that it has not. With --json one file a line.
+    A comma separates alternatives, and ~ takes a pattern with * and ?. KEY alone means that a file
+    has the key, !KEY that it does not. With --json, prints one file a line.
     """
     query = query_of(words, await keys_of(client))
     return _files(client, query, state or (FileState.AVAILABLE,), long=long, limit=limit)
@@ -79,12 +79,14 @@ async def find(
 @reads
 async def list_files(
     client: Client,
-    dataset: Annotated[str, Parameter(help="A dataset, as SCOPE:NAME; none: all datasets.")] = "",
+    dataset: Annotated[
+        str, Parameter(help="A dataset, as SCOPE:NAME (default: list all datasets).")
+    ] = "",
     /,
     *,
-    long: Annotated[bool, Parameter(help="Also size, state and metadata.")] = False,
+    long: Annotated[bool, Parameter(help="Also show size, state and metadata.")] = False,
 ) -> CommandResult | Answers:
-    """List the files of a dataset, whatever their state; without one, all datasets."""
+    """List the files of a dataset in any state, or list all datasets."""
     if not dataset:
         return await _datasets(client)
     states = tuple(one for one in FileState if one is not FileState.REMOVED)
@@ -117,14 +119,14 @@ def _in_a_line(view: FileView) -> None:
 @app.command
 @reads
 async def show(client: Client, did: DidArgument, /) -> CommandResult:
-    """Show everything of a file."""
+    """Show everything about a file."""
     return CommandResult(await client.file(did), _print_file)
 
 
 @app.command
 @reads
 async def replicas(central: CentralConnection, *dids: Annotated[str, _DIDS]) -> Answers:
-    """Show where copies of files are, and how they are."""
+    """Show where copies of files are, and their states."""
     _some(dids)
     client = await central.client()
     found = await client.replicas(dids)
@@ -146,10 +148,10 @@ async def lineage(
     did: DidArgument,
     /,
     *,
-    down: Annotated[bool, Parameter(help="What was made of it, not what it was made of.")] = False,
-    limit: Annotated[int, whole("At most so many jobs.", least=1)] = 100,
+    down: Annotated[bool, Parameter(help="Show what was made from the file instead.")] = False,
+    limit: Annotated[int, whole("Show at most this many jobs.", least=1)] = 100,
 ) -> CommandResult:
-    """Show the jobs that a file came of, with what they read; or those that read it."""
+    """Show the jobs that produced a file, with what they read; or the jobs that read the file."""
     direction = Direction.DOWN if down else Direction.UP
     found = await client.lineage(did, direction, limit=limit)
     return CommandResult(found, lambda found: _print_lineage(found, direction))
@@ -181,9 +183,9 @@ async def _datasets(client: Client) -> CommandResult:
 @reads
 async def keys(
     central: CentralConnection,
-    *pairs: Annotated[str, Parameter(help="New keys: KEY=string, KEY=number or KEY=boolean.")],
+    *pairs: Annotated[str, Parameter(help="New keys, as KEY=string, KEY=number or KEY=boolean.")],
 ) -> CommandResult:
-    """List metadata keys with their types and few values; or make keys before files have them."""
+    """List metadata keys with types and, if they are few, values. KEY=TYPE adds a key."""
     types = dict(_split(pair) for pair in pairs)
     known = {kind.value: kind for kind in KeyType}
     for key, word in types.items():
@@ -209,15 +211,18 @@ async def keys(
 async def register(
     central: CentralConnection,
     file: Annotated[
-        str, Parameter(help="JSON: a file a line, or a list; -: stdin.", allow_leading_hyphen=True)
+        str,
+        Parameter(
+            help="JSON with a file a line, or a list; -: standard input.", allow_leading_hyphen=True
+        ),
     ],
     /,
 ) -> CommandResult:
-    """Register files from outside, in any order. What is there already changes nothing.
+    """Register files from outside, in any order. Known files stay unchanged.
 
     A file is {"did": "SCOPE:NAME", "bytes": N, "adler32": "…", "metadata": {…}, "replicas":
-    [{"storage": "…", "path": "…"}], "datasets": ["SCOPE:NAME"]}. One that is wrong leaves others
-    alone; exit code 3 says that there were some.
+    [{"storage": "…", "path": "…"}], "datasets": ["SCOPE:NAME"]}. A wrong file does not affect the
+    others; the exit code is then 3.
     """
     items = _items(file)
     client = await central.client()
@@ -231,9 +236,9 @@ async def meta(
     did: DidArgument,
     /,
     *pairs: Annotated[str, _PAIRS],
-    remove: Annotated[tuple[str, ...], Parameter(help="A key that it shall not have.")] = (),
+    remove: Annotated[tuple[str, ...], Parameter(help="Key to remove. Repeatable.")] = (),
 ) -> CommandResult:
-    """Show the metadata of a file, or set and remove some. Values have the type of their key."""
+    """Show the metadata of a file, or set and remove keys. Values need the type of their key."""
     if pairs or remove:
         values = await _values(client, pairs)
         reply = await client.set_metadata([did], values, remove=remove)
@@ -248,13 +253,14 @@ async def meta(
 async def bad(
     central: CentralConnection,
     *dids: Annotated[str, _DIDS],
-    storage: Annotated[str, Parameter(help="Whose copies they are.")],
-    state: Annotated[ReplicaState, Parameter(help="How they are.")] = ReplicaState.BAD,
+    storage: Annotated[str, Parameter(help="Storage of these copies.")],
+    state: Annotated[ReplicaState, Parameter(help="State of the copies.")] = ReplicaState.BAD,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Declare copies corrupt, or missing, or available again.
+    """Declare copies corrupt, missing or available again.
 
-    Jobs read no such copy. A file whose last good one is corrupt is Lost.
+    Jobs do not read corrupt or missing copies. A file becomes Lost when its last good copy is
+    corrupt.
     """
     _some(dids)
     client = await central.client()
@@ -265,10 +271,10 @@ async def bad(
 @app.command(name="rm")
 @changes
 async def remove(central: CentralConnection, *dids: Annotated[str, _DIDS]) -> CommandResult:
-    """Take files out of the catalogue. Their names stay taken.
+    """Remove files from the catalogue. Their names stay taken.
 
-    Their bytes go a week later (data.sweep_after_s), from storages whose files say `deletes: true`;
-    `data sweep` shows it. Whoever registers the same file again before that has it back.
+    The bytes are removed a week later (data.sweep_after_s), if the storage's file says `deletes:
+    true`. `data sweep` shows the progress. To get a file back, register it again before that.
     """
     _some(dids)
     client = await central.client()
@@ -280,7 +286,7 @@ async def remove(central: CentralConnection, *dids: Annotated[str, _DIDS]) -> Co
 async def make(
     client: Client, dataset: DatasetArgument, /, *pairs: Annotated[str, _PAIRS]
 ) -> CommandResult:
-    """Make a dataset; files that are registered into it have its metadata too."""
+    """Make a dataset. Files that are registered into it inherit its metadata."""
     made = await client.make_dataset(dataset, await _values(client, pairs))
     return CommandResult(made, made.did)
 
@@ -290,7 +296,7 @@ async def make(
 async def attach(
     central: CentralConnection, dataset: DatasetArgument, /, *dids: Annotated[str, _DIDS]
 ) -> CommandResult:
-    """Let files lie in a dataset. Their metadata stay as they are."""
+    """Add files to a dataset. Their metadata stay the same."""
     _some(dids)
     client = await central.client()
     return _told(await client.act_on_dataset(dataset, DatasetActionName.ATTACH, dids))
@@ -310,7 +316,7 @@ async def detach(
 @app.command
 @changes
 async def close(client: Client, dataset: DatasetArgument, /) -> CommandResult:
-    """Close a dataset: no files are added or taken out."""
+    """Close a dataset, so that no files are added or taken out."""
     return _told(await client.act_on_dataset(dataset, DatasetActionName.CLOSE, ()))
 
 
@@ -332,13 +338,15 @@ app.command(rule_app)
 async def add_rule(
     client: Client,
     *words: Annotated[str, _WORDS],
-    storage: Annotated[tuple[str, ...], Parameter(help="Where; repeatable, the first one first.")],
+    storage: Annotated[
+        tuple[str, ...], Parameter(help="Storage for the copies. Repeatable, preferred first.")
+    ],
     did: Annotated[str, Parameter(help="A file or a dataset, instead of conditions.")] = "",
-    copies: Annotated[int, Parameter(help="How many copies on these storages.")] = 1,
+    copies: Annotated[int, Parameter(help="Number of copies on these storages.")] = 1,
 ) -> CommandResult:
-    """Keep copies of a file, of a dataset, or of all files that meet conditions, now and later.
+    """Keep copies of a file, of a dataset, or of all present and future files that meet conditions.
 
-    What is missing is copied by jobs of type Transfer, on pilots that reach both storages.
+    Jobs of type Transfer make missing copies, on pilots that reach both storages.
     """
     query = query_of(words, await keys_of(client)) if words else {}
     made = await client.add_rule(storage, did=did, query=query, copies=copies)
@@ -348,7 +356,7 @@ async def add_rule(
 @rule_app.command(name="list")
 @reads
 async def list_rules(client: Client) -> CommandResult:
-    """List rules, and how many copies are there, being made, wanted, or stuck."""
+    """List rules, with counts of copies that exist, are being made, are wanted, or are stuck."""
     found = await client.rules()
     rows = [
         (
@@ -369,7 +377,7 @@ _RULE_COLUMNS = (
 @rule_app.command(name="show")
 @reads
 async def show_rule(client: Client, rule: RuleArgument, /) -> CommandResult:
-    """Show a rule, why copies are stuck, and the jobs that make some now."""
+    """Show a rule, why copies are stuck, and the jobs that make copies now."""
     found = await client.rule(rule)
     facts: list[tuple[str, object]] = [
         ("rule", found.id),
@@ -400,9 +408,9 @@ def _of_rule_job(one: RuleJob) -> str:
 @rule_app.command(name="retry")
 @changes
 async def retry_rule(client: Client, rule: RuleArgument, /) -> CommandResult:
-    """Try copies anew that have failed, and those whose jobs wait or are held.
+    """Retry failed copies, and copies whose jobs wait or are held.
 
-    These jobs are killed, and others are made by what the storages' files say now.
+    The command kills these jobs. New ones follow the storages' files as they are now.
     """
     found = await client.retry_rule(rule)
     return CommandResult(found, f"rule {rule}: {found.wanted} copies are tried again")
@@ -411,7 +419,7 @@ async def retry_rule(client: Client, rule: RuleArgument, /) -> CommandResult:
 @rule_app.command(name="drop")
 @changes
 async def drop_rule(client: Client, rule: RuleArgument, /) -> CommandResult:
-    """Drop a rule. Copies stay, and so do jobs that make some."""
+    """Drop a rule. Copies stay, and so do the jobs that make some."""
     await client.drop_rule(rule)
     return CommandResult(None, f"rule {rule} is dropped")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = App(name="storage", help="Show storages, and check their files.")
 
 FolderArgument = Annotated[
-    Path | None, Parameter(help="Folder of storages' files; else that of the data directory.")
+    Path | None, Parameter(help="Folder with storage files (default: that of the data directory).")
 ]
 _NONE = "there are no storages: an operator writes a file of each, DATA/storages/NAME.yaml"
 _COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
@@ -26,7 +26,7 @@ _COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
 @app.command(name="list")
 @reads
 async def list_storages(client: Client) -> CommandResult:
-    """List storages: where they are, who reaches them, and what is wrong with their files."""
+    """List storages: their places, the sites that reach them, and problems of their files."""
     return CommandResult(await client.storages(), _print_all)
 
 
@@ -39,9 +39,9 @@ async def show(client: Client, storage: str, /) -> CommandResult:
 
 @app.command
 def check(folder: FolderArgument = None, /) -> int:
-    """Read storages' files as a central would, and say what is wrong with each.
+    """Check storage files as a central would read them, and report the mistakes.
 
-    It asks no central, and no storage.
+    This command needs no central and no storage.
     """
     from ...catalogue.storages import StorageBook, read_storages
 

@@ -24,16 +24,19 @@ _COLUMNS = ("storage", "swept", "wait", "bytes", "being removed", "failing", "we
 async def sweep(
     central: CentralConnection,
     *,
-    dry_run: Annotated[bool, Parameter(help="List what would go now, and nothing else.")] = False,
-    all: Annotated[bool, Parameter(help="List all that waits, its time over or not.")] = False,
-    storage: Annotated[str, Parameter(help="Of this storage alone.")] = "",
-    limit: Annotated[int, whole("List at most so many; 0: all.")] = 1_000,
+    dry_run: Annotated[bool, Parameter(help="List the bytes that would be removed now.")] = False,
+    all: Annotated[
+        bool, Parameter(help="List all waiting bytes, whether their time is over or not.")
+    ] = False,
+    storage: Annotated[str, Parameter(help="Only this storage.")] = "",
+    limit: Annotated[int, whole("List at most this many; 0: all.")] = 1_000,
 ) -> Answers:
-    """Show bytes on storages that no file names any more: what waits, goes, went, and fails.
+    """Show bytes that no catalogue entry needs, by storage: waiting, in removal, removed and
+    failed.
 
-    They are copies of files that were removed, and folders of attempts that do not count. What has
-    waited for data.sweep_after_s is removed by jobs of type Sweep, on storages whose files say
-    `deletes: true`; this command removes nothing.
+    They are copies of removed files, and folders of attempts that do not count. After
+    data.sweep_after_s, jobs of type Sweep remove them, if the storage's file says `deletes: true`.
+    This command removes nothing.
     """
     client = await central.client()
     if not (dry_run or all):

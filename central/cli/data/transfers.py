@@ -15,19 +15,21 @@ from ..exit_codes import UsageError
 @changes
 async def put(
     central: CentralConnection,
-    file: Annotated[Path, Parameter(help="A file of this machine.")],
-    did: Annotated[str, Parameter(help="Its name in the catalogue, as SCOPE:NAME.")],
+    file: Annotated[Path, Parameter(help="A local file.")],
+    did: Annotated[str, Parameter(help="Name in the catalogue, as SCOPE:NAME.")],
     /,
     *pairs: Annotated[str, Parameter(help="Metadata, as KEY=VALUE.")],
-    storage: Annotated[str, Parameter(help="Where it goes; else a default storage.")] = "",
+    storage: Annotated[
+        str, Parameter(help="Storage to write to (default: a default storage).")
+    ] = "",
     dataset: Annotated[
-        tuple[str, ...], Parameter(help="Datasets that it lies in, as SCOPE:NAME.")
+        tuple[str, ...], Parameter(help="Datasets to add it to, as SCOPE:NAME.")
     ] = (),
 ) -> CommandResult:
-    """Store a file of this machine on a storage, and register it.
+    """Store a local file on a storage, and register it.
 
-    This machine must reach the storage. A name that is there keeps its bytes: the same file again
-    changes nothing, another one is refused.
+    This machine must reach the storage. A name keeps its bytes: the same file again changes
+    nothing, and another file is refused.
     """
     if not file.is_file():
         raise UsageError(f"{file}: is no file")
@@ -42,15 +44,17 @@ async def put(
 async def get(
     central: CentralConnection,
     *what: Annotated[
-        str, Parameter(help="A file, as SCOPE:NAME, or conditions as of `data find`.")
+        str, Parameter(help="A file, as SCOPE:NAME, or conditions as for `data find`.")
     ],
-    to: Annotated[Path, Parameter(help="Folder, or file for a single one.")] = Path(),
-    force: Annotated[bool, Parameter(help="Replace files here that have other bytes.")] = False,
+    to: Annotated[
+        Path, Parameter(help="Folder to fetch into, or the file for a single one.")
+    ] = Path(),
+    force: Annotated[bool, Parameter(help="Replace local files that differ.")] = False,
 ) -> Answers:
-    """Fetch files: one by its name, or all that meet conditions. Checksums are verified.
+    """Fetch files: one by name, or all that meet the conditions. Checksums are verified.
 
-    Copies are tried one after the other: those in folders that this machine sees come first.
-    A file here with the same bytes stays; one with others too, and is named, unless --force.
+    Copies in folders that this machine sees come first. A local file that differs stays, and is
+    reported, unless you add --force.
     """
     if not what:
         raise UsageError("say which: SCOPE:NAME, or conditions like run=7")

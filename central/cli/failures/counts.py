@@ -14,7 +14,7 @@ from ..unknown_places import missed_site
 NOTHING = "no attempt has failed since then: they are counted within ten seconds"
 _COLUMNS = ("failure", "site", "attempts#", "jobs failed#", "most often", "times#", "jobs")
 
-app = App(name="failures", help="Show what attempts failed of, by class and site.")
+app = App(name="failures", help="Show why attempts failed, by class and site.")
 app.command(f"{__package__}.reports:reports", name="reports")
 app.command(f"{__package__}.reports:report", name="report")
 app.command(f"{__package__}.rules:app", name="rules")
@@ -25,21 +25,21 @@ app.command(f"{__package__}.rules:app", name="rules")
 async def failures(
     central: CentralConnection,
     *,
-    site: Annotated[str, Parameter(help="Only at this site.")] = "",
+    site: Annotated[str, Parameter(help="Only attempts at this site.")] = "",
     group: Annotated[str, Parameter(help="Only jobs of this group.")] = "",
     owner: Annotated[str, Parameter(help="Only jobs of this owner.")] = "",
     transformation: Annotated[
-        str, Parameter(help="Only jobs of this transformation, by id or name; 0: jobs of none.")
+        str, Parameter(help="Only jobs of this transformation (id or name); 0: jobs without one.")
     ] = "",
     since: Annotated[
         str,
-        Parameter(help="From the hour of then on: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00."),
+        Parameter(help="Start, rounded down to the hour: 30m, 6h, 2d ago, or 2026-11-25T18:00."),
     ] = "1d",
 ) -> CommandResult:
-    """Show what attempts failed of, by class and site, with examples of jobs.
+    """Show why attempts failed, by class and site, with examples of jobs.
 
-    Of your jobs, or of those that your token reaches. docs/failures.md says what the
-    thirteen classes mean. The counts outlive the jobs.
+    It counts your jobs, or all that your token reaches, including jobs that retention has removed.
+    For the thirteen classes see docs/failures.md.
     """
     begin = moment(since)
     client = await central.client()

@@ -23,17 +23,17 @@ async def reports(
     central: CentralConnection,
     *,
     transformation: Annotated[
-        str, Parameter(help="Only of this transformation, by id or name.")
+        str, Parameter(help="Only for this transformation (id or name).")
     ] = "",
     since: Annotated[
         str,
-        Parameter(help="Only those since then: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00."),
+        Parameter(help="Only reports since then: 30m, 6h, 2d ago, or 2026-11-25T18:00."),
     ] = "7d",
-    most: Annotated[int, Parameter(help="How many at most, the newest.")] = 50,
+    most: Annotated[int, Parameter(help="Show at most this many, the newest ones.")] = 50,
 ) -> CommandResult:
-    """List reports of failover, the newest first: one for each cause and cycle.
+    """List reports of failover, newest first: one for each cause and cycle.
 
-    "Saved" counts failures and groups of failures that were repaired without a person.
+    "Saved" counts repairs without a person.
     """
     begin = moment(since)
     client = await central.client()
@@ -45,7 +45,7 @@ async def reports(
 
 @reads
 async def report(client: Client, report: int, /) -> CommandResult:
-    """Show one report: what failed, why and where, what was done, and what is left."""
+    """Show one report: what failed, where and why, what failover did, and what remains."""
     found = await client.failure_report(report)
     mailed = [f"Mailed  {found.view.mail}"] if found.view.mail else []
     return CommandResult(found, "\n".join([*found.text.splitlines(), *mailed]))

@@ -22,17 +22,18 @@ from ..times import moment
 if TYPE_CHECKING:
     from ...failover.rules import RuleSet
 
-app = App(name="rules", help="Check rules of failover, and say what they would do.")
+app = App(name="rules", help="Check rules of failover, and test what they would do.")
 _COLUMNS = ("failure", "site", "attempts#", "jobs seen#", "rule", "what it does")
 LEASE_OVER = "lease_over"  # of an attempt whose pilot has not told
-FileArgument = Annotated[Path, Parameter(help="A file of rules, in YAML.")]
+FileArgument = Annotated[Path, Parameter(help="YAML file with rules.")]
 
 
 @app.command
 def check(file: FileArgument, /) -> int:
-    """Read rules, say what is wrong with its line, and which default rules they replace.
+    """Check a file of rules: show mistakes with their lines, and the default rules that it
+    replaces.
 
-    It asks no central.
+    This command needs no central.
     """
     from ...failover.rules import default_rules
 
@@ -61,16 +62,16 @@ async def test(
     /,
     *,
     evidence: Annotated[
-        Path | None, Parameter(help="A file with one failure as JSON, instead of what has failed.")
+        Path | None, Parameter(help="JSON file with one failure, instead of the recent ones.")
     ] = None,
     step: Annotated[str, Parameter(help="Apply the rules of this step of the workflow.")] = "",
     since: Annotated[str, Parameter(help="Only failures since then, in whole hours.")] = "1d",
 ) -> CommandResult:
-    """Show which rule would have matched each recent failure, and what it would have done.
+    """Show which rule would match each recent failure, and what it would do.
 
     The command tests the newest failed jobs of each class and site, as if each had failed for the
     first time, with two inputs. With `--evidence` it reads the fields of one failure, such as
-    {"how": "exited", "exit_code": 3}, and asks no central.
+    {"how": "exited", "exit_code": 3}, and needs no central.
     """
     rules = _read(file)
     if rules is None:

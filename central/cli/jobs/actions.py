@@ -18,9 +18,12 @@ from ..exit_codes import ExitCode, UsageError
 from ..presentation import jobs_in_words, note, number, print_line
 from .selection import WHERE, JobSelection, job_filter, parse_ids, shown, with_me
 
-All = Annotated[bool, Parameter(help="All jobs that match the filter; without one, all your own.")]
-Yes = Annotated[bool, Parameter(alias="-y", help="Do not ask.")]
-Reason = Annotated[str, Parameter(help="Kept in the history of the jobs.")]
+All = Annotated[
+    bool,
+    Parameter(help="Take all jobs that match the filter. Without a filter: all your own jobs."),
+]
+Yes = Annotated[bool, Parameter(alias="-y", help="Do not ask for confirmation.")]
+Reason = Annotated[str, Parameter(help="Reason, for the history of the jobs.")]
 
 # To which jobs an action can be done; where it is not here, to those that have not ended.
 _STATES: dict[ActionName, tuple[JobState, ...]] = {
@@ -46,15 +49,15 @@ def _acting(action: ActionName, help: str) -> Callable[..., int]:
     return changes(act)
 
 
-kill = _acting(ActionName.KILL, "End jobs for good. A running payload ends when its pilot says so.")
-hold = _acting(
-    ActionName.HOLD, "Keep jobs from running until they are released; what runs is stopped."
+kill = _acting(
+    ActionName.KILL, "Kill jobs for good. A running job ends when its pilot confirms it."
 )
-release = _acting(ActionName.RELEASE, "Let held jobs run again.")
+hold = _acting(ActionName.HOLD, "Hold jobs until they are released, and stop those that run.")
+release = _acting(ActionName.RELEASE, "Release held jobs, so that they run again.")
 reschedule = _acting(
-    ActionName.RESCHEDULE, "Run jobs again from the start, also those that have ended."
+    ActionName.RESCHEDULE, "Run jobs again from the start, including jobs that have ended."
 )
-delete = _acting(ActionName.DELETE, "Hide jobs that have ended from lists. The central keeps them.")
+delete = _acting(ActionName.DELETE, "Hide ended jobs from lists. The central keeps them.")
 
 
 async def _act(

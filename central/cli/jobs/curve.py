@@ -26,7 +26,7 @@ async def curve(
     /,
     *,
     attempt: Annotated[
-        int | None, Parameter(help="Which one; else the newest that has a curve.")
+        int | None, Parameter(help="Number of the attempt (default: the newest with a curve).")
     ] = None,
     follow: Annotated[
         bool, Parameter(alias="-f", help="Print each point as it comes, until the job has ended.")
@@ -34,7 +34,7 @@ async def curve(
 ) -> Answers:
     """Show what a job used over time: CPU, memory, disk and processes.
 
-    Of a job that runs it is as far as it has come. In a pipe, the points in columns.
+    A running job has a curve up to now. In a pipe it prints the points in columns.
     """
     if follow:
         async for point in client.points(job):
@@ -51,15 +51,13 @@ async def peek(
     *,
     bytes: Annotated[
         int,
-        Parameter(
-            help="How much of each stream, from its end.", validator=Number(gte=1, lte=65_536)
-        ),
+        Parameter(help="Bytes of each stream, from its end.", validator=Number(gte=1, lte=65_536)),
     ] = 2_000,
     wait_s: Annotated[
-        float, Parameter(help="How long its pilot may take.", validator=Number(gt=0, lte=60))
+        float, Parameter(help="Seconds to wait for the pilot.", validator=Number(gt=0, lte=60))
     ] = 15.0,
 ) -> CommandResult:
-    """Show the last that a job wrote to its two streams, and what it uses now."""
+    """Show the end of both streams of a job, and what it uses now."""
     return CommandResult(await client.peek(job, bytes=bytes, wait_s=wait_s), print_peek)
 
 

@@ -32,10 +32,10 @@ async def explain(
     needs: JobOptions = JOB_OPTIONS,
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
 ) -> CommandResult:
-    """Say why a job waits, clause by clause: how many live offers each clause excludes.
+    """Explain why a job waits: how many live offers each clause excludes.
 
-    An offer fits if it would run the job with nothing else on it; how many have room now is said
-    beside it.
+    An offer fits if it could run the job with nothing else on it. The answer also says how many of
+    these offers have room now.
 
     pilotage explain JOB
 
@@ -43,7 +43,7 @@ async def explain(
 
     pilotage explain [OPTIONS] -- COMMAND ARGS…
 
-    The last two are about jobs that are not submitted.
+    The last two explain a job that you have not submitted.
     """
     subject, told = _subject(job, needs, payload)
     client = await central.client()

@@ -27,16 +27,16 @@ async def wait(
     where: JobSelection = WHERE,
     timeout_s: LongestWait = None,
     through_held: Annotated[
-        bool, Parameter(help="Go on also where all that is left is Held.")
+        bool, Parameter(help="Keep waiting if all remaining jobs are Held.")
     ] = False,
 ) -> CommandResult:
     """Wait until jobs have ended: by id, or those that match a filter now.
 
-    If no job matches the filter, the exit code is 0: there is nothing to wait for. A submission
-    that does not exist is refused.
+    It reports each job that becomes Held, with the reason, and stops when all remaining jobs are
+    Held. If no job matches the filter, it ends at once with code 0. An unknown submission is
+    refused.
 
-    A job that becomes Held is told of at once, with the reason; where no other is left, that is the
-    end. Exit code 0 if all are Done, 1 if one is Failed or Killed, 5 if the time is over, 6 if one
+    Exit codes: 0 if all jobs are Done, 1 if one is Failed or Killed, 5 after the timeout, 6 if one
     is Held.
     """
     wanted, chosen = parse_ids(ids), job_filter(where)
@@ -62,13 +62,12 @@ async def watch(
     submission: int | None = None,
     /,
     *,
-    interval_s: Annotated[float, Parameter(help="Time between two looks.")] = 1.0,
+    interval_s: Annotated[float, Parameter(help="Seconds between two updates.")] = 1.0,
 ) -> CommandResult | Answers:
-    """Watch jobs live, by site: all of them, or those of one submission.
+    """Watch jobs live, by site: all jobs until Ctrl-C, or one submission until it has ended.
 
-    A submission is watched until all of its jobs have ended (exit code 0 if all are Done, else 1),
-    also while some are Held, and everything until Ctrl-C. In a pipe a line is printed for each
-    change.
+    For a submission the exit code is 0 if all jobs are Done, else 1. Held jobs do not end it. In a
+    pipe it prints a line for each change.
     """
     if interval_s < 0.1:
         raise UsageError("--interval-s must be at least 0.1")

@@ -42,38 +42,36 @@ _NAMES = {"sites": "site", "banned_sites": "banned_site", "cores_min": "cores", 
 class JobOptions:
     """What a job is and what it needs. Needs and limits that have a help are options too."""
 
-    name: str = _job("name", "Name of the job, or of the submission.")
-    type: str = _job("type", "Kind of job: limits, bans and pilots go by it.")
-    group: str = _job("group", "Group to submit for (default: the token's first).")
-    need: Words = option(
-        (), "Counted resource that it needs: NAME=AMOUNT, as bandwidth_mbps=100; repeatable."
-    )
-    preferred_site: Words = _preference("sites", "Rather at this site, for a time; repeatable.")
-    preferred_for_s: int = _preference("for_s", "How long rather there, from the submission on.")
-    input: tuple[Path, ...] = option((), "File or folder to lay into its folder; repeatable.")
-    output: Words = option((), "Files to keep, as a glob; repeatable.")
-    data_input: Words = option((), "File or dataset of the catalogue that it reads; repeatable.")
-    data_query: Words = option(
-        (), "What files it reads must be like: '{run: {\">=\": 5}}'; repeatable."
-    )
+    name: str = _job("name", "Name of the job or the submission.")
+    type: str = _job("type", "Type of job. Limits, bans and pilots select by it.")
+    group: str = _job("group", "Group to submit for (default: the first of your token).")
+    need: Words = option((), "Amount of a counted resource, as in bandwidth_mbps=100. Repeatable.")
+    preferred_site: Words = _preference("sites", "Prefer this site for a time. Repeatable.")
+    preferred_for_s: int = _preference("for_s", "Seconds to prefer it, from the submission on.")
+    input: tuple[Path, ...] = option((), "File or folder to copy to the job. Repeatable.")
+    output: Words = option((), "Glob of files to keep. Repeatable.")
+    data_input: Words = option((), "File or dataset of the catalogue to read. Repeatable.")
+    data_query: Words = option((), "Query for files to read: '{run: {\">=\": 5}}'. Repeatable.")
     data_output: Words = option(
-        (), "Files to store and publish, PATTERN or PATTERN=NAME; repeatable."
+        (), "Files to store and publish: PATTERN or PATTERN=NAME. Repeatable."
     )
     data_storage: Words = option(
-        (), "Storage for those files (default: the configured one); repeat to add others to try."
+        (), "Storage for those files (default: the configured one). Repeat to add fallbacks."
     )
-    image: str = _job("image", "Container image that it runs in: a path on nodes.")
+    image: str = _job("image", "Container image to run in: a path on the nodes.")
     software: Words = _job(
-        "software", "Folder of software on the node, {level} for its best; repeatable."
+        "software", "Folder of software on the node; {level} is its best CPU level. Repeatable."
     )
-    module: Words = _job("modules", "Environment module; repeatable.")
+    module: Words = _job("modules", "Environment module to load. Repeatable.")
     checkpoint: str = _job(
-        "checkpoint", "Folder of its own that travels from each attempt to the next."
+        "checkpoint", "Folder of checkpoints, handed from each attempt to the next."
     )
-    retries: int = _job("retries", "How often to run it again when it fails.")
-    priority: int = _job("priority", f"{PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier.")
-    env: Words = option((), "KEY=VALUE for its environment.")
-    queue_s: int = _job("queue_s", "Longest wait in the queue; 0: no limit.")
+    retries: int = _job("retries", "Retries after a failure of the job.")
+    priority: int = _job(
+        "priority", f"Priority from {PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier."
+    )
+    env: Words = option((), "Environment variable KEY=VALUE. Repeatable.")
+    queue_s: int = _job("queue_s", "Wait in the queue at most this many seconds; 0: no limit.")
 
 
 JOB_OPTIONS = JobOptions()

@@ -27,16 +27,16 @@ async def logs(
     job: int,
     /,
     *,
-    stream: Annotated[
-        Literal["stdout", "stderr"], Parameter(help="Which of its two streams.")
-    ] = "stdout",
-    follow: Annotated[bool, Parameter(alias="-f", help="Go on until the job has ended.")] = False,
+    stream: Annotated[Literal["stdout", "stderr"], Parameter(help="Stream to print.")] = "stdout",
+    follow: Annotated[
+        bool, Parameter(alias="-f", help="Continue until the job has ended.")
+    ] = False,
 ) -> Answers:
-    """Print what a job wrote, byte by byte; with --follow also what it writes from now on.
+    """Print what a job wrote; with --follow, also what it writes from now on.
 
-    Of an attempt that has ended the last 10^6 bytes of each stream are kept: standard error says
-    how many are left out, and of which attempt this is where there are several. With --json each
-    piece is a line {job, stream, text}.
+    The central keeps the last 10^6 bytes of each stream of an attempt. Standard error says how many
+    bytes are missing, and names the attempt if there are several. With --json, each piece is a line
+    {job, stream, text}.
     """
     # Whoever follows is there for long: another process may take the lead over meanwhile.
     client = await central.client(patience_s=CHANGING_S if follow else None)
@@ -51,20 +51,22 @@ async def logs(
 @reads
 async def output(
     central: CentralConnection,
-    jobs: Annotated[str, Parameter(name="JOBS", help="A job, or a range of jobs: 12 or 12-15.")],
+    jobs: Annotated[str, Parameter(name="JOBS", help="A job or a range of jobs: 12 or 12-15.")],
     /,
     *names: str,
-    to: Annotated[Path | None, Parameter(help="Folder, or file for a single name.")] = None,
-    all: Annotated[bool, Parameter(help="Fetch all that was kept.")] = False,
+    to: Annotated[
+        Path | None, Parameter(help="Folder to fetch into, or the file for a single name.")
+    ] = None,
+    all: Annotated[bool, Parameter(help="Fetch all kept files.")] = False,
     by_job: Annotated[
-        bool, Parameter(help="Give each job a folder of its own in --to, named by its id.")
+        bool, Parameter(help="Fetch each job into its own folder below --to, named by its id.")
     ] = False,
-    force: Annotated[bool, Parameter(help="Replace files here that have other bytes.")] = False,
+    force: Annotated[bool, Parameter(help="Replace local files that differ.")] = False,
 ) -> Answers:
     """List the files that jobs kept, or fetch some: pilotage output 12 hist.json --to results/
 
-    A file here with the same bytes stays. Nothing is fetched if a file here has other bytes, unless
-    --force, or if two outputs clash in one folder. `--by-job` prevents clashes between jobs.
+    The command fetches nothing if a local file differs, unless you add --force. It refuses two
+    outputs that clash in one folder; --by-job prevents that.
     """
     ids = parse_ids((jobs,))
     client = await central.client()

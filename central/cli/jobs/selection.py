@@ -31,7 +31,7 @@ State = TypeVar("State", JobState, PilotState)
 class JobSelection:
     """Options that choose jobs."""
 
-    state: tuple[str, ...] = option((), "Only jobs in this state; may come several times.")
+    state: tuple[str, ...] = option((), "Only jobs in this state. Repeatable.")
     submission: int | None = option(None, "Only jobs of this submission.")
     filter: tuple[str, ...] = option(
         (),

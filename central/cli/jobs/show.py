@@ -11,13 +11,13 @@ from ..presentation import number, print_line, print_table
 
 @reads
 async def show(client: Client, job: int, /) -> CommandResult:
-    """Show one job: where it stands, what it runs, what it used and left."""
+    """Show one job: its state, command, usage and outputs."""
     return CommandResult(await client.detail(job), _print)
 
 
 @reads
 async def history(client: Client, job: int, /) -> CommandResult:
-    """Show what happened to a job, oldest first: by whom, when, in which attempt."""
+    """Show the history of a job, oldest first: what happened, when, by whom, in which attempt."""
     return CommandResult(await client.history(job), _print_history)
 
 

@@ -23,12 +23,12 @@ async def status(
     central: CentralConnection,
     *ids: str,
     where: JobSelection = WHERE,
-    limit: Annotated[int, Parameter(help="At most so many jobs; 0: all.")] = 50,
-    after: Annotated[int, Parameter(help="Only jobs with an id greater than this.")] = 0,
+    limit: Annotated[int, Parameter(help="Show at most this many jobs; 0: all.")] = 50,
+    after: Annotated[int, Parameter(help="Only jobs with a greater id.")] = 0,
 ) -> Answers:
-    """Show jobs: by id (12 20-29), by filter, or those that have not finished.
+    """Show jobs: by id, by filter, or all that have not finished.
 
-    With --json each job is a line of its own.
+    With --json, prints one job a line.
     """
     wanted, chosen = parse_ids(ids), job_filter(where)
     if wanted and chosen is not None:
@@ -46,9 +46,9 @@ async def status(
 async def summary(
     client: Client,
     *,
-    by: Annotated[SummaryBy, Parameter(help="What a line is about.")] = SummaryBy.STATE,
+    by: Annotated[SummaryBy, Parameter(help="Count by this.")] = SummaryBy.STATE,
 ) -> CommandResult:
-    """Count jobs by state: all of them in one line, or by site, type, group or owner."""
+    """Count jobs by state: in one line, or by site, type, group or owner."""
     found = await client.summary(by)
     return CommandResult(found, one_line(found) if by is SummaryBy.STATE else print_summary)
 

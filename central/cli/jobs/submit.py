@@ -42,21 +42,19 @@ async def submit(
     *,
     job: JobOptions = JOB_OPTIONS,
     array: Annotated[
-        str, Parameter(help="N or A-B: one job for each number, `{index}` in the command.")
+        str, Parameter(help="Submit one job for each number: N or A-B. `{index}` is the number.")
     ] = "",
-    key: Annotated[
-        str, Parameter(help="Idempotency key: the same key again gives the same jobs.")
-    ] = "",
+    key: Annotated[str, Parameter(help="Idempotency key: the same key gives the same jobs.")] = "",
     running_max: Annotated[
-        int, Parameter(help="How many of these jobs run at once (default: 0, not limited).")
+        int, Parameter(help="Run at most this many of the jobs at once (default: no limit).")
     ] = 0,
     wait: Annotated[bool, Parameter(help="Wait until the jobs have ended.")] = False,
     follow: Annotated[
-        bool, Parameter(help="Print what the one job writes, as it writes it.")
+        bool, Parameter(help="Print the output of the single job as it writes it.")
     ] = False,
     timeout_s: LongestWait = None,
     through_held: Annotated[
-        bool, Parameter(help="With --wait: go on also where all that is left is Held.")
+        bool, Parameter(help="With --wait: keep waiting if all remaining jobs are Held.")
     ] = False,
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
 ) -> Answers:
@@ -66,12 +64,8 @@ async def submit(
 
     pilotage submit [OPTIONS] FILE.yaml|FILE.json|FILE.ndjson
 
-    With --array the braces in the command are parameters: `{index}` is the number, and `{{` stands
-    for a brace. A file holds one job, a list under `jobs:`, or `template:` with `parameters:`; in
-    an .ndjson file each line is a job.
-
-    With --wait or --follow the exit code is as of `wait`: 0 if all are Done, 1 if one is Failed or
-    Killed, 5 if the time is over, 6 if one is Held.
+    A file holds one job, a list under `jobs:`, or `template:` with `parameters:`. In an .ndjson
+    file each line is a job. With --wait or --follow the exit codes are those of `wait`.
     """
     if not (wait or follow) and (timeout_s is not None or through_held):
         option = "--through-held" if timeout_s is None else "--timeout-s"

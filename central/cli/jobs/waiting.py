@@ -23,7 +23,8 @@ def _is_wait(_: Any, seconds: float | None) -> None:
 
 
 LongestWait = Annotated[
-    float | None, Parameter(help="Longest wait; exit code 5 then.", validator=_is_wait)
+    float | None,
+    Parameter(help="Wait at most this many seconds, then exit with code 5.", validator=_is_wait),
 ]
 
 

@@ -47,16 +47,16 @@ _COLUMNS = (
 @app.command
 def start(
     *,
-    site: Annotated[str, Parameter(help="Site that the pilot belongs to.")] = "local",
+    site: Annotated[str, Parameter(help="Site of the pilot.")] = "local",
     element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
     told: PilotOptions = PILOT_OPTIONS,
-    count: Annotated[int, Parameter(help="How many pilots.")] = 1,
-    foreground: Annotated[bool, Parameter(help="Stay until they end.")] = False,
+    count: Annotated[int, Parameter(help="Number of pilots.")] = 1,
+    foreground: Annotated[bool, Parameter(help="Stay until the pilots end.")] = False,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Start pilots on this machine. They run on until they are drained, or have been idle.
+    """Start pilots on this machine. They run until they are drained or have been idle for too long.
 
-    The folder of a pilot, with its log, goes when it ends well.
+    The folder of a pilot, with its log, is deleted when the pilot ends well.
     """
     said = said_of(told)
     wanted = request(SecretRequest, site=site, element=element, count=count)
@@ -91,16 +91,18 @@ def start(
 @app.command
 def secret(
     *,
-    site: Annotated[str, Parameter(help="Site that the pilots belong to.")],
+    site: Annotated[str, Parameter(help="Site of the pilots.")],
     element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
-    count: Annotated[int, Parameter(help="How many pilots.")] = 1,
-    valid_s: Annotated[int, Parameter(help="How long each may be used.")] = 604_800,
-    save: Annotated[Path, Parameter(help="Folder for them: one file (0600) for each pilot.")],
+    count: Annotated[int, Parameter(help="Number of pilots.")] = 1,
+    valid_s: Annotated[int, Parameter(help="Seconds until a secret expires.")] = 604_800,
+    save: Annotated[
+        Path, Parameter(help="Folder for the secrets, one file (0600) for each pilot.")
+    ],
     common: CommonOptions = COMMON,
 ) -> int:
-    """Make one-use secrets with which pilots on other machines register.
+    """Make one-use secrets, with which pilots on other machines register.
 
-    A file is for `pilot.pyz run --secret-file`; docs/operations/first-steps.md has the rest.
+    Give a file to `pilot.pyz run --secret-file`. See docs/operations/first-steps.md.
     """
     wanted = request(SecretRequest, site=site, element=element, count=count, valid_s=valid_s)
     try:  # the folder comes first: secrets that cannot be written down must not be made
@@ -143,11 +145,11 @@ def _until_they_end(processes: "list[subprocess.Popen[bytes]]") -> int:
 async def list_pilots(
     central: CentralConnection,
     *,
-    state: Annotated[tuple[str, ...], Parameter(help="Only in this state; repeatable.")] = (),
+    state: Annotated[tuple[str, ...], Parameter(help="Only in this state. Repeatable.")] = (),
     site: Annotated[str, Parameter(help="Only at this site.")] = "",
-    all: Annotated[bool, Parameter(help="Also those that have ended.")] = False,
+    all: Annotated[bool, Parameter(help="Also show pilots that have ended.")] = False,
 ) -> Answers:
-    """List pilots: those that live, unless told otherwise. With --json one on each line."""
+    """List live pilots. With --json, prints one a line."""
     states = tuple(parse_state(PilotState, word) for word in state)
     if not states and not all:
         states = tuple(one for one in PilotState if one not in FINAL and one is not PilotState.LOST)
@@ -167,10 +169,10 @@ async def list_pilots(
 @app.command
 @reads
 async def show(client: Client, pilot: str, /) -> CommandResult:
-    """Show everything that is known of a pilot: what it offers, for whom, and what its node is.
+    """Show everything about a pilot: what it offers, for whom, and on which node.
 
-    Of one that the central has submitted also what its element says of it; and, to operators, what
-    its script printed before it failed.
+    For a pilot that the central submitted, it also shows what the compute element reports.
+    Operators also see the output of its script if it failed.
     """
     return CommandResult(await client.pilot(pilot), _print)
 
@@ -190,9 +192,9 @@ async def explain(
     pilot: str = "",
     /,
     *,
-    site: Annotated[str, Parameter(help="All that live at this site.")] = "",
+    site: Annotated[str, Parameter(help="All live pilots at this site.")] = "",
 ) -> Answers:
-    """Say why a pilot gets nothing: how many waiting jobs each clause keeps from it."""
+    """Explain why a pilot gets no job: how many waiting jobs each clause excludes."""
     if bool(pilot) + bool(site) != 1:
         raise UsageError("explain which pilot? Give a name of `pilotage pilot list`, or --site")
     client = await central.client()
@@ -212,15 +214,15 @@ async def explain(
 async def drain(
     central: CentralConnection,
     *pilots: str,
-    site: Annotated[str, Parameter(help="All that live at this site.")] = "",
-    all: Annotated[bool, Parameter(help="All that live.")] = False,
-    wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
+    site: Annotated[str, Parameter(help="All live pilots at this site.")] = "",
+    all: Annotated[bool, Parameter(help="All live pilots.")] = False,
+    wait: Annotated[bool, Parameter(help="Wait until the pilots have ended.")] = False,
     timeout_s: LongestWait = None,
 ) -> Answers:
-    """Let pilots finish what they hold, and ask for nothing more; then they end.
+    """Let pilots finish their jobs, take no more, and end.
 
-    One that has died says nothing more: --wait waits for it until the central calls it Lost, or
-    until it has been silent for two minutes.
+    A dead pilot does not report its end: --wait waits until the central calls it Lost, or until it
+    has been silent for two minutes.
     """
     if bool(pilots) + bool(site) + all != 1:
         raise UsageError("drain which pilots? Give names of `pilotage pilot list`, --site or --all")
@@ -240,17 +242,19 @@ async def drain(
 async def kill(
     central: CentralConnection,
     *pilots: str,
-    site: Annotated[str, Parameter(help="All of this site that have not ended.")] = "",
-    element: Annotated[str, Parameter(help="Only of this compute element; with --site.")] = "",
-    reason: Annotated[str, Parameter(help="Why; it is kept with the pilot.")] = "",
-    wait: Annotated[bool, Parameter(help="Wait until they have ended.")] = False,
+    site: Annotated[str, Parameter(help="All pilots of this site that have not ended.")] = "",
+    element: Annotated[
+        str, Parameter(help="Only pilots of this compute element; needs --site.")
+    ] = "",
+    reason: Annotated[str, Parameter(help="Reason, kept with the pilot.")] = "",
+    wait: Annotated[bool, Parameter(help="Wait until the pilots have ended.")] = False,
     timeout_s: LongestWait = None,
 ) -> Answers:
-    """End pilots now, without waiting for their jobs: these wait again, and lose no retry.
+    """End pilots now, without waiting for their jobs. The jobs are requeued and lose no retry.
 
-    A pilot is told, stops what it holds and says good-bye; its element is asked to end it too, also
-    while it waits in a queue. Jobs of one that says nothing more wait again when their leases are
-    over. Exit code 1 when one can neither be told nor ended by its element.
+    The pilot stops its jobs and signs off. Its compute element also ends it, even while it is
+    queued. Jobs of a silent pilot are requeued when their leases end. The exit code is 1 if a pilot
+    could be reached in neither way.
     """
     if bool(pilots) + bool(site) != 1 or (element and not site):
         raise UsageError(

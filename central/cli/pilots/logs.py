@@ -25,28 +25,27 @@ async def logs(
     /,
     *,
     job: Annotated[
-        int | None, Parameter(help="Lines about this job.", validator=Number(gte=1))
+        int | None, Parameter(help="Only lines about this job.", validator=Number(gte=1))
     ] = None,
-    site: Annotated[str, Parameter(help="Only of pilots at this site.")] = "",
-    host: Annotated[str, Parameter(help="Only of pilots on this host.")] = "",
-    batch_id: Annotated[
-        str, Parameter(help="Only of pilots that the batch system knows by this id.")
-    ] = "",
+    site: Annotated[str, Parameter(help="Only pilots at this site.")] = "",
+    host: Annotated[str, Parameter(help="Only pilots on this host.")] = "",
+    batch_id: Annotated[str, Parameter(help="Only pilots with this id in the batch system.")] = "",
     since: Annotated[
-        str, Parameter(help="From then on: 30m, 6h, 2d ago, or a time as 2026-11-25T18:00.")
+        str, Parameter(help="Only lines since then: 30m, 6h, 2d ago, or 2026-11-25T18:00.")
     ] = "",
-    grep: Annotated[str, Parameter(help="Only lines with this word, in any case.")] = "",
+    grep: Annotated[str, Parameter(help="Only lines with this word, in upper or lower case.")] = "",
     warnings: Annotated[bool, Parameter(help="Only warnings.")] = False,
     last: Annotated[
         int,
-        Parameter(help="How many lines, without --since.", validator=Number(gte=1, lte=PAGE_MAX)),
+        Parameter(help="Number of lines, without --since.", validator=Number(gte=1, lte=PAGE_MAX)),
     ] = LAST,
-    follow: Annotated[bool, Parameter(alias="-f", help="Go on with what comes.")] = False,
+    follow: Annotated[bool, Parameter(alias="-f", help="Continue with new lines.")] = False,
 ) -> Answers:
-    """Show what pilots have logged: all of them, one, or those that options name.
+    """Show the log lines of pilots: of all, of one, or of those that match the options.
 
-    Operators see all lines, others those about a job that they may read. With --json one on each
-    line. docs/pilot-logs.md says when pilots tell what, and for how long it is kept.
+    Operators see all lines; other users see lines about jobs that they may read. With --json,
+    prints one line each. For when pilots send lines, and how long they are kept, see
+    docs/pilot-logs.md.
     """
     wanted = PilotLogFilter(
         pilot=pilot,

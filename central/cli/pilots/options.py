@@ -18,44 +18,42 @@ Words = tuple[str, ...]
 class PilotOptions:
     """What pilots offer and whom they serve; what is left out they find by themselves."""
 
-    cores: int = option(0, "Cores to offer at most; 0: all.")
+    cores: int = option(0, "Offer at most this many cores; 0: all.")
     overcommit: bool = option(False, "Offer the given cores and GPUs even if the node has fewer.")
-    memory_mb: int = option(0, "Memory to offer; 0: all.")
-    scratch_mb: int = option(0, "Disk to offer at most; 0: all that is free.")
-    wall_s: int = option(0, "How long it may run; 0: no limit.")
-    idle_s: int = option(0, "It ends after so long without work; 0: never.")
+    memory_mb: int = option(0, "Memory to offer, in MB; 0: all.")
+    scratch_mb: int = option(0, "Offer at most this much disk, in MB; 0: all free disk.")
+    wall_s: int = option(0, "Seconds that the pilot may run; 0: no limit.")
+    idle_s: int = option(0, "End after this many seconds without work; 0: never.")
     isolation: Literal["auto", "namespaces", "bubblewrap", "unshare", "session"] = option(
         "auto",
-        "Rung of isolation. `auto`: the best that works. `namespaces`: the best rung with"
-        " namespaces; the pilot ends if there is none.",
+        (
+            "Level of isolation. `auto`: the best that works. `namespaces`: the best with"
+            " namespaces; the pilot ends if there is none."
+        ),
     )
-    tags: Words = option((), "Tags of the pilot: A,B; repeatable.")
-    amounts: Words = option(
-        (), "Counted resources that it offers by name: NAME=AMOUNT,…; repeatable."
-    )
-    required_tags: Words = option((), "Only jobs that ask for all of these; repeatable.")
-    types: Words = option((), "Only jobs of these types.")
-    groups: Words = option((), "Only jobs of these groups.")
-    owners: Words = option((), "Only jobs of these owners.")
-    os: str = option("", "Instead of what is found: el9, debian13 …")
-    architecture: str = option("", "Instead of what is found: aarch64 …")
+    tags: Words = option((), "Tags of the pilot: A,B. Repeatable.")
+    amounts: Words = option((), "Counted resources to offer: NAME=AMOUNT,… Repeatable.")
+    required_tags: Words = option((), "Take only jobs that ask for all of these tags. Repeatable.")
+    types: Words = option((), "Take only jobs of these types.")
+    groups: Words = option((), "Take only jobs of these groups.")
+    owners: Words = option((), "Take only jobs of these owners.")
+    os: str = option("", "Operating system, instead of the detected one: el9, debian13 …")
+    architecture: str = option("", "Architecture, instead of the detected one: aarch64 …")
     hs23_per_core: float = option(0.0, "HS23 of one core; 0: not measured.")
-    hs23_per_score: float = option(0.0, "HS23 of a core whose benchmark gives 1; 0: not known.")
-    cvmfs: Words = option((), "Repositories to look for where autofs mounts them.")
-    cvmfs_root: str = option("", "Where CVMFS is mounted, if not at /cvmfs.")
+    hs23_per_score: float = option(0.0, "HS23 of a core with benchmark score 1; 0: unknown.")
+    cvmfs: Words = option((), "CVMFS repositories to try on nodes with autofs.")
+    cvmfs_root: str = option("", "Mount point of CVMFS (default: /cvmfs).")
     image_tools: Words = option(
-        (), "Container tools to use: apptainer, bubblewrap, podman …; none: no images."
+        (), "Container tools: apptainer, bubblewrap, podman …; none: no images."
     )
-    module_init: str = option(
-        "", "File that defines `module` in a shell (default: it is looked for)."
-    )
-    hide: Words = option((), "Folders and files that payloads must not see.")
-    gpus: int = option(0, "How many GPUs to offer; 0: all that it finds.")
-    gpu_model: str = option("", "Model of the GPUs, for people.")
-    gpu_vendor: str = option("", "nvidia, amd, intel.")
+    module_init: str = option("", "File that defines `module` in a shell (default: detected).")
+    hide: Words = option((), "Folders and files to hide from payloads.")
+    gpus: int = option(0, "Number of GPUs to offer; 0: all that are found.")
+    gpu_model: str = option("", "Model of the GPUs, for display.")
+    gpu_vendor: str = option("", "GPU vendor: nvidia, amd or intel.")
     gpu_memory_mb: int = option(0, "Memory of each GPU in MB.")
-    gpu_compute_capability: str = option("", "Of the GPUs: 8.0.")
-    gpu_driver: str = option("", "Version of the GPUs' driver: 535.104.05.")
+    gpu_compute_capability: str = option("", "Compute capability of the GPUs: 8.0.")
+    gpu_driver: str = option("", "Version of the GPU driver: 535.104.05.")
 
 
 PILOT_OPTIONS = PilotOptions()

@@ -43,60 +43,63 @@ def submit(
     file: Path,
     /,
     *,
-    local: Annotated[bool, Parameter(help="Run it on this machine, without a central.")] = False,
-    jobs: Annotated[
-        bool, Parameter(help="Submit what the steps run as jobs, without a production.")
+    local: Annotated[bool, Parameter(help="Run on this machine, without a central.")] = False,
+    jobs: Annotated[bool, Parameter(help="Submit ordinary jobs, without a production.")] = False,
+    dry_run: Annotated[bool, Parameter(help="Count the jobs and files, and run nothing.")] = False,
+    name: Annotated[str, Parameter(help="Name (default: the name of the workflow).")] = "",
+    no_start: Annotated[
+        bool, Parameter(help="Store it without starting it; `prod start` starts it.")
     ] = False,
-    dry_run: Annotated[
-        bool, Parameter(help="Say how many jobs and files there would be, and run nothing.")
-    ] = False,
-    name: Annotated[str, Parameter(help="Name (default: that of the workflow).")] = "",
-    no_start: Annotated[bool, Parameter(help="Only store it: `prod start` starts it.")] = False,
     priority: Annotated[
         int | None,
-        Parameter(help="Of all its jobs, 0 to 10 (default: as each says).", validator=_PRIORITIES),
+        Parameter(
+            help="Priority of all its jobs, 0 to 10 (default: as each job says).",
+            validator=_PRIORITIES,
+        ),
     ] = None,
     rules: Annotated[
         Path | None,
-        Parameter(help="File of rules of failover for it, where the workflow says none."),
+        Parameter(help="File with failover rules, if the workflow has none."),
     ] = None,
     chosen: SetOption = (),
     inputs: Annotated[
         Path | None,
-        Parameter(help="Folder with files of the catalogue, NAME.meta.json beside each."),
+        Parameter(help="Folder with catalogue files, each with NAME.meta.json."),
     ] = None,
     folder: Annotated[
-        Path | None, Parameter(help="Empty folder for the run; else NAME.run, beside here.")
+        Path | None,
+        Parameter(help="Empty folder for the run (default: NAME.run in the current folder)."),
     ] = None,
     cores: Annotated[
-        int | None, Parameter(help="How many are used; else all.", validator=Number(gte=1))
+        int | None,
+        Parameter(help="Number of cores to use (default: all).", validator=Number(gte=1)),
     ] = None,
     resume: Annotated[
-        bool, Parameter(help="Go on in the folder of an earlier run; what is done there stays.")
+        bool, Parameter(help="Continue in the folder of an earlier run, and keep its results.")
     ] = False,
     types: TypesOption = (),
     allow_partial: Annotated[
         str | None,
         Parameter(
-            help="Part of the inputs that may be missing, for example 5% or 0.05 (default: the"
-            " file's value, else 0%)."
+            help=(
+                "Share of inputs that may be missing, as 5% or 0.05 (default: from the file, "
+                "else 0%)."
+            )
         ),
     ] = None,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Run a workflow file, our own form or that of CTADIRAC, as a production on pilots.
+    """Run a workflow file as a production on pilots. It may have our form or that of CTADIRAC.
 
-    The same file again is the same production. With --dry-run it is counted, with the files of the
-    catalogue where a central answers.
+    The same file again is the same production. With --dry-run it only counts jobs and files, with
+    the files of the catalogue if a central answers.
 
-    With --local each task is a process on this machine, in a folder of its own, and run.json in the
-    folder of the run tells which file was made of which. Ctrl-C ends all of them. With --resume
-    only what was not done, or what has changed since, is run: a step of the file, a program of it,
-    a file that it takes, or a version under `software`. --inputs, --folder, --cores and --resume
-    are for such runs.
+    With --local each task is a process on this machine, in a folder of its own. Ctrl-C ends all
+    tasks. run.json records which file came from which. With --resume only missing and outdated
+    tasks run: those whose step, program, input or `software` version has changed. --inputs,
+    --folder, --cores and --resume need --local.
 
-    With --jobs each step that takes nothing of another one becomes ordinary jobs, and nothing
-    follows of their files: to try a step. With --dry-run it is said how many that would be.
+    With --jobs each step that needs no other step becomes ordinary jobs, to try it.
     """
     if local and (dry_run or jobs):
         which = "--dry-run, which counts what it would be anywhere," if dry_run else "--jobs"
@@ -183,8 +186,10 @@ def _plan_here(
 
 @app.command
 def check(file: Path, /, *, chosen: SetOption = (), types: TypesOption = ()) -> int:
-    """Check a workflow file: all that is wrong, with lines and what would be right; and why it
-    runs on one machine only, where it does."""
+    """Check a workflow file: show all mistakes with their lines and corrections.
+
+    It also says why a workflow can run on one machine only.
+    """
     written = read_file(file, chosen, types)
     workflow = written.workflow
     print_line(f"{workflow.name}: {steps_in_words(len(workflow.steps))}, nothing is wrong")
@@ -199,14 +204,16 @@ def graph(
     *,
     svg: Annotated[Path | None, Parameter(help="Write the graph to this file, as SVG.")] = None,
     run: Annotated[
-        Path | None, Parameter(help="Folder of a run on this machine: how far it came.")
+        Path | None, Parameter(help="Folder of a local run, to show its progress.")
     ] = None,
     chosen: SetOption = (),
     types: TypesOption = (),
     common: CommonOptions = COMMON,
 ) -> int:
-    """Draw which step feeds which, each below the last of its parents; of a production, and of a
-    run, how far each is, which stand and why."""
+    """Draw which step feeds which, each below the last of its parents.
+
+    For a production or a run it also shows the progress of each step, and why a step waits.
+    """
     file = Path(what)
     if not file.is_file() and run is None and not chosen and not types and not file.suffix:
         return run_command(

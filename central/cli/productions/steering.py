@@ -16,7 +16,7 @@ from .views import Named, print_production
 
 A = ProductionActionName
 PRIORITY_MAX: Final = 10
-ReasonOption = Annotated[str, Parameter(help="Why; it is shown with the production.")]
+ReasonOption = Annotated[str, Parameter(help="Reason, shown with the production.")]
 StepOption = Annotated[str | None, Parameter(help="Only this step.")]
 
 
@@ -29,18 +29,16 @@ def _steering(action: ProductionActionName, help: str) -> Callable[..., int]:
 
 
 start = _steering(A.START, "Start a production that was submitted with --no-start.")
-pause = _steering(A.PAUSE, "Let no step make more tasks. Files gather, what runs goes on.")
-resume = _steering(
-    A.RESUME, "Let a production go on, and steps that were paused because too much failed."
-)
-stop = _steering(A.STOP, "Take no more files and make no more tasks. What runs ends.")
-archive = _steering(
-    A.ARCHIVE, "Put a production away that is Completed or Stopped. Its name is free again."
-)
+pause = _steering(A.PAUSE, "Make no more tasks. Files gather, and running jobs continue.")
+resume = _steering(A.RESUME, "Resume a production, and steps that paused after too many failures.")
+stop = _steering(A.STOP, "Take no more files and make no more tasks. Running jobs end normally.")
+archive = _steering(A.ARCHIVE, "Archive a Completed or Stopped production, and free its name.")
 clean = _steering(
     A.CLEAN,
-    "Kill its jobs, remove the files that it made from the catalogue, and end it for good. Their\n"
-    "bytes go later, from storages whose files say `deletes: true`.",
+    (
+        "Kill its jobs, remove its files from the catalogue, and end it for good. "
+        "Their bytes go later, if the storage's file says `deletes: true`."
+    ),
 )
 
 
@@ -53,11 +51,15 @@ async def complete(
     step: StepOption = None,
     anyway: Annotated[
         bool,
-        Parameter(help="Also while steps that feed this one work: what they lack is missing."),
+        Parameter(
+            help="Also while earlier steps still work; their missing files count as missing."
+        ),
     ] = False,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Say that no more files of the catalogue come: what is left goes, then it is Completed."""
+    """Declare that no more files of the catalogue will come. It becomes Completed after the last
+    tasks.
+    """
     return await _act(client, named, A.COMPLETE, reason, step=step, anyway=anyway)
 
 
@@ -66,20 +68,20 @@ async def extend(
     client: Client,
     named: Named,
     step: Annotated[
-        str | None, Parameter(help="A step; else all that query the catalogue.")
+        str | None, Parameter(help="A step (default: all steps that query the catalogue).")
     ] = None,
-    more: Annotated[int, whole("How many tasks more; 0: it takes files.")] = 0,
+    more: Annotated[int, whole("Number of additional tasks; 0 if the step takes files.")] = 0,
     /,
     *,
     anyway: Annotated[
         bool,
         Parameter(
-            help="Go on even if later steps that took all files would take only the new ones."
+            help="Continue even if later steps that took all files would take only the new ones."
         ),
     ] = False,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Ask a step for more tasks, or let it look for files again; steps below go on with them."""
+    """Add tasks to a step, or let it look for files again. Later steps process the results."""
     with _in_options():
         found = await client.extend_production(named, step, more, anyway=anyway, reason=reason)
     return CommandResult(found, print_production)
@@ -93,16 +95,21 @@ async def fix(
     *,
     step: StepOption = None,
     problematic: Annotated[
-        bool, Parameter(help="Files with bad data too, which were looked at.")
+        bool, Parameter(help="Also retry files with bad data, after a person looked at them.")
     ] = False,
     anyway: Annotated[
         bool,
-        Parameter(help="Also where steps have run of all files, and would of those alone."),
+        Parameter(
+            help=(
+                "Continue even if steps that ran on all files would run on the retried ones alone."
+            )
+        ),
     ] = False,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Try again what waits for a person: files that failed too often or were away, steps that were
-    paused or stopped alone."""
+    """Retry what waits for a person: files that failed too often or were missing, and steps that
+    were paused or stopped alone.
+    """
     return await _act(
         client, named, A.FIX, reason, step=step, problematic=problematic, anyway=anyway
     )
@@ -117,7 +124,7 @@ async def priority(
     *,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Set the priority of its jobs: those that wait, and those that come."""
+    """Set the priority of its jobs, both waiting and future ones."""
     wanted = None
     if value != "none":
         if not value.isdecimal() or int(value) > PRIORITY_MAX:
@@ -130,13 +137,16 @@ async def priority(
 async def rerun(
     central: CentralConnection,
     named: Named,
-    name: Annotated[str, Parameter(help="Of the new production.")],
+    name: Annotated[str, Parameter(help="Name of the new production.")],
     /,
     *,
-    no_start: Annotated[bool, Parameter(help="Only store it: `prod start` starts it.")] = False,
+    no_start: Annotated[
+        bool, Parameter(help="Store it without starting it; `prod start` starts it.")
+    ] = False,
 ) -> CommandResult:
-    """Run the same anew under another name: the definition of the production, with all files, and
-    as many tasks as its steps were extended to."""
+    """Run the same definition again under another name, with all files and as many tasks as its
+    steps were extended to.
+    """
     if name == named:
         raise UsageError(f"{name!r} is the production itself: the new one needs another name")
     client = await central.client()

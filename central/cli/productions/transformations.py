@@ -25,16 +25,14 @@ if TYPE_CHECKING:
     from pilotage.proto.documents.transformation import Transformation
 
 
-app = App(
-    name="transformation", help="Turn files, or a number, into jobs: each input exactly once."
-)
+app = App(name="transformation", help="Turn files, or a number of tasks, into jobs.")
 
 A = TransformationActionName
 _AWAY = (TransformationState.ARCHIVED, TransformationState.CLEANED)  # their names are free
-Named = Annotated[str, Parameter(help="Its id or name.")]
-ReasonOption = Annotated[str, Parameter(help="Why; it is shown with the transformation.")]
+Named = Annotated[str, Parameter(help="Id or name.")]
+ReasonOption = Annotated[str, Parameter(help="Reason, shown with the transformation.")]
 FileArgument = Annotated[
-    Path, Parameter(help="A YAML or JSON file: docs/transformations.md says what it holds.")
+    Path, Parameter(help="YAML or JSON file: see docs/transformation-files.md.")
 ]
 FilesArgument = Annotated[str, Parameter(help="Files, as SCOPE:NAME.")]
 
@@ -46,10 +44,12 @@ async def add(
     file: FileArgument,
     /,
     *,
-    dry_run: Annotated[bool, Parameter(help="Say what it would do, and store nothing.")] = False,
-    hold: Annotated[bool, Parameter(help="Do not start it: `resume` does.")] = False,
+    dry_run: Annotated[bool, Parameter(help="Show what it would do, and store nothing.")] = False,
+    hold: Annotated[
+        bool, Parameter(help="Store it without starting it; `resume` starts it.")
+    ] = False,
 ) -> CommandResult:
-    """Add a transformation. The same file again is the same transformation."""
+    """Add a transformation. Adding the same file again changes nothing."""
     with _reading(file) as document:
         if dry_run:
             return CommandResult(await client.preview_transformation(document), print_preview)
@@ -64,7 +64,7 @@ async def derive(
     file: FileArgument,
     /,
 ) -> CommandResult:
-    """Add a transformation that goes on with the files that a stopped one has not processed."""
+    """Add a transformation that continues with the unprocessed files of a stopped one."""
     with _reading(file) as document:
         of = (await client.transformation(parent)).view.id
         return _made(await client.add_transformation(document, start=True, derived_from=of))
@@ -115,10 +115,10 @@ async def list_them(
     *,
     state: Annotated[
         tuple[TransformationState, ...],
-        Parameter(help="Only those in these states; else all but those Archived or Cleaned."),
+        Parameter(help="Only these states (default: all but Archived and Cleaned)."),
     ] = (),
 ) -> CommandResult:
-    """List transformations, and how far they are."""
+    """List transformations with their progress."""
     states = state or tuple(one for one in TransformationState if one not in _AWAY)
     found = [one async for one in client.transformations(states=states)]
     rows = [
@@ -138,7 +138,7 @@ async def list_them(
 @app.command
 @reads
 async def show(client: Client, named: Named, /) -> CommandResult:
-    """Show a transformation: its state, its files and its tasks by state."""
+    """Show a transformation: its state, and its files and tasks by state."""
     return CommandResult(await client.transformation(named), print_transformation)
 
 
@@ -151,7 +151,7 @@ async def files(
     *,
     state: Annotated[tuple[InputState, ...], Parameter(help="Only files in these states.")] = (),
 ) -> CommandResult:
-    """List the input files of a transformation, and how each stands."""
+    """List the input files of a transformation with their states."""
     found = [one async for one in client.transformation_files(named, states=state)]
     rows = [
         (
@@ -192,12 +192,12 @@ async def tasks(
 async def extend(
     client: Client,
     named: Named,
-    more: Annotated[int, whole("How many tasks more; 0: it has inputs.")] = 0,
+    more: Annotated[int, whole("Number of additional tasks; 0 if it has inputs.")] = 0,
     /,
     *,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Ask for more tasks; one with inputs looks for inputs again, also when it was Completed."""
+    """Add tasks; with inputs, look for inputs again, even if it was Completed."""
     return CommandResult(
         await client.extend_transformation(named, more, reason=reason), print_transformation
     )
@@ -212,14 +212,18 @@ def _steering(action: TransformationActionName, help: str) -> Callable[..., int]
 
 
 for _action, _help in {
-    A.FLUSH: "Let the groups go that are not full. Later ones are full again.",
-    A.PAUSE: "Make no more tasks. Inputs gather, what runs goes on.",
-    A.RESUME: "Let one go on that is paused, stopped or not started. A step of a production does so"
-    " only\nwhere that is Active.",
-    A.STOP: "Take no more inputs and make no more tasks. What runs ends.",
-    A.COMPLETE: "Say that no more inputs will come: what is left goes, and then it is Completed.",
-    A.ARCHIVE: "Put one away that is Completed or Stopped. Its name is free again.",
-    A.CLEAN: "Kill its jobs, and end it for good. Its name is free again; files that it made stay.",
+    A.FLUSH: "Make tasks from groups that are not full. Later groups must be full again.",
+    A.PAUSE: "Make no more tasks. Inputs gather, and running jobs continue.",
+    A.RESUME: (
+        "Resume a paused or stopped transformation, or start a new one. For a step of"
+        " a production, the production must be Active."
+    ),
+    A.STOP: "Take no more inputs and make no more tasks. Running jobs end normally.",
+    A.COMPLETE: (
+        "Declare that no more inputs will come. It becomes Completed after the last tasks."
+    ),
+    A.ARCHIVE: "Archive a Completed or Stopped transformation, and free its name.",
+    A.CLEAN: ("Kill its jobs and end it for good. Its name becomes free; its output files stay."),
 }.items():
     app.command(_steering(_action, _help), name=_action.value)
 
@@ -229,7 +233,7 @@ for _action, _help in {
 async def replay(
     central: CentralConnection, named: Named, /, *did: FilesArgument, reason: ReasonOption = ""
 ) -> CommandResult:
-    """Process files again that are Processed, on purpose."""
+    """Process files again that are already Processed."""
     return await _act_on_files(central, named, A.REPLAY, reason, did)
 
 
@@ -240,10 +244,12 @@ async def reset(
     named: Named,
     /,
     *did: FilesArgument,
-    all: Annotated[bool, Parameter(help="All that are MaxReset, Problematic, Missing.")] = False,
+    all: Annotated[
+        bool, Parameter(help="All files that are MaxReset, Problematic or Missing.")
+    ] = False,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Try files again that failed too often, or whose data were bad or away."""
+    """Retry files that failed too often, had bad data or could not be read."""
     return await _act_on_files(central, named, A.RESET, reason, did, all=all)
 
 
@@ -252,7 +258,7 @@ async def reset(
 async def refuse(
     central: CentralConnection, named: Named, /, *did: FilesArgument, reason: ReasonOption = ""
 ) -> CommandResult:
-    """Say that files are bad: they become Problematic, and no task gets them."""
+    """Mark files as bad: they become Problematic, and no task gets them."""
     return await _act_on_files(central, named, A.REFUSE, reason, did)
 
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ...workflows.draw import Nodes
 
 P = ProductionState
-Named = Annotated[str, Parameter(help="Its id or name.")]
+Named = Annotated[str, Parameter(help="Id or name.")]
 
 
 @reads
@@ -56,10 +56,10 @@ async def list_them(
     *,
     state: Annotated[
         tuple[ProductionState, ...],
-        Parameter(help="Only those in these states; else all but those Archived or Cleaned."),
+        Parameter(help="Only these states (default: all but Archived and Cleaned)."),
     ] = (),
 ) -> CommandResult:
-    """List productions, and how far they are."""
+    """List productions with their progress."""
     states = state or tuple(one for one in ProductionState if one not in _AWAY)
     found = [one async for one in client.productions(states=states)]
     now = datetime.now(timezone.utc)
@@ -73,7 +73,7 @@ async def list_them(
 
 @reads
 async def show(central: CentralConnection, named: Named, /) -> CommandResult:
-    """Show a production: how far each step is, when all will be complete, what stands and why.
+    """Show a production: the progress of each step, the expected end, and what waits and why.
 
     The transformation of a step is named PRODUCTION-STEP.
     """
@@ -88,7 +88,7 @@ async def show(central: CentralConnection, named: Named, /) -> CommandResult:
 
 @reads
 async def report(client: Client, named: Named, /) -> CommandResult:
-    """Tell how a production went: what failed in which step, what waits for whom, what it made."""
+    """Report on a production: failures by step, what waits for a person, and what it made."""
     return CommandResult(await client.production_report(named), print_report)
 
 
@@ -100,14 +100,13 @@ async def wait(
     *,
     timeout_s: LongestWait = None,
     through_held: Annotated[
-        bool, Parameter(help="Go on also where all that is left waits for a person.")
+        bool, Parameter(help="Keep waiting if everything that is left waits for a person.")
     ] = False,
 ) -> CommandResult:
     """Wait until a production is complete.
 
-    Exit code 0 if it is Completed and no more is missing than its steps allow, 1 if more is or it
-    was stopped, archived or cleaned, 5 if the time is over, 6 if it is not complete and goes on
-    only when a person has looked.
+    Exit codes: 0 if it is Completed within its limits of missing inputs; 1 if more is missing, or
+    it was stopped, archived or cleaned; 5 after the timeout; 6 if it waits for a person.
     """
     view = await _awaited(client, named, timeout_s, through_held=through_held)
     return CommandResult(view, _print_end, outcome_of(view))

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
 _STEPS = "workflow.steps."
 SetOption = Annotated[
-    tuple[str, ...], Parameter(name="--set", help="NAME=VALUE: a parameter of the workflow.")
+    tuple[str, ...],
+    Parameter(name="--set", help="Parameter of the workflow, as NAME=VALUE. Repeatable."),
 ]
 TypesOption = Annotated[
     tuple[Path, ...],
     Parameter(
-        help="File or folder with element types of CTADIRAC's form, over our own; else"
-        " PILOTAGE_ELEMENT_TYPES.",
+        help=(
+            "File or folder with element types for CTADIRAC's form, on top of the "
+            "built-in ones (default: PILOTAGE_ELEMENT_TYPES)."
+        ),
         env_var="PILOTAGE_ELEMENT_TYPES",
     ),
 ]

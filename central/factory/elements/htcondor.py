@@ -115,17 +115,17 @@ queue stamp from (
 
 
 class HtcondorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options of an element of kind `htcondor`. Without `schedd` it is this machine's."""
+    """The options of an element of kind `htcondor`. Without `schedd` it uses the local one."""
 
-    schedd: HostOrNone = ""  # its name, ce.example.org
-    pool: HostOrNone = ""  # its collector: ce.example.org:9619
+    schedd: HostOrNone = ""  # name: ce.example.org
+    pool: HostOrNone = ""  # collector: ce.example.org:9619
     # Of the submitting machine; empty: the central's own, which is wrong behind SSH.
     folder: PathOrNone = ""
-    config: PathOrNone = ""  # condor_config, elsewhere
-    authentication: Literal["", "IDTOKENS", "SCITOKENS", "SSL", "FS"] = ""  # empty: by the config
-    ca_file: PathOrNone = ""  # that signed the host
-    node_cores: Annotated[int, Meta(ge=0, le=4096)] = 0  # of a whole node; 0: none can be had
-    lines: tuple[_Line, ...] = ()  # of the submit description: accounting_group = dpps
+    config: PathOrNone = ""  # condor_config, if elsewhere
+    authentication: Literal["", "IDTOKENS", "SCITOKENS", "SSL", "FS"] = ""  # empty: from the config
+    ca_file: PathOrNone = ""  # CA of the host
+    node_cores: Annotated[int, Meta(ge=0, le=4096)] = 0  # cores of a whole node; 0: no whole nodes
+    lines: tuple[_Line, ...] = ()  # added to the submit description: accounting_group = dpps
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # of one command
 
     def __post_init__(self) -> None:

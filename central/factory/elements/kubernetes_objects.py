@@ -61,7 +61,7 @@ _PLAIN_ENDS = ("", "Completed", "Error")  # of a container: its exit code says i
 
 
 class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A taint of nodes that pilots do not mind."""
+    """A taint of nodes that pilots tolerate."""
 
     key: _Key
     operator: Literal["Exists", "Equal"] = "Exists"
@@ -70,7 +70,7 @@ class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class VolumeMount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something that pilots see besides their image: a claim, or a folder of the node."""
+    """A claim or node folder that pilots see besides their image."""
 
     path: Path
     claim: _WordOrNone = ""
@@ -97,22 +97,22 @@ class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ]
     image: Annotated[
         str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._:/@-]*"), max_length=512)
-    ]  # with sh and Python 3.9 or newer
+    ]  # image with sh and Python 3.9 or newer
     ca_file: PathOrNone = ""  # empty: the system's
-    service_account: _WordOrNone = ""  # of the Pods, which get no token of it
+    service_account: _WordOrNone = ""  # of the Pods; they get no token
     image_pull_secrets: tuple[_Word, ...] = ()
     node_selector: dict[_Key, _Value] = {}
     tolerations: tuple[Toleration, ...] = ()
     labels: dict[_Key, _Value] = {}
     priority_class: _WordOrNone = ""
-    queue: _WordOrNone = ""  # Kueue's LocalQueue: then it says when a pilot may start
+    queue: _WordOrNone = ""  # LocalQueue of Kueue, which then starts the pilots
     mounts: tuple[VolumeMount, ...] = ()
-    user_id: Annotated[int, Meta(ge=1, le=2_000_000_000)] = 1000  # of the pilot, never root
+    user_id: Annotated[int, Meta(ge=1, le=2_000_000_000)] = 1000  # user of the pilot, never root
     seccomp: Literal["RuntimeDefault", "Unconfined"] = "RuntimeDefault"
-    scratch_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0  # that a Pod may use; 0: no bound
-    node_cores: Annotated[int, Meta(ge=0, le=4096)] = 0  # of a whole node; 0: none can be had
+    scratch_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0  # disk of a Pod; 0: no limit
+    node_cores: Annotated[int, Meta(ge=0, le=4096)] = 0  # cores of a whole node; 0: no whole nodes
     gpu_resource: _Key = "nvidia.com/gpu"
-    grace_s: Annotated[int, Meta(ge=1, le=86_400)] = 60  # between the soft end and the hard one
+    grace_s: Annotated[int, Meta(ge=1, le=86_400)] = 60  # time from the soft to the hard end
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one request
 
 

@@ -119,11 +119,11 @@ _NOT_ASKED = ('Try "sbatch --help"', "sbatch: unrecognized option", "sbatch: err
 class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of an element of kind `slurm`."""
 
-    folder: Path  # shared with nodes
-    partition: _Word = ""  # empty: the cluster's default
+    folder: Path  # shared with the nodes
+    partition: _Word = ""  # empty: the default of the cluster
     account: _Word = ""
     qos: _Word = ""
-    extra: tuple[_Extra, ...] = ()  # of sbatch: --constraint=avx2
+    extra: tuple[_Extra, ...] = ()  # options of sbatch: --constraint=avx2
     config: PathOrNone = ""  # slurm.conf, if elsewhere
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one command
 

@@ -37,12 +37,12 @@ class SshOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     host: Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9.:_-]*"), max_length=255)]
     user: Annotated[str, Meta(pattern=whole("[A-Za-z0-9_][A-Za-z0-9._-]*"), max_length=64)]
     key_file: PlainPath
-    known_hosts: PlainPath  # the host's key stands there
+    known_hosts: PlainPath  # file with the host's key
     port: Annotated[int, Meta(ge=1, le=65_535)] = 22
     folder: Annotated[str, Meta(pattern=whole(f"[A-Za-z0-9._/]{LETTERS}*"), max_length=1024)] = (
-        ".pilotage"  # over there
+        ".pilotage"  # on the remote host
     )
-    batch: str = _BARE  # the driver of the batch system over there; none: pilots start at once
+    batch: str = _BARE  # driver of the remote batch system; none: pilots start at once
     batch_options: dict[str, Any] = {}
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one command
 

@@ -41,92 +41,96 @@ class _Entry(
 
 
 class Shape(_Entry, frozen=True):
-    """A size in which pilots are submitted. Several: the factory takes what the jobs need."""
+    """A size of pilots. With several, the factory chooses by the needs of waiting jobs."""
 
     cores: Annotated[int, Meta(ge=1, le=4096)] = 1
-    whole_node: bool = False  # all that its node has; `cores` says how many that usually are
+    whole_node: bool = False  # the whole node; `cores` is the usual number there
     memory_mb: _Mb = 0  # of all cores together; 0: what the element gives
-    wall_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 172_800  # that the element lets it run
-    scratch_mb: _Mb = 0  # that its nodes are known to have
+    wall_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 172_800  # run time on the element
+    scratch_mb: _Mb = 0  # known disk space of its nodes
     gpus: Annotated[int, Meta(ge=0, le=1024)] = 0
 
 
 class PilotEntry(_Entry, frozen=True):
-    """What pilots of an element are told, as their options of the same names."""
+    """Options of the pilots of an element."""
 
-    idle_s: Annotated[float, Meta(ge=0, le=31_536_000)] = (
-        300.0  # it ends after so long without work
-    )
-    overcommit: bool = False  # offers the cores of its shape even if its node has fewer
-    os: str = ""  # of its nodes: el9, debian13 …; empty: none that asks for one comes
-    architecture: str = "x86_64"  # of its nodes; pilots find it by themselves
-    tags: tuple[Word, ...] = ()  # that jobs may ask for
-    amounts: dict[str, int] = {}  # counted resources by name that each offers: {shm_mb: 500}
+    idle_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 300.0  # end after this time without work
+    overcommit: bool = False  # offer the cores of the shape even if the node has fewer
+    os: str = ""  # of its nodes: el9, debian13 …; empty: no pilots come for jobs that ask for one
+    architecture: str = "x86_64"  # of its nodes; pilots detect it themselves
+    tags: tuple[Word, ...] = ()  # tags that jobs may ask for
+    amounts: dict[str, int] = {}  # counted resources of each pilot: {shm_mb: 500}
     required_tags: tuple[Word, ...] = ()  # only jobs that ask for all of these
-    types: tuple[Word, ...] = ()  # only jobs of these types; empty: of all
+    types: tuple[Word, ...] = ()  # only jobs of these types; empty: all
     groups: tuple[str, ...] = ()  # only jobs of these groups
     owners: tuple[str, ...] = ()  # only jobs of these owners
     cvmfs: tuple[str, ...] = ()  # repositories that its nodes mount
-    cvmfs_root: str = ""  # where they are mounted, if not at /cvmfs
-    image_tools: tuple[str, ...] = ()  # container tools to use; none: no images; empty: all found
-    module_init: str = ""  # what a shell reads to know `module`, instead of what is found
-    hide: tuple[str, ...] = ()  # folders and files that payloads must not see
-    isolation: _Rung = ""  # how payloads are kept apart; empty: the site's, else auto
+    cvmfs_root: str = ""  # mount point, if not /cvmfs
+    image_tools: tuple[str, ...] = ()  # container tools; none: no images; empty: all that are found
+    module_init: str = ""  # file that defines `module` in a shell; empty: detected
+    hide: tuple[str, ...] = ()  # folders and files to hide from payloads
+    isolation: _Rung = ""  # isolation of payloads; empty: as the site, else auto
     register: str = ""  # folder that all pilots of a node share, instead of /tmp
-    stop_margin_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0  # ends so long before its time
-    unanswered_s: _Seconds | None = None  # it ends when the central is silent so long; empty: 900
-    checkpoint_mb: _Mb | None = None  # the largest that a job may hand on; empty: 1000
+    #: end this long before the time limit
+    stop_margin_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    unanswered_s: _Seconds | None = None  # end after this silence of the central; empty: 900
+    checkpoint_mb: _Mb | None = None  # size of the largest checkpoint; empty: 1000
     hs23_per_core: float = 0.0  # 0: not measured
-    hs23_per_score: float = 0.0  # of a core whose benchmark gives 1; 0: not known
-    benchmark_s: Annotated[float, Meta(ge=0, le=2)] | None = None  # CPU time; 0: none; empty: 0.1
-    time_look_s: _Seconds | None = None  # between looks at the time left; 0: one; empty: 900
-    upload_s: _Seconds | None = None  # so long outputs wait for storages; 0: one try; empty: 1800
+    hs23_per_score: float = 0.0  # HS23 of a core with benchmark score 1; 0: unknown
+    #: CPU time of the benchmark; 0: none; empty: 0.1
+    benchmark_s: Annotated[float, Meta(ge=0, le=2)] | None = None
+    #: interval of looks at the time left; 0: only one; empty: 900
+    time_look_s: _Seconds | None = None
+    upload_s: _Seconds | None = None  # how long outputs wait for storages; 0: one try; empty: 1800
 
 
 @with_facts(VersionText, "", but="namespaces")  # which `isolation` promises
 class NodesEntry(_Entry, frozen=True):
-    """What the nodes of an element are known to have: only jobs that ask for no more bring pilots.
+    """Known features of the nodes of an element. Only jobs that ask for no more bring pilots there.
 
-    What is not said is not there, as for every need. Pilots look for themselves all the same.
-    Versions stand in quotes: "2.34".
+    A missing feature counts as absent. Pilots still detect their nodes themselves. Put versions in
+    quotes: "2.34".
     """
 
-    images: tuple[Literal["sif", "folder", "tar"], ...] = ()  # that its nodes can run
+    images: tuple[Literal["sif", "folder", "tar"], ...] = ()  # kinds of images that its nodes run
     architecture_level: Annotated[int, Meta(ge=1, le=4)] = 1  # x86-64-v1 … v4
     gpu_vendor: Literal["", "nvidia", "amd", "intel"] = ""
     gpu_memory_mb: _Mb = 0  # of each GPU
 
 
 class CredentialEntry(_Entry, frozen=True):
-    """Where the credential of an element comes from; the options are the source's."""
+    """The source of an element's credential."""
 
     source: _Name  # file, renewed, command, issuer, proxy
-    options: dict[str, Any] = {}  # the source's own
+    options: dict[str, Any] = {}  # options of the source
 
 
 class ElementEntry(_Entry, frozen=True):
-    """A compute element: how it is reached, and how many pilots it may have."""
+    """A compute element: how to reach it, and how many pilots it may have."""
 
-    kind: _Name  # the driver: local, ssh, slurm, htcondor …
-    options: dict[str, Any] = {}  # the driver's own
+    kind: _Name  # driver: local, ssh, slurm, htcondor …
+    options: dict[str, Any] = {}  # options of the driver
     credential: CredentialEntry | None = None
-    pilots_max: _Count = 100  # queued and running
-    queued_max: _Count = 20  # that wait in the batch system
+    pilots_max: _Count = 100  # queued and running pilots
+    queued_max: _Count = 20  # pilots that wait in the batch system
     submit_max: _Count = 20  # in one cycle
     cancel_max: _Count = 10  # in one cycle
-    pledge: Annotated[float, Meta(ge=0, le=1e9)] | None = None  # empty: its part of the site's
-    shapes: Annotated[tuple[Shape, ...], Meta(min_length=1, max_length=16)] = (Shape(),)  # sizes
+    #: empty: its part of the site's pledge
+    pledge: Annotated[float, Meta(ge=0, le=1e9)] | None = None
+    #: sizes of pilots
+    shapes: Annotated[tuple[Shape, ...], Meta(min_length=1, max_length=16)] = (Shape(),)
     pilot: PilotEntry = PilotEntry()
     nodes: NodesEntry = NodesEntry()
     enabled: bool = True  # false: it gets no pilots
 
 
 class SiteEntry(_Entry, frozen=True):
-    """A site. Its name is that of its file."""
+    """A site, with the name of its file."""
 
     elements: Annotated[dict[_Name, ElementEntry], Meta(min_length=1, max_length=1_000)]
-    pledge: Annotated[float, Meta(ge=0, le=1e9)] = 1.0  # its part; 0: opportunistic
-    communities: dict[_Name, _Share] = {}  # community → share of its pilots; empty: all, alike
+    pledge: Annotated[float, Meta(ge=0, le=1e9)] = 1.0  # share of the site; 0: opportunistic
+    #: community → share of its pilots; empty: all communities alike
+    communities: dict[_Name, _Share] = {}
     isolation: Literal["", "namespaces"] = ""  # pilots without namespaces get no jobs
     contact: Annotated[str, Meta(max_length=256)] = ""  # for people
     enabled: bool = True  # false: it gets no pilots

@@ -20,7 +20,7 @@ _SHA256: Final = re.compile("[0-9a-f]{64}")
 
 @ROUTES.add("POST", "/v1/blobs/missing", Permission.BLOB_WRITE, needs_leader=False)
 async def missing(sandbox: Sandbox, call: Call, body: jobs.BlobQuery) -> jobs.BlobAnswer:
-    """Which of these blobs are not here yet."""
+    """Ask which of these blobs the central lacks."""
     for index, one in enumerate(body.sha256):
         _check(one, f"$.sha256[{index}]")
     return await sandbox.missing(user_or_attempt(call), body)
@@ -35,7 +35,7 @@ async def missing(sandbox: Sandbox, call: Call, body: jobs.BlobQuery) -> jobs.Bl
     takes_media=(BYTES,),
 )
 async def put(sandbox: Sandbox, call: Call) -> jobs.Blob:
-    """Store a file under the hash of its bytes; durable when answered."""
+    """Store a file under the hash of its bytes. It is durable when answered."""
     body = call.body(sandbox.file_bytes_max)
     return await sandbox.put(user_or_attempt(call), _hash(call), body.parts(), body.length)
 
@@ -49,7 +49,7 @@ async def put(sandbox: Sandbox, call: Call) -> jobs.Blob:
     gives_media=BYTES,
 )
 async def get(sandbox: Sandbox, call: Call) -> StreamedAnswer:
-    """The bytes of a blob."""
+    """Fetch a blob."""
     size, parts = await sandbox.read(user_or_attempt(call), _hash(call))
     return StreamedAnswer(parts, stopping=call.face.stopping, media=BYTES, length=size)
 

@@ -42,7 +42,7 @@ LINES = [
     ("logs", 2, "requires an argument"),
     ("logs 1 --stream stdin", 2, "stdin"),
     ("pilot secret --save x", 2, "--site"),
-    ("pilot secret --site PIC", 2, "--save is required: Folder for them: one file"),
+    ("pilot secret --site PIC", 2, "--save is required: Folder for the secrets, one file"),
     ("pilot secret --site PIC --save", 2, "--save requires an argument"),
     ("pilot secret --site a/b --save tmp", 2, "--site: expected"),
     ("pilot drain", 2, "drain which pilots?"),
