@@ -6,6 +6,7 @@ A new page is one function and one line in PAGES; `test_generated.py` then keeps
 import inspect
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from textwrap import fill
 from types import ModuleType
@@ -36,6 +37,7 @@ from . import (
     routes,
     site_files,
     structs,
+    terminal,
     workflow_files,
 )
 
@@ -271,6 +273,20 @@ def workflow_files_page() -> str:
     return _page("Workflow files", "proto/documents/workflow.py", text, *workflow_files.sections())
 
 
+PICTURES: Final = {  # a page that the tests run, and commands of it
+    "data": ("data.md", "data find particle", "data find run", "data keys"),
+    "productions": ("productions.md", "prod submit chain.yaml", "prod wait", "prod graph"),
+    "transformations": ("transformations.md", "transformation show process"),
+    "tutorial": ("tutorial.md", "submit --array", "logs 5", "submit --site", "explain 11"),
+    "use-a-central": ("howto/use-a-central.md", "submit", "logs 1", "output 1"),
+    "workflows": (
+        "workflows.md",
+        "prod submit first.yaml --dry-run",
+        "prod submit first.yaml --local",
+        "prod graph",
+    ),
+}
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "cli.md": command_line_page,
     "configuration.md": configuration_page,
@@ -280,6 +296,10 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "job-description.md": job_description_page,
     "job-states.md": job_states_page,
     "metrics.md": metrics_page,
+    **{
+        f"pictures/{name}.svg": partial(terminal.picture, *shown)
+        for name, shown in PICTURES.items()
+    },
     "pilot-events.md": pilot_events_page,
     "pilot-messages.md": pilot_messages_page,
     "pilot-states.md": pilot_states_page,
