@@ -1,4 +1,4 @@
-# pilotage: everything that people type in a checkout. Each target sets up what it needs by itself.
+# pilotage: all commands for a checkout. Each target sets up its requirements itself.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -10,10 +10,10 @@ TESTS ?= tests
 SEEDS ?= 20
 SEED ?= 1
 
-# The root of a checkout must not be on sys.path by accident: `proto` is the name of another package.
+# Keep the root of the checkout off sys.path: there is another package with the name `proto`.
 export PYTHONSAFEPATH := 1
 
-# Without bytecode each worker of pytest compiles all cases anew, which takes 15 seconds.
+# Without bytecode, each pytest worker compiles all tests again, which takes 15 seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
 CHECKS := check-format check-lint check-mypy check-mypy-client check-pyright check-pyright-pilot check-layers \
@@ -28,24 +28,24 @@ help:
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
 	    printf '  make %-9s %s\n' "$$name" "$$what"; done
 
-dev: compiled packages-test ## set up for development: .venv with all tools, Debian packages where it may
+dev: compiled packages-test ## set up for development: .venv with all tools, and Debian packages if root
 	@echo "Ready: . .venv/bin/activate, or call .venv/bin/pilotage"
 
-check: .venv/ready-dev ## format, lint, types, layers, dependencies, tidy
+check: .venv/ready-dev ## check format, lint, types, layers, dependencies, tidy
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(CHECKS)
 
-quick: .venv/ready-dev ## the fast checks and most unit tests, in a minute
+quick: .venv/ready-dev ## run the fast checks and most unit tests, in a minute
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(QUICK_CHECKS)
 	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/tidy tests/unit -m "not long and not thorough"
 
-test: .venv/ready-dev ## the gate: check and all tests but the long ones
+test: .venv/ready-dev ## run the gate: check, and all tests but the long ones
 	@$(MAKE) --no-print-directory -j2 --output-sync=target compiled packages-test ctapipe zpeak
 	$(PYTHON_RUN) -m tests.gate $(filter-out tests,$(TESTS))
 
-durations: .venv/ready-dev ## write how long the last `make test` took to docs/testing.md
+durations: .venv/ready-dev ## write the durations of the last `make test` to docs/testing.md
 	$(PYTHON_RUN) -m tests.durations
 
-long: compiled packages-test ## full fault campaigns and large benches (hours)
+long: compiled packages-test ## run full fault campaigns and large benches (hours)
 	$(PYTEST) $(TESTS) -m long --durations=10
 
 demo: .venv/ready-run packages-$(if $(filter real,$(SITES)),test,run) ## watch a campaign run on pilots at four sites (SITES=real: on Slurm, HTCondor, ARC)
@@ -54,13 +54,13 @@ demo: .venv/ready-run packages-$(if $(filter real,$(SITES)),test,run) ## watch a
 bench: compiled packages-run ## measure everything, write docs/performance.md
 	$(BIN)/pilotage bench all --write docs/performance.md
 
-soak: compiled packages-run ## an hour of mixed load: memory and open files must not grow
+soak: compiled packages-run ## run an hour of mixed load: memory and open files must not grow
 	$(PYTHON_RUN) -m tests.bench.soak 60 docs/performance.md
 
-load: compiled packages-test ## load tests, compared with the last committed results
+load: compiled packages-test ## run load tests, and compare with the last committed results
 	$(PYTEST) tests/load -s
 
-simulate: .venv/ready-dev ## seeded simulation of central and pilots: SEEDS=how many SEED=first
+simulate: .venv/ready-dev ## simulate central and pilots with random seeds: SEEDS=number SEED=first
 	$(PYTHON_RUN) -m tests.simulation --seeds $(SEEDS) --seed $(SEED)
 
 quality: .venv/ready-dev ## simulate a week of scheduling, write docs/scheduling.md and its pictures
@@ -70,7 +70,7 @@ pilot: .venv/ready-run ## build the pilot as one file, build/pilot.pyz
 	$(PYTHON_RUN) deploy/pilot/bundle.py build/pilot.pyz
 	@echo "build/pilot.pyz runs with any python3 from 3.9 on"
 
-docs: .venv/ready-dev ## write the generated pages of docs/ again
+docs: .venv/ready-dev ## write the generated pages of docs/
 	$(PYTHON_RUN) -m tests.docs.generate
 
 site: .venv/ready-dev ## build the documentation as HTML, build/site/docs/index.html
@@ -87,8 +87,8 @@ check-lint:
 check-mypy:
 	$(BIN)/mypy
 
-# The client runs on an older Python than the central, which its rooms may name but not load. What
-# they load of other rooms is named here.
+# The client runs on an older Python than the central: its rooms may name the rest of the central in
+# types, but not load it. The modules that they load from other rooms are listed here.
 CLIENT := $(addprefix --package pilotage.,proto central.client central.cli central.workflows) \
     $(addprefix --module pilotage.central.,decode errors regular_files catalogue.local_paths catalogue.storages \
     failover.decisions failover.workflow_rules jobs.definition.checks jobs.definition.rendering \
@@ -115,7 +115,7 @@ check-dependencies:
 check-tidy:
 	$(PYTEST) tests/tidy
 
-# ---- set-up, done once: a stamp says that pyproject.toml is installed as it stands ---------------------
+# ---- set-up, done once: a stamp shows that this pyproject.toml is installed ----------------------------
 .venv/bin/python:
 	@PYTHON="$(PYTHON)" deploy/make-venv
 
@@ -127,11 +127,11 @@ check-tidy:
 
 .venv/ready-dev: pyproject.toml | .venv/bin/python
 	@deploy/make-venv
-	@echo "Installing pilotage and the tools of its developers into .venv (once)."
+	@echo "Installing pilotage and its development tools into .venv (once)."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch .venv/ready-run $@
 
-# The matcher runs without as well, at about half the speed; who edits it runs what is written.
+# The matcher also runs uncompiled, at about half the speed; after an edit it runs from the source.
 compiled: .venv/ready-dev packages-test
 	@$(PYTHON_RUN) deploy/matcher/compile.py
 
@@ -141,7 +141,7 @@ packages-run:
 packages-test:
 	@deploy/debian-packages test
 
-# For one acceptance test, which is skipped where it cannot be had, but not in continuous integration.
+# For one acceptance test, which is skipped if this fails, except in continuous integration.
 ctapipe: .venv/ready-dev
 	@deploy/make-ctapipe-venv || [ "$${CI:-}" != true ]
 

@@ -1,17 +1,17 @@
-"""Connections that have not shown yet who they are: how many one address may have."""
+"""Anonymous connections: how many connections without a token one address may have."""
 
 import ipaddress
 from collections import Counter
 
-PART = 4  # one address has a quarter of all connections at most
-_HOST_BITS = 64  # whoever has an IPv6 address has all of its /64
+PART = 4  # one address may have a quarter of all connections
+_HOST_BITS = 64  # an IPv6 host usually owns its whole /64
 
 
 class Strangers:
-    """Counts strangers by address. Who has shown a good token is none, and is not counted.
+    """Counts anonymous connections by address.
 
-    So thousands of pilots behind one address have the room that they need, and a peer without a
-    token cannot take it from them.
+    A connection that has shown a valid token is no longer counted. Thousands of pilots behind one
+    address therefore have room, and a peer without a token cannot take it from them.
     """
 
     def __init__(self, at_once_max: int) -> None:
@@ -19,7 +19,7 @@ class Strangers:
         self._of: Counter[str] = Counter()
 
     def come(self, address: str, *, beyond: bool = False) -> "Stranger | None":
-        """Return a new stranger; None where the address has too many, unless `beyond` is borne."""
+        """Return a new stranger, or None if its address has too many and `beyond` is false."""
         origin = _origin(address)
         is_beyond = self._of[origin] >= self._max
         if is_beyond and not beyond:
@@ -29,7 +29,7 @@ class Strangers:
 
 
 class Stranger:
-    """One connection, until it is known or gone."""
+    """One connection, until it shows a valid token or ends."""
 
     __slots__ = ("_counted", "_of", "_origin", "is_beyond")
 
@@ -38,7 +38,7 @@ class Stranger:
         self.is_beyond = is_beyond  # more than its address may have
 
     def end(self) -> None:
-        """Count it no more; also a second time."""
+        """Stop counting this connection. Idempotent."""
         if self._counted:
             self._counted = False
             self._of[self._origin] -= 1

@@ -1,7 +1,7 @@
-"""Bytes from outside to messages, and what is wrong with them in words that help.
+"""Decodes bytes from outside into messages, and explains their faults.
 
-Faces decode request bodies with `decode`; services decode with it what arrives inside of a body
-(one job of many), so that an error names its field in the same way everywhere.
+Faces decode request bodies with `decode`. Services use it for parts of a body (one job of many). So
+errors name their field in the same way everywhere.
 """
 
 from typing import Any, Final, TypeVar, cast
@@ -18,15 +18,15 @@ from .errors import Refused, TooDeep
 
 T = TypeVar("T")
 
-ACTIONS: Final = (ProductionAction, TransformationAction)  # they name the field that is wrong
+ACTIONS: Final = (ProductionAction, TransformationAction)  # their messages name the field
 
-_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}  # one for each message class of ours
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}  # one for each message class
 
 
 def decode(data: bytes | memoryview | msgspec.Raw, kind: type[T], *, where: str = "$") -> T:
-    """Return the `kind` in `data` (JSON). Raises Refused, MALFORMED or INVALID with the field.
+    """Decode `data` (JSON) as a `kind`. Raises Refused, MALFORMED or INVALID, with the field.
 
-    `where` is the path of `data` within the whole request, `$.jobs[3]` for one job of many.
+    `where` is the path of `data` within the whole request: `$.jobs[3]` for one job of many.
     """
     if is_deep(data):
         raise TooDeep(where)
@@ -43,7 +43,7 @@ def decode(data: bytes | memoryview | msgspec.Raw, kind: type[T], *, where: str 
 def invalid(
     why: msgspec.ValidationError, data: bytes | memoryview | msgspec.Raw, kind: Any, *, where: str
 ) -> Refused:
-    """Return what to answer: the field's path, the value found there, and what is right."""
+    """Return the refusal: the field's path, the value found there, and the right form."""
     found = complaint(why, kind, data)
     if kind in ACTIONS and found.path == "$":
         name, colon, says = found.message.partition(": ")

@@ -1,13 +1,13 @@
-"""What a service refuses, in terms that a face can hand on without looking inside."""
+"""Errors of services. A face can pass them on as they are."""
 
 from pilotage.proto.decoding.nesting import TOO_DEEP
 from pilotage.proto.problems import STATUS, Code
 
 
 class Refused(Exception):
-    """The request cannot be carried out; nothing of it was stored.
+    """The request cannot be carried out; nothing was stored.
 
-    `field` names the part of the request that is wrong, where there is one.
+    `field` names the wrong part of the request, or is empty.
     """
 
     def __init__(self, code: Code, message: str, *, field: str = "") -> None:
@@ -20,30 +20,30 @@ class Refused(Exception):
 
 
 class DependencyUnavailable(Exception):
-    """What the central needs for an answer is not there now: no bug, and nobody's fault.
+    """A service that the central needs (database, disk) is not available now.
 
-    Whether anything was written is not known: the caller repeats its request as it was.
+    The caller cannot know whether anything was written. It repeats the same request.
     """
 
 
 class Misdirected(Refused):
-    """Another process keeps the queue: nothing was done here. `leader`: its URL, if it is known."""
+    """Another process keeps the queue; nothing was done here. `leader`: its URL, if known."""
 
     def __init__(self, leader: str = "") -> None:
-        where = f"at {leader}" if leader else "and which one is not known now"
+        where = f"at {leader}" if leader else "at an unknown address"
         super().__init__(Code.NOT_LEADER, f"another process keeps the queue, {where}")
         self.leader = leader
 
 
 class TooDeep(Refused):
-    """JSON is nested deeper than anything that we take. `where`: its path within the request."""
+    """The JSON is nested too deeply. `where`: its path within the request."""
 
     def __init__(self, where: str) -> None:
         super().__init__(Code.MALFORMED, f"{where} is {TOO_DEEP}", field=where)
 
 
 class BlobMismatch(Refused):
-    """The bytes have another hash than the one that they were announced under."""
+    """The bytes have another hash than the announced one."""
 
     def __init__(self, sha256: str, found: str) -> None:
         super().__init__(
@@ -52,26 +52,26 @@ class BlobMismatch(Refused):
 
 
 class BlobTooLarge(Refused):
-    """More bytes than the limit, or than was announced."""
+    """There are more bytes than the limit, or than announced."""
 
     def __init__(self, sha256: str, size_max: int) -> None:
         super().__init__(Code.TOO_LARGE, f"blob {sha256} has more than {size_max} bytes")
 
 
 class BlobNotFound(Refused):
-    """No such blob, or none that this caller may read."""
+    """There is no such blob, or this caller may not read it."""
 
     def __init__(self, sha256: str) -> None:
         super().__init__(Code.NOT_FOUND, f"there is no blob {sha256}")
 
 
 class NoSpace(Refused):
-    """The disk is full. Nothing of the file was kept; try again when there is room."""
+    """The disk is full. The file was not kept; try again when there is room."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(Code.STORE_FULL, f"no space is left: {why}")
+        super().__init__(Code.STORE_FULL, f"no space is left on the disk: {why}")
 
 
 def printable(name: str) -> str:
-    r"""Return the name of a file as JSON can carry it: bytes that are not UTF-8 as `\xff`."""
+    r"""Return the name of a file as JSON can carry it: bytes that are not UTF-8 become `\xff`."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,22 +1,22 @@
-"""Whether this process leads (PROTOCOL C5, C11). Pure: it decides from readings of a clock.
+"""Whether this process leads (PROTOCOL C5, C11). Pure: it decides from clock readings.
 
-The row of the database says who leads, on the database's clock. This process measures on its own,
-from the moment at which it *sent* what began its lease, and stops earlier than the row allows: so
-neither a slow answer nor clocks that differ in their speed make two of them. Its clock must go on
-while the machine is suspended: another one leads by the time it wakes.
+A row of the database names the leader, on the database's clock. This process measures its lease on
+its own clock, from the moment at which it *sent* the renewal. It stops earlier than the row allows.
+So neither a slow answer nor clocks of different speed make two leaders. The clock must also run
+while the machine is suspended: another process leads by the time it wakes.
 """
 
 from collections.abc import Callable
 from typing import Final
 
-LEASE_S: Final = 5.0  # as the row has it
-STAND_S: Final = 3.5  # after it has sent its last renewal that was granted
+LEASE_S: Final = 5.0  # the lease in the database
+STAND_S: Final = 3.5  # this process leads for so long after it sent its last granted renewal
 RENEW_EVERY_S: Final = 1.0
-TAKE_EVERY_S: Final = 0.5  # how often one that waits looks whether the lease is over
+TAKE_EVERY_S: Final = 0.5  # interval at which a waiting process checks whether the lease is over
 
 
 class SoleLeader:
-    """The lead of a process that has a data directory of its own: nobody else can have it."""
+    """The lead of a process with its own data directory: no other process can lead."""
 
     @property
     def leads(self) -> bool:
@@ -34,7 +34,7 @@ ALONE: Final = SoleLeader()
 
 
 class LeaderLease:
-    """The lead of this process, as far as it may believe in it."""
+    """The lead of a process that shares a database, as long as its lease lasts."""
 
     def __init__(self, term: int, url: str, now: Callable[[], float]) -> None:
         self.term, self.now = term, now  # CLOCK_BOOTTIME, s
@@ -43,16 +43,16 @@ class LeaderLease:
 
     @property
     def leads(self) -> bool:
-        """Whether it leads now. To be asked after a message was read, before it is answered."""
+        """Whether it leads now. Check it after a message was read and before it is answered."""
         return self.left_s() > 0
 
     def url(self) -> str | None:
         return self._url
 
     def granted(self, sent: float) -> None:
-        """What was sent at `sent` has begun the lease anew."""
+        """Extend the lease: the renewal sent at `sent` was granted."""
         self._until = max(self._until, sent + STAND_S)
 
     def left_s(self) -> float:
-        """Return for how long it may still lead; 0 or less: no more."""
+        """Return how long it may still lead, in seconds. It must stop at 0 or less."""
         return self._until - self.now()

@@ -1,7 +1,7 @@
-"""Structs of the same names, fields and JSON as the dataclasses of pilots.
+"""Structs with the names, fields and JSON of the pilots' dataclasses.
 
-A pilot has no compiled packages; here what is decoded and encoded some ten thousand times a second
-is a struct.
+A pilot has no compiled packages. The central decodes and encodes these messages some ten thousand
+times a second, so here they are structs.
 """
 
 import typing
@@ -17,7 +17,7 @@ def _as_it_is(field: str, hint: Any) -> Any:
 
 
 def like(kind: Any, bounded: Callable[[str, Any], Any] = _as_it_is) -> Any:
-    """Return a frozen struct like a message class; `bounded` gives the type of a field."""
+    """Return a frozen struct like a message class; `bounded` returns the type of a field."""
     hints = typing.get_type_hints(kind)
     return msgspec.defstruct(
         kind.__name__,

@@ -1,7 +1,7 @@
-"""What a pilot offers, in the terms of the matcher: one reading of its words for all.
+"""Reads a pilot's offer into the terms of the matcher. Pure.
 
-The dispatch reads what pilots say; who plans pilots says what one of a shape will say, and lets it
-be read in the same way. So nothing that counts for jobs can be left out of one of the two. Pure.
+The dispatch reads the offers of live pilots. The planner reads in the same way the offer that a
+future pilot will make. So both see the same facts.
 """
 
 from collections import Counter
@@ -16,15 +16,15 @@ from pilotage.proto.facts import OF_NODE, OF_OFFER, VERSIONS
 from pilotage.proto.messages import Node, Offer
 
 NOTHING: Final = Grant(0, 0, 0, 0.0)
-COMMON_MAX: Final = 1_024  # kinds of pilots of which these parts are kept
+COMMON_MAX: Final = 1_024  # cached kinds of pilots
 _of_node, _of_offer = attrgetter(*OF_NODE), attrgetter(*OF_OFFER)
 _TEST = frozenset({"Test"})
-_NO_TYPE = frozenset({"(none: banned)"})  # no type of jobs is written so
+_NO_TYPE = frozenset({"(none: banned)"})  # no job type looks like this
 _SHUT = frozenset({"(none: its site requires isolation: namespaces)"})
 
 
 def total(grants: Iterable[Grant]) -> Grant:
-    """Return what several grants give together, at the longest of their times."""
+    """Return the sum of several grants, with the longest of their times."""
     found = list(grants)
     if not found:
         return NOTHING
@@ -39,12 +39,12 @@ def total(grants: Iterable[Grant]) -> Grant:
 
 
 def left(amounts: Mapping[str, int], taken: Grant) -> dict[str, int]:
-    """Return what is left of named amounts, never less than nothing."""
+    """Return the rest of named amounts, at least 0 each."""
     return {name: max(0, it - taken.amounts.get(name, 0)) for name, it in amounts.items()}
 
 
 def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
-    """Return the CPU work that each core can still do: the least of what is known, or 0."""
+    """Return the CPU work that each core can still do: the least known figure, or 0."""
     known: list[float] = []
     if offer.cpu_work_left_hs23_s and offer.cores:
         known.append(offer.cpu_work_left_hs23_s / offer.cores)
@@ -54,7 +54,7 @@ def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
 
 
 class OfferTerms(NamedTuple):
-    """Parts of an offer that few offers change, in the terms of the matcher."""
+    """Parts of an offer that seldom change, in the terms of the matcher."""
 
     said: tuple[object, ...]
     os: str
@@ -68,14 +68,14 @@ class OfferTerms(NamedTuple):
 
 
 class PilotOfferTerms(NamedTuple):
-    """The same as a pilot says it."""
+    """The same parts as the pilot wrote them."""
 
     tags: tuple[str, ...]
     required_tags: tuple[str, ...]
     groups: tuple[str, ...]
     owners: tuple[str, ...]
     types: tuple[str, ...]
-    facts: tuple[Any, ...]  # as OF_OFFER names them
+    facts: tuple[Any, ...]  # in the order of OF_OFFER
 
 
 @lru_cache(COMMON_MAX)
@@ -88,12 +88,10 @@ def _common(
     tests_only: bool,
     is_shut: bool,
 ) -> OfferTerms:
-    """Return one and the same for all pilots that are alike, as most of a site are.
+    """Return one shared object for all pilots that are alike, as most pilots of a site are.
 
-    `facts`: those of the node, as OF_NODE names them.
-
-    The matcher then compares them by their being one, and what one of them has brought into the
-    cache of the processor is there for all.
+    `facts`: those of the node, in the order of OF_NODE. The matcher then compares these parts by
+    identity, and they share the processor's cache.
     """
     found = zip((*OF_NODE, *OF_OFFER), (*facts, *said.facts), strict=True)
     node = NodeFacts(**{name: _fact(name, value) for name, value in found})
@@ -111,7 +109,7 @@ def _common(
 
 
 def _fact(name: str, said: Any) -> Any:
-    """Return a fact in the terms of the matcher: versions are numbers, words are written small."""
+    """Return a fact in the terms of the matcher: versions as numbers, words in lower case."""
     if name in VERSIONS:
         return version(said)
     return said.lower() if isinstance(said, str) else said
@@ -124,13 +122,13 @@ def _types(said: Iterable[str], *, tests_only: bool, is_shut: bool) -> frozenset
 
 
 def _tests_of(types: Iterable[str]) -> frozenset[str]:
-    """Return what is left of the types that a pilot takes where only jobs of type Test may run."""
+    """Return the types that the pilot takes if only jobs of type Test may run there."""
     types = frozenset(types)
     return _TEST if not types or types >= _TEST else _NO_TYPE
 
 
 def said_by(offer: Offer) -> PilotOfferTerms:
-    """Return what an offer says of that which changes hardly ever."""
+    """Return the parts of an offer that seldom change."""
     return PilotOfferTerms(
         offer.tags,
         offer.required_tags,
@@ -144,9 +142,10 @@ def said_by(offer: Offer) -> PilotOfferTerms:
 def common_of(
     said: PilotOfferTerms, node: Node, *, tests_only: bool = False, is_shut: bool = False
 ) -> OfferTerms:
-    """Return the same in the terms of the matcher.
+    """Return these parts in the terms of the matcher.
 
-    `tests_only`: its place is banned. `is_shut`: its site requires isolation, which it has not.
+    `tests_only`: the place is banned. `is_shut`: the site requires isolation, and the pilot has
+    none.
     """
     return _common(
         said,
@@ -169,7 +168,10 @@ def live_offer(
     element: str,
     taken: Grant = NOTHING,
 ) -> LiveOffer:
-    """Return what is said to be free, less what was given away since. `common`: of this offer."""
+    """Return the free capacity of an offer, less the capacity given away since (`taken`).
+
+    `common`: the common parts of this offer.
+    """
     return LiveOffer(
         pilot=pilot,
         community=community,

@@ -1,4 +1,4 @@
-"""What the central says to pilots of its own accord: hints, never the record."""
+"""Messages that the central sends to pilots on its own: hints only, never the record."""
 
 from typing import Protocol
 
@@ -6,15 +6,18 @@ from pilotage.proto.messages import Attempt, Stop
 
 
 class Outbound(Protocol):
-    """Messages to one pilot over the bus. They may be lost: replies repeat what counts."""
+    """Messages to one pilot over the bus. They may be lost: replies repeat the important ones."""
 
     @property
     def up(self) -> bool:
-        """Whether the bus stands now."""
+        """Whether the bus is connected."""
         ...
 
     def wake(self, community: str, pilot: str, n: int, term: int, leader: str = "") -> None:
-        """There may be work for the parked ask `n`; 0: for any. `leader`: where we are reached."""
+        """Tell the pilot that there may be work for its parked ask `n` (0: any).
+
+        `leader`: the URL of this process.
+        """
         ...
 
     def stop(self, community: str, pilot: str, stop: Stop) -> None: ...
@@ -22,9 +25,9 @@ class Outbound(Protocol):
     def drain(self, community: str, pilot: str) -> None: ...
 
     def hurry(self, community: str, pilot: str) -> None:
-        """Drain, and do not wait for the payloads."""
+        """Drain the pilot without waiting for its payloads."""
         ...
 
     def follow(self, community: str, pilot: str, attempt: Attempt) -> None:
-        """Somebody watches the output of this attempt."""
+        """Ask the pilot to send the output of this attempt while a user watches it."""
         ...

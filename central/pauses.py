@@ -1,18 +1,18 @@
-"""Long walks through memory: others get their turn now and then."""
+"""Pauses in long walks through memory, so that other tasks get their turn."""
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, TypeVar
 
 from .ports import Clock
 
-A_TURN: Final = 1_000  # of what is looked at in passing: half a millisecond or so
+A_TURN: Final = 1_000  # items looked at in one turn: about half a millisecond
 T = TypeVar("T")
 
 
 async def by_and_by(many: Iterable[T], clock: Clock, *, a_turn: int = A_TURN) -> AsyncIterator[T]:
-    """Yield all that are there now, so many in one turn of the loop.
+    """Yield the items of `many` as they are now, and pause after each `a_turn` items.
 
-    What is yielded late may have gone meanwhile.
+    An item may have been removed by the time it is yielded.
     """
     for number, one in enumerate(list(many), start=1):
         yield one

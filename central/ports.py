@@ -1,7 +1,7 @@
-"""What the central asks of the world, each behind a Protocol.
+"""Protocols for everything outside the process that the central uses.
 
-The real drivers are given to `central/app` by `operate/serve.py`; honest ones in memory stand in
-`tests/fakes.py`. Nothing else in the central touches a clock, randomness, a socket or a file.
+`operate/serve.py` passes the real drivers to `central/app`; `tests/fakes.py` has drivers in memory.
+Nothing else in the central touches a clock, randomness, a socket or a file.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,14 +13,14 @@ from pilotage.proto.api.jobs import ElementView
 
 
 class Clock(Protocol):
-    """Time. Deadlines are kept on `monotonic`; `wall` is for display and accounting."""
+    """Time. Deadlines use `monotonic`; `wall` is for display and accounting."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment; never goes back."""
+        """Return the seconds since some fixed moment; they never decrease."""
         ...
 
     def wall(self) -> float:
-        """Seconds since 1970-01-01 UTC."""
+        """Return the seconds since 1970-01-01 UTC."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -29,7 +29,7 @@ class Clock(Protocol):
 
 
 class Randomness(Protocol):
-    """Unpredictable bytes for secrets, and the spread of back-offs."""
+    """Unpredictable bytes for secrets, and random delays for back-off."""
 
     def token(self, size: int = 32) -> str:
         """Return an unguessable URL-safe string made of `size` random bytes."""
@@ -41,7 +41,7 @@ class Randomness(Protocol):
 
 
 class Blobs(Protocol):
-    """Content-addressed files. What `put` has returned survives a power cut."""
+    """Content-addressed files. A file survives a power cut once `put` has returned."""
 
     async def put(
         self,
@@ -51,23 +51,23 @@ class Blobs(Protocol):
         size_max: int,
         admit: Callable[[int], Awaitable[None]] | None = None,
     ) -> int:
-        """Store the bytes under their hash, sync file and folder, return their number.
+        """Store the bytes under their hash, sync file and folder, and return the number of bytes.
 
-        `admit` is called with that number before the bytes get their name: what it raises stops
-        it. Idempotent. Raises BlobMismatch (the bytes have another hash), BlobTooLarge, NoSpace;
-        nothing is left behind then.
+        `admit` is called with that number before the file gets its name; an exception from it stops
+        the upload. Idempotent. Raises BlobMismatch (the bytes have another hash), BlobTooLarge or
+        NoSpace; nothing is left behind then.
         """
         ...
 
     async def missing(self, hashes: list[str]) -> list[str]:
-        """Return those of `hashes` that are not here; the others are touched.
+        """Return those of `hashes` that are not stored, and touch the others.
 
-        Whoever asks is about to name them, so they stay for the time of the hold.
+        The caller is about to use them, so they stay for the hold time.
         """
         ...
 
     async def size(self, sha256: str) -> int | None:
-        """Return the number of bytes, or None where it is not here."""
+        """Return the number of bytes, or None if the blob is not stored."""
         ...
 
     def read(self, sha256: str) -> AsyncIterator[bytes]:
@@ -75,21 +75,21 @@ class Blobs(Protocol):
         ...
 
     def untouched(self, before: float) -> AsyncIterator[list[str]]:
-        """Yield hashes of blobs that were neither stored nor asked for since `before`."""
+        """Yield hashes of blobs that were neither stored nor asked about since `before`."""
         ...
 
     async def remove(self, hashes: list[str], before: float) -> int:
-        """Remove those that are still untouched since `before`; return how many."""
+        """Remove those of `hashes` that are still untouched since `before`; return how many."""
         ...
 
 
 class Space(Protocol):
-    """The disk that the store and the blobs lie on."""
+    """The disk that holds the store and the blobs."""
 
     async def read(self) -> tuple[int, int] | None:
-        """Return the free and all bytes of the disk; None: unknown.
+        """Return the free and the total bytes of the disk; None: unknown.
 
-        Room that the store has yet to take, for what is in its log, is not free.
+        Space that the store will take for data in its log does not count as free.
         """
         ...
 
@@ -98,60 +98,63 @@ Inbound = Callable[[str, bytes], Awaitable[None]]  # topic, payload
 
 
 class Bus(Protocol):
-    """The message bus as the central sees it: hints out, beats in, never the record.
+    """The message bus as the central sees it: hints out, heartbeats in, never the record.
 
-    Every call is safe while the broker is gone: it returns and the message is lost.
+    Every call is safe while the broker is away: it returns, and the message is lost.
     """
 
     @property
     def up(self) -> bool:
-        """Whether the connection stands now."""
+        """Whether the connection is up."""
         ...
 
     @property
     def url(self) -> str:
-        """Where pilots reach the broker: mqtt://host:port."""
+        """The URL of the broker for pilots: mqtt:
+
+        host:port.
+        """
         ...
 
     def counts(self) -> dict[str, int]:
-        """Return how many messages became what since the start, for the log."""
+        """Return the messages since the start, counted by outcome, for the log."""
         ...
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Queue a QoS 0 message without waiting; the oldest is dropped when the queue is full."""
+        """Queue a QoS 0 message without waiting; if the queue is full, drop the oldest."""
         ...
 
     async def add_login(self, community: str, pilot: str, password: str) -> None:
-        """Let this pilot write its own `up` and read its own `down`. Idempotent."""
+        """Allow this pilot to write its own `up` topic and read its own `down`. Idempotent."""
         ...
 
     async def remove_login(self, community: str, pilot: str) -> None:
-        """Forget the login and cut the connection where the broker can. Idempotent."""
+        """Delete the login, and cut the connection if the broker can. Idempotent."""
         ...
 
     async def run(self, inbound: Inbound) -> None:
-        """Keep the connection and give what pilots say to `inbound`. Ends by cancellation."""
+        """Keep the connection, and pass the pilots' messages to `inbound`. Ends by cancellation."""
         ...
 
 
 class Leadership(Protocol):
-    """Whether this process leads: keeps the queue, and may answer pilots (PROTOCOL C5, C11)."""
+    """Whether this process leads: it keeps the queue and may answer pilots (PROTOCOL C5, C11)."""
 
     @property
     def leads(self) -> bool:
-        """Whether its lease stands at this moment, on its own clock.
+        """Whether its lease holds at this moment, on its own clock.
 
-        Asked after what is answered was read: what came later is another's to answer.
+        Check it after the request was read: another leader answers requests that came later.
         """
         ...
 
     @property
     def term(self) -> int:
-        """The term that it leads or last led with; 0: it never did."""
+        """The term of its current or last lead; 0: it never led."""
         ...
 
     def url(self) -> str | None:
-        """Return where the process that leads is reached, as last read; None: nobody leads."""
+        """Return the URL of the leader, as last read; None: there is no leader."""
         ...
 
 
@@ -159,39 +162,37 @@ class Disk(Protocol):
     """Small files of the data directory that hold keys and secrets."""
 
     def read(self, path: Path) -> bytes | None:
-        """Return the content, or None where there is no such file."""
+        """Return the content, or None if there is no such file."""
         ...
 
     def write_secret(self, path: Path, content: bytes) -> None:
-        """Create or replace the file atomically, mode 0600, synced."""
+        """Create or replace the file atomically, with mode 0600, and sync it."""
         ...
 
     def make_secret(self, path: Path, content: bytes) -> bytes:
-        """Create the file as `write_secret` does, unless it is there; return what it has.
+        """Create the file as `write_secret` does, unless it exists; return its content.
 
-        Of several processes that make a key at once, one does, and all go on with that one.
+        If several processes make a key at once, one of them succeeds and all use its key.
         """
         ...
 
 
 @dataclass(frozen=True)
 class SiteFile:
-    """What a site's file says, and what is known of its elements."""
+    """The content of a site's file, and the known state of its elements."""
 
-    pledge: float | None  # None: it does not read, and never did
+    pledge: float | None  # None: the file has never been readable
     contact: str = ""
     enabled: bool = True
     trouble: str = ""
     elements: tuple[ElementView, ...] = ()
-    pilot_s: float = 0.0  # time of all its pilots, since the central has started
-    shares: Mapping[str, float] = field(
-        default_factory=dict[str, float]
-    )  # of communities; 1 in all
+    pilot_s: float = 0.0  # time of all its pilots since the start of the central
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])  # by community; 1 in all
     pilot_s_of: Mapping[str, float] = field(default_factory=dict[str, float])  # by community
 
     @property
     def gets_pilots(self) -> bool:
-        """Whether an element of it is in force, and not disabled."""
+        """Whether one of its elements is in use and enabled."""
         return any(one.held != "disabled" for one in self.elements)
 
 
@@ -199,5 +200,5 @@ class SiteFiles(Protocol):
     """The sites that get pilots from the central."""
 
     def files(self) -> Mapping[str, SiteFile]:
-        """Return the sites that have a file; none before they were read."""
+        """Return the sites that have a file; empty until the files were read."""
         ...

@@ -1,10 +1,10 @@
-"""Pilots' messages, decoded and checked at once.
+"""Decodes and checks messages from pilots in one step.
 
-`proto.limits` says what is right, one call for each field: as long as all other work for a report.
-So for nearly all messages the decoder checks: it is given the same tables as bounds of its types.
-That covers lengths and ranges; characters need no look where a whole message is printable ASCII
-without escapes. Whatever is not like that, or is refused, is decoded and checked the long way, and
-the words of the refusal come from there.
+`proto.limits` has the rules. To call it for each field would take as long as all other work for a
+report. So the decoder checks nearly all messages: the same tables give the bounds of its types.
+That covers lengths and ranges; characters need no check if the whole message is printable ASCII
+without escapes. All other messages are decoded and checked field by field, which also gives the
+text of a refusal.
 """
 
 import enum
@@ -29,27 +29,27 @@ _OFFERED = Annotated[
     str, Meta(pattern=f"^(?!({'|'.join(OF_OFFERS)})$)[a-z][a-z0-9_]*$", max_length=NAME_MAX)
 ]
 _PATH = r"^(?!/)(?!(?:.*/)?\.\.(?:/|$))"
-_LIKE: dict[Any, Any] = {}  # message class to a struct of the same fields, bounded
+_LIKE: dict[Any, Any] = {}  # message class to a struct with the same fields, with bounds
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def hear(body: bytes, kind: type[T]) -> T:
-    """Return the message in `body`, its ranges checked: a `kind`, or a struct with its fields.
+    """Decode and check `body`; return a `kind`, or a struct with its fields.
 
-    Raises Refused, MALFORMED or INVALID with the field.
+    Raises Refused, MALFORMED or INVALID, with the field.
     """
     if body.isascii() and b"\\" not in body and b"\x7f" not in body:
         try:
             return cast(T, _decoder(kind).decode(body))
         except (msgspec.DecodeError, RecursionError):
-            pass  # the long way says why
+            pass  # the slow check explains the fault
     message = decode(body, kind)
     check(message)
     return message
 
 
 def altered(message: T, **fields: Any) -> T:
-    """Return a message that was heard, either form of it, with other fields."""
+    """Return a received message, in either form, with other values in some fields."""
     if isinstance(message, msgspec.Struct):
         return cast(T, msgspec.structs.replace(message, **fields))
     return cast(T, replace(cast(Any, message), **fields))
@@ -71,7 +71,7 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 
 
 def _like(kind: Any) -> Any:
-    """Return a struct like a message class, with the bounds of its fields."""
+    """Return a struct like a message class, with bounds on its fields."""
     made = _LIKE.get(kind)
     if made is None:
         rules = limits.TABLE.get(kind, {})
@@ -83,7 +83,7 @@ def _bounded(hint: Any, rule: limits.FieldRule | None) -> Any:
     """Return the type of a field with the bounds of its rule."""
     match rule:
         case None:
-            # What no rule bounds holds no text: flags, and words that are given.
+            # Fields without a rule hold no free text: flags, and words from a fixed set.
             assert hint in (bool, bool | None) or _is_word(hint), f"{hint} has no rule"
             return hint
         case limits.Whole() | limits.Number():

@@ -1,7 +1,7 @@
-"""What the central says to pilots, as structs of the same names, fields and JSON.
+"""Messages to pilots, as structs with the names, fields and JSON of the dataclasses.
 
-The messages are dataclasses, since a pilot has no compiled packages; to make a frozen one costs as
-much as to encode it. Here they are made some ten thousand times a second.
+Pilots use dataclasses, since they have no compiled packages. To make a frozen dataclass costs as
+much as to encode it. The central makes some ten thousand a second, so here they are structs.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,8 @@
-"""Every setting of the central: one frozen tree, unknown keys refused, read once at start.
+"""All settings of the central: one frozen tree, read once at the start.
 
-Sources, later ones win: the YAML file (`--config`, else `PILOTAGE_CONFIG`, else `pilotage.yaml` in
-the data directory), variables `PILOTAGE_SECTION__KEY`, options `--set section.key=value`.
+Unknown keys are refused. Later sources win: the YAML file (`--config`, else `PILOTAGE_CONFIG`, else
+`pilotage.yaml` in the data directory), variables `PILOTAGE_SECTION__KEY`, options `--set
+section.key=value`.
 """
 
 import difflib
@@ -23,12 +24,12 @@ from pilotage.proto.documents.job import Word
 from .regular_files import read_regular
 
 FILE_MAX_BYTES = 4_000_000
-_OF_PILOTS = "PILOTAGE_PILOT__"  # variables for pilots that are started from here
+_OF_PILOTS = "PILOTAGE_PILOT__"  # variables for pilots that the central starts
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 _Size = Annotated[float, Meta(ge=0, le=1e9)]
 _Ahead = Annotated[float, Meta(ge=0, le=10)]
 
-# COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER; owners that another issuer names have its URL behind @.
+# COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER. Owners from another issuer have its URL behind @.
 _SHARE = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._:@+%-]{0,127}"
     r"(/[^/\x00-\x20\x7f-\xa0]([^/\x00-\x1f\x7f-\x9f]{0,126}[^/\x00-\x20\x7f-\xa0])?"
@@ -37,7 +38,7 @@ _SHARE = re.compile(
 
 
 class BadSetting(ValueError):
-    """A setting is unknown or out of range. Nothing was started."""
+    """A setting is unknown or out of range; nothing was started."""
 
     def __init__(self, where: str, why: str) -> None:
         super().__init__(f"{where}: {why}")
@@ -93,7 +94,7 @@ class LeaseSettings(_Section, frozen=True):
 
     @property
     def beat_s(self) -> float:
-        """Return H, how often a pilot beats."""
+        """H, the interval of a pilot's heartbeats in seconds."""
         return self.lease_s / 3
 
 
@@ -157,7 +158,7 @@ class MatcherSettings(_Section, frozen=True):
     reserve_after_s: Seconds = 600.0  # a class that cannot start reserves pilots after this time
 
     def rules(self, *, keep_s: float) -> Rules:
-        """Return what the matcher is told."""
+        """Return the rules for the matcher."""
         return Rules(
             compatible=dict(self.compatible),
             keep_s=keep_s,
@@ -179,14 +180,16 @@ class MatcherSettings(_Section, frozen=True):
             if not _SHARE.fullmatch(path):
                 raise ValueError(
                     f"shares.{path}: expected COMMUNITY/GROUP or COMMUNITY/GROUP/OWNER, "
-                    "as in local/users: of one community the groups have shares, of one group the "
-                    "owners"
+                    "such as local/users; the groups of a community have shares, and the "
+                    "owners of a group"
                 )
         _check_limits("running", self.running)
         _check_limits("starts", self.starts)
         for platform, others in self.compatible.items():
             if platform in others or len(set(others)) < len(others):
-                raise ValueError(f"compatible.{platform}: each other platform stands there once")
+                raise ValueError(
+                    f"compatible.{platform}: list each other platform once, never {platform} itself"
+                )
 
 
 def _check_limits(key: str, limits: Sequence[RunningLimit | StartLimit]) -> None:
@@ -196,7 +199,7 @@ def _check_limits(key: str, limits: Sequence[RunningLimit | StartLimit]) -> None
         if same in seen:
             at = f"at {one.where}" if one.where else "at all sites together"
             whose = f" of {one.community}" if one.community else ""
-            raise ValueError(f"{key}: {at} the {one.by} {one.value!r}{whose} has two limits")
+            raise ValueError(f"{key}: the {one.by} {one.value!r}{whose} has two limits {at}")
         seen.add(same)
 
 
@@ -243,13 +246,13 @@ class CommunitySettings(_Section, frozen=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return all of them."""
+        """Return the names of all communities."""
         return (self.name, *self.others)
 
     def __post_init__(self) -> None:
         for name in self.others:
             if self.names.count(name) > 1:
-                raise ValueError(f"others: {name!r} stands there twice, or is the name as well")
+                raise ValueError(f"others: {name!r} is listed twice, or equals `name`")
 
 
 class FactorySettings(_Section, frozen=True):
@@ -330,7 +333,7 @@ class ProcessSettings(_Section, frozen=True):
 
     @property
     def role_set(self) -> frozenset[ProcessRole]:
-        """The roles, each once."""
+        """The roles as a set."""
         return frozenset(map(ProcessRole, self.roles.split(",")))
 
 
@@ -341,7 +344,7 @@ class LogSettings(_Section, frozen=True):
 
 
 class Settings(_Section, frozen=True):
-    """The whole tree."""
+    """The whole tree of settings."""
 
     http: HttpSettings = HttpSettings()
     bus: BusSettings = BusSettings()
@@ -366,7 +369,7 @@ SECTIONS = {field.name: field.type for field in msgspec.structs.fields(Settings)
 def load(
     file: Path | None, environment: Mapping[str, str], options: Mapping[str, str] | None = None
 ) -> Settings:
-    """Return the settings out of all three sources, or raise BadSetting for the first wrong one."""
+    """Return the settings from all three sources. Raises BadSetting for the first wrong one."""
     given = _Given(file)
     for name, text in environment.items():
         if name.startswith("PILOTAGE_") and "__" in name and not name.startswith(_OF_PILOTS):
@@ -383,11 +386,11 @@ def load(
 
 
 class _Given:
-    """What was set, section by section, and by what."""
+    """The values set so far, section by section, and the source of each."""
 
     def __init__(self, file: Path | None) -> None:
         self.tree: dict[str, dict[str, Any]] = {}
-        self._set_by: dict[tuple[str, str], str] = {}  # other than the file
+        self._set_by: dict[tuple[str, str], str] = {}  # for sources other than the file
         self._file = file
         self._text = _text_of(file) if file is not None else ""
         if file is not None:
@@ -399,19 +402,21 @@ class _Given:
         except NotYaml as why:
             where = str(file) if why.line is None else f"{file}:{why.line}"
             raise BadSetting(where, why.why) from None
-        if found is None:  # an empty file; false and [] are none
+        if found is None:  # the file is empty; false and [] are wrong
             return
         if not isinstance(found, dict):
-            raise BadSetting(str(file), "must hold sections, each with its keys")
+            raise BadSetting(str(file), "must consist of sections, each with its keys")
         for section, keys in _items(found):
             if not isinstance(keys, dict):
-                raise BadSetting(f"{self._line((section,))}: {section}", "must hold keys")
+                raise BadSetting(
+                    f"{self._line((section,))}: {section}", "must hold keys with values"
+                )
             for key, value in _items(keys):
                 _known(section, key, where=self._line((section, key)))
                 self.tree.setdefault(section, {})[key] = value
 
     def put(self, section: str, key: str, text: str, *, where: str) -> None:
-        """Set one value from text: read as YAML, so that numbers and lists are themselves."""
+        """Set one value from text, which is read as YAML: numbers and lists keep their type."""
         kind = _known(section, key, where=where)
         try:
             value = text if kind is str else load_strictly(text)
@@ -421,9 +426,9 @@ class _Given:
         self._set_by[section, key] = where
 
     def place(self, found: Complaint) -> str:
-        """Return where a complaint is about: the line of the file, the variable or the option."""
+        """Return the place of a complaint: the line of the file, the variable or the option."""
         place: list[str | int] = [int(one) if one.isdigit() else one for one in steps(found.path)]
-        if len(place) == 1:  # of several keys together; the message begins with the key
+        if len(place) == 1:  # about several keys together; the message begins with the key
             place += re.findall(r"^\w+", found.message)
         key = tuple(map(str, place[:2]))
         set_by = self._set_by.get((key[0], key[1])) if len(key) == 2 else None

@@ -1,8 +1,8 @@
-"""What the wheel holds beside its sources.
+"""Adds files to the wheel beside its sources.
 
-`pilot.pyz` and `pilot.sh`: the central of an installed pilotage serves them to elements. And, for
-a build with PILOTAGE_COMPILE=1 in its environment, the compiled form of the matcher: such a wheel
-is for one Python on one kind of machine.
+`pilot.pyz` and `pilot.sh`: the central of an installed pilotage hands them out to pilots. If
+PILOTAGE_COMPILE=1 is set, also the compiled form of the matcher. Such a wheel is for one Python
+version on one kind of machine.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PILOT = ("pilot.pyz", "pilot.sh")
-COMPILED = "matcher-compiled"  # beside the wheel, while it is built
+COMPILED = "matcher-compiled"  # folder beside the wheel during the build
 
 
 def is_compiled() -> bool:
@@ -23,7 +23,7 @@ def is_compiled() -> bool:
 
 
 class WheelParts(BuildHookInterface[Any]):
-    """Builds the parts beside the wheel; an editable install makes them on demand instead."""
+    """Builds the parts beside the wheel; an editable install builds them on demand instead."""
 
     def dependencies(self) -> list[str]:
         return ["mypy>=1.18", "setuptools>=65.5"] if is_compiled() else []
@@ -50,7 +50,7 @@ class WheelParts(BuildHookInterface[Any]):
 
 
 def _module(path: Path) -> ModuleType:
-    """Load a module of deploy/, which no package holds."""
+    """Load a module of deploy/, which is in no package."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

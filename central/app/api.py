@@ -1,7 +1,7 @@
-"""Builds a central without the queue: it takes jobs in, and shows what is stored.
+"""Builds a central without the queue, which takes jobs and shows the store.
 
-Any number of such processes run beside the one that leads. What needs the leader's memory is handed
-on to it (`http/elsewhere.py`), so services that only it has are not built here.
+Any number of such processes run beside the leader. They forward requests that need the leader's
+memory (`http/forwarding.py`), so the services for those are not built here.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from .process_parts import World, parts_of
 from .route_assembly import ApiServices
 
 LOOK_S: Final = 1.0
-FORGET_S: Final = 300.0  # classes, as long as those are kept of which no job is left
-READ_S: Final = 5.0  # for one look; then it is told, and looked again
-LeaderUrl = Callable[[], Awaitable[str | None]]  # of the process that leads, as the store says it
+FORGET_S: Final = 300.0  # interval at which unused job classes are dropped
+READ_S: Final = 5.0  # for one read; then the failure is logged, and the read repeated
+LeaderUrl = Callable[[], Awaitable[str | None]]  # of the leader, as the store has it
 
 
 class Leader:
-    """Who leads, as far as this process knows."""
+    """The leader, as far as this process knows."""
 
     def __init__(self, look: LeaderUrl, clock: Clock, log: Log) -> None:
         self._look, self._clock, self._log = look, clock, log
@@ -45,7 +45,7 @@ class Leader:
         return self._url
 
     async def look(self) -> None:
-        """Read it once. What cannot be read leaves it as it was: the leader itself will say."""
+        """Read the leader once. If the read fails, keep the last one: it redirects if need be."""
         try:
             async with asyncio.timeout(READ_S):
                 found = await self._look()
@@ -62,7 +62,7 @@ class Leader:
 
 
 class ApiHealth:
-    """That this process lives, and whether requests are taken here."""
+    """The health of this process, and whether it takes requests."""
 
     def __init__(self, store: Store, clock: Clock, room: DiskRoom) -> None:
         self._store, self._clock, self._room = store, clock, room
@@ -74,11 +74,11 @@ class ApiHealth:
         self._ready = ready
 
     def read(self, why: str) -> None:
-        """The database was read, or why not."""
+        """Note that the database was read (`why` empty), or why not."""
         self._why = why or "ok"
 
     def health(self) -> Health:
-        """Of jobs, attempts and pilots only the leader knows."""
+        """Return the health; only the leader can count jobs, attempts and pilots."""
         return Health(
             status="api",
             version=__version__,
@@ -102,13 +102,13 @@ class ApiHealth:
 
 
 class ApiMetrics:
-    """What there is to measure without a queue."""
+    """The metrics of a process without a queue."""
 
     def __init__(self, world: World, log: CountingLog, health: ApiHealth) -> None:
         self._world, self._log, self._health = world, log, health
 
     async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
-        """Return all metrics as Prometheus reads them."""
+        """Return all metrics in the format of Prometheus."""
         readings = await self._world.readings()
         page, activity = MetricsPage(), self._world.store.activity()
         page.put_all("pilotage_build_info", {__version__: 1})
@@ -128,7 +128,7 @@ class ApiMetrics:
 
 @dataclass(frozen=True)
 class ApiCentral:
-    """Services for the face, and what is looked at for ever."""
+    """Services for the face, and the loops behind them."""
 
     services: ApiServices
     submissions: ApiSubmissions
@@ -140,20 +140,20 @@ class ApiCentral:
     log: Log
 
     async def begin(self) -> None:
-        """Learn who has jobs, and who leads; then requests may be answered."""
+        """Read the owners, the quotas and the leader; then requests may be answered."""
         await self.owners.learn_all()
         await self.services.quotas.load()
         await self.leader.look()
         self.health.set_ready(True)
 
     async def run(self) -> None:
-        """Run the loops, for ever."""
+        """Run the loops. Ends by cancellation."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._look())
             tasks.create_task(self.storages.run())
 
     async def _look(self) -> None:
-        """Look each second who leads, and which tokens were revoked elsewhere. For ever."""
+        """Read the leader, revoked tokens and quotas each second. Ends by cancellation."""
         told, forgot = "", self.clock.monotonic()
         while True:
             await self.clock.sleep(LOOK_S)
@@ -167,7 +167,7 @@ class ApiCentral:
                 async with asyncio.timeout(READ_S):
                     await self.services.tokens.load_revoked()
                     await self.services.quotas.load()
-            except (StoreError, TimeoutError) as error:  # the writer ends the process by itself
+            except (StoreError, TimeoutError) as error:  # the writer ends the process if need be
                 why = str(error) or "the database does not answer"
                 if why != told:
                     self.log("revoked_unseen", why=why)
@@ -178,7 +178,7 @@ class ApiCentral:
 def build_api(
     world: World, tokens: TokenIssuer, settings: Settings, leader: LeaderUrl
 ) -> ApiCentral:
-    """Return a central without the queue on these drivers. `begin` comes next."""
+    """Return a central without the queue on these drivers. Call `begin` next."""
     log = counting(world.log)
     world = replace(world, log=log)
     store, clock, parts = world.store, world.clock, parts_of(world, settings)

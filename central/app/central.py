@@ -1,7 +1,7 @@
-"""Builds the services of a central and joins them: the one module that knows them all.
+"""Builds the services of a central and joins them; the one module that knows them all.
 
-Everything that touches the world comes in as an argument; `operate/serve.py` gives the real
-drivers, tests give fakes.
+Every driver of the outside world is an argument. `operate/serve.py` passes the real drivers, and
+tests pass fakes.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ from ..transformations.record import TransformationRow
 from .process_parts import World, parts_of
 from .route_assembly import Services
 
-STOP_S = 5.0  # what is still written at the end may take so long
+STOP_S = 5.0  # for the last writes
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class Central:
     failover: Failover
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
-        """Rebuild memory from the store; then requests may be answered.
+        """Rebuild the memory from the store; then requests may be answered.
 
-        False: of the waiting jobs so many came within `jobs_s` that `load` has the rest to do.
+        Return False if the waiting jobs took longer than `jobs_s`; `load` then reads the others.
         """
         began = self.clock.monotonic()
         await self.allowed.quotas.load()
@@ -139,7 +139,7 @@ class Central:
         self.others.begin(self.recovery.moment)
 
     async def stop(self) -> None:
-        """Keep what the store does not know yet, as far as it can."""
+        """Write the state that the store does not have yet, as far as possible."""
         self.health.set_ready(False)
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(STOP_S):
@@ -148,7 +148,7 @@ class Central:
                 await self.watch.held.keep()
 
     async def run(self) -> None:
-        """Run the loops that the roles ask for, for ever. Ends by cancellation."""
+        """Run the loops of the process's roles. Ends by cancellation."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
@@ -171,7 +171,7 @@ class Central:
 
 
 def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
-    """Return a central on these drivers. `recover` comes next."""
+    """Return a central on these drivers. Call `recover` next."""
     log, times = counting(world.log), Times()
     world, probe = replace(world, log=log), StoreProbe(log)
     store, clock, lease = world.store, world.clock, settings.lease
@@ -273,7 +273,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
 
 
 def _rules(world: World, memory: Memory, control: JobControl, carrier: Carrier) -> RuleService:
-    """Return what people say and see of rules, of which the carrier hears."""
+    """Return the service of transfer rules, which informs the carrier of new ones."""
     return RuleService(
         world.store,
         world.storages,
@@ -285,7 +285,7 @@ def _rules(world: World, memory: Memory, control: JobControl, carrier: Carrier) 
 
 
 def _sweeper(world: World, submissions: Submissions, wall: Wall, settings: Settings) -> Sweeper:
-    """Return what removes bytes that nobody names."""
+    """Return the sweeper, which removes files without a catalogue entry from storages."""
     return Sweeper(
         world.store,
         world.storages,
@@ -305,7 +305,7 @@ def _transformations(
     repairs: TaskEndRepairs,
     allowed: Allowances,
 ) -> Transformations:
-    """Return what turns files into jobs."""
+    """Return the transformations, which turn files into jobs."""
     return transformations(
         store=world.store,
         memory=memory,
@@ -327,7 +327,7 @@ def _productions(
     control: JobControl,
     explainer: Explainer,
 ) -> Productions:
-    """Return what runs productions."""
+    """Return the productions."""
 
     def unfit(row: TransformationRow) -> str:
         owner = memory.owners.by_id(row.owner_id)
@@ -357,7 +357,7 @@ def _failover(
     control: JobControl,
     pulse: Pulse,
 ) -> Failover:
-    """Return what looks after transformations that ask for failover."""
+    """Return the failover of transformations that enable it."""
     return failover(
         store=world.store,
         rules=rules,
@@ -376,7 +376,7 @@ def _failover(
 def _repairs(
     world: World, memory: Memory, rules: RuleBook, elements: ElementsView, pulse: Pulse
 ) -> TaskEndRepairs:
-    """Return what says what becomes of tasks that failed."""
+    """Return the service that decides what happens to failed tasks."""
     room = MaxGrants(
         store=world.store,
         owners=memory.owners,
@@ -402,7 +402,7 @@ def _control(
     downlink: Downlink,
     allowed: Allowances,
 ) -> JobControl:
-    """Return what people kill, hold and reschedule jobs with."""
+    """Return the control with which users kill, hold and reschedule jobs."""
     return JobControl(
         store=world.store,
         memory=memory,
@@ -424,7 +424,7 @@ def _explainer(
     lease: LeaseSettings,
     elements: ElementsView,
 ) -> Explainer:
-    """Return what says why jobs wait."""
+    """Return the explainer, which says why jobs wait."""
     return Explainer(
         memory=memory,
         idle=idle,
@@ -439,7 +439,7 @@ def _explainer(
 def _bridge(
     world: World, memory: Memory, dispatch: Dispatch, following: FollowService, pilots: PilotService
 ) -> BusBridge[PilotCaller]:
-    """Return what joins the bus with the dispatch."""
+    """Return the bridge between the bus and the dispatch."""
     return BusBridge(
         world.bus,
         who=memory.pilots.caller,
@@ -460,7 +460,7 @@ def _pilots(
     lease: LeaseSettings,
     canceller: Canceller,
 ) -> PilotService:
-    """Return what registers pilots and shows them."""
+    """Return the service that registers pilots and shows them."""
     return PilotService(
         store=world.store,
         memory=memory,
@@ -485,7 +485,7 @@ def _sites(
     elements: ElementsView,
     settings: Settings,
 ) -> SiteService:
-    """Return what shows sites, and keeps what is said of them."""
+    """Return the service that shows sites and keeps their marks."""
     return SiteService(
         store=world.store,
         memory=memory,
@@ -509,7 +509,7 @@ def _dispatch(
     times: Times,
     allowed: Allowances,
 ) -> Dispatch:
-    """Return what answers pilots."""
+    """Return the dispatch, which answers pilots."""
     store, clock, log, lease = world.store, world.clock, world.log, settings.lease
     reports = ReportJudge(
         store=store,
@@ -580,7 +580,7 @@ def _retention(
     probe: StoreProbe,
     settings: RetentionSettings,
 ) -> Retention:
-    """Return what lets old things go."""
+    """Return the retention, which removes old data."""
     blobs = BlobSweep(world.store, world.blobs, world.clock, hold_s=settings.blob_hold_s)
     return Retention(
         store=world.store,
@@ -606,7 +606,7 @@ def _metrics(
     health: HealthService,
     elements: ElementsView,
 ) -> MetricsService:
-    """Return what collects the metrics."""
+    """Return the service that collects the metrics."""
     return MetricsService(
         store=world.store,
         memory=memory,

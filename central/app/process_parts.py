@@ -1,4 +1,4 @@
-"""The drivers that a central runs on, and the parts that each process has, whatever its roles."""
+"""The drivers that a central runs on, and the parts that processes of all roles have."""
 
 from dataclasses import dataclass, field
 
@@ -43,17 +43,17 @@ class World:
     clock: Clock
     randomness: Randomness
     log: Log
-    readings: Readings = no_readings  # what the metrics say of the machine
-    storages: Storages = field(default_factory=Storages)  # where data of jobs lie
-    mailer: Mailer | None = None  # who mails reports of failover; None: nobody
+    readings: Readings = no_readings  # of the machine, for the metrics
+    storages: Storages = field(default_factory=Storages)  # of the jobs' data
+    mailer: Mailer | None = None  # mails reports of failover; None: none are mailed
     leadership: Leadership = ALONE  # whether it may answer pilots
-    space: Space = NoDisk()  # under the store and the blobs
-    policy: Policy | None = None  # shares and limits that may change; None: they do not
+    space: Space = NoDisk()  # the disk of store and blobs
+    policy: Policy | None = None  # reads changed shares and limits; None: they do not change
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What each process has. Without the queue the memory has owners and classes alone."""
+    """The parts of every process. Without the queue, the memory holds owners and classes alone."""
 
     memory: Memory
     downlink: Downlink
@@ -65,7 +65,7 @@ class Parts:
 
 
 def parts_of(world: World, settings: Settings) -> Parts:
-    """Return the parts on these drivers, their memory empty."""
+    """Return the parts on these drivers, with an empty memory."""
     store, clock = world.store, world.clock
     memory = _memory(world, downlink := Downlink(world.bus), settings)
     queries = Queries(

@@ -59,7 +59,7 @@ from . import routes as own
 
 @dataclass(frozen=True, kw_only=True)
 class ApiServices:
-    """The services of each process that answers people."""
+    """The services of each process that answers users."""
 
     submissions: Submissions
     queries: Queries
@@ -75,7 +75,7 @@ class ApiServices:
 
 @dataclass(frozen=True, kw_only=True)
 class Services(ApiServices):
-    """All services: those of the process that leads."""
+    """All services, as the leader has them."""
 
     looking: JobInspector
     control: JobControl
@@ -97,17 +97,17 @@ class Services(ApiServices):
 
 
 async def _nothing() -> None:
-    """Have nothing to hand out."""
+    """Return None: the process has no such file."""
 
 
 async def _nothing_published() -> IssuerDocuments:
-    """Have no issuer of elements' tokens."""
+    """Return no documents: the process issues no tokens for elements."""
     return IssuerDocuments()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handouts:
-    """What a process hands out beside the answers of its services."""
+    """Files that a process hands out besides the answers of its services."""
 
     version: str = "0"
     pilot_files: file_routes.Files = _nothing
@@ -126,13 +126,13 @@ def face(
     log: Log = no_log,
     monotonic: Callable[[], float] = loop_time,
 ) -> Front:
-    """Return what answers requests with these services.
+    """Return the front, which answers requests with these services.
 
-    Without all services, `elsewhere` answers the routes that need the leader. The other arguments
-    are those of `Front`.
+    If `services` are not all services, `elsewhere` answers the routes that need the leader. The
+    other arguments are those of `Front`.
     """
 
-    @cache  # the first request makes it, so that a start is quick
+    @cache  # made at the first request, so that the start is quick
     def described() -> bytes:
         return msgspec.json.encode(document(ROUTES, may=names_of, version=handouts.version))
 

@@ -1,7 +1,6 @@
-"""Routes of the central itself: how it is, how it is described, and the wheel of its client.
+"""Routes of the central itself: health, metrics, description, and the wheel of its client.
 
-Anybody may ask most of them: a user has no token before the client is installed, and the wheel is
-no secret.
+Most need no token: a user has none before the client is installed, and the wheel is no secret.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,28 +28,28 @@ PAGE: Final = """\
 
 
 class HealthReader(Protocol):
-    """How a process is: one with the queue counts jobs, one without it cannot."""
+    """The health of a process; without the queue it cannot count jobs."""
 
     def health(self) -> jobs.Health: ...
     def ready(self) -> jobs.Readiness: ...
 
 
 class Metrics(Protocol):
-    """The metrics of a process: one without the queue has fewer."""
+    """The metrics of a process; without the queue it has fewer."""
 
     async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
-        """Return all metrics; `requests` are those that a face has counted."""
+        """Return all metrics; `requests` are the requests that a face has counted."""
         ...
 
 
 @dataclass(frozen=True)
 class ClientWheel:
-    """The wheel that this central hands out for its clients."""
+    """The wheel of the client that this central hands out."""
 
-    name: str  # of the file; pip reads version and tags in it
+    name: str  # of the file; pip reads version and tags from it
     content: bytes
     sha256: str
-    needs_python: str  # as `>=3.10`
+    needs_python: str  # such as `>=3.10`
 
 
 Described = Callable[[], bytes]  # returns the OpenAPI document
@@ -84,10 +83,10 @@ async def health(service: HealthReader, call: Call) -> jobs.Health:
 
 @HEALTH_ROUTES.add("GET", "/ready", Permission.PUBLIC_READ, needs_leader=False)
 async def ready(service: HealthReader, call: Call) -> jobs.Readiness:
-    """Answer 200 while the central takes requests: it has loaded, and the store can be written."""
+    """Answer 200 while the central takes requests: it has loaded, and can write to the store."""
     found = service.ready()
     if not found.ready:
-        why = "loading, or stopping" if not found.loaded else f"the store: {found.store}"
+        why = "it is loading or stopping" if not found.loaded else f"the store: {found.store}"
         if found.loaded and found.store == "ok" and found.disk != "ok":
             why = f"the disk: {found.disk}"
         raise Refused(Code.UNAVAILABLE, f"not ready: {why}")
@@ -98,7 +97,7 @@ async def ready(service: HealthReader, call: Call) -> jobs.Readiness:
     "GET", "/metrics", Permission.METRICS_READ, needs_leader=False, gives=str, gives_media=TEXT
 )
 async def metrics(service: Metrics, call: Call) -> HttpAnswer:
-    """Metrics for Prometheus, as totals of all communities."""
+    """Return metrics for Prometheus, as totals of all communities."""
     return HttpAnswer((await service.page(call.face.requests)).encode(), media=MEDIA)
 
 
@@ -137,6 +136,6 @@ async def client_wheel(wheel: Wheel, call: Call) -> HttpAnswer:
 async def _found(wheel: Wheel) -> ClientWheel:
     found = await wheel()
     if found is None:
-        why = "this central runs from sources that are not installed, so it has no wheel"
+        why = "this central has no wheel, because it runs from sources that are not installed"
         raise Refused(Code.NOT_FOUND, why)
     return found

@@ -1,6 +1,7 @@
-"""The port of programs that drivers run: `sbatch`, `condor_submit`, `ssh`.
+"""The port for programs that drivers run: `sbatch`, `condor_submit`, `ssh`.
 
-Never a shell, and never from the central's own process: a loop of uvloop forks all of it.
+Programs run without a shell, and never as children of the central: under uvloop a fork copies the
+whole process.
 """
 
 import shlex
@@ -8,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-OUTPUT_BYTES_MAX = 16_000_000  # what a program prints beyond that is dropped, and is_cut says so
+OUTPUT_BYTES_MAX = 16_000_000  # a program's further output is dropped, and `is_cut` is set
 
 
 class CommandOutcomeUnknown(Exception):
-    """The program did not end in time, or was lost sight of. What it does may have happened."""
+    """The program did not end in time, or contact was lost. It may have had its effect."""
 
 
 class CommandNotStarted(Exception):
-    """The program could not be started: nothing has happened."""
+    """The program could not be started, so it had no effect."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,18 @@ class CompletedCommand:
 
     @property
     def text(self) -> str:
-        """What it printed, whatever bytes these were."""
+        """Its standard output as text; invalid bytes are replaced."""
         return self.out.decode("utf-8", "replace")
 
     @property
     def complaint(self) -> str:
-        """The last words of its standard error, or else of its output, in one line."""
+        """The end of its standard error, or else of its output, in one line."""
         said = self.err.strip() or self.out.strip()
         return " ".join(said.decode("utf-8", "replace").split())[-500:] or f"exit code {self.code}"
 
 
 class Commands(Protocol):
-    """Runs programs, some at a time."""
+    """Runs programs, a limited number at a time."""
 
     async def run(
         self,
@@ -51,15 +52,15 @@ class Commands(Protocol):
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
     ) -> CompletedCommand:
-        """Run a program to its end with a clean environment and these additions.
+        """Run a program to its end, with a clean environment and these additions.
 
-        Raises NoAnswer and NotStarted.
+        Raises CommandOutcomeUnknown and CommandNotStarted.
         """
         ...
 
 
 class RemoteCommands:
-    """Commands on another machine: each word is quoted, because SSH hands them to a shell there."""
+    """Commands on another machine. Each word is quoted for the shell that SSH starts there."""
 
     def __init__(self, commands: Commands, prefix: Sequence[str]) -> None:
         self._commands, self._prefix = commands, tuple(prefix)
@@ -72,13 +73,16 @@ class RemoteCommands:
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
     ) -> CompletedCommand:
-        """Run a program over there. Raises NoAnswer where the line was cut, and NotStarted."""
+        """Run a program there.
+
+        Raises CommandOutcomeUnknown if the connection broke, and CommandNotStarted.
+        """
         given = [f"{name}={value}" for name, value in (environment or {}).items()]
         words = [*(["env", *given] if given else []), *argv]
         done = await self._commands.run(
             [*self._prefix, shlex.join(words)], stdin=stdin, timeout_s=timeout_s
         )
-        if done.code == SSH_FAILED:  # of ssh itself, or of a program that says the same
+        if done.code == SSH_FAILED:  # of ssh itself, or of a program with the same code
             raise CommandOutcomeUnknown(done.complaint)
         if done.code in SHELL_COULD_NOT:
             raise CommandNotStarted(done.complaint)

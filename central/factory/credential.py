@@ -1,4 +1,4 @@
-"""The port of credentials: what an element knows us by, wherever it comes from."""
+"""The port of credentials with which the central authenticates at elements."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ class Credential:
     """A bearer token, or a chain of X.509 certificates with its key, in PEM."""
 
     text: str = field(repr=False)
-    expires_at: float | None = None  # wall clock; None where it does not say
+    expires_at: float | None = None  # wall clock; None: unknown
 
     @property
     def is_proxy(self) -> bool:
@@ -21,17 +21,17 @@ class Credential:
 
 
 class CredentialSource(Protocol):
-    """Gives the credential of one element, a fresh one where the old one runs out."""
+    """Gives the credential of one element, and renews it before it expires."""
 
     async def current(self) -> Credential:
-        """Return one that is valid now. Raises CredentialExpired, which says what was looked at."""
+        """Return a credential that is valid now. Raises CredentialExpired; it names the source."""
         ...
 
 
 def keep(credential: Credential, file: Path) -> Path:
-    """Write it where only we can read it, for programs that take a file; return the file.
+    """Write the credential with mode 0600 for programs that read a file; return the file.
 
-    Raises Denied where it cannot be written.
+    Raises Denied if it cannot be written.
     """
     text = credential.text.encode()
     try:

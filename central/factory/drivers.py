@@ -1,4 +1,4 @@
-"""Drivers of compute elements by their kind: ours and those of others, found by entry points."""
+"""Drivers of compute elements by their kind, found by entry points: ours and others'."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from .errors import BadOptions, NoSuchDriver
 from .guarded_drivers import FewCommands, GuardedElement
 from .redaction import RecentCredentials
 
-if TYPE_CHECKING:  # drivers that need it import it: most centrals start without
+if TYPE_CHECKING:  # imported only by drivers that need it: most centrals do without
     import httpx
 
 GROUP = "pilotage.elements"
@@ -26,53 +26,53 @@ GROUP = "pilotage.elements"
 
 @dataclass(frozen=True)
 class Tools:
-    """What a driver may use of the world."""
+    """The parts of the outside world that a driver may use."""
 
     commands: Commands
     clock: Clock
-    folder: Path  # of this element alone, for what must outlive a call
-    credential: CredentialSource | None = None  # None: whoever runs the central is known there
+    folder: Path  # of this element alone, for files that must outlive a call
+    credential: CredentialSource | None = None  # None: the element needs none
     transport: "httpx.AsyncBaseTransport | None" = None  # None: the network
 
 
 def _is_well(options: msgspec.Struct) -> None:
-    """Find nothing wrong."""
+    """Accept any options."""
 
 
 @dataclass(frozen=True)
 class ElementTraits:
-    """What else is said of an element: a driver may need it otherwise."""
+    """Facts about an element outside its options, which may matter to a driver."""
 
     has_credential: bool = False
     whole_nodes: bool = False  # a shape of its pilots is a whole node
 
 
 def _does(options: msgspec.Struct, use: ElementTraits) -> None:
-    """Find nothing wrong."""
+    """Accept any combination."""
 
 
 def check_nodes(options: Any, use: ElementTraits) -> None:
-    """Refuse whole nodes where it is not known how large these are. Raises BadOptions."""
+    """Refuse whole nodes if their size is unknown. Raises BadOptions."""
     if use.whole_nodes and not options.node_cores:
-        raise BadOptions("options.node_cores: found 0, but a shape has whole_node: say it there")
+        raise BadOptions("options.node_cores: found 0, but a shape has whole_node: give the cores")
 
 
 @dataclass(frozen=True)
 class Driver:
-    """What an entry point of the group `pilotage.elements` names.
+    """The object that an entry point of the group `pilotage.elements` names.
 
-    `options` is a frozen Struct that refuses unknown fields: what stands under `options` of the
-    element in the site's file. `make` builds the element of such options.
+    `options` is a frozen Struct that refuses unknown fields. It describes the `options` of the
+    element in the site's file. `make` builds the element from them.
     """
 
     options: type[msgspec.Struct]
     make: Callable[[Any, Tools], ComputeElement]
-    programs: tuple[str, ...] = ()  # that do its work: here, or on a machine behind SSH
-    takes_credential: bool = True  # False: it knows us by other ways, and one is refused
+    programs: tuple[str, ...] = ()  # used by the driver, here or on a machine behind SSH
+    takes_credential: bool = True  # False: a credential is refused
     files: tuple[str, ...] = ()  # options that name files which the central must be able to read
-    check: Callable[[Any], None] = _is_well  # what else must hold of options. Raises BadOptions
+    check: Callable[[Any], None] = _is_well  # further check of the options. Raises BadOptions
     check_use: Callable[[Any, ElementTraits], None] = (
-        _does  # and of them with the rest. Raises BadOptions
+        _does  # check of options and traits together. Raises BadOptions
     )
 
 
@@ -92,7 +92,7 @@ def driver(kind: str) -> Driver:
                     f"kind: {found.value} of {kind!r} cannot be loaded: {why}"
                 ) from None
             if not isinstance(loaded, Driver):
-                raise BadOptions(f"kind: {found.value} of {kind!r} is no Driver")
+                raise BadOptions(f"kind: {found.value} of {kind!r} is not a Driver")
             return loaded
     raise NoSuchDriver(kind, kinds())
 
@@ -111,7 +111,7 @@ def element(kind: str, options: Mapping[str, Any], tools: Tools) -> ComputeEleme
 
 
 def read_options(found: Driver, options: Mapping[str, Any]) -> msgspec.Struct:
-    """Return options as the driver knows them. Raises BadOptions, which names the field."""
+    """Return options as the driver's Struct. Raises BadOptions, which names the field."""
     try:
         read = msgspec.convert(dict(options), type=found.options)
     except msgspec.ValidationError as why:

@@ -1,4 +1,4 @@
-"""The port of compute elements: what the factory asks of a batch system, whichever it is."""
+"""The port of compute elements: the calls that the factory makes to any batch system."""
 
 import enum
 import re
@@ -17,39 +17,40 @@ def is_stamp(text: str) -> bool:
 
 @dataclass(frozen=True)
 class PilotRequest:
-    """One pilot that is to be started.
+    """A request to start one pilot.
 
-    `stamp` names it at the element and in the central, from before it is submitted to its end: 8
-    to 64 characters of a-z, 0-9 and `-`, the first a letter. `script` is a whole shell script that
-    needs nothing beside it. It holds the pilot's one-use secret: no other user may read it.
-    Raises ValueError for another stamp: it becomes part of paths and of commands.
+    `stamp` names the pilot at the element and in the central, from before its submission to its
+    end. It has 8 to 64 characters of a-z, 0-9 and `-`, and begins with a letter. `script` is a
+    whole shell script that needs no other file. It holds the pilot's one-use secret, so no other
+    user may read it. Raises ValueError for a wrong stamp, because stamps become parts of paths and
+    commands.
     """
 
     stamp: str
     script: bytes = field(repr=False)
     cores: int = 1  # 0: a whole node
-    memory_mb: int = 0  # of all cores together; 0: what the element gives
-    wall_s: int = 0  # 0: what the element gives
+    memory_mb: int = 0  # of all cores together; 0: the default of the element
+    wall_s: int = 0  # 0: the default of the element
     gpus: int = 0
 
     def __post_init__(self) -> None:
         if not is_stamp(self.stamp):
-            raise ValueError(f"stamp: {self.stamp!r} is not of the form {_STAMP.pattern}")
+            raise ValueError(f"stamp: {self.stamp!r} does not match {_STAMP.pattern}")
 
 
 class SlotState(str, enum.Enum):
-    """Where a submitted pilot stands, by the word of its element, which may be late."""
+    """The state of a submitted pilot as its element reports it, possibly late."""
 
     QUEUED = "queued"  # also: held while its files arrive
     RUNNING = "running"
-    ENDED = "ended"  # by itself or by a signal; the exit code, where it is known, is beside it
-    HELD = "held"  # it does not start before somebody does something
-    GONE = "gone"  # the element knows nothing of it, or no more
+    ENDED = "ended"  # by itself or by a signal; with its exit code, if known
+    HELD = "held"  # it does not start until an operator intervenes
+    GONE = "gone"  # the element does not know it, or no longer
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What an element says of one submitted pilot."""
+    """An element's report on one submitted pilot."""
 
     state: SlotState
     exit_code: int | None = None
@@ -58,17 +59,20 @@ class Slot:
 
 @dataclass(frozen=True)
 class SubmitResult:
-    """What became of each request, by its stamp. Of those in neither nobody knows: `find` them."""
+    """The outcome of each request, by its stamp.
 
-    slots: dict[str, str]  # stamp → slot id, the element's own name of it
+    The outcome of stamps in neither mapping is unknown: call `find`.
+    """
+
+    slots: dict[str, str]  # stamp → slot id, the element's name for it
     refused: dict[str, str] = field(default_factory=dict[str, str])  # stamp → why
 
 
 @dataclass(frozen=True)
 class PilotOutput:
-    """The streams of a pilot, each at most OUTPUT_MAX_BYTES from its end.
+    """The streams of a pilot, each the last OUTPUT_MAX_BYTES at most.
 
-    An element that keeps one stream of both has all of it in `stdout`.
+    An element that merges both streams has all of it in `stdout`.
     """
 
     stdout: bytes = b""
@@ -78,35 +82,35 @@ class PilotOutput:
 class ComputeElement(Protocol):
     """Driver of one compute element.
 
-    Every call is bulk and ends within the time-out that the driver was built with. A driver keeps
-    no state of its own: after a restart the same calls give the same answers. All calls raise
-    Unreachable, where it may have happened, and Denied, where it has not.
+    Every call takes many pilots, and ends within the driver's timeout. A driver keeps no state:
+    after a restart the same calls give the same answers. All calls raise ElementUnreachable if the
+    call may have had its effect, and Denied if it had none.
     """
 
     async def reach(self) -> None:
-        """Do something small that needs the way, the credential and the right to come in."""
+        """Make a cheap call that tests connection, credential and rights."""
         ...
 
     async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
-        """Queue pilots. A stamp that was queued before may be queued again: `find` it first."""
+        """Queue pilots. A stamp that is already queued may be queued twice: call `find` first."""
         ...
 
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
-        """Return the slot ids of those stamps that the element has, ended ones where it can."""
+        """Return the slot ids of the stamps that the element has, ended ones if it can."""
         ...
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
-        """Return a Slot for every id that was asked about, GONE included."""
+        """Return a Slot for every given id; unknown ones are GONE."""
         ...
 
     async def cancel(self, slots: Sequence[str]) -> None:
-        """End pilots, queued or running; of those that are gone nothing is said."""
+        """End pilots, queued or running; ignore those that are gone."""
         ...
 
     async def output(self, slot: str) -> PilotOutput:
-        """Return what a pilot has printed: nothing of it where the element has it no more."""
+        """Return the output of a pilot; empty if the element has it no longer."""
         ...
 
     async def forget(self, slots: Sequence[str]) -> None:
-        """Remove what the element keeps of pilots that have ended."""
+        """Remove the files and records that the element keeps of ended pilots."""
         ...

@@ -1,4 +1,4 @@
-"""The elements that are in force, made from the sites' files, and made anew when these change."""
+"""The elements in use: built from the sites' files, and rebuilt when these change."""
 
 import asyncio
 from collections import Counter
@@ -18,8 +18,8 @@ from .site_files.element_checks import fitting
 from .site_files.line_numbers import located
 from .site_files.sites import SUFFIX, ElementEntry, SiteBook, SiteEntry, read_sites
 
-LEFT = "no site's file speaks of it any more: pilots that wait there are taken back"
-MakeTools = Callable[[str, str, ElementEntry], Tools]  # site, element, what is said of it
+LEFT = "no site's file names it any more: its queued pilots are cancelled"
+MakeTools = Callable[[str, str, ElementEntry], Tools]  # site, element, its entry in the file
 Make = Callable[[str, ElementEntry, Tools], ComputeElement]
 
 
@@ -30,16 +30,16 @@ def _made(kind: str, entry: ElementEntry, tools: Tools) -> ComputeElement:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something in a site's file that is not in force."""
+    """A part of a site's file that could not be used."""
 
     site: str
-    element: str  # empty: the whole file
+    element: str  # empty: the whole file is wrong
     why: str
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What the sites' files say."""
+    """The content of the sites' files, as just read."""
 
     book: SiteBook
     watched: dict[tuple[str, str], WatchedElement]
@@ -47,7 +47,7 @@ class _Reading:
 
 
 class ElementBook:
-    """Reads the files; what has not changed keeps its driver and what is known of it."""
+    """Reads the sites' files. An element whose entry is unchanged keeps its driver and state."""
 
     def __init__(
         self,
@@ -56,42 +56,42 @@ class ElementBook:
         log: Log,
         *,
         make: Make = _made,
-        communities: Sequence[str] = (),  # that the central serves; none: it is not looked at
+        communities: Sequence[str] = (),  # served by the central; empty: no check
     ) -> None:
         self._folder, self._tools, self._log, self._make = folder, tools, log, make
         self._communities = communities
         self._book = SiteBook()
         self._watched: dict[tuple[str, str], WatchedElement] = {}
-        self._gone: dict[tuple[str, str], WatchedElement] = {}  # with what is left there of ours
+        self._gone: dict[tuple[str, str], WatchedElement] = {}  # that still have pilots of ours
         self.troubles: list[Trouble] = []
-        self.notes: list[Trouble] = []  # what is wrong and keeps nothing from being in force
+        self.notes: list[Trouble] = []  # warnings, which keep nothing from use
         self._is_stale = self._is_unread = True
         self._reader = ReaderThread()
-        self._reading = asyncio.Lock()  # a second caller waits for the files, too
+        self._reading = asyncio.Lock()  # a second caller also waits for the files
 
     @property
     def sites(self) -> SiteBook:
-        """All that the files say, as far as they read."""
+        """All that the files contain, as far as they can be read."""
         return self._book
 
     @property
     def is_unread(self) -> bool:
-        """Whether the files were not read yet: `sites` is empty then."""
+        """Whether the files were not read yet; `sites` is then empty."""
         return self._is_unread
 
     def look_again(self) -> None:
-        """Read the files before the next round."""
+        """Ask for the files to be read before the next round."""
         self._is_stale = True
 
     async def fresh(self) -> list[WatchedElement]:
-        """Return the elements that are in force by the files as they were when that was asked."""
+        """Return the elements in use, from files that are read after this call began."""
         async with self._reading:
             if self._is_stale:
                 is_read = self._is_stale = False
                 try:
                     self._take(await self._reader.do(self._read))
                     is_read = True
-                except TimeoutError:  # the files cannot be seen now: all stays
+                except TimeoutError:  # the files cannot be read now: nothing changes
                     why = f"{self._folder}: its file system does not answer"
                     self._log("site_trouble", site="", element="", why=why)
                 finally:
@@ -99,20 +99,20 @@ class ElementBook:
         return self.in_force()
 
     def find(self, site: str, element: str) -> WatchedElement | None:
-        """Return an element that is in force, or that is left with pilots."""
+        """Return an element that is in use, or removed but still with pilots."""
         return self._watched.get((site, element)) or self._gone.get((site, element))
 
     def in_force(self) -> list[WatchedElement]:
-        """Return the elements, in the order of their names."""
+        """Return the elements in use, in the order of their names."""
         return [self._watched[key] for key in sorted(self._watched)]
 
     def left(self) -> list[WatchedElement]:
-        """Return the elements of which no file speaks any more, as long as pilots are there."""
+        """Return the elements that no file names any more but that still have pilots."""
         self._gone = {key: one for key, one in self._gone.items() if not one.is_empty}
         return [self._gone[key] for key in sorted(self._gone)]
 
     def is_gone(self, site: str, element: str) -> bool:
-        """Whether no file speaks of an element. As long as one does not read, it may be there."""
+        """Whether no file names an element. While a file cannot be read, it may name it."""
         return not (
             self._is_unread
             or self._book.unlisted
@@ -121,11 +121,11 @@ class ElementBook:
         )
 
     def reload(self) -> None:
-        """Read all files again. One that does not read disturbs no other, nor what it said last."""
+        """Read all files again. A file with errors keeps its last valid version in use."""
         self._take(self._read())
 
     def _read(self) -> "_Reading":
-        """Return what the files say. It may wait for a disk, and changes nothing in force."""
+        """Read the files, which may block, and return their content; change nothing in use."""
         book = read_sites(self._folder, self._book)
         troubles = [Trouble(site, "", why) for site, why in book.troubles.items()]
         watched: dict[tuple[str, str], WatchedElement] = {}
@@ -136,12 +136,12 @@ class ElementBook:
                 except (BadOptions, OSError) as why:
                     told = located(self._folder / f"{site}{SUFFIX}", name, str(why))
                     troubles.append(Trouble(site, name, told))
-                    if (site, name) in self._watched:  # what it said before stays in force
+                    if (site, name) in self._watched:  # its last valid version stays in use
                         watched[site, name] = self._watched[site, name]
         return _Reading(book, watched, troubles)
 
     def _take(self, found: "_Reading") -> None:
-        """Let what the files say be in force."""
+        """Put the content of the files into use."""
         self._book, self._is_unread = found.book, False
         self.troubles, watched = found.troubles, found.watched
         self.notes = [*self._strangers()]
@@ -157,7 +157,7 @@ class ElementBook:
         in_force = Counter(one.site for one in watched.values() if not one.is_disabled)
         for one in watched.values():
             one.sharers = in_force[one.site]
-        if self._book.unlisted and watched:  # without any, there may never have been a folder
+        if self._book.unlisted and watched:  # without elements, the folder may never have existed
             self._log("site_trouble", site="", element="", why=self._book.unlisted)
         for trouble in (*self.troubles, *self.notes):
             self._log("site_trouble", site=trouble.site, element=trouble.element, why=trouble.why)
@@ -169,7 +169,7 @@ class ElementBook:
         )
 
     def _strangers(self) -> Iterator[Trouble]:
-        """Yield what sites' files say of communities that this central does not serve."""
+        """Yield entries of sites' files for communities that this central does not serve."""
         for site, entry in self._book.sites.items():
             for why in strangers(entry.communities, self._communities) if self._communities else ():
                 yield Trouble(site, "", located(self._folder / f"{site}{SUFFIX}", "", why))

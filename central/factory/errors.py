@@ -1,11 +1,11 @@
-"""What can go wrong with a compute element, by what the factory has to do about it."""
+"""Errors of compute elements, sorted by how the factory reacts."""
 
 import difflib
 import enum
 
 
 class ElementOperation(str, enum.Enum):
-    """What was being done at an element when it failed."""
+    """The operation at an element that failed."""
 
     REACH = "reach"
     CREDENTIAL = "credential"
@@ -17,7 +17,7 @@ class ElementOperation(str, enum.Enum):
 
 
 class ElementTrouble(Exception):
-    """A call of an element failed as a whole; the message names the element's own words."""
+    """A whole call of an element failed; the message has the element's own words."""
 
     def __init__(self, step: ElementOperation, why: str) -> None:
         super().__init__()
@@ -25,35 +25,35 @@ class ElementTrouble(Exception):
         self.say(why)
 
     def say(self, why: str) -> None:
-        """Say it in other words."""
+        """Replace the words of the message."""
         self.why, self.args = why, (f"{self.step.value}: {why}",)
 
 
 class ElementUnreachable(ElementTrouble):
-    """No answer that can be understood, or none in time: what was asked may have happened.
+    """The answer was missing, late or unreadable; the call may have had its effect.
 
-    What is not known is not nothing: submit no more until the element has said what it has.
+    Submit nothing until the element has reported its pilots.
     """
 
 
 class Denied(ElementTrouble):
-    """The element has understood and will not: nothing has happened. Somebody has to mend that."""
+    """The element understood and refused, so nothing happened; an operator must act."""
 
 
 class CredentialExpired(Denied):
-    """What the element knows us by has run out, or its source gives no new one."""
+    """The credential for the element has expired, or its source gives no new one."""
 
     def __init__(self, why: str, ended_at: float | None = None) -> None:
         super().__init__(ElementOperation.CREDENTIAL, why)
-        self.ended_at = ended_at  # wall clock; None: there is none that says so
+        self.ended_at = ended_at  # wall clock; None: unknown
 
 
 class BadOptions(ValueError):
-    """The configuration of an element does not read; the message names the field and the value."""
+    """The options of an element are wrong; the message names field and value."""
 
 
 class NoSuchDriver(BadOptions):
-    """No driver has this name. `why`: the same without the field that names it."""
+    """There is no driver of this name. `why`: the message without its field."""
 
     def __init__(self, kind: str, known: list[str]) -> None:
         near = difflib.get_close_matches(kind, known, n=1, cutoff=0.5)

@@ -1,8 +1,8 @@
-"""The factory: looks at all elements, plans, and starts or takes back pilots, again and again.
+"""The factory: asks all elements, plans, and submits or cancels pilots, in rounds.
 
-It keeps nothing that the store does not: pilots are in the store before their element is asked, so
-that after a crash they are looked for by their stamps. What an element answers is worked in before
-a plan is made; one that does not answer is unknown, and gets no pilot.
+The store has the whole state. A pilot is stored before its element is asked, so that after a crash
+the factory finds it by its stamp. The answers of an element are applied before the planning. An
+element that does not answer is unknown and gets no pilot.
 """
 
 import asyncio
@@ -42,24 +42,24 @@ from .planning.plans import (
 from .reconciliation import FactoryTimeouts, ReconcileResult, nameless, reconcile, sort_of
 
 PAGE = 1_000
-AT_ONCE = 32  # elements that are talked to
-FAILED_MAX = 3  # pilots one after another that come to nothing: then their element has a pause
-FETCH_MAX = 5  # outputs of an element that are fetched in one cycle
+AT_ONCE = 32  # elements asked in parallel
+FAILED_MAX = 3  # failed pilots in a row; then their element is paused
+FETCH_MAX = 5  # outputs fetched from an element in one cycle
 NO_CREW = NoCrew()
-FETCH_TRIES = 2  # then a pilot goes without its output: others of its element have to go, too
-WAIT_S = 60.0  # for all elements in one round: who is not done goes on while the others go round
-TURN_S = 900.0  # of one element
+FETCH_TRIES = 2  # then the pilot is removed without its output, so that others can be fetched
+WAIT_S = 60.0  # for all elements in one round; late ones continue beside the next rounds
+TURN_S = 900.0  # of one element's turn
 
 
 @dataclass(frozen=True)
 class FactoryConfig:
-    """What the factory is told once."""
+    """The fixed settings of the factory."""
 
     communities: tuple[str, ...]  # whose pilots it submits
     central_url: str
     pilot_sh: str
     every_s: float = 15.0
-    hide: tuple[str, ...] = ()  # from payloads of pilots on our own machine
+    hide: tuple[str, ...] = ()  # from payloads of pilots on the central's machine
     bounds: PlanBounds = PlanBounds()
     patience: FactoryTimeouts = FactoryTimeouts()
 
@@ -69,7 +69,7 @@ def _is_never_gone(site: str, element: str) -> bool:
 
 
 class Factory:
-    """Keeps the right number of pilots on the elements that are in force."""
+    """Keeps the right number of pilots on the elements in use."""
 
     def __init__(
         self,
@@ -97,14 +97,14 @@ class Factory:
         self.last_plan = FactoryPlan()
 
     async def run(self) -> None:
-        """Go round for ever. Ends by cancellation."""
+        """Run rounds. Ends by cancellation."""
         async with asyncio.TaskGroup() as turns:
             while True:
                 await self._supervised_cycle(turns)
                 await self._clock.sleep(self._terms.every_s)
 
     def prospects(self, spec: ClassSpec) -> list[str]:
-        """Return what there is to say of pilots for a job that waits."""
+        """Return remarks about future pilots for a waiting job."""
         now, is_test = self._clock.monotonic(), spec.type == TEST
         in_all = pilots_in_all(self._state(one, now) for one in self._watched)
 
@@ -114,7 +114,7 @@ class Factory:
         return self.outlook.prospects(spec, why)
 
     def held(self, element: WatchedElement) -> str:
-        """Say what is held against an element and its places; empty: nothing."""
+        """Return why an element or its places get fewer pilots; empty: no reason."""
         now = self._clock.monotonic()
         in_all = pilots_in_all(self._state(one, now) for one in self._watched)
         said: dict[str, None] = {}
@@ -122,7 +122,7 @@ class Factory:
             closed = self._why_none(place, in_all, is_test=True)
             if closed is not None and closed.by in (PlaceBlocker.HELD, PlaceBlocker.LIMIT):
                 said[closed.why] = None
-            elif held := self.staff.place(0, place, now).held:  # it has a little room
+            elif held := self.staff.place(0, place, now).held:  # the place has some room left
                 said[held] = None
         return "; ".join(said)
 
@@ -146,16 +146,16 @@ class Factory:
             await self._round(turns)
         except StoreError as why:
             self._log("factory_waits", why=str(why))
-        except Exception:  # jobs and pilots that are there go on without it
+        except Exception:  # existing jobs and pilots go on without it
             self._log("loop_failed", loop="factory", error=traceback.format_exc())
 
     async def cycle(self) -> None:
-        """Go round once, until each element is done."""
+        """Run one round, until each element is done."""
         async with asyncio.TaskGroup() as turns:
             await self._round(turns)
 
     async def _round(self, turns: asyncio.TaskGroup) -> None:
-        """Look at every element, then plan and carry out."""
+        """Ask every element, then plan, submit and cancel."""
         self._watched = watched = sorted(await self._elements(), key=lambda one: one.is_gone)
         rest = await self._read_rows(watched)
         await self._each(turns, watched, self._look)
@@ -163,7 +163,7 @@ class Factory:
         await self._carry_out(turns, watched)
 
     async def _read_rows(self, watched: Sequence[WatchedElement]) -> Mapping[Key, list[SlotRow]]:
-        """Give the elements their pilots; return those of others."""
+        """Give the elements their rows; return the rows of other elements."""
         by_key: dict[tuple[str, str], list[SlotRow]] = {one.key: [] for one in watched}
         after = ""
         while rows := await self._store.read(slot_records.kept_slots, after=after, limit=PAGE):
@@ -183,9 +183,10 @@ class Factory:
         watched: Sequence[WatchedElement],
         do: Callable[[WatchedElement], Awaitable[None]],
     ) -> None:
-        """Do something with each element at once; one that fails or takes long disturbs no other.
+        """Run `do` for all elements in parallel; one that fails or is slow delays no other.
 
-        One that is not done in time goes on: it is busy, and what it has is not known till then.
+        An element that is not done in time continues. It counts as busy, and the number of its
+        pilots is unknown until it ends.
         """
         places = asyncio.Semaphore(AT_ONCE)
 
@@ -208,7 +209,7 @@ class Factory:
                 except StoreError as why:
                     element.found = None
                     self._log("factory_waits", why=str(why))
-                except Exception as why:  # a driver may be anybody's: it harms its element alone
+                except Exception as why:  # a driver of others may raise anything
                     element.found = None
                     odd = ElementTrouble(ElementOperation.REACH, f"its driver failed: {why!r}")
                     element.failed(odd, self._clock.monotonic())
@@ -226,7 +227,7 @@ class Factory:
         for element in watched:
             if element.is_busy:
                 element.found = None
-                element.trouble = element.trouble or f"not done after {WAIT_S:g} s, it goes on"
+                element.trouble = element.trouble or f"not done after {WAIT_S:g} s, it continues"
 
     def _tell(self, element: WatchedElement, why: ElementTrouble) -> None:
         self._log(
@@ -241,7 +242,7 @@ class Factory:
     # -- looking --------------------------------------------------------------------------------
 
     async def _look(self, element: WatchedElement) -> None:
-        """Ask an element for all of its slots and do what that calls for. Raises ElementTrouble."""
+        """Ask an element for all of its slots and act on the answer. Raises ElementTrouble."""
         if element.found is None and self._clock.monotonic() < element.open_at:
             return
         await self._name(element)
@@ -254,7 +255,7 @@ class Factory:
             await element.driver.reach()
             element.asked_at = self._clock.monotonic()
         elif element.asked_at is None and not element.rows:
-            return  # its file wants no pilots there: what it has stays unknown
+            return  # its file wants no pilots there, so its pilots stay unknown
         now = self._clock.monotonic()
         element.seen.note(said, now)
         found = reconcile(
@@ -270,7 +271,7 @@ class Factory:
         self._judge(element, found, now)
 
     def _judge(self, element: WatchedElement, found: ReconcileResult, now: float) -> None:
-        """Pause an element whose pilots come to nothing; one that registers ends that."""
+        """Pause an element whose pilots fail; a pilot that registers ends the pause."""
         heard_at = max((row.registered_at or 0.0 for row in element.rows), default=0.0)
         if heard_at > element.heard_at:
             element.heard_at, element.in_vain, element.open_at = heard_at, 0, 0.0
@@ -285,7 +286,7 @@ class Factory:
             element.answered()
 
     async def _name(self, element: WatchedElement) -> None:
-        """Find pilots of which we have not heard what the element calls them."""
+        """Ask the element for the slots of pilots whose slot is unknown."""
         stamps = nameless(element.rows)
         if not stamps:
             return
@@ -335,21 +336,21 @@ class Factory:
     async def _end(
         self, pilots: dict[str, str], state: PilotState, found: ReconcileResult
     ) -> dict[str, str]:
-        """End pilots that have not registered; return those. The others are not cancelled."""
+        """End pilots that have not registered; return those. Registered ones stay."""
         if not pilots:
             return pilots
         ended = set(
             await self._store.write(slot_records.end_waiting, pilots, state, self._clock.wall())
         )
-        for pilot in pilots.keys() - ended:  # it has registered meanwhile: it may hold a job
+        for pilot in pilots.keys() - ended:  # it registered in between, so it may hold a job
             found.cancel.pop(pilot, None)
         return {pilot: why for pilot, why in pilots.items() if pilot in ended}
 
     async def _if_it_can(self, element: WatchedElement, work: Awaitable[None]) -> None:
-        """Do what is well done and no matter of life: it must not keep others from their pilots.
+        """Do useful but unimportant work, whose failure must not keep others from their pilots.
 
-        Raises Unreachable, which ends the turn of an element: what does not answer in time is asked
-        once in a round.
+        Raises ElementUnreachable, which ends the element's turn: a slow call is tried once in a
+        round.
         """
         try:
             await work
@@ -372,7 +373,7 @@ class Factory:
         now = self._clock.monotonic()
         self.outlook.look([one for one in watched if not one.is_gone])
         demands = self.outlook.demands()
-        places = spots(watched, self._terms.communities)  # as `Outlook.look` counts them
+        places = spots(watched, self._terms.communities)  # counted as in `Outlook.look`
         wanted = 0
         for demand in demands:
             wanted |= demand.places
@@ -410,10 +411,10 @@ class Factory:
         if not requests:
             return
         await self._store.write(slot_records.add_slots, slots)
-        has_refused, element.refuses = element.refuses, True  # until it has taken some
+        has_refused, element.refuses = element.refuses, True  # until it accepts some
         try:
             submitted = await element.driver.submit(requests)
-        except Denied as why:  # nothing has happened: say so, and why
+        except Denied as why:  # nothing happened: record why
             refused = dict.fromkeys((one.stamp for one in requests), why.why)
             await self._store.write(
                 slot_records.end_waiting, refused, PilotState.ABORTED, self._clock.wall()
@@ -434,7 +435,7 @@ class Factory:
             pilots=len(submitted.slots),
             refused=len(submitted.refused),
         )
-        if submitted.refused and not submitted.slots:  # each for itself, and it comes to the same
+        if submitted.refused and not submitted.slots:  # all were refused, one by one
             raise Denied(ElementOperation.SUBMIT, next(iter(submitted.refused.values())))
 
     def _new(self, place: CommunityShape) -> tuple[PilotRequest, NewSlot]:
@@ -450,7 +451,7 @@ class Factory:
     async def _take_back(
         self, element: WatchedElement, unwanted: Sequence[tuple[CommunityShape, int]]
     ) -> None:
-        """Cancel pilots that wait, the newest first. Raises ElementTrouble."""
+        """Cancel queued pilots, the newest first. Raises ElementTrouble."""
         slots: dict[str, str] = {}
         for place, count in unwanted:
             waiting = [
@@ -467,8 +468,8 @@ class Factory:
                 slots[row.pilot] = row.slot
         if not slots:
             return
-        # First the store: from then on it cannot register, so that it takes no job along.
-        why = dict.fromkeys(slots, WHY if element.is_gone else "no job needs it any more")
+        # Write the store first: the pilot can then no longer register and take a job.
+        why = dict.fromkeys(slots, WHY if element.is_gone else "no job needs it")
         wall = self._clock.wall()
         ended = await self._store.write(slot_records.end_waiting, why, PilotState.ABORTED, wall)
         if ended:

@@ -1,4 +1,4 @@
-"""Work on file systems that may hang, so that none of them holds up the central."""
+"""Reads from file systems that may hang, so that none of them blocks the central."""
 
 import asyncio
 import contextlib
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 T = TypeVar("T")
-WITHIN_S: Final = 20.0  # a file system that takes longer is taken for dead
+WITHIN_S: Final = 20.0  # a slower file system counts as hung
 
 
 class ReaderThread:
-    """Does blocking work in a thread of its own, one at a time.
+    """Runs blocking calls in one thread of its own, one at a time.
 
-    A file system that hangs has that one thread, and neither those that all others share nor the
-    end of the process.
+    A file system that hangs blocks that thread only: neither the shared threads nor the end of the
+    process.
     """
 
     def __init__(self, within_s: float = WITHIN_S) -> None:
@@ -22,7 +22,7 @@ class ReaderThread:
         self._running: asyncio.Future[tuple[object, BaseException | None]] | None = None
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns. Raises what it raises, and TimeoutError."""
+        """Run `work` in the thread and return its result. Raises its errors, and TimeoutError."""
         async with asyncio.timeout(self._within_s):
             while self._running is not None and not self._running.done():
                 await asyncio.wait([self._running])
@@ -44,9 +44,9 @@ def _carry_out(
 ) -> None:
     try:
         outcome: tuple[T | None, BaseException | None] = (work(), None)
-    except BaseException as why:  # raised again where it is waited for
+    except BaseException as why:  # raised again in the caller
         outcome = (None, why)
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the caller is gone
         loop.call_soon_threadsafe(_tell, future, outcome)
 
 

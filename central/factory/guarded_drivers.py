@@ -1,4 +1,4 @@
-"""Around every driver: what it says is bounded, holds no secret, and few programs run for it."""
+"""Guards around every driver: they bound its texts, strike out secrets and limit its programs."""
 
 import asyncio
 import dataclasses
@@ -11,13 +11,13 @@ from .element import OUTPUT_MAX_BYTES, ComputeElement, PilotOutput, PilotRequest
 from .errors import ElementTrouble
 from .redaction import struck
 
-WORDS_MAX: Final = 1_000  # letters of what an element says of one thing
+WORDS_MAX: Final = 1_000  # letters kept of one text of an element
 ID_MAX: Final = 512
-PROGRAMS_AT_ONCE: Final = 4  # of one element: others have the rest of the spawner's places
+PROGRAMS_AT_ONCE: Final = 4  # of one element; the spawner's other places are for other elements
 
 
 class FewCommands:
-    """Commands of which some run at a time; the others wait, and their time does not run."""
+    """Commands of which some run at a time. The timeout of a waiting one has not begun."""
 
     def __init__(self, commands: Commands, at_once: int = PROGRAMS_AT_ONCE) -> None:
         self._commands, self._places = commands, asyncio.Semaphore(at_once)
@@ -30,7 +30,7 @@ class FewCommands:
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
     ) -> CompletedCommand:
-        """Run a program to its end. Raises NoAnswer and NotStarted."""
+        """Run a program to its end. Raises CommandOutcomeUnknown and CommandNotStarted."""
         async with self._places:
             return await self._commands.run(
                 argv, stdin=stdin, environment=environment, timeout_s=timeout_s
@@ -38,7 +38,7 @@ class FewCommands:
 
 
 class GuardedElement:
-    """A compute element whose words may be logged, stored and shown."""
+    """A compute element whose texts may be logged, stored and shown."""
 
     def __init__(
         self, element: ComputeElement, secrets: Callable[[], Collection[str]] = tuple
@@ -46,12 +46,12 @@ class GuardedElement:
         self.within, self._secrets = element, secrets
 
     async def reach(self) -> None:
-        """Do something small there."""
+        """Make a cheap test call."""
         with self._heard():
             await self.within.reach()
 
     async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
-        """Queue pilots. What has an id that can be none is in neither list, and is looked for."""
+        """Queue pilots. One with an invalid slot id is in neither mapping; `find` looks for it."""
         with self._heard():
             done = await self.within.submit(requests)
         refused = {stamp: self._word(why) for stamp, why in done.refused.items()}
@@ -63,7 +63,7 @@ class GuardedElement:
             return _sound(await self.within.find(stamps))
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
-        """Return a Slot for every id that was asked about."""
+        """Return a Slot for every given id."""
         with self._heard():
             found = await self.within.states(slots)
         return {
@@ -77,13 +77,13 @@ class GuardedElement:
             await self.within.cancel(slots)
 
     async def output(self, slot: str) -> PilotOutput:
-        """Return what a pilot has printed."""
+        """Return the output of a pilot."""
         with self._heard():
             found = await self.within.output(slot)
         return PilotOutput(found.stdout[-OUTPUT_MAX_BYTES:], found.stderr[-OUTPUT_MAX_BYTES:])
 
     async def forget(self, slots: Sequence[str]) -> None:
-        """Remove what the element keeps of pilots that have ended."""
+        """Remove the files and records that the element keeps of ended pilots."""
         with self._heard():
             await self.within.forget(slots)
 
@@ -96,8 +96,8 @@ class GuardedElement:
             raise
 
     def _word(self, text: str) -> str:
-        """Return the element's own words, as far as anybody may read them."""
-        # Twice as many: what is struck out of them leaves less.
+        """Return the element's own words, without secrets, bounded and printable."""
+        # Take twice as many letters: the text gets shorter when secrets are struck out.
         plain = "".join(one if one.isprintable() else " " for one in text[: 2 * WORDS_MAX])
         return struck(plain, self._secrets())[:WORDS_MAX]
 

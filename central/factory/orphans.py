@@ -1,8 +1,8 @@
-"""Pilots of elements of which no site's file speaks any more, and that nobody can ask.
+"""Orphans: pilots of elements that no site's file names any more, and that cannot be asked.
 
-An element that goes while the central lives is asked as before, by the driver it had. After a
-restart there is none; or the element went because it does not answer any more. Its pilots that
-wait end then after a while: should one of them start all the same, it is refused and ends alone.
+If an element is removed while the central runs, its driver is still asked. After a restart there is
+no driver, or the element may not answer any more. Its queued pilots are then aborted after a while.
+If one of them starts later, the central refuses it, and it ends.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,13 @@ from ..store.engine import Store
 from .element_watch import WatchedElement
 
 Key = tuple[str, str]  # site, element
-WHY: Final = "no site's file speaks of its element any more"
-_NOBODY: Final = (
-    "no site's file speaks of it, and it cannot be asked: pilots that waited are aborted"
-)
+WHY: Final = "no site's file names its element any more"
+_NOBODY: Final = "no site's file names it, and it does not answer: queued pilots are aborted"
 AT_ONCE_MAX: Final = 1_000  # pilots of one element in one round
 
 
 class Orphans:
-    """Ends what nobody can ask about, when it has been so for long enough."""
+    """Aborts pilots that could not be asked about for long enough."""
 
     def __init__(self, store: Store, is_gone: Callable[[str, str], bool], log: Log) -> None:
         self._store, self._is_gone, self._log = store, is_gone, log
@@ -40,7 +38,7 @@ class Orphans:
         clock: Clock,
         patience_s: float,
     ) -> None:
-        """Look at elements without files; `others`: pilots of elements that have no driver."""
+        """Look at elements without files; `others`: pilots of elements without a driver."""
         lost = {key: rows for key, rows in others.items() if self._is_gone(*key)}
         silent = {one.key: one.rows for one in watched if one.is_gone and one.found is None}
         now = clock.monotonic()
@@ -49,7 +47,7 @@ class Orphans:
             if now - self._since[key] <= patience_s:
                 continue
             await self._end(key, rows, clock.wall())
-            if key in lost:  # nobody will ever say that it has no more of them
+            if key in lost:  # no element will ever report the end of these pilots
                 await self._store.write(
                     slot_records.forget_slots, [row.pilot for row in rows if row.state in FINAL]
                 )

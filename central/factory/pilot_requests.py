@@ -1,4 +1,4 @@
-"""What a new pilot is: its stamp, its one-use secret, its script, and the row that comes first."""
+"""Requests for new pilots: stamp, one-use secret, script, and the row that is stored first."""
 
 import re
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from .site_files.sites import PilotEntry, Shape
 from .start_script import Option, start_script
 
 SECRET_S = 7 * 86_400.0
-# Options by which 0 is said: pilots do otherwise where nothing is.
+# Options for which a zero must be passed on: without it, pilots use another default.
 NOT_AS_USUAL = tuple(one.name for one in msgspec.structs.fields(PilotEntry) if one.default is None)
-LOCAL = "local"  # the kind whose pilots share the central's disk
+LOCAL = "local"  # a kind whose pilots share the central's disk
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What all pilots of a central have in common."""
+    """The settings that all pilots of a central have in common."""
 
     community: str
     central_url: str
     pilot_sh: str
-    hide: tuple[str, ...] = ()  # from payloads of pilots on our own machine
+    hide: tuple[str, ...] = ()  # from payloads of pilots on the central's machine
     made_by: str = "factory"
 
 
@@ -42,7 +42,10 @@ def new_pilot(
     randomness: Randomness,
     **other: Option,
 ) -> tuple[PilotRequest, NewSlot]:
-    """Return what to ask of the element, and what to store before. `other`: beside its options."""
+    """Return the request for the element, and the row to store before it.
+
+    `other`: options in place of those of the element.
+    """
     at = clock.wall()
     stamp = _stamp(element.site, randomness.token(9))
     secret = randomness.token()
@@ -95,5 +98,5 @@ def _options(origin: Origin, element: WatchedElement, shape: Shape) -> dict[str,
 
 def _stamp(site: str, token: str) -> str:
     words = re.sub("[^a-z0-9-]", "-", f"{site[:40]}-{token}".lower())
-    words = re.sub("-$", "0", words)  # names of Kubernetes end in a letter or a digit
+    words = re.sub("-$", "0", words)  # names in Kubernetes end in a letter or a digit
     return words if words[0].isalpha() else f"p{words}"

@@ -1,24 +1,24 @@
-"""How much time pilots have had, for comparing it with pledges and shares. Pure."""
+"""The time that pilots have run, to compare it with pledges and shares. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from .element_watch import WatchedElement
 
-LONGEST_S = 900.0  # a look that comes later counts for no longer
+LONGEST_S = 900.0  # a longer interval between looks counts as this
 
 
 class PilotTime:
-    """Adds up from look to look. What an element has not said since is as it was."""
+    """Adds up the time from look to look. An element without a new answer counts as before."""
 
     def __init__(self) -> None:
-        self.by_site: Counter[str] = Counter()  # in seconds, rounded
+        self.by_site: Counter[str] = Counter()  # seconds, rounded
         self.by_community: Counter[tuple[str, str]] = Counter()  # site, community
         self._at: float | None = None
         self._pilots: dict[tuple[str, str], Mapping[str, int]] = {}
 
     def note(self, watched: Iterable[WatchedElement], now: float) -> None:
-        """Add what has passed since the last look, and take note of what is there now."""
+        """Add the time since the last look, and note the pilots that are there now."""
         if self._at is not None:
             passed_s = min(LONGEST_S, max(0.0, now - self._at))
             for (site, _), pilots in self._pilots.items():

@@ -1,6 +1,7 @@
-"""A probe pilot at one element: each step on its way, the failing one named, and what may help.
+"""A probe pilot at one element: it names the step that fails, and what may help.
 
-It is a pilot like any other, but that no job is for it. Where it does not come, it is taken back.
+It is a pilot like any other, but no job is for it. If it does not register in time, it is
+cancelled.
 """
 
 import asyncio
@@ -20,34 +21,33 @@ from .element_watch import WatchedElement
 from .errors import Denied, ElementOperation, ElementTrouble
 from .pilot_requests import Origin, new_pilot
 
-SHAPE = "probe"  # as its row names it: it counts for no shape of the plan
-IDLE_S = 5.0  # it ends after so long, with no job for it
-LOOK_S = 0.5  # at the store
-ASK_S = 3.0  # and at the element
-SAID_MAX = 4_000  # characters of what it printed that are shown
-BACK_S = 30.0  # for taking a pilot back
+SHAPE = "probe"  # in its row: it counts for no shape of the plan
+IDLE_S = 5.0  # it ends after this time without a job
+LOOK_S = 0.5  # interval of looks at the store
+ASK_S = 3.0  # interval of calls to the element
+SAID_MAX = 4_000  # shown characters of its output
+BACK_S = 30.0  # to cancel a pilot
 
-STEPS: Mapping[str, str] = {  # step → what may help where it fails
-    "reach": "see `url`, or `host` and `port`, in the site's file, and whether its programs work by"
-    " hand",
-    "credential": "see `credential` in the site's file, and renew what has run out",
-    "authorise": "ask the site whether it knows us by this credential, and what it may do there",
-    "submit": "see the options of the element: partition, queue, account, folder",
-    "start": "see the queue of the batch system: is the partition open, is the size possible there",
-    "register": "see what it printed: a node must reach the central, and have Python 3.9 or later",
-    "ask": "see `pilotage pilot logs` of it: the node reached the central once, and no more",
-    "end": "see `pilotage pilot logs` of it, and what its batch system says",
+STEPS: Mapping[str, str] = {  # step → what may help if it fails
+    "reach": "check `url`, or `host` and `port`, in the site's file, and try its programs by hand",
+    "credential": "check `credential` in the site's file, and renew an expired one",
+    "authorise": "ask the site whether it accepts this credential, and which rights it has there",
+    "submit": "check the options of the element: partition, queue, account, folder",
+    "start": "check the queue of the batch system: is the partition open, and the size possible",
+    "register": "read its output: a node must reach the central, and have Python 3.9 or later",
+    "ask": "run `pilotage pilot logs` for it: the node reached the central only once",
+    "end": "run `pilotage pilot logs` for it, and ask its batch system",
 }
-_OF_ELEMENT = ("reach", "credential", "authorise", "submit")  # steps that its queue has no part in
+_OF_ELEMENT = ("reach", "credential", "authorise", "submit")  # steps before the element's queue
 
 
 class _Failed(Exception):
-    """The step that is being tried did not come. The message says why."""
+    """A step has failed. The message says why."""
 
 
 @dataclass
 class _Steps:
-    """How far it has come."""
+    """The steps that have passed."""
 
     clock: Clock
     done: dict[str, CheckStep] = field(default_factory=dict[str, CheckStep])
@@ -102,8 +102,8 @@ class Probe:
         self._steps = _Steps(clock)
         self._pilot, self._slot, self._said = "", "", ""
         self._until = 0.0
-        self._word = Slot(SlotState.QUEUED)  # the element's last
-        self._trouble = ""  # why it has said nothing since
+        self._word = Slot(SlotState.QUEUED)  # the element's last report
+        self._trouble = ""  # why there is no newer one
         self._ask_at = 0.0
 
     @property
@@ -111,7 +111,7 @@ class Probe:
         return len(self._steps.done) == len(STEPS) and not self._steps.has_failed
 
     def view(self) -> ElementCheck:
-        """Return how far it has come."""
+        """Return the state of the probe."""
         return ElementCheck(
             element=self._element.name,
             kind=self._element.entry.kind,
@@ -122,13 +122,13 @@ class Probe:
         )
 
     def broke(self, why: str) -> None:
-        """Its driver failed in a way that nobody foresaw."""
+        """Note that its driver failed in an unforeseen way."""
         if not self._steps.now:
             self._steps.begin(next(one for one in STEPS if one not in self._steps.done))
         self._steps.failed(why)
 
     async def run(self) -> None:
-        """Go all steps, to the first that fails."""
+        """Try all steps, up to the first that fails."""
         self._until = self._clock.monotonic() + self._timeout_s
         try:
             await self._come_in()
@@ -149,7 +149,7 @@ class Probe:
     async def _come_in(self) -> None:
         """Reach the element with the credential."""
         steps, credential = self._steps, self._element.credential
-        if credential is not None:  # first: nothing is reached without
+        if credential is not None:  # first: nothing works without it
             steps.begin("credential")
             try:
                 async with asyncio.timeout(self._left_s()):
@@ -173,7 +173,7 @@ class Probe:
         self._pass("authorise")
 
     def _pass(self, step: str, *, until: bool = True) -> None:
-        """A later step has shown that this one is as it should be."""
+        """Pass a step that a later one proves."""
         if until and step not in self._steps.done:
             self._steps.begin(step)
             self._steps.ok()
@@ -193,18 +193,18 @@ class Probe:
             if why.step in (
                 ElementOperation.CREDENTIAL,
                 ElementOperation.AUTHORISE,
-            ):  # it let us look, and no more
+            ):  # only queries work
                 del self._steps.done[why.step.value]
                 self._steps.begin(why.step.value)
             raise _Failed(why.why) from None
         except (ElementTrouble, TimeoutError) as why:
             told = _words(why, self._timeout_s)
-            raise _Failed(f"{told}; whether it is queued there is not known") from None
+            raise _Failed(f"{told}; the pilot may be queued there") from None
         if request.stamp in submitted.refused:
             await self._give_up(submitted.refused[request.stamp])
             raise _Failed(submitted.refused[request.stamp])
         if request.stamp not in submitted.slots:
-            raise _Failed("the element has not said what became of it")
+            raise _Failed("the element did not report the outcome")
         await self._store.write(
             slot_records.place_slots, {request.stamp: submitted.slots[request.stamp]}
         )
@@ -212,7 +212,7 @@ class Probe:
         self._steps.ok()
 
     def _request(self) -> tuple[PilotRequest, NewSlot]:
-        """Return a pilot that no job is for: none knows the tag that it asks for."""
+        """Return a pilot that gets no job: no job asks for its required tag."""
         shape = min(self._element.entry.shapes, key=lambda one: (one.gpus, one.cores))
         return new_pilot(
             self._origin,
@@ -254,11 +254,11 @@ class Probe:
         return row.state in FINAL or self._word.state in (SlotState.RUNNING, SlotState.ENDED)
 
     async def _wait(self, there: Callable[[PilotRow], bool]) -> PilotRow:
-        """Look until it is so. Raises _Failed when its time is over, or the element ends it."""
+        """Wait until `there` is true. Raises _Failed after the timeout or if the pilot ended."""
         while True:
             row = await self._store.read(pilot_records.pilot, self._pilot)
             if row is None:
-                raise _Failed("the central does not know it any more")
+                raise _Failed("the central has no record of it any more")
             if there(row):
                 return row
             if row.registered_at is None and row.state not in FINAL:
@@ -270,7 +270,7 @@ class Probe:
             await self._clock.sleep(LOOK_S)
 
     async def _ask_element(self) -> None:
-        """Hear what the element says of a pilot that has said nothing itself."""
+        """Ask the element about a pilot that has not been heard from."""
         now = self._clock.monotonic()
         if now < self._ask_at:
             return
@@ -285,7 +285,7 @@ class Probe:
         self._ask_at = self._clock.monotonic() + ASK_S
 
     async def _follow(self, word: Slot) -> None:
-        """End the pilot's row where the element says that it has ended, or will not begin."""
+        """End the pilot's row if the element says that it has ended or will not start."""
         why = f" ({word.why})" if word.why else ""
         if word.state is SlotState.HELD:
             raise _Failed(f"its element holds it{why}")
@@ -303,7 +303,7 @@ class Probe:
         if self._trouble:
             return f"the element does not answer: {self._trouble}"
         why = f" ({self._word.why})" if self._word.why else ""
-        return f"the element says that it is {self._word.state.value}{why}"
+        return f"the element reports it as {self._word.state.value}{why}"
 
     # -- afterwards -----------------------------------------------------------------------------
 
@@ -313,7 +313,7 @@ class Probe:
         )
 
     async def _take_back(self) -> None:
-        """Leave nothing behind, as far as the element can be reached; the rest does the factory."""
+        """Cancel the pilot and remove its files, if the element answers; else the factory does."""
         driver, pilot = self._element.driver, self._pilot
         try:
             async with asyncio.timeout(BACK_S):
@@ -327,7 +327,7 @@ class Probe:
                         await driver.cancel([self._slot])
                     await self._keep_output()
         except (ElementTrouble, TimeoutError) as why:
-            self._said = self._said or f"what it printed is not to be had: {why}"
+            self._said = self._said or f"its output cannot be fetched: {why}"
 
     async def _keep_output(self) -> None:
         found = await self._element.driver.output(self._slot)

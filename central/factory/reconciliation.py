@@ -1,14 +1,13 @@
-"""What an element's word means for the pilots that were submitted to it. Pure.
+"""Decides what an element's report means for its pilots. Pure.
 
-A pilot's own first sign of life is believed before the word of its element, which may be a minute
-late. By that word end pilots that have not registered, and those that are lost: silent, without a
-job, and the element has said for a while that they have ended. Of the others it only tells when it
-keeps nothing more. What an element does not know it may have forgotten for a moment: that
-counts only when it stays so.
+A heartbeat of the pilot itself counts more than the report of its element, which may be a minute
+late. The report ends two kinds of pilots: those that never registered, and lost ones. A lost pilot
+is silent, has no job, and its element has reported its end for a while. A pilot that the element
+does not know counts as gone only if the answer stays the same.
 
-A pilot takes up a place for as long as its element says that it is there, whatever became of it:
-one that has ended and stays is cancelled, again and again, and counts until it has gone. One that
-is silent counts until its element says that it has gone, too.
+A pilot takes up a place while its element reports it, even if the central has ended it. If it has
+ended but is still reported, it is cancelled again and counts until it has gone. A silent pilot,
+too, counts until its element reports that it has gone.
 """
 
 from collections import Counter
@@ -26,22 +25,22 @@ Sort = tuple[str, str]  # of pilots at an element: shape, community
 
 @dataclass(frozen=True)
 class FactoryTimeouts:
-    """How long things may take, in seconds."""
+    """Timeouts of the factory, in seconds."""
 
-    answer_s: float = 120.0  # from a pilot's row to the element's own name of it
-    gone_s: float = 300.0  # an element that does not know a pilot
-    start_s: float = 900.0  # from the start of a pilot to its first word
-    queue_s: float = 6 * 86_400.0  # in the element's queue: its secret runs out
+    answer_s: float = 120.0  # from a pilot's row to its slot id from the element
+    gone_s: float = 300.0  # for an element that does not know a pilot
+    start_s: float = 900.0  # from the start of a pilot to its registration
+    queue_s: float = 6 * 86_400.0  # in the element's queue: then its secret expires
     stuck_s: float = (
-        1_800.0  # in the queue: then a pilot counts ever less, after twice that nothing
+        1_800.0  # in the queue; from then on a pilot counts less, and after twice this not at all
     )
-    leave_s: float = 300.0  # from its good-bye to the end of its batch job
-    lost_s: float = 300.0  # a silent pilot that its element says has ended, or does not know
+    leave_s: float = 300.0  # from its sign-off to the end of its batch job
+    lost_s: float = 300.0  # for a silent pilot that its element reports as ended or unknown
 
 
 @dataclass
 class SlotHistory:
-    """Since when an element says of its slots what it says; kept from look to look."""
+    """When an element's report on each slot last changed; kept from look to look."""
 
     since: dict[str, tuple[SlotState, float]] = field(
         default_factory=dict[str, tuple[SlotState, float]]
@@ -49,7 +48,7 @@ class SlotHistory:
     ends: dict[str, tuple[Slot, float]] = field(default_factory=dict[str, tuple[Slot, float]])
 
     def note(self, said: Mapping[str, Slot], now: float) -> None:
-        """Take note of what is said now; what is asked about no more is dropped."""
+        """Note the current reports; drop slots that are no longer asked about."""
         self.since = {
             slot: self.since[slot]
             if slot in self.since and self.since[slot][0] is one.state
@@ -57,7 +56,7 @@ class SlotHistory:
             for slot, one in said.items()
         }
         told = {slot: one for slot, one in said.items() if one.state is SlotState.ENDED}
-        # What has ended may be forgotten a moment later: that it had is known all the same.
+        # A batch system may forget an ended pilot a moment later; remember the end here.
         gone = (slot for slot, one in said.items() if one.state is SlotState.GONE)
         kept = {slot: self.ends[slot] for slot in gone if slot in self.ends}
         self.ends = {
@@ -66,52 +65,52 @@ class SlotHistory:
         }
 
     def end_of(self, slot: str, now: float, at_least_s: float) -> Slot | None:
-        """Return how a slot ended, by its element's word of so long ago or longer."""
+        """Return the end of a slot if the element has reported it for `at_least_s`, else None."""
         end = self.ends.get(slot)
         return end[0] if end is not None and now - end[1] > at_least_s else None
 
     def for_s(self, slot: str, now: float) -> float:
-        """Return for how long the element has said of a slot what it says."""
+        """Return for how many seconds the element's report on a slot has been the same."""
         return now - self.since[slot][1] if slot in self.since else 0.0
 
 
 @dataclass
 class ReconcileResult:
-    """What is to be done at one element, and how many pilots it has."""
+    """The actions for one element, and the number of its pilots."""
 
     fail: dict[str, str] = field(default_factory=dict[str, str])  # pilot → reason
     abort: dict[str, str] = field(default_factory=dict[str, str])
     cancel: dict[str, str] = field(default_factory=dict[str, str])  # pilot → slot
-    lost: dict[str, str] = field(default_factory=dict[str, str])  # silent ones that have ended
-    fetch: list[SlotRow] = field(default_factory=list[SlotRow])  # whose output is to be kept
-    forget: list[SlotRow] = field(default_factory=list[SlotRow])  # after that
+    lost: dict[str, str] = field(default_factory=dict[str, str])  # silent pilots that have ended
+    fetch: list[SlotRow] = field(default_factory=list[SlotRow])  # pilots to fetch the output of
+    forget: list[SlotRow] = field(default_factory=list[SlotRow])  # pilots to forget after that
     queued: Counter[Sort] = field(default_factory=Counter[Sort])
     waited: dict[Sort, float] = field(default_factory=dict[Sort, float])  # parts of pilots
     pilots_of: Counter[str] = field(default_factory=Counter[str])  # by community
-    leaving: int = 0  # of these, those that have ended, and that it still has in its queue
+    leaving: int = 0  # of these, ended pilots that the element still has in its queue
 
     @property
     def pilots(self) -> int:
-        """How many pilots take up a place."""
+        """The number of pilots that take up a place."""
         return self.pilots_of.total()
 
     def late(self, sort: Sort) -> int:
-        """Return how many of the pilots that are queued are not to be counted on any more."""
+        """Return how many queued pilots have waited too long to be counted on."""
         return int(self.waited.get(sort, 0.0))
 
     @property
     def in_queue(self) -> int:
-        """How many pilots the element has in its queue, wanted or not."""
+        """The number of pilots in the element's queue, wanted or not."""
         return self.queued.total() + self.leaving
 
 
 def sort_of(row: SlotRow) -> Sort:
-    """Return of which sort a pilot is."""
+    """Return the sort of a pilot."""
     return row.shape, row.community
 
 
 def nameless(rows: Sequence[SlotRow]) -> list[str]:
-    """Return the pilots of which the element has not said what it calls them."""
+    """Return the pilots without a slot id from their element."""
     return [row.pilot for row in rows if row.slot is None and row.state not in FINAL]
 
 
@@ -124,9 +123,9 @@ def reconcile(
     now: float,
     patience: FactoryTimeouts,
 ) -> ReconcileResult:
-    """Return what the element's answer about all of its slots calls for.
+    """Return the actions that follow from the element's report on all of its slots.
 
-    `wall` is the time that rows carry, `now` the clock of `seen`.
+    `wall` is the clock of the rows, `now` the clock of `seen`.
     """
     found = ReconcileResult()
     for row in rows:
@@ -145,7 +144,7 @@ def reconcile(
 def _has_gone(
     row: SlotRow, said: Mapping[str, Slot], seen: SlotHistory, now: float, lost_s: float
 ) -> bool:
-    """Whether a pilot that had registered is silent, and its element has lost it for long, too."""
+    """Whether a registered pilot is silent, and its element has long reported its end."""
     if row.state is not PilotState.LOST or row.slot is None:
         return False
     is_there = said.get(row.slot, GONE).state not in (SlotState.ENDED, SlotState.GONE)
@@ -153,13 +152,13 @@ def _has_gone(
 
 
 def _ended(found: ReconcileResult, row: SlotRow, said: Mapping[str, Slot], is_late: bool) -> None:
-    """A pilot has said good-bye, or was given up. `is_late`: its batch job should have ended."""
+    """Handle an ended pilot. `is_late`: its batch job should have ended by now."""
     if row.slot is None:
         found.forget.append(row)
         return
     slot = said.get(row.slot, GONE)
     if slot.state is SlotState.GONE and row.state is not PilotState.DONE and not is_late:
-        return  # it may be back: then it is to be cancelled
+        return  # it may come back: then cancel it
     if slot.state in (SlotState.ENDED, SlotState.GONE):
         if row.state is PilotState.FAILED and slot.state is SlotState.ENDED:
             found.fetch.append(row)
@@ -169,7 +168,7 @@ def _ended(found: ReconcileResult, row: SlotRow, said: Mapping[str, Slot], is_la
     if slot.state is not SlotState.RUNNING:
         found.leaving += 1
     if is_late or row.state is not PilotState.DONE or slot.state is not SlotState.RUNNING:
-        found.cancel[row.pilot] = row.slot  # one that is done goes by itself in a moment
+        found.cancel[row.pilot] = row.slot  # a finished pilot leaves by itself in a moment
 
 
 def _unregistered(
@@ -194,11 +193,11 @@ def _unregistered(
     if slot.state is SlotState.ENDED:
         found.fail[row.pilot] = _why_ended(slot)
     elif slot.state is SlotState.GONE and for_s > patience.gone_s:
-        found.fail[row.pilot] = "its element knows nothing of it, and it never asked for work"
+        found.fail[row.pilot] = "its element does not know it, and it never asked for work"
     elif slot.state is SlotState.HELD:
         found.leaving += 1  # until it has gone
         found.cancel[row.pilot] = row.slot
-        found.fail[row.pilot] = f"its element holds it: {slot.why or 'it does not say why'}"
+        found.fail[row.pilot] = f"its element holds it: {slot.why or 'without a reason'}"
     elif slot.state is SlotState.RUNNING and for_s > patience.start_s:
         found.cancel[row.pilot] = row.slot
         found.fail[row.pilot] = f"it has run for {for_s:.0f} s and never asked for work"
@@ -218,7 +217,7 @@ def _why_ended(slot: Slot) -> str:
 
 
 def _why_lost(slot: Slot) -> str:
-    return f"lost without a word, and its element says that it has ended{_code(slot)}"
+    return f"lost: it is silent, and its element reports its end{_code(slot)}"
 
 
 def _code(slot: Slot) -> str:

@@ -1,7 +1,7 @@
-"""What is secret is struck out of what elements and programs say, before anybody reads it.
+"""Strikes secrets out of the texts of elements and programs, before they are stored or shown.
 
-An element that refuses a request may repeat all of it, a program may print its token before it
-fails, and what they say goes to logs, to rows and to people.
+An element that refuses a request may repeat all of it, and a program may print its token before it
+fails. Such texts appear in logs, in the store and in answers to users.
 """
 
 import re
@@ -12,9 +12,9 @@ from typing import Final
 from .credential import Credential, CredentialSource
 
 INSTEAD: Final = "[struck out]"
-ENOUGH: Final = 12  # so many letters of it tell a secret that was cut from any other word
-KEPT: Final = 4  # credentials: what is said now may be about one that was renewed since
-# Three parts with points between: a JSON web token, whole or cut, whoever it is of.
+ENOUGH: Final = 12  # so many letters identify a part of a secret
+KEPT: Final = 4  # recent credentials: a text may be about one before the last renewal
+# Three parts with dots between them: a JSON web token, whole or cut, from any issuer.
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,4}")
 _BEARER: Final = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}")
 _KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(.*?)(-----END|\Z)", re.S)
@@ -29,7 +29,7 @@ def struck(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def _pieces(secret: str) -> list[str]:
-    """Return what of a credential is secret: of a chain in PEM its key, line by line."""
+    """Return the secret parts of a credential: of a PEM chain the lines of its key."""
     keys = [found.group(1) for found in _KEY.finditer(secret)]
     return [one for one in "\n".join(keys or [secret]).split() if len(one) >= ENOUGH]
 
@@ -52,14 +52,14 @@ def _without_beginning(text: str, piece: str, instead: str = INSTEAD) -> str:
 
 
 class RecentCredentials:
-    """A source of credentials that knows what it gave lately."""
+    """A source of credentials that remembers the last ones."""
 
     def __init__(self, source: CredentialSource) -> None:
         self._source = source
         self.secrets: deque[str] = deque(maxlen=KEPT)
 
     async def current(self) -> Credential:
-        """Return what the source gives. Raises CredentialExpired."""
+        """Return a credential from the source. Raises CredentialExpired."""
         found = await self._source.current()
         if found.text not in self.secrets:
             self.secrets.append(found.text)

@@ -16,13 +16,13 @@ ROUTES: Final = Routes[ElementsView]()
 
 @ROUTES.add("POST", "/v1/sites/{site}/check", Permission.SITE_CONTROL)
 async def check(elements: ElementsView, call: Call, body: SiteCheckRequest) -> SiteCheck:
-    """Submit a probe pilot to each element of a site. The answer comes before the pilots do."""
+    """Submit a probe pilot to each element of a site. Answers at once, before the pilots run."""
     return await elements.check(user(call), call.path("site"), body)
 
 
 @ROUTES.add("GET", "/v1/checks/{check}", Permission.SITE_CONTROL)
 async def checked(elements: ElementsView, call: Call) -> SiteCheck:
-    """Show how far the probe pilots of a check have come."""
+    """Show the progress of a check's probe pilots."""
     return await elements.checked(user(call), call.path("check"))
 
 

@@ -1,4 +1,4 @@
-"""`pilotage site check`: probes at the elements of a site, begun now and asked for later."""
+"""`pilotage site check`: runs probes at the elements of a site and keeps their results."""
 
 import asyncio
 import traceback
@@ -19,10 +19,10 @@ from .pilot_requests import Origin
 from .planning.communities import shares
 from .probe import Probe
 
-RUNNING_MAX = 16  # checks at once; more are refused
-KEPT_MAX = 100  # checks that can be asked for
+RUNNING_MAX = 16  # checks that run at once; more are refused
+KEPT_MAX = 100  # checks whose results are kept
 AT_ONCE = 8  # elements of one check
-LATE_S = 60.0  # beyond its own time a probe may take to leave nothing behind
+LATE_S = 60.0  # extra time in which a probe cleans up
 
 
 @dataclass
@@ -67,20 +67,22 @@ class Checks:
         self._waiting: asyncio.Queue[tuple[_Check, float]] = asyncio.Queue(maxsize=RUNNING_MAX)
 
     async def run(self) -> None:
-        """Run what is begun, for ever. Ends by cancellation."""
+        """Run the checks that were begun. Ends by cancellation."""
         async with asyncio.TaskGroup() as group:
             while True:
                 check, timeout_s = await self._waiting.get()
                 group.create_task(self._all(check, timeout_s))
 
     async def begin(self, site: str, request: SiteCheckRequest) -> SiteCheck:
-        """Begin a check; one of the same that runs is returned. Raises Refused."""
-        await self._book.fresh()  # what follows waits for nothing
+        """Begin a check, or return one of the same site that runs. Raises Refused."""
+        await self._book.fresh()  # later steps do not wait for files
         for running in self._checks.values():
             if not running.is_done and (running.site, running.element) == (site, request.element):
                 return running.view()
         if sum(not one.is_done for one in self._checks.values()) >= RUNNING_MAX:
-            raise Refused(Code.TOO_MANY, f"{RUNNING_MAX} checks run: wait until one has ended")
+            raise Refused(
+                Code.TOO_MANY, f"{RUNNING_MAX} checks are running: try again when one has ended"
+            )
         probes = self._probes(site, request)
         check = _Check(f"c{self._randomness.token(6)}", site, request.element, probes)
         self._checks[check.id] = check
@@ -90,10 +92,10 @@ class Checks:
         return check.view()
 
     def get(self, name: str) -> SiteCheck:
-        """Return a check as far as it has come. Raises Refused."""
+        """Return a check with its progress. Raises Refused."""
         check = self._checks.get(name)
         if check is None:
-            why = f"there is no check {name!r}: the last {KEPT_MAX} since the central's start are"
+            why = f"there is no check {name!r}: only the last {KEPT_MAX} since the start are kept"
             raise Refused(Code.NOT_FOUND, why, field="check")
         return check.view()
 
@@ -123,7 +125,7 @@ class Checks:
         ]
 
     def _origin_at(self, element: WatchedElement) -> Origin:
-        """Return what a probe has of the central: it is of the first community with a share."""
+        """Return the origin of a probe, for the first community with a share."""
         served = shares(element.site_entry.communities, self._communities)
         return replace(self._origin, community=next(iter(served), self._origin.community))
 
@@ -145,10 +147,10 @@ class Checks:
         try:
             async with asyncio.timeout(timeout_s + LATE_S):
                 await probe.run()
-        except Refused as why:  # the store takes nothing
+        except Refused as why:  # the store accepts no writes
             probe.broke(str(why))
         except TimeoutError:
-            probe.broke("its driver does not keep its own time-out")
-        except Exception as why:  # a driver may be anybody's
+            probe.broke("its driver does not keep its own timeout")
+        except Exception as why:  # a driver of others may raise anything
             self._log("loop_failed", loop="site check", error=traceback.format_exc())
             probe.broke(f"its driver failed: {why!r}")

@@ -1,4 +1,4 @@
-"""The driver of Commands: hands programs to the spawner process and waits for their end."""
+"""The driver of Commands: passes programs to the spawner process and waits for their end."""
 
 import asyncio
 import contextlib
@@ -11,12 +11,12 @@ import msgspec
 from .commands import OUTPUT_BYTES_MAX, CommandNotStarted, CommandOutcomeUnknown, CompletedCommand
 from .spawner import LENGTH_BYTES, ProgramOrder, ProgramResult, framed
 
-LATER_S = 10.0  # beyond a program's own time-out: the spawner does not answer
+LATER_S = 10.0  # beyond a program's timeout: then the spawner counts as hung
 END_S = 5.0
 
 
 class SpawnedCommands:
-    """Commands by way of one spawner. It is started with the first program, anew when it died."""
+    """Runs commands through one spawner, which is started at need."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
@@ -34,7 +34,7 @@ class SpawnedCommands:
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
     ) -> CompletedCommand:
-        """Run a program to its end. Raises NoAnswer and NotStarted."""
+        """Run a program to its end. Raises CommandOutcomeUnknown and CommandNotStarted."""
         process = await self._spawner()
         self._n += 1
         order = ProgramOrder(
@@ -49,10 +49,10 @@ class SpawnedCommands:
                 await process.stdin.drain()
                 outcome: ProgramResult = await future
         except (TimeoutError, ConnectionError):
-            raise CommandOutcomeUnknown(f"{argv[0]}: lost sight of it") from None
+            raise CommandOutcomeUnknown(f"{argv[0]}: its outcome is unknown") from None
         finally:
             self._waiting.pop(order.n, None)
-            if not future.done() or future.cancelled():  # nobody waits for it: it must not run on
+            if not future.done() or future.cancelled():  # the caller is gone: end the program
                 self._end(process, order.n)
         if outcome.not_started:
             raise CommandNotStarted(outcome.not_started)
@@ -94,7 +94,7 @@ class SpawnedCommands:
         await process.wait()
 
     async def close(self) -> None:
-        """End the spawner, and with it what it still runs."""
+        """End the spawner and the programs that it runs."""
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -111,7 +111,7 @@ class SpawnedCommands:
 
 @asynccontextmanager
 async def spawned() -> AsyncGenerator[SpawnedCommands]:
-    """Yield Commands that end with the block."""
+    """Yield Commands; end the spawner with the block."""
     async with asyncio.TaskGroup() as group:
         commands = SpawnedCommands(group)
         try:

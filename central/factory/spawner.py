@@ -1,6 +1,7 @@
 """A process beside the central that runs programs for it, and ends with it.
 
-Orders come as msgpack after their length on stdin, outcomes go the same way on stdout.
+Orders arrive on stdin as msgpack with their length in front. Results leave in the same form on
+stdout.
 """
 
 import asyncio
@@ -12,14 +13,14 @@ from functools import partial
 
 import msgspec
 
-AT_ONCE = 64  # of all elements; how many of one, says the central
+AT_ONCE = 64  # of all elements; the central limits each element
 LENGTH_BYTES = 4
 ORDER_BYTES_MAX = 64_000_000
 KILLED_WAIT_S = 5.0
 
 
 class ProgramOrder(msgspec.Struct, frozen=True):
-    """One program that is to be run; without words: the one of this number is to be ended."""
+    """An order to run one program; without words, an order to end the program of this number."""
 
     n: int
     argv: list[str]
@@ -30,7 +31,7 @@ class ProgramOrder(msgspec.Struct, frozen=True):
 
 
 class ProgramResult(msgspec.Struct, frozen=True):
-    """What became of it. Without a code it was not started, or it was killed for its time-out."""
+    """The result of a program. Without a code, it did not start, or was killed at its timeout."""
 
     n: int
     code: int | None = None
@@ -41,13 +42,13 @@ class ProgramResult(msgspec.Struct, frozen=True):
 
 
 def framed(message: ProgramOrder | ProgramResult) -> bytes:
-    """Return a message as it goes through the pipe."""
+    """Return a message in the form of the pipe."""
     data = msgspec.msgpack.encode(message)
     return len(data).to_bytes(LENGTH_BYTES, "big") + data
 
 
 class _Pipe:
-    """What a program prints, up to a bound; the rest is read and dropped, so that it ends."""
+    """Output of a program up to a bound. The rest is read and dropped, so the program can end."""
 
     def __init__(self, most: int) -> None:
         self.data, self.is_cut, self._most = bytearray(), False, most
@@ -60,7 +61,7 @@ class _Pipe:
 
 
 async def carry_out(order: ProgramOrder) -> ProgramResult:
-    """Run one program in a session of its own, which is killed whole at its time-out."""
+    """Run one program in its own session, which is killed as a whole at the timeout."""
     try:
         process = await asyncio.create_subprocess_exec(
             *order.argv,
@@ -87,7 +88,7 @@ async def carry_out(order: ProgramOrder) -> ProgramResult:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill what has not ended, with all of its session; what has ended may have left daemons."""
+    """Kill the session of a program; even if it has ended, it may have left daemons."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -108,7 +109,7 @@ async def _converse(
 
 
 async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it reads no more: its affair
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it stopped reading its input
         stream.write(data)
         await stream.drain()
         stream.close()
@@ -116,7 +117,7 @@ async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
 
 
 async def serve(orders: asyncio.StreamReader, outcomes: asyncio.StreamWriter) -> None:
-    """Carry out orders until there are no more; then end what still runs."""
+    """Carry out orders until the input ends; then end all running programs."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(order: ProgramOrder) -> None:
@@ -147,9 +148,9 @@ def _forget(running: dict[int, asyncio.Task[None]], n: int, _: asyncio.Task[None
 
 
 async def main() -> None:
-    """Serve the process that started us."""
-    # A terminal tells all of us, and the central decides. What is ignored would be ignored by the
-    # programs too; a handler is not handed on.
+    """Serve the process that started this one."""
+    # A terminal sends its signals to all processes, and the central decides. Use a handler:
+    # programs would inherit an ignored signal, but they inherit no handler.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)
     loop = asyncio.get_running_loop()

@@ -1,8 +1,8 @@
-"""The shell script that a batch system runs to start a pilot: all in one file. Pure.
+"""The shell script that starts a pilot in a batch system, in one file. Pure.
 
-It carries `pilot.sh`, which gets and verifies the pilot, and the pilot's one-use secret, which goes
-to the pilot by standard input: it is on no command line, in no environment and in no file beside
-the script itself.
+It contains `pilot.sh`, which fetches and verifies the pilot, and the pilot's one-use secret. The
+pilot gets the secret on standard input: it is on no command line, in no environment and in no file
+but the script itself.
 """
 
 import shlex
@@ -14,7 +14,7 @@ _SCRIPT = """\
 #!/bin/sh
 # Pilot {stamp}
 umask 077
-# All pilots of this user lie below one folder, which payloads do not see.
+# All pilots of this user are below one folder, which is hidden from payloads.
 temporary="${{TMPDIR:-/tmp}}"
 parent="$temporary/pilotage-$(id -u)"
 mkdir -m 700 "$parent" 2>/dev/null
@@ -30,7 +30,7 @@ sh "$here/pilot.sh" run --secret-file - --state-dir "$here/state" {options} <<'{
 {secret}
 {end}
 pilot=$!
-# What ends the batch job ends the pilot softly; a wait that a signal ends is begun again.
+# A signal to the batch job ends the pilot softly; a wait ended by a signal is repeated.
 trap 'kill -s TERM "$pilot" 2>/dev/null' TERM INT USR1 XCPU
 while
     wait "$pilot"
@@ -44,7 +44,7 @@ exit "$code"
 
 
 def start_script(*, stamp: str, secret: str, pilot_sh: str, options: Mapping[str, Option]) -> bytes:
-    """Return the script of one pilot. `options` are the pilot's own; empty ones are left out."""
+    """Return the script of one pilot. `options`: options of the pilot; empty ones are omitted."""
     assert END not in pilot_sh and "\n" not in secret
     words = [
         f"--{name.replace('_', '-')}" + ("" if value is True else f"={_text(value)}")

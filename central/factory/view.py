@@ -1,4 +1,4 @@
-"""What people see of the elements."""
+"""The view of the elements for users."""
 
 import asyncio
 import contextlib
@@ -23,8 +23,8 @@ from .pilot_time import PilotTime
 from .planning.communities import parts
 from .site_checks import Checks
 
-CANCEL_S = 60.0  # for an element to say that it ends a pilot
-Held = Callable[[str, str], str]  # site, element → banned, draining or nothing
+CANCEL_S = 60.0  # for an element to confirm that it ends a pilot
+Held = Callable[[str, str], str]  # site, element → banned, draining or empty
 
 
 def _nothing_holds(site: str, element: str) -> str:
@@ -32,7 +32,7 @@ def _nothing_holds(site: str, element: str) -> str:
 
 
 class ElementsView:
-    """Answers from what the factory knows; nothing before it has begun."""
+    """Answers from the factory's state; empty before the factory has begun."""
 
     def __init__(self, clock: Clock, held: Held = _nothing_holds) -> None:
         self._clock, self.held = clock, held
@@ -43,12 +43,12 @@ class ElementsView:
         self._time = PilotTime()
 
     def credentials_left_s(self) -> dict[tuple[str, str], float]:
-        """Return for how long each element's credential is good, of those that say so."""
+        """Return the seconds left of each element's credential, if its end is known."""
         left = {} if self.book is None else {one.key: _left_s(one) for one in self.book.in_force()}
         return {key: seconds for key, seconds in left.items() if seconds is not None}
 
     async def elements(self, caller: User) -> Elements:
-        """Return all elements that are in force, then what is wrong with sites' files."""
+        """Return all elements in use, then the problems of sites' files."""
         if self.book is None:
             return Elements(elements=[])
         now = self._clock.monotonic()
@@ -61,26 +61,26 @@ class ElementsView:
         return Elements(elements=views, unmet_jobs=unmet_jobs)
 
     def _view(self, one: WatchedElement, now: float) -> ElementView:
-        """Return what is known of an element; where it has no trouble, what is held against it."""
+        """Return the view of an element, with its trouble, or else why it gets fewer pilots."""
         view = _view(one, now, self.held)
         if one.trouble or self.factory is None:
             return view
         return msgspec.structs.replace(view, trouble=self.factory.held(one))
 
     def prospects(self, spec: ClassSpec) -> list[str]:
-        """Return what there is to say of pilots for a job; nothing before the factory has begun."""
+        """Return remarks about pilots for a job; empty before the factory has begun."""
         return [] if self.factory is None else self.factory.prospects(spec)
 
     def offers(self) -> list[LiveOffer]:
-        """Return what pilots of all elements in force would offer; none before the first round."""
+        """Return the offers of pilots of all elements in use; empty before the first round."""
         return [] if self.factory is None else self.factory.outlook.offers
 
     def note(self, watched: Iterable[WatchedElement]) -> None:
-        """Take note of how many pilots there are, once a round."""
+        """Note the number of pilots, once a round."""
         self._time.note(watched, self._clock.monotonic())
 
     def files(self) -> Mapping[str, SiteFile]:
-        """Return the sites that have a file; none before the factory has begun."""
+        """Return the sites that have a file; empty before the factory has begun."""
         if self.book is None:
             return {}
         now = self._clock.monotonic()
@@ -116,7 +116,7 @@ class ElementsView:
         return {**files, **unread}
 
     async def cancel(self, site: str, element: str, slots: Sequence[str]) -> str:
-        """Ask an element to end pilots; return what went wrong, empty: nothing."""
+        """Ask an element to end pilots; return the error, or an empty text."""
         found = None if self.book is None else self.book.find(site, element)
         if found is None:
             return f"{site}/{element} is in no site's file"
@@ -130,22 +130,24 @@ class ElementsView:
         return f"no answer within {CANCEL_S:g} s"
 
     async def check(self, caller: User, site: str, request: SiteCheckRequest) -> SiteCheck:
-        """Submit probe pilots; `checked` says how far they have come. Raises Refused.
+        """Submit probe pilots; `checked` returns their progress. Raises Refused.
 
-        FORBIDDEN for a token of one community where there are several: a probe is a pilot of the
-        first of them, and ends the pause of its element for all.
+        FORBIDDEN for a token of one community if there are several: a probe is a pilot of the first
+        community, and it ends the pause of its element for all.
         """
         require_for_all(caller, Permission.SITE_CONTROL, self.communities)
         return await self._begun().begin(site, request)
 
     async def checked(self, caller: User, name: str) -> SiteCheck:
-        """Return a check as far as it has come. Raises Refused."""
+        """Return a check with its progress. Raises Refused."""
         require_for_all(caller, Permission.SITE_CONTROL, self.communities)
         return self._begun().get(name)
 
     def _begun(self) -> Checks:
         if self.checks is None:
-            raise Refused(Code.UNAVAILABLE, "the factory has not begun: try again in a moment")
+            raise Refused(
+                Code.UNAVAILABLE, "the factory has not started yet: try again in a moment"
+            )
         return self.checks
 
 

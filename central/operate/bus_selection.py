@@ -1,4 +1,4 @@
-"""Which message bus the settings ask for."""
+"""Opens the message bus that the settings name."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,14 +13,14 @@ from ..ports import Bus, Clock, Randomness
 from ..settings import BadSetting, BusSettings
 from .files import NO_ROOM
 
-if TYPE_CHECKING:  # its libraries are a fifteenth of each start
+if TYPE_CHECKING:  # most centrals start without these slow imports
     from ..bus.embedded import EmbeddedBus
 
-PORT_NAME: Final = "bus.port"  # where the embedded broker listened the last time
+PORT_NAME: Final = "bus.port"  # file with the last port of the embedded broker
 
 
 def bus_of(data: Path, bus: BusSettings, clock: Clock, randomness: Randomness, log: Log) -> Bus:
-    """Return the bus of a central whose data directory is `data`. Raises BadSetting, OSError."""
+    """Return the bus of the central with the data directory `data`. Raises BadSetting, OSError."""
     if bus.broker == "none":
         return SilentBus()
     if bus.broker == "embedded":
@@ -40,7 +40,7 @@ def bus_of(data: Path, bus: BusSettings, clock: Clock, randomness: Randomness, l
 def _embedded(
     kept: Path, bus: BusSettings, clock: Clock, randomness: Randomness, log: Log
 ) -> "EmbeddedBus":
-    """Start the broker where it was before a restart: the pilots that live know no other place."""
+    """Start the broker on its last port, where live pilots still look for it."""
 
     from ..bus.embedded import EmbeddedBus
 
@@ -59,16 +59,17 @@ def _embedded(
         return at(bus.port)
     try:
         broker = at(int(kept.read_text()))
-    except (OSError, ValueError):  # never started here, or somebody else has the port now
+    except (OSError, ValueError):  # first start, or another program has the port
         broker = at(0)
     _keep(kept, broker.port)
     return broker
 
 
 def _keep(kept: Path, port: int) -> None:
-    """Write the port down for the next start, if it has changed.
+    """Write the port for the next start, if it has changed.
 
-    On a full disk it stays unwritten: then the pilots find the broker again by the central.
+    If the disk is full, the port is not written; pilots then learn the broker's address from the
+    central.
     """
     text = str(port)
     try:
@@ -80,11 +81,11 @@ def _keep(kept: Path, port: int) -> None:
 
 
 def outside_address(bus: BusSettings) -> Address:
-    """Return the outside broker and our login on it. Raises BadSetting."""
+    """Return the external broker and the central's login there. Raises BadSetting."""
     parts = urlsplit(bus.broker)
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
         raise BadSetting(
-            "bus.broker", f"{bus.broker!r} is none of embedded, none, mqtt://host, mqtts://host"
+            "bus.broker", f"found {bus.broker!r}, expected embedded, none, mqtt(s)://host"
         )
     secure = parts.scheme == "mqtts"
     return Address(
@@ -102,5 +103,5 @@ def _password(file: str) -> str:
     try:
         return Path(file).read_text().strip()
     except (OSError, UnicodeDecodeError) as why:
-        said = why.strerror if isinstance(why, OSError) else "is no text"
+        said = why.strerror if isinstance(why, OSError) else "is not text"
         raise BadSetting("bus.password_file", f"{file}: {said}") from None

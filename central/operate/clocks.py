@@ -7,7 +7,7 @@ import time
 
 
 def boottime() -> float:
-    """Return seconds that also pass while the machine is suspended, where the system knows them."""
+    """Return seconds that also pass while the machine is suspended, if the system has them."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 
@@ -15,7 +15,7 @@ def boottime() -> float:
 class SystemClock:
     """Driver of `ports.Clock`."""
 
-    # Asked some ten times in the life of a job: no call around the call.
+    # Called some ten times for each job, so without a wrapper.
     monotonic = staticmethod(time.monotonic)
     wall = staticmethod(time.time)
 

@@ -1,4 +1,4 @@
-"""The data directory: who may use it, where things stand in it."""
+"""The data directory: its lock, and the places of its files."""
 
 import fcntl
 import os
@@ -12,28 +12,28 @@ import msgspec
 from .files import own_name, remove_left_overs, sync_folder
 
 STORE_FILE: Final = "store.sqlite"
-COPIED_FILE: Final = f"{STORE_FILE}.copied"  # what became of it once it was copied elsewhere
+COPIED_FILE: Final = f"{STORE_FILE}.copied"  # name of the store file after its copy to a database
 LOCK_FILE: Final = "lock"
 RUNNING_FILE: Final = "central.json"
-STANDBY_FILE: Final = "standby"  # held by who leads here, or will: commands wait for it
-RESTORING_FILE: Final = "restore-unfinished"  # there while a restore is under way
-_DATABASE: Final = b"the store is in the database that store.url names\n"  # in the lock's file
+STANDBY_FILE: Final = "standby"  # locked by a process that leads or will lead; commands wait for it
+RESTORING_FILE: Final = "restore-unfinished"  # exists while a restore is under way
+_DATABASE: Final = b"the store is in the database that store.url names\n"  # in the lock file
 
 
 class DataInUse(Exception):
-    """Another central runs on this data directory. Two would hand out the same jobs twice."""
+    """Another central runs on this data directory. Two would run the same jobs twice."""
 
     def __init__(self, data: Path) -> None:
-        super().__init__(f"another central runs on {data}: stop it, or take another --data")
+        super().__init__(f"another central runs on {data}: stop it, or use another --data")
 
 
 class DataDirUnusable(Exception):
-    """The data directory cannot be made or written."""
+    """The data directory cannot be created or written."""
 
     def __init__(self, data: Path, why: OSError) -> None:
         said = f"cannot be written: {why.strerror}"
         if isinstance(why, (FileExistsError, NotADirectoryError)):
-            said = "is a file or lies below one: a folder is needed"
+            said = "is a file or below one: a folder is needed"
         elif why.filename and Path(why.filename) != data:
             said = f"{why.filename}: {said}"
         super().__init__(f"--data {data}: {said}")
@@ -41,7 +41,7 @@ class DataDirUnusable(Exception):
 
 
 class StoreGone(Exception):
-    """The data directory has been used, and its store is not there. A new one would be empty."""
+    """The data directory was used before, but its store is missing. A new store would be empty."""
 
     def __init__(self, data: Path, why: str, do: str) -> None:
         super().__init__(f"--data {data}: {why}: {do}; nothing was started")
@@ -49,7 +49,7 @@ class StoreGone(Exception):
 
 
 def check_whole(data: Path, *, used: Path) -> None:
-    """See that a data directory which has been used has its store. Raises StoreGone.
+    """Check that a used data directory has its store. Raises StoreGone.
 
     `used`: a file that every start makes after the store.
     """
@@ -57,20 +57,20 @@ def check_whole(data: Path, *, used: Path) -> None:
         raise StoreGone(data, "a restore was not finished", "remove the folder and restore again")
     if not used.exists() or (data / STORE_FILE).exists():
         return
-    name_it = "name the settings that say which by --config FILE, or it by --set store.url=…"
+    name_it = "name it by --set store.url=… or by the settings in --config FILE"
     if (data / COPIED_FILE).exists():
         raise StoreGone(data, f"{STORE_FILE} was copied to a database", name_it)
     if _has_database(data):
         raise StoreGone(
-            data, f"it has keys and no {STORE_FILE}: its store is in a database", name_it
+            data, f"it has keys but no {STORE_FILE}: its store is in a database", name_it
         )
-    # Keys of a database's central look the same where it was never started on this disk.
+    # If the central of a database never started on this disk, its keys look the same.
     do = f"is its store in a database? Then {name_it}. Is a disk not mounted? Else restore a backup"
     raise StoreGone(data, f"it has keys, but {STORE_FILE} is gone", do)
 
 
 def _has_database(data: Path) -> bool:
-    """Say whether a central with its store elsewhere has held the data directory."""
+    """Whether a central with its store in a database has locked the data directory."""
     try:
         return (data / LOCK_FILE).read_text() != ""
     except (OSError, UnicodeDecodeError):
@@ -78,25 +78,25 @@ def _has_database(data: Path) -> bool:
 
 
 class CentralProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """What `central.json` tells programs on this machine about the central that runs here."""
+    """The content of `central.json`: facts for programs on this machine about its central."""
 
     url: str
     pid: int
-    config: str = ""  # the file of its settings, where there is one
+    config: str = ""  # the file of its settings; empty: none
     sites: str = ""  # the folder of the sites' files
-    sweep_after_s: float = 0.0  # for how long bytes that no file names wait; 0: it has not said
+    sweep_after_s: float = 0.0  # how long files without a catalogue entry stay; 0: unknown
 
 
 def default_data() -> Path:
-    """Return the data directory where none is named."""
+    """Return the default data directory."""
     named = os.environ.get("PILOTAGE_DATA")
     return Path(named) if named else Path.home() / ".local" / "share" / "pilotage"
 
 
 def tighten(data: Path) -> str:
-    """Keep others out of the data directory; return the mode that it had, empty if that was so.
+    """Close the data directory to others; return its former mode, or "" if it was closed.
 
-    One that somebody made before the first start is often open to all. Raises OSError.
+    A folder that was made before the first start is often open to all. Raises OSError.
     """
     mode = data.stat().st_mode & 0o7777
     if not mode & 0o077:
@@ -107,18 +107,18 @@ def tighten(data: Path) -> str:
 
 @contextmanager
 def locked(data: Path, *, shared: bool = False) -> Generator[None]:
-    """Hold the data directory for this process alone. Raises DataInUse, NoData.
+    """Lock the data directory for this process alone. Raises DataInUse, DataDirUnusable.
 
-    `shared`: together with others that share it too, since their jobs are kept elsewhere. The file
-    says so, for commands that are not told where.
+    `shared`: together with other processes that share it, since their jobs are in a database. The
+    file says so, for commands without settings.
     """
     made = [folder for folder in (data, *data.parents) if not folder.exists()]
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in made:  # else a power cut may take all that we write with our folder's name
+        for folder in made:  # else a power cut may remove the folder
             sync_folder(folder.parent)
-        lock = (data / LOCK_FILE).open("a+")  # a shared lock wants it read, on NFS
-        # Where the store is a link, another data directory may have the same one.
+        lock = (data / LOCK_FILE).open("a+")  # on NFS a shared lock needs read access
+        # If the store is a link, another data directory may have the same store.
         real = (data / STORE_FILE).resolve().parent
         other = (real / LOCK_FILE).open("a+") if real != data.resolve() else nullcontext()
     except OSError as why:
@@ -132,7 +132,7 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
             except OSError:
                 raise DataInUse(folder) from None
         if shared and not _has_database(data):
-            with suppress(OSError):  # where there is no room there is no sign
+            with suppress(OSError):  # the text is not needed, so a full disk does not matter
                 os.write(file.fileno(), _DATABASE)
         remove_left_overs(data)
         yield
@@ -140,9 +140,9 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
 
 @contextmanager
 def leads_soon(data: Path) -> Generator[None]:
-    """Let commands on this machine see that somebody is here who leads, or waits to, or starts.
+    """Hold a lock that shows commands here that a process leads, waits to lead, or starts.
 
-    They look whether it is held, for an instant, and would be in the way of nobody. Raises OSError.
+    Commands test the lock for an instant only, and block no process. Raises OSError.
     """
     with (data / STANDBY_FILE).open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
@@ -150,9 +150,9 @@ def leads_soon(data: Path) -> Generator[None]:
 
 
 def running_on(data: Path) -> CentralProcess | None:
-    """Return what a central on this data directory says of itself; None where none says anything.
+    """Return the facts that a central on this data directory wrote, or None.
 
-    A central that was killed leaves its word behind: whether it lives is another question.
+    A killed central leaves its file behind, so the process may be gone.
     """
     try:
         return msgspec.json.decode((data / RUNNING_FILE).read_bytes(), type=CentralProcess)
@@ -161,7 +161,7 @@ def running_on(data: Path) -> CentralProcess | None:
 
 
 def announce(data: Path, running: CentralProcess) -> None:
-    """Say in `central.json` where this central listens. Raises OSError; then nothing is said."""
+    """Write `central.json` with the address of this central. On OSError, nothing is written."""
     fresh = data / f".{RUNNING_FILE}.{own_name()}"
     try:
         fresh.write_bytes(msgspec.json.encode(running))
@@ -172,7 +172,7 @@ def announce(data: Path, running: CentralProcess) -> None:
 
 
 def withdraw(data: Path, pid: int) -> None:
-    """Say no more that a central listens: unless it is another process that does."""
+    """Remove `central.json`, unless it is of another process."""
     said = running_on(data)
     if said is None or said.pid == pid:
         (data / RUNNING_FILE).unlink(missing_ok=True)

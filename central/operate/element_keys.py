@@ -1,4 +1,4 @@
-"""The keys of the tokens for elements, as an operator shows and rotates them."""
+"""The keys that sign tokens for elements, for operators to show and rotate."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,10 @@ from .files import RealDisk
 
 
 def published(data: Path, *, rotate: bool = False) -> dict[str, Any]:
-    """Return the public keys of an installation, with a new one. Raises BadKeyFile, OSError."""
+    """Return the public keys of an installation, after a rotation if `rotate`.
+
+    Raises BadKeyFile, OSError.
+    """
     issuer = ElementIssuer(
         data,
         lambda: "",

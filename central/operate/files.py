@@ -1,10 +1,10 @@
 """The real disk: small secret files, and blobs under the hash of their bytes.
 
-Blobs lie in `ab/cdef…` below their folder, so that no folder grows large. What `put` has returned
-survives a power cut: the file is synced before it gets its name, and the folder after.
+Blobs are in `ab/cdef…` below their folder, so that no folder grows large. A blob survives a power
+cut once `put` has returned: the file is synced before it gets its name, and then the folder.
 
-Several processes may work in the same folders, on several machines where these are on NFS. So what
-is being written has a name that nobody else can have, and what others have made is left alone.
+Several processes may work in the same folders, even on several machines over NFS. So a file that is
+being written has a unique name, and files of other processes are left alone.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from typing import BinaryIO, Final
 from ..errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
 
 PART_BYTES: Final = 262_144
-FRESH_S: Final = 10.0  # blobs stay for an hour at least
+FRESH_S: Final = 10.0  # much less than the hour for which blobs stay at least
 FRESH_MAX: Final = 10_000
 SECRET_MAX: Final = 1 << 20
-LEFT_OVER_S: Final = 86_400.0  # http/body.py lets no upload take a quarter of that
+LEFT_OVER_S: Final = 86_400.0  # much longer than the longest upload that http/body.py allows
 _SHA256 = re.compile("[0-9a-f]{64}")
-# In `incoming`: about to be removed. The last part is that of the process that does it.
+# Name in `incoming` of a file that is about to be removed; it ends with its process's name.
 _GOING = re.compile(r"going\.([0-9a-f]{64})(\.[0-9a-f]{32})?")
-_LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{32}")  # as `_written` names them
+_LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{32}")  # names that `_written` gives
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -38,7 +38,7 @@ class RealDisk:
     """Small files of the data directory."""
 
     def read(self, path: Path) -> bytes | None:
-        """Return the content, or None where there is no such file."""
+        """Return the content, or None if there is no such file."""
         try:
             with path.open("rb") as file:
                 return file.read(SECRET_MAX)
@@ -46,13 +46,13 @@ class RealDisk:
             return None
 
     def write_secret(self, path: Path, content: bytes) -> None:
-        """Create or replace the file atomically, mode 0600, synced."""
+        """Create or replace the file atomically, with mode 0600, and sync it."""
         with _written(path, content) as temporary:
             temporary.replace(path)
         sync_folder(path.parent)
 
     def make_secret(self, path: Path, content: bytes) -> bytes:
-        """Create the file as `write_secret` does, unless it is there; return what it has."""
+        """Create the file as `write_secret` does, unless it exists; return its content."""
         with _written(path, content) as temporary:
             try:
                 os.link(temporary, path)
@@ -67,28 +67,28 @@ class RealDisk:
 
 
 class RealBlobs:
-    """Blobs in a folder. All calls on files run in threads; none holds the event loop."""
+    """Blobs in a folder. All file operations run in threads and do not block the event loop."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
-        self._receiving: set[str] = set()  # files in `incoming` that are being written here
-        self._fresh: dict[str, float] = {}  # blobs that were just stored or touched, and when
-        self._synced: set[Path] = set()  # folders whose own names are known to be on the disk
+        self._receiving: set[str] = set()  # files in `incoming` that this process writes
+        self._fresh: dict[str, float] = {}  # blobs just stored or touched → when
+        self._synced: set[Path] = set()  # folders whose own names are synced
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(folder.parent)
         self._tidy()
 
     def _tidy(self) -> None:
-        """Bring back what a removal left half-way; remove what uploads left there long ago.
+        """Restore blobs of interrupted removals, and remove old files of interrupted uploads.
 
-        What is young may be another process's that is at work.
+        Young files may belong to another process that is still at work.
         """
         before = time.time() - LEFT_OVER_S
         for one in list(self._incoming.iterdir()):
-            with suppress(FileNotFoundError):  # somebody else did it
+            with suppress(FileNotFoundError):  # another process did it
                 if going := _GOING.fullmatch(one.name):
-                    os.utime(one)  # so that it passes for no older than what may lie there by now
+                    os.utime(one)  # so that it is not taken for an old blob
                     one.rename(self._path(going[1]))
                 elif one.name not in self._receiving and one.stat().st_mtime < before:
                     one.unlink()
@@ -101,7 +101,7 @@ class RealBlobs:
         size_max: int,
         admit: Callable[[int], Awaitable[None]] | None = None,
     ) -> int:
-        """Store the bytes under their hash, sync file and folder, return their number."""
+        """Store the bytes under their hash, sync file and folder, and return their number."""
         target = self._path(sha256)
         temporary = self._incoming / own_name()
         self._receiving.add(temporary.name)
@@ -124,9 +124,9 @@ class RealBlobs:
         return size
 
     async def missing(self, hashes: list[str]) -> list[str]:
-        """Return those of `hashes` that are not here.
+        """Return those of `hashes` that are not stored.
 
-        What was touched moments ago is here: nothing goes that is as young as that.
+        Blobs that were touched moments ago are not looked up again: none is removed that early.
         """
         old = time.monotonic() - FRESH_S
         asked = [one for one in hashes if self._fresh.get(one, old) <= old]
@@ -140,16 +140,16 @@ class RealBlobs:
         return [one for one in asked if one not in here]
 
     def _refresh(self, hashes: Iterable[str]) -> None:
-        """Note that these are here and touched."""
+        """Note that these blobs are stored and touched."""
         now = time.monotonic()
         for one in hashes:
-            self._fresh.pop(one, None)  # so that the oldest come first
+            self._fresh.pop(one, None)  # keep the oldest first
             self._fresh[one] = now
         while len(self._fresh) > FRESH_MAX:
             del self._fresh[next(iter(self._fresh))]
 
     async def size(self, sha256: str) -> int | None:
-        """Return the number of bytes, or None where it is not here."""
+        """Return the number of bytes, or None if the blob is not stored."""
         return await asyncio.to_thread(_size, self._path(sha256))
 
     async def read(self, sha256: str) -> AsyncIterator[bytes]:
@@ -165,7 +165,7 @@ class RealBlobs:
             file.close()
 
     async def untouched(self, before: float) -> AsyncIterator[list[str]]:
-        """Yield hashes of blobs that nobody has stored or asked for since `before`."""
+        """Yield hashes of blobs that were neither stored nor asked about since `before`."""
         await asyncio.to_thread(self._tidy)
         for folder in await asyncio.to_thread(
             lambda: sorted(self._folder.glob("[0-9a-f][0-9a-f]"))
@@ -173,7 +173,7 @@ class RealBlobs:
             yield await asyncio.to_thread(_older, folder, before)
 
     async def remove(self, hashes: list[str], before: float) -> int:
-        """Remove those that are still untouched since `before`; return how many."""
+        """Remove those of `hashes` that are still untouched since `before`; return how many."""
         for one in hashes:
             self._fresh.pop(one, None)
         return await asyncio.to_thread(
@@ -181,15 +181,15 @@ class RealBlobs:
         )
 
     def _removed(self, path: Path, before: float) -> bool:
-        """Take the file away under another name first: who asks for it meanwhile hears no."""
+        """Rename the file, then remove it: a reader in between does not find it."""
         aside = self._incoming / f"going.{path.parent.name}{path.name}.{own_name()}"
         try:
             path.rename(aside)
-            if _touched_at(aside) >= before:  # somebody was faster
+            if _touched_at(aside) >= before:  # it was touched in between
                 aside.rename(path)
                 return False
             aside.unlink()
-        except FileNotFoundError:  # it is gone, or a process that starts has brought it back
+        except FileNotFoundError:  # it is gone, or a starting process restored it
             return False
         return True
 
@@ -209,7 +209,7 @@ class RealBlobs:
         return size
 
     def _publish(self, file: BinaryIO, temporary: Path, target: Path) -> None:
-        """Give the file its name: the one whose bytes were hashed, and no other."""
+        """Give the file its name, but only the file whose bytes were hashed."""
         folder = target.parent
         folder.mkdir(mode=0o700, exist_ok=True)
         if not os.path.samestat(os.fstat(file.fileno()), temporary.lstat()):
@@ -221,23 +221,23 @@ class RealBlobs:
             self._synced.add(folder)
 
     def _path(self, sha256: str) -> Path:
-        # The name comes from outside: nothing but a hash becomes a path.
+        # The name comes from outside: only a hash may become a path.
         if not _SHA256.fullmatch(sha256):
             raise BlobNotFound(sha256[:64])
         return self._folder / sha256[:2] / sha256[2:]
 
 
 class RealSpace:
-    """The disk under a folder, and the log of the store that may lie there.
+    """The disk under a folder, and the log of the store there, if any.
 
-    The log counts as much again as used: to copy it into the database takes that room.
+    The log counts twice: copying it into the database needs as much space again.
     """
 
     def __init__(self, folder: Path, log: Path | None = None) -> None:
         self._folder, self._log = folder, log
 
     async def read(self) -> tuple[int, int] | None:
-        """Return how many bytes are free and how many there are; None: nobody can tell."""
+        """Return the free and the total bytes of the disk; None: unknown."""
         try:
             found, log = await asyncio.to_thread(self._read)
         except OSError:
@@ -254,7 +254,7 @@ def _append(file: BinaryIO, hashed: Callable[[bytes], None], chunk: bytes) -> No
 
 
 def _touched(path: Path) -> bool:
-    """Say whether the file is here; if so, its time of the last touch is now."""
+    """Touch the file; return whether it exists."""
     try:
         os.utime(path)
     except FileNotFoundError:
@@ -263,18 +263,18 @@ def _touched(path: Path) -> bool:
 
 
 def _touched_at(path: Path) -> float:
-    """Return when it was touched last: opened, so that NFS asks the server and not its memory."""
+    """Return when it was touched last; open it, so that NFS asks the server, not its cache."""
     with path.open("rb") as file:
         return os.fstat(file.fileno()).st_mtime
 
 
 def _older(folder: Path, before: float) -> list[str]:
-    """Return the blobs of a folder that are older; NFS leaves files of other names there."""
+    """Return the older blobs of a folder; NFS adds files with other names."""
     found: list[str] = []
     with os.scandir(folder) as files:
         for file in files:
             name = folder.name + file.name
-            with suppress(FileNotFoundError):  # another process has removed it
+            with suppress(FileNotFoundError):  # another process removed it
                 if _SHA256.fullmatch(name) and file.stat().st_mtime < before:
                     found.append(name)
     return found
@@ -288,16 +288,16 @@ def _size(path: Path) -> int | None:
 
 
 def own_name() -> str:
-    """Return a name that no other process has: pids are the same on two machines."""
+    """Return a name that no other process has; pids can be equal on two machines."""
     return secrets.token_hex(16)
 
 
 @contextmanager
 def _written(path: Path, content: bytes) -> Generator[Path]:
-    """Give a file beside `path` with that content, mode 0600, synced; afterwards it is gone."""
+    """Write `content` to a synced file beside `path` with mode 0600; remove it at the end."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{own_name()}")
-    # The mode is there from the first moment: nobody reads it between two calls.
+    # Set the mode at creation, so that no other user can read it in between.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -309,16 +309,16 @@ def _written(path: Path, content: bytes) -> Generator[Path]:
 
 
 def remove_left_overs(folder: Path) -> None:
-    """Remove what processes that died have left of secrets half written, long ago."""
+    """Remove old half-written secrets of processes that died."""
     before = time.time() - LEFT_OVER_S
     for one in list(folder.iterdir()):
-        with suppress(OSError):  # somebody else did it; it may wait
+        with suppress(OSError):  # another process did it, or it can wait
             if _LEFT_OVER.fullmatch(one.name) and one.stat().st_mtime < before:
                 one.unlink()
 
 
 def _let_go(file: BinaryIO, temporary: Path) -> None:
-    """Close the file first: NFS keeps one that is unlinked while it is open."""
+    """Close the file before removing it: NFS keeps an open file under another name."""
     try:
         file.close()
     finally:
@@ -331,7 +331,7 @@ def _sync(file: BinaryIO) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; syncing a file does nothing for its name."""
+    """Sync a folder: syncing a file does not make its name durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""How far the ids have come that a store has given: a store that stands lower was set back.
+"""The high-water mark of ids: a store below the mark was set back to an older state.
 
-A database that was restored from a dump, or failed over to a server that had not all of it, reads
-like any other one. A central that went on with it would give ids a second time, and take results
-of attempts of the lost time for those of others (PROTOCOL C11, C12).
+A database that was restored from a dump, or failed over to a server with older data, looks like any
+other. A central on it would assign ids twice, and take results of lost attempts for those of others
+(PROTOCOL C11, C12).
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from .files import NO_ROOM
 
 FILE: Final = "high-water.json"
 KEEP_EVERY_S: Final = 1.0
-ANSWER_S: Final = 2.0  # of the store: an end that waits for it is not held up for longer
+ANSWER_S: Final = 2.0  # of the store: a stopping process waits no longer
 
-FIRST: Final = 1  # of a counter that nobody has counted with, or that a later release makes
+FIRST: Final = 1  # of a new or unused counter
 
 _Ids = dict[str, int]
 
 
 class SetBack(StoreError):
-    """The store has given fewer ids than it had. Nothing was changed."""
+    """The store has assigned fewer ids than before. Nothing was changed."""
 
     def __init__(
         self, file: Path, name: str, stands: int, stood: int, *, is_empty: bool = False
     ) -> None:
-        first = "It is empty: restore the backup before anything is started. " if is_empty else ""
+        first = "It is empty: restore the backup first. " if is_empty else ""
         super().__init__(
             f"it was set back: its next {name} would be {stands}, and {stood} was reached. "
             f"{first}Restored by the tools of its database it needs a new generation and new ids "
@@ -52,10 +52,10 @@ class HighWater:
         self._has_begun = False
 
     async def check(self, ask: Callable[[], Awaitable[Mapping[str, int] | None]]) -> None:
-        """Compare what the store says with the mark, if there is one. Raises SetBack, OSError.
+        """Compare the store's ids with the mark, if there is one. Raises SetBack, OSError.
 
-        `ask` may return None: nobody answers. A mark that does not read is none: the store is what
-        counts. It is read first: who leads may raise it meanwhile, but never above the store.
+        `ask` returns None if the store does not answer. An unreadable mark is ignored: the store
+        counts. The mark is read first: the leader may raise it, but never above the store.
         """
         self._kept = self._read()
         given = await ask() if self._kept else None
@@ -74,19 +74,19 @@ class HighWater:
             return {}
 
     def keep(self, given: Mapping[str, int]) -> None:
-        """Raise the mark to what the store has committed; nothing lowers it. Raises OSError."""
+        """Raise the mark to the store's committed ids; nothing lowers it. Raises OSError."""
         if all(n <= self._kept.get(name, 0) for name, n in given.items()):
             return
-        stood = self._read()  # another process that shares the directory may have raised it
+        stood = self._read()  # a process that shares the directory may have raised it
         kept = stood | {name: max(n, stood.get(name, n)) for name, n in given.items()}
         self._disk.write_secret(self._file, msgspec.json.encode(kept))
         self._kept = kept
 
     async def begin(self, store: Store, *, leads: bool = True) -> None:
-        """Keep the mark before anybody is answered. Raises StoreError, OSError.
+        """Write the mark before the first answer. Raises StoreError, OSError.
 
-        A process that leads takes one attempt id first. So a store that loses all that the process
-        commits stands below the mark. On a full disk an older mark is enough until `bring_up`.
+        A process that leads first takes one attempt id. So a store that loses all commits of this
+        process is below the mark. If the disk is full, an older mark is enough until `bring_up`.
         """
         self._has_begun = not leads
         try:
@@ -97,13 +97,13 @@ class HighWater:
                 raise
 
     async def follow(self, store: Store, clock: Clock) -> None:
-        """Keep it, for ever. What fails is tried again: the mark is then a little low."""
+        """Keep the mark up to date; retry failures. Ends by cancellation."""
         while True:
             await clock.sleep(KEEP_EVERY_S)
             await self.bring_up(store)
 
     async def bring_up(self, store: Store) -> None:
-        """Keep it once, as far as that can be done."""
+        """Write the mark once, if possible."""
         with suppress(StoreError, OSError, TimeoutError):
             async with asyncio.timeout(ANSWER_S):
                 given = await self._given(store)
@@ -117,9 +117,9 @@ class HighWater:
 
 
 async def ids_in(url: str) -> Mapping[str, int] | None:
-    """Return what a database has given, none where it has no tables; None: it does not answer.
+    """Return the ids that a database has assigned; empty without tables, None without an answer.
 
-    For the look before tables are made: a backup cannot be restored into a database that has them.
+    For the check before tables are made: a backup cannot be restored into a database with tables.
     """
     from ..store.postgresql import check  # asyncpg is optional
 

@@ -1,7 +1,7 @@
-"""One of several processes on a database: it waits for the lead, keeps it, ends when it is lost.
+"""The lead of one of several processes on a database: wait for it, keep it, end if it is lost.
 
-While it waits it answers on its port that it does not lead, so that a load balancer sends nobody
-there; it has read its settings and loaded all that it needs, so that it begins within a second.
+While a process waits, it answers on its port that it does not lead, so that a load balancer avoids
+it. It has read its settings and loaded all modules, so it can take over within a second.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from ..store.errors import StoreBroken, StoreError, StoreLate, WrongRelease
 from ..store.leaders import SHARD, Lead, Leaders
 from .clocks import boottime
 
-LOOK_S: Final = 2.0  # for one look at the row; then over another connection
-RENEWAL_S: Final = 1.0  # for one renewal: two may be lost, and the third is in time
-AGAIN_S: Final = 0.1  # after one that failed
+LOOK_S: Final = 2.0  # for one read of the row; then use a new connection
+RENEWAL_S: Final = 1.0  # for one renewal: if two fail, the third is still in time
+AGAIN_S: Final = 0.1  # pause after a failed renewal
 
 
 @dataclass(frozen=True)
 class HeldLead:
-    """The lead, while it is held."""
+    """The lead, while this process holds it."""
 
     lead: Lead
     standing: LeaderLease
 
 
 class KnownLeader:
-    """Who leads, as one that waits has last read it."""
+    """The leader, as the waiting process last read it."""
 
     def __init__(self) -> None:
         self.lead: Lead | None = None
@@ -51,11 +51,10 @@ async def wait_for_lead(
     log: Log,
     now: Callable[[], float] = boottime,
 ) -> HeldLead:
-    """Return when this process leads. A database that does not answer is waited for as well.
+    """Wait until this process leads. Also wait for a database that does not answer.
 
-    Not `patient`: unless it does not answer the first time. One that answers too late is waited
-    for in any case: each look that comes in time counts. Raises StoreError.
-    `now` must go on while the machine is suspended.
+    If not `patient`, fail when the first read fails; a read that is only slow is repeated in any
+    case. Raises StoreError. `now` must also run while the machine is suspended.
     """
     told = ""
     while True:
@@ -64,7 +63,7 @@ async def wait_for_lead(
             async with asyncio.timeout(LOOK_S):
                 taken = await leaders.take_lead(SHARD, holder, url, LEASE_S)
                 seen.lead = taken or await leaders.lead(SHARD)
-        except WrongRelease:  # one that leads by now is newer
+        except WrongRelease:  # the leader has a newer release
             raise
         except (StoreError, TimeoutError) as error:
             taken, seen.lead = None, None
@@ -88,7 +87,7 @@ async def wait_for_lead(
 async def kept(
     leaders: Leaders, held: HeldLead, *, clock: Clock, log: Log, lost: Callable[[str], None]
 ) -> AsyncGenerator[None]:
-    """Renew the lead while the context lasts, then give it up. `lost` must end the process."""
+    """Renew the lead inside the block, then give it up. `lost` must end the process."""
     async with asyncio.TaskGroup() as tasks:
         keeping = tasks.create_task(_keep(leaders, held, clock=clock, log=log, lost=lost))
         try:
@@ -120,6 +119,6 @@ async def _keep(
             continue
         pause_s = RENEW_EVERY_S
         if not is_ours:
-            lost("another process leads by now")
+            lost("another process leads now")
             return
         standing.granted(sent)

@@ -1,4 +1,4 @@
-"""`pilotage pilot start`: pilots on this machine, to try out or where there is no batch system."""
+"""`pilotage pilot start`: pilots on this machine, for tests or without a batch system."""
 
 import os
 import stat
@@ -17,22 +17,22 @@ from .process import tied
 
 @dataclass(frozen=True)
 class PilotPlan:
-    """How a pilot is started, what it offers, and whom it serves.
+    """How to start a pilot: its offer and its users.
 
-    Values that are empty, zero or missing in `told` are left to the pilot's own detection.
+    For values in `told` that are empty, zero or missing, the pilot uses its own detection.
     """
 
     central: str = ""
     secret: str = field(default="", repr=False)
     state: Path = Path()
-    remove_state: bool = False  # by the pilot itself, when it has ended well
+    remove_state: bool = False  # by the pilot itself, after a successful end
     python: str = field(default_factory=lambda: sys.executable)
-    # By the names of pilot/settings.py.
+    # with the names of pilot/settings.py
     told: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
-    """Return the command line. The secret goes by a file: command lines are public.
+    """Return the command line. The secret is in a file, because command lines are public.
 
     Raises NoBundle.
     """
@@ -46,7 +46,7 @@ def argv(plan: PilotPlan, secret_file: Path) -> list[str]:
 
 
 def _bundle(state: Path) -> Path:
-    """Return what a pilot is started from: a file of its own if other packages add to it."""
+    """Return the file to start from: a private bundle if other packages add drivers."""
     bundle = pilot_bundle()
     if not additions().drivers:
         return bundle
@@ -60,7 +60,7 @@ def _text(value: object) -> str:
 
 
 def start(plan: PilotPlan, *, is_tied: bool = False) -> subprocess.Popen[bytes]:
-    """Start a pilot in a session of its own; its events go to `<state>/pilot.log`.
+    """Start a pilot in its own session; its events are written to `<state>/pilot.log`.
 
     With `is_tied` it ends when this process does.
     """
@@ -84,7 +84,7 @@ def run(plan: PilotPlan) -> int:
 
 
 def write_secret(folder: Path, secret: str) -> Path:
-    """Write the bootstrap secret where only we can read it."""
+    """Write the bootstrap secret with mode 0600."""
     handle, name = tempfile.mkstemp(prefix="secret-", dir=folder)
     with os.fdopen(handle, "w") as file:
         file.write(secret)
@@ -92,7 +92,7 @@ def write_secret(folder: Path, secret: str) -> Path:
 
 
 def new_state_folder() -> Path:
-    """Return a fresh folder for a pilot's state, below the one of all pilots of this user."""
+    """Return a new folder for a pilot's state, below the folder of this user's pilots."""
     parent = Path(tempfile.gettempdir(), f"pilotage-{os.geteuid()}")
     parent.mkdir(mode=0o700, exist_ok=True)
     found = parent.lstat()
@@ -102,5 +102,5 @@ def new_state_folder() -> Path:
 
 
 def start_all(plans: Sequence[PilotPlan]) -> list[subprocess.Popen[bytes]]:
-    """Start several."""
+    """Start several pilots."""
     return [start(plan) for plan in plans]

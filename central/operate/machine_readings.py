@@ -1,4 +1,4 @@
-"""What the metrics say of the machine: sizes, room, memory, files."""
+"""Metrics of the machine: sizes, free space, memory, files."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from .datadir import STORE_FILE
 
 
 class MachineReadings:
-    """Reads the machine when it is called; where something cannot be read it is left out."""
+    """Reads the machine when called; omits values that cannot be read."""
 
     def __init__(self, data: Path, certificate: str = "") -> None:
         self._data, self._expires_at = data, _expiry(certificate)
@@ -36,7 +36,7 @@ class MachineReadings:
             found["process_resident_memory_bytes"] = pages * resource.getpagesize()
             found["process_open_fds"] = len(os.listdir("/proc/self/fd"))
         except OSError:
-            pass  # another system than Linux
+            pass  # not Linux
         found["process_max_fds"] = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if self._expires_at is not None:
             found["pilotage_certificate_expires_seconds"] = self._expires_at - time.time()

@@ -1,4 +1,4 @@
-"""The factory of a central that serves: its files, its programs, its rounds."""
+"""The factory in a central that serves: its files, its programs, its rounds."""
 
 import asyncio
 import signal
@@ -46,9 +46,10 @@ async def keep_pilots(
     randomness: Randomness,
     log: Log,
 ) -> None:
-    """Keep pilots on the elements of all sites, for ever; SIGHUP reads the sites' files again.
+    """Keep pilots on the elements of all sites. Ends by cancellation.
 
-    `read_limits`: begins to read shares and limits again, on the same signal.
+    SIGHUP reads the sites' files again. `read_limits`: called on the same signal, to read shares
+    and limits again.
     """
     folder = Path(settings.factory.sites) if settings.factory.sites else data / SITES
     async with spawned() as commands:

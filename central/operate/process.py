@@ -1,4 +1,4 @@
-"""What the process of a central asks of the system and of the interpreter."""
+"""Settings of the operating system and the interpreter for the process of a central."""
 
 import gc
 import resource
@@ -6,16 +6,16 @@ import shutil
 import threading
 from typing import Final
 
-# How many objects more than before, and how many times, until a generation is walked: 10 000 take
-# some 2 ms, 30 000 some 6.
+# How many new objects start a collection of the youngest generation, and how many collections start
+# one of the next: 10 000 objects take some 2 ms, 30 000 some 6.
 YOUNG: Final = (10_000, 2, 2_000)
-FILES_BESIDE: Final = 1_024  # the store, the broker and its connections, blobs
+FILES_BESIDE: Final = 1_024  # for the store, the broker and its connections, blobs
 
 
 def allow_files(connections_max: int) -> None:
-    """Raise our limit of open files as far as we may, if the connections need it.
+    """Raise the limit of open files as far as allowed, if the connections need it.
 
-    1024 is what many systems give; at the limit the server cannot accept, nor the store open.
+    Many systems allow 1024. At the limit, neither the server can accept nor the store open files.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections_max + FILES_BESIDE
@@ -25,10 +25,10 @@ def allow_files(connections_max: int) -> None:
 
 
 def tied() -> tuple[str, ...]:
-    """Return words before a command, so that SIGTERM ends it when this process has ended.
+    """Return words in front of a command, so that it gets SIGTERM when this process ends.
 
-    Empty where `setpriv` of util-linux is missing. Also empty outside of the main thread, since the
-    system sends the signal when the thread ends that has started the command.
+    Empty if `setpriv` of util-linux is missing. Also empty outside of the main thread, because the
+    signal is sent when the thread that started the command ends.
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None or threading.current_thread() is not threading.main_thread():
@@ -37,10 +37,10 @@ def tied() -> tuple[str, ...]:
 
 
 def spare_the_collector() -> None:
-    """What is in memory now stays: a full collection would walk all of it, for tens of ms.
+    """Exclude all present objects from collections: a full one would take tens of ms.
 
-    Of what comes later the youngest are walked often, so that no pass is long: a request leaves
-    nothing to collect, and what a job leaves lives as long as its attempt.
+    The youngest of later objects are collected often, so that no pass is long: a request leaves no
+    cycles, and the objects of a job live as long as its attempt.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Opens what each process stands on, whatever its roles: tokens, drivers, files, the port."""
+"""Opens the parts that processes of all roles need: tokens, drivers, files, the port."""
 
 import asyncio
 import socket
@@ -40,7 +40,7 @@ from .unknown_names import NEW_TOKEN, unused
 
 @dataclass(frozen=True)
 class ProcessSetup:
-    """What a process stands on: its data directory, tokens and drivers."""
+    """The base of a process: its data directory, tokens and drivers."""
 
     data: Path
     settings: Settings
@@ -61,7 +61,7 @@ async def open_ground(
     leadership: Leadership = ALONE,
     policy: Policy | None = None,
 ) -> ProcessSetup:
-    """Open tokens and drivers. One that does not lead (`leads`) writes no keys and has no bus.
+    """Open tokens and drivers. Without the lead (`leads`), write no keys and use no bus.
 
     Raises BadSetting, BadKeyFile, NoBundle, StoreError, OSError.
     """
@@ -90,7 +90,7 @@ async def open_ground(
             log("community_unused", why=why, do=NEW_TOKEN)
     signer = signature.load(data, disk=disk)
     blobs = RealBlobs(data / "blobs")
-    # All that needs room on the disk stands above: what follows takes ports, and is made once.
+    # All steps that need disk space come first: the next ones take ports and run only once.
     bus = bus_of(data, settings.bus, clock, randomness, log) if leads else SilentBus()
     storages = storages_of(settings.data.storages, data, log)
     await asyncio.to_thread(storages.look)
@@ -119,11 +119,11 @@ def open_server(
     elsewhere: LeaderLink | None = None,
     listener: socket.socket | None = None,
 ) -> tuple[HttpServer, Handout]:
-    """Take the port of the API. `listener` is bound already. Raises BadSetting."""
+    """Open the server of the API. `listener` is already bound. Raises BadSetting."""
     data, http, world = ground.data, ground.settings.http, ground.world
 
     def url() -> str:
-        return url_of(http, server.port)  # where the port is a free one it is known only then
+        return url_of(http, server.port)  # a free port is known only after it was bound
 
     handout = Handout(ground.bundle, ground.signer, url)
     issuer = ElementIssuer(

@@ -1,4 +1,4 @@
-"""`pilotage serve`: everything in one process, on real drivers."""
+"""`pilotage serve`: the whole central in one process, on real drivers."""
 
 import asyncio
 import os
@@ -85,36 +85,36 @@ from .store_selection import check_server, check_store, leaders_of, open_store, 
 from .unknown_names import strangers
 
 CONFIG_NAME = "pilotage.yaml"
-PLAIN = "no TLS: whoever is on the network can read tokens; see http.tls_certificate and http.url"
-EXIT_LATE = 75  # a graceful end took too long
-DRAIN_S = 10.0  # for what is under way when the end is asked for
-JOBS_S = 0.5  # of the start for reading waiting jobs: more are read while pilots are answered
-END_S = 30.0  # for all of a graceful end; then the process goes as if it were killed
+PLAIN = "no TLS: tokens can be read on the network; see http.tls_certificate and http.url"
+EXIT_LATE = 75  # exit code: a graceful stop took too long
+DRAIN_S = 10.0  # for requests in progress at the stop
+JOBS_S = 0.5  # for waiting jobs at the start; the rest is read while pilots are answered
+END_S = 30.0  # for a whole graceful stop; then the process ends at once
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Where a central runs."""
+    """The place and the settings of a central."""
 
     data: Path
     config: Path | None = None
     options: Mapping[str, str] | None = None
-    listener: socket.socket | None = None  # of one that has waited to lead: bound already
+    listener: socket.socket | None = None  # already bound, of a process that waited to lead
 
 
 def settings_of(place: ServeOptions) -> Settings:
-    """Return the settings of a place. Raises BadSetting."""
+    """Return the settings. Raises BadSetting."""
     return load(config_of(place), os.environ, place.options)
 
 
 def config_of(place: ServeOptions) -> Path | None:
-    """Return the file of settings: the one that is named, else the data directory's own."""
+    """Return the file of settings: the named one, else that of the data directory, or None."""
     if place.config is not None:
         return place.config
     if "PILOTAGE_CONFIG" in os.environ:
         return Path(os.environ["PILOTAGE_CONFIG"])
     own = place.data / CONFIG_NAME
-    return own if os.path.lexists(own) else None  # what is no file is refused, not overlooked
+    return own if os.path.lexists(own) else None  # refuse it later if it is no file
 
 
 def main(place: ServeOptions) -> int:
@@ -140,7 +140,7 @@ def main(place: ServeOptions) -> int:
 def _code_of(why: Exception) -> int:
     if isinstance(why, StartRefused):
         return why.code
-    # Not the code of a wrong setting: it is worth starting again, when somebody has made room.
+    # Not the code of a wrong setting: a restart helps once the disk has space.
     return EXIT_BROKEN if getattr(why, "errno", None) in NO_ROOM else EXIT_WRONG
 
 
@@ -159,7 +159,7 @@ async def _serve(place: ServeOptions, settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     policy = policy_of(place, settings, log)
-    loop.add_signal_handler(signal.SIGHUP, policy.ask)  # the factory adds the sites' files
+    loop.add_signal_handler(signal.SIGHUP, policy.ask)  # the factory adds the sites' files to this
     refused: list[BaseException] = []
 
     async def ready(url: str) -> None:
@@ -190,15 +190,15 @@ async def _serve(place: ServeOptions, settings: Settings) -> int:
 
 
 def _leaves(one: BaseException) -> list[BaseException]:
-    """Return the exceptions of a group, however deep they lie; one that is no group is itself."""
+    """Return the exceptions inside a group, at any depth; a plain exception is itself."""
     inside: tuple[BaseException, ...] = getattr(one, "exceptions", ())
     return [leaf for each in inside for leaf in _leaves(each)] if inside else [one]
 
 
 def policy_of(place: ServeOptions, settings: Settings, log: Log) -> Policy:
-    """Return the shares and limits of a place, which its file may change later.
+    """Return the shares and limits, which the file may change later.
 
-    A file that was there once must be there at each later read.
+    A file that existed once must exist at each later read.
     """
     file = config_of(place)
 
@@ -212,9 +212,10 @@ def policy_of(place: ServeOptions, settings: Settings, log: Log) -> Policy:
 
 @contextmanager
 def _bounded_end(log: Log) -> Generator[Callable[[], None]]:
-    """Yield what is called when the end begins: from then on the process has END_S left.
+    """Yield a function to call when the stop begins: the process then has END_S left.
 
-    By a thread of its own, since what hangs may be the loop. What is acknowledged is on the disk.
+    A separate thread ends the process, because the event loop may hang. Acknowledged data is on the
+    disk.
     """
 
     def too_late() -> None:
@@ -231,7 +232,7 @@ def _bounded_end(log: Log) -> Generator[Callable[[], None]]:
 
 @dataclass(frozen=True)
 class _Started:
-    """A central that has recovered, and what it stands on. Nobody was answered yet."""
+    """A central that has recovered, and its base. It has not answered yet."""
 
     store: Store
     bus: Bus
@@ -250,14 +251,12 @@ async def serve(
     waits: Callable[[float], None] = lambda pause_s: None,
     policy: Policy | None = None,
 ) -> None:
-    """Run a central until cancelled. `ready` is told the URL once requests are answered.
+    """Run a central until cancelled. `ready` is called with the URL when requests are answered.
 
-    `policy`: the shares and limits; by default those of the settings.
-
-    On a database that several processes share, it waits until it leads.
-
-    On a full disk it starts as far as it can, and refuses what it cannot store; if that is not
-    far enough it waits for room, and `waits` hears of each pause. Raises NotStarted.
+    `policy`: the shares and limits; by default those of the settings. On a database that several
+    processes share, it waits until it leads. If the disk is full, it starts as far as it can, and
+    refuses data that it cannot store. If it cannot start, it waits for space, and `waits` is called
+    before each pause. Raises StartRefused.
     """
     clock, policy = SystemClock(), policy or policy_of(place, settings, log)
     if ProcessRole.DISPATCH not in settings.process.role_set:
@@ -282,7 +281,7 @@ async def serve(
             held = await _stand_by(
                 place, settings, leaders, url, seen, clock=clock, log=log, ready=ready
             )
-            # Nothing stands between: what is not renewed within STAND_S is lost.
+            # no step in between: the lead is lost if it is not renewed within STAND_S
             async with kept(leaders, held, clock=clock, log=log, lost=_lost(log)):
                 answering.cancel()
                 await asyncio.wait([answering])
@@ -333,13 +332,14 @@ async def _stand_by(
     log: Log,
     ready: Callable[[str], Awaitable[None]] | None,
 ) -> HeldLead:
-    """Return the lead when it is ours.
+    """Wait until this process has the lead, and return it.
 
-    A database that was there before is waited for; at a first start it may be the wrong one.
+    It waits for a database that answered before. At a first start, the database may be the wrong
+    one.
     """
     try:
         await asyncio.to_thread(check_server, settings.store, clock.wall())
-        # Who waits to lead makes a table already.
+        # a process that waits to lead already makes a table
         await HighWater(place.data, RealDisk()).check(partial(ids_in, settings.store.url))
         log("standing_by", url=url)
         if settings.http.url and not settings.process.url:
@@ -381,7 +381,7 @@ async def _lead(
     policy.lead(
         central.memory.queue, partial(_unknown_of, settings.community, started.store, central)
     )
-    if place.listener is not None:  # it has its own: nobody is to wait there once it ends
+    if place.listener is not None:  # close it early, so that no client waits there after the end
         place.listener.close()
     try:
         spare_the_collector()
@@ -429,7 +429,7 @@ async def _keep_pilots(
     clock: Clock,
     log: Log,
 ) -> None:
-    """Keep pilots at the sites, for ever."""
+    """Keep pilots at the sites. Ends by cancellation."""
     memory = started.central.memory
     pilots = memory.pilots
 
@@ -455,7 +455,7 @@ async def _keep_pilots(
 
 
 def _announced(place: ServeOptions, settings: Settings, url: str, central: Central) -> bool:
-    """Say to programs on this machine where the central listens; False where there is no room."""
+    """Write the address for programs on this machine; return False if the disk is full."""
     config = config_of(place)
     named = str(config.absolute()) if config else ""
     folder = str(sites_of(place, settings).absolute())
@@ -469,13 +469,13 @@ def _announced(place: ServeOptions, settings: Settings, url: str, central: Centr
     try:
         announce(place.data, said)
     except OSError as why:
-        central.probe.refused(str(why))  # until a write has succeeded
+        central.probe.refused(str(why))  # until a write succeeds
         return False
     return True
 
 
 async def _again(say: Callable[[], bool], clock: Clock) -> None:
-    """Say it until it was said."""
+    """Repeat `say` until it returns true."""
     said = False
     while not said:
         await clock.sleep(LOOK_AGAIN_S)
@@ -490,11 +490,11 @@ async def _started(
     clock: Clock,
     log: Log,
 ) -> _Started:
-    """Open the store, build the central, fill its memory. Raises NotStarted, NoRoom."""
+    """Open the store, build the central, fill its memory. Raises StartRefused, StartDiskFull."""
     path = where(place.data, settings.store)
     high_water = HighWater(place.data, RealDisk())
     try:
-        if settings.store.url:  # once more: it may have been set back while we stood by
+        if settings.store.url:  # check again: it may have been set back while this process stood by
             await high_water.check(partial(ids_in, settings.store.url))
         store = await open_store(
             place.data,
@@ -505,7 +505,7 @@ async def _started(
         )
     except (BadSetting, StoreError, OSError) as why:
         raise not_started(why, path) from why
-    try:  # from here on the store has threads, which would outlive a failure
+    try:  # from here on the store has threads, which must not outlive a failure
         await high_water.check(partial(store.read, job_records.ids_given))
         if settings.store.url:
             await check_keys(place.data, store)
@@ -542,16 +542,16 @@ def sites_of(place: ServeOptions, settings: Settings) -> Path:
 
 
 async def isolating_in(folder: Path) -> frozenset[str]:
-    """Return the sites whose files require isolation: before the first pilot asks for a job."""
+    """Return the sites that require isolation, before the first pilot asks for a job."""
     try:
         book = await ReaderThread().do(partial(read_sites, folder, SiteBook()))
-    except TimeoutError:  # the factory says so, and reads them as soon as it can
+    except TimeoutError:  # the factory reports it and reads the files later
         return frozenset()
     return book.isolating
 
 
 async def _drain(central: Central, server: HttpServer, serving: asyncio.Task[None]) -> None:
-    """Take nothing more, answer what is under way, then keep what the store does not know yet."""
+    """Accept no requests, answer those in progress, then write the unsaved state."""
     central.health.set_ready(False)
     server.stop()
     await asyncio.wait([serving], timeout=DRAIN_S)
@@ -561,12 +561,12 @@ async def _drain(central: Central, server: HttpServer, serving: asyncio.Task[Non
 async def _unknown_of(
     mine: CommunitySettings, store: Store, central: Central, matcher: MatcherSettings
 ) -> Sequence[tuple[str, str]]:
-    """Return the shares and limits for groups of which there are neither tokens nor jobs."""
+    """Return the shares and limits for groups that have neither tokens nor jobs."""
     known = {(mine.name, group) for group in mine.groups}
     known.update((other, "") for other in mine.others)
     try:
         known.update(await store.read(token_records.token_groups))
-    except StoreError:  # the settings are read and count all the same
+    except StoreError:  # the settings apply anyway
         return ()
     known.update((kind.community, kind.group) for kind, *_ in central.memory.counters.rows())
     return [*strangers(matcher, known)]
@@ -574,7 +574,7 @@ async def _unknown_of(
 
 def _lost(log: Log) -> Callable[[str], None]:
     def end(why: str) -> None:
-        """Another one may answer from now on: end at once, not even requests under way count."""
+        """End at once, without finishing requests: another process may lead from now on."""
         log("lead_lost", why=why)
         os._exit(EXIT_BROKEN)
 
@@ -583,7 +583,7 @@ def _lost(log: Log) -> Callable[[str], None]:
 
 def _fatal(log: Log) -> Callable[[str], None]:
     def end(why: str) -> None:
-        """Memory and disk may differ: end at once, the restart reads what is on disk."""
+        """End at once, because memory and disk may differ; the restart reads the disk."""
         log("store_broken", why=why)
         os._exit(EXIT_BROKEN)
 

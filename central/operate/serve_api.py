@@ -1,7 +1,8 @@
-"""A process that serves people and takes jobs in, beside the one that keeps the queue.
+"""A process that takes jobs and answers users beside the process that keeps the queue.
 
-It shares the keys and the files of the data directory and writes no other there, so it takes no
-lock: any number may run on one folder, on one machine or on a file system that several have.
+It reads the keys of the data directory and shares its blobs, but writes no other file there, so it
+takes no lock. Any number of such processes can run on one folder, on one machine or over a shared
+file system.
 """
 
 import asyncio
@@ -38,14 +39,14 @@ from .start_failures import not_started
 from .store_identity import SHARED
 from .store_selection import check_server, leaders_of, open_api_store, where
 
-MADE_S: Final = 60.0  # for the process that makes tables and keys to have done so
+MADE_S: Final = 60.0  # for another process to make tables and keys
 MADE_LOOK_S: Final = 0.5
 DRAIN_S: Final = 10.0
-PLAIN: Final = "no TLS: whoever is on the network can read tokens"
+PLAIN: Final = "no TLS: tokens can be read on the network"
 
 
 def check_roles(settings: Settings) -> None:
-    """See that the roles can be meant. Raises BadSetting."""
+    """Check that the roles fit together. Raises BadSetting."""
     roles = settings.process.roles
     if settings.process.url and not is_url(settings.process.url, ("https", "http")):
         right = "expected https://host:port or http://host:port"
@@ -62,7 +63,7 @@ def check_roles(settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class _Started:
-    """What listens, and what it stands on. Nobody was answered yet."""
+    """The open server and its base. It has not answered yet."""
 
     store: Store
     central: ApiCentral
@@ -78,9 +79,9 @@ async def serve_api(
     fatal: Callable[[str], None],
     ready: Callable[[str], Awaitable[None]] | None = None,
 ) -> None:
-    """Serve until cancelled. `ready` is told the URL once requests are answered.
+    """Serve until cancelled. `ready` is called with the URL when requests are answered.
 
-    `fatal` ends the process: what it has not acknowledged may be stored or not. Raises NotStarted.
+    `fatal` ends the process: unacknowledged data may or may not be stored. Raises StartRefused.
     """
     clock = SystemClock()
     began = clock.monotonic()
@@ -123,7 +124,7 @@ async def _started(
     fatal: Callable[[str], None],
     closing: AsyncExitStack,
 ) -> _Started:
-    """Open the store, build the services, take the port. `closing` closes what was opened.
+    """Open the store, build the services, bind the port. `closing` closes them again.
 
     Raises BadSetting, NoBundle, StoreError, OSError.
     """
@@ -131,7 +132,7 @@ async def _started(
     assert leaders is not None, "a process without the queue has a database"
     await asyncio.to_thread(check_server, settings.store, clock.wall())
     high_water = HighWater(data, RealDisk())
-    await high_water.check(partial(ids_in, settings.store.url))  # an empty one is not waited for
+    await high_water.check(partial(ids_in, settings.store.url))  # do not wait for an empty one
     opened = partial(open_api_store, settings.store, fatal=fatal)
     store = await _once_made(data, opened, clock)
     closing.push_async_callback(store.close)
@@ -154,7 +155,7 @@ async def _started(
 
 
 async def _once_made(data: Path, opened: Callable[[], Awaitable[Store]], clock: Clock) -> Store:
-    """Return the store once the process that keeps the queue has made it, and its keys."""
+    """Return the store when the process that keeps the queue has made it and its keys."""
     until = clock.monotonic() + MADE_S
     while True:
         late = clock.monotonic() >= until
@@ -170,8 +171,11 @@ async def _once_made(data: Path, opened: Callable[[], Awaitable[Store]], clock: 
 
 
 def trusted(settings: HttpSettings) -> ssl.SSLContext:
-    """Return whom a process believes to be the leader: whom all believe, who has our own
-    certificate, which may be of no public authority, and whom clients are told to believe."""
+    """Return the TLS authorities for the leader's certificate.
+
+    These are the system's, our own certificate (which may be self-signed), and the authorities for
+    clients.
+    """
     context = trusting()
     for file in (settings.tls_certificate, os.environ.get("PILOTAGE_CA_FILE")):
         if file:

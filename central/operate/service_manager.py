@@ -1,6 +1,6 @@
-"""What the service manager is told: ready, alive, stopping (sd_notify, without its library).
+"""Messages to the service manager: ready, alive, stopping (sd_notify, without its library).
 
-Where nobody has set `NOTIFY_SOCKET` all of it is silent.
+Without `NOTIFY_SOCKET`, no message is sent.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ USECONDS: Final = 1_000_000
 
 
 class ServiceManager:
-    """Speaks to systemd over the socket that it named."""
+    """Sends messages to systemd over its socket."""
 
     def __init__(self, environment: Mapping[str, str], pid: int) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
@@ -22,7 +22,7 @@ class ServiceManager:
         self._watchdog_s = _watchdog_s(environment, pid)
 
     def tell(self, *words: str) -> None:
-        """Say something; a manager that does not listen costs nothing."""
+        """Send a message; a missing manager is ignored."""
         if not self._address:
             return
         try:
@@ -36,15 +36,15 @@ class ServiceManager:
         self.tell("READY=1", f"STATUS=answers at {url}")
 
     def waits(self, pause_s: float) -> None:
-        """Say that the start takes longer, for no fault of the process."""
+        """Report that the start takes longer because the disk is full."""
         more = int(2 * pause_s * USECONDS)
-        self.tell(f"EXTEND_TIMEOUT_USEC={more}", "STATUS=the disk is full; waits for room")
+        self.tell(f"EXTEND_TIMEOUT_USEC={more}", "STATUS=the disk is full; waiting for space")
 
     def stopping(self) -> None:
-        self.tell("STOPPING=1", "STATUS=finishes what is under way")
+        self.tell("STOPPING=1", "STATUS=finishing open requests")
 
     async def watchdog(self) -> None:
-        """Say that the loop turns, twice in each time that the manager waits. For ever."""
+        """Report that the event loop runs, twice a watchdog interval. Ends by cancellation."""
         if not self._watchdog_s:
             return
         while True:
@@ -53,7 +53,7 @@ class ServiceManager:
 
 
 def service_manager() -> ServiceManager:
-    """Return the one that this process was started by."""
+    """Return the manager that started this process."""
     return ServiceManager(os.environ, os.getpid())
 
 

@@ -1,4 +1,4 @@
-"""Mails reports through an SMTP server, in a thread of its own: none that hangs holds us up."""
+"""Mails reports through an SMTP server, in a thread that may hang without harm."""
 
 import hashlib
 import smtplib
@@ -16,13 +16,13 @@ from ..failover.mails import Mailer, NotMailed
 from ..regular_files import read_regular
 from ..settings import BadSetting, MailSettings
 
-SERVER_S: Final = 20.0  # how long one answer of the server may take
-WITHIN_S: Final = 60.0  # one mail, whatever the server does
+SERVER_S: Final = 20.0  # for one answer of the server
+WITHIN_S: Final = 60.0  # for one mail, in any case
 PASSWORD_MAX: Final = 4_096
 
 
 class SmtpMailer:
-    """One server, and whom reports are for."""
+    """One server, and the recipients of reports."""
 
     def __init__(
         self,
@@ -39,12 +39,12 @@ class SmtpMailer:
         self._within_s = within_s
 
     async def send(self, *, subject: str, text: str, key: str) -> None:
-        """Return when the server has taken it. Raises NotMailed."""
+        """Return when the server has accepted the mail. Raises NotMailed."""
         message = self._message(subject, text, key)
         try:
             await self._thread.do(partial(self._deliver, message))
         except TimeoutError:
-            why = f"{self._where} has not taken it within {self._within_s:g} s"
+            why = f"{self._where} did not accept the mail within {self._within_s:g} s"
             raise NotMailed(why) from None
         except (OSError, smtplib.SMTPException) as why:
             raise NotMailed(f"{self._where}: {_said(why)}") from why
@@ -60,7 +60,7 @@ class SmtpMailer:
         message["Date"] = formatdate()
         made = hashlib.sha256(f"{key} {subject} {text}".encode()).hexdigest()[:24]
         message["Message-ID"] = f"<{key}-{made}@pilotage>"
-        message["Auto-Submitted"] = "auto-generated"  # nobody's holiday answers it
+        message["Auto-Submitted"] = "auto-generated"  # so that holiday programs do not answer
         message.set_content(text)
         return message
 
@@ -71,7 +71,7 @@ class SmtpMailer:
                 server.starttls(context=self._tls or trusting())
             if one.user:
                 server.login(one.user, self._password)
-            # Where only some are refused the others have it: it counts as sent.
+            # If the server refuses only some recipients, the mail counts as sent.
             server.send_message(message, one.sender, list(one.to))
 
     def _connection(self) -> smtplib.SMTP:
@@ -83,7 +83,7 @@ class SmtpMailer:
 
 
 def _said(why: Exception) -> str:
-    """Return what went wrong, with what the server has said of it."""
+    """Return the error with the server's message."""
     if isinstance(why, smtplib.SMTPResponseException):
         said = why.smtp_error
         return (
@@ -93,7 +93,7 @@ def _said(why: Exception) -> str:
 
 
 def mailer_of(settings: MailSettings) -> Mailer | None:
-    """Return who mails reports; None: nobody is to. Raises BadSetting."""
+    """Return the mailer of reports, or None if none is set. Raises BadSetting."""
     if not settings.is_wanted:
         return None
     password = ""

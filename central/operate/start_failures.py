@@ -1,7 +1,7 @@
-"""A central that cannot start: why, in one line, with the exit code; and what is waited for.
+"""Failures of a start: the reason in one line, the exit code, and waiting for disk space.
 
-A disk that is full at the start is no reason to end: it takes people to make room, and then nobody
-should have to start anything.
+A full disk at the start does not end the process. When people have freed space, the central starts
+by itself.
 """
 
 import errno
@@ -14,9 +14,9 @@ from ..ports import Clock
 from ..store.errors import NotMadeYet, StoreBroken, StoreError, StoreFull
 from .files import NO_ROOM
 
-EXIT_WRONG: Final = 2  # a setting or a place: starting again would not help
-EXIT_BROKEN: Final = 70  # the disk or the store failed: only a restart mends it, or people
-LOOK_AGAIN_S: Final = 10.0  # between two looks whether there is room
+EXIT_WRONG: Final = 2  # a setting or a place is wrong: a restart does not help
+EXIT_BROKEN: Final = 70  # the disk or the store failed: a restart may help, or people must act
+LOOK_AGAIN_S: Final = 10.0  # interval of checks for free space
 DO_STORE: Final = (
     "look at the disk, then run `pilotage doctor --store`;"
     " if the store is damaged, restore a backup (docs/operations/backup.md)"
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class StartRefused(Exception):
-    """Something that a central needs is not as it must be. Nothing was answered yet."""
+    """The central cannot start with this setting, store or folder. No request was answered."""
 
     def __init__(self, why: str, code: int = EXIT_WRONG) -> None:
         super().__init__(why)
@@ -34,17 +34,17 @@ class StartRefused(Exception):
 
 
 class StartDiskFull(Exception):
-    """The disk is full, so that a start got nowhere. Whatever it had opened is closed again."""
+    """The disk is full, so the start failed. All that it had opened is closed again."""
 
 
 def not_started(why: Exception, store: str) -> StartRefused | StartDiskFull:
-    """Return what an error of a start means: waiting, or the end with a code of its own."""
+    """Return the meaning of a start's error: wait, or end with an exit code."""
     if _is_full(why):
         return StartDiskFull(str(why))
     if isinstance(why, StoreBroken) or isinstance(why.__cause__, sqlite3.Error):
         do = DO_DATABASE if "://" in store else DO_STORE
         return StartRefused(f"{store}: {why}: {do}", EXIT_BROKEN)
-    if isinstance(why, NotMadeYet):  # it may be, the next time
+    if isinstance(why, NotMadeYet):  # it may be made by the next try
         return StartRefused(f"{store}: {why}", EXIT_BROKEN)
     if isinstance(why, StoreError):
         return StartRefused(f"{store}: {why}")
@@ -60,14 +60,14 @@ def _is_full(why: Exception) -> bool:
 async def once_there_is_room(
     begin: Callable[[], Awaitable[T]], *, clock: Clock, log: Log, waits: Callable[[float], None]
 ) -> T:
-    """Return what `begin` returns, repeated until it finds room.
+    """Return the result of `begin`, repeated until the disk has space.
 
-    `waits` hears before each pause how long it will be. Raises NotStarted.
+    `waits` is called before each pause, with its length in seconds. Raises StartRefused.
     """
     while True:
         try:
             return await begin()
         except StartDiskFull as why:
-            log("store_full", why=f"waiting for room to start: {why}")
+            log("store_full", why=f"waiting for disk space to start: {why}")
         waits(LOOK_AGAIN_S)
         await clock.sleep(LOOK_AGAIN_S)

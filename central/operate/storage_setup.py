@@ -1,4 +1,4 @@
-"""The storages of a central: where their files are, and what its log says of them."""
+"""The storages of a central: their files, and messages about them for its log."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ FOLDER = "storages"  # in the data directory
 
 
 def storages_of(said: str, data: Path, log: Log) -> Storages:
-    """Return the storages of the folder that the settings name, or of the data directory."""
+    """Return the storages from the folder in the settings, or from the data directory."""
 
     told = 0
 
@@ -20,7 +20,7 @@ def storages_of(said: str, data: Path, log: Log) -> Storages:
         if book.unlisted:
             log("storage_trouble", storage="", why=book.unlisted)
         found = len(book.storages) + len(book.troubles)
-        if found or told:  # most centrals have none, and nothing to say of them
+        if found or told:  # most centrals have none, and log nothing
             log("storages_read", storages=len(book.storages), troubles=len(book.troubles))
         told = found
 

@@ -1,8 +1,8 @@
-"""Whether a data directory belongs to the store that a setting names.
+"""Checks whether a data directory belongs to the store that a setting names.
 
-A file of jobs lies in its data directory. A database is elsewhere, and several processes share
-both: one that is started with another directory would have other keys and other files, and nobody's
-token would be good at all of them.
+A store in a file is in its data directory. A database is elsewhere, and several processes share
+both. A process with another directory would have other keys and files, and tokens would not be
+valid at all processes.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ SHARED: Final = (
 
 
 async def check_keys(data: Path, store: Store) -> None:
-    """See that a store in use is not begun anew with new keys. Raises StoreError."""
+    """Refuse to use an existing store with new keys. Raises StoreError."""
     files = (keys.FILE, ADMIN_FILE, derived_secrets.FILE)
     there = await store.read(token_records.tokens, None, limit=1)
     if there and not any((data / name).exists() for name in files):
@@ -29,7 +29,7 @@ async def check_keys(data: Path, store: Store) -> None:
 
 
 async def check_token(data: Path, tokens: TokenIssuer, store: Store, *, disk: Disk) -> None:
-    """See that the administrator's token is one of the store. Raises StoreError."""
+    """Check that the store knows the administrator's token. Raises StoreError."""
     admin = tokens.read_admin(data / ADMIN_FILE, disk=disk)
     if admin is None:
         return
@@ -39,9 +39,9 @@ async def check_token(data: Path, tokens: TokenIssuer, store: Store, *, disk: Di
     if await store.read(token_records.tokens, None, limit=1):
         raise StoreError(
             f"the token in {file} is not in the store: these keys belong to another store: "
-            f"{SHARED}. If the store was set back to before it was made, remove that file"
+            f"{SHARED}. If the store was restored to an earlier state, remove that file"
         )
     raise StoreError(
-        f"the token in {file} is not in the store, which is empty: it lost what it had, or it is "
-        f"the wrong one. Restore a backup, or, if all of it may be forgotten, remove {file}"
+        f"the token in {file} is not in the store, which is empty: it lost its data, or it is "
+        f"the wrong one. Restore a backup, or, if its data is not needed, remove {file}"
     )

@@ -1,4 +1,4 @@
-"""Which store a central opens: a file in its data directory, or the database of `store.url`."""
+"""Selects the store of a central: a file in its data directory, or the database of `store.url`."""
 
 import sys
 from collections.abc import Callable
@@ -19,7 +19,7 @@ SCHEMES: Final = ("postgresql", "postgres")
 
 
 def check_store(data: Path, settings: StoreSettings) -> None:
-    """See that the setting can be meant. Raises BadSetting."""
+    """Check that the setting is usable. Raises BadSetting."""
     if not settings.url:
         return
     check_url(settings.url)
@@ -32,13 +32,13 @@ def check_store(data: Path, settings: StoreSettings) -> None:
 
 
 def check_url(url: str) -> None:
-    """See that a database can be meant. Raises BadSetting."""
+    """Check that the URL can be a database. Raises BadSetting."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
-        why = f"{parts.scheme or 'nothing'}: is no database that we know; right is postgresql://…"
+        why = f"{parts.scheme or 'nothing'}: is not a supported database; use postgresql://…"
         raise BadSetting("store.url", why)
     if parts.password or "password=" in parts.query:
-        why = "a password stands in it, for all to read: put it into a file, see PGPASSFILE"
+        why = "it contains a password, which others can read: put it into a file, see PGPASSFILE"
         raise BadSetting("store.url", why)
     try:
         from ..store.postgresql.servers import named_by
@@ -51,7 +51,7 @@ def check_url(url: str) -> None:
 
 
 def where(data: Path, settings: StoreSettings) -> str:
-    """Return the name of the store, as messages say it."""
+    """Return the name of the store for messages."""
     if not settings.url:
         return str(data / STORE_FILE)
     parts = urlsplit(settings.url)
@@ -66,7 +66,7 @@ async def open_store(
     fatal: Callable[[str], None],
     lead: Lead | None = None,
 ) -> Store:
-    """Open the store, or make it at the first start. Raises StoreError, OSError, BadSetting."""
+    """Open the store, or create it at the first start. Raises StoreError, OSError, BadSetting."""
     if not settings.url:
         return await open_sqlite(data / STORE_FILE, clock_wall=clock_wall, fatal=fatal)
     try:
@@ -86,7 +86,7 @@ async def open_api_store(settings: StoreSettings, *, fatal: Callable[[str], None
 
 
 def leaders_of(settings: StoreSettings) -> Leaders | None:
-    """Return who says which process leads; None: a store that only one can open.
+    """Return the record of leaders; None: only one process can open the store.
 
     Raises BadSetting.
     """
@@ -102,9 +102,9 @@ def leaders_of(settings: StoreSettings) -> Leaders | None:
 def reading_of(
     data: Path, settings: StoreSettings
 ) -> Callable[[], AbstractContextManager[Session]]:
-    """Return what opens the store for reading, beside whoever writes it; that raises StoreError.
+    """Return a function that opens the store for reading beside its writer.
 
-    Raises BadSetting.
+    The function raises StoreError, this one BadSetting.
     """
     if not settings.url:
         return partial(sqlite_check.reading, data / STORE_FILE)
@@ -117,9 +117,9 @@ def reading_of(
 
 
 def check_server(settings: StoreSettings, wall: float) -> None:
-    """See that we may write to a database, if it answers and leads now. Raises StoreError.
+    """Check that a database can be written, if it answers and leads now. Raises StoreError.
 
-    One that waits to lead would else find out when it is needed.
+    A process that waits to lead would otherwise find a fault only when it is needed.
     """
     from ..store.postgresql import check
 
@@ -131,6 +131,6 @@ def _missing(why: ModuleNotFoundError) -> BadSetting:
 
 
 def not_installed(why: ModuleNotFoundError) -> str:
-    """Say how what only PostgreSQL needs is installed; pilotage is on no package index."""
+    """Return how to install the packages for PostgreSQL; pilotage is on no package index."""
     do = f"{sys.executable} -m pip install '.[postgresql]' in the clone of pilotage"
     return f"{why.name} is not installed: {do} (docs/operations/postgresql.md)"

@@ -1,4 +1,4 @@
-"""Communities and groups that settings name and that nobody has. Pure."""
+"""Finds communities and groups that the settings name but that do not exist. Pure."""
 
 import difflib
 from collections import defaultdict
@@ -10,13 +10,13 @@ from pilotage.matcher.rules import ALL_COMMUNITIES, RunningLimit, StartLimit
 from ..settings import CommunitySettings, MatcherSettings
 
 NEW_TOKEN: Final = (
-    "remove admin.token and restart: the new one has them, and jobs, tokens and pilots of before"
-    " stay where they are"
+    "remove admin.token and restart: the new one has them; earlier jobs, tokens and pilots"
+    " do not change"
 )
 
 
 class UnusedSetting(NamedTuple):
-    """A setting that counts for nobody, most likely for a slip of the pen."""
+    """A setting without effect, most likely a typing error."""
 
     setting: str
     why: str
@@ -25,7 +25,7 @@ class UnusedSetting(NamedTuple):
 def strangers(
     settings: MatcherSettings, known: Iterable[tuple[str, str]]
 ) -> Iterator[UnusedSetting]:
-    """Yield each share and limit that counts for no (community, group) of those that are known."""
+    """Yield each share and limit for a (community, group) that is not in `known`."""
     groups: defaultdict[str, set[str]] = defaultdict(set)
     for community, group in known:
         groups[community].add(group)
@@ -53,25 +53,27 @@ def strangers(
 
 
 def unused(settings: CommunitySettings, community: str, groups: Sequence[str]) -> str:
-    """Say what of the community's settings the administrator's token does not have; else nothing.
+    """Return a message if the administrator's token lacks some of the settings' communities.
 
-    They count when that token is made, and at no later start.
+    These settings count only when that token is made, not at later starts.
     """
-    if not community:  # it is of the whole installation
+    if not community:  # it is for the whole installation
         return ""
     if settings.name != community:
-        return f"community.name is {settings.name!r}, the administrator's token is of {community!r}"
+        return (
+            f"community.name is {settings.name!r}, the administrator's token is for {community!r}"
+        )
     if settings.others:
         others = ", ".join(settings.others)
-        return f"community.others has {others}, the administrator's token is of {community!r} alone"
+        return f"community.others has {others}, the administrator's token is for {community!r} only"
     missing = [group for group in settings.groups if group not in groups]
     if missing:
         has = ", ".join(groups) or "none"
-        return f"community.groups has {', '.join(missing)}, the administrator's token only {has}"
+        return f"community.groups has {', '.join(missing)}, the administrator's token has {has}"
     return ""
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint at what was meant, empty where nothing is near."""
+    """Return a hint at the most similar name, or ""."""
     close = difflib.get_close_matches(word, [one for one in known if one], n=1)
     return f": did you mean {close[0]!r}?" if close else ""

@@ -1,8 +1,8 @@
 """Compile the matcher with mypyc: `compile.py [FOLDER]`, by default into the checkout's matcher/.
 
-The sources stay what is read, tested and changed; the compiled form is a faster copy of them, which
-counts only as long as they are what it was made of (matcher/compiled.py). Needs mypy, setuptools, a
-C compiler and the headers of Python.
+The sources are still what people read, test and change. The compiled form is a faster copy, and is
+used only while it fits the sources (matcher/compiled.py). Needs mypy, setuptools, a C compiler and
+the headers of Python.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What stays Python: all others are compiled.
+# Modules that stay Python; all others are compiled.
 LEFT = {
     "__init__": "the package itself",
     "compiled": "finds the others",
@@ -50,9 +50,9 @@ setup(
 
 
 def compile_into(folder: Path, root: Path) -> None:
-    """Put the compiled form of the matcher of a checkout into a folder.
+    """Compile the matcher of a checkout into a folder.
 
-    Raises CalledProcessError where it cannot be compiled: the output is on stderr.
+    Raises CalledProcessError if that fails; the output is on stderr.
     """
     compiled = _room(root)
     room = root / "matcher"
@@ -89,7 +89,7 @@ def compile_into(folder: Path, root: Path) -> None:
         for module in (built / "pilotage" / "matcher").iterdir():
             module.rename(built / module.name)
         shutil.rmtree(built / "pilotage")
-        beside = folder.with_name(f"{folder.name}-new")  # never half of it under its name
+        beside = folder.with_name(f"{folder.name}-new")  # the final name never has half of it
         shutil.rmtree(beside, ignore_errors=True)
         shutil.copytree(built, beside)
         shutil.rmtree(folder, ignore_errors=True)
@@ -97,7 +97,7 @@ def compile_into(folder: Path, root: Path) -> None:
 
 
 def missing() -> str:
-    """Say what a compilation needs and has not; empty: nothing."""
+    """Return what a compilation lacks; empty: nothing."""
     if importlib.util.find_spec("mypyc") is None or importlib.util.find_spec("setuptools") is None:
         return "mypy and setuptools (make dev)"
     if shutil.which(os.environ.get("CC", "cc")) is None:
@@ -108,7 +108,7 @@ def missing() -> str:
 
 
 def _room(root: Path) -> ModuleType:
-    """Load the module that finds what is compiled here: the room itself may not be importable."""
+    """Load the module that finds the compiled form; the package itself may not be importable."""
     path = root / "matcher" / "compiled.py"
     spec = importlib.util.spec_from_file_location("matcher_compiled", path)
     assert spec is not None and spec.loader is not None
@@ -118,7 +118,7 @@ def _room(root: Path) -> ModuleType:
 
 
 def main() -> int:
-    """Compile, unless that was done already or cannot be done here."""
+    """Compile, unless it is done already or not possible here."""
     compiled = _room(ROOT)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "matcher" / compiled.FOLDER)
@@ -128,7 +128,7 @@ def main() -> int:
         return 0
     if lacking := missing():
         print(
-            f"The matcher runs interpreted, at about half the speed: to compile it lacks {lacking}."
+            f"The matcher runs interpreted, at about half the speed: compiling it needs {lacking}."
         )
         return 1 if os.environ.get("CI") else 0
     print("Compiling the matcher (half a minute, after each change of its sources).")

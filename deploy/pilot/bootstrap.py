@@ -1,9 +1,9 @@
-"""Get the pilot's file, verify who has signed it, and become the pilot.
+"""Get the pilot's bundle, verify its signature, and become the pilot.
 
-The second part of `pilot.sh`, whose first part finds the Python that runs this and hands over the
-central's address, the public key and the lowest version that will do. Nothing of the file is run,
-nor even unpacked, before its signature is good. The bootstrap secret is not looked at here: the
-pilot reads it itself, from a file or from standard input.
+This is the second part of `pilot.sh`. The first part finds a Python to run it, and passes the
+central's address, the public key and the lowest accepted version. Nothing of the bundle is unpacked
+or run before its signature is verified. This program does not read the bootstrap secret: the pilot
+reads it, from a file or from standard input.
 """
 
 import argparse
@@ -28,13 +28,13 @@ EXIT_USAGE, EXIT_NO_BUNDLE, EXIT_FORGED, EXIT_OLD, EXIT_NO_PLACE = 2, 21, 22, 23
 
 SIZE_MAX = 16 << 20  # of the bundle, which has about 1 MiB
 TRIES_MAX = 6
-TRY_S = 60  # all of one try, names and handshakes included
+TRY_S = 60  # for one whole try, with name look-up and handshakes
 SILENCE_S = 20.0  # of the central, within a try
 PAUSE_FIRST_S, PAUSE_MAX_S = 2.0, 60.0
 
 
 class Stop(Exception):
-    """There will be no pilot."""
+    """No pilot can be started."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)
@@ -42,7 +42,7 @@ class Stop(Exception):
 
 
 class TryAgain(Exception):
-    """The central has not answered, or not well."""
+    """The central did not answer, or with an error that may pass."""
 
 
 # ---- Ed25519 (RFC 8032, 5.1.7), verification alone: nothing here is secret, so time may vary -----
@@ -56,12 +56,12 @@ Point = tuple[int, int, int, int]  # X, Y, Z, T with x = X/Z, y = Y/Z, xy = T/Z
 
 
 def is_signed(content: bytes, signature: bytes, key: bytes) -> bool:
-    """Say whether `signature` is that of `content` with the key pair of the public `key`."""
+    """Whether `signature` is that of `content` for the public `key`."""
     if len(key) != 32 or len(signature) != 64:
         return False
     mine = _point(key)
     factor = int.from_bytes(signature[32:], "little")
-    if mine is None or factor >= _ORDER:  # a larger one is another spelling of the same
+    if mine is None or factor >= _ORDER:  # a larger factor is another form of the same signature
         return False
     digest = hashlib.sha512(signature[:32])
     digest.update(key)
@@ -119,13 +119,13 @@ _BASE = _point(_BASE_Y.to_bytes(32, "little")) or (0, 1, 1, 0)
 
 
 def from_path(path: str) -> tuple[bytes, bytes]:
-    """Return a bundle of the file system and the signature beside it. Raises OSError."""
+    """Return a bundle from a path, and the signature beside it. Raises OSError."""
     with open(path, "rb") as bundle, open(f"{path}.sig", "rb") as beside:
         return bundle.read(SIZE_MAX + 1), beside.read(65)
 
 
 def from_central(url: str, ca: str, plain_http: bool) -> tuple[bytes, bytes]:
-    """Return the bundle of the central and its signature, tried again while that may help."""
+    """Return the bundle of the central and its signature; repeat while that may help."""
     address = _address(url, plain_http)
     pause_s, said = PAUSE_FIRST_S, ""
     for left in range(TRIES_MAX - 1, -1, -1):
@@ -137,16 +137,16 @@ def from_central(url: str, ca: str, plain_http: bool) -> tuple[bytes, bytes]:
         except (TryAgain, OSError, http.client.HTTPException) as why:
             said = f"{url}: {why or type(why).__name__}"
         if left:
-            # Some of many: those that start at once must not come back at once.
+            # Random, so that pilots that started together do not all come back together.
             wait_s = random.uniform(0.5, 1.0) * pause_s
-            tell(f"{said}; {left} more to try, the next in {wait_s:.0f} s")
+            tell(f"{said}; {left} more tries, the next in {wait_s:.0f} s")
             time.sleep(wait_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
     raise Stop(EXIT_NO_BUNDLE, said)
 
 
 def _address(url: str, plain_http: bool) -> urllib.parse.SplitResult:
-    say = f"--central {url!r} is not like https://central.example:8443"
+    say = f"--central {url!r} must look like https://central.example:8443"
     try:
         parts = urllib.parse.urlsplit(url)
         good = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
@@ -155,7 +155,7 @@ def _address(url: str, plain_http: bool) -> urllib.parse.SplitResult:
     if not good:
         raise Stop(EXIT_USAGE, say)
     if parts.scheme == "http" and not (plain_http or _is_here(parts.hostname or "")):
-        raise Stop(EXIT_USAGE, f"--central {url}: only https is allowed; or --plain-http")
+        raise Stop(EXIT_USAGE, f"--central {url}: use https, or allow http with --plain-http")
     return parts
 
 
@@ -170,14 +170,14 @@ def _fetched(address: urllib.parse.SplitResult, ca: str) -> tuple[bytes, bytes]:
     host = address.hostname or ""
     if address.scheme == "https":
         trust = ssl.create_default_context(cafile=ca or None)  # noqa: TID251 - it stands alone
-        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as the pilot: proto/trust.py
+        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as in the pilot: proto/trust.py
         trust.minimum_version = ssl.TLSVersion.TLSv1_2
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             host, address.port, timeout=SILENCE_S, context=trust
         )
     else:
         connection = http.client.HTTPConnection(host, address.port, timeout=SILENCE_S)
-    # The time-out of a socket starts anew with each byte, and none holds for the look-up of a name.
+    # A socket's timeout starts again with each byte, and the look-up of a name has none.
     signal.signal(signal.SIGALRM, _late)
     signal.alarm(TRY_S)
     try:
@@ -195,7 +195,7 @@ def _late(_number: int, _frame: object) -> NoReturn:
 
 def _read(reply: http.client.HTTPResponse) -> tuple[bytes, bytes]:
     if reply.status != 200:
-        why = f"GET /pilot.pyz was answered with {reply.status} {reply.reason}"
+        why = f"GET /pilot.pyz gave {reply.status} {reply.reason}"
         if reply.status >= 500 or reply.status in (408, 429):
             raise TryAgain(why)
         raise Stop(EXIT_NO_BUNDLE, why)
@@ -214,27 +214,27 @@ def _read(reply: http.client.HTTPResponse) -> tuple[bytes, bytes]:
 
 
 def check(content: bytes, signature: bytes, *, key: bytes, least: str, where: str) -> None:
-    """Return if the bundle is signed with `key`, and as new as `least`. Raises Stop."""
+    """Check that the bundle is signed with `key`, and not older than `least`. Raises Stop."""
     if len(content) > SIZE_MAX:
-        raise Stop(EXIT_FORGED, f"{where}: larger than {SIZE_MAX} bytes is no pilot")
+        raise Stop(EXIT_FORGED, f"{where}: a pilot has at most {SIZE_MAX} bytes")
     if not is_signed(content, signature, key):
-        say = f"not signed with the key {key.hex()}: altered, cut off, or another central's"
+        say = f"not signed with the key {key.hex()}: altered, cut off, or of another central"
         raise Stop(EXIT_FORGED, f"{where}: {say}")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             version = archive.read("VERSION").decode("ascii").strip()
     except (zipfile.BadZipFile, KeyError, ValueError):
-        raise Stop(EXIT_OLD, f"{where}: it does not say its version") from None
+        raise Stop(EXIT_OLD, f"{where}: it has no version") from None
     if order(version) < order(least):
-        say = f"{where}: version {version} is too old: {least} at least, or a new pilot.sh"
+        say = f"{where}: version {version} is too old: use at least {least}, or a new pilot.sh"
         raise Stop(EXIT_OLD, say)
 
 
 def order(version: str) -> tuple[tuple[int, ...], int, int]:
-    """Return what versions are compared by: 0.9 < 0.10.dev1 < 0.10a1 < 0.10rc1 < 0.10."""
+    """Return the sort key of a version: 0.9 < 0.10.dev1 < 0.10a1 < 0.10rc1 < 0.10."""
     found = re.fullmatch(r"(\d+(?:\.\d+)*)(?:(a|b|rc|\.dev)(\d+))?(?:\+[\w.]+)?", version)
     if found is None:
-        raise Stop(EXIT_OLD, f"{version!r} is no version")
+        raise Stop(EXIT_OLD, f"{version!r} is not a version")
     numbers = [int(number) for number in found[1].split(".")]
     while numbers and not numbers[-1]:
         numbers.pop()
@@ -246,11 +246,11 @@ def order(version: str) -> tuple[tuple[int, ...], int, int]:
 
 
 def folder_of_user() -> str:
-    """Return the folder below which all pilots of this user lie: payloads do not see it."""
+    """Return the folder of all pilots of this user, which is hidden from payloads."""
     folder = os.path.join(tempfile.gettempdir(), f"pilotage-{os.geteuid()}")
     try:
         os.mkdir(folder, 0o700)
-    except OSError:  # it is there, or cannot be made
+    except OSError:  # it exists, or cannot be made
         pass
     try:
         is_ours = not os.path.islink(folder) and os.stat(folder).st_uid == os.geteuid()
@@ -260,7 +260,7 @@ def folder_of_user() -> str:
 
 
 def become_pilot(content: bytes, words: list[str]) -> NoReturn:
-    """Run these very bytes: a file that others can write might have changed since it was read."""
+    """Run exactly these bytes: a file that others can write may have changed since it was read."""
     try:
         folder = tempfile.mkdtemp(prefix="pilotage-", dir=folder_of_user())
     except OSError as why:
@@ -269,7 +269,7 @@ def become_pilot(content: bytes, words: list[str]) -> NoReturn:
     try:
         with open(file, "wb") as out:
             out.write(content)
-        # `once`: the file, and its folder, are the pilot's to remove.
+        # `once`: the pilot removes the file and its folder.
         os.execv(sys.executable, [sys.executable, "-I", "-S", file, "once", *words])
     except OSError as why:
         of_user = os.path.dirname(folder)
@@ -285,14 +285,14 @@ def become_pilot(content: bytes, words: list[str]) -> NoReturn:
 
 
 def tell(what: str) -> None:
-    """Say it to whoever reads the output of the batch job."""
+    """Print a line into the output of the batch job."""
     print(f"pilot.sh: {what}", file=sys.stderr, flush=True)
 
 
 def run(central: str, key: str, least: str, words: list[str]) -> NoReturn:
-    """Get the bundle that the words name, verify it, become the pilot. Raises Stop."""
+    """Get the bundle from the place in `words`, verify it, become the pilot. Raises Stop."""
     if not (key and least):
-        raise Stop(EXIT_USAGE, "this file has no key: take the one that a central serves")
+        raise Stop(EXIT_USAGE, "this file has no key: use the one from a central")
     said, rest = _said(words)
     url = said.central or central
     got: Optional[tuple[bytes, bytes]] = None
@@ -301,7 +301,7 @@ def run(central: str, key: str, least: str, words: list[str]) -> NoReturn:
         try:
             got = from_path(where)
         except OSError as why:
-            tell(f"--bundle {where}: {why.strerror}: {why.filename}; the central is asked instead")
+            tell(f"--bundle {where}: {why.strerror}: {why.filename}; using the central instead")
     if got is None:
         if not url:
             raise Stop(EXIT_USAGE, "--central URL is needed")
@@ -316,7 +316,7 @@ def run(central: str, key: str, least: str, words: list[str]) -> NoReturn:
 
 
 def _said(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return what is said to us and what is left for the pilot, which is told of the CA as well."""
+    """Return our own options, and the words for the pilot, with the CA for both."""
     env = os.environ.get
     parser = argparse.ArgumentParser("pilot.sh", add_help=False, allow_abbrev=False)
     parser.add_argument("--bundle", default=env("PILOTAGE_BUNDLE", ""))
@@ -336,7 +336,7 @@ def _is_plain() -> bool:
 
 
 def main(words: list[str]) -> int:
-    """Return an exit code if there is no pilot to become."""
+    """Return an exit code if no pilot can be started."""
     try:
         run(words[0], words[1], words[2], words[3:])
     except Stop as why:

@@ -4,8 +4,8 @@
 
 The same sources and the same versions of the bundled packages give the same bytes. The packages are
 taken from the environment of the running interpreter, where the build requirements of
-`pyproject.toml` have put them; nothing is downloaded. Beside the bundle comes `pilot.sh`, the
-script that fetches it on a node: a central fills its address, its key and its version in.
+`pyproject.toml` have put them; nothing is downloaded. `pilot.sh` is built as well: it fetches the
+bundle on a node. A central fills in its address, its key and its version.
 """
 
 import importlib.metadata
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SHEBANG = b"#!/usr/bin/env python3\n"
 
-# The part of proto that the pilot uses: the standard library is all that it imports.
+# The part of proto that the pilot uses; it imports only the standard library.
 PROTO = (
     "__init__",
     "amounts",
@@ -44,11 +44,11 @@ PROTO = (
 
 PACKAGES = ("aiomqtt", "paho-mqtt", "typing-extensions")  # pure Python, each with its licence
 
-TABLE = "pilotage/pilot/data/storages.txt"  # of the types of storages: pilot/data/drivers.py
+TABLE = "pilotage/pilot/data/storages.txt"  # of storage types; see pilot/data/drivers.py
 
 SCRIPT = "pilot.sh"
 _BUILDERS = ("bundle.py", "bootstrap.py", "bootstrap.sh")
-_PROGRAM = "@PROGRAM@"  # where the script has the text of bootstrap.py
+_PROGRAM = "@PROGRAM@"  # place of the text of bootstrap.py in the script
 
 MAIN = b"""\
 from pilotage.pilot.__main__ import main
@@ -60,12 +60,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date that a zip can hold
 
 
 def build(target: Path, root: Path = ROOT, *, with_bytecode: bool = False) -> None:
-    """Write the bundle of the checkout at `root` to `target`, whole or not at all, and its script.
+    """Write the bundle of the checkout at `root` to `target` atomically, and its script.
 
-    With bytecode it starts in half of the CPU time on the Python that runs this, and on any other
-    as it does without. It is not the same bytes everywhere then.
-
-    Nothing is compressed: different builds of zlib make different bytes of the same sources.
+    With bytecode it starts in half of the CPU time on this Python version; on others it is no
+    slower. The bytes are then not the same everywhere. The archive is not compressed, because
+    different builds of zlib give different bytes.
     """
     files = _ours(root)
     for package in PACKAGES:
@@ -83,7 +82,7 @@ def build(target: Path, root: Path = ROOT, *, with_bytecode: bool = False) -> No
 
 
 def script(root: Path = ROOT) -> bytes:
-    """Return the script: a part for the shell, and in quotes one for the Python that it finds."""
+    """Return the script: a shell part, and a quoted part for the Python that it finds."""
     here = root / "deploy" / "pilot"
     shell = (here / "bootstrap.sh").read_text(encoding="utf-8")
     program = (here / "bootstrap.py").read_text(encoding="utf-8")
@@ -91,11 +90,11 @@ def script(root: Path = ROOT) -> bytes:
 
 
 def sources(root: Path = ROOT) -> list[Path]:
-    """Return the files of a checkout that go into the bundle, this one included."""
+    """Return the files of a checkout that make the bundle, this one included."""
     pilot = [
         path
         for path in (root / "pilot").rglob("*")
-        if path.suffix == ".py" and path.is_file()  # not what an editor has left
+        if path.suffix == ".py" and path.is_file()  # not files that an editor left
     ]
     proto = [root / "proto" / f"{name}.py" for name in PROTO]
     return [
@@ -109,7 +108,7 @@ def sources(root: Path = ROOT) -> list[Path]:
 
 
 def version(root: Path = ROOT) -> str:
-    """Return the version that the checkout at `root` states."""
+    """Return the version of the checkout at `root`."""
     text = (root / "pilotage" / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if found is None:
@@ -118,7 +117,7 @@ def version(root: Path = ROOT) -> str:
 
 
 def storages(root: Path = ROOT) -> str:
-    """Return the drivers of our types of storages, one line `NAME = MODULE:CLASS` each."""
+    """Return the drivers of our storage types, one line `NAME = MODULE:CLASS` each."""
     text = (root / "pyproject.toml").read_text(encoding="utf-8")
     head = re.escape('[project.entry-points."pilotage.pilot.storages"]')
     found = re.search(rf"^{head}.*\n((?:\w.*\n)+)", text, re.MULTILINE)
@@ -130,7 +129,7 @@ def storages(root: Path = ROOT) -> str:
 def _ours(root: Path) -> dict[str, bytes]:
     face = f'"""The pilot of pilotage, as one file."""\n\n__version__ = "{version(root)}"\n'
     files = {
-        "VERSION": f"{version(root)}\n".encode(),  # the script looks whether it is new enough
+        "VERSION": f"{version(root)}\n".encode(),  # the script checks that it is new enough
         "__main__.py": MAIN,
         "pilotage/__init__.py": face.encode(),
         TABLE: storages(root).encode(),
@@ -161,7 +160,7 @@ def _installed(package: str) -> dict[str, bytes]:
 
 
 def _bytecode(files: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the modules compiled, under the names at which an archive is searched for them."""
+    """Return the modules in compiled form, under the names that an archive import looks for."""
     compiled: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "source"), Path(folder, "result")
@@ -188,7 +187,7 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def _write(target: Path, content: bytes) -> None:
-    """Put a program in its place at once, executable whatever the umask."""
+    """Write a program atomically, executable whatever the umask."""
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".pilot-", delete=False) as out:
         out.write(content)
     fresh = Path(out.name)

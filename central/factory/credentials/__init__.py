@@ -1,1 +1,1 @@
-"""Where credentials of elements come from, one source a file."""
+"""Sources of credentials for elements, one source a module."""

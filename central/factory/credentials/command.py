@@ -1,6 +1,6 @@
 """A credential that a program prints: `oidc-token NAME`, `htgettoken`, a script of the site.
 
-It is run again when three quarters of a credential's life are over, and once a minute at most.
+The program runs again after three quarters of a credential's life, but at most once a minute.
 """
 
 from typing import Annotated
@@ -16,7 +16,7 @@ from ..redaction import struck
 from .files import fresh
 
 KEPT_PART = 0.75
-KEPT_S = 300.0  # of one that does not say until when it is good
+KEPT_S = 300.0  # for a credential without a known end
 AGAIN_S = 60.0
 
 
@@ -29,7 +29,7 @@ class CommandOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class CommandSource:
-    """Runs one program."""
+    """Gets the credential from one program."""
 
     def __init__(self, options: CommandOptions, commands: Commands, clock: Clock) -> None:
         self._options, self._commands, self._clock = options, commands, clock
@@ -37,7 +37,7 @@ class CommandSource:
         self._again_at = 0.0  # clock.wall()
 
     async def current(self) -> Credential:
-        """Return what the program printed last, or prints now. Raises CredentialExpired."""
+        """Return the last output of the program, or run it again. Raises CredentialExpired."""
         now = self._clock.wall()
         if self._kept is None or now >= self._again_at:
             try:
@@ -62,7 +62,7 @@ class CommandSource:
             raise CredentialExpired(str(why)) from None
         text = done.text.strip()
         if done.code != 0 or not text:
-            said = done.err.decode("utf-8", "replace")  # what it prints else may be the credential
-            words = " ".join(struck(said, text.split()).split())[-500:] or "without a word"
+            said = done.err.decode("utf-8", "replace")  # stdout may hold the credential
+            words = " ".join(struck(said, text.split()).split())[-500:] or "without a message"
             raise CredentialExpired(f"{name}: exit code {done.code}: {words}")
         return fresh(text, name, self._clock)

@@ -1,4 +1,4 @@
-"""What people and alarms learn of an element's credential: until when it is good."""
+"""The remaining life of an element's credential, for users and alarms."""
 
 from ...ports import Clock
 from ..credential import Credential, CredentialSource
@@ -6,15 +6,15 @@ from ..errors import CredentialExpired
 
 
 class KnownCredential:
-    """A source, and what it gave last. One that gives nothing has ended when that was noticed."""
+    """A source and its last credential. If it gives none, that moment counts as the end."""
 
     def __init__(self, source: CredentialSource, clock: Clock) -> None:
         self._source, self._clock = source, clock
         self._until: float | None = None
-        self.is_at_fault = False  # it gives none, and not because one has run out
+        self.is_at_fault = False  # it gives none, for another reason than an expired one
 
     async def current(self) -> Credential:
-        """Return what the source gives. Raises CredentialExpired."""
+        """Return a credential from the source. Raises CredentialExpired."""
         try:
             found = await self._source.current()
         except CredentialExpired as why:
@@ -28,5 +28,5 @@ class KnownCredential:
 
     @property
     def left_s(self) -> float | None:
-        """For how long it is good, below zero: since when not; None where it does not say."""
+        """The seconds until its end, negative after it; None if the end is unknown."""
         return None if self._until is None else self._until - self._clock.wall()

@@ -1,6 +1,6 @@
-"""A credential that lies in a file: a token, or an X.509 certificate with its key.
+"""A credential in a file: a token, or an X.509 certificate with its key.
 
-The file is read for each use: what is put there counts at once, and removing it ends what it gave.
+The file is read for each use: a new content counts at once, and a removed file ends the access.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from .lifetime import expires_at
 
 T = TypeVar("T")
 SIZE_MAX = 262_144
-LEFT_MIN_S = 60.0  # a credential that ends while it is used is none
+LEFT_MIN_S = 60.0  # a credential that ends sooner is refused
 
 
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,25 +33,28 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Meta(
             pattern=whole(r"/[^\x00-\x1f\x7f]+"),
             max_length=1024,
-            description="a path from / on, without line ends and their like",
+            description="an absolute path without control characters",
         ),
     ]
 
 
 class FileSource:
-    """Reads one file for each use: what stands there now counts, and nothing else."""
+    """Reads one file for each use; only its current content counts."""
 
     def __init__(self, options: FileOptions, clock: Clock) -> None:
         self._path, self._clock, self._reader = Path(options.path), clock, ReaderThread()
 
     async def current(self) -> Credential:
-        """Return what stands in the file now. Raises CredentialExpired."""
+        """Return the credential that is in the file now. Raises CredentialExpired."""
         text = await read_in(self._reader, self._path, lambda: read_text(self._path))
         return fresh(text, str(self._path), self._clock)
 
 
 async def read_in(reader: ReaderThread, path: Path, read: Callable[[], T]) -> T:
-    """Return what is read of a file, where its file system answers. Raises CredentialExpired."""
+    """Return the result of `read`, in the reader's thread.
+
+    Raises CredentialExpired, also if the file system does not answer.
+    """
     try:
         return await reader.do(read)
     except TimeoutError:
@@ -59,20 +62,23 @@ async def read_in(reader: ReaderThread, path: Path, read: Callable[[], T]) -> T:
 
 
 def read_text(path: Path) -> str:
-    """Return what stands in a file. Raises CredentialExpired."""
+    """Return the content of a file. Raises CredentialExpired."""
     try:
         text = read_regular(path, SIZE_MAX).decode("ascii").strip()
     except OSError as why:
         raise CredentialExpired(f"{path}: cannot be read: {why.strerror}") from None
     except UnicodeDecodeError:
-        raise CredentialExpired(f"{path}: is no text of a credential") from None
+        raise CredentialExpired(f"{path}: is not the text of a credential") from None
     if not text:
         raise CredentialExpired(f"{path}: is empty")
     return text
 
 
 def fresh(text: str, where: str, clock: Clock) -> Credential:
-    """Return a credential that is still good for a while. Raises CredentialExpired."""
+    """Return the credential in a text if it is still valid for a while.
+
+    Raises CredentialExpired.
+    """
     until = expires_at(text)
     if until is not None:
         check_left(until, where, clock)
@@ -80,9 +86,9 @@ def fresh(text: str, where: str, clock: Clock) -> Credential:
 
 
 def check_left(until: float, where: str, clock: Clock) -> None:
-    """Check that it is still good for a while. Raises CredentialExpired."""
+    """Check that a credential is still valid for a while. Raises CredentialExpired."""
     left_s = until - clock.wall()
     if left_s >= LEFT_MIN_S:
         return
-    when = f"ran out {-left_s:.0f} s ago" if left_s < 0 else f"runs out in {left_s:.0f} s"
+    when = f"expired {-left_s:.0f} s ago" if left_s < 0 else f"expires in {left_s:.0f} s"
     raise CredentialExpired(f"{where}: {when}, at {shown(until)}: renew it", until)

@@ -1,6 +1,6 @@
 """A token that this installation signs itself, with the claims of the WLCG profile 1.0.
 
-The site trusts our issuer: it fetches its keys from the central, or was given them.
+The site trusts this issuer. It fetches the issuer's keys from the central, or has a copy.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ from ...ports import Clock
 from ..credential import Credential
 from ..errors import CredentialExpired
 
-RENEWED_PART = 0.5  # of its life: then another one is signed
-EARLY_S = 30  # the site's clock may be behind ours
-_SIGNS = "letters, digits and signs of ASCII, at least one and no blank"
+RENEWED_PART = 0.5  # of its life: then a new token is signed
+EARLY_S = 30  # the site's clock may be slow
+_SIGNS = "ASCII letters, digits and signs, at least one, and no space"
 _Audience = Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=512, description=_SIGNS)]
 _Scope = Annotated[  # of RFC 6749
     str,
     Meta(
         pattern=whole(r"[!#-\[\]-~]+"),
         max_length=256,
-        description="one scope: letters, digits and signs of ASCII but blank, quote and backslash",
+        description="one scope: ASCII letters, digits and signs except space, quote and backslash",
     ),
 ]
 COMPUTE = ("compute.read", "compute.modify", "compute.create", "compute.cancel")
@@ -40,22 +40,22 @@ class IssuedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         "pilotage-factory"
     )
     scope: Annotated[tuple[_Scope, ...], Meta(min_length=1, max_length=32)] = COMPUTE
-    # As the profile has it; ARC 7.0 with `tokenscopes` takes a list of them only.
+    # A text, as in the profile. ARC 7.0 with `tokenscopes` accepts only a list.
     scope_form: Literal["text", "list"] = "text"
     lifetime_s: Annotated[float, Meta(ge=300, le=86_400)] = 3_600.0
-    # Where sites find the keys, if not at the central: it has to be reachable for them.
+    # The URL at which sites find the keys, if not the central's; they must be able to reach it.
     issuer: Annotated[
         str,
         Meta(
             pattern=whole("(https://[!-~]+)?"),
             max_length=512,
-            description="a URL as https://host:port/path",
+            description="a URL such as https://host:port/path",
         ),
     ] = ""
 
 
 class Signer(Protocol):
-    """Our issuer."""
+    """The issuer of this installation."""
 
     @property
     def name(self) -> str: ...
@@ -66,7 +66,7 @@ class Signer(Protocol):
 
 
 class IssuedSource:
-    """Signs a token, and another one in time."""
+    """Signs a token, and a new one before it expires."""
 
     def __init__(self, options: IssuedOptions, signer: Signer, clock: Clock) -> None:
         self._options, self._signer, self._clock = options, signer, clock
@@ -74,7 +74,7 @@ class IssuedSource:
         self._again_at = 0.0  # clock.wall()
 
     async def current(self) -> Credential:
-        """Return a token that is good for a while. Raises CredentialExpired."""
+        """Return a token that is still valid for a while. Raises CredentialExpired."""
         now = self._clock.wall()
         if self._kept is None or not self._again_at - self._kept_s <= now < self._again_at:
             self._kept = await asyncio.to_thread(self._sign, now)
@@ -101,4 +101,4 @@ class IssuedSource:
         try:
             return Credential(self._signer.sign(claims), float(until))
         except (BadKeyFile, OSError) as why:
-            raise CredentialExpired(f"no token can be signed: {why}") from None
+            raise CredentialExpired(f"cannot sign a token: {why}") from None

@@ -1,4 +1,4 @@
-"""Until when a credential is good, by its own word, which nobody verifies but its element."""
+"""The end of a credential's life as the credential states it; only its element verifies it."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ class _Claims(msgspec.Struct):
 
 
 def expires_at(text: str) -> float | None:
-    """Return when a JSON web token or an X.509 chain in PEM ends, None where it does not say."""
+    """Return the expiry of a JSON web token or of an X.509 chain in PEM; None if unknown."""
     if text.lstrip().startswith("-----BEGIN"):
         return _of_chain(text)
     parts = text.strip().split(".")
@@ -26,7 +26,7 @@ def expires_at(text: str) -> float | None:
 
 
 def _of_chain(text: str) -> float | None:
-    """The first certificate that runs out ends the chain."""
+    """Return the earliest expiry of the certificates."""
     try:
         found = x509.load_pem_x509_certificates(text.encode())
     except ValueError:

@@ -1,7 +1,7 @@
-"""An X.509 proxy (RFC 3820) in a file, as voms-proxy-init and arcproxy write it and renew it.
+"""An X.509 proxy (RFC 3820) in a file that voms-proxy-init or arcproxy writes and renews.
 
-The file has the proxy, its key, and the certificates that lead to the person's own. The chain is
-good until the first of them ends, which need not be the proxy.
+The file holds the proxy, its key, and the chain of certificates up to the user's own. The chain
+expires with the first of them, which need not be the proxy.
 """
 
 import re
@@ -30,24 +30,24 @@ class ProxyOptions(FileOptions, frozen=True):
 
 
 def read_proxy(path: Path, clock: Clock) -> Credential:
-    """Return a proxy that is whole, ours alone and still good. Raises CredentialExpired."""
+    """Return a proxy that is complete, private and still valid. Raises CredentialExpired."""
     text = read_text(path)
     if path.stat().st_mode & 0o077:
-        raise CredentialExpired(f"{path}: others may read it: chmod 0600 it")
+        raise CredentialExpired(f"{path}: other users may read it: chmod 0600 it")
     try:
         chain = x509.load_pem_x509_certificates(text.encode())
     except ValueError:
         raise CredentialExpired(f"{path}: has no certificate in PEM") from None
     if not _is_proxy(chain[0]):
         raise CredentialExpired(
-            f"{path}: its first certificate, {_name(chain[0])}, is no proxy (RFC 3820):"
-            " a certificate itself is of the source file"
+            f"{path}: its first certificate, {_name(chain[0])}, is not a proxy (RFC 3820):"
+            " use the source `file` for a certificate"
         )
     _check_key(path, text, chain[0])
     for one, above in zip(chain, chain[1:], strict=False):
         if one.issuer != above.subject:
             raise CredentialExpired(
-                f"{path}: {_name(one)} is not followed by what signed it, but by {_name(above)}"
+                f"{path}: {_name(one)} is followed by {_name(above)}, not by its signer"
             )
     if _is_proxy(chain[-1]):
         raise CredentialExpired(f"{path}: the certificate that signed {_name(chain[-1])} lacks")
@@ -64,7 +64,7 @@ def _check_key(path: Path, text: str, proxy: x509.Certificate) -> None:
     try:
         key = load_pem_private_key(found.group().encode(), password=None)
     except (ValueError, TypeError):
-        raise CredentialExpired(f"{path}: its private key does not read") from None
+        raise CredentialExpired(f"{path}: its private key cannot be read") from None
     if _bits(key.public_key()) != _bits(proxy.public_key()):
         raise CredentialExpired(f"{path}: its private key is not that of {_name(proxy)}")
 

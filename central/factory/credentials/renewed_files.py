@@ -1,7 +1,7 @@
 """A credential in a file that a program renews: oidc-agent, htgettoken, a cron job of the site.
 
-It is read again when the file changes and when it comes to its end. What is half written, removed
-for a moment or worth nothing does no harm, as long as what was read before is good.
+The file is read again when it changes, and when the credential is near its end. A half-written,
+missing or bad file does no harm while the last credential is valid.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from ..errors import CredentialExpired
 from ..file_reader import ReaderThread
 from .files import FileOptions, check_left, fresh, read_in, read_text
 
-NEAR_END_S = 300.0  # then it is read for each use: some file systems tell of changes late
+NEAR_END_S = 300.0  # then read for each use: some file systems report changes late
 Read = Callable[[Path, Clock], Credential]  # raises CredentialExpired
-_Seen = tuple[int, int, int]  # of a file: what changes with it
+_Seen = tuple[int, int, int]  # of a file: values that differ after a change
 
 
 class RenewedOptions(FileOptions, frozen=True):
@@ -23,12 +23,12 @@ class RenewedOptions(FileOptions, frozen=True):
 
 
 def read_any(path: Path, clock: Clock) -> Credential:
-    """Return whatever stands in the file. Raises CredentialExpired."""
+    """Return the credential in the file. Raises CredentialExpired."""
     return fresh(read_text(path), str(path), clock)
 
 
 class RenewedSource:
-    """Reads one file again and again; what was good last is kept to its end."""
+    """Reads one file again and again, and keeps the last valid credential to its end."""
 
     def __init__(self, path: Path, clock: Clock, read: Read = read_any) -> None:
         self._path, self._clock, self._read = path, clock, read
@@ -37,7 +37,7 @@ class RenewedSource:
         self._seen: _Seen | None = None
 
     async def current(self) -> Credential:
-        """Return what stands in the file, or stood there and is good. Raises CredentialExpired."""
+        """Return the credential in the file, or the last valid one. Raises CredentialExpired."""
         return await read_in(self._reader, self._path, self._current)
 
     def _current(self) -> Credential:
@@ -63,12 +63,12 @@ class RenewedSource:
         return until is not None and until - self._clock.wall() < NEAR_END_S
 
     def _borne(self, why: CredentialExpired) -> Credential:
-        """Return what was good last, where it says until when and that is not over."""
+        """Return the last valid credential if its end is known and not over."""
         kept = self._kept
         if kept is None or kept.expires_at is None:
             raise why
         try:
-            check_left(kept.expires_at, f"{self._path}: what was read of it last", self._clock)
+            check_left(kept.expires_at, f"{self._path}: the last credential from it", self._clock)
         except CredentialExpired as over:
             raise CredentialExpired(f"{why.why}; {over.why}", over.ended_at) from None
         return kept

@@ -1,4 +1,4 @@
-"""Sources of credentials by their name in a site's file."""
+"""The sources of credentials, by their names in site files."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from .renewed_files import RenewedOptions, RenewedSource
 
 @dataclass(frozen=True)
 class _Means:
-    """What sources may use of the world."""
+    """The parts of the outside world that sources may use."""
 
     commands: Commands
     clock: Clock
@@ -37,7 +37,9 @@ class _Kind:
 
 def _issued(options: IssuedOptions, means: _Means) -> CredentialSource:
     if means.signer is None:
-        raise BadOptions("credential.source: no issuer is here: a central that serves has one")
+        raise BadOptions(
+            "credential.source: there is no issuer here; only a running central has it"
+        )
     return IssuedSource(options, means.signer, means.clock)
 
 
@@ -66,7 +68,7 @@ def source(
     clock: Clock,
     signer: Signer | None = None,
 ) -> CredentialSource:
-    """Build a source. Without a `signer` this installation signs no tokens itself.
+    """Build a source. Without a `signer`, tokens of this installation are not available.
 
     Raises BadOptions, which names the field.
     """

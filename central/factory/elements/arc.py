@@ -1,7 +1,9 @@
-"""ARC 7 (A-REX) by its REST interface, version 1.0, with a bearer token or an X.509 certificate.
+"""ARC 7 (A-REX) by its REST interface 1.0, with a bearer token or an X.509 certificate.
 
-Its word on a job is up to a minute old, a minute more after its end: pilots are believed first.
-Descriptions are ADL (http://www.eu-emi.eu/es/2010/12/adl).
+Its report on a job is up to a minute old, and two minutes after the job's end, so heartbeats of
+pilots count more. Descriptions are ADL (http:
+
+www.eu-emi.eu/es/2010/12/adl).
 """
 
 import re
@@ -23,10 +25,10 @@ from .option_types import HttpsUrl, PathOrNone
 from .program_calls import batches, submit_each
 from .web import ANSWER_MAX_BYTES, LATER, Web, WebReply, opened
 
-OUTPUT_READ_MAX_BYTES = 16_000_000  # of what a pilot printed, to find its end
+OUTPUT_READ_MAX_BYTES = 16_000_000  # read of a pilot's output, to find its end
 _ADL = "http://www.eu-emi.eu/es/2010/12/adl"
 CERTIFICATE = "certificate.pem"
-DONE = ("200", "201", "202", "404")  # of one job: it is so, it will be, there is none
+DONE = ("200", "201", "202", "404")  # of one job: done, accepted, or no such job
 _JSON = {"content-type": "application/json"}
 _SLOT = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _WAITS = frozenset(
@@ -107,7 +109,7 @@ class Arc:
             return submitted
 
     async def _describe(self, web: Web, requests: Sequence[PilotRequest]) -> dict[str, "_New"]:
-        """Return the jobs, by stamp, that wait for their scripts now, or were refused."""
+        """Describe the jobs; return them by stamp, refused or waiting for their scripts."""
         text = "".join(self._description(one) for one in requests)
         answer = await _ask(
             web,
@@ -127,7 +129,7 @@ class Arc:
 
     def _description(self, request: PilotRequest) -> str:
         options = self._options
-        # The schema's own order of elements.
+        # in the order of the schema
         resources = "".join(
             f"<RuntimeEnvironment><Name>{escape(one)}</Name></RuntimeEnvironment>"
             for one in options.runtime_environments
@@ -148,7 +150,7 @@ class Arc:
         return _DESCRIPTION.format(adl=_ADL, stamp=request.stamp, resources=resources)
 
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
-        """Return our jobs with these names, as far as the element shows them by now."""
+        """Return our jobs with these names, as far as the element lists them already."""
         wanted, found = set(stamps), dict[str, str]()
         async with self._open() as web:
             answer = await _ask(web, ElementOperation.STATES, "GET", "/jobs")
@@ -161,12 +163,12 @@ class Arc:
         return found
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
-        """Return where jobs stand, by one request for all. Raises as all calls do."""
+        """Return the states of jobs, with one request for all. Raises as all calls do."""
         found = {slot: Slot(SlotState.GONE) for slot in slots}
         async with self._open() as web:
             for some in batches([one for one in slots if _is_slot(one)]):
                 for one in await _of(web, ElementOperation.STATES, "status", some, type_=_Stands):
-                    if one.id in found and one.state not in ("", "None"):  # of what it has not
+                    if one.id in found and one.state not in ("", "None"):  # else it has no such job
                         found[one.id] = _slot(one.state)
         return found
 
@@ -182,7 +184,7 @@ class Arc:
             return PilotOutput(await _end(web, slot, "stdout"), await _end(web, slot, "stderr"))
 
     async def forget(self, slots: Sequence[str]) -> None:
-        """Let the element clean jobs away. Raises as all calls do."""
+        """Tell the element to clean jobs away. Raises as all calls do."""
         await self._tell(ElementOperation.OUTPUT, "clean", slots)
 
     async def _tell(self, step: ElementOperation, action: str, slots: Sequence[str]) -> None:
@@ -192,10 +194,10 @@ class Arc:
 
 
 async def _begin(web: Web, request: PilotRequest, jobs: Mapping[str, "_New"]) -> str:
-    """Give a job its script, with which it begins; one that takes none is not to wait for it."""
+    """Send a job its script, which starts it; kill a job that does not accept its script."""
     job = jobs[request.stamp]
     if not _is_slot(job.id):
-        raise Denied(ElementOperation.SUBMIT, job.reason or "it gave no id")
+        raise Denied(ElementOperation.SUBMIT, job.reason or "the answer has no id")
     path = f"/jobs/{job.id}/session/pilot.sh"
     try:
         await _ask(web, ElementOperation.SUBMIT, "PUT", path, content=request.script)
@@ -215,9 +217,9 @@ async def _begin(web: Web, request: PilotRequest, jobs: Mapping[str, "_New"]) ->
 
 
 async def _leave(web: Web, jobs: Iterable["_New"]) -> None:
-    """Kill jobs whose scripts nobody knows to be there; A-REX by itself waits 10 minutes.
+    """Kill jobs whose scripts may not have arrived; A-REX itself waits 10 minutes.
 
-    They are not cleaned away: as long as they are to be found, it is known what became of them.
+    They are not cleaned away, so that their outcome can still be found.
     """
     with suppress(ElementTrouble):
         for some in batches([one.id for one in jobs if _is_slot(one.id)]):
@@ -251,13 +253,13 @@ async def _ask(
     headers: Mapping[str, str] | None = None,
     most: int = ANSWER_MAX_BYTES,
 ) -> bytes:
-    """Return an answer that says yes. Raises Denied, also _NotThere, and Unreachable."""
+    """Return a successful answer. Raises Denied (also _NotThere) and ElementUnreachable."""
     given = await web.ask(step, method, path, content=content, headers=headers, most=most)
     return _judged(step, given)
 
 
 class _NotThere(Denied):
-    """There is no such thing at the element."""
+    """The element has no such thing."""
 
 
 def _judged(step: ElementOperation, answer: WebReply) -> bytes:
@@ -271,7 +273,7 @@ def _judged(step: ElementOperation, answer: WebReply) -> bytes:
     if status < 500 and status not in LATER:
         raise Denied(step, f"{status}: {told}")
     if status == 500 and not told:
-        told = "no words; A-REX 7.0 answers so where it does not take the credential"
+        told = "no message; A-REX 7.0 answers like this if it refuses the credential"
     raise ElementUnreachable(step, f"{status}: {told}")
 
 
@@ -300,7 +302,7 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 def _jobs(step: ElementOperation, answer: bytes, *, type_: Any) -> list[Any]:
-    """Return the jobs of an answer. One alone is no list, and none is nothing at all."""
+    """Return the jobs of an answer: a single job is not a list, and no job is null."""
     if not answer.strip():
         return []
     try:
@@ -310,7 +312,7 @@ def _jobs(step: ElementOperation, answer: bytes, *, type_: Any) -> list[Any]:
             found if isinstance(found, list) else [found], list[type_], strict=False
         )
     except (msgspec.MsgspecError, RecursionError) as why:
-        raise ElementUnreachable(step, f"it answered {answer[:200]!r}: {why}") from None
+        raise ElementUnreachable(step, f"the answer is {answer[:200]!r}: {why}") from None
 
 
 def _slot(state: str) -> Slot:
@@ -320,9 +322,7 @@ def _slot(state: str) -> Slot:
         return Slot(SlotState.ENDED, why="" if state == "FINISHED" else state)
     if state in _RUNS:
         return Slot(SlotState.RUNNING)
-    raise ElementUnreachable(
-        ElementOperation.STATES, f"it says {state!r}, which is no state that we know"
-    )
+    raise ElementUnreachable(ElementOperation.STATES, f"it reports the unknown state {state!r}")
 
 
 def _is_slot(text: str) -> bool:
@@ -332,7 +332,7 @@ def _is_slot(text: str) -> bool:
 def _check_use(options: ArcOptions, use: ElementTraits) -> None:
     if not use.has_credential:
         kind = "a token" if options.access == "token" else "a certificate"
-        raise BadOptions(f"credential: is required: with access {options.access!r}, {kind}")
+        raise BadOptions(f"credential: is required: {kind} for access {options.access!r}")
 
 
 DRIVER = Driver(ArcOptions, Arc, files=("ca_file",), check_use=_check_use)

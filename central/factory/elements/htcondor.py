@@ -1,7 +1,7 @@
-"""HTCondor, by its command line: a schedd of this machine, or one far away, as an HTCondor-CE is.
+"""HTCondor, by its command line: a local schedd, or a remote one such as an HTCondor-CE.
 
-Pilots are always spooled: nothing of them has to stay on the submitting machine, and what they
-printed waits in the schedd until it is fetched, a day at most. What is submitted together is one
+Pilots are always spooled. So no file has to stay on the submitting machine, and the schedd keeps
+the output until it is fetched, for a day at most. Pilots that are submitted together form one
 cluster.
 """
 
@@ -35,8 +35,8 @@ from ..errors import Denied, ElementOperation, ElementUnreachable
 from .option_types import HostOrNone, PathOrNone
 from .program_calls import Calls, batches
 
-# One line of text without `$(macro)`, and without a backslash at its end, which would take in the
-# next line; and no line that queues.
+# One line of text without `$(macro)`, without a backslash at its end (it would take in the next
+# line), and without a queue statement.
 _TEXT = r"([ -#%-~]*[!-#%-\[\]-~])?"
 _LINE = rf"(?![Qq][Uu][Ee][Uu][Ee] *=)[+A-Za-z][A-Za-z0-9_.]* *= *{_TEXT}"
 _Line = Annotated[
@@ -44,12 +44,12 @@ _Line = Annotated[
     Meta(
         pattern=whole(_LINE),
         max_length=512,
-        description="a line NAME = VALUE of a description of HTCondor, which is not of queue,"
+        description="a line NAME = VALUE of an HTCondor description, other than queue,"
         " without $, and with no \\ at its end",
     ),
 ]
-# What the description below says, and what would make of a job another thing than one pilot that is
-# started once; then the same as attributes of a job, which are written +Name or MY.Name.
+# Names that the description below sets, and names that would break the rule of one pilot that is
+# started once. Then the same as job attributes, which are written +Name or MY.Name.
 _SAID = frozenset(
     {
         *("universe", "executable", "arguments", "arguments2", "initialdir", "initial_dir", "iwd"),
@@ -70,16 +70,16 @@ _SAID_OF_JOB = frozenset(
 _ATTRIBUTES = "ClusterId,ProcId,JobStatus,HoldReasonCode,HoldReason,ExitCode,PilotageStamp"
 _OURS = "PilotageStamp =!= undefined"
 NOT_SPOOLED = b"Failed to spool job files"
-_NOT_CONNECTED = (b"Failed to connect to", b"Can't find address")  # nothing was put there
-SPOOLING = 16  # the hold reason of a job whose files are still on their way
-KEPT_S = 86_400  # how long the schedd keeps what has ended for us
+_NOT_CONNECTED = (b"Failed to connect to", b"Can't find address")  # the job was not submitted
+SPOOLING = 16  # the hold reason of a job whose files are still being spooled
+KEPT_S = 86_400  # how long the schedd keeps ended jobs
 MIB = 1_048_576
-# `ERROR: AUTHENTICATE:1003:Failed …`, printed with -debug. By condor_q alone: others that are told
-# to say more use files as another user, where root runs them.
+# `ERROR: AUTHENTICATE:1003:Failed …`, printed with -debug. Only condor_q gets -debug: run by root,
+# the other programs would then access files as another user.
 _ERROR = re.compile(r"ERROR: ((?:[A-Z_]+:\d+:).*)")
 _NOT_KNOWN = ("AUTHENTICATE:", 'Received "DENIED"')
 _NOT_THERE = (b"couldn't find", b"no jobs", b"not found")
-# On the submitting machine, which may be behind SSH: a folder for each pilot, from a tar on stdin.
+# Runs on the submitting machine, perhaps behind SSH: a folder for each pilot, from a tar on stdin.
 _SUBMIT = """\
 umask 077
 mkdir -p -- "$1" && cd -- "$1" && tar -xf - || exit 1
@@ -104,7 +104,7 @@ output = stdout
 error = stderr
 +PilotageStamp = "$(stamp)"
 leave_in_queue = JobStatus == 4 && time() - EnteredCurrentStatus < {kept}
-# A pilot is started once: its secret is used up.
+# A pilot starts only once, because its secret is used up.
 periodic_remove = NumJobStarts > 0 && JobStatus == 1{too_long}
 request_cpus = {cores}
 {lines}
@@ -129,12 +129,12 @@ class HtcondorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # of one command
 
     def __post_init__(self) -> None:
-        """Refuse what would make of a job another thing than one pilot that we find again."""
+        """Refuse lines that would break the rule of one pilot a job that can be found again."""
         for line in self.lines:
             name = line.partition("=")[0].strip()
             plain = name.lower().removeprefix("+").removeprefix("my.")
             if plain in (_SAID if plain == name.lower() else _SAID_OF_JOB):
-                raise ValueError(f"lines: {name} is said by pilotage itself; leave it out")
+                raise ValueError(f"lines: {name} is set by pilotage; leave it out")
 
 
 class Htcondor:
@@ -157,9 +157,7 @@ class Htcondor:
             timeout_s=self._options.timeout_s,
         )
         done = await calls.run(step, *argv, stdin=stdin)
-        if (
-            step is not ElementOperation.SUBMIT
-        ):  # there more has to be asked first: some may be queued
+        if step is not ElementOperation.SUBMIT:  # of submit: some may be queued, so query first
             _refuse_strangers(done)
         return done
 
@@ -188,7 +186,7 @@ class Htcondor:
         await self._list(ElementOperation.REACH)
 
     async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
-        """Submit one cluster for all that ask for the same. Raises as all calls do."""
+        """Submit one cluster for all equal requests. Raises as all calls do."""
         slots: dict[str, str] = {}
         refused: dict[str, str] = {}
         shape: Any = attrgetter("cores", "memory_mb", "wall_s", "gpus")
@@ -220,7 +218,7 @@ class Htcondor:
         return _placed(alike, done)
 
     async def _failed(self, alike: Sequence[PilotRequest], done: CompletedCommand) -> NoReturn:
-        """Find out whether nothing has happened. Raises Denied, or Unreachable where some has."""
+        """Find out whether jobs were queued. Raises ElementUnreachable if so, else Denied."""
         if NOT_SPOOLED in done.err:
             await self._take_back(alike)
             _refuse_strangers(done)
@@ -229,7 +227,7 @@ class Htcondor:
             queued = await self.find([one.stamp for one in alike])
         except Denied:
             if any(words in done.err for words in _NOT_CONNECTED):
-                raise  # it knows better what is wrong: this is why nothing came of it
+                raise  # it has the better reason: this is why nothing was queued
             raise ElementUnreachable(ElementOperation.SUBMIT, done.complaint) from None
         if queued:
             raise ElementUnreachable(ElementOperation.SUBMIT, f"some are queued: {done.complaint}")
@@ -237,7 +235,7 @@ class Htcondor:
         raise Denied(ElementOperation.SUBMIT, done.complaint)
 
     async def _take_back(self, alike: Sequence[PilotRequest]) -> None:
-        """Remove jobs that are queued and whose files never came: they would wait for ever."""
+        """Remove queued jobs whose files never arrived: they would stay held."""
         stamps = ",".join(one.stamp for one in alike)
         chosen = f'stringListMember(PilotageStamp, "{stamps}")'
         done = await self._run(
@@ -253,7 +251,7 @@ class Htcondor:
         cores = one.cores or self._options.node_cores
         if not cores:
             raise Denied(
-                ElementOperation.SUBMIT, "a whole node is asked for, and node_cores is not set"
+                ElementOperation.SUBMIT, "the shape is a whole node, but node_cores is not set"
             )
         lines = list(self._options.lines)
         if one.memory_mb:
@@ -279,7 +277,7 @@ class Htcondor:
         return {stamp: slot for slot, (stamp, _) in jobs.items() if stamp in wanted}
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
-        """Return where jobs stand, by one condor_q for all. Raises as all calls do."""
+        """Return the states of jobs, with one condor_q for all. Raises as all calls do."""
         jobs = await self._list(ElementOperation.STATES)
         gone = ("", Slot(SlotState.GONE))
         return {slot: jobs.get(slot, gone)[1] for slot in slots}
@@ -307,7 +305,7 @@ class Htcondor:
                 raise ElementUnreachable(step, done.complaint)
 
     async def output(self, slot: str) -> PilotOutput:
-        """Fetch what the schedd has, and return its end. Raises as all calls do."""
+        """Fetch the output from the schedd, and return its end. Raises as all calls do."""
         stamp = (await self._list(ElementOperation.OUTPUT)).get(slot, ("", None))[0]
         if not is_stamp(stamp):
             return PilotOutput()
@@ -324,7 +322,7 @@ class Htcondor:
         return done.out if done.code == 0 else b""
 
     async def forget(self, slots: Sequence[str]) -> None:
-        """Let the schedd forget them, and remove their folders. Raises as all calls do."""
+        """Tell the schedd to forget jobs, and remove their folders. Raises as all calls do."""
         jobs = await self._list(ElementOperation.OUTPUT)
         stamps = [jobs[slot][0] for slot in slots if slot in jobs]
         await self._remove(ElementOperation.OUTPUT, [slot for slot in slots if slot in jobs])
@@ -333,22 +331,22 @@ class Htcondor:
 
 
 def _why(done: CompletedCommand) -> str:
-    """Return the reason that HTCondor's own log has, which its programs keep to themselves.
+    """Return the reason from HTCondor's debug log, which its programs do not print otherwise.
 
-    What they say otherwise is the same for a wrong token, a wrong host and a daemon that is away.
+    Their usual message is the same for a wrong token, a wrong host and a daemon that is away.
     """
     found = _ERROR.search(done.err.decode("utf-8", "replace"))
     return done.complaint if found is None else " ".join(found[1].split())[-500:]
 
 
 def _refuse_strangers(done: CompletedCommand) -> None:
-    """Raises Denied where it does not take the credential."""
+    """Raise Denied if the schedd refused the credential."""
     if done.code != 0 and any(words in _why(done) for words in _NOT_KNOWN):
         raise Denied(ElementOperation.AUTHORISE, _why(done))
 
 
 class _Ad(msgspec.Struct, frozen=True):
-    """What condor_q says of a job; the names are HTCondor's."""
+    """condor_q's report on a job, with HTCondor's names."""
 
     ClusterId: int
     ProcId: int
@@ -363,7 +361,7 @@ def _slot(ad: _Ad) -> Slot:
     match ad.JobStatus:
         case 1:
             return Slot(SlotState.QUEUED)
-        case 2 | 6 | 7:  # running, fetching its output, suspended
+        case 2 | 6 | 7:  # running, transferring output, suspended
             return Slot(SlotState.RUNNING)
         case 4:
             return Slot(SlotState.ENDED, ad.ExitCode)
@@ -381,7 +379,7 @@ def _is_slot(text: str) -> bool:
 
 
 def _placed(alike: Sequence[PilotRequest], done: CompletedCommand) -> dict[str, str]:
-    """Return the slots: `-terse` prints "12.0 - 12.2", the jobs in the order of the stamps."""
+    """Return the slots: `-terse` prints "12.0 - 12.2", with the jobs in the order of the stamps."""
     words = done.text.split()
     if len(words) != 3 or not (_is_slot(words[0]) and _is_slot(words[2])):
         raise ElementUnreachable(

@@ -1,8 +1,7 @@
 """Kubernetes, by its REST API: each pilot is a Job (batch/v1) with one Pod.
 
-The token is a service account's of one namespace; what it must be allowed there stands in
-docs/sites/kubernetes.md. Kubernetes keeps one stream of a container: what a pilot printed is all
-in `stdout`.
+The token belongs to a service account of one namespace; docs/sites/kubernetes.md lists its rights.
+Kubernetes keeps one stream of a container, so all output of a pilot is in `stdout`.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -41,11 +40,11 @@ T = TypeVar("T")
 PAGE = 500
 PAGES_MAX = 2_000
 LISTED_MAX = 100_000
-LISTS_MAX = 3  # that are begun anew, when one runs out before it is read to its end
+LISTS_MAX = 3  # restarts of a list that expires while it is read
 LOG_LINES = 4_096
 LOG_READ_MAX_BYTES = 16_000_000
-NO_CREDENTIAL = "credential: is required: a source of a service account's token"
-_STRICT = "fieldValidation=Strict"  # what it does not know is a mistake of ours
+NO_CREDENTIAL = "credential: is required: the source of a service account's token"
+_STRICT = "fieldValidation=Strict"  # an unknown field is a mistake of ours
 _JSON = {"content-type": "application/json"}
 _MERGE = {"content-type": "application/merge-patch+json"}
 
@@ -74,14 +73,14 @@ class Kubernetes:
             yield web
 
     async def reach(self) -> None:
-        """Ask for a Job of ours. Raises as all calls do."""
+        """Ask for one of our Jobs. Raises as all calls do."""
         query = urlencode({"labelSelector": OURS, "limit": 1})
         async with self._open() as web:
             answer = await _ask(web, ElementOperation.REACH, "GET", f"{self._jobs}?{query}")
             _decoded(ElementOperation.REACH, answer, KubernetesJobList)
 
     async def submit(self, requests: Sequence[PilotRequest]) -> SubmitResult:
-        """Make a Job for each pilot, give it its script, then let it go. Raises as all calls do."""
+        """Create a Job for each pilot, send its script, then start it. Raises as all calls do."""
         async with self._open() as web:
 
             async def one(request: PilotRequest) -> str:
@@ -99,10 +98,10 @@ class Kubernetes:
                 f"{self._jobs}?{_STRICT}",
                 content=msgspec.json.encode(job(request, self._options)),
             )
-        except _Conflict:  # of an earlier try whose answer was lost: what it lacks is done now
+        except _Conflict:  # from an earlier try whose answer was lost; complete it now
             try:
                 await self._finish(web, request, await self._ours(web, request.stamp))
-            except Denied as why:  # but something has happened before
+            except Denied as why:  # but earlier steps had their effect
                 raise ElementUnreachable(ElementOperation.SUBMIT, why.why) from None
             return name
         try:
@@ -112,9 +111,9 @@ class Kubernetes:
         except Denied:
             try:
                 await self._delete(web, ElementOperation.SUBMIT, name)
-            except Denied as why:  # the Job is there, then, and waits for its script
+            except Denied as why:  # the Job exists and waits for its script
                 raise ElementUnreachable(
-                    ElementOperation.SUBMIT, f"it was made, and stays: {why.why}"
+                    ElementOperation.SUBMIT, f"the Job was created and remains: {why.why}"
                 ) from None
             raise
         return name
@@ -124,17 +123,15 @@ class Kubernetes:
         answer = await _ask(web, ElementOperation.SUBMIT, "GET", f"{self._jobs}/{name}")
         found = _decoded(ElementOperation.SUBMIT, answer, SingleKubernetesJob)
         if found.metadata.annotations.get(STAMP) != stamp:
-            raise Denied(
-                ElementOperation.SUBMIT, f"there is a Job {name} already, and it is not ours"
-            )
+            raise Denied(ElementOperation.SUBMIT, f"there is a Job {name} already that is not ours")
         return found
 
     async def _finish(self, web: Web, request: PilotRequest, made: KubernetesJob) -> None:
-        """Give a Job its script and let it go. Both may be done again."""
+        """Send a Job its script and start it. Both steps are idempotent."""
         name = job_name(request.stamp)
         if made.metadata.name != name or not made.metadata.uid:
             raise ElementUnreachable(
-                ElementOperation.SUBMIT, f"it made a Job {made.metadata.name[:80]!r}"
+                ElementOperation.SUBMIT, f"it created a Job {made.metadata.name[:80]!r}"
             )
         given = secret(name, made.metadata.uid, request.script)
         try:
@@ -160,7 +157,7 @@ class Kubernetes:
         return {stamp: found[stamp] for stamp in stamps if is_name(found.get(stamp, ""))}
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
-        """Return where pilots stand, by a list of Jobs and one of Pods. Raises as all calls do."""
+        """Return the states of pilots, from lists of Jobs and Pods. Raises as all calls do."""
         async with self._open() as web:
             jobs = await self._list(web, ElementOperation.STATES, self._jobs, KubernetesJobList)
             pods = await self._pods(web, ElementOperation.STATES)
@@ -171,7 +168,7 @@ class Kubernetes:
         }
 
     async def cancel(self, slots: Sequence[str]) -> None:
-        """End pilots softly: the Pod of one that runs is kept, for what it has printed.
+        """End pilots softly; the Pod of a running one stays, so that its output can be read.
 
         Raises as all calls do.
         """
@@ -189,7 +186,7 @@ class Kubernetes:
             await for_each(names, one)
 
     async def _end(self, web: Web, name: str, pod: Pod) -> None:
-        """Let the time of a Pod be over; where that is not allowed, its Job goes."""
+        """Set the deadline of a Pod to now; if that is not allowed, delete its Job."""
         try:
             path = f"{self._core}/pods/{_name_of(pod)}"
             await self._patch(web, ElementOperation.CANCEL, path, {"activeDeadlineSeconds": 1})
@@ -197,7 +194,7 @@ class Kubernetes:
             await self._delete(web, ElementOperation.CANCEL, name)
 
     async def output(self, slot: str) -> PilotOutput:
-        """Return the end of what its container printed, errors among it. Raises as all calls do."""
+        """Return the end of its container's output, with the errors. Raises as all calls do."""
         if not is_name(slot):
             return PilotOutput()
         async with self._open() as web:
@@ -212,14 +209,14 @@ class Kubernetes:
                 headers={"accept": "*/*"},
                 most=LOG_READ_MAX_BYTES,
             )
-            if answer.status in (400, 404):  # it has not begun, or its node has gone
+            if answer.status in (400, 404):  # it has not started, or its node is gone
                 return PilotOutput()
             return PilotOutput(
                 stdout=_judged(ElementOperation.OUTPUT, answer).said[-OUTPUT_MAX_BYTES:]
             )
 
     async def forget(self, slots: Sequence[str]) -> None:
-        """Remove Jobs, and with them their Pods and Secrets. Raises as all calls do."""
+        """Delete Jobs, and with them their Pods and Secrets. Raises as all calls do."""
         async with self._open() as web:
 
             async def one(name: str) -> None:
@@ -231,7 +228,7 @@ class Kubernetes:
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Background",  # by default Pods of Jobs would stay
+            "propagationPolicy": "Background",  # the default would keep the Pods
         }
         try:
             await _ask(
@@ -258,13 +255,13 @@ class Kubernetes:
         type_: type[ObjectList[T]],
         selector: str = OURS,
     ) -> list[T]:
-        """Return all that are ours, page by page. A list that ran out (410) is begun anew."""
+        """Return all our objects, page by page. A list that expired (410) is started again."""
         for _ in range(LISTS_MAX):
             try:
                 return await self._pages(web, step, path, type_, selector)
             except _Expired:
                 continue
-        raise ElementUnreachable(step, "its lists run out before they are read to their end (410)")
+        raise ElementUnreachable(step, "its lists expire before they are read to their end (410)")
 
     async def _pages(
         self, web: Web, step: ElementOperation, path: str, type_: type[ObjectList[T]], selector: str
@@ -284,15 +281,15 @@ class Kubernetes:
 
 
 class _NotThere(Denied):
-    """404: there is no such thing."""
+    """404: there is no such object."""
 
 
 class _Conflict(Denied):
-    """409: it is there already."""
+    """409: the object exists already."""
 
 
 class _Expired(ElementUnreachable):
-    """410: the rest of a list is no more to be had."""
+    """410: the rest of a list has expired."""
 
 
 class _Status(msgspec.Struct, frozen=True):
@@ -309,7 +306,10 @@ async def _ask(
     content: bytes = b"",
     headers: dict[str, str] | None = None,
 ) -> WebReply:
-    """Return an answer that says yes. Raises Denied, also _NotThere and _Conflict, Unreachable."""
+    """Return a successful answer.
+
+    Raises Denied (also _NotThere, _Conflict and _Expired) and ElementUnreachable.
+    """
     given = headers or (_JSON if content else None)
     answer = await web.ask(
         step, method, path, content=content, headers=given, most=ANSWER_MAX_BYTES
@@ -324,7 +324,7 @@ def _judged(step: ElementOperation, answer: WebReply) -> WebReply:
     told = f"{status}: {_words(answer.said)}"
     if status == 401:
         raise Denied(
-            ElementOperation.AUTHORISE, f"{told}: the token has run out, or is of another cluster"
+            ElementOperation.AUTHORISE, f"{told}: the token has expired or is of another cluster"
         )
     if status == 403:
         raise Denied(step if "exceeded quota" in told else ElementOperation.AUTHORISE, told)
@@ -335,7 +335,7 @@ def _judged(step: ElementOperation, answer: WebReply) -> WebReply:
     if status == 410:
         raise _Expired(step, told)
     if status == 429:
-        raise ElementUnreachable(step, f"{told}: it is asked too often")
+        raise ElementUnreachable(step, f"{told}: too many requests")
     if status in LATER:
         raise ElementUnreachable(step, told)
     if 400 <= status < 500:
@@ -344,7 +344,7 @@ def _judged(step: ElementOperation, answer: WebReply) -> WebReply:
 
 
 def _words(said: bytes) -> str:
-    """Return what a Status says, or else the answer as it is."""
+    """Return the message of a Status, or else the answer as it is."""
     try:
         status = msgspec.json.decode(said, type=_Status)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -356,14 +356,14 @@ def _decoded(step: ElementOperation, answer: WebReply, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.said, type=type_)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
-        raise ElementUnreachable(step, f"it answered {answer.said[:200]!r}: {why}") from None
+        raise ElementUnreachable(step, f"the answer is {answer.said[:200]!r}: {why}") from None
 
 
 def _name_of(pod: Pod) -> str:
-    """Return the name of a Pod, which becomes part of a path. Raises Unreachable."""
+    """Return the name of a Pod, which becomes part of a path. Raises ElementUnreachable."""
     if not is_name(pod.metadata.name):
         raise ElementUnreachable(
-            ElementOperation.STATES, f"it tells of a Pod {pod.metadata.name[:80]!r}"
+            ElementOperation.STATES, f"it reports a Pod {pod.metadata.name[:80]!r}"
         )
     return pod.metadata.name
 

@@ -1,7 +1,7 @@
-"""Kubernetes' objects: what a pilot is there, and what is read of them. Pure.
+"""Objects of Kubernetes: those of a pilot, and those that are read. Pure.
 
-A pilot is a Job whose name is its stamp, with one Pod. Its script, which holds its secret, lies in
-a Secret of the same name that the Job owns: whatever removes the Job removes all of it.
+A pilot is a Job whose name is its stamp, with one Pod. Its script, which contains its secret, is in
+a Secret of the same name. The Job owns the Secret, so deleting the Job deletes all of them.
 """
 
 import base64
@@ -20,44 +20,44 @@ from ..errors import Denied, ElementOperation
 from .option_types import HttpsUrl, Path, PathOrNone
 
 T = TypeVar("T")
-NAME_MAX = 63  # of a Job: its name is a label of its Pod
+NAME_MAX = 63  # of a Job, because its name becomes a label of its Pod
 OURS = "app.kubernetes.io/managed-by=pilotage"
 STAMP = "pilotage/stamp"  # label: the name of the Job; annotation: the stamp itself
 CONTAINER = "pilot"
 QUEUE = "kueue.x-k8s.io/queue-name"
-PULL_S = 900  # that a Pod may need before its pilot runs: its time counts from before that
+PULL_S = 900  # a Pod's time limit includes this time before its pilot runs
 WHY_MAX = 500
-_SCRIPTS = "/pilotage"  # where the script lies in the container
+_SCRIPTS = "/pilotage"  # folder of the script in the container
 _WORK = "/tmp"
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _DNS = "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 _NAME = re.compile("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_NAMED = "a name of Kubernetes, of small letters, digits, - and ., with no - or . at its ends"
+_NAMED = "a Kubernetes name: small letters, digits, - and ., with no - or . at its ends"
 _Word = Annotated[str, Meta(pattern=whole(_DNS), description=_NAMED)]
 _WordOrNone = Annotated[str, Meta(pattern=whole(f"({_DNS})?"), description=_NAMED)]
 _Key = Annotated[
     str,
     Meta(
         pattern=whole(f"({_DNS}/)?{_LABEL}"),
-        description="the key of a label of Kubernetes, as disk or example.org/disk",
+        description="a Kubernetes label key, such as disk or example.org/disk",
     ),
 ]
 _Value = Annotated[
     str,
     Meta(
         pattern=whole(f"({_LABEL})?"),
-        description="the value of a label of Kubernetes: at most 63 letters, digits, -, _ and .,"
+        description="a Kubernetes label value: at most 63 letters, digits, -, _ and .,"
         " with a letter or digit at its ends",
     ),
 ]
-# What no waiting mends.
+# waiting does not mend these
 _STUCK = frozenset(
     {
         *("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"),
         *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
     }
 )
-_PLAIN_ENDS = ("", "Completed", "Error")  # of a container: its exit code says it all
+_PLAIN_ENDS = ("", "Completed", "Error")  # of a container: its exit code is enough
 
 
 class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +81,7 @@ class VolumeMount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if bool(self.claim) == bool(self.host_path):
             raise ValueError("needs either claim or host_path")
         if (self.path.rstrip("/") or "/") in ("/", _SCRIPTS, _WORK):
-            raise ValueError(f"path: {self.path} is taken")
+            raise ValueError(f"path: {self.path} is used by pilotage; choose another path")
 
 
 class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,7 +117,7 @@ class KubernetesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 def job_name(stamp: str) -> str:
-    """Return the name of a pilot's Job: its stamp where that can be one, else much of it."""
+    """Return the name of a pilot's Job: its stamp if that is valid, else a shortened one."""
     if _NAME.fullmatch(stamp):
         return stamp
     number = hashlib.sha256(stamp.encode()).hexdigest()[:16]
@@ -125,18 +125,18 @@ def job_name(stamp: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can be a slot: it becomes part of a path."""
+    """Whether a text can be a slot, which becomes part of a path."""
     return _NAME.fullmatch(text) is not None
 
 
 def job(request: PilotRequest, options: KubernetesOptions) -> dict[str, Any]:
-    """Return the Job of a pilot, which does not start before its script is there.
+    """Return the Job of a pilot; it is suspended until its script has been sent.
 
-    Raises Denied where a whole node is asked for and nobody has said what that is.
+    Raises Denied if it needs a whole node whose size is unknown.
     """
     name = job_name(request.stamp)
     labels = {**options.labels, "app.kubernetes.io/managed-by": "pilotage", STAMP: name}
-    # A cluster that shrinks would else take running pilots away from their jobs.
+    # Otherwise a shrinking cluster would evict running pilots.
     annotations = {STAMP: request.stamp, "cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     return {
         "apiVersion": "batch/v1",
@@ -150,7 +150,7 @@ def job(request: PilotRequest, options: KubernetesOptions) -> dict[str, Any]:
             "suspend": True,
             "completions": 1,
             "parallelism": 1,
-            "backoffLimit": 0,  # a pilot is started once: its secret is used up
+            "backoffLimit": 0,  # a pilot starts only once, because its secret is used up
             "template": {
                 "metadata": {"labels": labels, "annotations": annotations},
                 "spec": _pod(request, options, name),
@@ -161,13 +161,13 @@ def job(request: PilotRequest, options: KubernetesOptions) -> dict[str, Any]:
 
 def _pod(request: PilotRequest, options: KubernetesOptions, name: str) -> dict[str, Any]:
     user = options.user_id
-    # The deadline is the Pod's and not the Job's: that one would count the time in the queue, and
-    # would remove the Pod with all that it has printed.
+    # The deadline is set on the Pod: one on the Job would count the time in the queue, and would
+    # delete the Pod with its output.
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": options.grace_s,
         "activeDeadlineSeconds": request.wall_s + PULL_S if request.wall_s else None,
-        "automountServiceAccountToken": False,  # payloads have nothing to say to the cluster
+        "automountServiceAccountToken": False,  # payloads may not call the cluster
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -195,7 +195,7 @@ def _container(request: PilotRequest, options: KubernetesOptions) -> dict[str, A
     cores = request.cores or options.node_cores
     if not cores:
         raise Denied(
-            ElementOperation.SUBMIT, "a whole node is asked for, and node_cores is not set"
+            ElementOperation.SUBMIT, "the shape is a whole node, but node_cores is not set"
         )
     resources = _said(
         {
@@ -210,7 +210,7 @@ def _container(request: PilotRequest, options: KubernetesOptions) -> dict[str, A
     ]
     for number, mount in enumerate(options.mounts):
         given = {"name": f"mount-{number}", "mountPath": mount.path, "readOnly": mount.read_only}
-        # What autofs mounts on the node later, as CVMFS does, must be seen here too.
+        # File systems that autofs mounts later on the node, such as CVMFS, must appear here too.
         mounts.append({**given, **({"mountPropagation": _SEEN} if mount.host_path else {})})
     return {
         "name": CONTAINER,
@@ -243,12 +243,12 @@ def _mb(megabytes: int) -> str:
 
 
 def _said(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is not left open."""
+    """Return the words without those that are None or empty."""
     return {key: value for key, value in words.items() if value not in ("", None, [], {})}
 
 
 def secret(name: str, job_uid: str, script: bytes) -> dict[str, Any]:
-    """Return the Secret with a pilot's script, which goes when its Job goes."""
+    """Return the Secret with a pilot's script, which is deleted with its Job."""
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job_uid}
     return {
         "apiVersion": "v1",
@@ -282,7 +282,7 @@ class ObjectMeta(_Read, frozen=True):
 
 
 class KubernetesCondition(_Read, frozen=True):
-    """Something that is so, is not so, or is not known."""
+    """A condition: true, false or unknown."""
 
     type: str
     status: str = ""
@@ -299,7 +299,7 @@ class _JobStatus(_Read, frozen=True):
 
 
 class KubernetesJob(_Read, frozen=True):
-    """A Job, as far as it matters here."""
+    """The fields of a Job that are used here."""
 
     metadata: ObjectMeta
     spec: _JobSpec = _JobSpec()
@@ -307,7 +307,7 @@ class KubernetesJob(_Read, frozen=True):
 
 
 class SingleKubernetesJob(KubernetesJob, frozen=True, kw_only=True):
-    """A Job that is not in a list: it says its kind."""
+    """A Job outside a list: it names its kind."""
 
     kind: Literal["Job"]
 
@@ -344,7 +344,7 @@ class _PodStatus(_Read, frozen=True):
 
 
 class Pod(_Read, frozen=True):
-    """A Pod, as far as it matters here."""
+    """The fields of a Pod that are used here."""
 
     metadata: ObjectMeta
     spec: _PodSpec = _PodSpec()
@@ -352,12 +352,12 @@ class Pod(_Read, frozen=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it runs any more."""
+        """Whether none of its containers runs any more."""
         return self.status.phase in ("Succeeded", "Failed")
 
     @property
     def is_running(self) -> bool:
-        """Whether it has a container that may run, and nobody has removed it."""
+        """Whether it has a container that may run, and was not deleted."""
         return self.status.phase in ("Running", "Unknown") and not self.metadata.deletion_timestamp
 
 
@@ -366,7 +366,7 @@ class _ListMeta(msgspec.Struct, frozen=True):
 
 
 class ObjectList(_Read, Generic[T], frozen=True):
-    """A page of a list. It must say its kind: from a page that is no list all would seem gone."""
+    """A page of a list. It must name its kind; in any other answer, all pilots would seem gone."""
 
     metadata: _ListMeta = _ListMeta()
     items: list[T] | None = None
@@ -385,7 +385,7 @@ class PodList(ObjectList[Pod], frozen=True, kw_only=True):
 
 
 def pods_by_job(pods: Iterable[Pod]) -> dict[str, Pod]:
-    """Return the Pod of each Job. Of several, one that is not over counts, and then the latest."""
+    """Return the Pod of each Job. Of several Pods, prefer one that is not over, then the latest."""
 
     def rank(pod: Pod) -> tuple[bool, str]:
         return not pod.is_over, pod.metadata.creation_timestamp or ""
@@ -397,16 +397,16 @@ def pods_by_job(pods: Iterable[Pod]) -> dict[str, Pod]:
 
 
 def slot(job: KubernetesJob, pod: Pod | None) -> Slot:
-    """Return what Kubernetes says of a pilot."""
+    """Return the state of a pilot in Kubernetes."""
     if pod is not None:
         return _of_pod(pod)
     for one in job.status.conditions or ():
-        if one.type in ("Complete", "Failed") and one.status == "True":  # its Pod was removed
+        if one.type in ("Complete", "Failed") and one.status == "True":  # its Pod was deleted
             return Slot(SlotState.ENDED, why=_told(one.reason, one.message))
     if job.metadata.deletion_timestamp:
         return Slot(SlotState.GONE)
     if job.spec.suspend and QUEUE not in job.metadata.labels:
-        return Slot(SlotState.HELD, why="the Job is suspended: its submission was cut short")
+        return Slot(SlotState.HELD, why="the Job is suspended: its submission was interrupted")
     return Slot(SlotState.QUEUED)
 
 
@@ -414,7 +414,7 @@ def _of_pod(pod: Pod) -> Slot:
     if pod.is_over:
         return _ended(pod)
     status = pod.status
-    if status.phase != "Pending":  # Running, or Unknown where its node is lost
+    if status.phase != "Pending":  # Running, or Unknown if its node is lost
         return Slot(SlotState.RUNNING, why=_told(status.reason, status.message))
     for one in _of_pilot(status.container_statuses):
         waiting = one.state.waiting
@@ -427,7 +427,7 @@ def _of_pod(pod: Pod) -> Slot:
 
 
 def _ended(pod: Pod) -> Slot:
-    """Evicted, out of memory, past its time, or by itself."""
+    """Return the reason of an end: evicted, out of memory, past its time, or by itself."""
     whys = [_told(pod.status.reason, pod.status.message)]
     for condition in pod.status.conditions or ():
         if condition.type == "DisruptionTarget" and condition.status == "True":
@@ -451,6 +451,6 @@ def _told(reason: str, message: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return words of the element so that they can stand in a log and in any store."""
+    """Return words of the element in one line, fit for a log and the store."""
     printable = "".join(one if one.isprintable() else " " for one in text[: 4 * WHY_MAX])
     return " ".join(printable.split())[:WHY_MAX]

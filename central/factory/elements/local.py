@@ -1,4 +1,4 @@
-"""Pilots on the central's own machine, to try out or for a single computer."""
+"""Pilots on the central's own machine, for tests or a single computer."""
 
 from typing import Annotated
 

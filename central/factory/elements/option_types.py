@@ -1,8 +1,8 @@
-"""Kinds of words that options of several elements take.
+"""Types of option values that several elements use.
 
-What an operator writes becomes an argument, a line of a description, or a part of a path that
-another program reads by rules of its own: `%h` and `~` to OpenSSH, `$(x)` to HTCondor, `%j` to
-Slurm. A word is therefore of plain letters, or it is refused where it is read.
+Each value becomes an argument, a line of a description or a part of a path. Other programs give
+some characters a meaning: OpenSSH `%h` and `~`, HTCondor `$(x)`, Slurm `%j`. So values may have
+plain letters only, and others are refused when the file is read.
 """
 
 from typing import Annotated
@@ -15,11 +15,11 @@ LETTERS = "[A-Za-z0-9._/@+=,:-]"
 Path = Annotated[str, Meta(pattern=whole(f"/{LETTERS}*"), max_length=512)]
 PathOrNone = Annotated[str, Meta(pattern=whole(f"(/{LETTERS}*)?"), max_length=512)]  # empty: none
 HostOrNone = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9.:@_-]*)?"), max_length=255)]
-HttpsUrl = Annotated[  # what follows it is one path: no query, no user, no way back
+HttpsUrl = Annotated[  # a path follows: no query, no user, no ..
     str,
     Meta(
         pattern=whole(r"https://(?!.*\.\.)[A-Za-z0-9.:-]+(/[A-Za-z0-9._/-]*)?"),
         max_length=512,
-        description="a URL as https://host:port/path, with plain letters and no .. in it",
+        description="a URL such as https://host:port/path, with plain letters and without ..",
     ),
 ]

@@ -1,4 +1,4 @@
-"""How drivers run the programs of a batch system, and what their failures mean."""
+"""Runs the programs of a batch system, and interprets their failures."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from ..element import PilotRequest, SubmitResult
 from ..errors import Denied, ElementOperation, ElementUnreachable
 
 AT_ONCE = 8
-IDS_A_CALL = 500  # a command line has room for more
+IDS_A_CALL = 500  # fits on a command line
 
 
 class Calls:
-    """Runs a batch system's programs; what fails is raised as Unreachable or Denied."""
+    """Runs a batch system's programs; failures raise ElementUnreachable or Denied."""
 
     def __init__(
         self, commands: Commands, *, environment: Mapping[str, str], timeout_s: float
@@ -27,7 +27,7 @@ class Calls:
         self._commands, self._environment, self._timeout_s = commands, environment, timeout_s
 
     async def run(self, step: ElementOperation, *argv: str, stdin: bytes = b"") -> CompletedCommand:
-        """Run a program, whatever its exit code. Raises Unreachable and Denied."""
+        """Run a program, whatever its exit code. Raises ElementUnreachable and Denied."""
         try:
             done = await self._commands.run(
                 argv, stdin=stdin, environment=self._environment, timeout_s=self._timeout_s
@@ -36,7 +36,7 @@ class Calls:
             raise ElementUnreachable(step, str(why)) from None
         except CommandNotStarted as why:
             raise Denied(step, str(why)) from None
-        if done.is_cut:  # what is not in the rest of a list would be taken for gone
+        if done.is_cut:  # entries in the missing part of a list would count as gone
             raise ElementUnreachable(step, f"{argv[0]}: printed more than {OUTPUT_BYTES_MAX} bytes")
         return done
 
@@ -44,10 +44,10 @@ class Calls:
 async def submit_each(
     requests: Sequence[PilotRequest], submit: Callable[[PilotRequest], Awaitable[str]]
 ) -> SubmitResult:
-    """Submit one by one, some at once. Raises what the first one raised, where none is queued.
+    """Submit pilots one by one, some in parallel. If none is queued, raise the first error.
 
-    A refusal of one pilot says nothing of others; where the element is not heard any more, what
-    has not been tried is left alone: it is in neither list, and so it is looked for later.
+    A refusal of one pilot does not affect the others. If the element stops answering, the rest is
+    not tried: it is in neither mapping, so `find` looks for it later.
     """
     slots: dict[str, str] = {}
     refused: dict[str, str] = {}
@@ -75,12 +75,12 @@ async def submit_each(
 
 
 def exit_code(text: str) -> int | None:
-    """Return an exit code as a batch system prints it, None where it is none."""
+    """Return an exit code as a batch system prints it; None if the text is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 3 else None
 
 
 def batches(ids: Sequence[str]) -> Iterator[list[str]]:
-    """Yield ids in as many pieces as command lines need."""
+    """Yield ids in batches that fit on a command line."""
     left = iter(ids)
     while some := list(islice(left, IDS_A_CALL)):
         yield some

@@ -1,7 +1,7 @@
-"""Slurm, by its command line: sbatch, squeue, scancel (24.11; any of the last ten years will do).
+"""Slurm, by its command line: sbatch, squeue, scancel (tested with 24.11).
 
-No accounting database is needed. What has ended is told of for as long as `MinJobAge` of the
-cluster says (5 minutes by default); after that a pilot is gone.
+No accounting database is needed. Slurm reports ended jobs for the cluster's `MinJobAge` (5 minutes
+by default); after that a pilot is gone.
 """
 
 import re
@@ -27,7 +27,7 @@ _Extra = Annotated[
     Meta(
         pattern=whole("--[a-z][a-z-]*(=[ -~]*)?"),
         max_length=256,
-        description="an option of sbatch in one word, as --exclusive or --constraint=avx2",
+        description="an option of sbatch in one word, such as --exclusive or --constraint=avx2",
     ),
 ]
 _LIST = ("squeue", "--me", "--noheader", "--states=all", "--Format")
@@ -54,8 +54,8 @@ _OURS = frozenset(
     }
 )
 MIB = 1_048_576
-# How slurmctld's words begin where it has not taken a job (slurm_errno.c of 24.11). All others may
-# be of a job that it has: a time-out, an answer that was lost.
+# The beginnings of slurmctld's messages about jobs that it did not accept (slurm_errno.c of 24.11).
+# After all other messages the job may exist: a timeout, a lost answer.
 _REFUSALS = tuple(
     """\
 Access denied to requested reservation
@@ -112,7 +112,7 @@ User's group not permitted
 """.splitlines()
 )
 _FAILED = re.compile(r"submission failed: (.*)")
-# sbatch itself says so of words that it does not know, before it asks anybody.
+# sbatch itself prints this about unknown words, before it contacts slurmctld.
 _NOT_ASKED = ('Try "sbatch --help"', "sbatch: unrecognized option", "sbatch: error: Invalid ")
 
 
@@ -128,14 +128,14 @@ class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one command
 
     def __post_init__(self) -> None:
-        """Refuse what would make of one sbatch another thing than one pilot that we find again."""
+        """Refuse options that would break the rule of one pilot that can be found again."""
         for word in self.extra:
             name = word.partition("=")[0]
-            # sbatch takes the beginning of an option for all of it.
+            # sbatch accepts the beginning of an option in place of all of it.
             ours = next((one for one in sorted(_OURS) if one.startswith(name)), "")
             if ours:
-                meant = "" if name == ours else f", which sbatch may take for {ours}:"
-                raise ValueError(f"extra: {name}{meant} is said by pilotage itself; leave it out")
+                meant = "" if name == ours else f", which sbatch may read as {ours}:"
+                raise ValueError(f"extra: {name}{meant} is set by pilotage; leave it out")
 
 
 class Slurm:
@@ -147,7 +147,7 @@ class Slurm:
         self._options, self._folder = options, options.folder.rstrip("/")
 
     async def reach(self) -> None:
-        """Ask for our jobs, and make the folder for what pilots print. Raises as all calls do."""
+        """Ask for our jobs, and create the folder for output. Raises as all calls do."""
         await self._list(ElementOperation.REACH)
         await self._make_folder(ElementOperation.REACH)
 
@@ -169,7 +169,7 @@ class Slurm:
             raise (Denied if _is_refused(done) else ElementUnreachable)(
                 ElementOperation.SUBMIT, done.complaint
             )
-        slot = done.text.strip().partition(";")[0]  # "12;cluster" where there are several
+        slot = done.text.strip().partition(";")[0]  # "12;cluster" if there are several
         if not _is_slot(slot):
             raise ElementUnreachable(
                 ElementOperation.SUBMIT, f"sbatch answered {done.text[:200]!r}"
@@ -200,7 +200,7 @@ class Slurm:
         return {name: slot for slot, (name, _) in jobs.items() if name in wanted}
 
     async def states(self, slots: Sequence[str]) -> dict[str, Slot]:
-        """Return where jobs stand, by one squeue for all. Raises as all calls do."""
+        """Return the states of jobs, with one squeue for all. Raises as all calls do."""
         jobs = await self._list(ElementOperation.STATES)
         gone = ("", Slot(SlotState.GONE))
         return {slot: jobs.get(slot, gone)[1] for slot in slots}
@@ -218,7 +218,7 @@ class Slurm:
         return found
 
     async def cancel(self, slots: Sequence[str]) -> None:
-        """Run scancel: SIGTERM, SIGKILL after the cluster's KillWait. Raises as all calls do."""
+        """Run scancel: SIGTERM, then SIGKILL after KillWait. Raises as all calls do."""
         for some in batches([one for one in slots if _is_slot(one)]):
             done = await self._calls.run(ElementOperation.CANCEL, "scancel", "--quiet", *some)
             if done.code != 0 and b"Invalid job id" not in done.err:
@@ -242,7 +242,7 @@ class Slurm:
         return done.out if done.code == 0 else b""
 
     async def forget(self, slots: Sequence[str]) -> None:
-        """Remove what they printed; the cluster forgets by itself. Raises as all calls do."""
+        """Remove the output files; the cluster forgets jobs by itself. Raises as all calls do."""
         for some in batches([one for one in slots if _is_slot(one)]):
             files = [f"{self._folder}/{slot}.{end}" for slot in some for end in ("out", "err")]
             await self._calls.run(ElementOperation.OUTPUT, "rm", "-f", "--", *files)
@@ -253,7 +253,7 @@ def _is_slot(text: str) -> bool:
 
 
 def _is_refused(done: CompletedCommand) -> bool:
-    """Return whether these words are known to be said of nothing but a job that was not taken."""
+    """Whether this message is only printed about a job that was not accepted."""
     said = done.err.decode("utf-8", "replace")
     failed = _FAILED.findall(said)
     if failed:
@@ -286,7 +286,7 @@ def _slot(step: ElementOperation, state: str, code: str, reason: str) -> Slot:
         return Slot(SlotState.QUEUED, why=why)
     if state in _RUNS:
         return Slot(SlotState.RUNNING, why=why)
-    raise ElementUnreachable(step, f"squeue says {state!r}, which is no state that we know")
+    raise ElementUnreachable(step, f"squeue reports the unknown state {state!r}")
 
 
 DRIVER = Driver(

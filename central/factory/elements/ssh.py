@@ -1,7 +1,7 @@
-"""Pilots on a machine behind SSH: started there, or handed on to the batch system there.
+"""Pilots on a machine behind SSH: started there, or passed to the batch system there.
 
-One connection is kept for a minute and shared by all commands (21 ms each instead of 200). A login
-that is refused is not tried again at once: OpenSSH shuts out whoever fails often.
+All commands share one connection, which stays open for a minute, because a new login is slow. A
+refused login is not repeated at once: OpenSSH blocks hosts that fail often.
 """
 
 import hashlib
@@ -48,9 +48,9 @@ class SshOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def _sockets(folder: Path) -> Path:
-    """Return a folder for the shared connection whose path is short enough for a socket's name.
+    """Return a folder for the shared connection, short enough for a socket's name.
 
-    To ssh it is a text where `%h`, quotes and spaces mean something: it has plain letters alone.
+    The path has plain letters only, because ssh gives `%h`, quotes and spaces a meaning.
     """
     if len(os.fsencode(folder)) <= SOCKET_FOLDER_MAX and _PLAIN.fullmatch(str(folder)):
         return folder
@@ -59,12 +59,12 @@ def _sockets(folder: Path) -> Path:
     short.mkdir(mode=0o700, exist_ok=True)
     found = short.lstat()
     if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
-        raise BadOptions(f"{short}: is another's; sockets to share connections cannot lie there")
+        raise BadOptions(f"{short}: belongs to another user; remove it, or set TMPDIR")
     return short
 
 
 def prefix(options: SshOptions, tools: Tools) -> tuple[str, ...]:
-    """Return the words before a command that is to run over there."""
+    """Return the words in front of a command that runs there."""
     settings: Mapping[str, str] = {
         "BatchMode": "yes",
         "ConnectTimeout": str(max(1, int(options.timeout_s / 2))),
@@ -92,7 +92,7 @@ def _make(options: SshOptions, tools: Tools) -> ComputeElement:
 
 
 def _check(options: SshOptions) -> None:
-    """Refuse what is no batch system whose programs can be run over there, and its options."""
+    """Refuse a batch system whose programs cannot run behind SSH, and wrong options of it."""
     if options.batch == _BARE:
         return
     try:
@@ -103,31 +103,31 @@ def _check(options: SshOptions) -> None:
         raise BadOptions(f"options.batch: {str(why).removeprefix('kind: ')}") from None
     if found is DRIVER or not found.programs:
         raise BadOptions(
-            f"options.batch: {options.batch!r} is no batch system whose programs can be run"
-            f" behind SSH; there are {', '.join(_fit())}"
+            f"options.batch: {options.batch!r} is not a batch system that can run"
+            f" behind SSH; these can: {', '.join(_fit())}"
         )
     try:
         read_options(found, options.batch_options)
     except BadOptions as why:
-        raise BadOptions(f"options.batch_options of {options.batch}: {why}") from None
+        raise BadOptions(f"options.batch_options for {options.batch}: {why}") from None
 
 
 def _check_use(options: SshOptions, use: ElementTraits) -> None:
-    """Ask the batch system behind it, which has its own word. It knows us by the login."""
+    """Check the element for the batch system behind it. The login replaces the credential."""
     if options.batch != _BARE:
         found = driver(options.batch)
         found.check_use(read_options(found, options.batch_options), use)
 
 
 def _fit() -> list[str]:
-    """Return the kinds whose programs can be run over there."""
+    """Return the kinds whose programs can run there."""
     return [one for one in kinds() if _is_fit(one)]
 
 
 def _is_fit(kind: str) -> bool:
     try:
         found = driver(kind)
-    except BadOptions:  # of others, and broken
+    except BadOptions:  # a broken driver of others
         return False
     return found is not DRIVER and bool(found.programs)
 

@@ -1,4 +1,4 @@
-"""How drivers speak HTTPS with an element, and what its silence means."""
+"""HTTPS calls to an element, and the meaning of missing answers."""
 
 import asyncio
 import ssl
@@ -19,19 +19,19 @@ from .program_calls import AT_ONCE
 
 T = TypeVar("T")
 ANSWER_MAX_BYTES = 64_000_000
-LATER = (408, 425, 429)  # these say that it takes too long or is too much: no word on what was done
+LATER = (408, 425, 429)  # too slow or too much: the request may have had its effect
 
 
 @dataclass(frozen=True)
 class WebReply:
-    """What came back, whatever it says."""
+    """An answer with any status."""
 
     status: int
     said: bytes
 
 
 class Web:
-    """The connection of one call of a driver; requests of it share what is open."""
+    """The connection of one call of a driver; its requests share open connections."""
 
     def __init__(self, client: httpx.AsyncClient, timeout_s: float) -> None:
         self._client, self._timeout_s = client, timeout_s
@@ -46,24 +46,22 @@ class Web:
         headers: Mapping[str, str] | None = None,
         most: int = ANSWER_MAX_BYTES,
     ) -> WebReply:
-        """Send a request; of an answer beyond `most` bytes its end is kept. Raises Unreachable."""
+        """Send a request; keep the last `most` bytes of the answer. Raises ElementUnreachable."""
         try:
             async with (
-                asyncio.timeout(self._timeout_s),  # of all of it, however slowly it comes
+                asyncio.timeout(self._timeout_s),  # for the whole answer, however slow
                 self._client.stream(method, path, content=content, headers=headers) as reply,
             ):
                 encoding = reply.headers.get("content-encoding", "identity")
-                if encoding != "identity":  # a little of it may stand for more than there is memory
-                    raise ElementUnreachable(
-                        step, f"its answer is in the encoding {encoding[:40]!r}"
-                    )
+                if encoding != "identity":  # a small compressed answer may fill the memory
+                    raise ElementUnreachable(step, f"the answer has the encoding {encoding[:40]!r}")
                 return WebReply(reply.status_code, await _end_of(reply, most))
         except (httpx.HTTPError, ssl.SSLError, OSError, TimeoutError, ValueError) as why:
             raise ElementUnreachable(step, _in_words(why, str(self._client.base_url))) from None
 
 
 def _in_words(why: BaseException, url: str) -> str:
-    """Say what happened at a URL: the library's own words hide what the system has said."""
+    """Say what happened at a URL, with the system's words, which the library hides."""
     first: BaseException | None = why
     words = [str(why)]
     while first is not None:
@@ -75,7 +73,7 @@ def _in_words(why: BaseException, url: str) -> str:
 
 
 async def _end_of(reply: httpx.Response, most: int) -> bytes:
-    """Return the end of an answer; what is before it is read and dropped."""
+    """Return the end of an answer; read and drop the bytes before it."""
     said = bytearray()
     async for chunk in reply.aiter_bytes():
         said += chunk
@@ -85,13 +83,13 @@ async def _end_of(reply: httpx.Response, most: int) -> bytes:
 
 
 def _trusting(ca_file: str, certificate: str) -> ssl.SSLContext:
-    """Return whom to trust and who we are: what is in the files now. Raises Denied."""
+    """Return the authorities and the certificate to use, from the files now. Raises Denied."""
     try:
         for one in filter(None, (ca_file, certificate)):
-            read_regular(Path(one), 1)  # a pipe would be waited for
+            read_regular(Path(one), 1)  # so that a pipe is not waited for
         authorities = Path(ca_file).stat().st_mtime_ns if ca_file else 0
         context = _trusting_as_of(ca_file, authorities)
-    except OSError as why:  # of ssl too
+    except OSError as why:  # including errors of ssl
         raise Denied(ElementOperation.REACH, f"ca_file: {ca_file}: {why}") from None
     if not certificate:
         return context
@@ -99,13 +97,13 @@ def _trusting(ca_file: str, certificate: str) -> ssl.SSLContext:
         return _known_as_of(ca_file, authorities, certificate, Path(certificate).stat().st_mtime_ns)
     except OSError as why:
         raise Denied(
-            ElementOperation.CREDENTIAL, f"it is no certificate with its key: {why}"
+            ElementOperation.CREDENTIAL, f"it is not a certificate with its key: {why}"
         ) from None
 
 
 @lru_cache(maxsize=64)
 def _trusting_as_of(ca_file: str, written: int) -> ssl.SSLContext:
-    """Return what was made before: to read the authorities of a system takes 50 ms."""
+    """Return a cached context: reading the system's authorities takes 50 ms."""
     return trusting(ca_file)
 
 
@@ -126,9 +124,9 @@ async def opened(
     timeout_s: float,
     transport: httpx.AsyncBaseTransport | None,
 ) -> AsyncGenerator[Web]:
-    """Yield the way to an element. `certificate`: a file that has its key too.
+    """Yield a connection to an element. `certificate`: a file with its key.
 
-    Raises Denied where the file of its authorities, or that of our certificate, does not read.
+    Raises Denied if the file of authorities or of our certificate cannot be read.
     """
     context = await asyncio.to_thread(_trusting, ca_file, certificate)
     headers = {"accept": "application/json", "accept-encoding": "identity"}
@@ -143,16 +141,14 @@ async def opened(
             transport=transport,
             trust_env=False,
         )
-    except ValueError:  # not said with it: it may stand in a log
-        raise Denied(
-            ElementOperation.CREDENTIAL, "the token has letters that no token has"
-        ) from None
+    except ValueError:  # its text could show the token
+        raise Denied(ElementOperation.CREDENTIAL, "the token contains invalid characters") from None
     async with client:
         yield Web(client, timeout_s)
 
 
 async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]]) -> None:
-    """Do something with all of them, some at a time. Raises what one raised; then no more begin."""
+    """Run `do` for all items, some in parallel. After an error start no more, and raise it."""
     raised: list[ElementTrouble] = []
     left = iter(items)
 

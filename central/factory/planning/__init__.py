@@ -1,1 +1,1 @@
-"""Plans: how many pilots to start and to cancel, and where."""
+"""Plans: the numbers of pilots to start and to cancel, by place."""

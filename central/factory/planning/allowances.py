@@ -1,6 +1,6 @@
-"""How many of the jobs that wait the limits of running jobs let run, and at which places. Pure.
+"""How many of the waiting jobs the limits of running jobs allow, and at which places. Pure.
 
-Jobs for which a limit has no room are no reason for a pilot there: it would find nothing to do.
+Jobs that a limit stops at a place need no pilot there: it would find no work.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from pilotage.matcher.types import Ceiling
 
 
 class AllowedJobs:
-    """What the limits still let run, in one look at all that waits. Classes share limits."""
+    """The jobs that the limits still allow, in one look at all classes, which share limits."""
 
     def __init__(self, places_at: Callable[[str], int]) -> None:
         self._places_at = places_at  # the places of a SITE or SITE/ELEMENT, as bits
@@ -19,9 +19,9 @@ class AllowedJobs:
     def parts(
         self, jobs: int, places: int, ceilings: Sequence[Ceiling]
     ) -> Iterator[tuple[int, int]]:
-        """Yield how many of the jobs of a class may run at which of its places.
+        """Yield how many jobs of a class may run, and at which of its places.
 
-        Those with the least choice of places are to be asked for first.
+        Call it first for the classes with the smallest choice of places.
         """
         bounds = [(one, self._bits_of(one)) for one in ceilings]
         for one in ceilings:

@@ -1,8 +1,9 @@
-"""Which communities have pilots at an element, and what share of them each is to have. Pure.
+"""Which communities have pilots at an element, and the share of each. Pure.
 
-A pilot serves one community: a place is a shape of pilots of one community at an element. What a
-site's file gives each is its *share*: of the pilots there, as long as all want them. What one does
-not ask for goes to the others, by their shares; whose share is 0 takes what is left.
+A pilot serves one community, so a place is a shape of pilots of one community at an element. A
+site's file gives each community its *share* of the pilots there, while all want them. Pilots that
+one community does not need go to the others by their shares. A community with share 0 gets the
+rest.
 """
 
 import difflib
@@ -22,19 +23,19 @@ class CommunityShape(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """Return what it is known by from round to round."""
+        """Return the key that identifies the place from round to round."""
         return (self.element.site, self.element.name, *self.sort)
 
     @property
     def sort(self) -> Sort:
-        """Return what its pilots are counted by at their element."""
+        """Return the sort by which its pilots are counted at their element."""
         return shape_name(self.shape), self.community
 
 
 def spots(watched: Sequence[WatchedElement], known: Sequence[str]) -> list[CommunityShape]:
     """Return the places of elements; `known`: the communities that this central serves.
 
-    Where pilots of others wait, as of one that has no share any more, these have places too.
+    A community without a share still has a place while pilots of it are queued there.
     """
     return [
         CommunityShape(element, number, community)
@@ -51,21 +52,21 @@ def _at(element: WatchedElement, known: Sequence[str]) -> list[str]:
 
 
 def shares(said: Mapping[str, float], known: Sequence[str]) -> dict[str, float]:
-    """Return the shares at a site of the communities that it serves: all alike if it says none."""
+    """Return the shares of the served communities at a site; all equal if the file has none."""
     if not said:
         return dict.fromkeys(known, 1.0)
     return {name: said[name] for name in known if name in said}
 
 
 def parts(said: Mapping[str, float], known: Sequence[str]) -> dict[str, float]:
-    """Return the parts of a site's pilots that communities are to have, 1 in all."""
+    """Return the fractions of a site's pilots for each community, 1 in all."""
     of = shares(said, known)
     whole = sum(of.values())
     return {name: share / whole if whole > 0 else 1 / len(of) for name, share in of.items()}
 
 
 def strangers(said: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Say which communities that a site's file names have no pilots here. Empty: all have."""
+    """Return a message for each community in a site's file that has no pilots here."""
     found: list[str] = []
     for name in said:
         if name not in known:

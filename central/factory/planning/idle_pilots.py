@@ -1,20 +1,20 @@
-"""Which idle pilots to let go, so that others come for jobs that wait. Pure.
+"""Which idle pilots to end, so that others can come for waiting jobs. Pure.
 
-A pilot without work ends by itself after the `idle_s` of its element: as long as nobody needs its
-place, it may wait for jobs. Where its element is full, and jobs wait that other pilots there could
-run, it goes before that. Only a few in a round, and none of an element that does not answer.
+A pilot without work ends by itself after the `idle_s` of its element; until then it may wait for
+jobs. It is ended earlier if its element is full and jobs wait that other pilots there could run.
+Only a few are ended in a round, and none of an element that does not answer.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-IN_THE_WAY_S: Final = 30.0  # a pilot that has just become idle may have its next job in a moment
+IN_THE_WAY_S: Final = 30.0  # a pilot that became idle later may soon get its next job
 
 
 @dataclass(frozen=True)
 class IdlePilot:
-    """A pilot in which nothing runs."""
+    """A pilot without a running job."""
 
     pilot: str
     element: int
@@ -25,15 +25,15 @@ class IdlePilot:
 class ElementIdleness:
     """The element of some idle pilots."""
 
-    is_known: bool  # it has said what it has
-    is_full: bool  # it takes no further pilot
-    is_wanted: bool  # jobs wait that its pilots could run
-    idle_s: float  # how long its pilots may be idle
-    drain_max: int  # in one round
+    is_known: bool  # it has reported its pilots
+    is_full: bool  # it accepts no more pilots
+    is_wanted: bool  # its pilots could run waiting jobs
+    idle_s: float  # idle time after which its pilots end
+    drain_max: int  # most pilots to drain in one round
 
 
 def spare(idle: Iterable[IdlePilot], elements: Mapping[int, ElementIdleness]) -> dict[str, str]:
-    """Return the pilots to let go, the longest idle first, each with the reason."""
+    """Return the pilots to end, the longest idle first, each with the reason."""
     found: dict[str, str] = {}
     left = {at: one.drain_max for at, one in elements.items()}
     for one in sorted(idle, key=lambda one: (-one.idle_s, one.pilot)):
@@ -42,7 +42,7 @@ def spare(idle: Iterable[IdlePilot], elements: Mapping[int, ElementIdleness]) ->
             continue
         in_the_way = element.is_full and element.is_wanted and one.idle_s >= IN_THE_WAY_S
         if in_the_way:
-            found[one.pilot] = f"idle for {one.idle_s:.0f} s where other pilots are needed"
+            found[one.pilot] = f"idle for {one.idle_s:.0f} s while other pilots are needed"
         elif one.idle_s >= element.idle_s:
             found[one.pilot] = f"idle for {one.idle_s:.0f} s: no job needs it"
         else:

@@ -1,4 +1,4 @@
-"""What the pilots that are there do, and what follows from it for places and for themselves."""
+"""The activity of live pilots, and its consequences for places and for the pilots."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -14,14 +14,14 @@ from .trials import Key, Trials
 
 
 class Crew(Protocol):
-    """The pilots that have registered, as the dispatch knows them."""
+    """The registered pilots, as the dispatch knows them."""
 
     def news(self) -> tuple[Sequence[str], Sequence[str]]:
-        """Return the pilots that had their first job, and those that left without one, once."""
+        """Return pilots with a first job, and those that left without one, since the last call."""
         ...
 
     def idle(self) -> Mapping[str, float]:
-        """Return the pilots in which nothing runs, and for how many seconds. Not the silent."""
+        """Return the pilots without a running job, and their idle seconds. Omit silent pilots."""
         ...
 
     def has_worked(self, pilot: str) -> bool:
@@ -29,20 +29,20 @@ class Crew(Protocol):
         ...
 
     async def drain(self, pilots: Mapping[str, str]) -> list[str]:
-        """Let idle pilots go, each for its reason; return those that were still idle."""
+        """Drain idle pilots, each for its reason; return those that were still idle."""
         ...
 
     async def end_lost(self, pilots: Mapping[str, str]) -> None:
-        """Give up lost pilots, each for its reason; not those that may still hold a job."""
+        """Give up lost pilots, each for its reason, except those that may still hold a job."""
         ...
 
     def room(self, site: str, element: str) -> int | None:
-        """Return how many jobs an element may get now; None: as many as fit."""
+        """Return how many jobs an element may get now; None: no limit."""
         ...
 
 
 class NoCrew:
-    """Where no pilot ever speaks."""
+    """A crew without pilots."""
 
     def news(self) -> tuple[Sequence[str], Sequence[str]]:
         return (), ()
@@ -64,7 +64,7 @@ class NoCrew:
 
 
 class Staff:
-    """Knows of each pilot of the elements what it is good for."""
+    """Knows for each pilot of the elements whether it found work."""
 
     def __init__(self, crew: Crew, log: Log) -> None:
         self._crew, self._log = crew, log
@@ -76,7 +76,7 @@ class Staff:
     def look(
         self, watched: Sequence[WatchedElement], wanted: Iterable[CommunityShape], now: float
     ) -> None:
-        """Take note of what pilots did since the last time. `wanted`: places that jobs wait for."""
+        """Note the activity of pilots since the last look. `wanted`: places with waiting jobs."""
         self._key_of = {
             row.pilot: (one.site, one.name, *sort_of(row)) for one in watched for row in one.rows
         }
@@ -87,7 +87,7 @@ class Staff:
         self._trials.note(
             worked=self._keys(worked),
             empty=self._keys(empty),
-            # Who had a job may be too old for those that wait: that says nothing of others.
+            # A pilot that had a job may be too old for the waiting jobs: no sign against its place.
             idle=self._keys(
                 pilot
                 for pilot, idle_s in self._idle.items()
@@ -109,7 +109,7 @@ class Staff:
             )
 
     def _forgive(self, watched: Sequence[WatchedElement]) -> None:
-        """Nothing is held against an element of which its file says another thing now."""
+        """Clear the record of elements whose entry in the file has changed."""
         entries = {one.key: one.entry for one in watched}
         for key in list(self._trials.by_place):
             if entries.get(key[:2]) != self._entries.get(key[:2]):
@@ -127,15 +127,15 @@ class Staff:
         return [self.place(at_of[id(one.element)], one, now) for one in there]
 
     def place(self, at: int, spot: CommunityShape, now: float) -> ElementShape:
-        """Return a place. `at`: its element's in the plan."""
+        """Return a place for a plan. `at`: the number of its element there."""
         element, found, key = spot.element, spot.element.found, spot.key
         shape = element.entry.shapes[spot.shape]
         queued = 0 if found is None else found.queued[spot.sort]
         room, trial = self._trials.room(key, queued, now), self._trials.by_place.get(key)
         held = "" if trial is None else f"is in doubt: {trial.why(now)}"
         is_tried = self._crew.room(element.site, element.name)
-        if is_tried is not None:  # it swallows jobs: one pilot at most, for the canary
-            is_coming = found is not None and found.queued.total() > 0  # of whatever sort
+        if is_tried is not None:  # it swallows jobs: at most one pilot, for the canary
+            is_coming = found is not None and found.queued.total() > 0  # of any sort
             if not is_tried or is_coming:
                 held = "is suspended: jobs fail there one after another"
             room = 1 if is_tried and not is_coming and room != 0 else 0
@@ -150,7 +150,7 @@ class Staff:
             queued=queued,
             late=0 if found is None else found.late(spot.sort),
             room=room,
-            in_doubt=room is not None and not element.is_gone,  # else nothing is taken back
+            in_doubt=room is not None and not element.is_gone,  # else none is cancelled
             held=held,
         )
 
@@ -159,7 +159,7 @@ class Staff:
         return self._crew.room(element.site, element.name) is not None
 
     async def end_lost(self, pilots: Mapping[str, str]) -> None:
-        """Give up pilots that are silent and that their element says have ended."""
+        """Give up silent pilots that their element reports as ended."""
         await self._crew.end_lost(pilots)
 
     async def let_go(
@@ -169,7 +169,7 @@ class Staff:
         places: Sequence[ElementShape],
         plan: FactoryPlan,
     ) -> None:
-        """Let pilots go that are idle beyond need."""
+        """End idle pilots that are not needed."""
         at_of = {one.key: at for at, one in enumerate(watched)}
         wanted = {places[at].element for at in range(len(places)) if plan.unmet >> at & 1}
         idle = [
@@ -196,7 +196,7 @@ def state_of(
     is_draining: bool = False,
     is_suspended: bool = False,
 ) -> ElementState:
-    """Return what is known of an element for a plan."""
+    """Return the state of an element for a plan."""
     entry, found = element.entry, element.found
     return ElementState(
         name=element.label,

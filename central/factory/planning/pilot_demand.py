@@ -1,4 +1,4 @@
-"""What waits, and where pilots for it could be: the matcher's demand in the terms of a plan."""
+"""The demand for pilots: waiting jobs, and the places where pilots could run them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
@@ -24,38 +24,38 @@ from .communities import CommunityShape, shares, spots
 from .plans import ClosedReason, Demand, PlaceBlocker, merged
 from .prospects import prospects
 
-START_S: Final = 60.0  # of a pilot's time that pass before it can take a job
+START_S: Final = 60.0  # part of a pilot's time that passes before it can take a job
 BOUNDLESS_MB: Final = 1_000_000_000
-_NOT_PROMISED: Final = ("", "auto", "session")  # rungs of which one may have no namespaces
-TEST: Final = "Test"  # jobs of this type run where others are banned
+_NOT_PROMISED: Final = ("", "auto", "session")  # isolation settings that may lack namespaces
+TEST: Final = "Test"  # jobs of this type also run at banned places
 
 
 class WorkSource(Protocol):
-    """What waits, as the matcher knows it."""
+    """The waiting jobs, as the matcher knows them."""
 
     def waiting(self) -> Iterable[tuple[ClassSpec, int]]:
-        """Return each class of which jobs wait, and how many."""
+        """Return each class with waiting jobs, and their number."""
         ...
 
     def ceilings(self, spec: ClassSpec) -> Sequence[Ceiling]:
-        """Return how many more jobs of a class the limits let run where."""
+        """Return how many more jobs of a class the limits allow, and where."""
         ...
 
     def clauses(self) -> Clauses:
-        """Return the matcher's table: what it is asked, pilots are planned by."""
+        """Return the clauses of the matcher, so that plans and matches agree."""
         ...
 
     def is_banned(self, site: str, element: str) -> bool:
-        """Whether only jobs of the type Test run there."""
+        """Whether only jobs of type Test run there."""
         ...
 
     def is_draining(self, site: str, element: str) -> bool:
-        """Whether an operator wants no further pilots there."""
+        """Whether an operator wants no more pilots there."""
         ...
 
 
 class Outlook:
-    """The places of some elements, each a shape, and what of the work they could do."""
+    """The places of some elements, and the waiting jobs that their pilots could run."""
 
     def __init__(self, work: WorkSource, communities: Sequence[str]) -> None:
         self._work, self._communities = work, communities
@@ -64,16 +64,16 @@ class Outlook:
         self._suits: OfferBits | None = None
 
     def look(self, watched: Sequence[WatchedElement]) -> None:
-        """Look at the elements that are in force."""
+        """Look at the elements in use."""
         self.places = spots(watched, self._communities)
         offers = [offer(one) for one in self.places]
-        if self._suits is None or self.offers != offers:  # it knows what classes want by then
+        if self._suits is None or self.offers != offers:  # keep the compiled needs of classes
             self._suits, self.offers = OfferBits(self._work.clauses(), offers), offers
 
     def prospects(
         self, spec: ClassSpec, why_none: Callable[[CommunityShape], ClosedReason | None]
     ) -> list[str]:
-        """Return what there is to say of pilots for a job; `why_none`: of a place for this job."""
+        """Return remarks about pilots for a job; `why_none`: why a place gets none for it."""
         if not self.places:
             return []
         mine = [
@@ -97,9 +97,9 @@ class Outlook:
         return prospects(spec, places, offers, self._work.clauses(), why)
 
     def demands(self) -> list[Demand]:
-        """Return what waits. Call `look` before."""
+        """Return the demands of the waiting jobs. Call `look` first."""
         suits, work = self._suits, list(self._work.waiting())
-        assert suits is not None, "nothing was looked at"
+        assert suits is not None, "look() must come first"
         suits.learn(spec for spec, _ in work)
         draining = self._bits(self._work.is_draining) | self._unserved()
         others, tests = ~(draining | self._bits(self._work.is_banned)), ~draining
@@ -110,7 +110,7 @@ class Outlook:
         return merged(self._let_run(asked))
 
     def _let_run(self, asked: list[tuple[ClassSpec, int, int]]) -> Iterator[Demand]:
-        """Yield demands for jobs as far as limits let them run, at which places."""
+        """Yield demands for the jobs that limits allow, with their places."""
         allowed = AllowedJobs(self._at)
         limited: list[tuple[ClassSpec, int, int, Sequence[Ceiling]]] = []
         for spec, jobs, places in asked:
@@ -134,7 +134,7 @@ class Outlook:
         return found
 
     def _unserved(self) -> int:
-        """Return the places that no job brings pilots to: those that wait there are taken back."""
+        """Return the places whose queued pilots no job needs; these are cancelled."""
         found = 0
         for at, one in enumerate(self.places):
             if self._is_left(one):
@@ -142,7 +142,7 @@ class Outlook:
         return found
 
     def _is_left(self, place: CommunityShape) -> bool:
-        """Whether a place is of a community that has no share there any more."""
+        """Whether the community of a place no longer has a share there."""
         known = self._communities
         return place.community not in shares(place.element.site_entry.communities, known)
 
@@ -151,7 +151,7 @@ class Outlook:
             why = f"no site's file gives the community {community!r} a share of its pilots"
         else:
             names = ", ".join(self._communities)
-            why = f"by its settings the central has pilots of {names} alone, not of {community!r}"
+            why = f"the settings allow pilots of {names} only, not of {community!r}"
         return f"no pilot comes: {why}"
 
 
@@ -163,13 +163,13 @@ def _demand(spec: ClassSpec, jobs: int, places: int) -> Demand:
 
 
 def _asked(need: Need) -> tuple[int, int, int, int, bool]:
-    """Return what a job takes of a pilot: cores, memory, scratch, GPUs, and whether all of it."""
+    """Return a job's needs: cores, memory, scratch, GPUs, and whether a whole node."""
     memory_mb = least_memory_mb(need)
     return need.cores_min, memory_mb, need.scratch_mb, need.gpus_min, need.whole_node
 
 
 def offer(place: CommunityShape) -> LiveOffer:
-    """Return what a pilot of a place will offer, as far as the operator has said."""
+    """Return the offer that a pilot of a place will make, as far as the operator described it."""
     element, shape = place.element, place.element.entry.shapes[place.shape]
     node, said = _node(element), _said(element, shape)
     return live_offer(
@@ -184,7 +184,7 @@ def offer(place: CommunityShape) -> LiveOffer:
 
 
 def _node(element: WatchedElement) -> Node:
-    """Return the word of a pilot on its node: what is not said of one is not there."""
+    """Return the node that a pilot will report; features that are not described are absent."""
     pilot, nodes = element.entry.pilot, msgspec.structs.asdict(element.entry.nodes)
     return Node(
         host="",
@@ -198,13 +198,13 @@ def _node(element: WatchedElement) -> Node:
 
 
 def rung(element: WatchedElement) -> str:
-    """Return the isolation that pilots of an element are told: the site's, or their own rung."""
+    """Return the isolation that pilots of an element use: the site's, or their own."""
     site, pilot = element.site_entry.isolation, element.entry.pilot.isolation
     return site if site and pilot in _NOT_PROMISED else pilot
 
 
 def _said(element: WatchedElement, shape: Shape) -> Offer:
-    """Return the first offer of a pilot. Of memory and scratch, unsaid is no bound."""
+    """Return the first offer of a pilot. Memory and scratch without a size are unbounded."""
     pilot, nodes = element.entry.pilot, msgspec.structs.asdict(element.entry.nodes)
     memory_mb, scratch_mb = shape.memory_mb or BOUNDLESS_MB, shape.scratch_mb or BOUNDLESS_MB
     images = map(tag_of, nodes["images"])

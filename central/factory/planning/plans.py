@@ -1,25 +1,25 @@
-"""How many pilots to start where, and how many that wait there to take back. Pure.
+"""How many pilots to start at which place, and how many queued ones to cancel. Pure.
 
-A *place* is a shape of pilots of one community at an element: so many cores, so much memory, so
-much time. What waits is told as *demands*: jobs that the same places could run. Jobs with the least
-choice of places are seen to first. What is on its way to a place counts as if it were there; for
-the rest new pilots are spread so that the elements' pilots stand to each other as their pledges do.
+A *place* is a shape of pilots of one community at an element: cores, memory and time. A *demand* is
+a number of waiting jobs that the same places could run. Jobs with the smallest choice of places
+come first. Queued pilots of a place count as if they were running. New pilots for the other jobs
+are spread so that the elements have pilots in proportion to their pledges.
 
-Pilots of several communities come by turns: at each element each community has its share, counting
-what it has there already, and what one does not ask for goes to the others. Where an element is
-full, and who has less than its share waits, pilots in the queue of who has more are taken back.
+Communities take turns. Each has its share of the pilots at each element, counting those that it
+already has there, and unused shares go to the others. If an element is full while a community below
+its share has waiting jobs, queued pilots of communities above their share are cancelled.
 
-What is not known is not nothing: an element that has not said what it has gets no pilot, and loses
-none. Where pilots found no work though there was some, a place is *in doubt*: what is on its way
-there is not counted on, nor taken back.
+An element that has not reported its pilots is unknown: it gets no pilot and loses none. If the
+pilots of a place found no work although jobs waited, the place is *in doubt*: its queued pilots are
+neither counted on nor cancelled.
 
-A queue may stand still. Pilots that have been in one for long are hardly counted on: for the jobs
-that they are for, other elements get pilots as well, and who comes first has the job. They wait on
-as long as there are such jobs. The elements of such pilots get no further ones for the same jobs,
-so that each job has at most one pilot on its way at each element.
+A queue may stand still. Pilots that have been queued for long hardly count: other elements also get
+pilots for their jobs, and the first pilot to start takes the job. The late pilots stay queued while
+such jobs exist. Their elements get no more pilots for the same jobs, so each job has at most one
+queued pilot at each element.
 
-Why a place gets no pilot is said by one function, which planning asks too: what people are told is
-what is done.
+One function says why a place gets no pilot. The planning uses it too, so the explanation for users
+matches the plan.
 """
 
 from bisect import bisect_left, insort
@@ -35,39 +35,39 @@ import msgspec
 
 from .sharing import excess, level
 
-_HARDLY: Final = 1e-9  # so little of a pilot is none
+_HARDLY: Final = 1e-9  # a smaller part of a pilot counts as none
 FEW = 16  # places that are looked at one by one
 
 
 @dataclass(frozen=True)
 class ElementShape:
-    """A shape of pilots at an element. A whole node has the cores that its nodes are known for."""
+    """A shape of pilots at an element. A whole node has the known number of cores."""
 
     element: int  # its number in the list of elements
     cores: int
-    memory_mb: int = 0  # 0: not known, and so no bound
-    scratch_mb: int = 0  # the same
+    memory_mb: int = 0  # 0: unknown, so unbounded
+    scratch_mb: int = 0  # 0: unknown, so unbounded
     gpus: int = 0
-    amounts: Mapping[str, int] = field(default_factory=dict[str, int])  # named ones
-    community: str = ""  # whose pilots these are
-    queued: int = 0  # pilots that were submitted and have not asked for work yet
-    late: int = 0  # of these, those that waited too long to be counted on
-    room: int | None = None  # how many more at most; None: as many as its element takes
-    in_doubt: bool = False  # its last pilots found no work though there was some
-    held: str = ""  # why it has so little room, as "is suspended: …"
+    amounts: Mapping[str, int] = field(default_factory=dict[str, int])  # named amounts
+    community: str = ""  # of these pilots
+    queued: int = 0  # submitted pilots that have not asked for work
+    late: int = 0  # of these, pilots that waited too long to be counted on
+    room: int | None = None  # most new pilots; None: as many as its element takes
+    in_doubt: bool = False  # its last pilots found no work although jobs waited
+    held: str = ""  # why `room` is small, such as "is suspended: …"
 
 
 @dataclass(frozen=True)
 class ElementState:
-    """What is known of an element when a plan is made."""
+    """The known state of an element when a plan is made."""
 
     name: str
-    pledge: float = 1.0  # its part of what several elements could run; 0: takes what is left
-    pilots: int | None = 0  # all that were submitted and have not ended; None: not known
-    queued: int = 0  # of these, those that have not started
-    leaving: int = 0  # of these, those that were taken back and are there still
+    pledge: float = 1.0  # its part of the common pilots; 0: it gets the rest
+    pilots: int | None = 0  # submitted and not ended; None: unknown
+    queued: int = 0  # of these, pilots that have not started
+    leaving: int = 0  # of these, cancelled pilots that are still there
     pilots_of: Mapping[str, int] = field(default_factory=dict[str, int])  # by community
-    shares: Mapping[str, float] = field(default_factory=dict[str, float])  # where not said: 1
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])  # missing: 1
     pilots_max: int = 0
     queued_max: int = 0
     submit_max: int = 0  # in one plan
@@ -75,13 +75,13 @@ class ElementState:
     is_enabled: bool = True  # by its file
     is_banned: bool = False  # only jobs of type Test run there
     is_draining: bool = False
-    pause_s: float = 0.0  # for so long it gets none
-    trouble: str = ""  # what it said that it has a pause for, or is not known
-    has_just_failed: bool = False  # it comes after those that did not
+    pause_s: float = 0.0  # time for which it gets no pilot
+    trouble: str = ""  # why it is paused or unknown
+    has_just_failed: bool = False  # elements without failures go first
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """Jobs that wait and that the same places could run. `places` has a bit for each."""
+    """Waiting jobs that the same places could run. `places` has a bit for each place."""
 
     places: int
     jobs: int
@@ -95,25 +95,25 @@ class Demand(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class PlanBounds:
-    """How much one plan may change in all: what the settings say of all elements together."""
+    """Bounds of one plan for all elements together, from the settings."""
 
     submit_max: int = 500
     pilots_max: int = 100_000
 
 
 class PlaceBlocker(Enum):
-    """What keeps pilots from a place."""
+    """The kind of obstacle that keeps pilots from a place."""
 
     FILE = "its site's file"
     OPERATOR = "an operator"
-    TROUBLE = "it does not do as it is asked"
-    HELD = "what its pilots did"
-    LIMIT = "a limit that lets none come, however few are there"
-    FULL = "it has as many as it may"
+    TROUBLE = "its calls fail"
+    HELD = "its last pilots"
+    LIMIT = "a limit of 0 pilots"
+    FULL = "it has its most pilots"
 
 
 class ClosedReason(NamedTuple):
-    """Why a place gets no pilot now: what is said of it, as "is full: …"."""
+    """Why a place gets no pilot now: a phrase such as "is full: …"."""
 
     by: PlaceBlocker
     why: str
@@ -122,9 +122,9 @@ class ClosedReason(NamedTuple):
 def why_none(
     place: ElementShape, element: ElementState, bounds: PlanBounds, in_all: int, *, is_test: bool
 ) -> ClosedReason | None:
-    """Return why a place gets no pilot now; None: it does, where jobs want it.
+    """Return why a place gets no pilot now; None: it gets pilots if jobs want them.
 
-    `in_all`: the pilots of all elements. `is_test`: it is for jobs of type Test.
+    `in_all`: the pilots of all elements. `is_test`: the jobs are of type Test.
     """
     return (
         _why_shut(element, is_test=is_test)
@@ -145,8 +145,8 @@ def _why_shut(element: ElementState, *, is_test: bool) -> ClosedReason | None:
         why = f"has a pause of {element.pause_s:.0f} s more: {element.trouble}"
         return ClosedReason(PlaceBlocker.TROUBLE, why)
     if element.pilots is None:
-        said = element.trouble or "it was not asked yet"
-        return ClosedReason(PlaceBlocker.TROUBLE, f"does not say what it has: {said}")
+        said = element.trouble or "it has not answered yet"
+        return ClosedReason(PlaceBlocker.TROUBLE, f"has not reported its pilots: {said}")
     return None
 
 
@@ -178,17 +178,17 @@ def _why_full(element: ElementState, bounds: PlanBounds, in_all: int) -> ClosedR
 
 
 def pilots_in_all(elements: Iterable[ElementState]) -> int:
-    """Return how many pilots are known of."""
+    """Return the number of known pilots."""
     return sum(one.pilots or 0 for one in elements)
 
 
 @dataclass
 class FactoryPlan:
-    """What is to be done: numbers of pilots by place."""
+    """The changes to make: numbers of pilots by place."""
 
     submit: dict[int, int] = field(default_factory=dict[int, int])
     cancel: dict[int, int] = field(default_factory=dict[int, int])
-    unmet_jobs: int = 0  # that no place has room for now
+    unmet_jobs: int = 0  # jobs without room at any place now
     unmet: int = field(default=0, compare=False)  # the places that could run them, as bits
 
 
@@ -198,7 +198,7 @@ def plan(
     demands: Iterable[Demand],
     bounds: PlanBounds,
 ) -> FactoryPlan:
-    """Return how many pilots to submit and to cancel where."""
+    """Return the numbers of pilots to submit and to cancel, by place."""
     planning = _Planning(places, elements, bounds)
     waiting = [planning.use_supply(demand) for demand in sorted(demands, key=_least_choice_first)]
     planning.meet(waiting)
@@ -210,7 +210,7 @@ def plan(
 
 
 def merged(demands: Iterable[Demand]) -> list[Demand]:
-    """Return the demands with those as one that differ in nothing but their number of jobs."""
+    """Merge the demands that differ only in their number of jobs."""
     jobs: dict[Demand, int] = {}
     for one in demands:
         alike = msgspec.structs.replace(one, jobs=0)
@@ -224,21 +224,21 @@ def _least_choice_first(demand: Demand) -> tuple[int, int, int]:
 
 @dataclass(slots=True)
 class _Unmet:
-    """Jobs of a demand for which no pilot is on its way."""
+    """Jobs of a demand without a pilot on its way."""
 
     demand: Demand
     jobs: int
 
 
 class _Supply:
-    """Pilots on their way that nothing needs yet, by place."""
+    """Queued pilots that no demand has used yet, by place."""
 
     def __init__(self, pilots: Iterable[int]) -> None:
         self.pilots = list(pilots)
         self.bits = _bits(at for at, count in enumerate(self.pilots) if count > 0)
 
     def use(self, bits: int, jobs: int, holds: Callable[[int], int]) -> int:
-        """Give jobs what some places have; return the number of jobs for which it is not enough.
+        """Use the pilots of some places for jobs; return the number of jobs that are left.
 
         `holds`: how many of the jobs a pilot of a place runs at once.
         """
@@ -256,15 +256,15 @@ class _Supply:
 
 @dataclass(slots=True)
 class _Levels:
-    """Up to how many pilots communities may have at elements when room is divided."""
+    """The most pilots that communities may have at elements when room is divided."""
 
     most: dict[str, dict[int, float]]  # community → element → pilots
-    closed: dict[str, int]  # community → places of elements where it has as many
-    has: Counter[str]  # at all of these
+    closed: dict[str, int]  # community → places of elements where it has its most
+    has: Counter[str]  # at all of these elements
 
 
 class _Turns:
-    """Communities, each time the one that has the least of what it may have in all."""
+    """Turns of communities: the next is the one with the smallest part of its total."""
 
     def __init__(self, levels: _Levels) -> None:
         self.most, self.closed, self._has = levels.most, levels.closed, levels.has
@@ -273,11 +273,11 @@ class _Turns:
         heapify(self._order)
 
     def next(self) -> str:
-        """Return whose turn it is; it has no further one before `had`. Empty: nobody's."""
+        """Return the community whose turn it is, or "". It gets no other turn before `had`."""
         return heappop(self._order)[1] if self._order else ""
 
     def had(self, name: str) -> None:
-        """It has got a pilot."""
+        """Note that it has got a pilot."""
         self._has[name] += 1
         heappush(self._order, (self._level(name), name))
 
@@ -295,9 +295,9 @@ class _Planning:
         self._places, self._elements = places, elements
         self._supply = _Supply(0 if one.in_doubt else one.queued - one.late for one in places)
         late = [0 if one.in_doubt else one.late for one in places]
-        self._late = _Supply(late)  # for which other pilots are to be started
-        self._kept = _Supply(late)  # that are to be taken back
-        self.elsewhere: list[_Unmet] = []  # jobs that are to have other pilots than those
+        self._late = _Supply(late)  # jobs that wait for these get other pilots too
+        self._kept = _Supply(late)  # of these, pilots to cancel
+        self.elsewhere: list[_Unmet] = []  # jobs that need other pilots than those
         self._room = [_room(one) for one in elements]
         self._pilots = [one.pilots or 0 for one in elements]
         self._pilots_of = [Counter(one.pilots_of) for one in elements]
@@ -310,17 +310,17 @@ class _Planning:
         self._bits_of = [0] * len(elements)
         for at, one in enumerate(places):
             self._bits_of[one.element] |= 1 << at
-        self._slow = 0  # the places of elements with such pilots
+        self._slow = 0  # the places of elements with late pilots
         for at in _places(self._late.bits):
             self._slow |= self._bits_of[places[at].element]
         self._room_at = {at: one.room for at, one in enumerate(places) if one.room is not None}
         self._open = _bits(
             at
             for at, one in enumerate(places)
-            # Demands know for whom a banned element is: tests may want it.
+            # Demands know whether they can use a banned element: tests can.
             if why_none(one, elements[one.element], bounds, in_all, is_test=True) is None
         )
-        # Elements with room by how much of their pledge they have, the emptiest first.
+        # Elements with room, sorted by the used part of their pledge, the emptiest first.
         self._order = sorted(
             (self._level(at), at) for at, room in enumerate(self._room) if room > 0
         )
@@ -332,7 +332,7 @@ class _Planning:
         return state.has_just_failed, True, float(pilots)
 
     def meet(self, unmet: Iterable[_Unmet]) -> None:
-        """Give demands new pilots, one demand after the other; of several communities by turns."""
+        """Start pilots for demands, one after another; communities take turns."""
         waiting: dict[str, list[_Unmet]] = {}
         for one in unmet:
             if one.jobs > 0 and one.demand.places:
@@ -347,13 +347,13 @@ class _Planning:
                     pass
 
     def _community(self, demand: Demand) -> str:
-        """Return whose jobs these are: their places are of one community."""
+        """Return the community of these jobs: all their places belong to it."""
         return self._places[(demand.places & -demand.places).bit_length() - 1].community
 
     def _meet_by_turns(self, waiting: Mapping[str, list[_Unmet]]) -> bool:
-        """Give each community what its shares are of the room that there is; False: none is left.
+        """Give each community its share of the room; return False if no room is left.
 
-        Room that one does not use after all is divided anew by the next call.
+        The next call divides room that a community did not use.
         """
         queues = {
             name: deque(one for one in demands if one.jobs > 0 and one.demand.places & self._open)
@@ -369,7 +369,7 @@ class _Planning:
                 if element < 0:
                     queue.popleft()
             if element < 0:
-                continue  # this time it has all that it may have
+                continue  # it has all that it may have in this call
             has_given = True
             if self._pilots_of[element][name] >= turns.most[name][element] - _HARDLY:
                 turns.closed[name] |= self._bits_of[element]
@@ -377,7 +377,7 @@ class _Planning:
         return has_given
 
     def _levels(self, queues: Mapping[str, Iterable[_Unmet]]) -> "_Levels":
-        """Return how many pilots who wants some may have at each element where there is room."""
+        """Return the most pilots of each waiting community at each element with room."""
         wants: dict[str, int] = {}
         for name, queue in queues.items():
             wants[name] = 0
@@ -399,16 +399,16 @@ class _Planning:
         return found
 
     def tell_unmet(self, unmet: Iterable[_Unmet]) -> None:
-        """Say for which jobs there was no room."""
+        """Record the jobs for which there was no room."""
         for one in unmet:
             if one.jobs > 0:
                 self.plan.unmet_jobs += one.jobs
                 self.plan.unmet |= one.demand.places
 
     def _start_one(self, one: _Unmet, open_: int) -> int:
-        """Give a demand one new pilot at one of these places, and return its element.
+        """Start one pilot for a demand at one of these places, and return its element.
 
-        -1: it needs none, or there is no room for it.
+        Return -1 if the demand needs none, or there is no room.
         """
         if one.jobs <= 0 or self._left <= 0:
             return -1
@@ -420,9 +420,9 @@ class _Planning:
         return self._places[at].element
 
     def use_supply(self, demand: Demand) -> _Unmet:
-        """Give a demand what is on its way; return for how many jobs that is not enough.
+        """Use queued pilots for a demand; return the jobs that still need one.
 
-        Call it with all demands before the first new pilot is given.
+        Call it with all demands before the first new pilot is started.
         """
         jobs, slow = demand.jobs, demand.places & self._slow
 
@@ -440,7 +440,7 @@ class _Planning:
         return _Unmet(demand, unmet)
 
     def _keep(self, slow: int, jobs: int, holds: Callable[[int], int]) -> None:
-        """Let pilots that are late wait on: at each element as many as the jobs need."""
+        """Keep late pilots queued: at each element as many as the jobs need."""
         left = slow & self._kept.bits
         while left:
             at = (left & -left).bit_length() - 1
@@ -465,7 +465,7 @@ class _Planning:
         return number
 
     def _best(self, bits: int) -> int:
-        """Return the place whose element has the least of its pledge, -1 where there is none."""
+        """Return the place whose element uses the least of its pledge; -1: none."""
         if not bits:
             return -1
         if bits.bit_count() <= FEW:
@@ -498,14 +498,14 @@ class _Planning:
             self._open &= ~self._bits_of[element]
 
     def take_back(self) -> None:
-        """Cancel pilots that wait for their element and that no demand needs, some at a time."""
+        """Cancel queued pilots that no demand needs, a limited number at a time."""
         for at in _places(self._supply.bits | self._kept.bits):
             self._take_back_some(at, self._supply.pilots[at] + self._kept.pilots[at])
 
     def take_back_beyond_shares(self, unmet: Iterable[_Unmet]) -> None:
-        """Cancel pilots that wait where there is no room, of who has more than its share.
+        """Cancel queued pilots of communities above their share at places without room.
 
-        Only as many as others wait for who have less than theirs; these come in a later plan.
+        Cancel only as many as communities below their share wait for; a later plan starts theirs.
         """
         crowded = self._crowded()
         mine: dict[str, int] = {}
@@ -522,15 +522,15 @@ class _Planning:
                 bits &= ~here
                 held = max(1, self._holds(at, one.demand))
                 made = self._make_room(place, ceil(jobs / held))
-                if not made:  # nor for the next demand
+                if not made:  # the next demand gets no room either
                     crowded &= ~(here & mine[place.community])
                 jobs -= held * made
 
     def _make_room(self, place: ElementShape, pilots: int) -> int:
-        """Take back pilots of others that wait, for so many of a place; return how many."""
+        """Cancel queued pilots of other communities to make room for `pilots`; return how many."""
         element, state = place.element, self._elements[place.element]
         here = list(_places(self._bits_of[element]))
-        made = Counter[str]()  # room that there soon is
+        made = Counter[str]()  # room that will soon be free
         for at in here:
             made[self._places[at].community] += self.plan.cancel.get(at, 0)
         missing, beyond = excess(state.shares, self._pilots_of[element], place.community, pilots)
@@ -546,7 +546,7 @@ class _Planning:
         return done
 
     def _crowded(self) -> int:
-        """Return the places of elements with several communities that only fullness keeps shut."""
+        """Return the full places at elements with several communities."""
         return _bits(
             at
             for at, one in enumerate(self._places)
@@ -562,7 +562,7 @@ class _Planning:
         return why is None or why.by is PlaceBlocker.FULL
 
     def _take_back_some(self, at: int, number: int) -> int:
-        """Cancel so many pilots of a place, if that may be; return how many."""
+        """Cancel up to `number` pilots of a place, if allowed; return how many."""
         element = self._places[at].element
         if at in self.plan.submit:
             return 0

@@ -1,4 +1,4 @@
-"""Why no pilot comes for a job that waits, or from where one does. Pure."""
+"""Why no pilot comes for a waiting job, or where one comes from. Pure."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from pilotage.matcher.types import ClassSpec, LiveOffer
 from .communities import CommunityShape
 from .plans import ClosedReason, PlaceBlocker
 
-SHOWN_MAX: Final = 5  # of one kind
+SHOWN_MAX: Final = 5  # items of one kind
 
 
 def prospects(
@@ -20,9 +20,9 @@ def prospects(
     clauses: Clauses,
     why_none: Callable[[CommunityShape], ClosedReason | None],
 ) -> list[str]:
-    """Return what the factory has to say of a job: nothing where no element is in force.
+    """Return the factory's remarks about a job; empty if no element is in use.
 
-    `offers`: what a pilot of each place would offer. `why_none`: why a place gets no pilot for it.
+    `offers`: the offer of a pilot of each place. `why_none`: why a place gets no pilot for the job.
     """
     if not places:
         return []
@@ -42,9 +42,7 @@ def prospects(
             continue
         why, element = why_none(place), place.element
         queued = 0 if element.found is None else element.found.queued[place.sort]
-        if queued and (
-            why is None or why.by is not PlaceBlocker.OPERATOR
-        ):  # else they are taken back
+        if queued and (why is None or why.by is not PlaceBlocker.OPERATOR):  # else cancelled soon
             coming.append(f"{queued} at {element.label}")
         elif why is not None:
             closed[f"{element.label} {why.why}"] = None
@@ -58,7 +56,7 @@ def prospects(
 
 
 def _no_place(looks: Sequence[OfferFit], places: int) -> str:
-    """Say what keeps it from all places: of several needs, of the one that comes nearest."""
+    """Say which need excludes all places; if several do, the one that is closest to fit."""
     near = max(looks, key=lambda look: -sum(miss.excludes for miss in look.misses))
     misses = sorted(near.misses, key=lambda miss: -miss.excludes)
     said = [

@@ -1,16 +1,16 @@
-"""How room at an element is divided between those who have shares of it. Pure."""
+"""Divides room at an element between communities with shares. Pure."""
 
 from collections.abc import Mapping
 
 
 def level(weights: Mapping[str, float], has: Mapping[str, int], room: int) -> dict[str, float]:
-    """Return how many pilots each may have when there is room for so many more.
+    """Return how many pilots each may have when `room` more fit.
 
-    Who has the least by its share comes first, until all have alike. Who has more than that keeps
-    it, and gets none.
+    The community that has least of its share comes first, until all are level. A community above
+    that level keeps its pilots and gets none.
     """
     shared = {name: weight for name, weight in weights.items() if weight > 0}
-    if not shared:  # they all take what is left
+    if not shared:  # they all share the rest
         shared = dict.fromkeys(weights, 1.0)
     order = sorted(shared, key=lambda name: has.get(name, 0) / shared[name])
     whole, pilots, height = 0.0, room, 0.0
@@ -26,9 +26,9 @@ def level(weights: Mapping[str, float], has: Mapping[str, int], room: int) -> di
 def excess(
     weights: Mapping[str, float], has: Mapping[str, int], who: str, wants: int
 ) -> tuple[int, dict[str, int]]:
-    """Return, where there is no room, how many pilots more who wants some has a right to.
+    """Return how many more pilots `who` has a right to while there is no room.
 
-    And who has how many more than its share of all that are there.
+    Also return how many pilots each other community has above its share of the total.
     """
     of = {name: weights.get(name, 1.0) for name in {*has, who} if name == who or has[name] > 0}
     whole = sum(of.values())

@@ -1,8 +1,8 @@
-"""Places whose pilots come back empty though jobs wait for them. Pure.
+"""Places whose pilots end without a job although jobs wait for them. Pure.
 
-Such a place is in doubt: something there is not as its site's file says. It has a pause, which
-doubles with each time, and then one pilot at a time, until one of them takes a job. As long as
-pilots are idle there while jobs wait it gets none at all.
+Such a place is in doubt: something there is not as the site's file says. The place is paused, each
+time twice as long. Then it gets one pilot at a time until one of them takes a job. While pilots are
+idle there and jobs wait, it gets none.
 """
 
 from collections.abc import Iterable
@@ -17,20 +17,20 @@ PAUSE_MAX_S: Final = 3_600.0
 
 @dataclass
 class PlaceTrial:
-    """What is held against a place."""
+    """The record of a place in doubt."""
 
-    empty: int = 0  # pilots that came back so, one after another
-    idle: int = 0  # that are there now
+    empty: int = 0  # pilots in a row that ended without a job
+    idle: int = 0  # idle pilots that are there now
     pause_s: float = 0.0
     open_at: float = 0.0
 
     def why(self, now: float) -> str:
-        """Say it to a person."""
+        """Return the reason in words."""
         if self.idle:
-            return f"{_pilots(self.idle)} idle though jobs wait that they should be able to run"
+            return f"{_pilots(self.idle)} idle although they should be able to run waiting jobs"
         left = max(0.0, self.open_at - now)
-        when = f"in {left:.0f} s the next" if left else "the next"
-        return f"{_pilots(self.empty)} came back without a job though jobs wait; {when}, one alone"
+        when = f"the next comes in {left:.0f} s" if left else "the next comes"
+        return f"{_pilots(self.empty)} ended without a job although jobs wait; {when} alone"
 
 
 @dataclass
@@ -48,9 +48,10 @@ class Trials:
         wanted: set[Key],
         now: float,
     ) -> None:
-        """Take note of what pilots of places did, a key for each pilot.
+        """Note the activity of pilots, with the key of the place of each pilot.
 
-        `wanted`: the places for which jobs wait. Of others it says nothing that a pilot is idle.
+        `wanted`: the places for which jobs wait. An idle pilot elsewhere is no sign against its
+        place.
         """
         for trial in self.by_place.values():
             trial.idle = 0
@@ -63,7 +64,7 @@ class Trials:
                 continue
             trial = self.by_place.setdefault(key, PlaceTrial())
             trial.empty += 1
-            if key not in paused:  # those of one round went together
+            if key not in paused:  # pilots of one round ended together
                 paused.add(key)
                 trial.pause_s = min(PAUSE_MAX_S, max(PAUSE_FIRST_S, 2 * trial.pause_s))
                 trial.open_at = now + trial.pause_s
@@ -73,7 +74,7 @@ class Trials:
             del self.by_place[key]
 
     def room(self, key: Key, queued: int, now: float) -> int | None:
-        """Return how many pilots a place may get now, with some on their way; None: all."""
+        """Return how many new pilots a place may get, given its queued ones; None: no limit."""
         trial = self.by_place.get(key)
         if trial is None:
             return None

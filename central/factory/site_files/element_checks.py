@@ -1,6 +1,6 @@
-"""Whether what a site's file says of one element can be: by its driver, its credential, its shapes.
+"""Checks one element of a site's file: its driver, its credential and its shapes.
 
-The central takes no element into force of which this complains; `pilotage doctor` says the same.
+The central does not use an element that fails a check; `pilotage doctor` reports the same.
 """
 
 import msgspec
@@ -13,7 +13,7 @@ from .sites import ElementEntry
 
 
 def fitting(entry: ElementEntry) -> tuple[Driver, msgspec.Struct]:
-    """Return the driver of an element, and its options. Raises BadOptions, naming the field."""
+    """Return the driver of an element, and its options. Raises BadOptions with the field."""
     found = driver(entry.kind)
     options = read_options(found, entry.options)
     if entry.credential is not None and not found.takes_credential:

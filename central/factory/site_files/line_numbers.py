@@ -1,4 +1,4 @@
-"""Where in a site's file stands what a driver or a source does not take."""
+"""Finds the line of a site's file that a driver or a source refuses."""
 
 import re
 from pathlib import Path
@@ -16,10 +16,10 @@ _FIELD: Final = re.compile(r"[^: ]+(?=[: ])")
 
 
 def located(file: Path, element: str, why: str) -> str:
-    """Return what is wrong with an element of a file, or a site, with the line where that stands.
+    """Return a fault of an element or a site with its file and line.
 
-    `why` begins with the field, as in `options.partition: …`. The file is read for it: not on the
-    loop.
+    `why` begins with the field, such as `options.partition: …`. This reads the file, so do not call
+    it on the event loop.
     """
     before = ("elements", element) if element else ()
     said = ".".join((*before, why))
@@ -30,6 +30,6 @@ def located(file: Path, element: str, why: str) -> str:
     try:
         text = read_regular(file, FILE_MAX_BYTES).decode("utf-8")
         line = line_of(text, (*before, *place))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):  # it has just become another
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):  # the file has just changed
         return f"{file}: {said}"
     return f"{file}: {said}" if line is None else f"{file}:{line}: {said}"

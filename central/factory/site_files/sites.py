@@ -1,7 +1,7 @@
 """Sites and their elements, as an operator writes them: `sites/NAME.yaml`, one site a file.
 
-A file that does not read disables itself, loudly: what it said before stays in force, and nothing
-of other files is touched. Unknown keys are refused with their line.
+A file with an error is reported, and its last valid version stays in use; other files are not
+affected. Unknown keys are refused with their line.
 """
 
 from collections.abc import Mapping
@@ -137,16 +137,16 @@ class SiteEntry(_Entry, frozen=True):
 
 
 class BadSite(ValueError):
-    """A site's file does not read. The message names file, line, field and what would be right."""
+    """A site's file has an error. The message gives file, line, field and the right form."""
 
 
 @dataclass(frozen=True)
 class SiteBook:
-    """All sites that are in force, and what is wrong with files, by the name of the site."""
+    """All sites in use, and the problems of files, by the name of the site."""
 
     sites: Mapping[str, SiteEntry] = field(default_factory=dict[str, SiteEntry])
     troubles: Mapping[str, str] = field(default_factory=dict[str, str])
-    unlisted: str = ""  # why nobody knows which files there are; empty: all were seen
+    unlisted: str = ""  # why the list of files is unknown; empty: it is known
 
     @property
     def isolating(self) -> frozenset[str]:
@@ -155,7 +155,7 @@ class SiteBook:
 
 
 def read_site(file: Path) -> SiteEntry:
-    """Return what a file says. Raises BadSite."""
+    """Return the content of a file. Raises BadSite."""
     try:
         read = read_regular(file, FILE_MAX_BYTES + 1)
         if len(read) > FILE_MAX_BYTES:
@@ -168,7 +168,7 @@ def read_site(file: Path) -> SiteEntry:
     except NotYaml as why:
         raise BadSite(f"{_at(file, why.line)}: {why.why}") from None
     for name, element in _mapping(_mapping(found).get("elements")).items():
-        # One by one, so that a mistake is found where it stands.
+        # one by one, so that an error is found at its place
         _read(file, text, element, ElementEntry, ("elements", name))
     site = _read(file, text, found, SiteEntry, ())
     for name, element in site.elements.items():
@@ -185,14 +185,14 @@ def _mapping(value: Any) -> dict[str, Any]:
     try:
         return msgspec.convert(value, dict[str, Any])
     except msgspec.ValidationError:
-        return {}  # it is told of with all the rest
+        return {}  # the strict check below reports it
 
 
 def _read(file: Path, text: str, found: Any, kind: type[T], at: tuple[str, ...]) -> T:
     try:
         return msgspec.convert(found, kind, strict=True)
     except RecursionError:
-        raise BadSite(f"{file}: it holds itself") from None
+        raise BadSite(f"{file}: it contains itself") from None
     except msgspec.ValidationError as why:
         told = complaint(why, kind, as_json(found))
         place = (*at, *(int(one) if one.isdigit() else one for one in steps(told.path)))
@@ -209,9 +209,9 @@ def _at(file: Path, line: int | None) -> str:
 
 
 def read_sites(folder: Path, before: SiteBook) -> SiteBook:
-    """Return the book of a folder; where a file does not read, what `before` has of it stays.
+    """Return the book of a folder; a file with an error keeps its entry from `before`.
 
-    So does all of it where the folder cannot be listed: no file has gone then.
+    If the folder cannot be listed, the whole of `before` stays: the files may still exist.
     """
     try:
         files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)
@@ -223,7 +223,7 @@ def read_sites(folder: Path, before: SiteBook) -> SiteBook:
         name = printable(file.stem)
         try:
             if not _is_name(name):
-                raise BadSite(f"{file}: {name!r} is no name of a site: letters, digits, . _ - only")
+                raise BadSite(f"{file}: {name!r} is not a site name: only letters, digits, . _ -")
             sites[name] = read_site(file)
         except BadSite as why:
             troubles[name] = printable(str(why))

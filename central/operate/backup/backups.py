@@ -1,9 +1,9 @@
-"""`pilotage admin backup` and `restore`: an installation at one moment, and its new life.
+"""`pilotage admin backup` and `restore`: copies an installation, and makes a new one of a copy.
 
-A backup is a folder: the store as it was at one moment, the keys, the settings, sites and storages
-of the data directory, and the files. It is taken while the central runs. A restore makes a data
-directory of it, with a new generation of the store, so that nothing of the time after the backup
-ever counts.
+A backup is a folder with a snapshot of the store, the keys, the settings, sites and storages of the
+data directory, and the blobs. It can be made while the central runs. A restore makes a data
+directory from it, with a new generation of the store, so that reports from the time after the
+backup do not count.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ from .declared_files import FOLDERS, copy_declared, is_declared
 MANIFEST: Final = "backup.json"
 BLOBS: Final = "blobs"
 CONFIG: Final = "pilotage.yaml"
-SETTINGS: Final = "settings.yaml"  # those that lay elsewhere: where they belong a person knows
-# What of the data directory goes along beside store and blobs, if it is there.
+SETTINGS: Final = "settings.yaml"  # from outside the data directory; not restored
+# Files of the data directory that are copied besides store and blobs, if they exist.
 FILES: Final = (
     keys.FILE,
     element_issuer.FILE,
@@ -45,32 +45,32 @@ FILES: Final = (
     ADMIN_FILE,
     CONFIG,
 )
-# Made anew by a restore: attempt tokens, broker passwords and renewal secrets of the lost time open
-# nothing.
+# A restore makes these anew: old attempt tokens, broker passwords and renewal secrets become
+# invalid.
 NOT_RESTORED: Final = (derived_secrets.FILE, SETTINGS)
-DO_INCOMPLETE: Final = "take another backup, or --incomplete to go on without these files"
+DO_INCOMPLETE: Final = "use another backup, or --incomplete to restore without these files"
 PART_BYTES: Final = 1 << 20
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backup is, written last: without it the folder is not a backup."""
+    """The contents of a backup; written last, so a folder without it is not a backup."""
 
-    version: str  # of the pilotage that made it
+    version: str  # of the pilotage that made the backup
     made_at: str
     host: str
     generation: str
     schema: int
     jobs: int
-    files: dict[str, str]  # name → SHA-256, store, sites and storages included
+    files: dict[str, str]  # name → SHA-256, of store, keys, settings, sites and storages
     blobs: int
     blob_bytes: int
-    blobs_missing: int = 0  # that the store names; they were not there
-    without_files: bool = False  # nobody wanted them
-    left_out: tuple[str, ...] = ()  # of sites and storages, and why
+    blobs_missing: int = 0  # blobs that the store names but that did not exist
+    without_files: bool = False  # made with --without-files
+    left_out: tuple[str, ...] = ()  # site and storage files, with the reason
 
 
 class BackupRefused(Exception):
-    """Nothing was done; the message says why, and what would be right."""
+    """Nothing was done; the message gives the reason and the right way."""
 
 
 def backup(
@@ -81,9 +81,9 @@ def backup(
     blobs: bool = True,
     told: Callable[[str], None] = print,
 ) -> Manifest:
-    """Copy the installation on `data` to the new folder `target`. Raises Refused.
+    """Copy the installation on `data` to the new folder `target`. Raises BackupRefused.
 
-    `config`: a file of settings outside the data directory; else that of the central that runs.
+    `config`: a file of settings outside the data directory; else that of the running central.
     """
     store = data / STORE_FILE
     if not store.is_file():
@@ -91,9 +91,9 @@ def backup(
             f"{data} has no {STORE_FILE}: is it the data directory? See --data. A store in "
             "PostgreSQL is saved by pg_dump (docs/operations/postgresql.md)"
         )
-    _require_empty(target, "a backup goes to a new folder")
+    _require_empty(target, "a backup needs a new folder")
     if target.resolve().is_relative_to(data.resolve()):
-        raise BackupRefused(f"{target} lies in the data directory: it would be lost with it")
+        raise BackupRefused(f"{target} is inside the data directory, and would be lost with it")
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -107,12 +107,12 @@ def backup(
         return manifest
     except (OSError, StoreError, sqlite3.Error) as why:
         raise BackupRefused(f"backup to {target}: {_why(why)}") from why
-    finally:  # of what failed, was refused, or was interrupted; what is whole has another name
+    finally:  # remove a failed, refused or interrupted one; a complete one has been renamed
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _copy_settings(data: Path, config: Path | None, folder: Path) -> None:
-    """Take the settings along where they lie outside of the data directory."""
+    """Copy the settings if they are outside of the data directory."""
     running = running_on(data)
     if config is None and running is not None and running.config:
         config = Path(running.config)
@@ -137,7 +137,7 @@ def _copied(data: Path, folder: Path, *, blobs: bool, told: Callable[[str], None
     count, size, missing = 0, 0, 0
     if blobs:
         told("files")
-        # After the store: what it names was here before it.
+        # After the store: the blobs that it names existed before.
         for blob in _blobs_of(data):
             here = folder / blob.relative_to(data)
             here.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,12 +164,12 @@ def _copied(data: Path, folder: Path, *, blobs: bool, told: Callable[[str], None
     told("sync")
     _sync_folders(folder)
     text = msgspec.json.format(msgspec.json.encode(manifest))
-    RealDisk().write_secret(folder / MANIFEST, text)  # synced, and for nobody else
+    RealDisk().write_secret(folder / MANIFEST, text)  # synced, and with mode 0600
     return manifest
 
 
 def _missing(store: Path, folder: Path) -> int:
-    """Return how many files a store names that are not in a folder; one may count twice."""
+    """Return how many blobs of a store are not in a folder; one may count twice."""
     with file_check.reading(store) as session:
         names = check.blob_names(session)
         return sum(not blob_path(folder, name).is_file() for name in names)
@@ -182,21 +182,19 @@ def restore(
     incomplete: bool = False,
     told: Callable[[str], None] = print,
 ) -> Manifest:
-    """Make a data directory of a backup. Raises Refused: onto anything that is there already.
+    """Make a data directory from a backup. Raises BackupRefused, also if `data` is not empty.
 
-    With `incomplete` files may be missing or damaged in the backup; these are left out.
+    With `incomplete`, missing and damaged blobs of the backup are omitted.
     """
     manifest = read_manifest(source)
-    _require_empty(data, "a restore goes to a new data directory")
+    _require_empty(data, "a restore needs a new data directory")
     for name, sha256 in manifest.files.items():
         if name not in (*FILES, STORE_FILE, SETTINGS) and not is_declared(name):
             raise BackupRefused(
-                f"{source / MANIFEST}: {name!r} is no file of a backup: it was altered"
+                f"{source / MANIFEST}: {name!r} is not a file of a backup: the list was altered"
             )
         if not (source / name).is_file() or _hash(source / name) != sha256:
-            raise BackupRefused(
-                f"{source / name} is not what {MANIFEST} says: this backup is damaged"
-            )
+            raise BackupRefused(f"{source / name} differs from {MANIFEST}: this backup is damaged")
     here = sum(1 for _ in _blobs_of(source))
     if here < manifest.blobs and not incomplete:
         lost = f"{manifest.blobs - here} of {manifest.blobs} files are missing"
@@ -210,7 +208,7 @@ def restore(
             _finish(data)
         except (OSError, StoreError) as why:
             raise BackupRefused(
-                f"restore to {data}: {_why(why)}; remove the folder and begin again"
+                f"restore to {data}: {_why(why)}; remove the folder and start again"
             ) from why
     return manifest
 
@@ -218,7 +216,7 @@ def restore(
 def _restored(
     source: Path, data: Path, manifest: Manifest, told: Callable[[str], None]
 ) -> list[Path]:
-    """Copy all but the word that it is whole; return the files that are not what they are named."""
+    """Copy all but the mark of completeness; return the blobs whose bytes do not fit their name."""
     damaged: list[Path] = []
     (data / RESTORING_FILE).touch(mode=0o600)
     sync_folder(data)
@@ -236,7 +234,7 @@ def _restored(
                 (data / folder).mkdir(mode=0o700, exist_ok=True)
             _copy(source / name, data / name)
     told("store")
-    # Under its own name only when it is whole and has its new generation.
+    # It gets its real name when it is complete and has its new generation.
     fresh = data / f".{STORE_FILE}.restored"
     _copy(source / STORE_FILE, fresh)
     snapshot.renew(fresh, SystemClock().wall())
@@ -255,7 +253,7 @@ def _finish(data: Path) -> None:
 
 
 def read_manifest(source: Path) -> Manifest:
-    """Return what a backup says of itself. Raises Refused."""
+    """Return the manifest of a backup. Raises BackupRefused."""
     try:
         return msgspec.json.decode((source / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
@@ -266,22 +264,22 @@ def read_manifest(source: Path) -> Manifest:
 
 def _require_empty(folder: Path, rule: str) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BackupRefused(f"{folder} is there already and not empty: {rule}")
+        raise BackupRefused(f"{folder} exists and is not empty: {rule}")
 
 
 def blob_path(folder: Path, sha256: str) -> Path:
-    """Return where a file lies in a data directory or a backup."""
+    """Return the path of a blob in a data directory or a backup."""
     return folder / BLOBS / sha256[:2] / sha256[2:]
 
 
 def blobs_damaged(data: Path) -> Iterator[Path]:
-    """Read every file, and yield those whose bytes are not those of their name."""
+    """Read every blob, and yield those whose bytes do not fit their name."""
     for blob in _blobs_of(data):
         try:
             if _hash(blob) != blob.parent.name + blob.name:
                 yield blob
         except FileNotFoundError:
-            continue  # nothing names it any more, and it went
+            continue  # it is no longer used and was removed
 
 
 def _blobs_of(folder: Path) -> Iterator[Path]:
@@ -289,7 +287,7 @@ def _blobs_of(folder: Path) -> Iterator[Path]:
 
 
 def _linked(source: Path, target: Path) -> bool:
-    """Link a file, which is never changed, or copy it; False where it went meanwhile."""
+    """Link a file that never changes, or copy it; return False if it was removed in between."""
     try:
         try:
             os.link(source, target)
@@ -304,7 +302,7 @@ def _linked(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file; it is only ours to read, or to run, from its first moment on."""
+    """Copy a file; from its first moment only its owner can read it, or run it."""
     mode = 0o600 | source.stat().st_mode & 0o100
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as copy, source.open("rb") as original:

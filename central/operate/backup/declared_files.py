@@ -1,6 +1,4 @@
-"""What an operator has declared in a data directory, as a backup takes it along: the files of
-sites, with the credentials that lie beside them, and those of storages.
-"""
+"""Backs up the files that an operator wrote: of sites, of storages, and credentials."""
 
 import os
 from collections.abc import Iterator
@@ -12,20 +10,20 @@ from ..pilot_factory import SITES
 from ..storage_setup import FOLDER as STORAGES
 
 FOLDERS: Final = (SITES, STORAGES)
-FILE_MAX_BYTES: Final = 4_000_000  # what is larger is neither a file of a site nor a credential
+FILE_MAX_BYTES: Final = 4_000_000  # larger files are no site, storage or credential files
 
 
 def is_declared(name: str) -> bool:
-    """Say whether a name in a backup is that of such a file, and leads to nowhere else."""
+    """Whether a name in a backup is that of such a file, without a way out of the folder."""
     path = PurePosixPath(name)
     inside = len(path.parts) > 1 and path.parts[0] in FOLDERS and ".." not in path.parts
     return inside and str(path) == name
 
 
 def copy_declared(data: Path, target: Path) -> list[str]:
-    """Copy them to a backup; return which were left out, and why.
+    """Copy the files to a backup; return those that were left out, with the reason.
 
-    One that cannot be read is no reason to have no backup at all.
+    An unreadable file must not prevent a backup.
     """
     left_out: list[str] = []
     for name in FOLDERS:
@@ -36,7 +34,7 @@ def copy_declared(data: Path, target: Path) -> list[str]:
 
 
 def _below(data: Path, name: str, left_out: list[str]) -> Iterator[Path]:
-    """Yield the files of one folder; of storages only the top, for bytes of jobs may lie below."""
+    """Yield the files of one folder; of storages only the top, since data of jobs may be below."""
     top = data / name
 
     def unlisted(why: OSError) -> None:
@@ -50,7 +48,7 @@ def _below(data: Path, name: str, left_out: list[str]) -> Iterator[Path]:
         folders.sort()
         for link in (here / one for one in folders if (here / one).is_symlink()):
             if not link.resolve().is_relative_to(top.resolve()):
-                left_out.append(f"{link.relative_to(data)}: a link to a folder elsewhere")
+                left_out.append(f"{link.relative_to(data)}: is a link to a folder elsewhere")
 
 
 def _take(data: Path, file: Path, target: Path, left_out: list[str]) -> None:
@@ -58,14 +56,14 @@ def _take(data: Path, file: Path, target: Path, left_out: list[str]) -> None:
     try:
         name.encode()
         content = read_regular(file, FILE_MAX_BYTES + 1)
-        runs = file.stat().st_mode & 0o100  # a program that prints a credential
+        runs = file.stat().st_mode & 0o100  # such as a program that prints a credential
     except UnicodeEncodeError:
         left_out.append(f"{name!r}: its name is not UTF-8")
         return
     except OSError as why:
         if file.is_symlink() or not isinstance(why, FileNotFoundError):
             left_out.append(f"{name}: {why.strerror}")
-        return  # else it went meanwhile
+        return  # else it was removed in between
     if len(content) > FILE_MAX_BYTES:
         left_out.append(f"{name}: has more than {FILE_MAX_BYTES} bytes")
         return

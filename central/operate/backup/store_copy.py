@@ -15,21 +15,21 @@ from ..store_selection import check_url, not_installed, where
 
 
 class CopyRefused(Exception):
-    """Nothing was copied, and the file is where it was."""
+    """Nothing was copied, and the file is unchanged."""
 
 
 class CopySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done."""
+    """The result of a copy."""
 
     rows: int
     to: str
-    kept: str  # the file, under its new name
+    kept: str  # new name of the file
 
 
 def copy_into(data: Path, url: str, *, at: float, told: Callable[[str], None]) -> CopySummary:
-    """Copy the store of `data` into the empty database at `url`, compare, and put the file aside.
+    """Copy the store of `data` to the empty database at `url`, compare, and rename the file.
 
-    No central may run on it: the data directory is held meanwhile. Raises Refused.
+    The data directory is locked, so no central may run on it. Raises CopyRefused.
     """
     path = data / STORE_FILE
     if not path.is_file():
@@ -51,7 +51,7 @@ def copy_into(data: Path, url: str, *, at: float, told: Callable[[str], None]) -
 
 
 def _put_aside(path: Path, aside: Path) -> None:
-    """Rename the file, so that no central goes on with it by mistake. It is one file then."""
+    """Rename the file, so that no central uses it by mistake. It is a single file by now."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute(load("sqlite")["set_no_log"]).fetchall()

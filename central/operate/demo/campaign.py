@@ -1,4 +1,4 @@
-"""The campaign that `pilotage demo` runs: what it submits, and what must come out."""
+"""The campaign of `pilotage demo`: its jobs, and the expected result."""
 
 import json
 from collections.abc import Callable
@@ -16,14 +16,14 @@ PAYLOAD = Path(__file__).with_name("payloads") / "spectrum.py"
 TRUE_INDEX = 2.7
 RUNS = 110
 EVENTS = 40_000
-PAUSE_S = 0.7  # each run is a little longer than its computing, so that there is something to watch
+PAUSE_S = 0.7  # a run takes a little longer than its computing, so that there is something to see
 SIGMAS_MAX = 4.0
 PYTHON = "python3"
 
 
 @dataclass(frozen=True)
 class CampaignJobs:
-    """The jobs of the campaign by what they are for."""
+    """The jobs of the campaign, by purpose."""
 
     runs: tuple[JobHandle, ...]
     failing_once: JobHandle
@@ -73,7 +73,7 @@ def submit(client: Client) -> CampaignJobs:
 def wait(
     client: Client, campaign: CampaignJobs, look: Callable[[dict[JobState, int]], None]
 ) -> dict[JobState, int]:
-    """Return how the jobs ended, once all that can run have; `look` is told meanwhile."""
+    """Return the counts when all jobs that can run have ended; `look` gets them meanwhile."""
     ids = {job.id for job in campaign.all_that_can_run}
     states: dict[int, JobState] = {}
 
@@ -94,7 +94,7 @@ def wait(
 
 
 def merge(client: Client, campaign: CampaignJobs) -> JobHandle:
-    """Submit the job that fits all runs together: their outputs are its inputs."""
+    """Submit the job that fits all runs together, with their outputs as its inputs."""
     script = client.upload([PAYLOAD])
     inputs: list[Input] = []
     names: list[str] = []
@@ -116,7 +116,7 @@ def merge(client: Client, campaign: CampaignJobs) -> JobHandle:
 
 @dataclass(frozen=True)
 class CampaignResult:
-    """What the merge has found, and whether it is as it must be."""
+    """The result of the merge."""
 
     runs: int
     seeds: int
@@ -130,7 +130,7 @@ class CampaignResult:
 
     @property
     def right(self) -> bool:
-        """Every run once, and the index that was put in comes out."""
+        """Whether every run counts once, and the result is the true index."""
         return self.runs == self.seeds == RUNS + 1 and self.sigmas < SIGMAS_MAX
 
 
@@ -147,7 +147,7 @@ def counted(count: int, what: str) -> str:
 
 
 def why_it_waits(explanation: Explanation) -> list[str]:
-    """Return an explanation in lines for people."""
+    """Return an explanation as lines of text."""
     lines = [
         f"{explanation.fitting} of {counted(explanation.offers, 'live offer')} fit; "
         f"{counted(explanation.ahead, 'job')} before it"

@@ -1,4 +1,4 @@
-"""What a person sees of the demo while it runs: where the jobs are, and what is done to a pilot."""
+"""The demo's display: the places of the jobs, and the kill of a pilot."""
 
 import time
 from collections import Counter
@@ -19,13 +19,13 @@ from .campaign import counted
 from .local_central import LocalPilot
 
 REDRAW_S = 0.4
-LINE_EVERY = 25  # jobs, where there is no terminal to draw on
+LINE_EVERY = 25  # jobs between two lines, if there is no terminal
 ACTIVE = (JobState.MATCHED, JobState.RUNNING)
 
 
 @dataclass(frozen=True)
 class KilledPilot:
-    """The pilot that was killed, and the jobs that were on it then, each with its attempt."""
+    """The killed pilot, and the jobs that it had then, each with its attempt."""
 
     pilot: str
     held: dict[int, int]
@@ -34,7 +34,7 @@ class KilledPilot:
         return f"kill -9 of pilot {self.pilot} with {counted(len(self.held), 'job')} on it"
 
     def fate(self, views: Sequence[JobView]) -> str:
-        """Return what became of each of these jobs, in a sentence."""
+        """Return what happened to these jobs, in a sentence."""
         mine = [view for view in views if view.id in self.held]
         again = [view for view in mine if view.epoch > self.held[view.id]]
         words = f"Of the {counted(len(mine), 'job')} on the killed pilot {len(again)} ran elsewhere"
@@ -57,7 +57,7 @@ class DemoWatch:
         self.killed: KilledPilot | None = None
 
     def run(self, jobs: campaign.CampaignJobs) -> dict[JobState, int]:
-        """Watch until all that can run has ended; return how."""
+        """Watch until all jobs that can run have ended; return the counts."""
         if not self._console.is_terminal:
             counts = campaign.wait(self._client, jobs, self._tell)
             self._console.print(self._table())
@@ -72,7 +72,7 @@ class DemoWatch:
             return campaign.wait(self._client, jobs, draw)
 
     def _tell(self, counts: dict[JobState, int]) -> None:
-        """Print a line now and then: this goes into a file or a pipe."""
+        """Print a line now and then, for a file or a pipe."""
         done = counts.get(JobState.DONE, 0)
         if done >= self._told + LINE_EVERY:
             self._told = done - done % LINE_EVERY
@@ -82,7 +82,7 @@ class DemoWatch:
         time.sleep(REDRAW_S)
 
     def _kill_in_time(self, counts: dict[JobState, int]) -> bool:
-        """kill -9 the pilot that holds most; its jobs must run elsewhere."""
+        """Kill the pilot with the most jobs by kill -9; its jobs must run elsewhere."""
         if self.killed is not None or counts.get(JobState.DONE, 0) < self._kill_at:
             return False
         held = [one for one in self._client.pilots(states=[PilotState.RUNNING]) if one.attempts]
@@ -92,7 +92,7 @@ class DemoWatch:
         process = next(pilot.process for pilot in self._pilots if pilot.id == victim.id)
         process.kill()
         process.wait()
-        # Asked afterwards: now nothing changes until the lease is over, and the count is right.
+        # Ask after the kill: the answer does not change until the lease is over.
         on_it = {
             view.id: view.epoch
             for view in self._client.search()
@@ -118,8 +118,10 @@ class DemoWatch:
 def by_site(
     pilots: Sequence[PilotView], views: Sequence[JobView], dead: str
 ) -> list[tuple[str, int, int, int, int, int]]:
-    """Return for each site its living pilots, their cores, the jobs that run on them, those that
-    wait for the lease of the dead pilot, and those that are done."""
+    """Return for each site: living pilots, their cores, and jobs that run, wait or are done.
+
+    Waiting are the jobs of the dead pilot, until its lease is over.
+    """
     living = [pilot for pilot in pilots if pilot.id != dead]
     alive = Counter(pilot.site for pilot in living)
     cores: Counter[str] = Counter()

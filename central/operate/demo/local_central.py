@@ -1,4 +1,4 @@
-"""A central and pilots as processes of this machine: what the demo and the benches run on."""
+"""A central and pilots as processes of this machine, for the demo and the benches."""
 
 import os
 import signal
@@ -25,12 +25,12 @@ STOP_S = 20.0
 
 
 class NotRunning(Exception):
-    """A process did not start or did not stay; the message has the end of its log."""
+    """A process did not start or ended early; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class LocalCentral:
-    """A central that runs as a process of ours."""
+    """A central in a child process."""
 
     data: Path
     running: CentralProcess
@@ -50,11 +50,10 @@ def local_central(
     keep: bool = False,
     within_s: float = START_S,
 ) -> Generator[LocalCentral]:
-    """Start `pilotage serve` on a free port or on `port`; end it afterwards, unless it is kept.
+    """Start `pilotage serve` on a free port or on `port`; end it after the block unless `keep`.
 
-    A central that is not kept also ends when this process is killed.
-
-    `options` are settings as `section.key`. Raises NotRunning.
+    A central that is not kept also ends when this process is killed. `options` are settings as
+    `section.key`. Raises NotRunning.
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = data / "central.log"
@@ -95,7 +94,7 @@ def _running(
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process of ours: SIGTERM, and SIGKILL for its session when it does not listen."""
+    """End a child process by SIGTERM, or its session by SIGKILL if it does not end."""
     if process.poll() is not None:
         return
     process.terminate()
@@ -108,7 +107,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 @dataclass(frozen=True)
 class LocalPilot:
-    """A pilot that runs as a process of ours."""
+    """A pilot in a child process."""
 
     id: str
     process: subprocess.Popen[bytes]
@@ -124,7 +123,7 @@ def start_pilot(
     *,
     is_tied: bool = False,
 ) -> LocalPilot:
-    """Start one pilot; `plan` says what it has, secret and places are filled in here.
+    """Start one pilot; `plan` has its size, this function adds secret and places.
 
     With `is_tied` it ends when this process does.
     """

@@ -1,6 +1,7 @@
-"""`pilotage demo`: a central, pilots of different make at four sites, a campaign, its faults.
+"""`pilotage demo`: a central, different pilots at four sites, a campaign, and faults.
 
-It needs Python alone. What else is missing on the machine it says in a line, and goes on without.
+It needs Python alone. If another program is missing on the machine, it says so and continues
+without it.
 """
 
 import shlex
@@ -32,12 +33,12 @@ from .local_central import (
 )
 
 LEASE_S = 15
-SILENT_PILOT_S = 30  # the killed pilot is out of the lists after this
+SILENT_PILOT_S = 30  # the killed pilot leaves the lists after this
 
 
 @dataclass(frozen=True)
 class PaperNode:
-    """A pilot on paper: what its site's node would have."""
+    """A simulated pilot: the hardware that its site's node would have."""
 
     site: str
     element: str
@@ -56,11 +57,11 @@ MAKES = (
 
 
 class DemoFailed(Exception):
-    """The demo did not come to its end; the message says where."""
+    """The demo stopped early; the message says where."""
 
 
 def main(*, keep: bool = False, data: Path | None = None) -> int:
-    """Run the demo; return 0 when the result is right."""
+    """Run the demo; return 0 if the result is right."""
     console = Console(highlight=False)
     folder = data or Path(tempfile.mkdtemp(prefix="pilotage-demo-"))
     try:
@@ -85,7 +86,7 @@ def _show(console: Console, central: LocalCentral, stack: ExitStack, *, keep: bo
     health = client.health()
     console.print(f"[bold]The central[/] answers at {central.url}, its data is in {folder}")
     console.print(f"Leases last {LEASE_S} s here instead of 120 s, so that the demo is short.")
-    console.print(f"Beats travel over {health.bus}.")
+    console.print(f"Heartbeats use {health.bus}.")
     pilots = _start_pilots(client, central)
     if not keep:
         stack.callback(_end_pilots, pilots)
@@ -175,7 +176,7 @@ def _goodbye(
     if not keep:
         console.print("Everything is stopped. `pilotage demo --keep` leaves it running.")
         return
-    console.print("It goes on running. To look around:")
+    console.print("It continues to run. To look around:")
     pilotage, job = command(), jobs.failing_once.id
     console.print(f"  export PILOTAGE_DATA={shlex.quote(str(central.data))}", markup=False)
     for words, what in (
@@ -199,7 +200,7 @@ def _goodbye(
 
 
 def command() -> str:
-    """Return what to type for `pilotage`: its path, where the shell would not find it."""
+    """Return the command for `pilotage`: its path if the shell would not find it."""
     if shutil.which("pilotage"):
         return "pilotage"
     called = Path(sys.argv[0])

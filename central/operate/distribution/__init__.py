@@ -1,1 +1,1 @@
-"""The files that a central hands out: the pilot bundle and the wheel of the client."""
+"""Files that a central hands out: the pilot bundle and the wheel of the client."""

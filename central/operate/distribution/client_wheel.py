@@ -1,7 +1,7 @@
-"""The wheel of this pilotage, for clients: made of the files that run here.
+"""The wheel of this pilotage for clients, made from the running files.
 
-It is on no package index. The central makes it of an installed wheel or of a checkout, without the
-tools that build one: a wheel is a zip archive with a list of its files.
+It is on no package index. The central makes it from an installed wheel or from a checkout, without
+build tools: a wheel is a zip archive with a list of its files.
 """
 
 import base64
@@ -23,8 +23,8 @@ from ...app.routes import ClientWheel
 from ..servers.mosquitto import configuration
 from .pilot_bundle import SCRIPT
 
-_LEFT_OUT: Final = ("__pycache__", "_compiled")  # made here, for the Python of this machine
-_KINDS: Final = frozenset({".py", ".sql", ".yaml", ".sh", ".typed"})  # of files that are shipped
+_LEFT_OUT: Final = ("__pycache__", "_compiled")  # made locally, for the Python of this machine
+_KINDS: Final = frozenset({".py", ".sql", ".yaml", ".sh", ".typed"})  # files that are shipped
 AGAIN_S: Final = 60.0
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the oldest date that a zip can hold
 _KIND: Final = b"""\
@@ -36,20 +36,20 @@ Tag: py3-none-any
 
 
 class WheelHandout:
-    """Makes the wheel at the first request, and keeps it: some 2 MB.
+    """Makes the wheel at the first request, and caches it (some 2 MB).
 
-    If it cannot be made, the next try comes after AGAIN_S: anybody may ask.
+    If that fails, the next try comes after AGAIN_S, because the route is public.
     """
 
     def __init__(self, bundle: Path | None) -> None:
-        """`bundle` is the pilot's file that this central hands out."""
+        """`bundle`: the pilot's file that this central hands out."""
         self._bundle = bundle
         self._kept: ClientWheel | None = None
         self._not_before = 0.0
         self._lock = threading.Lock()
 
     def wheel(self) -> ClientWheel | None:
-        """Return the wheel; None if there is none. Takes a second at first."""
+        """Return the wheel, or None if there is none. The first call takes a second."""
         with self._lock:
             now = time.monotonic()
             if self._kept is None and now >= self._not_before:
@@ -62,7 +62,7 @@ class WheelHandout:
 def client_wheel(bundle: Path | None) -> ClientWheel | None:
     """Make the wheel. Raises OSError.
 
-    None: these sources are not installed, or they have changed since this process began.
+    Return None if these sources are not installed, or have changed since the process started.
     """
     try:
         found = metadata.distribution("pilotage")
@@ -83,7 +83,7 @@ def client_wheel(bundle: Path | None) -> ClientWheel | None:
 
 
 def _package(bundle: Path | None) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of the package, by their place in the wheel."""
+    """Yield the files of the package with their paths in the wheel."""
     package = Path(pilotage.__file__).parent
     for folder, inner, names in os.walk(package, followlinks=True):  # a checkout has links
         inner[:] = [one for one in inner if not one.startswith((".", *_LEFT_OUT))]
@@ -95,7 +95,7 @@ def _package(bundle: Path | None) -> Iterator[tuple[str, bytes]]:
 
 
 def _beside(bundle: Path | None) -> Iterator[Path]:
-    """Yield the files that stand elsewhere in a checkout, as deploy/hook.py adds them."""
+    """Yield files from elsewhere in a checkout, as deploy/hook.py adds them."""
     if (broker := configuration()) is not None:
         yield broker
     if bundle is not None:
@@ -103,7 +103,7 @@ def _beside(bundle: Path | None) -> Iterator[Path]:
 
 
 def _description(found: metadata.Distribution) -> Iterator[tuple[str, bytes]]:
-    """Yield what pip reads: name, version, dependencies, commands, and the licence."""
+    """Yield the metadata for pip: name, version, dependencies, commands, and the licence."""
     folder = f"pilotage-{found.version}.dist-info"
     for name in ("METADATA", "entry_points.txt", "licenses/LICENSE"):
         if (text := found.read_text(name)) is not None:

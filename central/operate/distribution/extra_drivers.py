@@ -1,4 +1,4 @@
-"""What other packages add to `pilot.pyz`: their drivers of types of storages."""
+"""Adds the storage drivers of other packages to `pilot.pyz`."""
 
 import importlib.util
 import io
@@ -14,11 +14,11 @@ from typing import Final
 from .pilot_bundle import NoBundle
 
 GROUP: Final = "pilotage.pilot.storages"
-TABLE: Final = "pilotage/pilot/data/storages.txt"  # in the bundle, of lines `NAME = MODULE:CLASS`
+TABLE: Final = "pilotage/pilot/data/storages.txt"  # in the bundle; lines `NAME = MODULE:CLASS`
 
 
 class BadDriver(NoBundle):
-    """A driver of another package cannot go into the bundle. Mend that package, or remove it."""
+    """A driver of another package cannot be added to the bundle. Fix or remove that package."""
 
     def __init__(self, driver: str, why: str) -> None:
         Exception.__init__(self, f"{driver} of {GROUP} cannot go into pilot.pyz: {why}")
@@ -26,7 +26,7 @@ class BadDriver(NoBundle):
 
 @dataclass(frozen=True)
 class Additions:
-    """Drivers of others by type, as `MODULE:CLASS`, and the files that hold them."""
+    """Drivers of other packages by type, as `MODULE:CLASS`, with their files."""
 
     drivers: Mapping[str, str]
     files: Mapping[str, bytes]
@@ -34,10 +34,10 @@ class Additions:
 
 @lru_cache(maxsize=1)
 def additions() -> Additions:
-    """Return what the packages add that are installed here. Raises BadDriver.
+    """Return the drivers of the packages that are installed here. Raises BadDriver.
 
-    The module or package that an entry point names is taken. Packages above it become empty ones,
-    since theirs may need what only the central has.
+    The module or package that an entry point names is taken. Packages above it become empty,
+    because the real ones may need libraries of the central.
     """
     found = entry_points(group=GROUP)
     ours = {one.name for one in found if one.dist and one.dist.name == "pilotage"}
@@ -60,9 +60,9 @@ def additions() -> Additions:
 
 
 def complete(bundle: bytes) -> bytes:
-    """Return the bundle with the additions; without any it is the same. Raises BadDriver.
+    """Return the bundle with the additions, or the same bundle without any. Raises BadDriver.
 
-    The same bundle and additions give the same bytes. What is in the bundle already stays.
+    The same input gives the same bytes. The present content of the bundle stays.
     """
     added = additions()
     if not added.drivers:
@@ -72,7 +72,7 @@ def complete(bundle: bytes) -> bytes:
     lines = (f"{name} = {driver}\n" for name, driver in sorted(added.drivers.items()))
     files = {**added.files, **files, TABLE: files[TABLE] + "".join(lines).encode()}
     out = io.BytesIO()
-    out.write(bundle[: bundle.index(b"\n") + 1])  # the line that names the interpreter
+    out.write(bundle[: bundle.index(b"\n") + 1])  # the line with the interpreter
     with zipfile.ZipFile(out, "w") as archive:
         for name in sorted(files):
             archive.writestr(zipfile.ZipInfo(name), files[name])  # not compressed, dated 1980
@@ -80,7 +80,7 @@ def complete(bundle: bytes) -> bytes:
 
 
 def _sources(driver: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of a driver, by their place in the package above it."""
+    """Yield the files of a driver with their paths below the parent package."""
     try:
         found = importlib.util.find_spec(driver.partition(":")[0])
     except ImportError as why:
@@ -93,6 +93,6 @@ def _sources(driver: str) -> Iterator[tuple[str, bytes]]:
         return
     for path in sorted(origin.parent.rglob("*")):
         if path.name.endswith(tuple(EXTENSION_SUFFIXES)):
-            raise BadDriver(driver, f"{path} is compiled, and pilots run on any machine")
+            raise BadDriver(driver, f"{path} is compiled, but pilots run on any machine")
         if path.suffix == ".py":
             yield path.relative_to(origin.parents[1]).as_posix(), path.read_bytes()

@@ -1,6 +1,6 @@
-"""What a central hands out for pilots: the signed `pilot.pyz`, and `pilot.sh` that fetches it.
+"""Hands out the signed `pilot.pyz`, and `pilot.sh` that fetches it.
 
-The central writes into `pilot.sh` where it is and whose signature counts.
+The central writes its URL and its public key into `pilot.sh`.
 """
 
 import hashlib
@@ -18,25 +18,25 @@ from .pilot_bundle import SCRIPT
 
 
 def signing_key(data: Path) -> bytes | None:
-    """Return the public key of this data directory, if it has one. Raises BadKeyFile."""
+    """Return the public key of this data directory, or None. Raises BadKeyFile."""
     signer = signature.find(data, disk=RealDisk())
     return None if signer is None else signer.key
 
 
 class Handout:
-    """What this central hands out for pilots, signed anew when the bundle has changed.
+    """The pilot's files that this central hands out; signed again when the bundle changes.
 
-    `url` is asked late: where the port is a free one it is known only when it has been taken.
+    `url` is a function, because a free port is known only after it was bound.
     """
 
     def __init__(self, bundle: Path, signer: FileSigner, url: Callable[[], str]) -> None:
         """Raises BadDriver."""
-        additions()  # what is wrong with them stops the start of a central, not a request
+        additions()  # a bad driver should stop the start, not a request
         self._bundle, self._signer, self._url = bundle, signer, url
         self._kept: tuple[tuple[int, int, int], PilotFiles] | None = None
 
     def files(self) -> PilotFiles:
-        """Return them. Reads the disk. Raises OSError."""
+        """Return the files. Reads the disk. Raises OSError."""
         found = self._bundle.stat()
         seen = (found.st_ino, found.st_size, found.st_mtime_ns)
         if self._kept is None or self._kept[0] != seen:
@@ -56,13 +56,13 @@ class Handout:
 
 
 def version_of(bundle: bytes) -> str:
-    """Return the version that a bundle says itself."""
+    """Return the version inside a bundle."""
     with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
         return archive.read("VERSION").decode().strip()
 
 
 def filled(script: bytes, *, central: str, key: bytes, least: str) -> bytes:
-    """Return the script that knows where the bundle is, whose signature counts, how old is old."""
+    """Return the script with the central's URL, the public key and the oldest allowed version."""
     text = script.decode()
     for name, value in (("central", central), ("key", key.hex()), ("least", least)):
         empty = f"\n{name}=''\n"

@@ -1,6 +1,6 @@
-"""Find `pilot.pyz`: inside an installed pilotage, or built from the checkout that runs.
+"""Finds `pilot.pyz` in an installed pilotage, or builds it from the running checkout.
 
-The central never imports the pilot: it hands out this file, which an interpreter then starts.
+The central never imports the pilot: it hands out this file, which an interpreter runs.
 """
 
 import importlib.util
@@ -15,17 +15,17 @@ SCRIPT: Final = "pilot.sh"  # beside the bundle
 
 
 class NoBundle(Exception):
-    """This installation has no pilot to start. Install pilotage anew, or run from a checkout."""
+    """This installation has no pilot. Reinstall pilotage, or run from a checkout."""
 
     def __init__(self, package: Path) -> None:
         super().__init__(f"no pilot.pyz in {package}, and no checkout around it to build one from")
 
 
 def pilot_bundle() -> Path:
-    """Return the file that pilots are started from.
+    """Return the file from which pilots are started.
 
-    A checkout builds it into `build/`, and anew whenever a source is newer. It has bytecode for
-    this Python then, so that pilots start quickly. Raises NoBundle.
+    A checkout builds it in `build/` when a source is newer, with bytecode for this Python, so that
+    pilots start quickly. Raises NoBundle.
     """
     package = Path(pilotage.__file__).resolve().parent
     shipped = package / "pilot.pyz"
@@ -47,13 +47,13 @@ def _written(target: Path) -> float:
 
 
 def _newest(files: Iterable[Path]) -> float:
-    """Return when the newest of `files` was written, or a file beside it added or removed."""
+    """Return the time of the newest of `files`, and of additions and removals beside them."""
     paths = set(files)
     return max(path.stat().st_mtime for path in paths | {path.parent for path in paths})
 
 
 def _load(path: Path) -> ModuleType:
-    """Load the builder, which stands in no package: the wheel's build hook uses it as well."""
+    """Load the builder, which is in no package because the wheel's build hook uses it as well."""
     spec = importlib.util.spec_from_file_location("pilotage_pilot_bundle", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

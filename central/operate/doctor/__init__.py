@@ -1,1 +1,1 @@
-"""`pilotage doctor`: checks of an installation and what they find."""
+"""`pilotage doctor`: checks of an installation, and their findings."""

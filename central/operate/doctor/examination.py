@@ -1,4 +1,4 @@
-"""`pilotage doctor`: looks at an installation from outside, whether its central runs or not."""
+"""`pilotage doctor`: examines an installation from outside, with or without its central."""
 
 import asyncio
 import email.utils
@@ -44,10 +44,10 @@ from . import key_checks, machine_checks, reach_checks, site_checks, storage_che
 from .findings import Finding, at_fault, fault, ok, warning
 
 ANSWER_S: Final = 5.0
-UNDELIVERED_S: Final = 30.0  # a result that waits for less may have met a restart
+UNDELIVERED_S: Final = 30.0  # shorter waits are normal after a restart
 WHERE: Final = "see --data and PILOTAGE_DATA; pilotage serve makes a new one at its first start"
 MEND: Final = "see docs/configuration.md, and run doctor again"
-# What of a data directory is there after its first start; a restore makes some of it.
+# Names in a data directory after its first start; a restore makes some of them.
 OURS: Final = frozenset(
     {
         STORE_FILE,
@@ -58,22 +58,22 @@ OURS: Final = frozenset(
         *(keys.FILE, element_issuer.FILE, derived_secrets.FILE, signature.FILE, ADMIN_FILE),
     }
 )
-DATE_OLD_S: Final = 3.0  # the header has whole seconds, and is made anew each second or so
+DATE_OLD_S: Final = 3.0  # the header has whole seconds, and is renewed about once a second
 
 
 @dataclass(frozen=True)
 class CentralReply:
-    """What a running central has said."""
+    """The answers of a running central."""
 
     url: str
     health: Health
-    skew_s: float | None  # how far our wall clock is ahead of its own
+    skew_s: float | None  # lead of this machine's wall clock
 
 
 def examine(
     place: ServeOptions, *, whole_store: bool = False, whole_files: bool = False
 ) -> list[Finding]:
-    """Make all checks. Nothing is changed, and nothing is waited for longer than some seconds."""
+    """Run all checks. They change nothing, and none waits longer than some seconds."""
     return list(_all(as_it_runs(place), whole_store, whole_files))
 
 
@@ -86,7 +86,7 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
         return
     why = machine_checks.foreign(place.data, OURS)
     if why:
-        yield fault("data", f"{place.data} is no data directory: {why}", WHERE)
+        yield fault("data", f"{place.data} is not a data directory: {why}", WHERE)
         return
     if settings is None:
         yield from _without_settings(place.data)
@@ -112,7 +112,7 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
     elif settings.store.url:
         yield store_checks.database(reading, where(place.data, settings.store))
         yield store_checks.durability_of_database(settings.store.url)
-    elif gone is None:  # else no start makes one, and there is no more to say
+    elif gone is None:  # else no start makes one; other findings say why
         yield store_checks.store_file(place.data, whole=whole_store)
         yield store_checks.durability(place.data)
     yield machine_checks.free_disk(place.data)
@@ -142,7 +142,7 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
 
 
 def _without_settings(data: Path) -> Iterator[Finding]:
-    """Make the checks that need no settings: by the defaults the others would be wrong."""
+    """Run the checks that need no settings; with default settings the others could be wrong."""
     yield machine_checks.versions(None)
     yield machine_checks.data_directory(data)
     yield machine_checks.owner(data, OURS, running=running_on(data) is not None)
@@ -152,7 +152,7 @@ def _without_settings(data: Path) -> Iterator[Finding]:
 
 
 def _gone(data: Path) -> Finding | None:
-    """Say what is wrong where a data directory that was used has no store."""
+    """Return a finding if a used data directory has no store."""
     try:
         check_whole(data, used=data / keys.FILE)
     except StoreGone as gone:
@@ -161,7 +161,7 @@ def _gone(data: Path) -> Finding | None:
 
 
 def as_it_runs(place: ServeOptions) -> ServeOptions:
-    """Return the place with the settings of the central that runs there, if none were named."""
+    """Return the place with the settings of the running central, if none were named."""
     running = running_on(place.data)
     if running is None or not running.config or config_of(place) is not None:
         return place
@@ -169,9 +169,9 @@ def as_it_runs(place: ServeOptions) -> ServeOptions:
 
 
 def _settings(place: ServeOptions) -> tuple[Settings | None, Finding]:
-    """Return the settings, None if they are wrong, and what is said of them."""
+    """Return the settings (None if they are wrong), and the finding about them."""
     file = config_of(place)
-    said = f"{file} can be read" if file else "no file: all as they are by default"
+    said = f"{file} can be read" if file else "no file: all settings have their defaults"
     try:
         settings = settings_of(place)
         check_urls(settings.http, settings.bus)
@@ -184,10 +184,10 @@ def _settings(place: ServeOptions) -> tuple[Settings | None, Finding]:
 
 
 def central(place: ServeOptions, settings: Settings) -> tuple[Finding, CentralReply | None]:
-    """Ask the central that runs on this data directory how it is."""
+    """Ask the running central of this data directory for its health."""
     running = running_on(place.data)
     if running is None:
-        return warning("central", "none runs on this data directory", "pilotage serve"), None
+        return warning("central", "no central runs on this data directory", "pilotage serve"), None
     ca_file = settings.http.tls_certificate or None
     try:
         before = time.time()
@@ -206,9 +206,9 @@ def central(place: ServeOptions, settings: Settings) -> tuple[Finding, CentralRe
 
 
 def results(health: Health) -> Finding:
-    """Say whether pilots have results that they cannot deliver."""
+    """Check whether pilots have results that they cannot deliver."""
     if health.undelivered_s < UNDELIVERED_S:
-        return ok("results", "no result waits at its pilot for long")
+        return ok("results", "no result waits at a pilot for long")
     count = health.undelivered
     said = f"{count} results wait" if count > 1 else "1 result waits"
     return warning(
@@ -220,7 +220,7 @@ def results(health: Health) -> Finding:
 
 def _client(url: str, ca_file: str | None) -> httpx.Client:
     context = trusting()
-    # Our own certificate, which may be signed by itself, and the authority that clients are told.
+    # Our own certificate may be self-signed; the other is the authority for clients.
     for file in (ca_file, os.environ.get("PILOTAGE_CA_FILE")):
         if file:
             context.load_verify_locations(file)
@@ -228,7 +228,7 @@ def _client(url: str, ca_file: str | None) -> httpx.Client:
 
 
 def skew_s(date: str, before: float) -> float | None:
-    """Return how far our clock is ahead, 0 within what the header leaves open."""
+    """Return the lead of this machine's clock; 0 within the precision of the header."""
     try:
         theirs = email.utils.parsedate_to_datetime(date).timestamp()
     except ValueError:
@@ -242,7 +242,7 @@ def skew_s(date: str, before: float) -> float | None:
 def memory(
     data: Path, certificate: str, answered: CentralReply, reading: store_checks.Reading
 ) -> Finding:
-    """Compare the counters in the central's memory with the rows, if they stand still for it."""
+    """Compare the central's counters with the rows, if they do not change meanwhile."""
     try:
         token = (data / ADMIN_FILE).read_text().strip()
         with _client(answered.url, certificate or None) as client:
@@ -253,12 +253,12 @@ def memory(
                     stored = check.states(session)
                 if first == _counts(client):
                     if first == stored:
-                        return ok("memory", "counts what the rows say")
-                    said = f"the central counts {first}, the rows say {stored}"
-                    return fault("memory", said, "tell the developers; a restart counts anew")
+                        return ok("memory", "its counters agree with the rows")
+                    said = f"the central counts {first}, the rows give {stored}"
+                    return fault("memory", said, "tell the developers; a restart counts again")
     except (OSError, httpx.HTTPError, msgspec.DecodeError, StoreError, sqlite3.Error) as why:
         return warning("memory", f"could not be compared: {why}", "see central and admin token")
-    return ok("memory", "moves too fast to be compared")
+    return ok("memory", "the counters change too fast to be compared")
 
 
 def _counts(client: httpx.Client) -> dict[str, int]:
@@ -272,9 +272,9 @@ def _counts(client: httpx.Client) -> dict[str, int]:
 
 
 def broker(settings: Settings, answered: CentralReply | None) -> Finding:
-    """Log in at the broker as the central does."""
+    """Log in at the broker with the central's account."""
     if settings.bus.broker == "none":
-        return ok("broker", "none: beats go over HTTPS")
+        return ok("broker", "none: heartbeats use HTTPS")
     if settings.bus.broker == "embedded":
         if answered is None:
             return ok("broker", "embedded: it runs with the central")
@@ -282,7 +282,7 @@ def broker(settings: Settings, answered: CentralReply | None) -> Finding:
             return fault("broker", "the embedded broker is down", "restart the central")
         return ok("broker", f"embedded, {answered.health.bus}")
     if answered is not None and "://" in answered.health.bus:
-        # To log in again with its name would throw the central off.
+        # A second login with its name would disconnect the central.
         return ok("broker", f"{answered.health.bus}: the central is connected")
     try:
         address = outside_address(settings.bus)
@@ -292,8 +292,8 @@ def broker(settings: Settings, answered: CentralReply | None) -> Finding:
         return fault("broker", f"{settings.bus.broker}: {why or type(why).__name__}", do)
     if answered is not None and answered.health.bus == "down":
         do = "see its log for bus_down"
-        return warning("broker", f"{address.url} answers us, but not the central", do)
-    return ok("broker", f"{address.url} lets us in")
+        return warning("broker", f"{address.url} accepts doctor, but not the central", do)
+    return ok("broker", f"{address.url} accepts the login")
 
 
 async def _log_in(at: Address) -> None:

@@ -1,4 +1,4 @@
-"""What a check of an installation says: one line, and what to do about it."""
+"""Findings: the outcome of a check in one line, and what to do."""
 
 import enum
 from collections.abc import Iterable
@@ -7,11 +7,11 @@ import msgspec
 
 
 class Severity(str, enum.Enum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
-    WARNING = "warning"  # it works, and somebody should look
-    FAULT = "fault"  # a promise does not hold, or the central does not start
+    WARNING = "warning"  # it works, but somebody should look
+    FAULT = "fault"  # a guarantee is broken, or the central cannot start
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,5 +36,5 @@ def fault(check: str, said: str, do: str) -> Finding:
 
 
 def at_fault(findings: Iterable[Finding]) -> bool:
-    """Say whether anything must be mended."""
+    """Whether a finding is a fault."""
     return any(one.level is Severity.FAULT for one in findings)

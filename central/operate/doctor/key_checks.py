@@ -1,4 +1,4 @@
-"""Checks of keys, tokens and certificates: there, ours alone, and still good."""
+"""Checks of keys, tokens and certificates: present, private and valid."""
 
 import base64
 import os
@@ -27,7 +27,7 @@ DAY_S: Final = 86_400.0
 
 
 def key_files(data: Path) -> Iterator[Finding]:
-    """Judge the files of the data directory that hold keys."""
+    """Check the files of the data directory that hold keys."""
     names = (keys.FILE, derived_secrets.FILE, signature.FILE)
     missing = [name for name in names if not (data / name).is_file()]
     if len(missing) == len(names):
@@ -37,10 +37,10 @@ def key_files(data: Path) -> Iterator[Finding]:
     open_ = [name for name in there if readable_by_others(data / name)]
     if open_:
         where = " ".join(str(data / name) for name in open_)
-        yield fault("keys", f"{', '.join(open_)}: others may read", f"chmod 0600 {where}")
+        yield fault("keys", f"{', '.join(open_)}: readable by others", f"chmod 0600 {where}")
     elif missing:
         yield warning(
-            "keys", f"{', '.join(missing)}: not there", "made anew by a start: what it signed ends"
+            "keys", f"{', '.join(missing)}: missing", "a start makes a new one; old signatures end"
         )
     else:
         yield _readable(data)
@@ -54,22 +54,22 @@ def _readable(data: Path) -> Finding:
         signature.load(data, disk=disk)
         keys.find(data, disk=disk, name=element_issuer.FILE)
     except (BadKeyFile, OSError) as why:
-        return fault("keys", str(why), "take the file out of the last backup")
-    return ok("keys", "each file for its owner alone")
+        return fault("keys", str(why), "restore the file from the last backup")
+    return ok("keys", "each file is readable by its owner only")
 
 
 def admin_token(data: Path, community: CommunitySettings) -> Finding:
-    """Judge the administrator's token of this machine, by what it says itself."""
+    """Check the administrator's token of this machine, by its own claims."""
     path = data / ADMIN_FILE
     try:
         text = path.read_text().strip()
     except OSError as why:
         return warning("admin token", f"{path}: {why.strerror}", "a start makes a new one")
     if readable_by_others(path):
-        return fault("admin token", f"{path}: others may read it", f"chmod 0600 {path}; revoke it")
+        return fault("admin token", f"{path}: readable by others", f"chmod 0600 {path}; revoke it")
     claims = _claims_of(text)
     if claims is None:
-        return warning("admin token", f"{path} holds no token", "remove it: a start makes another")
+        return warning("admin token", f"{path} holds no token", "remove it: a start makes one")
     judged = _expiry("admin token", claims.exp, "remove the file and restart: a new one is made")
     unlike = unused(community, claims.community, claims.groups)
     if unlike and judged.level is Severity.OK:
@@ -95,20 +95,22 @@ def _claims_of(token: str) -> _Claims | None:
 
 
 def certificate(settings: Settings) -> Finding:
-    """Judge the certificate of the API."""
+    """Check the certificate of the API."""
     path = settings.http.tls_certificate
     if not path and api_address.readable_by_others(settings.http):
-        said = f"none, and {settings.http.host} can be reached from outside: tokens cross in clear"
+        said = (
+            f"none, and {settings.http.host} can be reached from outside: tokens are in clear text"
+        )
         return fault("certificate", said, "see http.tls_certificate, or http.url behind a proxy")
     if not path:
-        return ok("certificate", "none: the API speaks plain HTTP, to this machine or its proxy")
+        return ok("certificate", "none: the API speaks plain HTTP to this machine or its proxy")
     try:
         found = x509.load_pem_x509_certificate(Path(path).read_bytes())
     except (OSError, ValueError) as why:
         return fault("certificate", f"{path}: {why}", "see http.tls_certificate")
     if settings.http.tls_key and readable_by_others(Path(settings.http.tls_key)):
         key = settings.http.tls_key
-        return fault("certificate", f"{key}: others may read it", f"chmod 0600 {key}")
+        return fault("certificate", f"{key}: other users may read it", f"chmod 0600 {key}")
     return _expiry("certificate", found.not_valid_after_utc.timestamp(), "renew it, then restart")
 
 
@@ -116,12 +118,12 @@ def _expiry(check: str, expires_at: float, do: str) -> Finding:
     left_s = expires_at - time.time()
     if left_s <= 0:
         return fault(check, f"expired {-left_s / DAY_S:.0f} days ago", do)
-    said = f"good for {left_s / DAY_S:.0f} days"
+    said = f"valid for {left_s / DAY_S:.0f} days"
     return warning(check, said, do) if left_s < SOON_S else ok(check, said)
 
 
 def readable_by_others(path: Path) -> bool:
-    """Say whether anybody but its owner may read or write the file."""
+    """Whether another user than its owner may read or write the file."""
     try:
         return bool(os.stat(path).st_mode & 0o077)
     except OSError:

@@ -1,4 +1,4 @@
-"""Checks of the machine: versions, disk, clock, limits. What is judged comes in as values."""
+"""Checks of the machine: versions, disk, clock, limits. Pure checks take values."""
 
 import ctypes
 import os
@@ -20,17 +20,17 @@ FREE_LOW_BYTES: Final = 5 << 30
 FREE_NONE_BYTES: Final = 512 << 20
 SYNC_SLOW_S: Final = 0.05
 SKEW_WARNING_S: Final = 1.0
-SKEW_FAULT_S: Final = 60.0  # tokens are judged with as much
-BUILT: Final = 1_767_225_600.0  # 2026-01-01: no clock of a running central is before that
+SKEW_FAULT_S: Final = 60.0  # the same tolerance as for tokens
+BUILT: Final = 1_767_225_600.0  # 2026-01-01: a running central cannot have an earlier time
 SQLITE_MIN: Final = (3, 38)
-# Where locks or syncs do not hold; memory forgets with the machine.
+# File systems whose locks or syncs do not hold, and those in volatile memory.
 _REMOTE: Final = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "ceph", "9p", "lustre", "afs")
 _MEMORY: Final = ("tmpfs", "ramfs")
 _UNSYNCHRONISED: Final = 0x40  # STA_UNSYNC of adjtimex(2)
 
 
 def versions(central: str | None) -> Finding:
-    """Judge what is installed, and that a running central is of it."""
+    """Check the installed versions, and that the running central has the same."""
     said = (
         f"pilotage {__version__}, Python {platform.python_version()}, "
         f"SQLite {sqlite3.sqlite_version}, {platform.system()} {platform.release()}"
@@ -40,40 +40,40 @@ def versions(central: str | None) -> Finding:
     if central is not None and central != __version__:
         return warning(
             "versions",
-            f"{said}; the central that runs is {central}",
-            "restart it to run what is installed",
+            f"{said}; the running central is {central}",
+            "restart it to run the installed version",
         )
     return ok("versions", said)
 
 
 def data_directory(data: Path) -> Finding:
-    """Judge where the installation lies: whose it is, and on what."""
+    """Check the owner, the mode and the file system of the data directory."""
     if not data.is_dir():
-        return fault("data", f"{data} is not there", "see --data and PILOTAGE_DATA")
+        return fault("data", f"{data} does not exist", "see --data and PILOTAGE_DATA")
     found = data.stat()
     kind = file_system(data, _mounts())
     said = f"{data}, {kind or 'unknown file system'}"
     if kind in _REMOTE:
         return fault("data", said, "locks and syncs do not hold there: move it to a local disk")
     if found.st_mode & 0o077:
-        return warning("data", f"{said}: others may look in", f"chmod 0700 {data}")
+        return warning("data", f"{said}: other users may look in", f"chmod 0700 {data}")
     if found.st_uid != os.geteuid() and os.geteuid() != 0:
-        return fault("data", f"{said}: it is another user's", "run as the user of the central")
+        return fault("data", f"{said}: it is of another user", "run as the user of the central")
     if kind in _MEMORY:
-        return warning("data", f"{said}: gone with the machine", "move it to a disk")
+        return warning("data", f"{said}: lost with the machine", "move it to a disk")
     return ok("data", said)
 
 
 def foreign(data: Path, ours: Collection[str]) -> str:
-    """Say why a folder is none that a central has made; nothing where it may be."""
+    """Return why a folder is not a central's data directory; empty: it may be one."""
     names = {one.name for one in data.iterdir()}
     if not names:
         return "it is empty"
-    return "it has other files, and none of ours" if names.isdisjoint(ours) else ""
+    return "it has other files only" if names.isdisjoint(ours) else ""
 
 
 def owner(data: Path, ours: Collection[str], *, running: bool) -> Finding:
-    """Judge whether one user has all of it: who restores or copies as root leaves root's files."""
+    """Check that one user owns all files: a restore or copy by root leaves files of root."""
     of_folder = data.stat().st_uid
     others = [
         name
@@ -82,11 +82,11 @@ def owner(data: Path, ours: Collection[str], *, running: bool) -> Finding:
     ]
     user = _name_of(of_folder)
     if others:
-        said = f"the folder is {user}'s, and {', '.join(others)} somebody else's"
+        said = f"the folder is {user}'s, and {', '.join(others)} of another user"
         return fault("owner", said, f"chown -R USER: {data}, the user that the central runs as")
     if of_folder == 0 and not running:
         said = "root's: a central that runs as another user cannot start on it"
-        return warning("owner", said, f"if so: chown -R USER: {data}, as User= in the unit says")
+        return warning("owner", said, f"if so: chown -R USER: {data}, the User= of the unit")
     return ok("owner", f"all of it is {user}'s")
 
 
@@ -98,7 +98,7 @@ def _name_of(uid: int) -> str:
 
 
 def file_system(path: Path, mounts: str) -> str:
-    """Return the kind of file system that a path is on, by the text of /proc/mounts."""
+    """Return the kind of file system of a path, from the text of /proc/mounts."""
     best, kind = "", ""
     for line in mounts.splitlines():
         _, place, found, *_ = line.split(" ")
@@ -117,18 +117,18 @@ def _mounts() -> str:
 
 
 def free_disk(data: Path) -> Finding:
-    """Judge how much room is left."""
+    """Check the free space."""
     usage = shutil.disk_usage(data)
     said = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f} GB"
     if usage.free < FREE_NONE_BYTES:
         return fault("disk", said, "make room now: a full disk accepts nothing")
     if usage.free < FREE_LOW_BYTES and usage.free < usage.total / 5:
-        return warning("disk", said, "make room, or keep less: see the section retention")
+        return warning("disk", said, "make room, or keep less data: see the section retention")
     return ok("disk", said)
 
 
 def sync_cost(data: Path) -> Finding:
-    """Measure what a sync costs where the store lies."""
+    """Measure how long a sync takes on the disk of the store."""
     probe = data / f".doctor.{os.getpid()}"
     times: list[float] = []
     try:
@@ -151,11 +151,11 @@ def sync_cost(data: Path) -> Finding:
 
 
 def clock(newest: float | None, skew_s: float | None) -> Finding:
-    """Judge the wall clock: against what is stored, others, and its own source."""
+    """Check the wall clock against the store, the central and its time service."""
     wall, monotonic = time.time(), time.monotonic()
     if wall < BUILT:
         return fault(
-            "clock", f"the wall clock says {time.ctime(wall)}", "set it; run chrony or ntpd"
+            "clock", f"the wall clock shows {time.ctime(wall)}", "set it; run chrony or ntpd"
         )
     if monotonic <= 0:
         return fault("clock", "the monotonic clock does not run", "this machine cannot hold leases")
@@ -163,11 +163,11 @@ def clock(newest: float | None, skew_s: float | None) -> Finding:
         return fault(
             "clock",
             f"the wall clock is {newest - wall:.0f} s before the newest row of the store",
-            "set it forward; tokens and days of retention are judged by it",
+            "set it forward; it decides on the expiry of tokens and on retention",
         )
     if skew_s is not None and abs(skew_s) > SKEW_WARNING_S:
         judge = fault if abs(skew_s) > SKEW_FAULT_S else warning
-        said = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the central's answer"
+        said = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the central's clock"
         return judge("clock", said, "run chrony or ntpd on both machines")
     if _synchronised() is False:
         return warning(
@@ -177,8 +177,8 @@ def clock(newest: float | None, skew_s: float | None) -> Finding:
 
 
 def _synchronised() -> bool | None:
-    """Ask the kernel whether a time service keeps the clock; None where it does not say."""
-    size = 26  # longs: more than struct timex has
+    """Ask the kernel whether a time service keeps the clock; None: unknown."""
+    size = 26  # in longs; larger than struct timex
     timex = (ctypes.c_long * size)()
     try:
         answer = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
@@ -193,7 +193,7 @@ def _synchronised() -> bool | None:
 
 
 def open_files(hard: int, connections_max: int, *, unlimited: bool) -> Finding:
-    """Judge the hard limit of open files against the connections that are allowed."""
+    """Check the hard limit of open files against the allowed connections."""
     wanted = connections_max + FILES_BESIDE
     if unlimited or hard >= wanted:
         return ok("open files", "no limit" if unlimited else f"at most {hard}")

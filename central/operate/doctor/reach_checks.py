@@ -1,4 +1,4 @@
-"""What `pilotage doctor` says of the way from the nodes of sites to the central."""
+"""Checks whether pilots on the nodes of sites can reach the central."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +13,16 @@ from .findings import Finding, warning
 
 CHECK: Final = "reach"
 DO: Final = (
-    "unless its nodes are this machine: set http.host, http.url and TLS, and where the broker is;"
+    "unless its nodes are this machine: set http.host, http.url, TLS and the broker's address;"
     " see docs/operations/sites.md"
 )
 _SHOWN: Final = 3
 
 
 def reach(data: Path, settings: Settings, url: str = "") -> Iterator[Finding]:
-    """Say where pilots would look for the central on their own node.
+    """Warn if pilots at other machines would look for the central on their own node.
 
-    `url`: what a running central says that it is called.
+    `url`: the URL that a running central gives for itself.
     """
     told = url or url_of(settings.http, settings.http.port)
     if not only_here(told):
@@ -37,4 +37,4 @@ def reach(data: Path, settings: Settings, url: str = "") -> Iterator[Finding]:
     if afar:
         more = f" and {len(afar) - _SHOWN} more" if len(afar) > _SHOWN else ""
         places = ", ".join(afar[:_SHOWN]) + more
-        yield warning(CHECK, f"pilots of {places} are told {told}: there, that is their node", DO)
+        yield warning(CHECK, f"pilots of {places} get {told}, which is their own node there", DO)

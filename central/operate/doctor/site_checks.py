@@ -1,7 +1,7 @@
-"""What `pilotage doctor` says of sites: each file field by field, credentials, programs, files.
+"""Checks of sites: each file field by field, credentials, programs, files.
 
-Nothing is asked of an element: that does `pilotage site check`. Programs that print a credential
-are run, as the central does.
+No element is asked: that is the task of `pilotage site check`. Programs that print a credential are
+run, as in the central.
 """
 
 import asyncio
@@ -40,24 +40,24 @@ from ..pilot_factory import SITES
 from .findings import Finding, fault, ok, warning
 
 CHECK: Final = "sites"
-PAGE: Final = "see docs/site-files.md; a running central keeps what the file said before"
-NEARLY: Final = (".yml", ".json")  # of files that are not read, though somebody may think so
+PAGE: Final = "see docs/site-files.md; a running central keeps the file's last valid version"
+NEARLY: Final = (".yml", ".json")  # unread endings that look right
 PRINTED_S: Final = 10.0  # for a program to print a credential
-SOON_S: Final = 3_600.0  # a credential that ends sooner is worth a word
+SOON_S: Final = 3_600.0  # a credential that ends sooner is reported
 
 
 def sites(data: Path, settings: Settings) -> Iterator[Finding]:
-    """Look at all sites' files: one line an element, or a file that does not read."""
+    """Check all sites' files: one finding for each element, or for a file with an error."""
     folder = _folder(data, settings)
     running = running_on(data)
     if running is not None and running.sites and Path(running.sites) != folder.absolute():
-        do = "run doctor with the settings of the central: --config, or what is in its environment"
-        yield warning(CHECK, f"{folder} is looked at; the central reads {running.sites}", do)
+        do = "run doctor with the settings of the central: --config, or its environment variables"
+        yield warning(CHECK, f"this check reads {folder}, the central {running.sites}", do)
     if not folder.is_dir():
         if settings.factory.sites:
-            yield fault(CHECK, f"{folder}: factory.sites names it, and it is no folder", PAGE)
+            yield fault(CHECK, f"{folder}: factory.sites names it, but it is not a folder", PAGE)
         else:
-            yield ok(CHECK, f"{folder} is not there, so no site has a file: pilots are by hand")
+            yield ok(CHECK, f"{folder} does not exist: no site has a file, pilots start by hand")
         return
     for file in _others(folder):
         do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
@@ -68,15 +68,15 @@ def sites(data: Path, settings: Settings) -> Iterator[Finding]:
     for name, site in book.sites.items():
         for why in strangers(site.communities, settings.community.names):
             told = located(folder / f"{name}{SUFFIX}", "", why)
-            yield fault(CHECK, told, "name it so in the settings too, or take it out here")
+            yield fault(CHECK, told, "add it to the settings, or remove it here")
         for element, entry in site.elements.items():
             yield _element(f"{name}/{element}", folder / f"{name}.yaml", site, entry)
     if not book.sites and not book.troubles:
-        yield ok(CHECK, f"{folder}: no file NAME.yaml is in it")
+        yield ok(CHECK, f"{folder}: it has no file NAME.yaml")
 
 
 def _folder(data: Path, settings: Settings) -> Path:
-    """Return where the sites' files are: by our settings, else by those of the central here."""
+    """Return the folder of the sites' files, from our settings, else from the running central."""
     running = running_on(data)
     if not settings.factory.sites and running is not None and running.sites:
         return Path(running.sites)
@@ -84,11 +84,11 @@ def _folder(data: Path, settings: Settings) -> Path:
 
 
 def _others(folder: Path) -> list[Path]:
-    """Return the files that look as if they were meant for a site."""
+    """Return files that look like site files but are not read."""
     try:
         return sorted(one for one in folder.iterdir() if one.suffix.lower() in NEARLY)
     except OSError:
-        return []  # that it cannot be read is told with the rest
+        return []  # another finding reports the error
 
 
 def _element(label: str, file: Path, site: SiteEntry, entry: ElementEntry) -> Finding:
@@ -99,21 +99,21 @@ def _element(label: str, file: Path, site: SiteEntry, entry: ElementEntry) -> Fi
         return fault(CHECK, located(file, label.partition("/")[2], str(why)), PAGE)
     missing = [*_unreadable(found, options), *held.wrong]
     if missing:
-        do = "the user that the central runs as must be able to read it, and it must be good"
+        do = "the central's user must be able to read it, and it must be valid"
         return fault(CHECK, f"{label}: {'; '.join(missing)}", do)
     absent = [one for one in found.programs if shutil.which(one) is None]
     if absent:
         do = "install it where the central runs, or put it on its PATH"
         return warning(CHECK, f"{label}: not on the PATH here: {', '.join(absent)}", do)
     if held.soon:
-        return warning(CHECK, f"{label}: {held.soon}", "see that something renews it")
+        return warning(CHECK, f"{label}: {held.soon}", "make sure that it is renewed")
     if not (site.enabled and entry.enabled):
         return ok(CHECK, f"{label}: {entry.kind}, disabled by its file")
-    return ok(CHECK, f"{label}: {entry.kind}, its file reads; pilotage site check tries it")
+    return ok(CHECK, f"{label}: {entry.kind}, its file is valid; pilotage site check tries it")
 
 
 def _unreadable(found: Driver, options: msgspec.Struct) -> Iterator[str]:
-    """Say which files that options name cannot be read here."""
+    """Yield the files in options that cannot be read here."""
     for name in found.files:
         path = getattr(options, name, "")
         if not path:
@@ -126,14 +126,14 @@ def _unreadable(found: Driver, options: msgspec.Struct) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Held:
-    """What a look at a credential has shown."""
+    """The result of a check of a credential."""
 
     wrong: tuple[str, ...] = ()
     soon: str = ""
 
 
 def _credential(entry: CredentialEntry | None) -> _Held:
-    """Look at a credential; what our own issuer signs is not asked for. Raises BadOptions."""
+    """Check a credential, except tokens of our own issuer. Raises BadOptions."""
     if entry is None:
         return _Held()
     clock = SystemClock()
@@ -148,7 +148,7 @@ def _credential(entry: CredentialEntry | None) -> _Held:
 
 
 async def _look(entry: CredentialEntry, clock: Clock) -> _Held:
-    """Look for how long what a source gives now is good."""
+    """Get the credential from its source and check its remaining life."""
     options = dict(entry.options)
     if entry.source == "command":
         given = msgspec.convert(options, CommandOptions)
@@ -166,19 +166,19 @@ async def _look(entry: CredentialEntry, clock: Clock) -> _Held:
 
 
 class _NoSigner:
-    """Nothing is signed: only whether the options read is looked at."""
+    """A signer that only checks options."""
 
     @property
     def name(self) -> str:
         return ""
 
     def sign(self, claims: dict[str, Any]) -> str:
-        """Sign nothing. Raises BadKeyFile."""
+        """Refuse to sign. Raises BadKeyFile."""
         raise BadKeyFile("no file", "a check signs nothing")
 
 
 class _NoCommands:
-    """Nothing is run: a check changes nothing."""
+    """Commands that are not run: a check changes nothing."""
 
     async def run(
         self,
@@ -188,5 +188,5 @@ class _NoCommands:
         environment: Mapping[str, str] | None = None,
         timeout_s: float,
     ) -> CompletedCommand:
-        """Run nothing. Raises NotStarted."""
+        """Refuse to run. Raises CommandNotStarted."""
         raise CommandNotStarted(f"{argv[0]} is not run by a check")

@@ -1,4 +1,4 @@
-"""What `pilotage doctor` says of storages: files that do not read, and which are swept."""
+"""Checks of storages: files with errors, and the storages that are swept."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,51 +20,51 @@ UNKNOWN_SHOWN: Final = 5
 
 
 def storages(data: Path, settings: Settings, reading: Reading | None = None) -> Iterator[Finding]:
-    """Look at all storages' files; nothing is asked of a storage."""
+    """Check all storages' files; no storage is asked."""
     said = settings.data.storages
     folder = Path(said) if said else data / FOLDER
     book = read_storages(folder, StorageBook()) if folder.is_dir() else StorageBook()
     if said and not folder.is_dir():
-        yield fault(CHECK, f"{folder}: data.storages names it, and it is no folder", PAGE)
+        yield fault(CHECK, f"{folder}: data.storages names it, but it is not a folder", PAGE)
     if reading is not None and not book.unlisted:
         yield from _unknown(folder, book, reading)
     for why in (*book.troubles.values(), *filter(None, [book.unlisted])):
-        yield fault(CHECK, why, f"{PAGE}; a running central keeps what the file said before")
+        yield fault(CHECK, why, f"{PAGE}; a running central keeps the file's last valid version")
     if not book.storages:
         return
     whys = unswept(book)
     for name, entry in book.storages.items():
         if entry.deletes and name in whys:
-            yield warning(CHECK, f"{name} says deletes: true, and is not swept: {whys[name]}", PAGE)
+            yield warning(CHECK, f"{name} has deletes: true, but is not swept: {whys[name]}", PAGE)
     swept = ", ".join(sorted(set(book.storages) - set(whys)))
     after = span(_sweep_after_s(data, settings))
     goes = (
-        f"bytes that no file names go after {after} from {swept}"
+        f"bytes without a file in the catalogue are deleted after {after} from {swept}"
         if swept
-        else ("bytes that no file names stay: no file says deletes: true")
+        else ("bytes without a file in the catalogue stay: no storage has deletes: true")
     )
     yield ok(CHECK, f"{len(book.storages)} in {folder}; {goes}")
 
 
 def _unknown(folder: Path, book: StorageBook, reading: Reading) -> Iterator[Finding]:
-    """Name storages of which the catalogue has copies, and no file speaks."""
+    """Report storages with copies in the catalogue but without a file."""
     try:
         with reading() as session:
             named = {str(row[0]) for row in session.rows("storages_of_copies", {})}
     except StoreError:
-        return  # the store's own check says so
+        return  # the check of the store reports it
     unknown = sorted(named - set(book.storages) - set(book.troubles))
     if not unknown:
         return
     more = f" and {len(unknown) - UNKNOWN_SHOWN} more" if len(unknown) > UNKNOWN_SHOWN else ""
     names = f"{', '.join(unknown[:UNKNOWN_SHOWN])}{more}"
-    said = f"files have copies on {names}, and {folder} has no file NAME.yaml of that name"
-    do = "put it back from a backup, or write one that says where it was: see docs/storages.md"
+    said = f"files have copies on {names}, and {folder} has no file NAME.yaml for it"
+    do = "restore it from a backup, or write it again: see docs/storages.md"
     yield warning(CHECK, said, do)
 
 
 def _sweep_after_s(data: Path, settings: Settings) -> float:
-    """Return for how long remnants wait: by the central that runs here, else by our settings."""
+    """Return how long remnants stay, from the running central, else from our settings."""
     running = running_on(data)
     said = running.sweep_after_s if running is not None else 0.0
     return said or settings.data.sweep_after_s

@@ -1,4 +1,4 @@
-"""Checks of the store: what keeps it, how durably, and whether its counts say what its rows say."""
+"""Checks of the store: its kind, its durability, and whether its counts agree with its rows."""
 
 import sqlite3
 import time
@@ -16,19 +16,19 @@ from ..backup.backups import blob_path, blobs_damaged
 from ..datadir import STORE_FILE
 from .findings import Finding, fault, ok, warning
 
-MISSING_MAX: Final = 1_000  # that are counted
-QUICK_S: Final = 20.0  # a look at the file may take so long where nobody asked for more
+MISSING_MAX: Final = 1_000  # counted at most
+QUICK_S: Final = 20.0  # for a check of the file without --store
 WHOLE_S: Final = 4 * 3_600.0
-SHOWN: Final = 200  # characters of what SQLite says of damage: its first line names the place
-NEWER: Final = "run that one, or restore"
+SHOWN: Final = 200  # characters of SQLite's report on damage: its first line names the place
+NEWER: Final = "run that version, or restore a backup"
 RESTORE: Final = "restore the last backup: see docs/operations/backup.md"
-UNSAFE: Final = "nothing acknowledged is safe: see docs/operations/alarms.md"
+UNSAFE: Final = "acknowledged data may be lost: see docs/operations/alarms.md"
 
 Reading = Callable[[], AbstractContextManager[Session]]
 
 
 def facts_of(reading: Reading) -> check.StoreFacts | None:
-    """Return what the store says of itself, None where it cannot be read."""
+    """Return the store's facts about itself, or None if it cannot be read."""
     try:
         with reading() as session:
             return check.facts(session)
@@ -37,7 +37,7 @@ def facts_of(reading: Reading) -> check.StoreFacts | None:
 
 
 def store_file(data: Path, *, whole: bool) -> Finding:
-    """Judge the file."""
+    """Check the store in a file."""
     path = data / STORE_FILE
     if not path.exists():
         return warning("store", "there is none yet", "pilotage serve makes it at its first start")
@@ -52,23 +52,24 @@ def store_file(data: Path, *, whole: bool) -> Finding:
                 return fault("store", said, NEWER)
             wrong = file_check.damage(session, whole=whole, over=lambda: time.monotonic() > until)
     except file_check.CheckUnfinished:
-        return warning("store", f"{said}; too large to be read in {QUICK_S:.0f} s", "use --store")
+        return warning("store", f"{said}; reading all takes over {QUICK_S:.0f} s", "use --store")
     except (StoreError, sqlite3.Error) as why:
         return fault("store", f"{path}: {why}", RESTORE)
     if wrong:
         return fault("store", f"{said}, damaged: {' '.join(wrong[0].split())[:SHOWN]}", RESTORE)
-    return ok("store", f"{said}, sound{'' if whole else ' as far as --store does not look'}")
+    more = "" if whole else " (use --store for a full check)"
+    return ok("store", f"{said}, no problem found{more}")
 
 
 def _contents(facts: check.StoreFacts, known: int) -> str:
     said = f"{facts.jobs} jobs, schema {facts.schema}"
     if facts.schema > known:
-        return f"{said} of a newer pilotage"
+        return f"{said} from a newer pilotage"
     return said if facts.schema == known else f"{said} (will be {known} with the next start)"
 
 
 def database(reading: Reading, name: str) -> Finding:
-    """Judge a store that is in a database."""
+    """Check a store in a database."""
     known = len(migrations("postgresql"))
     try:
         with reading() as session:
@@ -80,7 +81,7 @@ def database(reading: Reading, name: str) -> Finding:
 
 
 def durability(data: Path) -> Finding:
-    """Judge whether what is acknowledged survives a power cut: the store's own settings."""
+    """Check that acknowledged data survives a power cut, by the settings of the store."""
     path = data / STORE_FILE
     try:
         if path.exists():
@@ -94,7 +95,7 @@ def durability(data: Path) -> Finding:
 
 
 def durability_of_database(url: str) -> Finding:
-    """Judge the same of a server, by what it says of itself."""
+    """Check the same for a server, by its own settings."""
     from ...store.postgresql import check as database_check
 
     try:
@@ -105,10 +106,8 @@ def durability_of_database(url: str) -> Finding:
 
 
 def files(data: Path, reading: Reading, *, whole: bool) -> Finding:
-    """Judge whether each file that a job names is there; `whole` reads them all again."""
-    do = (
-        "take them out of a backup: they lie there under the same names (docs/operations/backup.md)"
-    )
+    """Check that each file that a job names exists; with `whole`, read them all."""
+    do = "copy them from a backup, where they have the same names (docs/operations/backup.md)"
     missing: set[str] = set()
     count = 0
     try:
@@ -123,15 +122,15 @@ def files(data: Path, reading: Reading, *, whole: bool) -> Finding:
     if missing:
         many = "or more " if len(missing) == MISSING_MAX else ""
         first = blob_path(data, min(missing))
-        return fault("files", f"{len(missing)} {many}that jobs name are gone, as {first}", do)
+        return fault("files", f"{len(missing)} {many}that jobs name are missing: {first}", do)
     if damaged:
-        return fault("files", f"{len(damaged)} have other bytes, as {damaged[0]}", do)
-    how = "with the right bytes" if whole else "as far as --files does not look"
-    return ok("files", f"all that jobs name are there ({count} names), {how}")
+        return fault("files", f"{len(damaged)} have wrong bytes, such as {damaged[0]}", do)
+    how = "with the right bytes" if whole else "use --files to check the bytes"
+    return ok("files", f"all files that jobs name exist ({count} names), {how}")
 
 
 def rows(reading: Reading) -> Iterator[Finding]:
-    """Derive every count again and name each difference."""
+    """Compute every count again and yield each difference."""
     try:
         with reading() as session:
             for about, found in check.differences(session):

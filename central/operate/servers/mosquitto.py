@@ -1,4 +1,4 @@
-"""A private mosquitto with the shipped configuration: free port, own folder, this machine alone."""
+"""A private mosquitto with the shipped configuration: free port, own folder, local only."""
 
 import os
 import re
@@ -15,22 +15,22 @@ import pilotage
 from ..process import tied
 
 CONFIG_NAME = "mosquitto.conf"
-READY_S = 60.0  # it reads the logins of 100 000 pilots first
+READY_S = 60.0  # with 100 000 pilots, reading the logins takes long
 
 
 class BrokerNotStarted(Exception):
-    """The broker did not come up; the message has its log."""
+    """The broker did not start; the message has its log."""
 
 
 def configuration() -> Path | None:
-    """Return the shipped configuration: of the wheel, or of the checkout; None where it is not."""
+    """Return the shipped configuration, from the wheel or the checkout, or None."""
     package = Path(pilotage.__file__).resolve().parent
     places = (package / CONFIG_NAME, package.parent / "deploy" / "mosquitto" / CONFIG_NAME)
     return next((place for place in places if place.is_file()), None)
 
 
 def plugin() -> Path | None:
-    """Return where Debian keeps the dynamic-security plug-in, or None."""
+    """Return Debian's path of the dynamic-security plug-in, or None."""
     found: Iterator[Path] = Path("/usr/lib").glob("*/mosquitto_dynamic_security.so")
     return next(found, None)
 
@@ -55,14 +55,14 @@ def _free_port() -> int:
 
 
 class Mosquitto:
-    """One broker; it can be killed and started again on the same port and files."""
+    """One broker, which can be killed and started again on the same port and files."""
 
     user = "central"
 
     def __init__(self, folder: Path, password: str, *, certificate: Path | None = None) -> None:
         self.port = _free_port()
         self.tls_port = _free_port()
-        self._certificate = certificate  # PEM with its key: opens the TLS listener too
+        self._certificate = certificate  # PEM with its key; turns on the TLS listener
         self.password = password
         self._folder = folder
         self.logins = folder / "dynamic-security.json"
@@ -72,9 +72,9 @@ class Mosquitto:
         self.forget_logins()
 
     def _configuration(self) -> str:
-        """Return the shipped text with nothing but port and paths changed."""
+        """Return the shipped configuration with other ports and paths."""
         shipped = configuration()
-        assert shipped is not None, "`missing` says so before"
+        assert shipped is not None, "call `missing` first"
         text = shipped.read_text()
         changes = {
             r"^listener 1883 .*$": f"listener {self.port} 127.0.0.1",
@@ -94,7 +94,7 @@ class Mosquitto:
         return text + ("user root\n" if os.geteuid() == 0 else "")
 
     def forget_logins(self) -> None:
-        """Make the file of logins as the README says: the central's own and nobody else's."""
+        """Write a file of logins with the central's login only, as in the README."""
         self.logins.unlink(missing_ok=True)
         twice = f"{self.password}\n{self.password}\n".encode()
         subprocess.run(
@@ -107,7 +107,7 @@ class Mosquitto:
         self.logins.chmod(0o600)
 
     def start(self) -> None:
-        """Start it and wait until it accepts connections. Raises NotStarted."""
+        """Start it and wait until it accepts connections. Raises BrokerNotStarted."""
         self._launch()
         until = time.monotonic() + READY_S
         while not self._accepts():

@@ -1,7 +1,7 @@
-"""A private PostgreSQL: own folder, a socket in it and no port, synced as a store demands.
+"""A private PostgreSQL with its own folder, a socket instead of a port, and full syncs.
 
-PostgreSQL refuses root, so root starts it as a user without rights. It ends with whoever started
-it, however that ends.
+PostgreSQL refuses to run as root, so root starts it as a user without rights. It ends with its
+owner, also if the owner is killed.
 """
 
 import os
@@ -19,9 +19,9 @@ from typing import Final
 
 from . import postgresql_cleanup as keeper
 
-USER: Final = "pilotage"  # of the database
+USER: Final = "pilotage"  # user of the database
 READY_S: Final = 30.0
-END_S: Final = 120.0  # a fast shutdown writes out what it keeps in memory
+END_S: Final = 120.0  # a fast shutdown writes its cached data
 
 
 def programs() -> Path | None:
@@ -39,13 +39,13 @@ def missing() -> str:
 
 
 class Postgresql:
-    """One server; it can be stopped in each of its ways and started again on the same files."""
+    """One server, which can be stopped in several ways and started again on the same files."""
 
     def __init__(self) -> None:
         found = programs()
-        assert found is not None, "`missing` says so before"
+        assert found is not None, "call `missing` first"
         self._programs = found
-        # Not the caller's own: what lies below a folder of root's alone, nobody else can reach.
+        # Not below the caller's folder: other users cannot reach folders below one of root's.
         self.folder = Path(tempfile.mkdtemp(prefix=keeper.NAME))
         keeper.sweep(self.folder.parent, time.time())
         self._lock = keeper.owned(self.folder)
@@ -60,20 +60,20 @@ class Postgresql:
 
     @property
     def pid(self) -> int:
-        """The process that all others of the server are children of."""
-        assert self._process is not None, "it runs"
+        """The parent process of all server processes."""
+        assert self._process is not None, "not running"
         return self._process.pid
 
     @property
     def keeper(self) -> int:
-        """The process that clears away the server if this one does not."""
+        """The process that removes the server if this one does not."""
         return self._keeper.pid
 
     def url(self, database: str = "postgres", schema: str = "public") -> str:
         return f"postgresql://{USER}@/{database}?host={self.folder}&search_path={schema}"
 
     def start(self, *settings: str) -> None:
-        """Start it with settings as `name=value`, and wait until it answers."""
+        """Start it with settings `name=value`, and wait until it answers."""
         options = ["listen_addresses=", f"unix_socket_directories={self.folder}", *settings]
         arguments = [text for option in options for text in ("-c", option)]
         with (self.folder / "log").open("ab") as log:
@@ -96,7 +96,7 @@ class Postgresql:
         return subprocess.run(command, check=False).returncode == 0
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT: a fast shutdown. SIGQUIT: an immediate one, as after a crash."""
+        """Stop it. SIGINT: a fast shutdown. SIGQUIT: an immediate one, as after a crash."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(END_S)
@@ -106,7 +106,7 @@ class Postgresql:
         return (self.folder / "log").read_text(errors="replace")
 
     def sql(self, *commands: str, database: str = "postgres") -> str:
-        """Run commands as psql does; return what it prints."""
+        """Run commands with psql; return its output."""
         options = [text for command in commands for text in ("-c", command)]
         program, folder = str(self._programs / "psql"), str(self.folder)
         command = [program, "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-h", folder]
@@ -114,7 +114,7 @@ class Postgresql:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def run(self, program: str, *arguments: str) -> None:
-        """Run one of the server's own programs on its files, as the user that owns them."""
+        """Run one of the server's programs on its files, as the user that owns them."""
         subprocess.run(
             [str(self._programs / program), "-D", str(self.folder / "data"), *arguments],
             check=True,
@@ -132,8 +132,10 @@ class Postgresql:
 
 
 def _kept(folder: Path) -> subprocess.Popen[bytes]:
-    """Start who clears away the server if we do not. What ends us and our group is not to end it,
-    and it holds nothing open that somebody may wait for."""
+    """Start the process that removes the server if this one does not.
+
+    It is in another process group, and holds no inherited files open.
+    """
     return subprocess.Popen(
         [sys.executable, "-I", "-S", keeper.__file__, str(folder)],
         stdin=subprocess.PIPE,
@@ -145,7 +147,7 @@ def _kept(folder: Path) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def started(*settings: str) -> Generator[Postgresql]:
-    """Run a server of our own; nothing of it is left afterwards."""
+    """Run a private server inside the block; remove it afterwards."""
     server = Postgresql()
     try:
         server.start(*settings)

@@ -1,7 +1,7 @@
-"""Ends a private PostgreSQL whose owner is gone, however that has ended, and removes its folder.
+"""Ends a private PostgreSQL whose owner is gone, and removes its folder.
 
-A program of its own, without imports of ours: it outlives the owner, whose end it learns of by the
-end of its input. What it could not do, as it was killed as well, the next owner does.
+It is a separate program without imports of pilotage. It outlives the owner and sees the owner's end
+as the end of its input. If it was killed too, the next owner cleans up.
 """
 
 import fcntl
@@ -13,28 +13,28 @@ import time
 from pathlib import Path
 from typing import Final
 
-NAME: Final = "pg-"  # how the names of the folders begin
-OWNER: Final = "owner"  # a file that the owner has locked for as long as it lives
-YOUNG_S: Final = 60.0  # a folder whose owner may not have come to lock it
+NAME: Final = "pg-"  # beginning of the folders' names
+OWNER: Final = "owner"  # a file that the owner locks while it lives
+YOUNG_S: Final = 60.0  # in a younger folder the owner may not have made its lock
 END_S: Final = 10.0
 LOOK_S: Final = 0.05
 
 
 def owned(folder: Path) -> int:
-    """Say that a folder is ours for as long as we live; return what holds it."""
+    """Lock a folder while this process lives; return the file descriptor."""
     lock = os.open(folder / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 
 
 def sweep(parent: Path, wall: float) -> None:
-    """Clear away what is left of owners that are gone. Of others nothing is touched."""
+    """Remove the folders of owners that are gone; leave others alone."""
     for folder in parent.glob(NAME + "*"):
         try:
             if wall - folder.stat().st_mtime < YOUNG_S:
                 continue
             lock = os.open(folder / OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:  # it is none of these, it is another user's, or somebody was faster
+        except OSError:  # not such a folder, of another user, or already removed
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,7 +47,7 @@ def sweep(parent: Path, wall: float) -> None:
 
 
 def clear(folder: Path) -> None:
-    """End the server that runs on a folder, as after a crash, and remove the folder."""
+    """End the server on a folder immediately, and remove the folder."""
     server = _server(folder)
     if server is not None:
         _end(server, folder)
@@ -55,7 +55,7 @@ def clear(folder: Path) -> None:
 
 
 def _server(folder: Path) -> int | None:
-    """Return the process that runs on a folder. Where there is no /proc it is not known."""
+    """Return the server process of a folder; None if unknown or without /proc."""
     try:
         pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -67,7 +67,7 @@ def _server(folder: Path) -> int | None:
 def _end(server: int, folder: Path) -> None:
     until = time.monotonic() + END_S
     os.kill(server, signal.SIGQUIT)
-    os.kill(server, signal.SIGCONT)  # it may stand still
+    os.kill(server, signal.SIGCONT)  # it may be stopped
     while _server(folder) == server:
         if time.monotonic() > until:
             os.kill(server, signal.SIGKILL)
@@ -76,7 +76,7 @@ def _end(server: int, folder: Path) -> None:
 
 
 def main() -> None:
-    """Wait for the end of the owner, or its word."""
+    """Wait for the owner's end, or a line from it."""
     sys.stdin.buffer.read(1)
     clear(Path(sys.argv[1]))
 

@@ -25,10 +25,10 @@ WRONG = {
     "lease.leasee_s": ("1", "did you mean 'lease_s'"),
     "lease.lease_s": ("soon", "lease.lease_s"),
     "http.port": ("70000", "http.port"),
-    "matcher.compatible": ("{el9: [el9]}", "compatible.el9: each other platform stands there once"),
+    "matcher.compatible": ("{el9: [el9]}", "compatible.el9: list each other platform once"),
     "matcher.running": ("[{where: PIC, by: type, value: User, most: -1}]", r"running\[0\].most"),
     "matcher.half_life_s": ("0", "matcher.half_life_s"),
-    "community.others": ("[lst, local]", "others: 'local' stands there twice, or is the name"),
+    "community.others": ("[lst, local]", "others: 'local' is listed twice, or equals `name`"),
     "sandbox.blob_bytes_max": ("2e12", "sandbox.blob_bytes_max: expected"),
 }
 
@@ -39,7 +39,7 @@ def test_a_file_that_holds_no_sections_is_not_taken_for_an_empty_one(
 ) -> None:
     file = tmp_path / "pilotage.yaml"
     file.write_text(text)
-    with pytest.raises(BadSetting, match=f"{file}: must hold sections, each with its keys"):
+    with pytest.raises(BadSetting, match=f"{file}: must consist of sections, each with its keys"):
         load(file, {})
 
 
@@ -50,7 +50,7 @@ def test_a_file_that_is_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
         ServeOptions(tmp_path),
         ServeOptions(tmp_path / "data", config=tmp_path / "pilotage.yaml"),
     ):
-        with pytest.raises(BadSetting, match="cannot be read: it is no regular file"):
+        with pytest.raises(BadSetting, match="cannot be read: it is not a regular file"):
             settings_of(place)
 
 
@@ -130,7 +130,7 @@ RULES: list[tuple[str, str, str]] = [
     (
         "running",
         "[{where: P, by: owner, value: a b, most: 1}, {where: P, by: owner, value: a b, most: 2}]",
-        "running: at P the owner 'a b' has two limits",
+        "running: the owner 'a b' has two limits at P",
     ),
     ("compatible", "{e l9: [el8]}", "matcher.compatible: expected text of letters"),
 ]

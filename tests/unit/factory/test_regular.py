@@ -22,7 +22,7 @@ def test_a_pipe_and_a_folder_are_no_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     for name in ("pipe", ""):
-        with pytest.raises(OSError, match="no regular file"):
+        with pytest.raises(OSError, match="not a regular file"):
             read_regular(tmp_path / name, 10)
 
 
@@ -35,7 +35,7 @@ def test_a_site_that_is_a_pipe_or_has_no_end_harms_no_other(tmp_path: Path) -> N
     book = read_sites(tmp_path, SiteBook())
 
     assert list(book.sites) == ["PIC"]
-    assert "no regular file" in book.troubles["pipe"]
+    assert "not a regular file" in book.troubles["pipe"]
     assert f"more than {FILE_MAX_BYTES} bytes" in book.troubles["huge"]
 
 
@@ -78,7 +78,7 @@ async def test_authorities_that_are_a_pipe_are_told_of_at_once(tmp_path: Path) -
     os.mkfifo(tmp_path / "ca.pem")
 
     async with asyncio.timeout(10):
-        with pytest.raises(Denied, match="no regular file"):
+        with pytest.raises(Denied, match="not a regular file"):
             way = opened(
                 "https://k.example.org",
                 ca_file=str(tmp_path / "ca.pem"),

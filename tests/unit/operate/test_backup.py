@@ -175,7 +175,7 @@ def test_what_is_left_out_of_sites_is_told_and_links_to_files_are_followed(
     assert [line.split(": ", 2)[2] for line in said.splitlines() if "left out: " in line] == [
         f"sites/image: has more than {FILE_MAX_BYTES} bytes",
         "sites/lost: No such file or directory",
-        "sites/pipe: it is no regular file",
+        "sites/pipe: it is not a regular file",
         "sites/outside: a link to a folder elsewhere",
     ]
     assert (tmp_path / "copy" / "sites" / "cscs.yaml").read_text() == "elements: {}"

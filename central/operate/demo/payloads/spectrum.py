@@ -33,7 +33,7 @@ def merge(out: str, parts: "list[str]") -> None:
     for name in parts:
         with open(name, encoding="utf-8") as file:
             runs.append(json.load(file))
-    runs.sort(key=lambda run: run["seed"])  # so that the sum is the same in any order
+    runs.sort(key=lambda run: run["seed"])  # so that the sum does not depend on the order
     events = sum(run["events"] for run in runs)
     index = 1.0 + events / math.fsum(run["log_sum"] for run in runs)
     result = {
