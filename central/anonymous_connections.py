@@ -16,34 +16,34 @@ class Strangers:
 
     def __init__(self, at_once_max: int) -> None:
         self._max = at_once_max
-        self._of: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
     def come(self, address: str, *, beyond: bool = False) -> "Stranger | None":
         """Return a new stranger, or None if its address has too many and `beyond` is false."""
         origin = _origin(address)
-        is_beyond = self._of[origin] >= self._max
+        is_beyond = self._counts[origin] >= self._max
         if is_beyond and not beyond:
             return None
-        self._of[origin] += 1
-        return Stranger(self._of, origin, is_beyond=is_beyond)
+        self._counts[origin] += 1
+        return Stranger(self._counts, origin, is_beyond=is_beyond)
 
 
 class Stranger:
     """One connection, until it shows a valid token or ends."""
 
-    __slots__ = ("_counted", "_of", "_origin", "is_beyond")
+    __slots__ = ("_counted", "_counts", "_origin", "is_beyond")
 
     def __init__(self, of: Counter[str], origin: str, *, is_beyond: bool) -> None:
-        self._of, self._origin, self._counted = of, origin, True
+        self._counts, self._origin, self._counted = of, origin, True
         self.is_beyond = is_beyond  # more than its address may have
 
     def end(self) -> None:
         """Stop counting this connection. Idempotent."""
         if self._counted:
             self._counted = False
-            self._of[self._origin] -= 1
-            if not self._of[self._origin]:
-                del self._of[self._origin]
+            self._counts[self._origin] -= 1
+            if not self._counts[self._origin]:
+                del self._counts[self._origin]
 
 
 def _origin(address: str) -> str:

@@ -39,7 +39,7 @@ class Leader:
     def __init__(self, look: LeaderUrl, clock: Clock, log: Log) -> None:
         self._look, self._clock, self._log = look, clock, log
         self._url: str | None = None
-        self._told = ""
+        self._logged_why = ""
 
     def url(self) -> str | None:
         return self._url
@@ -51,11 +51,11 @@ class Leader:
                 found = await self._look()
         except (StoreError, TimeoutError) as error:
             why = str(error) or "the database does not answer"
-            if why != self._told:
+            if why != self._logged_why:
                 self._log("leader_unknown", why=why)
-            self._told = why
+            self._logged_why = why
             return
-        self._told = ""
+        self._logged_why = ""
         if found != self._url:
             self._log("leader_found", url=found or "none")
         self._url = found

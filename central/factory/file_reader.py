@@ -46,7 +46,7 @@ def _carry_out(
         outcome: tuple[T | None, BaseException | None] = (work(), None)
     except BaseException as why:  # raised again in the caller
         outcome = (None, why)
-    with contextlib.suppress(RuntimeError):  # the loop is closed: the caller is gone
+    with contextlib.suppress(RuntimeError):  # the loop is closed, and no caller waits
         loop.call_soon_threadsafe(_tell, future, outcome)
 
 

@@ -17,7 +17,7 @@ PROGRAMS_AT_ONCE: Final = 4  # of one element; the spawner's other places are fo
 
 
 class FewCommands:
-    """Commands of which some run at a time. The timeout of a waiting one has not begun."""
+    """Runs a limited number of commands at a time; a timeout starts with its command."""
 
     def __init__(self, commands: Commands, at_once: int = PROGRAMS_AT_ONCE) -> None:
         self._commands, self._places = commands, asyncio.Semaphore(at_once)
@@ -54,7 +54,7 @@ class GuardedElement:
         """Queue pilots. One with an invalid slot id is in neither mapping; `find` looks for it."""
         with self._heard():
             done = await self.within.submit(requests)
-        refused = {stamp: self._word(why) for stamp, why in done.refused.items()}
+        refused = {stamp: self._cleaned(why) for stamp, why in done.refused.items()}
         return SubmitResult(_sound(done.slots), refused)
 
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
@@ -67,7 +67,7 @@ class GuardedElement:
         with self._heard():
             found = await self.within.states(slots)
         return {
-            slot: dataclasses.replace(one, why=self._word(one.why)) if one.why else one
+            slot: dataclasses.replace(one, why=self._cleaned(one.why)) if one.why else one
             for slot, one in found.items()
         }
 
@@ -92,10 +92,10 @@ class GuardedElement:
         try:
             yield
         except ElementTrouble as why:
-            why.say(self._word(why.why))
+            why.say(self._cleaned(why.why))
             raise
 
-    def _word(self, text: str) -> str:
+    def _cleaned(self, text: str) -> str:
         """Return the element's own words, without secrets, bounded and printable."""
         # Take twice as many letters: the text gets shorter when secrets are struck out.
         plain = "".join(one if one.isprintable() else " " for one in text[: 2 * WORDS_MAX])

@@ -100,9 +100,9 @@ class Probe:
         self._has_asked, self._clock, self._randomness = has_asked, clock, randomness
         self._timeout_s, self._held = timeout_s, held
         self._steps = _Steps(clock)
-        self._pilot, self._slot, self._said = "", "", ""
+        self._pilot, self._slot, self._output = "", "", ""
         self._until = 0.0
-        self._word = Slot(SlotState.QUEUED)  # the element's last report
+        self._report = Slot(SlotState.QUEUED)  # the element's last report
         self._trouble = ""  # why there is no newer one
         self._ask_at = 0.0
 
@@ -117,7 +117,7 @@ class Probe:
             kind=self._element.entry.kind,
             pilot=self._pilot,
             steps=self._steps.view(),
-            said=self._said,
+            said=self._output,
             held=self._held,
         )
 
@@ -155,7 +155,7 @@ class Probe:
                 async with asyncio.timeout(self._left_s()):
                     await credential.current()
             except (ElementTrouble, TimeoutError) as why:
-                raise _Failed(_words(why, self._timeout_s)) from None
+                raise _Failed(_error_text(why, self._timeout_s)) from None
             steps.ok()
         steps.begin("reach")
         try:
@@ -167,7 +167,7 @@ class Probe:
                 steps.ok()
                 self._pass("credential", until=step is ElementOperation.AUTHORISE)
                 steps.begin(step.value)
-            raise _Failed(_words(why, self._timeout_s)) from None
+            raise _Failed(_error_text(why, self._timeout_s)) from None
         steps.ok()
         self._pass("credential")
         self._pass("authorise")
@@ -198,7 +198,7 @@ class Probe:
                 self._steps.begin(why.step.value)
             raise _Failed(why.why) from None
         except (ElementTrouble, TimeoutError) as why:
-            told = _words(why, self._timeout_s)
+            told = _error_text(why, self._timeout_s)
             raise _Failed(f"{told}; the pilot may be queued there") from None
         if request.stamp in submitted.refused:
             await self._give_up(submitted.refused[request.stamp])
@@ -231,7 +231,7 @@ class Probe:
         steps = self._steps
         steps.begin("start")
         row = await self._wait(lambda row: row.registered_at is not None or self._has_started(row))
-        if row.registered_at is None and self._word.state is SlotState.QUEUED:
+        if row.registered_at is None and self._report.state is SlotState.QUEUED:
             raise _Failed(f"it ended before it started: {row.reason}")
         steps.ok()
         steps.begin("register")
@@ -251,7 +251,7 @@ class Probe:
         steps.ok()
 
     def _has_started(self, row: PilotRow) -> bool:
-        return row.state in FINAL or self._word.state in (SlotState.RUNNING, SlotState.ENDED)
+        return row.state in FINAL or self._report.state in (SlotState.RUNNING, SlotState.ENDED)
 
     async def _wait(self, there: Callable[[PilotRow], bool]) -> PilotRow:
         """Wait until `there` is true. Raises _Failed after the timeout or if the pilot ended."""
@@ -266,7 +266,7 @@ class Probe:
                 if there(row):
                     return row
             if self._clock.monotonic() >= self._until:
-                raise _Failed(f"not within {self._timeout_s:g} s; {self._told(row)}")
+                raise _Failed(f"not within {self._timeout_s:g} s; {self._status_text(row)}")
             await self._clock.sleep(LOOK_S)
 
     async def _ask_element(self) -> None:
@@ -278,10 +278,10 @@ class Probe:
             async with asyncio.timeout(self._left_s()):
                 said = await self._element.driver.states([self._slot])
         except (ElementTrouble, TimeoutError) as why:
-            self._trouble = _words(why, self._timeout_s)
+            self._trouble = _error_text(why, self._timeout_s)
         else:
-            self._word, self._trouble = said[self._slot], ""
-            await self._follow(self._word)
+            self._report, self._trouble = said[self._slot], ""
+            await self._follow(self._report)
         self._ask_at = self._clock.monotonic() + ASK_S
 
     async def _follow(self, word: Slot) -> None:
@@ -297,13 +297,13 @@ class Probe:
             slot_records.end_waiting, {self._pilot: told}, PilotState.FAILED, self._clock.wall()
         )
 
-    def _told(self, row: PilotRow) -> str:
+    def _status_text(self, row: PilotRow) -> str:
         if row.registered_at is not None:
             return f"the pilot is {row.state.value}"
         if self._trouble:
             return f"the element does not answer: {self._trouble}"
-        why = f" ({self._word.why})" if self._word.why else ""
-        return f"the element reports it as {self._word.state.value}{why}"
+        why = f" ({self._report.why})" if self._report.why else ""
+        return f"the element reports it as {self._report.state.value}{why}"
 
     # -- afterwards -----------------------------------------------------------------------------
 
@@ -323,11 +323,11 @@ class Probe:
                         await self._store.write(slot_records.place_slots, {pilot: self._slot})
                 await self._give_up("the check has ended")
                 if self._slot:
-                    if self._word.state is not SlotState.ENDED:
+                    if self._report.state is not SlotState.ENDED:
                         await driver.cancel([self._slot])
                     await self._keep_output()
         except (ElementTrouble, TimeoutError) as why:
-            self._said = self._said or f"its output cannot be fetched: {why}"
+            self._output = self._output or f"its output cannot be fetched: {why}"
 
     async def _keep_output(self) -> None:
         found = await self._element.driver.output(self._slot)
@@ -336,10 +336,10 @@ class Probe:
             printed = kept.stdout + kept.stderr
         else:
             printed = found.stdout + found.stderr
-            code = self._word.exit_code
+            code = self._report.exit_code
             output = SlotOutput(exit_code=code, stdout=found.stdout, stderr=found.stderr)
             await self._store.write(slot_records.keep_output, self._pilot, output)
-        self._said = printed.decode("utf-8", "replace")[-SAID_MAX:]
+        self._output = printed.decode("utf-8", "replace")[-SAID_MAX:]
 
     def _left_s(self) -> float:
         return max(0.001, self._until - self._clock.monotonic())
@@ -349,7 +349,7 @@ def _is_over(row: PilotRow) -> bool:
     return row.state in FINAL or row.state is PilotState.LOST
 
 
-def _words(why: Exception, timeout_s: float) -> str:
+def _error_text(why: Exception, timeout_s: float) -> str:
     if isinstance(why, ElementTrouble):
         return why.why
     return f"no answer within {timeout_s:g} s"

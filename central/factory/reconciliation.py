@@ -197,14 +197,14 @@ def _unregistered(
     elif slot.state is SlotState.HELD:
         found.leaving += 1  # until it has gone
         found.cancel[row.pilot] = row.slot
-        found.fail[row.pilot] = f"its element holds it: {slot.why or 'without a reason'}"
+        found.fail[row.pilot] = f"its element holds it: {slot.why or 'no reason given'}"
     elif slot.state is SlotState.RUNNING and for_s > patience.start_s:
         found.cancel[row.pilot] = row.slot
         found.fail[row.pilot] = f"it has run for {for_s:.0f} s and never asked for work"
     elif slot.state is SlotState.QUEUED and age_s > patience.queue_s:
         found.leaving += 1
         found.cancel[row.pilot] = row.slot
-        found.abort[row.pilot] = f"it has waited for {age_s / 86_400:.0f} days: its secret runs out"
+        found.abort[row.pilot] = f"it has waited for {age_s / 86_400:.0f} days: its secret expires"
     else:
         found.queued[sort_of(row)] += 1
         if slot.state is SlotState.QUEUED:

@@ -52,7 +52,7 @@ class SpawnedCommands:
             raise CommandOutcomeUnknown(f"{argv[0]}: its outcome is unknown") from None
         finally:
             self._waiting.pop(order.n, None)
-            if not future.done() or future.cancelled():  # the caller is gone: end the program
+            if not future.done() or future.cancelled():  # no caller waits: end the program
                 self._end(process, order.n)
         if outcome.not_started:
             raise CommandNotStarted(outcome.not_started)

@@ -14,7 +14,7 @@ _SCRIPT = """\
 #!/bin/sh
 # Pilot {stamp}
 umask 077
-# All pilots of this user are below one folder, which is hidden from payloads.
+# All pilots of this user are below one folder, which payloads do not see.
 temporary="${{TMPDIR:-/tmp}}"
 parent="$temporary/pilotage-$(id -u)"
 mkdir -m 700 "$parent" 2>/dev/null

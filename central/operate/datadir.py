@@ -110,7 +110,7 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
     """Lock the data directory for this process alone. Raises DataInUse, DataDirUnusable.
 
     `shared`: together with other processes that share it, since their jobs are in a database. The
-    file says so, for commands without settings.
+    file records it, for commands without settings.
     """
     made = [folder for folder in (data, *data.parents) if not folder.exists()]
     try:

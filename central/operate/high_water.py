@@ -37,9 +37,9 @@ class SetBack(StoreError):
         first = "It is empty: restore the backup first. " if is_empty else ""
         super().__init__(
             f"it was set back: its next {name} would be {stands}, and {stood} was reached. "
-            f"{first}Restored by the tools of its database it needs a new generation and new ids "
-            "first (docs/operations/postgresql.md); the wrong one is in store.url; or, if all of "
-            f"it may be forgotten, remove {file}"
+            f"{first}If it is the wrong database, correct store.url. If the tools of its database "
+            "restored it, give it a new generation and new ids first "
+            f"(docs/operations/postgresql.md). If its data is not needed, remove {file}"
         )
 
 

@@ -57,7 +57,7 @@ def check_roles(settings: Settings) -> None:
         why = f"{roles}: agents run in the process that leads, so they need dispatch beside them"
         raise BadSetting("process.roles", why)
     if not settings.store.url:
-        why = f"{roles}: needs a database that it shares with the process that has dispatch"
+        why = f"{roles}: needs a database that it shares with a dispatch process"
         raise BadSetting("process.roles", f"{why}; set store.url")
 
 

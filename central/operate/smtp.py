@@ -47,7 +47,7 @@ class SmtpMailer:
             why = f"{self._where} did not accept the mail within {self._within_s:g} s"
             raise NotMailed(why) from None
         except (OSError, smtplib.SMTPException) as why:
-            raise NotMailed(f"{self._where}: {_said(why)}") from why
+            raise NotMailed(f"{self._where}: {_error_text(why)}") from why
 
     @property
     def _where(self) -> str:
@@ -82,7 +82,7 @@ class SmtpMailer:
         return smtplib.SMTP(one.host, one.port, timeout=self._server_s)
 
 
-def _said(why: Exception) -> str:
+def _error_text(why: Exception) -> str:
     """Return the error with the server's message."""
     if isinstance(why, smtplib.SMTPResponseException):
         said = why.smtp_error

@@ -25,8 +25,8 @@ def check_store(data: Path, settings: StoreSettings) -> None:
     check_url(settings.url)
     if (data / STORE_FILE).exists():
         why = (
-            f"{data} has a {STORE_FILE}, whose jobs would be left behind: pilotage admin "
-            "copy-store takes them along, or go on without store.url"
+            f"{data} has a {STORE_FILE}, whose jobs would be left behind: move them by "
+            "`pilotage admin copy-store`, or remove store.url"
         )
         raise BadSetting("store.url", why)
 

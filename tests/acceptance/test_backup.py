@@ -129,5 +129,5 @@ def test_doctor_sees_a_central_that_is_gone_and_a_store_that_does_not_fit(tmp_pa
         gone = said(central, code=1)
 
         assert all(line.split()[0] in ("ok", "warning", "→") for line in lines), lines
-        assert any("counts what the rows say" in line for line in lines)
+        assert any("its counters agree with the rows" in line for line in lines)
         assert [one["check"] for one in gone if one["level"] == "fault"] == ["central"]

@@ -81,7 +81,7 @@ def test_neither_its_death_nor_that_of_its_database_loses_a_job(
     assert attempts.strip() == f"{len(jobs)}|{len(jobs)}"
     assert f"{len(jobs)} jobs, schema" in found
     assert "synchronous_commit=on, no replica" in found
-    assert "counts what the rows say" in found
+    assert "its counters agree with the rows" in found
     assert f"Done: says {len(jobs) + 1}, the rows say {len(jobs)}" in spoilt
 
 

@@ -50,7 +50,7 @@ def test_no_process_begins_on_a_database_that_was_set_back(
 
     assert code == EXIT_BROKEN  # its connections had ended, so that it is started anew
     assert all(f"its next job would be 1, and {job + 1} was reached" in one for one in below)
-    assert all("It is empty: restore the backup before" in one for one in nothing)
+    assert all("It is empty: restore the backup first" in one for one in nothing)
     assert server.sql(TABLES, database="empty").strip() == "0"  # pg_restore finds it as it was
 
 
@@ -64,7 +64,7 @@ def test_one_that_was_killed_at_once_does_not_begin_on_a_database_that_lost_it(
         central.kill9()
         said = [refused(central, roles, empty) for roles in ROLES]
 
-    assert all("It is empty: restore the backup before" in one for one in said)
+    assert all("It is empty: restore the backup first" in one for one in said)
 
 
 @pytest.mark.parametrize("lives", [1, 2])

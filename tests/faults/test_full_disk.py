@@ -136,7 +136,7 @@ def ready(url: str) -> int:
 @pytest.mark.parametrize(
     ("kept_free", "begins", "status"),
     # The first is what the index of the log takes: then nothing more can be written.
-    [(1 << 15, "central_started", 503), (0, "waiting for room to start", 0)],
+    [(1 << 15, "central_started", 503), (0, "waiting for disk space to start", 0)],
     ids=["the store can be opened", "nothing can be opened"],
 )
 def test_a_central_that_is_started_on_a_full_disk_goes_on_with_room(
@@ -272,4 +272,4 @@ def test_a_submission_larger_than_the_disk_leaves_the_reserve_and_the_room_for_a
     assert (said.status_code, said.json()["code"]) == (507, "store_full")
     assert free > wal, "the log of the store cannot be copied"
     assert free > 15_000_000
-    assert "waiting for room" not in log.read_text()
+    assert "waiting for disk space" not in log.read_text()

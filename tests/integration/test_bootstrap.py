@@ -202,7 +202,7 @@ def test_where_the_path_has_nothing_the_central_is_asked(node: Node) -> None:
         done = node.run("--bundle", "/cvmfs/none/pilot.pyz", "--central", url)
 
     assert (done.returncode, node.ran) == (0, True)
-    assert "No such file or directory: /cvmfs/none/pilot.pyz; the central is asked" in done.stderr
+    assert "No such file or directory: /cvmfs/none/pilot.pyz; using the central" in done.stderr
 
 
 def test_a_shell_that_reads_the_script_from_its_standard_input_runs_it(node: Node) -> None:
@@ -287,7 +287,7 @@ def test_a_script_that_no_central_has_filled_in_runs_nothing(node: Node) -> None
     [
         ((), "--central URL is needed"),
         (("--central", "http://central.example"), "only https is allowed"),
-        (("--central", "central:1"), "not like https://"),
+        (("--central", "central:1"), "must look like https://"),
     ],
 )
 def test_wrong_options_are_said(words: tuple[str, ...], said: str, node: Node) -> None:

@@ -11,14 +11,14 @@ TAKEN = "the port of somebody else"
 NO_PASSWORD = "bus.password_file=/nowhere/password"
 REFUSED = {
     "http.port=abc": "http.port: expected a whole number from 0 to 65535, got text",
-    "http.tls_key=/nowhere": "http.tls_certificate, http.tls_key: give both or none",
-    "bus.broker=http://x": "bus.broker: 'http://x' is none of embedded, none, mqtt://host",
-    "http.host=192.0.2.1": "http.host: 192.0.2.1 is no address of this machine",
+    "http.tls_key=/nowhere": "http.tls_certificate, http.tls_key: set both or none",
+    "bus.broker=http://x": "bus.broker: found 'http://x', expected embedded, none, mqtt(s)://host",
+    "http.host=192.0.2.1": "http.host: 192.0.2.1 is not an address of this machine",
     "http.url=nonsense": "http.url: found 'nonsense', expected https://host:port",
     "bus.url=http://foo": "bus.url: found 'http://foo', expected mqtts://host:port",
     NO_PASSWORD: "bus.password_file: /nowhere/password: No such file or directory",
-    TAKEN: "is taken on 127.0.0.1: is another central there? `pilotage serve --port 0` takes a"
-    " free one",
+    TAKEN: "is in use on 127.0.0.1: does another central run there? `pilotage serve --port 0` uses"
+    " a free port",
 }
 
 
@@ -70,7 +70,7 @@ def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
     done = serve(tmp_path / "file")
 
     assert done.returncode == 2
-    assert "is a file or lies below one: a folder is needed" in done.stderr
+    assert "is a file or below one: a folder is needed" in done.stderr
 
 
 @pytest.mark.parametrize("damage", [b"this is no database" * 1_000, b""])

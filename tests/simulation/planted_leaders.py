@@ -41,7 +41,7 @@ def _stale_acks(changes: Changes) -> None:
             try:
                 async with asyncio.timeout(lead.RENEWAL_S):
                     if not await leaders.renew_lead(held.lead, LEASE_S):
-                        lost("another process leads by now")
+                        lost("another process leads now")
                         return
             except (StoreError, TimeoutError):
                 continue

@@ -50,7 +50,9 @@ def read_proxy(path: Path, clock: Clock) -> Credential:
                 f"{path}: {_name(one)} is followed by {_name(above)}, not by its signer"
             )
     if _is_proxy(chain[-1]):
-        raise CredentialExpired(f"{path}: the certificate that signed {_name(chain[-1])} lacks")
+        raise CredentialExpired(
+            f"{path}: the certificate that signed {_name(chain[-1])} is missing"
+        )
     first = min(chain, key=_end)
     which = "the proxy" if first is chain[0] else _name(first)
     check_left(_end(first), f"{path}: {which}", clock)

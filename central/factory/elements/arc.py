@@ -156,7 +156,9 @@ class Arc:
             answer = await _ask(web, ElementOperation.STATES, "GET", "/jobs")
             listed = [one.id for one in _jobs(ElementOperation.STATES, answer, type_=_New)]
             for some in batches([one for one in listed if _is_slot(one)]):
-                for one in await _of(web, ElementOperation.STATES, "info", some, type_=_Told):
+                for one in await _ask_about(
+                    web, ElementOperation.STATES, "info", some, type_=_Told
+                ):
                     name = one.info_document.ComputingActivity.Name
                     if name in wanted and _is_slot(one.id):
                         found[name] = one.id
@@ -167,7 +169,9 @@ class Arc:
         found = {slot: Slot(SlotState.GONE) for slot in slots}
         async with self._open() as web:
             for some in batches([one for one in slots if _is_slot(one)]):
-                for one in await _of(web, ElementOperation.STATES, "status", some, type_=_Stands):
+                for one in await _ask_about(
+                    web, ElementOperation.STATES, "status", some, type_=_Stands
+                ):
                     if one.id in found and one.state not in ("", "None"):  # else it has no such job
                         found[one.id] = _slot(one.state)
         return found
@@ -190,7 +194,7 @@ class Arc:
     async def _tell(self, step: ElementOperation, action: str, slots: Sequence[str]) -> None:
         async with self._open() as web:
             for some in batches([one for one in slots if _is_slot(one)]):
-                await _of(web, step, action, some, type_=_New)
+                await _ask_about(web, step, action, some, type_=_New)
 
 
 async def _begin(web: Web, request: PilotRequest, jobs: Mapping[str, "_New"]) -> str:
@@ -204,7 +208,9 @@ async def _begin(web: Web, request: PilotRequest, jobs: Mapping[str, "_New"]) ->
     except Denied as why:
         try:
             for action in ("kill", "clean"):
-                (told,) = await _of(web, ElementOperation.SUBMIT, action, [job.id], type_=_New)
+                (told,) = await _ask_about(
+                    web, ElementOperation.SUBMIT, action, [job.id], type_=_New
+                )
                 if str(told.status_code) not in DONE:
                     raise Denied(
                         ElementOperation.SUBMIT, told.reason or f"{action}: {told.status_code}"
@@ -223,7 +229,7 @@ async def _leave(web: Web, jobs: Iterable["_New"]) -> None:
     """
     with suppress(ElementTrouble):
         for some in batches([one.id for one in jobs if _is_slot(one.id)]):
-            await _of(web, ElementOperation.SUBMIT, "kill", some, type_=_New)
+            await _ask_about(web, ElementOperation.SUBMIT, "kill", some, type_=_New)
 
 
 async def _end(web: Web, slot: str, stream: str) -> bytes:
@@ -235,7 +241,7 @@ async def _end(web: Web, slot: str, stream: str) -> bytes:
     return printed[-OUTPUT_MAX_BYTES:]
 
 
-async def _of(
+async def _ask_about(
     web: Web, step: ElementOperation, action: str, slots: Sequence[str], *, type_: Any
 ) -> list[Any]:
     content = msgspec.json.encode({"job": [{"id": slot} for slot in slots]})

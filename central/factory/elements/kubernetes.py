@@ -321,7 +321,7 @@ def _judged(step: ElementOperation, answer: WebReply) -> WebReply:
     status = answer.status
     if 200 <= status < 300:
         return answer
-    told = f"{status}: {_words(answer.said)}"
+    told = f"{status}: {_message(answer.said)}"
     if status == 401:
         raise Denied(
             ElementOperation.AUTHORISE, f"{told}: the token has expired or is of another cluster"
@@ -343,7 +343,7 @@ def _judged(step: ElementOperation, answer: WebReply) -> WebReply:
     raise ElementUnreachable(step, told)
 
 
-def _words(said: bytes) -> str:
+def _message(said: bytes) -> str:
     """Return the message of a Status, or else the answer as it is."""
     try:
         status = msgspec.json.decode(said, type=_Status)

@@ -180,15 +180,15 @@ def _pod(request: PilotRequest, options: KubernetesOptions, name: str) -> dict[s
         "priorityClassName": options.priority_class,
         "nodeSelector": options.node_selector,
         "imagePullSecrets": [{"name": one} for one in options.image_pull_secrets],
-        "tolerations": [_said(msgspec.to_builtins(one)) for one in options.tolerations],
+        "tolerations": [_without_empty(msgspec.to_builtins(one)) for one in options.tolerations],
         "containers": [_container(request, options)],
         "volumes": [
             {"name": "script", "secret": {"secretName": name, "defaultMode": 0o440}},
-            {"name": "work", "emptyDir": _said({"sizeLimit": _mb(options.scratch_mb)})},
+            {"name": "work", "emptyDir": _without_empty({"sizeLimit": _mb(options.scratch_mb)})},
             *(_volume(number, mount) for number, mount in enumerate(options.mounts)),
         ],
     }
-    return _said(spec)
+    return _without_empty(spec)
 
 
 def _container(request: PilotRequest, options: KubernetesOptions) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def _container(request: PilotRequest, options: KubernetesOptions) -> dict[str, A
         raise Denied(
             ElementOperation.SUBMIT, "the shape is a whole node, but node_cores is not set"
         )
-    resources = _said(
+    resources = _without_empty(
         {
             "cpu": str(cores),
             "memory": _mb(request.memory_mb),
@@ -242,7 +242,7 @@ def _mb(megabytes: int) -> str:
     return f"{megabytes}M" if megabytes else ""
 
 
-def _said(words: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(words: Mapping[str, Any]) -> dict[str, Any]:
     """Return the words without those that are None or empty."""
     return {key: value for key, value in words.items() if value not in ("", None, [], {})}
 
@@ -263,7 +263,7 @@ def secret(name: str, job_uid: str, script: bytes) -> dict[str, Any]:
     }
 
 
-# -- what is read ---------------------------------------------------------------------------------
+# -- objects that are read ------------------------------------------------------------------------
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -402,7 +402,7 @@ def slot(job: KubernetesJob, pod: Pod | None) -> Slot:
         return _of_pod(pod)
     for one in job.status.conditions or ():
         if one.type in ("Complete", "Failed") and one.status == "True":  # its Pod was deleted
-            return Slot(SlotState.ENDED, why=_told(one.reason, one.message))
+            return Slot(SlotState.ENDED, why=_reason_text(one.reason, one.message))
     if job.metadata.deletion_timestamp:
         return Slot(SlotState.GONE)
     if job.spec.suspend and QUEUE not in job.metadata.labels:
@@ -415,30 +415,30 @@ def _of_pod(pod: Pod) -> Slot:
         return _ended(pod)
     status = pod.status
     if status.phase != "Pending":  # Running, or Unknown if its node is lost
-        return Slot(SlotState.RUNNING, why=_told(status.reason, status.message))
+        return Slot(SlotState.RUNNING, why=_reason_text(status.reason, status.message))
     for one in _of_pilot(status.container_statuses):
         waiting = one.state.waiting
         if waiting is not None and waiting.reason in _STUCK:
-            return Slot(SlotState.HELD, why=_told(waiting.reason, waiting.message))
+            return Slot(SlotState.HELD, why=_reason_text(waiting.reason, waiting.message))
     for condition in status.conditions or ():
         if condition.type == "PodScheduled" and condition.status == "False":
-            return Slot(SlotState.QUEUED, why=_told(condition.reason, condition.message))
-    return Slot(SlotState.QUEUED, why=_told(status.reason, status.message))
+            return Slot(SlotState.QUEUED, why=_reason_text(condition.reason, condition.message))
+    return Slot(SlotState.QUEUED, why=_reason_text(status.reason, status.message))
 
 
 def _ended(pod: Pod) -> Slot:
     """Return the reason of an end: evicted, out of memory, past its time, or by itself."""
-    whys = [_told(pod.status.reason, pod.status.message)]
+    whys = [_reason_text(pod.status.reason, pod.status.message)]
     for condition in pod.status.conditions or ():
         if condition.type == "DisruptionTarget" and condition.status == "True":
-            whys.append(_told(condition.reason, condition.message))
+            whys.append(_reason_text(condition.reason, condition.message))
     code: int | None = None
     for one in _of_pilot(pod.status.container_statuses):
         ended = one.state.terminated
         if ended is not None:
             code = ended.exit_code if 0 <= ended.exit_code <= 255 else None
             if ended.reason not in _PLAIN_ENDS:
-                whys.append(_told(ended.reason, ended.message))
+                whys.append(_reason_text(ended.reason, ended.message))
     return Slot(SlotState.ENDED, code, "; ".join(filter(None, whys))[:WHY_MAX])
 
 
@@ -446,7 +446,7 @@ def _of_pilot(statuses: Sequence[_ContainerStatus] | None) -> list[_ContainerSta
     return [one for one in statuses or () if one.name == CONTAINER]
 
 
-def _told(reason: str, message: str) -> str:
+def _reason_text(reason: str, message: str) -> str:
     return one_line(": ".join(filter(None, (reason, message))))
 
 

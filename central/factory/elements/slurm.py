@@ -163,7 +163,7 @@ class Slurm:
 
     async def _sbatch(self, request: PilotRequest) -> str:
         done = await self._calls.run(
-            ElementOperation.SUBMIT, "sbatch", *self._words(request), stdin=request.script
+            ElementOperation.SUBMIT, "sbatch", *self._arguments(request), stdin=request.script
         )
         if done.code != 0:
             raise (Denied if _is_refused(done) else ElementUnreachable)(
@@ -176,7 +176,7 @@ class Slurm:
             )
         return slot
 
-    def _words(self, request: PilotRequest) -> list[str]:
+    def _arguments(self, request: PilotRequest) -> list[str]:
         options, cores = self._options, request.cores
         words = ["--parsable", f"--job-name={request.stamp}", "--no-requeue", "--export=NONE"]
         words += [f"--output={self._folder}/%j.out", f"--error={self._folder}/%j.err"]

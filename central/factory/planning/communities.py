@@ -74,6 +74,6 @@ def strangers(said: Iterable[str], known: Sequence[str]) -> list[str]:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             found.append(
                 f"communities.{name}: this central serves {', '.join(known)}{hint}; "
-                "community.name and community.others say so"
+                "see community.name and community.others"
             )
     return found

@@ -156,13 +156,13 @@ class Outlook:
 
 
 def _demand(spec: ClassSpec, jobs: int, places: int) -> Demand:
-    asked = list(map(_asked, spec.needs))
+    asked = list(map(_amounts, spec.needs))
     cores, memory_mb, scratch_mb, gpus, whole = map(min, zip(*asked, strict=True))
     named = offered(spec.needs[0]) if len(spec.needs) == 1 else ()
     return Demand(places, jobs, cores, memory_mb, scratch_mb, gpus, bool(whole), named)
 
 
-def _asked(need: Need) -> tuple[int, int, int, int, bool]:
+def _amounts(need: Need) -> tuple[int, int, int, int, bool]:
     """Return a job's needs: cores, memory, scratch, GPUs, and whether a whole node."""
     memory_mb = least_memory_mb(need)
     return need.cores_min, memory_mb, need.scratch_mb, need.gpus_min, need.whole_node
@@ -171,7 +171,7 @@ def _asked(need: Need) -> tuple[int, int, int, int, bool]:
 def offer(place: CommunityShape) -> LiveOffer:
     """Return the offer that a pilot of a place will make, as far as the operator described it."""
     element, shape = place.element, place.element.entry.shapes[place.shape]
-    node, said = _node(element), _said(element, shape)
+    node, said = _node(element), _first_offer(element, shape)
     return live_offer(
         said,
         node,
@@ -203,7 +203,7 @@ def rung(element: WatchedElement) -> str:
     return site if site and pilot in _NOT_PROMISED else pilot
 
 
-def _said(element: WatchedElement, shape: Shape) -> Offer:
+def _first_offer(element: WatchedElement, shape: Shape) -> Offer:
     """Return the first offer of a pilot. Memory and scratch without a size are unbounded."""
     pilot, nodes = element.entry.pilot, msgspec.structs.asdict(element.entry.nodes)
     memory_mb, scratch_mb = shape.memory_mb or BOUNDLESS_MB, shape.scratch_mb or BOUNDLESS_MB

@@ -29,8 +29,8 @@ class PlaceTrial:
         if self.idle:
             return f"{_pilots(self.idle)} idle although they should be able to run waiting jobs"
         left = max(0.0, self.open_at - now)
-        when = f"the next comes in {left:.0f} s" if left else "the next comes"
-        return f"{_pilots(self.empty)} ended without a job although jobs wait; {when} alone"
+        when = f"one more comes in {left:.0f} s" if left else "one more comes next"
+        return f"{_pilots(self.empty)} ended without a job although jobs wait; {when}"
 
 
 @dataclass

@@ -34,7 +34,7 @@ def _check_margin(entry: ElementEntry) -> None:
         if margin_s >= shape.wall_s and not said_s:
             raise BadOptions(
                 f"shapes.{number}.wall_s: found {shape.wall_s}, expected more than {margin_s:g} s, "
-                "in which payloads are stopped where pilot.stop_margin_s says nothing"
+                "the default time for stopping payloads (pilot.stop_margin_s)"
             )
         if margin_s >= shape.wall_s:
             raise BadOptions(

@@ -45,7 +45,7 @@ FILES: Final = (
     ADMIN_FILE,
     CONFIG,
 )
-# A restore makes these anew: old attempt tokens, broker passwords and renewal secrets become
+# A restore makes new ones of these: old attempt tokens, broker passwords and renewal secrets become
 # invalid.
 NOT_RESTORED: Final = (derived_secrets.FILE, SETTINGS)
 DO_INCOMPLETE: Final = "use another backup, or --incomplete to restore without these files"

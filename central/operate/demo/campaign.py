@@ -73,7 +73,7 @@ def submit(client: Client) -> CampaignJobs:
 def wait(
     client: Client, campaign: CampaignJobs, look: Callable[[dict[JobState, int]], None]
 ) -> dict[JobState, int]:
-    """Return the counts when all jobs that can run have ended; `look` gets them meanwhile."""
+    """Wait for all jobs that can run, and return the counts; `look` gets interim counts."""
     ids = {job.id for job in campaign.all_that_can_run}
     states: dict[int, JobState] = {}
 

@@ -53,7 +53,7 @@ class DemoWatch:
     ) -> None:
         self._console, self._client, self._pilots = console, client, pilots
         self._kill_at = kill_at
-        self._told = 0
+        self._reported = 0
         self.killed: KilledPilot | None = None
 
     def run(self, jobs: campaign.CampaignJobs) -> dict[JobState, int]:
@@ -74,8 +74,8 @@ class DemoWatch:
     def _tell(self, counts: dict[JobState, int]) -> None:
         """Print a line now and then, for a file or a pipe."""
         done = counts.get(JobState.DONE, 0)
-        if done >= self._told + LINE_EVERY:
-            self._told = done - done % LINE_EVERY
+        if done >= self._reported + LINE_EVERY:
+            self._reported = done - done % LINE_EVERY
             self._console.print(_in_words(counts))
         if self._kill_in_time(counts) and self.killed is not None:
             self._console.print(self.killed.sentence())

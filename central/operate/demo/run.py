@@ -1,7 +1,7 @@
 """`pilotage demo`: a central, different pilots at four sites, a campaign, and faults.
 
-It needs Python alone. If another program is missing on the machine, it says so and continues
-without it.
+It needs Python alone. If another program is missing on the machine, it prints that and
+continues without it.
 """
 
 import shlex

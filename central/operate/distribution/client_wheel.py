@@ -91,10 +91,10 @@ def _package(bundle: Path | None) -> Iterator[tuple[str, bytes]]:
             path = Path(folder, name)
             if path.suffix in _KINDS:
                 yield f"pilotage/{path.relative_to(package).as_posix()}", path.read_bytes()
-    yield from ((f"pilotage/{path.name}", path.read_bytes()) for path in _beside(bundle))
+    yield from ((f"pilotage/{path.name}", path.read_bytes()) for path in _files_elsewhere(bundle))
 
 
-def _beside(bundle: Path | None) -> Iterator[Path]:
+def _files_elsewhere(bundle: Path | None) -> Iterator[Path]:
     """Yield files from elsewhere in a checkout, as deploy/hook.py adds them."""
     if (broker := configuration()) is not None:
         yield broker

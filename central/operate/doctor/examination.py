@@ -242,7 +242,7 @@ def skew_s(date: str, before: float) -> float | None:
 def memory(
     data: Path, certificate: str, answered: CentralReply, reading: store_checks.Reading
 ) -> Finding:
-    """Compare the central's counters with the rows, if they do not change meanwhile."""
+    """Compare the central's counters with the rows, unless they change too fast."""
     try:
         token = (data / ADMIN_FILE).read_text().strip()
         with _client(answered.url, certificate or None) as client:

@@ -10,7 +10,7 @@ class Severity(str, enum.Enum):
     """The severity of a finding."""
 
     OK = "ok"
-    WARNING = "warning"  # it works, but somebody should look
+    WARNING = "warning"  # it works, but an operator should look
     FAULT = "fault"  # a guarantee is broken, or the central cannot start
 
 

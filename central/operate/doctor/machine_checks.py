@@ -58,7 +58,7 @@ def data_directory(data: Path) -> Finding:
     if found.st_mode & 0o077:
         return warning("data", f"{said}: other users may look in", f"chmod 0700 {data}")
     if found.st_uid != os.geteuid() and os.geteuid() != 0:
-        return fault("data", f"{said}: it is of another user", "run as the user of the central")
+        return fault("data", f"{said}: owned by another user", "run as the user of the central")
     if kind in _MEMORY:
         return warning("data", f"{said}: lost with the machine", "move it to a disk")
     return ok("data", said)
@@ -82,7 +82,7 @@ def owner(data: Path, ours: Collection[str], *, running: bool) -> Finding:
     ]
     user = _name_of(of_folder)
     if others:
-        said = f"the folder is {user}'s, and {', '.join(others)} of another user"
+        said = f"the folder is {user}'s, but these are not: {', '.join(others)}"
         return fault("owner", said, f"chown -R USER: {data}, the user that the central runs as")
     if of_folder == 0 and not running:
         said = "root's: a central that runs as another user cannot start on it"

@@ -59,7 +59,7 @@ def sites(data: Path, settings: Settings) -> Iterator[Finding]:
         else:
             yield ok(CHECK, f"{folder} does not exist: no site has a file, pilots start by hand")
         return
-    for file in _others(folder):
+    for file in _misnamed(folder):
         do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
         yield warning(CHECK, f"{file} is not read: its name does not end in {SUFFIX}", do)
     book = read_sites(folder, SiteBook())
@@ -83,7 +83,7 @@ def _folder(data: Path, settings: Settings) -> Path:
     return Path(settings.factory.sites or data / SITES)
 
 
-def _others(folder: Path) -> list[Path]:
+def _misnamed(folder: Path) -> list[Path]:
     """Return files that look like site files but are not read."""
     try:
         return sorted(one for one in folder.iterdir() if one.suffix.lower() in NEARLY)

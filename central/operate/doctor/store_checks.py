@@ -122,11 +122,11 @@ def files(data: Path, reading: Reading, *, whole: bool) -> Finding:
     if missing:
         many = "or more " if len(missing) == MISSING_MAX else ""
         first = blob_path(data, min(missing))
-        return fault("files", f"{len(missing)} {many}that jobs name are missing: {first}", do)
+        return fault("files", f"{len(missing)} {many}files are missing, such as {first}", do)
     if damaged:
-        return fault("files", f"{len(damaged)} have wrong bytes, such as {damaged[0]}", do)
-    how = "with the right bytes" if whole else "use --files to check the bytes"
-    return ok("files", f"all files that jobs name exist ({count} names), {how}")
+        return fault("files", f"{len(damaged)} files have wrong bytes, such as {damaged[0]}", do)
+    how = ", with the right bytes" if whole else "; use --files to check the bytes"
+    return ok("files", f"all files that jobs name exist ({count} names){how}")
 
 
 def rows(reading: Reading) -> Iterator[Finding]:

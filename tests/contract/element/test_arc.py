@@ -154,5 +154,5 @@ async def test_scopes_of_tokens_count_in_the_form_that_is_read(
 async def test_a_credential_that_it_does_not_know_is_named(driver: Make, tmp_path: Path) -> None:
     stranger = driver(Token(Arc(tmp_path / "other").token()))
 
-    with pytest.raises(ElementTrouble, match="authorise|does not take the credential"):
+    with pytest.raises(ElementTrouble, match="authorise|refuses the credential"):
         await stranger.submit([PilotRequest("t-stranger", b"#!/bin/sh\n")])

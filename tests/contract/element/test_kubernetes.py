@@ -96,7 +96,7 @@ async def test_lists_are_read_to_their_end_also_when_they_run_out(
     assert sorted(found) == stamps
     assert cluster.runs_out == 0
     cluster.runs_out = 3
-    with pytest.raises(ElementUnreachable, match="run out before they are read"):
+    with pytest.raises(ElementUnreachable, match="expire before they are read"):
         await kubernetes.find(stamps)
     cluster.runs_out = 0
     await kubernetes.forget(slots)
@@ -148,7 +148,7 @@ async def test_a_job_of_this_name_that_is_not_ours_is_left_alone(
     await driver(queue="q").submit([PilotRequest(stamp, LONG)])
     cluster.objects["jobs", stamp]["metadata"]["annotations"] = {}
 
-    with pytest.raises(ElementTrouble, match="already, and it is not ours"):
+    with pytest.raises(ElementTrouble, match="already that is not ours"):
         await kubernetes.submit([PilotRequest(stamp, LONG)])
 
     assert await kubernetes.find([stamp]) == {}
@@ -224,11 +224,11 @@ async def test_where_pods_may_not_be_ended_their_job_is_removed(
 
 
 async def test_who_may_not_come_in_is_told(driver: Make) -> None:
-    with pytest.raises(Denied, match="authorise: 401: Unauthorized: the token has run out"):
+    with pytest.raises(Denied, match="authorise: 401: Unauthorized: the token has expired"):
         await driver(token="of-another-cluster").reach()
     with pytest.raises(Denied, match='authorise: 403: .* in the namespace "other"'):
         await driver(namespace="other").reach()
-    with pytest.raises(Denied, match="the token has letters that no token has"):
+    with pytest.raises(Denied, match="the token contains invalid characters"):
         await driver(token="tökén").reach()
     with pytest.raises(Denied, match="ca_file: /nowhere/ca.pem: "):
         await driver(ca_file="/nowhere/ca.pem").reach()

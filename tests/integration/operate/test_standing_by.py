@@ -170,7 +170,7 @@ def test_a_port_that_another_one_has_is_named(
 
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(StartRefused, match=r"http.port: \d+ is taken on 127.0.0.1"),
+        pytest.raises(StartRefused, match=r"http.port: \d+ is in use on 127.0.0.1"),
     ):
         uvloop.run(whole())
 

@@ -208,7 +208,11 @@ TROUBLES: dict[str, tuple[Callable[[Element], object], str, str]] = {
         "not in the list",
     ),
     "no account": (lambda it: setattr(it, "refuses", True), "submit", "no such account"),
-    "a lost reply": (lambda it: setattr(it, "loses_replies", True), "submit", "is not known"),
+    "a lost reply": (
+        lambda it: setattr(it, "loses_replies", True),
+        "submit",
+        "may be queued there",
+    ),
     "a driver's bug": (lambda it: setattr(it, "breaks", KeyError("x")), "reach", "KeyError"),
 }
 
@@ -260,7 +264,7 @@ async def test_a_probe_that_stays_in_the_queue_is_taken_back_when_its_time_is_ov
 
     assert failed(found.elements[0]) == (
         "start",
-        "not within 30 s; the element says that it is queued",
+        "not within 30 s; the element reports it as queued",
     )
     assert stage.element.cancelled == ["1"]
     assert await stage.states() == [(PilotState.ABORTED, "the check has ended")]

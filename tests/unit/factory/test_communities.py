@@ -202,5 +202,5 @@ def test_a_site_that_says_nothing_serves_all_alike_and_strangers_are_named() -> 
     assert parts({A: 3.0, B: 1.0}, known) == {A: 0.75, B: 0.25}
     assert strangers({A: 1.0, "lts": 1.0}, known) == [
         "communities.lts: this central serves ctao, lst; did you mean 'lst'?; "
-        "community.name and community.others say so"
+        "see community.name and community.others"
     ]

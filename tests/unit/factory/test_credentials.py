@@ -56,7 +56,7 @@ async def test_a_file_is_read_each_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(None, "cannot be read"), (" \n", "is empty"), ("old", "ran out 5 s ago")]
+    ("content", "told"), [(None, "cannot be read"), (" \n", "is empty"), ("old", "expired 5 s ago")]
 )
 async def test_what_is_wrong_with_a_file_is_told(
     tmp_path: Path, content: str | None, told: str
@@ -110,7 +110,7 @@ def test_a_wrong_source_or_option_is_named() -> None:
 
     with pytest.raises(BadOptions, match="no source 'vault'; there are command, file, issuer, "):
         source("vault", {}, commands=program, clock=clock)
-    with pytest.raises(BadOptions, match="credential.source: no issuer is here"):
+    with pytest.raises(BadOptions, match="credential.source: there is no issuer here"):
         source("issuer", {"audience": "ce"}, commands=program, clock=clock)
     with pytest.raises(BadOptions, match=r"credential.options.path: "):
         source("file", {"path": "relative"}, commands=program, clock=clock)

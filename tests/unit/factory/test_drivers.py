@@ -61,7 +61,7 @@ def test_a_driver_of_others_is_used_like_ours(tools: Tools) -> None:
     ("kind", "told"),
     [
         ("broken", "cannot be loaded"),
-        ("odd", "is no Driver"),
+        ("odd", "is not a Driver"),
         ("abacus", "options.door: is required and missing"),
     ],
 )

@@ -683,5 +683,5 @@ async def test_an_element_in_doubt_says_so_to_whoever_waits() -> None:
 
     (said,) = stage.factory.prospects(a_class(Need()))
 
-    assert "PIC/slurm is in doubt: 2 pilots came back without a job though jobs wait" in said
-    assert "2 pilots came back" in stage.factory.held(element)
+    assert "PIC/slurm is in doubt: 2 pilots ended without a job although jobs wait" in said
+    assert "2 pilots ended" in stage.factory.held(element)

@@ -42,10 +42,10 @@ def read(*said: dict[str, Any]) -> ElementEntry:
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
-        (read(ARC), "credential: is required: with access 'token', a token"),
+        (read(ARC), "credential: is required: a token for access 'token'"),
         (
             read(ARC, {"options": {"url": "https://ce", "access": "certificate"}}),
-            "credential: is required: with access 'certificate', a certificate",
+            "credential: is required: a certificate for access 'certificate'",
         ),
         (read(KUBERNETES), "credential: is required"),
         (read(KUBERNETES, WHOLE, {"credential": TOKEN}), "options.node_cores: found 0"),
@@ -64,7 +64,7 @@ def read(*said: dict[str, Any]) -> ElementEntry:
         ),
         (
             read(LOCAL, {"shapes": [{"wall_s": 61}, {"wall_s": 60}]}),
-            "shapes.1.wall_s: found 60, expected more than 60 s, in which payloads are stopped",
+            "shapes.1.wall_s: found 60, expected more than 60 s, the default time",
         ),
         *(
             (
@@ -79,7 +79,7 @@ def read(*said: dict[str, Any]) -> ElementEntry:
         *(
             (
                 read(CONDOR, {"options": {"lines": [line]}}),
-                f"options: lines: {line.partition('=')[0].strip()} is said by pilotage itself",
+                f"options: lines: {line.partition('=')[0].strip()} is set by pilotage",
             )
             for line in (
                 *("universe = local", "Executable = /bin/x", "output=x", "hold = True"),

@@ -51,7 +51,7 @@ async def test_what_waits_at_an_element_without_a_file_is_taken_back_some_at_a_t
     assert states.count(ABORTED) == 5, "and the one that registered goes on"
     rows = [await stage.store.read(pilot_records.pilot, pilot) for pilot in await stage.states()]
     assert {row.reason for row in rows if row is not None and row.state is ABORTED} == {
-        "no site's file speaks of its element any more"
+        "no site's file names its element any more"
     }
     assert len(await stage.store.read(slot_records.kept_slots, after="", limit=99)) == 1
     assert stage.factory.prospects(next(spec for spec, _ in stage.work.waiting())) == []

@@ -128,7 +128,7 @@ async def test_keys_are_ours_alone_and_damaged_ones_are_named(house: House) -> N
     house.file.write_text("{}")
 
     assert mode == 0o600
-    with pytest.raises(CredentialExpired, match=r"no token can be signed: .*element-keys.json is"):
+    with pytest.raises(CredentialExpired, match=r"cannot sign a token: .*element-keys.json is"):
         await house.source().current()
 
 

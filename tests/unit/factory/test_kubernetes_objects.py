@@ -103,7 +103,7 @@ JOBS: dict[str, tuple[dict[str, Any], Slot]] = {
     ),
     "cut short": (
         {**JOB, "spec": {"suspend": True}},
-        Slot(H, why="the Job is suspended: its submission was cut short"),
+        Slot(H, why="the Job is suspended: its submission was interrupted"),
     ),
     "Kueue lets it wait": ({"metadata": QUEUED_BY_KUEUE, "spec": {"suspend": True}}, Slot(Q)),
     "it is being removed": (
@@ -179,7 +179,7 @@ def test_a_whole_node_needs_a_word_on_what_that_is() -> None:
     [
         ({"path": "/cvmfs"}, "needs either claim or host_path"),
         ({"path": "/cvmfs", "claim": "c", "host_path": "/cvmfs"}, "needs either"),
-        ({"path": "/tmp/", "claim": "c"}, "is taken"),
+        ({"path": "/tmp/", "claim": "c"}, "is used by pilotage"),
     ],
 )
 def test_a_mount_that_cannot_be_is_refused(mount: dict[str, Any], told: str) -> None:

@@ -263,7 +263,7 @@ WHY: dict[str, tuple[dict[str, object], PlanBounds, int, PlaceBlocker | None, st
         PlaceBlocker.TROUBLE,
         "has a pause of 30 s more: submit: no such queue",
     ),
-    "silence": ({"pilots": None}, BOUNDS, 0, PlaceBlocker.TROUBLE, "it was not asked yet"),
+    "silence": ({"pilots": None}, BOUNDS, 0, PlaceBlocker.TROUBLE, "it has not answered yet"),
     "no pilots": ({"pilots_max": 0}, BOUNDS, 0, PlaceBlocker.LIMIT, "its pilots_max is 0"),
     "no queue": ({"queued_max": 0}, BOUNDS, 0, PlaceBlocker.LIMIT, "its queued_max is 0"),
     "no submission": ({"submit_max": 0}, BOUNDS, 0, PlaceBlocker.LIMIT, "its submit_max is 0"),

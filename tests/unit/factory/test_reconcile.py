@@ -153,7 +153,7 @@ def test_an_end_that_was_told_counts_when_the_element_has_forgotten_it() -> None
     assert at == [
         {},
         {
-            "p1": "lost without a word, and its element says that it has ended, with exit code 9 "
+            "p1": "lost: it is silent, and its element reports its end, with exit code 9 "
             "(OUT_OF_MEMORY)"
         },
     ]

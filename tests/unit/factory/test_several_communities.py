@@ -83,7 +83,7 @@ async def test_pilots_in_doubt_are_those_of_one_community() -> None:
     in_doubt = [fields for event, fields in stage.events if event == "place_in_doubt"]
     assert [one["community"] for one in in_doubt] == ["lst"]
     assert (
-        "idle though jobs wait"
+        "idle although they should"
         in stage.factory.prospects(a_class(Need(), community="lst", number=7))[0]
     )
 
@@ -119,9 +119,7 @@ async def test_pilots_of_a_community_without_a_share_are_taken_back() -> None:
         "no pilot comes: no site's file gives the community 'lst' a share of its pilots"
     ]
     said = stage.factory.prospects(a_class(Need(), community="who", number=9))
-    assert said == [
-        "no pilot comes: by its settings the central has pilots of ctao, lst alone, not of 'who'"
-    ]
+    assert said == ["no pilot comes: the settings allow pilots of ctao, lst only, not of 'who'"]
 
 
 async def test_what_no_shape_can_run_is_counted_over_ones_own_places() -> None:
@@ -156,7 +154,7 @@ def test_one_communitys_bad_entry_keeps_nothing_of_the_site_from_being_in_force(
     assert events[0] == (
         "site_trouble",
         f"{tmp_path}/PIC.yaml:4: communities.lts: this central serves ctao, lst; did you mean "
-        "'lst'?; community.name and community.others say so",
+        "'lst'?; see community.name and community.others",
     )
 
 

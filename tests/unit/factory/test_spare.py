@@ -77,4 +77,4 @@ def test_pilots_of_one_round_that_come_back_empty_are_one_step() -> None:
     assert trials.room(key, 0, 219.0) == 0
     assert trials.room(key, 0, 221.0) == 1
     assert trials.room(key, 1, 221.0) == 0
-    assert "21 pilots came back without a job" in trials.by_place[key].why(221.0)
+    assert "21 pilots ended without a job" in trials.by_place[key].why(221.0)

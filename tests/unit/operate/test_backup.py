@@ -148,9 +148,7 @@ def test_a_file_of_a_site_that_was_altered_or_lost_is_no_backup(
 ) -> None:
     backups.backup(declared, tmp_path / "copy", told=silent)
     (tmp_path / "copy" / "sites" / "pic.yaml").write_text("other")
-    with pytest.raises(
-        backups.BackupRefused, match=r"sites/pic\.yaml is not what backup\.json says"
-    ):
+    with pytest.raises(backups.BackupRefused, match=r"sites/pic\.yaml differs from backup\.json"):
         backups.restore(tmp_path / "copy", tmp_path / "new", told=silent)
 
     assert not (tmp_path / "new").exists()
@@ -176,7 +174,7 @@ def test_what_is_left_out_of_sites_is_told_and_links_to_files_are_followed(
         f"sites/image: has more than {FILE_MAX_BYTES} bytes",
         "sites/lost: No such file or directory",
         "sites/pipe: it is not a regular file",
-        "sites/outside: a link to a folder elsewhere",
+        "sites/outside: is a link to a folder elsewhere",
     ]
     assert (tmp_path / "copy" / "sites" / "cscs.yaml").read_text() == "elements: {}"
     assert not (tmp_path / "copy" / "sites" / "cscs.yaml").is_symlink()
@@ -225,8 +223,8 @@ def test_files_that_jobs_name_are_looked_for(data: Path, tmp_path: Path) -> None
 
     assert whole.level is unread.level is Severity.OK
     assert read.level is gone.level is Severity.FAULT
-    assert str(file_of(data)) in read.said and "other bytes" in read.said
-    assert str(file_of(data)) in gone.said and "gone" in gone.said
+    assert str(file_of(data)) in read.said and "wrong bytes" in read.said
+    assert str(file_of(data)) in gone.said and "missing" in gone.said
     assert (made.blobs, made.blobs_missing) == (0, 1)
 
 
@@ -254,7 +252,7 @@ def test_a_backup_puts_nothing_outside_of_the_folder_that_it_is_restored_to(
     told["files"][name] = hashlib.sha256(b"").hexdigest()
     (copy / backups.MANIFEST).write_text(json.dumps(told))
 
-    with pytest.raises(backups.BackupRefused, match="no file of a backup"):
+    with pytest.raises(backups.BackupRefused, match="not a file of a backup"):
         backups.restore(copy, target, told=silent)
     assert not target.exists()
 
@@ -299,7 +297,7 @@ def test_a_backup_that_is_refused_or_interrupted_leaves_nothing(
 
 
 def test_a_backup_does_not_go_into_what_it_backs_up(data: Path) -> None:
-    with pytest.raises(backups.BackupRefused, match="lies in the data directory"):
+    with pytest.raises(backups.BackupRefused, match="is inside the data directory"):
         backups.backup(data, data / "backups" / "one", told=silent)
 
     assert not (data / "backups").exists()

@@ -156,8 +156,8 @@ def test_a_folder_with_files_of_others_is_no_data_directory(tmp_path: Path) -> N
     (tmp_path / "holiday.jpg").touch()
     found = examine(ServeOptions(data=tmp_path))
 
-    assert "no data directory: it is empty" in empty[-1].said
-    assert "no data directory: it has other files" in found[-1].said
+    assert "not a data directory: it is empty" in empty[-1].said
+    assert "not a data directory: it has other files" in found[-1].said
     assert at_fault(empty) and at_fault(found)
     assert "chmod" not in " ".join(one.do for one in found)
     (tmp_path / "lock").touch()
@@ -167,9 +167,9 @@ def test_a_folder_with_files_of_others_is_no_data_directory(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("database", "copied", "said", "do"),
     [
-        (True, False, "its store is in a database", "name the settings that say which by --config"),
-        (False, True, "store.sqlite was copied to a database", "or it by --set store.url=…"),
-        (False, False, "store.sqlite is gone", "is its store in a database? Then name the"),
+        (True, False, "its store is in a database", "or by the settings in --config"),
+        (False, True, "store.sqlite was copied to a database", "name it by --set store.url=…"),
+        (False, False, "store.sqlite is gone", "is its store in a database? Then name it"),
     ],
 )
 def test_a_store_that_is_in_a_database_is_none_that_is_gone(
@@ -224,7 +224,7 @@ def test_files_of_another_user_than_the_folder_are_a_fault(
 
     assert mine.level is OK
     assert found.level is FAULT
-    assert found.said == "the folder is user 4000000's, and lock somebody else's"
+    assert found.said == "the folder is user 4000000's, but these are not: lock"
     assert found.do.startswith(f"chown -R USER: {tmp_path}")
 
 
@@ -260,7 +260,7 @@ def test_the_admin_token_is_judged(tmp_path: Path, text: str, mode: int, level: 
 @pytest.mark.parametrize(
     ("claims", "said"),
     [
-        ({"community": "local", "groups": ["users", "more"]}, "good for"),
+        ({"community": "local", "groups": ["users", "more"]}, "valid for"),
         ({"community": "ctao", "groups": ["users"]}, "community.name is 'local', the"),
         ({"community": "local", "groups": ["sim"]}, "community.groups has users, the"),
     ],

@@ -39,10 +39,10 @@ async def test_what_has_gone_on_is_gone_on_with(data: Path, given: dict[str, int
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"attempt": 1_000, "job": 6}, "its next job would be 6, and 7 was reached. Restored by"),
+        ({"attempt": 1_000, "job": 6}, "its next job would be 6, and 7 was reached. If it is"),
         ({"attempt": 1_000}, "its next job would be 1, and 7 was reached"),
         ({"attempt": 1, "job": 1}, "its next attempt would be 1, and 1000 was reached"),
-        ({}, "and 1000 was reached. It is empty: restore the backup before anything is started"),
+        ({}, "and 1000 was reached. It is empty: restore the backup first"),
     ],
 )
 async def test_what_stands_lower_is_refused_with_what_would_be_right(

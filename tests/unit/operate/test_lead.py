@@ -102,7 +102,7 @@ def test_a_lead_that_another_one_has_ends_at_once() -> None:
     renewals = Renewals("granted", "another's")
     _, lost = kept_for(5.0, renewals)
 
-    assert [why for _, why in lost] == ["another process leads by now"]
+    assert [why for _, why in lost] == ["another process leads now"]
     assert len(renewals.sent) == 2
 
 

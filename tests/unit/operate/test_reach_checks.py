@@ -33,7 +33,7 @@ def test_pilots_afar_that_are_told_a_name_of_this_machine_alone_are_told_of(
 ) -> None:
     (found,) = said(tmp_path, SLURM, http)
 
-    assert found.startswith("pilots of PIC/it are told http")
+    assert found.startswith("pilots of PIC/it get http")
 
 
 @pytest.mark.parametrize(

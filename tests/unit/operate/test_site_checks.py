@@ -63,14 +63,14 @@ def test_the_folder_of_the_central_that_runs_here_is_looked_at(tmp_path: Path) -
     told = Settings(factory=FactorySettings(sites=str(ours)))
     by_settings = [one.said for one in sites(tmp_path, told)]
 
-    assert by_itself == ["THEIRS/it: local, its file reads; pilotage site check tries it"]
-    assert by_settings[0] == f"{ours} is looked at; the central reads {theirs}"
+    assert by_itself == ["THEIRS/it: local, its file is valid; pilotage site check tries it"]
+    assert by_settings[0] == f"this check reads {ours}, the central {theirs}"
     assert by_settings[1].startswith("OURS/it")
 
 
 #     the element                                                      level           what is said
 ELEMENTS: list[tuple[str, Severity, str]] = [
-    ("{kind: local}", Severity.OK, "PIC/it: local, its file reads"),
+    ("{kind: local}", Severity.OK, "PIC/it: local, its file is valid"),
     ("{kind: local, enabled: false}", Severity.OK, "disabled by its file"),
     ("{kind: local, pilots_mx: 3}", Severity.FAULT, "did you mean 'pilots_max'"),
     ("{kind: lokal}", Severity.FAULT, "PIC.yaml:2: elements.it.kind: there is no driver 'lokal'"),
@@ -113,7 +113,7 @@ ELEMENTS: list[tuple[str, Severity, str]] = [
         "{kind: arc, options: {url: 'https://ce'},"
         " credential: {source: issuer, options: {audience: 'https://ce'}}}",
         Severity.OK,
-        "PIC/it: arc, its file reads",
+        "PIC/it: arc, its file is valid",
     ),
     ("{kind: arc, options: {url: 'https://ce'}}", Severity.FAULT, "credential: is required"),
     (
@@ -125,14 +125,14 @@ ELEMENTS: list[tuple[str, Severity, str]] = [
         "{kind: ssh, options: {host: a, user: b, key_file: /dev/null, known_hosts: /dev/null,"
         " batch: slurm, batch_options: {foldr: /a}}}",
         Severity.FAULT,
-        "options.batch_options of slurm",
+        "options.batch_options for slurm",
     ),
     *(
         (
             "{kind: ssh, options: {host: a, user: b, key_file: /dev/null, known_hosts: /dev/null,"
             f" batch: {batch}, batch_options: {{url: 'https://ce'}}}}}}",
             Severity.FAULT,
-            f"options.batch: {batch!r} is no batch system",
+            f"options.batch: {batch!r} is not a batch system",
         )
         for batch in ("arc", "kubernetes", "ssh", "local")
     ),
@@ -164,7 +164,7 @@ def test_a_program_that_is_not_here_is_a_warning(
 @pytest.mark.parametrize(
     ("left_s", "level", "said"),
     [
-        (7_200, Severity.OK, "its file reads"),
+        (7_200, Severity.OK, "its file is valid"),
         (600, Severity.WARNING, "ends in 10 minutes"),
         (-60, Severity.FAULT, "renew it"),
     ],

@@ -34,15 +34,15 @@ def test_which_are_swept_is_said(tmp_path: Path) -> None:
     (one,) = said(tmp_path, disk=disk)
     (two,) = said(tmp_path, web=f"{DISK.format('web')}deletes: true\n")
 
-    assert one[0] == "ok" and one[1].endswith("stay: no file says deletes: true")
-    assert two[0] == "ok" and two[1].endswith("go after 7 days from web")
+    assert one[0] == "ok" and one[1].endswith("stay: no storage has deletes: true")
+    assert two[0] == "ok" and two[1].endswith("are deleted after 7 days from web")
 
 
 def test_how_long_bytes_wait_is_that_of_the_central_that_runs_here(tmp_path: Path) -> None:
     announce(tmp_path, CentralProcess(url="http://127.0.0.1:1", pid=1, sweep_after_s=5.0))
     (one,) = said(tmp_path, web=f"{DISK.format('web')}deletes: true\n")
 
-    assert one[1].endswith("go after 5 seconds from web")
+    assert one[1].endswith("are deleted after 5 seconds from web")
 
 
 def test_a_file_that_does_not_read_and_one_that_shares_its_bytes_are_told(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_file_that_does_not_read_and_one_that_shares_its_bytes_are_told(tmp_pa
         part=DISK.format("disk/part"),
     )
 
-    disk = "disk says deletes: true, and is not swept: "
+    disk = "disk has deletes: true, but is not swept: "
     assert [level for level, _ in found] == ["fault", "warning", "ok"]
     assert "bad.yaml" in found[0][1]
     assert found[1][1] == f"{disk}the file of bad does not read: it may lie there too"

@@ -39,5 +39,5 @@ def test_an_administrator_of_one_community_is_told_of_the_others() -> None:
 
     assert unused(settings, "", ()) == ""
     assert unused(settings, "ctao", ("dpps",)) == (
-        "community.others has lst, the administrator's token is of 'ctao' alone"
+        "community.others has lst, the administrator's token is for 'ctao' only"
     )
