@@ -31,7 +31,7 @@ help:
 dev: compiled packages-test ## set up for development: .venv with all tools, and Debian packages if root
 	@echo "Ready: . .venv/bin/activate, or call .venv/bin/pilotage"
 
-check: .venv/ready-dev ## check format, lint, types, layers, dependencies, tidy
+check: .venv/ready-dev ## run the static checks: format, lint, types, layers, dependencies, tidy
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(CHECKS)
 
 quick: .venv/ready-dev ## run the fast checks and most unit tests, in a minute

@@ -286,7 +286,7 @@ def test_a_script_that_no_central_has_filled_in_runs_nothing(node: Node) -> None
     ("words", "said"),
     [
         ((), "--central URL is needed"),
-        (("--central", "http://central.example"), "only https is allowed"),
+        (("--central", "http://central.example"), "use https, or allow http"),
         (("--central", "central:1"), "must look like https://"),
     ],
 )
@@ -321,7 +321,7 @@ def test_without_a_python_it_is_said_what_was_tried(node: Node) -> None:
     done = run_alone(node, PILOTAGE_PYTHON="/opt/python")
 
     assert (done.returncode, node.ran) == (20, False)
-    assert "no Python from 3.9 on" in done.stderr and "PILOTAGE_PYTHON" in done.stderr
+    assert "no Python 3.9 or newer" in done.stderr and "PILOTAGE_PYTHON" in done.stderr
     for said in ("python3: pyenv: no such version", "python3.12: No module", "/opt/python: "):
         assert said in done.stderr
 

@@ -192,7 +192,7 @@ def test_what_may_get_better_is_tried_again(habit: str) -> None:
 
 @pytest.mark.parametrize("habit", ["404", "401", "302"])
 def test_what_does_not_get_better_is_said_at_once(habit: str) -> None:
-    wrong = pytest.raises(bootstrap.Stop, match=f"answered with {habit}")
+    wrong = pytest.raises(bootstrap.Stop, match=f"gave {habit}")
     with central(*[habit] * 9) as (url, server), wrong as stop:
         bootstrap.from_central(url, "", False)
 
@@ -232,12 +232,12 @@ def test_an_answer_without_a_signature_gives_none_that_counts() -> None:
 
 
 ADDRESSES = {
-    "ftp://central": "not like",
-    "central:8470": "not like",
-    "https://": "not like",
-    "https://central:99999": "not like",
-    "http://central.example": "only https",
-    "http://10.0.0.1:80": "only https",
+    "ftp://central": "must look like",
+    "central:8470": "must look like",
+    "https://": "must look like",
+    "https://central:99999": "must look like",
+    "http://central.example": "use https",
+    "http://10.0.0.1:80": "use https",
 }
 
 

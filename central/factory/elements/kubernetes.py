@@ -335,7 +335,7 @@ def _judged(step: ElementOperation, answer: WebReply) -> WebReply:
     if status == 410:
         raise _Expired(step, told)
     if status == 429:
-        raise ElementUnreachable(step, f"{told}: too many requests")
+        raise ElementUnreachable(step, f"{told}: the central asks too often")
     if status in LATER:
         raise ElementUnreachable(step, told)
     if 400 <= status < 500:

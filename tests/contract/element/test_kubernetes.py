@@ -246,7 +246,7 @@ ANSWERS: dict[str, tuple[int, str, type[ElementTrouble], str]] = {
     "no field of that name": (400, "strict decoding error", Denied, "submit: 400: strict"),
     "no value of that form": (422, 'Job "x" is invalid', Denied, 'submit: 422: Job "x" is'),
     "no such namespace": (404, 'namespaces "p" not found', Denied, "submit: 404: namespaces"),
-    "too often": (429, "too many requests", ElementUnreachable, "429: too many .* asked too often"),
+    "too often": (429, "too many requests", ElementUnreachable, "429: too many .* asks too often"),
     "in trouble": (500, "etcdserver: leader changed", ElementUnreachable, "500: etcdserver"),
     "behind a proxy": (504, "", ElementUnreachable, "submit: 504"),
     "moved": (302, "", ElementUnreachable, "submit: 302"),
