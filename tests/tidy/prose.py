@@ -50,7 +50,7 @@ def of_pages(names: tuple[str, ...]) -> Iterator[Sentence]:
     """Yield the sentences of Markdown files, those of list items and table cells among them."""
     for name in names:
         for line, text in _blocks(without_code(name)):
-            cells = text.strip("| ").split(" | ") if text.startswith("|") else [text]
+            cells = text.strip("| ").split("|") if text.startswith("|") else [text]
             for cell in cells:
                 yield from _sentences(name, line, cell)
 
