@@ -97,9 +97,7 @@ def read(file: Path) -> Ran:
 def page(before: str, together: Ran, alone: Ran) -> str:
     """Return the page with new tables below its own text."""
     lines = [before.partition(BEGIN)[0] + BEGIN, ""]
-    lines += [
-        "|suite|cases|seconds side by side|seconds alone|seconds of CPU|longest case, s|"
-    ]
+    lines += ["|suite|cases|seconds side by side|seconds alone|seconds of CPU|longest case, s|"]
     lines += ["|---|---|---|---|---|---|"]
     cpu_s = {**together.cpu_s, **alone.cpu_s}
     all_s = {**together.took_s, **alone.took_s}

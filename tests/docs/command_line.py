@@ -90,6 +90,7 @@ KEYS: Final[dict[str, tuple[str, Sequence[type]]]] = {
     ),
     "pilot start": ("[site files](site-files.md#pilotentry)", (PilotEntry, NodesEntry)),
 }
+WORDS_MAX: Final = 6
 # Enums that have a page of their own.
 TIMES: Final = 3  # that verbs have an option until it stands above them
 _STATES: Final[dict[type[Enum], str]] = {
@@ -211,9 +212,9 @@ def _entry(app: App, title: str, elsewhere: "Sequence[Shared]", often: Container
     more = re.sub(r"^pilotage .+$", r"`\g<0>`", more, flags=re.MULTILINE)
     every = [one for one in _own(app, elsewhere) if one.help]
     own = [one for one in every if one not in often]
-    also = [f"`{one.typed.split('=')[0]}`" for one in every if one in often and not one.argument]
-    also += dict.fromkeys(one.link for one in elsewhere if one.link and one.of(options))
-    parts = [f"**{title}**{_arguments(app)}: {' '.join(first.split())}", more]
+    shared = [one.typed.split("=")[0] for one in every if one in often and not one.argument]
+    also = dict.fromkeys(one.link for one in elsewhere if one.link and one.of(options))
+    parts = [f"**{title}**{_typed_behind(app, shared)}: {' '.join(first.split())}", more]
     if also:
         parts[0] += f" (Also {', '.join(also)}.)"
     if own:
@@ -221,14 +222,15 @@ def _entry(app: App, title: str, elsewhere: "Sequence[Shared]", often: Container
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _arguments(app: App) -> str:
-    """Return the arguments of a command, as they are typed behind it."""
-    if app.default_command is None or "\n\n    pilotage " in (app.default_command.__doc__ or ""):
-        return ""  # its text shows how it is typed
+def _typed_behind(app: App, shared: Sequence[str]) -> str:
+    """Return the arguments of a command and its shared options, as they are typed behind it."""
+    options = [f"[{one}]" for one in shared]
     typed = [
         one.typed if one.required else f"[{one.typed}]" for one in _options(app) if one.argument
     ]
-    return f" `{' '.join(typed)}`" if typed else ""
+    if app.default_command is None or "\n\n    pilotage " in (app.default_command.__doc__ or ""):
+        typed = []  # its text shows how it is typed
+    return f" `{' '.join((*typed, *options))}`" if typed or options else ""
 
 
 def _verbs(app: App) -> list[str]:
@@ -261,10 +263,23 @@ def _list(options: list[Option], title: str = "") -> str:
     page, described = KEYS.get(title, ("", ()))
     keys = {field.name for struct in described for field in structs.described(struct)}
     same = [one for one in options if _key(one) in keys]
-    rest = structs.lines(_line(one) for one in options if one not in same)
-    if not same:
-        return rest
-    return f"As the keys of {page}: {', '.join(f'`{one.typed}`' for one in same)}.\n\n{rest}"
+    narrow = [one for one in options if "=" in one.typed and _is_narrow(one)]
+    narrow = narrow if len(narrow) > 1 else []
+    lines = [_line(one) for one in options if one not in same and one not in narrow]
+    if narrow:
+        lines.append(f"{_typed_all(narrow)}: Only this one.")
+    rest = structs.lines(lines)
+    return f"As the keys of {page}: {_typed_all(same)}.\n\n{rest}" if same else rest
+
+
+def _typed_all(options: list[Option]) -> str:
+    return ", ".join(f"`{one.typed}`" for one in options)
+
+
+def _is_narrow(option: Option) -> bool:
+    """Whether an option limits a list to what has its name, and says no more."""
+    words = option.help.rstrip(".").split()
+    return words[:1] == ["Only"] and len(words) <= WORDS_MAX and words[-1] == _key(option)
 
 
 def _key(option: Option) -> str:

@@ -51,9 +51,8 @@ TEXT: Final = """
 
     ## Sites
 
-    Sites belong to no community: bans and drains affect all pilots. If a central serves several
-    communities (`community.others`), `site_control` needs a token of an operator or admin without
-    a community. Other tokens see only their own pilots, and bad hosts only if these have run there.
+    Bans and drains affect pilots of all communities. If a central serves several
+    (`community.others`), `site_control` needs a token of an operator or admin without a community.
 
     ## Tokens
 
@@ -67,17 +66,15 @@ TEXT: Final = """
       holds for the whole community.
     - A name alone gives no rights, because a manager can write any name. A user's token reaches
       only jobs that belong to this user *and* to a group of the token.
-    - If a user leaves a group, the jobs there continue. Managers of the group, operators and admins
-      control them.
     - One subject can have at most 10,000 valid tokens.
 
     ## Files and secrets
 
-    A file belongs to all users who uploaded it. They can read it, and so can users who may see
-    their outputs, and attempts of their jobs. Others get 404, even if they know its SHA-256.
+    A file belongs to all users who uploaded it. Users who may see their outputs, and attempts of
+    their jobs, can read it too. Others get 404.
 
-    Readers see jobs as `sealed`: hashes are replaced by 64 zeros, and values of environment
-    variables are empty. They see the command line, so never put a secret there.
+    Readers see jobs as `sealed`: without hashes and values of environment variables. They see the
+    command line, so never put a secret there.
 """
 
 

@@ -23,8 +23,8 @@ TEXT: Final = """
 
     - Send the token in the header `Authorization: Bearer …`.
     - The right that a route needs is in brackets: see [roles](roles.md).
-    - `?a&b` are query parameters, `{a,b?}` is a body with an optional `b`, and → leads to the
-      answer.
+    - `?a&b` are query parameters, `{a,b?}` is a body with an optional `b`, and → stands
+      before the answer.
     - Ids are integers below 2^53. Durations are in seconds, and their names end in `_s`. Points in
       time are in RFC 3339, in UTC, for display only.
     - A 2xx answer to a change means that the change is synced to disk.
@@ -106,7 +106,7 @@ def _part(route: Route) -> str:
 
 def _route(route: Route) -> str:
     right = (
-        "no token"
+        "public"
         if route.action is Permission.PUBLIC_READ
         else f"`{Permission(route.action).value}`"
     )
@@ -126,8 +126,8 @@ def _answer(route: Route) -> str:
     if route.gives is None or route.gives is bytes and route.gives_media in _USUAL:
         return ""  # 204, or the bytes that the route is about
     if route.gives is bytes or route.gives is str:
-        return f"→ `{route.gives_media}`"
-    return f"→ {_name(route.gives)}" if _is_struct(route.gives) else ""
+        return f"→`{route.gives_media}`"
+    return f"→{_name(route.gives)}" if _is_struct(route.gives) else ""
 
 
 def _name(body: Any) -> str:
