@@ -28,8 +28,8 @@ TEXT: Final = """
     `--json` a command prints one JSON document, or one a line for long lists. Errors and questions
     go to standard error.
 
-    `[NAME]` is optional; `NAME…`, and an option with "…", can be repeated. Capitals stand for a
-    value; `--limit=50` shows the default.
+    `[NAME]` is optional, and `NAME…` can be repeated. Capitals stand for a value; `--limit=50`
+    shows the default.
 """
 
 CONNECTION: Final = """
@@ -57,8 +57,7 @@ FILTER: Final = """
 """
 
 FILTER_RULES: Final = """
-    All clauses of a filter must hold. `state` and `id` may come several times; `owner=me` means
-    your own jobs.
+    `state` and `id` may come several times; `owner=me` means your own jobs.
 
     `kill`, `hold`, `release`, `reschedule` and `delete` also take these options:
 """
@@ -91,6 +90,7 @@ KEYS: Final[dict[str, tuple[str, Sequence[type]]]] = {
     "pilot start": ("[site files](site-files.md#pilotentry)", (PilotEntry, NodesEntry)),
 }
 WORDS_MAX: Final = 6
+ARGUMENT_WORDS_MAX: Final = 4
 # Enums that have a page of their own.
 TIMES: Final = 3  # that verbs have an option until it stands above them
 _STATES: Final[dict[type[Enum], str]] = {
@@ -127,7 +127,8 @@ def sections() -> Iterator[str]:
     yield inspect.cleandoc(STEERING_RULES) + "\n"
     yield f"## What to submit\n\n{inspect.cleandoc(JOB_FILES)}\n"
     job_options = _of_all(JobOptions)
-    yield f"## Options of a job\n\nFor `submit` and `explain`.\n\n{_list(job_options, 'options of a job')}"
+    listed = _list(job_options, "options of a job")
+    yield f"## Options of a job\n\nFor `submit` and `explain`.\n\n{listed}"
     yield "## Exit codes\n\n" + structs.lines(f"**{one.value}**: {CODES[one]}" for one in ExitCode)
     elsewhere = (
         Shared(shared, ""),
@@ -210,7 +211,7 @@ def _entry(app: App, title: str, elsewhere: "Sequence[Shared]", often: Container
     options = _options(app)
     first, _, more = inspect.cleandoc(inspect.getdoc(app.default_command) or "").partition("\n\n")
     more = re.sub(r"^pilotage .+$", r"`\g<0>`", more, flags=re.MULTILINE)
-    every = [one for one in _own(app, elsewhere) if one.help]
+    every = [one for one in _own(app, elsewhere) if one.help and not _is_plain(one)]
     own = [one for one in every if one not in often]
     shared = [one.typed.split("=")[0] for one in every if one in often and not one.argument]
     also = dict.fromkeys(one.link for one in elsewhere if one.link and one.of(options))
@@ -280,6 +281,11 @@ def _is_narrow(option: Option) -> bool:
     """Whether an option limits a list to what has its name, and says no more."""
     words = option.help.rstrip(".").split()
     return words[:1] == ["Only"] and len(words) <= WORDS_MAX and words[-1] == _key(option)
+
+
+def _is_plain(option: Option) -> bool:
+    """Whether the name of an argument says as much as its help."""
+    return option.argument and len(option.help.split()) <= ARGUMENT_WORDS_MAX
 
 
 def _key(option: Option) -> str:

@@ -30,8 +30,7 @@ TEXT: Final = """
     - A 2xx answer to a change means that the change is synced to disk.
     - An error is `{code, message, field}`: see [error codes](errors.md).
     - For the next page of a list, send the `after` of the answer. On the last page it is null.
-    - The central refuses unknown fields from people, and ignores them from pilots, which may be
-      newer.
+    - The central refuses unknown fields, except from pilots, which may be newer.
 """
 _PARTS: Final = {
     "pilots": "For pilots",
@@ -198,7 +197,7 @@ def _body(body: type[msgspec.Struct]) -> str:
     """Return a body: what it is, its fields, and the notes on some."""
     fields = structs.described(body)
     noted = structs.lines(f"`{one.name}`: {one.note}" for one in fields if one.note)
-    is_plain = _says_no_more(body)
+    is_plain = _says_no_more(body) or _text(body) in {route.does for route in ROUTES}
     parts = [
         f"### {body.__name__}",
         "" if is_plain else _text(body),
