@@ -115,6 +115,9 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
         if stripped and not re.fullmatch(r"[|:\- ]+", stripped):
             begin = begin if block else number
             block.append(stripped.lstrip("#-* ") if not stripped.startswith("|") else stripped)
+        if block and stripped.endswith("\\"):  # a line break: the next line is an entry of its own
+            yield begin, " ".join(block).rstrip("\\")
+            block = []
 
 
 def _comments(name: str) -> Iterator[Sentence]:
