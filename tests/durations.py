@@ -97,18 +97,15 @@ def read(file: Path) -> Ran:
 def page(before: str, together: Ran, alone: Ran) -> str:
     """Return the page with new tables below its own text."""
     lines = [before.partition(BEGIN)[0] + BEGIN, ""]
-    lines += [
-        "| suite | cases | seconds side by side | seconds alone | seconds of CPU | "
-        "longest case, s |"
-    ]
+    lines += ["|suite|cases|seconds side by side|seconds alone|seconds of CPU|longest case, s|"]
     lines += ["|---|---|---|---|---|---|"]
     cpu_s = {**together.cpu_s, **alone.cpu_s}
     all_s = {**together.took_s, **alone.took_s}
     for suite in sorted({_suite(case) for case in all_s}):
         beside, apart, cpu = (_of(suite, one) for one in (together.took_s, alone.took_s, cpu_s))
         lines.append(
-            f"| `{suite}` | {len(beside) + len(apart)} | {sum(beside):.0f} | {sum(apart):.0f} | "
-            f"{sum(cpu):.0f} | {max(beside + apart):.1f} |"
+            f"|`{suite}`|{len(beside) + len(apart)}|{sum(beside):.0f}|{sum(apart):.0f}|"
+            f"{sum(cpu):.0f}|{max(beside + apart):.1f}|"
         )
     lines += ["", HEADING, ""]
     long = {case: took for case, took in all_s.items() if took > LONG_S}

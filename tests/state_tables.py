@@ -24,13 +24,11 @@ def unreachable(table: Mapping[tuple[S, E], S], start: S) -> set[S]:
 
 def mermaid(table: Mapping[tuple[S, E], S], start: S, final: frozenset[S]) -> str:
     """Return the table as a Mermaid diagram; moves between the same two states share a line."""
-    lines = ["stateDiagram-v2", f"    [*] --> {start.value}"]
+    lines = ["stateDiagram-v2", f"    [*]-->{start.value}"]
     moves: dict[tuple[str, str], list[str]] = {}
     for (old, event), new in table.items():
         moves.setdefault((str(old.value), str(new.value)), []).append(str(event.value))
     for (old_name, new_name), events in moves.items():
-        lines.append(f"    {old_name} --> {new_name}: {', '.join(events)}")
-    lines.extend(
-        f"    {state.value} --> [*]" for state in sorted(final, key=lambda s: str(s.value))
-    )
+        lines.append(f"    {old_name}-->{new_name}: {', '.join(events)}")
+    lines.extend(f"    {state.value}-->[*]" for state in sorted(final, key=lambda s: str(s.value)))
     return "\n".join(lines) + "\n"

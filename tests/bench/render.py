@@ -39,22 +39,24 @@ def into_page(page: Path, reports: list[Report]) -> None:
 
 def _section(report: Report) -> str:
     """Return a section with the figures that have a goal; the terminal shows all of them."""
+    is_plain = report.command == f"pilotage bench {report.title}"
+    command = [] if is_plain else [f"    {report.command}", ""]
     lines = [
         f"## {report.title}",
         "",
-        f"    {report.command}",
-        "",
+        *command,
         _wrapped(report.work),
         "",
-        "| figure | goal | measured |",
+        "|figure|goal|measured|",
         "|---|---|---:|",
     ]
     for one in report.figures:
         if one.goal:
             missed = " (missed)" if one.met is False else ""
-            lines.append(f"| {one.name} | {one.goal} | {one.value:,.10g} {one.unit}{missed} |")
+            goal = one.goal.replace(" ", "")
+            lines.append(f"|{one.name}|{goal}|{one.value:,.10g} {one.unit}{missed}|")
     bound = ["", _wrapped(report.bound)] if report.bound else []
-    return "\n".join([*lines, *bound, "", _wrapped(_machine(report)), ""])
+    return "\n".join([*lines, *bound, "", _wrapped(_machine(report, short=True)), ""])
 
 
 def _wrapped(text: str) -> str:
@@ -65,11 +67,11 @@ def _mark(one: Figure) -> str:
     return {True: "yes", False: "no", None: ""}[one.met]
 
 
-def _machine(report: Report) -> str:
+def _machine(report: Report, *, short: bool = False) -> str:
     machine = report.machine
     others = "" if machine.quiet else f"; other processes used {machine.foreign_cpu:.0%}"
     store = report.store or f"SQLite {machine.sqlite}"
-    return (
-        f"{machine.cores} cores ({machine.cpu}), Python {machine.python}, "
-        f"{store}, fdatasync {machine.fdatasync_ms:.2g} ms{others}."
-    )
+    where = f"{machine.cpu}, Python {machine.python}, {store}"
+    if short:
+        return f"{where}{others}."
+    return f"{machine.cores} cores, {where}, fdatasync {machine.fdatasync_ms:.2g} ms{others}."

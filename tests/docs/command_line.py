@@ -16,36 +16,39 @@ from pilotage.central.cli.jobs.job_options import JobOptions
 from pilotage.central.cli.jobs.selection import JobSelection
 from pilotage.central.cli.main import COMMANDS, build
 from pilotage.central.cli.options import CommonOptions
+from pilotage.central.factory.site_files.sites import NodesEntry, PilotEntry
+from pilotage.proto.documents import job
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
-TEXT: Final = """
-    On a terminal, results are tables and progress bars. In a pipe they are plain columns without
-    progress. With `--json` a command prints one JSON document, or one a line for long lists. Errors
-    and questions go to standard error. An error is one line: what is wrong, and what to do.
+from . import structs
 
-    Headings show the arguments of a command: `[NAME]` is optional, and `NAME…` can be repeated, as
-    can an option with "…". Capitals stand for a value; `--limit=50` shows the default. The options
-    of the next section work with all commands that talk to a central.
+TEXT: Final = """
+    On a terminal, results are tables and progress bars; in a pipe they are plain columns. With
+    `--json` a command prints one JSON document, or one a line for long lists. Errors and questions
+    go to standard error.
+
+    `[NAME]` is optional, and `NAME…` can be repeated. Capitals stand for a value; `--limit=50`
+    shows the default.
 """
 
 CONNECTION: Final = """
-    The command looks for the URL in this order:
+    All commands that talk to a central have these options. The URL is the first of:
 
     1. `--url`, else `PILOTAGE_URL`;
     2. `url` in `~/.config/pilotage/credentials.json`;
     3. the central that runs on the data directory: `--data`, else `PILOTAGE_DATA`, else
        `~/.local/share/pilotage`.
 
-    It looks for the token in this order:
+    The token is the first of:
 
     1. the file that `PILOTAGE_TOKEN_FILE` names: the token alone, or a file such as
        `credentials.json`;
     2. `token` in `credentials.json`;
     3. `admin.token` of the local central.
 
-    `credentials.json` holds `{"url": …, "token": …}`. `pilotage token issue NAME --save FILE`
-    writes such a file. Only its owner may be able to read it (0600). A token goes only to the
+    `pilotage token issue NAME --save FILE` writes a file such as `credentials.json`:
+    `{"url": …, "token": …}`. Only its owner may be able to read it (0600). A token goes only to the
     central that it was saved for. `PILOTAGE_CA_FILE` names the authority of a private certificate.
 """
 
@@ -54,53 +57,40 @@ FILTER: Final = """
 """
 
 FILTER_RULES: Final = """
-    All clauses of a filter must hold. `state` and `id` may come several times; `owner=me` means
-    your own jobs.
+    `state` and `id` may come several times; `owner=me` means your own jobs.
 
     `kill`, `hold`, `release`, `reschedule` and `delete` also take these options:
 """
 
 STEERING_RULES: Final = """
-    With a filter they need `--all`: they say how many jobs match and ask you, unless you add
-    `--yes`. Without a state they take these jobs:
-
-    - `kill` and `hold`: jobs that have not ended;
-    - `release`: held jobs;
-    - `reschedule`: failed and killed jobs;
-    - `delete`: jobs that have ended.
+    With a filter they need `--all`. They say how many jobs match and ask you, unless you add
+    `--yes`. Without a state, `kill` and `hold` take jobs that have not ended, `release` held jobs,
+    `reschedule` failed and killed jobs, and `delete` ended jobs.
 """
 
 JOB_FILES: Final = """
     `pilotage submit -- COMMAND ARGS…` submits the words after `--` as they are, without a shell.
-    With `--array 100` or `--array 5-20` it submits one job for each number. `{index}` in the
-    command, the environment and the outputs becomes that number; write `{{` and `}}` for braces.
+    With `--array 100` or `--array 5-20`, `{index}` in the command, the environment and the outputs
+    becomes the number of the job; write `{{` and `}}` for braces.
 
-    A job file is YAML or JSON. It holds one job, a list of jobs, or one of these:
-
-    ```yaml
-    name: scan                # of the submission; `key` and `group` may stand here too
-    template:
-      command: [python3, simulate.py, --seed, "{seed}"]
-      inputs: [simulate.py]   # paths beside this file; a folder travels as an archive
-      outputs: ["events-{seed}.json"]
-      needs: {cores_min: 1, memory_mb: 2000, wall_s: 3600}
-    parameters:
-      - seed: 1
-      - seed: 2
-    ```
-
-    ```yaml
-    jobs:
-      - command: [echo, hello]
-      - command: [hostname]
-    ```
-
+    A job file is YAML or JSON. It holds one job, a list under `jobs:`, or a `template:` with
+    `parameters:`, as in [a sweep](howto/sweep.md), and may have a `name`, `key` and `group`.
     [Job description](job-description.md) lists the keys of a job. Short forms work in files:
-    `needs` may be one mapping, an output a pattern, an input a path, and words of a command need no
-    quotes. A mistake is refused with its line and the nearest right word. In a file whose name ends
-    in `.ndjson` each line is a job in JSON, for up to 10^6 jobs.
+    `needs` may be one mapping, an output a pattern, an input a path beside the file, and words of a
+    command need no quotes. In a file whose name ends in `.ndjson` each line is a job in JSON, for
+    up to 10^6 jobs.
 """
 
+# Options that set keys of a file, which its page describes.
+KEYS: Final[dict[str, tuple[str, Sequence[type]]]] = {
+    "options of a job": (
+        "[job description](job-description.md)",
+        (job.Job, job.Need, job.Preference, job.JobLimits),
+    ),
+    "pilot start": ("[site files](site-files.md#pilotentry)", (PilotEntry, NodesEntry)),
+}
+WORDS_MAX: Final = 6
+ARGUMENT_WORDS_MAX: Final = 4
 # Enums that have a page of their own.
 TIMES: Final = 3  # that verbs have an option until it stands above them
 _STATES: Final[dict[type[Enum], str]] = {
@@ -125,15 +115,9 @@ def sections() -> Iterator[str]:
     """Yield the page below its title."""
     root = build()
     yield inspect.cleandoc(TEXT) + "\n"
-    for title in dict.fromkeys(group for _, _, group, _ in COMMANDS):
-        names = (
-            f"[{name}](#{_anchor(_titled(root[name], name))})"
-            for name, _, group, _ in COMMANDS
-            if group == title
-        )
-        yield f"- {title}: " + ", ".join(names)
     shared = _of_all(CommonOptions)
-    yield f"\n## Where the central is\n\n{_list(shared)}\n{inspect.cleandoc(CONNECTION)}\n"
+    where, _, order = inspect.cleandoc(CONNECTION).partition(" The URL")
+    yield f"\n## Where the central is\n\n{where}\n\n{_list(shared)}\nThe URL{order}\n"
     jobs = _of_all(JobSelection)
     steering = [
         one for one in _options(root["kill"]) if one not in (*shared, *jobs) and not one.argument
@@ -142,18 +126,28 @@ def sections() -> Iterator[str]:
     yield f"{inspect.cleandoc(FILTER_RULES)}\n\n{_list(steering)}\n"
     yield inspect.cleandoc(STEERING_RULES) + "\n"
     yield f"## What to submit\n\n{inspect.cleandoc(JOB_FILES)}\n"
-    job = _of_all(JobOptions)
-    yield f"## Options of a job\n\nFor `submit` and `explain`.\n\n{_list(job)}"
-    rows = "".join(f"- {code.value}: {CODES[code]}\n" for code in ExitCode)
-    yield "## Exit codes\n\n" + rows
+    job_options = _of_all(JobOptions)
+    listed = _list(job_options, "options of a job")
+    yield f"## Options of a job\n\nFor `submit` and `explain`.\n\n{listed}"
+    yield "## Exit codes\n\n" + structs.lines(f"**{one.value}**: {CODES[one]}" for one in ExitCode)
     elsewhere = (
         Shared(shared, ""),
-        Shared(jobs, "[options about jobs](#which-jobs)"),
-        Shared(steering, "[options about jobs](#which-jobs)"),
-        Shared(job, "[options of a job](#options-of-a-job)"),
+        Shared(jobs, "[jobs](#which-jobs)"),
+        Shared(steering, "[jobs](#which-jobs)"),
+        Shared(job_options, "[options](#options-of-a-job)"),
     )
-    for name, *_ in COMMANDS:
-        yield from _command(root[name], name, elsewhere)
+    every = {name: _every_own(root[name], elsewhere) for name, *_ in COMMANDS}
+    known = [
+        one
+        for one in _often([one for own in every.values() for one in own])
+        if sum(one in own for own in every.values()) > 1
+    ]
+    yield f"## Options of several commands\n\n{_list(known)}"
+    for title in dict.fromkeys(group for _, _, group, _ in COMMANDS):
+        names = [name for name, _, group, _ in COMMANDS if group == title]
+        yield f"## {title}\n"
+        for name in sorted(names, key=lambda name: bool(_verbs(root[name]))):
+            yield from _command(root[name], name, elsewhere, known)
 
 
 def commands() -> list[str]:
@@ -171,19 +165,27 @@ def _typed(app: App, title: str) -> list[str]:
     return [*own, *(one for verb in verbs for one in _typed(app[verb], f"{title} {verb}"))]
 
 
-def _command(app: App, title: str, elsewhere: "Sequence[Shared]") -> Iterator[str]:
-    """Yield the sections of a command and its verbs; `elsewhere` has options said before, and
-    links to them."""
-    if not _verbs(app) or app.default_command is not None:
-        yield _section("##", app, title, elsewhere, ())
-    else:
-        yield f"## {title}\n\n{app.help}\n"
-    verbs = [verb for verb in _typed(app, "") if verb]
-    often = _often([one for verb in verbs for one in _own(_leaf(app, verb), elsewhere)])
+def _command(
+    app: App, title: str, elsewhere: "Sequence[Shared]", known: "Sequence[Option]"
+) -> Iterator[str]:
+    """Yield the sections of a command and its verbs; `elsewhere` and `known` have options said
+    before."""
+    verbs = [verb.strip() for verb in _typed(app, "") if verb]
+    if verbs:
+        yield f"### {title}\n\n{app.help}\n"
+    if not verbs or app.default_command is not None:
+        yield _entry(app, title, elsewhere, known)
+    often = [one for one in _often(_every_own(app, elsewhere) if verbs else []) if one not in known]
     if often:
         yield f"Several of these commands share:\n\n{_list(often)}"
-    for verb in verbs:
-        yield _section("###", _leaf(app, verb), f"{title} {verb.strip()}", elsewhere, often)
+    said = (*known, *often)
+    yield "\n".join(_entry(_leaf(app, verb), f"{title} {verb}", elsewhere, said) for verb in verbs)
+
+
+def _every_own(app: App, elsewhere: "Sequence[Shared]") -> list["Option"]:
+    """Return the options of a command and of all its verbs that no section before has."""
+    apps = [_leaf(app, words) for words in _typed(app, "")]
+    return [one for each in apps for one in _own(each, elsewhere)]
 
 
 def _own(app: App, elsewhere: "Sequence[Shared]") -> list["Option"]:
@@ -204,39 +206,32 @@ def _often(options: list["Option"]) -> list["Option"]:
     return [one for one, times in Counter(options).items() if times >= TIMES and one.help]
 
 
-def _section(
-    level: str,
-    app: App,
-    title: str,
-    elsewhere: "Sequence[Shared]",
-    often: Container["Option"],
-) -> str:
+def _entry(app: App, title: str, elsewhere: "Sequence[Shared]", often: Container["Option"]) -> str:
+    """Return a command in bold, what it does, and its own options."""
     options = _options(app)
-    text = inspect.cleandoc(inspect.getdoc(app.default_command) or "")
-    text = re.sub(r"^pilotage .+$", r"`\g<0>`", text, flags=re.MULTILINE)
-    own = [one for one in _own(app, elsewhere) if one not in often and one.help]
-    also = [f"`{one.typed.split('=')[0]}`" for one in options if one in often and not one.argument]
-    also += dict.fromkeys(one.link for one in elsewhere if one.link and one.of(options))
-    parts = [f"{level} {_titled(app, title)}", text]
-    if own:
-        parts.append(_list(own).rstrip("\n"))
+    first, _, more = inspect.cleandoc(inspect.getdoc(app.default_command) or "").partition("\n\n")
+    more = re.sub(r"^pilotage .+$", r"`\g<0>`", more, flags=re.MULTILINE)
+    every = [one for one in _own(app, elsewhere) if one.help and not _is_plain(one)]
+    own = [one for one in every if one not in often]
+    shared = [one.typed.split("=")[0] for one in every if one in often and not one.argument]
+    also = dict.fromkeys(one.link for one in elsewhere if one.link and one.of(options))
+    parts = [f"**{title}**{_typed_behind(app, shared)}: {' '.join(first.split())}", more]
     if also:
-        parts.append(f"Also {', '.join(also)}.")
-    return "\n\n".join(parts) + "\n"
+        parts[0] += f" (Also {', '.join(also)}.)"
+    if own:
+        parts.append(_list(own, title).rstrip("\n"))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _titled(app: App, title: str) -> str:
-    """Return a command as a heading has it, with its arguments."""
-    if app.default_command is None or "\n\n    pilotage " in (app.default_command.__doc__ or ""):
-        return title  # its text shows how it is typed
+def _typed_behind(app: App, shared: Sequence[str]) -> str:
+    """Return the arguments of a command and its shared options, as they are typed behind it."""
+    options = [f"[{one}]" for one in shared]
     typed = [
         one.typed if one.required else f"[{one.typed}]" for one in _options(app) if one.argument
     ]
-    return f"{title} `{' '.join(typed)}`" if typed else title
-
-
-def _anchor(heading: str) -> str:
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+    if app.default_command is None or "\n\n    pilotage " in (app.default_command.__doc__ or ""):
+        typed = []  # its text shows how it is typed
+    return f" `{' '.join((*typed, *options))}`" if typed or options else ""
 
 
 def _verbs(app: App) -> list[str]:
@@ -264,15 +259,45 @@ class Shared(NamedTuple):
         return set(self.options) <= set(options)
 
 
-def _list(options: list[Option]) -> str:
-    """Return a line for each option."""
-    lines: list[str] = []
-    for one in options:
-        facts = [one.choices, "required" if one.required and not one.argument else ""]
-        said = "; ".join(fact for fact in facts if fact)
-        help = one.help.removesuffix(" Repeatable.")  # its "…" says it
-        lines.append(f"- `{one.typed}`{f' ({said})' if said else ''}: {help}\n")
-    return "".join(lines)
+def _list(options: list[Option], title: str = "") -> str:
+    """Return a line for each option, but one for all that set the keys of a file."""
+    page, described = KEYS.get(title, ("", ()))
+    keys = {field.name for struct in described for field in structs.described(struct)}
+    same = [one for one in options if _key(one) in keys]
+    narrow = [one for one in options if "=" in one.typed and _is_narrow(one)]
+    narrow = narrow if len(narrow) > 1 else []
+    lines = [_line(one) for one in options if one not in same and one not in narrow]
+    if narrow:
+        lines.append(f"{_typed_all(narrow)}: Only this one.")
+    rest = structs.lines(lines)
+    return f"As the keys of {page}: {_typed_all(same)}.\n\n{rest}" if same else rest
+
+
+def _typed_all(options: list[Option]) -> str:
+    return ", ".join(f"`{one.typed}`" for one in options)
+
+
+def _is_narrow(option: Option) -> bool:
+    """Whether an option limits a list to what has its name, and says no more."""
+    words = option.help.rstrip(".").split()
+    return words[:1] == ["Only"] and len(words) <= WORDS_MAX and words[-1] == _key(option)
+
+
+def _is_plain(option: Option) -> bool:
+    """Whether the name of an argument says as much as its help."""
+    return option.argument and len(option.help.split()) <= ARGUMENT_WORDS_MAX
+
+
+def _key(option: Option) -> str:
+    """Return the key of a file that an option sets, if they have the same name."""
+    return re.sub(r"^--|=.*", "", option.typed).replace("-", "_")
+
+
+def _line(option: Option) -> str:
+    facts = [option.choices, "required" if option.required and not option.argument else ""]
+    said = "; ".join(fact for fact in facts if fact)
+    help = option.help.removesuffix(" Repeatable.")  # its "…" says it
+    return f"`{option.typed}`{f' ({said})' if said else ''}: {help}"
 
 
 def _of_all(options: type) -> list[Option]:

@@ -166,28 +166,23 @@ def site_files_page() -> str:
 
 def errors_page() -> str:
     text = """
-        Every error of the API has the body `{code, message, field}`. The code is stable, for
-        programs. The message is for people. The field names the wrong part of the request, if there
-        is one.
+        Every error of the API has the body `{code, message, field}`: a stable code for programs, a
+        message for people, and the wrong field of the request, if any. The HTTP status is in
+        brackets.
     """
     meanings = notes.beside(Code)
-    rows = "".join(
-        f"- `{code.value}` ({status}): {meanings[code.name]}\n" for code, status in STATUS.items()
+    rows = structs.lines(
+        f"`{code.value}` ({status}): {meanings[code.name]}" for code, status in STATUS.items()
     )
-    return _page(
-        "Error codes", "proto/problems.py", text, f"The HTTP status is in brackets.\n\n{rows}"
-    )
+    return _page("Error codes", "proto/problems.py", text, rows)
 
 
 def events_page() -> str:
     text = """
         The central writes its log to standard error, one JSON object a line: the time `at`, the
-        `event`, and the fields in brackets.
-
-        - An event that belongs to a request has the request's id in `request`. The answer has the
-          same id in the header `x-request-id`.
-        - Events marked *debug* come for each job, only with `log.level: debug`.
-        - The [metric](metrics.md) `pilotage_events_total` counts each event.
+        `event`, and the fields in brackets. Events of a request have its id in `request`, as the
+        header `x-request-id` of the answer. Events marked *debug* need `log.level: debug`. The
+        [metric](metrics.md) `pilotage_events_total` counts all of them.
     """
     rows = _events(events, events.EVENTS, events.QUIET, "debug")
     return _page("Events", "central/observe/events.py", text, rows)
@@ -205,17 +200,15 @@ def pilot_events_page() -> str:
 
 def metrics_page() -> str:
     text = f"""
-        `GET /metrics` answers in the text format of Prometheus, for readers, managers, operators
-        and admins. The values are totals of all communities. A label has at most {VALUES_MAX}
-        values; `other` stands for the rest.
-
-        Labels are in brackets. P1 and the like are [promises](promises.md) that the metric watches.
-        [Alarms](operations/alarms.md) says what to do if a value is out of bounds.
+        `GET /metrics` answers in the text format of Prometheus, with totals of all communities. A
+        label has at most {VALUES_MAX} values; `other` stands for the rest. P1 and the like are
+        [promises](promises.md) that the metric watches. [Alarms](operations/alarms.md) says what to
+        do if a value is out of bounds.
     """
     kinds = dict.fromkeys(metric.kind for metric in METRICS.values())
     sections = (
         f"## {kind.capitalize()}s\n\n"
-        + "".join(_metric(name, one) for name, one in METRICS.items() if one.kind == kind)
+        + structs.lines(_metric(name, one) for name, one in METRICS.items() if one.kind == kind)
         for kind in kinds
     )
     return _page("Metrics", "central/observe/metrics.py", text, *sections)
@@ -227,7 +220,7 @@ def command_line_page() -> str:
 
 
 def http_api_page() -> str:
-    text = "All routes of the central, by subject, then [the bodies](#bodies) that they use."
+    text = "All routes of the central, by subject, then [the larger bodies](#bodies) of requests."
     return _page("HTTP API", "central/*/routes.py", text, *routes.sections())
 
 
@@ -325,7 +318,7 @@ def _wrapped(text: str) -> str:
         fill(
             line,
             _WIDTH,
-            subsequent_indent="  " if line.startswith(("- ", "  ")) else "",
+            subsequent_indent="  " if line.startswith(("- ", "  ", "`", "**")) else "",
             break_long_words=False,
             break_on_hyphens=False,
         )
@@ -369,19 +362,17 @@ def _events(
 ) -> str:
     """Return a line for each event of a log, with its fields and what it means."""
     meanings = notes.above(module)
-    lines = ["## All events\n\n"]
+    lines: list[str] = []
     for event, fields in sorted(known.items()):
-        shown = ", ".join(f"`{field}`" for field in sorted(fields))
-        held = f" ({shown})" if shown else ""
         said = f" *{mark}*" if event in marked else ""
-        lines.append(f"- `{event}`{held}{said}: {meanings[event]}\n")
-    return "".join(lines)
+        lines.append(f"`{event}({','.join(sorted(fields))})`{said}: {meanings[event]}")
+    return "## All events\n\n" + structs.lines(lines)
 
 
 def _metric(name: str, metric: Metric) -> str:
-    labels = ", ".join(f"`{one}`" for one in metric.labels)
+    labels = f"{{{','.join(metric.labels)}}}" if metric.labels else ""
     promise = f" {metric.promise}." if metric.promise else ""
-    return f"- `{name}`{f' ({labels})' if labels else ''}: {metric.means}.{promise}\n"
+    return f"`{name}{labels}`: {metric.means}.{promise}"
 
 
 def write() -> None:

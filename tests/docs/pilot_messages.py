@@ -11,10 +11,10 @@ from . import structs
 
 TEXT: Final = """
     Each message is a JSON object. [The protocol](protocol.md) says when it is sent, how often it is
-    repeated and what its answer means. The central checks the ranges of fields (`proto/limits.py`).
+    repeated and what its answer means. The types are in `proto/messages.py`, the ranges in
+    `proto/limits.py`.
 
-    Fields in bold are required; `field: 5` shows a default. A field without a type is text, or as
-    its default. Fields with a clear name come first, the others in a list.
+    `{a,b?,c?=5}` is a message with an optional `b`, and a `c` whose default is 5.
 """
 
 
@@ -34,12 +34,5 @@ def sections() -> Iterator[str]:
 def _message(name: str, thing: type[Any]) -> str:
     own = structs.description(thing)
     text = "" if own.startswith(f"{name}(") else f"{own}\n\n"  # dataclasses write one themselves
-    return f"## {name}\n\n{text}{structs.compact(thing, _field)}"
-
-
-def _field(field: structs.Field) -> str:
-    links = structs.links(field)
-    plain = field.kind == "text" or field.kind.startswith("`")
-    kind = links or ("" if plain or field.default else field.kind)
-    name = field._replace(default="") if links else field
-    return structs.with_default(name) + (f" ({kind})" if kind else "")
+    noted = structs.noted(thing)
+    return f"## {name}\n\n{text}{structs.signature(thing)}\n\n{noted}"

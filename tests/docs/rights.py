@@ -7,6 +7,8 @@ from typing import Final
 from pilotage.central.identity.policy import TABLE, CallerKind, Permission, Reach
 from pilotage.proto.claims import Role
 
+from . import structs
+
 ROLES: Final = {
     CallerKind.READER: "sees jobs, pilots and sites of the community, without outputs, logs, "
     "file hashes and values of environment variables",
@@ -33,17 +35,13 @@ REACHES: Final = {
 
 def sections() -> Iterator[str]:
     """Yield the page below its title."""
-    yield "## Who\n\n| caller | rights |\n|---|---|\n" + "".join(
-        f"| **{who.value}** | {text} |\n" for who, text in ROLES.items()
-    )
+    yield "## Who\n\n" + structs.lines(f"**{who.value}**: {text}" for who, text in ROLES.items())
     yield "## Actions\n\n" + _grid()
-    yield "Other callers:\n\n" + "".join(
-        f"- {who.value}: {_actions(who)}\n" for who in CallerKind if who not in PEOPLE
+    yield "Other callers:\n\n" + structs.lines(
+        f"**{who.value}**: {_actions(who)}" for who in CallerKind if who not in PEOPLE
     )
-    yield (
-        "Reach:\n\n"
-        + "\n".join(f"- **{_word(reach)}**: {text}" for reach, text in REACHES.items())
-        + "\n"
+    yield "Reach:\n\n" + structs.lines(
+        f"**{_word(reach)}**: {text}" for reach, text in REACHES.items()
     )
     yield inspect.cleandoc(TEXT) + "\n"
 
@@ -53,9 +51,8 @@ TEXT: Final = """
 
     ## Sites
 
-    Sites belong to no community: bans and drains affect all pilots. If a central serves several
-    communities (`community.others`), `site_control` needs a token of an operator or admin without
-    a community. Other tokens see only their own pilots, and bad hosts only if these have run there.
+    Bans and drains affect pilots of all communities. If a central serves several
+    (`community.others`), `site_control` needs a token of an operator or admin without a community.
 
     ## Tokens
 
@@ -63,24 +60,21 @@ TEXT: Final = """
 
     - `pilotage token issue NAME --role user --save FILE` issues one, `pilotage token list` lists
       them without secrets, and `pilotage token revoke ID` revokes one at once.
-    - You cannot issue more rights than you have: no stronger role, no other community or groups.
+    - You cannot issue, list or revoke a token with more rights than yours: no stronger role, no
+      other community or groups.
     - Without `--group`, a new token has the groups of its issuer. A manager's token without groups
       holds for the whole community.
     - A name alone gives no rights, because a manager can write any name. A user's token reaches
       only jobs that belong to this user *and* to a group of the token.
-    - You cannot list or revoke a token with more rights than yours, even with the same name.
-    - If a user leaves a group, the user's jobs there continue. Managers of the group, operators
-      and admins control them.
-    - If a manager's token is lost, another manager or an admin revokes it.
     - One subject can have at most 10,000 valid tokens.
 
     ## Files and secrets
 
-    A file belongs to all users who uploaded it. They can read it, and so can users who may see
-    their outputs, and attempts of their jobs. Others get 404, even if they know its SHA-256.
+    A file belongs to all users who uploaded it. Users who may see their outputs, and attempts of
+    their jobs, can read it too. Others get 404.
 
-    Readers see jobs as `sealed`: hashes are replaced by 64 zeros, and values of environment
-    variables are empty. They see the command line, so never put a secret there.
+    Readers see jobs as `sealed`: without hashes and values of environment variables. They see the
+    command line, so never put a secret there.
 """
 
 
@@ -95,12 +89,10 @@ def _grid() -> str:
     for action in Permission:
         rows.setdefault(tuple(TABLE[who, action] for who in PEOPLE), []).append(action)
     rows.pop((Reach.NONE,) * len(PEOPLE), None)
-    head = "| action | " + " | ".join(who.value for who in PEOPLE) + " |\n"
+    head = f"|action|{'|'.join(who.value for who in PEOPLE)}|\n"
     rule = "|---|" + "---|" * len(PEOPLE) + "\n"
     lines = (
-        f"| {', '.join(f'`{one.value}`' for one in actions)} | "
-        + " | ".join(map(_word, reaches))
-        + " |\n"
+        f"|{', '.join(f'`{one.value}`' for one in actions)}|{'|'.join(map(_word, reaches))}|\n"
         for reaches, actions in rows.items()
     )
     return head + rule + "".join(lines)

@@ -3,42 +3,34 @@
 import dataclasses
 import inspect
 import re
-from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
 from typing import Any, Final, get_type_hints
 
 import msgspec
-from msgspec import inspect as kinds
 
 from pilotage.central.app.route_assembly import ROUTES
 from pilotage.central.http.route import Route
 from pilotage.central.identity.policy import Permission
 from pilotage.proto.documents import job, transformation, workflow
-from pilotage.proto.job_states import JobState
-from pilotage.proto.pilot_states import PilotState
-from pilotage.proto.production_states import ProductionState
-from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from . import structs
 
 TEXT: Final = """
     The API is JSON in UTF-8 under `/v1`; only the contents of files are bytes. `GET /openapi.json`
-    describes the same API for programs (OpenAPI 3.1), with the type, bounds and default of every
-    field.
+    (OpenAPI 3.1) has every field of every body, with its type, bounds and default.
 
     - Send the token in the header `Authorization: Bearer …`.
-    - The right that a route needs is in brackets. [Roles](roles.md) says which roles have it, and
-      for which jobs.
+    - The right that a route needs is in brackets: see [roles](roles.md).
+    - `?a&b` are query parameters, `{a,b?}` is a body with an optional `b`, and → stands
+      before the answer.
     - Ids are integers below 2^53. Durations are in seconds, and their names end in `_s`. Points in
       time are in RFC 3339, in UTC, for display only.
     - A 2xx answer to a change means that the change is synced to disk.
     - An error is `{code, message, field}`: see [error codes](errors.md).
-    - Pages of a list: send the `after` of an answer as `after` of the next request. It is null on
-      the last page.
-    - The central refuses unknown fields from people. It ignores unknown fields from pilots, so that
-      newer pilots can talk to older centrals ([protocol](protocol.md)).
+    - For the next page of a list, send the `after` of the answer. On the last page it is null.
+    - The central refuses unknown fields, except from pilots, which may be newer.
 """
 _PARTS: Final = {
     "pilots": "For pilots",
@@ -71,23 +63,7 @@ _ORDER: Final = (
 )
 # Structs that have a page of their own.
 _DESCRIBED: Final = (job.__name__, transformation.__name__, workflow.__name__)
-# Enums that have one, and a link to it in place of their words.
-_STATES: Final = {
-    structs.words(kinds.EnumType(enum)): f"[states]({page})"
-    for enum, page in (
-        (JobState, "job-states.md"),
-        (PilotState, "pilot-states.md"),
-        (ProductionState, "production-states.md"),
-        (TransformationState, "transformation-states.md#transformations"),
-        (TaskState, "transformation-states.md#their-tasks"),
-        (InputState, "transformation-states.md#their-inputs"),
-    )
-}
-FIELDS_IN_ROUTES: Final = 6
-WORDS_MIN: Final = 8
-FIELDS_IN_FIELDS: Final = 5
-_PLAIN: Final = ("text", "integer", "number", "boolean")
-_LINK: Final = r"\[(\w+)\]\(#\w+\)"
+FIELDS_IN_ROUTES: Final = 8
 _USUAL: Final = ("application/json", "application/octet-stream")
 _OPERATORS: Final = {Permission.PILOT_READ, Permission.PILOT_CONTROL, Permission.PILOT_SECRET}
 
@@ -95,8 +71,7 @@ _OPERATORS: Final = {Permission.PILOT_READ, Permission.PILOT_CONTROL, Permission
 BODIES: Final = """
     ## Bodies
 
-    A request must have the fields in bold. Fields with a clear name come first, the others in a
-    list. A link leads to what a field holds: one object, a list or a mapping of them.
+    Larger bodies of requests. Fields that need a note follow below the body.
 """
 
 
@@ -104,9 +79,8 @@ def sections() -> Iterator[str]:
     """Yield the page below its title."""
     yield inspect.cleandoc(TEXT) + "\n"
     for part, routes in groupby(_ordered(), _part):
-        yield f"## {part}\n\n" + "\n".join(_route(route) for route in routes) + "\n"
-    shown = [body for body in _bodies() if body not in _said_in_routes() | _inlined()]
-    yield inspect.cleandoc(BODIES) + "\n\n" + "\n".join(_body(body) for body in shown)
+        yield f"## {part}\n\n" + structs.lines(_route(route) for route in routes)
+    yield inspect.cleandoc(BODIES) + "\n\n" + "\n".join(map(_body, _bodies()))
 
 
 @cache
@@ -117,7 +91,7 @@ def _ordered() -> list[Route]:
 
 def heading(route: Route) -> str:
     """Return the words with which the line of a route begins."""
-    return f"- **{route.method} `{route.path}`**"
+    return f"**{route.method} `{route.path}`**"
 
 
 def _part(route: Route) -> str:
@@ -131,72 +105,65 @@ def _part(route: Route) -> str:
 
 def _route(route: Route) -> str:
     right = (
-        "no token"
+        "public"
         if route.action is Permission.PUBLIC_READ
         else f"`{Permission(route.action).value}`"
     )
-    facts: list[str] = []
-    if route.query is not None:
-        asked = (_field(field, bold=False) for field in structs.described(route.query))
-        facts.append("Query: " + ", ".join(asked))
-    if route.takes is not None:
-        media = [one for one in route.takes_media if one not in _USUAL]
-        facts.append("Body: " + " or ".join([_name(route.takes), *(f"`{one}`" for one in media)]))
-    facts.append(f"Answer: {_answer(route)}")
-    return f"{heading(route)} ({right}): {route.does}\\\n  {'. '.join(facts)}."
+    asked = [] if route.query is None else structs.described(route.query)
+    query = (
+        "`?" + "&".join(one.name + structs.choices(one, "=") for one in asked) + "`"
+        if asked
+        else ""
+    )
+    media = [f"or `{one}`" for one in route.takes_media if one not in _USUAL]
+    takes = " ".join([_name(route.takes), *media]) if route.takes is not None else ""
+    facts = " ".join(fact for fact in (query, takes, _answer(route)) if fact)
+    return f"{heading(route)} ({right}): {route.does} {facts}".rstrip()
 
 
 def _answer(route: Route) -> str:
-    if route.gives is None:
-        return "204"
-    plain = "" if route.gives_media in _USUAL else f", `{route.gives_media}`"
-    return f"{_name(route.gives)}{plain}"
+    if route.gives is None or route.gives is bytes and route.gives_media in _USUAL:
+        return ""  # 204, or the bytes that the route is about
+    if route.gives is bytes or route.gives is str:
+        return f"→`{route.gives_media}`"
+    return f"→{_name(route.gives)}" if _is_struct(route.gives) else ""
 
 
 def _name(body: Any) -> str:
-    if body is bytes:
-        return "bytes"
-    if body is str:
-        return "text"
-    if body in _said_in_routes():
-        asked = body in _requests()
-        return ", ".join(
-            _field(one, bold=asked, with_words=asked) for one in structs.described(body)
-        )
-    is_struct = isinstance(body, type) and issubclass(body, msgspec.Struct)
-    return structs.link(body) if is_struct or dataclasses.is_dataclass(body) else "an object"
+    """Return the fields of a small body, a link to one that is described, or else its name."""
+    if not _is_struct(body):
+        return "" if body is bytes else "an object"
+    if body.__module__ in _DESCRIBED or not issubclass(body, msgspec.Struct) or body in _bodies():
+        return structs.link(body)
+    return (
+        structs.signature(body) if _is_small(body) and body in _requests() else f"`{body.__name__}`"
+    )
+
+
+def _is_struct(body: Any) -> bool:
+    is_class = isinstance(body, type)
+    return is_class and (issubclass(body, msgspec.Struct) or dataclasses.is_dataclass(body))
 
 
 @cache
 def _bodies() -> list[type[msgspec.Struct]]:
-    """Return every Struct that stands in a request or an answer, in order of the routes."""
-    return _below([one for route in _ordered() for one in (route.takes, route.gives)])
+    """Return every Struct of a request that its route does not describe."""
+    direct = {route.takes for route in ROUTES}
+    return [body for body in _requests() if body not in direct or not _is_small(body)]
 
 
-@cache
-def _said_in_routes() -> set[type[msgspec.Struct]]:
-    """Return the small bodies of one route, which says all about them."""
-    direct = Counter(body for route in ROUTES for body in (route.takes, route.gives))
-    inner = {one for body in _bodies() for one in _inside(body)}
-    return {
-        body
-        for body in _bodies()
-        if direct[body] == 1
-        and body not in inner
-        and len(structs.described(body)) <= FIELDS_IN_ROUTES
-        and not any(one.note for one in structs.described(body))
-        and _says_no_more(body)
-    }
+def _is_small(body: type[msgspec.Struct]) -> bool:
+    """Whether the names of its fields say all about a body."""
+    fields = structs.described(body)
+    has_notes = any(one.note for one in fields)
+    return len(fields) <= FIELDS_IN_ROUTES and not has_notes and _says_no_more(body)
 
 
 @cache
 def _requests() -> list[type[msgspec.Struct]]:
     """Return every Struct that stands in a request."""
-    return _below([route.takes for route in ROUTES])
-
-
-def _below(waiting: list[Any]) -> list[type[msgspec.Struct]]:
     found: list[type[msgspec.Struct]] = []
+    waiting: list[Any] = [route.takes for route in _ordered()]
     while waiting:
         body = waiting.pop(0)
         if not isinstance(body, type) or not issubclass(body, msgspec.Struct):
@@ -217,64 +184,24 @@ def _inside(body: type) -> Iterator[type]:
         waiting += getattr(hint, "__args__", ())
 
 
-def _small(found: re.Match[str]) -> str:
-    """Return the fields of a small struct in place of the link to it."""
-    for body in _inlined():
-        if body.__name__ == found[1]:
-            return "with " + ", ".join(f"`{one.name}`" for one in structs.described(body))
-    return found[0]
-
-
-@cache
-def _inlined() -> set[type[msgspec.Struct]]:
-    """Return the small structs that one field of one body holds."""
-    held = Counter(one for body in _bodies() for one in _inside(body))
-    direct = {body for route in ROUTES for body in (route.takes, route.gives)}
-    return {
-        body
-        for body, times in held.items()
-        if times == 1
-        and body not in direct
-        and body.__module__ not in _DESCRIBED
-        and body not in _requests()
-        and len(structs.described(body)) <= FIELDS_IN_FIELDS
-        and _says_little(body)
-        and all(one.kind in _PLAIN and not one.note for one in structs.described(body))
-    }
-
-
-def _says_little(body: type[msgspec.Struct]) -> bool:
-    """Whether the docstring of a body says hardly more than its name."""
-    return "__doc__" not in vars(body) or len((body.__doc__ or "").split()) < WORDS_MIN
-
-
 def _says_no_more(body: type[msgspec.Struct]) -> bool:
     """Whether the docstring of a body is one plain sentence, as that of its route is."""
-    text = structs.description(body) if "__doc__" in vars(body) and body.__doc__ else ""
-    return not re.search(r"`|\n|[.:;] ", text)
+    return not re.search(r"`|\n|[.:;] ", _text(body))
+
+
+def _text(body: type[msgspec.Struct]) -> str:
+    return structs.description(body) if "__doc__" in vars(body) and body.__doc__ else ""
 
 
 def _body(body: type[msgspec.Struct]) -> str:
-    """Return a body: what it is, its plain fields, and those that need a note."""
-    parts = [f"### {body.__name__}"]
-    text = structs.description(body) if "__doc__" in vars(body) and body.__doc__ else ""
-    is_direct = any(body in (route.takes, route.gives) for route in ROUTES)
-    if text and not (_says_no_more(body) and (is_direct or _says_little(body))):
-        parts.append(text)
-    bold = body in _requests()
-    parts.append(structs.compact(body, lambda field: _field(field, bold=bold)))
-    return "\n\n".join(parts)
-
-
-def _field(field: structs.Field, *, bold: bool, with_words: bool = True) -> str:
-    """Return the name of a field with what its type adds: the structs or words that it may hold."""
-    name = f"**`{field.name}`**" if field.required and bold else f"`{field.name}`"
-    links = structs.links(field)
-    held = field.kind.removeprefix("list of ")
-    if "`infra.node`" in held:
-        return f"{name} ([classes](failures.md))"
-    if held in _STATES:
-        return f"{name} ({_STATES[held]})"
-    if links:
-        return f"{name} ({re.sub(_LINK, _small, links)})"
-    return f"{name} ({held})" if with_words and held.startswith("`") else name
+    """Return a body: what it is, its fields, and the notes on some."""
+    fields = structs.described(body)
+    noted = structs.lines(f"`{one.name}`: {one.note}" for one in fields if one.note)
+    is_plain = _says_no_more(body) or _text(body) in {route.does for route in ROUTES}
+    parts = [
+        f"### {body.__name__}",
+        "" if is_plain else _text(body),
+        structs.signature(body),
+        noted,
+    ]
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"

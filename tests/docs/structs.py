@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import tokenize
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import cache
 from types import MappingProxyType, ModuleType
@@ -19,11 +19,12 @@ from msgspec import inspect as kinds
 from . import notes as remarks
 
 KEY: Final = (
-    "Keys in bold are required; `key: 5` shows a default, and all other keys are empty or 0. Keys"
-    " with a clear name come first, the others in a list. A key without a type is text, or as its"
-    " default. “≤64” means at most 64 characters or entries."
+    "Bold keys are required. `key=5` shows a default; other keys are empty or 0. A key without a"
+    " type is text or a number, or as its default."
 )
-_NO_BOUND: Final = 31_536_000  # a year: a page leaves out bounds that only refuse nonsense
+_BOUND_MAX: Final = 100  # a page leaves out bounds that only refuse nonsense
+_CHOICES_MAX: Final = 12
+_STATES_MAX: Final = 4  # those with more have a page of their own
 
 
 class Field(NamedTuple):
@@ -63,20 +64,46 @@ def fields(
     return _laid_out(every, lambda one: _named(one, prefix))
 
 
-def compact(struct: type, short: Callable[[Field], str]) -> str:
-    """Return the fields that need no note in one paragraph, and below it a list of the others."""
-    return _laid_out(described(struct), short)
+def lines(entries: Iterable[str]) -> str:
+    """Return entries below each other, one paragraph with line breaks."""
+    return "\\\n".join(entries) + "\n"
+
+
+def signature(struct: type) -> str:
+    """Return all fields of `struct` as a program would write them, and links to what they hold."""
+    fields = described(struct)
+    named = ",".join(_written(one) for one in fields)
+    held = dict.fromkeys(link for one in fields for link in links(one))
+    return f"`{{{named}}}`{' with ' if held else ''}{', '.join(held)}"
+
+
+def _written(field: Field) -> str:
+    default = "" if links(field) else field.default.replace('"', "")
+    optional = "" if field.required else f"?={default}" if default else "?"
+    return f"{field.name}{optional}{choices(field, ':')}"
+
+
+def choices(field: Field, sign: str) -> str:
+    """Return the words that a field may hold behind `sign`, if they are few."""
+    words = re.findall(r"`([\w ]+)`", field.kind.removeprefix("list of "))
+    is_few = 1 < len(words) <= (_STATES_MAX if words[0].istitle() else _CHOICES_MAX)
+    return sign + "|".join(words) if is_few and field.kind[0] in "`l" else ""
+
+
+def noted(struct: type) -> str:
+    """Return a line for each field that needs a note."""
+    return lines(f"`{one.name}`: {one.note}" for one in described(struct) if one.note)
 
 
 def _laid_out(every: list[Field], short: Callable[[Field], str]) -> str:
     plain = ", ".join(short(one) for one in every if not one.note)
-    noted = "\n".join(f"- {short(one)}: {one.note}" for one in every if one.note)
-    return "\n\n".join(part for part in (plain, noted) if part) + "\n"
+    noted = lines(f"{short(one)}: {one.note}" for one in every if one.note)
+    return "\n\n".join(part for part in (plain, noted.strip("\n")) if part) + "\n"
 
 
-def links(field: Field) -> str:
+def links(field: Field) -> list[str]:
     """Return links to the structs that a field holds."""
-    return ", ".join(re.findall(r"\[\w+\]\(\S+\)", field.kind))
+    return re.findall(r"\[\w+\]\(\S+\)", field.kind)
 
 
 def _named(field: Field, prefix: str) -> str:
@@ -84,23 +111,24 @@ def _named(field: Field, prefix: str) -> str:
     kind = field.kind
     if field.default:  # which says by itself what it is
         kind = re.sub(r"^(integer|number|boolean|list|mapping)(?!.* (to|or|of) )\b ?", "", kind)
-    said = f" ({kind})" if kind and kind != "text" else ""
+    kind = re.sub(r"^(text|integer|number)( |$)", "", kind)
+    said = f" ({kind})" if kind else ""
     return f"{with_default(field, prefix)}{said}"
 
 
 def with_default(field: Field, prefix: str = "") -> str:
-    """Return the name of a field and its default as a file has them; in bold without any."""
+    """Return the name of a field and its default, in bold if it is required."""
     if field.required:
         return f"**`{prefix}{field.name}`**"
-    return f"`{prefix}{field.name}{f': {field.default}' if field.default else ''}`"
+    return f"`{prefix}{field.name}{f'={field.default}' if field.default else ''}`"
 
 
 def members(enum: type[Enum]) -> str:
     """Return the words of an enum as a Markdown list, with the comment beside each."""
     notes = remarks.beside(enum)
     plain = ", ".join(f"`{one.value}`" for one in enum if one.name not in notes)
-    noted = "\n".join(f"- `{one.value}`: {notes[one.name]}" for one in enum if one.name in notes)
-    return "\n\n".join(part for part in (plain, noted) if part) + "\n"
+    noted = lines(f"`{one.value}`: {notes[one.name]}" for one in enum if one.name in notes)
+    return "\n\n".join(part for part in (plain, noted.strip("\n")) if part) + "\n"
 
 
 def link(body: Any) -> str:
@@ -150,17 +178,16 @@ def words(kind: kinds.Type) -> str:
     """Say a type the way that a person who writes YAML would."""
     match kind:
         case kinds.StrType():
-            return "text" + _sizes(kind.min_length, kind.max_length)
+            return "text"
         case kinds.IntType():
-            return "integer" + _range(kind.ge, kind.gt, kind.le)
+            return "integer" + _range(kind.ge, kind.le)
         case kinds.FloatType():
-            return "number" + _range(kind.ge, kind.gt, kind.le)
+            return "number" + _range(kind.ge, kind.le)
         case kinds.BoolType():
             return "boolean"
         case kinds.VarTupleType() | kinds.ListType() | kinds.SetType() | kinds.FrozenSetType():
-            sizes = _sizes(kind.min_length, kind.max_length)
             item = _inner(kind.item_type)
-            return f"list{sizes} of {item}" if item else f"list{sizes}"
+            return f"list of {item}" if item else "list"
         case kinds.DictType():
             value = _inner(kind.value_type)
             return f"mapping to {value}" if value else "mapping"
@@ -198,22 +225,8 @@ def _either(values: list[str]) -> str:
     return " or ".join(part for part in (", ".join(values[:-1]), values[-1]) if part)
 
 
-def _sizes(least: int | None, most: int | None) -> str:
-    if least and most is not None:
-        return f" {least:,}–{most:,}"
-    if most is not None:
-        return f" ≤{most:,}"
-    return f" ≥{least:,}" if least else ""
-
-
-def _range(least: float | None, above: float | None, most: float | None) -> str:
-    if most is not None and most >= _NO_BOUND:
-        most = None
-    if above is not None:
-        return f" >{above:,}" + (f", ≤{most:,}" if most is not None else "")
-    if least is None:
-        return f" ≤{most:,}" if most is not None else ""
-    return f" {least:,}–{most:,}" if most is not None else f" ≥{least:,}" if least else ""
+def _range(least: float | None, most: float | None) -> str:
+    return f" {least or 0:,}–{most:,}" if most is not None and most <= _BOUND_MAX else ""
 
 
 def _default(field: kinds.Field) -> str:
@@ -228,4 +241,4 @@ def _default(field: kinds.Field) -> str:
     plain = msgspec.to_builtins(value)
     if not plain or isinstance(plain, dict) and not any(plain.values()):
         return ""
-    return json.dumps(plain)
+    return json.dumps(plain, separators=(",", ":"))

@@ -11,7 +11,7 @@ OURS: tuple[type, ...] = (Workflow, Parameter, Step, StepInput, StepOutput)
 TYPES: tuple[type, ...] = (TypesFile, ElementType, KeyRule, TypeOutput)
 # What the form in YAML writes in another way than the model holds it.
 WRITTEN: Mapping[type, Mapping[str, structs.Field]] = {
-    Workflow: {"name": structs.Field("workflow", "text 1–64", "", "name of the workflow", True)},
+    Workflow: {"name": structs.Field("workflow", "text", "", "name of the workflow", True)},
     StepInput: {
         "from": structs.Field(
             "from", "text `STEP.OUTPUT`, or a list of them", "", "outputs of earlier steps", False

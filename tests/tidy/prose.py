@@ -50,7 +50,7 @@ def of_pages(names: tuple[str, ...]) -> Iterator[Sentence]:
     """Yield the sentences of Markdown files, those of list items and table cells among them."""
     for name in names:
         for line, text in _blocks(without_code(name)):
-            cells = text.strip("| ").split(" | ") if text.startswith("|") else [text]
+            cells = text.strip("| ").split("|") if text.startswith("|") else [text]
             for cell in cells:
                 yield from _sentences(name, line, cell)
 
@@ -115,6 +115,9 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
         if stripped and not re.fullmatch(r"[|:\- ]+", stripped):
             begin = begin if block else number
             block.append(stripped.lstrip("#-* ") if not stripped.startswith("|") else stripped)
+        if block and stripped.endswith("\\"):  # a line break: the next line is an entry of its own
+            yield begin, " ".join(block).rstrip("\\")
+            block = []
 
 
 def _comments(name: str) -> Iterator[Sentence]:

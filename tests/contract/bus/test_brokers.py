@@ -332,7 +332,7 @@ async def test_a_broker_provides_what_the_page_says(
 
 
 def test_the_page_says_what_each_broker_lacks() -> None:
-    rows = re.findall(r"^\| ([^|]+) \| (yes|no) \| (yes|no) \|", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\|([^|]+)\|(yes|no)\|(yes|no)\|", PAGE.read_text(), re.MULTILINE)
 
     assert rows == [
         (words, *("no" if words in LACKS[broker] else "yes" for broker in LACKS)) for words in MUST
