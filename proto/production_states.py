@@ -12,7 +12,7 @@ from .transformation_states import TransformationState
 
 
 class ProductionState(str, enum.Enum):
-    """Where a production stands. That a step waits for a person is a mark shown beside a state."""
+    """The state of a production. A mark beside the state shows that a step is stuck."""
 
     NEW = "New"  # stored with its transformations, not started
     ACTIVE = "Active"  # its steps make tasks
@@ -76,7 +76,7 @@ _WITH: Final = {
 
 
 def stands_alone(step: TransformationState, production: ProductionState) -> bool:
-    """Whether a step waits for a person while its production does not wait in the same way."""
+    """Return whether a step is paused or stopped while its production is not."""
     return step in _WITH and production not in _WITH[step]
 
 

@@ -126,12 +126,17 @@ class InputState(str, enum.Enum):
     UNUSED = "Unused"
     ASSIGNED = "Assigned"  # a task has it, and that has not ended
     PROCESSED = "Processed"  # a task with it is Done
-    MAXRESET = "MaxReset"  # tasks with it failed too often
+    STUCK = "Stuck"  # tasks with it failed too often
     PROBLEMATIC = "Problematic"  # its data are bad
     MISSING = "Missing"  # no copy of it can be read
     REMOVED = "Removed"  # from the catalogue
     MOVED = "Moved"  # to the transformation that was derived from this one
     SHARED = "Shared"  # every task that it fits gets it
+
+    @classmethod
+    def _missing_(cls, value: object) -> "InputState | None":
+        """Read the name that Stuck had up to release 0.1: rules files and scripts may have it."""
+        return cls.STUCK if value == "MaxReset" else None
 
 
 class InputEvent(str, enum.Enum):
@@ -157,30 +162,30 @@ class InputEvent(str, enum.Enum):
 
 _I = InputState
 _V = InputEvent
-_LEFT = (_I.UNUSED, _I.MAXRESET, _I.PROBLEMATIC, _I.MISSING)  # nobody works on these
+_LEFT = (_I.UNUSED, _I.STUCK, _I.PROBLEMATIC, _I.MISSING)  # nobody works on these
 
 INPUTS: Final[dict[tuple[InputState, InputEvent], InputState]] = {
     (_I.UNUSED, _V.ASSIGN): _I.ASSIGNED,
     (_I.ASSIGNED, _V.TASK_DONE): _I.PROCESSED,
     (_I.ASSIGNED, _V.TASK_FAILED): _I.UNUSED,
-    (_I.ASSIGNED, _V.TASK_FAILED_LAST): _I.MAXRESET,
+    (_I.ASSIGNED, _V.TASK_FAILED_LAST): _I.STUCK,
     (_I.ASSIGNED, _V.TASK_SPARED): _I.UNUSED,
     (_I.ASSIGNED, _V.TASK_FAILED_MOVED): _I.MOVED,
     (_I.ASSIGNED, _V.BAD_DATA): _I.PROBLEMATIC,
     (_I.ASSIGNED, _V.NOT_THERE): _I.MISSING,
     (_I.UNUSED, _V.BAD_DATA): _I.PROBLEMATIC,
-    (_I.MAXRESET, _V.BAD_DATA): _I.PROBLEMATIC,
+    (_I.STUCK, _V.BAD_DATA): _I.PROBLEMATIC,
     (_I.UNUSED, _V.NOT_THERE): _I.MISSING,
     (_I.MISSING, _V.BACK): _I.UNUSED,
     (_I.REMOVED, _V.BACK): _I.UNUSED,
     (_I.REMOVED, _V.BACK_BESIDE): _I.SHARED,
-    (_I.MAXRESET, _V.RESET): _I.UNUSED,
+    (_I.STUCK, _V.RESET): _I.UNUSED,
     (_I.PROBLEMATIC, _V.RESET): _I.UNUSED,
     (_I.MISSING, _V.RESET): _I.UNUSED,
     (_I.PROCESSED, _V.REPLAY): _I.UNUSED,
     (_I.PROCESSED, _V.OUTPUTS_LOST): _I.UNUSED,  # these two are the ways out
     (_I.UNUSED, _V.OUTPUTS_FOUND): _I.PROCESSED,
-    (_I.MAXRESET, _V.OUTPUTS_FOUND): _I.PROCESSED,
+    (_I.STUCK, _V.OUTPUTS_FOUND): _I.PROCESSED,
     **{(state, _V.REMOVE): _I.REMOVED for state in (*_LEFT, _I.SHARED)},
     **{(state, _V.DERIVE): _I.MOVED for state in _LEFT},
 }

@@ -1,6 +1,7 @@
 """Whole numbers on the command line: 2.5 is refused, where cyclopts takes it for 2."""
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, cast, get_args
 
 from cyclopts import Parameter, Token, convert
@@ -21,7 +22,18 @@ def converted(kind: Any, tokens: Sequence[Token]) -> object:
     if any(one is int or type(one) is int for one in kinds):
         for token in tokens:
             _check_whole(token.value)
+    for one in kinds:
+        if isinstance(one, type) and issubclass(one, Enum):
+            tokens = [_by_name(one, token) for token in tokens]
     return cast("object", convert(kind, tokens))
+
+
+def _by_name(kind: type[Enum], token: Token) -> Token:
+    """Return a word with the name of its member: an enum may also read names of older releases."""
+    try:
+        return token.evolve(value=kind(token.value).name)
+    except ValueError:
+        return token
 
 
 def _check_whole(text: str) -> None:

@@ -148,5 +148,5 @@ def standing_of(row: TransformationRow, doc: Transformation, counts: StateCounts
         tasks_open=counts.tasks.get(TaskState.CREATED, 0),
         inputs_unused=states.get(InputState.UNUSED, 0),
         inputs_problematic=states.get(InputState.PROBLEMATIC, 0),
-        inputs_given_up=states.get(InputState.MAXRESET, 0),
+        inputs_given_up=states.get(InputState.STUCK, 0),
     )

@@ -56,13 +56,13 @@ EVENTS: Final[dict[RuleVerb, dict[InputState, InputEvent]]] = {
     RuleVerb.INPUTS_PROCESSED: {
         InputState.ASSIGNED: InputEvent.TASK_DONE,
         InputState.UNUSED: InputEvent.OUTPUTS_FOUND,
-        InputState.MAXRESET: InputEvent.OUTPUTS_FOUND,
+        InputState.STUCK: InputEvent.OUTPUTS_FOUND,
     },
     RuleVerb.INPUTS_UNUSED: {
         InputState.ASSIGNED: InputEvent.TASK_SPARED,
         InputState.PROCESSED: InputEvent.OUTPUTS_LOST,
     },
-    RuleVerb.INPUTS_MAX_RESET: {InputState.ASSIGNED: InputEvent.TASK_FAILED_LAST},
+    RuleVerb.INPUTS_STUCK: {InputState.ASSIGNED: InputEvent.TASK_FAILED_LAST},
     RuleVerb.INPUTS_REMOVED: {
         InputState.ASSIGNED: InputEvent.NOT_THERE,
         InputState.UNUSED: InputEvent.NOT_THERE,
@@ -71,7 +71,7 @@ EVENTS: Final[dict[RuleVerb, dict[InputState, InputEvent]]] = {
 _ENDS_AT: Final = {  # where an input stands after it: those that are there already are left alone
     RuleVerb.INPUTS_PROCESSED: InputState.PROCESSED,
     RuleVerb.INPUTS_UNUSED: InputState.UNUSED,
-    RuleVerb.INPUTS_MAX_RESET: InputState.MAXRESET,
+    RuleVerb.INPUTS_STUCK: InputState.STUCK,
     RuleVerb.INPUTS_REMOVED: InputState.MISSING,
 }
 _OF_TASKS: Final = {

@@ -40,7 +40,7 @@ _PAST: Final[Mapping[RuleVerb, str]] = {
     RuleVerb.RETRY_UPLOAD: "uploaded again",
     RuleVerb.SUSPEND_HOST: "host suspended",
     RuleVerb.IGNORE: "ignored",
-    RuleVerb.GIVE_UP: "left to a person",
+    RuleVerb.GIVE_UP: "inputs stuck",
     RuleVerb.PAUSE: "transformation paused",
     RuleVerb.COMPLETE: "transformation completed",
     RuleVerb.FLUSH: "flushed",
@@ -49,10 +49,10 @@ _PAST: Final[Mapping[RuleVerb, str]] = {
     RuleVerb.JOB_DONE: "task set Done, whose outputs are there",
     RuleVerb.JOB_FAILED: "task set Failed, whose outputs are gone",
     RuleVerb.CLEAN_OUTPUTS: "what is left of a task's outputs removed",
-    RuleVerb.TELL: "task that does not agree with its outputs left to a person",
+    RuleVerb.TELL: "task that does not agree with its outputs reported only",
     RuleVerb.INPUTS_PROCESSED: "inputs set Processed",
     RuleVerb.INPUTS_UNUSED: "inputs set Unused",
-    RuleVerb.INPUTS_MAX_RESET: "inputs set MaxReset",
+    RuleVerb.INPUTS_STUCK: "inputs set Stuck",
     RuleVerb.INPUTS_REMOVED: "inputs set Missing",
 }
 
@@ -79,7 +79,7 @@ class RemainingWork(_Values, frozen=True):
     tasks_open: int = 0
     inputs_unused: int = 0
     inputs_problematic: int = 0
-    inputs_given_up: int = 0  # MaxReset
+    inputs_given_up: int = 0  # Stuck; stored reports have this name
 
 
 class CountedLine(_Values, frozen=True):
@@ -107,8 +107,8 @@ class FailoverReport(_Values, frozen=True):
     words: tuple[CountedLine, ...]  # what pilots said, alike ones together
     done: tuple[CountedLine, ...]
     only_said: tuple[CountedLine, ...]  # by rules that only try
-    saved: int  # failures that a rule dealt with, of jobs that do not wait for a person
-    for_people: int  # that wait for a person
+    saved: int  # failures that a rule dealt with, of jobs that are not stuck
+    for_people: int  # that are stuck; stored reports have this name
     left: RemainingWork
     stderr: str = ""  # the last line that the first of the examples wrote there
 
@@ -265,9 +265,8 @@ def as_text(report: FailoverReport) -> str:
     lines += [
         f"Left    {_counted(left.tasks_open, 'task')} open, "
         f"{_counted(left.inputs_unused, 'input')} unused, {left.inputs_problematic} Problematic, "
-        f"{left.inputs_given_up} MaxReset" + (f"; it is {left.state}" if left.state else ""),
-        f"Saved   {_counted(report.saved, 'intervention')}; "
-        f"{report.for_people or 'none'} wait{'s' if report.for_people == 1 else ''} for a person",
+        f"{left.inputs_given_up} Stuck" + (f"; it is {left.state}" if left.state else ""),
+        f"Saved   {_counted(report.saved, 'intervention')}; {report.for_people or 'none'} stuck",
     ]
     return "\n".join(lines) + "\n"
 

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Annotated, Any, Final, TypeVar, cast
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from pilotage.proto.decoding.complaints import as_json, complaint, steps
 from pilotage.proto.decoding.nearest_words import unknown
@@ -28,6 +28,11 @@ DEFAULT_FILE: Final = "default_rules.yaml"
 TEXT_MAX: Final = 1_000_000
 RULES_MAX: Final = 1_000
 LEASE_OVER: Final = "lease_over"
+# The names of default rules in release 0.1: rules files that replace or name them keep working.
+RENAMED: Final = {
+    "a person has to look": "no rule is left",
+    "flush what is stuck": "flush a larger rest",
+}
 # An unknown word of a pilot is `other`; one in a rule is a mistake.
 HOWS: Final = frozenset({LEASE_OVER, *(how.value for how in How)})
 
@@ -66,9 +71,14 @@ class RuleVerb(str, enum.Enum):
     CLEAN_OUTPUTS = "clean_outputs"
     INPUTS_PROCESSED = "inputs_processed"
     INPUTS_UNUSED = "inputs_unused"
-    INPUTS_MAX_RESET = "inputs_max_reset"
+    INPUTS_STUCK = "inputs_stuck"
     INPUTS_REMOVED = "inputs_removed"
     TELL = "tell"  # a person, once
+
+    @classmethod
+    def _missing_(cls, value: object) -> "RuleVerb | None":
+        """Read the name that `inputs_stuck` had up to release 0.1: rules files may have it."""
+        return cls.INPUTS_STUCK if value == "inputs_max_reset" else None
 
 
 OF_FAILURES: Final = (
@@ -101,7 +111,7 @@ OF_RECOVERY: Final = (
         RuleVerb.INPUTS_PROCESSED,
         RuleVerb.INPUTS_UNUSED,
     ),
-    *(RuleVerb.INPUTS_MAX_RESET, RuleVerb.INPUTS_REMOVED, RuleVerb.TELL, RuleVerb.NOTHING),
+    *(RuleVerb.INPUTS_STUCK, RuleVerb.INPUTS_REMOVED, RuleVerb.TELL, RuleVerb.NOTHING),
 )
 
 
@@ -290,6 +300,7 @@ def read_rules(
         said = f"{path}: {told.message}" if path else told.message
         message = f"{_at(where, line_of(text, place))}: {said}"
         raise BadRules(message, place, told.message) from None
+    own = own if base is None else _with_new_names(own)
     made = own if base is None else joined(own, base)
     for place, said in chain(_faults(own, made.budgets), _faults_of_steps(own, workflow_steps)):
         message = f"{_at(where, line_of(text, place))}: {_shown(place)}: {said}"
@@ -312,6 +323,23 @@ def joined(own: RuleSet, base: RuleSet) -> RuleSet:
         transformations=_before(own.transformations, base.transformations),
         recovery=_before(own.recovery, base.recovery),
     )
+
+
+def _with_new_names(own: RuleSet) -> RuleSet:
+    """Return rules with the names that default rules have today."""
+    failures = [structs.replace(one, name=RENAMED.get(one.name, one.name)) for one in own.failures]
+    transformations = [
+        structs.replace(
+            one,
+            name=RENAMED.get(one.name, one.name),
+            when=structs.replace(
+                one.when,
+                not_after=tuple(RENAMED.get(name, name) for name in one.when.not_after),
+            ),
+        )
+        for one in own.transformations
+    ]
+    return structs.replace(own, failures=tuple(failures), transformations=tuple(transformations))
 
 
 def _before(own: Sequence[R], base: Sequence[R]) -> tuple[R, ...]:

@@ -95,6 +95,6 @@ def _view(row: ReportRow) -> ReportView:
         cause=row.cause,
         title=row.title,
         saved=row.saved,
-        for_people=row.for_people,
+        stuck=row.for_people,
         mail=mail,
     )

@@ -17,7 +17,7 @@ from ..catalogue.record_types import FileCursor
 from ..store.engine import Store
 from ..workflows.plan import NONE, PlannedCount, plan
 from .definition import Definition
-from .worker_threads import aside
+from .worker_threads import on_thread
 
 FILES_MAX: Final = 10_000  # of one port that are counted
 
@@ -38,7 +38,7 @@ async def preview(
         for port, given in step.inputs.items():
             if given.is_catalogue:
                 counted[name_of, port] = await _count(catalogue, community, given)
-    found = await aside(workflow, partial(plan, workflow, counted=counted))
+    found = await on_thread(workflow, partial(plan, workflow, counted=counted))
     steps = [
         StepPreview(
             step=one.step,

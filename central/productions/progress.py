@@ -12,7 +12,7 @@ from typing import Final
 from pilotage.proto.documents.workflow import ALL, COUNT, Step, Workflow
 from pilotage.proto.transformation_states import InputState, TaskState
 
-from ..transformations.missing_outputs import ASIDE, COUNTED
+from ..transformations.missing_outputs import COUNTED, STUCK
 from ..workflows import graph
 from ..workflows.plan import StepPlan, WorkflowPlan
 
@@ -48,9 +48,9 @@ class StepStanding:
         return sum(self.inputs.get(state, 0) for state in COUNTED)
 
     @property
-    def aside(self) -> int:
-        """The files that wait for a person: none of what they would become is done."""
-        return sum(self.inputs.get(state, 0) for state in ASIDE)
+    def stuck(self) -> int:
+        """The files that no task takes until a user acts: nothing is made from them."""
+        return sum(self.inputs.get(state, 0) for state in STUCK)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class _Ahead:
     """What is known of a step: the tasks it will have had, and those that will still end."""
 
     tasks: float | None
-    left: float | None  # by themselves: of files that wait for a person none
+    left: float | None  # without an action by a user: stuck files do not count
     exact: bool
 
 
@@ -116,9 +116,9 @@ def _grouped(
 ) -> _Ahead:
     """Return what is known of a step whose tasks are groups of files."""
     step, stand, mine = workflow.steps[name], stands[name], plans[name]
-    aside = _groups(workflow, step, stand, mine, stand.aside)
+    stuck = _groups(workflow, step, stand, mine, stand.stuck)
     if stand.is_over:
-        return _Ahead(stand.done + aside, 0, True)
+        return _Ahead(stand.done + stuck, 0, True)
     feeders = _feeding(workflow, step)
     closed = bool(feeders) and all(ahead[parent].left == 0 for parent in feeders)
     coming: float | None = 0.0
@@ -132,9 +132,9 @@ def _grouped(
     groups = _groups(workflow, step, stand, mine, stand.inputs.get(InputState.UNUSED, 0) + coming)
     tasks = stand.done + stand.open + groups
     if _is_whole(workflow, step) and (left or coming or tasks):
-        tasks, aside = max(1.0, stand.done + min(1.0, groups + stand.open)), 0.0
+        tasks, stuck = max(1.0, stand.done + min(1.0, groups + stand.open)), 0.0
     sure = closed and all(ahead[parent].exact for parent in feeders)
-    return _Ahead(tasks + aside, max(0.0, tasks - stand.done), sure and groups == 0)
+    return _Ahead(tasks + stuck, max(0.0, tasks - stand.done), sure and groups == 0)
 
 
 def _coming(

@@ -41,7 +41,7 @@ from ..store.engine import Store
 from ..store.errors import StoreError
 from ..transformations import record as transformation_records
 from ..transformations.document_resolution import check_name
-from ..transformations.missing_outputs import ASIDE
+from ..transformations.missing_outputs import STUCK
 from ..transformations.record import NewTransformationRow, TransformationRow
 from ..transformations.steering import check_free
 from . import record as production_records, record as stored
@@ -67,7 +67,7 @@ from .resubmission import check_same
 from .steering import ProductionControl
 from .step_failures import LastLine, failures_of
 from .views import Views
-from .worker_threads import aside
+from .worker_threads import on_thread
 
 NAMED_MAX: Final = 128
 CheckRules = Callable[[Workflow, str], str]
@@ -129,8 +129,8 @@ class ProductionService:
         }
         lay = partial(laid, definition, docs, group=group, keys=keys)
         workflow = definition.workflow
-        await aside(workflow, partial(lay, first_id=1))  # before ids are taken for it
-        blob, sha256 = await aside(workflow, partial(packed, definition))
+        await on_thread(workflow, partial(lay, first_id=1))  # before ids are taken for it
+        blob, sha256 = await on_thread(workflow, partial(packed, definition))
         owner = await self._owners.get(community, caller)
         at = self._clock.wall()
         new = stored.NewProductionRow(
@@ -172,7 +172,7 @@ class ProductionService:
             )
         first = await self._store.write(production_records.reserve_transformations, len(docs))
         wanted: Mapping[str, int] = before.wanted if before else {}
-        steps = await aside(workflow, partial(lay, first_id=first))
+        steps = await on_thread(workflow, partial(lay, first_id=first))
         row = await self._store_all(caller, new, steps, wanted)
         await self._check_same(caller, row, new, says)
         if not await self._begin(row, first):
@@ -197,7 +197,7 @@ class ProductionService:
             return text, documents(definition, name)
 
         async with self._reading:
-            return await aside(definition.workflow, read, rules=rules)
+            return await on_thread(definition.workflow, read, rules=rules)
 
     async def _store_all(
         self,
@@ -349,9 +349,7 @@ class ProductionService:
                     step=one.step,
                     failures=failed,
                     waits=await self._why_waits(one.row, its.tasks),
-                    waits_for_a_person={
-                        state: its.inputs[state] for state in ASIDE if its.inputs.get(state)
-                    },
+                    stuck={state: its.inputs[state] for state in STUCK if its.inputs.get(state)},
                     task_s=mean.wall_s if mean is not None else None,
                     memory_mb=mean.memory_mb if mean is not None else None,
                 )

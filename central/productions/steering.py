@@ -100,7 +100,7 @@ class ProductionControl:
     # -- fix ------------------------------------------------------------------------------------
 
     async def _fix(self, row: ProductionRow, action: ProductionAction) -> list[str]:
-        """Try again what waits for a person: files first, then what was to take them works again.
+        """Retry what is stuck: first reset the files, then resume the steps that take them.
 
         Between the two it may die: a step that has ended with files left is looked at again too.
         """
@@ -110,7 +110,7 @@ class ProductionControl:
         steps = await self.steps(row)
         some = [step_named(steps, action.step)] if action.step is not None else steps
         states = [
-            InputState.MAXRESET,
+            InputState.STUCK,
             InputState.MISSING,
             *([InputState.PROBLEMATIC] if action.problematic else []),
         ]
@@ -150,7 +150,7 @@ class ProductionControl:
         for one in some:
             if one.step in again:
                 self._touch(one.row.transformation_id)
-        return did or ["nothing waits for a person"]
+        return did or ["nothing is stuck"]
 
     async def _check_wholes(
         self,
@@ -261,7 +261,7 @@ def _to_be_fixed(
     counts: Mapping[int, StateCounts],
     states: Sequence[InputState],
 ) -> set[str]:
-    """Return the steps in which something waits for a person."""
+    """Return the names of the steps that have stuck files, or are stuck themselves."""
     found: set[str] = set()
     for one in some:
         its, count = one.row, counts[one.row.transformation_id]

@@ -14,7 +14,7 @@ from ..observe.times import shown
 from ..ports import Clock
 from ..store.engine import Store
 from ..transformations import record as transformation_records
-from ..transformations.missing_outputs import ASIDE, WAITS
+from ..transformations.missing_outputs import STUCK, WAITS
 from ..transformations.record import StateCounts, TransformationRow
 from . import record as production_records
 from .definition_cache import KnownProduction, KnownStep, ProductionCache
@@ -23,8 +23,7 @@ from .progress import ProductionProgress, StepProgress, StepStanding, progress
 from .record import ProductionRow, StepRow, TaskMean
 from .states import OVER
 
-ALONE: Final = "waits for a person"  # a step that is paused or stopped while its production is not
-FILES: Final = "files wait for a person"
+STUCK_MARK: Final = "stuck"  # of a step that continues only after a user acts
 NO_PILOT: Final = "no pilot fits"
 NEARLY: Final = 0.999999  # what is shown of a part that is not all
 S = TransformationState
@@ -224,7 +223,7 @@ def _marks_of(row: ProductionRow, one: StepRow, steps: Sequence[StepRow]) -> tup
         "flushing": its.flushing,
         "closing": its.closing and its.state is S.ACTIVE,
         "looking for inputs": not its.tasks_wanted and not its.seeded,
-        ALONE: stands_alone(its.state, row.state) or _lacks_inputs(row, one, steps),
+        STUCK_MARK: stands_alone(its.state, row.state) or _lacks_inputs(row, one, steps),
     }
     return tuple(mark for mark, holds in marks.items() if holds)
 
@@ -243,8 +242,8 @@ def _lacks_inputs(row: ProductionRow, one: StepRow, steps: Sequence[StepRow]) ->
 
 def _marks(views: Sequence[StepView]) -> tuple[str, ...]:
     """Return what stands out of a production."""
-    marks = [f"step {one.step} {ALONE}" for one in views if ALONE in one.marks]
-    waiting = sum(one.inputs.get(state, 0) for one in views for state in ASIDE)
-    if waiting:
-        marks.append(f"{waiting} {FILES}" if waiting > 1 else "a file waits for a person")
+    marks = [f"step {one.step} is stuck" for one in views if STUCK_MARK in one.marks]
+    stuck = sum(one.inputs.get(state, 0) for one in views for state in STUCK)
+    if stuck:
+        marks.append(f"{stuck} files are stuck" if stuck > 1 else "1 file is stuck")
     return tuple(marks)

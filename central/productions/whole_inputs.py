@@ -11,7 +11,7 @@ from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.documents.workflow import ALL
 from pilotage.proto.transformation_states import InputState, TaskState
 
-from ..transformations.missing_outputs import ASIDE
+from ..transformations.missing_outputs import STUCK
 from ..transformations.record import StateCounts
 from ..transformations.task_ends import inputs
 from .record import StepRow
@@ -27,14 +27,14 @@ def unlike_when_fixed(
     """Return which steps would not do what they do where nothing had failed.
 
     Of the steps that are named in `again`, files in `states` are tried again. A step whose tasks
-    have all failed has not run: what it takes comes together once more, if none is left aside.
+    have all failed has not run: what it takes comes together once more, if none of it stays stuck.
     """
     found: list[str] = []
     ran: set[str] = set()
     for one in steps:
         count = counts[one.row.transformation_id]
         tried = states if one.step in again else ()
-        is_left = any(inputs(count, state) for state in ASIDE if state not in tried)
+        is_left = any(inputs(count, state) for state in STUCK if state not in tried)
         runs = sum(count.tasks.get(state, 0) for state in (TaskState.CREATED, TaskState.DONE))
         if runs or (one.row.tasks_made and is_left):
             ran.add(one.step)

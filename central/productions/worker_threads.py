@@ -11,7 +11,7 @@ STEPS_AT_ONCE: Final = 10  # of so many a check takes some milliseconds: no thre
 RULES_AT_ONCE: Final = 4_000  # characters of rules, likewise
 
 
-async def aside(workflow: Workflow, call: Callable[[], T], *, rules: str = "") -> T:
+async def on_thread(workflow: Workflow, call: Callable[[], T], *, rules: str = "") -> T:
     """Return what `call` returns; for a large workflow, or long rules, it runs on a thread."""
     if len(workflow.steps) <= STEPS_AT_ONCE and len(rules) <= RULES_AT_ONCE:
         return call()

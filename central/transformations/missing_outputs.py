@@ -10,8 +10,12 @@ from pilotage.proto.transformation_states import InputState, TaskState
 
 from .record import StateCounts
 
-ASIDE: Final = (InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING)  # for a person
-COUNTED: Final = (*ASIDE, InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED)
+STUCK: Final = (
+    InputState.STUCK,
+    InputState.PROBLEMATIC,
+    InputState.MISSING,
+)  # no task takes these until a user acts
+COUNTED: Final = (*STUCK, InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED)
 NOT_DONE: Final = (TaskState.FAILED, TaskState.KILLED, TaskState.LOST)
 MISSING_KEY: Final = "missing_inputs"  # metadata of outputs that were made without some inputs
 WAITS: Final = "waits for what is missing: "  # how the reason of such a transformation begins
@@ -51,11 +55,11 @@ def own(
     else:
         once = {i for i, one in enumerate(doc.inputs) if one.use == "once"}
         found = {key: files for key, files in counts.inputs.items() if key[0] in once}
-        aside = COUNTED if works else ASIDE
+        lacking = COUNTED if works else STUCK
         lost = sum(
             files
             for (_, state), files in found.items()
-            if state in aside and state is not InputState.PROCESSED
+            if state in lacking and state is not InputState.PROCESSED
         )
         of = sum(files for (_, state), files in found.items() if state in COUNTED)
         noun = "files"

@@ -148,7 +148,7 @@ UPDATE input SET state = 'Moved', changed_at = :at
  WHERE transformation_id = :parent_id
    AND (file_id, input_no) > (:after_file, :after_input)
    AND (file_id, input_no) <= (:last_file, :last_input)
-   AND state IN ('Unused', 'MaxReset', 'Problematic', 'Missing');
+   AND state IN ('Unused', 'Stuck', 'Problematic', 'Missing');
 
 -- name: derived_from
 SELECT transformation_id FROM transformation WHERE parent_id = :transformation_id;

@@ -24,7 +24,7 @@ _STYLE: Final = """
   .done { fill: #b7dfb9 }
   .failed { fill: #efb0b0 }
   .over { stroke: #3f8f45 }
-  .stands { stroke: #d08a1e; stroke-width: 2.5 }
+  .stuck, .waits { stroke: #d08a1e; stroke-width: 2.5 }
   .why { fill: #a06000 }
   .link { fill: none; stroke: #999; stroke-width: 1.3 }
   @media (prefers-color-scheme: dark) {
@@ -41,8 +41,8 @@ class DrawnStep:
     words: str
     done: float = 0.0  # which part, from 0 to 1
     failed: float = 0.0
-    look: Literal["", "over", "stands"] = ""
-    why: str = ""  # it stands
+    look: Literal["", "over", "stuck", "waits"] = ""
+    why: str = ""  # it is stuck, or waits for a pilot
 
 
 Nodes = Mapping[str, DrawnStep]
@@ -56,7 +56,7 @@ def of_counts(counts: Mapping[str, StepCounts]) -> Nodes:
 def as_text(workflow: Workflow, nodes: Nodes | None = None) -> list[str]:
     """Return the graph as lines: each step below the last of its parents, the others behind `+`.
 
-    Below it stands what the steps wait for that stand.
+    The lines below the graph say why steps are stuck, or wait.
     """
     rows = _rows(workflow)
     if nodes is None:
@@ -73,7 +73,7 @@ def as_text(workflow: Workflow, nodes: Nodes | None = None) -> list[str]:
 
 def _reasons(workflow: Workflow, nodes: Nodes) -> list[str]:
     return [
-        f"{name} stands: {nodes[name].why}"
+        f"{name} {'waits' if nodes[name].look == 'waits' else 'is stuck'}: {nodes[name].why}"
         for name in graph.order(workflow)
         if name in nodes and nodes[name].why
     ]

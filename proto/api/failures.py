@@ -38,7 +38,7 @@ class ReportView(_Out, frozen=True):
     cause: str  # a class of failures, or an action such as flush or complete
     title: str
     saved: int  # interventions that rules saved
-    for_people: int  # cases that wait for a person
+    stuck: int  # failures that no rule handles any more
     mail: str = ""  # when it was mailed, or why not; empty: no mail is due
 
 

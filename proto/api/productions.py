@@ -68,7 +68,7 @@ class ProductionActionName(str, enum.Enum):
     STOP = "stop"  # neither tasks nor inputs; what runs ends
     COMPLETE = "complete"  # steps that query the catalogue: no more inputs will come
     EXTEND = "extend"  # a step makes more tasks, or looks for inputs again; so do those below it
-    FIX = "fix"  # what waits for a person is tried again
+    FIX = "fix"  # retry the files and steps that are stuck
     PRIORITY = "priority"  # of jobs that wait, and of those that come
     ARCHIVE = "archive"
     CLEAN = "clean"  # its jobs are killed, and the files that it made leave the catalogue
@@ -126,7 +126,7 @@ class StepView(_Out, frozen=True):
     done: float = 0.0
     task_s: float | None = None  # mean run time of the last tasks
     outputs: str = ""
-    marks: tuple[str, ...] = ()  # those of its transformation, and whether it waits for a person
+    marks: tuple[str, ...] = ()  # those of its transformation, and `stuck`
     unfit: str = ""  # why no pilot fits its open tasks; only if one production is asked for
     allow_partial: float = 0.0  # share of inputs that may be missing, 0 to 1
     unfit_job: int | None = None
@@ -154,7 +154,7 @@ class ProductionView(_Out, frozen=True):
     steps: list[StepView]  # parents before children
     progress: float  # 0 to 1, with steps weighted by the run time of their tasks
     eta: Eta | None  # null: no progress yet, or it does not run
-    marks: tuple[str, ...]  # step S waits for a person, N files wait …, no pilot fits step S
+    marks: tuple[str, ...]  # step S is stuck, N files are stuck, no pilot fits step S
     priority: int | None
     rerun_of: int | None
     definition: str  # SHA-256 of the workflow with all its files
@@ -227,7 +227,7 @@ class StepReport(_Out, frozen=True):
     step: str
     failures: list[StepFailures]
     waits: str  # why the waiting inputs make no group
-    waits_for_a_person: dict[InputState, int]
+    stuck: dict[InputState, int]
     task_s: float | None
     memory_mb: float | None
 

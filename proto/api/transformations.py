@@ -39,7 +39,7 @@ class TransformationActionName(str, enum.Enum):
     ARCHIVE = "archive"
     CLEAN = "clean"  # its jobs are killed
     REPLAY = "replay"  # process files anew that are Processed
-    RESET = "reset"  # try files again that are MaxReset, Problematic or Missing
+    RESET = "reset"  # retry files that are Stuck, Problematic or Missing
     REFUSE = "refuse"  # files are Problematic: no task gets them
 
 

@@ -97,7 +97,7 @@ class Transformation(
     metadata: dict[str, str | int | float | bool] = {}  # of all outputs
     scouts: Annotated[int, Meta(ge=0, le=1_000)] = 0  # tasks that run first, alone
     pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # share of the last 100 tasks
-    #: failed tasks of a file before it is MaxReset
+    #: failed tasks of a file before it is Stuck
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10
     tasks_open_max: Count = 0  # tasks that have not ended; 0: no limit
     failover: bool = False  # retry failures as docs/failures.md says

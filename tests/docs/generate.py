@@ -80,7 +80,7 @@ def production_states_page() -> str:
     states = production_states
     drawing = mermaid(states.PRODUCTIONS, states.START, states.FINAL)
     text = """
-        A mark beside the state shows that a step or files wait for a person. See also
+        A mark beside the state shows that a step or files are stuck. See also
         [productions](productions.md) for the verbs, and [the states of
         transformations](transformation-states.md) for the steps.
     """
@@ -93,6 +93,10 @@ def transformation_states_page() -> str:
         The central also shows marks beside the state: *scouting*, *flushing* and *looking for
         inputs* for a transformation, *inherited* for a file. [Transformations](transformations.md)
         explains the verbs.
+
+        A file is *stuck* if no task takes it until a user acts. Its state says why: Stuck (its
+        tasks failed too often), Problematic (bad data) or Missing (no readable copy). A step is
+        stuck if it continues only after a user acts.
     """
     states = transformation_states
     ended = frozenset(states.TaskState) - {states.TASK_START}

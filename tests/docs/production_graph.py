@@ -35,7 +35,7 @@ def _node(level: int, why: str, shift: int) -> draw.DrawnStep:
         f"{words}, {run} run" if run else words if done else f"{words}, waits for files",
         done=done / tasks,
         failed=0.03 if why else 0.0,
-        look="stands" if why else "over" if part == 1.0 else "",
+        look="stuck" if why else "over" if part == 1.0 else "",
         why=why,
     )
 

@@ -52,4 +52,4 @@ async def report(client: Client, report: int, /) -> CommandResult:
 
 
 def _row(one: ReportView) -> tuple[str, ...]:
-    return (number(one.id), one.at, number(one.saved), number(one.for_people), one.title)
+    return (number(one.id), one.at, number(one.saved), number(one.stuck), one.title)

@@ -15,13 +15,13 @@ from .waiting_steps import GOES_ON, steps_to_complete
 
 S = TransformationState
 P = ProductionState
-_ASIDE: Final = {
-    InputState.MAXRESET: ("failed too often", "failed too often"),
+_STUCK: Final = {
+    InputState.STUCK: ("failed too often", "failed too often"),
     InputState.PROBLEMATIC: ("is bad", "are bad"),
     InputState.MISSING: ("cannot be read", "cannot be read"),
 }
-_RESET: Final = (InputState.MAXRESET, InputState.MISSING)  # what `fix` tries again by itself
-_WAITS: Final = "waits for a person"  # a mark
+_RESET: Final = (InputState.STUCK, InputState.MISSING)  # what `fix` tries again by itself
+_STUCK_MARKS: Final = frozenset({"stuck", "waits for a person"})  # now, and in release 0.1
 _WITHOUT: Final = "made without "  # how the reason of a step begins that did without inputs
 _EXACT: Final = 1e-9  # so that 1 of 4 is 25 %
 _OVER: Final = (S.COMPLETED, S.ARCHIVED, S.CLEANED)
@@ -62,20 +62,20 @@ def tasks_in_words(step: StepView) -> str:
     return f"{number(done)}/{about}{number(step.tasks_expected)}"
 
 
-def aside(step: StepView, *, of: Iterable[InputState] = tuple(_ASIDE)) -> int:
-    """Return how many files wait for a person."""
+def stuck_files(step: StepView, *, of: Iterable[InputState] = tuple(_STUCK)) -> int:
+    """Return how many files are stuck."""
     return sum(step.inputs.get(state, 0) for state in of)
 
 
-def why_it_stands(step: StepView, production: ProductionState) -> str:
-    """Return for what a step waits that does not go away by itself; empty where nothing does."""
+def why_it_is_stuck(step: StepView, production: ProductionState) -> str:
+    """Return why a step continues only after somebody acts; empty if it continues by itself."""
     if production in (P.ARCHIVED, P.CLEANING, P.CLEANED):
         return ""
     if stands_alone(step.state, production):
         return step.reason or f"it is {step.state.value.lower()}"
     files = [
         f"{files_in_words(count)} {words[count != 1]}"
-        for state, words in _ASIDE.items()
+        for state, words in _STUCK.items()
         if (count := step.inputs.get(state, 0))
     ]
     if files:
@@ -83,6 +83,11 @@ def why_it_stands(step: StepView, production: ProductionState) -> str:
     if step.state is S.COMPLETED and step.reason:
         return "" if step.reason.startswith(_WITHOUT) else step.reason
     return step.reason if lacks_inputs(step) else step.unfit
+
+
+def is_only_unfit(step: StepView, production: ProductionState) -> bool:
+    """Return whether a step waits only because no pilot fits: one may come by itself."""
+    return bool(step.unfit) and why_it_is_stuck(step, production) == step.unfit
 
 
 def is_excused(view: ProductionView, step: StepView) -> bool:
@@ -104,7 +109,7 @@ def lost_part(view: ProductionView, step: StepView) -> float:
     for one in view.steps:
         if one.step not in step.parents:
             continue
-        lost, of = aside(one), sum(one.inputs.values())
+        lost, of = stuck_files(one), sum(one.inputs.values())
         if one.tasks_wanted:
             lost, of = one.tasks.get(TaskState.FAILED, 0), one.tasks_wanted
         mine = lost / of if of else 0.0
@@ -134,7 +139,7 @@ def waits_in_words(view: ProductionView) -> list[str]:
 
 def lacks_inputs(step: StepView) -> bool:
     """Whether a step waits because more of its inputs is missing for good than it allows."""
-    return step.state is S.ACTIVE and _WAITS in step.marks
+    return step.state is S.ACTIVE and not _STUCK_MARKS.isdisjoint(step.marks)
 
 
 def without_missing(view: ProductionView) -> list[str]:
@@ -178,13 +183,15 @@ def words_of(step: StepView) -> str:
 
 def node_of(step: StepView, production: ProductionState) -> DrawnStep:
     """Return how a step is drawn."""
-    why = why_it_stands(step, production)
-    look: Literal["", "over", "stands"] = "stands" if why else ""
+    why = why_it_is_stuck(step, production)
+    look: Literal["", "over", "stuck", "waits"] = ""
+    if why:
+        look = "waits" if is_only_unfit(step, production) else "stuck"
     if not why and step.state in _OVER:
         look = "over"
     expected = max(step.tasks_expected or 0, 1)
     files = sum(step.inputs.values())
-    lost = aside(step) / files if files else 0.0
+    lost = stuck_files(step) / files if files else 0.0
     if not files:
         lost = step.tasks.get(TaskState.FAILED, 0) / expected
     done = min(step.done, 1.0 - lost) if lost else step.done
@@ -201,8 +208,8 @@ def next_command(view: ProductionView) -> str:
         return f"pilotage prod clean {view.id}, where its files shall go too"
     if view.state in (P.CLEANING, P.CLEANED):
         return ""
-    if any(aside(one) for one in view.steps):  # `fix` resumes what was paused because of them
-        bad = not any(aside(one, of=_RESET) for one in view.steps)
+    if any(stuck_files(one) for one in view.steps):  # `fix` resumes what was paused because of them
+        bad = not any(stuck_files(one, of=_RESET) for one in view.steps)
         more = " --problematic" if bad else ""
         return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}"
     if view.state is P.ACTIVE and any(stands_alone(one.state, P.ACTIVE) for one in view.steps):

@@ -107,7 +107,7 @@ async def fix(
     ] = False,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Retry what waits for a person: files that failed too often or were missing, and steps that
+    """Retry what is stuck: files that failed too often or were missing, and steps that
     were paused or stopped alone.
     """
     return await _act(

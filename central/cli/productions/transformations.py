@@ -129,7 +129,7 @@ async def list_them(
         for one in found
     ]
     columns = (
-        *("id#", "name", "state", "processed#", "left#", "put aside#"),
+        *("id#", "name", "state", "processed#", "left#", "stuck#"),
         *("tasks", "owner", "production"),
     )
     return CommandResult(found, table(columns, rows, empty="there are no transformations"))
@@ -244,9 +244,7 @@ async def reset(
     named: Named,
     /,
     *did: FilesArgument,
-    all: Annotated[
-        bool, Parameter(help="All files that are MaxReset, Problematic or Missing.")
-    ] = False,
+    all: Annotated[bool, Parameter(help="Retry all Stuck, Problematic and Missing files.")] = False,
     reason: ReasonOption = "",
 ) -> CommandResult:
     """Retry files that failed too often, had bad data or could not be read."""
@@ -309,7 +307,7 @@ def print_transformation(found: TransformationDetail) -> None:
         print_line(f"waits: {found.waits}")
     wanted = f" of {number(one.tasks_wanted)}" if one.tasks_wanted else ""
     print_line(f"tasks: {number(one.tasks_made)}{wanted} made; {_of_tasks(one.tasks) or 'none'}")
-    gave_up = any(its.get(InputState.MAXRESET) for its in one.inputs.values())
+    gave_up = any(its.get(InputState.STUCK) for its in one.inputs.values())
     is_paused = one.state is TransformationState.PAUSED
     if (is_paused or gave_up) and one.tasks.get(TaskState.FAILED):
         print_line(f"what failed: pilotage transformation tasks {one.id} --state Failed")
@@ -342,7 +340,7 @@ def _how_far(one: TransformationView) -> tuple[int | None, int | None, int | Non
     return (
         count(InputState.PROCESSED),
         count(InputState.UNUSED, InputState.ASSIGNED),
-        count(InputState.MAXRESET, InputState.PROBLEMATIC, InputState.MISSING),
+        count(InputState.STUCK, InputState.PROBLEMATIC, InputState.MISSING),
     )
 
 

@@ -26,18 +26,19 @@ from ..jobs.waiting import LongestWait
 from ..presentation import files_in_words, note, number, print_line, print_table, table
 from ..progress import bar
 from .status_texts import (
-    aside,
     how_far,
     is_excused,
+    is_only_unfit,
     made_without,
     next_command,
     node_of,
     percent,
     state_in_words,
+    stuck_files,
     tasks_in_words,
     waits_in_words,
     what_stays,
-    why_it_stands,
+    why_it_is_stuck,
     without_missing,
 )
 from .waiting_steps import steps_to_complete
@@ -88,7 +89,7 @@ async def show(central: CentralConnection, named: Named, /) -> CommandResult:
 
 @reads
 async def report(client: Client, named: Named, /) -> CommandResult:
-    """Report on a production: failures by step, what waits for a person, and what it made."""
+    """Report on a production: failures by step, which steps are stuck and why, and what it made."""
     return CommandResult(await client.production_report(named), print_report)
 
 
@@ -100,13 +101,14 @@ async def wait(
     *,
     timeout_s: LongestWait = None,
     through_held: Annotated[
-        bool, Parameter(help="Keep waiting if everything that is left waits for a person.")
+        bool, Parameter(help="Continue to wait if all that is left is stuck.")
     ] = False,
 ) -> CommandResult:
     """Wait until a production is complete.
 
     Exit codes: 0 if it is Completed within its limits of missing inputs; 1 if more is missing, or
-    it was stopped, archived or cleaned; 5 after the timeout; 6 if it waits for a person.
+    it was stopped, archived or cleaned; 5 after the timeout; 6 if it is stuck: it
+    continues only after a user acts.
     """
     view = await _awaited(client, named, timeout_s, through_held=through_held)
     return CommandResult(view, _print_end, outcome_of(view))
@@ -117,7 +119,7 @@ COMMANDS: Final = (show, report, wait)
 
 def _print_end(view: ProductionView) -> None:
     print_line(f"production {view.id}: {view.name} is {state_in_words(view)}")
-    _print_what_stands(view)
+    _print_what_is_stuck(view)
     if what_stays(view):
         print_line(f"nothing more comes of it: {what_stays(view)}")
 
@@ -202,7 +204,7 @@ def outcome_of(view: ProductionView) -> int:
         return ExitCode.HELD
     lacks = [one for one in view.steps if not is_excused(view, one)]
     is_whole = not any(one.tasks.get(TaskState.LOST) for one in view.steps)
-    is_whole = is_whole and not any(aside(one) for one in lacks)
+    is_whole = is_whole and not any(stuck_files(one) for one in lacks)
     alone = [one for one in lacks if not one.inputs]  # whose tasks nobody tries again
     failed = sum(one.tasks.get(TaskState.FAILED, 0) for one in alone)
     return ExitCode.OK if view.state is P.COMPLETED and is_whole and not failed else ExitCode.FAILED
@@ -232,17 +234,17 @@ def print_production(found: ProductionDetail, *, waits: Sequence[str] = ()) -> N
             tasks_in_words(one),
             None if one.unfit else one.tasks.get(TaskState.CREATED) or None,
             one.tasks.get(TaskState.FAILED) or None,
-            aside(one) or None,
+            stuck_files(one) or None,
             percent(one.done),
         )
         for one in view.steps
     ]
     columns = (
-        *("step", "transformation#", "state", "done#", "run#", "failed#", "put aside#"),
+        *("step", "transformation#", "state", "done#", "run#", "failed#", "stuck#"),
         "how far",
     )
     print_table(columns, rows, empty="")
-    _print_what_stands(view)
+    _print_what_is_stuck(view)
     for said in waits:
         print_line(said)
     _print_next(view)
@@ -269,11 +271,12 @@ def _now(view: ProductionView) -> str:
     return how_far(view, datetime.now(timezone.utc))
 
 
-def _print_what_stands(view: ProductionView) -> None:
+def _print_what_is_stuck(view: ProductionView) -> None:
     for one in view.steps:
-        why = why_it_stands(one, view.state)
+        why = why_it_is_stuck(one, view.state)
         if why:
-            print_line(f"step {one.step} stands: {why}")
+            verb = "waits" if is_only_unfit(one, view.state) else "is stuck"
+            print_line(f"step {one.step} {verb}: {why}")
     for said in (*made_without(view), *waits_in_words(view)):
         print_line(said)
 
@@ -328,9 +331,9 @@ def print_report(found: ProductionReport) -> None:
     for one in found.steps:
         if one.waits:
             print_line(_waits_in_words(one))
-        for state, count in one.waits_for_a_person.items():
+        for state, count in one.stuck.items():
             verb = "is" if count == 1 else "are"
             print_line(f"step {one.step}: {files_in_words(count)} {verb} {state.value}")
-    _print_what_stands(view)
+    _print_what_is_stuck(view)
     print_line(f"{files_in_words(found.files)}, {number(found.bytes)} bytes in the catalogue")
     _print_next(view, after=f"pilotage prod report {view.name}, then ")

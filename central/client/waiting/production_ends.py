@@ -14,7 +14,7 @@ from ..pace import Pace
 
 P = ProductionState
 S = TransformationState
-_WAITS: Final = "waits for a person"  # a mark of a step
+_STUCK: Final = frozenset({"stuck", "waits for a person"})  # marks of a step, now and in 0.1
 LOOK_S: Final = 1.0
 PUT_AWAY: Final = (P.ARCHIVED, P.CLEANED)  # their names are free
 _GO_ON: Final = (S.ACTIVE, S.COMPLETING)
@@ -58,7 +58,7 @@ async def production_ended(
             progress(view)
         if view.state not in (P.NEW, P.ACTIVE, P.PAUSED):
             return view
-        if not through_held and waits_for_a_person(view):
+        if not through_held and is_stuck(view):
             return view
         if until is not None and pace.monotonic() >= until:
             left = sum(one.state is not S.COMPLETED for one in view.steps)
@@ -91,8 +91,8 @@ async def transformation_ended(
         view = (await client.transformation(view.id)).view
 
 
-def waits_for_a_person(view: ProductionView) -> bool:
-    """Whether nothing of it runs, and nothing will before somebody has looked."""
+def is_stuck(view: ProductionView) -> bool:
+    """Return whether nothing of a production runs, and nothing will run until a user acts."""
     if view.state in (P.NEW, P.PAUSED):
         return True
     if any(one.tasks.get(TaskState.CREATED) for one in view.steps):
@@ -100,7 +100,7 @@ def waits_for_a_person(view: ProductionView) -> bool:
     over = {one.step for one in view.steps if one.state is S.COMPLETED}
     heads = [one for one in view.steps if one.step not in over and over.issuperset(one.parents)]
     return bool(heads) and all(
-        stands_alone(one.state, view.state) or _WAITS in one.marks for one in heads
+        stands_alone(one.state, view.state) or not _STUCK.isdisjoint(one.marks) for one in heads
     )
 
 

@@ -219,7 +219,7 @@ async def test_a_mend_that_does_not_hold_any_more_changes_nothing(store: Store) 
     row, odd = await a_done_task(store)
     await lose(store, "a.out")
     wrong_task = mended(msgspec.structs.replace(odd, state=T.KILLED), I.PROCESSED, I.UNUSED, T.DONE)
-    wrong_input = mended(odd, I.MAXRESET, I.PROCESSED, T.FAILED)
+    wrong_input = mended(odd, I.STUCK, I.PROCESSED, T.FAILED)
     no_task = mended(msgspec.structs.replace(odd, task_id=999), I.PROCESSED, I.UNUSED, T.FAILED)
     child = await a_transformation(store, "child")
     b = (await the_file(store, "b.out")).file_id

@@ -84,7 +84,7 @@ async def do(store: Store, op: str, chance: random.Random, ids: list[int]) -> An
             moves = [
                 InputMove(
                     transformation_id=one, file_id=chance.choice(FILES), input_no=0,
-                    old=chance.choice((I.UNUSED, I.MAXRESET, I.PROCESSED)),
+                    old=chance.choice((I.UNUSED, I.STUCK, I.PROCESSED)),
                     new=chance.choice((I.UNUSED, I.PROBLEMATIC)), error=chance.random() < 0.5,
                     no_errors=chance.random() < 0.3, replay=chance.random() < 0.3,
                 )
@@ -118,7 +118,7 @@ async def do(store: Store, op: str, chance: random.Random, ids: list[int]) -> An
 
 
 def _close(chance: random.Random, end: TaskEnd) -> TaskClose:
-    new = chance.choice((I.UNUSED, I.PROCESSED, I.MAXRESET))
+    new = chance.choice((I.UNUSED, I.PROCESSED, I.STUCK))
     some = end.inputs[:-1] if chance.random() < 0.2 else end.inputs
     return TaskClose(
         task_id=end.task_id,

@@ -126,7 +126,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/transformations"): ("/v1/transformations?state=Active&after=3&limit=5", b""),
     ("GET", "/v1/transformations/{transformation}"): ("/v1/transformations/7", b""),
     ("GET", "/v1/transformations/{transformation}/files"): (
-        "/v1/transformations/dl1/files?state=MaxReset&after=5:0",
+        "/v1/transformations/dl1/files?state=Stuck&after=5:0",
         b"",
     ),
     ("GET", "/v1/transformations/{transformation}/tasks"): (

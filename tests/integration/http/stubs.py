@@ -279,7 +279,7 @@ class StubReports:
         self.stub.asked.append(("report", caller, report))
         view = ReportView(
             id=report, at="1970-01-01T00:00:00Z", transformation=5, name="t", cycle=1,
-            cause="payload", title="t: 1 failure", saved=1, for_people=0,
+            cause="payload", title="t: 1 failure", saved=1, stuck=0,
         )  # fmt: skip
         return ReportDetail(view=view, text="", report={})
 

@@ -274,10 +274,10 @@ def test_a_failed_task_gives_its_files_back_until_they_failed_too_often() -> Non
     async def tell(world: FakeInstallation) -> None:
         await registered(world, [1, 2])
         one = await added(world, **EVENTS, errors_max=3, pause_when_failed=1.0)
-        view = await until(world, one, lambda v: v.inputs["events"].get(I.MAXRESET) == 2)
+        view = await until(world, one, lambda v: v.inputs["events"].get(I.STUCK) == 2)
 
         assert view.tasks == {T.FAILED: 6}
-        with pytest.raises(Refused, match="is MaxReset, and only one that is Processed"):
+        with pytest.raises(Refused, match="is Stuck, and only one that is Processed"):
             await said(world, one, "replay", files=("dpps:run1",))
         changed = await said(world, one, "reset", files=("dpps:run1",))
         assert changed.changed == 1
@@ -622,6 +622,6 @@ def campaign(seed: int) -> None:
 
         assert len(found) == 29, f"seed {seed}"
         for name, row in found.items():
-            assert (row.state, done[name]) in {(I.PROCESSED, 1), (I.MAXRESET, 0)}, f"seed {seed}"
+            assert (row.state, done[name]) in {(I.PROCESSED, 1), (I.STUCK, 0)}, f"seed {seed}"
 
     story(tell, script=script)

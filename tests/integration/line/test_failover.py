@@ -147,7 +147,7 @@ def test_a_command_that_is_none_is_tried_once_and_a_person_may_reset_it() -> Non
         one = await added(world, **GIVEN, grouping={"size": 1})
         view = await until(world, one, lambda v: v.tasks.get(T.FAILED) == 3)
 
-        assert view.inputs == {"events": {I.MAXRESET: 3}}
+        assert view.inputs == {"events": {I.STUCK: 3}}
         broken[0] = False
         await said(world, one, "reset", all=True)
         view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 3)
@@ -184,13 +184,13 @@ def test_without_it_a_bad_file_is_tried_until_its_errors_are_too_many(failover: 
     async def tell(world: FakeInstallation) -> None:
         await registered(world, [1])
         one = await added(world, **{**GIVEN, "failover": failover, "errors_max": 5})
-        over = {I.MAXRESET, I.PROBLEMATIC}
+        over = {I.STUCK, I.PROBLEMATIC}
         view = await until(world, one, lambda v: bool(over & set(v.inputs["events"])))
 
         if failover:
             assert view.tasks[T.FAILED] <= 3
         else:
-            assert (view.tasks[T.FAILED], view.inputs["events"]) == (5, {I.MAXRESET: 1})
+            assert (view.tasks[T.FAILED], view.inputs["events"]) == (5, {I.STUCK: 1})
 
     story(tell, script=lambda _: BAD)
 
@@ -207,9 +207,9 @@ def test_all_files_as_one_group_are_tried_as_often_as_the_budget_says_and_no_mor
         await registered(world, range(1, 4))
         one = await added(world, **GIVEN, grouping={"rule": "all"})
         await said(world, one, "complete")
-        view = await until(world, one, lambda v: I.MAXRESET in v.inputs["events"])
+        view = await until(world, one, lambda v: I.STUCK in v.inputs["events"])
 
-        assert view.inputs == {"events": {I.MAXRESET: 3}}
+        assert view.inputs == {"events": {I.STUCK: 3}}
         assert 2 <= len(stage.tried) <= 3
         assert set(map(len, stage.tried)) == {3}, "it is never halved"
 

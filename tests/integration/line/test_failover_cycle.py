@@ -59,7 +59,7 @@ def test_a_last_small_group_is_flushed_then_all_is_completed_and_it_is_told() ->
         assert view.tasks == {T.DONE: 2}
         assert view.inputs == {"events": {I.PROCESSED: 6}}
         (flush,) = await reported(world)
-        assert (flush.view.cause, flush.view.saved, flush.view.for_people) == ("flush", 1, 0)
+        assert (flush.view.cause, flush.view.saved, flush.view.stuck) == ("flush", 1, 0)
         assert flush.text.splitlines()[0] == "t: flushed (rule: flush a last small group)"
         await registered(world, range(7, 9))
         await said(world, one, "extend")
@@ -113,7 +113,7 @@ def test_a_wrong_description_pauses_and_who_lets_it_go_on_is_not_paused_again() 
         (report,) = await reported(world)
         assert report.view.cause == "config"
         assert "transformation paused (rule: wrong from the first tasks on)" in report.text
-        assert report.view.for_people == report.report["attempts"] + 1
+        assert report.view.stuck == report.report["attempts"] + 1
         broken[0] = False
         await said(world, one, "reset", all=True)
         await said(world, one, "resume")
@@ -189,8 +189,8 @@ def test_inputs_of_jobs_that_were_lost_too_often_go_to_another_task_twice() -> N
             world.user(), str(one), states=(T.KILLED,), after=0, limit=10
         )
         assert {task.reason for task in tasks.tasks} == {REASSIGNED}
-        causes = [(r.view.cause, r.view.saved, r.view.for_people) for r in await reported(world)]
-        assert causes[-1] == ("give_up", 0, 1), "the third time a person has to look"
+        causes = [(r.view.cause, r.view.saved, r.view.stuck) for r in await reported(world)]
+        assert causes[-1] == ("give_up", 0, 1), "the third time it is stuck"
         assert len(causes) == 3
         await world.kill()
 
@@ -241,7 +241,7 @@ def test_what_is_lost_before_anybody_has_read_it_is_made_anew_and_told_once() ->
         assert view.inputs == {"events": {I.PROCESSED: 2}}
         assert [await state_of(world, n) for n in (90, 91)] == [FileState.LOST, FileState.REMOVED]
         (report,) = await reported(world)
-        assert (report.view.cause, report.view.saved, report.view.for_people) == ("recovery", 1, 0)
+        assert (report.view.cause, report.view.saved, report.view.stuck) == ("recovery", 1, 0)
         for line in ("task set Failed, whose outputs are gone", "inputs set Unused"):
             assert f"1 x {line} (rule: outputs are lost that nobody has read)" in report.text
         await asyncio.sleep(2 * SWEEP_S)
@@ -265,8 +265,8 @@ def test_what_somebody_has_removed_or_read_is_told_and_left_alone() -> None:
         await asyncio.sleep(2 * SWEEP_S)
 
         (report,) = await reported(world)
-        assert (report.view.cause, report.view.saved, report.view.for_people) == ("recovery", 0, 1)
-        assert "does not agree with its outputs left to a person" in report.text
+        assert (report.view.cause, report.view.saved, report.view.stuck) == ("recovery", 0, 1)
+        assert "that does not agree with its outputs reported only" in report.text
         assert (await shown(world, one)).tasks == {T.DONE: 2}
         assert await state_of(world, 91) is FileState.AVAILABLE
         await world.store.write(
@@ -293,7 +293,7 @@ def test_what_is_lost_again_and_again_is_made_anew_twice() -> None:
             await asyncio.sleep(SWEEP_S)
 
         assert (await shown(world, one)).tasks == {T.FAILED: 2, T.DONE: 1}
-        assert [r.view.for_people for r in await reported(world)] == [0, 0, 1]
+        assert [r.view.stuck for r in await reported(world)] == [0, 0, 1]
 
     story(tell, script=lasts(5.0))
 
@@ -304,7 +304,7 @@ def test_inputs_of_a_task_that_was_taken_for_failed_are_processed_when_its_outpu
     async def tell(world: FakeInstallation) -> None:
         await registered(world, range(1, 2))
         one = await added(world, **GIVEN, errors_max=1)
-        await until(world, one, lambda v: v.inputs == {"events": {I.MAXRESET: 1}})
+        await until(world, one, lambda v: v.inputs == {"events": {I.STUCK: 1}})
         await publish(world, one, 90)
         await asyncio.sleep(SWEEP_S)
 
@@ -388,7 +388,7 @@ def test_each_report_is_mailed_once_however_long_the_server_is_away() -> None:
 
         ((subject, text, key),) = postman.mails
         assert subject == "[pilotage] t: flushed (rule: flush a last small group)"
-        assert "Saved   1 intervention; none wait for a person" in text
+        assert "Saved   1 intervention; none stuck" in text
         assert key.startswith("report-")
         assert postman.tries == 4
         page = await world.central.services.metrics.page({})
@@ -454,6 +454,6 @@ def campaign(seed: int) -> None:
         assert flushes <= 2
         assert flushes == sum(one["cause"] == "flush" for one in reports)
         states = {row.state for row in (await rows(world, one)).values()}
-        assert states <= {I.PROCESSED, I.PROBLEMATIC, I.MAXRESET}
+        assert states <= {I.PROCESSED, I.PROBLEMATIC, I.STUCK}
 
     story(tell, script=script)

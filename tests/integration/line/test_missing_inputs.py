@@ -9,10 +9,10 @@ import pytest
 
 from pilotage.central.cli.productions.status_texts import (
     next_command,
-    why_it_stands,
+    why_it_is_stuck,
     without_missing,
 )
-from pilotage.central.client.waiting.production_ends import waits_for_a_person
+from pilotage.central.client.waiting.production_ends import is_stuck
 from pilotage.central.errors import Refused
 from pilotage.proto.api.productions import ProductionView
 from pilotage.proto.api.quotas import QuotaChange
@@ -72,7 +72,7 @@ def step(view: ProductionView, name: str) -> Any:
 
 
 def waits(name: str = "merge") -> Callable[[ProductionView], bool]:
-    return lambda view: "waits for a person" in step(view, name).marks
+    return lambda view: "stuck" in step(view, name).marks
 
 
 async def metadata_of(world: FakeInstallation, command: str) -> list[str]:
@@ -102,17 +102,19 @@ def test_a_step_that_takes_all_waits_for_what_is_missing_and_fix_leads_on(
     async def tell(world: FakeInstallation) -> None:
         await submitted(world, workflow=workflow(merge))
         await until(world, waits())
-        await until(world, waits_for_a_person)  # as `prod wait` does
+        await until(world, is_stuck)  # as `prod wait` does
         await asyncio.sleep(5 * CYCLE_S)  # failover neither flushes nor completes it
-        view = await until(world, waits_for_a_person)
+        view = await until(world, is_stuck)
 
         assert view.state is P.ACTIVE
         assert view.progress < 1.0
         assert step(view, "merge").state is S.ACTIVE
         reason = "waits for what is missing: 1 of 4 files of chain-pair; 25 % is missing;"
         assert step(view, "merge").reason == f"{reason} at most 0 % is allowed"
-        assert why_it_stands(step(view, "merge"), view.state) == f"{reason} at most 0 % is allowed"
-        assert "step merge waits for a person" in view.marks
+        assert (
+            why_it_is_stuck(step(view, "merge"), view.state) == f"{reason} at most 0 % is allowed"
+        )
+        assert "step merge is stuck" in view.marks
         assert next_command(view) == "pilotage prod report chain, then pilotage prod fix chain"
         failing.is_mended = True
         await said(world, "fix")
@@ -223,7 +225,7 @@ def test_while_a_step_above_works_nothing_advises_to_go_on_without_what_it_makes
         found = await said(world, "extend", step="make", tasks=5, was=4, anyway=True)
         assert without_missing(found.view) == []
         assert next_command(found.view) == "pilotage prod wait chain"
-        assert "waits for a person" not in step(found.view, "merge").marks
+        assert "stuck" not in step(found.view, "merge").marks
         with pytest.raises(Refused, match="step make is Active, and step merge would go on"):
             await said(world, "complete", step="merge")
 
@@ -231,8 +233,8 @@ def test_while_a_step_above_works_nothing_advises_to_go_on_without_what_it_makes
         assert "1 of 5 tasks of chain-make" in step(view, "merge").reason
         found = await said(world, "complete", step="merge")
         assert without_missing(found.view) == []
-        assert why_it_stands(step(found.view, "merge"), found.view.state) == ""
-        assert "waits for a person" not in step(found.view, "merge").marks
+        assert why_it_is_stuck(step(found.view, "merge"), found.view.state) == ""
+        assert "stuck" not in step(found.view, "merge").marks
         await until(world, is_in(P.COMPLETED))
         assert await metadata_of(world, "merge") == ["1 of 5 tasks of chain-make"]
 

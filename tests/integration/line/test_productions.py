@@ -297,7 +297,7 @@ def test_resume_lets_a_step_go_on_that_a_brake_has_paused() -> None:
         await submitted(world, workflow=msgspec.structs.replace(flow, allow_partial=1.0))
         view = await until(world, lambda v: bool(v.marks))
 
-        assert view.marks == ("step make waits for a person",)
+        assert view.marks == ("step make is stuck",)
         assert view.state is P.ACTIVE
         broken[0] = False
         detail = await said(world, "resume")
@@ -352,15 +352,15 @@ def test_what_failed_too_often_is_tried_again_when_a_person_says_so() -> None:
         steps = {**CHAIN["steps"], "pair": {**CHAIN["steps"]["pair"], "pause_when_failed": 1.0}}
         await submitted(world, workflow=chain(steps=steps))
         view = await until(world, lambda v: len(v.marks) == 2)
-        assert view.steps[1].inputs == {I.MAXRESET: 4}
-        assert view.marks == ("step merge waits for a person", "4 files wait for a person")
+        assert view.steps[1].inputs == {I.STUCK: 4}
+        assert view.marks == ("step merge is stuck", "4 files are stuck")
         broken[0] = False
         detail = await said(world, "fix")
         assert detail.did[0] == "step pair: 4 files are tried again"
         view = await until(world, lambda v: v.state is P.COMPLETED and done(v)["merge"] == 1)
 
         assert view.steps[1].inputs == {I.PROCESSED: 4}
-        assert (await said(world, "fix")).did == ["nothing waits for a person"]
+        assert (await said(world, "fix")).did == ["nothing is stuck"]
 
     tale(tell, script=script)
 

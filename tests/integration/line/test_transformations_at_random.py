@@ -238,7 +238,7 @@ async def all_are_told(world: World, family: list[int]) -> None:
     assert there <= {row.file_id for row in inputs}
     for row in inputs:
         assert row.state in (
-            *(InputState.PROCESSED, InputState.MAXRESET, InputState.PROBLEMATIC),
+            *(InputState.PROCESSED, InputState.STUCK, InputState.PROBLEMATIC),
             *(InputState.MISSING, InputState.UNUSED),
         ) or (row.state is InputState.REMOVED and row.file_id not in there), row
         assert (row.state is InputState.PROCESSED) <= (row.file_id in done), row

@@ -30,7 +30,7 @@ class Central:
             step="one",
             failures=[],
             waits="no group of 2 is full",
-            waits_for_a_person={},
+            stuck={},
             task_s=None,
             memory_mb=None,
         )

@@ -107,7 +107,7 @@ def test_one_with_a_step_that_stands_alone_is_not_waited_for(
     stands = step("a", state=alone, reason="a look at it")
     code, out, _ = waits(Central(view(stands, step("b", parents=("a",)))), "w", "--timeout-s", "1")
 
-    assert (code, out.splitlines()[1]) == (6, "step a stands: a look at it")
+    assert (code, out.splitlines()[1]) == (6, "step a is stuck: a look at it")
 
 
 def test_who_waits_while_a_query_may_still_meet_files_is_told_once_how_that_ends(

@@ -12,11 +12,12 @@ from pilotage.central.cli.productions.status_texts import (
     node_of,
     percent,
     what_stays,
-    why_it_stands,
+    why_it_is_stuck,
+    without_missing,
     words_of,
 )
 from pilotage.central.cli.productions.views import outcome_of, print_production, print_report
-from pilotage.central.client.waiting.production_ends import waits_for_a_person
+from pilotage.central.client.waiting.production_ends import is_stuck
 from pilotage.proto.api.productions import (
     Eta,
     ProductionDetail,
@@ -99,27 +100,27 @@ def test_the_time_of_the_end_is_told_with_its_interval(monkeypatch: pytest.Monke
     assert how_far(view(), NOW) == "50 % done"
 
 
-STANDS = {
+STUCK = {
     "nothing": (step(), ""),
     "a brake": (step(state=S.PAUSED, reason="40 of 100 failed"), "40 of 100 failed"),
-    "files put aside": (
-        step(inputs={I.MAXRESET: 3, I.MISSING: 1, I.UNUSED: 5}),
+    "stuck files": (
+        step(inputs={I.STUCK: 3, I.MISSING: 1, I.UNUSED: 5}),
         "3 files failed too often and 1 file cannot be read",
     ),
     "files left over": (step(state=S.COMPLETED, reason="2 inputs are left"), "2 inputs are left"),
 }
 
 
-@pytest.mark.parametrize("case", STANDS)
-def test_what_stands_is_told_with_its_reason(case: str) -> None:
-    given, said = STANDS[case]
+@pytest.mark.parametrize("case", STUCK)
+def test_a_stuck_step_is_shown_with_its_reason(case: str) -> None:
+    given, said = STUCK[case]
 
-    assert why_it_stands(given, P.ACTIVE) == said
-    assert node_of(given, P.ACTIVE).look == ("stands" if said else "")
+    assert why_it_is_stuck(given, P.ACTIVE) == said
+    assert node_of(given, P.ACTIVE).look == ("stuck" if said else "")
 
 
-def test_a_step_that_a_person_paused_with_all_others_does_not_stand_by_itself() -> None:
-    assert why_it_stands(step(state=S.PAUSED, reason="paused with w"), P.PAUSED) == ""
+def test_a_step_that_is_paused_with_all_others_is_not_stuck_by_itself() -> None:
+    assert why_it_is_stuck(step(state=S.PAUSED, reason="paused with w"), P.PAUSED) == ""
 
 
 def test_a_step_is_told_in_tasks() -> None:
@@ -138,9 +139,9 @@ def test_what_to_type_next_follows_from_how_it_stands() -> None:
     assert next_command(view(step(tasks_wanted=4))) == "pilotage prod wait w"
     for alone in (S.PAUSED, S.STOPPED):
         assert next_command(view(step(state=alone))).endswith("pilotage prod resume w")
-    assert next_command(view(step(inputs={I.MAXRESET: 1}))).endswith("pilotage prod fix w")
+    assert next_command(view(step(inputs={I.STUCK: 1}))).endswith("pilotage prod fix w")
     assert next_command(view(state=P.PAUSED)) == "pilotage prod resume w"
-    braked = view(step(state=S.PAUSED, inputs={I.MAXRESET: 2}))
+    braked = view(step(state=S.PAUSED, inputs={I.STUCK: 2}))
     assert next_command(braked).endswith("pilotage prod fix w"), "resume would leave the files"
     bad = next_command(view(step(state=S.PAUSED, inputs={I.PROBLEMATIC: 2})))
     assert bad.endswith("pilotage prod fix w --problematic")
@@ -184,14 +185,22 @@ def test_of_what_is_put_away_it_is_said_what_stays_and_how_that_goes(
 
 
 @pytest.mark.parametrize("alone", [S.PAUSED, S.STOPPED])
-def test_it_waits_for_a_person_where_nothing_runs_and_nothing_will(alone: S) -> None:
+def test_it_is_stuck_if_nothing_runs_and_nothing_will(alone: S) -> None:
     stands, below = step("a", state=alone), step("b", parents=("a",))
 
-    assert waits_for_a_person(view(stands, below))
-    assert not waits_for_a_person(view(step("a", state=alone, tasks={T.CREATED: 1}), below))
-    assert not waits_for_a_person(view(step("a"), below))
-    assert not waits_for_a_person(view(step("a", state=S.COMPLETED), step("b", parents=("a",))))
-    assert waits_for_a_person(view(step(), state=P.PAUSED))
+    assert is_stuck(view(stands, below))
+    assert not is_stuck(view(step("a", state=alone, tasks={T.CREATED: 1}), below))
+    assert not is_stuck(view(step("a"), below))
+    assert not is_stuck(view(step("a", state=S.COMPLETED), step("b", parents=("a",))))
+    assert is_stuck(view(step(), state=P.PAUSED))
+
+
+@pytest.mark.parametrize("mark", ["stuck", "waits for a person"])
+def test_a_mark_of_release_0_1_is_read_too(mark: str) -> None:
+    its = view(step("a", marks=(mark,)), step("b", parents=("a",)))
+
+    assert is_stuck(its)
+    assert without_missing(its) == ["pilotage prod complete w --step a"]
 
 
 def partial(allowed: float, *more: StepView, failed: int = 1, **fields: Any) -> ProductionView:
@@ -205,7 +214,7 @@ def partial(allowed: float, *more: StepView, failed: int = 1, **fields: Any) -> 
     return view(make, *more, merge, state=P.COMPLETED)
 
 
-PAIR = step("pair", state=S.COMPLETED, parents=("make",), inputs={I.PROCESSED: 2, I.MAXRESET: 1})
+PAIR = step("pair", state=S.COMPLETED, parents=("make",), inputs={I.PROCESSED: 2, I.STUCK: 1})
 ENDS = {
     "so much may be missing": (partial(0.25), ExitCode.OK),
     "more is missing than may be": (partial(0.24), ExitCode.FAILED),
@@ -217,7 +226,7 @@ ENDS = {
     ),
     "a step that feeds none": (
         view(
-            step(state=S.COMPLETED, inputs={I.MAXRESET: 1, I.PROCESSED: 3}, allow_partial=1.0),
+            step(state=S.COMPLETED, inputs={I.STUCK: 1, I.PROCESSED: 3}, allow_partial=1.0),
             state=P.COMPLETED,
         ),
         ExitCode.FAILED,
@@ -249,27 +258,27 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         step("merge", state=S.PAUSED, reason="2 of 2 failed", parents=("make",)),
     )
     did = ["step merge makes 2 more"]
-    print_production(detail_of(view(*steps, marks=("step merge waits for a person",)), did=did))
+    print_production(detail_of(view(*steps, marks=("step merge is stuck",)), did=did))
 
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
-        "production 3: w is Active (step merge waits for a person): 50 % done",
+        "production 3: w is Active (step merge is stuck): 50 % done",
         "step merge makes 2 more",
-        "step transformation state done run failed put aside how far",
+        "step transformation state done run failed stuck how far",
         "make 7 Completed 4/4 100 %",
         "merge 7 Paused 0/≈ 4 0 %",
-        "step merge stands: 2 of 2 failed",
+        "step merge is stuck: 2 of 2 failed",
         "next: pilotage prod report w, then pilotage prod resume w",
     ]
 
 
-def test_a_step_that_was_made_without_some_inputs_does_not_stand(
+def test_a_step_that_was_made_without_some_inputs_is_not_stuck(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     print_production(detail_of(partial(0.25)))
 
     said = capsys.readouterr().out
     assert "step merge: made without 1 of 4 tasks" in said.splitlines()
-    assert "stands" not in said
+    assert "stuck:" not in said
 
 
 FULL = "waits: owner 'ada' of community 'ctao' has 4 of 4 jobs, and this adds at least 1"
@@ -302,9 +311,7 @@ def test_a_report_never_says_that_nothing_failed_where_tasks_did(
     failed: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     its = view(step(tasks={T.FAILED: failed}))
-    report = StepReport(
-        step="merge", failures=[], waits="", waits_for_a_person={}, task_s=None, memory_mb=None
-    )
+    report = StepReport(step="merge", failures=[], waits="", stuck={}, task_s=None, memory_mb=None)
     print_report(ProductionReport(view=its, steps=[report], files=0, bytes=0))
 
     assert capsys.readouterr().out.splitlines()[1] == said
@@ -327,7 +334,7 @@ def test_a_report_names_for_each_cause_the_command_that_shows_it_and_quotes_its_
         step="merge",
         failures=failures,
         waits="",
-        waits_for_a_person={},
+        stuck={},
         task_s=None,
         memory_mb=None,
     )
@@ -348,7 +355,7 @@ def test_a_report_advises_what_comes_after_it_and_counts_one_file_as_one(
         step="merge",
         failures=[],
         waits="",
-        waits_for_a_person={I.PROBLEMATIC: 1},
+        stuck={I.PROBLEMATIC: 1},
         task_s=None,
         memory_mb=None,
     )
@@ -357,7 +364,7 @@ def test_a_report_advises_what_comes_after_it_and_counts_one_file_as_one(
 
     assert capsys.readouterr().out.splitlines()[2:] == [
         "step merge: 1 file is Problematic",
-        "step merge stands: 1 file is bad",
+        "step merge is stuck: 1 file is bad",
         "1 file, 8 bytes in the catalogue",
         "next: pilotage prod fix w --problematic",
     ]
@@ -368,5 +375,6 @@ def test_a_step_that_no_pilot_fits_does_not_run() -> None:
     one = step(tasks={T.CREATED: 3}, unfit=why)
 
     assert words_of(one) == "0/≈ 4 done, 3 wait"
-    assert why_it_stands(one, P.ACTIVE) == why
+    assert why_it_is_stuck(one, P.ACTIVE) == why
+    assert node_of(one, P.ACTIVE).look == "waits", "such a pilot may come by itself"
     assert words_of(step(tasks={T.CREATED: 3})) == "0/≈ 4 done, 3 run"

@@ -5,6 +5,7 @@ from cyclopts import Token
 
 from pilotage.central.cli.main import run
 from pilotage.central.cli.whole_numbers import converted
+from pilotage.proto.transformation_states import InputState
 
 WRONG = {
     "a part of a task": (["transformation", "extend", "sim", "2.5"], "expected a whole number"),
@@ -29,6 +30,13 @@ WRONG = {
 )
 def test_a_whole_number_is_what_it_says(text: str, number: int) -> None:
     assert converted(int, (Token(value=text),)) == number
+
+
+@pytest.mark.parametrize("word", ["MaxReset", "Stuck", "stuck"])
+def test_a_filter_by_the_old_name_of_a_state_keeps_working(word: str) -> None:
+    kind = tuple[InputState, ...]
+
+    assert converted(kind, [Token(value=word)]) == (InputState.STUCK,)
 
 
 @pytest.mark.parametrize("case", WRONG)

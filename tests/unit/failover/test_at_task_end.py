@@ -229,7 +229,7 @@ async def test_what_cannot_be_split_is_left_to_a_person_and_never_said_to_be_spl
     assert await same.verdict(2, WHOLE) is InputEvent.TASK_FAILED_LAST
     assert kinds(same) == [
         (RuleVerb.RETRY, "fails by itself"),
-        (RuleVerb.GIVE_UP, "a person has to look"),
+        (RuleVerb.GIVE_UP, "no rule is left"),
     ]
 
     two = Past([failed("n1")], [failed("n2")])

@@ -319,7 +319,7 @@ def test_too_many_failures_of_one_class_pause_and_those_of_sites_do_not() -> Non
 
 # there: in the catalogue; other, did: another task has had the same inputs, has brought all of its
 # outputs. Flags: what is gone is Lost, was Read; the inputs may Fail no more; were done Anew twice.
-U, A, P, M = InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED, InputState.MAXRESET
+U, A, P, M = InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED, InputState.STUCK
 #    job     outputs inputs there other did flags what is done
 RECOVERY = """
     Failed  all     -      yes   no    no  -     job_done
@@ -336,7 +336,7 @@ RECOVERY = """
     Done    all     P      yes   no    no  -     .
     Done    all     PA     yes   no    no  -     inputs_processed
     Failed  none    A      yes   no    no  -     inputs_unused
-    Failed  none    A      yes   no    no  F     inputs_max_reset
+    Failed  none    A      yes   no    no  F     inputs_stuck
     Failed  none    A      no    no    no  -     inputs_unused
     Failed  none    U      yes   no    no  -     .
     Done    none    A      yes   no    no  -     inputs_unused job_failed

@@ -72,8 +72,8 @@ def test_it_says_what_why_where_what_was_done_what_is_left_and_what_was_saved() 
         "        n1 2, n0 1",
         "Look    pilotage logs 103 --stream stderr",
         "Done    3 x run again with more memory (rule: more memory)",
-        "Left    3 tasks open, 40 inputs unused, 0 Problematic, 0 MaxReset; it is Active",
-        "Saved   3 interventions; none wait for a person",
+        "Left    3 tasks open, 40 inputs unused, 0 Problematic, 0 Stuck; it is Active",
+        "Saved   3 interventions; none stuck",
     ]
     assert as_text(payload).splitlines()[2:] == [
         "What    2 attempts of 2 jobs, such as 105, 104",
@@ -82,10 +82,10 @@ def test_it_says_what_why_where_what_was_done_what_is_left_and_what_was_saved() 
         "Where   PIC 2",
         "        n0 1, n1 1",
         "Look    pilotage logs 105 --stream stderr",
-        "Done    1 x its input set Problematic (rule: fails alike on two hosts, its input)",
-        "        1 x left to a person (rule: fails alike on two hosts)",
-        "Left    3 tasks open, 40 inputs unused, 0 Problematic, 0 MaxReset; it is Active",
-        "Saved   1 intervention; 1 waits for a person",
+        "Done    1 x inputs stuck (rule: fails alike on two hosts)",
+        "        1 x its input set Problematic (rule: fails alike on two hosts, its input)",
+        "Left    3 tasks open, 40 inputs unused, 0 Problematic, 0 Stuck; it is Active",
+        "Saved   1 intervention; 1 stuck",
     ]
 
 

@@ -12,6 +12,7 @@ from pilotage.central.failover.rules import (
     read_rules,
 )
 from pilotage.proto.failures import FailureClass
+from pilotage.proto.transformation_states import InputState
 
 WRONG = {
     "an unknown key": (
@@ -117,3 +118,26 @@ def test_what_is_wrong_is_told_apart_for_rules_that_stand_in_another_text() -> N
 
         assert found.value.place == place
         assert str(found.value).endswith(found.value.why)
+
+
+def test_words_of_release_0_1_in_rules_files_keep_their_meaning() -> None:
+    text = """
+failures:
+- {name: a person has to look, then: [{do: retry}]}
+transformations:
+- {name: flush what is stuck, then: [flush]}
+- {name: later, when: {not_after: [flush what is stuck]}, then: [report]}
+recovery:
+- {name: odd, when: {inputs: [MaxReset]}, then: [inputs_max_reset]}
+"""
+
+    read = read_rules(text.replace("later", "report"), "r.yaml", base=default_rules())
+
+    names = [rule.name for rule in default_rules().failures]
+    assert [rule.name for rule in read.failures] == names
+    assert read.failures[-1].then[0].do is RuleVerb.RETRY
+    (flush,) = [rule for rule in read.transformations if rule.name == "flush a larger rest"]
+    assert flush.then == (RuleVerb.FLUSH,) and flush.when.states == ()
+    assert read.transformations[-1].when.not_after == ("flush a larger rest",)
+    assert read.recovery[0].when.inputs == (InputState.STUCK,)
+    assert read.recovery[0].then == (RuleVerb.INPUTS_STUCK,)

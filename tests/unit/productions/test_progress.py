@@ -78,12 +78,12 @@ def test_what_parents_really_make_counts_more_with_each_task(chain: Workflow) ->
 
 def test_a_step_that_is_over_is_done_and_its_children_know_exactly(chain: Workflow) -> None:
     over = StepStanding(is_over=True, tasks_wanted=20, tasks={T.DONE: 19, T.FAILED: 1})
-    use = StepStanding(inputs={I.PROCESSED: 56, I.MAXRESET: 1}, tasks={T.DONE: 14, T.FAILED: 3})
+    use = StepStanding(inputs={I.PROCESSED: 56, I.STUCK: 1}, tasks={T.DONE: 14, T.FAILED: 3})
     found = stood(chain, make=over, use=use, merge=StepStanding(inputs={I.UNUSED: 14}))
 
     assert found.steps["make"].done == 0.95  # a task that failed is not done
     assert (found.steps["use"].expected, found.steps["use"].exact) == (15, True)
-    assert found.steps["use"].done == pytest.approx(14 / 15)  # a file waits for a person
+    assert found.steps["use"].done == pytest.approx(14 / 15)  # a file is stuck
     assert found.steps["merge"].expected == 1
     assert 0.5 < found.whole < 1.0
 

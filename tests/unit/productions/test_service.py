@@ -35,7 +35,7 @@ CHAIN = """
 async def test_what_is_completed_with_files_put_aside_is_not_all_done(tmp_path: Path) -> None:
     served = Served()
     view = (await served.added(workflow(tmp_path, CHAIN))).view
-    await served.came("chain", "train", 4, I.MAXRESET)
+    await served.came("chain", "train", 4, I.STUCK)
     await served.completed("chain", ["make", "train", "apply"])
     end = ProductionMove(
         production_id=view.id, old=P.ACTIVE, new=P.COMPLETED, reason="", at=3.0
@@ -99,7 +99,7 @@ async def test_what_failed_is_not_tried_alone_by_a_step_that_has_taken_all_other
     steps = CHAIN.replace("{raw: make.raw}, grouping: all", "{raw: filter.ok}, grouping: all")
     steps += '      filter: {inputs: {raw: make.raw}, job: {command: [x]}, outputs: {ok: "o*"}}\n'
     await served.added(workflow(tmp_path, steps))
-    await served.came("chain", "filter", 2, I.MAXRESET)
+    await served.came("chain", "filter", 2, I.STUCK)
     await served.ran("chain", "train")
     with pytest.raises(Refused) as why:
         await served.act("chain", FIX)
@@ -108,7 +108,7 @@ async def test_what_failed_is_not_tried_alone_by_a_step_that_has_taken_all_other
         "alone: `rerun` chain under another name to have one of all, or say `anyway`"
     )
     views = {one.step: one for one in (await served.show("chain")).view.steps}
-    assert views["filter"].inputs == {I.MAXRESET: 2}, "nothing was done"
+    assert views["filter"].inputs == {I.STUCK: 2}, "nothing was done"
 
     detail = await served.act("chain", ProductionAction(action=A.FIX, anyway=True))
     assert detail.did[0] == "step filter: 2 files are tried again"
@@ -120,13 +120,13 @@ async def test_what_failed_of_all_files_is_tried_again_only_with_all_of_them(
     served = Served()
     await served.added(workflow(tmp_path, CHAIN))
     await served.came("chain", "train", 3, I.PROCESSED)
-    await served.came("chain", "train", 1, I.MAXRESET, first=4)
+    await served.came("chain", "train", 1, I.STUCK, first=4)
     with pytest.raises(Refused, match="step train has taken 3 files together, and would take 1 al"):
         await served.act("chain", FIX)
 
     other = Served()
     await other.added(workflow(tmp_path, CHAIN))
-    await other.came("chain", "train", 4, I.MAXRESET)
+    await other.came("chain", "train", 4, I.STUCK)
     assert (await other.act("chain", FIX)).did[0] == "step train: 4 files are tried again"
 
 

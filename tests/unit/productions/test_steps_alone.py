@@ -94,8 +94,8 @@ async def test_a_step_that_stands_alone_is_marked_and_fixed(tmp_path: Path, what
     await steps.act(CALLER, "2", TransformationAction(action=what, reason="a look at it"))
 
     view = (await served.show("mc")).view
-    assert view.marks == ("step use waits for a person",)
-    assert "waits for a person" in view.steps[1].marks
+    assert view.marks == ("step use is stuck",)
+    assert "stuck" in view.steps[1].marks
     detail = await served.act("mc", ProductionAction(action=P.FIX))
     assert detail.did == ["step use is resumed: a look at it"]
     row = await served.store.read(transformation_records.transformation, 2)

@@ -50,25 +50,25 @@ TRANSFORMATION_NEVER = """
 INPUT_STORIES = {
     "processed at the second try": "Unused ASSIGN Assigned TASK_FAILED Unused ASSIGN Assigned"
     " TASK_DONE Processed",
-    "failed as often as it may, and a person tries again": "Assigned TASK_FAILED_LAST MaxReset"
+    "failed as often as it may, and a person tries again": "Assigned TASK_FAILED_LAST Stuck"
     " RESET Unused",
     "done anew on purpose": "Processed REPLAY Unused",
     "what was made of it is lost": "Processed OUTPUTS_LOST Unused ASSIGN Assigned",
-    "what was made of it is there all the same": "MaxReset OUTPUTS_FOUND Processed",
+    "what was made of it is there all the same": "Stuck OUTPUTS_FOUND Processed",
     "its data are bad": "Assigned BAD_DATA Problematic RESET Unused",
     "its storage was away": "Assigned NOT_THERE Missing RESET Unused",
     "a companion was at fault": "Assigned TASK_SPARED Unused",
     "a derived transformation goes on with it": "Unused DERIVE Moved",
     "it failed when another one had been derived": "Assigned TASK_FAILED_MOVED Moved",
-    "it was removed from the catalogue": "MaxReset REMOVE Removed",
-    "it was registered again": "MaxReset REMOVE Removed BACK Unused",
+    "it was removed from the catalogue": "Stuck REMOVE Removed",
+    "it was registered again": "Stuck REMOVE Removed BACK Unused",
     "a side input": "Shared REMOVE Removed BACK_BESIDE Shared",
 }
 
-# Processed is sticky, MaxReset is left by a person alone, what a task has nobody else gets.
+# Processed is sticky, Stuck is left by a person alone, what a task has nobody else gets.
 INPUT_NEVER = """
     Processed   ASSIGN TASK_DONE TASK_FAILED RESET REMOVE DERIVE BAD_DATA NOT_THERE
-    MaxReset    ASSIGN TASK_FAILED TASK_DONE REPLAY
+    Stuck    ASSIGN TASK_FAILED TASK_DONE REPLAY
     Assigned    ASSIGN RESET REPLAY REMOVE DERIVE OUTPUTS_LOST OUTPUTS_FOUND
     Unused      TASK_DONE TASK_FAILED REPLAY RESET
     Problematic ASSIGN REPLAY TASK_DONE

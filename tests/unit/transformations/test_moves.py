@@ -16,8 +16,8 @@ TABLE = """
   Done    2       -          yes    Done     Processed    no      Processed
   Failed  0       -          no     Failed   Unused       yes     Unused
   Failed  1       -          no     Failed   Unused       yes     Unused
-  Failed  2       -          no     Failed   MaxReset     yes     Unused
-  Failed  7       -          no     Failed   MaxReset     yes     Unused
+  Failed  2       -          no     Failed   Stuck     yes     Unused
+  Failed  7       -          no     Failed   Stuck     yes     Unused
   Killed  0       -          no     Killed   Unused       yes     Unused
   gone    0       -          no     Lost     Unused       yes     Unused
   Failed  0       BAD_DATA   no     Failed   Problematic  yes     Unused
@@ -57,8 +57,8 @@ def test_what_follows_from_the_end_of_a_task(line: str) -> None:
 
 FILES = """
 # file       inputs that no task has
-  Removed    Unused>Removed MaxReset>Removed Problematic>Removed Missing>Removed Shared>Removed
-  Lost       Unused>Problematic MaxReset>Problematic
+  Removed    Unused>Removed Stuck>Removed Problematic>Removed Missing>Removed Shared>Removed
+  Lost       Unused>Problematic Stuck>Problematic
   Missing    Unused>Missing
   Available  Missing>Unused Removed>Unused
 """

@@ -268,19 +268,19 @@ def test_what_stands_and_why_is_told_below_the_graph(tmp_path: Path) -> None:
     nodes = {
         "make": draw.DrawnStep("7/7 done", done=1.0, look="over"),
         "dark": draw.DrawnStep("1/4 done, 2 run", done=0.999, failed=0.5),
-        "bright": draw.DrawnStep("paused, 0/4 done", look="stands", why="3 of <4> tasks failed"),
+        "bright": draw.DrawnStep("paused, 0/4 done", look="stuck", why="3 of <4> tasks failed"),
         "sum": draw.DrawnStep("0/1 done"),
     }
 
     lines = draw.as_text(definition, nodes)
-    assert lines[-1] == "bright stands: 3 of <4> tasks failed"
+    assert lines[-1] == "bright is stuck: 3 of <4> tasks failed"
     assert "█" * 19 + "▒" in lines[1], "it is not full before all is done"
     space = "{http://www.w3.org/2000/svg}"
     drawn = ElementTree.fromstring(draw.as_svg(definition, nodes))
     texts = [one.text for one in drawn.iter(f"{space}text")]
-    assert texts[-1] == "bright stands: 3 of <4> tasks failed"
+    assert texts[-1] == "bright is stuck: 3 of <4> tasks failed"
     looks = [one.get("class") for one in drawn.iter(f"{space}rect")]
-    assert looks.count("box stands") == looks.count("box over") == 1
+    assert looks.count("box stuck") == looks.count("box over") == 1
     plain = ElementTree.fromstring(draw.as_svg(definition))
     assert float(drawn.get("height", 0)) > float(plain.get("height", 0))
 
