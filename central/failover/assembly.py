@@ -1,4 +1,4 @@
-"""Joins the parts of failover that are loops, and the service of its reports."""
+"""Joins the loops of failover and the service for its reports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .task_ends import Stderr
 
 @dataclass(frozen=True)
 class Failover:
-    """What the central has of it."""
+    """The parts of failover in a central."""
 
     cycle: Cycle
     recovery: TaskRecovery
@@ -41,7 +41,7 @@ def failover(
     pulse: Pulse,
     stderr: Stderr,
 ) -> Failover:
-    """Return the loops, and the service that people speak to."""
+    """Return the loops, and the service that answers users."""
     log = pulse.counted(log)
     is_mailed = mailer is not None
     return Failover(

@@ -1,9 +1,8 @@
-"""The agent of failover: each cycle all transformations that ask for it are looked at.
+"""The agent of failover: each cycle checks all transformations that ask for failover.
 
-What a cycle decides about one transformation is one transaction of the store, its counters, its
-reports and what it does included: it holds or it does not, so the agent may die at any moment.
-Jobs that are killed so that their inputs go to another task follow it: they are Held until then,
-and the next cycle finds those that are left.
+One transaction of the store holds all that a cycle decides about one transformation: its counters,
+its reports and its actions. So the agent may die at any moment. The cycle then kills the jobs whose
+inputs go to another task. They are Held until then, and the next cycle finds the rest.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -47,11 +46,11 @@ from .task_ends import Stderr
 S = TransformationState
 LOOKED_AT: Final = (S.ACTIVE, S.PAUSED, S.COMPLETING)
 PAGE: Final = 500
-ENDS_MAX: Final = 5_000  # of one transformation in one cycle; the next one has the others
+ENDS_MAX: Final = 5_000  # of one transformation in one cycle; the next cycle takes the others
 JOBS_A_READ: Final = 500
 DAY_S: Final = 86_400.0
-FAR: Final = 1e12  # wall clock at which no token has run out
-_HELD: Final = "lost too often"  # mark: that was told
+FAR: Final = 1e12  # wall clock that no token outlives
+_HELD: Final = "lost too often"  # mark: this was reported
 _ACTS: Final = frozenset({RuleVerb.PAUSE, RuleVerb.COMPLETE, RuleVerb.FLUSH, RuleVerb.REASSIGN})
 _decisions: Final = msgspec.json.Decoder(tuple[Decision, ...]).decode
 
@@ -60,7 +59,7 @@ Asked = tuple[TransformationRow, Transformation]
 
 
 class CycleReads(msgspec.Struct, frozen=True, kw_only=True):
-    """What a page of transformations has in common: read for all of them at once."""
+    """The facts that a page of transformations shares, read for all of them at once."""
 
     counts: Mapping[int, StateCounts]
     rows: Mapping[int, FailoverRow]
@@ -69,7 +68,7 @@ class CycleReads(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cycle:
-    """Looks, decides, and does it."""
+    """Checks transformations, decides by the rules, and acts."""
 
     def __init__(
         self,
@@ -86,14 +85,16 @@ class Cycle:
         looked: Callable[[], None],
         stderr: Stderr,
     ) -> None:
-        """`looked` is told of each whole cycle; `stderr` reads what an attempt has written."""
+        """Make an agent; `looked` is called after each whole cycle, `stderr` reads an attempt's
+        error.
+        """
         self._looked, self._stderr = looked, stderr
         self._store, self._rules, self._touch, self._kill = store, rules, touch, kill
         self._clock, self._log = clock, log
         self._every_s, self._report_days, self._mail = every_s, report_days, mail
 
     async def run(self) -> None:
-        """Run for ever. Ends by cancellation. While the disk is full nothing is decided."""
+        """Run until cancelled. While the disk is full, decide nothing."""
         while True:
             await self._clock.sleep(self._every_s)
             try:
@@ -106,7 +107,7 @@ class Cycle:
                 self._log("loop_failed", loop="failover", error=str(why))
 
     async def once(self) -> None:
-        """Look at all transformations that ask for failover."""
+        """Check all transformations that ask for failover."""
         after = 0
         while True:
             rows = await self._store.read(
@@ -129,7 +130,7 @@ class Cycle:
         self._looked()
 
     async def _rest(self) -> None:
-        """Look at the last tasks of what has completed since, or was stopped."""
+        """Check the last tasks of transformations that have completed or were stopped since."""
         asked: list[Asked] = []
         for one in await self._store.read(failover_records.unseen_failover):
             row = await self._store.read(transformation_records.transformation, one)
@@ -161,7 +162,8 @@ class Cycle:
                 await self._one(row, doc, seen)
             except OF_ALL:
                 raise
-            except StoreError as why:  # of this one: the others are looked at, it in the next cycle
+            # of this one: the others are checked now, this one in the next cycle
+            except StoreError as why:
                 loop = f"failover of transformation {row.transformation_id}"
                 self._log("loop_failed", loop=loop, error=str(why))
 
@@ -239,13 +241,13 @@ class Cycle:
             return
         ids = await self._store.write(failover_records.keep_cycle, kept)
         if ids is None:
-            return  # it has changed meanwhile: the next cycle looks again
+            return  # it has changed since it was read: the next cycle checks it again
         for report, new_one in zip(ids, kept.reports, strict=True):
             self._log("failover_reported", transformation=one, report=report, title=new_one.title)
         await self._follow(row, kept, decided, [task.job_id for task in again])
 
     async def _waits(self, row: TransformationRow) -> bool:
-        """Whether it has no room, or waits until a person has seen to its missing inputs."""
+        """Return whether it has no room, or waits for a user to handle its missing inputs."""
         if row.closing or row.state is not S.ACTIVE:
             return False
         return row.reason.startswith(ROOM_WAITS) or await lacks_too_much(self._store, row)
@@ -257,7 +259,7 @@ class Cycle:
         decided: Sequence[Decision],
         jobs: Sequence[int],
     ) -> None:
-        """Let memory follow, and kill jobs whose inputs go to another task."""
+        """Log the decisions, tell the engine, and kill jobs whose inputs go to another task."""
         for one in decided:
             if one.do in _ACTS:
                 self._tell(row, one)
@@ -289,7 +291,7 @@ class Cycle:
     async def _attempts(
         self, ends: Sequence[EndedTask], held: Sequence[HeldTask]
     ) -> dict[int, list[AttemptRow]]:
-        """Return the attempts of what failed."""
+        """Return the attempts of failed and held tasks, by job."""
         jobs = [end.job_id for end in ends if end.state is TaskState.FAILED]
         jobs += [task.job_id for task in held]
         found: dict[int, list[AttemptRow]] = {}
@@ -320,7 +322,7 @@ class Cycle:
     def _move(
         self, row: TransformationRow, decided: Sequence[Decision]
     ) -> TransformationMove | None:
-        """Return how the transformation moves, as when a brake or a person says so."""
+        """Return the move of the transformation, as for a brake or an action of a user."""
         made = next(
             (d for d in decided if d.do in (RuleVerb.PAUSE, RuleVerb.COMPLETE) and not d.dry_run),
             None,
@@ -351,7 +353,7 @@ class Cycle:
         cycle: int,
         stderr: Mapping[int, str],
     ) -> tuple[NewReport, ...]:
-        """Return what is told: where the rules say so, and what a rule would have done."""
+        """Return the reports: those that rules ask for, and those of dry runs."""
         wanted = _does(decided, RuleVerb.REPORT)
         acted = [one for one in decided if not one.dry_run] if wanted else []
         one = row.transformation_id
@@ -376,10 +378,10 @@ class Cycle:
 def cases_of(
     ends: Sequence[EndedTask], attempts: Mapping[int, Sequence[AttemptRow]]
 ) -> list[FailureCase]:
-    """Return the failed attempts of tasks that failed.
+    """Return the failed attempts of failed tasks.
 
-    What was decided at the end of a task is about its last attempt; after those before, its job
-    has run again.
+    The noted decisions of a task are about its last attempt. After each earlier attempt, its job
+    ran again.
     """
     made: list[FailureCase] = []
     for end in ends:
@@ -406,15 +408,13 @@ def cases_of(
 
 
 _RAN_AGAIN: Final = Decision(rule="the job's own", do=RuleVerb.RETRY)
-_NOBODY: Final = Decision(
-    rule="", do=RuleVerb.GIVE_UP
-)  # it had no inputs that could be tried again
+_NOBODY: Final = Decision(rule="", do=RuleVerb.GIVE_UP)  # it had no inputs to retry
 
 
 def _held_cases(
     held: Sequence[HeldTask], attempts: Mapping[int, Sequence[AttemptRow]]
 ) -> list[FailureCase]:
-    """Return the last attempts of jobs that were lost too often: their inputs go on elsewhere."""
+    """Return the last attempts of jobs that were lost too often: their inputs go to other tasks."""
     made: list[FailureCase] = []
     for task in held:
         several = attempts.get(task.job_id, ())
@@ -434,13 +434,13 @@ def _held_cases(
 
 
 def _class_of(attempts: Sequence[AttemptRow]) -> FailureClass:
-    """Return what the last attempt of a job failed of."""
+    """Return the class of the last failure of a job."""
     found = classify(evidence_of(attempts[-1])) if attempts else None
     return found or FailureClass.UNKNOWN
 
 
 def _given_up(count: int) -> Decision:
-    why = f"jobs of {count} tasks were lost too often, and are Held: look at them, then release"
+    why = f"jobs of {count} tasks were lost too often, and are Held: check them, then release them"
     return Decision(rule="reassign", do=RuleVerb.GIVE_UP, why=why)
 
 
@@ -457,17 +457,17 @@ def _of_recovery(before: FailoverRow) -> list[str]:
 
 
 def _is_quiet(kept: CycleRecord, before: FailoverRow) -> bool:
-    """Whether there is nothing to keep."""
+    """Return whether there is nothing to store."""
     same = msgspec.structs.replace(kept.row, cycle=before.cycle) == before
     nothing = not kept.seen and not kept.reports and kept.move is None and not kept.flush
     return same and nothing and before.cycle > 0
 
 
 def _asks(row: TransformationRow) -> Transformation | None:
-    """Return the document of one that asks for failover."""
+    """Return the document of a transformation that asks for failover, or None."""
     try:
         doc = document(row)
-    except msgspec.ValidationError:  # of another release: the engine has paused it
+    except msgspec.ValidationError:  # from another release: the engine has paused it
         return None
     return doc if doc.failover else None
 

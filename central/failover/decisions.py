@@ -1,4 +1,4 @@
-"""What the rules say: about a failure, about a transformation, about a task that is odd. Pure."""
+"""Applies the rules to a failure, to a transformation, or to an inconsistent task. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ class _Values(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(_Values, frozen=True):
-    """One thing to do, and the rule that says so."""
+    """One action, and the rule that asks for it."""
 
     rule: str
     do: RuleVerb
@@ -43,8 +43,8 @@ class Decision(_Values, frozen=True):
     wall_s: int = 0
     wait_s: float = 0.0  # before it runs again
     elsewhere: bool = False  # not on the host that failed
-    host_s: float = 0.0  # for so long the host is avoided, or suspended
-    dry_run: bool = False  # only said
+    host_s: float = 0.0  # seconds for which the host is avoided or suspended
+    dry_run: bool = False  # reported, not done
     why: str = ""
 
 
@@ -52,23 +52,23 @@ class Decision(_Values, frozen=True):
 
 
 class TaskHistory(_Values, frozen=True):
-    """What a task has behind it, and how far it may grow. Whoever asks keeps them."""
+    """The history of a task, and the limits of its growth. The caller keeps it."""
 
-    seen: Mapping[FailureClass, int] = {}  # failures so far, this one too
+    seen: Mapping[FailureClass, int] = {}  # failures so far, with this one
     spent: Mapping[str, int] = {}  # by budget
-    same_on_hosts: int = 1  # hosts on which it failed alike, this one too
+    same_on_hosts: int = 1  # hosts on which it failed in the same way, with this one
     inputs: int = 0  # that the task has
     can_be_split: bool = True  # a part of the inputs means the same as all of them
     memory_max_mb: int = 0  # that a site gives to one job; 0: not known
     wall_max_s: int = 0
-    step: str = ""  # of a workflow, whose task it is
+    step: str = ""  # of a workflow, which the task belongs to
 
 
 def decide(rules: RuleSet, evidence: Evidence, counters: TaskHistory) -> list[Decision]:
-    """Return what is to be done about an attempt; of no failure nothing.
+    """Return the decisions about an attempt; none if it did not fail.
 
-    Rules that only try come first, marked; then the steps of the first rule that fits, of which the
-    budget lasts, and all of whose steps are possible. Where none does, a person has to look.
+    Dry-run rules come first, marked. Then come the steps of the first rule that fits, whose budget
+    is not spent, and whose steps are all possible. If no rule is left, the decision is to give up.
     """
     found = classify(evidence)
     if found is None:
@@ -87,11 +87,14 @@ def decide(rules: RuleSet, evidence: Evidence, counters: TaskHistory) -> list[De
         made += possible
         if not rule.dry_run:
             return made
-    return [*made, Decision(rule="", do=RuleVerb.GIVE_UP, failure=found, why="no rule is for this")]
+    return [
+        *made,
+        Decision(rule="", do=RuleVerb.GIVE_UP, failure=found, why="no rule fits this failure"),
+    ]
 
 
 def charged(spent: Mapping[str, int], decisions: Iterable[Decision]) -> dict[str, int]:
-    """Return what is spent once `decisions` are carried out: each rule draws once."""
+    """Return the spent budgets after `decisions`: each rule draws on its budget once."""
     new = dict(spent)
     drawn = {(one.rule, one.counts_against) for one in decisions if not one.dry_run}
     for _, budget in drawn:
@@ -123,7 +126,7 @@ def _within(value: int, least: int, most: int | None) -> bool:
 def _carried(
     rule: FailureRule, step: RuleStep, found: FailureClass, one: Evidence, counters: TaskHistory
 ) -> Decision | None:
-    """Return a step as it is done here, None where it cannot be."""
+    """Return a step as a decision; None: it is impossible here."""
     memory_mb = wall_s = 0
     if step.do is RuleVerb.GROW_MEMORY:
         memory_mb = more_memory(one.memory_mb, step, counters.memory_max_mb)
@@ -155,9 +158,9 @@ def _carried(
 
 
 def more_memory(memory_mb: int, step: RuleStep, most_mb: int) -> int:
-    """Return the next rung at or above the grown memory, and no more than a site gives.
+    """Return the next rung at or above the grown memory, at most the largest grant of a site.
 
-    What is not more than before is no growth.
+    The result may be no more than before: then memory cannot grow.
     """
     if memory_mb <= 0 or step.factor is None:
         return 0
@@ -177,7 +180,7 @@ def _more_time(wall_s: float, step: RuleStep, most_s: int) -> int:
 
 
 class TransformationFacts(_Values, frozen=True):
-    """How a transformation stands."""
+    """The facts about a transformation that rules use."""
 
     type: str = ""  # of its jobs
     state: TransformationState = TransformationState.ACTIVE
@@ -189,21 +192,21 @@ class TransformationFacts(_Values, frozen=True):
     group_size: int = 1
     tasks: int = 0
     tasks_open: int = 0
-    failed_inputs: int = 0  # Assigned to tasks whose jobs cannot go on
-    quiet: bool = True  # no input has come, or come back, since the last cycle
-    waits: bool = False  # for room, or for missing inputs: it is neither flushed nor completed
-    may_flush: bool = True  # a group that is not full may go
-    parent_busy: bool = False  # the one that makes its inputs has tasks to do
+    failed_inputs: int = 0  # Assigned to tasks whose jobs cannot continue
+    quiet: bool = True  # no input has come or come back since the last cycle
+    waits: bool = False  # for room, or for missing inputs: then it is neither flushed nor completed
+    may_flush: bool = True  # a task may take a group that is not full
+    parent_busy: bool = False  # the transformation that makes its inputs has tasks to do
     flushes: int = 0
-    reassigns: int = 0  # of those of the failed inputs that had fewest
+    reassigns: int = 0  # how often the failed inputs were reassigned: the lowest number
     new_failures: int = 0  # since the last cycle
-    first: Sequence[FailureClass | None] = ()  # of its first tasks that ended; None: it did well
+    first: Sequence[FailureClass | None] = ()  # of its first tasks that ended; None: it succeeded
     last: Sequence[FailureClass | None] = ()  # of its last ones, the newest last
     step: str = ""  # of a workflow, which it carries out
 
 
 def decide_cycle(rules: RuleSet, facts: TransformationFacts) -> list[Decision]:
-    """Return what is to be done about a transformation in this cycle."""
+    """Return the decisions about a transformation in this cycle."""
     made: list[Decision] = []
     fitted: set[str] = set()
     for rule in rules.transformations:
@@ -226,7 +229,7 @@ def decide_cycle(rules: RuleSet, facts: TransformationFacts) -> list[Decision]:
 
 
 def _worst(when: WhenTransformation, facts: TransformationFacts) -> FailureClass | None:
-    """Return the class of which too many tasks failed; None: of none, or nobody asks."""
+    """Return the class of too many failures; None: no class, or the rule does not ask."""
     if when.above is None:
         return None
     if when.of_first:
@@ -279,22 +282,22 @@ def _is(wanted: bool | None, found: bool) -> bool:
 
 
 class OddTaskState(_Values, frozen=True):
-    """A task whose job is over, with what is there of it."""
+    """A task whose job is over, with the state of its outputs and inputs."""
 
     job: JobState
     outputs: OutputPresence
     inputs: Sequence[InputState] = ()
     inputs_there: bool = True  # all are in the catalogue
     other_task: bool = False  # another task has had the same inputs
-    other_task_did: bool = False  # and has brought all of its outputs
+    other_task_did: bool = False  # and all of its outputs exist
     errors_left: bool = True
-    lost: bool = False  # of its outputs all that are gone are Lost
-    read: bool = False  # somebody else has one of them, or had it
-    anew: int = 0  # so often that input of it was done anew, that was so most often
+    lost: bool = False  # all of its missing outputs are Lost, none Removed
+    read: bool = False  # another task or job has read one of its outputs, or is reading it
+    anew: int = 0  # how often its inputs were processed again: the highest number
 
 
 def decide_recovery(rules: RuleSet, odd: OddTaskState) -> list[Decision]:
-    """Return what makes job, outputs and inputs of a task agree; nothing where they do."""
+    """Return the actions that make job, outputs and inputs agree; none if they agree."""
     made: list[Decision] = []
     for rule in rules.recovery:
         if not _is_odd(rule.when, odd):

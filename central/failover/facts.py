@@ -1,4 +1,4 @@
-"""How a transformation stands, in the terms of the rules. Pure."""
+"""The facts about a transformation that the rules use. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -16,9 +16,9 @@ from .record import EndedTask, FailoverRow, HeldTask
 from .report import RemainingWork
 from .rules import ParentState
 
-FIRST_OF: Final = 10  # tasks that tell a wrong description
+FIRST_OF: Final = 10  # tasks that reveal a wrong description
 LAST_OF: Final = 100
-GONE: Final = "outputs gone: "  # mark: of so many tasks, that was told
+GONE: Final = "outputs gone: "  # mark: of the tasks that a report named
 DONE: Final = frozenset(
     {
         TransformationState.COMPLETED,
@@ -27,7 +27,7 @@ DONE: Final = frozenset(
         TransformationState.CLEANED,
     }
 )
-# A bad file never is processed: it does not hold up the others. The other two are somewhere else.
+# A bad file is never processed: it must not delay the others. The other two are elsewhere.
 _NOT_COUNTED: Final = frozenset({InputState.PROBLEMATIC, InputState.REMOVED, InputState.MOVED})
 
 
@@ -35,7 +35,7 @@ class Parents(msgspec.Struct, frozen=True, kw_only=True):
     """The transformations that make the inputs of one."""
 
     how: ParentState = ParentState.NONE
-    type: str = ""  # of their jobs; of several the first
+    type: str = ""  # of their jobs; if there are several, of the first
     busy: bool = False
 
 
@@ -44,7 +44,7 @@ def parents_of(
     rows: Mapping[int, tuple[TransformationRow, Transformation]],
     counts: Mapping[int, StateCounts],
 ) -> Parents:
-    """Return how far the parents are; one that is gone is done."""
+    """Return the state of the parents; a parent that does not exist any more is done."""
     ids = [int(one.from_) for one in doc.inputs if one.from_]
     known = [(rows[one][0], rows[one][1], counts[one]) for one in ids if one in rows]
     if not ids:
@@ -65,10 +65,10 @@ def ends_of(
     ends: Sequence[EndedTask],
     classes: Mapping[int, FailureClass],
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what the first and the last tasks failed of, those of the last cycle added.
+    """Return the failures of the first and of the last tasks, those of earlier cycles included.
 
-    `classes`: by task. What was killed or lost says nothing, nor what ended before somebody has
-    looked and let it go on.
+    `classes`: by task. Killed and lost tasks do not count, nor those that ended before a user
+    resumed the transformation.
     """
     new = [
         classes[end.task_id].value if end.task_id in classes else ""
@@ -92,7 +92,7 @@ def facts_of(
     new_failures: int,
     step: str,
 ) -> TransformationFacts:
-    """Return what the rules look at."""
+    """Return the facts that the rules use."""
     states = once(doc, counts)
     whole, size = doc.grouping.rule in WHOLE, doc.grouping.size
     held = [one for one in held if one.inputs]
@@ -121,17 +121,17 @@ def facts_of(
 
 
 def _is_as_before(before: FailoverRow, now: FailoverRow) -> bool:
-    """Whether no input has come since the last cycle, and nobody has resumed it since."""
+    """Return whether no input has come and no user has resumed it since the last cycle."""
     return (before.inputs, before.judged_from) == (now.inputs, now.judged_from)
 
 
 def inputs_of(doc: Transformation, counts: StateCounts) -> int:
-    """Return how many inputs a transformation has that can be processed."""
+    """Return the number of inputs that can be processed."""
     return sum(n for state, n in once(doc, counts).items() if state not in _NOT_COUNTED)
 
 
 def once(doc: Transformation, counts: StateCounts) -> dict[InputState, int]:
-    """Return how many files of the inputs that are used once stand in each state."""
+    """Return the number of files by state, of the inputs that are used once."""
     found: dict[InputState, int] = {}
     for (number, state), files in counts.inputs.items():
         if number < len(doc.inputs) and doc.inputs[number].use == "once":
@@ -140,7 +140,7 @@ def once(doc: Transformation, counts: StateCounts) -> dict[InputState, int]:
 
 
 def standing_of(row: TransformationRow, doc: Transformation, counts: StateCounts) -> RemainingWork:
-    """Return what is left of a transformation, for people."""
+    """Return the remaining work of a transformation, for reports."""
     states = once(doc, counts)
     return RemainingWork(
         name=row.name,

@@ -1,5 +1,5 @@
 -- name: held_tasks
--- The marks of the killed ones are those of tasks that the input was in before.
+-- Counts how often an input was reassigned: its earlier tasks that failover has killed.
 SELECT t.transformation_id, t.task_id, t.number, t.job_id, count(i.file_id),
        coalesce(max((SELECT count(*)
                        FROM task_input AS o
@@ -18,7 +18,7 @@ SELECT t.transformation_id, t.task_id, t.number, t.job_id, count(i.file_id),
  ORDER BY t.task_id;
 
 -- name: odd_outputs
--- A task that has failed of a file has not read it; a job of a task is known by the task.
+-- A task that failed has not read the file. A job of a task counts by its task.
 SELECT t.task_id, t.number, t.job_id, t.state, count(*),
        count(*) FILTER (WHERE f.state IN ('Lost', 'Removed')), count(*) FILTER (WHERE f.state = 'Lost'),
        bool_or(EXISTS (SELECT 1 FROM task_input AS ti JOIN task AS r ON r.task_id = ti.task_id

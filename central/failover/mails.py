@@ -1,7 +1,7 @@
-"""Reports that are to be mailed: each is, once, as far as the server lets it be known.
+"""Mails reports, each once as far as the mail server allows.
 
-A report is in the store before its mail goes, and is marked after the server has taken it. Who
-dies between sends it again, with the same Message-ID: mail programs take both for one.
+A report is stored before its mail is sent, and marked after the server has accepted it. A process
+that dies in between sends the mail again with the same Message-ID: mail programs show both as one.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ from . import record as failover_records
 from .record import ReportRow
 from .report import FailoverReport, as_text
 
-TOGETHER: Final = 20  # mails of one look
+TOGETHER: Final = 20  # mails in one pass
 FIRST_S: Final = 30.0  # before the second try
 LONGEST_S: Final = 3_600.0
 TRIES_MAX: Final = 100  # some four days
@@ -26,14 +26,14 @@ _decode: Final = msgspec.json.Decoder(FailoverReport).decode
 
 
 class NotMailed(Exception):
-    """The server did not take a mail, or was not there. Try again later."""
+    """The server did not accept a mail, or did not answer. Try again later."""
 
 
 class Mailer(Protocol):
-    """Who mails: an SMTP server."""
+    """Sends mails: an SMTP server."""
 
     async def send(self, *, subject: str, text: str, key: str) -> None:
-        """Return when the server has taken it, or raise NotMailed, within about a minute.
+        """Return when the server has accepted the mail, or raise NotMailed, within about a minute.
 
         `key` makes the Message-ID: the same for the same mail.
         """
@@ -41,7 +41,7 @@ class Mailer(Protocol):
 
 
 class Mails:
-    """Mails what is due."""
+    """Sends the mails that are due."""
 
     def __init__(
         self,
@@ -53,27 +53,28 @@ class Mails:
         log: Log,
         told: Callable[[bool], None],
     ) -> None:
-        """`told` is told of each mail whether it went."""
+        """Make the loop; `told` is called with True or False after each attempt to send."""
         self._told = told
         self._store, self._mailer = store, mailer
         self._every_s, self._clock, self._log = every_s, clock, log
-        self._aside: dict[int, float] = {}  # reports of which the store takes nothing, until then
+        # reports whose result the store refuses, and until when they wait
+        self._aside: dict[int, float] = {}
 
     async def run(self) -> None:
-        """Run for ever. Ends by cancellation; at once where nobody mails."""
+        """Run until cancelled; return at once without a mailer."""
         while self._mailer is not None:
             await self._clock.sleep(self._every_s)
             try:
                 await self.once(self._mailer)
             except StoreFull:
-                continue  # what went is not marked, and goes once more
+                continue  # a mail that was sent is not marked, and is sent once more
             except StoreBroken:
                 raise
             except StoreError as why:
                 self._log("loop_failed", loop="mails", error=str(why))
 
     async def once(self, mailer: Mailer) -> None:
-        """Mail what is due; at the first that does not go the others wait as well."""
+        """Send the mails that are due; stop at the first that fails."""
         now = self._clock.wall()
         self._aside = {one: until for one, until in self._aside.items() if until > now}
         for row in await self._store.read(
@@ -97,7 +98,7 @@ class Mails:
             )
 
     async def _kept(self, row: ReportRow, keeping: Awaitable[None]) -> None:
-        """Keep what became of a mail; one of which that is refused does not go again at once."""
+        """Store the result of a mail; if the store refuses it, that mail waits an hour."""
         try:
             await keeping
         except OF_ALL:
@@ -114,5 +115,5 @@ class Mails:
 
 
 def pause_s(tries: int) -> float:
-    """Return how long to wait after so many tries."""
+    """Return the seconds to wait after so many tries."""
     return min(LONGEST_S, FIRST_S * 2.0 ** min(tries - 1, 20))

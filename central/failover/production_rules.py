@@ -1,4 +1,4 @@
-"""The rules of failover that a production is stored with, checked before. Pure."""
+"""Checks the failover rules of a production before it is stored. Pure."""
 
 from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.problems import Code
@@ -10,9 +10,9 @@ from .workflow_rules import faults_of_rules
 
 
 def rules_for(workflow: Workflow, text: str) -> str:
-    """Return the rules of a production: those handed in, else those of its workflow; often none.
+    """Return the rules of a production: the given ones, else those of its workflow; often none.
 
-    Raises Refused with what is wrong in them.
+    Raises Refused with the faults.
     """
     faults = faults_of_rules(workflow)
     if faults:
@@ -22,7 +22,7 @@ def rules_for(workflow: Workflow, text: str) -> str:
     if not text:
         return of_workflow
     if of_workflow:
-        why = "rules: the workflow says rules of its own, and only one of both can hold: give none"
+        why = "rules: the workflow has failure_rules already; submit without rules"
         raise Refused(Code.INVALID, why, field="rules")
     try:
         read_rules(text, "rules", base=default_rules(), workflow_steps=workflow.steps)

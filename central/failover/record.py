@@ -1,4 +1,4 @@
-"""What failover keeps of transformations."""
+"""Stores the state of failover: counters of transformations, ends of tasks, and reports."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,11 +14,12 @@ from ..store.engine import weighs
 from ..store.session import Session, json_list
 from ..transformations.record import InputMove, TransformationMove
 
-# Of a job that failover has killed: its inputs go to another task. They are counted by this word.
+# Reason of a job that failover has killed because its inputs go to another task. Queries count the
+# jobs by this text.
 REASSIGNED: Final = "failover: lost too often, its inputs go to another task"
-LOST_TOO_OFTEN: Final = "lost_too_often:"  # so begins the reason of a job that is Held for it
-BACKFILL_MAX: Final = 1_000  # tasks that had ended before failover looked for the first time
-DROPPED_MAX: Final = 1_000  # old reports that go with one call
+LOST_TOO_OFTEN: Final = "lost_too_often:"  # the reason of a Held job begins with it
+BACKFILL_MAX: Final = 1_000  # tasks that had ended before failover began with their transformation
+DROPPED_MAX: Final = 1_000  # old reports that one call deletes
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -26,20 +27,20 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class FailoverRow(_Record, frozen=True, kw_only=True):
-    """What failover knows of a transformation since its last cycle."""
+    """The state of failover for a transformation after its last cycle."""
 
     transformation_id: int
-    cycle: int = 0  # cycles in which there was something to keep
+    cycle: int = 0  # cycles that stored something
     flushes: int = 0
-    inputs: int = 0  # that it had then
-    judged_from: float = 0.0  # tasks that ended before are not among the following
-    first: tuple[str, ...] = ()  # what its first tasks failed of; empty: they did well
-    last: tuple[str, ...] = ()  # its last ones, the newest last
-    said: tuple[str, ...] = ()  # what stood then, and was told: it is not told again
+    inputs: int = 0  # number of inputs at that time
+    judged_from: float = 0.0  # tasks that ended before this time are not in `first` and `last`
+    first: tuple[str, ...] = ()  # failures of its first tasks; empty: success
+    last: tuple[str, ...] = ()  # of its last tasks, the newest last
+    said: tuple[str, ...] = ()  # conditions that were reported: they are not reported again
 
 
 class EndedTask(_Record, frozen=True, kw_only=True):
-    """A task that has ended, and that no cycle has looked at."""
+    """An ended task that no cycle has checked yet."""
 
     transformation_id: int
     task_id: int
@@ -47,11 +48,11 @@ class EndedTask(_Record, frozen=True, kw_only=True):
     job_id: int
     state: TaskState
     ended_at: float
-    decisions: bytes = b""  # JSON, as noted when it ended
+    decisions: bytes = b""  # JSON, as noted when the task ended
 
 
 class TaskDecision(_Record, frozen=True, kw_only=True):
-    """What was decided about the end of a task."""
+    """The decisions about the end of a task."""
 
     transformation_id: int
     task_id: int
@@ -65,12 +66,12 @@ class HeldTask(_Record, frozen=True, kw_only=True):
     task_id: int
     number: int
     job_id: int
-    inputs: int  # that it has
-    reassigned: int  # how often that input of it was, that was so most often
+    inputs: int  # of the task
+    reassigned: int  # how often its inputs were reassigned: the highest number
 
 
 class OddInput(_Record, frozen=True, kw_only=True):
-    """An input that a task was made of, as it stands now; side inputs are none of these."""
+    """An input that a task was made of, in its present state; side inputs are not among them."""
 
     file_id: int
     input_no: int
@@ -89,27 +90,27 @@ class OddTask(_Record, frozen=True, kw_only=True):
     task_id: int
     number: int
     job_id: int
-    state: TaskState | None  # None: there is no such task
+    state: TaskState | None  # None: the task does not exist
     inputs: tuple[OddInput, ...] = ()
     outputs: int = 0  # files that its job has published
     outputs_gone: int = 0  # of them, Lost or Removed
     outputs_lost: int = 0  # of these, Lost
-    is_read: bool = False  # one of them was read by what is Done, or is to be by what is not over
+    is_read: bool = False  # a Done task or job has read one of them, or an unfinished one will
 
 
 class TaskRepair(_Record, frozen=True, kw_only=True):
-    """What makes a task agree with its inputs and outputs again: all of it, or nothing."""
+    """The changes that make a task agree with its inputs and outputs: all of them, or none."""
 
     task_id: int
-    old: TaskState | None  # None: there is no such task, and its inputs alone move
+    old: TaskState | None  # None: the task does not exist, and only its inputs move
     new: TaskState | None
     reason: str = ""  # of the new state
-    inputs: tuple[InputMove, ...] = ()  # of one transformation; the task is the last they were in
-    clean: bool = False  # what is left of its outputs is removed, unless somebody has read of it
+    inputs: tuple[InputMove, ...] = ()  # of one transformation, which had this task last
+    clean: bool = False  # remove the remaining outputs, unless another task or job has read one
 
 
 class NewReport(_Record, frozen=True, kw_only=True):
-    cause: str  # a FailureClass, or what was done
+    cause: str  # a FailureClass, or an action
     title: str
     saved: int
     for_people: int
@@ -117,21 +118,21 @@ class NewReport(_Record, frozen=True, kw_only=True):
 
 
 class CycleRecord(_Record, frozen=True, kw_only=True):
-    """What one cycle has decided about one transformation: all of it holds, or nothing."""
+    """The decisions of one cycle about one transformation, stored together or not at all."""
 
-    row: FailoverRow  # as it is now; its cycle is one more than that of `was`
-    was: int  # the cycle before
-    seen: tuple[int, ...] = ()  # tasks that were looked at
+    row: FailoverRow  # the present state; its cycle is `was` + 1
+    was: int  # the number of the cycle before
+    seen: tuple[int, ...] = ()  # tasks that were checked
     flush: bool = False
     move: TransformationMove | None = None
     reports: tuple[NewReport, ...] = ()
     mends: tuple[TaskRepair, ...] = ()
-    mail: bool = False  # they are to be mailed
+    mail: bool = False  # mail the reports
     at: float = 0.0
 
 
 class ReportRow(_Record, frozen=True, kw_only=True):
-    """A report, with how it stands with its mail."""
+    """A report and the state of its mail."""
 
     report_id: int
     transformation_id: int
@@ -144,21 +145,21 @@ class ReportRow(_Record, frozen=True, kw_only=True):
     saved: int
     for_people: int
     body: bytes
-    mail_due: float | None = None  # None: it is not to be mailed, or it was
+    mail_due: float | None = None  # None: not to be mailed, or mailed already
     mailed_at: float | None = None
     mail_tries: int = 0
-    mail_why: str = ""  # it was not mailed
+    mail_why: str = ""  # why it was not mailed
 
 
 class ReportSearch(_Record, frozen=True, kw_only=True):
-    """Which reports, the newest first; None: any."""
+    """A filter for reports, newest first; None: any."""
 
     community: str | None = None
     owner_id: int | None = None
     groups: tuple[str, ...] | None = None
     transformation_id: int | None = None
     since: float = 0.0
-    before: int | None = None  # this id
+    before: int | None = None  # an id
     limit: int = 100
 
 
@@ -167,20 +168,20 @@ _words = msgspec.json.Decoder(tuple[str, ...]).decode
 
 @weighs(BACKFILL_MAX)
 def begin_failover(session: Session, transformation_id: int) -> None:
-    """Note ends of its tasks from now on, and the last ones that were; known ones stay."""
+    """Note the ends of its tasks from now on, and the most recent earlier ones. Idempotent."""
     given = {"transformation_id": transformation_id, "limit": BACKFILL_MAX}
     if session.run("begin_failover", given).rowcount == 1:
         session.run("note_earlier_ends", given)
 
 
 def failover_rows(session: Session, transformation_ids: Sequence[int]) -> dict[int, FailoverRow]:
-    """Return what is kept of the failover of transformations."""
+    """Return the failover state of transformations, by id."""
     rows = session.rows("failover_rows", {"ids": json_list(transformation_ids)})
     return {row[0]: _row(row) for row in rows}
 
 
 def failover_ends(session: Session, transformation_id: int, *, limit: int) -> list[EndedTask]:
-    """Return ends that no cycle has looked at, in order of the task."""
+    """Return ends that no cycle has checked yet, ordered by task."""
     given = {"transformation_id": transformation_id, "limit": limit}
     return [
         EndedTask(
@@ -197,14 +198,14 @@ def failover_ends(session: Session, transformation_id: int, *, limit: int) -> li
 
 
 def unseen_failover(session: Session) -> list[int]:
-    """Return the transformations with ends that no cycle has looked at."""
+    """Return the ids of transformations with ends that no cycle has checked yet."""
     return [row[0] for row in session.rows("unseen_failover", {})]
 
 
 def note_decisions(session: Session, decisions: Sequence[TaskDecision]) -> None:
-    """Note what was decided about tasks that end now; it begins failover where it has not.
+    """Note the decisions about tasks that end now; begin failover if it has not begun.
 
-    The last word on a task holds.
+    The last decision about a task replaces earlier ones.
     """
     for one in sorted({one.transformation_id for one in decisions}):
         begin_failover(session, one)
@@ -219,10 +220,10 @@ def _rows_of_cycle(kept: CycleRecord) -> int:
 
 @weighs(_rows_of_cycle)
 def keep_cycle(session: Session, kept: CycleRecord) -> list[int] | None:
-    """Write all of it; return the ids of the reports.
+    """Write all of a cycle; return the ids of the reports.
 
-    None, and nothing is written: another cycle was kept since `was`, the transformation does
-    not stand any more where `move` leaves from, or a task not as one of `mends` has seen it.
+    Write nothing and return None in three cases: another cycle was stored after `was`; the
+    transformation has left the state that `move` starts from; or a task in `mends` has changed.
     """
     row = kept.row
     given: dict[str, object] = {
@@ -268,7 +269,7 @@ def keep_cycle(session: Session, kept: CycleRecord) -> list[int] | None:
 
 
 def held_tasks(session: Session, transformation_ids: Sequence[int]) -> list[HeldTask]:
-    """Return tasks of transformations whose jobs are held because they were lost too often."""
+    """Return the tasks whose jobs are Held because their attempts were lost too often."""
     given = {
         "ids": json_list(transformation_ids),
         "lost": LOST_TOO_OFTEN,
@@ -278,14 +279,14 @@ def held_tasks(session: Session, transformation_ids: Sequence[int]) -> list[Held
 
 
 def note_missed_ends(session: Session) -> int:
-    """Note ends of tasks that nobody was told of; return how many."""
+    """Note ends of tasks that were never noted; return their number."""
     return session.run("note_missed_ends").rowcount
 
 
 def odd_inputs(session: Session, transformation_id: int, *, limit: int) -> list[OddTask]:
-    """Return tasks that are over, or not there, with the inputs that are Assigned to them.
+    """Return ended or missing tasks, with the inputs that are Assigned to them.
 
-    `limit` is of inputs. Which outputs are Lost, and who has read any, is not looked up.
+    `limit` is a number of inputs. Whether outputs are Lost or were read is not included.
     """
     given = {"transformation_id": transformation_id, "limit": limit}
     rows = session.rows("odd_inputs", given)
@@ -310,8 +311,10 @@ def odd_inputs(session: Session, transformation_id: int, *, limit: int) -> list[
 def odd_outputs(
     session: Session, transformation_id: int, *, after: int, limit: int
 ) -> list[OddTask]:
-    """Return tasks after a number that are Done, while outputs of them are gone, or that are
-    over and not Done, while outputs of them are there; with the inputs that they were made of.
+    """Return tasks after a task id whose state and outputs do not agree.
+
+    These are Done tasks with missing outputs, and other ended tasks with outputs. Each has the
+    inputs that it was made of.
     """
     given = {"transformation_id": transformation_id, "after": after, "limit": limit}
     rows = session.rows("odd_outputs", given)
@@ -338,7 +341,7 @@ def odd_outputs(
 
 
 def reports(session: Session, search: ReportSearch) -> list[ReportRow]:
-    """Return reports, the newest first."""
+    """Return reports, newest first."""
     given: dict[str, object] = {
         "before": ID_MAX if search.before is None else search.before,
         "since": search.since,
@@ -353,7 +356,7 @@ def reports(session: Session, search: ReportSearch) -> list[ReportRow]:
 
 
 def report(session: Session, report_id: int) -> ReportRow | None:
-    """Return a report, None: there is none."""
+    """Return a report; None: it does not exist."""
     given: dict[str, object] = {
         "before": report_id + 1,
         "since": 0.0,
@@ -375,26 +378,26 @@ def mails_due(session: Session, now: float, *, limit: int) -> list[ReportRow]:
 
 
 def mailed(session: Session, report_id: int, at: float) -> None:
-    """Note that a mail went."""
+    """Note that a mail was sent."""
     given = {"report_id": report_id, "at": at}
     session.run("report_mailed", given)
 
 
 def mail_failed(session: Session, report_id: int, *, why: str, due: float | None) -> None:
-    """Note that a mail did not go; `due`: when it is tried again, None: never."""
+    """Note that a mail was not sent; `due`: when to try again, None: never."""
     given = {"report_id": report_id, "why": why, "due": due}
     session.run("report_not_mailed", given)
 
 
 @weighs(DROPPED_MAX)
 def drop_reports(session: Session, before: float) -> int:
-    """Remove old reports, some at a time; return how many."""
+    """Delete old reports, at most `DROPPED_MAX`; return their number."""
     given = {"before": before, "limit": DROPPED_MAX}
     return session.run("drop_reports", given).rowcount
 
 
 def _holds(session: Session, mend: TaskRepair, transformation_id: int) -> bool:
-    """Whether a task, its inputs and its outputs still are as they were seen."""
+    """Return whether a task, its inputs and its outputs are still as `mend` saw them."""
     given = {
         "task_id": mend.task_id,
         "transformation_id": transformation_id,

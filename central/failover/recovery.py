@@ -1,12 +1,12 @@
-"""Makes tasks agree with their inputs and outputs again, and tells of those that it leaves alone.
+"""Makes tasks agree with their inputs and outputs again, and reports those it leaves alone.
 
-One transaction of the store makes a task with its job and its inputs, one ends the job and
-publishes its outputs, one draws the consequences: so most rows of DIRAC's table cannot occur.
-What can: copies that go bad and files that somebody removes afterwards, and a store that somebody
-has changed by hand. docs/failure-recovery.md has the table.
+One transaction makes a task with its job and inputs, one ends the job and publishes its outputs,
+and one closes the task. So most disagreements cannot occur. Three remain: copies that go bad, files
+that a user removes later, and a store that was changed by hand. docs/failure-recovery.md has the
+table.
 
-What a sweep does to one transformation is one transaction with its report. It does not hold where
-anything of it has changed since it was looked at: then the next sweep looks again.
+A sweep changes one transformation and writes its report in one transaction. The transaction fails
+if the transformation has changed since it was read: then the next sweep checks it again.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,10 +48,10 @@ from .rules import OutputPresence, RuleVerb
 S = TransformationState
 LOOKED_AT: Final = (S.ACTIVE, S.PAUSED, S.STOPPED, S.COMPLETING, S.COMPLETED)
 PAGE: Final = 500
-ODD_MAX: Final = 1_000  # tasks, or inputs, of one transformation that a sweep looks at
-INPUTS_MAX: Final = 10_000  # of the tasks that it mends: others wait for the transaction
+ODD_MAX: Final = 1_000  # tasks, or inputs, of one transformation that a sweep checks
+INPUTS_MAX: Final = 10_000  # of the tasks that it repairs: other writers wait for the transaction
 
-# What a rule does to an input, by where that stands. No other moves are.
+# What a rule does to an input, by its state. Other moves do not exist.
 EVENTS: Final[dict[RuleVerb, dict[InputState, InputEvent]]] = {
     RuleVerb.INPUTS_PROCESSED: {
         InputState.ASSIGNED: InputEvent.TASK_DONE,
@@ -68,7 +68,7 @@ EVENTS: Final[dict[RuleVerb, dict[InputState, InputEvent]]] = {
         InputState.UNUSED: InputEvent.NOT_THERE,
     },
 }
-_ENDS_AT: Final = {  # where an input stands after it: those that are there already are left alone
+_ENDS_AT: Final = {  # the state of an input afterwards: inputs in this state stay unchanged
     RuleVerb.INPUTS_PROCESSED: InputState.PROCESSED,
     RuleVerb.INPUTS_UNUSED: InputState.UNUSED,
     RuleVerb.INPUTS_STUCK: InputState.STUCK,
@@ -81,17 +81,17 @@ _OF_TASKS: Final = {
 
 
 class RecoveryPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sweep has decided about one transformation."""
+    """The decisions of a sweep about one transformation."""
 
     mends: tuple[TaskRepair, ...] = ()
-    done: tuple[Decision, ...] = ()  # by these mends
-    told: tuple[Decision, ...] = ()  # what stands, and is left to a person; what was only tried
-    mark: str = ""  # of which tasks that is said; what is said of tasks that were mended is new
-    new: tuple[Decision, ...] = ()  # the same, of tasks that were mended
+    done: tuple[Decision, ...] = ()  # by these repairs
+    told: tuple[Decision, ...] = ()  # tasks left as they are, and dry runs
+    mark: str = ""  # of the tasks in `told`: an unchanged mark is not reported again
+    new: tuple[Decision, ...] = ()  # reported only, or dry runs, of repaired tasks
 
 
 class TaskRecovery:
-    """Sweeps."""
+    """Repairs inconsistent tasks, sweep by sweep."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class TaskRecovery:
         self._clock, self._log, self._every_s, self._mail = clock, log, every_s, mail
 
     async def run(self) -> None:
-        """Run for ever. Ends by cancellation. While the disk is full nothing is repaired."""
+        """Run until cancelled. While the disk is full, repair nothing."""
         while True:
             await self._clock.sleep(self._every_s)
             try:
@@ -121,7 +121,7 @@ class TaskRecovery:
                 self._log("loop_failed", loop="recovery", error=str(why))
 
     async def once(self) -> None:
-        """Look at all transformations that ask for failover."""
+        """Check all transformations that ask for failover."""
         missed = await self._store.write(
             failover_records.note_missed_ends
         ) + await self._store.write(transformation_records.lost_tasks)
@@ -138,13 +138,13 @@ class TaskRecovery:
                 if (doc := document(row)).failover:
                     await self._guarded(row, doc)
                 if missed:
-                    self._touch(row.transformation_id)  # the engine draws the consequences
+                    self._touch(row.transformation_id)  # the engine then closes the tasks
             if len(rows) < PAGE:
                 return
             after = rows[-1].transformation_id
 
     async def _guarded(self, row: TransformationRow, doc: Transformation) -> None:
-        """Look at one; what the store refuses of it is told, and the others are mended."""
+        """Check one transformation; log an error of the store, so that the others are repaired."""
         try:
             await self._look(row, doc)
         except OF_ALL:
@@ -154,7 +154,7 @@ class TaskRecovery:
             self._log("loop_failed", loop=loop, error=str(why))
 
     async def _look(self, row: TransformationRow, doc: Transformation) -> None:
-        """Mend what tasks of a transformation can be mended, and tell of the others, once."""
+        """Repair the tasks of a transformation that can be repaired, and report the others once."""
         one = row.transformation_id
         odd = await self._store.read(failover_records.odd_inputs, one, limit=ODD_MAX)
         known = {task.task_id for task in odd}
@@ -185,7 +185,7 @@ class TaskRecovery:
         before: FailoverRow,
         found: RecoveryPlan,
     ) -> bool:
-        """Write all of it; False: it has changed meanwhile, and the next sweep looks again."""
+        """Write all of it; return False if it has changed: the next sweep checks it again."""
         one = row.transformation_id
         counts = (await self._store.read(transformation_records.transformation_counts, [one]))[one]
         cycle = before.cycle + 1
@@ -196,7 +196,7 @@ class TaskRecovery:
         if found.mark:
             said += (found.mark,)
         move = self._more(row, found.mends)
-        # The next cycle takes inputs that have come back for new: the engine makes tasks first.
+        # The next cycle counts inputs that came back as new: the engine makes tasks first.
         inputs = before.inputs if move is None else 0
         kept = CycleRecord(
             row=msgspec.structs.replace(before, cycle=cycle, said=said, inputs=inputs),
@@ -226,7 +226,7 @@ class TaskRecovery:
     def _more(
         self, row: TransformationRow, mends: Sequence[TaskRepair]
     ) -> TransformationMove | None:
-        """Return how the transformation goes on: inputs that wait again make it work again."""
+        """Return the move of the transformation: it works again if inputs are Unused again."""
         waits = any(move.new is InputState.UNUSED for one in mends for move in one.inputs)
         if not waits:
             return None
@@ -260,17 +260,17 @@ class TaskRecovery:
 
 
 def _told_before(row: FailoverRow) -> str:
-    """Return the mark of what was told in an earlier sweep; empty: nothing."""
+    """Return the mark of the last report; empty: none."""
     return next((word for word in row.said if word.startswith(GONE)), "")
 
 
 def _found(
     decided: Sequence[tuple[OddTask, Sequence[Decision]]], *, has_heir: bool
 ) -> RecoveryPlan:
-    """Return what is mended now, and what is told. Pure.
+    """Return the repairs, and the decisions to report. Pure.
 
-    Where another transformation was derived from this one, it goes on with the inputs: what has
-    lost its outputs is told alone.
+    If another transformation was derived from this one, that one continues with the inputs. Tasks
+    that have lost outputs are then only reported.
     """
     mends: list[TaskRepair] = []
     done: list[Decision] = []
@@ -284,7 +284,7 @@ def _found(
         mend = None if has_heir and task.outputs_gone else mend_of(task, steps)
         if mend is not None and (mend.inputs or mend.clean or mend.new is not mend.old):
             if inputs and inputs + len(mend.inputs) > INPUTS_MAX:
-                continue  # the next sweep
+                continue  # left to the next sweep
             inputs += len(mend.inputs)
             mends.append(mend)
             done += [one for one in steps if one.do is not RuleVerb.TELL]
@@ -301,10 +301,10 @@ def _found(
 
 
 def mend_of(task: OddTask, steps: Sequence[Decision]) -> TaskRepair | None:
-    """Return what carries out the steps of a rule; None: they cannot be, all of them. Pure.
+    """Return the repair for the steps of a rule; None: not all steps are possible. Pure.
 
-    They cannot where an input is another task's by now, or where a table has no such move. A task
-    that is no more has no state to be changed: only its inputs are.
+    A step is impossible if another task has an input by now, or if the table of states has no such
+    move. A task that does not exist has no state: only its inputs change.
     """
     new, clean = task.state, False
     inputs: list[InputMove] = []
@@ -337,7 +337,7 @@ def oddness(task: OddTask, *, errors_max: int) -> OddTaskState:
     """Return a task in the terms of the rules. Pure."""
     left = task.outputs - task.outputs_gone
     if task.state is TaskState.DONE and not task.outputs:
-        outputs = OutputPresence.ALL  # it makes none
+        outputs = OutputPresence.ALL  # it makes no outputs
     elif left == task.outputs and left:
         outputs = OutputPresence.ALL
     else:
@@ -358,7 +358,7 @@ def oddness(task: OddTask, *, errors_max: int) -> OddTaskState:
 
 
 def moves_of(task: OddTask, do: RuleVerb) -> list[InputMove] | None:
-    """Return how the inputs of a task move; None: one of them cannot. Pure."""
+    """Return the moves of a task's inputs; None: one of them cannot move. Pure."""
     moves: list[InputMove] = []
     for one in task.inputs:
         if one.state is _ENDS_AT[do]:

@@ -1,6 +1,6 @@
-"""What people are told of failures: one report for each cause and cycle, none when all is quiet.
+"""Reports about failures: one for each cause and cycle, none if nothing happened. Pure.
 
-Pure. A cause is a class of failures in one transformation, or what was done with that as a whole.
+A cause is a class of failures in one transformation, or an action on the whole transformation.
 """
 
 from collections import Counter, defaultdict
@@ -18,14 +18,14 @@ NOTHING: Final[Mapping[int, Sequence[Decision]]] = {}
 _CLASSES: Final = frozenset(one.value for one in FailureClass)
 LINE_MAX: Final = 200  # characters of standard error
 NO_WORDS: Final[Mapping[int, str]] = {}
-SHOWN_MAX: Final = 5  # of sites, hosts, jobs and words each
+SHOWN_MAX: Final = 5  # of sites, hosts, jobs and messages each
 _NOT_SAVED: Final = (
     *(RuleVerb.GIVE_UP, RuleVerb.IGNORE, RuleVerb.REPORT, RuleVerb.PAUSE, RuleVerb.TELL),
     *(
         RuleVerb.JOB_FAILED,
         RuleVerb.JOB_DONE,
         RuleVerb.CLEAN_OUTPUTS,
-    ),  # what becomes of the inputs counts
+    ),  # the actions on the inputs count
 )
 _FOR_PEOPLE: Final = (RuleVerb.GIVE_UP, RuleVerb.PAUSE, RuleVerb.TELL)
 RECOVERY: Final = "recovery"  # cause of reports about tasks that did not agree with their files
@@ -46,9 +46,9 @@ _PAST: Final[Mapping[RuleVerb, str]] = {
     RuleVerb.FLUSH: "flushed",
     RuleVerb.REASSIGN: "inputs reassigned",
     RuleVerb.REPORT: "reported",
-    RuleVerb.JOB_DONE: "task set Done, whose outputs are there",
-    RuleVerb.JOB_FAILED: "task set Failed, whose outputs are gone",
-    RuleVerb.CLEAN_OUTPUTS: "what is left of a task's outputs removed",
+    RuleVerb.JOB_DONE: "task set Done: its outputs exist",
+    RuleVerb.JOB_FAILED: "task set Failed: its outputs are missing",
+    RuleVerb.CLEAN_OUTPUTS: "remaining outputs of a task removed",
     RuleVerb.TELL: "task that does not agree with its outputs reported only",
     RuleVerb.INPUTS_PROCESSED: "inputs set Processed",
     RuleVerb.INPUTS_UNUSED: "inputs set Unused",
@@ -62,7 +62,7 @@ class _Values(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailureCase(_Values, frozen=True):
-    """One failed attempt, and what was decided about it."""
+    """One failed attempt, and the decisions about it."""
 
     transformation: int
     job: int
@@ -72,7 +72,7 @@ class FailureCase(_Values, frozen=True):
 
 
 class RemainingWork(_Values, frozen=True):
-    """What is left of a transformation."""
+    """The remaining work of a transformation."""
 
     name: str = ""
     state: str = ""
@@ -83,34 +83,34 @@ class RemainingWork(_Values, frozen=True):
 
 
 class CountedLine(_Values, frozen=True):
-    """How often something was."""
+    """A text, and how often it occurred."""
 
     what: str
     count: int
 
 
 class FailoverReport(_Values, frozen=True):
-    """What failed of one cause in one cycle, or what was done with a transformation."""
+    """The failures of one cause in one cycle, or the actions on a transformation."""
 
     transformation: int
     name: str
     cycle: int
-    cause: str  # a class of failures, or a word of `RuleVerb`
+    cause: str  # a class of failures, or an action in `RuleVerb`
     failure: FailureClass | None
     family: str
     meaning: str
     attempts: int
     jobs: int
-    examples: tuple[int, ...]  # ids of jobs, the newest first
+    examples: tuple[int, ...]  # ids of jobs, newest first
     sites: tuple[CountedLine, ...]
     hosts: tuple[CountedLine, ...]
-    words: tuple[CountedLine, ...]  # what pilots said, alike ones together
+    words: tuple[CountedLine, ...]  # messages of pilots, similar ones together
     done: tuple[CountedLine, ...]
-    only_said: tuple[CountedLine, ...]  # by rules that only try
-    saved: int  # failures that a rule dealt with, of jobs that are not stuck
-    for_people: int  # that are stuck; stored reports have this name
+    only_said: tuple[CountedLine, ...]  # by dry-run rules
+    saved: int  # failures that a rule handled, of jobs that are not stuck
+    for_people: int  # stuck failures; stored reports have this name
     left: RemainingWork
-    stderr: str = ""  # the last line that the first of the examples wrote there
+    stderr: str = ""  # the last line of standard error of the first example
 
 
 def reports(
@@ -121,10 +121,10 @@ def reports(
     acted: Mapping[int, Sequence[Decision]] = NOTHING,
     stderr: Mapping[int, str] = NO_WORDS,
 ) -> list[FailoverReport]:
-    """Return a report for each cause; of no failures, where nothing was done, none.
+    """Return a report for each cause; no reports without failures and actions.
 
-    `acted` is what was done with transformations, or would have been; `stderr` the last line of
-    standard error by job, as far as somebody has read it.
+    `acted` has the actions on transformations, dry runs included. `stderr` has the last line of
+    standard error by job, if it was read.
     """
     causes: defaultdict[tuple[int, str], list[FailureCase]] = defaultdict(list)
     for case in cases:
@@ -151,7 +151,7 @@ def reports(
 
 
 def _cause(made: Decision) -> str:
-    """Return of what report a thing is that was done with a transformation or a task of it."""
+    """Return the cause that an action on a transformation or task is reported under."""
     if made.do in OF_RECOVERY:
         return RECOVERY
     return made.do.value if made.failure is None else made.failure.value
@@ -200,7 +200,7 @@ def _report(
 
 
 def _each(cases: Iterable[FailureCase], acted: Iterable[Decision]) -> list[Sequence[Decision]]:
-    """Return what was decided about each failure, and each thing that was done."""
+    """Return the decisions about each failure, then each action by itself."""
     return [*(case.decisions for case in cases), *([one] for one in acted)]
 
 
@@ -218,24 +218,24 @@ def _done(one: Decision) -> str:
 
 
 def _most(words: Iterable[str], most: int = SHOWN_MAX) -> tuple[CountedLine, ...]:
-    """Return the most frequent first, equal ones in order of the word."""
+    """Return the most frequent first, equally frequent ones in alphabetical order."""
     counts = sorted(Counter(words).items(), key=lambda item: (-item[1], item[0]))
     return tuple(CountedLine(what=what, count=count) for what, count in counts[:most])
 
 
 def last_line(stderr: bytes) -> str:
-    """Return the last line that says something, as one that a terminal and a mail can show."""
+    """Return the last line that is not blank, in printable characters for terminals and mails."""
     for line in reversed(stderr.decode(errors="replace").splitlines()):
         if said := " ".join("".join(c if c.isprintable() else " " for c in line).split()):
             return said[:LINE_MAX]
     return ""
 
 
-# -- as people read it --------------------------------------------------------------------------
+# -- for readers --------------------------------------------------------------------------------
 
 
 def title(report: FailoverReport) -> str:
-    """Return one line, as for the subject of a mail."""
+    """Return one line, such as the subject of a mail."""
     where = report.name or f"transformation {report.transformation}"
     if report.attempts:
         return f"{where}: {_counted(report.attempts, 'failure')} of class {report.cause}"
@@ -244,7 +244,7 @@ def title(report: FailoverReport) -> str:
 
 
 def as_text(report: FailoverReport) -> str:
-    """Return a report as plain text; lines end at 100 characters where words allow it."""
+    """Return a report as plain text."""
     left = report.left
     lines = [title(report), ""]
     if report.attempts:

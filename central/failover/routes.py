@@ -1,4 +1,4 @@
-"""Routes of the reports of failover."""
+"""Routes for the reports of failover."""
 
 from typing import Annotated, Final
 
@@ -22,7 +22,7 @@ ROUTES: Final = Routes[ReportService]()
 
 
 class ReportsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which reports of failover, and which page of them."""
+    """The filter for reports, and the page."""
 
     transformation: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
     since: Moment | None = None  # seconds since 1970

@@ -1,4 +1,4 @@
-"""Which rules hold for a transformation: those of its production, then the default ones."""
+"""Finds the rules for a transformation: those of its production, then the default ones."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,28 +13,28 @@ from ..store.session import Session
 from ..transformations import record as transformation_records
 from .rules import BadRules, FailureRule, RuleSet, RuleStep, RuleVerb, read_rules
 
-TEXTS_MAX: Final = 200  # that are kept read
+TEXTS_MAX: Final = 200  # parsed texts in memory
 NOT_AGAIN: Final = (
     RuleVerb.PROBLEMATIC,
     RuleVerb.MISSING,
     RuleVerb.IGNORE,
     RuleVerb.GIVE_UP,
-)  # no host is looked for
+)  # these do not need another host
 
 
 @dataclass(frozen=True)
 class AppliedRules:
-    """The rules that hold, and for which step of a workflow; empty: it is of none."""
+    """The rules for a transformation, and its workflow step; empty: it has none."""
 
     rules: RuleSet
     step: str = ""
 
 
 def for_its_tasks(rules: RuleSet, base: RuleSet) -> RuleSet:
-    """Return rules of a production as they hold for its tasks, and for nobody else's. Pure.
+    """Return the rules of a production, limited to its own tasks. Pure.
 
-    A host is suspended only by rules that the installation has, in `base`: where another one
-    says so, the task that failed keeps off the host for as long.
+    Only rules of the installation, in `base`, suspend a host. A production's rule that suspends a
+    host makes only the failed task avoid it, for the same time.
     """
     failures = (one if one in base.failures else _kept_off(one) for one in rules.failures)
     return msgspec.structs.replace(rules, failures=tuple(failures))
@@ -57,7 +57,7 @@ def _kept_off(rule: FailureRule) -> FailureRule:
 
 
 class RuleBook:
-    """Reads the rules of productions when they are asked for: they may change."""
+    """Reads the rules of productions at each use, because they may change."""
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class RuleBook:
         *,
         rules_of: Callable[[Session, int], str | None],
     ) -> None:
-        """`rules_of` is the verb that reads the rules of a transformation's production."""
+        """Make a rule book; `rules_of` reads the rules of a transformation's production."""
         self._store, self._base, self._log, self._rules_of = store, base, log, rules_of
         self._read: OrderedDict[str, RuleSet] = OrderedDict()
 
     async def of(self, transformation_id: int) -> AppliedRules:
-        """Return the rules of a transformation. Rules that do not read count for nothing.
+        """Return the rules for a transformation. Ignore unreadable rules of its production.
 
-        They were read when the production was submitted: so they are of another release.
+        They were readable when the production was submitted, so another release wrote them.
         """
         steps = await self._store.read(transformation_records.steps_of, [transformation_id])
         if transformation_id not in steps:

@@ -1,7 +1,7 @@
-"""The rules of failover as data: what to do about a failure, a transformation, a task that is odd.
+"""The failover rules as data: for failures, for transformations, and for inconsistent tasks.
 
-Ordered, the first one that fits wins. A set of rules is a YAML file; ours ships with the package,
-and a production puts its own before them.
+Rules are ordered, and the first that fits wins. A set of rules is a YAML file. The default rules
+ship with the package; a production may put its own rules before them.
 """
 
 import enum
@@ -33,7 +33,7 @@ RENAMED: Final = {
     "a person has to look": "no rule is left",
     "flush what is stuck": "flush a larger rest",
 }
-# An unknown word of a pilot is `other`; one in a rule is a mistake.
+# An unknown end from a pilot counts as `other`; an unknown end in a rule is a mistake.
 HOWS: Final = frozenset({LEASE_OVER, *(how.value for how in How)})
 
 _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -44,27 +44,27 @@ _BudgetName = Annotated[str, Meta(pattern=whole("[a-z][a-z_]*"), max_length=32)]
 
 
 class RuleVerb(str, enum.Enum):
-    """What is done."""
+    """The actions of rules."""
 
     # about a failure
-    RETRY = "retry"  # run it again as it is
-    GROW_MEMORY = "grow_memory"  # run it again with more
+    RETRY = "retry"  # run it again unchanged
+    GROW_MEMORY = "grow_memory"  # run it again with more memory
     GROW_TIME = "grow_time"
     SPLIT = "split"  # two tasks of half the inputs each
-    BISECT = "bisect"  # the same, to find the input that it fails of
-    PROBLEMATIC = "problematic"  # its only input is bad: no task gets it any more
-    MISSING = "missing"  # the input that has no good copy; the others make new groups
-    RETRY_UPLOAD = "retry_upload"  # what it left, not the work
+    BISECT = "bisect"  # the same, to find the bad input
+    PROBLEMATIC = "problematic"  # its only input is bad: no task takes it any more
+    MISSING = "missing"  # the input has no good copy; the other inputs make new groups
+    RETRY_UPLOAD = "retry_upload"  # upload its outputs again without running it again
     SUSPEND_HOST = "suspend_host"  # the host gets no jobs for a time
     IGNORE = "ignore"
-    GIVE_UP = "give_up"  # a person has to look
+    GIVE_UP = "give_up"  # its inputs are stuck
     # about a transformation
     PAUSE = "pause"
     COMPLETE = "complete"
     FLUSH = "flush"
     REASSIGN = "reassign"
     REPORT = "report"
-    NOTHING = "nothing"  # the rules below are not looked at
+    NOTHING = "nothing"  # do not check the rules below
     # about a task whose job, outputs and inputs do not agree
     JOB_DONE = "job_done"
     JOB_FAILED = "job_failed"
@@ -73,7 +73,7 @@ class RuleVerb(str, enum.Enum):
     INPUTS_UNUSED = "inputs_unused"
     INPUTS_STUCK = "inputs_stuck"
     INPUTS_REMOVED = "inputs_removed"
-    TELL = "tell"  # a person, once
+    TELL = "tell"  # report it once
 
     @classmethod
     def _missing_(cls, value: object) -> "RuleVerb | None":
@@ -122,18 +122,19 @@ class _Entry(
 
 
 class RuleStep(_Entry, frozen=True, kw_only=True):
-    """One thing that a rule does about a failure."""
+    """One action of a rule about a failure."""
 
     do: RuleVerb
-    elsewhere: bool = False  # on another host than the one that failed
-    wait_s: _Seconds = 0.0  # before it, times the square of how often that was done
-    host_s: _Seconds = 0.0  # for so long the host is avoided, or suspended
-    factor: Annotated[float, Meta(gt=1, le=100)] | None = None  # by which memory or time grow
-    ladder_mb: tuple[Annotated[int, Meta(ge=1, le=100_000_000)], ...] = ()  # then the next of these
+    elsewhere: bool = False  # not on the host that failed
+    wait_s: _Seconds = 0.0  # before the retry, times the square of the number of failures
+    host_s: _Seconds = 0.0  # seconds for which the host is avoided or suspended
+    factor: Annotated[float, Meta(gt=1, le=100)] | None = None  # by which memory or time grows
+    # then up to one of these
+    ladder_mb: tuple[Annotated[int, Meta(ge=1, le=100_000_000)], ...] = ()
 
 
 class WhenFailed(_Entry, frozen=True, kw_only=True):
-    """Which failures. What is not said holds for all."""
+    """The failures that a rule is for. A condition that is left out always holds."""
 
     classes: tuple[FailureClass, ...] = msgspec.field(name="class", default=())
     how: tuple[str, ...] = ()  # words of `How`, or lease_over
@@ -142,76 +143,76 @@ class WhenFailed(_Entry, frozen=True, kw_only=True):
     says: tuple[
         Annotated[str, Meta(min_length=1, max_length=200)], ...
     ] = ()  # the pilot, in any case
-    seen_from: _Count = 0  # failures of this class that the task has had, this one too
+    seen_from: _Count = 0  # number of failures of this class in the task, with this one
     seen_to: _Count | None = None
-    same_on_hosts: _Count = 0  # on at least so many hosts it failed alike
-    host_failed: _Count = 0  # at least so many other jobs failed on the host lately
-    inputs_from: _Count = 0  # of the task
+    same_on_hosts: _Count = 0  # it failed in the same way on at least so many hosts
+    host_failed: _Count = 0  # at least so many other jobs failed on the host recently
+    inputs_from: _Count = 0  # number of inputs of the task
     inputs_to: _Count | None = None
-    steps: tuple[str, ...] = ()  # of a workflow, whose tasks they are of
+    steps: tuple[str, ...] = ()  # of a workflow, which the tasks belong to
 
 
 class FailureRule(_Entry, frozen=True, kw_only=True):
-    """What is done about failures. It fits only while its budget lasts and its steps can be."""
+    """A rule about failures. It fits only while its budget lasts and its steps are possible."""
 
     name: _Name
     when: WhenFailed = WhenFailed()
     then: Annotated[tuple[RuleStep, ...], Meta(min_length=1, max_length=8)]
     counts_against: str = ""  # a budget; empty: nothing
-    dry_run: bool = False  # say what it would do, and look at the rules below
-    why: str = ""  # for people
+    dry_run: bool = False  # report the action without doing it, and check the rules below
+    why: str = ""  # for readers
 
 
 class ParentState(str, enum.Enum):
-    """How far the transformation stands that makes the inputs."""
+    """The state of the transformation that makes the inputs."""
 
-    NONE = "none"  # there is none
+    NONE = "none"  # no such transformation
     OPEN = "open"
     DONE = "done"
 
 
 class WhenTransformation(_Entry, frozen=True, kw_only=True):
-    """Which transformations. What is not said holds for all."""
+    """The transformations that a rule is for. A condition that is left out always holds."""
 
     types: tuple[str, ...] = ()  # of their jobs
     not_types: tuple[str, ...] = ()
     states: tuple[TransformationState, ...] = ()
     parent: tuple[ParentState, ...] = ()
-    parent_types: tuple[str, ...] = ()  # where it has one
+    parent_types: tuple[str, ...] = ()  # if it has a parent
     has_inputs: bool | None = None
     all_processed: bool | None = None
-    unused: bool | None = None  # whether any input is
-    less_than_a_group: bool | None = None  # are unused
-    tasks_over: bool | None = None  # it has had tasks, and all have ended
-    failed_inputs: bool | None = None  # inputs are Assigned to tasks whose jobs cannot go on
-    quiet: bool | None = None  # no input has come, or come back, since the last cycle
-    may_flush: bool | None = None  # a group that is not full may go
+    unused: bool | None = None  # whether any input is Unused
+    less_than_a_group: bool | None = None  # whether less than a group is Unused
+    tasks_over: bool | None = None  # it has made tasks, and all have ended
+    failed_inputs: bool | None = None  # inputs are Assigned to tasks whose jobs cannot continue
+    quiet: bool | None = None  # no input has come or come back since the last cycle
+    may_flush: bool | None = None  # a task may take a group that is not full
     parent_busy: bool | None = None  # the transformation that makes its inputs has tasks to do
     flushes_below: _Count | None = None
     reassigns_below: _Count | None = None
     new_failures: bool | None = None  # since the last cycle
     not_after: tuple[str, ...] = ()  # rules that have fitted in this cycle
-    failed: tuple[FailureClass, ...] = ()  # of any one of these; empty: of any
-    of_first: _Count = 0  # of the first so many tasks …
+    failed: tuple[FailureClass, ...] = ()  # failures that count; empty: all
+    of_first: _Count = 0  # count among the first so many tasks …
     of_last: _Count = 0  # … or the last
-    least: _Count = 1  # where at least so many have ended
-    above: _Part | None = None  # more than this part failed so
-    steps: tuple[str, ...] = ()  # of a workflow, which they carry out
+    least: _Count = 1  # if at least so many have ended
+    above: _Part | None = None  # more than this part failed
+    steps: tuple[str, ...] = ()  # of a workflow, which the transformations carry out
 
 
 class TransformationRule(_Entry, frozen=True, kw_only=True):
-    """What is done about a transformation, each cycle."""
+    """A rule about transformations, applied in each cycle."""
 
     name: _Name
     when: WhenTransformation = WhenTransformation()
     then: Annotated[tuple[RuleVerb, ...], Meta(min_length=1, max_length=8)]
-    go_on: bool = False  # the rules below are looked at too
+    go_on: bool = False  # check the rules below too
     dry_run: bool = False
     why: str = ""
 
 
 class OutputPresence(str, enum.Enum):
-    """Which outputs of a task are there."""
+    """How many of a task's outputs exist."""
 
     ALL = "all"
     SOME = "some"
@@ -219,24 +220,24 @@ class OutputPresence(str, enum.Enum):
 
 
 class WhenOdd(_Entry, frozen=True, kw_only=True):
-    """Which tasks, by job, outputs and inputs. What is not said holds for all."""
+    """The tasks that a rule is for. A condition that is left out always holds."""
 
     job: tuple[JobState, ...] = ()
     outputs: tuple[OutputPresence, ...] = ()
     has_inputs: bool | None = None
     inputs: tuple[InputState, ...] = ()  # all are in one of these
     not_inputs: tuple[InputState, ...] = ()  # not all are in one of these
-    inputs_there: bool | None = None  # all of them, in the catalogue
+    inputs_there: bool | None = None  # all of them are in the catalogue
     other_task: bool | None = None  # another task has had the same inputs
-    other_task_did: bool | None = None  # and has brought all of its outputs
+    other_task_did: bool | None = None  # and all of its outputs exist
     errors_left: bool | None = None  # the inputs may fail once more
-    lost: bool | None = None  # outputs that are gone are Lost, and nobody has removed one
-    read: bool | None = None  # another task or job has read one of its outputs, or reads it
-    anew_below: _Count | None = None  # none of its inputs was done anew so often
+    lost: bool | None = None  # all missing outputs are Lost, and none was removed on purpose
+    read: bool | None = None  # another task or job has read one of its outputs, or is reading it
+    anew_below: _Count | None = None  # each of its inputs was processed again less often
 
 
 class RecoveryRule(_Entry, frozen=True, kw_only=True):
-    """What makes job, outputs and inputs of a task agree again."""
+    """A rule that makes job, outputs and inputs of a task agree again."""
 
     name: _Name
     when: WhenOdd = WhenOdd()
@@ -246,7 +247,7 @@ class RecoveryRule(_Entry, frozen=True, kw_only=True):
 
 
 class RuleSet(_Entry, frozen=True, kw_only=True):
-    """Rules, and how often each budget may be drawn on for one task."""
+    """A set of rules, and how often one task may draw on each budget."""
 
     budgets: dict[_BudgetName, _Count] = {}
     failures: Annotated[tuple[FailureRule, ...], Meta(max_length=RULES_MAX)] = ()
@@ -259,9 +260,9 @@ R = TypeVar("R", bound=FailureRule | TransformationRule | RecoveryRule)
 
 
 class BadRules(ValueError):
-    """Rules do not read. The message names file, line, field, value and what would be right.
+    """Unreadable rules. The message has the file, line, field, value and the right form.
 
-    `place` and `why` are the field and what is wrong with it, for rules that stand in another text.
+    `place` and `why` are the field and its fault, for rules inside another document.
     """
 
     def __init__(self, message: str, place: Place = (), why: str = "") -> None:
@@ -276,14 +277,14 @@ def read_rules(
     base: RuleSet | None = None,
     workflow_steps: Collection[str] | None = None,
 ) -> RuleSet:
-    """Return the rules in a text; `base` has those that come after them. Raises BadRules.
+    """Return the rules in a text; `base` has the rules that follow them. Raises BadRules.
 
-    A bare list is one of rules about failures. A rule with the name of one of `base` stands in its
-    place; the others come before all of it. Where the steps of the workflow are known, rules are
-    for no others.
+    A bare list has rules about failures. A rule with the name of a rule in `base` replaces it; the
+    other rules come before all of `base`. If `workflow_steps` is given, rules may only name these
+    steps.
     """
     if len(text) > TEXT_MAX:
-        raise BadRules(f"{where}: has more than {TEXT_MAX} characters")
+        raise BadRules(f"{where}: the rules are longer than {TEXT_MAX} characters")
     try:
         read: Any = load_strictly(text)
     except NotYaml as why:
@@ -292,7 +293,7 @@ def read_rules(
     try:
         own = msgspec.convert({} if found is None else found, RuleSet, strict=True)
     except RecursionError:
-        raise BadRules(f"{where}: it holds itself") from None
+        raise BadRules(f"{where}: an alias in the YAML contains itself") from None
     except msgspec.ValidationError as why:
         told = complaint(why, RuleSet, as_json(found))
         path = told.path.removeprefix("$").removeprefix(".")
@@ -310,13 +311,13 @@ def read_rules(
 
 @cache
 def default_rules() -> RuleSet:
-    """Return the rules that ship with the package, read once."""
+    """Return the rules that ship with the package; read them once."""
     text = files(PACKAGE).joinpath(DEFAULT_FILE).read_text(encoding="utf-8")
     return read_rules(text, DEFAULT_FILE)
 
 
 def joined(own: RuleSet, base: RuleSet) -> RuleSet:
-    """Return both: what is new in `own` first, what has the name of one of `base` in its place."""
+    """Return both sets: new rules of `own` first, others in place of their namesake in `base`."""
     return RuleSet(
         budgets={**base.budgets, **own.budgets},
         failures=_before(own.failures, base.failures),
@@ -326,7 +327,7 @@ def joined(own: RuleSet, base: RuleSet) -> RuleSet:
 
 
 def _with_new_names(own: RuleSet) -> RuleSet:
-    """Return rules with the names that default rules have today."""
+    """Return rules with today's names of default rules."""
     failures = [structs.replace(one, name=RENAMED.get(one.name, one.name)) for one in own.failures]
     transformations = [
         structs.replace(
@@ -349,7 +350,7 @@ def _before(own: Sequence[R], base: Sequence[R]) -> tuple[R, ...]:
     return (*new, *(mine.get(rule.name, rule) for rule in base))
 
 
-# -- what no type says --------------------------------------------------------------------------
+# -- checks beyond the types ---------------------------------------------------------------------
 
 
 def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[Place, str]]:
@@ -362,8 +363,8 @@ def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[Place, str]]
         seen: set[str] = set()
         for number, rule in enumerate(rules):
             if rule.name in seen:
-                yield (kind, number, "name"), f"there are two rules {rule.name!r}"
-            if not rule.name.isprintable():  # it stands in lines of mails and of terminals
+                yield (kind, number, "name"), f"two rules have the name {rule.name!r}"
+            if not rule.name.isprintable():  # mails and terminals show it in one line
                 yield (kind, number, "name"), f"found {rule.name!r}, expected printable characters"
             if not rule.why.replace("\n", " ").isprintable():
                 yield (kind, number, "why"), f"found {rule.why!r}, expected printable characters"
@@ -375,16 +376,16 @@ def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[Place, str]]
     for number, one in enumerate(own.transformations):
         when, place = one.when, ("transformations", number, "when")
         if when.of_first and when.of_last:
-            yield (*place, "of_last"), "there is of_first too: a rule looks at one of them"
+            yield (*place, "of_last"), "found beside of_first; give only one of them"
         if (when.above is None) != (not when.of_first and not when.of_last):
-            yield (*place, "above"), "above is said together with of_first or of_last"
+            yield (*place, "above"), "give it together with of_first or of_last"
         for name in when.not_after:
             if name not in {rule.name for rule in own.transformations[:number]}:
-                yield (*place, "not_after"), f"no rule before it is {name!r}"
+                yield (*place, "not_after"), f"no earlier rule has the name {name!r}"
 
 
 def _faults_of_steps(own: RuleSet, known: Collection[str] | None) -> Iterable[tuple[Place, str]]:
-    """Yield the steps that rules are for and that no workflow has: such a rule never fits."""
+    """Yield the steps that rules name and the workflow does not have: such a rule never fits."""
     kinds: tuple[tuple[str, Sequence[FailureRule | TransformationRule]], ...] = (
         ("failures", own.failures),
         ("transformations", own.transformations),
@@ -412,15 +413,15 @@ def _faults_of_failure(
             yield (*place, "do"), said
         grows = step.do in (RuleVerb.GROW_MEMORY, RuleVerb.GROW_TIME)
         if grows and step.factor is None:
-            yield (*place, "do"), f"{step.do.value} is without `factor`, by which it grows"
+            yield (*place, "do"), f"{step.do.value} needs `factor`, the factor of the growth"
         if step.factor is not None and not grows:
-            yield (*place, "factor"), f"{step.do.value} lets nothing grow"
+            yield (*place, "factor"), f"{step.do.value} takes no factor"
         if step.ladder_mb and step.do is not RuleVerb.GROW_MEMORY:
-            yield (*place, "ladder_mb"), "only grow_memory climbs a ladder"
+            yield (*place, "ladder_mb"), "only grow_memory takes a ladder"
         if list(step.ladder_mb) != sorted(set(step.ladder_mb)):
-            yield (*place, "ladder_mb"), "its rungs do not ascend"
+            yield (*place, "ladder_mb"), "the rungs must ascend"
         if step.do is RuleVerb.SUSPEND_HOST and not step.host_s:
-            yield (*place, "do"), "suspend_host is without `host_s`, for how long"
+            yield (*place, "do"), "suspend_host needs `host_s`, the seconds of the suspension"
 
 
 def _strange(

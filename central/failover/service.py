@@ -1,4 +1,4 @@
-"""Shows reports of failover to those whose transformations they are about."""
+"""Shows reports of failover to the users who may read the transformations."""
 
 import msgspec
 
@@ -18,7 +18,7 @@ from .report import FailoverReport, as_text
 
 
 class ReportService:
-    """Answers readers."""
+    """Answers requests for reports."""
 
     def __init__(self, store: Store, owners: Owners) -> None:
         self._store, self._owners = store, owners
@@ -33,7 +33,7 @@ class ReportService:
         before: int | None,
         limit: int,
     ) -> ReportPage:
-        """Return one page of reports, the newest first."""
+        """Return one page of reports, newest first."""
         rows = await self._store.read(
             failover_records.reports,
             self._search(caller, transformation, since or 0.0, before, limit),
@@ -44,7 +44,7 @@ class ReportService:
         )
 
     async def report(self, caller: User, report: int, /) -> ReportDetail:
-        """Return one report. Raises Refused, NOT_FOUND, also where it is beyond reach."""
+        """Return one report. Raises Refused, NOT_FOUND, also if the caller may not read it."""
         known = (
             await self._store.read(failover_records.report, report) if report <= ID_MAX else None
         )
@@ -85,7 +85,7 @@ def _view(row: ReportRow) -> ReportView:
     elif row.mail_why:
         mail = f"not yet, {row.mail_tries} tries: {row.mail_why}"
     elif row.mail_due is not None:
-        mail = "it will be"
+        mail = "due"
     return ReportView(
         id=row.report_id,
         at=shown(row.at),

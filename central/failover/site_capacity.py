@@ -1,7 +1,7 @@
-"""What sites give to one job at most: as far as their files say it, and as pilots that live show.
+"""The most that sites grant to one job, by their files and their live pilots.
 
-Memory and time of a task that ran out of them grow so far and no further: a job that asks for more
-than any pilot has would wait for ever.
+It bounds the growth of a task that ran out of memory or time: a job that asks for more than any
+pilot offers would wait forever.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,19 +20,19 @@ from ..jobs.definition.software import needs_of
 from ..store.engine import Store
 from ..transformations import record as transformation_records
 
-BOUNDLESS_MB: Final = 100_000_000  # from here on an offer only says that nobody has set a bound
+BOUNDLESS_MB: Final = 100_000_000  # an offer of this much has no limit
 
 
 @dataclass(frozen=True)
 class MaxGrant:
-    """What one job may get; 0: it is not known, and bounds nothing."""
+    """The most that one job may get; 0: unknown, and no limit."""
 
     memory_mb: int = 0
     wall_s: int = 0
 
 
 class MaxGrants:
-    """Answers from what there is now."""
+    """Computes the largest grants from the present pilots and site files."""
 
     def __init__(
         self,
@@ -43,12 +43,14 @@ class MaxGrants:
         living: Callable[[], Iterable[LiveOffer]],
         shapes: Callable[[], Sequence[LiveOffer]],
     ) -> None:
-        """`living`: what pilots would offer if they were empty; `shapes`: what new ones would."""
+        """Make a source; `living`: offers of live pilots if empty, `shapes`: of new pilots."""
         self._store, self._owners, self._clauses = store, owners, clauses
         self._living, self._shapes = living, shapes
 
     async def most(self, transformation_id: int, job: Job) -> MaxGrant:
-        """Return what jobs of a transformation may get, where all that they need is but room."""
+        """Return the most that jobs of a transformation may get at pilots that meet their other
+        needs.
+        """
         row = await self._store.read(transformation_records.transformation, transformation_id)
         if row is None:
             return MaxGrant()
@@ -67,10 +69,10 @@ class MaxGrants:
 def most(
     spec: ClassSpec, living: Sequence[LiveOffer], shapes: Sequence[LiveOffer], clauses: Clauses
 ) -> MaxGrant:
-    """Return the most that pilots offer which could run the jobs if these needed no room. Pure.
+    """Return the largest offers that fit the jobs, their size left aside. Pure.
 
-    Of time only the files of sites tell: pilots that live have less left each minute, which says
-    nothing of the next ones.
+    Time comes only from the files of sites: the time left at live pilots shrinks each minute, and
+    says nothing about new pilots.
     """
     live = _fitting(spec, living, clauses)
     planned = _fitting(spec, shapes, clauses)

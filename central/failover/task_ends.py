@@ -1,8 +1,8 @@
-"""What the rules say of tasks of a transformation: at their end, and when their inputs go again.
+"""Applies the rules at the end of tasks, and when their inputs are retried.
 
-Nothing is kept for it: how often a task failed, of what and on which hosts, and what its budgets
-have left, is read from the attempts of all tasks that an input was in, since it last did well.
-Attempts that retention has removed are forgotten.
+It keeps no state. The number of failures, their causes and hosts, and the spent budgets come from
+the attempts of all tasks of an input since its last success. Attempts that retention has removed do
+not count.
 """
 
 import dataclasses
@@ -39,8 +39,9 @@ from .rule_book import RuleBook
 from .rules import RuleSet, RuleVerb
 from .site_capacity import MaxGrant
 
-ELSEWHERE_S: Final = 600.0  # for so long a task keeps off the host that failed, unless a rule says
-TASKS_MAX: Final = 20  # the last ones of an input that are looked at
+# seconds for which a task avoids the host that failed, unless a rule sets them
+ELSEWHERE_S: Final = 600.0
+TASKS_MAX: Final = 20  # the last tasks of an input that count
 NO_BOUNDS: Final = MaxGrant()
 _STDERR: Final = f"{KEPT_FOLDER}/{Stream.ERR.value}"
 _END: Final = 4_096
@@ -49,7 +50,7 @@ Stderr = Callable[[AttemptRow], Awaitable[bytes]]
 
 
 class MaxGrantSource(Protocol):
-    """What is known of the room that sites give."""
+    """Knows the largest grants of sites."""
 
     async def most(self, transformation_id: int, job: Job) -> MaxGrant:
         """Return the most that one job of a transformation may get."""
@@ -57,40 +58,40 @@ class MaxGrantSource(Protocol):
 
 
 class FailingHosts(Protocol):
-    """What is known of hosts, and done about them."""
+    """Counts failures on hosts, and suspends hosts."""
 
     def failed_lately(self, site: str, host: str, *, besides: int) -> int:
-        """Return how many jobs failed on a host lately, without this one."""
+        """Return how many other jobs failed on a host recently."""
         ...
 
     def suspend(self, site: str, host: str, *, for_s: float, why: str) -> bool:
-        """Keep jobs from a host; False where nothing is left but it, or it is held already."""
+        """Suspend a host; return False if no other host is left, or it is suspended already."""
         ...
 
 
 @dataclass(frozen=True)
 class FailureVerdict:
-    """What the rules say of the last failure of an input's tasks, and when that was."""
+    """The decisions about the last failure of an input's tasks, and its time."""
 
     decisions: tuple[Decision, ...]
-    memory_mb: int = 0  # to which its tasks have grown so far; 0: not at all
+    memory_mb: int = 0  # reached by its tasks so far; 0: not grown
     wall_s: int = 0
     at: float = 0.0
     last: Evidence | None = None
     hosts: tuple[tuple[str, str], ...] = ()  # site and host on which its last task failed
 
     def find(self, *wanted: RuleVerb) -> Decision | None:
-        """Return the first of these that is to be done."""
+        """Return the first decision for one of these actions, dry runs excluded."""
         found = (one for one in self.decisions if one.do in wanted and not one.dry_run)
         return next(found, None)
 
     def splits(self, files: Sequence[int]) -> bool:
-        """Return whether these are to be tried again in smaller tasks."""
+        """Return whether to retry these files in smaller tasks."""
         return len(files) > 1 and self.find(RuleVerb.SPLIT, RuleVerb.BISECT) is not None
 
 
 class TaskEndRepairs:
-    """The `Repairs` of transformations."""
+    """Decides about failed tasks: the `Repairs` of transformations."""
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class TaskEndRepairs:
     async def again(
         self, transformation_id: int, file_ids: Sequence[int], bounds: RepairBounds
     ) -> list[RetryGroup]:
-        """Return in which groups inputs that had the same task are tried again."""
+        """Return the groups in which the inputs of a failed task are retried."""
         verdict = await self._verdict(transformation_id, file_ids, bounds)
         if verdict is None:
             return []
@@ -132,10 +133,10 @@ class TaskEndRepairs:
     async def verdicts(
         self, ends: Sequence[TaskEnd], bounds: Mapping[int, RepairBounds]
     ) -> dict[int, Repair]:
-        """Return which inputs are bad or left to a person, and whether it is split, by task.
+        """Return the bad and stuck inputs, and whether the task is split, by task.
 
-        What was decided is noted before the task is closed: the cycle reports it. A second time
-        it is the same.
+        The decisions are noted before the task is closed, and the cycle reports them. A repeated
+        call gives the same result.
         """
         found: dict[int, Repair] = {}
         notes: list[TaskDecision] = []
@@ -168,7 +169,7 @@ class TaskEndRepairs:
         return found
 
     async def _bad(self, verdict: FailureVerdict, files: Sequence[int]) -> Bad:
-        """Return what becomes of inputs that are not tried again."""
+        """Return the events of inputs that are not retried."""
         made = verdict.find(RuleVerb.PROBLEMATIC, RuleVerb.GIVE_UP)
         if made is not None:
             bad = made.do is RuleVerb.PROBLEMATIC
@@ -202,7 +203,7 @@ class TaskEndRepairs:
     async def _verdict(
         self, transformation_id: int, file_ids: Sequence[int], bounds: RepairBounds
     ) -> FailureVerdict | None:
-        """Return what the rules say; None: the last task did not fail of anything."""
+        """Return the verdict on the last task; None: it did not fail."""
         jobs = await self._store.read(
             failure_records.jobs_of_input, transformation_id, min(file_ids), limit=TASKS_MAX
         )
@@ -245,7 +246,7 @@ _ENDS: Final = (
     RuleVerb.PROBLEMATIC,
     RuleVerb.MISSING,
     RuleVerb.GIVE_UP,
-)  # its inputs are not tried again by these
+)  # these do not retry the inputs
 
 
 def _is_own(end: TaskEnd, transformation_id: int) -> bool:
@@ -253,21 +254,21 @@ def _is_own(end: TaskEnd, transformation_id: int) -> bool:
 
 
 def _is_last(end: TaskEnd, bounds: RepairBounds) -> bool:
-    """Whether each of its inputs has failed as often as it may, this time too."""
+    """Return whether each of its inputs has now failed as often as it may."""
     own = [one for one in end.inputs if _is_own(end, one.transformation_id)]
     return all(one.errors + 1 >= bounds.errors_max and not one.has_heir for one in own)
 
 
 def ended(verdict: FailureVerdict, errors_max: int) -> FailureVerdict:
-    """Return what becomes of a verdict where its inputs may not fail any more. Pure.
+    """Return a verdict for inputs that may not fail any more. Pure.
 
-    What would let them go again does not: they are left to a person. Hosts are suspended all the
-    same, and what is said of bad inputs holds.
+    A retry becomes `give_up`, so the inputs are stuck. Hosts are still suspended, and decisions
+    about bad inputs hold.
     """
     if verdict.find(*_ENDS) is not None:
         return verdict
     kept = [one for one in verdict.decisions if one.dry_run or one.do is RuleVerb.SUSPEND_HOST]
-    why = f"errors_max: its inputs have failed in {errors_max} tasks, and may in no more"
+    why = f"errors_max: its inputs have failed in {errors_max} tasks, the most allowed"
     failure = verdict.decisions[-1].failure
     over = Decision(rule=f"errors_max {errors_max}", do=RuleVerb.GIVE_UP, failure=failure, why=why)
     return dataclasses.replace(verdict, decisions=(*kept, over))
@@ -283,10 +284,10 @@ def judged(
     step: str = "",
     most: MaxGrant = NO_BOUNDS,
 ) -> FailureVerdict | None:
-    """Return what the rules say of the last of some tasks, given all before it. Pure.
+    """Return the verdict on the last of some tasks, given all before it. Pure.
 
-    Each has its attempts, of which the last one decides; budgets are drawn on once for a task.
-    None where the last one did not fail of anything.
+    Each task has its attempts, and the last one decides. A task draws once on a budget. Return None
+    if the last task did not fail.
     """
     seen: Counter[FailureClass] = Counter()
     spent: dict[str, int] = {}
@@ -318,9 +319,10 @@ def judged(
 
 
 def stderr_in(blobs: Blobs, log: Log) -> Stderr:
-    """Return what reads the end of what an attempt has written to its standard error.
+    """Return a reader for the end of an attempt's standard error.
 
-    Nothing, where that is gone or cannot be read now: the loops that ask would end with it.
+    It returns nothing if the output was removed or cannot be read: an exception would end the loops
+    that call it.
     """
 
     async def read(attempt: AttemptRow) -> bytes:
@@ -341,7 +343,7 @@ def stderr_in(blobs: Blobs, log: Log) -> Stderr:
 
 
 def last_line_in(blobs: Blobs, log: Log) -> Callable[[AttemptRow], Awaitable[str]]:
-    """Return what reads the last line that an attempt has written to its standard error."""
+    """Return a reader for the last line of an attempt's standard error."""
     read = stderr_in(blobs, log)
 
     async def line(attempt: AttemptRow) -> str:

@@ -1,4 +1,4 @@
-"""The rules of failover that a workflow says, read and checked. Pure."""
+"""Reads and checks the failover rules of a workflow. Pure."""
 
 from typing import Any, Final
 
@@ -14,16 +14,16 @@ FAULTS_MAX: Final = 20
 
 
 def rules_of(workflow: Workflow, *, base: RuleSet | None = None) -> RuleSet:
-    """Return the rules for a workflow that has no faults; `base` are those that come after its."""
+    """Return the rules for a workflow without faults; `base` are the rules that follow its own."""
     text = rules_text(workflow)
     before = base or default_rules()
     return read_rules(text, workflow.name, base=before) if text else before
 
 
 def faults_of_rules(workflow: Workflow, *, base: RuleSet | None = None) -> list[Fault]:
-    """Return what is wrong with the rules that a checked workflow says, the first of each step.
+    """Return the faults in the rules of a checked workflow, the first of each step.
 
-    Only of the first steps: with very many it would take long, and nobody reads all of it.
+    Only the first `FAULTS_MAX` faults are found: more would take long, and are of no use.
     """
     found: list[Fault] = []
     known = base or default_rules()

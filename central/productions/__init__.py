@@ -1,1 +1,1 @@
-"""Productions: workflows that run on pilots, as linked transformations that are one thing."""
+"""Productions: workflows on pilots, each step a transformation, steered as one thing."""

@@ -19,7 +19,7 @@ from .watch import ProductionWatch
 
 @dataclass(frozen=True)
 class Productions:
-    """What the central has of them."""
+    """The parts of productions in a central."""
 
     service: ProductionService
     watching: ProductionWatch
@@ -39,10 +39,10 @@ def productions(
     clock: Clock,
     log: Log,
 ) -> Productions:
-    """Return the service that people speak to, and the watch; `act` does something to jobs.
+    """Return the service that answers users, and the watch.
 
-    `last_line` reads the last line that an attempt has written to its standard error. `unfit` says
-    why no pilot fits the jobs of a transformation.
+    `act` carries out an action on jobs. `last_line` reads the last line of an attempt's standard
+    error. `unfit` says why no pilot fits the jobs of a transformation.
     """
     knowledge = ProductionCache(store, clock)
     cleaning = Cleaning(store=store, catalogue=store, act=act)

@@ -1,4 +1,4 @@
-"""What is left of a production that is cleaned: its jobs are killed, its files are removed."""
+"""Cleans productions: kills their jobs, then removes their files from the catalogue."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final
@@ -16,26 +16,26 @@ from ..store.engine import Store
 from ..transformations import record as transformation_records
 from .record import ProductionRow, StepRow
 
-KILLED: Final = 250  # jobs that are killed in one go
-JOBS: Final = 100  # whose files are looked for in one go
-FILES_MAX: Final = JOBS * OUTPUTS_MAX  # that so many jobs have made, at most
-TOGETHER: Final = 250  # files of a transaction: others wait no longer
-FAR: Final = 32_503_680_000.0  # the year 3000: nobody checks it
+KILLED: Final = 250  # jobs that are killed at once
+JOBS: Final = 100  # jobs whose files are read at once
+FILES_MAX: Final = JOBS * OUTPUTS_MAX  # the most files that so many jobs have made
+TOGETHER: Final = 250  # files of one transaction, so that other writers do not wait long
+FAR: Final = 32_503_680_000.0  # the year 3000: nothing checks this expiry
 
 Act = Callable[[User, JobAction], Awaitable[object]]
 
 
 class Cleaning:
-    """Cleans, a slice at a time: between two of them others have their turn.
+    """Cleans in slices: other productions get their turn in between.
 
-    Whatever ends it, it is begun anew and finds what is left.
+    After an interruption it begins again and finds the rest.
     """
 
     def __init__(self, *, store: Store, catalogue: Store, act: Act) -> None:
         self._store, self._catalogue, self._act = store, catalogue, act
 
     async def kill(self, row: ProductionRow, steps: Sequence[StepRow]) -> AsyncGenerator[int]:
-        """Kill what lives, children first; yield after each slice how many that were.
+        """Kill the unfinished jobs, last steps first; yield the number after each slice.
 
         New tasks cannot come: all steps are Cleaning.
         """
@@ -50,8 +50,7 @@ class Cleaning:
     async def remove(
         self, row: ProductionRow, steps: Sequence[StepRow], clock: Clock
     ) -> AsyncGenerator[int]:
-        """Take the files that jobs have made out of the catalogue; yield after each slice how many
-        went."""
+        """Remove the files of jobs from the catalogue; yield the number after each slice."""
         for one in reversed(steps):
             async for jobs in self._jobs(one, (), JOBS):
                 files = await self._catalogue.read(
@@ -86,7 +85,7 @@ class Cleaning:
 
 
 def _caller(row: ProductionRow) -> User:
-    """Return who is said to have killed the jobs."""
+    """Return the user that is recorded as the killer of the jobs."""
     return User(
         issuer="central",
         subject=f"production {row.name}",

@@ -1,4 +1,4 @@
-"""What a production runs, packed so that it runs anew: equal bytes give equal jobs. Pure."""
+"""The definition of a production, packed for a rerun: equal bytes give equal jobs. Pure."""
 
 import hashlib
 from collections.abc import Mapping
@@ -29,23 +29,23 @@ NAME_MAX: Final = 128  # of a transformation
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A workflow with all of its files: types of elements resolved, parameters chosen."""
+    """A workflow with all of its files, the types of its elements resolved, parameters chosen."""
 
     workflow: Workflow
-    files: dict[str, Input] = {}  # that travel with jobs, by their path in the workflow
-    images: dict[str, str] = {}  # digests, as far as they were known
+    files: dict[str, Input] = {}  # sent with jobs, by their path in the workflow
+    images: dict[str, str] = {}  # digests, if they were known
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is kept of a production to be looked at alone."""
+    """Facts about a production that are stored only to be shown."""
 
     written: Written = Written()
     version: str = ""  # of pilotage
-    priority: int | None = None  # that it was submitted with
+    priority: int | None = None  # at the submission
 
 
 class StoredStep(NamedTuple):
-    """A step as it is stored."""
+    """A step in the form in which it is stored."""
 
     step: str
     parents: tuple[int, ...]  # places of the steps that feed it
@@ -58,7 +58,7 @@ _details = msgspec.json.Decoder(Details).decode
 
 
 def packed(definition: Definition) -> tuple[bytes, str]:
-    """Return the definition as it is stored, and the SHA-256 of that."""
+    """Return the definition in its stored form, and the SHA-256 of that."""
     ordered = msgspec.structs.replace(
         definition,
         files=dict(sorted(definition.files.items())),
@@ -69,17 +69,17 @@ def packed(definition: Definition) -> tuple[bytes, str]:
 
 
 def unpacked(body: bytes) -> Definition:
-    """Return what was packed."""
+    """Return the definition in a stored form."""
     return _decode(body)
 
 
 def details_of(body: bytes) -> Details:
-    """Return what is only looked at."""
+    """Return the details in their stored form."""
     return _details(body)
 
 
 def check_definition(definition: Definition) -> None:
-    """Raise Refused, with what is wrong first, where a definition cannot run on pilots."""
+    """Raise Refused with the first faults if a definition cannot run on pilots."""
     workflow = definition.workflow
     if len(workflow.steps) > STEPS_MAX:
         why = f"workflow: found {len(workflow.steps)} steps, at most {STEPS_MAX}"
@@ -105,7 +105,7 @@ def check_definition(definition: Definition) -> None:
 
 
 def check_outputs(workflow: Workflow, book: StorageBook) -> None:
-    """Raise Refused where files of a step would have no storage: it could make no task."""
+    """Raise Refused if a step has no storage for its files: it could make no task."""
     for name, step in workflow.steps.items():
         for port, out in step.outputs.items():
             if not out.value and not any("{" in one for one in out.storages):
@@ -117,7 +117,7 @@ def check_outputs(workflow: Workflow, book: StorageBook) -> None:
 
 
 def documents(definition: Definition, name: str) -> dict[str, Transformation]:
-    """Return the document of each step, parents first, as those of a production of that name."""
+    """Return the document of each step for a production of that name, parents first."""
     workflow = msgspec.structs.replace(definition.workflow, name=name)
     found: dict[str, Transformation] = {}
     for step, doc in to_transformations(workflow).items():
@@ -138,9 +138,9 @@ def laid(
     first_id: int,
     keys: Mapping[str, KeyType],
 ) -> list[StoredStep]:
-    """Return the steps as they are stored, with ids from `first_id` on in place of names.
+    """Return the steps in their stored form, with ids from `first_id` on in place of names.
 
-    Raises Refused with the step and what is wrong in it.
+    Raises Refused with the step and its fault.
     """
     places = {step: place for place, step in enumerate(docs)}
     parents = {

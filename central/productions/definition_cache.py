@@ -1,4 +1,4 @@
-"""What is known of productions that never changes, kept while there is room for it."""
+"""A cache of the parts of productions that never change."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -13,25 +13,25 @@ from . import record as production_records
 from .definition import Definition, unpacked
 from .record import TaskMean
 
-STEPS_MAX: Final = 5_000  # of all productions that are kept
-MEANS_S: Final = 30.0  # for so long what tasks took counts as known …
-UNKNOWN_S: Final = 2.0  # … and as not known
+STEPS_MAX: Final = 5_000  # of all cached productions
+MEANS_S: Final = 30.0  # seconds for which known means of tasks are cached …
+UNKNOWN_S: Final = 2.0  # … and unknown ones
 MEANS_MAX: Final = 20_000
-CHUNK: Final = 100  # transformations of which it is read in one go
+CHUNK: Final = 100  # transformations whose means are read at once
 
 
 @dataclass(frozen=True)
 class KnownStep:
-    """What the document of a step says."""
+    """Facts from the document of a step."""
 
     title: str
-    outputs: str  # the dataset of what it makes
-    once: frozenset[int]  # which of its inputs are used once, by number
+    outputs: str  # the dataset of its outputs
+    once: frozenset[int]  # the numbers of its inputs that are used once
 
 
 @dataclass(frozen=True)
 class KnownProduction:
-    """A production that was read."""
+    """A production in the cache."""
 
     definition: Definition
     plan: WorkflowPlan
@@ -39,16 +39,17 @@ class KnownProduction:
 
 
 class ProductionCache:
-    """Reads productions once."""
+    """Reads each production once, and keeps recent ones."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._kept: OrderedDict[int, KnownProduction] = OrderedDict()
         self._size = 0
-        self._means: dict[int, tuple[float, TaskMean | None]] = {}  # until when, and what
+        # until when they hold, and the values
+        self._means: dict[int, tuple[float, TaskMean | None]] = {}
 
     async def of(self, production_id: int) -> KnownProduction:
-        """Return what is known of a production that is stored."""
+        """Return the constant parts of a stored production."""
         if production_id in self._kept:
             self._kept.move_to_end(production_id)
             return self._kept[production_id]
@@ -71,7 +72,7 @@ class ProductionCache:
         return known
 
     def _keep(self, production_id: int, known: KnownProduction) -> None:
-        if production_id in self._kept:  # another one has read it meanwhile
+        if production_id in self._kept:  # another request has read it in between
             return
         self._kept[production_id] = known
         self._size += len(known.steps)
@@ -80,7 +81,7 @@ class ProductionCache:
             self._size -= len(dropped.steps)
 
     async def means(self, transformation_ids: Sequence[int]) -> dict[int, TaskMean]:
-        """Return what tasks take, as it was not long ago; those of which nothing is known not."""
+        """Return the means of tasks, at most 30 s old; transformations without one are omitted."""
         now = self._clock.monotonic()
         old = [
             one for one in transformation_ids if one not in self._means or self._means[one][0] < now

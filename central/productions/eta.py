@@ -1,8 +1,8 @@
-"""When a production will be complete, from how far it was at some times. Pure.
+"""Estimates when a production will be complete, from samples of its progress. Pure.
 
-Its speed is that of late: of the last part of the time since it began to move. How much that
-varied from piece to piece of the time gives the interval. At the end fewer and fewer tasks run, and
-the longest is the last: that takes about a task longer than at full speed.
+The speed is the mean over the last part of the time since the first progress. Its variation from
+piece to piece gives the interval. At the end fewer tasks run, and the longest one ends last: this
+takes about one task longer than at full speed.
 """
 
 import math
@@ -11,22 +11,23 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Final
 
-SAMPLES_MAX: Final = 240  # that are kept of one production
-LATE: Final = 0.5  # this part of the time since it moved says how fast it is
+SAMPLES_MAX: Final = 240  # samples kept for one production
+LATE: Final = 0.5  # the last part of the time since the first progress; it gives the speed
 PIECES: Final = 8
-PIECES_MIN: Final = 3  # fewer say nothing
+PIECES_MIN: Final = 3  # fewer pieces tell nothing
 SAMPLES_MIN: Final = 4
-Z: Final = 1.28  # 8 of 10 times between the two
-DOUBT: Final = 0.1  # part of the time left, however steady it was: the end is not like the middle
-FAR: Final = 10.0  # the interval ends at so many times what is likely
-TAIL: Final = 0.75  # of the time of a task: so much later than at full speed is the end …
-TAIL_MAX: Final = 2.0  # … and hardly ever later than that
-GAPS: Final = 3.0  # longer than so many of the longest pause before: it stands
+Z: Final = 1.28  # 8 of 10 ends are in the interval
+# least part of the time left, even at a steady speed: the end is not like the middle
+DOUBT: Final = 0.1
+FAR: Final = 10.0  # the interval ends at this multiple of the likely time
+TAIL: Final = 0.75  # of a task's time: the delay of the end against full speed …
+TAIL_MAX: Final = 2.0  # … and its upper limit
+GAPS: Final = 3.0  # it stands still after this multiple of the longest pause before
 
 
 @dataclass(frozen=True)
 class ProgressPoint:
-    """How far a production was at a time (wall clock)."""
+    """The progress of a production at a time (wall clock)."""
 
     at: float
     progress: float  # from 0 to 1
@@ -34,7 +35,7 @@ class ProgressPoint:
 
 @dataclass(frozen=True)
 class Estimate:
-    """When it will be complete (wall clock): likely, and 8 of 10 times between the two."""
+    """When a production will be complete (wall clock): the likely time, and an 80 % interval."""
 
     at: float
     low: float
@@ -44,9 +45,9 @@ class Estimate:
 def estimate(
     samples: Sequence[ProgressPoint], now: float, *, task_s: float = 0.0
 ) -> Estimate | None:
-    """Return when a production that runs will be complete; None: nothing can be said yet.
+    """Return when a running production will be complete; None: too early to tell.
 
-    `samples` come in the order of their time; `task_s` is how long a task runs.
+    `samples` are in order of time; `task_s` is the time of a task.
     """
     known = _on_one_scale([one for one in samples if one.at <= now])
     if not known or known[-1].progress >= 1.0:
@@ -62,7 +63,7 @@ def estimate(
         return None
     left, late = 1.0 - known[-1].progress, now - end
     piece = (end - since) / len(rates)
-    # What is left takes several pieces of time, over which their differences even out.
+    # The rest takes several pieces of time, over which their differences even out.
     ahead = max(1.0, left / mean / piece)
     spread = pstdev(rates) * math.sqrt(1.0 / len(rates) + 1.0 / ahead)
     fast, slow = mean + Z * spread, max(mean - Z * spread, mean / FAR)
@@ -73,7 +74,7 @@ def estimate(
 
 
 def kept(samples: Sequence[ProgressPoint], new: ProgressPoint) -> list[ProgressPoint]:
-    """Return the samples with a new one, at most SAMPLES_MAX; of old ones every second goes."""
+    """Return the samples with a new one, at most SAMPLES_MAX: older ones are thinned out."""
     found = [*samples, new]
     if len(found) > SAMPLES_MAX:
         half = len(found) // 2
@@ -82,9 +83,9 @@ def kept(samples: Sequence[ProgressPoint], new: ProgressPoint) -> list[ProgressP
 
 
 def _on_one_scale(samples: Sequence[ProgressPoint]) -> list[ProgressPoint]:
-    """Return samples as if all work of today had been known from the start.
+    """Return samples as if all of today's work had been known from the start.
 
-    Where progress fell, more work had come: what was done before is a smaller part of it.
+    If progress fell, more work had come: earlier work is then a smaller part of the whole.
     """
     found: list[ProgressPoint] = []
     scale = 1.0
@@ -96,7 +97,7 @@ def _on_one_scale(samples: Sequence[ProgressPoint]) -> list[ProgressPoint]:
 
 
 def _rates(samples: Sequence[ProgressPoint], since: float, until: float) -> list[float]:
-    """Return the speed in each piece of a time, as many as there are samples for."""
+    """Return the speed in each piece of a time; more samples give more pieces."""
     inside = sum(1 for one in samples if one.at >= since)
     count = max(PIECES_MIN, min(PIECES, inside // 2))
     ends = [since + (until - since) * i / count for i in range(count + 1)]
@@ -106,7 +107,7 @@ def _rates(samples: Sequence[ProgressPoint], since: float, until: float) -> list
 
 
 def _at(samples: Sequence[ProgressPoint], at: float) -> float:
-    """Return how far it was at a time, on the straight line between two samples."""
+    """Return the progress at a time, on the straight line between two samples."""
     if at <= samples[0].at:
         return samples[0].progress
     for before, after in zip(samples, samples[1:], strict=False):
@@ -117,7 +118,7 @@ def _at(samples: Sequence[ProgressPoint], at: float) -> float:
 
 
 def _stands(samples: Sequence[ProgressPoint], moved: Sequence[int], now: float) -> bool:
-    """Whether it has not moved for much longer than it ever paused before."""
+    """Return whether it has not moved for much longer than in any pause before."""
     times = [samples[i].at for i in moved]
     longest = max(after - before for before, after in zip(times, times[1:], strict=False))
     return now - times[-1] > GAPS * longest

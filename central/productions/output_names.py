@@ -1,4 +1,4 @@
-"""Names of files that steps say, and that no job can make any more: told before anything runs."""
+"""Checks the names of output files before a production starts: removed names cannot be reused."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -23,10 +23,10 @@ async def check_names(
     workflow: Workflow,
     docs: Mapping[str, Transformation],
 ) -> None:
-    """Raise Refused where files would be called as one that was removed.
+    """Raise Refused if an output would have the name of a removed file.
 
-    A name means the same bytes for ever: the result of a job that has made such a file is refused,
-    and so is every try of it. Looked at are the names that are known before.
+    A name stands for the same bytes forever. So the result of a job with such a file is refused, at
+    each try. Only names that are known before the start are checked.
     """
     named = [
         (step, port, did)
@@ -41,9 +41,9 @@ async def check_names(
         for (step, port, did), row in zip(some, found, strict=True):
             if row is not None and row.state is FileState.REMOVED:
                 why = (
-                    f"step {step}: outputs.{port}.name: {did} was removed, and its name is for "
-                    "these bytes for ever: no job makes it again. Take another name, "
-                    "{transformation} in it is another number each time"
+                    f"step {step}: outputs.{port}.name: {did} was removed, and a name stands for "
+                    "the same bytes forever: no job can make it again. Choose another name; "
+                    "{transformation} in it gives a new number each time"
                 )
                 field = f"workflow.steps.{step}.outputs.{port}.name"
                 raise Refused(Code.INVALID, why, field=field)
@@ -52,7 +52,7 @@ async def check_names(
 def _names(
     workflow: Workflow, step: str, doc: Transformation, group: str
 ) -> Iterator[tuple[str, Did]]:
-    """Yield the names that the first tasks of a step give, by port, as far as they are known."""
+    """Yield the names that the first tasks of a step give, with their port, if they are known."""
     ports = [port for port, out in workflow.steps[step].outputs.items() if not out.value]
     outputs = doc.job.data.outputs if doc.job.data is not None else ()
     for port, out in zip(ports, outputs, strict=True):

@@ -1,4 +1,4 @@
-"""What an action changes: the move of a production with those of its steps. Pure."""
+"""Plans an action: the move of a production with the moves of its steps. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ _EVENTS: Final = {
     A.ARCHIVE: E.ARCHIVE,
     A.CLEAN: E.CLEAN,
 }
-# Steps that an action moves, by their state; the others stay as they are.
+# The steps that an action moves, by state; the others stay as they are.
 _OF_STEPS: Final[Mapping[A, Mapping[TransformationState, TransformationEvent]]] = {
     A.START: {S.NEW: V.START},
     A.PAUSE: {S.ACTIVE: V.PAUSE, S.COMPLETING: V.PAUSE},
@@ -67,7 +67,7 @@ _PAST: Final = {
 
 @dataclass
 class ProductionChange:
-    """What is written at once; without a move there is nothing to do."""
+    """Changes that are written at once; without a move there is nothing to do."""
 
     move: ProductionMove | None = None
     steps: list[TransformationMove] = field(default_factory=list[TransformationMove])
@@ -83,10 +83,10 @@ def planned(
     at: float,
     docs: Mapping[int, Transformation] | None = None,
 ) -> ProductionChange:
-    """Return what start, pause, resume, stop, archive, clean, complete or extend change.
+    """Return the changes of start, pause, resume, stop, archive, clean, complete or extend.
 
-    `docs` are the documents of the steps, by transformation, for extend. Raises Refused where it
-    cannot be.
+    `docs` are the documents of the steps, by transformation, for extend. Raises Refused if the
+    action is impossible.
     """
     if action.action is A.EXTEND:
         return _extend(row, steps, action, docs or {}, at)
@@ -96,7 +96,7 @@ def planned(
 
 
 def step_named(steps: Sequence[StepRow], name: str) -> StepRow:
-    """Return the step of that name. Raises Refused with the nearest one."""
+    """Return the step with a name. Raises Refused with the nearest name."""
     for one in steps:
         if one.step == name:
             return one
@@ -152,18 +152,18 @@ def _check_ended(steps: Sequence[StepRow]) -> None:
 def _complete(
     row: ProductionRow, steps: Sequence[StepRow], action: ProductionAction, at: float
 ) -> ProductionChange:
-    """Close steps that look for files: the engine moves them on when it has seen what is there."""
+    """Close steps that look for files: the engine completes them after their last task."""
     if row.state not in (P.ACTIVE, P.PAUSED):
         raise _cannot(row, "completed")
     if action.step is not None:
         some = [step_named(steps, action.step)]
         if some[0].row.tasks_wanted:
-            why = f"step {action.step} takes no files: it completes when all of its tasks ended"
+            why = f"step {action.step} takes no files: it completes after its last task"
             raise Refused(Code.ILLEGAL_STATE, why, field="step")
     else:
         some = [one for one in steps if not one.parents and not one.row.tasks_wanted]
         if not some:
-            why = "no step looks for files of the catalogue: it completes by itself"
+            why = "no step takes files of the catalogue: the production completes by itself"
             raise Refused(Code.ILLEGAL_STATE, why, field="action")
     plan = ProductionChange()
     for one in some:
@@ -182,21 +182,21 @@ def _complete(
                 closing=True,
             )
         )
-        plan.did.append(f"step {one.step} takes no more files than those that are there")
+        plan.did.append(f"step {one.step} takes no more files")
     if plan.steps:
         plan.move = _moved(row, row.state, action.reason, at)
     return plan
 
 
 def _check_fed(steps: Sequence[StepRow], one: StepRow) -> None:
-    """Raise Refused where a step that feeds this one may still make files."""
+    """Raise Refused if a step that feeds this one may still make files."""
     for place in one.parents:
         parent = steps[place]
         if parent.row.state not in OVER:
             why = (
                 f"step: step {parent.step} is {parent.row.state.value}, and step {one.step} would "
-                f"go on without what {parent.step} has not made yet: wait until {parent.step} is "
-                "Completed, or say `anyway`"
+                f"continue without the files that {parent.step} still makes: wait until "
+                f"{parent.step} is Completed, or add `anyway`"
             )
             raise Refused(Code.ILLEGAL_STATE, why, field="step")
 
@@ -208,15 +208,15 @@ def _extend(
     docs: Mapping[int, Transformation],
     at: float,
 ) -> ProductionChange:
-    """More tasks of a step without inputs; others look for inputs again, and so do those below."""
+    """Give a step without inputs more tasks; let others look for inputs again, with later steps."""
     new = _next(row, E.MORE)
     plan = ProductionChange()
     if action.step is None:
         if action.tasks:
-            raise Refused(Code.INVALID, "step: say which step makes more tasks", field="step")
+            raise Refused(Code.INVALID, "step: give the step that makes more tasks", field="step")
         some = [one for one in steps if not one.parents and not one.row.tasks_wanted]
         if not some:
-            why = "step: none looks for files of the catalogue: say which one makes more tasks"
+            why = "step: no step takes files of the catalogue: give the step that makes more tasks"
             raise Refused(Code.INVALID, why, field="step")
     else:
         some = [step_named(steps, action.step)]
@@ -226,10 +226,10 @@ def _extend(
             plan.did += [f"step {one.step} makes {it.new - it.old} more" for it in plan.extensions]
         else:
             if action.tasks:
-                why = f"tasks: the inputs of step {one.step} say how many tasks it has"
+                why = f"tasks: step {one.step} makes tasks from its inputs: give no number"
                 raise Refused(Code.INVALID, why, field="tasks")
             plan.did.append(f"step {one.step} looks for files again")
-    is_said_again = action.tasks and not plan.extensions  # it was checked the first time
+    is_said_again = action.tasks and not plan.extensions  # it was checked at the first request
     if not action.anyway and not is_said_again:
         _check_wholes(row, steps, docs, some)
     revive(plan, row, steps, some, at)
@@ -244,27 +244,27 @@ def _check_wholes(
     docs: Mapping[int, Transformation],
     some: Sequence[StepRow],
 ) -> None:
-    """Raise Refused where what comes of more is not what would come of all together."""
+    """Raise Refused if the added files would give other results than all files together."""
     wrong = unlike_a_whole(steps, docs, some)
     if wrong:
         why = (
             f"step: {'; '.join(wrong)}: `rerun` {row.name} under another name, not started, "
-            "`extend` that and `start` it; or say `anyway`"
+            "`extend` and `start` it; or add `anyway`"
         )
         raise Refused(Code.ILLEGAL_STATE, why, field="step")
 
 
 def _extension(one: StepRow, action: ProductionAction) -> list[Extension]:
     if not action.tasks:
-        why = f"tasks: step {one.step} takes no files: say how many tasks more"
+        why = f"tasks: step {one.step} takes no files: give the number of tasks to add"
         raise Refused(Code.INVALID, why, field="tasks")
     if action.tasks == one.row.tasks_wanted:
         return []
     if action.was != one.row.tasks_wanted or action.tasks < action.was:
         raise Refused(
             Code.ILLEGAL_STATE,
-            f"tasks: step {one.step} has {one.row.tasks_wanted} to make now, not {action.was}, "
-            f"and {action.tasks} must be more: look again, then repeat",
+            f"tasks: step {one.step} has {one.row.tasks_wanted} tasks now, not {action.was}, "
+            f"and {action.tasks} must be more: read it again, then repeat",
             field="tasks",
         )
     one_id = one.row.transformation_id
@@ -279,7 +279,7 @@ def more(
     reason: str,
     at: float,
 ) -> ProductionChange:
-    """Return what makes some steps work again, and those below them."""
+    """Return the changes that make some steps work again, with the steps below them."""
     plan = ProductionChange()
     revive(plan, row, steps, some, at, seed_anew=False)
     if plan.steps or row.state is P.COMPLETED:
@@ -288,7 +288,7 @@ def more(
 
 
 def caught_up(row: ProductionRow, steps: Sequence[StepRow], *, at: float) -> ProductionChange:
-    """Return what steps have to be revived because those that feed them work again."""
+    """Return the changes that revive steps whose parents work again."""
     plan = ProductionChange()
     for one in revivals(steps):
         plan.steps.append(_revived(row, one, at, seed_anew=True))
@@ -306,7 +306,7 @@ def revive(
     *,
     seed_anew: bool = True,
 ) -> None:
-    """Add what makes steps work again, and those below that had closed."""
+    """Add the changes that make steps work again, with the closed steps below them."""
     for one in some:
         looks = seed_anew and not one.row.tasks_wanted
         if not seed_anew and row.state is P.ACTIVE and stands_alone(one.row.state, P.ACTIVE):
@@ -321,13 +321,13 @@ def revive(
     for one in below(steps, some):
         if one.row.state in CLOSES:
             plan.steps.append(_revived(row, one, at, seed_anew=True))
-            plan.did.append(f"step {one.step} goes on with what comes of that")
+            plan.did.append(f"step {one.step} works again on the new files")
 
 
 def _revived(
     row: ProductionRow, one: StepRow, at: float, *, seed_anew: bool, resume: bool = False
 ) -> TransformationMove:
-    """Return the move of a step that gets more work, to where its production stands."""
+    """Return the move of a step that gets more work, to the state that fits its production."""
     event = V.MORE
     if resume and row.state is P.ACTIVE and stands_alone(one.row.state, P.ACTIVE):
         event = V.RESUME
@@ -349,7 +349,7 @@ def _revived(
 
 
 def _moved(row: ProductionRow, new: ProductionState, reason: str, at: float) -> ProductionMove:
-    """Return the move; without a new reason the old one holds as long as the state does."""
+    """Return the move; without a new reason the old one holds until the state changes."""
     kept = row.reason if new is row.state else ""
     return ProductionMove(
         production_id=row.production_id, old=row.state, new=new, reason=reason or kept, at=at

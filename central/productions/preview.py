@@ -1,4 +1,4 @@
-"""What a production would be: how many tasks and files at each step, by what the catalogue has."""
+"""Previews a production: the tasks and files of each step, from the files in the catalogue."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -31,7 +31,7 @@ async def preview(
     name: str,
     sha256: str,
 ) -> ProductionPreview:
-    """Return what a checked definition would be."""
+    """Return the preview of a checked definition."""
     workflow = definition.workflow
     counted: dict[tuple[str, str], PlannedCount] = {}
     for name_of, step in workflow.steps.items():
@@ -62,13 +62,13 @@ async def preview(
 
 
 async def _count(catalogue: Store, community: str, given: StepInput) -> PlannedCount:
-    """Return how many files of the catalogue a port gets; not exact: it may get more than that."""
+    """Return the number of files for a port; it is not exact if there may be more."""
     dataset = {DATASET_KEY: given.dataset} if given.dataset else {}
     asked = parse_query({**given.query, **given.where, **dataset})
     count = 0
     after: FileCursor | None = None
     while count <= FILES_MAX:
-        limit = min(PAGE_MAX, FILES_MAX + 1 - count)  # one more says whether there are more
+        limit = min(PAGE_MAX, FILES_MAX + 1 - count)  # one more shows whether there are more
         page = await catalogue.read(
             catalogue_read.find_files, community, asked, after=after, limit=limit
         )

@@ -1,5 +1,5 @@
 -- name: production_steps
--- Documents are long: they are read only where they are asked for.
+-- Documents are long, so they are read only on request.
 SELECT s.production_id, s.place, s.step, s.parents,
        t.transformation_id, t.community, t.group_name, t.owner_id, t.name, t.state, t.reason,
        CASE WHEN :documents::bigint = 1 THEN t.doc ELSE ''::bytea END, t.parent_id, t.tasks_wanted, t.tasks_made,
@@ -11,7 +11,7 @@ SELECT s.production_id, s.place, s.step, s.parents,
  ORDER BY s.production_id, s.place;
 
 -- name: files_made
--- Bytes end at 2^53 - 1.
+-- The bytes are capped at 2^53 - 1.
 SELECT count(*), least(coalesce(sum(f.bytes), 0), 9007199254740991)::bigint
   FROM json_array_elements_text(:transformations::json) AS w(value)
   JOIN task AS t ON t.transformation_id = w.value::bigint

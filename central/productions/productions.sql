@@ -37,14 +37,14 @@ SELECT p.rules FROM production_step AS s
 SELECT state FROM production WHERE production_id = :production_id;
 
 -- name: step_stands
--- Whether a step is still where a move finds it.
+-- Finds a step that is still in the state that a move starts from.
 SELECT 1 FROM production_step AS s
   JOIN transformation AS t ON t.transformation_id = s.transformation_id
  WHERE s.production_id = :production_id AND t.transformation_id = :transformation_id
    AND t.state = :state;
 
 -- name: step_wants
--- Whether a step still has so many tasks to make, and may have the new number of them.
+-- Finds a step that still wants so many tasks and may want the new number.
 SELECT 1 FROM production_step AS s
   JOIN transformation AS t ON t.transformation_id = s.transformation_id
  WHERE s.production_id = :production_id AND t.transformation_id = :transformation_id
@@ -63,8 +63,8 @@ UPDATE transformation SET priority = :priority
                               WHERE s.production_id = :production_id);
 
 -- name: task_means
--- Tasks end nearly in their order, so the last ones that are Done have numbers near how many have
--- ended: so many rows are read, however many tasks there are.
+-- Tasks end almost in order, so the last Done tasks have numbers near the number of ended tasks. So
+-- the number of rows that are read is constant.
 SELECT t.transformation_id, count(*), avg((a.usage::json ->> 'wall_s')::float8),
        avg((a.usage::json ->> 'cpu_s')::float8), avg((a.usage::json ->> 'memory_peak_mb')::float8)
   FROM (SELECT w.value::bigint AS transformation_id,
@@ -92,7 +92,7 @@ SELECT production_id, at, progress, tasks_done FROM production_sample
  WHERE production_id = :production_id ORDER BY at;
 
 -- name: span_of_documents
--- Ids of what names blobs beside jobs: documents of transformations, and then of productions.
+-- Ids of documents that name blobs: first of transformations, then of productions.
 SELECT coalesce(min(transformation_id), 1), coalesce(max(transformation_id), 0)
   FROM transformation;
 

@@ -1,7 +1,7 @@
-"""How many tasks each step of a production will have, and how far all of it is. Pure.
+"""Estimates the tasks of each step of a production, and the progress of all. Pure.
 
-What a step will get is not known before its parents are done: the plan says it at the start, and
-what the parents have really made counts more with each of their tasks.
+The inputs of a step are unknown until its parents are done. The plan gives a first estimate, and
+each task of the parents makes the real ratio count more.
 """
 
 import math
@@ -16,19 +16,19 @@ from ..transformations.missing_outputs import COUNTED, STUCK
 from ..workflows import graph
 from ..workflows.plan import StepPlan, WorkflowPlan
 
-PLAN_TASKS: Final = 3  # the plan weighs as much as so many tasks that have ended
+PLAN_TASKS: Final = 3  # the plan weighs as much as so many ended tasks
 LEFT: Final = (InputState.UNUSED, InputState.ASSIGNED)
 
 
 @dataclass(frozen=True)
 class StepStanding:
-    """How the transformation of a step stands."""
+    """The counts of the transformation of a step."""
 
-    is_over: bool = False  # it is Completed: as far as it knows there is nothing left to do
+    is_over: bool = False  # Completed or Archived: for now it has nothing left to do
     inputs: Mapping[InputState, int] = field(default_factory=dict[InputState, int])  # used once
     tasks: Mapping[TaskState, int] = field(default_factory=dict[TaskState, int])
-    tasks_wanted: int = 0  # without inputs: so many were asked for
-    task_s: float | None = None  # how long a task runs; none: that is not known yet
+    tasks_wanted: int = 0  # for a step without inputs: the tasks asked for
+    task_s: float | None = None  # mean time of a task; None: unknown yet
 
     @property
     def done(self) -> int:
@@ -44,35 +44,35 @@ class StepStanding:
 
     @property
     def files(self) -> int:
-        """The files that came, and have not gone."""
+        """Return the number of its files, without removed and moved ones."""
         return sum(self.inputs.get(state, 0) for state in COUNTED)
 
     @property
     def stuck(self) -> int:
-        """The files that no task takes until a user acts: nothing is made from them."""
+        """Return the files that no task takes until a user acts: nothing is made from them."""
         return sum(self.inputs.get(state, 0) for state in STUCK)
 
 
 @dataclass(frozen=True)
 class StepProgress:
-    """How far a step is. A task that failed, and whose files are tried again, is not counted."""
+    """The progress of a step. A failed task whose files are retried is not counted."""
 
-    expected: int | None  # tasks in all, of what is known now; none: it cannot be known yet
+    expected: int | None  # estimate of all its tasks; None: unknown yet
     exact: bool
     done: float  # from 0 to 1
 
 
 @dataclass(frozen=True)
 class ProductionProgress:
-    """How far a production is."""
+    """The progress of a production."""
 
     steps: Mapping[str, StepProgress]
-    whole: float  # from 0 to 1: steps weighted by how long their tasks run
+    whole: float  # from 0 to 1: steps weighted by the time of their tasks
 
 
 @dataclass(frozen=True)
 class _Ahead:
-    """What is known of a step: the tasks it will have had, and those that will still end."""
+    """The estimate for a step: all of its tasks, and those still to end."""
 
     tasks: float | None
     left: float | None  # without an action by a user: stuck files do not count
@@ -82,9 +82,9 @@ class _Ahead:
 def progress(
     workflow: Workflow, planned: WorkflowPlan, stands: Mapping[str, StepStanding]
 ) -> ProductionProgress:
-    """Return how far each step is, and all of them together.
+    """Return the progress of each step, and of all together.
 
-    `planned` is the plan of the workflow, with the files of the catalogue where they are known.
+    `planned` is the plan of the workflow, with the known numbers of catalogue files.
     """
     plans = {one.step: one for one in planned.steps}
     ahead: dict[str, _Ahead] = {}
@@ -103,7 +103,7 @@ def _takes_files(workflow: Workflow, step: Step) -> bool:
 
 
 def _counted(stand: StepStanding) -> _Ahead:
-    """Return what is known of a step that was asked for so many tasks: each of them ends once."""
+    """Return the estimate for a step with a fixed number of tasks: each of them ends once."""
     return _Ahead(stand.tasks_wanted, max(0, stand.tasks_wanted - stand.ended), True)
 
 
@@ -114,7 +114,7 @@ def _grouped(
     stands: Mapping[str, StepStanding],
     ahead: Mapping[str, _Ahead],
 ) -> _Ahead:
-    """Return what is known of a step whose tasks are groups of files."""
+    """Return the estimate for a step whose tasks are groups of files."""
     step, stand, mine = workflow.steps[name], stands[name], plans[name]
     stuck = _groups(workflow, step, stand, mine, stand.stuck)
     if stand.is_over:
@@ -122,7 +122,7 @@ def _grouped(
     feeders = _feeding(workflow, step)
     closed = bool(feeders) and all(ahead[parent].left == 0 for parent in feeders)
     coming: float | None = 0.0
-    if not feeders:  # the catalogue may always bring more: what has come counts
+    if not feeders:  # the catalogue may always bring more: count the files that have come
         coming = 0.0 if stand.files else _planned_files(workflow, step, mine)
     elif not closed:
         coming = _coming(workflow, name, plans, stands, ahead)
@@ -144,7 +144,7 @@ def _coming(
     stands: Mapping[str, StepStanding],
     ahead: Mapping[str, _Ahead],
 ) -> float | None:
-    """Return how many files parents will still bring, of what they have brought for each task."""
+    """Return how many files parents will still bring, judged by their tasks so far."""
     feeding = _feeding(workflow, workflow.steps[name])
     left = [ahead[parent].left for parent in feeding]
     if any(one is None for one in left):
@@ -164,7 +164,7 @@ def _coming(
 def _groups(
     workflow: Workflow, step: Step, stand: StepStanding, mine: StepPlan, files: float
 ) -> float:
-    """Return how many tasks become of files that are in none yet."""
+    """Return the number of tasks for files that are in no task yet."""
     if not files:
         return 0.0
     rule = graph.grouping_of(workflow, step)
@@ -181,7 +181,7 @@ def _groups(
 def _blend(
     found: float, of: float, planned: float | None, of_planned: float | None
 ) -> float | None:
-    """Return how many for each, as found and as planned; None: neither is known."""
+    """Return the ratio, from the found and planned values; None: neither is known."""
     weight = PLAN_TASKS if planned is not None and of_planned else 0
     if not of + weight:
         return None
@@ -190,7 +190,7 @@ def _blend(
 
 
 def _planned_files(workflow: Workflow, step: Step, mine: StepPlan) -> float | None:
-    """Return how many files a step will get that are used once, as the plan says."""
+    """Return the planned number of files of a step that are used once."""
     amounts = [mine.inputs[port].count for port in _ports(workflow, step) if port in mine.inputs]
     return None if None in amounts or not amounts else float(sum(filter(None, amounts)))
 
@@ -203,13 +203,13 @@ def _ports(workflow: Workflow, step: Step) -> Sequence[str]:
 
 
 def _feeding(workflow: Workflow, step: Step) -> list[str]:
-    """Return the steps that bring files which make tasks."""
+    """Return the steps that bring the files for tasks."""
     ports = _ports(workflow, step)
     return list(dict.fromkeys(one.step for port in ports for one in step.inputs[port].sources))
 
 
 def _is_whole(workflow: Workflow, step: Step) -> bool:
-    """Whether all files of a step make one task."""
+    """Return whether all files of a step make one task."""
     if graph.once_ports(workflow, step):
         return graph.grouping_of(workflow, step).rule == ALL
     return not step.scatter
@@ -219,7 +219,7 @@ def _shown(stand: StepStanding, ahead: _Ahead) -> StepProgress:
     if ahead.tasks is None or ahead.left is None:
         return StepProgress(None, False, 0.0)
     expected = max(math.ceil(round(ahead.tasks, 6)), stand.done)
-    if not expected:  # whether nothing will come is known once it is over
+    if not expected:  # only a step that is over will surely make nothing
         part = 1.0 if stand.is_over else 0.0
     else:
         part = min(1.0, stand.done / ahead.tasks) if ahead.tasks else 0.0
@@ -227,11 +227,11 @@ def _shown(stand: StepStanding, ahead: _Ahead) -> StepProgress:
 
 
 def _whole(steps: Mapping[str, StepProgress], stands: Mapping[str, StepStanding]) -> float:
-    """Return the parts of all steps, each weighted by how long all of its tasks run."""
+    """Return the progress of all steps, each weighted by the total time of its tasks."""
     known = [stand.task_s for stand in stands.values() if stand.task_s]
     usual = sum(known) / len(known) if known else 1.0
     counts = [one.expected for one in steps.values() if one.expected is not None]
-    unknown = max(counts, default=1)  # of a step of which nothing is known
+    unknown = max(counts, default=1)  # for a step without an estimate
     done = total = 0.0
     for name, one in steps.items():
         tasks = unknown if one.expected is None else max(1, one.expected)

@@ -1,4 +1,4 @@
-"""Productions and their steps."""
+"""Stores productions and their steps."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -17,11 +17,11 @@ from ..transformations.record import (
     row_of,
 )
 
-STEPS_MAX: Final = 1_000  # of one production: others wait no longer than for this many rows
+STEPS_MAX: Final = 1_000  # of one production: other writers wait for so many rows at most
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Values alone, in no cycle."""
+    """Plain values without reference cycles."""
 
 
 class NewProductionRow(_Record, frozen=True, kw_only=True):
@@ -31,17 +31,17 @@ class NewProductionRow(_Record, frozen=True, kw_only=True):
     name: str
     title: str
     state: ProductionState
-    definition: bytes  # JSON of what runs, with all of its files
+    definition: bytes  # JSON of the workflow, with all of its files
     sha256: str  # of `definition`
-    details: bytes  # JSON: what is only looked at
-    rules: str = ""  # of failover; empty: the default ones
-    priority: int | None = None  # None: as each job says
+    details: bytes  # JSON of facts that are only shown
+    rules: str = ""  # of failover; empty: the default rules
+    priority: int | None = None  # None: each job's own
     rerun_of: int | None = None
     at: float
 
 
 class NewStep(_Record, frozen=True, kw_only=True):
-    """A step, with a transformation of an id that was reserved for it."""
+    """A step, with the id that was reserved for its transformation."""
 
     step: str
     parents: tuple[int, ...]  # places of the steps that feed it
@@ -66,7 +66,7 @@ class ProductionRow(_Record, frozen=True, kw_only=True):
 
 
 class ProductionTexts(_Record, frozen=True, kw_only=True):
-    """What is long of a production, and never changes."""
+    """The long texts of a production, which never change."""
 
     definition: bytes
     details: bytes
@@ -75,10 +75,10 @@ class ProductionTexts(_Record, frozen=True, kw_only=True):
 
 class StepRow(_Record, frozen=True, kw_only=True):
     production_id: int
-    place: int  # parents have lower ones
+    place: int  # parents have lower places
     step: str
     parents: tuple[int, ...]
-    row: TransformationRow  # its document only where it was asked for
+    row: TransformationRow  # with its document only on request
 
 
 class ProductionMove(_Record, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class ProductionMove(_Record, frozen=True, kw_only=True):
 
 
 class Extension(_Record, frozen=True, kw_only=True):
-    """A compare-and-set of how many tasks a transformation is to have."""
+    """A compare-and-set of the number of tasks of a transformation."""
 
     transformation_id: int
     old: int
@@ -100,7 +100,7 @@ class Extension(_Record, frozen=True, kw_only=True):
 
 
 class ProgressRow(_Record, frozen=True, kw_only=True):
-    """How far a production was at a time."""
+    """The progress of a production at a time."""
 
     production_id: int
     at: float
@@ -109,29 +109,29 @@ class ProgressRow(_Record, frozen=True, kw_only=True):
 
 
 class TaskMean(_Record, frozen=True, kw_only=True):
-    """What a task took, on the mean of the last ones that are Done."""
+    """The mean time and memory of the last Done tasks of a transformation."""
 
-    tasks: int  # so many of them
+    tasks: int  # number of tasks in the mean
     wall_s: float
     cpu_s: float
     memory_mb: float
 
 
 class NameTaken(StoreError):
-    """A transformation has the name of a step. Nothing was stored."""
+    """A transformation has the name of a step already. Nothing was stored."""
 
     def __init__(self, name: str, transformation_id: int, step: str) -> None:
         super().__init__(f"{name!r} is the name of transformation {transformation_id}")
         self.name, self.transformation_id, self.step = name, transformation_id, step
 
 
-MEANS_OF: Final = 50  # tasks around the last that ended, to each side
+MEANS_OF: Final = 50  # tasks before and after the number of the last ended one
 
 _parents = msgspec.json.Decoder(tuple[int, ...]).decode
 
 
 def reserve_transformations(session: Session, count: int) -> int:
-    """Take ids out of the counter for ever; return the first."""
+    """Reserve transformation ids; return the first. They are never given out again."""
     return session.reserve("transformation", count)
 
 
@@ -141,11 +141,13 @@ def add_production(
 ) -> ProductionRow:
     """Store a production with its steps and their transformations, or nothing.
 
-    One of this community and name that is neither Archived nor Cleaned is returned in its
-    place: the caller compares. Raises NameTaken.
+    If the community has an active production of this name already, return that one: the caller
+    compares. Raises NameTaken.
     """
     if len(steps) > STEPS_MAX:
-        raise ValueError(f"{len(steps)} steps are too many for one transaction: others would wait")
+        raise ValueError(
+            f"{len(steps)} steps are too many for one transaction: the limit is {STEPS_MAX}"
+        )
     named = {"community": new.community, "name": new.name}
     known = session.one("production_named", named)
     if known is not None:
@@ -167,7 +169,7 @@ def add_production(
 
 
 def production(session: Session, production_id: int) -> ProductionRow | None:
-    """Return a production, None: there is none."""
+    """Return a production; None: it does not exist."""
     given = {"community": None, "states": None, "after": production_id - 1, "limit": 1}
     found = session.one("productions", given)
     row = None if found is None else _row(found)
@@ -175,7 +177,7 @@ def production(session: Session, production_id: int) -> ProductionRow | None:
 
 
 def production_named(session: Session, community: str, name: str) -> ProductionRow | None:
-    """Return the one of this name that is neither Archived nor Cleaned."""
+    """Return the production of this name that is neither Archived nor Cleaned."""
     given = {"community": community, "name": name}
     found = session.one("production_named", given)
     return None if found is None else _row(found)
@@ -189,7 +191,7 @@ def productions(
     after: int,
     limit: int,
 ) -> list[ProductionRow]:
-    """Return them in order of the id; no states: all."""
+    """Return productions in order of id; without states, all."""
     given = {
         "community": community,
         "states": json_list([state.value for state in states]) if states else None,
@@ -200,7 +202,7 @@ def productions(
 
 
 def production_texts(session: Session, production_id: int) -> ProductionTexts | None:
-    """Return the texts of a production, None: there is none."""
+    """Return the texts of a production; None: it does not exist."""
     found = session.one("production_texts", {"production_id": production_id})
     if found is None:
         return None
@@ -210,7 +212,7 @@ def production_texts(session: Session, production_id: int) -> ProductionTexts | 
 def production_steps(
     session: Session, production_ids: Sequence[int], *, documents: bool = False
 ) -> dict[int, list[StepRow]]:
-    """Return the steps of each in order of their place; without `documents` each is empty."""
+    """Return the steps of each in order of place; without `documents`, documents are empty."""
     found: dict[int, list[StepRow]] = {one: [] for one in production_ids}
     given = {"productions": json_list(list(found)), "documents": documents}
     for production, place, step, parents, *row in session.rows("production_steps", given):
@@ -227,7 +229,7 @@ def production_steps(
 
 
 def rules_of(session: Session, transformation_id: int) -> str | None:
-    """Return the rules of failover of the production whose step this is, if it has any."""
+    """Return the failover rules of the production of a transformation, if it has any."""
     given = {"transformation_id": transformation_id}
     found = session.one("rules_of_transformation", given)
     return None if found is None else str(found[0])
@@ -240,9 +242,9 @@ def move_production(
     *,
     extensions: Sequence[Extension] = (),
 ) -> bool:
-    """Move a production and steps of it: all of them, or where one has changed none.
+    """Move a production and its steps: all, or none if one has changed.
 
-    It looks first whether all still stand where they were seen: nobody writes in between.
+    It checks all states first: nobody else writes in between.
     """
     production = {"production_id": move.production_id}
     state = session.one("state_of_production", production)
@@ -276,7 +278,7 @@ def set_production_priority(
 
 
 def task_means(session: Session, transformation_ids: Sequence[int]) -> dict[int, TaskMean]:
-    """Return what tasks took; transformations of which nothing is known are left out."""
+    """Return the means of tasks; transformations without ended tasks are omitted."""
     given = {"transformations": json_list(list(transformation_ids)), "window": MEANS_OF}
     return {
         row[0]: TaskMean(tasks=row[1], wall_s=row[2], cpu_s=row[3], memory_mb=row[4])
@@ -285,9 +287,9 @@ def task_means(session: Session, transformation_ids: Sequence[int]) -> dict[int,
 
 
 def files_made(session: Session, transformation_ids: Sequence[int]) -> tuple[int, int]:
-    """Return how many files their jobs have made that are Available, and their bytes.
+    """Return the number of Available files that their jobs have made, and their bytes.
 
-    Bytes end at BYTES_MAX.
+    The bytes are capped at BYTES_MAX.
     """
     given = {"transformations": json_list(list(transformation_ids))}
     files, size = session.one("files_made", given)
@@ -297,13 +299,13 @@ def files_made(session: Session, transformation_ids: Sequence[int]) -> tuple[int
 def keep_samples(
     session: Session, samples: Sequence[ProgressRow], drop: Sequence[tuple[int, float]] = ()
 ) -> None:
-    """Keep samples, each of its time once, and drop others, by production and time."""
+    """Store samples, one for each time, and delete others, given by production and time."""
     session.many("insert_sample", [msgspec.structs.asdict(one) for one in samples])
     session.many("drop_sample", drop)
 
 
 def samples(session: Session, production_id: int) -> list[ProgressRow]:
-    """Return the samples of a production in order of their time."""
+    """Return the samples of a production in order of time."""
     given = {"production_id": production_id}
     return [
         ProgressRow(production_id=row[0], at=row[1], progress=row[2], tasks_done=row[3])

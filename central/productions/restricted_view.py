@@ -1,4 +1,4 @@
-"""What of a production is shown to who may see it but not read the outputs of its jobs. Pure."""
+"""The view of a production for users who may not read the outputs of its jobs. Pure."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from ..jobs.restricted_view import sealed_file, sealed_job
 
 
 def sealed(detail: ProductionDetail) -> ProductionDetail:
-    """Return the detail for a reader: as that of its jobs, without hashes and secrets.
+    """Return the detail for such a reader: like that of jobs, without hashes and secrets.
 
-    What a variable is set to may come from a parameter or the value of a port, and stands in the
-    file that the workflow was read from: neither is shown. Rules are a person's text as well.
+    Variables may be set from a parameter or the value of a port, and the workflow's file has both:
+    so neither is shown. The rules are a user's text as well.
     """
     workflow = dict(detail.workflow)
     if "parameters" in workflow:

@@ -1,4 +1,4 @@
-"""Routes of productions."""
+"""Routes for productions."""
 
 from typing import Annotated, Final
 
@@ -29,7 +29,7 @@ ONE: Final = f"{PATH}/{{production}}"
 
 
 class ProductionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which productions, and which page of them."""
+    """The filter for productions, and the page."""
 
     state: tuple[ProductionState, ...] = ()
     after: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0

@@ -1,4 +1,4 @@
-"""What people do with productions: add, look at, steer. The engine and the watch do the rest."""
+"""Answers users: add, show and steer productions. The engine and the watch do the rest."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -77,7 +77,7 @@ _encode = msgspec.json.encode
 
 
 class ProductionService:
-    """Answers people."""
+    """Answers requests about productions."""
 
     def __init__(
         self,
@@ -98,11 +98,12 @@ class ProductionService:
         clock: Clock,
         log: Log,
     ) -> None:
-        """`touch` tells the engine of a transformation, `nudge` the watch of a production.
+        """Make a service; `touch` tells the engine of a transformation, `nudge` the watch of a
+        production.
 
-        `check_rules` returns the rules of failover of a workflow with those that were handed in
-        beside it, and raises Refused. `last_line` reads the last line that an attempt has written
-        to its standard error. `waits` says why no group is made of what waits in a step.
+        `check_rules` returns the failover rules for a workflow and the rules of the request, and
+        raises Refused. `last_line` reads the last line of an attempt's standard error. `waits` says
+        why the waiting files of a step make no group.
         """
         self._store, self._catalogue, self._owners = store, catalogue, owners
         self._knowledge, self._views, self._steering = knowledge, views, steering
@@ -115,9 +116,9 @@ class ProductionService:
     # -- add ------------------------------------------------------------------------------------
 
     async def add(self, caller: User, body: NewProduction) -> ProductionDetail | ProductionPreview:
-        """Store a production with its transformations, or with `dry_run` say what it would be.
+        """Store a production with its transformations, or with `dry_run` preview it.
 
-        Raises Refused with what is wrong; then nothing was stored.
+        Raises Refused with the faults; then nothing was stored.
         """
         community = community_of(caller)
         before = await self._rerun(caller, body)
@@ -129,7 +130,7 @@ class ProductionService:
         }
         lay = partial(laid, definition, docs, group=group, keys=keys)
         workflow = definition.workflow
-        await on_thread(workflow, partial(lay, first_id=1))  # before ids are taken for it
+        await on_thread(workflow, partial(lay, first_id=1))  # before ids are reserved
         blob, sha256 = await on_thread(workflow, partial(packed, definition))
         owner = await self._owners.get(community, caller)
         at = self._clock.wall()
@@ -176,7 +177,7 @@ class ProductionService:
         row = await self._store_all(caller, new, steps, wanted)
         await self._check_same(caller, row, new, says)
         if not await self._begin(row, first):
-            did = ["it was there already: nothing was added"]
+            did = ["it exists already: nothing was added"]
             return msgspec.structs.replace(await self._detail(row), did=did, was_there=True)
         self._told(caller, row, "rerun" if before else "add", "")
         return msgspec.structs.replace(await self._detail(row), did=_extended(docs, wanted))
@@ -186,7 +187,7 @@ class ProductionService:
     ) -> tuple[str, Mapping[str, Transformation]]:
         """Return the rules and the documents of the steps. Raises Refused.
 
-        A large workflow takes seconds: it is read beside the loop, one at a time.
+        A large workflow takes seconds: it is read on a thread, one at a time.
         """
 
         def read() -> tuple[str, Mapping[str, Transformation]]:
@@ -206,9 +207,9 @@ class ProductionService:
         steps: Sequence[StoredStep],
         wanted: Mapping[str, int],
     ) -> ProductionRow:
-        """Store all of it or nothing; `wanted` are the tasks of steps that make others than said.
+        """Store all of it or nothing; `wanted` are the tasks of extended steps.
 
-        Raises Refused where a name is another one's.
+        Raises Refused if another transformation has the name of a step.
         """
         state = TransformationState.ACTIVE
         if new.state is ProductionState.NEW:
@@ -242,7 +243,7 @@ class ProductionService:
             raise self._clash(caller, why.step, other, why.name) from None
 
     async def _begin(self, row: ProductionRow, first: int) -> bool:
-        """Let the engine and the watch know of a production that is stored.
+        """Tell the engine and the watch of a stored production.
 
         Return whether it was stored now: its transformations have the ids from `first` on.
         """
@@ -255,7 +256,7 @@ class ProductionService:
     async def _check_same(
         self, caller: User, row: ProductionRow, new: stored.NewProductionRow, says: frozenset[str]
     ) -> None:
-        """Raise Refused where the one of a name is another one."""
+        """Raise Refused if the production of this name is another one."""
         texts = await self._store.read(production_records.production_texts, row.production_id)
         assert texts is not None
         reads = self._covers(caller, row, Permission.PRODUCTION_READ)
@@ -268,7 +269,7 @@ class ProductionService:
         known: ProductionRow | None,
         docs: Mapping[str, Transformation],
     ) -> None:
-        """Raise Refused where the name of a step is another one's."""
+        """Raise Refused if another transformation has the name of a step."""
         if known is not None:
             return
         for step, doc in docs.items():
@@ -279,14 +280,14 @@ class ProductionService:
                 raise self._clash(caller, step, other)
 
     async def _rerun(self, caller: User, body: NewProduction) -> "_Before | None":
-        """Return what is to run anew. Raises Refused where that is not said as it must be."""
+        """Return the production to rerun, or None. Raises Refused for a wrong request."""
         if not body.rerun_of:
             if body.workflow is None:
-                why = "workflow: give one, or say in `rerun_of` which production runs anew"
+                why = "workflow: give one, or name a production in `rerun_of`"
                 raise Refused(Code.INVALID, why, field="workflow")
             return None
         if body.workflow is not None or body.files or body.images:
-            why = "rerun_of: a rerun takes workflow and files from the production: give none"
+            why = "rerun_of: a rerun takes the workflow and files of the production: give none"
             raise Refused(Code.INVALID, why, field="rerun_of")
         if not body.name:
             why = "name: a rerun needs a new name"
@@ -307,7 +308,7 @@ class ProductionService:
     async def list(
         self, caller: User, *, states: tuple[ProductionState, ...], after: int, limit: int
     ) -> ProductionPage:
-        """Return one page of productions, in order of the id."""
+        """Return one page of productions, in order of id."""
         bounds = scope(caller, Permission.PRODUCTION_READ, self._owners)
         rows = await self._store.read(
             production_records.productions,
@@ -321,15 +322,15 @@ class ProductionService:
         return ProductionPage(productions=await self._views.of(mine), after=last)
 
     async def show(self, caller: User, named: str) -> ProductionDetail:
-        """Return everything of one; what opens its files and secrets only with JOB_OUTPUT."""
+        """Return all about a production; its files and secrets only with JOB_OUTPUT."""
         row = await self._row(caller, named, Permission.PRODUCTION_READ)
         detail = await self._detail(row)
         return detail if self._covers(caller, row, Permission.JOB_OUTPUT) else sealed(detail)
 
     async def report(self, caller: User, named: str) -> ProductionReport:
-        """Return how one went: what failed, what waits for whom.
+        """Return the report of a production: failures and stuck files by step.
 
-        What jobs wrote to standard error is quoted only with JOB_OUTPUT.
+        Standard error of jobs is quoted only with JOB_OUTPUT.
         """
         row = await self._row(caller, named, Permission.PRODUCTION_READ)
         view = await self._views.one(row)
@@ -365,7 +366,9 @@ class ProductionService:
     # -- steer ----------------------------------------------------------------------------------
 
     async def act(self, caller: User, named: str, action: ProductionAction) -> ProductionDetail:
-        """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
+        """Carry out an action; a repeated action changes nothing. Raises Refused if it is
+        impossible.
+        """
         row = await self._row(caller, named, Permission.PRODUCTION_CONTROL)
         if action.action is ProductionActionName.CLEAN and row.state is ProductionState.ARCHIVED:
             await self._check_free(caller, row)
@@ -373,7 +376,8 @@ class ProductionService:
             did = await self._steering.act(caller, row, action)
         except StoreError:
             if action.action is ProductionActionName.CLEAN:
-                await self._check_free(caller, row)  # another one may have taken its name since
+                # another production may have taken its name since
+                await self._check_free(caller, row)
             raise
         self._nudge(row.production_id)
         self._told(caller, row, action.action.value, action.reason)
@@ -382,10 +386,10 @@ class ProductionService:
         return msgspec.structs.replace(await self._detail(now), did=did)
 
     async def _check_free(self, caller: User, row: ProductionRow) -> None:
-        """Raise Refused where a name of an archived one is another's: cleaning takes it again."""
+        """Raise Refused if another production has the name of an archived one."""
         other = await self._store.read(production_records.production_named, row.community, row.name)
         if other is not None and other.production_id != row.production_id:
-            why = f"name: {row.name!r} is taken by somebody else of the community by now"
+            why = f"name: {row.name!r} is taken by another user of the community by now"
             if self._covers(caller, other, Permission.PRODUCTION_READ):
                 why = (
                     f"name: {row.name!r} is the name of production {other.production_id} by now: "
@@ -398,13 +402,13 @@ class ProductionService:
     def _clash(
         self, caller: User, step: str, other: TransformationRow | None, name: str = ""
     ) -> Refused:
-        """Return why a step's name is refused. The id is shown only to callers who may read it."""
+        """Return the refusal of a step's name. The id is shown only to callers who may read it."""
         name = name or (other.name if other is not None else "")
-        by, do = "somebody else of the community", ""
+        by, do = "another user of the community", ""
         if other is not None and self._reads(caller, other):
             by, do = f"transformation {other.transformation_id}", ", or archive or clean that one"
         said = (
-            f"name: step {step} would be {name!r}, and {by} has that name: take another name for "
+            f"name: step {step} would be {name!r}, and {by} has that name: choose another name for "
         )
         return Refused(Code.KEY_REUSED, f"{said}the production{do}", field="name")
 
@@ -438,7 +442,7 @@ class ProductionService:
         return row
 
     async def _meant(self, caller: User, named: str, action: Permission) -> str:
-        """Return a question after the nearest name, empty where none is near."""
+        """Return a question with the nearest name; empty if none is near."""
         bounds = scope(caller, action, self._owners)
         rows = await self._store.read(
             production_records.productions,
@@ -477,13 +481,13 @@ class ProductionService:
 
 @dataclass(frozen=True)
 class _Before:
-    """A production that runs anew."""
+    """The production of a rerun."""
 
     row: ProductionRow
     definition: Definition
     details: Details
     rules: str
-    wanted: Mapping[str, int]  # the tasks of each step, with those by which it was extended
+    wanted: Mapping[str, int]  # the tasks of each step, extensions included
 
 
 def _definition(body: NewProduction, before: _Before | None) -> Definition:
@@ -494,7 +498,7 @@ def _definition(body: NewProduction, before: _Before | None) -> Definition:
 
 
 def _name(body: NewProduction, before: _Before | None) -> str:
-    """Return the name of a production. Raises Refused where it cannot be one."""
+    """Return the name of a production. Raises Refused for an invalid name."""
     name = body.name or _definition(body, before).workflow.name
     check_name(name, "name")
     try:
@@ -505,22 +509,22 @@ def _name(body: NewProduction, before: _Before | None) -> str:
 
 
 def _group(caller: User, docs: Mapping[str, Transformation]) -> str:
-    """Return the group of all steps. Raises Refused where they are not of one."""
+    """Return the group of all steps. Raises Refused if they differ."""
     groups = {
         step: group_of(caller, doc.job, f"workflow.steps.{step}.job") for step, doc in docs.items()
     }
     first, group = next(iter(groups.items()))
     for step, other in groups.items():
         if other != group:
-            why = f"step {step} is of group {other}, step {first} of {group}: all are of one"
+            why = f"step {step} is of group {other}, step {first} of {group}: all need one group"
             raise Refused(Code.INVALID, why, field=f"workflow.steps.{step}.job.group")
     return group
 
 
 def _extended(docs: Mapping[str, Transformation], wanted: Mapping[str, int]) -> list[str]:
-    """Return in words which steps of what runs anew make more tasks than its definition says."""
+    """Return messages about the steps of a rerun that make more tasks than the workflow says."""
     return [
-        f"step {step} makes {wanted[step]} tasks, as it was extended to; its workflow says "
+        f"step {step} makes {wanted[step]} tasks, the extended number; its workflow says "
         f"{doc.tasks}"
         for step, doc in docs.items()
         if wanted.get(step, doc.tasks) != doc.tasks

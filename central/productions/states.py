@@ -1,4 +1,4 @@
-"""What the states of its steps mean for a production. Pure."""
+"""Derives the state of a production from the states of its steps. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,13 +11,14 @@ from .record import StepRow
 P = ProductionState
 S = TransformationState
 
-# Of a step of which nothing more will come.
+# States of steps that will make nothing more.
 OVER: Final = frozenset({S.COMPLETED, S.ARCHIVED, S.CLEANING, S.CLEANED})
-CLOSES: Final = frozenset({S.COMPLETING, S.COMPLETED})  # because its parents had completed
+# states of a step whose parents have completed
+CLOSES: Final = frozenset({S.COMPLETING, S.COMPLETED})
 
 
 def verdict(state: ProductionState, steps: Sequence[StepRow]) -> tuple[ProductionEvent, str] | None:
-    """Return what happens to a production because of its steps, and why; None: nothing does."""
+    """Return the event of a production that follows from its steps, and the reason; or None."""
     left = [one for one in steps if one.row.state not in OVER]
     if state is P.ACTIVE and not left:
         return ProductionEvent.ALL_COMPLETED, _said(steps)
@@ -29,14 +30,14 @@ def verdict(state: ProductionState, steps: Sequence[StepRow]) -> tuple[Productio
 
 
 def _said(steps: Sequence[StepRow]) -> str:
-    """Return what steps say of inputs that were left."""
+    """Return the reasons of steps, such as inputs that were left."""
     return "; ".join(f"step {one.step}: {one.row.reason}" for one in steps if one.row.reason)[:500]
 
 
 def revivals(steps: Sequence[StepRow]) -> list[StepRow]:
-    """Return the steps that have closed, while one that feeds them works again: more will come.
+    """Return the closed steps whose parents work again: more files will come.
 
-    What a person has closed stays so.
+    A step that a user has closed stays closed.
     """
     works = {one.place for one in steps if one.row.state not in OVER}
     found: list[StepRow] = []
@@ -49,7 +50,7 @@ def revivals(steps: Sequence[StepRow]) -> list[StepRow]:
 
 
 def below(steps: Sequence[StepRow], of: Sequence[StepRow]) -> list[StepRow]:
-    """Return all steps that some feed, over others too, in order."""
+    """Return all steps below some steps, also indirectly, in order."""
     fed = {one.place for one in of}
     found: list[StepRow] = []
     for one in steps:

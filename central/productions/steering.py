@@ -1,4 +1,4 @@
-"""What people's actions do to a production and its steps."""
+"""Carries out users' actions on a production and its steps."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
@@ -32,23 +32,23 @@ from .plans import ProductionChange, more, planned, step_named
 from .record import ProductionRow, StepRow
 from .whole_inputs import unlike_when_fixed
 
-TRIES: Final = 5  # races with the engine that one action may lose
+TRIES: Final = 5  # lost races with the engine that one action survives
 PAGE: Final = 1_000
 P, S = ProductionState, TransformationState
 _GONE: Final = (P.CLEANING, P.CLEANED, P.ARCHIVED)
 
 
 class ProductionControl:
-    """Carries out actions."""
+    """Carries out actions on productions."""
 
     def __init__(
         self, *, store: Store, act: Act, touch: Callable[[int], None], clock: Clock
     ) -> None:
-        """`act` does something to jobs; `touch` tells the engine of what has changed."""
+        """Make it; `act` carries out actions on jobs, `touch` tells the engine of a change."""
         self._store, self._act, self._touch, self._clock = store, act, touch, clock
 
     async def act(self, caller: User, row: ProductionRow, action: ProductionAction) -> list[str]:
-        """Do what is asked; return in words what that was. Raises Refused."""
+        """Carry out an action; return messages about what was done. Raises Refused."""
         if action.action is A.PRIORITY:
             return await self._priority(caller, row, action)
         if action.action is A.FIX:
@@ -69,7 +69,7 @@ class ProductionControl:
         row: ProductionRow,
         plan: Callable[[ProductionRow, Sequence[StepRow]], ProductionChange],
     ) -> list[str]:
-        """Write what is planned of how it stands now; whoever was faster, it is planned anew."""
+        """Write the plan for the present state; plan again if the engine was faster."""
         for _ in range(TRIES):
             now = await self._store.read(production_records.production, row.production_id)
             assert now is not None
@@ -88,11 +88,11 @@ class ProductionControl:
                 }:
                     self._touch(one)
                 return found.did
-        said = f"production {row.name} changes all the time: try again"
+        said = f"production {row.name} keeps changing: try again"
         raise Refused(Code.ILLEGAL_STATE, said, field="action")
 
     async def steps(self, row: ProductionRow) -> list[StepRow]:
-        """Return the steps of a production as they stand now."""
+        """Return the present steps of a production."""
         return (await self._store.read(production_records.production_steps, [row.production_id]))[
             row.production_id
         ]
@@ -102,7 +102,7 @@ class ProductionControl:
     async def _fix(self, row: ProductionRow, action: ProductionAction) -> list[str]:
         """Retry what is stuck: first reset the files, then resume the steps that take them.
 
-        Between the two it may die: a step that has ended with files left is looked at again too.
+        The process may die in between: then `fix` also finds ended steps with Unused files.
         """
         if row.state in _GONE:
             said = f"a production that is {row.state.value} cannot be fixed"
@@ -130,7 +130,7 @@ class ProductionControl:
             if its.tasks_wanted and failed:
                 did.append(
                     f"step {one.step}: {failed} of its tasks failed for good, and it has no files "
-                    f"to try again: `extend` it by {failed} to have others in their place, "
+                    f"to retry: `extend` it by {failed} to replace them, "
                     "then `complete` the step that waits for it"
                 )
         did += await self._carry_out(
@@ -159,7 +159,7 @@ class ProductionControl:
         again: Collection[str],
         states: Sequence[InputState],
     ) -> None:
-        """Raise Refused where a step that takes all files would take those tried again alone."""
+        """Raise Refused if a step that takes all files would take only the retried ones."""
         rows = await self._store.read(
             production_records.production_steps, [row.production_id], documents=True
         )
@@ -167,11 +167,11 @@ class ProductionControl:
         docs = {one.row.transformation_id: document(one.row) for one in steps}
         wrong = unlike_when_fixed(steps, docs, counts, again, states)
         if wrong:
-            why = f"step: {'; '.join(wrong)}: `rerun` {row.name} under another name to have one "
-            raise Refused(Code.ILLEGAL_STATE, f"{why}of all, or say `anyway`", field="step")
+            why = f"step: {'; '.join(wrong)}: `rerun` {row.name} under another name to process "
+            raise Refused(Code.ILLEGAL_STATE, f"{why}all together, or add `anyway`", field="step")
 
     async def _reset(self, row: TransformationRow, states: Sequence[InputState]) -> int:
-        """Let inputs be tried again; return how many."""
+        """Reset inputs; return their number."""
         done = 0
         after = (0, 0)
         while True:
@@ -208,9 +208,9 @@ class ProductionControl:
     async def _priority(
         self, caller: User, row: ProductionRow, action: ProductionAction
     ) -> list[str]:
-        """Set the priority of jobs that come, then that of those that wait."""
+        """Set the priority of future jobs, then of the waiting ones."""
         wanted = action.priority
-        assert wanted is not UNSET, "the action has refused that"
+        assert wanted is not UNSET, "the action's own check refuses it"
         if row.state in _GONE:
             said = f"a production that is {row.state.value} makes no more jobs"
             raise Refused(Code.ILLEGAL_STATE, said, field="action")

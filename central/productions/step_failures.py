@@ -1,4 +1,4 @@
-"""What failed in the steps of a production, by class: as it was counted when it ended."""
+"""Counts the failures in the steps of a production, by class at the end of each attempt."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,9 +17,9 @@ from ..jobs.record_types import AttemptRow
 from ..store.engine import Store
 from ..transformations.record import TransformationRow
 
-ROWS_MAX: Final = 1_000  # classes at sites
-EXAMPLES: Final = 5  # jobs that are named of each class
-QUOTED_MAX: Final = 100  # classes of all steps of which standard error is read
+ROWS_MAX: Final = 1_000  # pairs of class and site
+EXAMPLES: Final = 5  # jobs named for each class
+QUOTED_MAX: Final = 100  # classes of all steps whose standard error is read
 
 LastLine = Callable[[AttemptRow], Awaitable[str]]
 
@@ -27,9 +27,9 @@ LastLine = Callable[[AttemptRow], Awaitable[str]]
 async def failures_of(
     store: Store, rows: Sequence[TransformationRow], last_line: LastLine | None
 ) -> list[list[StepFailures]]:
-    """Return the failures of some transformations, of each the most frequent class first.
+    """Return the failures of transformations, for each the most frequent class first.
 
-    `last_line` reads what the first example of a class wrote last; None: that is not quoted.
+    `last_line` reads the last line of the first example of a class; None: nothing is quoted.
     """
     found: list[list[StepFailures]] = []
     left = QUOTED_MAX
@@ -72,10 +72,10 @@ async def _counted(store: Store, row: TransformationRow) -> list[StepFailures]:
 def _to_look_at(
     found: StepFailures, attempts: dict[int, list[AttemptRow]]
 ) -> tuple[StepFailures, AttemptRow | None]:
-    """Return it with the example first whose output tells of the failure, and that attempt.
+    """Return it with an example first whose output shows the failure, and that attempt.
 
-    Of a job the output of its newest attempt is shown: who did well since, or failed of something
-    else, tells nothing, and retention may have removed all of them. Then it is as it was.
+    The output of a job is that of its newest attempt. An example does not help if that attempt
+    succeeded, failed for another reason, or was removed. Without a good example, the order stays.
     """
     tell = [
         job

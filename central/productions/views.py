@@ -1,4 +1,4 @@
-"""How productions are shown: their rows, counters and samples as people see them."""
+"""Shows productions: their rows, counters and samples in the form of the API."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -25,7 +25,7 @@ from .states import OVER
 
 STUCK_MARK: Final = "stuck"  # of a step that continues only after a user acts
 NO_PILOT: Final = "no pilot fits"
-NEARLY: Final = 0.999999  # what is shown of a part that is not all
+NEARLY: Final = 0.999999  # shown for a progress just below 1
 S = TransformationState
 
 
@@ -33,14 +33,14 @@ Unfit = Callable[[TransformationRow], str]  # why no pilot fits its jobs; empty:
 
 
 def all_fit(row: TransformationRow) -> str:
-    """Know nothing of pilots."""
+    """Return no reason: nothing is known about pilots."""
     return ""
 
 
 async def unfit_steps(
     store: Store, production_id: int, state: ProductionState, unfit: Unfit
 ) -> dict[str, str]:
-    """Return the steps with open tasks that no pilot fits, and why."""
+    """Return the reason for each step with open tasks that no pilot fits."""
     if state not in (ProductionState.ACTIVE, ProductionState.PAUSED, ProductionState.STOPPED):
         return {}
     rows = (await store.read(production_records.production_steps, [production_id], documents=True))[
@@ -73,7 +73,7 @@ class Views:
         self._owners, self._clock = owners, clock
 
     async def of(self, rows: Sequence[ProductionRow]) -> list[ProductionView]:
-        """Return each as it stands now."""
+        """Return the views of productions."""
         steps = await self._store.read(
             production_records.production_steps, [row.production_id for row in rows]
         )
@@ -83,7 +83,7 @@ class Views:
         return [await self._view(row, steps[row.production_id], counts, means) for row in rows]
 
     async def one(self, row: ProductionRow) -> ProductionView:
-        """Return one as it stands now, and for which of its steps no pilot fits."""
+        """Return the view of a production, with the steps that no pilot fits."""
         (view,) = await self.of([row])
         found = await unfit_steps(self._store, view.id, view.state, self._unfit)
         if not found:
@@ -93,7 +93,7 @@ class Views:
         return msgspec.structs.replace(view, steps=steps, marks=(*view.marks, *marks))
 
     async def _unfit_step(self, step: StepView, why: str) -> StepView:
-        """Return a step with why no pilot fits its jobs, and one of these jobs."""
+        """Return a step with the reason why no pilot fits its jobs, and one of these jobs."""
         if not why:
             return step
         states = [TaskState.CREATED]
@@ -156,7 +156,7 @@ def stand(
     counts: Mapping[int, StateCounts],
     means: Mapping[int, TaskMean],
 ) -> StepStanding:
-    """Return how a step stands."""
+    """Return the counts of a step."""
     its = one.row.transformation_id
     inputs: dict[InputState, int] = {}
     for (number, state), files in counts[its].inputs.items():
@@ -173,7 +173,7 @@ def stand(
 
 
 def _whole(how_far: ProductionProgress) -> float:
-    """Return how far all is: all of it only where each step is, also of what is Completed."""
+    """Return the whole progress: 1 only if each step is at 1, also for a Completed production."""
     return 1.0 if how_far.whole >= 1.0 else min(round(how_far.whole, 6), NEARLY)
 
 
@@ -229,10 +229,10 @@ def _marks_of(row: ProductionRow, one: StepRow, steps: Sequence[StepRow]) -> tup
 
 
 def _lacks_inputs(row: ProductionRow, one: StepRow, steps: Sequence[StepRow]) -> bool:
-    """Whether a step waits because more of its inputs is missing for good than it allows.
+    """Return whether a step waits because too many of its inputs are missing for good.
 
-    Its reason may be older than the last action: while a step that feeds it works, nothing is
-    missing for good, and a step that a person has closed goes on.
+    Its reason may be older than the last action: while a parent works, nothing is missing for good,
+    and a step that a user has closed continues.
     """
     if row.state is not ProductionState.ACTIVE or one.row.state is not S.ACTIVE:
         return False
@@ -241,7 +241,7 @@ def _lacks_inputs(row: ProductionRow, one: StepRow, steps: Sequence[StepRow]) ->
 
 
 def _marks(views: Sequence[StepView]) -> tuple[str, ...]:
-    """Return what stands out of a production."""
+    """Return the marks of a production."""
     marks = [f"step {one.step} is stuck" for one in views if STUCK_MARK in one.marks]
     stuck = sum(one.inputs.get(state, 0) for one in views for state in STUCK)
     if stuck:

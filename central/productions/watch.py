@@ -1,10 +1,9 @@
-"""The loop that completes productions, revives what is fed again, cleans, notes how far all are.
+"""The loop that completes productions, revives and cleans them, and samples their progress.
 
-It looks at a production when the engine or a person has moved one of its steps: nothing is asked of
-the others. How far those are that run is noted now and then. Without productions it sleeps. What is
-cleaned may have very many jobs and files: it is done in slices, between which all others are looked
-at.
-Whatever ends it, all that it knows can be read again.
+It checks a production after the engine or a user has moved one of its steps. The progress of
+running productions is sampled at intervals. Without productions it sleeps. A cleaned production may
+have very many jobs and files: it is cleaned in slices, and all others are checked in between. All
+of its state can be read again after an interruption.
 """
 
 import asyncio
@@ -32,26 +31,27 @@ from .record import ProductionMove, ProductionRow, ProgressRow, StepRow
 from .states import verdict
 from .views import Unfit, all_fit, stand, unfit_steps
 
-SAMPLE_S: Final = 15.0  # from one note of how far productions are to the next
-YOUNG_S: Final = 2.0  # likewise of one that has begun not long ago: a short one has an end too …
-YOUNG_FOR_S: Final = 60.0  # … for so long
-FITS_S: Final = 15.0  # from a look whether pilots fit the jobs of one production to the next one's
-HEARD_S: Final = 120.0  # after a start: by then the pilots that are there have been heard again
-AGAIN_S: Final = 5.0  # what is cleaned, or was refused, is looked at so often until it is done
-FULL_S: Final = 5.0  # the store takes nothing
+SAMPLE_S: Final = 15.0  # between two samples of progress
+YOUNG_S: Final = 2.0  # the same for young productions: a short one needs samples too …
+YOUNG_FOR_S: Final = 60.0  # … for so long after the start
+# between two checks whether pilots fit the jobs of a production; productions take turns
+FITS_S: Final = 15.0
+HEARD_S: Final = 120.0  # after a start: by then all live pilots have sent a heartbeat
+AGAIN_S: Final = 5.0  # between two checks of a production that is cleaned, or was refused
+FULL_S: Final = 5.0  # pause while the store is full
 PAGE: Final = 200
 P = ProductionState
 
 
 @dataclass
 class _Work:
-    """What is being done to a production that is cleaned, slice after slice."""
+    """The unfinished work on a production that is cleaned, slice after slice."""
 
     slices: AsyncGenerator[int]
     row: ProductionRow
     steps: Sequence[StepRow]
-    removes: bool  # its files; else it kills its jobs
-    done: int = 0  # so many of them
+    removes: bool  # removes files; else it kills jobs
+    done: int = 0  # number of files or jobs so far
 
 
 class ProductionWatch:
@@ -68,7 +68,7 @@ class ProductionWatch:
         log: Log,
         unfit: Unfit = all_fit,
     ) -> None:
-        """`touch` tells the engine that a transformation has changed.
+        """Make a watch; `touch` tells the engine that a transformation has changed.
 
         `unfit` says why no pilot fits the jobs of a transformation.
         """
@@ -76,37 +76,38 @@ class ProductionWatch:
         self._store, self._knowledge, self._cleaning = store, knowledge, cleaning
         self._touch, self._clock, self._log = touch, clock, log
         self._of: dict[int, int] = {}  # the production of a transformation
-        self._due: set[int] = set()  # productions to be looked at
-        self._active: dict[int, tuple[int, ...]] = {}  # those that run, with their transformations
-        self._cleaned: set[int] = set()  # those that are being cleaned, or were refused …
-        self._look_again_at = 0.0  # … and when all of these are due, on the monotonic clock
-        self._work: dict[int, _Work] = {}  # of these, whose turn is next first
-        self._counted: dict[int, StateCounts] = {}  # of transformations, when they were last noted
+        self._due: set[int] = set()  # productions to check
+        # Active productions, with their transformations
+        self._active: dict[int, tuple[int, ...]] = {}
+        self._cleaned: set[int] = set()  # productions that are cleaned or were refused …
+        self._look_again_at = 0.0  # … and when they are checked again, on the monotonic clock
+        self._work: dict[int, _Work] = {}  # of cleaned productions; the first is next
+        self._counted: dict[int, StateCounts] = {}  # of transformations, at the last sample
         self._samples: dict[int, list[eta.ProgressPoint]] = {}
-        self._since: dict[int, float] = {}  # of those that run: since when they stand so
+        self._since: dict[int, float] = {}  # of Active productions: since when they are Active
         self._sampled = self._sampled_young = -SAMPLE_S
-        self._fitted = clock.monotonic() + HEARD_S - FITS_S  # when it was looked last …
-        self._fits_after = 0  # … and at which
-        self._told: dict[int, str] = {}  # what the store has refused of them last
+        self._fitted = clock.monotonic() + HEARD_S - FITS_S  # when pilots were last checked …
+        self._fits_after = 0  # … and for which production
+        self._told: dict[int, str] = {}  # the last error of the store about each
         self._nudged = asyncio.Event()
 
     # -- what others tell -----------------------------------------------------------------------
 
     def heard(self, transformation_id: int) -> None:
-        """A transformation has changed: look, if it is a step."""
+        """Check the production of a transformation that has changed, if it has one."""
         production = self._of.get(transformation_id)
         if production is not None:
             self.nudge(production)
 
     def nudge(self, production_id: int) -> None:
-        """Look at a production."""
+        """Check a production soon."""
         self._due.add(production_id)
         self._nudged.set()
 
     # -- the loop -------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run for ever. Ends by cancellation."""
+        """Run until cancelled."""
         loaded = False
         while True:
             try:
@@ -140,7 +141,7 @@ class ProductionWatch:
         self._nudged.clear()
 
     async def load(self) -> None:
-        """Look at all productions that may still change by themselves."""
+        """Check all productions that may still change by themselves."""
         after = 0
         while True:
             rows = await self._store.read(
@@ -152,7 +153,7 @@ class ProductionWatch:
             after = rows[-1].production_id
 
     async def once(self) -> None:
-        """Look at what is due, note how far all are if it is time, clean a slice."""
+        """Check the due productions, sample the progress if it is time, clean a slice."""
         if self._cleaned and self._clock.monotonic() >= self._look_again_at:
             self._again_later()
             self._due.update(self._cleaned)
@@ -198,7 +199,7 @@ class ProductionWatch:
         if not self._work:
             return
         production_id = next(iter(self._work))
-        work = self._work.pop(production_id)  # what fails is begun anew
+        work = self._work.pop(production_id)  # a failed slice begins again
         await self._guarded(production_id, self._clean_on(production_id, work))
 
     async def _clean_on(self, production_id: int, work: _Work) -> None:
@@ -211,17 +212,17 @@ class ProductionWatch:
             self._work[production_id] = work
 
     async def _guarded(self, production_id: int, doing: Awaitable[None]) -> None:
-        """Do something for one; what is wrong with it is told, and the others go on."""
+        """Work on one production; log its errors, so that the others continue."""
         try:
             await doing
         except OF_ALL:
             raise
-        except StoreError as why:  # it refused something of this one alone
+        except StoreError as why:  # it refused something of this production only
             self._again(production_id)
             if self._told.get(production_id) != str(why):
                 self._told[production_id] = str(why)
                 self._log("loop_failed", loop=f"production {production_id}", error=str(why))
-        except Exception:  # a definition of another release
+        except Exception:  # a definition from another release
             told = traceback.format_exc()
             self._log("loop_failed", loop=f"production {production_id}", error=told)
 
@@ -245,9 +246,9 @@ class ProductionWatch:
             await self._move(row, steps, *found)
 
     async def _clean(self, row: ProductionRow, steps: Sequence[StepRow]) -> None:
-        """Begin what is to be done to one that is cleaned, if that is not under way."""
+        """Begin to clean a production, unless that is under way."""
         one, under_way = row.production_id, self._work.get(row.production_id)
-        removes = verdict(row.state, steps) is not None  # none of its jobs lives
+        removes = verdict(row.state, steps) is not None  # all of its jobs have ended
         if under_way is None or under_way.removes is not removes:
             if under_way is not None:
                 await under_way.slices.aclose()
@@ -286,7 +287,7 @@ class ProductionWatch:
     async def _move(
         self, row: ProductionRow, steps: Sequence[StepRow], event: ProductionEvent, reason: str
     ) -> None:
-        """Move a production as its steps call for."""
+        """Move a production as its steps require."""
         at = self._clock.wall()
         if event is ProductionEvent.ALL_COMPLETED:
             await self._note_one(row.production_id, steps, at)
@@ -303,7 +304,7 @@ class ProductionWatch:
         self._due.add(row.production_id)
 
     async def _emptied(self, work: _Work) -> None:
-        """Let one be Cleaned whose files have gone."""
+        """Set a production Cleaned after its files were removed."""
         row = work.row
         drop = [(row.production_id, one.at) for one in await self._kept(row.production_id)]
         await self._store.write(production_records.keep_samples, [], drop)
@@ -320,15 +321,15 @@ class ProductionWatch:
             )
         self._due.add(row.production_id)
 
-    # -- how far they are -----------------------------------------------------------------------
+    # -- progress -------------------------------------------------------------------------------
 
     def _young(self) -> dict[int, tuple[int, ...]]:
-        """Return those that run since not long ago."""
+        """Return the productions that have been Active for a short time."""
         after = self._clock.wall() - YOUNG_FOR_S
         return {one: self._active[one] for one, since in self._since.items() if since > after}
 
     async def _note(self, which: Mapping[int, tuple[int, ...]]) -> None:
-        """Note how far those are of which a task has come or ended since."""
+        """Sample the progress of productions whose tasks have changed."""
         for some in _pages(which.items(), PAGE):
             ids = [one for _, its in some for one in its]
             counts = await self._store.read(transformation_records.transformation_counts, ids)
@@ -376,7 +377,7 @@ class ProductionWatch:
             self._samples[production_id] = kept
 
     async def _kept(self, production_id: int) -> list[eta.ProgressPoint]:
-        """Return the samples of a production: those before this process too."""
+        """Return the samples of a production, those before this process too."""
         known = self._samples.get(production_id)
         if known is None:
             rows = await self._store.read(production_records.samples, production_id)
@@ -387,7 +388,7 @@ class ProductionWatch:
 def _pages(
     items: Iterable[tuple[int, tuple[int, ...]]], size: int
 ) -> list[list[tuple[int, tuple[int, ...]]]]:
-    """Return productions with their transformations, so many transformations at a time."""
+    """Return productions with their transformations, at most `size` transformations at a time."""
     found: list[list[tuple[int, tuple[int, ...]]]] = []
     count = 0
     for item in list(items):

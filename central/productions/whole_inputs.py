@@ -1,8 +1,8 @@
-"""Steps that take all files of others: what they have made is not that of more files. Pure.
+"""Protects steps that take all files together: later files would give other results. Pure.
 
-A step that gathers `all` makes its task when nothing more will come. Where more comes after that,
-it makes another one, of the new files alone; and a shared port without a count gives later tasks
-what was made both times.
+A step that gathers `all` makes its task when no more files will come. If more come later, it makes
+another task from the new files only. A shared port without a count gives later tasks the files of
+both rounds.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,10 +24,10 @@ def unlike_when_fixed(
     again: Collection[str],
     states: Sequence[InputState],
 ) -> list[str]:
-    """Return which steps would not do what they do where nothing had failed.
+    """Return the faults: steps whose result would not be the same as without failures.
 
-    Of the steps that are named in `again`, files in `states` are tried again. A step whose tasks
-    have all failed has not run: what it takes comes together once more, if none of it stays stuck.
+    Steps in `again` retry their files in `states`. A step whose tasks have all failed has not run:
+    its files come together once more, if none of them stays stuck.
     """
     found: list[str] = []
     ran: set[str] = set()
@@ -43,7 +43,8 @@ def unlike_when_fixed(
         is_whole = docs[one.row.transformation_id].grouping.rule == ALL
         if one.step in again and is_whole and fresh and used:
             found.append(
-                f"step {one.step} has taken {used} files together, and would take {fresh} alone"
+                f"step {one.step} has taken {used} files together, and would take {fresh} in "
+                "another task"
             )
     some = [one for one in steps if one.step in again]
     return found + unlike_a_whole(steps, docs, some, ran=ran)
@@ -56,7 +57,7 @@ def unlike_a_whole(
     *,
     ran: Collection[str] | None = None,
 ) -> list[str]:
-    """Return which steps would not do what they do where all is there from the start.
+    """Return the faults: steps whose result would not be the same with all files from the start.
 
     They have run, and `some` steps above make more. `steps` come parents before children, `docs`
     are their documents by transformation, `ran` the steps that have run; None: all with tasks.
@@ -76,12 +77,12 @@ def unlike_a_whole(
         if has_run and grouped and doc.grouping.rule == ALL:
             found.append(
                 f"step {one.step} has taken all files of {_several(grouped)} together, and would "
-                "take the new ones alone"
+                "take the new ones in another task"
             )
         if has_run and whole:
             found.append(
                 f"step {one.step} takes all files of {_several(whole)} for each task, and new "
-                "tasks would get others than those before"
+                "tasks would get other files than earlier tasks"
             )
     return found
 

@@ -29,7 +29,7 @@ from .task_ends import TaskEnding
 
 @dataclass(frozen=True)
 class Transformations:
-    """What the central has of them."""
+    """The parts of transformations in a central."""
 
     engine: Engine
     service: TransformationService
@@ -49,7 +49,7 @@ def transformations(
     quotas: Quotas,
     room: DiskRoom,
 ) -> Transformations:
-    """Return the engine, and the service that people speak to."""
+    """Return the engine, and the service that answers users."""
     index, files = InputIndex(), FileReader(store, storages)
     engine = Engine(
         store=store,

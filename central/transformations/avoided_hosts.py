@@ -1,6 +1,6 @@
-"""Jobs that keep off the hosts where tasks with their inputs failed, known again after a restart.
+"""Restores, after a restart, which jobs avoid hosts where tasks with their inputs failed.
 
-Which hosts these are is read from the attempts, as when the jobs were made: nothing is kept for it.
+The hosts follow from the attempts, as when the jobs were made, so nothing is stored for this.
 """
 
 from typing import Final
@@ -13,12 +13,12 @@ from . import record as transformation_records
 from .live_state import document
 from .repairs import Repairs, bounds_of
 
-LONGEST_S: Final = 3_600.0  # of tasks that were made so long ago nothing is known again
+LONGEST_S: Final = 3_600.0  # older tasks are not restored
 TASKS_MAX: Final = 1_000  # the newest
 
 
 class KeptOff:
-    """Tells `Hosts` what it was told before a restart."""
+    """Tells `Hosts` again which jobs avoid which hosts."""
 
     def __init__(
         self, *, store: Store, repairs: Repairs, hosts: Hosts, pilots: Pilots, clock: Clock
@@ -27,7 +27,7 @@ class KeptOff:
         self._hosts, self._pilots = hosts, pilots
 
     async def restore(self) -> None:
-        """Keep the jobs off for what is left of the time. Call it when pilots are known again."""
+        """Let jobs avoid hosts for the rest of the time. Call it once pilots are known again."""
         wall, now = self._clock.wall(), self._clock.monotonic()
         others = {(one.site, one.host) for one in self._pilots.all()}
         for task in await self._store.read(

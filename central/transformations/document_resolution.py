@@ -1,4 +1,4 @@
-"""A document as it is stored: ids and datasets in place of names, its queries checked. Pure."""
+"""Turns a document into its stored form: ids and datasets for names, queries checked. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -39,9 +39,9 @@ class ParentTransformation(NamedTuple):
 def resolved(
     doc: Transformation, keys: Mapping[str, KeyType], parents: Mapping[str, ParentTransformation]
 ) -> Transformation:
-    """Return the document with what `from` names by id, and where its files lie.
+    """Return the document with `from` as ids, and with the dataset of those files.
 
-    `keys` are those that files have. Raises Refused with the field that is wrong.
+    `keys` are the metadata keys of files. Raises Refused with the wrong field.
     """
     inputs = list(doc.inputs)
     try:
@@ -53,7 +53,7 @@ def resolved(
                     raise BadCatalogueField(
                         f"{where}.query.dataset",
                         spec.query[DATASET_KEY],
-                        "none: `from` says in which dataset the files lie",
+                        "none: `from` sets the dataset of the files",
                     )
                 dataset = outputs_dataset(parent.group, parent.transformation_id, parent.doc)
                 inputs[i] = msgspec.structs.replace(
@@ -62,7 +62,7 @@ def resolved(
                     query={**spec.query, DATASET_KEY: str(dataset)},
                 )
             query = parse_query(inputs[i].query, f"{where}.query")
-            if not spec.from_:  # what a parent will make has its keys when it has made it
+            if not spec.from_:  # outputs of a parent get their keys only when they are made
                 query.check(dict(keys), f"{where}.query")
                 _check_keys(spec.on, keys, f"{where}.on")
                 if spec.use == "once" and not spec.on:
@@ -78,16 +78,16 @@ def resolved(
 
 
 def check_name(name: str, field: str) -> None:
-    """Raise Refused where a name reads as an id: what is asked for by it would be another one."""
+    """Raise Refused for a name that looks like an id: requests by name would find another one."""
     if name.isascii() and name.isdecimal():
-        why = f"{field}: found {short(name)!r}, expected a name that is not a number: that is an id"
+        why = f"{field}: found {short(name)!r}, expected a name that is not a number"
         raise Refused(Code.INVALID, why, field=field)
 
 
 def check_template(doc: Transformation, keys: Mapping[str, KeyType], outputs: str) -> None:
-    """Raise Refused for a name in braces that is a key of no file, and would pause it.
+    """Raise Refused for a name in braces that is no key of files: tasks could not be made.
 
-    What another transformation makes has its keys when it has made it.
+    The outputs of another transformation get their keys only when they are made.
     """
     if not doc.inputs or any(one.from_ for one in doc.inputs):
         return
@@ -98,24 +98,24 @@ def check_template(doc: Transformation, keys: Mapping[str, KeyType], outputs: st
 
 
 def check_document(doc: Transformation, group: str, keys: Mapping[str, KeyType]) -> None:
-    """Raise Refused where a resolved document cannot be a transformation of `group`."""
+    """Raise Refused if a resolved document cannot be a transformation of `group`."""
     template = checked(doc, _checked_outputs(group, doc))
     outputs = doc.job.data.outputs if doc.job.data is not None else ()
     for i, out in enumerate(outputs):
         check_scope_of(out, group, f"document.job.data.outputs[{i}]")
     if "input" in template.names and "input" not in keys:
-        why = "job: {input} is no key of files: did you mean {inputs}?"
+        why = "job: {input} is not a key of files: did you mean {inputs}?"
         raise Refused(Code.INVALID, why, field="document.job")
     rule_of(doc.grouping.rule)
 
 
 def _check_keys(given: Sequence[str], known: Mapping[str, KeyType], where: str) -> None:
-    """Raise NotRight for a key that no file has: files would wait for it without end."""
+    """Raise BadCatalogueField for a key that no file has: tasks would wait for it forever."""
     Query(tuple(Condition(key, Op.EXISTS, True) for key in given)).check(dict(known), where)
 
 
 def _checked_outputs(group: str, doc: Transformation) -> str:
-    """Return a dataset as that of the outputs will be. Raises Refused where it can be none."""
+    """Return the dataset of the outputs. Raises Refused for an invalid one."""
     text = str(outputs_dataset(group, ID_MAX, doc))
     if doc.job.data is not None and any(not one.did for one in doc.job.data.outputs):
         try:

@@ -1,10 +1,10 @@
-"""The loop that turns files, or a number, into jobs: an input is in one task that lives or is Done.
+"""The engine: turns files, or a number, into tasks; each input is in one open or Done task.
 
-One task of the process that leads. What it keeps in memory can be read again at any moment, and
-each step is a transaction of the store that holds or does not: it may die between any two.
+It is one asyncio task of the leader. All of its memory can be read again at any moment, and each
+step is one transaction of the store: it may die between any two.
 
-A pass looks at what has changed in the catalogue and at tasks that have ended, makes tasks where
-inputs have come or there is room, and looks whether transformations are done.
+A pass checks changed files of the catalogue and ended tasks, makes tasks if inputs have come or
+there is room, and checks whether transformations are done.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ from .shortfall import missing_of
 from .task_creation import TaskMaker
 from .task_ends import ROOM_WAITS, TaskEnding
 
-LOOK_S: Final = 0.25  # how long what nobody tells may wait
-FULL_S: Final = 5.0  # the store takes nothing
-ROOM_S: Final = 10.0  # a quota, or the disk, has no room for another task
-REFUSED_S: Final = 60.0  # it refused what a community's files bring
+LOOK_S: Final = 0.25  # the longest delay of changes that nobody announces
+FULL_S: Final = 5.0  # pause while the store is full
+ROOM_S: Final = 10.0  # pause while a quota or the disk has no room for another task
+REFUSED_S: Final = 60.0  # pause after the store refused the changed files of a community
 PAGE: Final = 1_000
 
 
@@ -62,27 +62,28 @@ class Engine:
         self._intake, self._making, self._ending = intake, making, ending
         self._clock, self._log = clock, log
         self._lives: dict[int, LiveTransformation] = {}
-        self._parents: dict[int, bool] = {}  # whether those whose outputs are taken are done
-        self._missing: dict[int, MissingOutputs] = {}  # what these have not made for good
-        self._touched: dict[int, bool] = {}  # to be read again; True: so is what waits of it
-        self._later: dict[str, float] = {}  # when changes of a community are looked at (monotonic)
+        self._parents: dict[int, bool] = {}  # whether the transformations that make inputs are done
+        self._missing: dict[int, MissingOutputs] = {}  # their missing outputs, lost for good
+        self._touched: dict[int, bool] = {}  # to be read again; True: with the waiting inputs
+        # when changes of a community are checked again (monotonic)
+        self._later: dict[str, float] = {}
         self._loading = True
-        self._used = False  # there is a transformation: else nothing is looked at
+        self._used = False  # a transformation exists: otherwise nothing is checked
         self._nudged = asyncio.Event()
         self._heard: Callable[[int], None] = lambda transformation_id: None
 
     def tell(self, heard: Callable[[int], None]) -> None:
-        """Tell `heard` of each transformation that has changed, whoever changed it."""
+        """Call `heard` for each transformation that changes, also by others."""
         self._heard = heard
 
     def touch(self, transformation_id: int) -> None:
-        """Somebody else has changed a transformation, or inputs of it: it is read again."""
+        """Read a transformation again: another part has changed it, or its inputs."""
         self._touched[transformation_id] = True
         self._used = True
         self._nudged.set()
 
     async def run(self) -> None:
-        """Run for ever. Ends by cancellation."""
+        """Run until cancelled."""
         loaded = False
         while True:
             try:
@@ -96,7 +97,7 @@ class Engine:
                 if not isinstance(why, StoreFull):
                     self._log("loop_failed", loop="transformations", error=str(why))
                 await self._clock.sleep(FULL_S)
-                loaded = False  # what memory says of what was to be written is in doubt
+                loaded = False  # memory may differ from the store after a failed write
                 continue
             if not busy:
                 await self._wait()
@@ -108,7 +109,7 @@ class Engine:
         self._nudged.clear()
 
     async def load(self) -> None:
-        """Read all transformations that are to be looked after."""
+        """Read all live transformations."""
         self._used = bool(
             await self._store.read(
                 transformation_records.transformations, None, states=(), after=0, limit=1
@@ -139,7 +140,7 @@ class Engine:
         if not self._used:
             return False
         await self._refresh()
-        parents = dict(self._parents)  # only of those: their last outputs are seen in this pass
+        parents = dict(self._parents)  # as of now: this pass sees the last outputs of these
         await self._changes()
         busy = False
         for one in list(self._lives.values()):
@@ -165,10 +166,10 @@ class Engine:
         return busy or bool(stale)
 
     def _see_parents(self, one: LiveTransformation, parents: Mapping[int, bool]) -> None:
-        """Note which parents are done, but for those of which more is missing than is allowed."""
+        """Note the complete parents, except those with more missing outputs than allowed."""
         over = frozenset(p for p in one.parents() if parents.get(p, False))
         missing = {p: self._missing.get(p, MissingOutputs()) for p in over}
-        is_told_to = one.row.closing or one.row.flushing  # by a person
+        is_told_to = one.row.closing or one.row.flushing  # by a user
         is_active = one.row.state is TransformationState.ACTIVE
         if is_active and not is_told_to and takes_all(one.doc):
             allowed = one.doc.allow_partial
@@ -176,7 +177,7 @@ class Engine:
         one.complete, one.missing = over, joined(missing.values())
 
     async def _see_unmade(self, one: LiveTransformation) -> None:
-        """Count what parents that still work have not made as missing: a person has closed it."""
+        """Count the outputs that working parents have not made as missing: a user has closed it."""
         for parent in sorted(one.parents() - one.complete):
             row = await self._store.read(transformation_records.transformation, parent)
             if row is not None:
@@ -185,7 +186,7 @@ class Engine:
                 )
 
     async def _tell_missing(self, one: LiveTransformation, parents: Mapping[int, bool]) -> None:
-        """Say why a transformation waits whose parents are done, until it goes on."""
+        """Set the reason why a transformation waits although its parents are done, or clear it."""
         if one.row.state is not TransformationState.ACTIVE or one.stale:
             return
         waits = all(parents.get(p, False) for p in one.parents()) and one.complete < one.parents()
@@ -201,7 +202,7 @@ class Engine:
             self._missing[parent] = await missing_of(self._store, row, self._missing)
 
     async def _changes(self) -> None:
-        """Look at files that have changed; a community of which that is refused waits."""
+        """Check changed files; a community whose changes the store refuses waits."""
         now = self._clock.monotonic()
         for community in self._index.communities():
             if self._later.get(community, now) > now:
@@ -215,10 +216,10 @@ class Engine:
                 self._log("loop_failed", loop=f"inputs of {community}", error=str(why))
 
     async def _of(self, one: LiveTransformation, doing: Awaitable[bool | None]) -> bool:
-        """Do something for one; what the store refuses of it pauses it, and the others go on.
+        """Work on one transformation; pause it if the store refuses a change, so that others
+        continue.
 
-        Where it makes no tasks anyway, or not even that is taken, it is left alone until somebody
-        has changed it.
+        If it makes no tasks now, or cannot even be paused, it rests until it is changed.
         """
         try:
             return bool(await doing)
@@ -233,7 +234,7 @@ class Engine:
             return False
 
     async def _tried(self, doing: Awaitable[None]) -> None:
-        """Do something that the store may refuse as well."""
+        """Make a change that the store may refuse as well."""
         try:
             await doing
         except OF_ALL:
@@ -242,7 +243,7 @@ class Engine:
             self._log("loop_failed", loop="transformations", error=str(why))
 
     async def _make(self, one: LiveTransformation) -> bool:
-        """Make tasks of one; what is wrong with it pauses it, and the others go on."""
+        """Make tasks of one transformation; pause it on an error, so that the others continue."""
         one.dirty = False
         try:
             one.dirty = await self._making.some(one)
@@ -254,7 +255,7 @@ class Engine:
             await self._ending.brake(one, str(why))
         except StoreError:
             raise
-        except Exception as why:  # rules may be anybody's
+        except Exception as why:  # rules may come from other packages
             error = "".join(traceback.format_exception(why))
             self._log("loop_failed", loop=f"transformation {one.id}", error=error)
             said = str(why) if isinstance(why, BadRule) else f"no task can be made: {why!r}"
@@ -267,15 +268,15 @@ class Engine:
         return one.dirty
 
     async def _flushed(self, one: LiveTransformation) -> None:
-        """All groups that were there have gone, full or not: the next ones are full again."""
+        """Stop flushing once all waiting groups are tasks: the next groups are full ones again."""
         if one.row.flushing and one.room() > 0 and one.pool is not None:
             await self._store.write(transformation_records.set_flushing, one.id, False)
             one.stale = True
 
-    # -- what is looked after -------------------------------------------------------------------
+    # -- live transformations --------------------------------------------------------------------
 
     async def _refresh(self) -> None:
-        """Read again what others have changed."""
+        """Read again what other parts have changed."""
         while self._touched:
             one, anew = self._touched.popitem()
             row = await self._store.read(transformation_records.transformation, one)
@@ -298,7 +299,8 @@ class Engine:
             for other in self._lives.values():
                 if one in other.parents():
                     other.look = True
-                    other.dirty |= bool(other.growing)  # groups may wait for all of it
+                    # groups may wait for all of the parent's files
+                    other.dirty |= bool(other.growing)
 
     async def _take_up(self, row: TransformationRow, *, anew: bool) -> None:
         try:
@@ -306,7 +308,7 @@ class Engine:
             inputs = wanted(row, new.doc)
         except StoreError:
             raise
-        except Exception as why:  # a rule that is not there any more, a word of a later release
+        except Exception as why:  # a rule that was removed, or a word of a later release
             self._lives.pop(row.transformation_id, None)
             self._index.drop(row.transformation_id)
             await self._ending.unusable(row, str(why) or repr(why))

@@ -1,8 +1,8 @@
-"""Which files a transformation never takes: those that it has made itself, or that come of these.
+"""Finds the files that a transformation never takes: its own outputs, and files made from them.
 
-A file names the job that made it, and a task is known by its job for ever. What a transformation
-takes from others is fixed when it is added, so that of each that makes files those above it are
-known after one look, and no lineage of files is walked.
+A file names the job that made it, and tasks are known by their job forever. The inputs of a
+transformation are fixed when it is added. So the transformations above a maker are found once,
+without walking the lineage of files.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from . import record as transformation_records
 from .inputs import WantedInput
 from .live_state import document
 
-KEPT_MAX: Final = 20_000  # transformations of which is kept what they take
+KEPT_MAX: Final = 20_000  # cached transformations
 
 Pair = tuple[FileRow, WantedInput]
 
@@ -28,18 +28,18 @@ class _Links(msgspec.Struct, frozen=True):
 
 
 class Makers:
-    """Knows of each transformation what feeds it."""
+    """Knows which transformations feed which."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._links: dict[int, _Links] = {}  # by transformation: they never change
 
     async def others(self, takers: Sequence[Pair]) -> list[Pair]:
-        """Return the pairs without files that come of what takes them.
+        """Return the pairs without files that were made from the transformation's own outputs.
 
-        A transformation takes nothing that it has made, nor what one has made that takes its
-        outputs, by however many steps; one that was derived nothing that comes of its parent
-        either. What an input says that it is `from` is taken.
+        A transformation takes neither its own outputs nor those of transformations that they feed,
+        directly or indirectly. A derived transformation does not take those of its parent either.
+        Files of the input's own `from` are always taken.
         """
         jobs = {row.job_id for row, _ in takers if row.job_id is not None}
         if not jobs:
@@ -63,7 +63,7 @@ class Makers:
         return found
 
     async def _above(self, transformation_id: int) -> set[int]:
-        """Return one with all that feed it, and that these were derived from."""
+        """Return a transformation with all that feed it, and all that those were derived from."""
         found, left = set[int](), [transformation_id]
         while left:
             one = left.pop()
@@ -74,7 +74,7 @@ class Makers:
         return found
 
     async def _line(self, transformation_id: int) -> set[int]:
-        """Return one with those that it was derived from, the last from the first."""
+        """Return a transformation with those it was derived from, directly or indirectly."""
         found, left = set[int](), [transformation_id]
         while left:
             one = left.pop()
@@ -98,5 +98,5 @@ class Makers:
 
 
 def _ids(named: Iterable[str]) -> tuple[int, ...]:
-    """Return what documents name: they are stored with ids."""
+    """Return the transformations that a document names: stored documents have ids."""
     return tuple(int(one) for one in named if one)

@@ -1,4 +1,4 @@
-"""From inputs that wait to groups, by a rule and a policy for groups that are not full. Pure."""
+"""Makes groups from waiting inputs, by a rule and a policy for partial groups. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import msgspec
 from pilotage.proto.catalogue import Metadata, Value
 from pilotage.proto.documents.transformation import Grouping, InputSpec
 
-INPUT_BITS: Final = 8  # more inputs than a document may have
+INPUT_BITS: Final = 8  # enough for the inputs of any document
 
 
 class WaitingInput(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """An input that waits, with what rules look at. Each is one object, of values alone."""
+    """A waiting input with the facts that rules use. One object of plain values."""
 
     file_id: int
-    input_no: int  # which of the transformation's inputs it is
+    input_no: int  # the number of the transformation's input
     did: str
     bytes: int
-    metadata: Metadata  # for our own rules what they and the template look at
+    metadata: Metadata  # only the keys that built-in rules and the template use
     sites: tuple[str, ...]  # that see a copy; empty: all
     since: float  # when it came, or came back (wall clock)
     task_id: int = 0  # the last task that had it; 0: none, or it did not fail
@@ -30,7 +30,7 @@ class WaitingInput(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 def key_of(file_id: int, input_no: int) -> int:
-    """Return an input of a transformation as one number: of a million no tuples are kept."""
+    """Return an input of a transformation as one number, which takes less memory than a tuple."""
     return file_id << INPUT_BITS | input_no
 
 
@@ -39,27 +39,27 @@ Group = tuple[WaitingInput, ...]
 
 @dataclass(frozen=True)
 class GroupingSpec:
-    """What a rule is told: the transformation's grouping, and its inputs."""
+    """The arguments of a rule: the transformation's grouping, and its inputs."""
 
     grouping: Grouping
     inputs: tuple[InputSpec, ...]
 
 
 class GroupingRule(Protocol):
-    """Makes groups. No file is in two of them; files in none of them wait on."""
+    """Makes groups. No file is in two of them; files in no group keep waiting."""
 
     def __call__(
         self, files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool
     ) -> list[Group]:
-        """Return the groups that are full; with `partial` also those that are not.
+        """Return the full groups; with `partial` also the others.
 
-        `files` come in the order of their registration.
+        `files` are in order of registration.
         """
         ...
 
 
 class BadRule(Exception):
-    """A grouping rule has made what is no grouping: its transformation is paused."""
+    """A grouping rule has returned an invalid result: its transformation is paused."""
 
 
 def grouped(
@@ -70,7 +70,7 @@ def grouped(
     now: float,
     closing: bool,
 ) -> list[Group]:
-    """Return the groups that go now. `closing`: those that are not full go too."""
+    """Return the groups that become tasks now; with `closing` also partial ones."""
     groups = _asked(rule, files, plan, partial=closing)
     if closing or plan.grouping.partial != "after":
         return groups
@@ -85,7 +85,7 @@ def _asked(
 ) -> list[Group]:
     try:
         groups = rule(files, plan, partial=partial)
-    except Exception as why:  # it may be anybody's
+    except Exception as why:  # it may come from another package
         raise BadRule(f"the grouping rule {plan.grouping.rule} has failed: {why!r}") from why
     _check(groups, files)
     return groups
@@ -98,7 +98,7 @@ def _check(groups: Sequence[Group], files: Sequence[WaitingInput]) -> None:
             raise BadRule("the grouping rule has made a group without files")
         for one in group:
             if one not in given:
-                raise BadRule(f"the grouping rule has put {one.did} in two groups, or made it up")
+                raise BadRule(f"the grouping rule has put {one.did} in two groups, or invented it")
             given.remove(one)
 
 
@@ -108,7 +108,7 @@ def common(group: Sequence[WaitingInput]) -> dict[str, Value]:
 
 
 def in_common(files: Sequence[Metadata]) -> dict[str, Value]:
-    """Return what all files, of which these are the metadata, have with the same value."""
+    """Return the keys and values that all of these metadata share."""
     if not files:
         return {}
     first, *rest = files
@@ -122,11 +122,11 @@ def in_common(files: Sequence[Metadata]) -> dict[str, Value]:
 
 
 def same(one: Value, other: Value) -> bool:
-    """Whether a query for the one finds the other: 1 is not true."""
+    """Return whether a query for one value finds the other: 1 is not true."""
     return one == other and isinstance(one, bool) is isinstance(other, bool)
 
 
 def values(file: WaitingInput, keys: Sequence[str]) -> tuple[Value, ...] | None:
-    """Return what a file has as these keys, None where it lacks one."""
+    """Return a file's values of these keys; None: it lacks one."""
     found = tuple(file.metadata[key] for key in keys if key in file.metadata)
     return found if len(found) == len(keys) else None

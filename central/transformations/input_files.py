@@ -1,4 +1,4 @@
-"""Inputs with what grouping rules look at, out of the catalogue."""
+"""Reads waiting inputs from the catalogue, with the facts that grouping rules use."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -14,23 +14,23 @@ from .grouping import WaitingInput
 from .record import InputRow
 
 PAGE: Final = 1_000
-SETS_MAX: Final = 20_000  # of metadata that are known again
+SETS_MAX: Final = 20_000  # cached sets of metadata
 
 
 class TrimmedMetadata:
-    """Metadata of many files, cut to the keys that are looked at: equal ones are one object."""
+    """Metadata cut to the keys in use: equal ones are one object."""
 
     def __init__(self, keys: Collection[str] | None) -> None:
-        """None: all of them are."""
+        """Make it for some keys; None: keep all."""
         self._keys = None if keys is None else sorted(keys)
         self._known: dict[tuple[object, ...], Metadata] = {}
 
     def of(self, metadata: Metadata) -> Metadata:
-        """Return what of it is looked at."""
+        """Return the used keys of metadata."""
         if self._keys is None:
             return metadata
         found = {key: metadata[key] for key in self._keys if key in metadata}
-        # True, 1 and 1.0 are equal, and are not the same to people.
+        # True, 1 and 1.0 are equal in Python, but not to users.
         place = (*found.items(), *map(type, found.values()))
         if len(self._known) >= SETS_MAX:
             self._known.clear()
@@ -46,7 +46,9 @@ class FileReader:
     async def of_rows(
         self, rows: Sequence[InputRow], *, with_sites: bool, cut: TrimmedMetadata
     ) -> tuple[list[WaitingInput], list[tuple[InputRow, FileState]]]:
-        """Return the files of inputs, and those of which no copy can be read, with their state."""
+        """Return the files of inputs, and the inputs without a readable copy, with the file's
+        state.
+        """
         found = await self._catalogue.read(
             catalogue_read.files_by_id, [row.file_id for row in rows]
         )
@@ -75,7 +77,7 @@ class FileReader:
         return files, bad
 
     async def sites(self, file_ids: Sequence[int]) -> Mapping[int, tuple[str, ...]]:
-        """Return which sites are near copies of files, or reach them; left out: all do."""
+        """Return the sites near the copies of files, or able to read them; omitted files: all."""
         found: dict[int, tuple[str, ...]] = {}
         copies = (
             await self._catalogue.read(catalogue_read.replicas_of, file_ids) if file_ids else {}
@@ -94,7 +96,7 @@ class FileReader:
         return found
 
     async def rows(self, file_ids: Collection[int]) -> dict[int, FileRow]:
-        """Return what the catalogue has of files, however many, read in pages."""
+        """Return the rows of any number of files, read in pages."""
         rows: dict[int, FileRow] = {}
         wanted = sorted(file_ids)
         for start in range(0, len(wanted), PAGE):
@@ -104,7 +106,7 @@ class FileReader:
         return rows
 
     async def unreadable(self, file_ids: Collection[int]) -> dict[int, InputEvent]:
-        """Return which of the files are bad or not there, and so at fault where a job failed."""
+        """Return the files that are bad or missing, and so made a job fail."""
         rows = await self.rows(file_ids)
         found: dict[int, InputEvent] = {}
         for file_id in sorted(file_ids):
@@ -125,7 +127,7 @@ def file_of(
     task_id: int = 0,
     cut: TrimmedMetadata | None = None,
 ) -> WaitingInput:
-    """Return a file as rules see it."""
+    """Return a file in the form for rules."""
     metadata = row.metadata if cut is None else cut.of(row.metadata)
     return WaitingInput(
         row.file_id, input_no, str(row.did), row.bytes, metadata, sites, since, task_id

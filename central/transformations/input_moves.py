@@ -1,4 +1,4 @@
-"""What the end of a task, or the state of a file, means for inputs. Pure."""
+"""The moves of inputs after the end of a task, or a change of a file. Pure."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -34,7 +34,7 @@ _OF_FILES: Final[Mapping[FileState, InputEvent]] = {
     FileState.AVAILABLE: InputEvent.BACK,
 }
 
-Bad = Mapping[int, InputEvent]  # by file: BAD_DATA, NOT_THERE, or TASK_FAILED_LAST: not once more
+Bad = Mapping[int, InputEvent]  # by file: BAD_DATA, NOT_THERE, or TASK_FAILED_LAST (no retry)
 
 
 def consequences(
@@ -45,11 +45,11 @@ def consequences(
     bad: Bad | None = None,
     is_split: bool = False,
 ) -> TaskClose:
-    """Return what follows from the end of a task.
+    """Return the moves that follow from the end of a task.
 
-    `errors_max` says how many failed tasks an input of a transformation may have had; `bad` are
-    files that are at fault: their data are bad or not there, or rules say that they are not to be
-    tried again. Then the others that the task had are not. `is_split`: they go on in smaller tasks.
+    `errors_max` returns how many failed tasks an input of a transformation may have. `bad` has the
+    files that made the task fail or must not be retried; the other files of the task then get no
+    error. `is_split`: the inputs continue in smaller tasks.
     """
     event = _EVENTS[end.state]
     return TaskClose(
@@ -100,9 +100,9 @@ def moves_of(
     *,
     start: InputState = INPUT_START,
 ) -> list[InputMove]:
-    """Return what the state of a file means for an input that no task has, and that began so.
+    """Return the moves of an input without a task after its file got a state.
 
-    They are for all states in which the input may stand: at most one is written.
+    They cover all states of the input, so at most one is written. `start` is its first state.
     """
     event = _OF_FILES[state]
     if event is InputEvent.BACK and start is InputState.SHARED:

@@ -1,8 +1,7 @@
-"""Which files belong to which transformation. Pure.
+"""Finds the transformations that take a file. Pure.
 
-Files of one production share their metadata but for a few keys, so that each set of metadata is
-judged once for all transformations, and what is left to look at are keys that a file has of its
-own.
+Files of one production share most metadata. So each set of shared metadata is judged once for all
+transformations, and only the file's own keys remain to be tested.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,25 +13,25 @@ from pilotage.proto.transformation_states import InputState
 
 from ..catalogue.record_types import FileRow
 
-SETS_MAX: Final = 20_000  # sets of metadata whose judgement is kept
+SETS_MAX: Final = 20_000  # cached judgements
 
 _Judged = list[tuple["WantedInput", tuple[tuple[str, Test], ...]]]
 
 
 @dataclass(frozen=True)
 class WantedInput:
-    """One input of one transformation: the files that it takes, and the state they begin in."""
+    """One input of one transformation: the files it takes, and their first state."""
 
     transformation_id: int
     input_no: int
     community: str
     query: Query
     state: InputState
-    from_id: int = 0  # whose outputs they are; 0: of any
+    from_id: int = 0  # the transformation whose outputs they are; 0: any
 
 
 class InputIndex:
-    """The inputs of all transformations that take some now."""
+    """The inputs of all transformations that take files now."""
 
     def __init__(self) -> None:
         self._of: dict[int, tuple[WantedInput, ...]] = {}
@@ -53,7 +52,7 @@ class InputIndex:
             here.setdefault(transformation_id, []).append(one)
 
     def drop(self, transformation_id: int) -> None:
-        """Let none come any more."""
+        """Let no more files come to a transformation."""
         for one in self._of.pop(transformation_id, ()):
             if one.query.dataset is None:
                 self._plain[one.community].pop(transformation_id, None)
@@ -65,18 +64,18 @@ class InputIndex:
                     self._lying.pop(place, None)
 
     def communities(self) -> set[str]:
-        """Return whose files are looked at."""
+        """Return the communities whose files are checked."""
         return {one.community for several in self._of.values() for one in several}
 
     def asks_for_datasets(self, community: str) -> bool:
-        """Whether it matters in which datasets files lie."""
+        """Return whether the datasets of files matter."""
         return any(place[0] == community for place in self._lying)
 
     def of(self, transformation_id: int) -> tuple[WantedInput, ...]:
         return self._of.get(transformation_id, ())
 
     def takers(self, community: str, file: FileRow, datasets: Iterable[Did]) -> list[WantedInput]:
-        """Return the inputs that a file belongs to."""
+        """Return the inputs that take a file."""
         found = [
             one
             for one, rest in self._judgement(community, file)
@@ -88,7 +87,7 @@ class InputIndex:
         return found
 
     def _judgement(self, community: str, file: FileRow) -> _Judged:
-        """Return the inputs that the file's set of metadata does not rule out."""
+        """Return the inputs that the file's set of metadata does not exclude."""
         plain = self._plain.get(community)
         if not plain:
             return []
@@ -107,12 +106,12 @@ class InputIndex:
 
 
 def _rest(query: Query, file: FileRow) -> tuple[tuple[str, Test], ...] | None:
-    """Return what is left to test of files of this set; None: none of them fits."""
+    """Return the remaining tests for files of this set; None: no file of it fits."""
     rest: list[tuple[str, Test]] = []
     for key, test in query.tests():
         if key in file.metadata and key not in file.own:
             if not test(file.metadata[key]):
                 return None
-        else:  # others of this set may have it as their own
+        else:  # other files of this set may have their own value
             rest.append((key, test))
     return tuple(rest)

@@ -1,4 +1,4 @@
-"""Files that become inputs: those that change, and those that were there before."""
+"""Turns files into inputs: changed files, and files from before the transformation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -19,12 +19,12 @@ from .inputs import InputIndex, WantedInput
 from .live_state import LiveTransformation
 from .record import InputMove, NewInput
 
-CHUNK: Final = 1_000  # files that are looked at in one go
-TOGETHER: Final = 2_000  # inputs of a transaction, or what one file brings: others wait for it
+CHUNK: Final = 1_000  # files that are checked at once
+TOGETHER: Final = 2_000  # inputs of one transaction, or of one file: other writers wait for it
 
 
 class InputIntake:
-    """Hands files to the transformations that want them."""
+    """Gives files to the transformations that take them."""
 
     def __init__(
         self, *, store: Store, catalogue: Store, files: FileReader, index: InputIndex, clock: Clock
@@ -32,14 +32,16 @@ class InputIntake:
         self._store, self._catalogue, self._files = store, catalogue, files
         self._index, self._clock = index, clock
         self._makers = Makers(store)
-        self._looked: dict[str, int] = {}  # by community
+        self._looked: dict[str, int] = {}  # last checked change, by community
 
     def forget(self) -> None:
-        """How far was looked is to be read again."""
+        """Forget how far each community was checked: it is read again."""
         self._looked.clear()
 
     async def begin(self, community: str) -> None:
-        """Nobody wants files of a community yet: what is there will be looked through anyway."""
+        """Skip earlier changes of a community that nobody took files of: seeding checks those
+        files.
+        """
         until = await self._catalogue.read(catalogue_read.last_change, community)
         if until > await self._store.read(transformation_records.looked_until, community):
             await self._store.write(
@@ -48,7 +50,7 @@ class InputIntake:
         self._looked[community] = until
 
     async def changes(self, community: str, lives: Mapping[int, LiveTransformation]) -> None:
-        """Look at all files of a community that have changed until now."""
+        """Check all files of a community that have changed since the last time."""
         if community not in self._looked:
             self._looked[community] = await self._store.read(
                 transformation_records.looked_until, community
@@ -87,7 +89,7 @@ class InputIntake:
         looked: tuple[str, int],
         lives: Mapping[int, LiveTransformation],
     ) -> None:
-        """Write what became of some files, and that all up to these were looked at."""
+        """Write the inputs and moves of some files, and how far the changes were checked."""
         others = await self._makers.others(takers)
         new, moves = _new(others), _moves(takers)
         at = self._clock.wall()
@@ -101,16 +103,16 @@ class InputIntake:
                 self._beside(row, one, lives[one.transformation_id], at)
 
     def _beside(self, row: FileRow, one: WantedInput, live: LiveTransformation, at: float) -> None:
-        """Tasks that come get a side input only while it can be read: no state says so."""
+        """Give a side input to new tasks only while it can be read: its state does not say so."""
         if row.state is FileState.AVAILABLE:
             live.came(file_of(row, one.input_no, at, cut=live.cut))
         else:
             live.shared.pop(key_of(row.file_id, one.input_no), None)
 
     async def seed(self, live: LiveTransformation, lives: Mapping[int, LiveTransformation]) -> bool:
-        """Look through one more page of the files that were there; return whether there are more.
+        """Check one more page of the earlier files; return whether there are more.
 
-        What changes meanwhile `changes` has: a page need not be exact.
+        `changes` finds what changes in between: a page need not be exact.
         """
         wanted = self._index.of(live.id)
         if live.row.seeded or not wanted or live.row.state not in TAKES_INPUTS:
@@ -150,7 +152,7 @@ class InputIntake:
         lives: Mapping[int, LiveTransformation],
         at: float,
     ) -> None:
-        """Let the transformations know in memory what was written."""
+        """Tell the live transformations what was written."""
         came = [pair for pair, is_new in zip(new, done[0], strict=True) if is_new]
         asked = [row.file_id for row, one in came if lives[one.transformation_id].by_site]
         sites = await self._files.sites(list(dict.fromkeys(asked)))
@@ -164,7 +166,7 @@ class InputIntake:
 
 
 def _new(takers: Sequence[tuple[FileRow, WantedInput]]) -> list[tuple[FileRow, NewInput]]:
-    """Return the inputs that files make."""
+    """Return the inputs that available files make."""
     return [
         (
             row,
@@ -181,7 +183,7 @@ def _new(takers: Sequence[tuple[FileRow, WantedInput]]) -> list[tuple[FileRow, N
 
 
 def _moves(takers: Sequence[tuple[FileRow, WantedInput]]) -> list[InputMove]:
-    """Return what the states of files mean for inputs that are there."""
+    """Return the moves of existing inputs after their files changed."""
     return [
         move
         for row, one in takers
@@ -192,7 +194,7 @@ def _moves(takers: Sequence[tuple[FileRow, WantedInput]]) -> list[InputMove]:
 
 
 def _place(text: str) -> tuple[int, FileCursor | None]:
-    """Return which input is looked through, and where."""
+    """Return the input number and the place where seeding continues."""
     if not text:
         return 0, None
     number, set_id, file_id = map(int, text.split(":"))

@@ -1,4 +1,4 @@
-"""What the engine keeps in memory of a transformation. All of it can be read again."""
+"""The engine's memory of a transformation. All of it can be read again."""
 
 import math
 from collections import Counter, deque
@@ -32,7 +32,7 @@ from .task_jobs import Template
 _decode = msgspec.json.Decoder(Transformation).decode
 _figures = msgspec.json.Decoder(Figures).decode
 NEVER: Final = math.inf
-OVER: Final = frozenset(  # of one whose outputs are taken: no more of them will come
+OVER: Final = frozenset(  # states of a parent that will make no more outputs
     {
         TransformationState.COMPLETED,
         TransformationState.ARCHIVED,
@@ -40,24 +40,24 @@ OVER: Final = frozenset(  # of one whose outputs are taken: no more of them will
         TransformationState.CLEANED,
     }
 )
-SITELESS: Final = frozenset(BUILT_IN) - {"site"}  # rules that do not look at where files are
+SITELESS: Final = frozenset(BUILT_IN) - {"site"}  # rules that do not use the places of files
 
 
 def document(row: TransformationRow) -> Transformation:
-    """Return what its author has handed in."""
+    """Return the document as the author submitted it."""
     return _decode(row.doc)
 
 
 def parents_of(doc: Transformation) -> set[int]:
-    """Return whose outputs a transformation takes."""
+    """Return the transformations whose outputs one takes."""
     return {int(one.from_) for one in doc.inputs if one.from_}
 
 
 def growing(doc: Transformation, over: Collection[int], *, seeded: bool) -> frozenset[int]:
-    """Return the side inputs of which tasks get all, while more of them may come, by number.
+    """Return the numbers of the side inputs that are complete only later, though tasks need all.
 
-    `over` are the transformations of which no more files will come; `seeded`: those that were
-    there have all been looked at.
+    `over` are the transformations that will make no more files; `seeded`: all earlier files have
+    been checked.
     """
     return frozenset(
         i
@@ -70,7 +70,7 @@ def growing(doc: Transformation, over: Collection[int], *, seeded: bool) -> froz
 
 @dataclass
 class LiveTransformation:
-    """A transformation that the engine has an eye on."""
+    """A live transformation of the engine."""
 
     row: TransformationRow
     doc: Transformation
@@ -78,23 +78,23 @@ class LiveTransformation:
     rule: GroupingRule
     open: int = 0  # tasks that have not ended
     ends: deque[TaskState] = field(default_factory=lambda: deque[TaskState](maxlen=SPREAD_OF))
-    pool: dict[int, WaitingInput] | None = None  # inputs that wait; None: to be read
+    pool: dict[int, WaitingInput] | None = None  # waiting inputs; None: read them first
     shared: dict[int, WaitingInput] = field(
         default_factory=dict[int, WaitingInput]
     )  # side inputs, with the pool
     cut: TrimmedMetadata = field(
         default_factory=lambda: TrimmedMetadata(None)
-    )  # what of files is looked at
+    )  # the keys of files in use
     kept: GroupingCache = field(default_factory=GroupingCache)  # groups of many inputs
-    is_whole: bool = True  # the pool has all that waits
-    dirty: bool = True  # tasks may have to be made
+    is_whole: bool = True  # the pool has all waiting inputs
+    dirty: bool = True  # there may be tasks to make
     look: bool = True  # it may be done
-    due: float = NEVER  # when a group that is not full has waited long enough (wall clock)
-    retries_at: float = NEVER  # when inputs that failed are tried again (wall clock)
-    stale: bool = False  # its row is to be read again
-    aside: bool = False  # the store has refused something of it: nothing is done until it is read
-    complete: frozenset[int] = frozenset()  # parents of which no more files will come
-    missing: MissingOutputs = MissingOutputs()  # what is missing of their outputs
+    due: float = NEVER  # when a partial group has waited long enough (wall clock)
+    retries_at: float = NEVER  # when failed inputs are retried (wall clock)
+    stale: bool = False  # read its row again
+    aside: bool = False  # the store has refused a change: nothing is done until it is read again
+    complete: frozenset[int] = frozenset()  # parents that will make no more files
+    missing: MissingOutputs = MissingOutputs()  # their missing outputs
     _needs: tuple[tuple[Need, ...], bytes] | None = None
 
     @property
@@ -114,23 +114,23 @@ class LiveTransformation:
         return self.doc.grouping.rule not in SITELESS
 
     def seeded(self, place: str, *, is_end: bool) -> None:
-        """So far the files that were there were looked through."""
+        """Note how far the earlier files have been checked."""
         self.row = msgspec.structs.replace(self.row, seed_place=place, seeded=is_end)
         self.look = self.look or is_end
         self.dirty = self.dirty or is_end  # tasks that get all of an input may go
 
     def parents(self) -> set[int]:
-        """Return whose outputs it takes: documents are stored with ids."""
+        """Return the transformations whose outputs it takes: stored documents have ids."""
         return parents_of(self.doc)
 
     @property
     def growing(self) -> frozenset[int]:
-        """The side inputs of which tasks get all, while more of them may come."""
+        """The side inputs of which tasks need all files, while more of them may come."""
         return growing(self.doc, self.complete, seeded=self.row.seeded)
 
     @property
     def lacks_side_inputs(self) -> bool:
-        """Whether no group at all can have what goes to it of some side input."""
+        """Whether no group can get all of its side inputs yet."""
         have = Counter(one.input_no for one in self.shared.values())
         growing = self.growing
         return any(
@@ -141,7 +141,7 @@ class LiveTransformation:
 
     @property
     def closes_groups(self) -> bool:
-        """Whether groups that are not full go too."""
+        """Whether partial groups become tasks too."""
         if self.row.flushing or self.row.closing:
             return True
         completing = self.row.state is TransformationState.COMPLETING
@@ -154,7 +154,7 @@ class LiveTransformation:
         return self._needs[1]
 
     def room(self) -> int:
-        """Return how many tasks it may still make now."""
+        """Return the number of tasks that it may still make now."""
         bounds = [
             (self.row.scouts_until, self.row.tasks_made),
             (self.row.tasks_wanted, self.row.tasks_made),
@@ -163,7 +163,7 @@ class LiveTransformation:
         return min((most - have for most, have in bounds if most), default=1 << 30)
 
     def came(self, file: WaitingInput) -> None:
-        """An input has come, or come back."""
+        """Note that an input has come, or come back."""
         self.look = self.dirty = True
         if self.pool is None:
             return
@@ -173,13 +173,13 @@ class LiveTransformation:
             self.pool[file.key] = file
 
     def forget(self) -> None:
-        """What waits is to be read again: somebody else has changed it."""
+        """Read the waiting inputs again: another part has changed them."""
         self.pool, self.look, self.dirty = None, True, True
         self.shared.clear()
 
 
 def live(row: TransformationRow) -> LiveTransformation:
-    """Return a transformation as the engine takes it up. Raises Refused where it cannot be."""
+    """Return a live transformation. Raises Refused if the engine cannot run it."""
     doc = document(row)
     outputs = str(outputs_dataset(row.group, row.transformation_id, doc))
     template = Template(doc, outputs, _job(row, doc))
@@ -193,7 +193,7 @@ def live(row: TransformationRow) -> LiveTransformation:
 
 
 def _looked_at(doc: Transformation, template: Template) -> Collection[str] | None:
-    """Return the keys of files that our rules and the template look at; None: all, for others'."""
+    """Return the keys of files in use; None: all, for rules from other packages."""
     if doc.grouping.rule not in BUILT_IN:
         return None
     return template.names.union([MISSING_KEY], doc.grouping.keys, *(one.on for one in doc.inputs))
@@ -207,7 +207,7 @@ def _job(row: TransformationRow, doc: Transformation) -> Job:
 
 
 def wanted(row: TransformationRow, doc: Transformation) -> tuple[WantedInput, ...]:
-    """Return which files are its inputs."""
+    """Return the inputs of a transformation in the form for the index."""
     return tuple(
         WantedInput(
             transformation_id=row.transformation_id,
@@ -222,7 +222,7 @@ def wanted(row: TransformationRow, doc: Transformation) -> tuple[WantedInput, ..
 
 
 def outputs_dataset(group: str, transformation_id: int, doc: Transformation) -> Did:
-    """Return where the outputs of a transformation lie. Raises NotRight."""
+    """Return the dataset of a transformation's outputs. Raises BadCatalogueField."""
     if doc.outputs_dataset:
         return Did.parse(doc.outputs_dataset, "outputs_dataset")
     return Did(group, f"transformation-{transformation_id}")

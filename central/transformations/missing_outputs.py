@@ -1,4 +1,4 @@
-"""What a transformation has failed to make for good, and who waits because of that. Pure."""
+"""Computes which outputs of a transformation are missing for good, and their effects. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,8 @@ STUCK: Final = (
 COUNTED: Final = (*STUCK, InputState.UNUSED, InputState.ASSIGNED, InputState.PROCESSED)
 NOT_DONE: Final = (TaskState.FAILED, TaskState.KILLED, TaskState.LOST)
 MISSING_KEY: Final = "missing_inputs"  # metadata of outputs that were made without some inputs
-WAITS: Final = "waits for what is missing: "  # how the reason of such a transformation begins
+# the reason of a waiting transformation begins with it
+WAITS: Final = "waits for what is missing: "
 _AND: Final = ", "
 _WORDS_MAX: Final = 250  # of metadata and reasons
 _EXACT: Final = 1e-9  # so that 1 of 4 is 25 %
@@ -26,9 +27,9 @@ _EXACT: Final = 1e-9  # so that 1 of 4 is 25 %
 
 @dataclass(frozen=True)
 class MissingOutputs:
-    """What is missing of the outputs of one or several transformations."""
+    """The missing outputs of one or several transformations."""
 
-    part: float = 0.0  # from 0 to 1, with what is missing of their inputs
+    part: float = 0.0  # from 0 to 1; missing inputs count too
     words: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -36,16 +37,16 @@ class MissingOutputs:
         return text if len(text) <= _WORDS_MAX else f"{text[: _WORDS_MAX - 1]}…"
 
     def is_within(self, part: float) -> bool:
-        """Whether no more is missing than is allowed."""
+        """Return whether no more is missing than allowed."""
         return self.part <= part + _EXACT
 
 
 def own(
     name: str, doc: Transformation, counts: StateCounts, tasks_wanted: int, *, works: bool = False
 ) -> MissingOutputs:
-    """Return what a transformation did not make of the inputs, or of the tasks, that it had.
+    """Return which outputs a transformation did not make from its inputs, or tasks.
 
-    `works`: it is not at its end, and what it has not made yet is counted too.
+    `works`: it has not ended, and everything not made yet counts as missing.
     """
     if tasks_wanted:
         lost, of = sum(counts.tasks.get(state, 0) for state in NOT_DONE), tasks_wanted
@@ -71,15 +72,17 @@ def own(
 
 
 def joined(those: Iterable[MissingOutputs]) -> MissingOutputs:
-    """Return what is missing of several that are taken together: the part of the worst of them."""
+    """Return the missing outputs of several parents together: the worst part counts."""
     some = list(those)
     words = dict.fromkeys(word for one in some for word in one.words)
     return MissingOutputs(max((one.part for one in some), default=0.0), tuple(words))
 
 
 def said_of(missing: MissingOutputs, inputs: Iterable[Mapping[str, Any]]) -> str:
-    """Return what outputs say: what a step does without, and what its task's inputs were made
-    without, which have that in their metadata. Empty: nothing is missing."""
+    """Return the text for the metadata of outputs; empty: nothing is missing.
+
+    It names the missing inputs of the step, and those that its inputs' metadata name.
+    """
     words = dict.fromkeys(missing.words)
     for metadata in inputs:
         words |= dict.fromkeys(
@@ -89,13 +92,13 @@ def said_of(missing: MissingOutputs, inputs: Iterable[Mapping[str, Any]]) -> str
 
 
 def below(mine: MissingOutputs, above: MissingOutputs) -> MissingOutputs:
-    """Return what is missing of the outputs of one, with what was missing of its inputs."""
+    """Return the missing outputs of a transformation, its missing inputs included."""
     part = 1.0 - (1.0 - mine.part) * (1.0 - above.part) if above.part else mine.part
     return MissingOutputs(part, tuple(dict.fromkeys((*above.words, *mine.words))))
 
 
 def takes_all(doc: Transformation) -> bool:
-    """Whether the end of its parents makes it take what is there: all, or groups not full."""
+    """Return whether it takes all files, or partial groups, at the end of its parents."""
     if any(one.use == "shared" and not one.count for one in doc.inputs):
         return True
     rule = doc.grouping
@@ -105,7 +108,7 @@ def takes_all(doc: Transformation) -> bool:
 
 
 def why_it_waits(missing: MissingOutputs, allowed: float) -> str:
-    """Return why something waits of whose inputs more is missing than is allowed."""
+    """Return the reason of a transformation with more missing inputs than allowed."""
     parts = f"{in_percent(missing.part)} is missing; at most {in_percent(allowed)} is allowed"
     return f"{WAITS}{missing}; {parts}"
 
@@ -116,5 +119,5 @@ def without(missing: MissingOutputs) -> str:
 
 
 def in_percent(part: float) -> str:
-    """Return a part in per cent, rounded up: `--allow-partial` with it lets the step go on."""
+    """Return a part in per cent, rounded up: with it, `--allow-partial` lets the step continue."""
     return f"{math.ceil(round(100 * part, 6))} %"

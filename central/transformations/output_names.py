@@ -1,4 +1,4 @@
-"""Names that jobs would give to their files, and that none can give: told before anything runs."""
+"""Checks the names of output files before anything runs: some names cannot be given."""
 
 import string
 from collections.abc import Iterator, Mapping
@@ -17,25 +17,27 @@ from ..jobs import record_tasks as task_records
 from ..store.engine import Store
 from .groupings.rule_names import BUILT_IN
 
-TASKS: Final = 100  # the first ones, whose names are looked at
-CHUNK: Final = 1_000  # names that are looked for in one go
+TASKS: Final = 100  # the first tasks, whose names are checked
+CHUNK: Final = 1_000  # names that are looked up at once
 _OF_FILE: Final = frozenset({"file", "stem", "suffix"})
-_ALIKE: Final = frozenset({"transformation"})  # in the names of all of its tasks
+_ALIKE: Final = frozenset({"transformation"})  # the same in all of its tasks
 _formatter = string.Formatter()
 
 
 async def check_names(
     store: Store, catalogue: Store, community: str, group: str, doc: Transformation
 ) -> None:
-    """Raise Refused where files would be called as others are: then every try of a task fails.
+    """Raise Refused if an output would have a taken name: then each try of a task fails.
 
-    A name means the same bytes for ever. Looked at are the names that are known before: those of
-    files that were removed, or that a task of another transformation has made.
+    A name stands for the same bytes forever. Only names that are known before the start are
+    checked: those of removed files, and of files by a task of another transformation.
     """
     named: list[tuple[int, Did]] = []
     for i, out in enumerate(doc.job.data.outputs if doc.job.data is not None else ()):
         if _makes_several(doc) and is_one_name(out):
-            raise _refused(i, "each of its tasks would make a file of this name: put {task} in it")
+            raise _refused(
+                i, "each of its tasks would make a file with this name: put {task} in it"
+            )
         named += [(i, did) for did in names_of(out, doc, group)]
     for start in range(0, len(named), CHUNK):
         some = named[start : start + CHUNK]
@@ -54,10 +56,10 @@ async def check_names(
 
 
 def _why_not(row: FileRow, did: Did, maker: str) -> str:
-    was = "was removed" if row.state is FileState.REMOVED else f"is there, made by {maker}"
+    was = "was removed" if row.state is FileState.REMOVED else f"was made by {maker}"
     return (
-        f"{did} {was}, and its name is for these bytes for ever: "
-        "take another name, {transformation} in it is another number each time"
+        f"{did} {was}, and a name stands for the same bytes forever: "
+        "choose another name; {transformation} in it gives a new number each time"
     )
 
 
@@ -67,21 +69,21 @@ def _refused(i: int, why: str) -> Refused:
 
 
 def _makes_several(doc: Transformation) -> bool:
-    """Whether it surely is to make more than one task."""
+    """Return whether it surely makes more than one task."""
     if not doc.inputs:
         return doc.tasks > 1
     return doc.grouping.rule in BUILT_IN and doc.grouping.rule != "all"
 
 
 def is_one_name(out: DataOutput) -> bool:
-    """Whether all tasks would give the same name."""
+    """Return whether all tasks would give the same name."""
     if out.did or _uses(f"{out.scope}{out.pattern}") - _ALIKE:
         return False
     return _uses(out.name) - _ALIKE <= (set() if _is_glob(out.pattern) else _OF_FILE)
 
 
 def names_of(out: DataOutput, doc: Transformation, group: str) -> Iterator[Did]:
-    """Yield the names that the first tasks give, as far as they are known."""
+    """Yield the names that the first tasks give, if they are known."""
     if out.did:
         return
     rows = doc.rows or ({},)
@@ -101,7 +103,7 @@ def names_of(out: DataOutput, doc: Transformation, group: str) -> Iterator[Did]:
 
 
 def _named(out: DataOutput, values: Mapping[str, str | int | float], group: str) -> Did | None:
-    """Return how a task calls its file; None: it cannot be called so, which is told elsewhere."""
+    """Return a task's name for its file; None: it is invalid, which another check reports."""
     alone = DataOutput(pattern=out.pattern, scope=out.scope, name=out.name)
     (filled,) = fill(JobData(outputs=(alone,)), values).outputs
     try:

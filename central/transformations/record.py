@@ -1,4 +1,4 @@
-"""Transformations, their tasks and inputs."""
+"""Stores transformations, their tasks and inputs."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -26,7 +26,7 @@ TASKS_A_CHUNK_MAX: Final = 1_000
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Values alone, in no cycle."""
+    """Plain values without reference cycles."""
 
 
 class NewTransformationRow(_Record, frozen=True, kw_only=True):
@@ -38,8 +38,8 @@ class NewTransformationRow(_Record, frozen=True, kw_only=True):
     doc: bytes  # JSON of proto.transformation.Transformation
     tasks_wanted: int = 0
     scouts_until: int = 0
-    parent_id: int | None = None  # it was derived from this one
-    priority: int | None = None  # of its jobs; None: as they say
+    parent_id: int | None = None  # the transformation that it was derived from
+    priority: int | None = None  # of its jobs; None: each job's own
     at: float
 
 
@@ -53,22 +53,22 @@ class TransformationRow(_Record, frozen=True, kw_only=True):
     reason: str
     doc: bytes
     parent_id: int | None
-    tasks_wanted: int  # without inputs
+    tasks_wanted: int  # for one without inputs
     tasks_made: int
-    scouts_until: int  # it is scouting while this is not 0: no task beyond this number
-    scouted: bytes  # JSON of what scouts have set, empty: nothing
-    closing: bool  # by hand: no more inputs will come
-    flushing: bool  # partial groups go, once
-    seeded: bool  # all files that were there were looked at
-    seed_place: str  # how far they were looked through
+    scouts_until: int  # the last task number while it is scouting; 0: it is not
+    scouted: bytes  # JSON of the findings from scouts; empty: none
+    closing: bool  # a user has closed it: no more inputs will come
+    flushing: bool  # partial groups become tasks, once
+    seeded: bool  # all earlier files have been checked
+    seed_place: str  # how far they have been checked
     made_at: float
     changed_at: float
-    judged_from: float  # tasks that ended before do not count for its brake
-    priority: int | None = None  # of its jobs; None: as they say
+    judged_from: float  # tasks that ended earlier do not count for its brake
+    priority: int | None = None  # of its jobs; None: each job's own
 
 
 class TransformationMove(_Record, frozen=True, kw_only=True):
-    """A compare-and-set of the state; None leaves a mark as it is."""
+    """A compare-and-set of the state; None leaves a field unchanged."""
 
     transformation_id: int
     old: TransformationState
@@ -92,7 +92,7 @@ class TakenInput(_Record, frozen=True, kw_only=True):
 class NewTask(_Record, frozen=True, kw_only=True):
     job: NewJob
     inputs: tuple[TakenInput, ...] = ()
-    shared: tuple[int, ...] = ()  # files beside them that it also gets
+    shared: tuple[int, ...] = ()  # side inputs
 
 
 class MadeTask(_Record, frozen=True, kw_only=True):
@@ -102,25 +102,25 @@ class MadeTask(_Record, frozen=True, kw_only=True):
 
 
 class EndInput(_Record, frozen=True, kw_only=True):
-    """What a task that has ended had: at its transformation, or at one that was derived since."""
+    """An input of an ended task, at its transformation or at one derived since."""
 
     transformation_id: int
     file_id: int
     input_no: int
     errors: int  # so far
-    has_heir: bool  # one that was derived from this one has it too, and goes on with what failed
+    has_heir: bool  # a derived transformation has it too, and continues with failed inputs
 
 
 class TaskEnd(_Record, frozen=True, kw_only=True):
-    """A job of a task has ended, and nobody has drawn the consequences yet."""
+    """An ended job of a task that is not closed yet."""
 
     task_id: int
     transformation_id: int
     number: int
     job_id: int
-    state: JobState | None  # None: the job is not there
+    state: JobState | None  # None: the job does not exist
     inputs: tuple[EndInput, ...]
-    how: str = ""  # the last attempt's
+    how: str = ""  # of the last attempt
     reason: str = ""
 
 
@@ -132,20 +132,20 @@ class InputMove(_Record, frozen=True, kw_only=True):
     input_no: int
     old: InputState
     new: InputState
-    task_id: int | None = None  # whose it must be, where it is Assigned
-    error: bool = False  # one more
-    no_errors: bool = False  # its errors are forgotten
-    replay: bool = False  # one more
+    task_id: int | None = None  # the task that must have it, if it is Assigned
+    error: bool = False  # add an error
+    no_errors: bool = False  # reset its errors
+    replay: bool = False  # add a replay
 
 
 class TaskClose(_Record, frozen=True, kw_only=True):
-    """What follows from the end of a task."""
+    """The changes after the end of a task."""
 
     task_id: int
     state: TaskState
     reason: str
     at: float
-    is_split: bool = False  # it failed, and its inputs go on in smaller tasks
+    is_split: bool = False  # it failed, and its inputs continue in smaller tasks
     inputs: tuple[InputMove, ...] = ()
 
 
@@ -179,19 +179,21 @@ class TaskRow(_Record, frozen=True, kw_only=True):
 
 
 class StateCounts(_Record, frozen=True, kw_only=True):
-    """How many inputs and tasks of a transformation stand in each state."""
+    """The numbers of inputs and tasks of a transformation by state."""
 
     inputs: dict[tuple[int, InputState], int]  # by (input_no, state)
     tasks: dict[TaskState, int]
 
 
-INHERITED_A_CHUNK: Final = 2_000  # inputs that a transaction gives to an heir: others wait for it
+# inputs in one transaction for a derived transformation: other writers wait for it
+INHERITED_A_CHUNK: Final = 2_000
 _FLAGS: Final = ("closing", "flushing", "seeded")
 
 
 def add_transformation(session: Session, new: NewTransformationRow) -> TransformationRow:
-    """Store a transformation. One of this community and name that is neither Archived nor
-    Cleaned is returned in its place: the caller compares.
+    """Store a transformation.
+
+    If the community has an active one of this name, return that one: the caller compares.
     """
     known = session.one("transformation_named", {"community": new.community, "name": new.name})
     if known is not None:
@@ -202,7 +204,7 @@ def add_transformation(session: Session, new: NewTransformationRow) -> Transform
 
 
 def transformation(session: Session, transformation_id: int) -> TransformationRow | None:
-    """Return a transformation, None: there is none."""
+    """Return a transformation; None: it does not exist."""
     given = {"community": None, "states": None, "after": transformation_id - 1, "limit": 1}
     found = session.one("transformations", given)
     row = None if found is None else row_of(found)
@@ -210,7 +212,7 @@ def transformation(session: Session, transformation_id: int) -> TransformationRo
 
 
 def transformation_named(session: Session, community: str, name: str) -> TransformationRow | None:
-    """Return the one of this name that is neither Archived nor Cleaned."""
+    """Return the transformation of this name that is neither Archived nor Cleaned."""
     given = {"community": community, "name": name}
     found = session.one("transformation_named", given)
     return None if found is None else row_of(found)
@@ -224,7 +226,7 @@ def transformations(
     after: int,
     limit: int,
 ) -> list[TransformationRow]:
-    """Return them in order of the id; no states: all."""
+    """Return transformations in order of id; without states, all."""
     given = {
         "community": community,
         "states": _states(states),
@@ -243,13 +245,13 @@ def move_transformation(session: Session, move: TransformationMove) -> bool:
 def extend_transformation(
     session: Session, transformation_id: int, *, old: int, new: int, at: float
 ) -> bool:
-    """Compare-and-set of how many tasks are wanted."""
+    """Set the number of wanted tasks by a compare-and-set."""
     given = {"transformation_id": transformation_id, "old": old, "new": new, "at": at}
     return session.run("extend_transformation", given).rowcount == 1
 
 
 def set_flushing(session: Session, transformation_id: int, flushing: bool) -> None:
-    """Say whether what is left over of its inputs makes tasks too."""
+    """Set whether partial groups of its inputs become tasks too."""
     given = {"transformation_id": transformation_id, "flushing": flushing}
     session.run("set_flushing", given)
 
@@ -262,9 +264,9 @@ def add_inputs(
     looked: tuple[str, int] | None = None,
     moves: Sequence[InputMove] = (),
 ) -> tuple[list[bool], list[bool]]:
-    """Store inputs that are not known yet, after `moves`; return which are new, which moved.
+    """Store new inputs, after `moves`; return which are new, and which moved.
 
-    `looked`: a community, and up to which change of its catalogue was looked.
+    `looked`: a community, and the last checked change of its catalogue.
     """
     if looked is not None:
         session.run("set_looked", {"community": looked[0], "seq": looked[1]})
@@ -281,14 +283,14 @@ def seed(
     is_end: bool,
     moves: Sequence[InputMove] = (),
 ) -> tuple[list[bool], list[bool]]:
-    """As `add_inputs`, and note how far the files were looked through for it."""
+    """Like `add_inputs`; also note how far the earlier files were checked."""
     given = {"transformation_id": transformation_id, "place": place, "is_end": is_end}
     session.run("set_seeded", given)
     return _add_inputs(session, inputs, moves, at)
 
 
 def looked_until(session: Session, community: str) -> int:
-    """Return up to which change of the catalogue was looked; 0: nothing yet."""
+    """Return the last checked change of the catalogue; 0: none."""
     found = session.one("get_looked", {"community": community})
     return int(found[0]) if found else 0
 
@@ -303,17 +305,19 @@ def make_tasks(
 ) -> list[MadeTask]:
     """Store tasks with their jobs, all or none; numbers follow `made`.
 
-    None are stored where the transformation makes no tasks now, has made others since, or an
-    input is not Unused any more.
+    Store none if the transformation makes no tasks now, has made others since, or an input is not
+    Unused any more.
     """
     if len(tasks) > TASKS_A_CHUNK_MAX:
-        raise ValueError(f"a chunk of {len(tasks)} tasks is too long: others would wait for it")
+        raise ValueError(
+            f"a chunk of {len(tasks)} tasks is too long: the limit is {TASKS_A_CHUNK_MAX}"
+        )
     taken = [
         (one.file_id, one.input_no, place) for place, task in enumerate(tasks)
         for one in task.inputs
     ]  # fmt: skip
     if len({row[:2] for row in taken}) != len(taken):
-        raise ValueError("an input stands twice among what tasks are made of")
+        raise ValueError("an input is twice among the inputs of the tasks")
     wanted = json_list(taken)
     if taken and session.one("count_unused", (transformation_id, wanted))[0] != len(taken):
         return []
@@ -322,7 +326,7 @@ def make_tasks(
         return []
     first = session.reserve("task", len(tasks))
     record = submissions.submit(session, new, [task.job for task in tasks])
-    if record.repeated:  # others' jobs are nobody's tasks
+    if record.repeated:  # the jobs of another submission must not become tasks
         raise KeyReused(new.key)
     job = record.ranges[0][0]
     session.run("insert_tasks", (first, len(tasks), transformation_id, made + 1, job, new.at))
@@ -346,7 +350,7 @@ def make_tasks(
 
 
 def task_ends(session: Session, limit: int) -> list[TaskEnd]:
-    """Return ends without consequences yet, in order of the task."""
+    """Return ended tasks that are not closed yet, ordered by task."""
     ends = session.rows("task_ends", {"limit": limit})
     if not ends:
         return []
@@ -356,7 +360,7 @@ def task_ends(session: Session, limit: int) -> list[TaskEnd]:
 
 
 def lost_tasks(session: Session) -> int:
-    """Note the ends of tasks whose jobs are not there; return how many."""
+    """Note the ends of tasks whose jobs do not exist; return their number."""
     return session.run("note_lost_tasks").rowcount
 
 
@@ -366,9 +370,9 @@ def _rows_of_closes(closes: Sequence[TaskClose]) -> int:
 
 @weighs(_rows_of_closes)
 def close_tasks(session: Session, closes: Sequence[TaskClose]) -> list[bool]:
-    """Draw the consequences, of each end once: all of its moves, or nothing.
+    """Close tasks, each once: write all of its moves, or none.
 
-    Nothing either where the moves are not those of all inputs that the task has.
+    A task is not closed if the moves do not cover exactly its inputs.
     """
     return [_close(session, one) for one in closes]
 
@@ -379,11 +383,11 @@ def move_inputs(session: Session, moves: Sequence[InputMove], at: float) -> list
 
 
 async def derive_inputs(store: Store, parent_id: int, child_id: int, at: float) -> int:
-    """Give the child all inputs of its parent; return how many of them it has to process.
+    """Give the child all inputs of its parent; return how many the child has to process.
 
-    What nobody works on is Moved at the parent. What a task has stays Assigned at both: its
-    end counts for both. What is Processed is so at the child. It is done in pieces between
-    which others write, and goes on where it had ended when it is called again.
+    Inputs without a task are Moved at the parent. An input of an open task stays Assigned at both,
+    and its end counts for both. A Processed input is Processed at the child. It works in chunks, so
+    that others can write in between, and continues when it is called again.
     """
     after: tuple[int, int] | None = (0, -1)
     while after is not None:
@@ -400,7 +404,7 @@ async def derive_inputs(store: Store, parent_id: int, child_id: int, at: float) 
 def _derive(
     session: Session, parent_id: int, child_id: int, at: float, after: tuple[int, int]
 ) -> tuple[int, int] | None:
-    """Give a chunk of the inputs to the heir; return the last of them, None: there are no more."""
+    """Give a chunk of the inputs to the child; return the last one, None: there are no more."""
     given: dict[str, object] = {"parent_id": parent_id, "child_id": child_id, "at": at}
     given |= {"after_file": after[0], "after_input": after[1]}
     last = session.one("last_of_chunk", {**given, "skip": INHERITED_A_CHUNK - 1})
@@ -425,7 +429,7 @@ def inputs(
     after: tuple[int, int],
     limit: int,
 ) -> list[InputRow]:
-    """Return inputs in order of (file_id, input_no); no states: all."""
+    """Return inputs in order of (file_id, input_no); without states, all."""
     given: dict[str, object] = {
         "transformation_id": transformation_id,
         "after_file": after[0],
@@ -443,7 +447,7 @@ def inputs(
 def tasks(
     session: Session, transformation_id: int, *, states: Sequence[TaskState], after: int, limit: int
 ) -> list[TaskRow]:
-    """Return tasks in order of the number; no states: all."""
+    """Return tasks in order of number; without states, all."""
     given = {
         "transformation_id": transformation_id,
         "states": _states(states),
@@ -457,9 +461,9 @@ def tasks(
 def last_ends(
     session: Session, transformation_id: int, since: float, limit: int
 ) -> list[TaskState]:
-    """Return how the last tasks ended, the newest first, of those that ended after `since`.
+    """Return the ends of the last tasks that ended after `since`, newest first.
 
-    Those that were split do not count: what was wrong shows in their parts.
+    Split tasks do not count: their parts show the failure.
     """
     given = {"transformation_id": transformation_id, "since": since, "limit": limit}
     return [TaskState(row[0]) for row in session.rows("last_task_ends", given)]
@@ -468,7 +472,7 @@ def last_ends(
 def transformation_counts(
     session: Session, transformation_ids: Sequence[int]
 ) -> dict[int, StateCounts]:
-    """Return the counters of each."""
+    """Return the counts of each."""
     found = {one: StateCounts(inputs={}, tasks={}) for one in transformation_ids}
     given = {"ids": json_list(list(transformation_ids))}
     for one, number, state, files in session.rows("input_counts", given):
@@ -493,7 +497,7 @@ def _add_inputs(
 
 
 def _close(session: Session, close: TaskClose) -> bool:
-    """Draw the consequences of one end, if they are still those of what the task has."""
+    """Close one task, if `close` still has exactly its inputs."""
     given = {"tasks": json_list([close.task_id])}
     has = {tuple(row[1:4]) for row in session.rows("inputs_of_tasks", given)}
     if has != {(one.transformation_id, one.file_id, one.input_no) for one in close.inputs}:
@@ -545,7 +549,7 @@ def _end(row: Sequence[Any], inputs: tuple[EndInput, ...]) -> TaskEnd:
 
 
 def row_of(row: Sequence[Any]) -> TransformationRow:
-    """Return a transformation as statements give it."""
+    """Return a transformation from a row."""
     made: TransformationRow = _struct(TransformationRow, row, _FLAGS)
     return made
 
@@ -558,7 +562,7 @@ def _struct(kind: Any, row: Sequence[Any], flags: Sequence[str] = ()) -> Any:
 
 
 class TriedAgain(_Record, frozen=True, kw_only=True):
-    """A task whose job waits, of inputs that have failed before."""
+    """A retry whose job waits."""
 
     transformation_id: int
     task_id: int
@@ -568,7 +572,7 @@ class TriedAgain(_Record, frozen=True, kw_only=True):
 
 
 def tried_again(session: Session, since: float, *, limit: int) -> list[TriedAgain]:
-    """Return tasks made since then that wait, of inputs that have failed; the newest first."""
+    """Return waiting retries that were made after `since`, newest first."""
     rows = session.rows("tried_again", {"since": since, "limit": limit})
     return [
         TriedAgain(
@@ -584,7 +588,7 @@ def tried_again(session: Session, since: float, *, limit: int) -> list[TriedAgai
 
 
 class StepName(_Record, frozen=True, kw_only=True):
-    """Whose step a transformation is."""
+    """The step that a transformation carries out."""
 
     production_id: int
     production: str
@@ -593,7 +597,7 @@ class StepName(_Record, frozen=True, kw_only=True):
 
 
 def steps_of(session: Session, transformation_ids: Sequence[int]) -> dict[int, StepName]:
-    """Return whose steps transformations are; those of no production are left out."""
+    """Return the steps of transformations; those outside productions are omitted."""
     given = {"transformations": json_list(list(transformation_ids))}
     return {
         row[0]: StepName(

@@ -1,6 +1,6 @@
-"""What the rules of failover say of tasks that failed: the port, and what the engine makes of it.
+"""The port to the rules of failover about failed tasks, and the effect on their retries.
 
-Only for transformations that ask for it (`failover: true`); the others know nothing of it.
+Only transformations with `failover: true` use it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,21 @@ from pilotage.proto.transformation_states import InputEvent
 from .input_moves import Bad
 from .record import TaskEnd
 
-# Rules of grouping whose groups mean something as a whole: half of one is another thing.
+# Grouping rules whose groups have a meaning as a whole: half a group is something else.
 WHOLE: Final = frozenset({"all", "join"})
 
 
 @dataclass(frozen=True)
 class RepairBounds:
-    """What a transformation allows, whatever the rules say."""
+    """The bounds of a transformation, which hold for all rules."""
 
     can_be_split: bool
-    errors_max: int  # failed tasks that an input may have had
+    errors_max: int  # failed tasks that an input may have
     job: Job | None = field(default=None, compare=False)  # the template of its jobs
 
 
 def bounds_of(doc: Transformation) -> RepairBounds:
-    """Return what a document allows."""
+    """Return the bounds of a document."""
     once = [one for one in doc.inputs if one.use == "once"]
     return RepairBounds(
         can_be_split=doc.grouping.rule not in WHOLE and len(once) == 1,
@@ -41,48 +41,48 @@ def bounds_of(doc: Transformation) -> RepairBounds:
 
 @dataclass(frozen=True)
 class RetryGroup:
-    """Inputs of one task that failed, which are tried again together."""
+    """Inputs of one failed task that are retried together."""
 
     file_ids: tuple[int, ...]
-    memory_mb: int = 0  # to ask for; 0: as the template
+    memory_mb: int = 0  # to ask for; 0: as in the template
     wall_s: int = 0
     after: float = 0.0  # not before this (wall clock)
-    avoid: tuple[tuple[str, str], ...] = ()  # sites and hosts that its job keeps off …
-    avoid_s: float = 0.0  # … for so long
+    avoid: tuple[tuple[str, str], ...] = ()  # sites and hosts that its job avoids …
+    avoid_s: float = 0.0  # … for so many seconds
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What the rules say of a task that failed."""
+    """The decisions of the rules about a failed task."""
 
-    bad: Bad = field(default_factory=dict[int, InputEvent])  # inputs that are not tried again
-    is_split: bool = False  # its inputs are tried again in smaller tasks
+    bad: Bad = field(default_factory=dict[int, InputEvent])  # inputs that are not retried
+    is_split: bool = False  # its inputs are retried in smaller tasks
 
 
 class Repairs(Protocol):
-    """What is to become of inputs whose task failed."""
+    """Decides about the inputs of failed tasks."""
 
     async def again(
         self, transformation_id: int, file_ids: Sequence[int], bounds: RepairBounds
     ) -> list[RetryGroup]:
-        """Return in which groups inputs that had the same task are tried again; none: as new ones.
+        """Return the groups for retrying the inputs of a task; none: retry them like new inputs.
 
-        Each of `file_ids` is in one of them.
+        Each of `file_ids` is in one group.
         """
         ...
 
     async def verdicts(
         self, ends: Sequence[TaskEnd], bounds: Mapping[int, RepairBounds]
     ) -> dict[int, Repair]:
-        """Return what the rules say of the tasks that failed, by task.
+        """Return the decisions about failed tasks, by task.
 
-        `bounds` are those of the transformations of all `ends`.
+        `bounds` has the bounds of the transformations of all `ends`.
         """
         ...
 
 
 def asking(job: Job, again: RetryGroup) -> Job:
-    """Return the job with what its tasks failed for want of; it never asks for less than before."""
+    """Return the job with larger needs for the retry; needs never shrink."""
     return msgspec.structs.replace(job, needs=tuple(_asking(need, again) for need in job.needs))
 
 

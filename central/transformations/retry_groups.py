@@ -1,4 +1,4 @@
-"""Inputs whose task failed, grouped as the rules of failover want them tried again."""
+"""Groups the inputs of failed tasks for retries, as the failover rules decide."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ from .grouping import Group, WaitingInput
 from .live_state import NEVER, LiveTransformation
 from .repairs import Repairs, RetryGroup, bounds_of
 
-ASKED_MAX: Final = 100  # tasks that are looked at in one pass
+ASKED_MAX: Final = 100  # tasks that are checked in one pass
 
 
 @dataclass
 class RetryPlan:
-    """What is tried again now, and what waits for it."""
+    """The groups to retry now, and the inputs that wait for a later retry."""
 
     groups: list[Group] = field(default_factory=list[Group])
     asks: dict[WaitingInput, RetryGroup] = field(
         default_factory=dict[WaitingInput, RetryGroup]
-    )  # by the first of a group
+    )  # by the first input of a group
     held: set[WaitingInput] = field(
         default_factory=set[WaitingInput]
     )  # in those groups, or in later ones
-    due: float = NEVER  # when the first of the later ones goes (wall clock)
+    due: float = NEVER  # when the first of the later ones is due (wall clock)
 
     def take(self, group: Group, again: RetryGroup, *, now: float) -> None:
         """Add a group, for now or for later."""
@@ -43,14 +43,14 @@ NO_TRIAL: Final = RetryPlan()
 
 
 class RetryAdviser:
-    """Asks what the rules say of inputs that wait after a failure: once, it does not change."""
+    """Asks the rules about failed inputs, once for each task: the answer does not change."""
 
     def __init__(self, repairs: Repairs, clock: Clock) -> None:
         self._repairs, self._clock = repairs, clock
         self._known: dict[int, dict[int, Sequence[RetryGroup]]] = {}  # by transformation and task
 
     async def trial(self, live: LiveTransformation) -> RetryPlan:
-        """Return what of a transformation's inputs is tried again: nothing for most of them."""
+        """Return the retries of a transformation; most have none."""
         if not live.doc.failover or not live.pool:
             return NO_TRIAL
         failed: defaultdict[int, list[WaitingInput]] = defaultdict(list)
@@ -81,7 +81,7 @@ class RetryAdviser:
     ) -> Sequence[RetryGroup]:
         ids = sorted({one.file_id for one in files})
         plans = await self._repairs.again(live.id, ids, bounds_of(live.doc))
-        if not plans:  # they have failed of nothing: as new ones from now on
+        if not plans:  # they did not fail: they count as new inputs from now on
             assert live.pool is not None
             for one in files:
                 if one.key in live.pool:

@@ -1,4 +1,4 @@
-"""Routes of transformations."""
+"""Routes for transformations."""
 
 from typing import Annotated, Final
 
@@ -32,7 +32,7 @@ Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 
 
 class TransformationsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which transformations, and which page of them."""
+    """The filter for transformations, and the page."""
 
     state: tuple[TransformationState, ...] = ()
     after: Id = 0
@@ -40,7 +40,7 @@ class TransformationsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class InputsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which files of a transformation, and which page of them."""
+    """The filter for files of a transformation, and the page."""
 
     state: tuple[InputState, ...] = ()
     after: str = ""
@@ -48,7 +48,7 @@ class InputsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class TasksQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which tasks of a transformation, and which page of them."""
+    """The filter for tasks of a transformation, and the page."""
 
     state: tuple[TaskState, ...] = ()
     after: Id = 0

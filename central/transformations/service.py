@@ -1,4 +1,4 @@
-"""What people do with transformations: add, look at, steer. The engine does the rest."""
+"""Answers users: add, show and steer transformations. The engine does the rest."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -78,14 +78,14 @@ LIVE_NAMES: Final = tuple(
     if one not in (TransformationState.ARCHIVED, TransformationState.CLEANED)
 )
 
-# What lets a transformation make tasks, and what does that where it was Completed.
+# Actions that let a transformation make tasks, and those that do so after it was Completed.
 _WORK: Final = (TransformationActionName.START, TransformationActionName.RESUME)
 _WORK_AGAIN: Final = (
     TransformationActionName.EXTEND,
     TransformationActionName.REPLAY,
     TransformationActionName.RESET,
 )
-# What lets all of a production go on, where no step of it may.
+# The action that lets a whole production continue, by a state in which no step may.
 _GOES_ON: Final = {
     ProductionState.NEW: "start",
     ProductionState.PAUSED: "resume",
@@ -95,7 +95,7 @@ _encode = msgspec.json.encode
 
 
 class TransformationService:
-    """Answers people."""
+    """Answers requests about transformations."""
 
     def __init__(
         self,
@@ -117,9 +117,9 @@ class TransformationService:
     # -- add ------------------------------------------------------------------------------------
 
     async def add(self, caller: User, body: NewTransformation) -> TransformationDetail | Preview:
-        """Store a transformation, or with `dry_run` say what it would do.
+        """Store a transformation, or with `dry_run` preview it.
 
-        Raises Refused with the field that is wrong.
+        Raises Refused with the wrong field.
         """
         community = community_of(caller)
         check_name(body.document.name, "document.name")
@@ -180,7 +180,7 @@ class TransformationService:
     async def _resolved(
         self, caller: User, community: str, doc: Transformation
     ) -> tuple[Transformation, Mapping[str, KeyType]]:
-        """Return the document with ids in place of names, and the keys that files have."""
+        """Return the document with ids for names, and the metadata keys of files."""
         keys: dict[str, KeyType] = {}
         if doc.inputs or metadata_of(doc):
             keys = {
@@ -223,7 +223,7 @@ class TransformationService:
             why = f"{before.name!r} was derived from it before, and is {before.state.value}"
         elif [(spec.name, spec.use) for spec in doc.inputs] != of_parent:
             names = ", ".join(f"{name} ({use})" for name, use in of_parent) or "none"
-            why = f"what is derived from it has the same inputs, in their order: {names}"
+            why = f"a derived transformation needs the same inputs in the same order: {names}"
         if why:
             said = f"transformation {parent.transformation_id}: {why}"
             raise Refused(Code.ILLEGAL_STATE, said, field="derived_from")
@@ -231,7 +231,7 @@ class TransformationService:
     async def _preview(
         self, caller: User, community: str, group: str, doc: Transformation
     ) -> Preview:
-        """Say which files there are, and what the first groups would be."""
+        """Return the files that exist, and the first groups."""
         before = await self._store.read(
             transformation_records.transformation_named, community, doc.name
         )
@@ -280,7 +280,7 @@ class TransformationService:
         )
 
     async def _some(self, community: str, query: Query) -> Sequence[FileRow]:
-        """Return the first files of a query; one more than are counted says that there are more."""
+        """Return the first files of a query; one more than the limit shows that there are more."""
         rows: list[FileRow] = []
         after: FileCursor | None = None
         while len(rows) <= PREVIEW_FILES_MAX:
@@ -299,7 +299,7 @@ class TransformationService:
     async def list(
         self, caller: User, *, states: tuple[TransformationState, ...], after: int, limit: int
     ) -> TransformationPage:
-        """Return one page of transformations, in order of the id."""
+        """Return one page of transformations, in order of id."""
         bounds = scope(caller, Permission.TRANSFORMATION_READ, self._owners)
         rows = await self._store.read(
             transformation_records.transformations,
@@ -323,7 +323,7 @@ class TransformationService:
         return TransformationPage(transformations=views, after=last)
 
     async def show(self, caller: User, named: str) -> TransformationDetail:
-        """Return everything of one; what opens its files and secrets only with JOB_OUTPUT."""
+        """Return all about a transformation; its files and secrets only with JOB_OUTPUT."""
         row = await self._row(caller, named, Permission.TRANSFORMATION_READ)
         detail = await self._detail(row)
         if not self._covers(caller, row, Permission.JOB_OUTPUT):
@@ -335,7 +335,7 @@ class TransformationService:
         return msgspec.structs.replace(detail, waits=await self.why_waits(row))
 
     async def why_waits(self, row: stored.TransformationRow) -> str:
-        """Return why no group is made of the inputs that wait; empty where none wait."""
+        """Return why the waiting inputs make no group; empty if none wait."""
         rows = await self._store.read(
             transformation_records.inputs,
             row.transformation_id,
@@ -353,7 +353,7 @@ class TransformationService:
         ]
         doc = document(row)
         plan = GroupingSpec(doc.grouping, doc.inputs)
-        if not files or len(rows) == PAGE_MAX:  # of some of them it cannot say that none fit
+        if not files or len(rows) == PAGE_MAX:  # a part of them cannot show that none fit
             return lacking(plan, files)
         rule = rule_of(doc.grouping.rule)
         try:
@@ -365,7 +365,7 @@ class TransformationService:
         return why_alone(plan, await self._beside(row, doc), made)
 
     async def _beside(self, row: stored.TransformationRow, doc: Transformation) -> SideInputs:
-        """Return the side inputs that there are now, at most a page of them."""
+        """Return the present side inputs, at most a page of them."""
         rows = await self._store.read(
             transformation_records.inputs,
             row.transformation_id,
@@ -456,7 +456,9 @@ class TransformationService:
     async def act(
         self, caller: User, named: str, action: TransformationAction
     ) -> TransformationDetail:
-        """Do what is asked; what is so already stays so. Raises Refused where it cannot be."""
+        """Carry out an action; a repeated action changes nothing. Raises Refused if it is
+        impossible.
+        """
         row = await self._row(caller, named, Permission.TRANSFORMATION_CONTROL)
         who = self._owners.word(caller.issuer, caller.subject)
         is_clean = action.action is TransformationActionName.CLEAN
@@ -490,19 +492,19 @@ class TransformationService:
         return msgspec.structs.replace(await self._detail(now), changed=changed)
 
     async def _check_alone(self, row: stored.TransformationRow, what: str) -> None:
-        """Raise Refused for a step: the others would wait for it, or run of what is gone."""
+        """Raise Refused for a step: its production would wait for it, or lack its files."""
         step = (
             await self._store.read(transformation_records.steps_of, [row.transformation_id])
         ).get(row.transformation_id)
         if step is not None:
             why = (
                 f"action: transformation {row.transformation_id} is the step {step.step} of "
-                f"production {step.production}: `prod {what} {step.production}` is for all of them"
+                f"production {step.production}: use `prod {what} {step.production}`"
             )
             raise Refused(Code.ILLEGAL_STATE, why, field="action")
 
     async def _check_production(self, row: stored.TransformationRow) -> None:
-        """Raise Refused for a step whose production does not go on: it would make tasks alone."""
+        """Raise Refused for a step whose production does not run: it would make tasks alone."""
         step = (
             await self._store.read(transformation_records.steps_of, [row.transformation_id])
         ).get(row.transformation_id)
@@ -511,7 +513,7 @@ class TransformationService:
         why = (
             f"action: transformation {row.transformation_id} is the step {step.step} of "
             f"production {step.production}, which is {step.state.value}: "
-            f"`prod {_GOES_ON[step.state]} {step.production}` lets all of them go on"
+            f"`prod {_GOES_ON[step.state]} {step.production}` continues all steps"
         )
         raise Refused(Code.ILLEGAL_STATE, why, field="action")
 
@@ -532,7 +534,7 @@ class TransformationService:
         return row
 
     async def _meant(self, caller: User, named: str, action: Permission) -> str:
-        """Return a question after the nearest name, empty where none is near."""
+        """Return a question with the nearest name; empty if none is near."""
         bounds = scope(caller, action, self._owners)
         rows = await self._store.read(
             transformation_records.transformations,
@@ -552,12 +554,12 @@ class TransformationService:
         return self._covers(caller, row, Permission.TRANSFORMATION_READ)
 
     def _taken(self, caller: User, row: stored.TransformationRow) -> Refused:
-        """Return why a name is refused. The id is shown only to callers who may read it."""
-        said = f"name: {row.name!r} is taken by somebody else of the community: take another name"
+        """Return the refusal of a name. The id is shown only to callers who may read it."""
+        said = f"name: {row.name!r} is taken by another user of the community: choose another name"
         if self._reads(caller, row):
             said = (
                 f"name: {row.name!r} is the name of transformation {row.transformation_id}, which "
-                "is another one: take another name, or archive or clean that one"
+                "is a different one: choose another name, or archive or clean that one"
             )
         return Refused(Code.KEY_REUSED, said, field="document.name")
 
@@ -612,11 +614,11 @@ def _order(item: tuple[tuple[int, InputState], int]) -> tuple[int, str]:
 
 
 def _cursor(text: str) -> tuple[int, int]:
-    """Return where a page begins. Raises Refused."""
+    """Return the place where a page begins. Raises Refused."""
     if not text:
         return 0, 0
     parts = text.split(":")
     if len(parts) == 2 and all(one.isdecimal() and len(one) <= 16 for one in parts):
         return int(parts[0]), int(parts[1])
-    right = "what the page before gave as `after`"
+    right = "the value of `after` from the page before"
     raise Refused(Code.INVALID, f"after: found {short(text)!r}, expected {right}", field="after")

@@ -1,4 +1,4 @@
-"""Reads from the store what transformations have failed to make."""
+"""Reads from the store which outputs of transformations are missing."""
 
 from collections.abc import Mapping
 
@@ -12,9 +12,9 @@ from .record import TransformationRow
 async def missing_of(
     store: Store, row: TransformationRow, known: Mapping[int, MissingOutputs]
 ) -> MissingOutputs:
-    """Return what is missing of the outputs of a transformation, with all above it.
+    """Return the missing outputs of a transformation, with those of all above it.
 
-    If it still works, all that it has not made yet is missing. `known`: what is read already.
+    If it still works, everything not made yet is missing. `known`: results so far.
     """
     rows, todo = dict[int, TransformationRow](), [row]
     while todo:
@@ -26,7 +26,7 @@ async def missing_of(
                 todo.append(found)
     counts = await store.read(transformation_records.transformation_counts, list(rows))
     have = dict(known)
-    for its, one in sorted(rows.items()):  # those that it takes from were there before it
+    for its, one in sorted(rows.items()):  # parents have lower ids
         doc = document(one)
         above = joined(have[p] for p in parents_of(doc) if p in have)
         mine = own(one.name, doc, counts[its], one.tasks_wanted, works=one.state not in OVER)
@@ -35,7 +35,7 @@ async def missing_of(
 
 
 async def lacks_too_much(store: Store, row: TransformationRow) -> bool:
-    """Whether more is missing of the inputs of a transformation than it allows."""
+    """Return whether more inputs of a transformation are missing than it allows."""
     doc = document(row)
     if not takes_all(doc):
         return False

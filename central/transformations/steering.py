@@ -1,4 +1,4 @@
-"""What people's actions mean for a transformation: pause, extend, replay and the others."""
+"""Carries out users' actions on a transformation: pause, extend, replay and the others."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
@@ -32,7 +32,7 @@ from .record import InputMove, InputRow, TransformationMove, TransformationRow
 
 E = TransformationEvent
 S = TransformationState
-TRIES: Final = 5  # races with the engine that one action may lose
+TRIES: Final = 5  # lost races with the engine that one action survives
 PAGE: Final = 1_000
 
 _EVENTS: Final = {
@@ -68,15 +68,16 @@ Kill = Callable[[User, JobAction], Awaitable[object]]
 async def check_free(
     store: Store, row: TransformationRow, reads: Callable[[TransformationRow], bool]
 ) -> None:
-    """Raise Refused where the name of an archived one is another's: cleaning takes it again.
+    """Raise Refused if another transformation has the name of an archived one.
 
-    `reads`: whether the caller may know which one that is.
+    Cleaning makes the archived one use its name again. `reads`: whether the caller may know the
+    other one.
     """
     if row.state is not S.ARCHIVED:
         return
     other = await store.read(transformation_records.transformation_named, row.community, row.name)
     if other is not None:
-        why = f"name: {row.name!r} is taken by somebody else of the community by now"
+        why = f"name: {row.name!r} is taken by another user of the community by now"
         if reads(other):
             why = (
                 f"name: {row.name!r} is the name of transformation {other.transformation_id} by "
@@ -86,14 +87,14 @@ async def check_free(
 
 
 class TransformationControl:
-    """Carries out actions."""
+    """Carries out actions on transformations."""
 
     def __init__(self, *, store: Store, catalogue: Store, kill: Kill, clock: Clock) -> None:
         self._store, self._catalogue = store, catalogue
         self._kill, self._clock = kill, clock
 
     async def act(self, caller: User, row: TransformationRow, action: TransformationAction) -> int:
-        """Do what is asked; return how many files it has changed. Raises Refused."""
+        """Carry out an action; return the number of changed files. Raises Refused."""
         what = action.action
         if what in _GOES_ON:
             await self._check_heir(row, what.value)
@@ -117,10 +118,10 @@ class TransformationControl:
         return 0
 
     async def derive(self, child: TransformationRow, *, start: bool) -> TransformationRow:
-        """Give a new transformation what its parent has left, then start it."""
+        """Give a new transformation the remaining inputs of its parent, then start it."""
         at = self._clock.wall()
         one = child.transformation_id
-        if child.state is S.NEW:  # else this was done before
+        if child.state is S.NEW:  # otherwise this was done before
             await self._inherit(child, at)
             if start:
                 move = TransformationMove(
@@ -132,14 +133,16 @@ class TransformationControl:
         return row
 
     async def _inherit(self, child: TransformationRow, at: float) -> None:
-        """Give it all inputs of its parent; where that had ended in the midst it goes on."""
+        """Give it all inputs of its parent; continue after an interruption."""
         if child.parent_id is not None:
             await transformation_records.derive_inputs(
                 self._store, child.parent_id, child.transformation_id, at
             )
 
     async def _check_heir(self, row: TransformationRow, what: str) -> None:
-        """Raise Refused where another one goes on with its files: both would process new ones."""
+        """Raise Refused if a derived transformation continues with its files: both would take new
+        ones.
+        """
         heir = await self._store.read(transformation_records.derived_from, row.transformation_id)
         child = (
             await self._store.read(transformation_records.transformation, heir)
@@ -149,14 +152,14 @@ class TransformationControl:
         if child is not None and child.state not in FINAL:
             said = (
                 f"action: transformation {child.transformation_id}, {child.name}, was derived from "
-                f"{row.transformation_id} and goes on with its files: {what} that one"
+                f"{row.transformation_id} and continues with its files: {what} that one"
             )
             raise Refused(Code.ILLEGAL_STATE, said, field="action")
 
     # -- states ---------------------------------------------------------------------------------
 
     async def _move(self, row: TransformationRow, action: TransformationAction) -> None:
-        """Move along the table, from wherever it stands now."""
+        """Move along the table of states, from the present state."""
         what = action.action
         if what is A.RESUME and row.state is S.NEW:
             what = A.START
@@ -180,7 +183,7 @@ class TransformationControl:
         raise _busy(row)
 
     async def _complete(self, row: TransformationRow, reason: str) -> None:
-        """Close it: the engine moves it on when it has looked at what was there."""
+        """Close it: the engine completes it after it has checked all earlier files."""
         self._check_inputs(row, "complete")
         if row.state in (S.COMPLETING, S.COMPLETED) and row.closing:
             return
@@ -201,10 +204,10 @@ class TransformationControl:
         raise _busy(row)
 
     async def _extend(self, row: TransformationRow, action: TransformationAction) -> None:
-        """More tasks without inputs; else inputs are looked for again."""
+        """Add tasks without inputs; with inputs, look for them again."""
         if not document(row).inputs:
             if not action.tasks:
-                why = "tasks: it has no inputs to look for again: say how many tasks more"
+                why = "tasks: it has no inputs to look for again: give the number of tasks to add"
                 raise Refused(Code.INVALID, why, field="tasks")
             if action.tasks != row.tasks_wanted:
                 done = action.tasks > action.was and await self._store.write(
@@ -218,11 +221,11 @@ class TransformationControl:
                     raise Refused(
                         Code.ILLEGAL_STATE,
                         f"tasks: {row.tasks_wanted} are wanted now, not {action.was}, and "
-                        f"{action.tasks} must be more: look again, then repeat",
+                        f"{action.tasks} must be more: read it again, then repeat",
                         field="tasks",
                     )
         elif action.tasks:
-            why = "tasks: its inputs say how many tasks it has; extend looks for inputs again"
+            why = "tasks: it makes tasks from its inputs: extend it without a number"
             raise Refused(Code.INVALID, why, field="tasks")
         await self._more(row, action.reason, seed_anew=bool(document(row).inputs))
 
@@ -243,7 +246,7 @@ class TransformationControl:
         raise _busy(row)
 
     async def _kill_jobs(self, caller: User, row: TransformationRow) -> None:
-        """Kill what lives. New tasks cannot come: it is Cleaning."""
+        """Kill its unfinished jobs. New tasks cannot come: it is Cleaning."""
         after = 0
         while True:
             tasks = await self._store.read(
@@ -275,14 +278,14 @@ class TransformationControl:
     # -- files ----------------------------------------------------------------------------------
 
     async def _files(self, row: TransformationRow, action: TransformationAction) -> int:
-        """Move inputs by hand; then the transformation has work again."""
+        """Move inputs for a user; then the transformation has work again."""
         self._check_inputs(row, action.action.value)
         if row.state in (*FINAL, S.CLEANING, S.ARCHIVED):
-            raise _cannot(row, "given files anew")
+            raise _cannot(row, "given files again")
         event = _OF_FILES[action.action]
         states = left_by(event)
         if action.all == bool(action.files):
-            raise Refused(Code.INVALID, "files: name files, or say all", field="files")
+            raise Refused(Code.INVALID, "files: name files, or give `all`", field="files")
         wanted = None if action.all else await self._ids(row.community, action.files)
         moves = await self._moves(row, event, states, wanted)
         done = 0
@@ -304,7 +307,7 @@ class TransformationControl:
         states: Sequence[InputState],
         wanted: frozenset[int] | None,
     ) -> list[InputMove]:
-        """Return what to write of the inputs that the action is for; raises where one refuses."""
+        """Return the moves for the named inputs; raise Refused if one cannot move."""
         moves: list[InputMove] = []
         seen: set[int] = set()
         async for one in self._inputs(row, wanted, states):
@@ -312,8 +315,8 @@ class TransformationControl:
             if one.state not in states:
                 raise Refused(
                     Code.ILLEGAL_STATE,
-                    f"files: a file is {one.state.value}, and only one that is "
-                    f"{' or '.join(state.value for state in states)} can be: nothing was done",
+                    f"files: a file is {one.state.value}, but must be "
+                    f"{' or '.join(state.value for state in states)}: nothing was done",
                     field="files",
                 )
             moves.append(
@@ -329,7 +332,7 @@ class TransformationControl:
             )
         if wanted is not None and wanted - seen:
             count = len(wanted - seen)
-            why = f"files: {count} of them are no inputs of transformation {row.transformation_id}"
+            why = f"files: {count} of them are not inputs of transformation {row.transformation_id}"
             raise Refused(Code.INVALID, f"{why}: nothing was done", field="files")
         return moves
 
@@ -380,5 +383,5 @@ def _cannot(row: TransformationRow, what: str) -> Refused:
 
 
 def _busy(row: TransformationRow) -> Refused:
-    said = f"transformation {row.transformation_id} changes all the time: try again"
+    said = f"transformation {row.transformation_id} keeps changing: try again"
     return Refused(Code.ILLEGAL_STATE, said, field="action")

@@ -1,4 +1,4 @@
-"""Tasks: groups of inputs, each with its job, stored in one transaction and queued."""
+"""Makes tasks: groups of inputs with their jobs, stored in one transaction and queued."""
 
 import math
 import sys
@@ -45,10 +45,10 @@ from .retry_groups import RetryAdviser, RetryPlan
 from .task_jobs import TaskDraft, marked, task_of
 
 PAGE: Final = 1_000
-POOL_MAX: Final = 20_000  # inputs that are held of those that may make groups: two of the largest
-A_TURN: Final = 32  # tasks that are made up before others get their turn
-CHUNK_BYTES_MAX: Final = 4 << 20  # of the jobs of one transaction
-CHUNK_FILES_MAX: Final = 20_000  # that they read; one job has at most half as many
+POOL_MAX: Final = 20_000  # inputs in memory that may make groups: twice the largest group
+A_TURN: Final = 32  # tasks that are built before others get their turn
+CHUNK_BYTES_MAX: Final = 4 << 20  # for the jobs of one transaction
+CHUNK_FILES_MAX: Final = 20_000  # files that these jobs read; one job has at most half as many
 
 _encode = msgspec.json.encode
 
@@ -79,21 +79,21 @@ class TaskMaker:
         self._clock, self._log = clock, log
 
     async def some(self, live: LiveTransformation) -> bool:
-        """Make tasks, a chunk at most; return whether there may be more to make now.
+        """Make at most one chunk of tasks; return whether there may be more to make now.
 
-        Raises whatever is wrong with the transformation: its template, its rule, its limits.
+        Raises any fault of the transformation: its template, its rule, its limits.
         """
         if live.doc.inputs and live.pool is None:
             await self._read(live)
         elif self._rests(live):
             return False
         if live.lacks_side_inputs:
-            live.due = NEVER  # it looks when they come
+            live.due = NEVER  # it is checked again when they come
             return False
         trial = await self._retrying.trial(live)
         groups = await self._groups(live, trial)
         while not groups and not live.is_whole and live.room() > 0:
-            await self._read(live)  # those that were read have gone, or make no group by themselves
+            await self._read(live)  # those in memory became tasks, or make no group alone
             trial = await self._retrying.trial(live)
             groups = await self._groups(live, trial)
         if not groups:
@@ -102,10 +102,10 @@ class TaskMaker:
         row = live.row
         new = submission_of(row, at=self._clock.wall())
         made, ready = await self._made(live, new, tasks, ready)
-        if not made:  # somebody has changed it: it is read again
+        if not made:  # another part has changed it: read it again
             live.forget()
             return False
-        # No await until all of memory follows: the jobs are durable, and wait.
+        # No await until memory agrees with the store: the jobs are durable, and wait.
         self._keep_off(groups, made, trial)
         self._submissions.take_up(made[0].job_id, ready)
         live.row = msgspec.structs.replace(row, tasks_made=row.tasks_made + len(made))
@@ -114,7 +114,7 @@ class TaskMaker:
             for task in tasks[: len(made)]:
                 for one in task.inputs:
                     del live.pool[key_of(one.file_id, one.input_no)]
-            if live.kept.pool is live.pool:  # those that this chunk had no room for come first
+            if live.kept.pool is live.pool:  # groups beyond this chunk come first
                 live.kept.groups[:0] = [group for group, _ in groups[len(made) :]]
         self._log("tasks_made", transformation=live.id, count=len(made), first=made[0].number)
         return True
@@ -126,7 +126,7 @@ class TaskMaker:
         tasks: Sequence[NewTask],
         ready: CheckedJobs,
     ) -> tuple[list[MadeTask], CheckedJobs]:
-        """Make tasks, as many as the quotas have room for. Raises OverQuota if that is none.
+        """Make as many tasks as the quotas allow. Raises OverQuota if that is none.
 
         Raises ReserveReached if the disk has no room for new tasks.
         """
@@ -150,7 +150,7 @@ class TaskMaker:
         made: Sequence[MadeTask],
         trial: RetryPlan,
     ) -> None:
-        """Keep jobs of what failed from the hosts where it did."""
+        """Let retried jobs avoid the hosts where they failed."""
         if not trial.asks:
             return
         for (group, _), task in zip(groups, made, strict=False):
@@ -162,15 +162,15 @@ class TaskMaker:
                 )
 
     async def _read(self, live: LiveTransformation) -> None:
-        """Read what waits, and put aside what cannot be read any more.
+        """Read the waiting inputs, and move those that cannot be read any more.
 
-        Where many wait, only the first of them, and twice as many as make no group by now: memory
-        holds what waits for others of its kind, and not what waits for room. Rules of others see
-        all.
+        If many wait, read only the first, up to twice the number that makes no group. So memory
+        holds inputs that wait for others of their kind, not those that wait for room. Rules from
+        other packages see all inputs.
         """
-        stuck = len(live.pool) if live.pool is not None else 0
+        ungrouped = len(live.pool) if live.pool is not None else 0
         is_ours = live.doc.grouping.rule in BUILT_IN
-        most = max(POOL_MAX, 2 * stuck) if is_ours else sys.maxsize
+        most = max(POOL_MAX, 2 * ungrouped) if is_ours else sys.maxsize
         pool: dict[int, WaitingInput] = {}
         shared: dict[int, WaitingInput] = {}
         for state, into in ((InputState.UNUSED, pool), (InputState.SHARED, shared)):
@@ -196,11 +196,13 @@ class TaskMaker:
         live.pool, live.shared, live.is_whole = pool, shared, len(pool) < most
 
     def _rests(self, live: LiveTransformation) -> bool:
-        """Whether what waits is looked at later: it is much, and was looked at just now."""
+        """Return whether to check the waiting inputs later: they are many, and were checked just
+        now.
+        """
         if live.row.state is not TransformationState.ACTIVE or live.closes_groups:
             return False
         if not live.is_whole:
-            return False  # more wait than were looked at
+            return False  # more wait than were read
         rest = self._regrouping.rest_s(live.kept) if live.pool else 0.0
         if rest:
             live.due = self._clock.wall() + rest
@@ -250,7 +252,7 @@ class TaskMaker:
         groups: Sequence[tuple[Group, tuple[WaitingInput, ...]]],
         trial: RetryPlan,
     ) -> tuple[list[NewTask], CheckedJobs]:
-        """Return the tasks of groups, as many as one transaction takes, and what queues them."""
+        """Return the tasks of groups, at most one transaction, and the jobs to queue."""
         bodies: list[tuple[TaskDraft, bytes]] = []
         size = 0
         settling = await self._settling(live, groups)
@@ -314,7 +316,7 @@ class TaskMaker:
     async def _settling(
         self, live: LiveTransformation, groups: Sequence[tuple[Group, tuple[WaitingInput, ...]]]
     ) -> "_Settling":
-        """Look at the files of all groups at once."""
+        """Read the files of all groups at once."""
         resolving = InputResolver(self._store, self._storages.book, live.row.community)
         ids = {one.file_id for group, side in groups for one in (*group, *side)}
         rows = await self._files.rows(ids)
@@ -334,28 +336,28 @@ class TaskMaker:
 
 @dataclass(frozen=True)
 class _Settling:
-    """What the jobs of a chunk read, and where they can run."""
+    """The inputs of the jobs of a chunk, and the places where they can run."""
 
     resolving: InputResolver
     rows: dict[int, FileRow]
 
     async def settle(self, live: LiveTransformation, task: TaskDraft) -> ResolvedInputs:
-        """Return what one job reads. Raises Refused where no site reaches it all."""
+        """Return the inputs of one job. Raises Refused if no site reaches all of them."""
         if task.job.data is None:
             return ResolvedInputs((), task.job)
         given: list[list[FileRow]] = [[] for _ in live.doc.inputs]
         for one in task.files:
             row = self.rows.get(one.file_id)
-            if row is not None:  # one that was removed just now: the job says so
+            if row is not None:  # a file that was just removed: the job reports it
                 given[one.input_no].append(row)
         return await self.resolving.settle(task.job, "job", group=live.row.group, given=given)
 
 
 def submission_of(row: TransformationRow, *, at: float) -> NewSubmission:
-    """Return what the next jobs belong to.
+    """Return the submission of the next jobs.
 
-    The owner may have used the key: no body that people send has this hash, not even one of which
-    not all has come, and so their jobs are never taken for those of tasks.
+    The owner may have used the key. But no body of a client has this hash, not even an incomplete
+    one, so the jobs of clients are never taken for those of tasks.
     """
     key = f"transformation:{row.transformation_id}:{row.tasks_made}"
     return NewSubmission(

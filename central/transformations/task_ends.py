@@ -1,4 +1,4 @@
-"""Ends of tasks: what follows for inputs and scouts, and whether a transformation is done."""
+"""Closes ended tasks: moves inputs, judges scouts, and completes transformations."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -31,13 +31,13 @@ from .repairs import Repair, Repairs, bounds_of
 from .scouts import figures, too_many_failed
 
 CHUNK: Final = 1_000
-ROOM_WAITS: Final = "waits: "  # the first word of the reason of one that goes on by itself
-TOGETHER: Final = 10_000  # inputs of tasks that are closed by one transaction: others wait for it
+ROOM_WAITS: Final = "waits: "  # the reason of one that continues by itself begins with it
+TOGETHER: Final = 10_000  # inputs of tasks in one transaction: other writers wait for it
 _encode = msgspec.json.encode
 
 
 class TaskEnding:
-    """Draws consequences."""
+    """Closes ended tasks, and reviews transformations."""
 
     def __init__(
         self,
@@ -50,13 +50,14 @@ class TaskEnding:
     ) -> None:
         self._store, self._files, self._repairs = store, files, repairs
         self._clock, self._log = clock, log
-        self._told: set[int] = set()  # tasks whose end the store refused: few, they come first
+        # tasks whose end the store refused: they are few, and come first
+        self._told: set[int] = set()
         self._errors_max: dict[int, int] = {}  # of transformations that are not live any more
 
     # -- tasks ----------------------------------------------------------------------------------
 
     async def ends(self, lives: Mapping[int, LiveTransformation]) -> int:
-        """Draw the consequences of tasks that have ended; return how many."""
+        """Close ended tasks; return their number."""
         ends = await self._store.read(transformation_records.task_ends, CHUNK)
         if not ends:
             return 0
@@ -89,7 +90,7 @@ class TaskEnding:
         return sum(done)
 
     async def _closed(self, closes: Sequence[TaskClose]) -> list[bool]:
-        """Close tasks; one that the store refuses waits, and holds up no other."""
+        """Close tasks; one that the store refuses waits, without delaying the others."""
         try:
             return await self._store.write(transformation_records.close_tasks, closes)
         except OF_ALL:
@@ -106,7 +107,7 @@ class TaskEnding:
             self._log("loop_failed", loop=f"end of task {task_id}", error=why)
 
     async def _know(self, transformation_id: int, lives: Mapping[int, LiveTransformation]) -> None:
-        """Know how often inputs of a transformation may fail."""
+        """Remember how often inputs of a transformation may fail."""
         if transformation_id in lives:
             self._errors_max[transformation_id] = lives[transformation_id].doc.errors_max
         elif transformation_id not in self._errors_max:
@@ -123,14 +124,14 @@ class TaskEnding:
         mine = lives.get(end.transformation_id)
         if mine is not None:
             mine.open -= 1
-            if not close.is_split:  # else its parts tell
+            if not close.is_split:  # otherwise its parts count
                 mine.ends.append(close.state)
             mine.dirty = mine.dirty or bool(mine.doc.tasks_open_max)
 
     async def _come_back(
         self, closes: Sequence[TaskClose], lives: Mapping[int, LiveTransformation]
     ) -> None:
-        """Put what is Unused again into memory."""
+        """Put inputs that are Unused again into memory."""
         rows: dict[int, list[InputRow]] = {}
         for close in closes:
             for move in close.inputs:
@@ -167,7 +168,7 @@ class TaskEnding:
     # -- transformations ------------------------------------------------------------------------
 
     async def review(self, live: LiveTransformation, *, parents_done: bool) -> None:
-        """Pause, widen, close or complete a transformation, as its tasks and inputs call for."""
+        """Pause, widen, close or complete a transformation, as its tasks and inputs require."""
         live.look = False
         if live.row.state is TransformationState.CLEANING and live.open == 0:
             await self.move(live, TransformationEvent.EMPTIED)
@@ -184,28 +185,28 @@ class TaskEnding:
             await self._complete(live)
 
     async def brake(self, live: LiveTransformation, why: str) -> None:
-        """Make no more tasks until a person has looked."""
+        """Make no more tasks until a user resumes it."""
         await self.move(live, TransformationEvent.BRAKE, reason=why[:500])
         self._log("transformation_paused", transformation=live.id, name=live.row.name, why=why)
 
     async def wait_for_room(self, live: LiveTransformation, why: str, *, until: float) -> None:
-        """Say that no task can be made now; it is tried again, at the latest at `until`.
+        """Set the reason why no task can be made now; it is tried again at `until` or earlier.
 
-        A reason that names missing inputs stays: only a person can end that wait.
+        A reason that names missing inputs stays: only a user can end that wait.
         """
-        live.forget()  # groups that were chosen go back to what waits
+        live.forget()  # the chosen groups wait again
         live.dirty, live.due = False, until
         if not live.row.reason.startswith((ROOM_WAITS, MISSING_WAITS)):
             await self._say(live, f"{ROOM_WAITS}{why}"[:500])
             self._log("transformation_waits", transformation=live.id, name=live.row.name, why=why)
 
     async def go_on(self, live: LiveTransformation, waited: str) -> None:
-        """Take back the reason of a wait that is over; `waited` is how such a reason begins."""
+        """Clear the reason of a wait that is over; `waited` is the start of such a reason."""
         if live.row.reason.startswith(waited):
             await self._say(live, "")
 
     async def _say(self, live: LiveTransformation, reason: str) -> None:
-        """Give a reason for what a transformation does, if it still stands where it was seen."""
+        """Set the reason of a transformation, if its state is unchanged."""
         state = live.row.state
         move = TransformationMove(
             transformation_id=live.id, old=state, new=state, reason=reason, at=self._clock.wall()
@@ -216,7 +217,7 @@ class TaskEnding:
             live.stale = True
 
     async def unusable(self, row: TransformationRow, why: str) -> None:
-        """Pause one that cannot be taken up: a rule or a word of it is not known any more."""
+        """Pause one that the engine cannot run: it names an unknown rule or word."""
         if row.state in MAKES_TASKS:
             move = TransformationMove(
                 transformation_id=row.transformation_id,
@@ -230,7 +231,7 @@ class TaskEnding:
             self._log("transformation_paused", transformation=one, name=row.name, why=why)
 
     async def wait_for_missing(self, live: LiveTransformation) -> None:
-        """Say that it waits, as long as more is missing of its inputs than is allowed."""
+        """Set the reason of a wait while more inputs are missing than allowed."""
         missing = live.missing
         reason = why_it_waits(missing, live.doc.allow_partial)
         if live.row.reason == reason:
@@ -252,7 +253,7 @@ class TaskEnding:
         scouts_until: int | None = None,
         scouted: bytes | None = None,
     ) -> bool:
-        """Move a transformation, if it still stands where it was seen; else it is read again."""
+        """Move a transformation if its state is unchanged; otherwise it is read again."""
         move = TransformationMove(
             transformation_id=live.id,
             old=live.row.state,
@@ -267,7 +268,7 @@ class TaskEnding:
         return done
 
     async def _close(self, live: LiveTransformation, *, parents_done: bool) -> None:
-        """No more inputs will come: groups that are not full may go."""
+        """Close it if no more inputs will come: partial groups may become tasks."""
         row = live.row
         if live.doc.inputs:
             over = row.seeded and (row.closing or parents_done)
@@ -281,7 +282,7 @@ class TaskEnding:
             live.id
         ]
         if counts.tasks.get(TaskState.CREATED) or inputs(counts, InputState.ASSIGNED):
-            return  # with an end, or one at the parent, it is looked at again
+            return  # it is checked again at the next end, or at one of the parent
         left = inputs(counts, InputState.UNUSED)
         reason = f"{left} inputs are left that make no group" if left else ""
         if live.missing.words and takes_all(live.doc):
@@ -290,7 +291,7 @@ class TaskEnding:
         self._log("transformation_completed", transformation=live.id, name=live.row.name, left=left)
 
     async def _judge_scouts(self, live: LiveTransformation) -> None:
-        """Let the other tasks go with what scouts have shown, or pause where they have failed."""
+        """Use the findings of the scouts for the other tasks, or pause if too many have failed."""
         rows = await self._store.read(
             transformation_records.tasks,
             live.id,
@@ -323,13 +324,13 @@ class TaskEnding:
 
 
 def _unreadable(end: TaskEnd, bad: Bad) -> Repair | None:
-    """Return which inputs of a task cannot be read. Then the rules of failover do not matter."""
+    """Return the unreadable inputs of a task, or None. The rules of failover then do not count."""
     found = {one.file_id: bad[one.file_id] for one in end.inputs if one.file_id in bad}
     return Repair(found) if found else None
 
 
 def pieces(closes: Sequence[TaskClose]) -> Iterator[list[TaskClose]]:
-    """Yield tasks that are closed by one transaction: a task may have ten thousand inputs."""
+    """Yield tasks in pieces for one transaction each: one task may have ten thousand inputs."""
     some: list[TaskClose] = []
     size = 0
     for one in closes:
@@ -343,5 +344,5 @@ def pieces(closes: Sequence[TaskClose]) -> Iterator[list[TaskClose]]:
 
 
 def inputs(counts: StateCounts, state: InputState) -> int:
-    """Return how many inputs of a transformation stand in a state."""
+    """Return the number of a transformation's inputs in a state."""
     return sum(files for (_, one), files in counts.inputs.items() if one is state)

@@ -1,4 +1,4 @@
-"""From a template and a group to a job. Pure."""
+"""Makes a job from a template and a group. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Values = Mapping[str, str | int | float | bool]
 
 @dataclass(frozen=True)
 class TaskDraft:
-    """A group that becomes a task: its job, and what it takes."""
+    """A group that becomes a task: its job, and its files."""
 
     job: Job
     group: Group
@@ -39,34 +39,35 @@ class TaskDraft:
 
 
 class Template:
-    """The job of a transformation, checked, with its braces."""
+    """The checked job of a transformation, with its names in braces."""
 
     def __init__(self, doc: Transformation, outputs: str, job: Job | None = None) -> None:
-        """`outputs` is the dataset of what the jobs make, `job` another form of the document's.
+        """Check the template; `outputs` is the dataset of its outputs, `job` replaces the
+        document's.
 
-        Raises Refused for braces that do not read.
+        Raises Refused for invalid braces.
         """
         self._doc = doc
         self._job = _with_data(doc, job or doc.job, outputs)
         self.names = frozenset(uses_in(self._job))
-        self._same: Job | None = None  # that of all tasks, where it does not depend on them
+        self._same: Job | None = None  # the job of all tasks, if it does not depend on them
 
     @property
     def asks_for_metadata(self) -> bool:
-        """Whether it depends on what files have in common."""
+        """Return whether the job depends on common metadata of files."""
         return bool(self.names - OURS)
 
     def job(self, *, transformation_id: int, number: int, metadata: Values) -> Job:
-        """Return the job of a task. Raises LookupError naming a key that the group has not.
+        """Return the job of a task. Raises LookupError naming a key that the group lacks.
 
-        Raises Refused where what is filled in makes something else of it, as a name too long.
-        Of the files that it gets it says what they meet; which they are is written beside it.
+        Raises Refused if a value makes the job invalid, such as a name that is too long. The job
+        has the queries of its inputs; the files themselves are stored beside it.
         """
         metadata = {**metadata, **self._row(number)}
         absent = self.names - OURS - metadata.keys()
         if absent:
             raise LookupError(
-                f"the job uses {{{min(absent)}}}, and the files of task {number} have no such "
+                f"the job uses {{{min(absent)}}}, but the files of task {number} have no such "
                 "metadata in common"
             )
         if not self.names:
@@ -76,12 +77,14 @@ class Template:
         return _readable(self._made(metadata, number, transformation_id))
 
     def _row(self, number: int) -> Values:
-        """Return the values of a task, from 1 on. Raises LookupError where there are none."""
+        """Return the values of a task, from 1 on. Raises LookupError if there are none."""
         rows = self._doc.rows
         if not rows:
             return {}
         if number > len(rows):
-            raise LookupError(f"there are rows of values for {len(rows)} tasks, none for {number}")
+            raise LookupError(
+                f"there are rows of values for {len(rows)} tasks, but none for task {number}"
+            )
         return rows[number - 1]
 
     def _made(self, metadata: Values, number: int, transformation_id: int) -> Job:
@@ -98,13 +101,13 @@ class Template:
 
 
 def _readable(job: Job) -> Job:
-    """Return a job that reads when pilots ask for it: there its bounds hold again."""
+    """Return a job that pilots can decode: its bounds are checked again."""
     decode(msgspec.json.encode(job), Job, where="job")
     return job
 
 
 def _with_data(doc: Transformation, job: Job, outputs: str) -> Job:
-    """Return the template with the transformation's inputs, and where its outputs lie."""
+    """Return the template with the transformation's inputs, and the dataset of its outputs."""
     if job.data is None and not doc.inputs:
         return job
     data = job.data or JobData()
@@ -139,14 +142,14 @@ def _word(value: str | float | bool) -> str | int | float:
 def task_of(
     template: Template, *, transformation_id: int, number: int, group: Group, side: Group
 ) -> TaskDraft:
-    """Return the task of a group. Raises LookupError naming a key that its files have not alike."""
+    """Return the task of a group. Raises LookupError naming a key without a common value."""
     alike = common(group) if template.asks_for_metadata else {}
     job = template.job(transformation_id=transformation_id, number=number, metadata=alike)
     return TaskDraft(job, group, side)
 
 
 def marked(job: Job, missing: str) -> Job:
-    """Return a job whose outputs say in their metadata which inputs were missing."""
+    """Return a job whose outputs name the missing inputs in their metadata."""
     if job.data is None:
         return job
     outputs = tuple(
@@ -159,10 +162,10 @@ def marked(job: Job, missing: str) -> Job:
 
 
 def checked(doc: Transformation, outputs: str = "a:b") -> Template:
-    """Return the template of a document, or raise Refused: what the types cannot say is checked."""
+    """Return the template of a document. Raises Refused for faults that its types allow."""
     if any(INPUTS_WORD in word and word != INPUTS_WORD for word in doc.job.command):
         field = "job.command"
-        why = f"{field}: {INPUTS_WORD} stands alone in an argument, which becomes one for each file"
+        why = f"{field}: {INPUTS_WORD} must be an argument by itself: it becomes one for each file"
         raise Refused(Code.INVALID, why, field=field)
     check(doc.job, "job")
     check_characters(msgspec.to_builtins(doc.job), "job")
@@ -179,7 +182,7 @@ def checked(doc: Transformation, outputs: str = "a:b") -> Template:
 
 
 def metadata_of(doc: Transformation) -> dict[str, Mapping[str, Value]]:
-    """Return what outputs get, by the place in the document; empty where they get nothing."""
+    """Return the metadata of outputs, by place in the document; places without any are omitted."""
     found: dict[str, Mapping[str, Value]] = {"metadata": doc.metadata}
     for i, one in enumerate(doc.job.data.outputs if doc.job.data is not None else ()):
         found[f"job.data.outputs[{i}].metadata"] = one.metadata
@@ -187,9 +190,9 @@ def metadata_of(doc: Transformation) -> dict[str, Mapping[str, Value]]:
 
 
 def check_types(metadata: Mapping[str, Value], keys: Mapping[str, KeyType], where: str) -> None:
-    """Raise NotRight for a value that its key cannot have here.
+    """Raise BadCatalogueField for a value that its key cannot have here.
 
-    What has braces is known when they are filled, what has a new key sets its type.
+    Values with braces are known later, and a value with a new key sets the key's type.
     """
     for key, value in metadata.items():
         if key in keys and not (isinstance(value, str) and "{" in value):
@@ -198,17 +201,17 @@ def check_types(metadata: Mapping[str, Value], keys: Mapping[str, KeyType], wher
 
 def _check_known(unknown: frozenset[str], where: str) -> None:
     if unknown:
-        said = f"{where}: {{{min(unknown)}}} is not known here: without inputs there are "
+        said = f"{where}: {{{min(unknown)}}} is unknown: a job without inputs can use "
         raise Refused(Code.INVALID, said + "{task} and {transformation}", field=where)
 
 
 def _check_inputs(doc: Transformation) -> None:
     once = [one for one in doc.inputs if one.use == "once"]
     if bool(doc.inputs) == bool(doc.tasks):
-        why = "tasks: give either inputs, or how many tasks there are"
+        why = "tasks: give either inputs or the number of tasks"
         raise Refused(Code.INVALID, why, field="tasks")
     if doc.rows and len(doc.rows) != doc.tasks:
-        why = f"rows: there are {len(doc.rows)}, expected one for each of {doc.tasks} tasks"
+        why = f"rows: found {len(doc.rows)}, expected one for each of {doc.tasks} tasks"
         raise Refused(Code.INVALID, why, field="rows")
     if doc.inputs and not once:
         raise Refused(Code.INVALID, "inputs: one of them must be used once", field="inputs")
@@ -216,7 +219,7 @@ def _check_inputs(doc: Transformation) -> None:
     for i, one in enumerate(doc.inputs):
         where = f"inputs[{i}]"
         if names.index(one.name) != i:
-            said = f"{where}.name: {one.name!r} is also that of inputs[{names.index(one.name)}]"
+            said = f"{where}.name: {one.name!r} is also the name of inputs[{names.index(one.name)}]"
             raise Refused(Code.INVALID, said, field=f"{where}.name")
         if not one.count and one.use == "once":
             said = (
@@ -230,7 +233,7 @@ def _check_inputs(doc: Transformation) -> None:
 
 
 def _lie_together(inputs: Sequence[InputSpec]) -> bool:
-    """Whether files of several inputs are of one kind to a job: they lie in the same folder."""
+    """Return whether the job sees several inputs as one kind: they share a folder."""
     return bool(inputs[0].to) and len({one.to for one in inputs}) == 1
 
 
@@ -238,16 +241,16 @@ def _check_grouping(doc: Transformation, once: Sequence[InputSpec]) -> None:
     rule, where = doc.grouping, "grouping"
     wrong = ""
     if rule.rule == "bytes" and not rule.bytes_max:
-        wrong, where = "the rule bytes needs how many a group may have", "grouping.bytes_max"
+        wrong, where = "the rule bytes needs the most bytes of a group", "grouping.bytes_max"
     elif rule.rule == "key" and not rule.keys:
-        wrong, where = "the rule key needs the keys whose values are equal", "grouping.keys"
+        wrong, where = "the rule key needs the keys with equal values", "grouping.keys"
     elif rule.rule == "join" and not all(one.on or rule.keys for one in doc.inputs):
         wrong, where = "the rule join needs keys, here or as `on` of each input", "grouping.keys"
     elif len(once) > 1 and rule.rule in OF_ONE_INPUT and not _lie_together(once):
-        wrong = f"the rule {rule.rule} has one input that is used once, or several of one folder"
-        wrong, where = f"{wrong}: say the same `to` of each", "grouping.rule"
+        wrong = f"the rule {rule.rule} takes one input that is used once, or several in one folder"
+        wrong, where = f"{wrong}: give each the same `to`", "grouping.rule"
     elif rule.partial == "after" and not rule.after_s:
-        wrong, where = "say how long a group that is not full waits", "grouping.after_s"
+        wrong, where = "give the seconds that a partial group waits", "grouping.after_s"
     elif not doc.inputs and rule.size > 1:
         wrong, where = "without inputs there are no groups", "grouping.size"
     if wrong:

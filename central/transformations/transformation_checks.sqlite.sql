@@ -1,5 +1,5 @@
 -- name: check_transformations
--- What transformations say of their inputs and tasks, derived again from the rows.
+-- Computes the counts of transformations again from the rows.
 WITH counted AS (
     SELECT transformation_id, input_no, state, count(*) AS files FROM input GROUP BY 1, 2, 3
 ), worked AS (

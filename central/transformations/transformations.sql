@@ -56,7 +56,7 @@ RETURNING ?6::bigint;
 SELECT seq FROM transformation_look WHERE community = :community;
 
 -- name: take_numbers
--- The WHERE clause is the lock: nothing is made by one who does not know of what was made before.
+-- The WHERE clause is the lock: a writer that has not seen the latest tasks makes none.
 UPDATE transformation SET tasks_made = tasks_made + :count::bigint
  WHERE transformation_id = :transformation_id AND tasks_made = :made
    AND state IN ('Active', 'Completing')
@@ -64,8 +64,8 @@ UPDATE transformation SET tasks_made = tasks_made + :count::bigint
    AND (scouts_until = 0 OR tasks_made + :count::bigint <= scouts_until);
 
 -- name: assign_input
--- ?1 transformation, ?2 file, ?3 input, ?4 task, ?5 at. Row by row: joined with a list the planner
--- may walk the list for each of the inputs.
+-- ?1 transformation, ?2 file, ?3 input, ?4 task, ?5 at. It runs row by row: joined with a list, the
+-- planner may walk the list for each input.
 UPDATE input SET state = 'Assigned', task_id = ?4, changed_at = ?5, inherited = 0
  WHERE transformation_id = ?1 AND file_id = ?2 AND input_no = ?3 AND state = 'Unused';
 
@@ -85,7 +85,7 @@ SELECT e.task_id, t.transformation_id, t.number, e.job_id, e.state,
  LIMIT :limit;
 
 -- name: inputs_of_tasks
--- What tasks have, at their transformations and at those that were derived from these meanwhile.
+-- The inputs of tasks, at their transformations and at those derived since.
 WITH RECURSIVE heir (task_id, transformation_id) AS (
     SELECT t.task_id, t.transformation_id FROM json_each(:tasks) AS w
      CROSS JOIN task AS t ON t.task_id = w.value::bigint

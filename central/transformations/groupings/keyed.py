@@ -1,4 +1,4 @@
-"""Groups of files that have something in common: a site, values of keys; joins of inputs."""
+"""Groups files by something in common: a site, or values of keys; also joins inputs."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from .plain import chunks
 
 
 def site(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
-    """`size` files that one site has: the site that has most goes first."""
+    """Group `size` files that one site has; the site with most files comes first."""
     left = dict.fromkeys(files)
     groups: list[Group] = []
     held: dict[str, list[WaitingInput]] = {}
@@ -28,7 +28,7 @@ def site(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) ->
 
 
 def key(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
-    """`size` files with equal values of `keys`. A file that lacks one waits."""
+    """Group `size` files with equal values of `keys`. A file that lacks a key waits."""
     groups: list[Group] = []
     for alike in _by_value(files, plan.grouping.keys).values():
         groups += chunks(alike, plan.grouping.size, partial=partial)
@@ -36,9 +36,9 @@ def key(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> 
 
 
 def join(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
-    """Of each input its `count`, with equal values of its `on` (of `keys`, where it has none).
+    """Group the `count` files of each input with equal values of its `on` (default: `keys`).
 
-    With `partial` at least one of each.
+    With `partial`, at least one of each.
     """
     sides = [i for i, spec in enumerate(plan.inputs) if spec.use == "once"]
     tables = {

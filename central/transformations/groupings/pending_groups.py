@@ -1,7 +1,7 @@
-"""Groups of what waits: of few inputs at once; of many aside, kept until they have gone.
+"""Groups waiting inputs: few at once, many on a thread with cached results.
 
-A rule looks at all inputs that wait. Of a million that takes seconds: it is done on a thread, what
-it has found goes chunk by chunk without another look, and the next look waits its time.
+A rule gets all waiting inputs. With a million of them it takes seconds, so it runs on a thread. Its
+groups are used chunk by chunk without another run, and the next run waits.
 """
 
 import asyncio
@@ -12,38 +12,37 @@ from typing import Final, NamedTuple
 from ...ports import Clock
 from ..grouping import Group, GroupingRule, GroupingSpec, WaitingInput, grouped
 
-ASIDE_FROM: Final = 5_000  # inputs; to group less takes some milliseconds
-IDLE_SHARE: Final = 10  # a look that takes a second is made again after so many
+ASIDE_FROM: Final = 5_000  # inputs; grouping fewer takes a few milliseconds
+IDLE_SHARE: Final = 10  # after a run of one second, the next may start so many seconds later
 
 
 @dataclass
 class GroupingCache:
-    """What the last look at many inputs has found, and when the next one may be made."""
+    """The groups from the last run over many inputs, and the time of the next run."""
 
-    groups: list[Group] = field(default_factory=list[Group])  # that have not gone yet
-    pool: object = None  # in which they were found: in another one they may be no groups
+    groups: list[Group] = field(default_factory=list[Group])  # not used yet
+    pool: object = None  # the inputs of that run: for others, the groups may be wrong
     not_before: float = 0.0  # monotonic
 
     def take(self, pool: object) -> list[Group]:
-        """Return the groups that are left of the last look at this pool, and forget them."""
+        """Return the remaining groups of this pool, and forget them."""
         groups, self.groups = self.groups, []
         return groups if self.pool is pool else []
 
 
 class GroupingRequest(NamedTuple):
-    """What is grouped, and how."""
+    """The arguments of a run."""
 
     rule: GroupingRule
     files: Sequence[WaitingInput]
     plan: GroupingSpec
-    held: frozenset[WaitingInput]  # that are not to be in any group now
+    held: frozenset[WaitingInput]  # in no group now
     now: float
     closing: bool
 
 
 class GroupingResult(NamedTuple):
-    """Groups, and since when the oldest of the files waits that are in none; None: there is none,
-    or nobody asks."""
+    """The groups, and when the oldest file outside of them came; None: no file, or not asked."""
 
     groups: list[Group]
     oldest: float | None
@@ -62,13 +61,13 @@ def look(asked: GroupingRequest) -> GroupingResult:
 
 
 class Regrouping:
-    """Looks at inputs that wait."""
+    """Groups waiting inputs."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
     async def look(self, asked: GroupingRequest, kept: GroupingCache) -> GroupingResult:
-        """Group all files; of many on a thread, and the time until the next look is set."""
+        """Group all files; many of them on a thread, and then set the time of the next run."""
         if len(asked.files) < ASIDE_FROM:
             return look(asked)
         began = self._clock.monotonic()
@@ -78,5 +77,5 @@ class Regrouping:
         return found
 
     def rest_s(self, kept: GroupingCache) -> float:
-        """Return for how long no look is made; 0: one may be made now, or groups are left."""
+        """Return the seconds until the next run; 0: it may start now, or groups are left."""
         return 0.0 if kept.groups else max(0.0, kept.not_before - self._clock.monotonic())

@@ -1,4 +1,4 @@
-"""Groups by number, by bytes, and one of all."""
+"""Groups files by number, by bytes, or all together."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from ..grouping import Group, GroupingSpec, WaitingInput
 
 
 def count(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
-    """`size` files, in the order in which they came."""
+    """Group `size` files in the order in which they came."""
     return chunks(files, plan.grouping.size, partial=partial)
 
 
 def by_bytes(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
-    """As many files as have no more than `bytes_max` together; a larger one goes alone.
+    """Group files up to `bytes_max`; a larger file makes a group alone.
 
-    A group is full when the next file does not fit any more, or one job has no room for more files.
+    A group is full if the next file does not fit, or if the job can take no more files.
     """
     groups: list[Group] = []
     open_: list[WaitingInput] = []
@@ -32,11 +32,11 @@ def by_bytes(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool
 
 
 def everything(files: Sequence[WaitingInput], plan: GroupingSpec, *, partial: bool) -> list[Group]:
-    """One group, which is full when no more files will come."""
+    """Make one group, which is full when no more files will come."""
     return [tuple(files)] if partial and files else []
 
 
 def chunks(files: Sequence[WaitingInput], size: int, *, partial: bool) -> list[Group]:
-    """Return runs of `size` files; the rest is one with `partial`."""
+    """Return runs of `size` files; with `partial` the rest is one too."""
     end = len(files) if partial else len(files) - len(files) % size
     return [tuple(files[start : min(start + size, end)]) for start in range(0, end, size)]

@@ -1,4 +1,4 @@
-"""The grouping rules by name: ours, and those of others by entry point."""
+"""Finds grouping rules by name: the built-in ones, and those of packages by entry point."""
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -24,7 +24,7 @@ BUILT_IN: Final[Mapping[str, GroupingRule]] = {
 
 
 def rule_of(name: str) -> GroupingRule:
-    """Return a rule. Raises Refused naming those that there are."""
+    """Return a rule. Raises Refused with the known names."""
     built_in = BUILT_IN.get(name)
     if built_in is not None:
         return built_in

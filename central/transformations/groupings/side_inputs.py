@@ -1,4 +1,4 @@
-"""Side inputs: files that go to every group with which they have something in common. Pure."""
+"""Side inputs: files that every matching group gets. Pure."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -11,7 +11,7 @@ _Alike = tuple[tuple[bool, Value], ...]
 
 
 class SideInputs:
-    """The side inputs that there are, by what they must have in common with a group."""
+    """The available side inputs, by the values that they share with a group."""
 
     def __init__(
         self,
@@ -20,7 +20,7 @@ class SideInputs:
         *,
         growing: Collection[int] = frozenset(),
     ) -> None:
-        """Look at `shared`; `growing` are the inputs of which more may come, by number."""
+        """Index `shared`; `growing` are the numbers of inputs whose files may still come."""
         self._growing = growing
         self._specs = {i: one for i, one in enumerate(inputs) if one.use == "shared"}
         self._files: dict[int, dict[_Alike, list[WaitingInput]]] = {i: {} for i in self._specs}
@@ -33,7 +33,7 @@ class SideInputs:
                 several.sort(key=lambda one: one.file_id)
 
     def of(self, group: Group) -> tuple[WaitingInput, ...] | None:
-        """Return those that a group gets, the newest, or all; None: some are not there yet."""
+        """Return the side inputs of a group, the newest or all; None: some are missing yet."""
         found: list[WaitingInput] = []
         for i in self._specs:
             mine = self._fit(i, group)
@@ -43,12 +43,12 @@ class SideInputs:
         return tuple(found)
 
     def lacking(self, groups: Sequence[Group]) -> int | None:
-        """Return the input, by number, of which none of some groups has what it gets."""
+        """Return the number of an input that no group has files of; None: some group has all."""
         mine = (i for i in self._specs if not any(self._fit(i, one) for one in groups))
         return next(mine, None)
 
     def _fit(self, i: int, group: Group) -> list[WaitingInput]:
-        """Return the files of an input that a group gets; none: it waits for some."""
+        """Return the files of an input that a group gets; none: it waits."""
         spec = self._specs[i]
         if not spec.count and i in self._growing:
             return []
@@ -58,6 +58,6 @@ class SideInputs:
 
 
 def _alike(file: WaitingInput, keys: Sequence[str]) -> _Alike | None:
-    """Return what a file has as these keys, as it is compared: True is not 1. None: not all."""
+    """Return a file's values of these keys for comparing: True is not 1. None: it lacks one."""
     its = values(file, keys)
     return None if its is None else tuple((isinstance(one, bool), one) for one in its)

@@ -1,4 +1,4 @@
-"""Why files that are there make no group, in words for people. Pure."""
+"""Explains to users why waiting files make no group. Pure."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from .side_inputs import SideInputs
 
 
 def why_no_group(plan: GroupingSpec, files: Sequence[WaitingInput]) -> str:
-    """Return why these files, of which a rule has made no group, wait; empty if unknown.
+    """Return why these files make no group; empty if unknown.
 
-    Of a join and of groups by keys it looks first at what files lack.
+    For a join and for groups by keys, it first checks which keys the files lack.
     """
     grouping = plan.grouping
     for i, spec in enumerate(plan.inputs):
@@ -27,7 +27,7 @@ def why_no_group(plan: GroupingSpec, files: Sequence[WaitingInput]) -> str:
 
 
 def lacking(plan: GroupingSpec, files: Sequence[WaitingInput]) -> str:
-    """Return which key of a join, or of groups by keys, some of the files have not."""
+    """Return the key that some files lack, of a join or of groups by keys."""
     grouping = plan.grouping
     for i, spec in enumerate(plan.inputs):
         mine = [one for one in files if one.input_no == i and spec.use == "once"]
@@ -39,12 +39,12 @@ def lacking(plan: GroupingSpec, files: Sequence[WaitingInput]) -> str:
 
 
 def why_alone(plan: GroupingSpec, beside: SideInputs, groups: Sequence[Group]) -> str:
-    """Return of which side input these groups lack files; empty where one of them has all."""
+    """Return which side input lacks files for these groups; empty if one group has all."""
     number = beside.lacking(groups)
     if number is None:
         return ""
     spec = plan.inputs[number]
     if not spec.count:
-        return f"{spec.name}: tasks get all of its files that fit, and these are not complete"
+        return f"{spec.name}: tasks need all of its files, and more may come"
     alike = f" with the group's {', '.join(spec.on)}" if spec.on else ""
-    return f"{spec.name}: {spec.count} of its files{alike} are not there yet"
+    return f"{spec.name}: {spec.count} of its files{alike} do not exist yet"

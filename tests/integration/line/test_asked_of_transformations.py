@@ -156,7 +156,7 @@ def test_a_wrong_name_is_answered_with_the_nearest_and_more_tasks_need_a_number(
         service = world.central.services.transformations
         with pytest.raises(Refused, match="did you mean 'simulate'"):
             await service.show(world.user(), "simlate")
-        with pytest.raises(Refused, match="say how many tasks more"):
+        with pytest.raises(Refused, match="give the number of tasks to add"):
             await said(world, one, "extend")
 
     story(tell, script=lasts(5.0))

@@ -277,7 +277,7 @@ def test_a_failed_task_gives_its_files_back_until_they_failed_too_often() -> Non
         view = await until(world, one, lambda v: v.inputs["events"].get(I.STUCK) == 2)
 
         assert view.tasks == {T.FAILED: 6}
-        with pytest.raises(Refused, match="is Stuck, and only one that is Processed"):
+        with pytest.raises(Refused, match="is Stuck, but must be Processed"):
             await said(world, one, "replay", files=("dpps:run1",))
         changed = await said(world, one, "reset", files=("dpps:run1",))
         assert changed.changed == 1
@@ -325,7 +325,7 @@ def test_a_child_goes_on_with_what_its_parent_has_left() -> None:
         others = {"inputs": [{"name": "others", "query": {"level": 0}}]}
         for name, inputs, why in (
             ("c2", EVENTS, "'child' was derived from it before"),
-            ("child", others, r"has the same inputs, in their order: events \(once\)"),
+            ("child", others, r"needs the same inputs in the same order: events \(once\)"),
         ):
             document = a_document(name=name, **inputs)
             with pytest.raises(Refused, match=why):

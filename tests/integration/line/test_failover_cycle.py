@@ -242,7 +242,7 @@ def test_what_is_lost_before_anybody_has_read_it_is_made_anew_and_told_once() ->
         assert [await state_of(world, n) for n in (90, 91)] == [FileState.LOST, FileState.REMOVED]
         (report,) = await reported(world)
         assert (report.view.cause, report.view.saved, report.view.stuck) == ("recovery", 1, 0)
-        for line in ("task set Failed, whose outputs are gone", "inputs set Unused"):
+        for line in ("task set Failed: its outputs are missing", "inputs set Unused"):
             assert f"1 x {line} (rule: outputs are lost that nobody has read)" in report.text
         await asyncio.sleep(2 * SWEEP_S)
         assert (await shown(world, one)).tasks == {T.FAILED: 1, T.DONE: 1}

@@ -316,7 +316,7 @@ def test_an_extended_one_works_again_down_to_its_last_step() -> None:
         for _ in range(2):  # it is asked for once, however often it is said
             detail = await said(world, "extend", step="make", tasks=8, was=4, anyway=True)
             assert detail.view.state is P.ACTIVE
-        with pytest.raises(Refused, match="step make has 8 to make now, not 4"):
+        with pytest.raises(Refused, match="step make has 8 tasks now, not 4"):
             await said(world, "extend", step="make", tasks=9, was=4)
         with pytest.raises(Refused, match="did you mean 'make'"):
             await said(world, "extend", step="mak", tasks=9, was=4)

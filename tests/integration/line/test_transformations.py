@@ -96,8 +96,8 @@ def test_each_task_has_the_values_of_its_row_and_one_without_pauses_it() -> None
 
         commands = [msgspec.json.decode(jobs[job].body)["command"] for job in (1, 2)]
         assert commands == [["run", "a", "1"], ["run", "b", "2.5"]]
-        assert view.reason == "there are rows of values for 2 tasks, none for 3"
-        with pytest.raises(Refused, match="rows: there are 2, expected one for each of 3 tasks"):
+        assert view.reason == "there are rows of values for 2 tasks, but none for task 3"
+        with pytest.raises(Refused, match="rows: found 2, expected one for each of 3 tasks"):
             await added(world, name="other", tasks=3, rows=rows, job=job)
 
     story(tell, script=lasts(30.0))
@@ -145,7 +145,7 @@ def test_too_many_failures_pause_it_and_a_person_lets_it_go_on() -> None:
         one = await added(world, tasks=200, tasks_open_max=10, pause_when_failed=0.5)
         view = await until(world, one, is_in(S.PAUSED))
 
-        assert view.reason.endswith("tasks have failed, and 50% may")
+        assert view.reason.endswith("tasks have failed; at most 50% may fail")
         assert view.tasks_made < 60
         broken[0] = False
         await said(world, one, "resume")

@@ -34,19 +34,19 @@ WRONG = {
     ),
     "growth by nothing": (
         "failures:\n- name: a\n  then:\n  - do: grow_memory\n",
-        "r.yaml:4: failures[0].then[0].do: grow_memory is without `factor`",
+        "r.yaml:4: failures[0].then[0].do: grow_memory needs `factor`",
     ),
     "a ladder that goes down": (
         "failures:\n- name: a\n  then:\n  - {do: grow_memory, factor: 2, ladder_mb: [2, 1]}\n",
-        "its rungs do not ascend",
+        "the rungs must ascend",
     ),
     "a part without a whole": (
         "transformations:\n- name: a\n  when: {above: 0.5}\n  then: [pause]\n",
-        "above is said together with of_first or of_last",
+        "give it together with of_first or of_last",
     ),
     "two of a name": (
         "recovery:\n- {name: a, then: [job_done]}\n- {name: a, then: [job_failed]}\n",
-        "r.yaml:3: recovery[1].name: there are two rules 'a'",
+        "r.yaml:3: recovery[1].name: two rules have the name 'a'",
     ),
     "a name of several lines": (
         'failures:\n- {name: "a\\r\\nb\\e[2J", then: [{do: retry}]}\n',
@@ -62,7 +62,7 @@ WRONG = {
     ),
     "after a rule that is not there": (
         "transformations:\n- {name: a, when: {not_after: [b]}, then: [flush]}\n",
-        "no rule before it is 'b'",
+        "no earlier rule has the name 'b'",
     ),
     "no mapping": ("a\n", "r.yaml:1: expected a mapping"),
     "no YAML": ("a: [", "r.yaml:"),

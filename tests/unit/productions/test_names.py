@@ -47,9 +47,7 @@ async def test_a_production_is_not_named_as_an_id_but_its_steps_may_be(tmp_path:
     with pytest.raises(Refused) as why:
         await served.added(flow)
     assert why.value.field == "name"
-    assert why.value.message == (
-        "name: found '2024', expected a name that is not a number: that is an id"
-    )
+    assert why.value.message == ("name: found '2024', expected a name that is not a number")
     await served.service.add(CALLER, NewProduction(workflow=flow, name="y2024"))
     assert (await served.show("y2024")).view.steps[0].step == "1"
 
@@ -153,7 +151,7 @@ async def test_a_step_is_not_put_away_without_its_production(tmp_path: Path, wha
 
     with pytest.raises(Refused) as why:
         await steps.act(CALLER, "1", TransformationAction(action=what))
-    said = f"is the step 1 of production mc: `prod {what.value} mc` is for all of them"
+    said = f"is the step 1 of production mc: use `prod {what.value} mc`"
     assert said in why.value.message
     row = await served.store.read(transformation_records.transformation, 1)
     assert row is not None
@@ -191,7 +189,7 @@ async def test_a_name_that_no_job_can_give_again_is_refused_before_any_runs(
     if not is_refused:
         await served.added(flow)
         return
-    with pytest.raises(Refused, match=f"{removed} was removed, and its name is for these") as why:
+    with pytest.raises(Refused, match=f"{removed} was removed, and a name stands for the") as why:
         await served.added(flow)
     assert why.value.field == "workflow.steps.make.outputs.h5.name"
     assert (

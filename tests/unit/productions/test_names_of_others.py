@@ -125,7 +125,7 @@ async def test_only_who_may_read_it_is_told_which_one_has_the_name(
     with pytest.raises(Refused) as read:
         await story(Town(tmp_path), MAX)
 
-    assert "somebody else of the community" in unread.value.message
+    assert "another user of the community" in unread.value.message
     assert not any(letter.isdigit() for letter in unread.value.message)
     assert any(letter.isdigit() for letter in read.value.message)
     assert (unread.value.code, unread.value.field) == (read.value.code, read.value.field)

@@ -120,8 +120,8 @@ def test_complete_refuses_a_step_while_a_step_that_feeds_it_is_not_at_its_end(wo
     with pytest.raises(Refused) as why:
         planned(a_production(P.ACTIVE), steps, action, at=1.0)
     assert why.value.message == (
-        f"step: step pair is {works.value}, and step all would go on without what pair has not "
-        "made yet: wait until pair is Completed, or say `anyway`"
+        f"step: step pair is {works.value}, and step all would continue without the files that "
+        "pair still makes: wait until pair is Completed, or add `anyway`"
     )
 
     anyway = planned(a_production(P.ACTIVE), steps, replace(action, anyway=True), at=1.0)

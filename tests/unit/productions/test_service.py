@@ -64,10 +64,10 @@ async def test_more_for_a_step_that_has_taken_all_is_refused_and_why_is_told(
     with pytest.raises(Refused) as why:
         await served.act("chain", ProductionAction(action=A.EXTEND, step="make", tasks=8, was=6))
     assert why.value.message == (
-        "step: step train has taken all files of make together, and would take the new ones alone; "
-        "step apply takes all files of train for each task, and new tasks would get others than "
-        "those before: `rerun` chain under another name, not started, `extend` that and `start` "
-        "it; or say `anyway`"
+        "step: step train has taken all files of make together, and would take the new ones in "
+        "another task; step apply takes all files of train for each task, and new tasks would get "
+        "other files than earlier tasks: `rerun` chain under another name, not started, `extend` "
+        "and `start` it; or add `anyway`"
     )
     assert (await served.show("chain")).view.steps[0].tasks_wanted == 6
     await served.act("chain", anyway)
@@ -105,7 +105,7 @@ async def test_what_failed_is_not_tried_alone_by_a_step_that_has_taken_all_other
         await served.act("chain", FIX)
     assert why.value.message == (
         "step: step train has taken all files of filter together, and would take the new ones "
-        "alone: `rerun` chain under another name to have one of all, or say `anyway`"
+        "in another task: `rerun` chain under another name to process all together, or add `anyway`"
     )
     views = {one.step: one for one in (await served.show("chain")).view.steps}
     assert views["filter"].inputs == {I.STUCK: 2}, "nothing was done"
@@ -121,7 +121,7 @@ async def test_what_failed_of_all_files_is_tried_again_only_with_all_of_them(
     await served.added(workflow(tmp_path, CHAIN))
     await served.came("chain", "train", 3, I.PROCESSED)
     await served.came("chain", "train", 1, I.STUCK, first=4)
-    with pytest.raises(Refused, match="step train has taken 3 files together, and would take 1 al"):
+    with pytest.raises(Refused, match="step train has taken 3 files together, and would take 1 in"):
         await served.act("chain", FIX)
 
     other = Served()
@@ -144,7 +144,7 @@ async def test_a_step_that_ended_with_files_left_is_fixed_and_that_is_told(tmp_p
     assert detail.view.state is P.ACTIVE
     assert detail.did == [
         "step train works again: it was Completed",
-        "step apply goes on with what comes of that",
+        "step apply works again on the new files",
     ]
 
 
@@ -157,7 +157,7 @@ async def test_what_runs_anew_makes_as_many_tasks_as_there_were_in_the_end(tmp_p
     detail = await served.service.add(CALLER, again)
     assert isinstance(detail, ProductionDetail)
     assert [one.tasks_wanted for one in detail.view.steps] == [6, 0, 0]
-    assert detail.did == ["step make makes 6 tasks, as it was extended to; its workflow says 4"]
+    assert detail.did == ["step make makes 6 tasks, the extended number; its workflow says 4"]
     third = await served.service.add(CALLER, NewProduction(rerun_of="again", name="third"))
     assert isinstance(third, ProductionDetail)
     assert [one.tasks_wanted for one in third.view.steps] == [6, 0, 0]
@@ -167,7 +167,7 @@ async def test_a_corrected_file_under_the_same_name_is_told_how_it_runs(tmp_path
     served = Served()
     await served.added(workflow(tmp_path, CHAIN))
 
-    with pytest.raises(Refused, match=r"take another name \(`prod submit --name`\) also for what"):
+    with pytest.raises(Refused, match=r"choose another name \(`prod submit --name`\), also for a"):
         await served.added(workflow(tmp_path, CHAIN.replace("[make]", "[make, better]")))
 
 
@@ -209,7 +209,7 @@ async def test_the_same_again_adds_nothing_and_says_so(tmp_path: Path) -> None:
     assert not first.was_there
     assert again.was_there
     assert again.view.id == first.view.id
-    assert again.did == ["it was there already: nothing was added"]
+    assert again.did == ["it exists already: nothing was added"]
 
     await served.act("chain", ProductionAction(action=A.PRIORITY, priority=3))
     for priority in (None, 3, 7):  # as it is now, and as it was submitted
@@ -220,12 +220,12 @@ async def test_the_same_again_adds_nothing_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("fields", "why"), [
-    ({"priority": 0}, "priority: production 1, 'chain', was there already, and its priority is 7, "
-                      "not 0: `prod priority` changes it; or take another name"),
-    ({"rules": "rules: [x]"}, "rules: production 1, 'chain', was there already, and it was "
-                              "submitted with other rules of failover, and keeps them; or take"),
-    ({"title": "b"}, "title: production 1, 'chain', was there already, and its title is 'a', not "
-                     "'b'; or take another name"),
+    ({"priority": 0}, "priority: production 1, 'chain', exists already, and its priority is 7, "
+                      "not 0: change it with `prod priority`; or choose another name"),
+    ({"rules": "rules: [x]"}, "rules: production 1, 'chain', exists already, and its failover "
+                              "rules are others and cannot change; or choose"),
+    ({"title": "b"}, "title: production 1, 'chain', exists already, and its title is 'a', not "
+                     "'b'; or choose another name"),
 ])  # fmt: skip
 @pytest.mark.parametrize("dry_run", [False, True])
 async def test_the_same_with_other_words_beside_it_is_refused_by_name(

@@ -53,7 +53,7 @@ async def test_a_step_does_not_go_on_before_its_production(
         await steps.act(CALLER, "1", TransformationAction(action=what))
     assert why.value.message == (
         f"action: transformation 1 is the step make of production mc, which is {is_now}: "
-        f"`prod {command} mc` lets all of them go on"
+        f"`prod {command} mc` continues all steps"
     )
     assert (why.value.field, await state_of(served, 1)) == ("action", before)
 
@@ -68,7 +68,7 @@ async def test_a_step_that_is_completed_gets_no_more_before_its_production_goes_
     steps = await service(served.store, CALLER)
     extend = TransformationAction(action=T.EXTEND, tasks=6, was=4)
 
-    with pytest.raises(Refused, match="which is Paused: `prod resume mc` lets"):
+    with pytest.raises(Refused, match="which is Paused: `prod resume mc` continues"):
         await steps.act(CALLER, "1", extend)
     assert await state_of(served, 1) is S.COMPLETED
     await served.act("mc", ProductionAction(action=P.RESUME))

@@ -53,7 +53,7 @@ def test_outputs_lie_in_the_dataset_of_the_transformation_with_its_metadata() ->
 
 
 def test_a_key_that_the_files_have_not_in_common_is_named() -> None:
-    with pytest.raises(LookupError, match=r"uses \{particle\}, and the files of task 3"):
+    with pytest.raises(LookupError, match=r"uses \{particle\}, but the files of task 3"):
         template(Job(command=("run", "{particle}"))).job(transformation_id=7, number=3, metadata={})
 
 

@@ -76,7 +76,7 @@ async def test_a_name_that_another_one_has_given_is_refused_also_once_it_is_remo
     await made_by(store, before, "part-3.txt")
     doc = a_document("part-{task}.txt")
 
-    assert f"sim:part-3.txt is there, made by transformation {before}" in await refused(store, doc)
+    assert f"sim:part-3.txt was made by transformation {before}" in await refused(store, doc)
     await store.write(catalogue_change.remove_files, "ctao", [Did("sim", "part-3.txt")], at=3.0)
     assert "sim:part-3.txt was removed" in await refused(store, doc)
     assert not await refused(store, a_document("part-{transformation}-{task}.txt"))

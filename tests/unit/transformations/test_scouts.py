@@ -49,5 +49,6 @@ def test_too_many_failures_brake_and_say_how_many(done: int, failed: int, pauses
 
     assert bool(said) is pauses
     assert (
-        not said or said == f"{failed} of the last {done + failed} tasks have failed, and 30% may"
+        not said
+        or said == f"{failed} of the last {done + failed} tasks have failed; at most 30% may fail"
     )

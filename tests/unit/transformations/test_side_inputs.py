@@ -61,8 +61,8 @@ def test_why_groups_wait_for_side_inputs_is_told() -> None:
     def why(files: list[WaitingInput], growing: set[int]) -> str:
         return why_alone(plan, SideInputs(specs, files, growing=growing), [group])
 
-    assert why([model], set()) == "x: 1 of its files with the group's night are not there yet"
-    assert why([cal, model], {2}).startswith("all: tasks get all of its files that fit")
+    assert why([model], set()) == "x: 1 of its files with the group's night do not exist yet"
+    assert why([cal, model], {2}).startswith("all: tasks need all of its files")
     assert why([cal, model], set()) == ""
 
 
