@@ -51,7 +51,7 @@ PAGE: Final = 500
 ODD_MAX: Final = 1_000  # tasks, or inputs, of one transformation that a sweep checks
 INPUTS_MAX: Final = 10_000  # of the tasks that it repairs: other writers wait for the transaction
 
-# What a rule does to an input, by its state. Other moves do not exist.
+# The event of an input for each action of a rule, by the input's state.
 EVENTS: Final[dict[RuleVerb, dict[InputState, InputEvent]]] = {
     RuleVerb.INPUTS_PROCESSED: {
         InputState.ASSIGNED: InputEvent.TASK_DONE,

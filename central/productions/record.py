@@ -244,7 +244,7 @@ def move_production(
 ) -> bool:
     """Move a production and its steps: all, or none if one has changed.
 
-    It checks all states first: nobody else writes in between.
+    It checks all states first: no other writer can come in between.
     """
     production = {"production_id": move.production_id}
     state = session.one("state_of_production", production)

@@ -60,7 +60,7 @@ async def show(service: ProductionService, call: Call) -> ProductionDetail:
 
 @ROUTES.add("GET", f"{ONE}/report", Permission.PRODUCTION_READ)
 async def report(service: ProductionService, call: Call) -> ProductionReport:
-    """Report how a production went: what failed, and what is stuck."""
+    """Report on a production: its failures, and its stuck files."""
     return await service.report(user(call), call.path("production"))
 
 

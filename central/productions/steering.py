@@ -48,7 +48,7 @@ class ProductionControl:
         self._store, self._act, self._touch, self._clock = store, act, touch, clock
 
     async def act(self, caller: User, row: ProductionRow, action: ProductionAction) -> list[str]:
-        """Carry out an action; return messages about what was done. Raises Refused."""
+        """Carry out an action; return messages about the changes. Raises Refused."""
         if action.action is A.PRIORITY:
             return await self._priority(caller, row, action)
         if action.action is A.FIX:
@@ -100,7 +100,7 @@ class ProductionControl:
     # -- fix ------------------------------------------------------------------------------------
 
     async def _fix(self, row: ProductionRow, action: ProductionAction) -> list[str]:
-        """Retry what is stuck: first reset the files, then resume the steps that take them.
+        """Retry stuck files and steps: first reset the files, then resume the steps that take them.
 
         The process may die in between: then `fix` also finds ended steps with Unused files.
         """

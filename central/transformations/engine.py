@@ -37,7 +37,7 @@ from .shortfall import missing_of
 from .task_creation import TaskMaker
 from .task_ends import ROOM_WAITS, TaskEnding
 
-LOOK_S: Final = 0.25  # the longest delay of changes that nobody announces
+LOOK_S: Final = 0.25  # the longest delay of changes without a notice
 FULL_S: Final = 5.0  # pause while the store is full
 ROOM_S: Final = 10.0  # pause while a quota or the disk has no room for another task
 REFUSED_S: Final = 60.0  # pause after the store refused the changed files of a community

@@ -39,9 +39,7 @@ class InputIntake:
         self._looked.clear()
 
     async def begin(self, community: str) -> None:
-        """Skip earlier changes of a community that nobody took files of: seeding checks those
-        files.
-        """
+        """Skip earlier changes of a community that is new to the index: seeding checks those."""
         until = await self._catalogue.read(catalogue_read.last_change, community)
         if until > await self._store.read(transformation_records.looked_until, community):
             await self._store.write(
@@ -152,7 +150,7 @@ class InputIntake:
         lives: Mapping[int, LiveTransformation],
         at: float,
     ) -> None:
-        """Tell the live transformations what was written."""
+        """Tell the live transformations about the written inputs."""
         came = [pair for pair, is_new in zip(new, done[0], strict=True) if is_new]
         asked = [row.file_id for row, one in came if lives[one.transformation_id].by_site]
         sites = await self._files.sites(list(dict.fromkeys(asked)))

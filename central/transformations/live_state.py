@@ -125,7 +125,7 @@ class LiveTransformation:
 
     @property
     def growing(self) -> frozenset[int]:
-        """The side inputs of which tasks need all files, while more of them may come."""
+        """The side inputs that tasks need completely, while more of their files may come."""
         return growing(self.doc, self.complete, seeded=self.row.seeded)
 
     @property

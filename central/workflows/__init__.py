@@ -1,4 +1,4 @@
-"""Workflows: forms in which people write them, checks, plans, drawings, runs on one machine."""
+"""Workflows: their forms, checks, plans, drawings, and runs on one machine."""
 
 from . import builders as production
 

@@ -1,4 +1,4 @@
-"""Braces in texts of a workflow: `{name}` stands for a value, `{{` and `}}` for braces. Pure."""
+"""Braces in texts of a workflow: `{name}` is replaced, `{{` and `}}` are plain braces. Pure."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,11 +9,11 @@ _ALONE: Final = re.compile(r"\{([^{}]+)\}")
 
 
 class BadBraces(ValueError):
-    """A brace that is neither one of a pair nor doubled."""
+    """A brace that is neither part of a pair nor doubled."""
 
 
 def names(text: str) -> list[str]:
-    """Return the names in braces, in their order. Raises BadBraces."""
+    """Return the names in braces, in order. Raises BadBraces."""
     found: list[str] = []
 
     def see(match: re.Match[str]) -> str:
@@ -26,19 +26,21 @@ def names(text: str) -> list[str]:
 
 
 def alone(text: str) -> str:
-    """Return the name of a text that is one pair of braces and nothing else; else empty."""
+    """Return the name of a text that is one pair of braces and nothing else; otherwise empty."""
     found = _ALONE.fullmatch(text)
     return found[1] if found else ""
 
 
 def render(text: str, values: Mapping[str, Any]) -> str:
-    """Return the text with values in the place of names. Raises BadBraces, KeyError."""
+    """Return the text with values for names. Raises BadBraces, KeyError."""
     return _replaced(text, lambda name: as_text(values[name]), doubled=False)
 
 
 def fill(text: str, values: Mapping[str, Any]) -> Any:
-    """Return the text with those names replaced that `values` has; a text that is one name alone
-    becomes the value itself. Braces that are doubled stay so. Raises BadBraces."""
+    """Return the text with the names in `values` replaced; other names and doubled braces stay.
+
+    A text that is one name alone becomes the value itself. Raises BadBraces.
+    """
     name = alone(text)
     if name in values:
         return values[name]
@@ -52,7 +54,7 @@ def fill(text: str, values: Mapping[str, Any]) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as it stands in a text: true, 20, 0.5, gamma; of a list, with blanks."""
+    """Return a value as text: true, 20, 0.5, gamma; a list becomes words with blanks."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
@@ -71,5 +73,5 @@ def _replaced(text: str, value: Callable[[str], str], *, doubled: bool) -> str:
 
 def _name(match: re.Match[str]) -> str:
     if not match[1]:
-        raise BadBraces("braces without a name: write {{ and }} for braces")
+        raise BadBraces("braces without a name: write {{ and }} for plain braces")
     return match[1]

@@ -74,13 +74,13 @@ __all__ = [
 
 
 class StepHandle:
-    """A step that was added; `step["port"]` is what others can take of it."""
+    """A step of a workflow; `step["port"]` is an output for other steps."""
 
     def __init__(self, name: str, step: Step) -> None:
         self.name, self._step = name, step
 
     def __getitem__(self, port: str) -> Source:
-        """Return an output of the step. Raises BadWorkflow where it has none of that name."""
+        """Return an output of the step. Raises BadWorkflow if it has none of that name."""
         if port not in self._step.outputs:
             why = unknown(port, self._step.outputs, what=f"output of {self.name}")
             raise BadWorkflow([why])
@@ -88,7 +88,7 @@ class StepHandle:
 
 
 class Workflow:
-    """A workflow that is being written."""
+    """A workflow in the making."""
 
     def __init__(
         self,
@@ -105,9 +105,9 @@ class Workflow:
     ) -> None:
         """Begin a workflow. Relative paths of steps' files begin at `folder`.
 
-        `parameters` are values by name; `keys` are types of metadata (string, number, boolean) of
-        files that come from elsewhere; `failure_rules` are rules of failover, before the default
-        ones; `allow_partial` is the part of a step's inputs, from 0 to 1, that may be missing.
+        `parameters` are values by name. `keys` are types of metadata (string, number, boolean) of
+        files from the catalogue. `failure_rules` are failover rules, checked before the default
+        ones. `allow_partial` is the part of a step's inputs, from 0 to 1, that may be missing.
         """
         self._head: dict[str, Any] = {
             "name": name,
@@ -134,13 +134,13 @@ class Workflow:
         job: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> StepHandle:
-        """Add a step and return what others can take of it.
+        """Add a step; return it for its outputs.
 
-        `grouping` is a size, a rule, or both; `job` are more keys of the job, `fields` more of the
-        step, as in a file. Raises BadWorkflow where one does not fit.
+        `grouping` is a size, a rule, or both. `job` has more keys of the job, `fields` more keys of
+        the step, as in a file. Raises BadWorkflow if one does not fit.
         """
         if name in self._steps:
-            raise BadWorkflow([f"step {name}: there is one of that name already"])
+            raise BadWorkflow([f"step {name}: there is already a step with this name"])
         if isinstance(grouping, int):
             grouping = Grouping(size=grouping)
         elif isinstance(grouping, str):
@@ -170,7 +170,7 @@ class Workflow:
         return StepHandle(name, step)
 
     def build(self) -> Definition:
-        """Return the workflow, checked. Raises BadWorkflow with all that is wrong."""
+        """Return the workflow, checked. Raises BadWorkflow with all faults."""
         said = {**self._head, "steps": self._steps}
         try:
             definition = msgspec.convert(msgspec.to_builtins(said), Definition)
@@ -183,13 +183,13 @@ class Workflow:
 
     @property
     def folder(self) -> Path:
-        """Where relative paths of steps' files begin."""
+        """The folder at which relative paths of steps' files begin."""
         return self._folder
 
     def production(self) -> NewProduction:
-        """Return what a client submits, checked, without the files: that brings them.
+        """Return the checked production for a client, without the files: the client adds them.
 
-        Raises BadWorkflow with all that is wrong, and with what cannot run on pilots.
+        Raises BadWorkflow with all faults, those for pilots included.
         """
         definition = self.build()
         faults = obstacles(definition)
@@ -198,11 +198,11 @@ class Workflow:
         return NewProduction(workflow=definition, written=Written(form="python"))
 
     def plan(self, catalogue: Sequence[WorkflowFile] | None = None) -> WorkflowPlan:
-        """Return how many jobs and files there would be. Raises BadWorkflow."""
+        """Return the planned numbers of jobs and files. Raises BadWorkflow."""
         return plan(self.build(), catalogue)
 
     def text(self) -> str:
-        """Return the graph, drawn for a terminal. Raises BadWorkflow."""
+        """Return the graph as text for a terminal. Raises BadWorkflow."""
         return "\n".join(draw.as_text(self.build()))
 
     def svg(self) -> str:
@@ -217,10 +217,10 @@ class Workflow:
         cores: int | None = None,
         resume: bool = False,
     ) -> RunResult:
-        """Run it on this machine, in an empty folder, and return how that ended.
+        """Run it on this machine, in an empty folder; return the result.
 
-        With `resume` the folder may be that of an earlier run: what is done there stays.
-        Raises BadWorkflow and RunRefused. Inside of an event loop, run it in a thread.
+        With `resume` the folder may be that of an earlier run, whose finished tasks are kept.
+        Raises BadWorkflow and RunRefused. Inside an event loop, call it in a thread.
         """
         definition = self.build()
         where = Path(folder).absolute()
@@ -238,7 +238,7 @@ def files(
     on: Sequence[str] = (),
     count: int = 0,
 ) -> StepInput:
-    """Take the files of other steps; `shared` ones go to every task."""
+    """Take the files of other steps; every task gets the `shared` ones."""
     return StepInput(
         sources=sources,
         where=dict(where or {}),
@@ -275,7 +275,7 @@ def files_like(
     metadata: Mapping[str, Value] | None = None,
     required: bool = True,
 ) -> StepOutput:
-    """Give the files that match; `sets` are keys that the program says, with their values."""
+    """Give the files that match; `sets` has keys that the program sets, with their values."""
     return StepOutput(
         pattern=pattern,
         sets={key: tuple(values) for key, values in (sets or {}).items()},
@@ -285,5 +285,5 @@ def files_like(
 
 
 def value_in(name: str, type: str = "") -> StepOutput:
-    """Give the value that the program writes as JSON into a file."""
+    """Give the value that the program writes into a JSON file."""
     return StepOutput(value=name, type=type)

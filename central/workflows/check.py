@@ -1,4 +1,4 @@
-"""What is wrong with a workflow, before anything of it runs. Pure."""
+"""Checks a workflow before anything of it runs. Pure."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
@@ -39,18 +39,18 @@ from .metadata_keys import Keys, KeyTable, agreed, key_table, offered
 TASK: Final = "task"
 TRANSFORMATION: Final = "transformation"
 INPUTS: Final = "inputs"
-RESERVED: Final = (TASK, TRANSFORMATION, INPUTS)  # what braces always mean
+RESERVED: Final = (TASK, TRANSFORMATION, INPUTS)  # names with a fixed meaning in braces
 
 
 def check(workflow: Workflow) -> list[Fault]:
-    """Return all that is wrong, in the order of the workflow."""
+    """Return all faults, in the order of the workflow."""
     return list(faults(workflow))
 
 
 def faults(workflow: Workflow) -> Iterator[Fault]:
-    """Yield what is wrong, in the order of the workflow; whoever has enough looks no further.
+    """Yield the faults, in the order of the workflow, so that a caller can stop early.
 
-    The nearest right word for a wrong one takes long where there are many.
+    With many names, finding the nearest right word takes long.
     """
     yield from _of_workflow(workflow)
     yield from failover_rules.faults(workflow)
@@ -66,19 +66,25 @@ def _of_workflow(workflow: Workflow) -> Iterator[Fault]:
         yield Fault(ring[0], ("inputs",), f"the steps feed each other in a circle: {way}")
     for name, parameter in workflow.parameters.items():
         if name in RESERVED:
-            yield Fault("", ("parameters", name), f"{{{name}}} always means something else")
+            yield Fault(
+                "", ("parameters", name), f"{{{name}}} has a fixed meaning: choose another name"
+            )
         if parameter.value is None:
-            yield Fault("", ("parameters", name), "has no value: give one, or a default")
+            yield Fault("", ("parameters", name), "has no value: give a value or a default")
         elif (wrong := misfit(parameter.value, parameter.type)) is not None:
             yield Fault("", ("parameters", name), wrong)
     for key, value in workflow.metadata.items():
         yield from (Fault("", place, message) for place, message in _of_key(("metadata", key), key))
         if isinstance(value, str) and ("{" in value or "}" in value):
-            yield Fault("", ("metadata", key), "here braces stand for nothing: say it at the step")
+            yield Fault(
+                "",
+                ("metadata", key),
+                "braces have no meaning here: use them in the metadata of a step",
+            )
 
 
 class _Checker:
-    """Looks at one step."""
+    """Checks one step."""
 
     def __init__(self, workflow: Workflow, name: str, step: Step, table: KeyTable) -> None:
         self._workflow, self._name, self._step = workflow, name, step
@@ -94,13 +100,13 @@ class _Checker:
             for place, message in look():
                 yield Fault(self._name, place, message)
 
-    # -- what comes in --------------------------------------------------------------------------
+    # -- inputs -----------------------------------------------------------------------------------
 
     def _of_inputs(self) -> Iterator[tuple[Place, str]]:
         for port, given in self._step.inputs.items():
             at = ("inputs", port)
             if port in RESERVED:
-                yield at, f"{{{port}}} always means something else: give the port another name"
+                yield at, f"{{{port}}} has a fixed meaning: give the port another name"
             said = [
                 word
                 for word, is_said in (
@@ -136,13 +142,13 @@ class _Checker:
             kind, gives_list = graph.type_of_output(output), self._gives_list(source)
             if gives_list and output.value and port not in self._step.scatter:
                 if port not in self._step.gather:
-                    many = f"{source} has a value of each task of {source.step}"
+                    many = f"{source} has one value for each task of {source.step}"
                     yield at, f"{many}: name the port in `gather` or in `scatter`"
                     continue
             whole = kind + LIST * max(1, self._depth(source)) if gives_list else kind
             whole = whole if output.value else kind + LIST
             if port in self._step.scatter and not whole.endswith(LIST) and kind != ANY:
-                yield at, f"{source} gives one {kind}: to scatter over it, it must be a list"
+                yield at, f"{source} gives one {kind}, but scatter needs a list"
             element = whole.removesuffix(LIST) if port in self._step.scatter else whole
             wanted = given.type
             if wanted and not output.value and wanted.removesuffix(LIST) in (FILE, ANY):
@@ -157,7 +163,7 @@ class _Checker:
         return not graph.is_one_task(self._workflow, step)
 
     def _depth(self, source: Source) -> int:
-        """Return how deep the list is that a scattered step gives."""
+        """Return the depth of the list from a scattered step."""
         parent = self._workflow.steps[source.step]
         return len(parent.scatter) if parent.scatter_method == "nested" else 1
 
@@ -176,19 +182,19 @@ class _Checker:
         brings = graph.brings_files(self._workflow, given)
         for word in ("where", "on", "count", "files_max", "use"):
             if not brings and getattr(given, word) not in ({}, (), 0, "once"):
-                yield ("inputs", port, word), "is for files, and this port has a value"
+                yield ("inputs", port, word), "is for files, but this port has a value"
         if given.dataset:
             try:
                 Did.parse(given.dataset, "")
             except BadCatalogueField as why:
                 yield ("inputs", port, "dataset"), f"expected {why.right}, found {why.value!r}"
         if given.query and given.where:
-            yield ("inputs", port, "where"), "say it in `query`"
+            yield ("inputs", port, "where"), "use `query` alone"
         word = "query" if given.query else "where"
         query = yield from self._query(given.query or given.where, ("inputs", port, word))
         keys = offered(self._workflow, given, self._table)
         if not brings or (given.sources and not self._resolved(given)):
-            return  # that is told of already
+            return  # another check reports that
         what = "keys:" if given.is_catalogue else ", ".join(map(str, given.sources))
         for condition in query.conditions:
             at = ("inputs", port, word, condition.key)
@@ -206,7 +212,7 @@ class _Checker:
                 yield ("inputs", port, "on"), self._no_such_key(key, self._taken(port), given)
 
     def _query(self, found: dict[str, Any], at: Place) -> Generator[tuple[Place, str], None, Query]:
-        """Yield what is wrong with conditions, and return them as a query."""
+        """Yield faults in conditions; return them as a query."""
         try:
             return parse_query(found)
         except BadCatalogueField as why:
@@ -219,10 +225,10 @@ class _Checker:
 
     def _no_such_key(self, key: str, keys: Keys, given: StepInput) -> str:
         if given.is_catalogue:
-            return f"{unknown(key, keys)}; what files from elsewhere have is declared under `keys`"
+            return f"{unknown(key, keys)}; declare keys of catalogue files under `keys`"
         text = ", ".join(map(str, given.sources))
         if not keys:
-            return f"files of {text} have no metadata at all"
+            return f"files of {text} have no metadata"
         return f"files of {text} do not have it: {unknown(key, keys)}"
 
     def _of_values(
@@ -236,18 +242,18 @@ class _Checker:
     def _of_reach(
         self, at: Place, keys: Keys, key: str, wanted: Iterable[Value], what: str
     ) -> Iterator[tuple[Place, str]]:
-        """Refuse a condition that no file can meet: the step would never run."""
+        """Yield a fault for a condition that no file can meet: the step would never run."""
         there = keys[key].values
         if there is None or there & set(wanted):
             return
         said = ", ".join(sorted(map(braces.as_text, there)))
         values = " or ".join(braces.as_text(one) for one in wanted)
-        yield at, f"no file of {what} has {values} there: they have {said}"
+        yield at, f"no file of {what} has the value {values}: the values are {said}"
 
     def _taken(self, port: str) -> Keys:
         return self._table.taken.get((self._name, port), {})
 
-    # -- how tasks are made ----------------------------------------------------------------------
+    # -- tasks -------------------------------------------------------------------------------------
 
     def _of_shape(self) -> Iterator[tuple[Place, str]]:
         step = self._step
@@ -256,14 +262,14 @@ class _Checker:
                 if port not in step.inputs:
                     yield (word,), unknown(port, step.inputs, what="port")
         for port in set(step.scatter) & set(step.gather):
-            yield ("gather",), f"{port} stands in `scatter` too: it is one or the other"
+            yield ("gather",), f"{port} is in `scatter` too: use only one of them"
         for port in step.scatter:
             given = step.inputs.get(port)
             if given is None or given.sources or given.is_catalogue:
                 continue
             value = self._given_value(given)
             if value is not None and not isinstance(value, (list, tuple)):
-                yield ("scatter",), f"{port} is {value!r}: to scatter over it, it must be a list"
+                yield ("scatter",), f"{port} is {value!r}, but scatter needs a list"
         for port, given in step.inputs.items():
             wanted = given.type + LIST if port in step.scatter and given.type else given.type
             value = self._given_value(given)
@@ -275,8 +281,8 @@ class _Checker:
                 f"files of {self._once[0]} are grouped: name it in `gather`, or here",
             )
         if step.tasks and (self._once or step.scatter):
-            why = f"{self._once[0]} brings files" if self._once else "it scatters"
-            yield ("tasks",), f"is for a step that takes no files, and {why}"
+            why = f"{self._once[0]} takes files" if self._once else "it scatters"
+            yield ("tasks",), f"is for a step without files, but {why}"
         yield from self._of_when()
 
     def _given_value(self, given: StepInput) -> Any:
@@ -303,13 +309,13 @@ class _Checker:
         joins = len(self._once) > 1 and (grouping is None or grouping.rule == JOIN)
         if joins and not all(self._step.inputs[port].on or of_groups for port in self._once):
             ports = ", ".join(self._once)
-            why = f"{ports} are joined: say by which keys, in `grouping.keys` or `on` of each"
+            why = f"{ports} are joined: give the keys in `grouping.keys`, or in `on` of each"
             yield ("inputs",), why
         if grouping is None:
             return
         at = ("grouping",)
         if not self._once:
-            yield at, "there are no files to group: none of the inputs brings any, once each"
+            yield at, "there are no files to group: no input takes files that are used once"
             return
         rule = grouping.rule
         if rule not in BUILT_IN:
@@ -317,23 +323,23 @@ class _Checker:
             if rule not in rules:
                 yield (*at, "rule"), unknown(rule, rules, what="rule")
         if rule == KEY and not grouping.keys:
-            yield (*at, "keys"), "the rule key needs the keys in which files of a group agree"
+            yield (*at, "keys"), "the rule key needs the keys with equal values"
         if grouping.keys and rule in (COUNT, BYTES, ALL):
-            yield (*at, "keys"), f"the rule {rule} knows no keys: key and join do"
+            yield (*at, "keys"), f"the rule {rule} takes no keys; key and join do"
         if grouping.partial == "after" and not grouping.after_s:
-            yield (*at, "after_s"), "says after which time a group goes that is not full"
+            yield (*at, "after_s"), "give the seconds that a partial group waits"
         if rule == BYTES and not grouping.bytes_max:
-            yield (*at, "bytes_max"), "the rule bytes needs bytes_max, of a full group"
+            yield (*at, "bytes_max"), "the rule bytes needs bytes_max, the size of a full group"
         if len(self._once) > 1 and rule not in (JOIN, ALL):
             ports = ", ".join(self._once)
-            yield (*at, "rule"), f"{ports} are joined or all taken: expected join or all"
+            yield (*at, "rule"), f"with several ports ({ports}), expected join or all"
         for key in grouping.keys:
             for port in self._once:
                 if key not in self._taken(port):
                     given = self._step.inputs[port]
                     yield (*at, "keys"), self._no_such_key(key, self._taken(port), given)
 
-    # -- what comes out -------------------------------------------------------------------------
+    # -- outputs ----------------------------------------------------------------------------------
 
     def _of_outputs(self) -> Iterator[tuple[Place, str]]:
         for port, output in self._step.outputs.items():
@@ -343,14 +349,14 @@ class _Checker:
                 continue
             path = output.pattern or output.value
             if path.startswith("/") or ".." in path.split("/"):
-                yield at, f"{path} does not stay in the folder of the task"
+                yield at, f"{path} leaves the folder of the task"
             if output.pattern and output.type not in ("", FILE, FILE + LIST):
                 yield (*at, "type"), f"a pattern gives files, not {output.type}"
             if output.value:
                 words = ("metadata", "sets", "dataset", "name", "storages")
                 for word in words:
                     if getattr(output, word):
-                        yield (*at, word), "is for files, and this port gives a value"
+                        yield (*at, word), "is for files, but this port gives a value"
             yield from self._of_text((*at, "pattern"), path)
             yield from self._of_text((*at, "name"), output.name, ("job", "file", "stem", "suffix"))
             yield from self._of_metadata((*at, "metadata"), output.metadata)
@@ -368,7 +374,7 @@ class _Checker:
         job = self._step.job
         for word in ("inputs", "outputs", "data"):
             if getattr(job, word):
-                yield ("job", word), "stands under `inputs`, `outputs` and `files` of the step"
+                yield ("job", word), "use `inputs`, `outputs` and `files` of the step"
         for i, text in enumerate(job.command):
             yield from self._of_text(("job", "command", i), text)
         for name, text in job.environment.items():
@@ -377,12 +383,12 @@ class _Checker:
         names = [path.rpartition("/")[2] for path in self._step.files]
         for i, name in enumerate(names):
             if name in names[:i]:
-                yield ("files", i), f"there is a {name} already: all lie in one folder"
+                yield ("files", i), f"there are two files {name}: all go into one folder"
 
     def _of_text(
         self, at: Place, text: str, more: tuple[str, ...] = ()
     ) -> Iterator[tuple[Place, str]]:
-        """Refuse braces that mean nothing here."""
+        """Yield a fault for braces without a meaning here."""
         try:
             found = braces.names(text)
         except braces.BadBraces as why:
@@ -397,20 +403,20 @@ class _Checker:
                 yield (
                     at,
                     (
-                        f"{{{name}}}: files of one task may differ in it; to group by it, "
-                        f"say `grouping: {{rule: key, keys: [{name}]}}`"
+                        f"{{{name}}}: files of one task may have different values; to group by it, "
+                        f"write `grouping: {{rule: key, keys: [{name}]}}`"
                     ),
                 )
             else:
                 yield at, unknown(name, known, what="name in braces")
 
     def _common(self) -> set[str]:
-        """Return the keys whose values all files of a task have in common."""
+        """Return the keys with one value for all files of a task."""
         return {*self._table.common.get(self._name, {}), *agreed(self._step)}
 
 
 def _suits(given: str, wanted: str) -> bool:
-    """Whether what is of one type may be taken as the other; `any` suits all, in lists too."""
+    """Return whether one type may be taken as the other; `any` fits all, in lists too."""
     while given.endswith(LIST) and wanted.endswith(LIST):
         given, wanted = given.removesuffix(LIST), wanted.removesuffix(LIST)
     return ANY in (given, wanted) or given == wanted
@@ -432,7 +438,7 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 def misfit(value: Any, wanted: str) -> str | None:
-    """Return in words why a value is not of a type; None where it is."""
+    """Return why a value does not have a type; None: it has."""
     if wanted.endswith(LIST):
         if not isinstance(value, (list, tuple)):
             return f"expected a list, found {value!r}"

@@ -1,7 +1,7 @@
-"""CTADIRAC's form of workflows: `Common` and `ProdSteps`, with element types that are data.
+"""CTADIRAC's form of workflows: `Common` and `ProdSteps`, with element types as data.
 
-What its reader lets pass is refused here: unknown keys, a parent together with a dataset, a parent
-that does not come before.
+It is stricter than CTADIRAC: it refuses unknown keys, a parent together with a dataset, and a
+parent that does not come before.
 """
 
 import math
@@ -35,10 +35,10 @@ from .source_lines import (
 STEPS: Final = "ProdSteps"
 COMMON: Final = "Common"
 _STEP: Final = ("ID", "name", "input_meta_query", "job_config")
-PORT: Final = "files"  # through which a step gets its files
+PORT: Final = "files"  # the port for the files of a step
 OWN: Final = Path(__file__).with_name("cta_types.yaml")
 
-_FIELDS: Final = {  # of the model, and where people say them
+_FIELDS: Final = {  # fields of the model, and their keys in this form
     "inputs": "input_meta_query",
     "grouping": "job_config",
     "job": "job_config",
@@ -109,12 +109,12 @@ class TypesFile(_Part, frozen=True, kw_only=True):
 
 
 def element_types(more: Sequence[Path] = ()) -> TypesFile:
-    """Return our own element types, and those of files or folders over them. Raises BadWorkflow."""
+    """Return our element types, and those of files or folders. Raises BadWorkflow."""
     found = _types_of(OWN)
     for path in more:
         files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
         if not files:
-            raise BadWorkflow([f"{path}: there is no .yaml file with element types in it"])
+            raise BadWorkflow([f"{path}: it has no .yaml file with element types"])
         for file in files:
             added = _types_of(file)
             found = TypesFile(
@@ -132,20 +132,21 @@ def _types_of(path: Path) -> TypesFile:
     text = read_text(path)
     found = load(text)
     if is_mapping(found.get("types")):
-        for name, said in found["types"].items():  # one by one: a mistake is found where it stands
+        for name, said in found["types"].items():  # one by one, so that a fault gets its line
             converted(text, said, ElementType, ("types", str(name)))
     return converted(text, found, TypesFile, ())
 
 
 def parse(text: SourceText, found: dict[str, Any], types: TypesFile) -> WorkflowSource:
-    """Return the workflow that a text says. It is read, not checked. Raises BadWorkflow."""
+    """Return the workflow in a text, read but not checked. Raises BadWorkflow."""
     return _Reader(text, found, types).read()
 
 
 class _Reader:
     def __init__(self, text: SourceText, found: dict[str, Any], types: TypesFile) -> None:
         self._text, self._found, self._types = text, found, types
-        self._names = {name.lower(): name for name in types.types}  # types know no case
+        # the case of types does not matter
+        self._names = {name.lower(): name for name in types.types}
         self._steps: dict[str, Step] = {}
         self._by_id: dict[int, str] = {}
         self._base = ""
@@ -193,7 +194,7 @@ class _Reader:
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise self._text.wrong((*place, "ID"), f"expected a number from 1 on, found {number!r}")
         if number in self._by_id:
-            raise self._text.wrong((*place, "ID"), f"there is a step {number} already")
+            raise self._text.wrong((*place, "ID"), f"there are two steps with the ID {number}")
         given: Any = said.get("job_config")
         if not is_mapping(given) or "type" not in given:
             raise self._text.wrong(place, "job_config with a `type` is missing")
@@ -205,7 +206,7 @@ class _Reader:
         name = str(said.get("name") or f"Step{number}_{kind}")
         converted(self._text, {"step": name, "port": "x"}, Source, (*place, "name"))
         if name in self._steps:
-            raise self._text.wrong((*place, "name"), f"there is a step {name} already")
+            raise self._text.wrong((*place, "name"), f"there are two steps with the name {name}")
         element = self._types.types[kind]
         rules = {**self._types.generic, **element.keys}
         check_words(self._text, given, ("type", *rules), at, step=name)
@@ -219,7 +220,7 @@ class _Reader:
     def _config(
         self, given: Mapping[str, Any], rules: Mapping[str, KeyRule], place: Place, step: str
     ) -> dict[str, Any]:
-        """Return the values of keys, those that are not said by their defaults."""
+        """Return the values of keys, with defaults for missing ones."""
         found: dict[str, Any] = {}
         for key, rule in rules.items():
             value = given.get(key)
@@ -234,7 +235,7 @@ class _Reader:
         return found
 
     def _typed(self, rule: KeyRule, value: Any, place: Place, step: str) -> Any:
-        """Return a value as its rule has it; dates and numbers may stand where texts do."""
+        """Return a value of the kind of its rule; dates and numbers are valid texts."""
         if rule.kind == "list":
             parts: Any = value if is_list(value) else str(value).split(",")
             found = [str(one).strip() for one in parts]
@@ -268,7 +269,8 @@ class _Reader:
         except BadCatalogueField as why:
             raise self._text.wrong(place, f"expected {why.right}, found {value!r}") from None
 
-    # -- what comes in ---------------------------------------------------------------------------
+    # -- inputs
+    # -------------------------------------------------------------------------------------
 
     def _input(
         self, query: Any, place: Place, name: str, element: ElementType, config: Mapping[str, Any]
@@ -300,7 +302,7 @@ class _Reader:
             full = str(dataset) if ":" in str(dataset) else f"{self._types.scope}:{dataset}"
             return StepInput(dataset=full, where=conditions, files_max=files_max), ""
         if not conditions:
-            why = "says nothing: give a parentID, a dataset or metadata"
+            why = "is empty: give a parentID, a dataset or metadata"
             raise self._text.wrong(place, why, step=name)
         return StepInput(query=conditions, files_max=files_max), ""
 
@@ -324,7 +326,8 @@ class _Reader:
             found[rule.metadata] = values[0] if len(values) == 1 else {"in": values}
         return found
 
-    # -- what it does ----------------------------------------------------------------------------
+    # -- the step
+    # -----------------------------------------------------------------------------------
 
     def _made(
         self,
@@ -390,7 +393,7 @@ class _Reader:
         parent: str,
         place: Place,
     ) -> tuple[dict[str, Value], dict[str, tuple[Value, ...]]]:
-        """Return the metadata of all files, and the keys of which each file has its own value."""
+        """Return the metadata of all files, and the keys whose values differ by file."""
         metadata: dict[str, Value] = {
             key: braces.fill(value, config) if isinstance(value, str) else value
             for key, value in element.metadata.items()
@@ -402,7 +405,7 @@ class _Reader:
             value, at = config[key], (*place, key)
             each = value if is_list(value) else [value]
             if rule.values and not all(str(one) in rule.values for one in each):
-                continue  # a word that has no value in the metadata
+                continue  # this word has no value in the metadata
             if rule.varies == "any":
                 sets[rule.metadata] = ()
             elif rule.varies and len(each) > 1:
@@ -416,7 +419,7 @@ class _Reader:
 
 
 class _Open(dict[str, Any]):
-    """Values by name, where a name without one stays in its braces."""
+    """Values by name; a name without a value stays in its braces."""
 
     def __missing__(self, key: str) -> str:
         return "{" + key + "}"
@@ -425,7 +428,7 @@ class _Open(dict[str, Any]):
 def _words(
     element: ElementType, rules: Mapping[str, KeyRule], config: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """Return the command with all that is known of it already."""
+    """Return the command with all known values."""
     every: list[str] = []
     for key, rule in rules.items():
         value = config.get(key)
@@ -450,5 +453,5 @@ def _escaped(text: str) -> str:
 
 
 def _plain(stem: str) -> str:
-    """Return the name of a file as that of a workflow."""
+    """Return the name of a file in the form of a workflow's name."""
     return "".join(one if one.isascii() and (one.isalnum() or one in "_-") else "-" for one in stem)

@@ -1,4 +1,4 @@
-"""The graph of a workflow as text for a terminal and as SVG, with how far each step is. Pure."""
+"""Draws the graph of a workflow as text for a terminal and as SVG, with its progress. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from . import graph
 from .flow import StepCounts
 from .layout import HEIGHT, MARGIN, WIDTH, layout
 
-LINE: Final = 17  # of a text below the graph
-NAME_MAX: Final = 30  # characters of a name that fit into a box
+LINE: Final = 17  # height of a line below the graph
+NAME_MAX: Final = 30  # characters of a name in a box
 WORDS_MAX: Final = 34
 OTHERS_MAX: Final = 3  # parents that are named behind `+`
-BAR: Final = 20  # characters
+BAR: Final = 20  # characters of the bar
 
 _STYLE: Final = """
   text { font: 12px system-ui, sans-serif; fill: #1a1a1a }
@@ -36,10 +36,10 @@ _STYLE: Final = """
 
 @dataclass(frozen=True)
 class DrawnStep:
-    """How far a step is, as it is drawn."""
+    """The progress of a step for drawing."""
 
     words: str
-    done: float = 0.0  # which part, from 0 to 1
+    done: float = 0.0  # from 0 to 1
     failed: float = 0.0
     look: Literal["", "over", "stuck", "waits"] = ""
     why: str = ""  # it is stuck, or waits for a pilot
@@ -49,12 +49,12 @@ Nodes = Mapping[str, DrawnStep]
 
 
 def of_counts(counts: Mapping[str, StepCounts]) -> Nodes:
-    """Return how steps of a run on one machine are drawn."""
+    """Return the drawn steps of a run on one machine."""
     return {name: _node(one) for name, one in counts.items()}
 
 
 def as_text(workflow: Workflow, nodes: Nodes | None = None) -> list[str]:
-    """Return the graph as lines: each step below the last of its parents, the others behind `+`.
+    """Return the graph as lines: each step below its last parent, other parents behind `+`.
 
     The lines below the graph say why steps are stuck, or wait.
     """
@@ -80,7 +80,7 @@ def _reasons(workflow: Workflow, nodes: Nodes) -> list[str]:
 
 
 def _tree(workflow: Workflow) -> dict[str, str | None]:
-    """Return under which of its parents each step is shown."""
+    """Return the parent under which each step is shown."""
     levels = graph.levels(workflow)
     found: dict[str, str | None] = {}
     for name in graph.order(workflow):
@@ -90,7 +90,7 @@ def _tree(workflow: Workflow) -> dict[str, str | None]:
 
 
 def _rows(workflow: Workflow) -> list[tuple[str, str]]:
-    """Return the lines of the graph, each with its step. The way down may be long: no recursion."""
+    """Return the lines of the graph, each with its step, without recursion: it may be deep."""
     tree = _tree(workflow)
     fed: dict[str | None, list[str]] = {}
     for name, above in tree.items():
@@ -110,7 +110,7 @@ def _rows(workflow: Workflow) -> list[tuple[str, str]]:
 
 
 def _beside(others: Sequence[str]) -> str:
-    """Return which parents a step has beside the one that it is shown below."""
+    """Return the parents of a step other than the one above it."""
     if not others:
         return ""
     shown = ", ".join(others[:OTHERS_MAX])
@@ -119,7 +119,7 @@ def _beside(others: Sequence[str]) -> str:
 
 
 def _node(counts: StepCounts) -> DrawnStep:
-    """Return how far a step is, in words and parts."""
+    """Return the progress of a step, in words and parts."""
     if counts.total == 0:
         return DrawnStep("nothing to do", look="over")
     more = [
@@ -136,13 +136,13 @@ def _node(counts: StepCounts) -> DrawnStep:
 
 
 def _bar(node: DrawnStep) -> str:
-    done = int(BAR * node.done + 1e-9)  # full once all is done, and not before
+    done = int(BAR * node.done + 1e-9)  # full only when all is done
     failed = min(BAR - done, round(BAR * node.failed))
     return "█" * done + "▒" * failed + "░" * (BAR - done - failed)
 
 
 def as_svg(workflow: Workflow, nodes: Nodes | None = None) -> str:
-    """Return the graph as an SVG document, from left to right; what stands is told below it."""
+    """Return the graph as an SVG document, from left to right, with the reasons below it."""
     where = layout(workflow)
     width, below = where.width, where.height
     reasons = _reasons(workflow, nodes or {})

@@ -1,8 +1,8 @@
-"""What an earlier run in the same folder has done, so that it is not done again.
+"""Finds the finished tasks of an earlier run in the same folder, so that they are not run again.
 
-A task that ended well leaves a record beside its folder, under a recipe: a hash of all that it was
-made of. A run that goes on takes what has the same recipe, in the order in which it came, so that
-files fall into the groups in which they were.
+A finished task leaves a record beside its folder, under a recipe: a hash of all of its inputs. A
+resumed run takes records with the same recipe in their old order, so that files get into the same
+groups.
 """
 
 import fcntl
@@ -26,15 +26,15 @@ SUFFIX: Final = ".done"
 
 
 class DoneFile(msgspec.Struct, frozen=True):
-    """A file that a task has made."""
+    """An output file of a task."""
 
-    path: str  # from the folder of the run on
+    path: str  # relative to the folder of the run
     bytes: int
     metadata: dict[str, Any]
 
 
 class DoneTask(msgspec.Struct, frozen=True):
-    """What a task has made; `turn` says as the how-manieth of all it ended."""
+    """The outputs of a task; `turn` is its place in the order of ends."""
 
     recipe: str
     turn: int
@@ -44,16 +44,16 @@ class DoneTask(msgspec.Struct, frozen=True):
 
 @contextmanager
 def claimed(folder: Path, workflow: str, *, resume: bool) -> Generator[None]:
-    """Hold the folder of a run, which is made. Raises RunRefused.
+    """Create and hold the folder of a run. Raises RunRefused.
 
-    Without `resume` it must be empty; with it, it may be that of an earlier run of the workflow.
+    Without `resume` it must be empty; with it, it may have an earlier run of the workflow.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         mark = folder / MARK
         if any(folder.iterdir()):
             if not resume:
-                why = "is not empty: give another folder, or go on in it with --resume"
+                why = "is not empty: give another folder, or continue the run with --resume"
                 raise RunRefused(f"{folder} {why}")
             before = mark.read_text().strip() if mark.is_file() else ""
             if before != workflow:
@@ -63,7 +63,7 @@ def claimed(folder: Path, workflow: str, *, resume: bool) -> Generator[None]:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RunRefused(f"{folder}: another run goes on in it") from None
+                raise RunRefused(f"{folder}: another run uses it") from None
             if held.tell() == 0:
                 held.write(workflow + "\n")
                 held.flush()
@@ -73,7 +73,7 @@ def claimed(folder: Path, workflow: str, *, resume: bool) -> Generator[None]:
 
 
 class RunLedger:
-    """The records of a run's folder: those that were there, and those that come."""
+    """The records in a run's folder, old and new ones."""
 
     def __init__(self, workflow: Workflow, folder: Path, beside: Path) -> None:
         self._workflow, self._folder, self._beside = workflow, folder, beside
@@ -90,12 +90,12 @@ class RunLedger:
             try:
                 found.append(decode(path.read_bytes()))
             except (OSError, msgspec.DecodeError):
-                continue  # what cannot be read is done again
+                continue  # its task runs again
         self._turn = max((one.turn for one in found), default=0)
         return found
 
     def find(self, task: WorkflowTask) -> DoneTask | None:
-        """Return what an earlier run has made of the same, if it is still there."""
+        """Return the record of the same task from an earlier run, if its files still exist."""
         if not self._found:
             return None
         done = self._found.get(self._recipe(task))
@@ -133,7 +133,7 @@ class RunLedger:
         files: Mapping[str, Sequence[WorkflowFile]],
         values: Mapping[str, Any],
     ) -> None:
-        """Write the record of a task that has ended well. Raises OSError."""
+        """Write the record of a finished task. Raises OSError."""
         self._turn += 1
         recipe = self._recipe(task)
         self._remember(recipe, files)
@@ -150,7 +150,7 @@ class RunLedger:
         new.rename(path)
 
     def drop(self, task: WorkflowTask) -> None:
-        """Remove the record of a task that runs anew. Raises OSError."""
+        """Remove the record of a task that runs again. Raises OSError."""
         self._path(task).unlink(missing_ok=True)
 
     def _path(self, task: WorkflowTask) -> Path:
@@ -179,7 +179,7 @@ class RunLedger:
         return hashlib.sha256(msgspec.json.encode(made_of)).hexdigest()
 
     def _origin(self, file: WorkflowFile) -> str:
-        """Return the recipe of a file, or when it was written, if no task made it."""
+        """Return the recipe of a file; for other files, the path and time of the last change."""
         if file.step:
             return self._recipes[file.path]
         try:
@@ -192,6 +192,6 @@ class RunLedger:
             try:
                 content = (self._beside / name).read_bytes()
             except OSError:
-                return ""  # the task will tell
+                return ""  # the task will report it
             self._digests[name] = hashlib.sha256(content).hexdigest()
         return self._digests[name]

@@ -1,4 +1,4 @@
-"""What is wrong with a workflow, or with a run of one."""
+"""Faults of workflows and of their runs."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ from pilotage.proto.decoding.strict_yaml import Place
 
 
 class WorkflowError(Exception):
-    """Base of everything that is raised on purpose here."""
+    """Base of the errors of workflows."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a workflow: in which step, at which of its fields.
+    """One fault in a workflow, with its step and field.
 
-    `step` is empty where the workflow itself is meant; then the place begins at its top.
+    `step` is empty for a fault of the workflow itself; then the place begins at its top.
     """
 
     step: str
@@ -27,7 +27,7 @@ class Fault:
 
 
 class BadWorkflow(WorkflowError):
-    """The workflow is wrong; nothing was begun. Each line of the message names one fault."""
+    """The workflow has faults; nothing was begun. Each line of the message has one fault."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
@@ -35,10 +35,10 @@ class BadWorkflow(WorkflowError):
 
 
 class RunRefused(WorkflowError):
-    """A run on this machine cannot begin; the message says why, and what would help."""
+    """A run on this machine cannot begin; the message says why, and what to do."""
 
 
 def shown(place: Place) -> str:
-    """Return a place as people read it: `inputs.events.where`, `steps[2]`."""
+    """Return a place in the usual form: `inputs.events.where`, `steps[2]`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
     return text.removeprefix(".")

@@ -1,7 +1,7 @@
-"""Rules of failover that a workflow and its steps say: as they are written, and as one text. Pure.
+"""Failover rules of a workflow and its steps, as they are written, and as one text. Pure.
 
-What rules mean is known above (central/failover); here they are plain values. Those of a step
-hold for its tasks alone, those of the workflow for all; the first one that fits wins.
+Here rules are plain values; central/failover reads them. Those of a step hold only for its tasks,
+those of the workflow for all; the first one that fits wins.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from .errors import BadWorkflow, Fault
 from .source_lines import SourceText, check_words, is_list, is_mapping, load_values, read_text
 
 FAILURES: Final = "failures"
-KINDS: Final = (FAILURES, "transformations")  # of rules that can be those of a step
+KINDS: Final = (FAILURES, "transformations")  # kinds of rules that a step can have
 ALL_KINDS: Final = ("budgets", *KINDS, "recovery")
 NAME_MAX: Final = 160  # characters of the name of a rule
 
@@ -25,9 +25,9 @@ NAME_MAX: Final = 160  # characters of the name of a rule
 def as_set(
     text: SourceText, said: Any, place: Place, *, step: str = ""
 ) -> tuple[dict[str, Any], SourceText | None]:
-    """Return rules as a mapping, that were said so, as a list of rules, or as a file beside.
+    """Return rules as a mapping; they may be a mapping, a list of rules, or the name of a file.
 
-    With them comes the text of that file, where there is one. Raises BadWorkflow.
+    The text of that file is returned too, if there is one. Raises BadWorkflow.
     """
     beside: SourceText | None = None
     if isinstance(said, str):
@@ -39,14 +39,14 @@ def as_set(
     if is_list(said):
         return {FAILURES: said}, beside
     if not is_mapping(said):
-        message = "expected a list of rules, `failures` and others with such, or a file beside"
+        message = "expected a list of rules, a mapping with `failures` and others, or a file name"
         raise text.wrong(place, message, step=step)
     check_words(text, said, KINDS if step else ALL_KINDS, place, step=step)
     return said, beside
 
 
 def rules_text(workflow: Workflow) -> str:
-    """Return all rules of a workflow as one text for the rules of failover; empty: it has none."""
+    """Return all rules of a workflow as one text for failover; empty: it has none."""
     kinds: dict[str, list[Any]] = {kind: [] for kind in (*KINDS, "recovery")}
     for name, step in workflow.steps.items():
         for kind in KINDS:
@@ -60,7 +60,7 @@ def rules_text(workflow: Workflow) -> str:
 
 
 def faults(workflow: Workflow) -> Iterator[Fault]:
-    """Yield which rules are not even lists of mappings, or are of a kind that is none."""
+    """Yield rules that are not lists of mappings, or of an unknown kind."""
     said: list[tuple[str, dict[str, Any], tuple[str, ...]]]
     said = [("", workflow.failure_rules, ALL_KINDS)]
     said += [(name, step.failure_rules, KINDS) for name, step in workflow.steps.items()]
@@ -79,7 +79,7 @@ def _listed(rules: Mapping[str, Any], kind: str) -> list[Any]:
 
 
 def _of_step(rule: Any, step: str) -> Any:
-    """Return a rule that fits tasks of one step; its name replaces none of other rules."""
+    """Return a rule limited to one step; its new name cannot replace other rules."""
     if not is_mapping(rule):
         return rule
     name = f"{rule.get('name', '')}"

@@ -1,8 +1,9 @@
-"""Which tasks there are to run, as files and values come: the whole of a workflow in memory. Pure.
+"""Finds the tasks to run as files and values come: a whole workflow in memory. Pure.
 
-Whoever runs it asks for the first tasks with `begin` and says of each how it ended; each answer is
-what can run now. A step is complete when none of its parents will bring more, and all of its tasks
-have ended. Where a task failed, what needs all of its step does not run: half a sum is no sum.
+The caller gets the first tasks from `begin`, and reports how each ended; each answer has the tasks
+that can run now. A step is complete when its parents will bring nothing more, and all of its tasks
+have ended. After a failed task, steps that need all of its step's outputs do not run, unless
+`allow_partial` lets them.
 """
 
 import itertools
@@ -30,23 +31,23 @@ from .metadata_keys import query_of
 
 @dataclass(frozen=True)
 class WorkflowFile:
-    """A file of the catalogue, or one that a task has made."""
+    """A file of the catalogue, or an output of a task."""
 
     name: str
     path: str
     bytes: int = 0
-    metadata: Mapping[str, Value] = field(default_factory=dict[str, Value])  # its dataset too
-    step: str = ""  # that made it; empty: it was there
+    metadata: Mapping[str, Value] = field(default_factory=dict[str, Value])  # with its dataset
+    step: str = ""  # that made it; empty: a file of the catalogue
     port: str = ""
     task: int = 0
 
 
 @dataclass(frozen=True)
 class WorkflowTask:
-    """One job to be: what it takes, and what all of its files have in common."""
+    """A job to run: its inputs, and the metadata that all of its files share."""
 
     step: str
-    number: int  # from 1 on, in its step
+    number: int  # in its step, from 1 on
     files: Mapping[str, tuple[WorkflowFile, ...]] = field(
         default_factory=dict[str, tuple[WorkflowFile, ...]]
     )
@@ -56,13 +57,13 @@ class WorkflowTask:
 
 @dataclass
 class StepCounts:
-    """How far a step has come."""
+    """The progress of a step."""
 
     made: int = 0
     done: int = 0
     failed: int = 0
     skipped: int = 0  # `when` was not met
-    total: int | None = None  # how many there will be, once that is known
+    total: int | None = None  # the final number of tasks, once it is known
 
     @property
     def ended(self) -> int:
@@ -70,7 +71,7 @@ class StepCounts:
 
 
 class _State:
-    """A step in the middle of its work."""
+    """A step at work."""
 
     def __init__(self, name: str, workflow: Workflow) -> None:
         self.name, self.step = name, workflow.steps[name]
@@ -78,25 +79,23 @@ class _State:
         self.counts = StepCounts()
         self.grouping = graph.grouping_of(workflow, self.step)
         self.specs = tuple(spec_of(self.step, port) for port in self.once)
-        self.files: list[
-            WorkflowFile
-        ] = []  # that came to be grouped; of each its number is its place
-        self.waiting: list[Waiting] = []  # those of them that are in no task yet
-        self.fresh = False  # some came since groups were made
-        self.kept: dict[str, list[WorkflowFile]] = {}  # of ports that need all, by port
-        self.seen: dict[str, int] = {}  # files that came through a port
+        self.files: list[WorkflowFile] = []  # files to be grouped, by number
+        self.waiting: list[Waiting] = []  # those that are in no task yet
+        self.fresh = False  # some came after the last grouping
+        self.kept: dict[str, list[WorkflowFile]] = {}  # of ports that need all files, by port
+        self.seen: dict[str, int] = {}  # number of files that came through a port
         self.made: dict[str, list[WorkflowFile]] = {port: [] for port in self.step.outputs}
         self.values: dict[str, dict[int, Any]] = {port: {} for port in self.step.outputs}
         self.shape: tuple[int, ...] = ()
-        self.begun = False  # tasks that are made all at once have been made
+        self.begun = False  # tasks that are made all at once exist
         self.complete = False
         self.sound = True  # no task failed, here or above
-        self.failed = 0  # files that are used once, in tasks that failed
-        self.missing = MissingOutputs()  # of what it makes, once it is complete
+        self.failed = 0  # files that are used once, in failed tasks
+        self.missing = MissingOutputs()  # of its outputs, once it is complete
 
 
 class WorkflowRun:
-    """The state of one run of a workflow that was checked."""
+    """The state of one run of a checked workflow."""
 
     def __init__(self, workflow: Workflow, catalogue: Sequence[WorkflowFile] = ()) -> None:
         self._workflow = workflow
@@ -115,7 +114,7 @@ class WorkflowRun:
                     for file in matching(given, catalogue):
                         self._take(name, port, file)
 
-    # -- what happens ---------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------
 
     def begin(self) -> list[WorkflowTask]:
         """Return the tasks that can run from the start."""
@@ -127,7 +126,7 @@ class WorkflowRun:
         files: Mapping[str, Sequence[WorkflowFile]],
         values: Mapping[str, Any],
     ) -> list[WorkflowTask]:
-        """Take what a task has made, and return what can run now."""
+        """Note the outputs of a task; return the tasks that can run now."""
         state = self._states[task.step]
         state.counts.done += 1
         for port, value in values.items():
@@ -140,25 +139,25 @@ class WorkflowRun:
         return self._advance()
 
     def failed(self, task: WorkflowTask) -> list[WorkflowTask]:
-        """Note that a task has failed for good, and return what can run now."""
+        """Note that a task has failed for good; return the tasks that can run now."""
         state = self._states[task.step]
         state.counts.failed += 1
         state.failed += sum(len(task.files[port]) for port in state.once)
         state.sound = False
         return self._advance()
 
-    # -- what there is --------------------------------------------------------------------------
+    # -- state ------------------------------------------------------------------------------------
 
     def counts(self) -> Mapping[str, StepCounts]:
-        """Return how far each step has come, parents first."""
+        """Return the progress of each step, parents first."""
         return {name: self._states[name].counts for name in self._order}
 
     def is_complete(self) -> bool:
-        """Say whether all steps are complete, and no task of any has failed."""
+        """Return whether all steps are complete and no task has failed."""
         return all(state.complete and state.sound for state in self._states.values())
 
     def starved(self) -> list[str]:
-        """Return the steps that did not run to their end, because something above failed."""
+        """Return the steps that did not run to their end because an earlier task failed."""
         return [
             name
             for name in self._order
@@ -169,7 +168,7 @@ class WorkflowRun:
         ]
 
     def takes_all(self, step: str) -> bool:
-        """Whether a step takes what is there, once its parents are complete."""
+        """Return whether a step takes everything once its parents are complete."""
         state = self._states[step]
         whole = any(port not in state.once for port in _fed_ports(state.step))
         rule = state.grouping
@@ -178,22 +177,22 @@ class WorkflowRun:
         return rule.partial != "never" and not (rule.rule == "count" and rule.size == 1)
 
     def missing(self, step: str) -> MissingOutputs:
-        """Return what a step that is allowed to does without, once its parents are complete."""
+        """Return the missing inputs of a step whose parents are complete."""
         state = self._states[step]
         return self._above(state) if self._closed(state) else MissingOutputs()
 
     def left(self) -> Mapping[tuple[str, str], int]:
-        """Return how many files of a port came into no task, where that is any."""
+        """Return the number of files that are in no task, by step and port."""
         return Counter(
             (state.name, state.once[one.input_no])
             for state in self._states.values()
             for one in state.waiting
         )
 
-    # -- how tasks come about -------------------------------------------------------------------
+    # -- making tasks -----------------------------------------------------------------------------
 
     def _take(self, name: str, port: str, file: WorkflowFile) -> None:
-        """Let a file come in through a port, if it meets what the port asks."""
+        """Take a file through a port, if it meets the conditions of the port."""
         if not self._queries[name, port].meets(file.metadata):
             return
         state = self._states[name]
@@ -229,14 +228,14 @@ class WorkflowRun:
         state.counts.total = state.counts.made
 
     def _closed(self, state: _State) -> bool:
-        """Whether nothing more will come in."""
+        """Return whether no more inputs will come."""
         return all(self._states[one].complete for one in graph.parents(self._workflow, state.name))
 
     def _sound(self, state: _State) -> bool:
         return all(self._states[one].sound for one in graph.parents(self._workflow, state.name))
 
     def _own(self, state: _State) -> MissingOutputs:
-        """Return what is missing of a step because tasks of it failed for good."""
+        """Return the missing outputs of a step from its own failed tasks."""
         if state.once:
             lost, of, noun = state.failed, len(state.files), "files"
         else:
@@ -253,7 +252,7 @@ class WorkflowRun:
         )
 
     def _may_close(self, state: _State) -> bool:
-        """Whether no more is missing of what a step takes than it allows."""
+        """Return whether no more inputs are missing than the step allows."""
         return self._above(state).is_within(self._workflow.allowed(state.name))
 
     def _tasks(self, state: _State) -> list[WorkflowTask]:
@@ -262,7 +261,7 @@ class WorkflowRun:
         return list(filter(None, [self._task(state, files, values) for files, values in groups]))
 
     def _at_once(self, state: _State) -> Iterator[tuple[dict[str, tuple[WorkflowFile, ...]], Any]]:
-        """Yield what the tasks of a step take that are made when all is there."""
+        """Yield the inputs of the tasks that are made when all files exist."""
         if state.begun or not self._closed(state) or not self._may_close(state):
             return
         state.begun = True
@@ -294,7 +293,7 @@ class WorkflowRun:
             )
 
     def _whole(self, state: _State) -> tuple[dict[str, tuple[WorkflowFile, ...]], dict[str, Any]]:
-        """Return all files and values that a step takes, of ports that are not grouped."""
+        """Return all files and values of a step, from ports that are not grouped."""
         files: dict[str, tuple[WorkflowFile, ...]] = {}
         values: dict[str, Any] = {}
         for port, given in state.step.inputs.items():
@@ -320,7 +319,7 @@ class WorkflowRun:
         return _nested(each, parent.shape) if len(parent.shape) > 1 else each
 
     def _groups(self, state: _State) -> Iterator[tuple[dict[str, tuple[WorkflowFile, ...]], Any]]:
-        """Yield groups of files that are used once, with what each task gets beside them."""
+        """Yield groups of files that are used once, with the other inputs of each task."""
         asides = [port for port in state.step.inputs if port not in state.once]
         if not all(self._is_there(state, port) for port in asides):
             return
@@ -338,13 +337,13 @@ class WorkflowRun:
             common = common_of(group.values())
             beside = {port: self._beside(state, port, files[port], common) for port in files}
             if any(found is None for found in beside.values()):
-                continue  # it waits for what it shares, as on pilots, and is told of at the end
+                continue  # it waits for shared files, as on pilots, and is reported at the end
             taken.update(members)
             yield {**group, **{port: found or () for port, found in beside.items()}}, values
         state.waiting = [one for one in state.waiting if one not in taken]
 
     def _is_there(self, state: _State, port: str) -> bool:
-        """Whether all of a port has come that each task needs."""
+        """Return whether all files of a port that each task needs have come."""
         given = state.step.inputs[port]
         parents = [self._states[source.step] for source in given.sources]
         allowed = self._workflow.allowed(state.name)
@@ -353,7 +352,7 @@ class WorkflowRun:
     def _beside(
         self, state: _State, port: str, files: tuple[WorkflowFile, ...], common: Mapping[str, Value]
     ) -> tuple[WorkflowFile, ...] | None:
-        """Return the shared files that suit a group, the last of them; None: too few do."""
+        """Return the last shared files that match a group; None: too few match."""
         given = state.step.inputs[port]
         if port in state.step.gather:
             return files
@@ -368,7 +367,7 @@ class WorkflowRun:
         files: Mapping[str, tuple[WorkflowFile, ...]],
         values: Mapping[str, Any],
     ) -> WorkflowTask | None:
-        """Return the next task of a step, or None where its condition is not met."""
+        """Return the next task of a step; None: its condition is not met."""
         state.counts.made += 1
         number = state.counts.made
         used = [
@@ -386,18 +385,18 @@ class WorkflowRun:
 
 
 def _fed_ports(step: Step) -> list[str]:
-    """Return the ports of a step that come from other steps."""
+    """Return the ports of a step that take outputs of other steps."""
     return [port for port, given in step.inputs.items() if given.sources]
 
 
 def spec_of(step: Step, port: str) -> InputSpec:
-    """Return a port whose files are grouped, in the terms of transformations."""
+    """Return a grouped port in the terms of transformations."""
     given = step.inputs[port]
     return InputSpec(name=port, use=given.use, on=given.on, count=given.count or 1)
 
 
 def matching(given: StepInput, catalogue: Sequence[WorkflowFile]) -> list[WorkflowFile]:
-    """Return the files of a catalogue that an input asks for."""
+    """Return the files of a catalogue that match an input."""
     query = query_of(given.query or given.where)
     wanted = given.dataset or (str(query.dataset) if query.dataset is not None else "")
     return [
@@ -408,7 +407,7 @@ def matching(given: StepInput, catalogue: Sequence[WorkflowFile]) -> list[Workfl
 
 
 def common_of(parts: Sequence[Sequence[WorkflowFile]] | Any) -> dict[str, Value]:
-    """Return the keys, with their values, that all files have in common."""
+    """Return the keys and values that all files share."""
     files: list[WorkflowFile] = [file for part in parts for file in part]
     found = in_common([file.metadata for file in files])
     found.pop(DATASET_KEY, None)
@@ -416,7 +415,7 @@ def common_of(parts: Sequence[Sequence[WorkflowFile]] | Any) -> dict[str, Value]
 
 
 def _agrees(file: Metadata, common: Metadata, keys: Sequence[str]) -> bool:
-    """Whether a file has these keys, with the values that a group has in common."""
+    """Return whether a file has these keys with the common values of a group."""
     return all(key in file and key in common and same(file[key], common[key]) for key in keys)
 
 
@@ -425,15 +424,15 @@ def _place(file: WorkflowFile) -> tuple[str, int, str]:
 
 
 def _formed(state: _State, closed: bool) -> list[tuple[Waiting, ...]]:
-    """Return the groups of what waits at a step, by the rules of transformations."""
+    """Return the groups of the waiting files of a step, by the rules of transformations."""
     closing = closed and state.grouping.partial != "never"
     plan = GroupingSpec(state.grouping, state.specs)
-    # Nobody knows here what time it is: a group that goes `after` a time goes at the end.
+    # There is no clock here: a group that waits `after` a time becomes a task at the end.
     return grouped(rule_of(state.grouping.rule), state.waiting, plan, now=0.0, closing=closing)
 
 
 def _by_port(state: _State, group: tuple[Waiting, ...]) -> dict[str, tuple[WorkflowFile, ...]]:
-    """Return the files of a group by the ports through which they came."""
+    """Return the files of a group by port."""
     parts: dict[str, list[WorkflowFile]] = {port: [] for port in state.once}
     for one in group:
         parts[state.once[one.input_no]].append(state.files[one.file_id])
@@ -441,7 +440,7 @@ def _by_port(state: _State, group: tuple[Waiting, ...]) -> dict[str, tuple[Workf
 
 
 def _nested(each: list[Any], shape: tuple[int, ...]) -> list[Any]:
-    """Return a flat list as lists in lists."""
+    """Return a flat list as nested lists."""
     if len(shape) <= 1:
         return each
     size = len(each) // shape[0] if shape[0] else 0

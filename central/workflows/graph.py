@@ -1,4 +1,4 @@
-"""Which step of a workflow feeds which. Pure."""
+"""The graph of a workflow: which step feeds which. Pure."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -18,20 +18,20 @@ from pilotage.proto.documents.workflow import (
 
 
 def sources(step: Step) -> Iterator[tuple[str, Source]]:
-    """Yield each port with each source that it names."""
+    """Yield each port with each of its sources."""
     for port, one in step.inputs.items():
         for source in one.sources:
             yield port, source
 
 
 def parents(workflow: Workflow, name: str) -> tuple[str, ...]:
-    """Return the steps that feed one, each once, in the order of their naming."""
+    """Return the parents of a step, each once, in the order of its inputs."""
     found = (source.step for _, source in sources(workflow.steps[name]))
     return tuple(dict.fromkeys(one for one in found if one in workflow.steps))
 
 
 def children(workflow: Workflow) -> Mapping[str, tuple[str, ...]]:
-    """Return of each step those that it feeds."""
+    """Return the children of each step."""
     found: dict[str, list[str]] = {name: [] for name in workflow.steps}
     for name in workflow.steps:
         for parent in parents(workflow, name):
@@ -40,10 +40,12 @@ def children(workflow: Workflow) -> Mapping[str, tuple[str, ...]]:
 
 
 def order(workflow: Workflow) -> list[str]:
-    """Return the steps, parents before their children; those of a cycle, and behind it, are not
-    among them. Where it is free, the order is that of the workflow."""
+    """Return the steps, parents before children; without steps in or after a cycle.
+
+    If the order is free, it is that of the workflow.
+    """
     sorter = _sorter(workflow)
-    with suppress(CycleError):  # it goes on as far as the cycle
+    with suppress(CycleError):  # it continues up to the cycle
         sorter.prepare()
     found: list[str] = []
     while ready := sorter.get_ready():
@@ -53,7 +55,7 @@ def order(workflow: Workflow) -> list[str]:
 
 
 def cycle(workflow: Workflow) -> list[str]:
-    """Return steps of which each feeds the next, and the last the first; empty where none do."""
+    """Return the steps of a cycle, each feeding the next, and the last the first; or nothing."""
     try:
         _sorter(workflow).prepare()
     except CycleError as why:
@@ -63,14 +65,15 @@ def cycle(workflow: Workflow) -> list[str]:
 
 
 def _sorter(workflow: Workflow) -> "TopologicalSorter[str]":
-    sorter = TopologicalSorter(dict.fromkeys(workflow.steps, ()))  # in this order, if it is free
+    # keeps this order where it is free
+    sorter = TopologicalSorter(dict.fromkeys(workflow.steps, ()))
     for name in workflow.steps:
         sorter.add(name, *parents(workflow, name))
     return sorter
 
 
 def levels(workflow: Workflow) -> dict[str, int]:
-    """Return how many steps lie before each on the longest way to it. There must be no cycle."""
+    """Return the number of steps before each, on the longest way to it. There must be no cycle."""
     found: dict[str, int] = {}
     for name in order(workflow):
         before = [found[parent] for parent in parents(workflow, name)]
@@ -79,13 +82,13 @@ def levels(workflow: Workflow) -> dict[str, int]:
 
 
 def output_of(workflow: Workflow, source: Source) -> StepOutput | None:
-    """Return the port that a source names, if there is one."""
+    """Return the output that a source names, if it exists."""
     step = workflow.steps.get(source.step)
     return None if step is None else step.outputs.get(source.port)
 
 
 def brings_files(workflow: Workflow, given: StepInput) -> bool:
-    """Say whether files come through a port, and not a value; of what is not there, files would."""
+    """Return whether files come through a port, not a value; unknown sources count as files."""
     if given.is_catalogue:
         return True
     return any(
@@ -107,17 +110,17 @@ def once_ports(workflow: Workflow, step: Step) -> list[str]:
 
 
 def grouping_of(workflow: Workflow, step: Step) -> Grouping:
-    """Return how files that are used once are grouped: as the step says, joined, or each alone."""
+    """Return the grouping of files that are used once: the step's own, join, or one by one."""
     if step.grouping is not None:
         return step.grouping
     return Grouping(rule=JOIN if len(once_ports(workflow, step)) > 1 else COUNT)
 
 
 def is_one_task(workflow: Workflow, step: Step) -> bool:
-    """Say whether a step has a single task, whatever comes in."""
+    """Return whether a step always has a single task."""
     return not step.scatter and step.tasks <= 1 and not once_ports(workflow, step)
 
 
 def type_of_output(output: StepOutput) -> str:
-    """Return the type of what one task gives; files count as one each."""
+    """Return the type of an output of one task; files count as one each."""
     return (output.type or "any") if output.value else FILE

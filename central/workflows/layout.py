@@ -1,8 +1,7 @@
-"""Where the steps of a workflow lie in a picture, and the ways of its links. Pure.
+"""Places the steps of a workflow in a picture, with the paths of its links. Pure.
 
-Steps lie in columns by how far down they are. A link over several columns has a lane of its own in
-each one between, as a thin box that nothing is drawn in: no link runs behind a box. Links from the
-same step share their lanes.
+Each step is in the column of its level. A link over several columns gets a lane in each column
+between, so that no link runs behind a box. Links from the same step share their lanes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ APART_X, APART_Y, MARGIN = 50, 16, 16
 
 
 class Lane(NamedTuple):
-    """The place of the links from a step in a column that they only pass."""
+    """The place of the links from a step, in a column that they only cross."""
 
     step: str
     column: int
@@ -36,7 +35,7 @@ class Layout:
 
 
 def layout(workflow: Workflow) -> Layout:
-    """Return where all lies. There must be no cycle."""
+    """Return the places of all steps and links. There must be no cycle."""
     columns = _columns(workflow)
     heights = [_height_of(one) for one in columns]
     corners: dict[str | Lane, tuple[float, float]] = {}
@@ -64,7 +63,7 @@ def _height_of(column: Sequence[str | Lane]) -> float:
 
 
 def _columns(workflow: Workflow) -> list[list[str | Lane]]:
-    """Return what lies in each column, in order: each near what feeds it in height."""
+    """Return the steps and lanes of each column, sorted to be near their parents."""
     levels = graph.levels(workflow)
     fed = graph.children(workflow)
     columns: list[list[str | Lane]] = [[] for _ in range(max(levels.values()) + 1)]
@@ -82,7 +81,7 @@ def _columns(workflow: Workflow) -> list[list[str | Lane]]:
 
 
 def _before(workflow: Workflow, levels: Mapping[str, int], one: str | Lane) -> Sequence[str | Lane]:
-    """Return what lies in the column before, on the ways to one."""
+    """Return the parents of a step or lane in the column before."""
     if isinstance(one, Lane):
         return [_at(levels, one.step, one.column - 1)]
     return [_at(levels, its, levels[one] - 1) for its in graph.parents(workflow, one)]
@@ -93,12 +92,12 @@ def _at(levels: Mapping[str, int], step: str, column: int) -> str | Lane:
 
 
 def _best(before: Sequence[str | Lane], places: Mapping[str | Lane, float]) -> float:
-    """Return where one would best lie: in the middle of what feeds it."""
+    """Return the best height of a step: the mean of its parents."""
     return sum(places[one] for one in before) / len(before) if before else 0.0
 
 
 def _link(corners: Mapping[str | Lane, tuple[float, float]], start: str, end: str) -> str:
-    """Return the way of a link: it changes its height between columns only."""
+    """Return the path of a link: it changes its height only between columns."""
     x, y = corners[start][0] + WIDTH, corners[start][1] + HEIGHT / 2
     way = f"M{x:.0f} {y:.0f}"
     column = round((corners[start][0] - MARGIN) / (WIDTH + APART_X)) + 1

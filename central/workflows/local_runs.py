@@ -1,8 +1,7 @@
-"""A workflow on this machine alone: its tasks as processes, some at a time, without a central.
+"""Runs a workflow on this machine, without a central: its tasks are processes.
 
-Each task has a folder of its own, `STEP/NUMBER`, with its files in one folder a port, and finds
-in its environment what a payload of a pilot finds. What it makes stays there. Nothing is moved
-or copied but the step's own files.
+Each task has the folder `STEP/NUMBER`, with its files in one folder for each port, and the same
+environment as a payload of a pilot. Its outputs stay there. Only the step's own files are copied.
 """
 
 import asyncio
@@ -36,7 +35,7 @@ from .rendering import CannotRender, command_of, known_to, metadata_of, text_of
 
 INPUTS_BYTES_MAX: Final = 100_000  # of paths in a variable, as on pilots
 GRACE_S: Final = 5.0  # between the two signals that end a process
-SAID_MAX: Final = 2_000  # last bytes of what a failed task wrote
+SAID_MAX: Final = 2_000  # last bytes of a failed task's standard error
 VALUE_MAX_BYTES: Final = 16_000_000
 RECORD: Final = "run.json"
 
@@ -48,11 +47,11 @@ class Failure:
     step: str
     task: int
     reason: str
-    said: str  # the last that it wrote to its standard error
+    said: str  # the end of its standard error
 
 
 class MadeFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that the run has made, as its record has it."""
+    """An output file of the run, for its record."""
 
     path: str
     step: str
@@ -64,18 +63,18 @@ class MadeFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """How a step went."""
+    """The result of a step."""
 
     made: int
     done: int
     failed: int
     skipped: int
     complete: bool
-    missing: str = ""  # what its parents have not made, if it needs all of it
+    missing: str = ""  # missing outputs of its parents, if it needs all of them
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run leaves in `run.json`."""
+    """The content of `run.json`."""
 
     workflow: str
     complete: bool
@@ -86,30 +85,30 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class RunResult:
-    """How a run ended."""
+    """The result of a run."""
 
     complete: bool
     counts: Mapping[str, StepCounts]
     starved: Sequence[str]
     left: Mapping[tuple[str, str], int]
-    reused: int  # tasks that an earlier run had done
+    reused: int  # tasks that an earlier run has finished
     failures: Sequence[Failure]
     record: RunRecord
-    incomplete: Mapping[str, str]  # by step: for what it waits, or without what it was made
+    incomplete: Mapping[str, str]  # by step: the inputs that it waits for, or was made without
 
 
 @dataclass
 class RunEnvironment:
-    """Where and how a run goes on."""
+    """The folders, cores and environment of a run."""
 
     folder: Path  # of the run
-    beside: Path  # at which the paths of steps' files begin
+    beside: Path  # where relative paths of steps' files begin
     cores: int
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])  # of whoever runs it
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])  # of the caller
 
 
 class _Failed(Exception):
-    """The attempt of a task has failed; the message is for people."""
+    """An attempt of a task has failed; the message is for the user."""
 
 
 async def run(
@@ -121,8 +120,8 @@ async def run(
 ) -> RunResult:
     """Run a checked workflow to its end, in a folder that is `claimed`.
 
-    What an earlier run has done there is not done again. Cancelled, it ends all processes before it
-    returns. Raises RunRefused where its record cannot be written.
+    Finished tasks of an earlier run are not run again. If it is cancelled, it ends all processes
+    before it returns. Raises RunRefused if the record cannot be written.
     """
     return await _Run(workflow, place, catalogue, progress).go()
 
@@ -140,9 +139,7 @@ class _Run:
         self._common = key_table(workflow).common
         self._ledger = RunLedger(workflow, place.folder, place.beside)
         self._ready: deque[WorkflowTask] = deque()
-        self._recorded: list[
-            tuple[int, str, int, WorkflowTask, DoneTask]
-        ] = []  # a heap, by their turn
+        self._recorded: list[tuple[int, str, int, WorkflowTask, DoneTask]] = []  # a heap by turn
         self._free = place.cores
         self._running = 0
         self._numbers = 0
@@ -151,7 +148,7 @@ class _Run:
         self._changed = asyncio.Event()
         self._failures: list[Failure] = []
         self._made: list[MadeFile] = []
-        self._missing: dict[tuple[str, int], str] = {}  # what tasks do without
+        self._missing: dict[tuple[str, int], str] = {}  # the missing inputs of tasks
         self._values: dict[str, dict[str, dict[int, Any]]] = {}
 
     async def go(self) -> RunResult:
@@ -169,7 +166,7 @@ class _Run:
         return self._outcome()
 
     def _admit(self, tasks: Iterable[WorkflowTask]) -> None:
-        """Take new tasks: those that were done before end at once, in the order of that time."""
+        """Take new tasks; those with a record end at once, in their old order."""
         for task in tasks:
             inputs = (file.metadata for files in task.files.values() for file in files)
             self._missing[task.step, task.number] = said_of(self._flow.missing(task.step), inputs)
@@ -194,7 +191,7 @@ class _Run:
         return min(wanted, self._place.cores)
 
     async def _settle(self, task: WorkflowTask) -> None:
-        """Run a task, as often as it may be tried, and tell the flow how it ended."""
+        """Run a task with its retries, and report its end to the flow."""
         step = self._workflow.steps[task.step]
         self._numbers += 1
         number, reason = self._numbers, ""
@@ -226,22 +223,22 @@ class _Run:
         try:
             self._ledger.keep(task, files, values)
         except OSError as why:
-            raise _Failed(f"its record could not be written: {why}") from None
+            raise _Failed(f"its record cannot be written: {why}") from None
 
     # -- one attempt -----------------------------------------------------------------------------
 
     async def _attempt(
         self, step: Step, task: WorkflowTask, number: int, attempt: int
     ) -> tuple[dict[str, list[WorkflowFile]], dict[str, Any]]:
-        """Return what a task has made, files and values by port. Raises _Failed."""
+        """Return the outputs of a task, files and values by port. Raises _Failed."""
         folder = self._folder_of(task)
         try:
             self._ledger.drop(task)
-            if folder.exists():  # of an attempt before
+            if folder.exists():  # of an earlier attempt
                 shutil.rmtree(folder)
             paths = self._lay_out(step, task, folder)
         except OSError as why:
-            raise _Failed(f"its folder could not be made: {why}") from None
+            raise _Failed(f"its folder cannot be created: {why}") from None
         try:
             command = command_of(step, task, paths)
             known = known_to(task, paths)
@@ -268,7 +265,7 @@ class _Run:
         return self._place.folder / task.step / str(task.number)
 
     def _lay_out(self, step: Step, task: WorkflowTask, folder: Path) -> dict[str, list[str]]:
-        """Make the folder of a task and return the paths of its files in it, by port."""
+        """Create the folder of a task; return the paths of its files in it, by port."""
         folder.mkdir(parents=True)
         (folder / ".pilotage" / "tmp").mkdir(parents=True)
         for name in step.files:
@@ -317,7 +314,7 @@ class _Run:
     async def _process(
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str], wall_s: int
     ) -> int:
-        """Run a program to its end and return its code. Raises _Failed."""
+        """Run a program to its end; return its code. Raises _Failed."""
         with (
             folder.with_suffix(".stdout").open("wb") as out,
             folder.with_suffix(".stderr").open("wb") as err,
@@ -333,7 +330,7 @@ class _Run:
                     start_new_session=True,
                 )
             except (OSError, ValueError) as why:
-                raise _Failed(f"{command[0]} could not be started: {why}") from None
+                raise _Failed(f"{command[0]} cannot be started: {why}") from None
         try:
             async with time_limit(wall_s):
                 return await process.wait()
@@ -342,7 +339,8 @@ class _Run:
         finally:
             await _end(process)
 
-    # -- what it made ----------------------------------------------------------------------------
+    # -- outputs
+    # ------------------------------------------------------------------------------------
 
     def _files_of(
         self, step: Step, task: WorkflowTask, port: str, folder: Path
@@ -359,11 +357,11 @@ class _Run:
         except (CannotRender, ValueError) as why:
             raise _Failed(f"outputs.{port}: {why}") from None
         if not found and output.required:
-            raise _Failed(f"outputs.{port}: nothing matches {pattern}")
+            raise _Failed(f"outputs.{port}: no file matches {pattern}")
         return [self._file(step, task, port, path) for path in found]
 
     def _is_made(self, path: Path, step: Step, task: WorkflowTask, folder: Path) -> bool:
-        """Whether a task has made a file, and was not given it."""
+        """Return whether a file is an output of the task, not an input."""
         inside = path.relative_to(folder)
         if inside.parts[0] == ".pilotage" or path.name.endswith(META_SUFFIX):
             return False
@@ -385,7 +383,9 @@ class _Run:
         missing = [key for key in step.outputs[port].sets if key not in metadata]
         if missing:
             where = f"{path.name}{META_SUFFIX}"
-            raise _Failed(f"outputs.{port}: {missing[0]} is not said of {path.name}: no {where}?")
+            raise _Failed(
+                f"outputs.{port}: {missing[0]} is not set for {path.name}: write it into {where}"
+            )
         size = path.stat().st_size
         return WorkflowFile(path.name, str(path), size, metadata, task.step, port, task.number)
 
@@ -413,7 +413,7 @@ class _Run:
             self._values.setdefault(task.step, {}).setdefault(port, {})[task.number] = value
 
     def _shown(self, path: str) -> str:
-        """Return a path as the record has it: of files of the run, from its folder on."""
+        """Return a path for the record: for files of the run, relative to its folder."""
         inside = Path(path)
         folder = self._place.folder
         return str(inside.relative_to(folder)) if inside.is_relative_to(folder) else path
@@ -446,7 +446,7 @@ class _Run:
         try:
             (self._place.folder / RECORD).write_bytes(content + b"\n")
         except OSError as why:
-            raise RunRefused(f"{RECORD} could not be written: {why}") from None
+            raise RunRefused(f"{RECORD} cannot be written: {why}") from None
         left = self._flow.left()
         failures = self._failures
         return RunResult(
@@ -454,7 +454,7 @@ class _Run:
         )
 
     def _incomplete(self, starved: Sequence[str]) -> dict[str, str]:
-        """Return in words what is missing of the inputs of steps that take all."""
+        """Return which inputs are missing, by step, for steps that take all."""
         found: dict[str, str] = {}
         for name in self._workflow.steps:
             missing = self._flow.missing(name)
@@ -466,7 +466,7 @@ class _Run:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a process with all that it has started, first by asking."""
+    """End a process and all that it started: first SIGTERM, then SIGKILL."""
     if process.returncode is None:
         _tell(process.pid, signal.SIGTERM)
         try:
@@ -474,7 +474,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
                 await process.wait()
         except asyncio.TimeoutError:
             pass
-    _tell(process.pid, signal.SIGKILL)  # those of its session that are left
+    _tell(process.pid, signal.SIGKILL)  # the rest of its session
     await process.wait()
 
 
@@ -486,18 +486,19 @@ def _tell(pid: int, sign: signal.Signals) -> None:
 
 
 def _as_on_pilots(pattern: str) -> str:
-    """Return a pattern that pathlib reads as pilots read it, with each Python."""
+    """Return a pattern that pathlib of any Python reads as pilots do."""
     parts = [
-        part if part == "**" else re.sub(r"\*+", "*", part)  # refused until Python 3.12
+        # `**` in a part is refused until Python 3.12
+        part if part == "**" else re.sub(r"\*+", "*", part)
         for part in pattern.split("/")
     ]
     if parts[-1] == "**":
-        parts.append("*")  # `a/**` is all that lies below `a`
+        parts.append("*")  # `a/**` means everything below `a`
     return "/".join(parts)
 
 
 def _own_metadata(path: Path) -> Mapping[str, Any]:
-    """Return what a task said of a file by itself. Raises _Failed."""
+    """Return the metadata that a task set for a file. Raises _Failed."""
     said = path.with_name(path.name + META_SUFFIX)
     try:
         with said.open("rb") as file:
@@ -519,7 +520,7 @@ def _value_at(folder: Path, name: str, kind: str, *, required: bool) -> Any:
     except FileNotFoundError:
         if not required:
             return None
-        raise _Failed(f"there is no {name}, which was to hold a value") from None
+        raise _Failed(f"the file {name} with a value is missing") from None
     except (OSError, msgspec.DecodeError) as why:
         raise _Failed(f"{name}: expected a value in JSON: {why}") from None
     wrong = misfit(value, kind) if kind else None

@@ -1,4 +1,4 @@
-"""Which metadata keys the files of each port have, as far as the definition tells. Pure."""
+"""Derives the metadata keys of each port's files from the definition. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ STRING: Final = "string"
 
 @dataclass(frozen=True)
 class KeyValues:
-    """What is known of the values of a key: their type, empty if not, and which there may be."""
+    """The type of a key's values (empty: unknown), and the possible values (None: unknown)."""
 
     type: str = ""
     values: frozenset[Value] | None = None
@@ -39,7 +39,7 @@ Port = tuple[str, str]  # step and port
 
 @dataclass(frozen=True)
 class KeyTable:
-    """The keys of all ports, and what the files of a task of each step have in common."""
+    """The keys of all ports, and those that all files of a task share, by step."""
 
     made: dict[Port, Keys] = field(default_factory=dict[Port, Keys])
     taken: dict[Port, Keys] = field(default_factory=dict[Port, Keys])
@@ -62,7 +62,7 @@ def key_table(workflow: Workflow) -> KeyTable:
 
 
 def query_of(conditions: Mapping[str, Any]) -> Query:
-    """Return a query of which it is known that it is one; without conditions where it is not."""
+    """Return a query; without conditions if it is invalid, which another check reports."""
     try:
         return parse_query(conditions)
     except BadCatalogueField:
@@ -70,19 +70,19 @@ def query_of(conditions: Mapping[str, Any]) -> Query:
 
 
 def known_of(value: Value) -> KeyValues:
-    """Return what a value tells of its key."""
+    """Return the type and value of a key with one known value."""
     return KeyValues(type_of(value).value, frozenset({value}))
 
 
 def offered(workflow: Workflow, given: StepInput, table: KeyTable) -> Keys:
-    """Return the keys of the files that a port gets, before its `where` or `query` is asked."""
+    """Return the keys of the files for a port, before its `where` or `query` applies."""
     if given.is_catalogue:
         return {key: KeyValues(kind.value) for key, kind in workflow.keys.items()}
     parts = [_of(table, source) for source in given.sources]
     found: dict[str, KeyValues] = {}
     for key in dict.fromkeys(key for part in parts for key in part):
         each = [part[key] for part in parts if key in part]
-        if len(each) == len(parts):  # a key that all of them have
+        if len(each) == len(parts):  # all sources have this key
             found[key] = _either(each)
     return found
 
@@ -108,7 +108,7 @@ def _taken(workflow: Workflow, given: StepInput, table: KeyTable) -> Keys:
 
 
 def agreed(step: Step) -> frozenset[str]:
-    """Return the keys in which all files of a task agree because the step says so."""
+    """Return the keys in which all files of a task agree by the step's grouping."""
     of_groups = step.grouping.keys if step.grouping is not None else ()
     joined = (key for given in step.inputs.values() for key in given.on)
     return frozenset({*of_groups, *joined})
@@ -147,7 +147,7 @@ def _made(workflow: Workflow, step: Step, output: StepOutput, common: Keys) -> K
 
 
 def _rendered(value: Value, common: Keys) -> KeyValues:
-    """Return what is known of a value in which braces may stand."""
+    """Return the type and values of a value that may have braces."""
     if not isinstance(value, str) or not ("{" in value or "}" in value):
         return known_of(value)
     name = braces.alone(value)

@@ -1,7 +1,7 @@
-"""What a workflow would make: how many tasks and files at each step. Pure.
+"""Plans a workflow: the number of tasks and files of each step. Pure.
 
-It counts with what the definition says: how many files a task makes, which values a key may have.
-Where values are only known once the files are there, it takes them as evenly spread, and says so.
+It counts from the definition: the files of a task, the possible values of keys. If values are known
+only from the files, it assumes an even spread, and marks the number as not exact.
 """
 
 import math
@@ -17,7 +17,7 @@ from .metadata_keys import KeyTable, KeyValues, agreed, key_table, query_of
 
 @dataclass(frozen=True)
 class PlannedCount:
-    """How many, as far as that can be known before; None: not at all."""
+    """A number, if it can be planned; None: unknown."""
 
     count: int | None
     exact: bool = True
@@ -34,7 +34,7 @@ UNKNOWN = PlannedCount(None, exact=False)
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What one step would do."""
+    """The plan of one step."""
 
     step: str
     tasks: PlannedCount
@@ -45,7 +45,7 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class WorkflowPlan:
-    """What the whole would do, parents first."""
+    """The plan of a workflow, parents first."""
 
     steps: tuple[StepPlan, ...]
 
@@ -64,9 +64,9 @@ def plan(
     *,
     counted: Mapping[tuple[str, str], PlannedCount] | None = None,
 ) -> WorkflowPlan:
-    """Return what a checked workflow would do; without a catalogue its files are not known.
+    """Return the plan of a checked workflow; without a catalogue, its files are unknown.
 
-    `counted` says, by step and port, how many there are where somebody has counted them.
+    `counted` has numbers of catalogue files, by step and port.
     """
     table = key_table(workflow)
     made: dict[tuple[str, str], PlannedCount] = {}
@@ -115,7 +115,7 @@ def _at_most(amount: PlannedCount, most: int) -> PlannedCount:
 def _share(
     given: StepInput, table: KeyTable, made: Mapping[tuple[str, str], PlannedCount], which: int
 ) -> PlannedCount:
-    """Return how many files of a source meet what the port asks."""
+    """Return the number of a source's files that meet the conditions of the port."""
     source = given.sources[which]
     port = (source.step, source.port)
     amount, keys = made.get(port, NONE), table.made.get(port, {})
@@ -169,13 +169,13 @@ def _tasks(
         return PlannedCount(min(counts[0], parts * math.ceil(each / grouping.size)), False)
     if grouping.partial == "never":
         return PlannedCount(counts[0] // grouping.size, exact)
-    # That files wait for so long that a group goes before it is full, nobody can foresee.
+    # Nobody can predict whether files wait so long that a partial group becomes a task.
     exact = exact and (grouping.partial == "parent_done" or grouping.size == 1)
     return PlannedCount(math.ceil(counts[0] / grouping.size), exact)
 
 
 def _spread(names: Sequence[str], keys: Mapping[str, KeyValues]) -> int:
-    """Return how many different values some keys have together, as far as that is known."""
+    """Return the number of combinations of the keys' known values."""
     parts = 1
     for key in names:
         parts *= len(keys.get(key, KeyValues()).values or (None,))
@@ -196,7 +196,7 @@ def _scattered(
         if port in inputs:
             amount = inputs[port]
         elif given.sources:
-            # Of a step with many tasks each gives a value; what a single one gives is not known.
+            # Each task of a step gives one value; the size of a single task's list is unknown.
             (source,) = given.sources
             parent = workflow.steps[source.step]
             amount = UNKNOWN if graph.is_one_task(workflow, parent) else before[source.step]

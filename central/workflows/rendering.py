@@ -1,4 +1,4 @@
-"""What a task runs, and what is said of the files that it makes. Pure."""
+"""Renders the command of a task, and the metadata of its outputs. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -11,16 +11,16 @@ from .flow import WorkflowTask
 
 
 class CannotRender(ValueError):
-    """A name in braces has no value here: the files of the task differ in it."""
+    """A name in braces has no value here: the files of the task have different values."""
 
 
 def command_of(
     step: Step, task: WorkflowTask, paths: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
-    """Return the words of a task's command; `paths` are those of its files, by port.
+    """Return the command of a task; `paths` has the paths of its files, by port.
 
-    A word that is a name in braces alone becomes a word for each file or element, or none.
-    Raises CannotRender.
+    A word that is only a name in braces becomes one word for each file or element, or none. Raises
+    CannotRender.
     """
     known = known_to(task, paths)
     words: list[str] = []
@@ -35,18 +35,20 @@ def command_of(
 
 
 def known_to(task: WorkflowTask, paths: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Return what stands for the names in braces."""
+    """Return the values for names in braces."""
     every = [path for each in paths.values() for path in each]
     own = {"task": task.number, "transformation": task.step, "inputs": every}
     return {**task.common, **task.values, **paths, **own}
 
 
 def text_of(text: str, known: Mapping[str, Any]) -> str:
-    """Return a text without braces. Raises CannotRender."""
+    """Return a text with its braces replaced. Raises CannotRender."""
     try:
         return braces.render(text, known)
     except KeyError as why:
-        raise CannotRender(f"{why} has no value that all files of the task share") from None
+        raise CannotRender(
+            f"{why} has different values in the files of the task, or none"
+        ) from None
 
 
 def metadata_of(
@@ -58,12 +60,12 @@ def metadata_of(
     *,
     handed_down: Iterable[str],
 ) -> dict[str, Value]:
-    """Return the metadata of a file that a task has made; `own` is what it said of it by itself.
+    """Return the metadata of an output; `own` is the metadata that the task set for it.
 
-    Inherited are the keys `handed_down`: those that the files of every task of the step agree in.
-    What files of one task share by chance is not, so that all files of a step have the same keys.
-    Later ones win: of the workflow, inherited, of the step, of the output, its own. Raises
-    CannotRender, NotRight.
+    The keys `handed_down` are inherited: those that the files of every task of the step share. A
+    key that the files of one task share by chance is not, so that all files of a step have the same
+    keys. Later values win: workflow, inherited, step, output, own. Raises CannotRender,
+    BadCatalogueField.
     """
     known: dict[str, Any] = {**task.common, **task.values, "task": task.number}
     known["transformation"] = task.step

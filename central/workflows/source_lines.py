@@ -1,4 +1,4 @@
-"""A workflow with the file that it was read from, so that what is wrong is told with its line."""
+"""Keeps a workflow with its source file, so that each fault gets its line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,28 +21,28 @@ FILE_MAX_BYTES = 4_000_000
 
 @dataclass(frozen=True)
 class SourceText:
-    """The text of a file, and where it lies."""
+    """The text of a file, with its path."""
 
     where: str
-    folder: Path  # at which relative paths in it begin
+    folder: Path  # where relative paths in it begin
     content: str = field(repr=False)
 
     def wrong(self, place: Place, message: str, *, step: str = "") -> BadWorkflow:
-        """Return what is wrong at a place, with its line; with `step`, that is not told twice."""
+        """Return a fault at a place, with its line; with `step`, the step is not named twice."""
         return BadWorkflow([self.line(place, Fault(step, place[2:] if step else place, message))])
 
     def line(self, place: Place, fault: Fault) -> str:
-        """Return a fault as a line of text, with the line of the file at which `place` is."""
+        """Return a fault as one line of text, with the line of `place` in the file."""
         number = line_of(self.content, place)
         return f"{self.where}:{number}: {fault}" if number is not None else f"{self.where}: {fault}"
 
 
 @dataclass(frozen=True)
 class WorkflowSource:
-    """A workflow, the text that it was read from, and where in there each of its steps stands.
+    """A workflow with its source text, and the place of each step in the text.
 
-    `fields` say under which key of the text a field of a step stands, where the form has another;
-    `besides` are the texts of other files, by the place at which they are named.
+    `fields` maps fields of a step to the keys of other forms. `besides` has the texts of other
+    files, by the place that names them.
     """
 
     workflow: Workflow
@@ -52,7 +52,7 @@ class WorkflowSource:
     besides: Mapping[Place, SourceText] = field(default_factory=dict[Place, SourceText])
 
     def told(self, faults: Sequence[Fault]) -> BadWorkflow:
-        """Return faults in the lines of the file, each line once."""
+        """Return faults as lines of the file, each line once."""
         lines: dict[str, None] = {}
         seen: set[tuple[Place, str]] = set()
         for fault in faults:
@@ -60,7 +60,7 @@ class WorkflowSource:
             if inside and inside[0] in self.fields:
                 inside = (self.fields[str(inside[0])], *inside[1:])
             place = (*self.places.get(fault.step, ()), *inside)
-            if (place, fault.message) not in seen:  # of steps that were written as one
+            if (place, fault.message) not in seen:  # one place may stand for several steps
                 seen.add((place, fault.message))
                 lines[self._line(place, fault)] = None
         return BadWorkflow(list(lines))
@@ -87,7 +87,7 @@ def read_text(path: Path) -> SourceText:
 
 
 def load_values(text: SourceText) -> Any:
-    """Return the plain values that a text holds. Raises BadWorkflow."""
+    """Return the plain values in a text. Raises BadWorkflow."""
     try:
         return load_strictly(text.content)
     except NotYaml as why:
@@ -96,7 +96,7 @@ def load_values(text: SourceText) -> Any:
 
 
 def load(text: SourceText) -> dict[str, Any]:
-    """Return the mapping that a workflow file holds. Raises BadWorkflow."""
+    """Return the mapping in a workflow file. Raises BadWorkflow."""
     found = load_values(text)
     if not is_mapping(found) or not found:
         raise BadWorkflow([f"{text.where}: expected a mapping with `workflow` or `ProdSteps`"])
@@ -105,10 +105,10 @@ def load(text: SourceText) -> dict[str, Any]:
 
 
 def _named(text: SourceText, found: Any, written: Any) -> Any:
-    """Return plain values with keys as they are written: to YAML `on` is true, 1 a number."""
+    """Return plain values with keys as written: YAML reads `on` as true and 1 as a number."""
     if is_mapping(found):
         if not is_mapping(written) or len(found) != len(written):
-            raise BadWorkflow([f"{text.where}: `<<` is not read here: write the keys out"])
+            raise BadWorkflow([f"{text.where}: `<<` is not supported: write out its keys"])
         pairs = zip(written.items(), found.values(), strict=True)
         return {key: _named(text, inner, as_it_is) for (key, as_it_is), inner in pairs}
     if is_list(found):
@@ -117,12 +117,12 @@ def _named(text: SourceText, found: Any, written: Any) -> Any:
 
 
 def load_as_written(text: SourceText) -> Any:
-    """Return the same with every scalar as the text that stands there. It has been loaded."""
+    """Return the same with every scalar as its text. The text is valid already."""
     return yaml.CBaseLoader(text.content).get_single_data()
 
 
 def converted(text: SourceText, found: Any, kind: type[T], place: Place, *, step: str = "") -> T:
-    """Return plain values as a struct. Raises BadWorkflow with the line of what does not fit."""
+    """Return plain values as a struct. Raises BadWorkflow with the line of the fault."""
     try:
         return msgspec.convert(found, kind, strict=True)
     except msgspec.ValidationError as why:
@@ -133,12 +133,12 @@ def converted(text: SourceText, found: Any, kind: type[T], place: Place, *, step
 
 
 def is_mapping(value: Any) -> TypeGuard[dict[str, Any]]:
-    """Say whether a value is a mapping."""
+    """Return whether a value is a mapping."""
     return isinstance(value, dict)
 
 
 def is_list(value: Any) -> TypeGuard[list[Any]]:
-    """Say whether a value is a list."""
+    """Return whether a value is a list."""
     return isinstance(value, list)
 
 
@@ -150,7 +150,7 @@ def check_words(
     *,
     step: str = "",
 ) -> None:
-    """Refuse keys that mean nothing. Raises BadWorkflow with the nearest right word."""
+    """Raise BadWorkflow for unknown keys, with the nearest right word."""
     for word in found:
         if word not in known:
             message = unknown(str(word), known)

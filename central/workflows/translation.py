@@ -1,8 +1,8 @@
-"""From a workflow to the transformations that carry it out. Pure.
+"""Translates a workflow into the transformations that carry it out. Pure.
 
-Each step becomes one document, named `WORKFLOW-STEP`; a port fed by a step asks for what that one's
-transformation has made, narrowed by the key PORT_KEY where it makes several kinds of files. The
-conditions of a child are thus always a part of what its parent's files have.
+Each step becomes one document, named `WORKFLOW-STEP`. A port fed by a step takes the outputs of
+that step's transformation. If it makes several kinds of files, the key PORT_KEY selects them. So
+the conditions of a child are always on keys of its parent's files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,13 +24,13 @@ from . import braces, graph
 from .errors import Fault
 from .metadata_keys import KeyTable, key_table
 
-PORT_KEY: Final = "workflow_port"  # metadata by which files of one step are told apart
+PORT_KEY: Final = "workflow_port"  # metadata that distinguishes files of one step
 INPUTS_MAX: Final = 8  # of one transformation
 ALONE: Final = "works only in a run on one machine"
 
 
 def obstacles(workflow: Workflow) -> list[Fault]:
-    """Return why a checked workflow cannot be transformations; empty where it can."""
+    """Return why a checked workflow cannot run on pilots; empty if it can."""
     found: list[Fault] = []
     table = key_table(workflow)
     for name, step in workflow.steps.items():
@@ -46,14 +46,14 @@ def obstacles(workflow: Workflow) -> list[Fault]:
 
 
 def _of_ports(workflow: Workflow, step: Step) -> Iterator[tuple[Place, str]]:
-    """Yield why what a step takes cannot come to it on pilots."""
+    """Yield why the inputs of a step cannot work on pilots."""
     for port, given in step.inputs.items():
         at = ("inputs", port)
         if not graph.brings_files(workflow, given) and given.sources:
             source = given.sources[0]
-            yield at, f"the value of {source} only passes in a run on one machine: pass a file"
+            yield at, f"the value of {source} works only in a run on one machine: pass a file"
         if given.files_max:
-            why = f"a port that takes at most {given.files_max} files {ALONE}: say it by a query"
+            why = f"a port that takes at most {given.files_max} files {ALONE}: use a query"
             yield (*at, "files_max"), why
     count = sum(len(list(_origins(workflow, step, port))) for port in _file_ports(workflow, step))
     if count > INPUTS_MAX:
@@ -63,9 +63,9 @@ def _of_ports(workflow: Workflow, step: Step) -> Iterator[tuple[Place, str]]:
     for i, word in enumerate(step.job.command):
         named = [name for name in braces.names(word) if name in ports]
         if named and (len(ports) > 1 or word != "{" + named[0] + "}"):
-            why = f"{{{named[0]}}} {ALONE}: say {INPUTS_WORD} alone"
+            why = f"{{{named[0]}}} {ALONE}: use {INPUTS_WORD} alone"
             if len(ports) > 1:
-                why += f"; the files of each port lie in a folder of its name: {named[0]}/"
+                why += f"; the files of each port are in a folder with its name: {named[0]}/"
             yield ("job", "command", i), why
 
 
@@ -77,7 +77,7 @@ def _of_tasks(
     is_each_file = len(step.scatter) == 1 and set(step.scatter) <= set(ports)
     if step.scatter and ports and not is_each_file:
         what = f"{' and '.join(step.scatter)}, beside files of {ports[0]},"
-        yield ("scatter",), f"a task for each of {what} {ALONE}: write the step with `for`"
+        yield ("scatter",), f"a task for each of {what} {ALONE}: use `for` in the step"
     elif step.scatter and not ports and not _is_fed(step):
         yield from _of_rows(workflow, step)
     if step.tasks > 1 and ports:
@@ -87,20 +87,20 @@ def _of_tasks(
 
 
 def _is_fed(step: Step) -> bool:
-    """Whether values come from other steps, which is told of apart."""
+    """Return whether values come from other steps, which another check reports."""
     return any(given.sources for given in step.inputs.values())
 
 
 def _of_rows(workflow: Workflow, step: Step) -> Iterator[tuple[Place, str]]:
     """Yield why the values of tasks cannot be written out."""
     if any(not isinstance(one, (str, int, float)) for row in _raw(workflow, step) for one in row):
-        yield ("scatter",), f"a task for each of values that are no texts or numbers {ALONE}"
+        yield ("scatter",), f"a task for each value that is not a text or number {ALONE}"
         return
     count = len(_rows(workflow, step))
     if not count or count > ROWS_MAX:
         yield ("scatter",), f"expected from 1 to {ROWS_MAX} tasks, found {count}"
     elif step.when and b"{task}" in msgspec.json.encode(step.job):
-        yield ("when",), f"beside {{task}} in the job {ALONE}: the numbers would be others"
+        yield ("when",), f"beside {{task}} in the job {ALONE}: the numbers would differ"
 
 
 def _raw(workflow: Workflow, step: Step) -> Iterator[tuple[Any, ...]]:
@@ -111,7 +111,7 @@ def _raw(workflow: Workflow, step: Step) -> Iterator[tuple[Any, ...]]:
 
 
 def _rows(workflow: Workflow, step: Step) -> tuple[dict[str, Any], ...]:
-    """Return the values of each task; those that do not meet `when` are left out."""
+    """Return the values of each task, without those that do not meet `when`."""
     if not step.scatter or _file_ports(workflow, step):
         return ()
     rows = [dict(zip(step.scatter, row, strict=True)) for row in _raw(workflow, step)]
@@ -119,32 +119,33 @@ def _rows(workflow: Workflow, step: Step) -> tuple[dict[str, Any], ...]:
 
 
 def _scattered(step: Step) -> dict[str, Any]:
-    """Return the conditions on values that are scattered."""
+    """Return the conditions on scattered values."""
     return {key: clause for key, clause in step.when.items() if key in step.scatter}
 
 
 def _of_when(
     workflow: Workflow, name: str, step: Step, table: KeyTable
 ) -> Iterator[tuple[Place, str]]:
-    """Yield which conditions can neither be judged now nor be asked of files."""
+    """Yield the conditions that can be applied neither to values now nor to files later."""
     for key, clause in step.when.items():
         at = ("when", key)
         if key in step.scatter and not _file_ports(workflow, step):
-            continue  # it is met, or left out
+            continue  # its values are selected already
         given = step.inputs.get(key)
         if given is not None and not graph.brings_files(workflow, given):
             value = _value(workflow, given)
-            is_plain = isinstance(value, (str, int, float))  # of a list each element is asked for
+            # conditions on a list apply to each element
+            is_plain = isinstance(value, (str, int, float))
             if is_plain and not parse_query({key: clause}).meets({key: value}):
                 shown = braces.as_text(value)
-                yield at, f"is never met: {key} is {shown}, so that the step would make no task"
+                yield at, f"is never met: {key} is {shown}, so the step would make no task"
         elif key not in table.common[name]:
             yield at, f"a condition on {key} {ALONE}"
         else:
             for port in _used_once(workflow, step):
                 for _, query in _origins(workflow, step, port):
                     if key in query and query[key] != clause:
-                        yield at, f"inputs.{port} has a condition on {key} too: say both there"
+                        yield at, f"inputs.{port} has a condition on {key} too: write both there"
                         break
 
 
@@ -181,7 +182,7 @@ def _document(workflow: Workflow, name: str, table: KeyTable) -> Transformation:
 
 
 def _metadata(workflow: Workflow, name: str, step: Step, table: KeyTable) -> dict[str, Value]:
-    """Return what all files of a step have; what they inherit is written out."""
+    """Return the metadata of all files of a step; inherited keys are written out."""
     inherited: dict[str, Value] = {}
     for key, known in table.common[name].items() if step.inherit else ():
         alone = next(iter(known.values)) if known.is_one and known.values else None
@@ -190,7 +191,7 @@ def _metadata(workflow: Workflow, name: str, step: Step, table: KeyTable) -> dic
 
 
 def _job(workflow: Workflow, name: str, step: Step) -> Job:
-    """Return the template, in which files are `{inputs}` and values stand as they are."""
+    """Return the template, with `{inputs}` for files, and with values filled in."""
     ports = _file_ports(workflow, step)
     values: dict[str, Any] = {
         port: _value(workflow, given)
@@ -216,7 +217,7 @@ def _job(workflow: Workflow, name: str, step: Step) -> Job:
 
 
 def _value(workflow: Workflow, given: StepInput) -> Any:
-    """Return the value that the definition says; None for what comes from a step."""
+    """Return the value in the definition; None if it comes from a step."""
     if given.has_value:
         return given.value
     return workflow.parameters[given.parameter].value if given.parameter else None
@@ -240,7 +241,7 @@ def _output(workflow: Workflow, name: str, port: str, output: StepOutput) -> Dat
 
 
 def _inputs(workflow: Workflow, step: Step) -> Iterator[InputSpec]:
-    """Yield what the transformation takes: a port for each source that it has."""
+    """Yield the inputs of the transformation: one for each source of a port."""
     once = _used_once(workflow, step)
     for port in _file_ports(workflow, step):
         given = step.inputs[port]
@@ -258,8 +259,11 @@ def _inputs(workflow: Workflow, step: Step) -> Iterator[InputSpec]:
 
 
 def _used_once(workflow: Workflow, step: Step) -> list[str]:
-    """Return the ports whose files make the tasks: those that are grouped, else that of which
-    each makes one, else those of which all make the only one."""
+    """Return the ports whose files make the tasks.
+
+    These are the grouped ports; otherwise the scattered port; otherwise those whose files make the
+    only task together.
+    """
     ports = _file_ports(workflow, step)
     return (
         graph.once_ports(workflow, step)
@@ -270,10 +274,10 @@ def _used_once(workflow: Workflow, step: Step) -> list[str]:
 
 
 def _origins(workflow: Workflow, step: Step, port: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the transformations that a port is from, empty for the catalogue, with the queries."""
+    """Yield the transformations that feed a port (empty: the catalogue), with the queries."""
     given = step.inputs[port]
     asked = dict(given.where)
-    if port in _used_once(workflow, step):  # where that is not met, there is no task
+    if port in _used_once(workflow, step):  # without this condition there is no task
         asked |= {
             key: clause
             for key, clause in step.when.items()

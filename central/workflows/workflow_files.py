@@ -1,4 +1,4 @@
-"""Workflow files: which form one has, and whether what it says can run; files of a folder."""
+"""Reads and checks workflow files of all forms, and the files of a folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,17 +22,19 @@ FILES_MAX = 1_000_000
 def read_workflow(
     path: Path | str, chosen: Mapping[str, str] | None = None, *, types: Sequence[Path] = ()
 ) -> WorkflowSource:
-    """Return the workflow of a file, in whichever form it is, read and checked.
+    """Return the workflow of a file in any form, read and checked.
 
-    `chosen` are values of its parameters, as they were typed; `types` files with element types, or
-    folders of such, beside our own. Raises BadWorkflow with all that is wrong.
+    `chosen` has values of its parameters as text; `types` has files with element types, or folders
+    of such files, besides our own. Raises BadWorkflow with all faults.
     """
     text = read_text(Path(path))
     found = load(text)
     if cta_form.STEPS in found:
         if chosen:
             name = next(iter(chosen))
-            raise BadWorkflow([f"{path}: there is no parameter {name}: this form has none"])
+            raise BadWorkflow(
+                [f"{path}: there is no parameter {name}: this form has no parameters"]
+            )
         written = cta_form.parse(text, found, cta_form.element_types(types))
     else:
         written = yaml_form.parse(text, found, chosen or {})
@@ -45,7 +47,7 @@ def read_workflow(
 def files_in(folder: Path) -> list[WorkflowFile]:
     """Return the files below a folder that have metadata, in `NAME.meta.json` beside each.
 
-    The key `dataset` says in which one a file lies. Raises BadWorkflow.
+    The key `dataset` names the dataset of a file. Raises BadWorkflow.
     """
     found: list[WorkflowFile] = []
     for said in sorted(folder.rglob(f"*{META_SUFFIX}")):
@@ -68,6 +70,6 @@ def files_in(folder: Path) -> list[WorkflowFile]:
             raise BadWorkflow([f"{folder}: has more than {FILES_MAX} files with metadata"])
     if not found:
         raise BadWorkflow(
-            [f"{folder}: no file below it has metadata, in NAME{META_SUFFIX} beside it"]
+            [f"{folder}: no file below it has metadata: write NAME{META_SUFFIX} beside each file"]
         )
     return found

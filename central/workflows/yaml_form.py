@@ -1,8 +1,7 @@
-"""Our own form of workflows in YAML: steps by name, parameters, and one step written for many.
+"""Our own form of workflows in YAML: steps by name, parameters, and one step for many.
 
-`for` writes a step once for each of some values; `{name}` of such a value, or of a parameter, is
-replaced before anything else is looked at, unless a port of the step has the name. Other braces
-are left for the tasks.
+`for` repeats a step for each of some values. `{name}` of such a value, or of a parameter, is
+replaced first, unless a port of the step has this name. Other braces are left for the tasks.
 """
 
 import itertools
@@ -35,7 +34,7 @@ STEPS_MAX: Final = 10_000
 
 
 def parse(text: SourceText, found: dict[str, Any], chosen: Mapping[str, str]) -> WorkflowSource:
-    """Return the workflow that a text says, with the parameters that somebody chose.
+    """Return the workflow in a text, with the parameters that the user chose.
 
     It is read, not checked. Raises BadWorkflow.
     """
@@ -90,7 +89,7 @@ class _Reader:
         return WorkflowSource(workflow, self._text, places, besides=self._besides)
 
     def _rules(self, said: Any, place: Place, *, step: str = "") -> dict[str, Any]:
-        """Return rules of failover, and know the file beside in which they stand."""
+        """Return failover rules, and remember the file that has them."""
         rules, beside = failover_rules.as_set(self._text, said, place, step=step)
         if beside is not None:
             self._besides[place] = beside
@@ -120,7 +119,7 @@ class _Reader:
         return found
 
     def _chosen(self, name: str, word: str, parameter: Parameter) -> Any:
-        """Return what somebody typed, in the type of the parameter, or of its default."""
+        """Return a typed word in the type of the parameter, or of its default."""
         before = parameter.value
         inner = parameter.type.removesuffix(LIST)
         if parameter.type.endswith(LIST) or is_list(before):
@@ -145,7 +144,7 @@ class _Reader:
     # -- steps -----------------------------------------------------------------------------------
 
     def _drafts(self, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Place, Any]]]:
-        """Yield each step by its name, with its place and its plain values."""
+        """Yield each step by name, with its place and its plain values."""
         given = self._found["steps"]
         if not is_mapping(given) or not given:
             raise self._text.wrong(("steps",), "expected steps by their names")
@@ -161,7 +160,7 @@ class _Reader:
                 name = braces.as_text(self._filled(str(written), known, place))
                 converted(self._text, {"step": name, "port": "x"}, Source, place)
                 if name in seen:
-                    raise self._text.wrong(place, f"the step {name} is there twice")
+                    raise self._text.wrong(place, f"there are two steps with the name {name}")
                 if len(seen) >= STEPS_MAX:
                     raise self._text.wrong(place, f"there are more than {STEPS_MAX} steps")
                 seen.add(name)
@@ -172,7 +171,7 @@ class _Reader:
                 if "failure_rules" in filled:
                     at = (*place, "failure_rules")
                     filled["failure_rules"] = self._rules(filled["failure_rules"], at, step=name)
-                if filled.get("tasks") == 0:  # which elsewhere means that none were said
+                if filled.get("tasks") == 0:  # a step without `tasks` has 0 elsewhere
                     at = (*place, "tasks")
                     raise self._text.wrong(at, "found 0, expected at least 1", step=name)
                 yield name, (place, filled)
@@ -180,7 +179,7 @@ class _Reader:
     def _rows(
         self, said: Mapping[str, Any], values: Mapping[str, Any], place: Place
     ) -> list[dict[str, Any]]:
-        """Return the values for which a step is written."""
+        """Return the rows of values that a step is repeated for."""
         if "for" not in said:
             return [{}]
         at = (*place, "for")
@@ -198,7 +197,9 @@ class _Reader:
             for i, row in enumerate(rows):
                 if row.keys() != rows[0].keys():
                     names = ", ".join(rows[0])
-                    raise self._text.wrong((*at, i), f"expected the names of the first: {names}")
+                    raise self._text.wrong(
+                        (*at, i), f"expected the same names as in the first: {names}"
+                    )
         else:
             raise self._text.wrong(at, "expected names with lists of values, or a list of mappings")
         for row in rows:
@@ -235,7 +236,7 @@ class _Reader:
         job = dict(given)
         if isinstance(job.get("command"), str):
             raise self._text.wrong((*place, "command"), "expected a list of words: [echo, hello]")
-        for word in ("command", "environment"):  # [sleep, 10] is two words, and so is 007
+        for word in ("command", "environment"):  # [sleep, 10] is two words, and 007 stays 007
             found = job.get(word)
             values = list(found.values()) if is_mapping(found) else found
             if not is_list(values):
@@ -251,7 +252,7 @@ class _Reader:
         return job
 
     def _filled(self, found: Any, values: Mapping[str, Any], place: Place) -> Any:
-        """Return plain values with parameters in the place of their names."""
+        """Return plain values with parameters filled in."""
         if isinstance(found, str):
             try:
                 return braces.fill(found, values)
@@ -288,7 +289,7 @@ class _Reader:
                 if source is None and dot and ("*" in step or "?" in step):
                     wild = [other for other in names if fnmatchcase(other, step) and other != name]
                     if not wild:
-                        raise self._text.wrong(at, f"no step is called {step}", step=name)
+                        raise self._text.wrong(at, f"no step matches {step}", step=name)
                     found += [{"step": other, "port": output} for other in wild]
                 elif source is None:
                     why = f"expected STEP.OUTPUT, found {one!r}"
@@ -306,7 +307,7 @@ class _Reader:
                     raise self._text.wrong(place, f"there is no file {path}", step=name)
 
 
-_STAND_IN: Final = {"job": {"command": ["true"]}}  # of a step that has been read by itself
+_STAND_IN: Final = {"job": {"command": ["true"]}}  # for a step that has been read by itself
 
 
 def _output(said: Any) -> Any:
@@ -326,7 +327,7 @@ def _output(said: Any) -> Any:
 
 
 def _as_words(job: Any) -> None:
-    """Write numbers that came in the place of names as texts."""
+    """Write numbers from parameters as texts."""
     if is_list(job.get("command")):
         job["command"] = [_word(one) for one in job["command"]]
     if is_mapping(job.get("environment")):
@@ -338,7 +339,7 @@ def _word(value: Any) -> Any:
 
 
 def _with_part(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a mapping in which `allow_partial: 25%` is 0.25; what is no percentage stays."""
+    """Return a mapping with `allow_partial: 25%` as 0.25; other values stay."""
     said = found.get("allow_partial")
     if not (isinstance(said, str) and said.endswith("%")):
         return found

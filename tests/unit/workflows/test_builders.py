@@ -62,7 +62,7 @@ def test_mistakes_are_told_where_they_are_made() -> None:
         made["event"]
     with pytest.raises(production.BadWorkflow, match="did you mean 'scatter'"):
         flow.step("use", ["x"], scater=["a"])
-    with pytest.raises(production.BadWorkflow, match="there is one of that name"):
+    with pytest.raises(production.BadWorkflow, match="there is already a step with this name"):
         flow.step("make", ["x"])
     with pytest.raises(production.BadWorkflow, match="step bad: "):
         flow.step("bad", ["x"], tasks=-1)

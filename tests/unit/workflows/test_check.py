@@ -68,8 +68,8 @@ WRONG = {
     "what nothing meets": (
         "{nsb: 5}",
         "{nsb: 19}",
-        "flow.yaml:15: step use: inputs.raw.where.nsb: no file of make.raw has 19 "
-        "there: they have 1, 5",
+        "flow.yaml:15: step use: inputs.raw.where.nsb: no file of make.raw has the "
+        "value 19: the values are 1, 5",
     ),
     "an operator": (
         "{nsb: 5}",
@@ -84,7 +84,8 @@ WRONG = {
     "a lone brace": (
         '"{raw}"',
         '"{raw"',
-        "flow.yaml:17: steps.use.job.command[1]: braces without a name: write {{ and }} for braces",
+        "flow.yaml:17: steps.use.job.command[1]: braces without a name: write {{ and }} for "
+        "plain braces",
     ),
     "braces of YAML": (
         '"{raw}"',
@@ -99,7 +100,7 @@ WRONG = {
     "keys of a rule": (
         "grouping: 10",
         "grouping: {keys: [nsb]}",
-        "flow.yaml:16: step use: grouping.keys: the rule count knows no keys: key and join do",
+        "flow.yaml:16: step use: grouping.keys: the rule count takes no keys; key and join do",
     ),
     "a key of groups": (
         "grouping: 10",
@@ -115,7 +116,7 @@ WRONG = {
     "a value of many tasks": (
         "from: make.raw, where: {nsb: 5}",
         "from: make.count",
-        "flow.yaml:15: step use: inputs.raw.from: make.count has a value of each task "
+        "flow.yaml:15: step use: inputs.raw.from: make.count has one value for each task "
         "of make: name the port in `gather` or in `scatter`",
     ),
     "two sources": (
@@ -128,12 +129,12 @@ WRONG = {
         "from: make.raw, where: {nsb: 5}",
         "query: {qualty: 1}",
         "flow.yaml:15: step use: inputs.raw.query.qualty: unknown key 'qualty': did you"
-        " mean 'quality'?; what files from elsewhere have is declared under `keys`",
+        " mean 'quality'?; declare keys of catalogue files under `keys`",
     ),
     "a path outside": (
         '"*.out"',
         '"../*.out"',
-        "flow.yaml:18: step use: outputs.out: ../*.out does not stay in the folder of the task",
+        "flow.yaml:18: step use: outputs.out: ../*.out leaves the folder of the task",
     ),
     "a key of ours": (
         "particle: gamma",
@@ -221,7 +222,7 @@ def test_files_of_one_task_that_may_differ_have_no_common_key(tmp_path: Path) ->
 
     (found,) = faults(tmp_path, text)
 
-    assert "files of one task may differ in it" in found
+    assert "files of one task may have different values" in found
     grouped = text.replace("grouping: 10", "grouping: {rule: key, keys: [nsb], size: 10}")
     assert faults(tmp_path, grouped) == []
 
@@ -254,7 +255,7 @@ def test_joins_need_keys_in_which_files_agree(tmp_path: Path) -> None:
 
     (found,) = faults(tmp_path, text)
 
-    assert "flow.yaml:6: step c: inputs: a, b are joined: say by which keys" in found
+    assert "flow.yaml:6: step c: inputs: a, b are joined: give the keys" in found
 
 
 def test_values_have_the_type_that_they_are_taken_as(tmp_path: Path) -> None:
@@ -273,7 +274,7 @@ def test_values_have_the_type_that_they_are_taken_as(tmp_path: Path) -> None:
                                              "{from: one.v, type: number}"))  # fmt: skip
     assert "step two: inputs.v.type: one.v gives string, not number" in found
     found = faults(tmp_path, text.replace("words: [a, b]", "words: ab"))[0]
-    assert "w is 'ab': to scatter over it, it must be a list" in found
+    assert "w is 'ab', but scatter needs a list" in found
     (found,) = faults(tmp_path, text, n="three")
     assert "expected a number" in found
     assert "unknown parameter 'm'" in faults(tmp_path, text, m="3")[0]
@@ -293,4 +294,4 @@ def test_keys_are_what_is_written_whatever_yaml_takes_them_for(tmp_path: Path) -
     assert "step c: inputs.a.on[0]: expected text, got true or false" in found
     assert faults(tmp_path, text.replace("on: [yes]", "on: ['yes']")) == []
     assert "unknown key '1'" in faults(tmp_path, "{workflow: x, 1: 2, steps: {}}")[0]
-    assert "`<<` is not read here" in faults(tmp_path, "{workflow: x, <<: {a: 1, b: 2}}")[0]
+    assert "`<<` is not supported" in faults(tmp_path, "{workflow: x, <<: {a: 1, b: 2}}")[0]

@@ -177,7 +177,7 @@ WRONG = {
     "a parent and a dataset": (
         "parentID: 2", "parentID: 2, dataset: X", "either a parentID or a dataset, not both"
     ),
-    "no query": ("parentID: 2", "", "says nothing: give a parentID, a dataset or metadata"),
+    "no query": ("parentID: 2", "", "is empty: give a parentID, a dataset or metadata"),
     "what is mandatory": ("version: 2024-02-05", "", "the key `version` is missing"),
     "of all": ("MCCampaign: DemoCampaign", "", "Common: the key `MCCampaign` is missing"),
     "what the parent has not": (
@@ -187,7 +187,7 @@ WRONG = {
     "a word of the query": (
         "moon: dark, s", "mon: dark, s", "unknown key 'mon': did you mean 'moon'?"
     ),
-    "an ID twice": ("ID: 3", "ID: 2", "there is a step 2 already"),
+    "an ID twice": ("ID: 3", "ID: 2", "there are two steps with the ID 2"),
     "input of a simulation": (
         "{parentID: null, dataset: null}", "{dataset: X}", "this type takes no files"
     ),

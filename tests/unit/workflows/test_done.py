@@ -135,7 +135,7 @@ def refused(folder: Path, name: str, *, resume: bool) -> str:
 def test_a_folder_belongs_to_one_run_of_one_workflow(tmp_path: Path) -> None:
     run, mine = tmp_path / "run", tmp_path / "mine"
     with claimed(run, "one", resume=False):
-        assert "another run goes on in it" in refused(run, "one", resume=True)
+        assert "another run uses it" in refused(run, "one", resume=True)
     mine.mkdir()
     (mine / "thesis").touch()
 

@@ -165,11 +165,14 @@ def test_files_of_one_name_are_all_there(tmp_path: Path) -> None:
 FAILS = {
     "a code": ("exit 3", "exit code 3"),
     "a signal": ("kill -9 $$", "ended by signal 9"),
-    "no output": ("true", "outputs.o: nothing matches *.out"),
-    "no metadata": ("touch x.out", "outputs.o: k is not said of x.out: no x.out.meta.json?"),
+    "no output": ("true", "outputs.o: no file matches *.out"),
+    "no metadata": (
+        "touch x.out",
+        "outputs.o: k is not set for x.out: write it into x.out.meta.json",
+    ),
     "bad metadata": ("touch x.out; echo { > x.out.meta.json", "x.out.meta.json: expected a"),
     "a key of ours": ("touch x.out; echo '{\"did\": 1}' > x.out.meta.json", "found 'did'"),
-    "no value": ("touch x.out; echo '{\"k\": 1}' > x.out.meta.json", "there is no v.json"),
+    "no value": ("touch x.out; echo '{\"k\": 1}' > x.out.meta.json", "the file v.json with a value is missing"),
     "a wrong value": (
         "touch x.out; echo '{\"k\": 1}' > x.out.meta.json; echo '\"1\"' > v.json",
         "v.json: expected integer, found '1'",
@@ -206,7 +209,7 @@ def test_a_program_that_is_not_there_fails_its_task(tmp_path: Path) -> None:
 
     (failure,) = run_here(workflow(tmp_path, text), tmp_path).failures
 
-    assert failure.reason.startswith("no-such-program could not be started: ")
+    assert failure.reason.startswith("no-such-program cannot be started: ")
 
 
 # a pattern, and what it matches of what the task makes
@@ -252,7 +255,7 @@ def test_a_file_that_has_gone_fails_its_task(tmp_path: Path) -> None:
 
     (failure,) = run_here(definition, tmp_path).failures
 
-    assert failure.reason.startswith("its folder could not be made: ")
+    assert failure.reason.startswith("its folder cannot be created: ")
 
 
 def test_a_task_is_tried_again_in_a_new_folder(tmp_path: Path) -> None:

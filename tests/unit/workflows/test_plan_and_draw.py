@@ -176,10 +176,10 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
     said = [str(one) for one in faults]
     assert said[0] == (
         "step a: scatter: a task for each of w, beside files of o, works only in a run on one "
-        "machine: write the step with `for`"
+        "machine: use `for` in the step"
     )
-    assert "step d: job.command[1]: {o} works only in a run on one machine: say {inputs} alone; "\
-        "the files of each port lie in a folder of its name: o/" in said  # fmt: skip
+    assert "step d: job.command[1]: {o} works only in a run on one machine: use {inputs} alone; "\
+        "the files of each port are in a folder with its name: o/" in said  # fmt: skip
 
 
 def test_a_task_for_each_file_conditions_on_keys_and_all_side_files_are_possible(
