@@ -123,7 +123,7 @@ def documents(definition: Definition, name: str) -> dict[str, Transformation]:
     for step, doc in to_transformations(workflow).items():
         if len(doc.name) > NAME_MAX:
             why = f"step {step}: {short(doc.name)!r} is longer than {NAME_MAX} characters"
-            raise Refused(Code.INVALID, f"{why}: take a shorter name", field="name")
+            raise Refused(Code.INVALID, f"{why}: choose a shorter name", field="name")
         inputs = tuple(definition.files[path] for path in workflow.steps[step].files)
         job = msgspec.structs.replace(doc.job, inputs=inputs)
         found[step] = msgspec.structs.replace(doc, job=job)

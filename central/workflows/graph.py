@@ -65,7 +65,7 @@ def cycle(workflow: Workflow) -> list[str]:
 
 
 def _sorter(workflow: Workflow) -> "TopologicalSorter[str]":
-    # keeps this order where it is free
+    # this order is kept wherever the graph allows it
     sorter = TopologicalSorter(dict.fromkeys(workflow.steps, ()))
     for name in workflow.steps:
         sorter.add(name, *parents(workflow, name))

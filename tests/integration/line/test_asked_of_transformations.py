@@ -102,7 +102,7 @@ def test_a_dry_run_tells_that_the_name_is_taken() -> None:
         await registered(world, [1])
         await added(world, **EVENTS, job={"command": ["run", "{inputs}"]})
         await preview(world, **EVENTS)
-        with pytest.raises(Refused, match="take another name"):
+        with pytest.raises(Refused, match="choose another name"):
             await preview(world, **EVENTS, title="another")
 
     story(tell, script=lasts(5.0))

@@ -226,7 +226,7 @@ def test_while_a_step_above_works_nothing_advises_to_go_on_without_what_it_makes
         assert without_missing(found.view) == []
         assert next_command(found.view) == "pilotage prod wait chain"
         assert "stuck" not in step(found.view, "merge").marks
-        with pytest.raises(Refused, match="step make is Active, and step merge would go on"):
+        with pytest.raises(Refused, match="step make is Active, and step merge would continue"):
             await said(world, "complete", step="merge")
 
         view = await until(world, waits())
