@@ -172,7 +172,10 @@ FAILS = {
     ),
     "bad metadata": ("touch x.out; echo { > x.out.meta.json", "x.out.meta.json: expected a"),
     "a key of ours": ("touch x.out; echo '{\"did\": 1}' > x.out.meta.json", "found 'did'"),
-    "no value": ("touch x.out; echo '{\"k\": 1}' > x.out.meta.json", "the file v.json with a value is missing"),
+    "no value": (
+        "touch x.out; echo '{\"k\": 1}' > x.out.meta.json",
+        "the file v.json with a value is missing",
+    ),
     "a wrong value": (
         "touch x.out; echo '{\"k\": 1}' > x.out.meta.json; echo '\"1\"' > v.json",
         "v.json: expected integer, found '1'",
