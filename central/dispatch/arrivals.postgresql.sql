@@ -1,11 +1,11 @@
--- Submissions of processes that do not keep the queue, for the one that does.
+-- Submissions that API processes store for the process with the queue.
 
 -- name: moment
 SELECT pg_current_snapshot()::text;
 
 -- name: arrivals
--- What this statement sees and the snapshot of before did not: rows of transactions that had not
--- begun by then, and of those that were under way. At least one row, for the moment of this one.
+-- Rows that this statement sees and the earlier snapshot did not: those of transactions that had
+-- not begun then, or that were still open. Returns at least one row, with the new moment.
 SELECT m.moment, s.submission_id, s.ranges,
        greatest(0, extract(epoch FROM clock_timestamp() - a.at))::float8
   FROM (SELECT pg_current_snapshot()::text AS moment) AS m
@@ -16,7 +16,7 @@ SELECT m.moment, s.submission_id, s.ranges,
  ORDER BY s.submission_id;
 
 -- name: arrived_runs
--- Jobs of ranges, those that stand alike and follow one another as one row.
+-- Jobs in the given ranges; consecutive jobs with equal class, priority and state make one row.
 SELECT class_id, priority, epoch, queue_until, waits, min(job_id), count(*)
   FROM (SELECT class_id, priority, epoch, queue_until, waits, job_id,
                job_id - row_number() OVER (
@@ -36,7 +36,8 @@ SELECT class_id, priority, epoch, queue_until, waits, min(job_id), count(*)
  ORDER BY 6;
 
 -- name: forget_arrivals
--- And numbers that no transaction of this server has had: the tables were brought from elsewhere.
+-- Deletes also rows with transaction numbers that this server has never used: they came with
+-- tables from another server.
 DELETE FROM arrival
  WHERE xid < pg_snapshot_xmin(:before::text::pg_snapshot)
     OR xid >= pg_snapshot_xmax(pg_current_snapshot());
@@ -58,8 +59,8 @@ UPDATE arriving SET touched = clock_timestamp() WHERE submission_id = :submissio
 DELETE FROM arriving WHERE submission_id = :submission_id;
 
 -- name: take_abandoned
--- Unfinished submissions whose process is gone, or has written nothing for long. What it writes now
--- is refused: its row is gone.
+-- Unfinished submissions whose process is gone or has written nothing for :silent_s. Later writes
+-- of such a process are refused, since its row is gone.
 WITH gone AS (
     SELECT s.submission_id
       FROM submission AS s LEFT JOIN arriving AS a USING (submission_id)
@@ -75,12 +76,12 @@ WITH gone AS (
 SELECT submission_id FROM gone;
 
 -- name: register_writer
--- Takes a number that says, for as long as this connection lives, that its process writes.
+-- Locks a number; while this connection lives, the lock shows that its process writes.
 SELECT n FROM (SELECT (random() * 2147483640)::int + 1 AS n OFFSET 0) AS drawn
  WHERE pg_try_advisory_lock(70122, n);
 
 -- name: share_classes
--- While anybody holds this, classes without jobs stay: a job of one may be on its way.
+-- While a process holds this lock, no class is deleted: it may be storing a job of the class.
 SELECT pg_advisory_lock_shared(70123, hashtext(current_database() || '.' || current_schema()));
 
 -- name: have_classes
@@ -90,5 +91,5 @@ SELECT pg_try_advisory_lock(70123, hashtext(current_database() || '.' || current
 SELECT pg_advisory_unlock(70123, hashtext(current_database() || '.' || current_schema()));
 
 -- name: hurry
--- Beside the one that keeps the queue nobody waits long for a row: the other comes first.
+-- Other processes give up soon when they wait for a row: the process with the queue comes first.
 SET lock_timeout = '300ms';

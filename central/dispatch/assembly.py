@@ -1,4 +1,4 @@
-"""Joins parts that many services of a central share."""
+"""Builds the parts that several services of a central share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from .turns.requeues import Requeues
 
 
 class Drivers(Protocol):
-    """What a central runs on, as far as it is needed here."""
+    """The drivers of a central that this module needs."""
 
     @property
     def store(self) -> Store: ...
@@ -47,7 +47,7 @@ class Drivers(Protocol):
 
 @dataclass(frozen=True)
 class Allowances:
-    """Quotas, who holds which content, the room on the disk: one of each for all services."""
+    """Quotas, holders of contents and room on the disk, shared by all services."""
 
     quotas: Quotas
     holdings: Holdings
@@ -55,7 +55,7 @@ class Allowances:
 
 
 def allowances(world: Drivers, memory: Memory, settings: Settings) -> Allowances:
-    """Return them; `quotas.load` comes next."""
+    """Return the shared allowances. Call `quotas.load` next."""
     store, clock, log, issuer = world.store, world.clock, world.log, settings.token.issuer
     quotas = Quotas(store, memory, clock, log, settings.quota, local_issuer=issuer)
     return Allowances(
@@ -68,7 +68,7 @@ def allowances(world: Drivers, memory: Memory, settings: Settings) -> Allowances
 def submissions(
     world: Drivers, memory: Memory, allowed: Allowances, follow_up: FollowUp
 ) -> Submissions:
-    """Return what takes jobs in."""
+    """Return the service that accepts submissions."""
     return Submissions(
         store=world.store,
         memory=memory,
@@ -84,7 +84,7 @@ def submissions(
 def arrivals(
     world: Drivers, memory: Memory, follow_up: FollowUp, also: Sequence[Also]
 ) -> ArrivalPoller:
-    """Return what takes up the jobs that other processes have stored."""
+    """Return the poller that queues the jobs that other processes have stored."""
     return ArrivalPoller(
         store=world.store,
         memory=memory,
@@ -98,7 +98,7 @@ def arrivals(
 def health_service(
     world: Drivers, memory: Memory, probe: StoreProbe, allowed: Allowances
 ) -> HealthService:
-    """Return what says how the central is."""
+    """Return the service that reports the health of the central."""
     return HealthService(
         store=world.store,
         memory=memory,
@@ -113,7 +113,7 @@ def health_service(
 def ends(
     world: Drivers, memory: Memory, tokens: TokenIssuer, lease: LeaseSettings
 ) -> tuple[FollowUp, Requeues]:
-    """Return what follows the ends of attempts and the ends of leases."""
+    """Return the parts that handle ended attempts and expired leases."""
     store, clock = world.store, world.clock
     follow_up = FollowUp(
         store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=world.log
@@ -127,7 +127,7 @@ def ends(
 def pilot_logs(
     world: Drivers, memory: Memory, queries: Queries, settings: RetentionSettings
 ) -> PilotLogService:
-    """Return what keeps the logs of pilots."""
+    """Return the service that stores the logs of pilots."""
     return PilotLogService(
         store=world.store,
         memory=memory,

@@ -1,4 +1,4 @@
-"""Keeps jobs from hosts and elements that swallow them, and from hosts that just could not."""
+"""Keeps jobs from hosts and elements that swallow them, and a job from hosts that failed it."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -16,7 +16,7 @@ from ..sites.hosts import QUICK_S, HostChange, HostFailure, match_canary, match_
 from ..sites.scores import PlaceChange
 from .memory import Memory
 
-ASK_AGAIN_S: Final = 10.0  # a pilot that may not have what waits
+ASK_AGAIN_S: Final = 10.0  # for a pilot that may not get the waiting jobs
 
 _EVENTS: Final = {
     PlaceChange.SUSPENDED: "host_suspended",
@@ -26,7 +26,7 @@ _EVENTS: Final = {
 
 
 class HostWatch:
-    """Tells `Hosts` what happens, and lets the matcher follow."""
+    """Reports ends of attempts to `Hosts`, and withdraws the offers of suspended places."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class HostWatch:
         self._clock, self._log = clock, log
 
     def room(self, presence: Presence) -> int | None:
-        """Return how many jobs a pilot that asks may have now; None: as many as fit."""
+        """Return how many jobs an asking pilot may get now; None: as many as fit."""
         if presence.ask == 1 and presence.session == 1:
             self._labour.came(presence.pilot)
         now = self._clock.monotonic()
@@ -48,11 +48,11 @@ class HostWatch:
         return room if room is None or room > 0 else self._room_of_canary(presence, now)
 
     def holds(self, presence: Presence) -> bool:
-        """Whether jobs are kept from the pilot for what its host or its element did."""
+        """Whether the pilot's host or element is suspended or on trial."""
         return self._hosts.is_held(presence.site, presence.element, presence.host)
 
     def _room_of_canary(self, presence: Presence, now: float) -> int | None:
-        """A canary that has run for long enough need not come to its end."""
+        """Return the room after counting canaries that have run long enough as successes."""
         where = presence.site, presence.element, presence.host
         for job in self._hosts.canaries(*where):
             lease = self._leases.of_job(job)
@@ -66,7 +66,10 @@ class HostWatch:
     def match(
         self, presence: Presence, offer: LiveOffer, jobs_max: int, room: int | None
     ) -> tuple[list[Match], bool]:
-        """Match for a pilot; return what it gets, and whether it must not be woken for more."""
+        """Match jobs for a pilot. Return them, and whether the pilot must not be parked.
+
+        A parked pilot is woken for any job that fits its offer, even if it may not get it.
+        """
         now = self._clock.monotonic()
         most = jobs_max if room is None else min(room, jobs_max)
         aside = self._hosts.aside(presence.site, presence.host, now)
@@ -93,7 +96,7 @@ class HostWatch:
         return found, is_aside or room is not None
 
     def did_well(self, lease: Lease) -> None:
-        """An attempt has ended well."""
+        """Count an attempt that succeeded."""
         now = self._clock.monotonic()
         presence = self._pilots.find(lease.pilot)
         if presence is not None:
@@ -102,7 +105,7 @@ class HostWatch:
         self._rate(lease.site, is_infra=False, now=now)
 
     def ended(self, lease: Lease, how: How | None, usage: Usage | None, *, why: str) -> None:
-        """An attempt has ended and did not do well, or its lease is over (`how` is None)."""
+        """Count an attempt that failed, or whose lease expired (`how` is None)."""
         presence = self._pilots.find(lease.pilot)
         if presence is None:
             return
@@ -116,8 +119,8 @@ class HostWatch:
         where = presence.site, presence.element, presence.host
         self._tell(self._hosts.ended(*where, end, self._clock.monotonic()))
 
-    def _tell(self, told: Iterable[HostChange]) -> None:
-        for one in told:
+    def _tell(self, changes: Iterable[HostChange]) -> None:
+        for one in changes:
             self._log(
                 _EVENTS[one.verdict],
                 site=one.site,
@@ -129,11 +132,14 @@ class HostWatch:
                 self._withdraw()
 
     def failed_lately(self, site: str, host: str, *, besides: int) -> int:
-        """Return how many jobs failed on a host lately, without this one."""
+        """Return how many jobs failed on a host lately, not counting the job `besides`."""
         return self._hosts.failed_lately(site, host, besides=besides)
 
     def suspend(self, site: str, host: str, *, for_s: float, why: str) -> bool:
-        """Keep jobs from a host for a time; False where it may not be, or is so already."""
+        """Keep jobs from a host for a time.
+
+        Return False if the host is suspended already or must not be suspended.
+        """
         now = self._clock.monotonic()
         if not self._hosts.suspend(site, host, for_s=for_s, why=why, now=now):
             return False
@@ -142,7 +148,7 @@ class HostWatch:
         return True
 
     def classified(self, lease: Lease, failure: FailureClass | None) -> None:
-        """An attempt has failed, of this class: see whether its site is worse than all others."""
+        """Count a failure by its class; suspend the site's elements if it fails far too often."""
         self._rate(lease.site, is_infra=failure in INFRA, now=self._clock.monotonic())
 
     def _rate(self, site: str, *, is_infra: bool, now: float) -> None:
@@ -154,7 +160,10 @@ class HostWatch:
         self._withdraw()
 
     def _withdraw(self) -> None:
-        """No pilot of a suspended host is woken: its next ask is answered as it should be."""
+        """Withdraw the parked offers of pilots at suspended places.
+
+        Nothing wakes these pilots then. Their next ask gets the right answer.
+        """
         for one in self._pilots.all():
             if self._hosts.is_held(one.site, one.element, one.host):
                 self._queue.matcher.withdraw(one.pilot)

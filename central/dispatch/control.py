@@ -1,4 +1,7 @@
-"""What people do to jobs: kill, hold, release, reschedule, delete, priority; by id or by filter."""
+"""Actions of people on jobs, by id or by filter.
+
+The actions are kill, hold, release, reschedule, delete and priority.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -33,14 +36,14 @@ from .idle_classes import IdleClasses
 from .memory import Memory
 
 TRIES = 5  # races with pilots that one action may lose per job
-IDS_MAX: Final = 1_000_000  # that a filter may choose
-BEYOND: Final = 1_000  # more than were expected, as far as they are counted
+IDS_MAX: Final = 1_000_000  # jobs that a filter may select
+BEYOND: Final = 1_000  # matching jobs that are counted beyond the expected number
 _Moves = list[tuple[JobStanding, JobMove]]
-FILTERS_MAX: Final = 2  # of one person at once: others read from the same few connections
+FILTERS_MAX: Final = 2  # at once for each person: all people share a few database connections
 
 
 class JobControl:
-    """Carries out actions."""
+    """Carries out people's actions on jobs."""
 
     def __init__(
         self,
@@ -59,16 +62,19 @@ class JobControl:
         self._clock, self._log = clock, log
         self._idle, self._quotas = idle, quotas
         self._books = ActionBooks(store, clock)
-        why = f"{FILTERS_MAX} of your actions by filter are under way, no more are begun: repeat"
-        self._by_filter = PersonLimiter(FILTERS_MAX, f"{why} when one of them has ended")
+        why = f"{FILTERS_MAX} of your actions by filter are running, and no more are allowed"
+        self._by_filter = PersonLimiter(FILTERS_MAX, f"{why}: repeat when one of them has ended")
 
     async def act(self, caller: Caller, action: Action) -> ActionReply:
-        """Do what is asked to each job; those that refuse are named, the others are done.
+        """Carry out an action on each job. The reply names the jobs that refused it.
 
-        A filter works on the ids that match now and refuses with COUNT_CHANGED, before anything is
-        done, where their number is not the expected one, or more than IDS_MAX. What comes again
-        with its key is answered as the first time; KEY_REUSED, if it is not the same. TOO_MANY:
-        enough of this person's filters are at work.
+        A filter selects the ids that match now. A repeated action with the same key gets the
+        first answer again. Raises Refused:
+
+        - COUNT_CHANGED, before any change, if a filter matches another number of jobs than
+          expected, or more than IDS_MAX;
+        - KEY_REUSED if the key belongs to a different action;
+        - TOO_MANY if FILTERS_MAX actions by filter of this person are running.
         """
         assert isinstance(caller, User)
         bounds = scope(caller, policy.Permission.JOB_CONTROL, self._owners)
@@ -91,7 +97,8 @@ class JobControl:
             await self._carry_on(action, bounds, who, book)
         except StoreFull as why:
             raise Refused(
-                Code.STORE_FULL, f"{why}; {book.done} of {book.total} jobs were done"
+                Code.STORE_FULL,
+                f"{why}; the action was carried out on {book.done} of {book.total} jobs",
             ) from None
         finally:
             self._queue.wake()
@@ -110,20 +117,23 @@ class JobControl:
         await book.keep_ids(self._store)
 
     async def _frozen(self, wanted: JobFilter, expected: int, bounds: Scope) -> list[int]:
-        """Return the ids that match now; where there are others than expected few are read."""
+        """Return the ids that match now. Raise Refused if their number is not the expected one.
+
+        Reads at most BEYOND ids more than expected.
+        """
         most = min(expected + BEYOND, IDS_MAX)
         ids = await self._store.read(job_search.ids, search_of(wanted, bounds), limit=most + 1)
         if len(ids) > IDS_MAX:
             raise Refused(
                 Code.COUNT_CHANGED,
-                f"more than {IDS_MAX} jobs match, and one action takes no more: narrow the filter",
+                f"more than {IDS_MAX} jobs match, the limit of one action: narrow the filter",
                 field="filter",
             )
         if len(ids) != expected:
             found = f"more than {most}" if len(ids) > most else len(ids)
             raise Refused(
                 Code.COUNT_CHANGED,
-                f"{found} jobs match now, not {expected}: look again, then repeat",
+                f"{found} jobs match now, not {expected}: check the filter, then repeat",
                 field="expected",
             )
         return ids
@@ -136,11 +146,15 @@ class JobControl:
                 if not book.left:
                     break
             for job in list(book.left):
-                book.refuse(job, Code.UNAVAILABLE, f"job {job} moves too fast: try again")
+                book.refuse(
+                    job,
+                    Code.UNAVAILABLE,
+                    f"job {job} changed its state {TRIES} times during the action: try again",
+                )
         await book.close(self._store)
 
     async def _try(self, action: Action, bounds: Scope, who: str, book: ActionBook) -> None:
-        """Look at the jobs that are left, and do what can be done to each."""
+        """Read the jobs that are left, and carry out the action on each if possible."""
         jobs = list(book.left)
         standings = await self._store.write(job_records.standing, jobs)
         await self._idle.load(one.class_id for one in standings.values())
@@ -159,7 +173,7 @@ class JobControl:
     async def _carry_out(
         self, action: Action, jobs: list[JobStanding], who: str, book: ActionBook
     ) -> None:
-        """Do it to each; those that change under our hands are left."""
+        """Carry out the action on each job. Jobs that change at the same time are left."""
         if action.action is ActionName.DELETE:
             await self._delete(jobs, who, book)
         elif action.action is ActionName.PRIORITY:
@@ -180,9 +194,9 @@ class JobControl:
                 book.refuse(job.job_id, Code.NOT_FOUND, f"job {job.job_id} was deleted")
                 continue
             if job.job_id in over:
-                why = "of a transformation that has drawn the consequences of its end: use "
+                why = "has ended, and its transformation has already processed the end: use "
                 why += "`pilotage transformation replay` or `reset`"
-                book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id} is {why}")
+                book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id} {why}")
                 continue
             try:
                 what = intent(action.action, job, at=at, who=who, reason=action.reason)
@@ -200,7 +214,10 @@ class JobControl:
         await self._wanted(wants, book)
 
     def _by_holder(self, moves: Sequence[tuple[JobStanding, JobMove]]) -> list[_Moves]:
-        """Return what the store moves together: a quota refuses jobs of one holder alone."""
+        """Group moves that the store writes together.
+
+        A quota refuses jobs of one holder only, so jobs that run again are grouped by holder.
+        """
         found: defaultdict[tuple[str, str, int] | None, _Moves] = defaultdict(list)
         for job, move in moves:
             info = self._queue.classes[job.class_id]
@@ -209,14 +226,14 @@ class JobControl:
         return list(found.values())
 
     async def _tasks_over(self, action: Action, jobs: list[JobStanding]) -> Collection[int]:
-        """Return which jobs are tasks that have ended: what they read may be in other ones."""
+        """Return the jobs that are ended tasks. Other tasks may have taken their files since."""
         if action.action is not ActionName.RESCHEDULE:
             return ()
         final = [job.job_id for job in jobs if job.state in FINAL]
         return await self._store.read(task_records.tasks_of_jobs, final) if final else ()
 
     async def _moved(self, moves: _Moves, book: ActionBook) -> None:
-        """Move jobs. Only as many run again as their quota has room for."""
+        """Move jobs. Refuse those that would exceed their quota if they ran again."""
         ids = [move.job_id for _, move in moves]
         rows = [move for _, move in moves]
         try:
@@ -259,7 +276,8 @@ class JobControl:
                 book.refuse(
                     job.job_id,
                     Code.ILLEGAL_STATE,
-                    f"job {job.job_id} is {job.state.value}: kill it first, only ended ones go",
+                    f"job {job.job_id} is {job.state.value}, and only ended jobs can be deleted:"
+                    " kill it first",
                 )
         if not final:
             return
@@ -279,7 +297,11 @@ class JobControl:
         able = [job for job in jobs if job.state not in FINAL and not job.deleted]
         for job in jobs:
             if job.state in FINAL or job.deleted:
-                book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id} has ended")
+                book.refuse(
+                    job.job_id,
+                    Code.ILLEGAL_STATE,
+                    f"job {job.job_id} has ended: only the priority of unfinished jobs can change",
+                )
         if not able:
             return
         ids, at = [job.job_id for job in able], self._clock.wall()
@@ -293,14 +315,18 @@ class JobControl:
 
 
 def _check(action: Action) -> None:
-    """Raise Refused, INVALID, where the parts of a request do not fit together."""
+    """Raise Refused (INVALID) if parts of the request are missing or contradict each other."""
     if action.action is ActionName.PRIORITY and action.priority is None:
         raise Refused(
             Code.INVALID,
-            f"give the new priority, {PRIORITY_MIN} to {PRIORITY_MAX}",
+            f"the action 'priority' needs the new priority, {PRIORITY_MIN} to {PRIORITY_MAX}",
             field="priority",
         )
     if bool(action.ids) == (action.filter is not None):
         raise Refused(Code.INVALID, "give either ids or a filter", field="ids")
     if action.filter is not None and action.expected is None:
-        raise Refused(Code.INVALID, "with a filter, say how many jobs you expect", field="expected")
+        raise Refused(
+            Code.INVALID,
+            "a filter needs 'expected', the number of jobs that you expect to match",
+            field="expected",
+        )

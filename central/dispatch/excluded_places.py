@@ -1,7 +1,8 @@
-"""Keeps in the store which hosts and elements are kept from jobs, so that a restart knows it too.
+"""Stores which hosts and elements are suspended, so that a restart does not forget them.
 
-All of it is written anew when it has changed, a few seconds later: what a crash loses is found out
-again. Times are of the wall clock there, and of the monotonic one here.
+A few seconds after a change, the whole list is written again. A crash may lose the last changes;
+new failures lead to the same suspensions then. The store has wall clock times, memory has
+monotonic ones.
 """
 
 from typing import Final, Literal
@@ -18,14 +19,14 @@ KEEP_EVERY_S: Final = 5.0
 
 
 class HeldPlaces:
-    """What is held against hosts and elements, kept and taken up again."""
+    """Writes suspended hosts and elements to the store, and restores them at the start."""
 
     def __init__(self, store: Store, hosts: Hosts, clock: Clock) -> None:
         self._store, self._hosts, self._clock = store, hosts, clock
         self._kept, self._due = 0, clock.monotonic() + KEEP_EVERY_S
 
     async def keep_if_due(self) -> None:
-        """Keep what has changed, now and then. Raises StoreFull."""
+        """Write changes, at most every KEEP_EVERY_S. Raises StoreFull."""
         now = self._clock.monotonic()
         if now >= self._due:
             self._due = now + KEEP_EVERY_S
@@ -33,7 +34,7 @@ class HeldPlaces:
             await self.keep()
 
     async def keep(self) -> None:
-        """Keep what is held now, if that is another thing than before. Raises StoreFull."""
+        """Write the suspended places if they have changed. Raises StoreFull."""
         changes = self._hosts.changes
         if changes == self._kept:
             return
@@ -49,7 +50,7 @@ class HeldPlaces:
             raise
 
     async def restore(self) -> None:
-        """Take up what was kept: call it before any pilot asks."""
+        """Restore the stored suspensions. Call this before any pilot asks."""
         ahead_s = self._clock.wall() - self._clock.monotonic()
         rows = await self._store.read(mark_records.held)
         hosts, elements = (

@@ -1,4 +1,7 @@
-"""Why a job waits: the matcher's own rule, against the offers of the pilots that live now."""
+"""Explains why a job waits: checks its needs against the offers of all living pilots.
+
+The check uses the same rules as the matcher.
+"""
 
 from collections.abc import Callable
 
@@ -24,7 +27,7 @@ from ..ports import Clock
 from .idle_classes import IdleClasses
 from .memory import Memory
 
-Prospects = Callable[[ClassSpec], list[str]]  # what there is to say of pilots to come
+Prospects = Callable[[ClassSpec], list[str]]  # notes on future pilots for jobs of a class
 
 
 def _no_prospects(spec: ClassSpec) -> list[str]:
@@ -52,9 +55,9 @@ class Explainer:
         self._owners, self._clock, self._silent_s = memory.owners, clock, silent_s
 
     async def job(self, caller: Caller, job_id: int) -> Explanation:
-        """Say why a job waits, or in which state it is."""
+        """Explain why a job waits. If it does not wait, return a note on its state."""
         row = await self._queries.row(caller, job_id, Permission.JOB_READ)
-        if row.state is not JobState.WAITING:  # what would help a job that waits helps no other
+        if row.state is not JobState.WAITING:
             notes = [_state_of(row), *self._late_notes(job_id)]
             return Explanation(job=job_id, state=row.state.value, offers=0, fitting=0, notes=notes)
         await self._idle.load([row.class_id])
@@ -63,7 +66,7 @@ class Explainer:
         return msgspec.structs.replace(explained, state=row.state.value)
 
     def _late_notes(self, job_id: int) -> list[str]:
-        """Say that the result of a job is not delivered, if that is known or likely."""
+        """Return a note if the result of a job is known or likely to be undelivered."""
         late = self._late.of_job(job_id, self._clock.monotonic())
         if late is not None:
             ago = f"its payload ended {late.for_s:.0f} s ago"
@@ -76,12 +79,13 @@ class Explainer:
         if not is_over_wall(lease, self._clock.wall()):
             return []
         return [
-            f"its wall limit of {lease.grant.wall_s:.0f} s was over long ago, and its pilot still"
-            " beats: the payload stood still for a time, or the pilot cannot deliver the result"
+            f"its wall limit of {lease.grant.wall_s:.0f} s was over long ago, but its pilot still"
+            " sends heartbeats: the payload was suspended for a time, or the pilot cannot deliver"
+            " the result"
         ]
 
     async def unsubmitted(self, caller: Caller, job: Job) -> Explanation:
-        """Say what would become of a job. Raises Refused where it could not be submitted."""
+        """Explain a job as if it were submitted now. Raises Refused if it is not valid."""
         assert isinstance(caller, User)
         check(job, "job")
         check_characters(msgspec.to_builtins(job), "job")
@@ -98,9 +102,10 @@ class Explainer:
         return msgspec.structs.replace(explained, state="not submitted")
 
     def unfit(self, community: str, group: str, owner: str, job: Job) -> str:
-        """Return which clauses no living pilot meets, in words; empty: a pilot fits the job.
+        """Return a text that names the clauses that no living pilot meets.
 
-        Its parameters and files may be open: they change no clause.
+        The text is empty if a pilot fits the job. Parameters and files of the job may be
+        undefined: no clause depends on them.
         """
         spec = ClassSpec(
             class_id=0,
@@ -118,25 +123,26 @@ class Explainer:
         return "; ".join([f"no pilot fits: {_lacks(explained)}", *to_come])
 
     async def pilot(self, caller: Caller, pilot: str) -> OfferExplanation:
-        """Say why a pilot gets nothing, or what it could run with what is free of it now."""
+        """Explain why a pilot gets no job, or which jobs fit its free resources."""
         view = await self._pilot_service.get(caller, pilot)
         presence = self._pilots.find(pilot)
         if presence is None or view.state not in LIVING:
-            return _nothing(pilot, f"the pilot asks for nothing: it is {view.state.value}")
+            return _nothing(pilot, f"the pilot does not ask for jobs: it is {view.state.value}")
         free, empty = self._free(presence), presence.empty_offer()
         if free is None or empty is None:
-            return _nothing(pilot, "the pilot has not asked for anything yet")
+            return _nothing(pilot, "the pilot has not asked for jobs yet")
         now = self._clock.monotonic()
         explained = self._queue.matcher.explain_offer(free, now, empty=empty)
         notes: list[str] = []
         if presence.drain:
-            notes.append("it is draining: it finishes what it holds and is given nothing more")
+            notes.append("it is draining: it finishes its jobs and gets no more")
         elif now - presence.heard > self._silent_s:
-            notes.append(f"nothing was heard of it for {now - presence.heard:.0f} s")
+            notes.append(f"it has sent no message for {now - presence.heard:.0f} s")
         if self._hosts.is_held(presence.site, presence.element, presence.host):
             notes.append(
-                f"jobs failed one after another on its host {presence.host}, or at its element: "
-                f"it gets none, then one to see; pilotage site show {presence.site}"
+                f"jobs failed one after another on its host {presence.host} or at its element: "
+                "it gets no jobs for a while, then a single one as a test; "
+                f"see `pilotage site show {presence.site}`"
             )
         held = [one for one in self._leases.of_pilot(pilot) if one.phase is LeasePhase.LIVE]
         notes += _use_of(free, empty, len(held))
@@ -154,7 +160,7 @@ class Explainer:
         return msgspec.structs.replace(explained, notes=[*explained.notes, *notes])
 
     def _suspended(self, community: str) -> str:
-        """Say how many pilots get no jobs because of their hosts; empty: none."""
+        """Return a text with the number of pilots on suspended hosts; empty: there are none."""
         count = sum(
             one.community == community
             and one.state in LIVING
@@ -163,12 +169,12 @@ class Explainer:
         )
         if not count:
             return ""
-        return (
-            f"left out {'is 1 pilot' if count == 1 else f'are {count} pilots'} on suspended hosts"
-        )
+        if count == 1:
+            return "1 pilot on suspended hosts is left out"
+        return f"{count} pilots on suspended hosts are left out"
 
     def offers(self) -> list[LiveOffer]:
-        """Return what every living pilot could offer if it were empty."""
+        """Return the offer that each living pilot would make if it were empty."""
         offers: list[LiveOffer] = []
         now = self._clock.monotonic()
         for presence in self._pilots.all():
@@ -183,7 +189,7 @@ class Explainer:
         return offers
 
     def _free_now(self, empty: LiveOffer) -> LiveOffer:
-        """Return what is free of the pilot that would offer this if it were empty."""
+        """Return the current offer of the pilot that has this offer when it is empty."""
         presence = self._pilots.find(empty.pilot)
         free = self._free(presence) if presence is not None else None
         return free if free is not None else empty
@@ -193,14 +199,13 @@ class Explainer:
 
 
 def _lacks(explained: Explanation) -> str:
-    """Name the clauses that keep a job from the offers that come nearest."""
+    """Return a text with the clauses that exclude the closest offers."""
     if not explained.offers:
-        return "no pilot of the community is there"
+        return "the community has no living pilot"
     nearest = [one for one in explained.obstacles if one.would_fit]
     everywhere = [one for one in explained.obstacles if one.excludes == explained.offers]
     return ", ".join(
-        f"{one.clause} {one.wanted}"
-        + (f" (the nearest of those that it excludes has {one.best})" if one.best else "")
+        f"{one.clause} {one.wanted}" + (f" (the closest pilot has {one.best})" if one.best else "")
         for one in nearest or everywhere or explained.obstacles
     )
 
@@ -210,18 +215,18 @@ def _nothing(pilot: str, why: str) -> OfferExplanation:
 
 
 def _state_of(row: JobRow) -> str:
-    """Say in which state a job is that does not wait, and where."""
+    """Return a text with the state of a job that does not wait, and its place."""
     why = f" ({row.reason})" if row.reason else ""
     where = f" at {row.site} on pilot {row.pilot}" if row.pilot else ""
     if row.state in FINAL and where:
         where = f"; it was{where}"
     elif row.state is JobState.HELD:
-        where = "; released, it waits again"
+        where = "; after a release it waits again"
     return f"the job does not wait: it is {row.state.value}{why}{where}"
 
 
 def _use_of(free: LiveOffer, empty: LiveOffer, jobs: int) -> list[str]:
-    """Say what of an offer is taken."""
+    """Return texts on the free and the taken parts of an offer."""
     by = "1 job" if jobs == 1 else f"{jobs} jobs"
     if free.cores_free <= 0:
         taken = free.cores - free.cores_free

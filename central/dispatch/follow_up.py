@@ -1,6 +1,6 @@
-"""What follows in memory once a change is written: queue, leases, counters, feed, log.
+"""Updates memory after a change is written: queue, leases, counters, feed and log.
 
-The store is the record; everything here can be rebuilt from it (`recover`).
+The store is the record. `MemoryRecovery` can rebuild everything here from it.
 """
 
 from collections.abc import Sequence
@@ -50,23 +50,23 @@ from .memory import Memory
 from .record_arrivals import Run
 from .submissions.intake import ArrivedJobs
 
-# A job is counted at a site for what it did there; elsewhere it is nobody's.
+# Jobs in these states are counted at their site. Jobs in other states belong to no site.
 AT_A_SITE = frozenset(
     {JobState.MATCHED, JobState.RUNNING, JobState.COMPLETING, JobState.DONE, JobState.FAILED}
 )
 
 
-FED_MAX: Final = 1_000  # new jobs of one submission, or of one look, that followers hear of
-LEASE_OVER = "lease_over"  # among the ways in which attempts end: their pilots have not told
+FED_MAX: Final = 1_000  # new jobs of one submission, or of one poll, that enter the feed
+LEASE_OVER = "lease_over"  # counted as the end of attempts whose pilots did not report one
 
 
 def counted(state: JobState, site: str) -> tuple[str, JobState]:
-    """Return under which site and state a job is counted."""
+    """Return the site and state under which a job is counted."""
     return (site, state) if state in AT_A_SITE else ("", state)
 
 
 class FollowUp:
-    """Lets memory follow what was written."""
+    """Updates memory after each write to the store."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class FollowUp:
     # -- attempts -------------------------------------------------------------------------------
 
     def begun(self, held: Sequence[tuple[Lease, JobBody]]) -> None:
-        """Matches of one pilot are written: their leases begin."""
+        """Begin the leases of a pilot's matches, which are now written."""
         now = self._clock.monotonic()
         for lease, body in held:
             lease.deadline, lease.renewed = now + lease.lease_s, now
@@ -101,12 +101,12 @@ class FollowUp:
         self._matched([lease for lease, _ in held])
 
     def put_back(self, jobs: Sequence[int]) -> None:
-        """Queue jobs again whose matches were not written."""
+        """Queue the jobs again whose matches were not written."""
         for job in jobs:
             self._queue.matcher.put_back(job)
 
     async def lost(self, jobs: Sequence[int]) -> None:
-        """Matches were lost, or their write failed: queue the jobs that still wait in the store."""
+        """Queue the jobs that still wait in the store, after their matches failed or were lost."""
         for job in jobs:
             self._queue.matcher.drop(job)
         if jobs:
@@ -121,14 +121,14 @@ class FollowUp:
             self._feed.jobs(kind, [lease.job for lease in some], new, site=site, pilot=pilot)
 
     def taken_back(self, lease: Lease) -> None:
-        """A job that waited again is back with the attempt that was cut off."""
+        """Return a requeued job to its attempt, whose pilot was cut off and is back."""
         self._queue.take_out(lease.job)
         self._queue.running(lease)
         self.moved(lease, JobState.WAITING, JobState.RUNNING)
         self._log("taken_back", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
 
     def of_change(self, lease: Lease, change: Change) -> None:
-        """Follow one written change of an attempt."""
+        """Update memory after one written change of an attempt."""
         match change:
             case AttemptStart():
                 old = state_of(lease)
@@ -146,24 +146,25 @@ class FollowUp:
                 pass
 
     def wanted(self, want: AttemptWant) -> Lease | None:
-        """Something is wanted of a live attempt; return it."""
+        """Note a wish (such as a kill) on a live attempt. Return its lease, if it is current."""
         lease = self.pending.get(want.attempt_id) or self._leases.of_job(want.job_id)
         if lease is None or lease.attempt_id != want.attempt_id:
             return None
         if lease.wanted is not Why.KILL:
             lease.wanted, lease.wanted_reason = want.wanted, want.reason
             lease.wanted_since = self._clock.monotonic()
-            if lease.phase is not LeasePhase.PENDING:  # else with its beginning
+            if lease.phase is not LeasePhase.PENDING:  # a pending lease is noted when it begins
                 self._leases.note_wanted(lease)
         return lease
 
     # -- jobs -----------------------------------------------------------------------------------
 
     def submitted(self, arrived: ArrivedJobs) -> None:
-        """New jobs are stored: let them be matched."""
+        """Queue new jobs, which are now stored."""
         told = 0
         for info, priority, first, count in arrived.runs:
-            self._classes.keep(info)  # a long submission outlives its place among the idle ones
+            # During a long submission the class may have been forgotten as idle.
+            self._classes.keep(info)
             self._queue.learn(info)
             self._queue.add(info.spec.class_id, priority, range(first, first + count))
             told += self._came(info, range(first, first + count), FED_MAX - told)
@@ -172,15 +173,14 @@ class FollowUp:
         self._queue.wake()
 
     def arrived(self, run: Run, info: KnownClass, *, fed_max: int) -> int:
-        """Jobs that another process stored are visible; return how many the feed has told of.
+        """Queue jobs that another process stored. Return how many of them entered the feed.
 
-        Some may be here already: they were read at the start. Call `wake` when all are in.
+        Jobs that were read at the start are here already. Call `wake` when all jobs are queued.
         """
-        self._classes.keep(info)  # it may have been idle, and forgotten since it was read
+        self._classes.keep(info)  # it may have been forgotten as idle since it was read
         self._queue.learn(info)
         jobs = range(run.first, run.first + run.count)
-        # They come into view as they were submitted; what has happened to some since is counted
-        # by itself.
+        # Count all as Waiting, their first state. Later changes of state are counted separately.
         told = self._came(info, jobs, fed_max)
         if not run.waits:
             return told
@@ -196,7 +196,7 @@ class FollowUp:
         return told
 
     def job_moved(self, job: JobStanding, move: JobMove) -> None:
-        """A job without a live attempt was moved, by a person or at the end of its queue time."""
+        """Follow the move of a job without a live attempt, by a person or after its queue time."""
         kind = self._queue.classes[job.class_id].kind
         self.closed(job.job_id)
         if move.new_round or move.new in FINAL:
@@ -209,18 +209,18 @@ class FollowUp:
         self._feed.job(kind, job.job_id, move.new, reason=move.reason)
 
     def job_removed(self, kind: CountKey, site: str, state: JobState) -> None:
-        """An ended job is deleted: it is no longer counted."""
+        """Stop counting an ended job that was deleted."""
         self._counters.add(kind, *counted(state, site), -1)
 
     def priority_set(self, job: int, priority: int) -> None:
-        """The job has another priority, also should it wait again."""
+        """Set the new priority of a job, for now and for when it waits again."""
         self._queue.set_priority(job, priority)
         lease = self._leases.of_job(job)
         if lease is not None:
             lease.priority = priority
 
     def _came(self, info: KnownClass, jobs: range, fed_max: int) -> int:
-        """Count new jobs, and tell the feed of the first ones; return of how many."""
+        """Count new jobs, and add up to `fed_max` of them to the feed. Return how many."""
         self._counters.add(info.kind, "", JobState.WAITING, len(jobs))
         told = jobs[:fed_max]
         for job in told:
@@ -231,7 +231,7 @@ class FollowUp:
         return job in self._queue.matcher or self._leases.of_job(job) is not None
 
     def closed(self, job: int) -> None:
-        """Nothing of an attempt that was still open counts any more."""
+        """Forget the open attempt of a job, if it has one: its reports no longer count."""
         lease = self._leases.of_job(job)
         if lease is not None and lease.phase is LeasePhase.OPEN:
             self._leases.forget(lease)
@@ -257,7 +257,7 @@ class FollowUp:
             self._queue.lift(lease.job)
         self.moved(lease, old, change.new, reason=change.reason)
         self._logs.ended(lease.job, lease.epoch)
-        if change.wanted is not None:  # no loss: it went as somebody wished
+        if change.wanted is not None:  # no failure: a person wanted this end
             self._log(
                 "carried_out",
                 job=lease.job,
@@ -306,7 +306,7 @@ class FollowUp:
         )
 
     def _count(self, lease: Lease, new: JobState, usage: Usage) -> None:
-        """Add what an attempt has used to the counts."""
+        """Add the usage of an attempt to the counts."""
         presence, known = self._pilots.find(lease.pilot), self._queue.classes[lease.class_id]
         self._tally.ended(
             lease.kind,
@@ -336,16 +336,16 @@ class FollowUp:
         )
 
     def moved(self, lease: Lease, old: JobState, new: JobState, *, reason: str = "") -> None:
-        """Count and tell a move of an attempt's job."""
+        """Count the move of an attempt's job, and add it to the feed."""
         self._counters.move(lease.kind, counted(old, lease.site), counted(new, lease.site))
         self._feed.job(
             lease.kind, lease.job, new, site=lease.site, pilot=lease.pilot, reason=reason
         )
 
-    # -- jobs that were not to be had ------------------------------------------------------------
+    # -- jobs whose match lost a race -----------------------------------------------------------
 
     async def read_again(self, jobs: Sequence[int]) -> None:
-        """Queue those of `jobs` that wait after all: the match had lost a race (PROTOCOL C1)."""
+        """Queue the jobs that still wait in the store after a lost race (PROTOCOL C1)."""
         with self._queue.reading():
             for job, standing in (await self._store.write(job_records.standing, jobs)).items():
                 if (
@@ -358,7 +358,7 @@ class FollowUp:
     # -- pilots ---------------------------------------------------------------------------------
 
     async def goodbye(self, presence: Presence) -> None:
-        """The pilot has said that it ends; it may say so again before the first is written."""
+        """Handle a pilot's good-bye. It may be repeated before the first one is written."""
         if presence.state in SPEAKING:
             is_excused = presence.drain or self._hosts.holds(presence)
             self._labour.left(presence.pilot, is_excused=is_excused)
@@ -367,17 +367,17 @@ class FollowUp:
         self._pilots.forget(presence.pilot)
 
     async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str) -> None:
-        """Move a pilot along its table; one that has ended may speak no more.
+        """Move a pilot along its state table. A pilot that has ended loses its login.
 
-        What moved it while this was written comes first: one that is drained and says good-bye in
-        the same moment is Done.
+        If another event moves the pilot during the write, this event is applied to the new
+        state: a pilot that drains and says good-bye at the same moment is Done.
         """
         while True:
             pilot, old, new = presence.pilot, presence.state, next_state(presence.state, event)
             moved = await self._store.write(
                 pilot_records.move_pilot, pilot, old, new, self._clock.wall(), reason
             )
-            # Its next session may have begun meanwhile: it is moved all the same.
+            # The next session of the pilot may have begun by now: move that presence.
             presence = self._pilots.find(pilot) or presence
             if moved:
                 break
@@ -403,20 +403,20 @@ class FollowUp:
         return self._queue.matcher.parked_ask(pilot)
 
     def withdraw(self, pilot: str) -> None:
-        """Take a pilot's parked offer back."""
+        """Withdraw the parked offer of a pilot."""
         self._queue.matcher.withdraw(pilot)
 
     def park_again(self, offer: LiveOffer, ask: int) -> None:
-        """Put another offer in place of the one that a pilot is parked with."""
+        """Replace the parked offer of a pilot."""
         self._queue.matcher.withdraw(offer.pilot)
         self._queue.matcher.park(offer, ask, self._clock.monotonic())
 
     def wake(self) -> None:
-        """Wake parked pilots for which there are jobs."""
+        """Wake parked pilots that waiting jobs fit."""
         self._queue.wake()
 
     def tell_pilot(self, presence: Presence, reason: str) -> None:
-        """Tell followers that something happened to a pilot."""
+        """Add an event of a pilot to the feed."""
         self._feed.pilot(
             community=presence.community,
             pilot=presence.pilot,

@@ -1,4 +1,4 @@
-"""How the central is: for probes, for the operator, for the demo."""
+"""Reports the health of the central, for probes, operators and the demo."""
 
 from pilotage import __version__
 from pilotage.proto.api.jobs import Health, Readiness
@@ -12,7 +12,7 @@ from .memory import Memory
 
 
 class HealthService:
-    """Answers out of memory."""
+    """Answers health and readiness from memory."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class HealthService:
         self._ready = False
 
     def set_ready(self, ready: bool) -> None:
-        """Say whether requests are answered: not before the rebuild, not while stopping."""
+        """Set whether the central is ready: after the rebuild, and until it stops."""
         self._ready = ready
 
     def ready(self) -> Readiness:

@@ -1,4 +1,4 @@
-"""Classes of which no job waits or runs: forgotten after a while, read again when asked for."""
+"""Classes without waiting or running jobs: forgotten after a while, and read again on demand."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -6,12 +6,12 @@ from typing import Final
 from ..ports import Clock
 from .memory import Memory
 
-KEEP_S: Final = 300.0  # longer than it takes from a look at a job to its way back into the queue
+KEEP_S: Final = 300.0  # longer than it takes to read a job and to queue it again
 SWEEP_S: Final = 60.0
 
 
 class IdleClasses:
-    """Keeps in memory the classes that are used, and no others for long."""
+    """Keeps used classes in memory, and forgets the others after KEEP_S."""
 
     def __init__(self, memory: Memory, clock: Clock) -> None:
         self._queue, self._classes, self._leases = memory.queue, memory.classes, memory.leases
@@ -20,10 +20,10 @@ class IdleClasses:
         self._swept = clock.monotonic()
 
     async def load(self, class_ids: Iterable[int]) -> None:
-        """Make classes known, for some minutes at least."""
+        """Load classes into memory. They stay for at least KEEP_S."""
         wanted, now = set(class_ids), self._clock.monotonic()
         absent = sorted(wanted - self._queue.classes.keys())
-        # Before others are read: a sweep may come in between.
+        # Before the others are read, since a sweep may run during the read.
         self._since.update(dict.fromkeys(wanted.difference(absent), now))
         if absent:
             for info in await self._classes.read(absent):
@@ -31,7 +31,7 @@ class IdleClasses:
                 self._since[info.spec.class_id] = now
 
     def sweep(self) -> None:
-        """Forget what has been idle for long."""
+        """Forget classes that have been idle for KEEP_S."""
         now = self._clock.monotonic()
         if now < self._swept + SWEEP_S:
             return

@@ -1,6 +1,6 @@
-"""Shares and limits of the settings' file, read again while the central runs.
+"""Shares and limits from the settings file, which the central reloads while it runs.
 
-A file that cannot be read changes nothing: the shares and limits that were read last stay in force.
+If the file is not valid, the last valid shares and limits stay in force.
 """
 
 import asyncio
@@ -20,30 +20,30 @@ from ..observe.events import Log
 from ..settings import BadSetting, MatcherSettings
 from .queue import JobQueue
 
-# The settings that count for nobody, each with the reason.
+# Finds the settings that have no effect; returns each with the reason.
 Unknown = Callable[[MatcherSettings], Awaitable[Sequence[tuple[str, str]]]]
-KEYS: Final = ("shares", "running", "starts")  # of the section `matcher`; others need a restart
+KEYS: Final = ("shares", "running", "starts")  # of the section `matcher`; other keys need a restart
 
 
 class Policy:
-    """What is in force. A process that waits to lead keeps it until then."""
+    """The shares and limits in force. A standby keeps them for the time when it leads."""
 
     def __init__(
         self, settings: MatcherSettings, read: Callable[[], Awaitable[MatcherSettings]], log: Log
     ) -> None:
-        """`read` reads the file, and raises BadSetting."""
+        """`read` reads the settings file. It raises BadSetting if the file is not valid."""
         self.settings = settings
-        self.trouble = ""  # why the file did not count when it was read last
-        self.unknown: tuple[str, ...] = ()  # settings that count for nobody, each with the reason
+        self.trouble = ""  # why the last reading of the file was refused
+        self.unknown: tuple[str, ...] = ()  # settings without effect, each with the reason
         self._read, self._log = read, log
         self._queue: JobQueue | None = None
         self._asked = asyncio.Event()
         self._unknown_of: Unknown | None = None
 
     def lead(self, queue: JobQueue, unknown_of: Unknown | None = None) -> None:
-        """From now on changes are for this queue. The queue may hold older settings.
+        """Apply the settings, and all later changes, to this queue.
 
-        `unknown_of` finds the settings that count for nobody; None: they are not looked for.
+        `unknown_of` finds the settings that have no effect; None: do not look for them.
         """
         self._queue, self._unknown_of = queue, unknown_of
         rules = queue.matcher.rules
@@ -51,20 +51,21 @@ class Policy:
             queue.change(self.settings)
 
     def ask(self) -> None:
-        """Have `follow` read the file again."""
+        """Ask `follow` to reload the file."""
         self._asked.set()
 
     async def follow(self) -> None:
-        """Read the file again each time that `ask` was called. Ends by cancellation."""
+        """Reload the file after each call of `ask`. Ends by cancellation."""
         while True:
             await self._asked.wait()
             self._asked.clear()
             await self.read_again("SIGHUP")
 
     async def read_again(self, by: str) -> str:
-        """Take up what the file says now. Return why nothing of it counts, empty if it does.
+        """Reload the file and apply its shares and limits from the next match on.
 
-        `by`: who asked, for the log. A change counts from the next match on.
+        Return the error if the file is not valid, else an empty text. `by` is the person or
+        signal that caused the reload, for the log.
         """
         try:
             found = await self._read()
@@ -83,7 +84,7 @@ class Policy:
         return ""
 
     async def look_for_unknown(self) -> None:
-        """Log and keep which of the settings in force count for nobody."""
+        """Find the settings in force that have no effect. Log and keep them."""
         if self._unknown_of is None:
             return
         found = await self._unknown_of(self.settings)
@@ -93,14 +94,14 @@ class Policy:
 
 
 class LimitService:
-    """Shows shares and limits, and has them read again."""
+    """Shows and reloads shares and limits."""
 
     def __init__(self, policy: Policy | None, queue: JobQueue, communities: Sequence[str]) -> None:
-        """`policy`: None where there is no file. `communities`: all that have pilots here."""
+        """`policy`: None without a settings file. `communities`: all with pilots here."""
         self._policy, self._queue, self._communities = policy, queue, communities
 
     async def show(self, caller: User) -> LimitsView:
-        """Return what is in force for the communities of a caller."""
+        """Return the shares and limits that the caller may see."""
         matcher, named = self._queue.matcher, [caller.community]
         sees_all = reach(caller, Permission.PILOT_READ) is Reach.ALL
         if sees_all:
@@ -115,12 +116,13 @@ class LimitService:
         )
 
     async def read(self, caller: User) -> LimitsView:
-        """Read the file again. Raises Refused: FORBIDDEN, or INVALID with what is wrong in it."""
+        """Reload the file. Raises Refused: FORBIDDEN, or INVALID with the error in the file."""
         require_for_all(caller, Permission.SITE_CONTROL, self._communities)
         if self._policy is None:
-            raise Refused(Code.INVALID, "this central has no file of settings to read again")
+            why = "this central was started without a settings file, so it cannot reload one"
+            raise Refused(Code.INVALID, why)
         if why := await self._policy.read_again(caller.subject):
-            raise Refused(Code.INVALID, f"{why}; shares and limits stay as they were")
+            raise Refused(Code.INVALID, f"{why}; shares and limits stay unchanged")
         return await self.show(caller)
 
 

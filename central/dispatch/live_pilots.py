@@ -1,4 +1,4 @@
-"""The pilots that are there, for those who plan others."""
+"""The living pilots, as the planning of further pilots needs them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ from .memory import Memory
 
 
 class PilotCrew:
-    """What became of pilots, which of them are idle, and the order to go."""
+    """Reports news and idle times of pilots, and drains them."""
 
     def __init__(
         self,
@@ -32,13 +32,16 @@ class PilotCrew:
         self._since: dict[str, float] = {}
 
     def news(self) -> tuple[Sequence[str], Sequence[str]]:
-        """Return the pilots that had their first job, and those that left without one, once."""
+        """Return the pilots that got their first job, and those that left without one.
+
+        Each pilot is returned once.
+        """
         return self._labour.news()
 
     def idle(self) -> Mapping[str, float]:
-        """Return the pilots that have nothing to do, and for how long they were seen so.
+        """Return the idle pilots, and for how many seconds each has been idle.
 
-        Only of those that were heard of lately: of a silent one nobody knows.
+        Silent pilots are omitted: the central does not know what they do.
         """
         now = self._clock.monotonic()
         since: dict[str, float] = {}
@@ -50,7 +53,7 @@ class PilotCrew:
         return {pilot: now - at for pilot, at in since.items()}
 
     def _is_idle(self, presence: Presence, now: float) -> bool:
-        """Whether nothing runs in it; one that is half used is not idle."""
+        """Whether a pilot runs no job at all and was heard lately."""
         offer = presence.offer
         return (
             presence.state is PilotState.RUNNING
@@ -62,17 +65,17 @@ class PilotCrew:
         )
 
     def has_worked(self, pilot: str) -> bool:
-        """Whether a pilot had a job, or may have had one before this central lived."""
+        """Whether a pilot had a job, or may have had one before this central started."""
         return pilot not in self._labour.without
 
     async def drain(self, pilots: Mapping[str, str]) -> list[str]:
-        """Let idle pilots go, each for its reason; return those that were still idle."""
+        """Drain idle pilots, each with its reason. Return those that were still idle."""
         gone: list[str] = []
         for pilot, why in pilots.items():
             presence = self._pilots.find(pilot)
             if presence is None or not self._is_idle(presence, self._clock.monotonic()):
                 continue
-            # First of all: from here on it is given no job.
+            # Before the write: from here on the pilot gets no job.
             presence.drain = True
             self._queue.matcher.withdraw(pilot)
             try:
@@ -85,9 +88,9 @@ class PilotCrew:
         return gone
 
     async def end_lost(self, pilots: Mapping[str, str]) -> None:
-        """Give up pilots that are lost, each for its reason.
+        """Give up lost pilots, each with its reason.
 
-        One that may still hold a job, or was heard meanwhile, is left as it is.
+        Pilots that may still hold a job, or that have been heard again, are left unchanged.
         """
         for pilot, why in pilots.items():
             presence = self._pilots.find(pilot)

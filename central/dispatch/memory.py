@@ -1,4 +1,4 @@
-"""What a dispatch keeps in memory. All of it can be rebuilt from the store (`recover`)."""
+"""The tables that the dispatch keeps in memory. `MemoryRecovery` rebuilds them from the store."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from .queue import JobQueue
 
 @dataclass(frozen=True)
 class Memory:
-    """One of each, shared by the services."""
+    """The tables in memory, shared by all services."""
 
     queue: JobQueue
     leases: LeaseTable

@@ -1,4 +1,4 @@
-"""Collects the metrics: out of memory, in one pass, when somebody asks."""
+"""Collects the metrics from memory, in one pass for each request."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from .memory import Memory
 from .submissions.remote_arrivals import ArrivalPoller
 
 Readings = Callable[[], Awaitable[Mapping[str, float]]]
-_STORE_BYTES = "pilotage_store_bytes:"  # readings that have a label, before its value
+_STORE_BYTES = "pilotage_store_bytes:"  # prefix of readings with a label; its value follows
 
 _OF_REMNANTS: Final[Mapping[str, Callable[[RemnantCount], int]]] = {
     "pilotage_remnants": lambda one: one.waiting,
@@ -37,20 +37,22 @@ _OF_REMNANTS: Final[Mapping[str, Callable[[RemnantCount], int]]] = {
 
 
 async def no_readings() -> Mapping[str, float]:
-    """Have no machine to look at."""
+    """Return no readings: there is no machine to measure."""
     return {}
 
 
-Credentials = Callable[[], Mapping[tuple[str, str], float]]  # site and element: life left
+Credentials = Callable[
+    [], Mapping[tuple[str, str], float]
+]  # (site, element) → seconds of life left
 
 
 def no_credentials() -> Mapping[tuple[str, str], float]:
-    """Have no element that knows us by one."""
+    """Return no credentials: no element needs one."""
     return {}
 
 
 class FailoverPulse(Protocol):
-    """How failover is doing."""
+    """The state of failover, for the metrics."""
 
     decisions: Counter[str]
 
@@ -59,7 +61,7 @@ class FailoverPulse(Protocol):
 
 
 class Times:
-    """What is measured as it happens."""
+    """Histograms that are filled while the central runs."""
 
     def __init__(self) -> None:
         self.turn = histogram("pilotage_turn_seconds")
@@ -94,7 +96,7 @@ class MetricsService:
         self.failover: FailoverPulse | None = None
 
     async def page(self, requests: Mapping[tuple[str, int], int]) -> str:
-        """Return all metrics as Prometheus reads them."""
+        """Return all metrics in the text format of Prometheus."""
         readings = await self._readings()
         page = MetricsPage()
         self._put_central(page)
@@ -122,7 +124,7 @@ class MetricsService:
         return "".join([part.text() async for part in parts])
 
     def _put_remnants(self, page: MetricsPage, counts: Sequence[RemnantCount]) -> None:
-        """Add up what is swept, over all communities."""
+        """Add up the remnants of all communities."""
         for name, of in _OF_REMNANTS.items():
             sums: Counter[str] = Counter()
             for one in counts:

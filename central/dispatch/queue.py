@@ -1,4 +1,4 @@
-"""The waiting jobs: the matcher, what it does not know of them, and whom to wake for them."""
+"""The queue of waiting jobs: the matcher, with the epochs and queue times that it does not know."""
 
 import heapq
 from collections.abc import Generator, Sequence
@@ -16,7 +16,7 @@ from ..settings import MatcherSettings
 
 
 class JobQueue:
-    """Jobs that wait, each in the matcher once; epochs and queue times beside it."""
+    """The waiting jobs, each once in the matcher, with their epochs and queue times."""
 
     def __init__(
         self, matcher: Matcher, pilots: Pilots, outbound: Outbound, clock: Clock, *, term: int
@@ -27,14 +27,14 @@ class JobQueue:
         self._epochs: dict[int, int] = {}  # only jobs that were matched before
         self._limits: dict[int, float] = {}  # jobs with a queue time, until they have ended
         self._until: list[tuple[float, int]] = []
-        # Jobs that anything happened to while the queue is being read from the store.
+        # Jobs that changed while the queue is being read from the store.
         self.touched: set[int] = set()
         self._is_loading = False
-        self._readers = 0  # of jobs that are put later on
-        self._newest: dict[int, int] = {}  # priorities of jobs, as set while anybody reads
+        self._readers = 0  # callers that read jobs from the store and queue them afterwards
+        self._newest: dict[int, int] = {}  # priorities of jobs that were set during such reads
 
     def begin_loading(self) -> None:
-        """Waiting jobs are read from the store from now on, until `begin`."""
+        """Note that waiting jobs are read from the store from now on, until `begin`."""
         self._is_loading = True
 
     def _touch(self, job: int) -> None:
@@ -43,10 +43,10 @@ class JobQueue:
 
     @contextmanager
     def reading(self) -> Generator[None]:
-        """Put what is read from the store in here, and it has the priority that it got meanwhile.
+        """Keep priorities that are set while the caller reads jobs and queues them.
 
-        What is read may be old when it is put: the priority of a job that is not here would be
-        lost until a restart.
+        A priority that is set during the read would else be lost until a restart: the read may
+        have the old one, and the queue does not have the job yet.
         """
         self._readers += 1
         try:
@@ -57,20 +57,20 @@ class JobQueue:
                 self._newest.clear()
 
     def learn(self, info: KnownClass) -> None:
-        """Make a class known; the matcher hears of it with its first job."""
+        """Remember a class. The matcher gets it with its first job."""
         self.classes[info.spec.class_id] = info
 
     def prepare(self, class_id: int) -> None:
-        """Let the matcher know of a class before its first job comes."""
+        """Add a class to the matcher before its first job comes."""
         self.matcher.add_class(self.classes[class_id].spec)
 
     def forget_class(self, class_id: int) -> None:
-        """Forget a class of which no job waits."""
+        """Forget a class without waiting jobs."""
         del self.classes[class_id]
         self.matcher.forget_class(class_id)
 
     def add(self, class_id: int, priority: int, jobs: Sequence[int]) -> None:
-        """Queue new jobs. Call `wake` when all are in."""
+        """Queue new jobs. Call `wake` when all are queued."""
         self.prepare(class_id)
         self.matcher.add(class_id, priority, jobs)
         if self._newest:
@@ -79,7 +79,7 @@ class JobQueue:
                     self.matcher.set_priority(job, self._newest[job])
 
     def put(self, job: int, class_id: int, priority: int, epoch: int) -> None:
-        """Queue a job again, in its old place."""
+        """Queue a job again, in its old position."""
         if epoch:
             self._epochs[job] = epoch
         if job not in self.matcher:
@@ -88,22 +88,22 @@ class JobQueue:
             heapq.heappush(self._until, (self._limits[job], job))
 
     def limit(self, job: int, until: float) -> None:
-        """Give the job up when it waits at `until` (wall clock) or after."""
+        """Give the job up if it still waits at `until` (wall clock)."""
         self._limits[job] = until
         heapq.heappush(self._until, (until, job))
 
     def lift(self, job: int) -> None:
-        """The job has ended, or begins a new round: its queue time is over."""
+        """Remove the queue time of a job that has ended or begins a new round."""
         self._limits.pop(job, None)
 
     def take_out(self, job: int) -> None:
-        """The job waits no more."""
+        """Remove a job from the queue."""
         self._touch(job)
         self.matcher.remove(job)
         self._epochs.pop(job, None)
 
     def set_priority(self, job: int, priority: int) -> None:
-        """The job has another priority, if it waits or is about to be put."""
+        """Set the priority of a job that waits or is about to be queued."""
         self._touch(job)
         if self._readers:
             self._newest[job] = priority
@@ -114,7 +114,7 @@ class JobQueue:
         return self._epochs.get(job, 0)
 
     def matched(self, job: int) -> int:
-        """The match is written. Return the priority, which may be another by now."""
+        """Confirm a match that is written. Return the job's current priority."""
         self._touch(job)
         priority = self.matcher.backlog.priority(job)
         self.matcher.confirm(job)
@@ -122,14 +122,14 @@ class JobQueue:
         return priority
 
     def ended(self, lease: Lease, used_core_s: float | None) -> None:
-        """The attempt of a lease has ended: its limits are free, its owner pays what it used.
+        """Free the limits of an attempt that has ended, and charge its owner's share.
 
-        Call it before the job is put or given to anyone else.
+        Call it before the job is queued or matched again.
         """
         self.matcher.ended(lease.job, used_core_s)
 
     def running(self, lease: Lease, *, age_s: float = 0.0) -> None:
-        """The attempt of a lease is active, and the matcher does not know: count it."""
+        """Count an active attempt that the matcher does not know."""
         self.matcher.add_class(self.classes[lease.class_id].spec)
         one = RunningAttempt(
             job=lease.job,
@@ -143,19 +143,19 @@ class JobQueue:
         self.matcher.running(one, self._clock.monotonic())
 
     def begin(self) -> None:
-        """All that was here is here again. What started just before is not known (PROTOCOL C13)."""
+        """End the loading. The starts just before the restart are unknown (PROTOCOL C13)."""
         self.matcher.begin(self._clock.monotonic())
         self._is_loading = False
         self.touched.clear()
 
     def is_any_over(self, at: float) -> bool:
-        """Whether `expired` is to be asked: the queue time of some job may be over."""
+        """Whether the queue time of some job may be over, so that `expired` should be called."""
         return bool(self._until) and self._until[0][0] <= at
 
     def expired(self, at: float, most: int) -> list[int]:
-        """Return jobs whose queue time is over and that still wait, out of `most` that are due.
+        """Return waiting jobs whose queue time is over. At most `most` due entries are checked.
 
-        Each comes once: whoever cannot give it up calls `again`.
+        Each job is returned once: call `again` with jobs that could not be given up.
         """
         over: list[int] = []
         for _ in range(most):
@@ -167,19 +167,19 @@ class JobQueue:
         return list(dict.fromkeys(over))
 
     def again(self, jobs: Sequence[int]) -> None:
-        """These could not be given up: they come again, if they still have a queue time."""
+        """Let `expired` return these jobs again, if they still have a queue time."""
         for job in jobs:
             if job in self._limits:
                 heapq.heappush(self._until, (self._limits[job], job))
 
     def change(self, settings: MatcherSettings) -> None:
-        """Let other shares and limits hold, and wake pilots for the jobs that may start by them."""
+        """Apply new shares and limits, and wake pilots for jobs that may start now."""
         keep_s = self.matcher.rules.keep_s
         self.matcher.change(settings.rules(keep_s=keep_s), self._clock.monotonic())
         self.wake()
 
     def wake(self) -> None:
-        """Wake parked pilots for what waits. A hint: it binds nothing (PROTOCOL C3)."""
+        """Wake parked pilots that waiting jobs fit. The wake-up is only a hint (PROTOCOL C3)."""
         for parked in self.matcher.wake(self._clock.monotonic()):
             presence = self._pilots.find(parked.pilot)
             if presence is not None:

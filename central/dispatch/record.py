@@ -1,4 +1,4 @@
-"""What pilots say and are given in one turn: a transaction writes the turns of many of them."""
+"""Writes the reports and matches of turns. One transaction writes the turns of many pilots."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -19,21 +19,21 @@ _bodies: Final = msgspec.json.Decoder(list[tuple[int, int, str | None, int, int,
 
 
 class Matches(NamedTuple):
-    """The matches of one pilot; `room` says how many of the first one answer has room for."""
+    """The matches of one pilot. `room` returns how many of the bodies fit into one answer."""
 
     attempts: Sequence[NewAttempt]
     room: Room | None = None
 
 
 def match(session: Session, several: Sequence[Matches]) -> list[list[JobBody | None]]:
-    """Write matches; return the body of each job, None where the match lost a race.
+    """Write matches. Return the body of each job, None if the match lost a race.
 
-    What there is no room for, when all bodies are known, is not written and has no body.
+    Matches beyond the room of an answer are not written and are omitted.
     """
     job_ids = [one.job_id for each in several for one in each.attempts]
     if not job_ids:
         return [[] for _ in several]
-    # First: what is read here is on the pages that the inserts look at.
+    # Read first: this brings the database pages into memory that the inserts need.
     found = _runnable(session, job_ids)
     bodies = [[found.get(one.job_id) for one in each.attempts] for each in several]
     written: list[NewAttempt] = []
@@ -57,14 +57,14 @@ def match(session: Session, several: Sequence[Matches]) -> list[list[JobBody | N
 
 
 def _runnable(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
-    """Return what these jobs run; whether they may is for the insert to say."""
+    """Return the bodies of these jobs. The insert checks whether the jobs may run."""
     if len(job_ids) == 1:
         body = _alone(session, job_ids[0])
         return {} if body is None else {body.job_id: body}
     rows = _bodies.decode(session.one("bodies_to_run", (json_list(job_ids),))[0])
     found: dict[int, JobBody] = {}
     for job_id, submission_id, text, *counts in rows:
-        if text is None:  # it is long
+        if text is None:  # the body is too long for the joint query
             known = _alone(session, job_id)
             if known is not None:
                 found[job_id] = known
@@ -80,7 +80,7 @@ def _alone(session: Session, job_id: int) -> JobBody | None:
 
 
 def _insert(session: Session, attempts: Sequence[NewAttempt]) -> frozenset[int]:
-    """Write attempts; return the ids of those that lost a race."""
+    """Write attempts. Return the ids of those that lost a race."""
     rows = [_new_row(session, one) for one in attempts]
     if len(rows) == 1:  # arrays of one value cost PostgreSQL more
         count = session.run("insert_attempt", rows[0]).rowcount
@@ -90,7 +90,7 @@ def _insert(session: Session, attempts: Sequence[NewAttempt]) -> frozenset[int]:
 
 
 def _lost(session: Session, attempts: Iterable[NewAttempt]) -> frozenset[int]:
-    """Return the ids that have no row: none is given twice, so that a row is of its match."""
+    """Return the ids without a row. No id is used twice, so a row belongs to its match."""
     ids = [one.attempt_id for one in attempts]
     written = {row[0] for row in session.rows("attempts_written", (json_list(ids),))}
     return frozenset(ids) - written
@@ -150,12 +150,11 @@ def turn(
     attempts: Sequence[NewAttempt],
     room: Room | None = None,
 ) -> Written:
-    """Write what a pilot's turn says and is given, in one transaction: `change`, then `match`.
+    """Write the changes and the matches of a pilot's turn in one transaction.
 
-    Changes are applied in order, each a compare-and-set by itself. Each match is judged by itself:
-    its body is None where the job was not Waiting at that epoch; an attempt of an earlier epoch
-    that is still open is closed. `room` is given the bodies of the jobs, and says how many of the
-    first attempts are written; the others are left alone, and are not in the answer. It may be
-    called twice.
+    Changes come first, in order; each is a separate compare-and-set. The body of a match is None
+    if the job was not Waiting at that epoch. A match closes an earlier attempt that is still open.
+    `room` gets the bodies of the jobs and returns how many of the attempts to write. The others
+    are not written, and have no body in the answer. `room` may be called twice.
     """
     return TurnChanges(changes, attempts, room)(session)

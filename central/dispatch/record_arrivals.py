@@ -1,9 +1,9 @@
-"""Submissions of other processes.
+"""Arrivals: submissions that other processes have stored.
 
-A process that does not keep the queue writes a row beside each submission, with the number of its
-transaction. What is new since a moment (a snapshot) is what was not visible in that one: a
-transaction that commits late is found when it has committed, whatever came before or after it.
-A store that one process alone writes to has no arrivals.
+A process without the queue writes a row for each submission, with its transaction's number. A
+"moment" is a snapshot of the database: new are the submissions that were not visible in it. So a
+transaction that commits late is found after its commit, in whatever order transactions commit.
+A store with a single writer has no arrivals.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from ..store.session import Session, json_list
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """Jobs of a submission with consecutive ids that stand alike."""
+    """Jobs of a submission with consecutive ids and the same class, priority and state."""
 
     class_id: int
     priority: int
@@ -31,15 +31,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A submission that another process has made visible."""
+    """A submission that another process has committed."""
 
     submission_id: int
     ranges: tuple[tuple[int, int], ...]  # (first id, count)
     age_s: float  # since it was written, on the database's clock
 
 
-SILENT_S: Final = 60.0  # a process that writes nothing to a submission for so long has left it
-ABANDONED_MAX: Final = 100  # that are removed in one call
+SILENT_S: Final = 60.0  # without a write a submission is abandoned
+ABANDONED_MAX: Final = 100  # abandoned submissions that one call removes
 
 _ranges = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
 
@@ -51,9 +51,9 @@ def counted(session: Session) -> tuple[list[CountRow], str]:
 
 
 def arrivals(session: Session, since: str) -> tuple[list[Arrival], str]:
-    """Return what became visible after the moment `since`, and the moment of this reading.
+    """Return the submissions that became visible after the moment `since`, and the new moment.
 
-    Transactions that others have open, however long, hide nothing of it and delay nothing.
+    Open transactions of other processes neither hide nor delay them.
     """
     if not session.is_shared:
         return [], since
@@ -63,14 +63,14 @@ def arrivals(session: Session, since: str) -> tuple[list[Arrival], str]:
 
 
 def arrived_runs(session: Session, ranges: Sequence[tuple[int, int]]) -> list[Run]:
-    """Return how the jobs of such ranges stand now, in order of the id."""
+    """Return the current state of the jobs in these ranges, as runs ordered by id."""
     if not session.is_shared:
         return []
     return [_run(row) for row in session.rows("arrived_runs", {"ranges": json_list(ranges)})]
 
 
 def forget_arrivals(session: Session, before: str) -> None:
-    """Remove what was visible at the moment `before`: the process that keeps the queue has it."""
+    """Remove arrivals that were visible at the moment `before`: the queue has them."""
     if session.is_shared:
         session.run("forget_arrivals", {"before": before})
 
@@ -78,8 +78,8 @@ def forget_arrivals(session: Session, before: str) -> None:
 async def drop_abandoned(store: Store, submission_id: int | None = None) -> int:
     """Remove abandoned unfinished submissions; return how many.
 
-    With an id: only this one. What a process of now writes is left alone, unless it has
-    written nothing for a minute.
+    With an id, remove only that one. A submission is abandoned if its process has ended, or has
+    written nothing to it for SILENT_S.
     """
     taken = await store.write(_take_abandoned, submission_id)
     for one in taken:

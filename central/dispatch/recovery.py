@@ -1,4 +1,4 @@
-"""Rebuild memory from the store, at start: classes, queue, leases, pilots, counters."""
+"""Rebuilds memory from the store at the start: classes, queue, leases, pilots and counters."""
 
 import math
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ PAGE = 1_000
 
 
 class MemoryRecovery:
-    """Reads what the store holds into the memory of a dispatch that begins."""
+    """Reads the store into the memory of a starting dispatch."""
 
     def __init__(
         self,
@@ -52,28 +52,30 @@ class MemoryRecovery:
         self._pilots, self._owners, self._counters = memory.pilots, memory.owners, memory.counters
         self._classes, self._clock, self._settings = memory.classes, clock, settings
         self._places, self._memory = memory.places, memory
-        self.moment = ""  # at which all was read or earlier: what is newer comes by `Others`
+        self.moment = ""  # up to here all submissions are read; `ArrivalPoller` reads newer ones
         self._used = used
         self._waiting = job_search.waiting(store)
         self._is_whole = False
-        self._doubtful: list[int] = []  # jobs that were touched while they were read
+        self._doubtful: list[int] = []  # jobs that changed while they were read
 
     async def run(self) -> None:
-        """Rebuild everything. Call once, before anybody is answered."""
+        """Rebuild everything. Call once, before the central answers requests."""
         await self.first(math.inf)
 
     async def first(self, jobs_s: float) -> bool:
-        """Rebuild all but the waiting jobs, and of these what comes within so many seconds.
+        """Rebuild all but the waiting jobs, then queue waiting jobs for `jobs_s` seconds.
 
-        Call once; then pilots may be answered. False: `rest` has something to do.
+        Call once; the central may answer pilots afterwards. Return False if jobs are left for
+        `rest`.
         """
         await self._owners.learn_all()
         try:
             await self._store.write(quota_records.recount)
-        except StoreFull:  # a process that leads goes on with a full store
+        except StoreFull:  # the leader continues with a full store
             self._counters.recount_due = True
         rows = await self._store.read(submission_records.live_classes)
-        await self._owners.meet(row.owner_id for row in rows)  # others may have stored some since
+        # Other processes may have stored owners since `learn_all`.
+        await self._owners.meet(row.owner_id for row in rows)
         for row in rows:
             self._queue.learn(self._classes.learn(row))
         await self._used.restore()
@@ -92,7 +94,7 @@ class MemoryRecovery:
         return True
 
     async def rest(self) -> None:
-        """Queue the other waiting jobs, while pilots are answered."""
+        """Queue the remaining waiting jobs, while the central answers pilots."""
         if self._is_whole:
             return
         async for slice_ in self._waiting:
@@ -100,11 +102,11 @@ class MemoryRecovery:
         await self._all_queued()
 
     async def _queue_again(self, slice_: list[tuple[int, int, int, int, float | None]]) -> None:
-        # Others may have stored classes since those that are live were read.
+        # Other processes may have stored classes since the live ones were read.
         await learn_classes(self._memory, {class_id for class_id, *_ in slice_})
         runs: dict[tuple[int, int], list[int]] = {}
         for class_id, priority, job, epoch, until in slice_:
-            if job in self._queue.touched:  # the slice may be older than what happened to it
+            if job in self._queue.touched:  # the slice may be older than the job's last change
                 self._doubtful.append(job)
                 continue
             if epoch:
@@ -133,7 +135,7 @@ class MemoryRecovery:
                 self._queue.limit(job, standing.queue_until)
 
     async def _attempts_again(self) -> None:
-        """Every running lease gets a full new term: beats are not stored (PROTOCOL C4)."""
+        """Restore leases. Each gets its full time, since beats are not stored (PROTOCOL C4)."""
         rows = await self._store.read(job_records.live_attempts)
         for start in range(0, len(rows), PAGE):
             page = rows[start : start + PAGE]

@@ -1,6 +1,6 @@
-"""What goes after a time: jobs that have ended, evidence, tokens, pilots and their logs.
+"""Deletes old records: ended jobs, evidence, expired tokens, ended pilots and their logs.
 
-In small batches, at the pace of a loop, so that nobody waits. Series and accounts stay.
+It deletes in small batches with pauses, so that no request waits. Series and accounts stay.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -30,13 +30,13 @@ from ..store.probe import StoreProbe
 from .follow_up import FollowUp
 from .memory import Memory
 
-FIRST_S: Final = 300.0  # after a start the first round comes so soon
-PAUSE_S: Final = 1.0  # from one batch to the next
+FIRST_S: Final = 300.0  # from the start to the first round, at most
+PAUSE_S: Final = 1.0  # between two batches
 PILOTS_A_BATCH: Final = 200
 
 
 def kept_s(job: EndedJob, settings: RetentionSettings) -> float:
-    """Return for how long a job is kept after its end; 0: for ever."""
+    """Return for how many seconds a job is kept after its end; 0: without limit."""
     kept: KeptDays = settings.communities.get(job.community, settings)
     days = {
         JobState.DONE: kept.done_days,
@@ -49,13 +49,13 @@ def kept_s(job: EndedJob, settings: RetentionSettings) -> float:
 
 
 def to_prune(jobs: Iterable[EndedJob], settings: RetentionSettings, now: float) -> list[EndedJob]:
-    """Return the jobs whose time is over."""
+    """Return the jobs whose retention time is over."""
     pairs = ((job, kept_s(job, settings)) for job in jobs)
     return [job for job, kept in pairs if kept and job.ended_at < now - kept]
 
 
 def shortest_s(settings: RetentionSettings) -> float:
-    """Return the shortest time after which any job goes; 0: none ever does."""
+    """Return the shortest retention time of any job in seconds; 0: all jobs are kept."""
     days = [
         each
         for kept in (settings, *settings.communities.values())
@@ -66,7 +66,7 @@ def shortest_s(settings: RetentionSettings) -> float:
 
 
 class Retention:
-    """Lets old things go, for ever."""
+    """Deletes old records in rounds."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Retention:
         self._clock, self._log, self._settings = clock, log, settings
 
     async def run(self) -> None:
-        """Go round for ever. Ends only by cancellation."""
+        """Do a round every `round_s`. Ends only by cancellation."""
         rest_s = min(FIRST_S, self._settings.round_s)
         while True:
             await self._clock.sleep(rest_s)
@@ -98,11 +98,11 @@ class Retention:
                 await self.round()
             except StoreFull as why:
                 self._probe.refused(str(why))
-            except OSError as why:  # files that cannot be looked at now: they stay, and we do
+            except OSError as why:  # files that cannot be read now stay until the next round
                 self._log("loop_failed", loop="retention", error=str(why))
 
     async def round(self) -> None:
-        """Let go of all whose time is over; of nothing while the wall clock is in doubt."""
+        """Delete all records whose time is over, unless the wall clock is in doubt."""
         if not self._wall.is_trusted():
             return
         parts: dict[str, Callable[[], Awaitable[int | None]]] = {
@@ -121,7 +121,7 @@ class Retention:
                 count = await part()
             except OF_ALL:
                 raise
-            except StoreError as why:  # of this part: the others need not wait for it
+            except StoreError as why:  # an error of one part does not stop the others
                 self._log("loop_failed", loop=f"retention of {what}", error=str(why))
                 continue
             if count:
@@ -154,7 +154,7 @@ class Retention:
         known = {job.job_id: job for job in jobs}
         for job_id, was_deleted in gone:
             if was_deleted:
-                continue  # such a job is not counted
+                continue  # deleted jobs are not counted
             job = known[job_id]
             kind = CountKey(job.community, job.group, self._owners.by_id(job.owner_id), job.type)
             self._follow_up.job_removed(kind, job.site, job.state)
@@ -181,7 +181,7 @@ class Retention:
         return count
 
     async def _expired_tokens(self) -> int:
-        """Let go of tokens that nobody takes any more, and with them of their revocations."""
+        """Delete expired tokens and their revocations."""
         if not self._settings.token_days:
             return 0
         before, count = self._clock.wall() - self._settings.token_days * DAY_S, 0
@@ -203,16 +203,16 @@ class Retention:
     # -- pilots ---------------------------------------------------------------------------------
 
     async def _give_up_lost(self) -> None:
-        """Give up pilots that are lost for long."""
+        """Give up pilots that have been lost for `lost_pilot_s`."""
         async for presence in by_and_by(self._pilots.all(), self._clock):
             if self._is_gone(presence):
-                reason = f"lost, and not heard of for {self._settings.lost_pilot_s:.0f} s"
+                reason = f"lost: it sent no message for {self._settings.lost_pilot_s:.0f} s"
                 await self._follow_up.pilot_moved(presence, PilotEvent.GIVEN_UP, reason)
                 if presence.state is PilotState.FAILED:
                     self._pilots.forget(presence.pilot)
 
     async def _give_up_unused(self) -> None:
-        """Give up pilots that never came: nobody used their secret in time."""
+        """Give up pilots whose secret was not used in time."""
         why = "its secret was not used in time"
         while True:
             at = self._clock.wall()

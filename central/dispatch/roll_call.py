@@ -1,7 +1,8 @@
-"""A central that begins knows of no parked offer: it calls for them, some at a time.
+"""Wakes all pilots after a start, since the new central knows none of their parked offers.
 
-A hint (PROTOCOL C3). A pilot that it does not reach is told to ask by the answer to its next beat,
-a third of a lease later at most; without a bus it asks by itself every few seconds.
+A wake-up is a hint (PROTOCOL C3). If it does not reach a pilot, the answer to the pilot's next
+beat tells it to ask; that takes at most a third of a lease. Without a bus a pilot asks by itself
+every few seconds.
 """
 
 from typing import Final
@@ -10,10 +11,10 @@ from ..outbound import Outbound
 from ..pilots.presence import Pilots
 from ..ports import Bus, Clock, Leadership
 
-ANY: Final = 0  # whichever ask is parked
-LOOK_S: Final = 0.5  # whether the bus stands
-# 500 a second: some thousands ask within seconds, and in a crowd that beats tell faster than this
-# it adds little to what they bring.
+ANY: Final = 0  # the wake-up is for any parked ask
+LOOK_S: Final = 0.5  # between two checks whether the bus is up
+# 500 pilots a second: a few thousand pilots ask within seconds. In a larger crowd the answers to
+# beats wake pilots faster than this, and the calls add little load.
 CALLED, EVERY_S = 50, 0.1
 
 
@@ -32,13 +33,13 @@ class RollCall:
         self._leadership = leadership
 
     async def run(self) -> None:
-        """Call them as soon as the bus stands; return when all were called."""
+        """Wake the pilots as soon as the bus is up. Return when all have been called."""
         if not self._bus.url:
             return
         while not self._bus.up:
             await self._clock.sleep(LOOK_S)
         living, term = self._pilots.all(), self._leadership.term
-        leader = self._leadership.url() or ""  # for pilots that know no other process that lives
+        leader = self._leadership.url() or ""  # for pilots that know no other living process
         for start in range(0, len(living), CALLED):
             for one in living[start : start + CALLED]:
                 if one.offer is None and not one.drain:

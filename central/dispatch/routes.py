@@ -32,7 +32,7 @@ from .submissions.submissions import Submissions
 
 @dataclass(frozen=True)
 class SubmissionServices:
-    """What takes jobs in, and the room on the disk for bodies that come."""
+    """The intake of jobs, and the disk room for incoming bodies."""
 
     submissions: Submissions
     room: DiskRoom
@@ -55,7 +55,8 @@ def turn(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[Tu
 def ask(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
     """A turn that is one ask."""
     if message.ask is None or message.reports:
-        raise Refused(Code.INVALID, "$.ask: an ask and nothing else belongs here", field="$.ask")
+        why = "$.ask: /v1/ask takes one ask and no reports: send reports to /v1/turn"
+        raise Refused(Code.INVALID, why, field="$.ask")
     return dispatch.turn(caller, message)
 
 
@@ -63,7 +64,8 @@ def ask(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[Tur
 def report(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
     """A turn that is reports."""
     if message.ask is not None:
-        raise Refused(Code.INVALID, "$.ask: only reports belong here", field="$.ask")
+        why = "$.ask: /v1/report takes only reports: send an ask to /v1/turn"
+        raise Refused(Code.INVALID, why, field="$.ask")
     return dispatch.turn(caller, message)
 
 
@@ -85,14 +87,14 @@ async def submit(intake: SubmissionServices, call: Call) -> jobs.Submitted:
     """Submit jobs, all or none. They are durable and visible when answered."""
     media = call.media(JSON, NDJSON)
     body = call.body(LARGE_MAX)
-    if media == NDJSON:  # it is never held whole
+    if media == NDJSON:  # such a body is never held in memory as a whole
         lines = body.lines()
         header = await _header(lines)
         return await intake.submissions.stream(user(call), header, lines, body.sha256)
     if body.length is not None and body.length <= SMALL_MAX:
         return await _submit_whole(intake, call, body, await body.whole())
     caller = user(call)
-    # The slots in memory are for bodies that have come: a slow one holds up its owner alone.
+    # Only complete bodies take slots in memory, so a slow upload delays only its owner.
     async with (
         call.face.turn((caller.issuer, caller.subject, caller.community)),
         spooled(intake.room.watched(body.parts()), call.face.spool_dir) as spool,
@@ -113,10 +115,10 @@ async def _header(lines: AsyncIterator[bytes]) -> jobs.Submission:
         header = decode(line, jobs.Submission)
         for name in ("jobs", "parameters"):
             if getattr(header, name):
-                why = f"$.{name}: in NDJSON each of them is a line of its own, after the first"
+                why = f"$.{name}: in NDJSON put each of them on a separate line after the first"
                 raise Refused(Code.INVALID, why, field=f"$.{name}")
         return header
-    raise Refused(Code.MALFORMED, "the body is empty: its first line is the submission")
+    raise Refused(Code.MALFORMED, "the body is empty: its first line must be the submission")
 
 
 @ACTION_ROUTES.add("POST", "/v1/jobs/actions", Permission.JOB_CONTROL)

@@ -1,6 +1,6 @@
-"""What pilots say: the protocol's central half. One of these owns matcher, leases and presence.
+"""The central's half of the pilot protocol. It owns the matcher, the leases and the presences.
 
-The module `turn` has the order within one turn. The central answers after the commit.
+The module `turns` has the order of steps within a turn. The central answers after the commit.
 """
 
 from prometheus_client import Histogram
@@ -23,7 +23,7 @@ from .turns.turns import Turns
 
 
 class Dispatch:
-    """Answers pilots."""
+    """Answers the turns and beats of pilots."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Dispatch:
         self._clock, self._leadership, self._turn_s = clock, leadership, turn_s
 
     async def turn(self, caller: PilotCaller, message: Turn) -> TurnReply:
-        """Take reports and at most one ask; each item is judged as if it came alone.
+        """Handle reports and at most one ask. Each is judged as if it came alone.
 
         Raises Refused: OLD_SESSION, OTHER_STORE (the pilot ends), STORE_FULL (it repeats).
         """
@@ -52,7 +52,7 @@ class Dispatch:
         if presence.state is PilotState.LOST:
             await self._back(presence)
         judged, answer = await self._turns.take(presence, message)
-        self._lead()  # what was written stands; the pilot says it again to whoever leads
+        self._lead()  # the writes stand; the pilot repeats its turn to the new leader
         replies = [one.reply() for one in judged]
         self._turn_s.observe(self._clock.monotonic() - began)
         return TurnReply(
@@ -65,15 +65,15 @@ class Dispatch:
         )
 
     async def beat(self, caller: PilotCaller, message: Beat) -> BeatAnswer:
-        """Renew what the beat lists, and say what the pilot must know.
+        """Renew the leases that the beat lists, and return news for the pilot.
 
-        Raises Refused as `turn` does; a beat that is refused renews nothing on either side.
+        Raises Refused as `turn` does. A refused beat renews nothing, here or at the pilot.
         """
         presence = self._presence(caller, message.gen, message.session)
         if presence.state is PilotState.LOST:
             await self._back(presence)
         stale = await self._beats.take(presence, message)
-        self._lead()  # what it renews is ours only as long as our own lease stands
+        self._lead()  # a renewal counts only while this process leads
         return BeatAnswer(
             n=message.n,
             term=self._leadership.term,
@@ -87,32 +87,34 @@ class Dispatch:
         )
 
     def _presence(self, caller: PilotCaller, gen: str, session: int) -> Presence:
-        """Return the pilot whose living session this is, and note that it was heard."""
+        """Return the pilot with this living session, and note that it was heard."""
         self._lead()
         if gen != self._store.generation:
             raise Refused(
-                Code.OTHER_STORE, "the store was restored: attempts of before no longer count"
+                Code.OTHER_STORE,
+                "the store was restored from a backup: earlier attempts no longer count",
             )
         presence = self._pilots.find(caller.pilot)
         if presence is None:
             raise Refused(Code.OLD_SESSION, f"pilot {caller.pilot} has ended")
         if session != presence.session:
             raise Refused(
-                Code.OLD_SESSION, f"session {session} is over: {presence.session} has begun"
+                Code.OLD_SESSION,
+                f"session {session} is over: session {presence.session} has begun",
             )
         presence.heard = self._clock.monotonic()
         return presence
 
     def _lead(self) -> None:
-        """Raise Refused where another process may lead by now (PROTOCOL C5)."""
+        """Raise Refused if another process may be the leader by now (PROTOCOL C5)."""
         if not self._leadership.leads:
-            raise Refused(Code.NOT_LEADER, "this process does not lead any more")
+            raise Refused(Code.NOT_LEADER, "this process is no longer the leader")
 
     async def _back(self, presence: Presence) -> None:
-        """A pilot that was given up is heard again."""
+        """Restore a lost pilot that is heard again."""
         await self._follow_up.pilot_moved(presence, PilotEvent.BACK, "heard again")
         if presence.drain and presence.state is PilotState.RUNNING:
-            why = presence.told or "as it was told before"
+            why = presence.told or "it was draining before it was lost"
             await self._follow_up.pilot_moved(presence, PilotEvent.DRAIN, why)
 
     def _stops(self, presence: Presence) -> list[Stop]:
@@ -123,7 +125,7 @@ class Dispatch:
         ]
 
     def _should_ask(self, presence: Presence, parked: int) -> bool:
-        """Whether the parked ask is one that we do not know, or have work for (PROTOCOL C5)."""
+        """Whether a pilot's parked ask is unknown here, or work fits it (PROTOCOL C5)."""
         if parked == 0 or presence.drain:
             return False
         matcher = self._queue.matcher

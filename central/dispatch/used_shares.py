@@ -1,7 +1,7 @@
-"""What groups and owners have used by their shares: kept in the store now and then.
+"""Stores the usage of groups and owners that their fair shares count.
 
-A restart, which each change of the settings needs, must not make all equal. What a crash loses is
-the use of the attempts that ended in the last minute.
+Without this a restart would make all users equal. A crash loses the usage of the attempts that
+ended in the last minute.
 """
 
 from typing import Final
@@ -17,19 +17,19 @@ KEEP_EVERY_S: Final = 60.0
 
 
 class UsedShares:
-    """Keeps the levels of the matcher, and takes them up again."""
+    """Stores the usage levels of the matcher, and restores them."""
 
     def __init__(self, store: Store, queue: JobQueue, clock: Clock, wall: Wall) -> None:
         self._store, self._queue, self._clock, self._wall = store, queue, clock, wall
         self._due = clock.monotonic() + KEEP_EVERY_S
 
     async def keep_if_due(self) -> None:
-        """Keep them if a minute is over."""
+        """Store the levels if KEEP_EVERY_S has passed."""
         if self._clock.monotonic() >= self._due:
             await self.keep()
 
     async def keep(self) -> None:
-        """Keep them now. Raises StoreFull."""
+        """Store the levels now. Raises StoreFull."""
         now = self._clock.monotonic()
         self._due = now + KEEP_EVERY_S
         levels = self._queue.matcher.levels(now)
@@ -38,9 +38,9 @@ class UsedShares:
         )
 
     async def restore(self) -> None:
-        """Take up what was kept: call it before anything runs or waits.
+        """Restore the stored levels, decayed by the time since then.
 
-        It counts less by what has passed since then.
+        Call it before any job waits or runs.
         """
         kept = await self._store.read(job_records.levels)
         if kept is not None:

@@ -1,4 +1,4 @@
-"""The loops that look after what silence and time call for."""
+"""The loop that acts on deadlines and on silent pilots."""
 
 from pilotage.proto.job_states import JobEvent, JobState, next_state
 from pilotage.proto.pilot_states import LIVING, PilotEvent
@@ -24,7 +24,7 @@ from .used_shares import UsedShares
 
 
 class DispatchWatch:
-    """Leases, queue times, silent pilots, leftovers, idle classes: one pass each `watch_s`."""
+    """Checks leases, queue times, silent pilots, leftovers and idle classes every `watch_s`."""
 
     def __init__(
         self,
@@ -51,21 +51,21 @@ class DispatchWatch:
         self._used, self._times, self._probe = used, times, probe
 
     async def run(self) -> None:
-        """Watch for ever. Ends only by cancellation."""
+        """Do a pass every `watch_s`. Ends only by cancellation."""
         every = self._settings.watch_s
         due = self._clock.monotonic() + every
         while True:
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
             late = self._clock.monotonic() - due
             self._times.loop_late.observe(max(0.0, late))
-            if late > 1.0:  # this process slept: beats may lie unread in the sockets
+            if late > 1.0:  # this process was stopped: sockets may hold unread beats
                 self._leases.shift(late)
                 self._log("late_loop", late_s=round(late, 3))
             due = self._clock.monotonic() + every
             await self.once()
 
     async def once(self) -> None:
-        """One pass. What the store refuses comes again in the next; the rest is done."""
+        """Do one pass. If the store refuses a part, the next pass repeats it."""
         for part in (
             self._requeues.leases_over,
             self._queue_times,
@@ -86,9 +86,10 @@ class DispatchWatch:
         self._queue.wake()
 
     async def _queue_times(self) -> None:
-        """Give up what has waited too long, so many in one transaction: a submission ends at once.
+        """Give up jobs that have waited longer than their queue time.
 
-        Others get their turn between two, and what takes long goes on in the next pass.
+        A whole submission may be due at once, so each transaction takes CHUNK_MAX jobs. Other
+        tasks run between two transactions. After `pass_s` the next pass continues.
         """
         at, end = self._clock.wall(), self._clock.monotonic() + pass_s(self._settings)
         while self._queue.is_any_over(at):
@@ -112,7 +113,7 @@ class DispatchWatch:
                 self._follow_up.job_moved(standing, move)
 
     async def _silent_pilots(self) -> None:
-        """Withdraw the offers of pilots that are silent; call those lost that hold nothing."""
+        """Withdraw the offers of silent pilots. Mark those without live attempts as lost."""
         now, late_s = self._clock.monotonic(), 2 * self._settings.beat_s
         limit = max(self._settings.silent_pilot_s, self._settings.lease_s)
         async for presence in by_and_by(self._pilots.all(), self._clock):
@@ -132,7 +133,7 @@ class DispatchWatch:
 
 
 def given_up(job: int, at: float) -> JobMove:
-    """Return what the end of its queue time does to a job that waits."""
+    """Return the move of a waiting job whose queue time is over."""
     event = JobEvent.QUEUE_TIME_OVER
     return JobMove(
         job_id=job,

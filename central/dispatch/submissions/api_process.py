@@ -1,4 +1,4 @@
-"""What differs in a process that takes jobs in beside the one that keeps the queue."""
+"""Submissions and sandboxes in an API process, which accepts jobs but has no queue."""
 
 from typing import Final
 
@@ -17,14 +17,14 @@ from ..memory import Memory
 from .intake import ArrivedJobs, RowMaker
 from .submissions import Submissions
 
-CLASSES_MAX: Final = 20_000  # that are remembered, so that they are not looked up for each job
+CLASSES_MAX: Final = 20_000  # classes in memory, which save a look-up for each job
 
 
 class ApiSubmissions(Submissions):
-    """Takes jobs in for the one that keeps the queue: it learns of them from the store."""
+    """Stores submitted jobs. The process with the queue finds them in the store."""
 
     async def _prepare(self, maker: RowMaker) -> None:
-        """Remember new classes; nobody is matched here."""
+        """Remember new classes. This process has no matcher to prepare."""
         if len(self._queue.classes) + len(maker.fresh) > CLASSES_MAX:
             self.forget_classes()
         for info in maker.fresh:
@@ -32,10 +32,10 @@ class ApiSubmissions(Submissions):
             self._queue.learn(info)
 
     def forget_classes(self) -> None:
-        """Forget all: whether jobs of a class are left is not known here.
+        """Forget all classes, since this process does not know which of them still have jobs.
 
-        They are read again for whoever asks. Not to be done often: until then new ones are counted
-        for each owner, as where the queue is.
+        Needed classes are read again. Do not call this often: between two calls, the limit on
+        new classes of each owner works as in the process with the queue.
         """
         for info in list(self._queue.classes.values()):
             self._classes.forget(info)
@@ -43,11 +43,11 @@ class ApiSubmissions(Submissions):
 
 
 def left_to_the_leader(_: ArrivedJobs) -> None:
-    """The jobs are durable, and the store has told the process that keeps the queue."""
+    """Do nothing: the jobs are durable, and the store notifies the process with the queue."""
 
 
 class ApiSandbox(Sandbox):
-    """Blobs for attempts whose leases are another process's."""
+    """Blobs for attempts whose leases are in another process."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class ApiSandbox(Sandbox):
             standing is None
             or standing.state in FINAL
             or standing.epoch != caller.epoch
-            # Of one that was closed, as by a hold, the job goes on and the attempt does not.
+            # A closed attempt (after a hold, for example) is over, though its job continues.
             or standing.attempt_id != caller.attempt_id
         ):
             raise over(caller)

@@ -1,4 +1,4 @@
-"""Entries of one submission: checked, turned into rows, and kept as runs once they are stored."""
+"""Checks the entries of a submission, turns them into rows, and groups stored jobs into runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ from ...jobs.definition.sizes import FilledSizes, check_name, check_size
 from ...jobs.definition.software import needs_of
 from ...jobs.record_types import JobClassRow, NewJob
 
-SHORT = 4_096  # bytes of an entry of parameters as most are
+SHORT = 4_096  # bytes: most entries of parameters are shorter
 SHOWN_MAX = 20  # names in a message
-COMPARED_MAX = 20  # names that may be meant
+COMPARED_MAX = 20  # names that are compared to find a misspelling
 COMPARED_LENGTH_MAX = 64
 
 _encode = msgspec.json.encode
@@ -44,14 +44,14 @@ _encode = msgspec.json.encode
 
 @dataclass(frozen=True)
 class CheckedJobs:
-    """Checked jobs, as they will be stored: the class of each, and its row."""
+    """Checked jobs, ready to be stored: the class and the row of each."""
 
     infos: Sequence[KnownClass]
     rows: Sequence[NewJob]
 
 
 class ArrivedJobs:
-    """What is stored of a submission so far, in runs of jobs that are alike."""
+    """The jobs of a submission that are stored so far, in runs of equal class and priority."""
 
     def __init__(self) -> None:
         self.runs: list[tuple[KnownClass, int, int, int]] = []  # class, priority, first id, count
@@ -84,17 +84,17 @@ def _alike(pair: tuple[KnownClass, NewJob]) -> tuple[int, int]:
 
 
 def lacking(names: frozenset[str], given: Entry) -> str:
-    """Return which parameters of the template an entry has not, and which it has instead."""
+    """Return a text that names the missing parameters of an entry, and those that it has."""
     absent, surplus = names - given.keys(), given.keys() - names
     said = f"the template also uses {_some(sorted(absent))}; this entry has "
     said += _some(list(given)) or "nothing"
-    # To compare names costs their lengths multiplied: a slip of the pen is found among few, short.
+    # The cost of a comparison is the product of the lengths, so compare only few, short names.
     likely = [name for name in surplus if len(name) <= COMPARED_LENGTH_MAX][:COMPARED_MAX]
     for name in sorted(absent)[:COMPARED_MAX]:
         if len(name) <= COMPARED_LENGTH_MAX:
             for close in get_close_matches(name, sorted(likely), n=1):
-                return f"{said}: did you mean {name!r} by {close!r}?"
-    return said
+                return f"{said}: should {name!r} and {close!r} be the same name?"
+    return f"{said}; for literal braces in the template write {{{{ and }}}}"
 
 
 def _some(names: list[str]) -> str:
@@ -103,7 +103,7 @@ def _some(names: list[str]) -> str:
 
 
 class RowMaker:
-    """Turns entries of one submission into checked rows."""
+    """Turns the entries of one submission into checked rows."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class RowMaker:
     ) -> None:
         self._data = data
         self._classes, self._caller = classes, caller
-        self.fresh: list[KnownClass] = []  # classes that nobody knew before
+        self.fresh: list[KnownClass] = []  # classes that are new with this submission
         self.owner, self._at = owner, at
         self._key, self._running_max = header.key, header.running_max
         self._template = header.template
@@ -161,9 +161,9 @@ class RowMaker:
         return CheckedJobs(infos, rows)
 
     async def _settled(self, job: Job, where: str) -> ResolvedInputs:
-        """Return what a job reads and where it can run. Raises Refused with the field."""
+        """Return the input files of a job and where it can run. Raises Refused with the field."""
         if self._data is None:
-            why = f"{where}.data: this central has no storages"
+            why = f"{where}.data: this central has no storages, so jobs cannot use data"
             raise Refused(Code.INVALID, why, field=f"{where}.data")
         assert job.data is not None
         group = group_of(self._caller, job, where)
@@ -173,7 +173,10 @@ class RowMaker:
     async def _filled_with_data(
         self, template: Job, entries: Sequence[msgspec.Raw], start: int
     ) -> CheckedJobs:
-        """Jobs that read different files are of different classes, by where these are."""
+        """Return the rows of jobs whose input files differ.
+
+        Such jobs have different classes, since the locations of the files are part of a class.
+        """
         rows: list[NewJob] = []
         classes: list[JobClassRow] = []
         for number, body in enumerate(map(bytes, entries), start):
@@ -210,7 +213,7 @@ class RowMaker:
     async def _filled(
         self, template: Job, entries: Sequence[msgspec.Raw], start: int
     ) -> CheckedJobs:
-        """The jobs of a template differ in their parameters alone."""
+        """Return the rows of jobs that differ only in their parameters."""
         (info,) = await self._interned([self._class(template, "template")])
         class_id, priority, retries = info.spec.class_id, template.priority, template.retries
         until = self._until(template)
@@ -239,7 +242,10 @@ class RowMaker:
         return CheckedJobs([info] * len(rows), rows)
 
     def _suspect(self, bodies: Sequence[bytes]) -> bool:
-        """Whether a look at each entry is worth its time; else all are short and hold no NUL."""
+        """Whether each entry needs a check of its size and characters.
+
+        The check is not needed if all entries are short and contain no NUL.
+        """
         largest = max(map(len, bodies))
         return largest > min(self._sizes.fits_max, SHORT) or NUL in b"".join(bodies)
 
@@ -247,7 +253,7 @@ class RowMaker:
         try:
             given = decode_parameters(entry)
         except msgspec.DecodeError:
-            given = decode(entry, Entry, where=f"parameters[{number}]")  # says what is wrong
+            given = decode(entry, Entry, where=f"parameters[{number}]")  # has the better message
         check_number(len(given), f"parameters[{number}]")
         if not self._names <= given.keys():
             where = f"parameters[{number}]"
@@ -259,7 +265,7 @@ class RowMaker:
         try:
             return decode_job(entry)
         except msgspec.DecodeError:
-            return decode(entry, Job, where=where)  # says what is wrong, and the nearest right name
+            return decode(entry, Job, where=where)  # has the better message, with similar names
 
     def _row(self, job: Job, info: KnownClass, body: bytes) -> NewJob:
         return NewJob(
@@ -287,5 +293,5 @@ class RowMaker:
         return infos
 
     def _until(self, job: Job) -> float | None:
-        """Return when the job's time in the queue is over (wall clock)."""
+        """Return when the queue time of the job is over (wall clock)."""
         return self._at + job.queue_s if job.queue_s else None

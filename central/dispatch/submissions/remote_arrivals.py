@@ -1,7 +1,7 @@
-"""Submissions that other processes have taken in: queued here once they are visible, each once.
+"""Queues the submissions that other processes have stored, each once.
 
-What they have written is durable and answered. Here it is only learnt of: by a hint, and by a look
-each second, so that nothing depends on the hint.
+These submissions are durable, and their submitters have an answer. This process finds them after
+a hint from the database, or else by its poll every second: nothing depends on the hint.
 """
 
 import asyncio
@@ -22,37 +22,37 @@ from ..memory import Memory
 from ..record_arrivals import Run
 
 LOOK_S: Final = 1.0
-PAUSE_S: Final = 0.02  # after a look: what comes meanwhile is looked at together
+PAUSE_S: Final = 0.02  # after a poll: arrivals during the pause are read together
 FORGET_S: Final = 10.0
 ABANDONED_S: Final = 30.0
-RANGES_A_LOOK: Final = 200  # of jobs that are read in one statement
+RANGES_A_LOOK: Final = 200  # ranges of jobs that one statement reads
 Also = Callable[[], Awaitable[None]]
 JOBS_A_TURN: Final = 5_000
-NEW_A_TURN: Final = 16  # classes that the matcher takes up before others get their turn
+NEW_A_TURN: Final = 16  # new classes for the matcher before other tasks run
 
 
 async def learn_classes(memory: Memory, class_ids: set[int]) -> dict[int, KnownClass]:
-    """Return classes, all of them known now; those that others have stored are read."""
+    """Return the given classes. Read unknown ones from the store and remember them."""
     classes = memory.queue.classes
     infos = {one: classes[one] for one in class_ids if one in classes}
     unknown = sorted(class_ids - infos.keys())
     if unknown:
         infos |= {info.spec.class_id: info for info in await memory.classes.read(unknown)}
-        for info in infos.values():  # also what was known: it may have been forgotten meanwhile
+        for info in infos.values():  # known ones too: they may have been forgotten during the read
             memory.classes.keep(info)
             memory.queue.learn(info)
     return infos
 
 
 def _parts(run: Run) -> Iterator[Run]:
-    """Yield a run in parts that hold up nobody."""
+    """Yield a run in parts of at most JOBS_A_TURN, so that other tasks can run between them."""
     for start in range(0, run.count, JOBS_A_TURN):
         count = min(JOBS_A_TURN, run.count - start)
         yield msgspec.structs.replace(run, first=run.first + start, count=count)
 
 
 class ArrivalPoller:
-    """Looks for what others have taken in, from the moment on at which memory was filled."""
+    """Polls for submissions of other processes, from the moment at which memory was filled."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ArrivalPoller:
         log: Log,
         also: Sequence[Also] = (),
     ) -> None:
-        """Each of `also` reads, once a second, something else that others change."""
+        """`also`: called every LOOK_S; each reads other data that other processes change."""
         self._also, self._also_read = also, 0.0
         self._store, self._memory, self._clock, self._log = store, memory, clock, log
         self._queue, self._follow_up = memory.queue, follow_up
@@ -73,27 +73,27 @@ class ArrivalPoller:
         self._told = ""
         self._forgotten = self._dropped = 0.0
         self.taken = 0  # submissions, since the start
-        self.lag_s = 0.0  # of the last look: from the writing of the oldest to its place here
+        self.lag_s = 0.0  # in the last poll: age of the oldest submission when it was queued
         self._looked = clock.monotonic()
 
     def begin(self, moment: str) -> None:
-        """All that was visible at `moment` is in memory, and counted."""
+        """Begin to poll. All that was visible at `moment` must be in memory and counted."""
         self._moment = moment
         self._looked = self._clock.monotonic()
         self._begun.set()
 
     def unseen_s(self) -> float:
-        """Return for how long nobody could look: what others take in waits so long at least."""
+        """Return the seconds since the last successful poll; new submissions wait as long."""
         return self._clock.monotonic() - self._looked if self._moment else 0.0
 
     async def run(self) -> None:
-        """Look for ever; where nobody else writes to the store there is nothing to do."""
+        """Poll until cancelled. Return at once if no other process writes to the store."""
         await self._begun.wait()
         while self._moment:
             try:
                 await self.look()
                 self._told = ""
-            except StoreError as why:  # of a reader: the writer ends the process by itself
+            except StoreError as why:  # from a reader: a broken writer ends the process itself
                 if str(why) != self._told:
                     self._log("others_unseen", why=str(why))
                     self._told = str(why)
@@ -103,7 +103,7 @@ class ArrivalPoller:
             await self._store.hint(LOOK_S)
 
     async def look(self) -> None:
-        """Take up what has become visible since the last look."""
+        """Queue the submissions that have become visible since the last poll."""
         found, moment = await self._store.read(arrival_records.arrivals, self._moment)
         with self._queue.reading():
             await self._queue_up([one for arrival in found for one in arrival.ranges])
@@ -124,12 +124,12 @@ class ArrivalPoller:
         for run in runs:
             for part in _parts(run):
                 told += self._follow_up.arrived(part, infos[run.class_id], fed_max=FED_MAX - told)
-                await self._clock.sleep(0)  # pilots are answered between two parts
+                await self._clock.sleep(0)  # let other tasks answer pilots between two parts
         if runs:
             self._queue.wake()
 
     async def _learn(self, runs: list[Run]) -> dict[int, KnownClass]:
-        """Make the classes of jobs known, and let the matcher take up new ones bit by bit."""
+        """Learn the classes of jobs, and add new ones to the matcher a few at a time."""
         infos = await learn_classes(self._memory, {run.class_id for run in runs})
         async for info in by_and_by(infos.values(), self._clock, a_turn=NEW_A_TURN):
             self._queue.learn(info)
@@ -137,7 +137,7 @@ class ArrivalPoller:
         return infos
 
     async def _tidy(self) -> None:
-        """Remove what is known here, and what processes that died have left."""
+        """Remove arrivals that are queued, and unfinished submissions of dead processes."""
         now = self._clock.monotonic()
         if now - self._also_read >= LOOK_S:
             self._also_read = now

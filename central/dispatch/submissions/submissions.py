@@ -1,4 +1,4 @@
-"""Submission: checked, interned, stored all or none, queued once it is durable."""
+"""Accepts submissions: checks the jobs, stores all or none, and queues them once durable."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -28,18 +28,18 @@ from ..memory import Memory
 from .intake import ArrivedJobs, CheckedJobs, RowMaker
 
 Queued = Callable[[ArrivedJobs], None]
-_Key = tuple[str, int, str]  # community, owner, the submission's own key
+_Key = tuple[str, int, str]  # community, owner, key of the submission
 
 _encode = msgspec.json.encode
-CHUNK_BYTES = 1 << 20  # of jobs that are checked in one go, and held in memory
-NEW_A_TURN = 16  # classes that the matcher takes up before others get their turn
-OTHERS_S = 20.0  # for what another process takes in under the same key
+CHUNK_BYTES = 1 << 20  # of jobs that are checked together and held in memory
+NEW_A_TURN = 16  # new classes for the matcher before other tasks run
+OTHERS_S = 20.0  # to wait for another process that stores the same key
 OTHERS_LOOK_S = 0.1
-ROW_BYTES = 256  # of a job's row beside its body, with the indexes
+ROW_BYTES = 256  # of a job's row and its index entries, without the body
 
 
 class Submissions:
-    """Takes jobs in."""
+    """Accepts submissions."""
 
     def __init__(
         self,
@@ -53,26 +53,26 @@ class Submissions:
         room: DiskRoom,
         queued: Queued,
     ) -> None:
-        """`queued` hears of the jobs of a submission once they are durable."""
+        """`queued` is called with the jobs of a submission once they are durable."""
         self._storages, self._quotas, self._room = storages, quotas, room
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
         self._clock, self._log, self._queued = clock, log, queued
         self._classes = memory.classes
         self._arriving: dict[_Key, asyncio.Event] = {}
-        self._leftovers: dict[_Key, int] = {}  # begun, failed, and not yet dropped
+        self._leftovers: dict[_Key, int] = {}  # failed submissions that are not dropped yet
 
     async def submit(self, caller: User, body: Submission, *, body_hash: str) -> Submitted:
         """Store all jobs of one request, or none.
 
-        Raises Refused with the field that is wrong: INVALID, FORBIDDEN, KEY_REUSED,
-        OVER_QUOTA, STORE_FULL.
+        Raises Refused with the invalid field: INVALID, FORBIDDEN, KEY_REUSED, OVER_QUOTA,
+        STORE_FULL.
         """
         if (body.template is None) != (not body.parameters) or bool(body.jobs) == bool(
             body.template
         ):
             raise Refused(
                 Code.INVALID,
-                "give either jobs, or template and parameters, with at least one entry",
+                "give either 'jobs', or 'template' and 'parameters', with at least one entry",
                 field="jobs",
             )
 
@@ -90,10 +90,12 @@ class Submissions:
         lines: AsyncIterator[bytes],
         body_hash: Callable[[], str],
     ) -> Submitted:
-        """Store jobs that arrive line by line. `body_hash` is asked when all have come."""
+        """Store jobs that arrive line by line. `body_hash` is called after the last line."""
         if header.jobs or header.parameters:
             raise Refused(
-                Code.INVALID, "jobs and parameters follow the first line, one a line", field="jobs"
+                Code.INVALID,
+                "put jobs or parameters after the first line, one on each line",
+                field="jobs",
             )
 
         async def entries() -> AsyncGenerator[Sequence[msgspec.Raw]]:
@@ -131,7 +133,7 @@ class Submissions:
             data=InputResolver(self._store, self._storages.book, owner.community),
         )
         key = (caller.community, owner.owner_id, header.key)
-        while key in self._arriving:  # the same key is being written: wait for the first
+        while key in self._arriving:  # another request writes the same key: wait for its end
             await self._arriving[key].wait()
         done = self._arriving[key] = asyncio.Event()
         try:
@@ -139,7 +141,7 @@ class Submissions:
             return await self._write(maker, header, chunks, body_hash)
         finally:
             for info in maker.fresh:
-                if info.spec.class_id not in self._queue.classes:  # no job of it came
+                if info.spec.class_id not in self._queue.classes:  # no job of the class was stored
                     self._classes.forget(info)
             done.set()
             del self._arriving[key]
@@ -153,7 +155,9 @@ class Submissions:
     ) -> Submitted:
         first = await anext(chunks, None)
         if not first:
-            raise Refused(Code.INVALID, "there are no jobs in this submission", field="jobs")
+            raise Refused(
+                Code.INVALID, "this submission has no jobs: give at least one", field="jobs"
+            )
         ready = await maker.ready(first, start=0)
         second = await anext(chunks, None)
         new = NewSubmission(
@@ -174,10 +178,10 @@ class Submissions:
             arrived.add(record.ranges[0][0], ready)
         else:
             await self._settled(new)
-            # Where it is there too: what was only read may not be durable yet.
+            # Write even if the submission exists: the one that was read may not be durable yet.
             record = await self._store.write(submission_records.begin_submission, new)
-            if record.repeated and not record.complete:  # another process was faster by a hair
-                if await self._settled(new) is None:  # and has given up
+            if record.repeated and not record.complete:  # another process was a little faster
+                if await self._settled(new) is None:  # the other process has given up
                     raise StillArriving(record.submission_id, new.key)
                 record = await self._store.write(submission_records.begin_submission, new)
             if record.repeated:
@@ -204,9 +208,9 @@ class Submissions:
         return await self._quotas.with_room(submission_records.submit, new, ready.rows)
 
     async def _settled(self, new: NewSubmission) -> SubmissionRecord | None:
-        """Return the complete submission of this key, None where there is none.
+        """Return the complete submission with this key, or None.
 
-        Waits at most OTHERS_S while another process stores this key. Raises StillArriving.
+        Wait at most OTHERS_S while another process stores this key, then raise StillArriving.
         """
         until = self._clock.monotonic() + OTHERS_S
         while True:
@@ -230,7 +234,7 @@ class Submissions:
         chunks: AsyncIterator[Sequence[msgspec.Raw]],
         body_hash: Callable[[], str],
     ) -> tuple[SubmissionRecord, ArrivedJobs]:
-        """Write chunk by chunk under a submission that becomes visible with its end."""
+        """Write the jobs in chunks. The submission becomes visible when it is complete."""
         arrived, count = ArrivedJobs(), 0
         try:
             while True:
@@ -245,7 +249,7 @@ class Submissions:
                 if count + len(following) > JOBS_A_SUBMISSION_MAX:
                     raise Refused(
                         Code.TOO_LARGE,
-                        f"a submission holds at most {JOBS_A_SUBMISSION_MAX} jobs: split it",
+                        f"a submission has at most {JOBS_A_SUBMISSION_MAX} jobs: split it",
                         field="jobs",
                     )
                 ready = await maker.ready(following, start=count)
@@ -257,15 +261,15 @@ class Submissions:
         except BaseException:
             key = (new.community, new.owner_id, new.key)
             self._leftovers[key] = record.submission_id
-            with suppress(StoreError):  # full, still: its key or the next look drops it
+            with suppress(StoreError):  # still full: the next submission or pass drops it
                 await asyncio.shield(self._drop(key))
             raise
         return record, arrived
 
     async def drop_leftovers(self) -> None:
-        """Drop what submissions left that failed when nothing could be written.
+        """Drop the remains of submissions that failed while the store was full.
 
-        Raises StoreFull while that is still so.
+        Raises StoreFull if it still is.
         """
         for key in list(self._leftovers):
             if key not in self._arriving:
@@ -290,22 +294,22 @@ class Submissions:
         return self._told_again(known)
 
     async def _prepare(self, maker: RowMaker) -> None:
-        """Let the matcher take up new classes while nothing waits for it: odd ones take a while.
+        """Add new classes to the matcher before the jobs are stored: unusual ones take a while.
 
-        Those of which no job comes are forgotten like others of which none is left.
+        Classes that get no job are forgotten like other idle classes.
         """
         async for info in by_and_by(maker.fresh, self._clock, a_turn=NEW_A_TURN):
             self._queue.learn(info)
             self._queue.prepare(info.spec.class_id)
 
     def take_up(self, first: int, ready: CheckedJobs) -> None:
-        """Let jobs be matched that somebody else has stored, with ids from `first` on."""
+        """Queue jobs that another part has stored, with ids from `first` on."""
         arrived = ArrivedJobs()
         arrived.add(first, ready)
         self._queued(arrived)
 
     def _told_again(self, record: SubmissionRecord) -> Submitted:
-        """The key was known: these are the jobs of the first one."""
+        """Return the answer to a repeated key: the jobs of the first submission."""
         self._log(
             "submitted_again",
             submission=record.submission_id,
@@ -315,7 +319,7 @@ class Submissions:
 
 
 def cut(rows: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
-    """Yield runs of rows that are checked and written in one go."""
+    """Yield chunks of rows, each to be checked and written together."""
     start = size = 0
     for end, row in enumerate(rows, start=1):
         size += len(memoryview(row))
@@ -327,7 +331,7 @@ def cut(rows: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
 
 
 def _size(ready: CheckedJobs) -> int:
-    """Return the bytes of jobs that are about to be stored, nearly."""
+    """Return about how many bytes these jobs take in the store."""
     return sum(len(row.body) + ROW_BYTES for row in ready.rows)
 
 

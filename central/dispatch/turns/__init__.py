@@ -1,1 +1,1 @@
-"""What pilots say and are told: asks, beats, reports and assignments."""
+"""The messages of pilots and their answers: asks, beats, reports and assignments."""

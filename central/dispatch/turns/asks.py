@@ -1,4 +1,4 @@
-"""Requests for work: what they find in the queue, and how they are answered (PROTOCOL C1, C2)."""
+"""Asks: finds jobs in the queue for them, and answers them (PROTOCOL C1, C2)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from .requeues import Requeues
 
 
 class PendingAsk:
-    """An ask that is being answered. A repeated ask waits for its end."""
+    """An ask that is being answered. A repetition of it waits for its end."""
 
     __slots__ = ("_end",)
 
@@ -43,26 +43,26 @@ class PendingAsk:
 
 
 class RemainingOffer(NamedTuple):
-    """What a pilot has free while its ask is answered."""
+    """The free resources of a pilot while its ask is answered."""
 
     offer: LiveOffer
-    taken: Grant  # what the pilot has been given and does not know of
+    taken: Grant  # resources of attempts that the pilot does not know yet
     restricted: tuple[bool, bool]  # by marks of its site, when the offer was made
 
 
 class AskMatches(NamedTuple):
-    """What an ask has found in the queue."""
+    """The jobs that an ask has found in the queue."""
 
     jobs: Sequence[Match]
-    is_kept_off: bool = False  # the pilot's host may not have all that its offer is good for
-    by: RemainingOffer | None = None  # None: the pilot gets nothing more
+    is_kept_off: bool = False  # the pilot's host may not get all jobs that fit the offer
+    by: RemainingOffer | None = None  # None: the pilot gets no more jobs
 
 
 NOTHING: Final = AskMatches(())
 
 
 class AskService:
-    """Answers one numbered ask after another of each pilot."""
+    """Answers the numbered asks of each pilot, one after another."""
 
     def __init__(
         self,
@@ -84,19 +84,19 @@ class AskService:
         self._underway: dict[str, PendingAsk] = {}
 
     def begin(self, presence: Presence, ask: Ask) -> PendingAsk:
-        """From now on this ask is the pilot's newest. Call `end` when it is answered."""
+        """Note the newest ask of a pilot. Call `end` when it is answered."""
         presence.ask, presence.offer = ask.n, ask.offer
         underway = self._underway[presence.pilot] = PendingAsk()
         return underway
 
     def end(self, presence: Presence, underway: PendingAsk) -> None:
-        """An ask is answered, or cannot be."""
+        """End an ask that is answered or has failed."""
         underway.end()
         if self._underway.get(presence.pilot) is underway:
             del self._underway[presence.pilot]
 
     async def again(self, presence: Presence, ask: Ask) -> AskAnswer:
-        """Answer an ask that is not new: the newest gets the same attempts again."""
+        """Answer a repeated ask: the newest gets the same attempts again, older ones are stale."""
         if ask.n < presence.ask:
             return AskAnswer(n=ask.n, stale=True)
         underway = self._underway.get(presence.pilot)
@@ -109,16 +109,16 @@ class AskService:
     ) -> AskMatches:
         """Find jobs for a new ask. They are pending until the turn is written."""
         self._queue.matcher.withdraw(presence.pilot)
-        # The pilot holds these attempts, or reports their ends in this turn: none is in doubt.
+        # The pilot holds these attempts, or reports their ends in this turn: it knows them all.
         known = {one.job << EPOCH_BITS | one.epoch for one in ask.holding}
         known |= {one.report.job << EPOCH_BITS | one.report.epoch for one in judged if one.ends}
-        presence.known = frozenset(known)  # before anything is awaited: it goes with the offer
+        presence.known = frozenset(known)  # before any await: it belongs to the new offer
         if self._leases.holds(presence.pilot):
             await self._requeues.give_back(presence, known, asked_before=ask.n)
         if presence.drain or presence.state is not PilotState.RUNNING:
             return NOTHING
         room = self._hosts.room(presence)
-        # A newer ask may have come meanwhile: this one is answered by its own word.
+        # A newer ask may have come during the await: answer this one by its own data.
         taken = taken_by(self._leases.unknown(presence.pilot, known), known)
         presence.restrict(self._places)
         offer, made = presence.live_offer(ask.offer, taken), presence.restricted
@@ -130,18 +130,18 @@ class AskService:
     def answer(
         self, presence: Presence, ask: Ask, matched: AskMatches, assignments: Sequence[Assignment]
     ) -> AskAnswer:
-        """Answer a new ask once its turn is written; without jobs its pilot is parked."""
+        """Answer a new ask once its turn is written. Park the pilot if it gets no job."""
         if assignments:
             return AskAnswer(n=ask.n, assignments=tuple(assignments))
         if matched.by is None:
             return AskAnswer(n=ask.n, retry_in_s=self._settings.poll_parked_s)
-        if matched.is_kept_off:  # parked, it would be woken for what it may not have
+        if matched.is_kept_off:  # a parked pilot would be woken for jobs that it may not get
             return AskAnswer(n=ask.n, retry_in_s=ASK_AGAIN_S)
         offer = matched.by.offer
-        if presence.restricted != matched.by.restricted:  # a ban came, or went, while we wrote
+        if presence.restricted != matched.by.restricted:  # a ban began or ended during the write
             offer = presence.live_offer(ask.offer, matched.by.taken)
         self._queue.matcher.park(offer, ask.n, self._clock.monotonic())
-        self._queue.wake()  # for jobs that came while we wrote
+        self._queue.wake()  # for jobs that came during the write
         return self._parked(ask.n)
 
     def _parked(self, n: int) -> AskAnswer:
@@ -150,7 +150,7 @@ class AskService:
         return AskAnswer(n=n, parked=True, retry_in_s=wait)
 
     async def _repeat(self, presence: Presence, ask: Ask) -> AskAnswer:
-        """Answer an ask that was answered before: what of it is still current."""
+        """Answer an ask that was answered before, with its attempts that are still current."""
         leases = [
             lease
             for lease in self._leases.of_pilot(presence.pilot)

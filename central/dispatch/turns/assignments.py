@@ -1,4 +1,4 @@
-"""What pilots are told to run: made job by job, so that one that cannot be made fails alone."""
+"""Makes the assignments for pilots, job by job: a job whose assignment fails, fails alone."""
 
 from collections.abc import Sequence
 from typing import Final, cast
@@ -27,7 +27,7 @@ from .data_orders import ANSWER_BYTES_MAX, DataOrders
 from .run_orders import Orders
 
 TOKEN_MARGIN_S: Final = 4 * 3_600.0  # an attempt may pause for two hours and still upload outputs
-REASON_MAX: Final = 500  # characters of what went wrong
+REASON_MAX: Final = 500  # characters of an error
 
 _NONE: Final[dict[str, int]] = {}
 Held = tuple[Lease, JobBody]
@@ -35,7 +35,7 @@ Broken = tuple[Lease, str]
 
 
 class Assignments:
-    """Makes assignments of attempts whose leases run."""
+    """Makes assignments of live attempts."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class Assignments:
         self._orders = Orders()
 
     async def made(self, held: Sequence[Held]) -> list[Assignment]:
-        """Return what the pilot that holds these is told.
+        """Return the assignments of attempts that one pilot holds.
 
-        A job whose assignment cannot be made, whatever the reason, fails by its name: else its
-        pilot would ask for the others for ever, and each pilot that comes after it too.
+        A job whose assignment cannot be made, for whatever reason, fails. Otherwise its pilot,
+        and each later one, would repeat its ask without end and never get the other jobs.
         """
         told: list[Assignment] = []
         broken: list[Broken] = []
@@ -79,7 +79,8 @@ class Assignments:
                 broken.append((lease, f"{type(why).__name__}: {why}"[:REASON_MAX]))
                 self._log("order_failed", job=lease.job, pilot=lease.pilot, error=repr(why))
                 continue
-            # What is left out the pilot does not hold when it asks next, and is given back then.
+            # If data do not fit into the answer, the attempt is omitted. The pilot's next ask
+            # does not list it, so it is requeued then.
             if left >= 0 or not told or not lease.has_data:
                 told.append(one)
         if broken:
@@ -108,7 +109,7 @@ class Assignments:
         )
 
     async def _fail(self, broken: Sequence[Broken]) -> None:
-        """Fail jobs of which no pilot can be told what to run; nothing of them has started."""
+        """Fail jobs whose assignment cannot be made. They have not started."""
         at = self._clock.wall()
         pairs = [
             (lease, _as_failed(lease, why, at))
@@ -133,7 +134,7 @@ class Assignments:
 
 
 def _granted(grant: types.Grant) -> Grant:
-    """Return what a pilot is told of a grant."""
+    """Return a grant as it is sent to a pilot."""
     amounts = dict(grant.amounts) if grant.amounts else _NONE
     return Grant(grant.cores, grant.memory_mb, grant.wall_s, grant.scratch_mb, grant.gpus, amounts)
 
@@ -147,9 +148,9 @@ def _as_failed(lease: Lease, why: str, at: float) -> AttemptResult:
         new=next_state(state_of(lease), event),
         at=at,
         event=event.value,
-        reason=f"no pilot can be told what to run: {why}",
+        reason=f"the central cannot make an assignment of this job: {why}",
         failed=True,
-        how=How.KILLED,  # by the central: it says nothing against the host
+        how=How.KILLED,  # by the central, so it does not count against the host
         exit_code=None,
         detail=why,
         isolation="",

@@ -1,4 +1,4 @@
-"""Beats: what they renew, take back and give back (PROTOCOL C4–C6, C10)."""
+"""Handles beats: renews leases and requeues lost attempts (PROTOCOL C4–C6, C10)."""
 
 from pilotage.proto.messages import Attempt, Beat
 from pilotage.proto.pilot_states import PilotEvent, PilotState
@@ -18,7 +18,7 @@ from .requeues import Requeues
 
 
 class BeatService:
-    """Renews what pilots list, and nothing else."""
+    """Handles beats: renews the leases that a pilot lists, and no others."""
 
     def __init__(
         self,
@@ -35,11 +35,12 @@ class BeatService:
         self._clock, self._log = clock, log
 
     async def take(self, presence: Presence, beat: Beat) -> list[Attempt]:
-        """Renew what the beat lists and is current; return what of it is stale.
+        """Renew the current attempts that the beat lists. Return the stale ones.
 
-        Taking a beat again is harmless: it renews what is current, and what it does not hold of a
-        closed ask it never will. Raises Refused, UNAVAILABLE: the end of a listed lease is being
-        written, and only an unanswered beat leaves the pilot's fence where it is.
+        A repeated beat is harmless: it renews current attempts again, and the pilot never gets
+        the attempts of a closed ask that it does not list. Raises Refused (UNAVAILABLE) while the
+        end of a listed lease is being written: an unanswered beat leaves the pilot's fence
+        unchanged.
         """
         presence.beat = max(presence.beat, beat.n)
         found = [
@@ -47,7 +48,9 @@ class BeatService:
             for one in beat.holding
         ]
         if any(lease and lease.settling is PendingEnd.REQUEUE for _, lease in found):
-            raise Refused(Code.UNAVAILABLE, "the end of a lease is being written: beat again")
+            raise Refused(
+                Code.UNAVAILABLE, "the end of a lease is being written: repeat the heartbeat"
+            )
         stale = [one for one, lease in found if lease is None]
         back = [lease for _, lease in found if lease is not None and lease.phase is LeasePhase.OPEN]
         for _, lease in found:
@@ -79,13 +82,13 @@ class BeatService:
         return lease if lease is not None and lease.pilot == presence.pilot else None
 
     def _renew(self, lease: Lease) -> None:
-        """Deadlines only ever move later."""
+        """Renew a lease. Its deadline never moves to an earlier time."""
         now = self._clock.monotonic()
         lease.deadline = max(lease.deadline, now + lease.lease_s)
         lease.renewed = now
 
     async def _take_back(self, leases: list[Lease]) -> list[Attempt]:
-        """Give jobs that wait again back to the attempt that was cut off; return what came late."""
+        """Return requeued jobs to their attempts, whose pilot is back. Return those too late."""
         if not leases:
             return []
         at = self._clock.wall()
@@ -102,7 +105,7 @@ class BeatService:
                 lease.phase, lease.started = LeasePhase.LIVE, True
                 self._renew(lease)
                 self._follow_up.taken_back(lease)
-            elif lease.phase is LeasePhase.LIVE:  # the same beat came by another way and was first
+            elif lease.phase is LeasePhase.LIVE:  # a copy of this beat was faster
                 self._renew(lease)
             else:
                 late.append(Attempt(lease.job, lease.epoch))

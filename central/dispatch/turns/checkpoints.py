@@ -1,7 +1,7 @@
-"""Which checkpoint an attempt begins with: the newest that one before it in its round has left.
+"""Finds the checkpoint that an attempt begins with: the newest of earlier attempts in its round.
 
-An attempt's files are stored with its end, by a write that its lease guards. So a checkpoint that
-comes too late, of an attempt that nobody waits for any more, is never named here.
+The files of an attempt are stored together with its end, by a write that its lease guards. So a
+late checkpoint of an attempt that no longer counts is never used.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class CheckpointOrders:
-    """Adds checkpoints to what pilots are told to run."""
+    """Adds checkpoints to assignments."""
 
     def __init__(self, store: Store, blobs: Blobs, log: Log) -> None:
         self._store, self._blobs, self._log = store, blobs, log
 
     async def given(self, lease: Lease, assignment: Assignment) -> Assignment:
-        """Return an assignment with the checkpoint that it goes on from, where there is one."""
+        """Return the assignment with the checkpoint that it continues from, if there is one."""
         if not lease.checkpoint or lease.epoch == 1:
             return assignment
         attempts = await self._store.read(job_records.attempts, lease.job)
@@ -56,7 +56,7 @@ def left(attempts: Sequence[AttemptRow], epoch: int) -> list[Output]:
 
 
 def with_input(body: object, file: InputFile) -> msgspec.Raw:
-    """Return the JSON of a body with one input more, the last one: it is laid over the others."""
+    """Return the JSON of a body with one more input. It is the last, so it overwrites others."""
     assert isinstance(body, msgspec.Raw)
     fields = _FIELDS.decode(body)
     inputs = _INPUTS.decode(fields["inputs"])

@@ -1,4 +1,4 @@
-"""What pilots are told of the data of their attempts: where copies are, and where outputs go."""
+"""Adds data to assignments: the copies of input files, and the storages for outputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -33,9 +33,9 @@ from ...jobs.definition.rendering import job_of
 from ...jobs.leases import Lease
 from ...store.engine import Store
 
-# Of data in one answer, which holds 16 MiB of bodies too: a pilot takes 64 MiB.
+# Of data in one answer. It also has up to 16 MiB of bodies, and a pilot accepts 64 MiB.
 ANSWER_BYTES_MAX = 40 << 20
-COPIES_MAX = 4  # of one file that a pilot is told of: an answer holds many files
+COPIES_MAX = 4  # of one file in an answer, since an answer has many files
 _GONE = frozenset({FileState.LOST, FileState.REMOVED})
 
 
@@ -45,13 +45,13 @@ class _Removals(TypedDict, total=False):
 
 
 class DataOrders:
-    """Adds data to what pilots are told to run."""
+    """Adds data to assignments."""
 
     def __init__(self, store: Store, storages: Storages) -> None:
         self._store, self._storages = store, storages
 
     async def of(self, lease: Lease) -> DataBody | None:
-        """Return the data of an attempt; None: its job is gone."""
+        """Return the data of an attempt, None if its job is deleted."""
         bodies = await self._store.read(job_records.bodies, [lease.job])
         if lease.job not in bodies:
             return None
@@ -65,7 +65,7 @@ class DataOrders:
         )
 
     async def _removals(self, lease: Lease, book: StorageBook) -> "_Removals":
-        """Return what a sweep has to remove, as long as its storage takes part."""
+        """Return the files that a sweep job must remove, if its storage still takes part."""
         if lease.kind.type != SWEEP_TYPE:
             return {}
         rows = await self._store.read(remnant_records.remnants_of_job, lease.job)
@@ -100,7 +100,7 @@ class DataOrders:
 def file_of(
     row: FileRow, path: str, copies: Sequence[ReplicaRow], book: StorageBook, site: str
 ) -> DataFile:
-    """Return a file as a pilot of a site gets it."""
+    """Return an input file with its copies in the order for a site."""
     there: Mapping[str, ReplicaRow] = {
         one.storage: one for one in copies if one.state is ReplicaState.AVAILABLE
     }

@@ -1,4 +1,4 @@
-"""What reports say of data: bad copies, what is gone, what a result publishes (PROTOCOL C9)."""
+"""The data of reports: bad copies, removed remnants and published files (PROTOCOL C9)."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ REFUSED = "its data are not published: "
 
 @dataclass(frozen=True)
 class DataReports:
-    """Looks at the data of reports that have some, before they are written."""
+    """Checks the data of reports before the reports are written."""
 
     store: Store
     queue: JobQueue
@@ -41,7 +41,7 @@ class DataReports:
     sweep_after_s: float = 0.0
 
     async def looked_at(self, lease: Lease, report: Report, change: Change, at: float) -> Change:
-        """Return the change with what it publishes or has removed, if its result is good."""
+        """Return the change, with its publications or removals if its result is good."""
         if report.bad_copies:
             await self._declare(lease, report, at)
         sweeps = lease.kind.type == SWEEP_TYPE and bool(report.removed)
@@ -52,7 +52,7 @@ class DataReports:
         refused = _as_failed(lease, change)
         bodies = await self.store.read(job_records.bodies, [lease.job])
         if lease.job not in bodies:
-            return change  # it is gone, and what is written of it changes nothing
+            return change  # the job is deleted, so the write changes nothing
         kind, owner_id = lease.kind, self.queue.classes[lease.class_id].owner_id
         try:
             job = readable(bodies[lease.job].template, bodies[lease.job].body)
@@ -75,7 +75,7 @@ class DataReports:
         return msgspec.structs.replace(change, publication=publication)
 
     def _with_removed(self, lease: Lease, report: Report, change: AttemptResult) -> AttemptResult:
-        """Return a result with what it says of remnants; the store sees whether it has them."""
+        """Return a result with its removed remnants. The store checks that it had them."""
         stay = [one for one in report.removed if one.why]
         failed = tuple((one.remnant, one.why) for one in stay if one.tried)
         untried = tuple((one.remnant, one.why) for one in stay if not one.tried)
@@ -87,7 +87,7 @@ class DataReports:
         return msgspec.structs.replace(change, swept=swept)
 
     async def _declare(self, lease: Lease, report: Report, at: float) -> None:
-        """Call copies bad that the attempt was to read, where the catalogue still has them so."""
+        """Declare copies bad that the attempt had to read, if the catalogue still has them."""
         inputs = await self.store.read(data_job_records.inputs_of_job, lease.job)
         ids = [one.file_id for one in inputs]
         rows = await self.store.read(catalogue_read.files_by_id, ids) if ids else {}
@@ -112,7 +112,7 @@ class DataReports:
 
 
 def _as_failed(lease: Lease, change: AttemptResult) -> AttemptResult:
-    """Return a result whose data the catalogue does not take: another try would bring the same."""
+    """Return a result as failed, since the catalogue refuses its data. A retry would not help."""
     event = JobEvent.PAYLOAD_FAILED
     return msgspec.structs.replace(
         change,
@@ -124,7 +124,7 @@ def _as_failed(lease: Lease, change: AttemptResult) -> AttemptResult:
 
 
 def as_written(change: Change) -> Change:
-    """Return what was written of a change that had won."""
+    """Return a successful change as it was written: refused if its publication had a clash."""
     if (
         isinstance(change, AttemptResult)
         and change.publication is not None

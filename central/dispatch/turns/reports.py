@@ -1,4 +1,4 @@
-"""What pilots report: judged, written, answered (PROTOCOL C9)."""
+"""Judges the reports of pilots and answers them (PROTOCOL C9)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -32,12 +32,12 @@ from ..memory import Memory
 from .data_reports import DataReports, as_written
 
 EVIDENCE_BYTES_MAX: Final = 16_384  # of one report
-STRAYS_MAX: Final = 32  # kept of one pilot while the central lives
+STRAYS_MAX: Final = 32  # stray reports that are kept from one pilot while the central runs
 _ENDS: Final = (AttemptResult, Requeue, AdriftEnd)
 
 
 class JudgedReport(msgspec.Struct, eq=False):
-    """One report: its answer at once, or the change that must be written first."""
+    """A report with its answer, or with the change that must be written before the answer."""
 
     report: Report
     answer: Answer | None = None
@@ -47,11 +47,11 @@ class JudgedReport(msgspec.Struct, eq=False):
 
     @property
     def ends(self) -> bool:
-        """Whether its change ends the attempt."""
+        """Whether the change ends the attempt."""
         return isinstance(self.change, _ENDS)
 
     def reply(self) -> ReportAnswer | None:
-        """Return what the pilot hears; None: it repeats the report, and it is judged anew."""
+        """Return the answer to the pilot; None: the pilot repeats the report later."""
         if self.answer is None:
             return None
         report = self.report
@@ -65,7 +65,7 @@ class JudgedReport(msgspec.Struct, eq=False):
 
 
 def _short(report: Report) -> bytes:
-    """Return a report as it is kept where it does not count."""
+    """Return the JSON of a report that does not count, shortened for storage as evidence."""
     whole = msgspec.json.encode(report)
     if len(whole) <= EVIDENCE_BYTES_MAX:
         return whole
@@ -75,7 +75,7 @@ def _short(report: Report) -> bytes:
 
 
 class ReportJudge:
-    """Judges reports in memory; follows what was written of them."""
+    """Judges reports, and updates memory after their changes are written."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class ReportJudge:
         self._losses = verdicts.Losses(settings.lost_max, settings.matched_max)
 
     async def judge(self, presence: Presence, reports: Sequence[Report]) -> list[JudgedReport]:
-        """Say of each report what it means; nothing is changed by that."""
+        """Return a judgement of each report, without changing jobs or attempts."""
         hashes = [out.sha256 for report in reports for out in report.outputs]
         absent = set(await self._blobs.missing(hashes)) if hashes else set[str]()
         sizes = await self._sizes(presence, reports, absent) if hashes else {}
@@ -115,10 +115,10 @@ class ReportJudge:
     async def _sizes(
         self, presence: Presence, reports: Sequence[Report], absent: set[str]
     ) -> dict[int, dict[str, int]]:
-        """Return the true sizes of outputs that are here and held for the job, by job.
+        """Return by job the true sizes of outputs that are stored and held for the job.
 
-        Others may have brought the same, or the owner in another group. Then the pilot brings it
-        too, so that those who see the job can read it and its group is charged.
+        The same content may be held by another owner, or by the owner in another group. The pilot
+        must upload it again then, so that its readers can read it and the right group is charged.
         """
         found: dict[int, dict[str, int]] = {}
         for report in reports:
@@ -142,7 +142,7 @@ class ReportJudge:
         return found
 
     def _lease_of(self, presence: Presence, report: Report) -> Lease | None:
-        """Return the attempt that a pilot reports of, if it has it and it is its job's newest."""
+        """Return the lease of the reported attempt, if it is this pilot's and its job's newest."""
         lease = self._leases.find(report.job, report.epoch)
         return lease if lease is not None and lease.pilot == presence.pilot else None
 
@@ -155,10 +155,11 @@ class ReportJudge:
         self, presence: Presence, lease: Lease, report: Report, sizes: Mapping[str, int]
     ) -> JudgedReport:
         if lease.settling is not None:
-            return JudgedReport(report)  # being written by another request: the pilot repeats it
+            return JudgedReport(report)  # another request writes the end: the pilot repeats this
         lived_s = max(0.0, self._clock.monotonic() - lease.matched)
-        told, report = report, verdicts.believed(report, lived_s=lived_s, cores=lease.grant.cores)
-        if report is not told:
+        received = report
+        report = verdicts.believed(received, lived_s=lived_s, cores=lease.grant.cores)
+        if report is not received:
             self._log("doubted", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
         at = self._clock.wall() - report.ago_s
         if report.what is What.ENDED:
@@ -171,12 +172,11 @@ class ReportJudge:
                 report = sized
             report = verdicts.over_quota(report)
             if report.how is How.DRAINED and presence.told:
-                report = altered(report, detail=presence.told)  # a pilot is not told by whom
+                report = altered(report, detail=presence.told)  # the pilot does not know the reason
             return self._judge_ended(lease, report, at)
         if lease.phase is not LeasePhase.LIVE:
-            return JudgedReport(
-                report
-            )  # a beat takes the job back, or a new attempt makes this stale
+            # The pilot repeats it until a beat renews the attempt or a new one makes it stale.
+            return JudgedReport(report)
         if report.what is What.STARTED:
             if lease.started:
                 return JudgedReport(report, Answer.ALREADY)
@@ -213,10 +213,10 @@ class ReportJudge:
         return JudgedReport(report, lease=lease, change=change)
 
     async def _stranger(self, presence: Presence, report: Report) -> JudgedReport:
-        """Keep what does not count as evidence, and give an answer that ends its repetition.
+        """Answer a report that does not count, so that the pilot stops repeating it.
 
-        Of attempts that it never had, or that are gone with their jobs, a pilot may say a little:
-        with all of it it could fill the disk.
+        Ends of attempts are stored as evidence. Only STRAYS_MAX reports per pilot are stored about
+        attempts that it never had or whose jobs are deleted: else a pilot could fill the disk.
         """
         if report.what is not What.ENDED:
             return JudgedReport(report, Answer.STALE)
@@ -246,16 +246,16 @@ class ReportJudge:
         return JudgedReport(report, Answer.STALE)
 
     async def _attempt(self, presence: Presence, report: Report) -> AttemptRow | None:
-        """Return the attempt that a report of this pilot is about, if it ever had it."""
+        """Return the reported attempt, if this pilot ever had it."""
         for attempt in await self._store.read(job_records.attempts, report.job):
             if attempt.epoch == report.epoch and attempt.pilot == presence.pilot:
                 return attempt
         return None
 
     def follow(self, judged: Sequence[JudgedReport], written: Sequence[bool]) -> None:
-        """Let memory follow: one bool for each report that had a change, in order.
+        """Update memory. `written` has one bool for each report with a change, in order.
 
-        A report whose row had changed stays without an answer.
+        A report whose change lost a race stays without an answer.
         """
         changed = [one for one in judged if one.change is not None]
         for one, done in zip(changed, written, strict=True):
@@ -267,9 +267,9 @@ class ReportJudge:
 
     @staticmethod
     def settle(judged: Sequence[JudgedReport]) -> list[Lease]:
-        """The ends of attempts are being written: until they are `settled` nobody else ends them.
+        """Mark the attempts whose ends are about to be written, until `settled` is called.
 
-        Return those that another request does not write already.
+        No other request ends a marked attempt. Return the attempts that were not marked before.
         """
         mine = [
             one.lease
@@ -282,6 +282,6 @@ class ReportJudge:
 
     @staticmethod
     def settled(leases: Sequence[Lease]) -> None:
-        """What ends these attempts is written, or was not."""
+        """Remove the marks, after the write has succeeded or failed."""
         for lease in leases:
             lease.settling = None

@@ -1,4 +1,4 @@
-"""Ends of leases without a result: silence, and what a pilot does not hold (PROTOCOL C6, C7)."""
+"""Requeues attempts without a result: overdue, or not held by their pilot (PROTOCOL C6, C7)."""
 
 from pilotage.proto.job_states import JobEvent
 
@@ -15,12 +15,12 @@ from ..memory import Memory
 
 
 def pass_s(settings: LeaseSettings) -> float:
-    """Return how long one part of a pass may write: by a longer one the next pass would be late."""
+    """Return how many seconds one part of a pass may write without delaying the next pass."""
     return settings.watch_s / 2
 
 
 class Requeues:
-    """Writes the end of leases, and lets memory follow."""
+    """Writes the ends of leases, and updates memory."""
 
     def __init__(
         self,
@@ -36,9 +36,10 @@ class Requeues:
         self._losses = verdicts.Losses(settings.lost_max, settings.matched_max)
 
     async def leases_over(self) -> None:
-        """Requeue what is overdue, so many in one transaction: all may be, after a cut.
+        """Requeue the attempts whose lease is over.
 
-        Others get their turn between two, and what takes long goes on in the next pass.
+        After a network cut all leases may be over, so each transaction takes CHUNK_MAX attempts.
+        Other tasks run between two transactions. After `pass_s` the next pass continues.
         """
         now = self._clock.monotonic()
         end, late = now + pass_s(self._settings), overdue(self._leases.candidates(now), now)
@@ -56,14 +57,14 @@ class Requeues:
                             lease, at=at, silent_s=now - lease.renewed, limits=self._losses
                         ),
                     )
-                    # A beat or a result may have come while those before were written.
+                    # A beat or a result may have come during the writes before.
                     for lease in overdue(late[start : start + CHUNK_MAX], now)
                     if lease.phase is LeasePhase.LIVE
                 ]
             )
 
     async def give_back(self, presence: Presence, held: set[Name], *, asked_before: int) -> None:
-        """Requeue attempts of earlier asks that the pilot does not hold and never will."""
+        """Requeue attempts of earlier asks that the pilot does not hold and can no longer get."""
         unknown = self._leases.unknown(presence.pilot, held)
         if not unknown:
             return

@@ -1,7 +1,7 @@
-"""What a pilot is told to run, as the bytes of its JSON: parameters are set into them. Pure.
+"""Makes the body of an assignment as JSON bytes, with the parameters filled in. Pure.
 
-Nearly all jobs differ from others of their submission in some numbers alone. So a template is
-decoded and encoded once, and taken apart where parameters stand.
+Most jobs of a submission differ only in a few numbers. So a template is decoded and encoded once
+and split at its parameters; the result is a form that is filled for each job.
 """
 
 import re
@@ -24,10 +24,10 @@ from ...jobs.definition.rendering import (
 from ...jobs.definition.sizes import FILLED_BYTES_MAX
 from ...jobs.record_types import JobBody
 
-KEPT_BYTES_MAX: Final = 32 << 20  # of templates, all in one; what is made of one is larger
-BODIES_BYTES_MAX: Final = 16 << 20  # of one answer; a pilot takes four times as much
-_WEIGHT: Final = 1_000  # bytes that even a short one takes
-_HERE, _ENDS = "\ue000", "\ue001"  # private use: around the name of a parameter
+KEPT_BYTES_MAX: Final = 32 << 20  # of all cached templates; their forms are larger
+BODIES_BYTES_MAX: Final = 16 << 20  # of one answer; a pilot accepts four times as much
+_WEIGHT: Final = 1_000  # bytes that even a short template takes
+_HERE, _ENDS = "\ue000", "\ue001"  # private-use characters around the name of a parameter
 _MARKS: Final = re.compile(f"{_HERE}([^{_ENDS}]*){_ENDS}".encode())
 _SHORTEST_USE: Final = 3  # characters: {a}
 _NUMBER_GROWS: Final = 24
@@ -36,7 +36,7 @@ _encode = msgspec.json.encode
 
 
 class RunOrder(NamedTuple):
-    """What to run, which exit codes are good, whether there may be a checkpoint, and data."""
+    """The body of an assignment, and facts about its job that its lease keeps."""
 
     body: msgspec.Raw  # JSON of messages.Body
     success_codes: tuple[int, ...]
@@ -45,30 +45,30 @@ class RunOrder(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """A template with an owner in place: what stands before, between and after parameters."""
+    """A template of an owner, split at its parameters."""
 
-    parts: tuple[bytes, ...]
-    names: tuple[str, ...]  # one less
-    only: str  # the parameter that stands in all places, if it is one alone
+    parts: tuple[bytes, ...]  # before, between and after the parameters
+    names: tuple[str, ...]  # of the parameters: one fewer than parts
+    only: str  # the name, if all places have the same parameter; else empty
     success_codes: tuple[int, ...]
     checkpoint: bool
     has_data: bool
-    is_whole: bool  # whether parameters can be set in; if not, the long way
+    is_whole: bool  # whether the form can be filled; if not, the job is decoded and encoded
 
 
 class Orders:
-    """Makes orders; keeps the forms of the newest templates."""
+    """Makes run orders. It caches the forms of the newest templates."""
 
     def __init__(self, bytes_max: int = KEPT_BYTES_MAX) -> None:
         self._bytes_max, self._bytes = bytes_max, 0
         self._forms: OrderedDict[tuple[bytes, str], _Form] = OrderedDict()
 
     def __len__(self) -> int:
-        """Return how many forms are kept."""
+        """Return how many forms are cached."""
         return len(self._forms)
 
     def order(self, body: JobBody, owner: str) -> RunOrder:
-        """Return what a stored job is to run."""
+        """Return the run order of a stored job."""
         template = body.template
         if template is not None:
             form = self._forms.get((template, owner)) or self._take_apart(template, owner)
@@ -120,12 +120,12 @@ def _filled(form: _Form, entry: bytes) -> msgspec.Raw:
 
 
 def _inner(value: str | int | float) -> bytes:
-    """Return a value as it stands within the quotes of a text."""
+    """Return a value as JSON text without the quotes."""
     return b"%d" % value if type(value) is int else _encode(str(value))[1:-1]
 
 
 def room(bodies: list[JobBody | None]) -> int:
-    """Return how many of the first of these one answer has room for."""
+    """Return how many bodies, counted from the first, fit into one answer."""
     left = BODIES_BYTES_MAX
     if sum(map(_surely_at_most, bodies)) <= left:
         return len(bodies)
@@ -137,7 +137,7 @@ def room(bodies: list[JobBody | None]) -> int:
 
 
 def _size(body: JobBody) -> int:
-    """Return a bound of what a job takes; one that cannot be read takes nothing, and fails."""
+    """Return an upper bound of a body's size; 0 for an unreadable job, which will fail."""
     try:
         return size_at_most(body.template, body.body)
     except (Refused, *UNREADABLE):
@@ -145,7 +145,7 @@ def _size(body: JobBody) -> int:
 
 
 def _surely_at_most(body: JobBody | None) -> int:
-    """Return a bound that needs no look at the template."""
+    """Return a larger bound that needs no decoding of the template."""
     if body is None:
         return 0
     if body.template is None:

@@ -32,7 +32,7 @@ SURELY_FIT: Final = BODIES_BYTES_MAX // FILLED_BYTES_MAX  # jobs, however large
 
 
 class Turns:
-    """Takes the turns of pilots."""
+    """Handles the turns of pilots."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class Turns:
     async def take(
         self, presence: Presence, message: Turn
     ) -> tuple[Sequence[JudgedReport], AskAnswer | None]:
-        """Take reports and at most one ask; return what became of each.
+        """Handle reports and at most one ask. Return the judged reports and the ask's answer.
 
         Each report is judged as if it came alone. A repeated ask gets the same attempts again,
-        after their commit. Raises StoreFull: nothing is written.
+        after their commit. Raises StoreFull if nothing is written.
         """
         judged = await self._reports.judge(presence, message.reports) if message.reports else []
         ask = message.ask
@@ -85,7 +85,7 @@ class Turns:
         *,
         asked: int = 0,
     ) -> Sequence[Held]:
-        """Write reports and matches, and let memory follow. Return the matches that hold."""
+        """Write reports and matches, then update memory. Return the matches that were written."""
         leases: list[Lease] = []
         try:
             if matches:
@@ -96,13 +96,13 @@ class Turns:
         except StoreFull:
             self._follow_up.put_back([match.job for match in matches])
             raise
-        except Exception:  # whether they are written is not known: ask (PROTOCOL C1)
+        except Exception:  # the matches may or may not be written: read them (PROTOCOL C1)
             await self._follow_up.lost([match.job for match in matches])
             raise
         finally:
             for lease in leases:
                 self._follow_up.pending.pop(lease.attempt_id, None)
-        # Begin the leases before the next await: a kill that is acknowledged meanwhile must find
+        # Begin the leases before the next await: a kill that is acknowledged during it must find
         # them. Begin them even if a report fails: a live row without a lease would never end.
         try:
             if written:
@@ -124,8 +124,8 @@ class Turns:
     ) -> tuple[Sequence[bool], Sequence[JobBody | None]]:
         """Write reports and matches in one transaction.
 
-        Return which changes of the reports hold, and a body for each match that does. There are
-        fewer bodies than leases if one answer has no room for all.
+        Return whether each change was written, and the body of each match (None: it lost a race).
+        There are fewer bodies than leases if one answer has no room for all.
         """
         changes: list[Change] = [one.change for one in judged if one.change is not None]
         if not changes and not leases:

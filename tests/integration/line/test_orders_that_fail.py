@@ -46,7 +46,7 @@ def test_a_job_that_cannot_be_read_fails_and_its_pilot_gets_the_others(
         assert await asked(one, 1) == [first, third]  # its answer was lost on the way
         row = await one.world.store.read(job_records.job, second)
         assert row is not None and row.state is JobState.FAILED
-        assert "no pilot can be told what to run: ValidationError" in row.reason
+        assert "the central cannot make an assignment of this job: ValidationError" in row.reason
 
     scene(tell)
 

@@ -240,7 +240,7 @@ def test_limits_are_shown_with_what_counts_for_them_and_are_read_when_an_operato
         ]
         assert f"{caller.community}/sim" in shown.shares
         read.says = BadSetting("pilotage.yaml:3", "most: no number")
-        with pytest.raises(Refused, match="most: no number; shares and limits stay as they were"):
+        with pytest.raises(Refused, match="most: no number; shares and limits stay unchanged"):
             await service.read(caller)
         shown = await service.show(caller)
         assert (shown.limits[0].most, shown.trouble) == (7, "pilotage.yaml:3: most: no number")

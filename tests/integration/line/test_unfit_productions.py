@@ -32,7 +32,7 @@ def test_a_production_whose_jobs_fit_no_pilot_says_so_and_names_the_clause() -> 
             world.user(), states=(), after=0, limit=9
         )
 
-        nearest = "the nearest of those that it excludes has 1"
+        nearest = "the closest pilot has 1"
         assert first.unfit == f"no pilot fits: cores 99 ({nearest})"
         tasks = await world.store.read(
             transformation_records.tasks, first.transformation, states=(), after=0, limit=9

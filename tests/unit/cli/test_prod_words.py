@@ -371,7 +371,7 @@ def test_a_report_advises_what_comes_after_it_and_counts_one_file_as_one(
 
 
 def test_a_step_that_no_pilot_fits_does_not_run() -> None:
-    why = "no pilot fits: cores 99 (the nearest of those that it excludes has 8)"
+    why = "no pilot fits: cores 99 (the closest pilot has 8)"
     one = step(tasks={T.CREATED: 3}, unfit=why)
 
     assert words_of(one) == "0/≈ 4 done, 3 wait"
