@@ -34,7 +34,7 @@ class HostWatch:
         clock: Clock,
         log: Log,
     ) -> None:
-        self._hosts, self._labour, self._queue = memory.hosts, memory.labour, memory.queue
+        self._hosts, self._pilot_news, self._queue = memory.hosts, memory.pilot_news, memory.queue
         self._pilots, self._leases = memory.pilots, memory.leases
         self._rates = memory.rates
         self._clock, self._log = clock, log
@@ -42,7 +42,7 @@ class HostWatch:
     def room(self, presence: Presence) -> int | None:
         """Return how many jobs an asking pilot may get now; None: as many as fit."""
         if presence.ask == 1 and presence.session == 1:
-            self._labour.came(presence.pilot)
+            self._pilot_news.came(presence.pilot)
         now = self._clock.monotonic()
         room = self._hosts.room(presence.site, presence.element, presence.host, now)
         return room if room is None or room > 0 else self._room_of_canary(presence, now)
@@ -76,7 +76,7 @@ class HostWatch:
         if not aside and room is None:
             found = self._queue.matcher.match(offer, most, now)
             if found:
-                self._labour.works(presence.pilot)
+                self._pilot_news.works(presence.pilot)
             return found, False
         tried = self._hosts.tried(presence.site, presence.element, presence.host)
         if tried and room is not None:
@@ -89,7 +89,7 @@ class HostWatch:
         else:
             found, is_aside = match_without(self._queue.matcher, offer, most, aside, now)
         if found:
-            self._labour.works(presence.pilot)
+            self._pilot_news.works(presence.pilot)
         if room is not None:
             where = presence.site, presence.element, presence.host
             self._hosts.went(*where, [one.job for one in found], now)

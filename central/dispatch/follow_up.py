@@ -81,7 +81,7 @@ class FollowUp:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
         self._pilots, self._classes = memory.pilots, memory.classes
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
-        self._tally, self._labour = memory.tally, memory.labour
+        self._tally, self._pilot_news = memory.tally, memory.pilot_news
         self._hosts = HostWatch(memory, clock, log)
         self._bus, self._tokens, self._clock, self._log = bus, tokens, clock, log
         self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
@@ -361,7 +361,7 @@ class FollowUp:
         """Handle a pilot's good-bye. It may be repeated before the first one is written."""
         if presence.state in SPEAKING:
             is_excused = presence.drain or self._hosts.holds(presence)
-            self._labour.left(presence.pilot, is_excused=is_excused)
+            self._pilot_news.left(presence.pilot, is_excused=is_excused)
             said = f"said good-bye, {presence.told}" if presence.told else "said good-bye"
             await self.pilot_moved(presence, PilotEvent.GOODBYE, said)
         self._pilots.forget(presence.pilot)

@@ -26,7 +26,7 @@ class PilotCrew:
         settings: LeaseSettings,
     ) -> None:
         self._queue, self._pilots, self._leases = memory.queue, memory.pilots, memory.leases
-        self._hosts, self._labour = memory.hosts, memory.labour
+        self._hosts, self._pilot_news = memory.hosts, memory.pilot_news
         self._follow_up, self._outbound, self._clock = follow_up, outbound, clock
         self._heard_s = 2 * settings.beat_s
         self._since: dict[str, float] = {}
@@ -36,7 +36,7 @@ class PilotCrew:
 
         Each pilot is returned once.
         """
-        return self._labour.news()
+        return self._pilot_news.news()
 
     def idle(self) -> Mapping[str, float]:
         """Return the idle pilots, and for how many seconds each has been idle.
@@ -66,7 +66,7 @@ class PilotCrew:
 
     def has_worked(self, pilot: str) -> bool:
         """Whether a pilot had a job, or may have had one before this central started."""
-        return pilot not in self._labour.without
+        return pilot not in self._pilot_news.without
 
     async def drain(self, pilots: Mapping[str, str]) -> list[str]:
         """Drain idle pilots, each with its reason. Return those that were still idle."""

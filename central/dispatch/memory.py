@@ -34,7 +34,7 @@ class Memory:
     logs: LiveLogs
     hosts: Hosts = field(init=False)
     rates: SiteRates = field(default_factory=SiteRates)
-    labour: PilotNews = field(default_factory=PilotNews)
+    pilot_news: PilotNews = field(default_factory=PilotNews)
     places: Places = field(default_factory=Places)
     late: LateResults = field(init=False)
     told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged

@@ -1,4 +1,4 @@
-"""What the services of pilots and sites ask of the dispatch, which alone changes the queue."""
+"""The port to the dispatch, which alone changes the queue, for the services of pilots and sites."""
 
 from typing import Protocol
 
@@ -12,11 +12,11 @@ class PilotMoves(Protocol):
     """Moves pilots, and their parked offers."""
 
     async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str, /) -> None:
-        """Move a pilot along its table, in the store and in memory."""
+        """Move a pilot along its state table, in the store and in memory."""
         ...
 
     def tell_pilot(self, presence: Presence, reason: str, /) -> None:
-        """Tell followers that something happened to a pilot."""
+        """Add an event of a pilot to the feed."""
         ...
 
     def parked_ask(self, pilot: str, /) -> int:
@@ -24,13 +24,13 @@ class PilotMoves(Protocol):
         ...
 
     def withdraw(self, pilot: str, /) -> None:
-        """Take a pilot's parked offer back."""
+        """Withdraw the parked offer of a pilot."""
         ...
 
     def park_again(self, offer: LiveOffer, ask: int, /) -> None:
-        """Put another offer in place of the one that a pilot is parked with."""
+        """Replace the parked offer of a pilot."""
         ...
 
     def wake(self) -> None:
-        """Wake parked pilots for which there are jobs."""
+        """Wake parked pilots that waiting jobs fit."""
         ...

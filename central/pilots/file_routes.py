@@ -1,6 +1,7 @@
-"""Routes of the pilot's file, its signature and the script that fetches it. Anybody may ask.
+"""Public routes of the pilot's file, its signature and the script that fetches it.
 
-A pilot's node has no token yet, and the files are no secret: what counts is who has signed them.
+They need no token: a new pilot has none, and the files are no secret. Their signature protects
+them.
 """
 
 import base64
@@ -26,7 +27,8 @@ _HERE: Final[dict[str, Any]] = {"needs_leader": False, "gives": bytes}
 @ROUTES.add("GET", "/pilot.pyz", Permission.PUBLIC_READ, **_HERE, gives_media="application/zip")
 async def bundle(files: Files, call: Call) -> HttpAnswer:
     """Fetch the pilot, one file. The header pilotage-signature has its signature (base64)."""
-    found = await _found(files)  # file and signature at once: two answers may be of two versions
+    # Send file and signature in one answer: two answers may come from two versions.
+    found = await _found(files)
     headers: Headers = [
         (b"etag", f'"{found.sha256}"'.encode()),
         (b"pilotage-signature", base64.b64encode(found.signed.signature)),
@@ -73,5 +75,5 @@ async def script(files: Files, call: Call) -> HttpAnswer:
 async def _found(files: Files) -> PilotFiles:
     found = await files()
     if found is None:
-        raise Refused(Code.NOT_FOUND, "this central has no pilot.pyz")
+        raise Refused(Code.NOT_FOUND, "this central has no pilot.pyz: its operator must add one")
     return found

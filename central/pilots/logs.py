@@ -1,7 +1,8 @@
-"""What pilots log of themselves: kept within bounds, and read by whom it concerns.
+"""Stores the logs of pilots within bounds, and shows them to their readers.
 
-A pilot's word is taken for what it says of itself. Who it is says its token, and a line is about a
-job only if the attempt that it names was this pilot's own: nobody writes into what is another's.
+The central trusts the text of a pilot's lines, but not its identity: that comes from its token.
+A line belongs to a job only if its attempt was this pilot's, so no pilot can write into the log
+of another one's job.
 """
 
 import math
@@ -29,30 +30,30 @@ from .presence import Pilots
 from .record_logs import PARCELS_PRUNED_MAX, LogLine, LogSearch, LogSource, Parcel
 
 MB: Final = 1_000_000
-LOOK_EVERY: Final = 256  # parcels that are kept between two looks at what all take
-RATE_BYTES_S: Final = 8_000.0  # that one pilot may log over time: twice what it will
-BURST_BYTES: Final = 2_000_000.0  # and at once: it may have waited for us for long
-REQUEST_BYTES: Final = 500  # what a request counts for, whatever is in it
-LINE_BYTES: Final = 50
-PLACES: Final = 1_000  # of a parcel: more than its lines
-PARCELS_A_LOOK: Final = 20  # others have their turn between two looks
-SCANNED_MAX: Final = 20_000  # lines that one request looks at
-NAMES_MAX: Final = 100  # of events that are counted by name
+LOOK_EVERY: Final = 256  # parcels that are stored between two checks of the total size
+RATE_BYTES_S: Final = 8_000.0  # of log per pilot on average: twice as much as it needs
+BURST_BYTES: Final = 2_000_000.0  # of log at once: the pilot may have waited long for the central
+REQUEST_BYTES: Final = 500  # that each request counts, whatever its content
+LINE_BYTES: Final = 50  # that each line counts in addition to its text
+PLACES: Final = 1_000  # page places of a parcel: more than it has lines
+PARCELS_A_LOOK: Final = 20  # parcels of one read: other tasks run between two reads
+SCANNED_MAX: Final = 20_000  # lines that one request reads at most
+NAMES_MAX: Final = 100  # names of events that are counted separately
 OTHER: Final = "other"
 
-# A line stays one: what follows a line end would look like a line of another pilot.
+# Escape line ends: the text after one would look like a line of another pilot.
 _ONE_LINE: Final = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
 class Allowance:
-    """How much each pilot may still say. Pure: what is not used comes back with time."""
+    """A rate limit for the log of each pilot. Pure: the allowance grows again with time."""
 
     def __init__(self, pilots_max: int = 100_000) -> None:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._pilots_max = pilots_max  # the pilot that is silent for longest is forgotten
+        self._pilots_max = pilots_max  # beyond it, the longest silent pilot is forgotten
 
     def take(self, pilot: str, size: float, now: float) -> float:
-        """Take what a request needs; return for how long it has to wait, 0: it may come in."""
+        """Take the bytes of a request. Return the seconds that it must wait; 0: it is accepted."""
         left, at = self._left.get(pilot, (BURST_BYTES, now))
         left = min(BURST_BYTES, left + RATE_BYTES_S * max(0.0, now - at))
         wait_s = max(0.0, size - left) / RATE_BYTES_S
@@ -64,13 +65,13 @@ class Allowance:
 
 
 class LogRoom:
-    """Lets lines go that are old, or that are too many."""
+    """Deletes lines that are too old or too many."""
 
     def __init__(self, store: Store, clock: Clock, settings: RetentionSettings) -> None:
         self._store, self._clock, self._settings = store, clock, settings
 
     async def by_age(self) -> int:
-        """Let some go that are too old; return how many parcels, 0: none is left."""
+        """Delete some parcels that are too old. Return how many; 0: none is left."""
         if not self._settings.pilot_log_days:
             return 0
         before = self._clock.wall() - self._settings.pilot_log_days * DAY_S
@@ -79,7 +80,7 @@ class LogRoom:
         )
 
     async def by_size(self) -> int:
-        """Let some of the oldest go if all take more than they may; return how many parcels."""
+        """Delete some of the oldest parcels if the logs are too large. Return how many."""
         if await self._store.read(log_records.pilot_log_bytes) <= self._settings.pilot_log_mb * MB:
             return 0
         return await self._store.write(
@@ -88,7 +89,7 @@ class LogRoom:
 
 
 class PilotLogMemory(Protocol):
-    """The tables in memory that are used here."""
+    """The tables in memory that this module needs."""
 
     @property
     def pilots(self) -> Pilots: ...
@@ -97,7 +98,7 @@ class PilotLogMemory(Protocol):
 
 
 class PilotLogService:
-    """Takes lines of pilots, and shows them."""
+    """Stores and shows the log lines of pilots."""
 
     def __init__(
         self,
@@ -113,14 +114,14 @@ class PilotLogService:
         self._told = memory.told
         self._room, self._clock, self._settings = room, clock, settings
         self._allowance = Allowance()
-        self._kept = 0  # parcels, since all was looked at
+        self._kept = 0  # parcels since the last check of the total size
 
     # -- pilots ---------------------------------------------------------------------------------
 
     async def keep(self, caller: PilotCaller, message: PilotLog) -> PilotLogKept:
-        """Keep lines of the caller's own log; those that are known are left out.
+        """Store new lines of the caller's log, and skip the known ones.
 
-        Raises Refused: OTHER_STORE, OLD_SESSION, TOO_MANY (it says too much).
+        Raises Refused: OTHER_STORE, OLD_SESSION, TOO_MANY (the pilot logs too much).
         """
         _check_order(message.lines)
         source = await self._source(caller, message)
@@ -129,7 +130,7 @@ class PilotLogService:
         )
         wait_s = self._allowance.take(caller.pilot, size, self._clock.monotonic())
         if wait_s:
-            why = f"pilot {caller.pilot} logs too much: the next {size} bytes in {wait_s:.0f} s"
+            why = f"pilot {caller.pilot} logs too much: send these {size} bytes in {wait_s:.0f} s"
             raise Refused(Code.TOO_MANY, why)
         attempts = sorted({line.attempt_id for line in message.lines if line.attempt_id})
         own = await self._store.read(log_records.attempts_of_pilot, caller.pilot, attempts)
@@ -162,27 +163,31 @@ class PilotLogService:
         return PilotLogKept(n=n)
 
     def _count(self, lines: Iterable[LogLine]) -> None:
-        """Count events by name; a pilot may say any name, so there is an end to them."""
+        """Count events by name. Pilots may use any name, so only NAMES_MAX are kept apart."""
         for line in lines:
             known = line.event in self._told or len(self._told) < NAMES_MAX
             self._told[line.event if known else OTHER] += 1
 
     async def _source(self, caller: PilotCaller, message: PilotLog) -> LogSource:
-        """Return who speaks. A pilot's last lines come after its good-bye."""
+        """Return the source of a message. A pilot's last lines come after its good-bye."""
         if message.gen != self._store.generation:
-            raise Refused(Code.OTHER_STORE, "the store was restored: this pilot is no part of it")
+            raise Refused(
+                Code.OTHER_STORE,
+                "the store was restored from a backup: it does not know this pilot's session",
+            )
         presence = self._pilots.find(caller.pilot)
         if presence is not None:
             session, node = presence.session, presence.node
         else:
             row = await self._store.read(pilot_records.pilot, caller.pilot)
             if row is None:
-                raise Refused(Code.OLD_SESSION, f"pilot {caller.pilot} is not known any more")
+                raise Refused(Code.OLD_SESSION, f"pilot {caller.pilot} is no longer known")
             session = row.session
             node = msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host)
         if session != message.session:
             raise Refused(
-                Code.OLD_SESSION, f"session {message.session} is over: {session} has begun"
+                Code.OLD_SESSION,
+                f"session {message.session} is over: session {session} has begun",
             )
         return LogSource(
             pilot=caller.pilot,
@@ -194,7 +199,7 @@ class PilotLogService:
         )
 
     async def _keep_within_bounds(self) -> None:
-        """Now and then see that all lines together take no more than they may."""
+        """Delete the oldest parcels if the logs are too large; check every LOOK_EVERY parcels."""
         self._kept += 1
         if self._kept >= LOOK_EVERY:
             self._kept = 0
@@ -206,9 +211,9 @@ class PilotLogService:
     async def read(
         self, caller: User, wanted: PilotLogFilter, after: int | None, limit: int
     ) -> PilotLogPage:
-        """Return lines after a place; without one those from `since` on, or else the newest.
+        """Return lines after a place. Without one, return those since `since`, or the newest.
 
-        Who reaches no more than jobs has to name one: its lines, and no others, are shown.
+        A caller who may only see jobs must name one, and gets only the lines of that job.
         """
         search = await self._search(caller, wanted)
         end = await self._store.read(log_records.pilot_log_end)
@@ -221,7 +226,7 @@ class PilotLogService:
         right = reach(caller, Permission.PILOT_LOG)
         if right < Reach.COMMUNITY:
             if wanted.job is None:
-                why = "job: your token reaches lines of your jobs: name one of them"
+                why = "job: your token may only read log lines of your own jobs: name one of them"
                 raise Refused(Code.FORBIDDEN, why, field="job")
             await self._queries.row(caller, wanted.job, Permission.PILOT_LOG)
         return LogSearch(
@@ -238,7 +243,7 @@ class PilotLogService:
         self, search: LogSearch, wanted: PilotLogFilter, after: int, limit: int, end: int
     ) -> PilotLogPage:
         found: list[PilotLogLine] = []
-        parcel_id, seen = divmod(after, PLACES)  # what comes next, and how much of it is known
+        parcel_id, seen = divmod(after, PLACES)  # the next parcel, and its lines seen so far
         scanned = 0
         while scanned < SCANNED_MAX:
             parcels = await self._store.read(
@@ -283,7 +288,7 @@ class PilotLogService:
 
 
 def fits(line: LogLine, wanted: PilotLogFilter) -> bool:
-    """Whether a line, of a parcel that was found, is one of those that are wanted."""
+    """Whether a line of a matching parcel matches the filter too."""
     if wanted.job is not None and line.job != wanted.job:
         return False
     if wanted.warnings and not line.warning:
@@ -316,7 +321,7 @@ def _check_order(lines: Iterable[PilotLine]) -> None:
         if line.n <= before:
             raise Refused(
                 Code.INVALID,
-                f"$.lines[{index}].n: found {line.n} after {before}, numbers of lines grow",
+                f"$.lines[{index}].n: found {line.n} after {before}: the numbers must increase",
                 field=f"$.lines[{index}].n",
             )
         before = line.n

@@ -26,7 +26,7 @@ UPDATE log_source SET last_n = :last_n, bytes = bytes + :bytes::bigint WHERE sou
 SELECT last_n FROM log_source WHERE pilot = :pilot;
 
 -- name: log_end
--- The last parcel that anybody may have seen, whether it is still kept or not.
+-- The id of the newest parcel so far, which may be deleted.
 SELECT next - 1 FROM counter WHERE name = 'parcel';
 
 -- name: log_bytes
@@ -156,7 +156,7 @@ DELETE FROM log_parcel WHERE parcel_id IN (SELECT value::bigint FROM json_each(:
 UPDATE log_source SET bytes = bytes - :bytes::bigint WHERE source_id = :source_id;
 
 -- name: remove_empty_log_sources
--- While its pilot is known a source stays: it has the number of its last line.
+-- A source stays while its pilot is known: it has the number of the pilot's last line.
 DELETE FROM log_source
  WHERE source_id IN (
     SELECT s.source_id FROM log_source AS s
@@ -164,8 +164,8 @@ DELETE FROM log_source
      LIMIT :limit);
 
 -- name: check_pilot_logs
--- What each pilot's parcels take, and which jobs they are about.
-SELECT format('pilot %s says %s bytes of log, its parcels say %s', s.pilot, s.bytes,
+-- Checks the total size of each pilot's parcels, and the links between parcels and jobs.
+SELECT format('pilot %s is noted with %s bytes of log, but its parcels have %s', s.pilot, s.bytes,
               coalesce(p.bytes, 0))
   FROM log_source AS s
   LEFT JOIN (SELECT source_id, sum(bytes) AS bytes FROM log_parcel GROUP BY source_id) AS p
@@ -176,11 +176,11 @@ SELECT format('parcel %s of a log belongs to no pilot', p.parcel_id)
   FROM log_parcel AS p LEFT JOIN log_source AS s USING (source_id)
  WHERE s.source_id IS NULL
 UNION ALL
-SELECT format('job %s is named for parcel %s of a log, which is not there', j.job_id, j.parcel_id)
+SELECT format('job %s is linked to parcel %s of a log, which does not exist', j.job_id, j.parcel_id)
   FROM log_job AS j LEFT JOIN log_parcel AS p USING (parcel_id)
  WHERE p.parcel_id IS NULL
 UNION ALL
-SELECT format('parcel %s of a log is about job %s, which does not name it', p.parcel_id, n.value)
+SELECT format('parcel %s of a log is about job %s, but is not linked to it', p.parcel_id, n.value)
   FROM log_parcel AS p CROSS JOIN json_each(p.jobs) AS n
   LEFT JOIN log_job AS j ON j.job_id = n.value::bigint AND j.parcel_id = p.parcel_id
  WHERE j.job_id IS NULL

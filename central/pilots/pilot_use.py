@@ -1,6 +1,6 @@
-"""Which pilots had a job, and which went without one: what becomes of those that were sent. Pure.
+"""Notes which pilots got a job, and which left without one. Pure.
 
-Only of pilots whose first ask came while this central lives: of the others nobody knows.
+It covers only pilots whose first ask came after the start of this central.
 """
 
 from dataclasses import dataclass, field
@@ -11,27 +11,27 @@ PILOTS_MAX: Final = 200_000
 
 @dataclass
 class PilotNews:
-    """News of pilots, until somebody takes them."""
+    """News about pilots, until `news` returns them."""
 
-    without: dict[str, None] = field(default_factory=dict[str, None])  # that had no job yet
-    worked: dict[str, None] = field(default_factory=dict[str, None])  # had their first one since
-    empty: dict[str, None] = field(default_factory=dict[str, None])  # left without one since
+    without: dict[str, None] = field(default_factory=dict[str, None])  # no job yet
+    worked: dict[str, None] = field(default_factory=dict[str, None])  # news: got their first job
+    empty: dict[str, None] = field(default_factory=dict[str, None])  # news: left without a job
 
     def came(self, pilot: str) -> None:
-        """A pilot asks for the first time."""
+        """Note the first ask of a pilot."""
         _put(self.without, pilot)
 
     def works(self, pilot: str) -> None:
-        """A pilot was given a job."""
+        """Note that a pilot got a job."""
         if pilot in self.without:
             del self.without[pilot]
             _put(self.worked, pilot)
 
     def left(self, pilot: str, *, is_excused: bool) -> None:
-        """A pilot has said good-bye.
+        """Note that a pilot has said good-bye.
 
-        Nothing follows of one that was told to go, or whose host gets no jobs for now: its
-        element may have others that would get some.
+        `is_excused`: the pilot was drained, or its host is suspended. Then it is no news that it
+        left without a job: other pilots of its element may get some.
         """
         if pilot in self.without:
             del self.without[pilot]
@@ -39,7 +39,10 @@ class PilotNews:
                 _put(self.empty, pilot)
 
     def news(self) -> tuple[list[str], list[str]]:
-        """Return the pilots that had their first job, and those that left without one, once."""
+        """Return the pilots that got their first job, and those that left without one.
+
+        Each pilot is returned once.
+        """
         found = list(self.worked), list(self.empty)
         self.worked.clear()
         self.empty.clear()

@@ -20,14 +20,14 @@ UPDATE pilot
  WHERE pilot = :pilot AND session = 0 AND state = :old;
 
 -- name: open_session
--- Of two that open the same session, or of one that comes after a later one, nothing is written.
+-- The first of two calls for the same session wins. A call for an older session changes nothing.
 UPDATE pilot SET session = CASE WHEN :session::bigint > 0 THEN :session::bigint ELSE session + 1 END,
        nonce = :nonce
  WHERE pilot = :pilot AND session > 0 AND nonce <> :nonce
    AND (:session::bigint = 0 OR :session::bigint > session);
 
 -- name: rotate_secret
--- Nothing is written if the secret has been used before. :kept is a number of characters.
+-- Changes nothing if the secret was used before. :kept is a number of characters.
 UPDATE pilot
    SET renewals = renewals + 1, nonces_used = substr(:mark || nonces_used, 1, :kept)
  WHERE pilot = :pilot AND renewals = :number;
@@ -49,7 +49,7 @@ SELECT pilot, community, site, element, state, session, nonce, renewal_hash, hos
  LIMIT :limit;
 
 -- name: move_pilot
--- One that has begun to drain does so for good.
+-- A pilot that has begun to drain keeps draining.
 UPDATE pilot
    SET state = :new, ended_at = :ended_at, reason = :reason,
        drain = greatest(drain, :drain::bigint)

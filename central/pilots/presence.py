@@ -1,4 +1,4 @@
-"""What is known of each pilot beside its attempts: session, asks, last beat. Pure."""
+"""The live state of each pilot, apart from its attempts: session, asks and last beat. Pure."""
 
 import sys
 from collections import Counter
@@ -19,7 +19,10 @@ from .record_types import PilotRow
 
 
 def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Grant:
-    """Return what a pilot was given and did not know of when it said what is free (PROTOCOL C2)."""
+    """Return the resources of attempts that a pilot's offer does not allow for (PROTOCOL C2).
+
+    The pilot did not know these attempts when it made the offer.
+    """
     return total(
         lease.grant
         for lease in leases
@@ -30,11 +33,11 @@ def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Grant:
 
 
 class PlaceMarks(Protocol):
-    """What operators have said of sites and elements, as it concerns their pilots."""
+    """The restrictions of sites and elements that concern their pilots."""
 
     @property
     def isolating(self) -> frozenset[str]:
-        """Sites that ask for isolation."""
+        """Sites that require isolation."""
         ...
 
     def is_draining(self, site: str, element: str) -> bool: ...
@@ -43,7 +46,7 @@ class PlaceMarks(Protocol):
 
 @dataclass(eq=False)
 class Presence:
-    """One pilot that has registered."""
+    """A registered pilot."""
 
     pilot: str
     community: str
@@ -54,21 +57,21 @@ class Presence:
     node: Node
     registered_at: float
     heard: float  # monotonic
-    ask: int = 0  # the last ask that was taken up
+    ask: int = 0  # number of the newest ask
     beat: int = 0
     drain: bool = False
-    hurry: bool = False  # it ends without waiting for what it holds
-    told: str = ""  # who has told it to end now, and why
+    hurry: bool = False  # it ends without waiting for its attempts
+    told: str = ""  # author and reason of the order to end now
     tests_only: bool = False  # an operator has banned its place
     is_shut: bool = False  # its site requires isolation, and it has none
-    # A use of the renewal secret that a full store could not take: its number, and the mark.
+    # A use of the renewal secret that a full store could not write: its number and mark.
     unwritten: tuple[int, str] | None = None
-    strays: int = 0  # reports of attempts that it never had, or that are gone, kept in this life
+    strays: int = 0  # stored reports of attempts that it never had or that are deleted
     offer: Offer | None = None
     known: frozenset[Name] = frozenset()  # the attempts that the offer allows for
-    # The offer, what it is as the pilot said it, and what it would be without jobs.
+    # A cache: the offer, its live offer as the pilot made it, and the one without jobs.
     _made: tuple[Offer, LiveOffer, LiveOffer] | None = None
-    _common: OfferTerms | None = None  # of the last offer
+    _common: OfferTerms | None = None  # a cache: terms of the last offer
 
     def __post_init__(self) -> None:
         self.community, self.site = sys.intern(self.community), sys.intern(self.site)
@@ -79,7 +82,7 @@ class Presence:
         return self.node.host
 
     def restrict(self, places: PlaceMarks) -> bool:
-        """Let what holds at its place count for what it takes; return whether that is new."""
+        """Apply the restrictions of the pilot's place. Return whether they have changed."""
         tests_only = places.is_banned_by_mark(self.site, self.element)
         is_shut = self.site in places.isolating and not self.node.namespaces
         if (tests_only, is_shut) == self.restricted:
@@ -89,11 +92,11 @@ class Presence:
 
     @property
     def restricted(self) -> tuple[bool, bool]:
-        """Whether it takes jobs of the type Test alone, and whether it takes none."""
+        """Whether it accepts only jobs of the type Test, and whether it accepts none."""
         return self.tests_only, self.is_shut
 
     def live_offer(self, offer: Offer, taken: Grant = NOTHING) -> LiveOffer:
-        """Return what the pilot says is free, less what it was given and does not know of yet."""
+        """Return an offer for the matcher: the pilot's offer without the `taken` resources."""
         return live_offer(
             offer,
             self.node,
@@ -106,7 +109,7 @@ class Presence:
         )
 
     def _common_of(self, offer: Offer) -> OfferTerms:
-        """Return what changes hardly ever from one offer of this pilot to the next."""
+        """Return the terms of an offer, which rarely change from one offer to the next."""
         said = said_by(offer)
         if self._common is None or self._common.said != said:
             self._common = common_of(
@@ -115,9 +118,9 @@ class Presence:
         return self._common
 
     def free_offer(self, leases: Iterable[Lease]) -> LiveOffer | None:
-        """Return what is free now: the pilot's word, less what it was given and did not list.
+        """Return the free resources now: the last offer without newer attempts.
 
-        None if it never asked. `leases`: its own.
+        Return None if the pilot has never asked. `leases`: those of this pilot.
         """
         if self.offer is None:
             return None
@@ -127,13 +130,13 @@ class Presence:
         )
 
     def empty_offer(self) -> LiveOffer | None:
-        """Return what the pilot could offer if no job ran in it; None if it never asked."""
+        """Return the pilot's offer as if no job ran in it, None if it has never asked."""
         return self._as_said(self.offer)[1] if self.offer is not None else None
 
     def _as_said(self, said: Offer) -> tuple[LiveOffer, LiveOffer]:
-        """Return an offer as it was said and as it would be without jobs, made once an ask.
+        """Return the live offer as the pilot made it, and as it would be without jobs.
 
-        Both are one where nothing is on it.
+        Both are cached until the next ask, and are the same object if no job runs.
         """
         if self._made is None or self._made[0] is not said:
             live = self.live_offer(said)
@@ -152,10 +155,10 @@ class Presence:
 def presence_of(
     row: PilotRow, node: Node, places: PlaceMarks | None, *, heard: float, wall: float
 ) -> Presence:
-    """Return a pilot's next session as its row has it, with the orders that it was given before.
+    """Return the presence of a pilot's session from its row, with its earlier orders.
 
-    `places`: None where no marks are known. `heard`: by the monotonic clock. `wall`: now, if it is
-    not known when it registered.
+    `places`: None if no marks are known. `heard`: on the monotonic clock. `wall`: the time to use
+    if the row has no time of registration.
     """
     found = Presence(
         pilot=row.pilot,
@@ -177,12 +180,12 @@ def presence_of(
 
 
 class Pilots:
-    """All pilots whose session may still speak."""
+    """All pilots whose session may still send messages."""
 
     def __init__(self) -> None:
         self._pilots: dict[str, Presence] = {}
-        self.states: Counter[PilotState] = Counter()  # how many stand where
-        self._running_at: Counter[tuple[str, str]] = Counter()  # how many run on a host of a site
+        self.states: Counter[PilotState] = Counter()  # pilots by state
+        self._running_at: Counter[tuple[str, str]] = Counter()  # running pilots by (site, host)
 
     def put(self, presence: Presence) -> None:
         self.forget(presence.pilot)
@@ -190,18 +193,18 @@ class Pilots:
         self._count(presence, presence.state, 1)
 
     def moved(self, presence: Presence, new: PilotState) -> None:
-        """Take note of a pilot's new state. A presence that was replaced is nobody's any more."""
+        """Note a pilot's new state. A replaced presence is not counted."""
         if self._pilots.get(presence.pilot) is presence:
             self._count(presence, presence.state, -1)
             self._count(presence, new, 1)
         presence.state = new
-        presence.drain |= new is PilotState.DRAINING  # for good, as the store has it
+        presence.drain |= new is PilotState.DRAINING  # permanent, as in the store
 
     def find(self, pilot: str) -> Presence | None:
         return self._pilots.get(pilot)
 
     def caller(self, pilot: str) -> PilotCaller | None:
-        """Return what this pilot's token says, where the bus has checked who it is."""
+        """Return the same caller as the pilot's token gives. The bus has checked its identity."""
         presence = self._pilots.get(pilot)
         if presence is None:
             return None
@@ -218,7 +221,7 @@ class Pilots:
             self._count(gone, gone.state, -1)
 
     def run_at(self, site: str, host: str) -> bool:
-        """Whether a pilot on this host takes jobs."""
+        """Whether a pilot on this host accepts jobs."""
         return self._running_at[site, host] > 0
 
     def _count(self, presence: Presence, state: PilotState, change: int) -> None:
@@ -233,6 +236,6 @@ class Pilots:
         return list(self._pilots.values())
 
     def empty_offers(self) -> list[LiveOffer]:
-        """Return what each pilot could offer if no job ran in it, of those that have asked."""
+        """Return the offer of each pilot that has asked, as if no job ran in it."""
         offers = (one.empty_offer() for one in self.all())
         return [one for one in offers if one is not None]

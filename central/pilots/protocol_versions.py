@@ -1,8 +1,10 @@
-"""Which versions of the pilots' protocol are served. Pure.
+"""The versions of the pilot protocol that a central serves. Pure.
 
-Our own minor version and the one before it, so that pilots outlive an upgrade; and newer ones, so
-that a central that went back a release serves the pilots of the one after: what it does not know
-it does not read.
+It serves these minor versions of its own major version:
+
+- its own and the one before it, so that pilots survive an upgrade;
+- all newer ones, so that pilots survive a downgrade: the central ignores fields that it does not
+  know.
 """
 
 import re
@@ -13,7 +15,7 @@ _VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 
 
 def serves(version: str, ours: str = PROTOCOL) -> bool:
-    """Say whether a central that speaks `ours` serves a pilot that speaks `version`."""
+    """Return whether a central of the version `ours` serves a pilot of `version`."""
     theirs, mine = _VERSION.fullmatch(version), _VERSION.fullmatch(ours)
     assert mine is not None, "our own version is major.minor"
     if theirs is None:
@@ -22,5 +24,5 @@ def serves(version: str, ours: str = PROTOCOL) -> bool:
 
 
 def rotates(version: str) -> bool:
-    """Say whether a pilot of a version that is served rotates its renewal secret: from 1.1 on."""
+    """Return whether a pilot of a served version rotates its renewal secret (from 1.1 on)."""
     return version != "1.0"

@@ -1,4 +1,4 @@
-"""Pilots, and the secrets they register with."""
+"""Reads and writes of pilots, and of the secrets with which they register."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,16 +15,16 @@ from .record_types import MARK, MARKS_MAX, NewSecret, PilotRow, Registration
 
 @weighs(2)
 def add_secrets(session: Session, secrets: Sequence[NewSecret]) -> None:
-    """Store hashed bootstrap secrets, and a pilot row in state Submitted for each."""
+    """Store hashed bootstrap secrets, each with a pilot in the state Submitted."""
     rows = [{**msgspec.structs.asdict(one), "state": START.value} for one in secrets]
     session.many("insert_pilot", rows)
     session.many("insert_secret", rows)
 
 
 def register(session: Session, registration: Registration) -> PilotRow:
-    """Use a secret: session 1, state Running. Raises BadSecret.
+    """Use a secret: the pilot gets session 1 and the state Running. Raises BadSecret.
 
-    Idempotent by (secret, nonce): nothing is changed then.
+    Idempotent by (secret, nonce): a repetition changes nothing.
     """
     fields = msgspec.structs.asdict(registration)
     found = session.one("get_secret", fields)
@@ -38,15 +38,15 @@ def register(session: Session, registration: Registration) -> PilotRow:
             session.run("register_pilot", {**fields, "old": old.value, "new": new.value}).rowcount
             for old, new in moves(PilotEvent.REGISTERED)
         ):
-            raise BadSecret  # cancelled or given up before it came
+            raise BadSecret  # the pilot was cancelled or given up before
     return pilot_of(session.one("get_pilot", fields))
 
 
 def hello(session: Session, pilot: str, nonce: str, number: int = 0) -> PilotRow:
-    """Open a session, 0: the next; the same nonce again gives the same one.
+    """Open session `number` (0: the next). The same nonce again gives the same session.
 
-    One that is not later than the last is not opened: the row has another nonce then. Raises
-    PilotNotFound.
+    A session that is not later than the last one is not opened; the returned row then has another
+    nonce. Raises PilotNotFound.
     """
     fields = {"pilot": pilot, "nonce": nonce, "session": number}
     session.run("open_session", fields)
@@ -57,10 +57,10 @@ def hello(session: Session, pilot: str, nonce: str, number: int = 0) -> PilotRow
 
 
 def rotate_secret(session: Session, pilot: str, number: int, mark: str) -> PilotRow:
-    """Use renewal secret `number`; `mark` tells its nonce by `records.MARK` characters.
+    """Use renewal secret `number`. Return the row of the pilot.
 
-    Return the row. Nothing is written if that secret was used before: `used` of the row says
-    with which nonce. Raises PilotNotFound.
+    `mark`: the first MARK characters of the hash of the nonce. If the secret was used before,
+    nothing is written, and `used` of the row has the mark of that use. Raises PilotNotFound.
     """
     fields = {"pilot": pilot, "number": number, "mark": mark, "kept": MARK * MARKS_MAX}
     session.run("rotate_secret", fields)
@@ -73,7 +73,7 @@ def rotate_secret(session: Session, pilot: str, number: int, mark: str) -> Pilot
 def move_pilot(
     session: Session, pilot: str, old: PilotState, new: PilotState, at: float, reason: str
 ) -> bool:
-    """Compare-and-set of a pilot's state. One that is Draining has the order to, for good."""
+    """Compare-and-set a pilot's state. A pilot that becomes Draining keeps that order."""
     fields = {
         "pilot": pilot,
         "old": old.value,
@@ -86,15 +86,15 @@ def move_pilot(
 
 
 def order_pilot(session: Session, pilot: str, told: str = "") -> None:
-    """Keep that a pilot is to drain, whatever its state is and becomes.
+    """Store the order to drain, which holds in all later states of the pilot.
 
-    With `told`, that it does not wait for what it holds.
+    With `told` the pilot does not wait for its attempts.
     """
     session.run("order_pilot", {"pilot": pilot, "told": told})
 
 
 def pilot(session: Session, pilot: str) -> PilotRow | None:
-    """Return a pilot, None: there is none."""
+    """Return a pilot, or None."""
     found = session.one("get_pilot", {"pilot": pilot})
     return None if found is None else pilot_of(found)
 
@@ -108,7 +108,7 @@ def pilots(
     limit: int,
     site: str = "",
 ) -> list[PilotRow]:
-    """Return pilots in order of their name; no states, no site: all."""
+    """Return pilots ordered by name. Empty `states` or `site` match all pilots."""
     fields = {
         "community": community,
         "site": site,

@@ -1,4 +1,4 @@
-"""Logs of pilots."""
+"""Reads and writes of the logs of pilots."""
 
 import zlib
 from collections import Counter
@@ -12,9 +12,9 @@ from pilotage.proto.ids import ID_MAX
 from ..store.engine import takes_long, weighs
 from ..store.session import Session, json_list
 
-PARCELS_PRUNED_MAX: Final = 500  # that go in one transaction
-PARCEL_BYTES: Final = 120  # what a parcel takes beside its lines, its place in indexes included
-JOB_BYTES: Final = 20  # what each job takes that it is about
+PARCELS_PRUNED_MAX: Final = 500  # parcels that one transaction deletes
+PARCEL_BYTES: Final = 120  # of a parcel without its lines, with its index entries
+JOB_BYTES: Final = 20  # of each job that a parcel is about
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogSource(_Record, frozen=True):
-    """Who says something. Host and batch id are the pilot's word, the rest is its token's."""
+    """The source of a log. Host and batch id come from the pilot, the rest from its token."""
 
     pilot: str
     community: str
@@ -35,17 +35,17 @@ class LogSource(_Record, frozen=True):
 class LogLine(_Record, frozen=True, array_like=True):
     """One event of a pilot's log."""
 
-    n: int  # grows from line to line of a pilot
+    n: int  # increases from line to line of a pilot
     at: float  # wall clock of the central
     event: str
     text: str = ""
     warning: bool = False
-    job: int = 0  # 0: about none
+    job: int = 0  # 0: about no job
     epoch: int = 0
 
 
 class Parcel(_Record, frozen=True):
-    """Lines that came together."""
+    """Lines that a pilot sent in one message."""
 
     parcel_id: int
     source: LogSource
@@ -53,18 +53,18 @@ class Parcel(_Record, frozen=True):
 
 
 class LogSearch(_Record, frozen=True):
-    """Which parcels. Empty clauses hold for all; of several all must hold."""
+    """A search for parcels. Empty clauses match all parcels; all clauses must match."""
 
     community: str | None = None
     pilot: str = ""
     site: str = ""
     host: str = ""
     batch_id: str = ""
-    job: int = 0  # parcels in which a line is about it
-    since: float = 0.0  # parcels that came then or later
+    job: int = 0  # parcels with a line about this job
+    since: float = 0.0  # parcels that came at this time or later
 
     def fits(self, source: LogSource) -> bool:
-        """Whether a source is one of those that are looked for."""
+        """Whether a source matches the search."""
         return (
             self.community in (None, source.community)
             and self.pilot in ("", source.pilot)
@@ -79,9 +79,9 @@ def jobs_of(lines: Sequence[LogLine]) -> list[int]:
     return sorted({line.job for line in lines if line.job})
 
 
-OLDEST_AT_A_TIME: Final = 20  # parcels that make room for one
+OLDEST_AT_A_TIME: Final = 20  # parcels that one read returns to make room for a new one
 ROWS_A_PARCEL: Final = 4
-# What a search is led by, the rarest first, and the statement that finds such sources.
+# The clauses by which a search finds its sources, the most selective first, with their statements.
 _LEADS: Final = (
     ("pilot", "log_sources_of_pilot"),
     ("batch_id", "log_sources_of_batch"),
@@ -99,7 +99,7 @@ def _rows_of_parcel(*_: object, **__: object) -> int:
 def attempts_of_pilot(
     session: Session, pilot: str, attempt_ids: Sequence[int]
 ) -> Mapping[int, tuple[int, int]]:
-    """Return (job, epoch) of those of the attempts that were this pilot's."""
+    """Return (job, epoch) of those attempts that belonged to this pilot, by attempt id."""
     if not attempt_ids:
         return {}
     given = {"pilot": pilot, "ids": json_list(attempt_ids)}
@@ -117,11 +117,11 @@ def keep_pilot_log(
     bytes_max: int,
     packed: bytes = b"",
 ) -> int:
-    """Keep lines, in order of their numbers; return the highest number that is kept.
+    """Store lines, ordered by number. Return the highest stored number of the pilot.
 
-    Lines whose numbers are not above those of before are left out: they came already. Of one
-    pilot at most about `bytes_max` stay: the oldest parcels make room. `packed` is what `pack`
-    gives for the lines: the writer has no time for that.
+    Lines whose number is stored already are skipped. A pilot keeps about `bytes_max` at most: its
+    oldest parcels are deleted. `packed` is the result of `pack` for the lines, which the caller
+    computes to save time in the writer.
     """
     fields = msgspec.structs.asdict(source)
     session.run("insert_log_source", fields)
@@ -155,7 +155,7 @@ def keep_pilot_log(
 
 @takes_long
 def pilot_log(session: Session, search: LogSearch, *, after: int, limit: int) -> list[Parcel]:
-    """Return parcels with an id greater than `after`, in order of the id."""
+    """Return parcels with an id greater than `after`, ordered by id."""
     return _found(session, search, "", after=after, before=ID_MAX, limit=limit)
 
 
@@ -167,19 +167,19 @@ def pilot_log_back(session: Session, search: LogSearch, *, before: int, limit: i
 
 
 def pilot_log_end(session: Session) -> int:
-    """Return the highest id that a parcel has had."""
+    """Return the highest parcel id so far, even if that parcel is deleted."""
     return int((session.one("log_end", {}))[0])
 
 
 def pilot_log_bytes(session: Session) -> int:
-    """Return what all parcels take."""
+    """Return the size of all parcels in bytes."""
     return int((session.one("log_bytes", {}))[0])
 
 
 def prune_pilot_log(session: Session, before: float, *, limit: int) -> int:
-    """Remove some of the oldest parcels that came before; return how many.
+    """Delete some of the oldest parcels that came before a time. Return how many.
 
-    With the last one of a pilot that is gone goes what is known of its source.
+    The source of a deleted pilot is deleted with its last parcel.
     """
     old = session.rows("oldest_parcels", {"before": before, "limit": limit})
     _remove(session, old)
@@ -190,7 +190,7 @@ def prune_pilot_log(session: Session, before: float, *, limit: int) -> int:
 def _found(
     session: Session, search: LogSearch, direction: str, *, after: int, before: int, limit: int
 ) -> list[Parcel]:
-    """Return parcels in order of the id; with `_back` as direction the newest of them."""
+    """Return parcels ordered by id. With the direction `_back`, return the newest ones."""
     if search.since:
         first = session.one("first_log_since", {"since": search.since})
         if first is None:
@@ -210,7 +210,7 @@ def _found(
 
 
 def _make_room(session: Session, source_id: int, wanted: int) -> None:
-    """Remove the oldest parcels of a pilot until so many bytes are free, or none is left."""
+    """Delete the oldest parcels of a pilot until `wanted` bytes are free or none is left."""
     while wanted > 0:
         fields = {"source_id": source_id, "limit": OLDEST_AT_A_TIME}
         oldest = session.rows("oldest_parcels_of_source", fields)
@@ -225,7 +225,7 @@ def _make_room(session: Session, source_id: int, wanted: int) -> None:
 
 
 def _remove(session: Session, rows: Sequence[Any]) -> None:
-    """Remove parcels, given as (id, source, bytes)."""
+    """Delete parcels, given as rows (id, source, bytes)."""
     given = {"parcels": json_list([row[0] for row in rows])}
     session.run("remove_jobs_of_parcels", given)
     session.run("remove_parcels", given)
@@ -239,7 +239,7 @@ def _remove(session: Session, rows: Sequence[Any]) -> None:
 
 
 def pack(lines: Sequence[LogLine]) -> bytes:
-    """Return lines as they are kept: JSON, compressed by zlib."""
+    """Return lines as they are stored: JSON compressed with zlib."""
     return zlib.compress(msgspec.json.encode(lines))
 
 

@@ -1,4 +1,4 @@
-"""Pilots that a factory has submitted."""
+"""Reads and writes of the pilots that a factory has submitted."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,14 +24,14 @@ class NewSlot(_Record, frozen=True):
 
 
 class SlotRow(_Record, frozen=True):
-    """A pilot that its element may still have something of."""
+    """A submitted pilot whose batch job or output the element may still have."""
 
     pilot: str
     community: str
     site: str
     element: str
     shape: str
-    slot: str | None  # None: the element has not said
+    slot: str | None  # the element's id of the pilot; None: not known yet
     state: PilotState
     made_at: float
     registered_at: float | None
@@ -40,7 +40,7 @@ class SlotRow(_Record, frozen=True):
 
 
 class SlotOutput(_Record, frozen=True):
-    """What a pilot printed, from the end, and how it ended by its element's word."""
+    """The end of a pilot's output, and its exit code as reported by the element."""
 
     slot: str | None = None
     exit_code: int | None = None
@@ -48,29 +48,29 @@ class SlotOutput(_Record, frozen=True):
     stderr: bytes = b""
 
 
-# A pilot that has not registered ends by its element's word, or because it is not wanted.
+# A pilot that has not registered ends if its element reports a failure, or if it is cancelled.
 _ENDS = {PilotState.FAILED: PilotEvent.BROKE, PilotState.ABORTED: PilotEvent.CANCELLED}
 
 
 @weighs(3)
 def add_slots(session: Session, slots: Sequence[NewSlot]) -> None:
-    """Store pilots in state Submitted with their secrets and slots: all or none."""
+    """Store pilots in the state Submitted, with their secrets and slots: all or none."""
     add_secrets(session, [one.secret for one in slots])
     session.many("insert_slot", [{"pilot": one.secret.pilot, "shape": one.shape} for one in slots])
 
 
 @weighs(2)
 def place_slots(session: Session, slots: Mapping[str, str]) -> None:
-    """Note what the element calls these pilots; those that have not registered are Waiting."""
+    """Store the element's ids of these pilots. Pilots that have not registered become Waiting."""
     rows = [{"pilot": pilot, "slot": slot} for pilot, slot in slots.items()]
     session.many("place_slot", rows)
-    for old, new in moves(PilotEvent.QUEUED):  # one that registered before the answer came stays
+    for old, new in moves(PilotEvent.QUEUED):  # leaves pilots that have registered already
         move = {"old": old.value, "new": new.value, "ended_at": None, "reason": "", "drain": False}
         session.many("move_pilot", [{**move, "pilot": pilot} for pilot in slots])
 
 
 def kept_slots(session: Session, *, after: str, limit: int) -> list[SlotRow]:
-    """Return slots that are not forgotten, in order of the pilot."""
+    """Return slots that are not forgotten, ordered by pilot."""
     rows = session.rows("kept_slots", {"after": after, "limit": limit})
     return [_row(row) for row in rows]
 
@@ -78,9 +78,9 @@ def kept_slots(session: Session, *, after: str, limit: int) -> list[SlotRow]:
 def end_waiting(
     session: Session, pilots: Mapping[str, str], state: PilotState, at: float
 ) -> list[str]:
-    """End pilots that have not registered, each for its reason; return which that were.
+    """End pilots that have not registered, each with its reason. Return the ended ones.
 
-    One that registered meanwhile is left as it is.
+    Pilots that have registered by now are left unchanged.
     """
     event = _ENDS[state]
     return [
@@ -91,13 +91,13 @@ def end_waiting(
 
 
 def keep_output(session: Session, pilot: str, output: SlotOutput) -> None:
-    """Keep what a pilot printed; its slot stays as it is."""
+    """Store the output of a pilot. Its slot id stays unchanged."""
     given = {**msgspec.structs.asdict(output), "pilot": pilot}
     session.run("keep_output", given)
 
 
 def slot_output(session: Session, pilot: str) -> SlotOutput | None:
-    """Return what was kept of it, None where no factory submitted it."""
+    """Return the stored output of a pilot, None if no factory submitted it."""
     row = session.one("slot_output", {"pilot": pilot})
     if row is None:
         return None
@@ -105,7 +105,7 @@ def slot_output(session: Session, pilot: str) -> SlotOutput | None:
 
 
 def forget_slots(session: Session, pilots: Sequence[str]) -> None:
-    """The element has nothing more of these."""
+    """Forget the slots of pilots that have no batch job or output at the element any more."""
     rows = [{"pilot": one} for one in pilots]
     session.many("forget_slot", rows)
 

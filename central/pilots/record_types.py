@@ -1,4 +1,4 @@
-"""What goes into the store about pilots, and comes out of it."""
+"""The records of pilots in the store."""
 
 from typing import Final
 
@@ -6,10 +6,10 @@ from pilotage.proto.pilot_states import PilotState
 
 from ..store.records import Record
 
-MARK: Final = 16  # characters of the hash of a nonce, by which it is known again
+MARK: Final = 16  # characters of a nonce's hash that identify the nonce
 
 
-MARKS_MAX: Final = 32  # nonces that are known of a pilot
+MARKS_MAX: Final = 32  # nonces that are stored of a pilot
 
 
 class NewSecret(Record, frozen=True):
@@ -38,14 +38,14 @@ class PilotRow(Record, frozen=True):
     registered_at: float | None
     ended_at: float | None
     reason: str
-    drain: bool = False  # it was ordered to, or has said that it does
-    told: str = ""  # who has told it to end without waiting for what it holds, and why
+    drain: bool = False  # it was ordered to drain, or has reported that it drains
+    told: str = ""  # author and reason of the order to end without waiting for its attempts
     renewals: int = 0  # the number of its renewal secret; 0: the one secret of protocol 1.0
-    used: tuple[str, ...] = ()  # marks of the nonces of the last uses, the newest first
+    used: tuple[str, ...] = ()  # marks of the last used nonces, the newest first
 
 
 class Registration(Record, frozen=True):
-    """Use of a secret. The same (secret, nonce) again gives the same pilot."""
+    """The use of a secret. The same (secret, nonce) again gives the same pilot."""
 
     secret_hash: str
     nonce: str

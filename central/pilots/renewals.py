@@ -1,8 +1,8 @@
-"""The renewal secret of a pilot: used once, then rotated. A second use by another ends the pilot.
+"""Rotates the renewal secret of a pilot at each use. Use of one secret by two ends the pilot.
 
-Each secret has a number, which its text says, so that a used one is still known as genuine. A pilot
-draws one nonce for each secret and keeps it in its journal before it says it. So an honest pilot
-never says two nonces with one secret: two holders of a copy do.
+The text of a secret has its number, so a used secret is still recognized as genuine. A pilot draws
+one nonce for each secret, and writes it to its journal before it sends it. So an honest pilot
+never sends two nonces with one secret. If two nonces come, two processes have the secret.
 """
 
 import enum
@@ -26,19 +26,19 @@ from .dispatch_port import PilotMoves
 from .presence import Pilots, Presence, presence_of
 from .record_types import MARK, PilotRow
 
-BAD_SECRET: Final = "this renewal secret is not this pilot's"
+BAD_SECRET: Final = "this renewal secret does not belong to this pilot"
 
 
 class NonceVerdict(enum.Enum):
-    """What a nonce says of the use of a secret that has been used."""
+    """The verdict on a nonce that comes with a used secret."""
 
-    AGAIN = "again"  # the last use: its answer may be lost
-    LATE = "late"  # a copy of an older use
-    REPLAY = "replay"  # somebody else uses it
+    AGAIN = "again"  # a repetition of the last use: its answer may be lost
+    LATE = "late"  # a late copy of an older use
+    REPLAY = "replay"  # another process uses the secret
 
 
 def judge(row: PilotRow, number: int, mark: str) -> NonceVerdict:
-    """Judge a use of secret `number`, which the row says has been used. Pure."""
+    """Judge a use of secret `number`, which was used before according to the row. Pure."""
     back = row.renewals - 1 - number
     if back >= len(row.used) or row.used[back] != mark:
         return NonceVerdict.REPLAY
@@ -46,7 +46,7 @@ def judge(row: PilotRow, number: int, mark: str) -> NonceVerdict:
 
 
 class Renewals:
-    """Takes renewal secrets and hands out the next ones."""
+    """Accepts renewal secrets and returns the next ones."""
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class Renewals:
     async def use(
         self, pilot: str, secret: str, nonce: str, *, may_stay: bool = False
     ) -> tuple[PilotRow, str]:
-        """Use a secret; return the pilot's row and its next secret.
+        """Use a secret. Return the pilot's row and its next secret.
 
-        With `may_stay` a full store does not refuse: the secret that is returned is then empty,
-        and the same secret and nonce are to be used again. Raises Refused: BAD_TOKEN,
-        USED_SECRET (a late copy), OLD_SESSION (the pilot has ended, or does by this), OTHER_STORE.
+        With `may_stay` a full store is no error: the returned secret is empty then, and the pilot
+        uses the same secret and nonce again. Raises Refused: BAD_TOKEN, USED_SECRET (a late
+        copy), OLD_SESSION (the pilot has ended, or this use ends it), OTHER_STORE.
         """
         row = await self._store.read(pilot_records.pilot, pilot)
         if row is None:
@@ -77,11 +77,13 @@ class Renewals:
             raise Refused(Code.OLD_SESSION, f"pilot {pilot} has ended: {row.reason}")
         if not nonce:
             if row.renewals:
-                raise Refused(Code.BAD_TOKEN, "the use of a renewal secret needs a nonce")
+                raise Refused(Code.BAD_TOKEN, "a renewal secret must come with a nonce")
             return row, secret
         if number > row.renewals:
             raise Refused(
-                Code.OTHER_STORE, f"renewal secret {number} is of a later time than this store"
+                Code.OTHER_STORE,
+                f"renewal secret {number} is newer than this store, which was probably restored"
+                " from a backup",
             )
         mark = hashed(nonce)[:MARK]
         if number == row.renewals:
@@ -95,9 +97,10 @@ class Renewals:
         return row, self._tokens.numbered_secret(pilot, row.renewals)
 
     def first(self, row: PilotRow, unnumbered: str) -> str:
-        """Return the secret that a registration is answered with. Raises Refused: OLD_SESSION."""
+        """Return the secret for the answer to a registration. Raises Refused: OLD_SESSION."""
         if row.renewals > 1:
-            raise Refused(Code.OLD_SESSION, f"pilot {row.pilot} has renewed its token since")
+            why = f"pilot {row.pilot} has renewed its token since it registered"
+            raise Refused(Code.OLD_SESSION, why)
         return self._tokens.numbered_secret(row.pilot, 1) if row.renewals else unnumbered
 
     def _number(self, row: PilotRow, secret: str) -> int:
@@ -109,7 +112,7 @@ class Renewals:
         raise Refused(Code.BAD_TOKEN, BAD_SECRET)
 
     def _stays(self, pilot: str, number: int, mark: str) -> bool:
-        """Note a use that the store could not write; whether it is the only one of this secret."""
+        """Note a use that the store could not write. Return whether it is the secret's only one."""
         presence = self._pilots.find(pilot)
         if presence is None:
             return False
@@ -131,17 +134,18 @@ class Renewals:
             await self._end(row, number)
         if said is NonceVerdict.LATE:
             raise Refused(
-                Code.USED_SECRET, f"renewal secret {number} is used: {row.renewals} is the last"
+                Code.USED_SECRET,
+                f"renewal secret {number} was used before: {row.renewals} is the current one",
             )
 
     async def _end(self, row: PilotRow, number: int) -> None:
-        """End the pilot. Raises Refused: OLD_SESSION, or UNAVAILABLE if it could not be ended now.
+        """End the pilot. Raises Refused: OLD_SESSION, or UNAVAILABLE if it cannot be ended now.
 
         The central cannot tell which holder is honest. The pilot's jobs are requeued when their
         leases expire, not sooner: its payloads may still run, and a report that they have stopped
         would be worth nothing (PROTOCOL C6).
         """
-        why = f"its renewal secret {number} was used by two: somebody has a copy of its journal"
+        why = f"its renewal secret {number} was used by two processes: its journal was copied"
         presence = self._pilots.find(row.pilot) or _unlisted(row)
         if presence.state not in FINAL:
             await self._moves.pilot_moved(presence, PilotEvent.REPLAYED, why)
@@ -161,6 +165,6 @@ class Renewals:
 
 
 def _unlisted(row: PilotRow) -> Presence:
-    """Return the presence of a pilot that is not in memory, as the store has it."""
+    """Return a presence from the store for a pilot that is not in memory."""
     node = msgspec.json.decode(row.node, type=Node) if row.node else Node(host=row.host)
     return presence_of(row, node, None, heard=0.0, wall=row.made_at)

@@ -1,4 +1,4 @@
-"""Routes of pilots: those that they speak on now and then, and those of operators."""
+"""Routes of pilots: registration, sessions and logs, and the routes of operators."""
 
 from typing import Annotated, Final
 
@@ -33,7 +33,7 @@ LOG_ROUTES: Final = Routes[PilotLogService]()
 
 
 class PilotsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which pilots, and which page of them."""
+    """A query for a page of pilots."""
 
     state: tuple[PilotState, ...] = ()
     site: str = ""
@@ -42,7 +42,7 @@ class PilotsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class PilotLogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which lines of pilots' logs, and which page of them."""
+    """A query for a page of log lines of pilots."""
 
     pilot: str = ""
     site: str = ""

@@ -1,4 +1,4 @@
-"""The life of pilots beside their work: secrets, registration, tokens, drain, lists."""
+"""The service for pilots: secrets, registration, tokens, drain, kill and lists."""
 
 import asyncio
 import hmac
@@ -47,15 +47,15 @@ LOGINS_A_BATCH = 200
 
 
 class Canceller(Protocol):
-    """Reaches the elements that pilots were submitted to."""
+    """Cancels pilots at the elements that they were submitted to."""
 
     async def cancel(self, site: str, element: str, slots: Sequence[str]) -> str:
-        """Ask an element to end these; return what went wrong, empty: nothing."""
+        """Ask an element to end these slots. Return the error, empty if there is none."""
         ...
 
 
 class PilotMemory(Protocol):
-    """The tables in memory that are read here."""
+    """The tables in memory that this module needs."""
 
     @property
     def pilots(self) -> Pilots: ...
@@ -68,7 +68,7 @@ class PilotMemory(Protocol):
 
 
 class PilotService:
-    """Registers pilots and shows them."""
+    """Registers, shows, drains and kills pilots."""
 
     def __init__(
         self,
@@ -96,12 +96,12 @@ class PilotService:
             store=store, pilots=memory.pilots, moves=moves, tokens=tokens, log=log
         )
 
-    # -- the pilot's own words ------------------------------------------------------------------
+    # -- messages of pilots ---------------------------------------------------------------------
 
     async def register(self, message: Register) -> Registered:
-        """Turn a one-use secret into a pilot. The same (secret, nonce) gives it again."""
+        """Register a pilot by its one-use secret. The same (secret, nonce) gives it again."""
         _check_protocol(message.protocol)
-        # A copy that comes late must not change what the pilot was given before.
+        # Derived from the message: a late copy must not change the pilot's first secret.
         unnumbered = self._tokens.renewal_secret(message.secret, message.nonce)
         node = message.node or Node(host="unknown")
         row = await self._store.write(
@@ -119,17 +119,18 @@ class PilotService:
         if not hmac.compare_digest(row.renewal_hash, hashed(unnumbered)):
             raise Refused(
                 Code.OTHER_STORE,
-                f"pilot {row.pilot} registered when this central had another key: restored since?"
-                " Start a pilot with a new secret",
+                f"pilot {row.pilot} registered when this central had another key, perhaps before"
+                " a restore: start a pilot with a new secret",
             )
-        if row.session > 1:  # another life has said hello since: its session is not for two
+        if row.session > 1:  # the pilot was restarted since: two processes cannot share a session
             raise Refused(
-                Code.OLD_SESSION, f"pilot {row.pilot} lives elsewhere: session {row.session}"
+                Code.OLD_SESSION,
+                f"pilot {row.pilot} has opened session {row.session} since it registered",
             )
         return await self._welcome(row, node, self._renewals.first(row, unnumbered))
 
     async def hello(self, message: Hello) -> Registered:
-        """Open the next session of a pilot that was restarted; the older one dies."""
+        """Open the next session of a restarted pilot. The older session ends."""
         _check_protocol(message.protocol)
         _, renewal = await self._renewals.use(
             message.pilot, message.renewal_secret, message.renewal_nonce
@@ -137,16 +138,17 @@ class PilotService:
         row = await self._store.write(
             pilot_records.hello, message.pilot, message.nonce, message.session
         )
-        if row.nonce != message.nonce:  # a late copy, or two lives that began at once
+        if row.nonce != message.nonce:  # a late copy, or two restarts at the same time
             raise Refused(
                 Code.OLD_SESSION,
-                f"pilot {row.pilot}: session {message.session} is not later than {row.session}",
+                f"pilot {row.pilot}: session {message.session} is not later than the current"
+                f" session {row.session}",
             )
         node = msgspec.json.decode(row.node, type=Node)
         return await self._welcome(row, node, renewal)
 
     async def token(self, message: TokenRequest) -> TokenReply:
-        """Hand out a fresh token and the next renewal secret."""
+        """Return a new token and the next renewal secret."""
         row, renewal = await self._renewals.use(
             message.pilot, message.renewal_secret, message.nonce, may_stay=True
         )
@@ -156,7 +158,7 @@ class PilotService:
         return TokenReply(token=token, expires_in_s=expires_in_s, renewal_secret=renewal)
 
     async def _welcome(self, row: PilotRow, node: Node, renewal: str) -> Registered:
-        if row.state in FINAL:  # it was a late copy: nobody waits for its answer
+        if row.state in FINAL:  # the message was a late copy
             raise Refused(Code.OLD_SESSION, f"pilot {row.pilot} has ended: {row.reason}")
         presence = self._pilots.find(row.pilot)
         if presence is None or presence.session != row.session:
@@ -167,7 +169,7 @@ class PilotService:
         if presence.state is PilotState.LOST:
             await self._moves.pilot_moved(presence, PilotEvent.BACK, "said hello")
         if presence.drain and presence.state is PilotState.RUNNING:
-            why = "as it was told" if row.drain else "its site is draining"
+            why = "it was ordered to drain" if row.drain else "its site is draining"
             await self._moves.pilot_moved(presence, PilotEvent.DRAIN, row.told or why)
         token, expires_in_s = self._tokens.pilot_token(
             row.pilot, row.community, row.site, row.element
@@ -197,7 +199,7 @@ class PilotService:
         )
 
     async def _login(self, row: PilotRow) -> BrokerLogin | None:
-        """Make a broker login; None where there is no bus: the pilot then beats over HTTPS."""
+        """Make a broker login. Return None without a bus: the pilot then beats over HTTPS."""
         if not self._bus.url:
             return None
         password = self._tokens.broker_password(row.community, row.pilot)
@@ -205,7 +207,7 @@ class PilotService:
         return BrokerLogin(url=self._bus.url, user=row.pilot, password=password)
 
     async def login_again(self) -> None:
-        """Give all pilots that may speak their broker logins again: the broker may be new."""
+        """Add the broker logins of all pilots again, since the broker may be new."""
         if not self._bus.url:
             return
         living = self._pilots.all()
@@ -216,21 +218,20 @@ class PilotService:
                     tasks.create_task(self._bus.add_login(one.community, one.pilot, password))
 
     def willed(self, caller: PilotCaller) -> None:
-        """A last will withdraws the parked offer and ends nothing (PROTOCOL C6)."""
+        """Withdraw a pilot's parked offer after its last will. Nothing else ends (PROTOCOL C6)."""
         self._moves.withdraw(caller.pilot)
 
     # -- people ---------------------------------------------------------------------------------
 
     async def make_secrets(self, caller: Caller, request: SecretRequest) -> Secrets:
-        """Make one-use secrets; only their hashes are kept."""
+        """Make one-use secrets. The store has only their hashes."""
         assert isinstance(caller, User)
         community = request.community or caller.community
         if not community or (caller.community and community != caller.community):
-            raise Refused(
-                Code.FORBIDDEN,
-                f"community: your token is for {caller.community!r}, not for {community!r}",
-                field="community",
-            )
+            why = "name one, since your token is not for a single community"
+            if community:
+                why = f"your token is for {caller.community!r}, not for {community!r}"
+            raise Refused(Code.FORBIDDEN, f"community: {why}", field="community")
         at = self._clock.wall()
         made: list[Secret] = []
         rows: list[NewSecret] = []
@@ -262,7 +263,7 @@ class PilotService:
         after: str,
         limit: int,
     ) -> PilotPage:
-        """Return pilots in order of their name."""
+        """Return pilots ordered by name."""
         rows = await self._store.read(
             pilot_records.pilots,
             self._community(caller),
@@ -277,7 +278,7 @@ class PilotService:
         )
 
     async def get(self, caller: Caller, pilot: str) -> PilotView:
-        """Return one pilot, with what its element said of it; operators see what it printed."""
+        """Return one pilot with the facts from its element. Only operators see its output."""
         view = self._view(await self._row(caller, pilot))
         kept = await self._store.read(slot_records.slot_output, pilot)
         if kept is None:
@@ -292,27 +293,29 @@ class PilotService:
         )
 
     async def drain(self, caller: Caller, pilot: str) -> None:
-        """Let a pilot finish what it holds and then end, also if it is lost before it hears it."""
+        """Let a pilot finish its attempts and then end. The order survives a loss of the pilot."""
         row = await self._row(caller, pilot)
         presence = self._pilots.find(pilot)
         if presence is None or row.state not in LIVING:
             raise Refused(
-                Code.ILLEGAL_STATE, f"pilot {pilot} is {row.state.value}: only running ones drain"
+                Code.ILLEGAL_STATE,
+                f"pilot {pilot} is {row.state.value}: only a running pilot can be drained",
             )
         await self._store.write(pilot_records.order_pilot, pilot)
         presence = self._pilots.find(pilot) or presence  # its next session may have begun
         presence.drain = True
         self._moves.withdraw(pilot)
         if presence.state is PilotState.RUNNING:
-            await self._moves.pilot_moved(presence, PilotEvent.DRAIN, "an operator asked")
+            await self._moves.pilot_moved(presence, PilotEvent.DRAIN, "drained by an operator")
         self._outbound.drain(presence.community, pilot)
 
     async def kill(self, caller: Caller, pilot: str, order: PilotEnd) -> PilotEnded:
-        """End a pilot without waiting for what it holds.
+        """End a pilot without waiting for its attempts.
 
-        One that lives is told, stops its payloads and says good-bye; its jobs wait again. One that
-        has not begun never may. Its element is asked to end it in either case; jobs of a pilot that
-        says nothing more wait again when their leases are over, and no sooner (PROTOCOL C6).
+        A living pilot gets the order, stops its payloads and says good-bye; its jobs are requeued.
+        A pilot that has not registered may not do so any more. In both cases its element is asked
+        to end it. The jobs of a silent pilot are requeued only when their leases are over
+        (PROTOCOL C6).
         """
         assert isinstance(caller, User)
         row = await self._row(caller, pilot)
@@ -322,15 +325,15 @@ class PilotService:
             await self._store.write(
                 slot_records.end_waiting, {pilot: why}, PilotState.ABORTED, self._clock.wall()
             )
-            row = await self._row(caller, pilot)  # it may have registered meanwhile
+            row = await self._row(caller, pilot)  # it may have registered by now
         elif row.state in FINAL:
             ended = f"{row.state.value}: {row.reason}"
-            raise Refused(Code.ILLEGAL_STATE, f"pilot {pilot} has ended already, {ended}")
+            raise Refused(Code.ILLEGAL_STATE, f"pilot {pilot} has already ended as {ended}")
         told = await self._hurry(pilot, why) if row.state not in FINAL else False
         kept = await self._store.read(slot_records.slot_output, pilot)
-        trouble = "no factory has submitted it: end it where you have started it"
+        trouble = "no factory has submitted it: end it on the node where you started it"
         if kept is not None:
-            trouble = "its element has not said yet what it calls it"
+            trouble = "it has not reported the batch job's id yet"
             if kept.slot is not None:
                 trouble = await self._canceller.cancel(row.site, row.element, [kept.slot])
         self._log("pilot_killed", pilot=pilot, site=row.site, why=why, trouble=trouble)
@@ -343,7 +346,7 @@ class PilotService:
         )
 
     async def _hurry(self, pilot: str, why: str) -> bool:
-        """Tell a pilot to end now; False where nobody is there to hear it."""
+        """Order a pilot to end now. Return False if the pilot cannot get the order."""
         if self._pilots.find(pilot) is None:
             return False
         await self._store.write(pilot_records.order_pilot, pilot, why)
@@ -351,7 +354,7 @@ class PilotService:
         if presence is None:
             return False
         presence.told = why
-        presence.drain = presence.hurry = True  # in each answer, until it has ended
+        presence.drain = presence.hurry = True  # each answer repeats it until the pilot has ended
         self._moves.withdraw(pilot)
         if presence.state is PilotState.RUNNING:
             await self._moves.pilot_moved(presence, PilotEvent.DRAIN, why)
@@ -383,6 +386,6 @@ def _check_protocol(version: str) -> None:
     if not serves(version):
         raise Refused(
             Code.OLD_PROTOCOL,
-            f"protocol {version} is not served here: {PROTOCOL} is; start a newer pilot",
+            f"this central does not serve protocol {version}, but {PROTOCOL}: start a newer pilot",
             field="protocol",
         )

@@ -1,4 +1,4 @@
-"""A pilot as people see it: its row, what its node is, and what is free of what it offers. Pure."""
+"""The view of a pilot for people: its row, its node and its free resources. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -29,7 +29,7 @@ _SHOWN = set(PilotView.__struct_fields__) - _COMPUTED
 def pilot_view(
     row: PilotRow, presence: Presence | None, leases: Iterable[Lease], *, parked: bool, now: float
 ) -> PilotView:
-    """Return what is known of a pilot. `leases`: its own; `now`: monotonic."""
+    """Return the view of a pilot. `leases`: those of the pilot; `now`: monotonic."""
     living = presence if presence is not None and row.state in LIVING else None
     said = living.offer if living is not None else None
     offer = said or NO_OFFER
@@ -63,5 +63,5 @@ def pilot_view(
 
 
 def _said(it: object, kind: type[PilotRow | Offer | Node]) -> dict[str, Any]:
-    """Return the fields that are shown as they are, of a `kind` or of a struct with its fields."""
+    """Return the fields that the view copies from `it`, which has the fields of `kind`."""
     return {name: getattr(it, name) for name in _SHOWN & kind.__annotations__.keys()}

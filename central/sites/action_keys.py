@@ -1,8 +1,8 @@
-"""What operators have said of sites by its key: a copy that comes late says nothing anew.
+"""Makes operators' actions on sites idempotent: a late copy of an action changes nothing.
 
-A ban out of some proxy may arrive hours after the site was enabled again. What is said is kept in
-the transaction that writes it, refusals too; a copy is answered as the first time. Where a failure
-came between the mark and the pilots that are to know of it, the copy lets these know.
+A proxy may deliver a copy of a ban hours after the site was enabled again. So each action with a
+key is stored in the transaction of its mark, refusals too, and a copy gets the first answer. If
+a failure came between the mark and the notice to the pilots, the copy completes the notice.
 """
 
 import hashlib
@@ -25,23 +25,23 @@ _encode = msgspec.json.encode
 
 
 class _Progress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of it; half done, it is none."""
+    """The result of an action; the defaults stand for an incomplete one."""
 
-    told: int = 0  # pilots
+    told: int = 0  # pilots that got the order to drain
     no: ActionDenial | None = None
 
 
 class SiteActionBook:
-    """One thing that was said, and what has become of it."""
+    """The progress of one action on a site."""
 
     def __init__(self, store: Store, name: ActionKey | None, body_hash: str, at: float) -> None:
         self.is_new = True
-        self.is_over = False  # answered before: nothing is to be done
+        self.is_over = False  # answered before: nothing is left to do
         self._store, self._name, self._body_hash, self._at = store, name, body_hash, at
         self._progress = _Progress()
 
     def go_on(self, row: ActionRow) -> None:
-        """Take up what was kept. Raises KeyReused."""
+        """Continue the stored action. Raises KeyReused if it was a different one."""
         if row.body_hash != self._body_hash:
             raise KeyReused(row.name.key, "action")
         self.is_new, self.is_over = False, row.complete
@@ -49,19 +49,19 @@ class SiteActionBook:
 
     @property
     def begun(self) -> ActionRow | None:
-        """What is kept with the marks; None without a key."""
+        """The row to store with the marks, None for an action without a key."""
         return self._row(is_complete=False)
 
     async def close(self, told: int) -> None:
-        """All is done; so many pilots were told to end."""
+        """Store that the action is complete. `told`: pilots that got the order to drain."""
         await self._end(_Progress(told=told))
 
     async def deny(self, why: Refused) -> None:
-        """It was refused, and is when it comes again."""
+        """Store that the action was refused, so that a copy is refused too."""
         await self._end(_Progress(no=ActionDenial(why.code.value, why.message, why.field)))
 
     def told(self) -> int:
-        """Return how many pilots were told to end. Raises Refused as the first time."""
+        """Return how many pilots got the order to drain. Raises the first refusal again."""
         no = self._progress.no
         if no is not None:
             raise Refused(Code(no.code), no.message, field=no.field)
@@ -88,7 +88,7 @@ class SiteActionBook:
 async def open_book(
     store: Store, clock: Clock, caller: User, site: str, action: SiteAction
 ) -> SiteActionBook:
-    """Return the book of what somebody says of a site. Raises KeyReused."""
+    """Return the book of an action on a site. Raises KeyReused."""
     body_hash = hashlib.sha256(_encode((site, action))).hexdigest()
     if not action.key:
         return SiteActionBook(store, None, body_hash, clock.wall())

@@ -1,7 +1,7 @@
-"""How often attempts fail of their site's infrastructure, site by site. Pure.
+"""Counts how often attempts fail because of their site's infrastructure, site by site. Pure.
 
-What is older counts less: half after half an hour. A site that is five times as bad as all others
-together is told of once; then its count begins anew.
+Counts are halved every half hour. A site whose failure rate is above five times the rate of all
+other sites together is reported once. Then its count starts again from zero.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from pilotage.proto.failures import FailureClass
 
 INFRA: Final = frozenset({FailureClass.NODE, FailureClass.STORAGE, FailureClass.DATA})
 HALF_LIFE_S: Final = 1_800.0
-AGED_EVERY_S: Final = 1.0  # within that nothing grows much older, and attempts end by the thousand
-WORSE: Final = 5.0  # than all other sites together
-USUAL_MIN: Final = 0.02  # what others always have: five times nothing says nothing
-ENDS_MIN: Final = 20.0  # of the site, and of the others
+AGED_EVERY_S: Final = 1.0  # between two decays of a count: thousands of attempts may end within it
+WORSE: Final = 5.0  # times the failure rate of all other sites together
+USUAL_MIN: Final = 0.02  # least rate of the others: five times a rate of zero has no meaning
+ENDS_MIN: Final = 20.0  # ended attempts that the site, and the others together, must have
 SITES_MAX: Final = 2_000
 
 
@@ -32,13 +32,13 @@ class _Rate:
 
 
 class SiteRates:
-    """All sites."""
+    """The failure rates of all sites."""
 
     def __init__(self) -> None:
         self._sites: dict[str, _Rate] = {}
 
     def ended(self, site: str, *, is_infra: bool, now: float) -> str:
-        """An attempt has ended; return why its site is to get no jobs for a while, if it is."""
+        """Count an ended attempt. Return why its site should get no jobs for a while, or ''."""
         rate = self._sites.get(site)
         if rate is None:
             if len(self._sites) >= SITES_MAX:
@@ -65,4 +65,4 @@ class SiteRates:
         if mine <= WORSE * usual:
             return ""
         rate.ends = rate.bad = 0.0
-        return f"{mine:.0%} of its attempts fail of the site, elsewhere {bad / ends:.0%}"
+        return f"{mine:.0%} of its attempts fail because of the site, elsewhere {bad / ends:.0%}"

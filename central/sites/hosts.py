@@ -1,8 +1,8 @@
-"""Hosts and elements that swallow jobs, as the dispatch asks about them. Pure.
+"""Hosts and elements that swallow jobs, for the dispatch. Pure.
 
-Hosts are told apart by their site and the name that their pilots say; a pilot may lie about its
-name, but never about its site. Beside the scores stands which jobs are not given to which host for
-a moment: what a job needs was not there, and another host may have it.
+A host is identified by its site and by the name that its pilots report. A pilot can report a
+wrong name, but not a wrong site. This module also keeps single jobs from a host for a short time
+("aside"): the host lacked something that the job needs, and another host may have it.
 """
 
 from collections import Counter, OrderedDict
@@ -19,53 +19,53 @@ from pilotage.proto.messages import How
 
 from .scores import Place, PlaceChange, PlaceHold, PlaceSummary, Scores, SuspensionPolicy
 
-QUICK_S: Final = 60.0  # an attempt that fails within so long says something about its host
-ASIDE_S: Final = 120.0  # for so long a job is not given again to a host where it did not run well
-LATELY_S: Final = 900.0  # a host that has not asked for so long is no other choice
-ASIDE_MAX: Final = 64  # such jobs of a host, the newest
-HOSTS_MAX: Final = 10_000  # with such jobs
-PASSED_MAX: Final = 32  # jobs of owners who have tried, before one of them tries again
-WHOLE: Final = SuspensionPolicy(jobs_min=20)  # of an element: many hosts, many jobs
+QUICK_S: Final = 60.0  # an attempt that fails earlier may have failed because of its host
+ASIDE_S: Final = 120.0  # a job is kept from a host where it failed
+LATELY_S: Final = 900.0  # a host that has not asked for longer is no alternative
+ASIDE_MAX: Final = 64  # jobs aside for one host: the newest ones
+HOSTS_MAX: Final = 10_000  # hosts with jobs aside
+PASSED_MAX: Final = 32  # jobs that the choice of a canary passes over to find a new owner
+WHOLE: Final = SuspensionPolicy(jobs_min=20)  # for an element, which has many hosts and jobs
 
-# Ends that say something about a host when they come early.
+# Ends that count against a host if they come early.
 SAYS_SOMETHING: Final = frozenset(
     {
         *(How.EXITED, How.SIGNALLED, How.OUTPUT, How.NO_START, How.INPUT, How.SOFTWARE),
         *(How.LOST, How.OTHER),
     }
 )
-# What the job needs was not there, or could not be started: elsewhere it may.
+# The host lacked something that the job needs, or could not start it. Another host may do better.
 NOT_HERE: Final = frozenset({How.NO_START, How.SOFTWARE})
-# Early ends of these may be the host's doing: another try is worth more on another one.
+# The host may have caused such an end if it came early: a retry is worth more on another host.
 PERHAPS_HERE: Final = frozenset({How.EXITED, How.SIGNALLED, How.OUTPUT, How.INPUT})
 
 
 class HostFailure(msgspec.Struct, frozen=True, gc=False):
-    """How an attempt ended that did not do well, as far as its host is concerned."""
+    """The facts about a failed attempt that matter for its host."""
 
     job: int
     owner: str
     how: How
-    ran_s: float  # 0 where it never started
+    ran_s: float  # 0 if it never started
     why: str
 
 
 @dataclass(frozen=True)
 class HostChange:
-    """What has changed, for the log."""
+    """A change of the status of a host or an element, for the log."""
 
     verdict: PlaceChange
     site: str
-    element: str  # empty: it is about a host
-    host: str  # empty: it is about an element
+    element: str  # empty: the change is about a host
+    host: str  # empty: the change is about an element
     why: str
 
 
 class Hosts:
-    """Hosts and elements, and what is held against them."""
+    """The scores of hosts and elements, and the jobs that are kept from hosts."""
 
     def __init__(self, has_pilots: Callable[[str, str], bool] = lambda _site, _host: True) -> None:
-        """`has_pilots`: whether pilots that take jobs run on this host of this site."""
+        """`has_pilots(site, host)`: whether pilots that accept jobs run on the host."""
         self._has_pilots = has_pilots
         self._hosts, self._elements = Scores(SuspensionPolicy()), Scores(WHOLE)
         self._aside: OrderedDict[Place, OrderedDict[int, float]] = OrderedDict()  # job → until
@@ -73,23 +73,23 @@ class Hosts:
     def did_well(
         self, site: str, element: str, host: str, owner: str, now: float
     ) -> Sequence[HostChange]:
-        """An attempt has ended well there, or runs for long; return what that changes."""
+        """Count an attempt that succeeded or has run for long. Return the changes of status."""
         of_host = self._hosts.did_well((site, host), owner, now)
         of_element = self._elements.did_well((site, element), owner, now)
         if of_host is None and of_element is None:  # nearly always
             return ()
-        told: list[HostChange] = []
+        changes: list[HostChange] = []
         if of_host is not None:
-            told.append(HostChange(of_host, site, "", host, ""))
+            changes.append(HostChange(of_host, site, "", host, ""))
         if of_element is not None:
-            told.append(HostChange(of_element, site, element, "", ""))
-        return told
+            changes.append(HostChange(of_element, site, element, "", ""))
+        return changes
 
     def ended(
         self, site: str, element: str, host: str, end: HostFailure, now: float
     ) -> list[HostChange]:
-        """An attempt has ended there and did not do well; return what that changes."""
-        told: list[HostChange] = []
+        """Count an attempt that failed. Return the changes of status."""
+        changes: list[HostChange] = []
         if end.how in NOT_HERE:
             self._put_aside((site, host), end.job, now)
         elif end.how in PERHAPS_HERE and end.ran_s < QUICK_S:
@@ -100,11 +100,14 @@ class Hosts:
         ):
             verdict = _judge(scores, place, end, now)
             if verdict is not None:
-                told.append(HostChange(verdict, site, *named, end.why))
-        return told
+                changes.append(HostChange(verdict, site, *named, end.why))
+        return changes
 
     def room(self, site: str, element: str, host: str, now: float) -> int | None:
-        """A pilot asks from there: return how many jobs it may have now; None: all that fit."""
+        """Return how many jobs an asking pilot may get now; None: as many as fit.
+
+        Also notes that its host and element are in use.
+        """
         of_host = self._hosts.asked((site, host), site, now)
         of_element = self._elements.asked((site, element), "", now)
         if of_host is None or of_element is None:
@@ -112,34 +115,37 @@ class Hosts:
         return min(of_host, of_element)
 
     def went(self, site: str, element: str, host: str, jobs: Iterable[int], now: float) -> None:
-        """Jobs were given to a pilot there."""
+        """Note the jobs that a pilot of a host on trial has got."""
         for job in jobs:
             self._hosts.went((site, host), job, now)
             self._elements.went((site, element), job, now)
 
     def is_held(self, site: str, element: str, host: str) -> bool:
-        """Whether jobs are kept from a pilot there, all or all but one."""
+        """Whether the host or the element is suspended, or on trial with one job."""
         return self._hosts.is_held((site, host)) or self._elements.is_held((site, element))
 
     def room_of_element(self, site: str, element: str, now: float) -> int | None:
-        """Return how many jobs may go to an element now; None: as many as fit."""
+        """Return how many jobs an element may get now; None: as many as fit."""
         return self._elements.room((site, element), now)
 
     def tried(self, site: str, element: str, host: str) -> set[str]:
-        """Return the owners whose jobs have tried the places of a pilot in vain."""
+        """Return the owners whose canaries have failed at the host or the element."""
         return self._hosts.tried((site, host)) | self._elements.tried((site, element))
 
     def canaries(self, site: str, element: str, host: str) -> set[int]:
-        """Return the jobs that try the places of a pilot."""
+        """Return the canary jobs of the host and the element."""
         tries = self._hosts.canary((site, host)), self._elements.canary((site, element))
         return {job for job in tries if job is not None}
 
     def lift(self, site: str, *, host: str = "", element: str = "") -> bool:
-        """A person says that a host or an element is as it should be."""
+        """End the suspension of a host or an element by order of a person.
+
+        Return False if there is none.
+        """
         return self._hosts.lift((site, host)) if host else self._elements.lift((site, element))
 
     def lift_all(self, site: str, element: str = "") -> None:
-        """A person says that a site is as it should be, or an element of it."""
+        """End all suspensions at a site, or that of one element, by order of a person."""
         hosts, elements = self.shown()
         for one in elements:
             if one.place[0] == site and element in ("", one.place[1]):
@@ -149,40 +155,40 @@ class Hosts:
                 self._hosts.lift(one.place)
 
     def suspended(self) -> Counter[str]:
-        """Return how many hosts of each site are kept from jobs, all or all but one."""
+        """Return by site how many hosts are suspended or on trial."""
         return Counter(one.place[0] for one in self._hosts.shown() if one.is_held)
 
     def shown(self) -> tuple[list[PlaceSummary], list[PlaceSummary]]:
-        """Return the hosts, then the elements, that are not as they should be."""
+        """Return the hosts, then the elements, whose status is not open."""
         return self._hosts.shown(), self._elements.shown()
 
-    # -- what outlives a restart ----------------------------------------------------------------
+    # -- state that survives a restart ----------------------------------------------------------
 
     @property
     def changes(self) -> int:
-        """A number that grows when something comes to be held, or is held no more."""
+        """A number that grows with each change of the suspended hosts and elements."""
         return self._hosts.changes + self._elements.changes
 
     def held(self) -> tuple[list[PlaceHold], list[PlaceHold]]:
-        """Return the hosts, then the elements, that are kept from jobs."""
+        """Return the hosts, then the elements, that are suspended or on trial."""
         return self._hosts.held(), self._elements.held()
 
     def hold(self, hosts: Iterable[PlaceHold], elements: Iterable[PlaceHold], now: float) -> None:
-        """Take up what was held before a restart."""
+        """Restore the suspensions from before a restart."""
         for one in hosts:
             self._hosts.hold(one, one.place[0], now)
         for one in elements:
             self._elements.hold(one, "", now)
 
     def forget(self, now: float) -> None:
-        """Hold nothing against what was not seen for a day."""
+        """Forget suspended hosts and elements that were not seen for a day."""
         self._hosts.forget(now)
         self._elements.forget(now)
 
     # -- jobs that a host could not run ---------------------------------------------------------
 
     def aside(self, site: str, host: str, now: float) -> Mapping[int, float]:
-        """Return the jobs that are not for a host now."""
+        """Return the jobs that a host may not get now, each with the time until then."""
         jobs = self._aside.get((site, host))
         if jobs is None:
             return {}
@@ -194,21 +200,21 @@ class Hosts:
         return jobs
 
     def _free_stuck(self, place: Place, now: float) -> None:
-        """Let jobs come again that all other hosts refuse too, since the last choice has gone."""
+        """Release jobs that are kept from all hosts, since their last alternative has gone."""
         stuck, is_alone = set(self._aside[place]), True
         for one in self._choices(place, now):
             is_alone = False
             stuck.intersection_update(self._aside.get(one, ()))
             if not stuck:
                 return
-        if is_alone:  # the others may not have asked yet since a restart
+        if is_alone:  # other hosts may not have asked yet since a restart
             return
         for jobs in self._aside.values():
             for job in stuck:
                 jobs.pop(job, None)
 
     def _choices(self, place: Place, now: float, within: str = "") -> Iterator[Place]:
-        """Yield the other hosts that can take jobs now, all or those of one site."""
+        """Yield the other hosts that can get jobs now: all, or those of one site."""
         for one in self._hosts.lately(now - LATELY_S):
             is_near = one != place and within in ("", one[0])
             if is_near and self._has_pilots(*one) and not self._hosts.is_held(one):
@@ -219,19 +225,25 @@ class Hosts:
         self._put_aside((site, host), job, now, for_s=for_s)
 
     def keep_off_again(self, site: str, host: str, job: int, *, for_s: float, now: float) -> None:
-        """Take up that a job keeps off a host; the caller knows of others, which have not asked."""
+        """Keep a job from a host as before a restart, even if no other host has asked yet."""
         self._aside.setdefault((site, host), OrderedDict())[job] = now + for_s
 
     def failed_lately(self, site: str, host: str, *, besides: int) -> int:
-        """Return how many jobs failed on a host since one did well there, without this one."""
+        """Return how many jobs failed on a host since the last success there.
+
+        The job `besides` is not counted.
+        """
         return self._hosts.bad((site, host), besides)
 
     def suspend(self, site: str, host: str, *, for_s: float, why: str, now: float) -> bool:
-        """Keep jobs from a host for a time, then try it with one, as if it had been judged."""
+        """Suspend a host for a time, then try it with a canary.
+
+        Return False if it is suspended already or must not be.
+        """
         return self._hosts.suspend((site, host), for_s, why, now)
 
     def suspend_elements(self, site: str, *, why: str, now: float) -> list[str]:
-        """Keep jobs from the elements of a site, as far as others are left; return which."""
+        """Suspend the elements of a site, as far as enough others are left. Return which."""
         places = [one for one in self._elements.lately(now - LATELY_S) if one[0] == site]
         return [
             element
@@ -242,13 +254,13 @@ class Hosts:
     def _put_aside(
         self, place: Place, job: int, now: float, *, within: str = "", for_s: float = ASIDE_S
     ) -> None:
-        """Keep a job from a host, as long as there are others that have not refused it too.
+        """Keep a job from a host, if it is not kept from all other hosts already.
 
-        With `within` only others of that site count: then waiting costs it next to nothing.
+        With `within`, only other hosts of that site count, where the wait is short.
         """
         left = [*self._choices(place, now, within)]
         holding = [one for one in left if job in self._aside.get(one, ())]
-        if len(holding) == len(left):  # all have: the next one counts like the first
+        if len(holding) == len(left):  # kept from all others: release it and start again
             for one in holding:
                 del self._aside[one][job]
             return
@@ -277,7 +289,10 @@ def match_canary(
     has_tried: Callable[[Match], bool],
     now: float,
 ) -> list[Match]:
-    """Match one job: of an owner whose jobs have not failed there, where there soon is one."""
+    """Match one job as a canary.
+
+    Prefer an owner whose canaries have not failed there; pass over at most PASSED_MAX jobs.
+    """
     passed: list[Match] = []
     chosen: Match | None = None
     while chosen is None and len(passed) < PASSED_MAX:
@@ -290,7 +305,7 @@ def match_canary(
             chosen = found[0]
     if chosen is None:
         chosen = next((one for one in passed if one.job not in aside), None)
-    for one in passed:  # pending until here, so that each of them came once
+    for one in passed:  # pending until here, so that each job was matched once
         if one is not chosen:
             matcher.put_back(one.job)
     return [] if chosen is None else [chosen]
@@ -299,7 +314,10 @@ def match_canary(
 def match_without(
     matcher: Matcher, offer: LiveOffer, jobs_max: int, aside: Mapping[int, float], now: float
 ) -> tuple[list[Match], bool]:
-    """Match all but some jobs; return what was given, and whether one of those would have been."""
+    """Match jobs except those in `aside`.
+
+    Return the matches, and whether a job in `aside` would have matched.
+    """
     given: list[Match] = []
     refused: list[Match] = []
     while len(given) < jobs_max:
@@ -311,6 +329,6 @@ def match_without(
             break
         for one in others:
             offer = less(offer, one.grant)
-    for one in refused:  # pending until here, so that each of them came once
+    for one in refused:  # pending until here, so that each job was matched once
         matcher.put_back(one.job)
     return given, bool(refused)

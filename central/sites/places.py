@@ -1,17 +1,17 @@
-"""What holds at sites and elements: bans of the settings, and what operators have said. Pure."""
+"""Bans and drains of sites and elements, from the settings and from operators. Pure."""
 
 from collections.abc import Iterable
 
 from .record import MarkKind, PlaceMark
 
-SETTINGS = "settings"  # who has said so, where no person has
+SETTINGS = "settings"  # shown as the author of bans by the settings
 
 
 class Places:
-    """Marks of places in memory: of a site, and of single elements."""
+    """The marks of sites and elements, in memory."""
 
     def __init__(self, banned: frozenset[str] = frozenset()) -> None:
-        self.settings = banned  # banned for as long as the settings say so
+        self.settings = banned  # banned by the settings
         self._marks: dict[str, PlaceMark] = {}
         self.isolating: frozenset[str] = frozenset()  # sites whose files require isolation
 
@@ -25,7 +25,7 @@ class Places:
         return self._marks.get(place)
 
     def of_site(self, site: str) -> list[PlaceMark]:
-        """Return the marks of a site and of its elements, its own first."""
+        """Return the marks of a site and of its elements, that of the site first."""
         inside = f"{site}/"
         return [
             mark
@@ -34,26 +34,26 @@ class Places:
         ]
 
     def sites(self) -> set[str]:
-        """Return the sites of which anything is said."""
+        """Return the sites with a mark or a ban by the settings."""
         return {place.partition("/")[0] for place in (*self.settings, *self._marks)}
 
     def by_settings(self, place: str) -> list[str]:
-        """Return what the settings ban of a site with its elements, or of one element."""
+        """Return the places that the settings ban, at a site with its elements or an element."""
         inside = f"{place}/"
         return sorted(one for one in self.settings if one == place or one.startswith(inside))
 
     def word(self, site: str, element: str) -> str:
-        """Say in one word what holds at an element; empty: nothing does."""
+        """Return "draining", "banned" or an empty text for an element."""
         if self.is_draining(site, element):
             return MarkKind.DRAINING.value
         return MarkKind.BANNED.value if self.is_banned(site, element) else ""
 
     def is_draining(self, site: str, element: str) -> bool:
-        """Whether no new pilots are wanted there, and no new jobs for those that are there."""
+        """Whether the element gets no new pilots, and its pilots no new jobs."""
         return any(mark.mark is MarkKind.DRAINING for mark in self._at(site, element))
 
     def is_banned(self, site: str, element: str) -> bool:
-        """Whether only jobs of the type Test run there."""
+        """Whether the element accepts only jobs of the type Test."""
         return (
             site in self.settings
             or f"{site}/{element}" in self.settings
@@ -61,7 +61,7 @@ class Places:
         )
 
     def is_banned_by_mark(self, site: str, element: str) -> bool:
-        """Whether an operator has said so: the settings' own bans are the matcher's."""
+        """Whether an operator has banned the element. The matcher knows bans by the settings."""
         return any(mark.mark is MarkKind.BANNED for mark in self._at(site, element))
 
     def _at(self, site: str, element: str) -> Iterable[PlaceMark]:

@@ -9,15 +9,15 @@ import msgspec
 from ..identity.actions import ActionRow, keep_action
 from ..store.session import Session
 
-MARKS_MAX = 100_000  # more are not kept
-HELD_MAX = 2_000  # the last ones
+MARKS_MAX = 100_000  # that are read
+HELD_MAX = 2_000  # suspended places that are stored: the newest
 
 
 class MarkKind(str, enum.Enum):
-    """What holds at a place."""
+    """An operator's restriction of a place."""
 
     BANNED = "banned"  # only jobs of the type Test run there
-    DRAINING = "draining"  # no new pilots; those there finish what they hold
+    DRAINING = "draining"  # no new pilots; present ones finish their jobs
 
 
 class PlaceMark(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,21 +31,21 @@ class PlaceMark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """A host or an element that is kept from jobs, because attempts failed there."""
+    """A host or an element that is suspended because attempts failed there."""
 
     kind: Literal["host", "element"]
     site: str
     name: str
     since: float
-    until: float  # then its canary may go
-    pause_s: float  # the last one
+    until: float  # from then on it may get a canary
+    pause_s: float  # length of the last suspension
     why: str
     failed: list[tuple[int, str, float]] = []  # job, owner, when
     tried: list[str] = []  # owners whose canaries failed
 
 
 def put_mark(session: Session, mark: PlaceMark, *, action: ActionRow | None = None) -> None:
-    """Keep a mark in place of the one before, and together with it the action that it is of."""
+    """Write a mark over the previous one of the place, and store the action that set it."""
     given = {**msgspec.structs.asdict(mark), "mark": mark.mark.value}
     session.run("put_place_mark", given)
     if action is not None:
@@ -53,7 +53,7 @@ def put_mark(session: Session, mark: PlaceMark, *, action: ActionRow | None = No
 
 
 def drop_marks(session: Session, places: Sequence[str], *, action: ActionRow | None = None) -> int:
-    """Remove the marks of places, and keep the action; return how many there were."""
+    """Delete the marks of places, and store the action. Return how many marks there were."""
     if action is not None:
         keep_action(session, action)
     each = [session.run("drop_place_mark", {"place": place}).rowcount for place in places]
@@ -61,14 +61,14 @@ def drop_marks(session: Session, places: Sequence[str], *, action: ActionRow | N
 
 
 def marks(session: Session) -> list[PlaceMark]:
-    """Return all, in order of the place."""
+    """Return all marks, ordered by place."""
     rows = session.rows("place_marks", {"limit": MARKS_MAX})
     names = PlaceMark.__struct_fields__
     return [msgspec.convert(dict(zip(names, row, strict=True)), PlaceMark) for row in rows]
 
 
 def keep_held(session: Session, held: Sequence[HeldPlace]) -> None:
-    """Keep these in place of all before; of more than `HELD_MAX` the last."""
+    """Replace the stored suspensions by the last HELD_MAX of these."""
     rows = [
         {"number": number, "facts": msgspec.json.encode(one)}
         for number, one in enumerate(held[-HELD_MAX:])
@@ -78,6 +78,6 @@ def keep_held(session: Session, held: Sequence[HeldPlace]) -> None:
 
 
 def held(session: Session) -> list[HeldPlace]:
-    """Return what was kept, in the order that it was given in."""
+    """Return the stored suspensions, in the order in which they were given."""
     rows = session.rows("held_places", {"limit": HELD_MAX})
     return [msgspec.json.decode(row[0], type=HeldPlace) for row in rows]

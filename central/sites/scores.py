@@ -1,13 +1,20 @@
-"""Places that swallow jobs: hosts, and whole elements, on which one attempt after another fails.
+"""Finds places (hosts, or whole elements) that swallow jobs: one attempt after another fails. Pure.
 
-Pure. A place is suspended when attempts fail there soon after their match, of several jobs of
-several owners, and nothing ends well in between: so many of them as could hardly be by chance, by
-how often attempts fail in its neighbours. No owner has more than half of what counts. Where one
-owner has all jobs, twice as many have to fail, while others of his do well elsewhere. What an
-owner's jobs do in many places says nothing of any of them. A suspended place gets no jobs for a
-while, then a single one, the canary: if that does well, all is as before, if not, the next pause is
-twice as long, and the next canary is another owner's, where there is one. Of the places of a group
-few may be suspended at a time, and never the only one: of the others it is only told.
+A place is suspended if attempts fail there soon after their match, without a success in between,
+and if all of this holds:
+
+- The failures are from several jobs of several owners; one owner counts for at most about half.
+  If a single owner has all jobs, twice as many must fail, while other jobs of that owner succeed
+  elsewhere.
+- There are more failures than chance explains, given how often attempts fail at the neighbours.
+- The owner's jobs do not fail at many places. Otherwise the jobs are to blame, and their failures
+  do not count.
+- Enough places of the group are left. Only a part of a group may be suspended at a time, and
+  never its only place. Beyond that a place is only reported.
+
+A suspended place gets no jobs for a pause, then a single one, the canary. If the canary succeeds,
+the place is open again. If it fails, the next pause is twice as long, and the next canary comes
+from another owner if possible.
 """
 
 import enum
@@ -20,45 +27,43 @@ from typing import Final
 Place = tuple[str, str]  # site and host, or site and element
 
 PLACES_MAX: Final = 20_000
-MOST_USUAL: Final = 0.8  # where more fail than that, chance says nothing any more
+MOST_USUAL: Final = 0.8  # cap of the neighbours' failure rate, for a finite number of failures
 OWNERS_MAX: Final = 20_000
-OF_OWNER_MAX: Final = 16  # places at which an owner has failed
-JOBS_MAX: Final = 64  # of a place
-RATE_MIN: Final = 1e-3  # what is less is nothing
-SLOWNESS: Final = 0.05  # the part that one end has in what is known of a place
+OF_OWNER_MAX: Final = 16  # remembered places at which an owner's jobs failed
+JOBS_MAX: Final = 64  # remembered failed jobs of a place
+RATE_MIN: Final = 1e-3  # a smaller rate is set to zero
+SLOWNESS: Final = 0.05  # weight of one end in the failure rate of a place
 
 
 @dataclass(frozen=True)
 class SuspensionPolicy:
-    """When a place is suspended, and for how long."""
+    """The rules: when a place is suspended, and for how long."""
 
-    jobs_min: int = 5  # of which attempts failed, one after another
-    chance_max: float = 1e-6  # that they did so as attempts fail in the neighbours too
-    owners_min: int = 2  # whose they are
-    elsewhere_max: int = 8  # other places at which an owner's jobs may fail and still say anything
-    window_s: float = 1_800.0  # what is older counts no more
+    jobs_min: int = 5  # jobs that failed one after another
+    chance_max: float = 1e-6  # probability of so many failures at the neighbours' failure rate
+    owners_min: int = 2  # owners of the failed jobs
+    elsewhere_max: int = 8  # other places where an owner's jobs may fail and still count
+    window_s: float = 1_800.0  # older failures do not count
     pause_first_s: float = 600.0
     pause_max_s: float = 21_600.0
-    canary_s: float = 900.0  # without a word of a canary for so long: another one
-    seen_s: float = 3_600.0  # a place that was not seen for so long is none of its group's
-    share_max: float = 0.2  # of a group's places
-    forget_s: float = 86_400.0  # what is held against a place that was not seen for so long
-    again_s: float = (
-        60.0  # how often it is asked again whether one that is only told of may be held
-    )
+    canary_s: float = 900.0  # if a canary has not ended by then, another one is sent
+    seen_s: float = 3_600.0  # a place that was not seen for longer is not counted in its group
+    share_max: float = 0.2  # part of a group's places that may be suspended
+    forget_s: float = 86_400.0  # a suspended place that was not seen for longer is forgotten
+    again_s: float = 60.0  # between two checks whether a reported place may be suspended
 
 
 class PlaceStatus(str, enum.Enum):
-    """How it stands with a place."""
+    """The status of a place."""
 
     OPEN = "open"
-    REPORTED = "reported"  # it would be suspended, but there would not be enough left
+    REPORTED = "reported"  # bad, but not suspended, since too few other places would be left
     SUSPENDED = "suspended"
-    CANARY = "canary"  # one job at a time, to see
+    CANARY = "canary"  # on trial: one job at a time
 
 
 class PlaceChange(str, enum.Enum):
-    """What an end has changed."""
+    """A change of the status of a place."""
 
     SUSPENDED = "suspended"
     REPORTED = "reported"
@@ -72,15 +77,15 @@ class _Score:
     bad: OrderedDict[int, tuple[str, float]] = field(  # job → owner, when
         default_factory=OrderedDict[int, tuple[str, float]]
     )
-    rate: float = 0.0  # how many of its attempts fail, the newest counting most
+    rate: float = 0.0  # part of its attempts that fail; the newest count most
     standing: PlaceStatus = PlaceStatus.OPEN
     since: float = 0.0
     until: float = 0.0
-    pause_s: float = 0.0  # the last one
+    pause_s: float = 0.0  # length of the last suspension
     why: str = ""
     canary: int | None = None
     canary_at: float = 0.0
-    tried: set[str] = field(default_factory=set[str])  # owners whose canaries failed since it is so
+    tried: set[str] = field(default_factory=set[str])  # owners whose canaries failed
 
     @property
     def is_held(self) -> bool:
@@ -89,11 +94,11 @@ class _Score:
 
 @dataclass(frozen=True)
 class PlaceSummary:
-    """A place that is not as it should be."""
+    """A place whose status is not open."""
 
     place: Place
     standing: PlaceStatus
-    since: float  # as the caller's clock
+    since: float  # on the caller's clock
     until: float
     jobs: int
     owners: int
@@ -101,18 +106,18 @@ class PlaceSummary:
 
     @property
     def is_held(self) -> bool:
-        """Whether jobs are kept from it, all or all but one."""
+        """Whether the place is suspended or on trial."""
         return self.standing in (PlaceStatus.SUSPENDED, PlaceStatus.CANARY)
 
     @property
     def is_closed(self) -> bool:
-        """Whether it gets no jobs until then."""
+        """Whether the place gets no jobs before `until`."""
         return self.standing is PlaceStatus.SUSPENDED
 
 
 @dataclass(frozen=True)
 class PlaceHold:
-    """A place that is kept from jobs, as it outlives a restart; times are the caller's clock."""
+    """A suspended place, to be kept over a restart. Times are on the caller's clock."""
 
     place: Place
     since: float
@@ -124,18 +129,18 @@ class PlaceHold:
 
 
 class Scores:
-    """All places of one kind."""
+    """The scores of all hosts, or of all elements."""
 
     def __init__(self, terms: SuspensionPolicy) -> None:
         self._terms = terms
-        self.changes = 0  # grows when a place comes to be held, or is held no more
+        self.changes = 0  # grows with each change of the suspended places
         self._scores: dict[Place, _Score] = {}
         self._failed: OrderedDict[str, OrderedDict[Place, float]] = OrderedDict()  # by owner
-        self._well: dict[str, float] = {}  # when a job of an owner did well last
+        self._well: dict[str, float] = {}  # last success of an owner's job
         self._members: dict[Hashable, set[Place]] = {}
 
     def saw(self, place: Place, group: Hashable, now: float) -> None:
-        """The place is there: it is one of its group."""
+        """Note that a place of a group is in use."""
         score = self._scores.get(place)
         if score is not None:
             score.seen = now
@@ -146,7 +151,7 @@ class Scores:
         self._members.setdefault(group, set()).add(place)
 
     def did_well(self, place: Place, owner: str, now: float) -> PlaceChange | None:
-        """A job ended well at a place, or runs for long: it is as it should be."""
+        """Count a job that succeeded at a place or has run there for long."""
         if self._failed:
             self._failed.pop(owner, None)
         self._well[owner] = now
@@ -162,12 +167,12 @@ class Scores:
             return PlaceChange.RESTORED
         if score.standing is PlaceStatus.REPORTED:
             self._open(score)
-        return None  # what began before it was suspended lifts nothing
+        return None  # a job from before the suspension does not end it
 
     def failed(
         self, place: Place, job: int, owner: str, why: str, now: float
     ) -> PlaceChange | None:
-        """A job failed at a place soon after its match."""
+        """Count a job that failed at a place soon after its match."""
         score = self._scores.get(place)
         if score is None:
             return None
@@ -176,7 +181,7 @@ class Scores:
             score.canary = None
         score.rate += SLOWNESS * (1 - score.rate)
         if self._fails_elsewhere(owner, place, now):
-            return None  # his jobs fail anywhere; of a canary: the next one will say more
+            return None  # the owner's jobs fail anywhere; after such a canary another one is sent
         score.bad.pop(job, None)
         score.bad[job] = owner, now
         if len(score.bad) > JOBS_MAX:
@@ -202,17 +207,17 @@ class Scores:
         return PlaceChange.REPORTED if is_new else None
 
     def came_back(self, place: Place, job: int) -> None:
-        """A job left a place without a word on it: if it was the canary, another one may go."""
+        """Note a job whose end says nothing about the place. After a canary, allow another one."""
         score = self._scores.get(place)
         if score is not None and score.canary == job:
             score.canary = None
 
     def lately(self, since: float) -> Iterator[Place]:
-        """Yield the places that were seen since then."""
+        """Yield the places that were seen since a time."""
         return (place for place, score in self._scores.items() if score.seen >= since)
 
     def asked(self, place: Place, group: Hashable, now: float) -> int | None:
-        """A place is there, and asks: return how many jobs it may have; None: as many as fit."""
+        """Note that a place asks. Return how many jobs it may get; None: as many as fit."""
         score = self._scores.get(place)
         if score is None:
             self.saw(place, group, now)
@@ -221,7 +226,7 @@ class Scores:
         return None if score.standing is PlaceStatus.OPEN else self.room(place, now)
 
     def room(self, place: Place, now: float) -> int | None:
-        """Return how many jobs may go there now; None: as many as fit."""
+        """Return how many jobs a place may get now; None: as many as fit."""
         score = self._scores.get(place)
         if score is None or not score.is_held:
             return None
@@ -232,35 +237,35 @@ class Scores:
         return 0 if is_out else 1
 
     def went(self, place: Place, job: int, now: float) -> None:
-        """A job was given to a place at which there was room for one."""
+        """Note a job that a place has got. It is the canary if the place is on trial."""
         score = self._scores.get(place)
         if score is not None and score.standing is PlaceStatus.CANARY:
             score.canary, score.canary_at = job, now
 
     def canary(self, place: Place) -> int | None:
-        """Return the job that tries a place."""
+        """Return the canary job of a place, or None."""
         score = self._scores.get(place)
         return None if score is None else score.canary
 
     def tried(self, place: Place) -> set[str]:
-        """Return whose jobs have tried a place in vain: of others another one says more."""
+        """Return the owners whose canaries failed at a place. Other owners are better canaries."""
         score = self._scores.get(place)
         return score.tried if score is not None and score.is_held else set()
 
     def is_held(self, place: Place) -> bool:
-        """Whether jobs are kept from a place, all or all but one."""
+        """Whether a place is suspended or on trial."""
         score = self._scores.get(place)
         return score is not None and score.is_held
 
     def bad(self, place: Place, besides: int) -> int:
-        """Return how many jobs failed at a place, one after another, without this one."""
+        """Return how many jobs failed one after another at a place, not counting `besides`."""
         score = self._scores.get(place)
         return 0 if score is None else len(score.bad.keys() - {besides})
 
     def suspend(self, place: Place, pause_s: float, why: str, now: float) -> bool:
-        """Suspend a place for another reason than its score, as far as few enough are.
+        """Suspend a place for a reason other than its score. After the pause it gets a canary.
 
-        It gets a canary after the pause, as any other. False: it is so already, or may not be.
+        Return False if it is suspended already, or if too many places of its group are.
         """
         score = self._scores.get(place)
         if score is None or score.is_held:
@@ -274,7 +279,7 @@ class Scores:
         return True
 
     def lift(self, place: Place) -> bool:
-        """A person says that a place is as it should be; False where nothing is held against it."""
+        """Open a place by order of a person. Return False if it is open already."""
         score = self._scores.get(place)
         if score is None or score.standing is PlaceStatus.OPEN:
             return False
@@ -283,7 +288,7 @@ class Scores:
         return True
 
     def shown(self) -> list[PlaceSummary]:
-        """Return the places that are not as they should be."""
+        """Return the places whose status is not open."""
         return [
             PlaceSummary(
                 place=place,
@@ -298,10 +303,10 @@ class Scores:
             if one.standing is not PlaceStatus.OPEN
         ]
 
-    # -- what outlives a restart ----------------------------------------------------------------
+    # -- state that survives a restart ----------------------------------------------------------
 
     def held(self) -> list[PlaceHold]:
-        """Return the places that are kept from jobs, who is so for longest first."""
+        """Return the places that are suspended or on trial, the longest first."""
         found = [
             PlaceHold(
                 place=place,
@@ -318,7 +323,7 @@ class Scores:
         return sorted(found, key=lambda one: one.since)
 
     def hold(self, held: PlaceHold, group: Hashable, now: float) -> None:
-        """Take up what was held against a place before a restart. It is as if it was just seen."""
+        """Restore a suspension from before a restart. The place counts as seen now."""
         self.saw(held.place, group, now)
         score = self._scores[held.place]
         score.standing, score.why, score.since = PlaceStatus.SUSPENDED, held.why, held.since
@@ -329,7 +334,7 @@ class Scores:
         score.tried.update(held.tried)
 
     def forget(self, now: float) -> None:
-        """Hold nothing against places that are not seen any more: it may be that they are gone."""
+        """Forget suspended places that were not seen for `forget_s`: they may no longer exist."""
         for place, score in list(self._scores.items()):
             if score.is_held and now - score.seen > self._terms.forget_s:
                 self._remove(place)
@@ -349,13 +354,13 @@ class Scores:
         return len(score.bad) >= 2 * self._terms.jobs_min and self._is_alone(score, owners, oldest)
 
     def _is_alone(self, score: _Score, owners: set[str], oldest: float) -> bool:
-        """Whether there are no other owners, while jobs of these do well elsewhere."""
+        """Whether no other owner is active, while jobs of these owners succeed elsewhere."""
         active = {owner for owner, at in self._well.items() if at >= oldest}
         began = next(iter(score.bad.values()))[1]
         return active == owners and all(self._well[owner] >= began for owner in owners)
 
     def _enough(self, score: _Score, there: Sequence[_Score]) -> int:
-        """Return how many jobs have to fail, as they do in the neighbours: each counts alike."""
+        """Return how many failures are too many at the mean failure rate of the neighbours."""
         rates = [one.rate for one in there if one is not score]
         usual = min(MOST_USUAL, sum(rates) / len(rates)) if rates else 0.0
         if usual <= 0.0:
@@ -363,7 +368,7 @@ class Scores:
         return max(self._terms.jobs_min, ceil(log(self._terms.chance_max) / log(usual)))
 
     def _fails_elsewhere(self, owner: str, place: Place, now: float) -> bool:
-        """Take note that an owner's job failed at a place; say whether they do in too many."""
+        """Note that an owner's job failed at a place. Return whether they fail at too many."""
         places = self._failed.setdefault(owner, OrderedDict())
         self._failed.move_to_end(owner)
         if len(self._failed) > OWNERS_MAX:
@@ -382,7 +387,7 @@ class Scores:
         return others > min(self._terms.elsewhere_max, self._most(len(self._members[group])))
 
     def _there(self, group: Hashable, now: float) -> tuple[list[_Score], int]:
-        """Return the places of a group that are in use, and how many of them are held."""
+        """Return the places of a group that are in use, and how many of them are suspended."""
         all_ = [self._scores[one] for one in self._members[group]]
         there = [one for one in all_ if one.is_held or now - one.seen <= self._terms.seen_s]
         return there, sum(one.is_held for one in there)
@@ -393,7 +398,7 @@ class Scores:
     def _suspend(self, score: _Score, why: str, now: float) -> PlaceChange:
         terms = self._terms
         longer = min(terms.pause_max_s, max(terms.pause_first_s, 2 * score.pause_s))
-        # One that did well for long since is forgiven.
+        # A place that has worked well for a long time starts with the first pause again.
         is_relapse = score.is_held or now - score.until <= terms.pause_max_s
         score.pause_s = longer if score.pause_s and is_relapse else terms.pause_first_s
         if not score.is_held:
@@ -404,7 +409,11 @@ class Scores:
         return PlaceChange.SUSPENDED
 
     def _canary_failed(self, score: _Score, owner: str, why: str, now: float) -> PlaceChange:
-        """A second canary of an owner says nothing new, as long as there are others to ask."""
+        """Suspend a place again after its canary failed.
+
+        If the owner's canary had failed before and other owners are active, the pause starts
+        again at its first length: this failure says nothing new.
+        """
         oldest = now - self._terms.window_s
         others = (one for one, at in self._well.items() if at >= oldest and one not in score.tried)
         if owner in score.tried and next(others, None) is not None:
@@ -419,7 +428,10 @@ class Scores:
         score.bad.clear()
 
     def _make_room(self, now: float) -> None:
-        """Forget who was not seen for long, or else who came first. What is held goes last."""
+        """Forget places that were not seen for long, or else the oldest one.
+
+        Suspended places are forgotten last.
+        """
         idle = [one for one, score in self._scores.items() if not score.is_held]
         old = [one for one in idle if now - self._scores[one].seen > self._terms.seen_s]
         for place in old or idle[:1] or list(self._scores)[:1]:
@@ -434,7 +446,7 @@ class Scores:
 
 
 def _counted(score: _Score) -> int:
-    """Return how many failures count: of one owner no more than of all others, and one."""
+    """Return how many failures count: from one owner, at most one more than from all others."""
     by_owner = Counter(owner for owner, _ in score.bad.values())
     most = max(by_owner.values(), default=0)
     others = len(score.bad) - most

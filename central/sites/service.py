@@ -1,4 +1,4 @@
-"""Sites as people see them, and what operators say of them: ban, drain, enable."""
+"""Shows sites to people, and carries out operators' actions: ban, drain and enable."""
 
 import asyncio
 import difflib
@@ -41,7 +41,7 @@ _MARKS = {SiteActionName.BAN: MarkKind.BANNED, SiteActionName.DRAIN: MarkKind.DR
 
 
 class SiteMemory(Protocol):
-    """The tables in memory that are read here."""
+    """The tables in memory that this module needs."""
 
     @property
     def places(self) -> Places: ...
@@ -58,7 +58,7 @@ class SiteMemory(Protocol):
 
 
 class SiteService:
-    """Shows sites, and keeps what is said of them."""
+    """Shows sites, and carries out operators' actions on them."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class SiteService:
         log: Log,
         communities: Sequence[str] = (),
     ) -> None:
-        """`communities`: all that have pilots here."""
+        """`communities`: all communities with pilots at this central."""
         self._store, self._files, self._communities = store, files, communities
         self._places, self._pilots, self._hosts = memory.places, memory.pilots, memory.hosts
         self._leases, self._counters = memory.leases, memory.counters
@@ -101,19 +101,20 @@ class SiteService:
         )
 
     async def show(self, caller: Caller, site: str) -> SiteDetail:
-        """Return everything of one site."""
+        """Return all facts about one site."""
         return self._detail(caller, site)
 
     async def act(self, caller: Caller, site: str, action: SiteAction) -> SiteDetail:
-        """Ban, drain or enable a site or an element; it holds at once, and after a restart.
+        """Ban, drain or enable a site or an element, at once and also after a restart.
 
-        What comes again with its key is answered as the first time; KEY_REUSED, if it is not the
-        same. FORBIDDEN for a token of one community where there are several.
+        A repeated action with the same key gets the first answer again. Raises Refused:
+        KEY_REUSED if the key belongs to a different action; FORBIDDEN if the token is for one
+        community and several have pilots here.
         """
         assert isinstance(caller, User)
         require_for_all(caller, Permission.SITE_CONTROL, self._communities)
         who = self._owners.word(caller.issuer, caller.subject)
-        async with self._changing:  # memory follows the store in the same order
+        async with self._changing:  # keeps the order of changes the same in store and memory
             book = await open_book(self._store, self._clock, caller, site, action)
             if book.is_over:
                 self._log("acted_again", action=action.action.value, who=who)
@@ -134,7 +135,7 @@ class SiteService:
                 else:
                     await self._change(place, action, who, book)
         except StoreError:
-            raise  # it is done when it comes again
+            raise  # a repetition of the action completes it
         except Refused as why:
             await book.deny(why)
             raise
@@ -158,25 +159,25 @@ class SiteService:
             self._check_settings(place)
 
     def _lift_host(self, site: str, action: SiteAction) -> None:
-        """A person says that a host is as it should be. Raises Refused."""
+        """End the suspension of a host by order of a person. Raises Refused."""
         if action.action is not SiteActionName.ENABLE or action.element:
             raise Refused(
                 Code.INVALID,
-                f"host: found {action.host!r} beside {action.action.value!r}"
-                f"{' of an element' if action.element else ''}; a host can only be enabled, and by "
-                "itself: sites and elements can be banned and drained",
+                f"host: found {action.host!r} with the action {action.action.value!r}"
+                f"{' of an element' if action.element else ''}; a host can only be enabled, "
+                "without an element: ban or drain a site or an element instead",
                 field="host",
             )
         if not self._hosts.lift(site, host=action.host):
             raise Refused(
                 Code.NOT_FOUND,
-                f"nothing is held against host {action.host!r} of site {site}"
+                f"host {action.host!r} of site {site} is not suspended, so it cannot be enabled"
                 f"{_near(action.host, {one.host for one in self._held(site)})}",
                 field="host",
             )
 
     def _held(self, site: str) -> list[HostView]:
-        """Return the hosts of a site, then the elements, that are not as they should be."""
+        """Return the hosts of a site, then the elements, whose status is not open."""
         now = self._clock.monotonic()
         hosts, elements = self._hosts.shown()
         return [
@@ -195,9 +196,10 @@ class SiteService:
         ]
 
     def _held_for(self, caller: Caller, site: str) -> list[HostView]:
-        """Return what a caller may see of them: of several communities the places of its own.
+        """Return the hosts and elements of `_held` that a caller may see.
 
-        The last reason may be of a job of another one, and is left out.
+        If there are several communities, a caller of one sees only places with its own pilots,
+        and no reasons, since a reason may come from another community's job.
         """
         community, held = self._community(caller), self._held(site)
         if community is None or len(self._communities) <= 1:
@@ -211,9 +213,9 @@ class SiteService:
         ]
 
     def _lifted(self, place: str) -> list[str]:
-        """Return the marks that an `enable` lifts: of a site those of its elements as well.
+        """Return the marked places that an `enable` opens: a site includes its elements.
 
-        Raises Refused for an element of a site that is marked as a whole.
+        Raises Refused for an element if its whole site is marked.
         """
         site, _, element = place.partition("/")
         whole = self._places.find(site)
@@ -221,7 +223,7 @@ class SiteService:
             raise Refused(
                 Code.ILLEGAL_STATE,
                 f"all of site {site} is {whole.mark.value}: enable the site first, "
-                "then say of single elements what is to hold",
+                "then ban or drain single elements",
                 field="element",
             )
         if element:
@@ -229,17 +231,17 @@ class SiteService:
         return [one.place for one in self._places.of_site(site)]
 
     def _check_settings(self, place: str) -> None:
-        """Raise Refused where the settings ban what was to be enabled."""
+        """Raise Refused if the settings ban the place."""
         by_settings = self._places.by_settings(place)
         if by_settings:
             raise Refused(
                 Code.ILLEGAL_STATE,
-                f"{', '.join(by_settings)}: banned by the setting matcher.banned, "
-                "which holds until it is changed there and the central restarted",
+                f"{', '.join(by_settings)}: banned by the setting matcher.banned; "
+                "to lift the ban, change the setting and restart the central",
             )
 
     async def _follow(self, place: str) -> int:
-        """Let the pilots that are there know; return how many were told to end."""
+        """Apply marks to the pilots at a place. Return how many got the order to drain."""
         told = 0
         async for presence in by_and_by(self._pilots.all(), self._clock):
             if place not in (presence.site, f"{presence.site}/{presence.element}"):
@@ -253,7 +255,7 @@ class SiteService:
         return told
 
     def _offer_again(self, presence: Presence) -> None:
-        """Let a ban, or its end, count for what the pilot has offered."""
+        """Apply a new or ended ban to the parked offer of a pilot."""
         if not presence.restrict(self._places):
             return
         ask = self._moves.parked_ask(presence.pilot)
@@ -268,14 +270,13 @@ class SiteService:
         try:
             return await self._tell_to_drain(presence)
         except StoreError:
-            presence.drain = False  # whoever says it again reaches this one too
+            presence.drain = False  # so that a repetition of the action drains this pilot
             raise
 
     async def _tell_to_drain(self, presence: Presence) -> int:
         if presence.state not in LIVING:
-            await self._store.write(
-                pilot_records.order_pilot, presence.pilot
-            )  # it hears of it when it is back
+            # The pilot gets the order when it is back.
+            await self._store.write(pilot_records.order_pilot, presence.pilot)
             return 0
         self._moves.withdraw(presence.pilot)
         if presence.state is PilotState.RUNNING:
@@ -283,16 +284,16 @@ class SiteService:
         self._outbound.drain(presence.community, presence.pilot)
         return 1
 
-    # -- what is shown --------------------------------------------------------------------------
+    # -- views ----------------------------------------------------------------------------------
 
     def _known(self, caller: Caller, site: str, element: str = "") -> None:
-        """Raise Refused where nothing is known of such a site or element."""
+        """Raise Refused if the site or element is unknown."""
         files = self._files.files()
         sites = {*files, *self._figures(caller), *self._places.sites()}
         if site not in sites:
             raise Refused(
                 Code.NOT_FOUND,
-                f"there is no site {site!r}: no file names it, and no pilot or job was there"
+                f"there is no site {site!r}: it has no site file, no pilots and no jobs"
                 f"{_near(site, sites)}",
                 field="site",
             )
@@ -369,9 +370,9 @@ _NOTHING = {"pilots": 0, "cores": 0, "cores_free": 0, "running": 0, "done": 0, "
 
 
 def shares_of(files: Mapping[str, SiteFile]) -> dict[str, tuple[float, float | None]]:
-    """Return what part each site with a pledge is to have of all pilots' time, and what it had.
+    """Return the planned and the actual share of each pledging site in all pilots' time.
 
-    A site that takes what is left, or of which no element is in force, is not among them.
+    Sites without a pledge, or without an element that gets pilots, are omitted.
     """
     pledges = {
         name: one.pledge
@@ -393,7 +394,7 @@ def site_view(
     places: Places,
     communities: Sequence[CommunityShare] = (),
 ) -> SiteView:
-    """Return what is known of a site."""
+    """Return the view of a site for people."""
     marks = {one.place: one.mark for one in places.of_site(name)}
     banned = {place for place, mark in marks.items() if mark is MarkKind.BANNED}
     banned |= set(places.by_settings(name))

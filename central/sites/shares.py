@@ -1,4 +1,4 @@
-"""What each community has of a site's pilots, and is to have by the site's file. Pure."""
+"""The shares of communities in a site's pilots: actual ones, and those of the site's file. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from ..ports import SiteFile
 def community_shares(
     files: Mapping[str, SiteFile], pilots: Iterable[Presence], only: str | None
 ) -> dict[str, list[CommunityShare]]:
-    """Return by site the shares of communities; `only`: of this one, as a caller may see."""
+    """Return the shares of communities by site. `only`: the one community to return, or None."""
     there = Counter((one.site, one.community) for one in pilots if one.state in LIVING)
     known = {*there, *((site, name) for site, file in files.items() for name in file.shares)}
     found: dict[str, list[CommunityShare]] = {}

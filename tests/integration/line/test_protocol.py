@@ -319,7 +319,7 @@ def test_a_pilot_that_was_told_to_drain_does_so_in_its_next_session() -> None:
         view = await services.pilots.get(user, me.pilot)
 
         assert lost is PilotState.LOST
-        assert (view.state, view.reason) == (PilotState.DRAINING, "as it was told")
+        assert (view.state, view.reason) == (PilotState.DRAINING, "it was ordered to drain")
 
     scene(tell)
 

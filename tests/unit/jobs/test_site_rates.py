@@ -17,7 +17,8 @@ def test_five_times_as_bad_as_all_others_is_told() -> None:
     assert fed(rates, "CSCS", 90, 10) == ""
 
     assert fed(rates, "DESY", 70, 20) == "", "three times is not enough"
-    assert fed(rates, "CNAF", 20, 40).endswith("of its attempts fail of the site, elsewhere 12%")
+    why = fed(rates, "CNAF", 20, 40)
+    assert why.endswith("of its attempts fail because of the site, elsewhere 12%")
     assert fed(rates, "CNAF", 0, 10) == "", "then its count begins anew"
 
 

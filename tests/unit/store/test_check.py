@@ -146,10 +146,12 @@ SPOILT = {
     "UPDATE counter SET next = 3 WHERE name = 'job'": "counter job stands at 3, but 8 is in use",
     "INSERT INTO note (job_id, at, who, event, detail) VALUES (99, 0, '', '', '')": "is of job 99",
     "UPDATE attempt SET site_id = 77 WHERE job_id = 1": "attempt 1 is at a site that is not there",
-    "UPDATE log_source SET bytes = 7": "pilot pilot-1 says 7 bytes of log, its parcels say 1",
+    "UPDATE log_source SET bytes = 7": (
+        "pilot pilot-1 is noted with 7 bytes of log, but its parcels have 1"
+    ),
     "UPDATE log_parcel SET source_id = 9": "parcel 1 of a log belongs to no pilot",
-    "DELETE FROM log_parcel": "job 1 is named for parcel 1 of a log, which is not there",
-    "DELETE FROM log_job": "parcel 1 of a log is about job 1, which does not name it",
+    "DELETE FROM log_parcel": "job 1 is linked to parcel 1 of a log, which does not exist",
+    "DELETE FROM log_job": "parcel 1 of a log is about job 1, but is not linked to it",
     "UPDATE file SET own = '{\"run\":99}' WHERE file_id = 2": "file 2 has a value of its own of ru",
     "UPDATE file SET own = NULL WHERE file_id = 2": "finds a value of run of file 2, which has no",
     "DELETE FROM own_value WHERE file_id = 7": "file 7 has a value of its own of name.of-it that n",
