@@ -1,7 +1,7 @@
-"""What of the catalogue a caller may change: the policy's reach, in terms of scopes and files.
+"""What a caller may change in the catalogue: the policy's reach as scopes and files.
 
-A scope belongs to the group of its name, and so do those that begin with the group's name and a
-point: `ctao` and `ctao.raw` to the group `ctao`.
+A scope belongs to the group with its name; so does a scope that begins with the group's name and
+a dot. Both `ctao` and `ctao.raw` belong to the group `ctao`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ..identity.policy import Permission, Reach, require
 def community_of(caller: User) -> str:
     """Return the community whose files the caller sees. Raises Refused, FORBIDDEN."""
     if not caller.community:
-        raise Refused(Code.FORBIDDEN, "your token names no community: files belong to one")
+        raise Refused(Code.FORBIDDEN, "your token names no community; files belong to communities")
     return caller.community
 
 
