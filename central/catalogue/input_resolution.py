@@ -318,8 +318,8 @@ def _check_copies(job: Job, group: str, files: Sequence[FileRow], where: str) ->
             continue
         if not runs_nothing(job) or [str(row.did) for row in files] != [one.did]:
             right = (
-                f"found {one.did}, expected a file of the job's group, {group}; a file of another "
-                'group can be copied by a rule, or by a job with this one input and ["true"]'
+                f"found {one.did}, expected a file of the job's group, {group}; to copy another "
+                'group\'s file, use a rule, or a job with it as its one input that runs ["true"]'
             )
             raise _refused(f"{where}.outputs[{i}].did", right)
 

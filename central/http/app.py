@@ -222,7 +222,7 @@ def _no_such_method(path: str, method: str, there: Sequence[str]) -> HttpAnswer:
 
 def _erred(number: str) -> HttpAnswer:
     """Return the answer after a bug in a handler. The server logs the traceback."""
-    why = f"internal error of the central; its log has the details of request {number}"
+    why = f"internal error of the central; its log describes request {number}"
     return problem(Refused(Code.INTERNAL, why))
 
 

@@ -373,7 +373,7 @@ def test_options_say_what_a_job_reads_and_makes_and_show_names_it(shared: Rig) -
 
 def test_data_that_cannot_be_are_refused_by_name(shared: Rig) -> None:
     bad: dict[str, JobData] = {
-        "there is no file and no dataset users:nothing": JobData(
+        "no file or dataset is called users:nothing": JobData(
             inputs=(DataInput(did="users:nothing"),)
         ),
         "did: found": JobData(inputs=(DataInput(did="users:../x"),)),
