@@ -182,7 +182,7 @@ REFUSALS: dict[str, Job] = {
     "needs[0].scratch_mb: 3 is less than the 5.0 MB": a_job(run(2), needs=(Need(scratch_mb=3),)),
     "its needs allow none of these": a_job(run(1), needs=(Need(sites=("CSCS",)),)),
     "only at PIC, and its needs": a_job(run(1), run(2), needs=(Need(banned_sites=("PIC",)),)),
-    "unknown storage 'no'; known storages: all, cscs, pic, read": a_job(outputs=(out(storages=("no",)),)),
+    "unknown storage 'no'; known storages: all, cscs": a_job(outputs=(out(storages=("no",)),)),
     "storage 'read' is not writable": a_job(outputs=(out(storages=("read",)),)),
     "unknown placeholder {run}": a_job(outputs=(out(name="{run}"),)),
     "no scope, dataset or metadata": a_job(outputs=(out(did="sim:a", dataset="sim:b"),)),
@@ -304,5 +304,5 @@ async def test_what_a_pilot_is_told_of_files_is_bounded(
     without = {"kind": "many", "note1": {"exists": False}}
     assert len((await settled(store, book, a_job(DataInput(query=without)))).inputs) == 60
 
-    with pytest.raises(Refused, match=r"description of 100 files has 1 MB, expected at most 1: give"):
+    with pytest.raises(Refused, match="of 100 files has 1 MB, expected at most 1: give"):
         await settled(store, book, a_job(DataInput(query={"kind": "many"})))

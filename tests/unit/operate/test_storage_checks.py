@@ -56,7 +56,8 @@ def test_a_file_that_does_not_read_and_one_that_shares_its_bytes_are_told(tmp_pa
     disk = "disk says deletes: true, and is not swept: "
     assert [level for level, _ in found] == ["fault", "warning", "ok"]
     assert "bad.yaml" in found[0][1]
-    assert found[1][1] == f"{disk}the file of storage bad has an error: bad may have the same folder"
+    bad = "the file of storage bad has an error: bad may have the same folder"
+    assert found[1][1] == f"{disk}{bad}"
     (tmp_path / "storages" / "bad.yaml").unlink()
     (shared, _) = said(tmp_path)
     assert shared[1].startswith(f"{disk}it may share its folder with part")
