@@ -27,25 +27,25 @@ def of_group(scope: str, group: str) -> bool:
 
 @dataclass(frozen=True)
 class WriteScope:
-    """Where a caller may write."""
+    """The scopes and files that a caller may change."""
 
     groups: tuple[str, ...] | None  # None: in every scope
-    own: bool  # only what is the caller's own may be changed
+    own: bool  # true: only the caller's own files may be changed
 
     def takes(self, scope: str) -> bool:
-        """Whether files and datasets of this scope may be made."""
+        """Whether the caller may make files and datasets in this scope."""
         if self.groups is None:
             return True
         return any(of_group(scope, group) for group in self.groups)
 
     def refusal(self, scope: str) -> str:
-        """Return why a scope is not taken."""
+        """Return the permitted scopes, as the expected value in an error about this scope."""
         groups = ", ".join(self.groups or ()) or "none"
-        return f"a scope of one of your groups ({groups}): {scope!r} is not"
+        return f"a scope of one of your groups ({groups}), not {scope!r}"
 
 
 def writing(caller: User) -> WriteScope:
-    """Return where the caller may write. Raises Forbidden."""
+    """Return the scopes and files that the caller may change. Raises Forbidden."""
     reach = require(caller, Permission.DATA_WRITE)
     if reach >= Reach.COMMUNITY:
         return WriteScope(None, own=False)

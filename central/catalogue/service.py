@@ -368,7 +368,9 @@ class CatalogueService:
         try:
             did = Did.parse(asked.did)
             if not right.takes(did.scope):
-                raise Refused(Code.FORBIDDEN, f"did: {right.refusal(did.scope)}", field="did")
+                raise Refused(
+                    Code.FORBIDDEN, f"did: expected {right.refusal(did.scope)}", field="did"
+                )
             metadata = checked_metadata(asked.metadata)
             new = NewDataset(did=did, metadata=metadata, owner_id=owner.owner_id)
             made = await self._store.write(
@@ -396,7 +398,7 @@ class CatalogueService:
         if row is None:
             raise Refused(Code.NOT_FOUND, f"there is no dataset {dataset}", field="dataset")
         if not right.takes(dataset.scope):
-            raise Refused(Code.FORBIDDEN, f"dataset: {right.refusal(dataset.scope)}")
+            raise Refused(Code.FORBIDDEN, f"dataset: expected {right.refusal(dataset.scope)}")
         if right.own and row.owner_id != (await self._owners.get(community, caller)).owner_id:
             raise Refused(Code.FORBIDDEN, f"dataset: you do not own {dataset}", field="dataset")
         if asked.action in (DatasetActionName.OPEN, DatasetActionName.CLOSE):
