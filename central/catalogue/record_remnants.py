@@ -461,7 +461,7 @@ class _Names:
 
 
 def _lies(named: str) -> str:
-    return f"its path belongs to {named}" if named else ""
+    return f"{named} uses this path" if named else ""
 
 
 def end_marked(

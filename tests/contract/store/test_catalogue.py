@@ -459,7 +459,7 @@ async def test_keys_have_one_type(store: Store) -> None:
     )
     await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.NUMBER})
 
-    with pytest.raises(BadCatalogueField, match=r"keys\.run.*it is in use"):
+    with pytest.raises(BadCatalogueField, match=r"keys\.run.*its type"):
         await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.STRING})
     assert [(key.key, key.type) for key in await store.read(catalogue_read.keys, CTAO)] == [
         ("run", KeyType.NUMBER),

@@ -146,7 +146,7 @@ def test_who_waits_to_lead_finds_out_at_once_and_waits_for_what_is_not_there(job
     fit(f"{jobs}&port=1", 0.0)
     with pytest.raises(StoreBroken, match="synchronous_commit=off"):
         fit(f"{jobs}&synchronous_commit=off", time.time())
-    with pytest.raises(StoreBroken, match=r"clock is \+3600 s off that of PostgreSQL"):
+    with pytest.raises(StoreBroken, match=r"clock differs by \+3600 s from PostgreSQL"):
         fit(jobs, time.time() + 3_600)
 
 

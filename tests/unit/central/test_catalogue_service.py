@@ -375,5 +375,5 @@ async def test_a_rule_on_a_storage_that_is_not_there_names_those_that_are() -> N
     with pytest.raises(Refused) as told:
         await rules.add(ADA, RuleRequest(copies=1, storages=("pic",), did="users:a"))
     assert str(told.value) == (
-        "storages: found 'pic', expected an existing one: unknown storage 'pic': known are web"
+        "storages: found 'pic', expected one that is there: unknown storage 'pic': known are web"
     )

@@ -343,7 +343,7 @@ async def test_a_result_that_says_nothing_has_removed_nothing() -> None:
     )
 
     assert left.failures == 1
-    assert "did not report the outcome" in left.why
+    assert "has not said what became of it" in left.why
 
 
 async def test_a_result_that_comes_while_the_sweeper_looks_is_no_failure() -> None:

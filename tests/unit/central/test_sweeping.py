@@ -80,7 +80,7 @@ def test_nothing_is_swept_while_a_storage_may_lie_anywhere() -> None:
     assert swept(unread) == {} and "the file of storage c has an error" in unswept(unread)["a"]
     assert list(swept(StorageBook(book), ["a", "b"])) == ["a", "b"]
     assert swept(StorageBook(book), ["a", "old"]) == {}
-    assert "copies on old" in unswept(StorageBook(book), ["a", "old"])["b"]
+    assert "storage old has copies" in unswept(StorageBook(book), ["a", "old"])["b"]
 
 
 def test_folders_are_the_same_that_a_link_makes_the_same(tmp_path: Path) -> None:
