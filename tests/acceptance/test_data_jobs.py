@@ -379,10 +379,10 @@ def test_data_that_cannot_be_are_refused_by_name(shared: Rig) -> None:
         "did: found": JobData(inputs=(DataInput(did="users:../x"),)),
         "query.colour": JobData(inputs=(DataInput(query={"colour": "red"}),)),
         "give either did or query": JobData(inputs=(DataInput(),)),
-        "there is no storage 'tape'": JobData(
-            outputs=(DataOutput(pattern="*", storages=("tape",)),)
+        "unknown storage 'tape'": JobData(outputs=(DataOutput(pattern="*", storages=("tape",)),)),
+        "unknown placeholder {nonsense}": JobData(
+            outputs=(DataOutput(pattern="*", name="{nonsense}"),)
         ),
-        "{nonsense} is not known": JobData(outputs=(DataOutput(pattern="*", name="{nonsense}"),)),
         "a folder inside the job's folder": JobData(inputs=(DataInput(did="a:b", to="../x"),)),
         "metadata.run": JobData(outputs=(DataOutput(pattern="*", metadata={"run": "a\nb"}),)),
     }
