@@ -1,8 +1,8 @@
-"""The bus as a face of the central: what pilots say there goes to the services, answers go back.
+"""The bus as a face of the central: pass pilots' messages to the services, and send the answers.
 
-A message from the bus never raises: whatever is wrong with it is counted and dropped, and the
-pilot says it again over HTTP. The broker has checked the pilot's login and that the topic is its
-own, so the topic says who speaks.
+A message from the bus never raises an error. A wrong message is counted and dropped, and the pilot
+sends it again over HTTP. The broker has checked the pilot's login, and that the topic is the
+pilot's own. The topic therefore identifies the sender.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ from .downlink import Downlink
 
 Message = TypeVar("Message", Beat, LogChunk)
 
-BEAT_USEFUL_S = 10.0  # then the pilot has asked over HTTP
+BEAT_USEFUL_S = 10.0  # after this time the pilot has asked over HTTP
 TOLD_EVERY_S = 60.0
 
 
 class Pilot(Protocol):
-    """A pilot, as its token names it."""
+    """A pilot as its token identifies it."""
 
     @property
     def pilot(self) -> str: ...
@@ -43,18 +43,18 @@ P = TypeVar("P", bound=Pilot)
 
 @dataclass
 class BridgeCounters:
-    """What became of the pilots' words, for the counters."""
+    """Counters of the pilots' messages."""
 
     beats: int = 0
     answered: int = 0
     chunks: int = 0
     wills: int = 0
-    garbage: int = 0  # no JSON, wrong types, out of range, a topic of nobody
-    strangers: int = 0  # pilots that the central does not know
-    replaced: int = 0  # a newer beat of the same pilot came before its turn
-    dropped: int = 0  # the queue was full, or the wait too long
-    refused: int = 0  # by the service
-    failed: int = 0  # by a fault of ours, which the log tells
+    garbage: int = 0  # no JSON, wrong types, out of range, an unknown topic
+    strangers: int = 0  # from pilots that the central does not know
+    replaced: int = 0  # replaced by a newer heartbeat of the same pilot
+    dropped: int = 0  # the queue was full, or the wait was too long
+    refused: int = 0  # the service refused it
+    failed: int = 0  # a bug; the log has the traceback
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class _Waiting(Generic[P]):
 
 
 class BusBridge(Generic[P]):
-    """Gives beats and live output to their services, a few at a time."""
+    """Passes heartbeats and live output to their services, a few at a time."""
 
     def __init__(
         self,
@@ -85,13 +85,13 @@ class BusBridge(Generic[P]):
         self._who, self._clock, self._log, self._will = who, clock, log, will
         self._workers, self._waiting_max = workers, waiting_max
         self._down = Downlink(bus)
-        # One beat a pilot: the newest says all, and a pilot that floods pushes out only itself.
+        # One heartbeat for each pilot: the newest is enough, and a pilot cannot crowd out others.
         self._beats: OrderedDict[str, _Waiting[P]] = OrderedDict()
         self._chunks: asyncio.Queue[_Waiting[P]] = asyncio.Queue(maxsize=waiting_max)
         self._ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve the bus, for ever. Ends by cancellation."""
+        """Serve the bus until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._workers):
                 tasks.create_task(self._answer_beats())
@@ -100,7 +100,7 @@ class BusBridge(Generic[P]):
             tasks.create_task(self._bus.run(self.inbound))
 
     async def inbound(self, topic: str, payload: bytes) -> None:
-        """Take a message from the bus and return at once."""
+        """Queue a message from the bus, and return at once."""
         spoken = topics.parse_up(topic)
         if spoken is None:
             self.heard.garbage += 1
@@ -159,14 +159,14 @@ class BusBridge(Generic[P]):
         except Refused as why:
             self.heard.refused += 1
             if why.code not in (Code.OLD_SESSION, Code.OTHER_STORE):
-                return  # the pilot asks over HTTP, where the refusal has a status
+                return  # the pilot asks over HTTP, where it gets the refusal with a status
             answer = BeatAnswer(
                 n=beat.n,
                 term=0,
                 old_session=why.code is Code.OLD_SESSION,
                 other_store=why.code is Code.OTHER_STORE,
             )
-        except Exception as why:  # one pilot's beat, as over HTTP: it must not end all of us
+        except Exception as why:  # an error with one pilot's heartbeat must not end the bridge
             self.heard.failed += 1
             self._log(
                 "loop_failed",
@@ -189,7 +189,7 @@ class BusBridge(Generic[P]):
                 self.heard.refused += 1
 
     async def _tell_traffic(self) -> None:
-        """Log what moved on the bus: one that dies shows by what grows, and by what does not."""
+        """Log the counters that changed, so that a dying bus shows in the log."""
         told: dict[str, int] = {}
         while True:
             await self._clock.sleep(TOLD_EVERY_S)
@@ -200,7 +200,7 @@ class BusBridge(Generic[P]):
             told = counts
 
     def _read(self, payload: bytes, kind: type[Message]) -> Message | None:
-        """Return the message, or None for what no honest pilot says."""
+        """Return the message, or None if it is invalid."""
         try:
             return hear(payload, kind)
         except Refused:

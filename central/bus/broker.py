@@ -1,4 +1,4 @@
-"""The broker inside the process: amqtt behind our door."""
+"""The broker inside the process: amqtt behind the door (see `door`)."""
 
 # pyright: reportMissingTypeStubs=false
 
@@ -18,12 +18,12 @@ from .errors import PortTaken
 from .logins import Logins
 from .plugins import DirectPlugins, PilotTopics
 
-# amqtt says at INFO and WARNING what a client did, once a message; its parts say it again.
+# amqtt logs each message of a client at INFO and WARNING, some of them twice.
 QUIET = ("amqtt", "transitions")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a bound socket; port 0 takes a free one. Raises PortTaken."""
+    """Return a bound socket. Port 0 chooses a free port. Raises PortTaken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=256)
@@ -41,13 +41,13 @@ def _dotted(plugin: type[object]) -> str:
 async def serving(
     listening: socket.socket, logins: Logins, *, clock: Clock, log: Log
 ) -> AsyncGenerator[Door]:
-    """Run the broker on this socket; everybody is cut off when the context ends."""
+    """Run the broker on this socket. All clients are disconnected when the context ends."""
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
     config = BrokerConfig(
-        # External: amqtt opens no socket of its own.
+        # External: amqtt opens no socket itself.
         listeners={LISTENER: ListenerConfig(type=ListenerType.EXTERNAL)},
-        # amqtt's own lets everybody in: the door has seen their passwords.
+        # amqtt's plug-in accepts all clients; the door has already checked their passwords.
         plugins={_dotted(BaseAuthPlugin): {}, _dotted(PilotTopics): {"logins": logins}},
     )
     broker = Broker(config)

@@ -1,8 +1,7 @@
-"""The central's own connection to a broker, over aiomqtt.
+"""The central's connection to a broker, through aiomqtt (formerly asyncio-mqtt).
 
-aiomqtt is the present name of asyncio-mqtt. Three things it leaves to its caller are done here:
-it does not reconnect, its queues have no bound unless told, and it does not look at what the broker
-answers to a subscription.
+This module does three things that aiomqtt leaves to its caller: it reconnects, limits the queues,
+and checks the broker's answer to a subscription.
 """
 
 import asyncio
@@ -20,25 +19,25 @@ from ..ports import Clock, Inbound, Randomness
 from .address import Address, BusTimeouts
 from .errors import SubscriptionRefused
 
-# What an inbound handler may raise without costing us the connection; anything else is a bug.
+# Exceptions of an inbound handler that do not end the connection. Any other one is a bug.
 HANDLER_FAULTS = (Refused, ValueError, TimeoutError)
 
 
 @dataclass
 class Traffic:
-    """What became of the messages, for the counters."""
+    """Counters of messages and connections."""
 
     received: int = 0
     sent: int = 0
-    dropped_in: int = 0  # the inbox was full: its oldest went
-    dropped_out: int = 0  # the outbound queue was full: its oldest went
-    lost_down: int = 0  # published while no connection stood
+    dropped_in: int = 0  # the inbox was full, and its oldest message was dropped
+    dropped_out: int = 0  # the outbound queue was full, and its oldest message was dropped
+    lost_down: int = 0  # published while there was no connection
     faults: int = 0  # messages that the handler refused
     connections: int = 0
 
 
 class Inbox(asyncio.Queue[aiomqtt.Message]):
-    """Bounded queue of what came in; when it is full its oldest message makes room."""
+    """A bounded queue of received messages. If it is full, its oldest message is dropped."""
 
     def __init__(self, size_max: int, traffic: Traffic) -> None:
         super().__init__(maxsize=size_max)
@@ -52,7 +51,7 @@ class Inbox(asyncio.Queue[aiomqtt.Message]):
 
 
 class BusConnection:
-    """A connection that comes back by itself. QoS 0 both ways: hints, never the record."""
+    """A connection that reconnects by itself. It uses QoS 0, since messages are only hints."""
 
     def __init__(
         self,
@@ -71,18 +70,18 @@ class BusConnection:
         self._clock, self._randomness, self._log = clock, randomness, log
         self._patience = patience or BusTimeouts()
         self._queue_max = queue_max
-        self._greet = greet  # called each time the connection stands
+        self._greet = greet  # called after each connect
         self._outbound: deque[tuple[str, bytes]] = deque()
         self._to_send = asyncio.Event()
         self._up = self._ending = self._told_down = False
 
     @property
     def up(self) -> bool:
-        """Whether the connection stands and its subscriptions were granted."""
+        """Whether the connection is up, and the broker granted its subscriptions."""
         return self._up
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Queue a message without waiting. It is lost when no connection stands."""
+        """Queue a message without waiting. Without a connection the message is lost."""
         if not self._up:
             self.traffic.lost_down += 1
             return
@@ -93,7 +92,7 @@ class BusConnection:
         self._to_send.set()
 
     async def run(self, inbound: Inbound) -> None:
-        """Connect, and connect again, for ever; give every message to `inbound`."""
+        """Connect, and reconnect, until cancelled. Pass every message to `inbound`."""
         self._ending = False
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._connect_again(inbound))
@@ -110,7 +109,7 @@ class BusConnection:
             try:
                 await self._live(inbound)
             except* (aiomqtt.MqttError, OSError, TimeoutError, SubscriptionRefused) as group:
-                if not self._told_down:  # once for each outage, however long it takes
+                if not self._told_down:  # once for each outage, however long it lasts
                     self._log("bus_down", url=self._address.url, why=_reason(group))
                 self._told_down = True
             if self._clock.monotonic() - began > self._patience.back_off_max_s:
@@ -120,16 +119,16 @@ class BusConnection:
             await self._clock.sleep(self._randomness.uniform(0.0, longest_s))
 
     def _end_if_asked(self) -> None:
-        """Raise CancelledError where a cancellation may have been lost.
+        """Raise CancelledError if a cancellation may have been lost.
 
-        aiomqtt waits with asyncio.wait_for, which before Python 3.12 loses a cancellation that
-        comes together with its result: the central would then never end.
+        aiomqtt waits with asyncio.wait_for. Before Python 3.12 that loses a cancellation which
+        arrives together with its result; the central would then never end.
         """
         if self._ending:
             raise asyncio.CancelledError
 
     async def _live(self, inbound: Inbound) -> None:
-        """Hold one connection until it breaks; it ends by an exception only."""
+        """Keep one connection until it breaks. It ends only by an exception."""
         inbox = Inbox(self._queue_max, self.traffic)
         async with self._client(inbox) as client:
             await self._subscribe(client)
@@ -153,14 +152,14 @@ class BusConnection:
             self._address.port,
             username=self._address.user,
             password=self._address.password,
-            # A client id that others can guess is one that a poor broker lets them take over.
+            # Random, because some brokers let a client take over another one's guessed client id.
             identifier=f"central-{self._randomness.token(12)}",
             tls_context=self._address.tls,
             timeout=self._patience.connect_s,
             keepalive=self._patience.keepalive_s,
-            # aiomqtt wants a class; it calls it once, and gets the queue that we can look into.
+            # aiomqtt expects a class, and calls it once; this returns our own queue instead.
             queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: inbox),  # pyright: ignore[reportUnknownLambdaType]
-            # Without it a small message waits up to 40 ms for the acknowledgement of the last.
+            # Without it, a small message waits up to 40 ms for the previous acknowledgement.
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
 
@@ -184,12 +183,12 @@ class BusConnection:
     async def _receive(self, client: aiomqtt.Client, inbox: Inbox, inbound: Inbound) -> None:
         async for message in client.messages:
             await self._give(message, inbound)
-            while not inbox.empty():  # waking up costs more than a message: take the whole burst
+            while not inbox.empty():  # waking up costs more than a message, so read all of them
                 await self._give(inbox.get_nowait(), inbound)
 
     async def _give(self, message: aiomqtt.Message, inbound: Inbound) -> None:
         if message.retain:
-            # A kept beat would renew leases of a pilot that may be long dead.
+            # A retained heartbeat would renew the leases of a pilot that may be dead.
             self.traffic.faults += 1
             return
         self.traffic.received += 1

@@ -1,9 +1,13 @@
-"""The entrance of the embedded broker: sockets, first packets, time-outs and sizes.
+"""The entrance of the embedded broker: sockets, first packets, timeouts and sizes.
 
-amqtt itself acts on a CONNECT before it knows who sent it (it drops the session of the client id
-named there), sends last wills without asking whether the topic is the sender's, waits for ever for
-a silent client and queues for a slow one without bound. So clients meet this door first, and amqtt
-only gets those that passed, under a client id that is their user name.
+This protects amqtt, which has these weaknesses:
+
+- It acts on a CONNECT before it checks the sender: it drops the session of the given client id.
+- It sends last wills without checking that the topic belongs to the sender.
+- It waits without limit for a silent client, and queues without limit for a slow one.
+
+Clients therefore connect to this door first. Accepted clients reach amqtt under a client id that
+is their user name.
 """
 
 # pyright: reportMissingTypeStubs=false
@@ -27,14 +31,14 @@ from .logins import Logins
 
 LISTENER = "default"
 FIRST_PACKET_S = 10.0
-CROWDED_FIRST_PACKET_S = 2.0  # while more than half of all links are taken
+CROWDED_FIRST_PACKET_S = 2.0  # while more than half of all connections are in use
 CLOSE_S = 5.0
-END_S = 1.0  # amqtt has so long to end a session that has heard its last
+END_S = 1.0  # time for amqtt to end a session whose client has gone
 LINKS_MAX = 1000
-BACKLOG_MAX_BYTES = 4 * 1024 * 1024  # a client that reads so late is cut off
-KEEPALIVE_MAX_S = 600  # also for those who promise none
+BACKLOG_MAX_BYTES = 4 * 1024 * 1024  # unread bytes after which a client is cut off
+KEEPALIVE_MAX_S = 600  # also for clients that promise no keep-alive
 
-# What a broken or hostile client makes amqtt raise.
+# Exceptions that a broken or hostile client can cause in amqtt.
 CLIENT_FAULTS = (
     AMQTTError, MQTTError, CodecError, NoDataError, ProtocolHandlerError,
     OSError, EOFError, TimeoutError, ValueError, asyncio.QueueEmpty,
@@ -42,7 +46,7 @@ CLIENT_FAULTS = (
 
 
 class Inflow(ReaderAdapter):
-    """Hands amqtt one checked packet after the other, and an end when there is something wrong."""
+    """Passes checked packets to amqtt one by one, and ends the stream after a bad one."""
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class Inflow(ReaderAdapter):
         end: Callable[[], None],
     ) -> None:
         self._packets, self._clock, self._silence_max_s = packets, clock, silence_max_s
-        self._end = end  # called when nothing more will come
+        self._end = end  # called once no more packets will come
         self._packet, self._at = first, 0
         self._heard = clock.monotonic()
         self._over = False
@@ -63,19 +67,19 @@ class Inflow(ReaderAdapter):
         if self._at >= len(self._packet):
             self._packet, self._at = await self._next(), 0
         if not 0 <= n <= len(self._packet) - self._at:
-            self._finish()  # a length inside the packet lies
-            raise frames.BadPacket("a packet that ends too early")
+            self._finish()  # the length given in the packet is wrong
+            raise frames.BadPacket("a packet ends too early")
         self._at += n
         return self._packet[self._at - n : self._at]
 
     async def _next(self) -> bytes:
-        # amqtt gives up its read after each keep-alive and begins it anew: that is our clock tick.
+        # amqtt starts a new read after each keep-alive, so this check runs at least as often.
         if self._over or self._clock.monotonic() - self._heard > self._silence_max_s:
             self._finish()
-            raise ConnectionResetError("silent for too long, or broken before")
+            raise ConnectionResetError("the client was silent for too long, or sent a bad packet")
         try:
             packet = frames.cleared(await self._packets.next(frames.MESSAGE_MAX_BYTES))
-        except OSError:  # also of a bad packet
+        except OSError:  # includes BadPacket
             self._finish()
             raise
         self._heard = self._clock.monotonic()
@@ -85,7 +89,7 @@ class Inflow(ReaderAdapter):
         self._finish()
 
     def stop(self) -> None:
-        """Nobody waits for the end any more."""
+        """Stop without calling `end`."""
         self._over = True
 
     def _finish(self) -> None:
@@ -95,7 +99,7 @@ class Inflow(ReaderAdapter):
 
 
 class Outflow(WriterAdapter):
-    """Writes without waiting; a client that does not read what it is sent is cut off."""
+    """Writes without waiting. A client that does not read is cut off."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -124,9 +128,9 @@ class Outflow(WriterAdapter):
 
 
 def hang_up(writer: asyncio.StreamWriter) -> None:
-    """Close once what is written has gone out, or the hard way when that takes too long.
+    """Close after the written bytes were sent, or by force if that takes too long.
 
-    Nobody waits for it: amqtt cancels its own closing, and a stream's `wait_closed` does not
+    The caller does not wait: amqtt cancels its own closing, and a stream's `wait_closed` does not
     survive that.
     """
     writer.close()
@@ -135,25 +139,25 @@ def hang_up(writer: asyncio.StreamWriter) -> None:
 
 
 class Door:
-    """Listens, examines who comes, and hands amqtt those that may enter."""
+    """Listens, checks the clients, and passes accepted ones to amqtt."""
 
     def __init__(self, broker: Broker, logins: Logins, *, clock: Clock, log: Log) -> None:
         self._broker, self._logins = broker, logins
         self._clock, self._log = clock, log
-        self.broken = 0  # clients that ended otherwise than by good-bye
+        self.broken = 0  # clients that ended without a DISCONNECT
         self._server: asyncio.Server | None = None
         self._inside: dict[str, asyncio.StreamWriter] = {}
-        self._links: set[asyncio.StreamWriter] = set()  # also of those that are not inside yet
+        self._links: set[asyncio.StreamWriter] = set()  # including clients not accepted yet
         self._strangers = Strangers(max(1, LINKS_MAX // PART))
         self._empty = asyncio.Event()
         self._empty.set()
 
     async def open(self, listening: socket.socket) -> None:
-        """Begin to let clients in through this socket, which is then ours to close."""
+        """Accept clients on this socket from now on. The door closes the socket."""
         self._server = await asyncio.start_server(self._enter, sock=listening)
 
     async def close(self) -> None:
-        """Stop listening, cut everybody off and wait until their handlers have ended."""
+        """Stop listening, disconnect all clients and wait until their handlers have ended."""
         if self._server is not None:
             self._server.close()
         for writer in self._links:
@@ -167,7 +171,7 @@ class Door:
             )
 
     def cut(self, user: str) -> None:
-        """End the connection of this user at once."""
+        """Disconnect this user at once."""
         writer = self._inside.pop(user, None)
         if writer is not None:
             writer.transport.abort()
@@ -201,9 +205,9 @@ class Door:
         async with asyncio.timeout(CROWDED_FIRST_PACKET_S if is_crowded else FIRST_PACKET_S):
             first = await packets.next(frames.CONNECT_MAX_BYTES, frozenset({frames.CONNECT}))
         connect = await self._examined(first)
-        stranger.end()  # the login is good
+        stranger.end()  # the login is valid
         user = str(connect.username)
-        self.cut(user)  # the same pilot again: its older connection is dead or will be
+        self.cut(user)  # the same pilot connects again: its older connection is of no use
         self._inside[user] = writer
         try:
             await self._within(packets, connect, writer)
@@ -216,7 +220,7 @@ class Door:
     ) -> None:
         """Let amqtt serve a client until it ends.
 
-        amqtt waits for ever where the end comes while it begins: so its time is up soon after.
+        amqtt would wait for ever if the client leaves during the start, so a timeout ends it then.
         """
         now = asyncio.get_running_loop().time
         async with asyncio.timeout(None) as patience:
@@ -233,15 +237,15 @@ class Door:
                 inflow.stop()
 
     async def _examined(self, first: bytes) -> ConnectPacket:
-        """Return the CONNECT as amqtt may see it. Raises EntryRefused, or a fault of the client."""
+        """Return the CONNECT for amqtt. Raises EntryRefused, or one of CLIENT_FAULTS."""
         connect = await ConnectPacket.from_stream(BufferReader(first))
         if connect.proto_name != "MQTT" or connect.proto_level != 4:
-            raise EntryRefused(frames.BAD_PROTOCOL, f"protocol level {connect.proto_level}")
+            raise EntryRefused(frames.BAD_PROTOCOL, f"MQTT level {connect.proto_level}, not 4")
         user, password = connect.username, connect.password
         if not user or password is None or not self._logins.knows(user, password):
-            raise EntryRefused(frames.NOT_AUTHORISED, f"login {user!r} is not known")
+            raise EntryRefused(frames.NOT_AUTHORISED, f"unknown login {user!r}")
         if connect.will_flag and not self._logins.may_publish(user, str(connect.will_topic)):
-            raise EntryRefused(frames.NOT_AUTHORISED, f"last will of {user!r} on a foreign topic")
+            raise EntryRefused(frames.NOT_AUTHORISED, f"last will of {user!r} on another's topic")
         connect.client_id = user
         connect.clean_session_flag = True
         connect.will_retain_flag = False

@@ -1,4 +1,4 @@
-"""What the central says to one pilot: each call one message on its `down` topic."""
+"""Messages from the central to one pilot: each call sends one on the pilot's `down` topic."""
 
 import msgspec
 
@@ -10,7 +10,7 @@ from ..sent_messages import Down
 
 
 class Downlink:
-    """The `Outbound` of the jobs' services, over the bus. Hints: they may be lost."""
+    """The `Outbound` of the jobs' services over the bus. Its messages may be lost."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -35,7 +35,7 @@ class Downlink:
         self._say(community, pilot, Down(follow=attempt))
 
     def beat(self, community: str, pilot: str, answer: BeatAnswer) -> None:
-        """Answer a beat that came over the bus."""
+        """Answer a heartbeat that came over the bus."""
         self._say(community, pilot, Down(beat=answer))
 
     def _say(self, community: str, pilot: str, message: Down) -> None:

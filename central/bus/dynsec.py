@@ -1,7 +1,7 @@
-"""Commands of mosquitto's dynamic-security plug-in, and its answers. Pure.
+"""Commands for mosquitto's dynamic-security plug-in, and its answers. Pure.
 
-The plug-in of mosquitto 2.0 takes `%u` in a topic literally (measured), so there is no one role for
-all pilots: every pilot has its own, with its own topics spelled out.
+The plug-in of mosquitto 2.0 does not expand `%u` in a topic, so one role cannot serve all pilots.
+Every pilot has a role of its own that lists its topics.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ Command = dict[str, Any]
 
 
 class BrokerAccount(NamedTuple):
-    """A login as it should be; `password` None: it should be gone."""
+    """A login as it should be. The `password` None means that the login must not exist."""
 
     community: str
     pilot: str
@@ -41,7 +41,7 @@ class _Responses(msgspec.Struct, frozen=True):
 
 
 def encode(commands: Sequence[Command]) -> bytes:
-    """Return the message that carries out the commands, in this order."""
+    """Return a message with these commands in order."""
     return msgspec.json.encode({"commands": commands})
 
 
@@ -51,12 +51,12 @@ def decode(payload: bytes) -> list[Response]:
 
 
 def numbered(commands: Iterable[Command], batch: str) -> list[Command]:
-    """Return the commands with a mark by which their answers are known again."""
+    """Return the commands with a mark that their answers repeat."""
     return [{**command, "correlationData": f"{batch}:{i}"} for i, command in enumerate(commands)]
 
 
 def make(login: BrokerAccount) -> list[Command]:
-    """Return the commands that make a login that is not there."""
+    """Return the commands that create a login."""
     return [
         {"command": "createRole", **_role(login)},
         {"command": "createClient", **_client(login)},
@@ -64,7 +64,7 @@ def make(login: BrokerAccount) -> list[Command]:
 
 
 def replace(login: BrokerAccount) -> list[Command]:
-    """Return the commands that bring an existing login up to date. They cut its connection."""
+    """Return the commands that update an existing login. They cut its connection."""
     return [
         {"command": "modifyRole", **_role(login)},
         {"command": "modifyClient", **_client(login)},
@@ -80,18 +80,18 @@ def forget(login: BrokerAccount) -> list[Command]:
 
 
 def ask_for(user: str) -> list[Command]:
-    """Return the command whose answer says which roles `user` has."""
+    """Return the command that asks for the roles of `user`."""
     return [{"command": "getClient", "username": user}]
 
 
 def has_own_role(answer: Response) -> bool:
-    """Say whether the client in the answer to `ask_for` has the central's role."""
+    """Whether the client in the answer to `ask_for` has the central's role."""
     roles = answer.data.get("client", {}).get("roles", [])
     return any(role.get("rolename") == OWN_ROLE for role in roles)
 
 
 def furnish(user: str) -> list[Command]:
-    """Return the commands that give the central its role. The last cuts its connection."""
+    """Return the commands that give the central its role. The last one cuts its connection."""
     allowed = [
         ("publishClientSend", topics.down("+", "+")),
         ("publishClientReceive", topics.all_up()),

@@ -1,6 +1,6 @@
-"""The bus of a laptop, a demo and a small site: a broker inside our own process.
+"""The bus for a laptop, a demo or a small site: a broker inside the central's process.
 
-Measured: amqtt is for some tens of pilots. Beyond that `mosquitto.py` is the driver.
+amqtt serves some tens of pilots. For more pilots, use mosquitto (`mosquitto.py`).
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from .logins import Logins
 
 
 class EmbeddedBus:
-    """A `Bus` that needs nothing installed. The port is ours from the construction on."""
+    """A `Bus` that needs no installation. The constructor binds the port."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class EmbeddedBus:
         self._door: Door | None = None
         self._address = Address(host, self._listening.getsockname()[1], user, password)
         self._connection = BusConnection(
-            # Where a broker listens everywhere, we reach it on the loopback.
+            # A broker that listens on all addresses is reached on the loopback.
             Address(_own(host), self._address.port, user, password),
             [topics.all_up()],
             clock=clock,
@@ -55,7 +55,7 @@ class EmbeddedBus:
 
     @property
     def port(self) -> int:
-        """Where the broker listens; with port 0 a free one."""
+        """The broker's port; with port 0, a free one."""
         return self._address.port
 
     @property
@@ -83,7 +83,7 @@ class EmbeddedBus:
             await self._connection.run(inbound)
 
     def close(self) -> None:
-        """Give the port back where `run` was never called; else `run` has done it."""
+        """Release the port if `run` was never called. Otherwise `run` has released it."""
         self._listening.close()
 
 

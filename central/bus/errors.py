@@ -1,34 +1,36 @@
-"""What can go wrong between the central and a broker."""
+"""Errors between the central and a broker."""
 
 
 class BusError(Exception):
-    """Base of all."""
+    """Base of all errors of the bus."""
 
 
 class PortTaken(BusError):
-    """The embedded broker cannot listen where it was told to. Choose another port, or 0."""
+    """The embedded broker cannot listen on its port. Choose another port, or 0."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
-        super().__init__(f"the embedded broker cannot listen on {host}:{port}: {why}")
+        super().__init__(
+            f"the embedded broker cannot listen on {host}:{port}: {why}; choose another port, or 0"
+        )
         self.host, self.port = host, port
 
 
 class BadName(BusError):
-    """A community or pilot whose name would change the meaning of a topic. A bug in the caller."""
+    """The name of a community or pilot would change the meaning of a topic. A caller's bug."""
 
     def __init__(self, community: str, pilot: str) -> None:
-        super().__init__(f"pilot {pilot!r} of community {community!r} has no topics of its own")
+        super().__init__(f"pilot {pilot!r} of community {community!r} cannot have topics")
 
 
 class SubscriptionRefused(BusError):
-    """The broker lets us in but not read: our login there lacks a right. Reconnecting may help."""
+    """The broker accepts the login but no subscription: a right is missing. A retry may help."""
 
     def __init__(self, topic_filter: str) -> None:
-        super().__init__(f"the broker refuses us the subscription {topic_filter!r}")
+        super().__init__(f"the broker refuses the subscription {topic_filter!r}; check our rights")
 
 
 class EntryRefused(BusError):
-    """A client did not get into the embedded broker. `code` is the MQTT return code."""
+    """The embedded broker refused a client. `code` is the MQTT return code."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)

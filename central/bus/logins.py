@@ -1,7 +1,7 @@
-"""Who may enter the embedded broker and which topics are theirs. Kept in memory only.
+"""Logins of the embedded broker, and the topics of each. They are kept in memory only.
 
-Passwords are random and long, made by the central, so one round of SHA-256 keeps them as well as a
-slow hash would; comparisons take the same time for unknown users as for wrong passwords.
+The central makes long random passwords, so one round of SHA-256 protects them as well as a slow
+hash. Checking takes the same time for unknown users and for wrong passwords.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ def _digest(password: str) -> bytes:
 
 
 def check_names(community: str, pilot: str) -> None:
-    """Raise BadName where the topics of this pilot would not be its own alone."""
+    """Raise BadName if this pilot could share topics with others."""
     own = topics.parse_up(topics.up(community, pilot, topics.TopicKind.BEAT))
     if own is None or not community or not pilot or any(mark in community + pilot for mark in "+#"):
         raise BadName(community, pilot)
 
 
 class Logins:
-    """The logins that are valid now: one per pilot, and the central's own."""
+    """The valid logins: one for each pilot, and the central's own."""
 
     def __init__(self, central: str, password: str) -> None:
         self._central = central
@@ -41,14 +41,14 @@ class Logins:
         self._pilots: dict[str, PilotLogin] = {}
 
     def add(self, community: str, pilot: str, password: str) -> None:
-        """Make or replace the login of this pilot. Raises BadName."""
+        """Add or replace the login of this pilot. Raises BadName."""
         check_names(community, pilot)
         if pilot == self._central:
             raise BadName(community, pilot)
         self._pilots[pilot] = PilotLogin(community, pilot, _digest(password))
 
     def remove(self, community: str, pilot: str) -> bool:
-        """Forget the login; return whether there was one."""
+        """Remove the login. Return whether it existed."""
         login = self._pilots.get(pilot)
         if login is None or login.community != community:
             return False
@@ -56,21 +56,21 @@ class Logins:
         return True
 
     def knows(self, user: str, password: str) -> bool:
-        """Say whether this is a valid user with the right password."""
+        """Whether this is a valid user with the right password."""
         login = self._pilots.get(user)
         known = login is not None or user == self._central
         kept = login.digest if login is not None else self._central_digest
         return hmac.compare_digest(_digest(password), kept) and known
 
     def may_publish(self, user: str, topic: str) -> bool:
-        """Say whether `user` may write to `topic`. The central may write anywhere."""
+        """Whether `user` may publish to `topic`. The central may publish anywhere."""
         login = self._pilots.get(user)
         if login is None:
             return user == self._central
         return topics.may_publish(login.pilot, login.community, topic)
 
     def may_read(self, user: str, topic_filter: str) -> bool:
-        """Say whether `user` may subscribe to, or be sent, `topic_filter`."""
+        """Whether `user` may subscribe to, or receive, `topic_filter`."""
         login = self._pilots.get(user)
         if login is None:
             return user == self._central

@@ -1,7 +1,7 @@
-"""The bus beyond a laptop: an external mosquitto with its dynamic-security plug-in.
+"""The bus for more than a small site: an external mosquitto with its dynamic-security plug-in.
 
-`deploy/mosquitto` has the configuration that goes with it. Our own login there administers the
-plug-in; what it lacks for the pilots' topics it gives itself at the first connection.
+`deploy/mosquitto` has the configuration. The central's login administers the plug-in. At the first
+connection it gives itself the missing rights for the pilots' topics.
 """
 
 import asyncio
@@ -20,28 +20,28 @@ from .dynsec import BrokerAccount, Response
 from .errors import BusError
 from .logins import check_names
 
-BATCH_MIN, BATCH_MAX = 10, 200  # logins in one message: 7 ms each, where one at a time costs 50
-BUSY_S = 1.0  # for which a batch may keep mosquitto from everybody else
+BATCH_MIN, BATCH_MAX = 10, 200  # logins in one message; a batch is faster than single messages
+BUSY_S = 1.0  # target time of a batch, in which mosquitto serves no other client
 ANSWER_S = 10.0
 CALLER_WAITS_S = 2.0
 RETRY_S = 1.0
 
 
 def batch_of(logins: int, took_s: float) -> int:
-    """Return how many logins to ask for next, after so many took so long.
+    """Return how many logins to send next, after so many took so long.
 
-    The plug-in writes its whole file twice for each, and hears nobody meanwhile: 32 ms where it
-    knows 2 000 of them, longer with more.
+    The plug-in writes its whole file twice for each login, and serves no client during that. It
+    takes longer the more logins it knows.
     """
     return max(BATCH_MIN, min(BATCH_MAX, int(logins * BUSY_S / max(took_s, 0.001))))
 
 
 class BrokerTimeout(BusError):
-    """The plug-in did not answer in time. The commands may have been carried out; repeat them."""
+    """The plug-in did not answer in time. It may have run the commands; repeat them."""
 
 
 class MosquittoBus:
-    """A `Bus` over a mosquitto that others run."""
+    """A `Bus` over an external mosquitto."""
 
     def __init__(
         self,
@@ -66,20 +66,18 @@ class MosquittoBus:
             queue_max=queue_max,
             greet=self._greet,
         )
-        self._wanted: OrderedDict[str, BrokerAccount] = (
-            OrderedDict()
-        )  # not yet confirmed, newest a pilot
-        self._made: dict[
-            str, BrokerAccount
-        ] = {}  # by us and not removed: made again on a new broker
-        self._changed = asyncio.Event()  # something is wanted, or the connection is new
+        # Logins not yet confirmed, the newest of each pilot.
+        self._wanted: OrderedDict[str, BrokerAccount] = OrderedDict()
+        # Logins that this process made and did not remove. A new broker gets them again.
+        self._made: dict[str, BrokerAccount] = {}
+        self._changed = asyncio.Event()  # a login is wanted, or the connection is new
         self._settled = asyncio.Condition()
         self._batch = BATCH_MAX  # logins in the next message
         self._furnished = False
-        self._unsure = True  # whether the broker of this connection knows our role
+        self._unsure = True  # true: this connection's broker may lack the central's role
         self._answers: dict[str, Response] = {}
         self._answered = asyncio.Event()
-        self._connections = 0  # so far: what was asked over an older one is never answered
+        self._connections = 0  # so far; commands sent over an older one get no answer
 
     @property
     def up(self) -> bool:
@@ -117,7 +115,7 @@ class MosquittoBus:
     # -- logins ---------------------------------------------------------------------------------
 
     async def _want(self, login: BrokerAccount) -> None:
-        """Note the login, and wait a little for the broker's word where there is a broker."""
+        """Note the login. If the broker is up, wait a short time for its confirmation."""
         self._wanted[login.pilot] = login
         self._changed.set()
         if not self.up:
@@ -126,7 +124,7 @@ class MosquittoBus:
             async with asyncio.timeout(CALLER_WAITS_S), self._settled:
                 await self._settled.wait_for(lambda: self._wanted.get(login.pilot) is not login)
         except TimeoutError:
-            return  # it is made later; until then the pilot speaks over HTTP
+            return  # it is made later; until then the pilot uses HTTP
 
     def _greet(self) -> None:
         self._connections += 1
@@ -135,7 +133,7 @@ class MosquittoBus:
         self._answered.set()
 
     async def _keep_logins(self) -> None:
-        """Bring the broker's logins to what is wanted, for ever."""
+        """Apply the wanted logins to the broker, until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -151,18 +149,18 @@ class MosquittoBus:
                 self._changed.set()
 
     async def _furnish(self) -> None:
-        """See to it that we may speak to pilots; giving ourselves the right cuts our connection."""
+        """Get the right to write to pilots. Granting it cuts the connection."""
         answer = (await self._carry_out(dynsec.ask_for(self._address.user)))[0]
         self._unsure = False
         if dynsec.has_own_role(answer):
             self._furnished = True
             return
         self._furnished = False
-        for login in self._made.values():  # a broker that does not know us knows no pilot either
+        for login in self._made.values():  # a broker without the role has no pilots' logins either
             self._wanted.setdefault(login.pilot, login)
         asked_over = self._connections
         self._connection.publish(dynsec.CONTROL, dynsec.encode(dynsec.furnish(self._address.user)))
-        self._unsure = True  # the next connection will show whether it was done
+        self._unsure = True  # the next connection shows whether it worked
         try:
             async with asyncio.timeout(RETRY_S):
                 while self._connections == asked_over:
@@ -180,9 +178,9 @@ class MosquittoBus:
         began = self._clock.monotonic()
         answers = (await self._carry_out(commands + made))[len(commands) :]
         self._batch = batch_of(len(batch), self._clock.monotonic() - began)
-        # The client is the second of the two commands for each login.
-        # What an earlier process made has the same password, for it is derived; to replace it would
-        # cut all pilots off at each restart of the central.
+        # The client is the second of the two commands for each login. Passwords are derived, so a
+        # login from an earlier process is the same. Replacing it would cut off all pilots each time
+        # the central restarts.
         old = [
             login
             for login, answer in zip(kept, answers[1::2], strict=True)
@@ -196,7 +194,7 @@ class MosquittoBus:
             self._settled.notify_all()
 
     def _confirm(self, login: BrokerAccount) -> None:
-        if self._wanted.get(login.pilot) is login:  # else another wish came in between
+        if self._wanted.get(login.pilot) is login:  # else it has changed since
             del self._wanted[login.pilot]
         if login.password is None:
             self._made.pop(login.pilot, None)
@@ -206,7 +204,7 @@ class MosquittoBus:
     # -- commands and answers -------------------------------------------------------------------
 
     async def _carry_out(self, commands: list[dynsec.Command]) -> list[Response]:
-        """Send the commands and return their answers in order. Raises NoAnswer."""
+        """Send the commands and return their answers in order. Raises BrokerTimeout."""
         numbered = dynsec.numbered(commands, self._randomness.token(9))
         marks = [str(command["correlationData"]) for command in numbered]
         self._answers.clear()
@@ -218,7 +216,7 @@ class MosquittoBus:
                     self._answered.clear()
                     await self._answered.wait()
                     if self._connections != asked_over:
-                        raise BrokerTimeout("the connection broke while mosquitto was asked")
+                        raise BrokerTimeout("the connection to mosquitto broke during a command")
         except TimeoutError:
             raise BrokerTimeout("mosquitto's dynamic-security plug-in does not answer") from None
         return [self._answers[mark] for mark in marks]

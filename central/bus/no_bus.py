@@ -1,4 +1,4 @@
-"""No bus at all: pilots beat and ask over HTTP. Driver of `ports.Bus` for `bus.broker: none`."""
+"""No bus: pilots use HTTP for heartbeats and requests. The `ports.Bus` for `bus.broker: none`."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from ..ports import Inbound
 
 
 class SilentBus:
-    """Says nothing and hears nothing."""
+    """A bus that carries no messages."""
 
     @property
     def up(self) -> bool:

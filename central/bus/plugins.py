@@ -1,6 +1,6 @@
-"""What makes amqtt ask us who may write and read which topic.
+"""A plug-in with which amqtt asks for the topics that a client may write and read.
 
-amqtt finds a plug-in by its dotted name and hands it its `Config`.
+amqtt finds a plug-in by its dotted name and passes it its `Config`.
 """
 
 # pyright: reportMissingTypeStubs=false
@@ -18,7 +18,7 @@ from .logins import Logins
 
 
 class PilotTopics(BaseTopicPlugin):
-    """A pilot writes its own `up` and reads its own `down`, and nothing else."""
+    """A pilot may write to its own `up` topics and read its own `down` topic, and nothing else."""
 
     @dataclass
     class Config(BaseTopicPlugin.Config):
@@ -43,10 +43,10 @@ class PilotTopics(BaseTopicPlugin):
 
 
 class DirectPlugins(PluginManager[BrokerContext]):
-    """Asks the topic plug-ins at once instead of in a task each.
+    """Calls the topic plug-ins directly instead of in a task each.
 
-    amqtt walks its table of subscriptions while it waits for those tasks, and drops the message
-    when a client subscribes in between. An answer without waiting leaves it no time for that.
+    amqtt walks its table of subscriptions while it waits for these tasks. If a client subscribes
+    in between, amqtt drops the message. An immediate answer leaves no time for that.
     """
 
     async def map_plugin_topic(

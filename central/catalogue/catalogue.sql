@@ -1,4 +1,4 @@
--- What is written in the catalogue. What is read of it beside the writer is in catalogue_reads.
+-- Statements of the writer. The statements of the readers are in catalogue_reads.sql.
 
 -- name: data_community
 SELECT community_id FROM data_community WHERE community = :community;
@@ -47,8 +47,8 @@ SELECT metadata FROM meta_set WHERE set_id = :set_id;
 SELECT count(*) FROM meta_set WHERE community_id = :community_id;
 
 -- name: files_named
--- A writer on PostgreSQL waits here for another one that writes to the same file, and then
--- reads what that one has written.
+-- On PostgreSQL, a writer waits here for other writers of the same file. It then reads the
+-- committed row.
 SELECT f.name, f.file_id, f.bytes, f.adler32, f.sha256, f.state, f.set_id, f.own, f.owner_id
   FROM json_each(:names) AS i
  CROSS JOIN file AS f ON f.scope_id = :scope_id AND f.name = i.value
@@ -86,7 +86,7 @@ SELECT r.file_id, r.storage, r.path, r.state, r.changed_at
  ORDER BY r.file_id, r.storage;
 
 -- name: change_file
--- Everything that may change of a file; the writer has read it in this transaction.
+-- Set all columns of a file that may change. The writer has read the row in this transaction.
 UPDATE file SET seq = ?1, set_id = ?2, own = ?3, state = ?4, adler32 = ?5, sha256 = ?6
  WHERE file_id = ?7;
 

@@ -1,4 +1,4 @@
--- What is read of the catalogue beside the writer. All that give files give the same columns.
+-- Statements of the readers. All statements that return files return the same columns.
 
 -- name: keys_in_query
 SELECT k.key_id, k.key, k.type, k.is_own

@@ -15,8 +15,8 @@ SELECT f.file_id, s.scope, f.name, f.bytes, f.adler32, f.sha256, f.state, f.set_
  LIMIT :limit;
 
 -- name: check_catalogue
--- Own values of files, their states and what they belong to.
-SELECT format('file %d has a value of its own of %s that no search would find', f.file_id, o.key)
+-- Own values of files, their states, and the rows that they refer to.
+SELECT format('file %d has an own value of %s that no search finds', f.file_id, o.key)
   FROM file AS f
  CROSS JOIN json_each(f.own) AS o
   LEFT JOIN meta_key AS k ON k.community_id = f.community_id AND k.key = o.key
@@ -27,14 +27,14 @@ SELECT format('file %d has a value of its own of %s that no search would find', 
           AND v.number = CASE o.type WHEN 'text' THEN 0 ELSE o.value END
           AND v.text = CASE o.type WHEN 'text' THEN o.value ELSE '' END)
 UNION ALL
-SELECT format('a search finds a value of %s of file %d, which has none', k.key, v.file_id)
+SELECT format('a search finds a value of %s for file %d, which has none', k.key, v.file_id)
   FROM own_value AS v
   LEFT JOIN meta_key AS k ON k.key_id = v.key_id
   LEFT JOIN file AS f ON f.file_id = v.file_id AND f.set_id = v.set_id
  WHERE f.file_id IS NULL OR k.key_id IS NULL
     OR NOT EXISTS (SELECT 1 FROM json_each(f.own) AS o WHERE o.key = k.key)
 UNION ALL
-SELECT format('file %d is %s, which its copies do not say', f.file_id, f.state)
+SELECT format('file %d is %s, but its copies imply another state', f.file_id, f.state)
   FROM file AS f
   LEFT JOIN (SELECT file_id, sum(state = 'Available') AS good, sum(state = 'Bad') AS bad,
                     count(*) AS copies
@@ -44,15 +44,15 @@ SELECT format('file %d is %s, which its copies do not say', f.file_id, f.state)
                        WHEN coalesce(r.bad, 0) > 0 AND r.bad = r.copies THEN 'Lost'
                        ELSE 'Missing' END
 UNION ALL
-SELECT format('file %d has metadata %d, which are not there', f.file_id, f.set_id)
+SELECT format('file %d has metadata %d, which do not exist', f.file_id, f.set_id)
   FROM file AS f LEFT JOIN meta_set AS m USING (set_id)
  WHERE m.set_id IS NULL
 UNION ALL
-SELECT format('a copy at %s is of file %d, which is not there', r.storage, r.file_id)
+SELECT format('a copy on %s belongs to file %d, which does not exist', r.storage, r.file_id)
   FROM replica AS r LEFT JOIN file AS f USING (file_id)
  WHERE f.file_id IS NULL
 UNION ALL
-SELECT format('file %d lies in dataset %d, and one of them is not there', d.file_id, d.dataset_id)
+SELECT format('file %d is in dataset %d, but one of them does not exist', d.file_id, d.dataset_id)
   FROM dataset_file AS d
   LEFT JOIN file AS f USING (file_id)
   LEFT JOIN dataset AS t USING (dataset_id)

@@ -1,6 +1,6 @@
-"""What is refused of a job's data before anything is looked for. Pure.
+"""Checks of a job's data that need no look at the catalogue. Pure.
 
-Texts that hold braces are looked at when parameters stand in them.
+A text with braces is checked only after its parameters are filled in.
 """
 
 import re
@@ -25,9 +25,9 @@ INPUTS_MAX: Final = 10_000  # files of one job
 
 
 def check_data(data: JobData, where: str, *, filled: bool = False) -> None:
-    """Refuse what no catalogue could make sense of. Raises Refused with the field.
+    """Refuse data with invalid names, queries or paths. Raises Refused with the field.
 
-    `filled`: parameters are in place, so that braces that are left mean themselves.
+    `filled` says that the parameters are filled in; then the remaining braces are literal.
     """
     try:
         for i, one in enumerate(data.inputs):
@@ -39,7 +39,7 @@ def check_data(data: JobData, where: str, *, filled: bool = False) -> None:
 
 
 def check_filled(data: JobData, where: str) -> None:
-    """The same once parameters are filled in: what stands for later alone may have braces."""
+    """Check data whose parameters are filled in. Only later placeholders may still have braces."""
     check_data(data, where, filled=True)
     for i, out in enumerate(data.outputs):
         at = f"{where}.outputs[{i}]"
@@ -58,7 +58,7 @@ def check_filled(data: JobData, where: str) -> None:
 
 
 def check_scope_of(out: DataOutput, group: str, where: str) -> None:
-    """Refuse to publish in scopes of other groups, and into datasets of theirs, as far as known."""
+    """Refuse a scope or a dataset of another group, as far as the scope is already known."""
     for field, scope in (("scope", out.scope), ("dataset", out.dataset.partition(":")[0])):
         if scope and not _may_become_of(scope, group):
             right = f"found {scope!r}, expected a scope of the job's group: {group}, or {group}.…"
@@ -67,7 +67,7 @@ def check_scope_of(out: DataOutput, group: str, where: str) -> None:
 
 
 def _may_become_of(scope: str, group: str) -> bool:
-    """Whether it is a scope of a group, or what stands before its first brace may begin one."""
+    """Whether a scope belongs to the group, or may do so once its braces are filled in."""
     if _is_plain(scope):
         return of_group(scope, group)
     begins = re.split("[{}]", scope, maxsplit=1)[0]
@@ -75,9 +75,9 @@ def _may_become_of(scope: str, group: str) -> bool:
 
 
 def check_scopes(data: JobData, group: str, writing: WriteScope, where: str) -> None:
-    """Refuse outputs in a scope in which their owner may not write. Raises Refused."""
+    """Refuse outputs in a scope in which the job's owner may not write. Raises Refused."""
     for i, out in enumerate(data.outputs):
-        if out.did:  # one more copy of a file, whose bytes it must have
+        if out.did:  # one more copy of an existing file, which must have the same bytes
             continue
         scopes = [("scope", out.scope or group)]
         if out.dataset:
@@ -90,7 +90,7 @@ def check_scopes(data: JobData, group: str, writing: WriteScope, where: str) -> 
 
 
 def refused(why: BadCatalogueField) -> Refused:
-    """Return what a service says of a value that the catalogue does not take."""
+    """Return the refusal for an invalid field of the catalogue."""
     return Refused(Code.INVALID, str(why), field=why.field)
 
 
@@ -116,7 +116,7 @@ def _check_output(out: DataOutput, where: str, filled: bool) -> None:
         raise _wrong(f"{where}.pattern", out.pattern, why)
     if out.did:
         if out.scope or out.dataset or out.metadata:
-            said = f"{where}.did: is one more copy of that file: no scope, dataset or metadata"
+            said = f"{where}.did: a copy of an existing file takes no scope, dataset or metadata"
             raise Refused(Code.INVALID, said, field=f"{where}.did")
         if filled or _is_plain(out.did):
             Did.parse(out.did, f"{where}.did")
@@ -128,7 +128,7 @@ def _check_output(out: DataOutput, where: str, filled: bool) -> None:
 
 
 def _check_named(out: DataOutput, where: str) -> None:
-    """Refuse a name that no output could have, as far as that is known before there is one."""
+    """Refuse an output name that is invalid for every file that the pattern can match."""
     file = "x.x" if set(out.pattern) & set("*?[") else out.pattern
     try:
         check_name(finished(out.name, later(1, 1, file)), where)

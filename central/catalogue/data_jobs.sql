@@ -5,7 +5,7 @@ SELECT position, file_id FROM job_input WHERE job_id = :job_id ORDER BY position
 DELETE FROM job_input WHERE job_id BETWEEN :first AND :last;
 
 -- name: begin_publication
--- Inside of the transaction that writes the result: undone if the result does not count.
+-- In the transaction that writes the job's result. It is undone if the result is refused.
 SAVEPOINT publication;
 
 -- name: undo_publication

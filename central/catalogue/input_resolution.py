@@ -1,4 +1,4 @@
-"""Which files a job reads, settled when it is submitted; and so where it can run."""
+"""Resolve at submission which files a job reads, and at which sites it can therefore run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,45 +32,45 @@ from .storages import StorageBook
 
 PAGE = 1_000
 SITES_SHOWN_MAX = 10
-TOLD_BYTES_MAX = 16 << 20  # of the files of one job; a pilot takes four times as much in an answer
-_TOLD_SURELY = 50  # files that have no more, whatever is said of them
-_TOLD_BYTES = 400  # of a file, beside names, metadata and copies
-_COPIES_TOLD = 4  # of one file
-_COPY_BYTES = 60  # beside its URL and path
+TOLD_BYTES_MAX = 16 << 20  # of all input files of a job; a pilot accepts four times as much
+_TOLD_SURELY = 50  # so many files always fit, whatever their metadata
+_TOLD_BYTES = 400  # for each file, in addition to names, metadata and copies
+_COPIES_TOLD = 4  # for each file
+_COPY_BYTES = 60  # in addition to URL and path
 
 
 @dataclass(frozen=True)
 class ResolvedInputs:
-    """What a job reads, and the job as its class is made of it."""
+    """The inputs of a job, and the job with the sites and the preference that they call for."""
 
     inputs: tuple[JobInput, ...]
     job: Job
-    stores: tuple[str, ...] = ()  # where its outputs may go
+    stores: tuple[str, ...] = ()  # storages that its outputs may be written to
 
 
 class InputResolver:
-    """Settles jobs of one submission: what several of them say is looked for once."""
+    """Resolves the inputs of one submission's jobs. Equal inputs are looked up only once."""
 
     def __init__(self, store: Store, book: StorageBook, community: str) -> None:
         self._store, self._book, self._community = store, book, community
         self._keys: dict[str, KeyType] | None = None
         self._found: dict[bytes, list[FileRow]] = {}
-        self._copies: dict[int, tuple[str, ...]] = {}  # storages that have a file now
-        self._places: dict[int, int] = {}  # characters that say where these copies are
+        self._copies: dict[int, tuple[str, ...]] = {}  # by file id: storages with a readable copy
+        self._places: dict[int, int] = {}  # by file id: length of the URLs and paths of its copies
 
     async def settle(
         self, job: Job, where: str, *, group: str, given: Sequence[Sequence[FileRow]] = ()
     ) -> ResolvedInputs:
-        """Return what a job of this group reads. Raises Refused with the field.
+        """Return the resolved inputs of a job of this group. Raises Refused with the field.
 
-        `given` are the files of its last inputs, where somebody else has looked for them.
+        `given` holds the files of the job's last inputs if the caller has already looked them up.
         """
         assert job.data is not None
         at = f"{where}.data"
         check_filled(job.data, at)
         if any(not (one.scope or one.did) for one in job.data.outputs):
             try:
-                check_scope(group, f"{at}.outputs: the group is no scope, say another")
+                check_scope(group, f"{at}.outputs: the group is not a valid scope; give a scope")
             except BadCatalogueField as why:
                 raise refused(why) from None
         for i, one in enumerate(job.data.outputs):
@@ -123,18 +123,18 @@ class InputResolver:
                 raise _refused(f"{where}.did", f"{did} is {row.state.value}: no copy can be read")
             return [row]
         if await self._store.read(catalogue_change.dataset, self._community, did) is None:
-            raise _refused(f"{where}.did", f"there is no file and no dataset {did}")
+            raise _refused(f"{where}.did", f"no file or dataset is called {did}")
         return await self._all(Query((), did), one.files_max, where, "did")
 
     async def _known_keys(self) -> dict[str, KeyType]:
-        """Return the keys of the community, read once."""
+        """Return the metadata keys of the community; they are read only once."""
         if self._keys is None:
             rows = await self._store.read(catalogue_read.keys, self._community)
             self._keys = {row.key: row.type for row in rows}
         return self._keys
 
     async def _check_metadata(self, data: JobData, at: str) -> None:
-        """Refuse outputs that could not be published: a key's type never changes."""
+        """Refuse metadata of outputs whose type differs from the key's type, which is fixed."""
         keys = await self._known_keys()
         try:
             for i, out in enumerate(data.outputs):
@@ -158,17 +158,17 @@ class InputResolver:
             rows += page.files
             after = page.next
             if len(rows) > most:
-                why = f"more than {most} files are found: say more, or a greater files_max"
+                why = f"found more than {most} files: narrow the selection or raise files_max"
                 raise _refused(f"{where}.{field}", why)
             if after is None:
                 break
         if not rows:
             said = msgspec.json.encode(query.document()).decode()[:300]
-            raise _refused(f"{where}.{field}", f"no file that can be read is found by {said}")
+            raise _refused(f"{where}.{field}", f"no readable file matches {said}")
         return sorted(rows, key=lambda row: row.did)
 
     async def learn(self, files: Sequence[FileRow]) -> None:
-        """Look at the copies of files, of many jobs at once."""
+        """Read and cache the copies of these files; one call can serve many jobs."""
         found = self._copies
         unknown = list({row.file_id for row in files if row.file_id not in found})
         for start in range(0, len(unknown), PAGE):
@@ -188,21 +188,21 @@ class InputResolver:
         await self.learn(files)
         for row in files:
             if not self._copies[row.file_id]:
-                why = f"no storage that is in force can give {row.did}"
+                why = f"no configured storage has a readable copy of {row.did}"
                 raise _refused(f"{where}.inputs", why)
         if len(files) > _TOLD_SURELY:
             self._check_told(files, where)
 
     def _check_told(self, files: Sequence[FileRow], where: str) -> None:
-        """Refuse files of which more is said than an answer to a pilot has room for."""
+        """Refuse files whose description would be too long for the answer to a pilot."""
         told = len(files) * (_TOLD_BYTES + _COPIES_TOLD * _COPY_BYTES)
         for row in files:
             told += len(row.did.name) + self._places[row.file_id]
             told += len(msgspec.json.encode(row.metadata))
         if told > TOLD_BYTES_MAX:
             why = (
-                f"what a pilot is told of {len(files)} files has {told / 1e6:.0f} MB, expected at "
-                f"most {TOLD_BYTES_MAX / 1e6:.0f}: give it fewer, or files with less metadata"
+                f"the description of {len(files)} files has {told / 1e6:.0f} MB, expected at most "
+                f"{TOLD_BYTES_MAX / 1e6:.0f}: give the job fewer files or files with less metadata"
             )
             raise _refused(f"{where}.inputs", why)
 
@@ -227,18 +227,18 @@ class InputResolver:
     def _nowhere(self, job: Job, steering: SiteChoice, files: Sequence[FileRow]) -> str:
         if steering.sites:
             some = ", ".join(sorted(steering.sites)[:SITES_SHOWN_MAX])
-            return f"its data can be reached at {some} alone, and its needs allow none of these"
+            return f"its data can be read only at {some}, and its needs allow none of these sites"
         for row in files:
             entries = [self._book.storages[name] for name in self._copies[row.file_id]]
             sites = sorted({site for one in entries for site in one.sites})
             if any(reaches(one, site) for one in entries for site in sites):
                 some = ", ".join(sites[:SITES_SHOWN_MAX])
-                return f"no site reaches all of its data: {row.did} is seen at {some} alone"
-        return "no site reaches all storages that it writes to"
+                return f"no site reaches all of its data: {row.did} can be read only at {some}"
+        return "no site reaches all storages that its outputs go to"
 
 
 def _at(need: Need, sites: frozenset[str]) -> Need | None:
-    """Return a need that is met at these sites alone; None: at none of them."""
+    """Return the need restricted to these sites, or None if it allows none of them."""
     allowed = sites & set(need.sites) if need.sites else sites - set(need.banned_sites)
     if not allowed:
         return None
@@ -246,19 +246,19 @@ def _at(need: Need, sites: frozenset[str]) -> Need | None:
 
 
 def outputs_to(book: StorageBook, names: Sequence[str], field: str) -> list[str]:
-    """Return the storages of an output that names these. Raises Refused where there are none."""
+    """Return the storages to which an output may go. Raises Refused if there is none."""
     known = book.storages
     shown = ", ".join(sorted(known)) or "none"
     for name in names:
         if name not in known:
-            raise _refused(field, f"there is no storage {name!r}, only {shown}")
+            raise _refused(field, f"unknown storage {name!r}; known storages: {shown}")
         if not known[name].writable:
-            raise _refused(field, f"nothing is written to {name!r}")
+            raise _refused(field, f"storage {name!r} is not writable")
     found = writable(book, names)
     if not found:
         why = (
-            f"name one, or let an operator say `default: true` in the file of a storage: none is "
-            f"a default one (there are: {shown})"
+            f"no storage is the default one: name one (known: {shown}), or ask an operator to set "
+            f"`default: true` for a storage"
         )
         raise _refused(field, why)
     return found
@@ -267,11 +267,11 @@ def outputs_to(book: StorageBook, names: Sequence[str], field: str) -> list[str]
 def _placed(
     data: JobData, found: Sequence[Sequence[FileRow]], own: int, where: str
 ) -> list[list[FileRow]]:
-    """Return the files of each input without those that an input before it has, at that place.
+    """Return the files of each input, without files that an earlier input puts at the same path.
 
-    Files that came by one input, or by those that a transformation has, are numbered where they
-    have one name (`places`). Refuses those of one name that several of the job's `own` inputs say:
-    there folders keep them apart.
+    Files of one input with the same last name get numbers (see `local_paths`); so do files that
+    a transformation gives. Two files of different inputs among the first `own` ones must not
+    have the same path: these are refused, since the user can give them different folders.
     """
     seen: dict[str, tuple[int, Did]] = {}
     there: set[tuple[str, Did]] = set()
@@ -286,7 +286,7 @@ def _placed(
             placed[-1].append(row)
             before, other = seen.setdefault(path, (number, row.did))
             if before != number < own:
-                why = f"{other} and {row.did} would both be {path!r}: give them other folders (to)"
+                why = f"{other} and {row.did} both get path {path!r}: set different folders (to)"
                 raise _refused(f"{where}.inputs", why)
     if len(there) > INPUTS_MAX:
         raise _refused(f"{where}.inputs", f"{len(there)} files, expected at most {INPUTS_MAX}")
@@ -294,11 +294,11 @@ def _placed(
 
 
 def _check_scratch(job: Job, size: int, where: str) -> None:
-    """Refuse what would fill more of the disk than the job asks for."""
+    """Refuse inputs that are larger than the scratch space that the job asks for."""
     for i, need in enumerate(job.needs):
         if need.scratch_mb and size > need.scratch_mb * 1_000_000:
             field = f"{where}.needs[{i}].scratch_mb"
-            why = f"{need.scratch_mb} is less than the {size / 1e6:.1f} MB that its inputs have"
+            why = f"{need.scratch_mb} is less than the {size / 1e6:.1f} MB of its inputs"
             raise _refused(field, why)
 
 
@@ -307,9 +307,9 @@ def _refused(field: str, why: str) -> Refused:
 
 
 def _check_copies(job: Job, group: str, files: Sequence[FileRow], where: str) -> None:
-    """Refuse more copies of files of other groups, but where a job does nothing else.
+    """Refuse copies of other groups' files unless the job does nothing but copy.
 
-    What a payload has had in its hands, or another file, may have the same size and Adler-32.
+    A payload could store other bytes with the same size and Adler-32.
     """
     assert job.data is not None
     for i, one in enumerate(job.data.outputs):
@@ -318,13 +318,13 @@ def _check_copies(job: Job, group: str, files: Sequence[FileRow], where: str) ->
             continue
         if not runs_nothing(job) or [str(row.did) for row in files] != [one.did]:
             right = (
-                f"found {one.did}, expected a file of the job's group, {group}; a copy of another "
-                'is made by a rule, or by a job that has it as its one input and only runs ["true"]'
+                f"found {one.did}, expected a file of the job's group, {group}; to copy another "
+                'group\'s file, use a rule, or a job with it as its one input that runs ["true"]'
             )
             raise _refused(f"{where}.outputs[{i}].did", right)
 
 
 def runs_nothing(job: Job) -> bool:
-    """Whether nobody's program has files in its hands."""
+    """Whether a job runs no program of its user, so that no program can alter the files."""
     own = job.environment or job.inputs or job.image or job.software or job.modules
     return job.command == ("true",) and not own

@@ -1,4 +1,4 @@
-"""Which jobs made files, and which jobs read them: step by step through the catalogue."""
+"""Find the jobs that made files, and the jobs that read them, step by step."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from ..store.engine import Store
 from . import record_read as catalogue_read
 from .record_types import FileRow
 
-Link = tuple[int, list[Did], list[Did], int]  # job, what it read, what it made, how far away
+Link = tuple[int, list[Did], list[Did], int]  # job, files read, files made, number of steps
 
 STEPS_MAX: Final = 50
 OUTPUTS_MAX: Final = 10_000  # files of one step
@@ -19,7 +19,7 @@ OUTPUTS_MAX: Final = 10_000  # files of one step
 async def links_of(
     store: Store, community: str, did: Did, direction: Direction, limit: int
 ) -> tuple[list[Link], bool]:
-    """Return at most `limit` jobs with their files, the nearest first; and are there more."""
+    """Return at most `limit` jobs with their files, nearest first, and whether more exist."""
     rows = [
         row
         for row in await store.read(catalogue_read.files_by_did, community, [did])
@@ -50,7 +50,7 @@ async def links_of(
 async def _jobs(
     store: Store, rows: Sequence[FileRow], direction: Direction, limit: int
 ) -> list[int]:
-    """Return the jobs that made files, or read them, each once."""
+    """Return the jobs that made these files, or that read them, without duplicates."""
     if direction is Direction.UP:
         return sorted({row.job_id for row in rows if row.job_id is not None})
     ids = [row.file_id for row in rows]

@@ -1,4 +1,4 @@
-"""Which storages a site sees, and which sites see what a job wants. Pure."""
+"""Which storages a site reaches, and which sites reach the data of a job. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ def reaches(entry: StorageEntry, site: str) -> bool:
 
 
 def ordered(book: StorageBook, site: str, names: Iterable[str]) -> list[str]:
-    """Return those storages that a site may read from: near ones, then by priority and name."""
+    """Return the storages that a site may read: near ones first, then by priority and name."""
     found = [
         (site not in entry.near, -entry.priority, name)
         for name in names
@@ -26,7 +26,7 @@ def ordered(book: StorageBook, site: str, names: Iterable[str]) -> list[str]:
 
 
 def writable(book: StorageBook, names: Sequence[str]) -> list[str]:
-    """Return the storages that an output may go to, in their order; none named: the defaults."""
+    """Return the writable storages among `names`, in order. No name selects the default ones."""
     if not names:
         defaults = (name for name, entry in book.storages.items() if entry.default)
         names = sorted(defaults, key=lambda name: (-book.storages[name].priority, name))
@@ -35,10 +35,10 @@ def writable(book: StorageBook, names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class SiteChoice:
-    """Where a job may run, and where it should: sites None are all."""
+    """The sites where a job may run (None: all), and the sites that it prefers."""
 
     sites: frozenset[str] | None
-    preferred: tuple[str, ...]  # the best first
+    preferred: tuple[str, ...]  # best first
 
 
 def steer(
@@ -46,9 +46,10 @@ def steer(
     inputs: Sequence[tuple[int, Sequence[str]]],
     outputs: Sequence[Sequence[str]],
 ) -> SiteChoice:
-    """Return where a job runs whose inputs have so many bytes and copies on such storages.
+    """Return the sites for a job with these inputs and outputs.
 
-    `outputs`: the storages that each output may go to.
+    `inputs` holds (bytes, storages with a copy) pairs. `outputs` holds the allowed storages of
+    each output.
     """
     sites: frozenset[str] | None = None
     near: dict[str, int] = {}
@@ -69,7 +70,7 @@ def steer(
 
 
 def _seeing(entries: Sequence[StorageEntry]) -> frozenset[str] | None:
-    """Return the sites that reach one of these; None: all."""
+    """Return the sites that reach at least one of these storages, or None for all sites."""
     if any(not one.sites for one in entries):
         return None
     return frozenset(site for one in entries for site in one.sites)

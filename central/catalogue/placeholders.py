@@ -1,7 +1,7 @@
-"""Braces in what a job says of its data: parameters first, what only an attempt knows later. Pure.
+"""Braces in a job's data: parameters are filled in first, placeholders of attempts later. Pure.
 
-`{file}` and its like are not known before a payload has ended. So where parameters are filled in,
-these stay, and all else is written so that it means itself when they are filled in too.
+The value of `{file}` and similar placeholders is known only when a payload has ended. Filling in
+the parameters therefore keeps these placeholders, and escapes all other braces.
 """
 
 import re
@@ -22,7 +22,7 @@ Values = Mapping[str, str | int | float]
 
 
 def texts(data: JobData, where: str) -> Iterator[tuple[str, str, bool]]:
-    """Yield the texts in which parameters may stand: where, the text, whether later names may."""
+    """Yield (field, text, whether later placeholders are allowed) for texts with parameters."""
     for i, one in enumerate(data.inputs):
         at = f"{where}.inputs[{i}]"
         yield f"{at}.did", one.did, False
@@ -52,7 +52,7 @@ def _in_query(value: object, where: str) -> Iterator[tuple[str, str]]:
 
 
 def fill(data: JobData, values: Values) -> JobData:
-    """Return what parameters make of it; later names stay."""
+    """Return the data with its parameters filled in. Later placeholders stay."""
 
     def at_once(text: str) -> str:
         return text.format_map(values) if "{" in text or "}" in text else text
@@ -104,7 +104,7 @@ def _value(value: DataValue, values: Values) -> DataValue:
 
 
 def _but_later(text: str, values: Values) -> str:
-    """Fill in parameters; what comes out is a template of the later names alone."""
+    """Fill in parameters. The result is a template that has only later placeholders."""
     if "{" not in text and "}" not in text:
         return text
     parts: list[str] = []
@@ -116,12 +116,12 @@ def _but_later(text: str, values: Values) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text as it stands in a template."""
+    """Return a text with its braces escaped."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
 def wrong_braces(text: str) -> str:
-    """Say what is wrong with the braces of a text of later names; empty: nothing."""
+    """Return what is wrong with the braces of a template, or an empty text."""
     try:
         names = [(name, spec, how) for _, name, spec, how in _formatter.parse(text)]
     except ValueError as why:
@@ -129,12 +129,12 @@ def wrong_braces(text: str) -> str:
     for name, spec, how in names:
         if name is not None and (spec or how or name not in LATER):
             known = ", ".join(sorted(f"{{{one}}}" for one in LATER))
-            return f"{{{name}}} is not known: there are {known}, and {{{{ and }}}} for braces"
+            return f"unknown placeholder {{{name}}}: use {known}, or {{{{ and }}}} for braces"
     return ""
 
 
 def later(job: int, epoch: int, file: str) -> dict[str, str]:
-    """Return what is known of an output of an attempt."""
+    """Return the values of the later placeholders for an output of an attempt."""
     last = PurePosixPath(file)
     return {
         "job": str(job),
@@ -146,5 +146,5 @@ def later(job: int, epoch: int, file: str) -> dict[str, str]:
 
 
 def finished(text: str, known: Mapping[str, str]) -> str:
-    """Return a text with the later names in place."""
+    """Return a text with the later placeholders filled in."""
     return text.format_map(known) if "{" in text or "}" in text else text

@@ -1,4 +1,4 @@
-"""What a job's result publishes: from what it has asked for and what its pilot has stored. Pure."""
+"""Files that a job's result registers: the job's outputs combined with its pilot's report. Pure."""
 
 import hashlib
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ EMPTY: Final = hashlib.sha256(b"").hexdigest()
 
 
 class NotPublished(ValueError):
-    """What was stored cannot have the name or the metadata that it would get."""
+    """A stored output that cannot be registered with the name or the metadata of its job."""
 
 
 def files_of(
@@ -39,10 +39,10 @@ def files_of(
     epoch: int,
     copies_only: bool = False,
 ) -> tuple[NewFile, ...]:
-    """Return the files as the catalogue gets them. Raises NotPublished.
+    """Return the files to register. Raises NotPublished.
 
-    `folder`: where the attempt was to store. `copies_only`: no program has had its files in its
-    hands, so that a copy that it makes of anybody's file is one.
+    `folder` is the attempt's folder on the storages. `copies_only` says that the job ran no
+    program of its user, so a copy that it made of any file can be trusted.
     """
     files: list[NewFile] = []
     for one in published:
@@ -61,9 +61,9 @@ def _file(
     if not 0 <= one.rule < len(data.outputs):
         raise NotPublished(f"the job has no output {one.rule}")
     if one.path != f"{folder}/{one.name}":
-        raise NotPublished(f"it is not stored below {folder}")
+        raise NotPublished(f"its path is not below {folder}")
     if one.sha256 == EMPTY and one.size_bytes:
-        why = f"its sha256 is that of an empty file, and its size_bytes is {one.size_bytes}"
+        why = f"its sha256 is that of an empty file, but its size_bytes is {one.size_bytes}"
         raise NotPublished(why)
     check_path(one.path)
     check_storage(one.storage)
@@ -97,7 +97,7 @@ def _file(
 
 
 def _metadata(rule: DataOutput, one: Published, known: dict[str, str]) -> dict[str, Value]:
-    """Return what the job says of a file, and over it what its payload says."""
+    """Return the metadata of the job's output, overridden by the payload's metadata."""
     said: dict[str, Value] = {
         key: finished(value, known) if isinstance(value, str) else value
         for key, value in rule.metadata.items()

@@ -1,4 +1,4 @@
-"""What changes of files that are in the catalogue, and datasets, on the writer's session."""
+"""Changes of registered files, and datasets, on the writer's session."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
@@ -52,7 +52,7 @@ _THERE: Final = (ReplicaState.AVAILABLE, ReplicaState.COPYING)
 def set_metadata(
     session: Session, community: str, changes: Sequence[MetadataChange]
 ) -> list[ItemOutcome]:
-    """Set and remove keys of files."""
+    """Set and remove metadata keys of files."""
     community_id = session.own(InternedIds).community(session, community)
 
     def change(row: KnownFile, one: MetadataChange) -> bool:
@@ -75,7 +75,7 @@ def set_metadata(
 def change_replicas(
     session: Session, community: str, changes: Sequence[ReplicaChange], *, at: float
 ) -> list[ItemOutcome]:
-    """Give replicas a state; the files' own follow from it."""
+    """Set the states of replicas. The states of their files follow."""
     community_id = session.own(InternedIds).community(session, community)
     session.names_paths()
     counting = CountChanges()
@@ -86,11 +86,11 @@ def change_replicas(
         if there is None and (not one.path or one.state is None):
             if one.state is None:
                 return give_up(session, row.file_id, one.storage, None, at, counting)
-            right = f"a storage that has a copy: {', '.join(copies) or 'none has'}"
+            right = f"a storage that has a copy ({', '.join(copies) or 'none has one'})"
             raise BadCatalogueField("storage", one.storage, right)
         if row.state is FileState.REMOVED and one.state is ReplicaState.AVAILABLE:
             raise BadCatalogueField(
-                "did", str(row.did), "a file that is not removed: register it again"
+                "did", str(row.did), "a file that is not removed; register it again"
             )
         if one.state is None:
             session.run("remove_replica", (row.file_id, one.storage))
@@ -120,7 +120,7 @@ def change_replicas(
 def remove_files(
     session: Session, community: str, dids: Sequence[Did], *, at: float
 ) -> list[ItemOutcome]:
-    """Mark files Removed, and their replicas Missing. Once removed, nothing changes."""
+    """Mark files Removed, and their replicas Missing. Files that are already Removed stay."""
     community_id = session.own(InternedIds).community(session, community)
     removed: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
 
@@ -149,14 +149,14 @@ def _each(
     items: Sequence[tuple[Did, Item]],
     change: Callable[[KnownFile, Item], bool],
 ) -> list[ItemOutcome]:
-    """Change the files named, one by one; a file that comes twice is changed twice."""
+    """Change the given files one by one. A file that is given twice is changed twice."""
     known = known_files(session, community_id, {did for did, _ in items})
     outcomes: list[ItemOutcome] = []
     for did, item in items:
         row = known.get(did)
         try:
             if row is None:
-                raise BadCatalogueField("did", str(did), "a file of the catalogue")
+                raise BadCatalogueField("did", str(did), "a registered file")
             outcomes.append(ItemOutcome(file_id=row.file_id, changed=change(row, item)))
         except BadCatalogueField as why:
             outcomes.append(ItemOutcome(clash=clash_of(why)))
@@ -167,18 +167,21 @@ def _each(
 
 
 def add_keys(session: Session, community: str, keys: Mapping[str, KeyType]) -> None:
-    """Make keys with their types before any file has them. Raises NotRight for another type."""
+    """Add keys with their types. Raises BadCatalogueField if a key has another type."""
     community_id = session.own(InternedIds).community(session, community)
     known = session.own(InternedIds).keys(session, community_id)
     for key, kind in keys.items():
         there = known.get(key)
         if there is not None and there.kind is not kind:
-            raise BadCatalogueField(f"keys.{key}", kind.value, f"{there.kind.value}: it is in use")
+            raise BadCatalogueField(f"keys.{key}", kind.value, f"{there.kind.value}, its type")
     _make_keys(session, community_id, keys)
 
 
 def _take_keys(session: Session, community_id: int, metadata: Mapping[str, Value]) -> None:
-    """Check values against their keys' types, and make keys that are new. Raises NotRight."""
+    """Check values against the types of their keys, and add new keys.
+
+    Raises BadCatalogueField.
+    """
     known = session.own(InternedIds).keys(session, community_id)
     for key, value in metadata.items():
         if key in known:
@@ -190,7 +193,7 @@ def _make_keys(session: Session, community_id: int, keys: Mapping[str, KeyType])
     known = session.own(InternedIds).keys(session, community_id)
     new = {key: kind for key, kind in keys.items() if key not in known}
     if new and len(known) + len(new) > KEYS_MAX:
-        right = f"one of the {KEYS_MAX} keys that are here: there cannot be more"
+        right = f"an existing key: the limit of {KEYS_MAX} keys is reached"
         raise BadCatalogueField(f"metadata.{next(iter(new))}", next(iter(new)), right)
     for key, kind in new.items():
         session.own(InternedIds).add_key(session, community_id, key, kind)
@@ -200,18 +203,20 @@ def _make_keys(session: Session, community_id: int, keys: Mapping[str, KeyType])
 
 
 def make_dataset(session: Session, community: str, new: NewDataset, *, at: float) -> DatasetRow:
-    """Make a dataset, or return the one that is there. Raises NotRight for a file's name, or
-    for metadata of another type or value than are there.
+    """Make a dataset, or return the existing one.
+
+    Raises BadCatalogueField if a file has the name, or if the metadata differ from the existing
+    ones.
     """
     community_id = session.own(InternedIds).community(session, community)
     there = known_datasets(session, community_id, [new.did]).get(new.did)
     if there is None:
         if known_files(session, community_id, [new.did]):
-            raise BadCatalogueField("did", str(new.did), "another name: a file is called so")
+            raise BadCatalogueField("did", str(new.did), "another name: a file has this one")
         _take_keys(session, community_id, new.metadata)
         insert_dataset(session, community_id, new, at)
     elif dict(new.metadata) != dict(there.metadata):
-        right = f"{encode(there.metadata).decode()}: that is what the dataset has, and it stays so"
+        right = f"{encode(there.metadata).decode()}, the fixed metadata of the existing dataset"
         raise BadCatalogueField("metadata", encode(new.metadata).decode(), right)
     found = dataset(session, community, new.did)
     assert found is not None
@@ -219,7 +224,7 @@ def make_dataset(session: Session, community: str, new: NewDataset, *, at: float
 
 
 def dataset(session: Session, community: str, did: Did) -> DatasetRow | None:
-    """Return a dataset's row."""
+    """Return a dataset's row, or None if it does not exist."""
     given = {"community": community, "scope": did.scope, "name": did.name}
     row = session.one("dataset_named", given)
     return None if row is None else dataset_of(row)
@@ -238,7 +243,7 @@ def dataset_of(row: tuple[object, ...]) -> DatasetRow:
 
 
 def open_dataset(session: Session, community: str, did: Did, is_open: bool) -> bool:
-    """Open or close a dataset; False: there is none."""
+    """Open or close a dataset. Return False if it does not exist."""
     found = dataset(session, community, did)
     if found is None:
         return False
@@ -248,24 +253,24 @@ def open_dataset(session: Session, community: str, did: Did, is_open: bool) -> b
 
 @weighs(ROWS_A_FILE)
 def attach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[ItemOutcome]:
-    """Let files lie in an open dataset. Their metadata stay as they are."""
+    """Attach files to an open dataset. The metadata of the files stay the same."""
     return _attach(session, community, name, dids, there=True)
 
 
 @weighs(ROWS_A_FILE)
 def detach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[ItemOutcome]:
-    """Let files lie in a dataset no longer."""
+    """Detach files from an open dataset."""
     return _attach(session, community, name, dids, there=False)
 
 
 def _attach(
     session: Session, community: str, name: Did, dids: Sequence[Did], *, there: bool
 ) -> list[ItemOutcome]:
-    """Let files lie in a dataset, or no longer."""
+    """Attach files to a dataset, or detach them."""
     community_id = session.own(InternedIds).community(session, community)
     found = dataset(session, community, name)
     if found is None or not found.is_open:
-        right = "a dataset that is there" if found is None else "an open dataset: it is closed"
+        right = "an existing dataset" if found is None else "an open dataset: it is closed"
         clash = Clash(field="dataset", value=str(name), right=right)
         return [ItemOutcome(clash=clash) for _ in dids]
     statement = "attach_file" if there else "detach_file"

@@ -1,6 +1,6 @@
-"""What the writer knows of the catalogue's rows that many files share, and how values lie in them.
+"""The writer's cache of rows that many files share, and the column form of metadata values.
 
-All of it is forgotten when a transaction is rolled back.
+A rollback clears the cache.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def columns(value: Value) -> Columns:
-    """Return a value as it lies in a row: a number with an empty text, or a text with 0."""
+    """Return the columns of a value: (number, "") for a number, (0, text) for a text."""
     return (0.0, value) if isinstance(value, str) else (float(value), "")
 
 
 def value_of(number: float, text: str, kind: KeyType) -> Value:
-    """Return the value that lies in a row."""
+    """Return the value that these columns hold."""
     if kind is KeyType.STRING:
         return text
     if kind is KeyType.BOOLEAN:
@@ -40,11 +40,11 @@ class MetadataKey:
 
     def __init__(self, key_id: int, kind: KeyType, is_own: bool) -> None:
         self.key_id, self.kind, self.is_own = key_id, kind, is_own
-        self.values: set[Columns] | None = None  # that it has had; None: not read yet
+        self.values: set[Columns] | None = None  # all values it has had; None: not read yet
 
 
 class Statements(Protocol):
-    """What of a session is needed here."""
+    """The methods of a session that this module uses."""
 
     def one(self, statement: str, parameters: Any = ()) -> Any: ...
     def rows(self, statement: str, parameters: Any = ()) -> list[Any]: ...
@@ -53,7 +53,7 @@ class Statements(Protocol):
 
 
 class InternedIds:
-    """Ids of communities, scopes, keys and sets."""
+    """Cached ids of communities, scopes, keys and sets."""
 
     def __init__(self) -> None:
         self._communities: dict[str, int] = {}
@@ -75,7 +75,7 @@ class InternedIds:
             cast(dict[Any, Any], known).clear()
 
     def community(self, session: Statements, community: str) -> int:
-        """Return the id of a community; a new one is stored."""
+        """Return the id of a community. An unknown community is stored first."""
         known = self._communities.get(community)
         if known is None:
             session.run("insert_data_community", {"community": community})
@@ -84,7 +84,7 @@ class InternedIds:
         return known
 
     def scope(self, session: Statements, community_id: int, scope: str) -> int:
-        """Return the id of a scope; a new one is stored."""
+        """Return the id of a scope. An unknown scope is stored first."""
         known = self._scopes.get((community_id, scope))
         if known is None:
             given = {"community_id": community_id, "scope": scope}
@@ -117,14 +117,14 @@ class InternedIds:
         return made
 
     def values(self, session: Statements, key: MetadataKey) -> set[Columns]:
-        """Return the values that a shared key has had."""
+        """Return the values that a shared key has had so far."""
         if key.values is None:
             rows = session.rows("meta_values", {"key_id": key.key_id})
             key.values = {(row[0], row[1]) for row in rows}
         return key.values
 
     def make_own(self, session: Statements, key: MetadataKey) -> None:
-        """From now on each file has the key for itself."""
+        """Make a key own: from now on each file stores its value of the key itself."""
         key.is_own, key.values = True, set()
         session.run("make_key_own", {"key_id": key.key_id})
         session.run("remove_meta_values", {"key_id": key.key_id})
@@ -132,7 +132,7 @@ class InternedIds:
     # -- sets -----------------------------------------------------------------------------------
 
     def set_of(self, session: Statements, community_id: int, shared: Metadata) -> int:
-        """Return the id of the set with these metadata; a new one is stored."""
+        """Return the id of the set with these metadata. An unknown set is stored first."""
         text = encode(shared)
         known = self._sets.get((community_id, text))
         if known is None:
@@ -154,15 +154,15 @@ class InternedIds:
 
     def _count(self, session: Statements, community_id: int) -> int:
         known = self._set_counts.get(community_id)
-        if known is None:  # the new one is counted already
+        if known is None:  # the count includes the new set
             known = int(session.one("count_meta_sets", {"community_id": community_id})[0]) - 1
         return known
 
     def limit_sets(self, session: Statements, community_id: int, before: int) -> None:
-        """After many new sets let the keys with the most values be own: sets stay few.
+        """Make the keys with the most values own after many new sets, so that sets stay few.
 
-        Twice as many each time: so that also those of two values, or that some files have and
-        others have not, are soon all own, and sets cannot be made without end.
+        Each step makes twice as many keys own as the step before. Keys with few values, and keys
+        that only some files have, therefore soon become own too, and the number of sets is bounded.
         """
         step = self._set_counts.get(community_id, 0) // SETS_STEP
         if step == before // SETS_STEP:
@@ -181,7 +181,7 @@ class InternedIds:
         return self._set_counts[community_id]
 
     def metadata_of(self, session: Statements, set_id: int) -> Metadata:
-        """Return the metadata of a set, not to be changed."""
+        """Return the metadata of a set. The caller must not change them."""
         known = self._metadata.get(set_id)
         if known is None:
             known = decode(session.one("meta_set", {"set_id": set_id})[0])

@@ -1,7 +1,7 @@
-"""What is read of the catalogue: on threads and connections of their own, each call in one moment.
+"""Reads of the catalogue, on the readers' threads and connections. Each call sees one snapshot.
 
-A query looks at the sets of metadata first. Of each it is certain whether its files fit, cannot
-fit, or fit by their own values: those are looked up in `own_value`, or tested file by file.
+A query looks at the sets of metadata first. For each set, either all files fit, no file fits, or
+the files' own values decide. Own values are looked up in `own_value`, or tested file by file.
 """
 
 from bisect import bisect_left
@@ -34,17 +34,17 @@ from .record_types import (
     ReplicaRow,
 )
 
-OWN_IDS_FEW: Final = 200  # that are looked for first
-OWN_IDS_MAX: Final = 5_000  # files of a set that are found by one own value; beyond, all are tested
-ROWS_LOOKED_MAX: Final = 50_000  # a page that has looked at so many files is short
+OWN_IDS_FEW: Final = 200  # limit of the first lookup of an own value
+OWN_IDS_MAX: Final = 5_000  # files of a set found by one own value; beyond, all files are tested
+ROWS_LOOKED_MAX: Final = 50_000  # rows read for a page; then the page ends early
 SETS_LOOKED_MAX: Final = 5_000
-SOUGHT_MAX: Final = 100_000  # values looked up in sets: a page that has sought so many is short
-SETS_TOGETHER: Final = 100  # in which own values are looked up by one statement
-PAGE_READ: Final = 1_000  # files that are tested at a time
+SOUGHT_MAX: Final = 100_000  # lookups of values in sets for a page; then the page ends early
+SETS_TOGETHER: Final = 100  # sets in which one statement looks up own values
+PAGE_READ: Final = 1_000  # files tested at a time
 
 
 class FileSearch:
-    """One search: what it has found, and how much it may still look at."""
+    """One search: the files found, and how much work it has done so far."""
 
     def __init__(
         self, session: Session, sets: MetaSets, states: frozenset[FileState], limit: int
@@ -58,7 +58,7 @@ class FileSearch:
         self.rows: list[Any] = []
 
     def in_sets(self, judged: Sequence[CandidateSet], after: FileCursor) -> FileCursor | None:
-        """Look through sets in order; return where to go on, None: all was seen."""
+        """Search sets in order. Return where the next page starts, or None at the end."""
         start = bisect_left(judged, after.set_id, key=lambda one: one.set_id)
         for first in range(start, len(judged), SETS_TOGETHER):
             some = judged[first : first + SETS_TOGETHER]
@@ -78,9 +78,10 @@ class FileSearch:
         return None
 
     def _ids_of(self, judged: Sequence[CandidateSet]) -> dict[int, list[int]]:
-        """Return which files may fit by one own value, of sets for which an index says it.
+        """Return, by set, the files that may fit according to an index over one own value.
 
-        Sets that ask the same are looked up together: most of them have no such file.
+        Sets without such an index are omitted. Sets with the same conditions are looked up
+        together, because most of them have no such file.
         """
         alike: defaultdict[tuple[OwnCondition, ...], list[int]] = defaultdict(list)
         for one in judged:
@@ -96,7 +97,7 @@ class FileSearch:
         return found
 
     def _fewest(self, several: Sequence[OwnCondition], set_ids: Sequence[int]) -> list[Any] | None:
-        """Return (set, file) by the own value that few files have; None: many have each."""
+        """Return (set, file) pairs for the rarest own value, or None if all have many files."""
         sets = json_list(set_ids)
         for most in (OWN_IDS_FEW, OWN_IDS_MAX):
             for own in several:
@@ -116,9 +117,9 @@ class FileSearch:
         return self._looked >= ROWS_LOOKED_MAX
 
     def _in_set(self, judged: CandidateSet, after: int, ids: list[int] | None) -> int | None:
-        """Look through a set; return the file to go on after, None: it is at its end."""
+        """Search one set. Return the file after which to continue, or None at the set's end."""
         if judged.own:
-            if ids is None and any(own.ranges for own in judged.own):  # few of this set alone?
+            if ids is None and any(own.ranges for own in judged.own):  # few in this set alone?
                 rows = self._fewest(judged.own, [judged.set_id])
                 ids = None if rows is None else sorted({row[1] for row in rows})
             if ids is not None:
@@ -168,7 +169,7 @@ class FileSearch:
     def in_dataset(
         self, dataset_id: int, judged: Sequence[CandidateSet], after: int
     ) -> FileCursor | None:
-        """Look through a dataset in order of the files."""
+        """Search the files of a dataset in order of id."""
         by_set = {one.set_id: one.own for one in judged}
         while True:
             given = {"dataset_id": dataset_id, "after": after, "limit": PAGE_READ}
@@ -208,9 +209,10 @@ def find_files(
     after: FileCursor | None = None,
     limit: int,
 ) -> FileRowPage:
-    """Return files that meet a query, in an order that stays the same from page to page.
+    """Return a page of files that match a query, in an order that is stable between pages.
 
-    A file whose metadata change meanwhile may come twice or not at all: `files_changed` has it.
+    A file whose metadata change between two pages may come twice or not at all;
+    `files_changed` lists such files.
     """
     community_id = community_id_of(session, community)
     if community_id is None or limit <= 0:
@@ -232,13 +234,13 @@ def find_files(
 
 
 def community_id_of(session: Session, community: str) -> int | None:
-    """Return the id of a community; None: it has no files."""
+    """Return the id of a community, or None if it has no files."""
     row = session.one("data_community", {"community": community})
     return None if row is None else int(row[0])
 
 
 def files_of(session: Session, sets: MetaSets, rows: Sequence[Any]) -> list[FileRow]:
-    """Return rows of files as records."""
+    """Return the records of these rows of files."""
     shared = sets.of(session, [row[7] for row in rows])
     return [_file(row, shared[row[7]]) for row in rows]
 
@@ -268,7 +270,7 @@ def _file(row: Any, shared: Metadata) -> FileRow:
 
 
 def files_by_did(session: Session, community: str, dids: Sequence[Did]) -> list[FileRow | None]:
-    """Return the file of each name, in order."""
+    """Return the file of each name in order, None for unknown names."""
     community_id = community_id_of(session, community)
     if community_id is None:
         return [None] * len(dids)
@@ -279,27 +281,27 @@ def files_by_did(session: Session, community: str, dids: Sequence[Did]) -> list[
 
 
 def files_by_id(session: Session, file_ids: Sequence[int]) -> dict[int, FileRow]:
-    """Return files by their ids; unknown ids are left out."""
+    """Return files by their ids. Unknown ids are omitted."""
     rows = session.rows("files_given", {"ids": json_list(file_ids)})
     return {one.file_id: one for one in files_of(session, session.shared(MetaSets), rows)}
 
 
 @takes_long
 def files_changed(session: Session, community: str, since: int, *, limit: int) -> list[FileRow]:
-    """Return files with a `seq` greater than `since`, as they are now, in order of it."""
+    """Return files with a `seq` above `since`, as they are now, in order of `seq`."""
     community_id = community_id_of(session, community)
     given = {"community_id": community_id, "since": since, "limit": limit}
     return files_of(session, session.shared(MetaSets), session.rows("files_changed", given))
 
 
 def last_change(session: Session, community: str) -> int:
-    """Return the greatest `seq` of a community, 0: it has no file."""
+    """Return the greatest `seq` of a community, or 0 if it has no files."""
     given = {"community_id": community_id_of(session, community)}
     return int(session.one("last_change", given)[0] or 0)
 
 
 def replicas_of(session: Session, file_ids: Sequence[int]) -> dict[int, list[ReplicaRow]]:
-    """Return the copies of files, by storage; files without any are left out."""
+    """Return the copies of files by file id. Files without copies are omitted."""
     found: defaultdict[int, list[ReplicaRow]] = defaultdict(list)
     for row in session.rows("replicas_of_files", {"ids": json_list(file_ids)}):
         found[row[0]].append(
@@ -317,7 +319,7 @@ def replicas_of(session: Session, file_ids: Sequence[int]) -> dict[int, list[Rep
 def datasets(
     session: Session, community: str, *, after: Did | None, limit: int
 ) -> list[DatasetRow]:
-    """Return datasets in order of their scope and name."""
+    """Return a page of datasets in order of scope and name."""
     given = {
         "community_id": community_id_of(session, community),
         "scope": after.scope if after else "",
@@ -328,7 +330,7 @@ def datasets(
 
 
 def datasets_of(session: Session, file_ids: Sequence[int]) -> dict[int, list[Did]]:
-    """Return in which datasets files lie; files that lie in none are left out."""
+    """Return the datasets of each file. Files without a dataset are omitted."""
     found: defaultdict[int, list[Did]] = defaultdict(list)
     for file_id, scope, name in session.rows("datasets_of_files", {"ids": json_list(file_ids)}):
         found[file_id].append(Did(scope, name))
@@ -337,7 +339,7 @@ def datasets_of(session: Session, file_ids: Sequence[int]) -> dict[int, list[Did
 
 @takes_long
 def keys(session: Session, community: str) -> list[KeyRow]:
-    """Return all metadata keys, in order of their name."""
+    """Return all metadata keys in order of name."""
     found: list[KeyRow] = []
     given = {"community_id": community_id_of(session, community)}
     for key_id, key, kind, is_own in session.rows("meta_keys", given):
@@ -350,7 +352,7 @@ def keys(session: Session, community: str) -> list[KeyRow]:
 
 
 def inputs_of_jobs(session: Session, job_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Return the ids of files that jobs read, in the jobs' order of them."""
+    """Return the ids of the files that each job reads, in the order of its inputs."""
     found: defaultdict[int, list[int]] = defaultdict(list)
     for job_id, file_id in session.rows("inputs_of_jobs", {"ids": json_list(job_ids)}):
         found[job_id].append(file_id)
@@ -358,12 +360,12 @@ def inputs_of_jobs(session: Session, job_ids: Sequence[int]) -> dict[int, list[i
 
 
 def jobs_reading(session: Session, file_ids: Sequence[int], *, limit: int) -> list[tuple[int, int]]:
-    """Return (file, job) for jobs that have files as inputs."""
+    """Return (file, job) pairs for jobs that have these files as inputs."""
     given = {"ids": json_list(file_ids), "limit": limit}
     return [(row[0], row[1]) for row in session.rows("jobs_reading", given)]
 
 
 def files_of_jobs(session: Session, job_ids: Sequence[int], *, limit: int) -> list[FileRow]:
-    """Return files that jobs made."""
+    """Return files that these jobs made."""
     given = {"ids": json_list(job_ids), "limit": limit}
     return files_of(session, session.shared(MetaSets), session.rows("files_of_jobs", given))

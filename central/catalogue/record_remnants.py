@@ -32,14 +32,13 @@ from .remnants import (
     sweep_of_key,
 )
 
-NOT_SAID = "its pilot has not said what became of it"
+NOT_SAID = "its pilot did not report the outcome"
 
 
 def storing_after(session: Session, after: int, *, limit: int) -> tuple[list[int], int | None]:
-    """Look at jobs that may have left bytes, with an id greater than `after`.
+    """Look at a page of jobs that may have left bytes, with ids greater than `after`.
 
-    Return those that have ended, or are gone, and the id to go on after; None: that was the
-    end.
+    Return the jobs that have ended or are deleted, and the id to continue after (None: the end).
     """
     rows = session.rows("storing_after", {"after": after, "limit": limit})
     ended = [row[0] for row in rows if row[1]]
@@ -47,7 +46,7 @@ def storing_after(session: Session, after: int, *, limit: int) -> tuple[list[int
 
 
 def is_remnant_due(session: Session, storage: str, before: float) -> bool:
-    """Whether `order_sweeps` would find something."""
+    """Return whether `order_sweeps` would find a remnant."""
     given = {"storage": storage, "before": before}
     return session.one("is_remnant_due", given) is not None
 
@@ -63,20 +62,21 @@ def order_sweeps(
     most: int,
     any_path: bool = False,
 ) -> list[SweepRow]:
-    """Mark remnants of a storage that are so since before, the oldest first.
+    """Assign remnants of a storage that were due at `before` to new sweeps, oldest first.
 
-    Those whose path a file names, or one below it, on whichever storage, are held for HELD_S;
-    so are those outside of the folder of their community, unless it is `any_path`. `limit` is
-    SWEEP_MAX at most; each sweep is of one owner and group, and there are no more than `most`.
+    Some remnants are held for HELD_S instead: those whose path, or a path below it, belongs to a
+    file on any storage, and, unless `any_path` is set, those outside their community's folder.
+    `limit` is at most SWEEP_MAX. Each sweep has one owner and group. At most `most` sweeps are
+    made.
     """
     if limit > SWEEP_MAX:
-        raise ValueError(f"{limit} remnants are too many for a sweep: others would wait")
+        raise ValueError(f"{limit} remnants are too many for one sweep; at most {SWEEP_MAX}")
     session.marks_paths()
     given = {"storage": storage, "before": before, "limit": limit}
     sweeps: dict[tuple[str, int, str], int] = {}
     names = _Names(session, before)
     for row in [_remnant(one) for one in session.rows("due_remnants", given)]:
-        if names.looked >= LOOKED_MAX:  # others wait for this transaction: the rest is due still
+        if names.looked >= LOOKED_MAX:  # end the transaction soon; the rest stays due
             break
         why = not_its_own(row, any_path=any_path) or _lies(names.of(row))
         if why:
@@ -121,9 +121,9 @@ def sweep_job(session: Session, sweep_id: int, job_id: int) -> None:
 
 
 def remnants_of_job(session: Session, job_id: int) -> list[RemnantRow]:
-    """Return what a job has to remove; it is found by the key of its submission.
+    """Return the remnants that a sweep job has to remove; its submission's key names the sweep.
 
-    What has failed least comes first: what fails for ever keeps nothing else waiting.
+    Remnants with the fewest failures come first, so that permanent failures delay no others.
     """
     found = session.one("key_of_job", {"job_id": job_id})
     sweep_id = sweep_of_key(found[0]) if found is not None else None
@@ -137,10 +137,10 @@ def remnants_of_job(session: Session, job_id: int) -> list[RemnantRow]:
 def end_sweeps(
     session: Session, ends: Sequence[tuple[int, str]], *, at: float, after_s: float
 ) -> list[int]:
-    """End sweeps given as (id, why they failed): what they have not removed stays marked.
+    """End sweeps given as (id, why they failed). Return the ids of those that were still open.
 
-    It is due again after its pause; `after_s` is how long remnants wait. Return the ids of
-    those that were there: the result of its job ends a sweep too.
+    A sweep may have ended already with the result of its job. Remnants that it did not remove
+    are due again after their pause. `after_s` is the time that remnants wait.
     """
     swept = SweepResult(gone=(), after_s=after_s)
     return [
@@ -157,7 +157,7 @@ def remnants(
     after: int,
     limit: int,
 ) -> list[RemnantRow]:
-    """Return remnants that are not gone and so since before, in order of their id."""
+    """Return a page of remnants that are not gone and are due at `before`, in order of id."""
     given: dict[str, object] = {
         "community": community,
         "storage": storage,
@@ -172,43 +172,44 @@ def remnants(
 def names_of_remnants(
     session: Session, rows: Sequence[RemnantRow], before: float
 ) -> dict[int, str]:
-    """Return which file lies at a remnant's path or below, by its id; empty: none does.
+    """Return, by remnant id, the name of a file at a remnant's path or below it (empty: no file).
 
-    Those that come after LOOKED_MAX rows of files were looked at are left out, never the first.
+    The first remnant is always checked. Once LOOKED_MAX rows of files were read, the others are
+    omitted.
     """
     names = _Names(session, before)
     found: dict[int, str] = {}
     for row in rows:
-        if names.looked >= LOOKED_MAX:  # others wait for this thread
+        if names.looked >= LOOKED_MAX:  # other reads wait for this thread
             break
         found[row.remnant_id] = names.of(row)
     return found
 
 
 def remnants_of_files(session: Session, file_ids: Sequence[int]) -> list[RemnantRow]:
-    """Return the remnants of files, in order of their id."""
+    """Return the remnants of these files in order of id."""
     rows = session.rows("remnants_of_files", {"ids": json_list(file_ids)})
     return [_remnant(row) for row in rows]
 
 
 def remnant_counts(session: Session) -> list[RemnantCount]:
-    """Return what remnants take, by storage and community."""
+    """Return the counts of remnants by storage and community."""
     return [_count(row) for row in session.rows("counts_of_remnants", {})]
 
 
 def forget_gone(session: Session, before: float, *, limit: int) -> int:
-    """Forget some of what went before; return how many."""
+    """Delete up to `limit` records of remnants that were gone at `before`. Return their number."""
     given = {"before": before, "limit": limit}
     return session.run("forget_gone", given).rowcount
 
 
-# -- how they come ------------------------------------------------------------------------------
+# -- how remnants arise -------------------------------------------------------------------------
 
 
 class CountChanges:
-    """Adds up what changes of counts, to write each once, after all else that a verb writes.
+    """Sums of changes of the counters, to be written once, at the end of a transaction.
 
-    So whoever has locked one waits for nobody else's files.
+    A transaction that has locked a counter therefore never waits for the files of another one.
     """
 
     def __init__(self) -> None:
@@ -222,15 +223,15 @@ class CountChanges:
             sums[name] += count
 
     def less(self, row: RemnantRow) -> None:
-        """A remnant is none any more."""
+        """Count a remnant as removed from the waiting ones."""
         size, failing = -row.bytes, -int(row.failures > 0)
         self.add(row.storage, row.community, waiting=-1, waiting_bytes=size, failing=failing)
 
     def write(self, session: Session) -> None:
-        for storage, community in sorted(self._sums):  # in one order: nobody waits in a circle
+        for storage, community in sorted(self._sums):  # always in one order: no deadlocks
             sums = self._sums[storage, community]
             if any(sums.values()):
-                for name in ("waiting_bytes", "gone_bytes"):  # files claim what they like
+                for name in ("waiting_bytes", "gone_bytes"):  # users may claim any size of a file
                     sums[name] = max(-BYTES_MAX, min(sums[name], BYTES_MAX))
                 named = {"storage": storage, "community": community}
                 session.run("add_to_remnants", {**named, **sums})
@@ -243,7 +244,7 @@ def keep_removed(
     at: float,
     counting: CountChanges,
 ) -> None:
-    """Note the copies of files that were removed now: (file, name, bytes, owner, copies)."""
+    """Note the copies of files that were just removed: (file, name, bytes, owner, copies)."""
     rows: list[dict[str, object]] = [
         {
             "storage": copy.storage,
@@ -263,20 +264,20 @@ def keep_removed(
 
 @weighs(2)
 def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
-    """Note what ended jobs have left: a folder for each attempt that does not count.
+    """Note the folders that ended jobs have left: one for each attempt that does not count.
 
-    Call it only when no result of these attempts can be accepted any more. At most STORING_MAX
-    jobs; return how many remnants that are. Raises ValueError for more.
+    The caller makes sure that no result of these attempts can be accepted any more. Return the
+    number of new remnants. Raises ValueError for more than STORING_MAX jobs.
     """
     if len(job_ids) > STORING_MAX:
-        raise ValueError(f"{len(job_ids)} jobs are too many at a time: others would wait")
+        raise ValueError(f"{len(job_ids)} jobs are too many for one call; at most {STORING_MAX}")
     given = {"ids": json_list(job_ids)}
     rows: list[dict[str, object]] = []
     earlier = session.rows("earlier_generations", {})
     for row in session.rows("storing_of", given):
         job_id, storages, seen, state, epoch, ended_at, community, group, owner_id = row
         counts = epoch if JobState(state) is JobState.DONE else 0
-        # Where the store was restored since nobody knows which of its attempts are of before.
+        # After a restore, an attempt may have run under this generation or under an earlier one.
         names = [session.generation, *(name for name, below in earlier if job_id < below)]
         epochs = [one for one in range(seen + 1, epoch + 1) if one != counts]
         for one, name in product(epochs, names):
@@ -315,7 +316,7 @@ def _insert(session: Session, rows: Sequence[dict[str, object]], counting: Count
 def drop_waiting(
     session: Session, file_id: int, copies: Iterable[NewReplica], counting: CountChanges
 ) -> None:
-    """A file is there again with these copies: their bytes stay, and those elsewhere go."""
+    """Drop waiting remnants that are copies of the file again; its other remnants stay."""
     places = {(copy.storage, copy.path) for copy in copies}
     for remnant in _of_file(session, file_id):
         place = (remnant.storage, remnant.path)
@@ -333,10 +334,11 @@ def give_up(
     at: float,
     counting: CountChanges,
 ) -> bool:
-    """A copy is gone by somebody's word: nobody tries to remove it; return whether somebody did.
+    """Drop the remnants of a copy that somebody declared gone. Return whether there were any.
 
-    Without a path that is whatever the storage has of the file. Where it was tried the path stays
-    barred for a while, as after a removal; what a sweep has now is left to it.
+    Without a path, that means all remnants of the file on the storage. If a sweep has tried to
+    remove a remnant, its path stays barred for a while, as after a removal. Remnants of an open
+    sweep are left to it.
     """
     found = False
     for remnant in _of_file(session, file_id):
@@ -361,7 +363,7 @@ def keep_replaced(
     at: float,
     counting: CountChanges,
 ) -> None:
-    """Note what files had elsewhere on a storage, as `keep_removed`; each place once."""
+    """Note the old copies of files that got another path on a storage, each place once."""
     left: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
     for file_id, did, size, owner_id, copies in replaced:
         known = {
@@ -378,7 +380,7 @@ def _of_file(session: Session, file_id: int) -> list[RemnantRow]:
     return [_remnant(row) for row in session.rows("remnants_of_files", {"ids": f"[{file_id}]"})]
 
 
-# -- what may be named --------------------------------------------------------------------------
+# -- which paths may be named -------------------------------------------------------------------
 
 
 class _Mark(NamedTuple):
@@ -388,14 +390,14 @@ class _Mark(NamedTuple):
 
 
 class BarredPaths:
-    """Which paths nothing may name, of those that somebody wants to."""
+    """Paths that must not be named now, among those that a registration wants to name."""
 
     def __init__(self, session: Session, copies: Iterable[NewReplica]) -> None:
-        """Look at the paths; as long as this transaction lives none of them is marked."""
+        """Look up the paths. Nobody can mark them for removal before this transaction ends."""
         paths: set[str] = set()
         for copy in copies:
             paths.update(above(copy.path))
-        self._found: dict[str, _Mark] = {}  # by path, on whichever storage
+        self._found: dict[str, _Mark] = {}  # by path, on any storage
         if not paths:
             return
         session.names_paths()
@@ -406,9 +408,9 @@ class BarredPaths:
                     self._found[path] = _Mark(storage, RemnantState(state), bool(is_folder))
 
     def check(self, copy: NewReplica, field: str) -> None:
-        """Raise NotRight where the bytes there go, or went a while ago.
+        """Raise BadCatalogueField if the bytes there are being removed, or recently were.
 
-        What is below a file's path does not go with it: storages refuse to take a folder for one.
+        Paths below a file's path are not barred: storages do not remove a folder as a file.
         """
         if not self._found:
             return
@@ -416,27 +418,28 @@ class BarredPaths:
             mark = self._found.get(path)
             if mark is not None and (mark.is_folder or path == copy.path):
                 is_gone = mark.state is RemnantState.GONE
-                what = "were removed not long ago" if is_gone else "are being removed"
+                what = "were removed a short time ago" if is_gone else "are being removed"
                 right = f"another path: the bytes at {path!r} on {mark.storage} {what}"
                 raise BadCatalogueField(field, copy.path, right)
 
 
-# -- how they go --------------------------------------------------------------------------------
+# -- how sweeps end -----------------------------------------------------------------------------
 
 
 class _Names:
-    """Which files lie at paths of remnants, or below, on whichever storage; each once."""
+    """Files at the paths of remnants, or below them, on any storage. Each path is read once."""
 
     def __init__(self, session: Session, before: float) -> None:
         self._session, self._before = session, before
         self._storages = [row[0] for row in session.rows("storages_of_copies", {})]
         self._found: dict[str, str] = {}  # by path
-        self.looked = 0  # at so many rows
+        self.looked = 0  # rows read so far
 
     def of(self, row: RemnantRow) -> str:
-        """Return the name of a file that holds a remnant; empty: none does.
+        """Return the name of a file that holds a remnant, or an empty text.
 
-        Where there are more than NAMES_MAX the rest is not looked at: there may be one that does.
+        Only NAMES_MAX files are read. If there are more, one of the others may hold the remnant,
+        so it is held.
         """
         found = self._found.get(row.path)
         if found is None:
@@ -458,16 +461,15 @@ class _Names:
 
 
 def _lies(named: str) -> str:
-    return f"{named} lies there" if named else ""
+    return f"{named} uses this path" if named else ""
 
 
 def end_marked(
     session: Session, sweep_id: int, swept: SweepResult, *, at: float, why: str = NOT_SAID
 ) -> bool:
-    """End a sweep: forget what is gone, set aside for a while what is not.
+    """End a sweep: close removed remnants, and set the others aside. Return whether it was open.
 
-    What was not tried is due at once where anything went, and has not failed. Return whether there
-    was such a sweep.
+    A remnant that was not tried has not failed. It is due at once if the sweep removed any other.
     """
     gone, failed, untried = set(swept.gone), dict(swept.failed), dict(swept.untried)
     counting = CountChanges()
@@ -499,7 +501,7 @@ def end_marked(
 
 
 def _lose(session: Session, file_ids: Sequence[int]) -> None:
-    """Settle files that somebody has registered again elsewhere while a copy of theirs went."""
+    """Mark files Lost that lost a copy and now have bad copies only."""
     if not file_ids:
         return
     for (file_id,) in session.rows("lost_now", {"ids": json_list(file_ids)}):

@@ -1,8 +1,8 @@
-"""The sets of metadata in memory, and which of them may meet a query.
+"""The sets of metadata in memory, and the sets whose files may match a query.
 
-For each value of a key there is a number whose bits say which sets have it. So a condition is
-tested once for each value, however many sets there are, and conditions are joined by a few
-operations on long numbers.
+For each value of a key, the bits of a number say which sets have it. A condition is therefore
+tested once for each value, however many sets exist. A few operations on long numbers combine the
+conditions.
 """
 
 import threading
@@ -17,41 +17,41 @@ from pilotage.proto.catalogue import Condition, Metadata, Op, Query, Test, Value
 from ..store.session import Session, json_list
 from .record_interned import columns, decode
 
-SETS_READ: Final = 5_000  # at a time
-JUDGED_MAX: Final = 64  # queries whose judgements of sets are kept
-JUDGED_SETS_MAX: Final = 200_000  # of all of these together: some 20 MB
-METADATA_MAX: Final = 32 << 20  # characters of sets' metadata that are kept: some 100 MB at most
-_WEIGHT: Final = 200  # of one, beside its text
+SETS_READ: Final = 5_000  # rows read at a time
+JUDGED_MAX: Final = 64  # queries whose matching sets are cached
+JUDGED_SETS_MAX: Final = 200_000  # in all cached queries together: about 20 MB
+METADATA_MAX: Final = 32 << 20  # characters of cached metadata: about 100 MB at most
+_WEIGHT: Final = 200  # of a cached set, in addition to its text
 TEXT_END: Final = "\U0010ffff"
 
-Keys = Mapping[str, tuple[int, bool]]  # of a query, those that are there: id, is it own
+Keys = Mapping[str, tuple[int, bool]]  # existing keys of a query: (id, whether it is own)
 
 
 class OwnCondition(NamedTuple):
-    """A condition on a key that files may have as their own."""
+    """A condition on a key whose values files may have as their own."""
 
     key: str
     key_id: int
     test: Test
-    ranges: tuple[tuple[str, Any, Any], ...]  # statement, low, high; none: no index helps
+    ranges: tuple[tuple[str, Any, Any], ...]  # (statement, low, high); empty: no index helps
 
 
 class CandidateSet(NamedTuple):
-    """A set whose files may fit: all of them, or those for which `own` says so."""
+    """A set whose files may match: all of them, or those that meet the conditions in `own`."""
 
     set_id: int
     own: tuple[OwnCondition, ...]
 
 
 class _Bits:
-    """The sets of one community: their places, and for each value where it stands."""
+    """The sets of one community, and for each value the bits of the sets that have it."""
 
     def __init__(self) -> None:
-        self.ids: list[int] = []  # by place
+        self.ids: list[int] = []  # by bit number
         self._having: defaultdict[str, dict[Value, int]] = defaultdict(dict)
 
     def add(self, sets: Sequence[tuple[int, Metadata]]) -> None:
-        """Append sets, in order of their ids."""
+        """Append sets in order of their ids."""
         places: defaultdict[tuple[str, Value], list[int]] = defaultdict(list)
         for place, (set_id, metadata) in enumerate(sets, len(self.ids)):
             self.ids.append(set_id)
@@ -62,7 +62,7 @@ class _Bits:
             values[value] = values.get(value, 0) | _number(several)
 
     def judge(self, query: Query, keys: Keys) -> list[CandidateSet]:
-        """Return the sets that may meet a query."""
+        """Return the sets whose files may match a query."""
         fits = (1 << len(self.ids)) - 1
         open_ones: list[tuple[OwnCondition, int]] = []
         for one in query.conditions:
@@ -81,14 +81,14 @@ class _Bits:
             elif test(None):
                 good |= without
             fits &= good
-        # What an index finds, and finds least of, comes first.
+        # Conditions with an index come first; among them, those with the fewest ranges.
         open_ones.sort(key=lambda pair: (not pair[0].ranges, len(pair[0].ranges)))
         return list(self._judged(fits, open_ones))
 
     def _judged(
         self, fits: int, open_ones: Sequence[tuple[OwnCondition, int]]
     ) -> Iterator[CandidateSet]:
-        """Yield the sets of a number, each with what their files must meet by themselves."""
+        """Yield the sets of these bits, each with the conditions for its files' own values."""
         masks = [(own, _text(without & fits)) for own, without in open_ones]
         known: dict[tuple[bool, ...], tuple[OwnCondition, ...]] = {}
         text = _text(fits)
@@ -112,22 +112,22 @@ def _number(places: Sequence[int]) -> int:
 
 
 def _text(number: int) -> str:
-    """Return the bits as a text, the lowest first."""
+    """Return the bits as a text, lowest bit first."""
     return f"{number:b}"[::-1]
 
 
 class MetaSets:
-    """The sets of all communities. Threads share it."""
+    """The sets of all communities. Reader threads share them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._bits: defaultdict[int, _Bits] = defaultdict(_Bits)
         self._metadata: dict[int, Metadata] = {}
-        self._size = 0  # of these
+        self._size = 0  # of the cached metadata
         self._judged: OrderedDict[object, tuple[int, list[CandidateSet]]] = OrderedDict()
 
     def of(self, session: Session, set_ids: Sequence[int]) -> dict[int, Metadata]:
-        """Return the metadata of sets."""
+        """Return the metadata of these sets by id."""
         with session.holding(self._lock):
             found = {one: self._metadata[one] for one in set_ids if one in self._metadata}
             missing = sorted({one for one in set_ids if one not in found})
@@ -137,7 +137,7 @@ class MetaSets:
             return found
 
     def _kept(self, set_id: int, text: str) -> Metadata:
-        """Return the metadata of a set that was read, and keep it while there is room."""
+        """Decode the metadata of a set, and cache them."""
         known = self._metadata.get(set_id)
         if known is None:
             if self._size > METADATA_MAX:
@@ -150,7 +150,7 @@ class MetaSets:
     def judged(
         self, session: Session, community_id: int, query: Query, keys: Keys
     ) -> list[CandidateSet]:
-        """Return the sets that may meet a query, in order."""
+        """Return the sets whose files may match a query, in order of id."""
         known = (community_id, query_key(query), tuple(sorted(keys.items())))
         with session.holding(self._lock):
             bits = self._bits[community_id]
@@ -165,7 +165,7 @@ class MetaSets:
             return found
 
     def _make_room(self) -> None:
-        """Forget the queries that were asked longest ago."""
+        """Drop the queries that were asked longest ago."""
         kept = sum(len(found) for _, found in self._judged.values())
         while len(self._judged) > 1 and (len(self._judged) > JUDGED_MAX or kept > JUDGED_SETS_MAX):
             _, (_, found) = self._judged.popitem(last=False)
@@ -182,12 +182,12 @@ class MetaSets:
 
 
 def query_key(query: Query) -> bytes:
-    """Return what two queries have alike that ask the same."""
+    """Return a key that is equal for queries with the same meaning."""
     return msgspec.json.encode(query.document(), order="sorted")
 
 
 def _ranges(condition: Condition) -> Iterator[tuple[str, Any, Any]]:
-    """Yield where values lie that may meet a condition; the condition is tested again."""
+    """Yield index ranges for the values that may meet a condition. Callers test each value."""
     op, value = condition.op, condition.value
     if op is Op.IN or (op is Op.EQ and not isinstance(value, tuple)):
         for one in value if isinstance(value, tuple) else (value,):

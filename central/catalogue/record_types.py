@@ -1,9 +1,10 @@
-"""Files, datasets, replicas and their metadata, as a store keeps them.
+"""Records of files, datasets, replicas and their metadata.
 
-A file has a row, its metadata are interned: the keys that many files have alike lie once, in a
-*set*; a key whose values differ from file to file (a run number) becomes *own* and lies with each
-file from then on. A file has a key either in its set or as its own, so no row is ever rewritten for
-it. Every change of a file gives it the next `seq`: what has changed since is a range of an index.
+Each file has a row, and its metadata are interned. Keys whose values many files share are stored
+once, in a *set*. A key whose values differ from file to file (a run number) becomes *own*: from
+then on each file stores its value itself. A file has a key either in its set or as its own, so no
+row has to be rewritten when a key becomes own. Every change of a file gives it the next `seq`;
+recent changes are therefore a range of an index.
 """
 
 from typing import Final, NamedTuple
@@ -13,9 +14,9 @@ import msgspec
 from pilotage.proto.catalogue import Did, FileState, KeyType, Metadata, ReplicaState, Value
 
 OWN_FROM: Final = 512  # a key with more values than these becomes own
-BATCH_SHOWS_FROM: Final = 32  # new files in one call that show what differs from file to file
+BATCH_SHOWS_FROM: Final = 32  # new files in one call that show which keys differ by file
 SETS_STEP: Final = 4_096  # after so many new sets the key with the most values becomes own
-KEYS_MAX: Final = 1_000  # of a community
+KEYS_MAX: Final = 1_000  # for each community
 DATASETS_OF_FILE_MAX: Final = 100
 
 
@@ -24,7 +25,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class NewReplica(_Record, frozen=True):
-    """A copy. Its path lies below what its storage says."""
+    """A copy. Its path is relative to its storage's URL."""
 
     storage: str
     path: str
@@ -32,23 +33,23 @@ class NewReplica(_Record, frozen=True):
 
 
 class NewFile(_Record, frozen=True):
-    """A file to be registered. Its metadata are `checked_metadata`, its checksums hexadecimal."""
+    """A file to register. Its metadata are `checked_metadata`, its checksums hexadecimal."""
 
     did: Did
     bytes: int
-    adler32: str = ""  # 8 digits; one of the two at least
+    adler32: str = ""  # 8 digits; at least one of the two checksums is needed
     sha256: str = ""  # 64 digits
     metadata: Metadata = {}
     replicas: tuple[NewReplica, ...] = ()
-    datasets: tuple[Did, ...] = ()  # it is attached to these, and inherits their metadata
+    datasets: tuple[Did, ...] = ()  # the file is attached to them, and inherits their metadata
     owner_id: int = 0
-    job_id: int | None = None  # that made it
+    job_id: int | None = None  # the job that made it
     epoch: int | None = None
-    own: bool = False  # whoever registers it may change no file of another owner
+    own: bool = False  # true: do not change files of other owners
 
 
 class Clash(_Record, frozen=True):
-    """Why an item was left out: what was found in which field, and what would be right."""
+    """The reason why an item was refused: field, offending value, and the right form."""
 
     field: str
     value: str
@@ -59,16 +60,16 @@ class Clash(_Record, frozen=True):
 
 
 class ItemOutcome(_Record, frozen=True):
-    """What became of one item. With a clash nothing of it was written."""
+    """The outcome of one item. An item with a clash wrote nothing."""
 
     file_id: int = 0  # 0: none
     new: bool = False
-    changed: bool = False  # a file that was there got something new
+    changed: bool = False  # an existing file was changed
     clash: Clash | None = None
 
 
 class FileRow(_Record, frozen=True):
-    """A file with all of its metadata."""
+    """A file with all its metadata."""
 
     file_id: int
     did: Did
@@ -78,7 +79,7 @@ class FileRow(_Record, frozen=True):
     state: FileState
     set_id: int  # files with equal sets and equal own metadata have equal metadata
     own: Metadata
-    metadata: Metadata  # its set's and its own; not to be changed by whoever reads it
+    metadata: Metadata  # of its set and its own together; readers must not change them
     owner_id: int
     job_id: int | None
     epoch: int | None
@@ -102,16 +103,16 @@ class KeyRow(_Record, frozen=True):
     key: str
     type: KeyType
     is_own: bool
-    values: tuple[Value, ...] = ()  # that it has had, while it is shared
+    values: tuple[Value, ...] = ()  # all values it has had, while it is shared
 
 
 class DatasetRow(_Record, frozen=True):
-    """A dataset. Closed, it takes no more files."""
+    """A dataset. A closed dataset accepts no more files."""
 
     dataset_id: int
     did: Did
     is_open: bool
-    metadata: Metadata  # that files inherit when they are registered into it
+    metadata: Metadata  # inherited by files that are registered into it
     owner_id: int
     created_at: float
 
@@ -123,7 +124,7 @@ class NewDataset(_Record, frozen=True):
 
 
 class MetadataChange(_Record, frozen=True):
-    """Set these keys of a file; remove those."""
+    """Set these keys of a file, and remove the others that are listed."""
 
     did: Did
     metadata: Metadata
@@ -131,7 +132,7 @@ class MetadataChange(_Record, frozen=True):
 
 
 class ReplicaChange(_Record, frozen=True):
-    """Give a copy a state. One that is not known is made if a path is given; None: it is gone."""
+    """Set the state of a copy. A path adds an unknown copy. The state None deletes the copy."""
 
     did: Did
     storage: str
@@ -140,14 +141,14 @@ class ReplicaChange(_Record, frozen=True):
 
 
 class FileCursor(NamedTuple):
-    """Where a page of `find_files` ended: the next one begins behind it."""
+    """The end of a page of `find_files`. The next page begins after it."""
 
     set_id: int = 0
     file_id: int = 0
 
 
 class FileRowPage(NamedTuple):
-    """A page. It may be short, or empty, although more follow: `next` alone says that none do."""
+    """A page of files. It may be short or empty before the end; only `next` None marks the end."""
 
     files: list[FileRow]
     next: FileCursor | None
@@ -158,7 +159,7 @@ PRESENT: Final = frozenset(FileState) - {FileState.REMOVED}
 
 
 class JobInput(NamedTuple):
-    """A file that a job reads, and which of its data's inputs named it."""
+    """A file that a job reads, with the number of the job's input that selected it."""
 
-    number: int  # from 0 on
+    number: int  # from 0
     file_id: int

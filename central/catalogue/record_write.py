@@ -1,6 +1,6 @@
-"""How files come into the catalogue, on the writer's session.
+"""Registration of files, on the writer's session.
 
-A registration judges all items first, then writes: one that clashes leaves nothing behind.
+A registration checks all items first, then writes. An item with a clash writes nothing.
 """
 
 from collections import defaultdict
@@ -40,12 +40,12 @@ from .record_types import (
 )
 
 _NOTHING: Final[Metadata] = {}
-ROWS_A_FILE: Final = 6  # that a registration writes: others wait while it does
-THERE: Final = "a file that is there: this one was removed, until somebody registers it again"
+ROWS_A_FILE: Final = 6  # rows that a registration writes for a file; other writers wait meanwhile
+THERE: Final = "an existing file: this one was removed; register it again"
 
 
 class KnownFile(msgspec.Struct):
-    """A file's row as it is in this transaction."""
+    """A file's row as read in this transaction."""
 
     file_id: int
     did: Did
@@ -59,7 +59,7 @@ class KnownFile(msgspec.Struct):
 
 
 class KnownDataset(msgspec.Struct):
-    """A dataset's row; the id is 0 while it is only planned."""
+    """A dataset's row. The id is 0 until the dataset is stored."""
 
     dataset_id: int
     did: Did
@@ -76,18 +76,21 @@ def register_files(
     at: float,
     make_datasets: bool = False,
 ) -> list[ItemOutcome]:
-    """Register files, each by itself.
+    """Register files, each independently of the others.
 
-    A file that is there with the same size and checksums gets the replicas, datasets and
-    metadata that are new; one with others clashes, as does one with another value of a key,
-    with another path of a copy that is neither Bad nor Missing, or, where `own` says so, with
-    anything new of a file that has another owner.
+    An existing file with the same size and checksums gets the new replicas, datasets and
+    metadata. A file clashes in these cases:
+
+    - Its size or a checksum differs from those of the existing file.
+    - A metadata key has another value.
+    - A copy that is neither Bad nor Missing has another path.
+    - `own` is set, and the file would add anything to a file of another owner.
     """
     if len(files) > CHUNK_MAX:
-        raise ValueError(f"a batch of {len(files)} files is too long: others would wait for it")
+        raise ValueError(f"a batch of {len(files)} files is too long; at most {CHUNK_MAX}")
     outcomes = [ItemOutcome()] * len(files)
     left = list(range(len(files)))
-    while left:  # a name that comes again is judged by what became of it before
+    while left:  # a repeated name is checked in a later round, against the rows written before
         first: dict[Did, int] = {}
         again: list[int] = []
         for i in left:
@@ -109,14 +112,14 @@ def register_files(
 def publish(
     session: Session, community: str, files: Sequence[NewFile], *, at: float
 ) -> list[ItemOutcome]:
-    """Register files all or none, inside the caller's transaction; datasets are made if missing.
+    """Register all files or none, in the caller's transaction. Missing datasets are made.
 
-    Where an outcome has a clash nothing was written.
+    If any outcome has a clash, nothing was written.
     """
     seen: set[Did] = set()
     for i, one in enumerate(files):
         if one.did in seen:
-            clash = Clash(field="did", value=str(one.did), right="each name once")
+            clash = Clash(field="did", value=str(one.did), right="each name only once")
             return [ItemOutcome(clash=clash if k == i else None) for k in range(len(files))]
         seen.add(one.did)
     whole = RegistrationBatch(session, community, files, at, make_datasets=True)
@@ -128,7 +131,7 @@ def publish(
 
 
 class RegistrationBatch:
-    """Files with different names: what is there of them, what clashes, what is written."""
+    """Files with different names: their existing rows, their clashes, and the writes."""
 
     def __init__(
         self,
@@ -146,8 +149,8 @@ class RegistrationBatch:
         self._community_id = self._interned.community(session, community)
         self._keys = self._interned.keys(session, self._community_id)
         self._make_datasets, self._keep_paths = make_datasets, keep_paths
-        self._fresh: dict[str, KeyType] = {}  # keys that the first file to be written brings
-        self._metadata: list[Metadata] = []  # with what is inherited
+        self._fresh: dict[str, KeyType] = {}  # new keys, with the types of their first values
+        self._metadata: list[Metadata] = []  # with the metadata that the datasets add
         self.outcomes: list[ItemOutcome] = [ItemOutcome()] * len(files)
         names = [one.did for one in files]
         self._known = known_files(session, self._community_id, names)
@@ -177,7 +180,7 @@ class RegistrationBatch:
     # -- judging --------------------------------------------------------------------------------
 
     def judge(self) -> None:
-        """Fill in what clashes. Nothing is written but names of scopes."""
+        """Find the clashes. This writes nothing except new scopes."""
         for i, one in enumerate(self._files):
             fresh: dict[str, KeyType] = {}
             try:
@@ -190,9 +193,9 @@ class RegistrationBatch:
             self._metadata.append(metadata)
 
     def _judged(self, one: NewFile, fresh: dict[str, KeyType]) -> Metadata:
-        """Return the metadata that the file shall have. Raises NotRight."""
+        """Return the metadata that the file gets. Raises BadCatalogueField."""
         if one.did in self._datasets:
-            raise BadCatalogueField("did", str(one.did), "another name: a dataset is called so")
+            raise BadCatalogueField("did", str(one.did), "another name: a dataset has this one")
         if not one.adler32 and not one.sha256:
             raise BadCatalogueField("adler32", "", "a checksum: adler32 or sha256")
         inherited: dict[str, Value] = {}
@@ -216,7 +219,7 @@ class RegistrationBatch:
                 check_paths(one, copies)
             for key, value in one.metadata.items():
                 if there.get(key, value) != value:
-                    right = f"{there[key]!r}: that is what {one.did} has; set it by its own verb"
+                    right = f"{there[key]!r}, its value for {one.did}; set metadata to change it"
                     raise BadCatalogueField(f"metadata.{key}", value, right)
         metadata = {**inherited, **one.metadata, **there} if inherited or there else one.metadata
         check_number(metadata)
@@ -225,9 +228,9 @@ class RegistrationBatch:
         return metadata
 
     def _check_same(self, known: KnownFile, one: NewFile, has_more: bool) -> None:
-        """Raise NotRight where a registration brings anything new of somebody else's file.
+        """Raise BadCatalogueField if a registration adds anything to another owner's file.
 
-        The result of a job may bring one more copy of the same SHA-256: nothing else has it.
+        The result of a job may add one more copy with the same SHA-256: no other bytes have it.
         """
         if not self._keep_paths and one.sha256 and known.sha256 is not None and not has_more:
             return
@@ -241,18 +244,16 @@ class RegistrationBatch:
         }
         for field, is_new in news.items():
             if is_new:
-                right = f"nothing new: {one.did} is there, and is not your own"
+                right = f"no change of {one.did}: the file has another owner"
                 raise BadCatalogueField(field, "something new", right)
 
     def _dataset(self, did: Did) -> KnownDataset:
         known = self._datasets.get(did)
         if known is None:
             if did in self._named or did in self._as_files:
-                raise BadCatalogueField("datasets", str(did), "a dataset: a file is called so")
+                raise BadCatalogueField("datasets", str(did), "a dataset: a file has this name")
             if not self._make_datasets:
-                raise BadCatalogueField(
-                    "datasets", str(did), "a dataset that is there: make it first"
-                )
+                raise BadCatalogueField("datasets", str(did), "an existing dataset; make it first")
             known = KnownDataset(0, did, True, {})
             self._datasets[did] = known
         if not known.is_open:
@@ -267,14 +268,14 @@ class RegistrationBatch:
                 check_type(key, value, kind)
                 continue
             if len(self._keys) + len(self._fresh) + len(fresh) >= KEYS_MAX:
-                right = f"one of the {KEYS_MAX} keys that are here: there cannot be more"
+                right = f"an existing key: the limit of {KEYS_MAX} keys is reached"
                 raise BadCatalogueField(f"metadata.{key}", key, right)
             fresh[key] = type_of(value)
 
     # -- writing --------------------------------------------------------------------------------
 
     def write(self) -> None:
-        """Write all that does not clash, and fill in what became of it."""
+        """Write all items without a clash, and set their outcomes."""
         good = [i for i, outcome in enumerate(self.outcomes) if outcome.clash is None]
         if not good:
             return
@@ -341,7 +342,7 @@ class RegistrationBatch:
         session.many("attach_file", attached)
 
     def _write_known(self, places: Sequence[int]) -> None:
-        """Add to files that are there what is new; a repeated registration writes nothing."""
+        """Add new facts to existing files. A repeated registration writes nothing."""
         if not places:
             return
         session = self._session
@@ -389,22 +390,22 @@ class RegistrationBatch:
     def _left(
         self, row: KnownFile, moved: Sequence[NewReplica]
     ) -> tuple[int, Did, int, int, Sequence[NewReplica]]:
-        """Return which copies nobody names any more: a pilot has stored others, or they are bad.
+        """Return the old copies to remove: a pilot has replaced them, or they are Bad.
 
-        A copy that is Missing, of which somebody says by hand that it lies elsewhere, stays.
+        A Missing copy whose new path a person registers is not removed.
         """
         old = [copy for copy in moved if not self._keep_paths or copy.state is ReplicaState.BAD]
-        is_removed = row.state is FileState.REMOVED  # then they are remnants already
+        is_removed = row.state is FileState.REMOVED  # then its copies are remnants already
         return row.file_id, row.did, row.size, row.owner_id, () if is_removed else old
 
 
-# -- what is there ------------------------------------------------------------------------------
+# -- existing rows ------------------------------------------------------------------------------
 
 
 def known_files(session: Session, community_id: int, dids: Iterable[Did]) -> dict[Did, KnownFile]:
-    """Return the rows of those files that are there, Removed ones too.
+    """Return the rows of the existing files, including Removed ones.
 
-    As long as this transaction lives no other process writes to them.
+    No other process writes to them before this transaction ends.
     """
     found: dict[Did, KnownFile] = {}
     for scope, scope_id, names in _by_scope(session, community_id, dids):
@@ -421,7 +422,7 @@ def known_files(session: Session, community_id: int, dids: Iterable[Did]) -> dic
 def known_datasets(
     session: Session, community_id: int, dids: Iterable[Did]
 ) -> dict[Did, KnownDataset]:
-    """Return the rows of those datasets that are there."""
+    """Return the rows of the existing datasets."""
     found: dict[Did, KnownDataset] = {}
     for scope, scope_id, names in _by_scope(session, community_id, dids):
         given = {"scope_id": scope_id, "names": json_list(names)}
@@ -437,7 +438,7 @@ def _by_scope(
     names: defaultdict[str, list[str]] = defaultdict(list)
     for did in dids:
         names[did.scope].append(did.name)
-    for scope, several in sorted(names.items()):  # in one order: nobody waits in a circle
+    for scope, several in sorted(names.items()):  # always in one order: no deadlocks
         yield scope, session.own(InternedIds).scope(session, community_id, scope), several
 
 
@@ -451,33 +452,33 @@ def replicas_of(session: Session, file_ids: Sequence[int]) -> dict[int, dict[str
 
 
 def metadata_of(session: Session, row: KnownFile) -> Metadata:
-    """Return all metadata of a file, not to be changed."""
+    """Return all metadata of a file. The caller must not change them."""
     shared = session.own(InternedIds).metadata_of(session, row.set_id)
     return {**shared, **row.own} if row.own else shared
 
 
 def brings(new: NewReplica, there: NewReplica | None) -> bool:
-    """Whether a registered copy says something new: a corrupt one is not healed by its name."""
+    """Return whether a registered copy is news. A Bad copy stays Bad if its path is the same."""
     if there is None or there.path != new.path:
         return True
     return there.state is not ReplicaState.BAD and there.state is not new.state
 
 
 def check_paths(one: NewFile, copies: Mapping[str, NewReplica]) -> None:
-    """Raise NotRight where a copy that may be good lies elsewhere: nobody would find it again."""
+    """Raise BadCatalogueField if a copy that may be good has another path on its storage."""
     for new in one.replicas:
         there = copies.get(new.storage)
         if there is None or there.path == new.path:
             continue
         if there.state not in (ReplicaState.BAD, ReplicaState.MISSING):
-            right = f"{there.path!r}: there the copy on {new.storage} is, {there.state.value}"
+            right = f"{there.path!r}, the path of the {there.state.value} copy on {new.storage}"
             raise BadCatalogueField("replicas.path", new.path, right)
 
 
 def compare(known: KnownFile, one: NewFile) -> None:
-    """Raise NotRight unless both have the same bytes, for all that is known of them."""
+    """Raise BadCatalogueField unless size and known checksums of both files are equal."""
     if known.size != one.bytes:
-        right = f"{known.size}: {one.did} is there with other bytes, and files never change"
+        right = f"{known.size}, the size of {one.did}; files never change"
         raise BadCatalogueField("bytes", one.bytes, right)
     common = False
     for field, new, there in (
@@ -487,23 +488,23 @@ def compare(known: KnownFile, one: NewFile) -> None:
         if new and there:
             common = True
             if new != there:
-                right = f"{there}: {one.did} is there with other bytes, and files never change"
+                right = f"{there}, the {field} of {one.did}; files never change"
                 raise BadCatalogueField(field, new, right)
     if not common:
         field = "sha256" if known.adler32 is None else "adler32"
-        right = f"the {field} too: {one.did} is there, and only that says whether it is the same"
+        right = f"the {field} too: without it, nothing tells whether this is the same {one.did}"
         raise BadCatalogueField(field, "", right)
 
 
 def check_number(metadata: Metadata) -> None:
-    """Raise NotRight for more keys than a file may have."""
+    """Raise BadCatalogueField if a file would have too many metadata keys."""
     if len(metadata) > KEYS_OF_FILE_MAX:
-        right = f"at most {KEYS_OF_FILE_MAX}, inherited ones too"
+        right = f"at most {KEYS_OF_FILE_MAX}, including inherited ones"
         raise BadCatalogueField("metadata", f"{len(metadata)} keys", right)
 
 
 def clash_of(why: BadCatalogueField) -> Clash:
-    """Return a complaint as the record that says it."""
+    """Return the Clash that reports this error."""
     return Clash(field=why.field, value=repr(why.value)[:200], right=why.right)
 
 
@@ -513,7 +514,7 @@ def clash_of(why: BadCatalogueField) -> Clash:
 def learn_values(
     session: Session, keys: Mapping[str, MetadataKey], several: Sequence[Metadata]
 ) -> None:
-    """Note which values shared keys have; those that differ from file to file become own."""
+    """Record the values of shared keys. Keys whose values differ by file become own."""
     found: defaultdict[str, set[Columns]] = defaultdict(set)
     having: defaultdict[str, int] = defaultdict(int)
     for metadata in several:
@@ -538,7 +539,7 @@ def learn_values(
 def split(
     metadata: Metadata, keys: Mapping[str, MetadataKey]
 ) -> tuple[dict[str, Value], dict[str, Value]]:
-    """Return what goes into the set, and what is the file's own."""
+    """Return the metadata for the set, and those that are the file's own."""
     shared: dict[str, Value] = {}
     own: dict[str, Value] = {}
     for key, value in metadata.items():
@@ -557,7 +558,7 @@ def replica_row(file_id: int, copy: NewReplica, at: float) -> tuple[Any, ...]:
 
 
 def rewrite(session: Session, community_id: int, row: KnownFile, metadata: Metadata) -> None:
-    """Write a file's row with these metadata, under its next `seq`."""
+    """Update a file's row with these metadata, and give it the next `seq`."""
     interned = session.own(InternedIds)
     keys = interned.keys(session, community_id)
     set_id, own = row.set_id, row.own
@@ -583,7 +584,7 @@ def rewrite(session: Session, community_id: int, row: KnownFile, metadata: Metad
 
 
 def insert_dataset(session: Session, community_id: int, new: NewDataset, at: float) -> int:
-    """Store a dataset that is not there; return its id."""
+    """Insert a dataset. Return its id."""
     dataset_id = session.reserve("dataset")
     session.run(
         "insert_dataset",

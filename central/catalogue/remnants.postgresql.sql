@@ -3,13 +3,13 @@ DELETE FROM storing
  WHERE job_id IN (SELECT value::bigint FROM json_array_elements_text(:ids::json));
 
 -- name: forget_storing
--- Jobs that never were, or are gone.
+-- Jobs that were never stored, or are deleted.
 DELETE FROM storing
  WHERE job_id IN (SELECT value::bigint FROM json_array_elements_text(:ids::json))
    AND NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = storing.job_id);
 
 -- name: share_paths
--- Whoever names a path: those that mark some wait for it, and the other way round.
+-- Taken by transactions that name paths. They and those that mark paths wait for each other.
 SELECT pg_advisory_xact_lock_shared(
     70124, hashtext(current_database() || '.' || current_schema())
 );

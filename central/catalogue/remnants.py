@@ -1,10 +1,10 @@
 """Remnants: bytes on a storage that no file names any more, and the sweeps that remove them.
 
-A remnant is a copy of a file that was removed, or the folder of an attempt that does not count. It
-is *Waiting* until its time has come. The transaction that marks it *Sweeping* looks again whether a
-file names its path, or one below it; from then on none may, so that whoever removes it, and however
-late, takes nobody's bytes. Once it is *Gone* its path stays barred for a while: an attempt to
-remove it that was given up may still be at it.
+A remnant is a copy of a removed file, or the folder of an attempt that does not count. It is
+*Waiting* until it is due. The transaction that marks it *Sweeping* checks again that no file names
+its path, or a path below it. From then on no file may name such a path, so a sweep can never
+remove a file's bytes, however late it runs. A remnant that is *Gone* bars its path for a while
+longer, because an abandoned attempt to remove it may still be running.
 """
 
 from typing import Final
@@ -17,7 +17,7 @@ from pilotage.proto.catalogue import RemnantState
 from ..identity.record_types import Owner
 from ..observe.times import shown
 
-KEY_LENGTH: Final = 201  # of the central's own submissions: one more than people's keys may have
+KEY_LENGTH: Final = 201  # of the central's submission keys; users' keys have at most 200
 
 
 PAUSE_FIRST_S: Final = 60.0
@@ -27,16 +27,16 @@ PAUSE_MAX_S: Final = 6 * 3_600.0
 
 
 def pause_s(failures: int) -> float:
-    """Return how long to wait after so many failures: 1 min, 4 min, 16 min, …"""
+    """Return the pause in seconds after so many failures: 1 min, 4 min, 16 min, …"""
     return min(PAUSE_FIRST_S * float(4 ** min(failures - 1, 10)), PAUSE_MAX_S)
 
 
-HELD_S: Final = 86_400.0  # after which a remnant whose path a file names is looked at again
-AWAY_S: Final = 900.0  # after which a storage that gave nothing is asked for what was not tried
-SWEEP_MAX: Final = 500  # remnants of one sweep
-NAMES_MAX: Final = 200  # files at a path or below it that are looked at: more hold a remnant
-LOOKED_MAX: Final = 5_000  # rows of files that one order looks at, or one who asks
-STORING_MAX: Final = 500  # jobs that are looked at in one call
+HELD_S: Final = 86_400.0  # until a remnant whose path a file names is checked again
+AWAY_S: Final = 900.0  # until untried remnants are due again if a sweep removed nothing
+SWEEP_MAX: Final = 500  # remnants in one sweep
+NAMES_MAX: Final = 200  # files read at a path or below it; if there are more, the remnant is held
+LOOKED_MAX: Final = 5_000  # rows of files read when sweeps are made, or remnants are listed
+STORING_MAX: Final = 500  # jobs in one call
 _KEY: Final = "sweep-"
 
 
@@ -45,7 +45,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RemnantRow(_Record, frozen=True, gc=False):
-    """A remnant. Its time counts from `since`; what failed is tried again after a pause."""
+    """A remnant. Its age counts from `since`. A failed one is tried again after a pause."""
 
     remnant_id: int
     storage: str
@@ -54,11 +54,11 @@ class RemnantRow(_Record, frozen=True, gc=False):
     owner_id: int
     group: str
     file_id: int | None  # None: the folder of an attempt
-    bytes: int  # of a folder nobody knows: 0
+    bytes: int  # 0 for a folder, whose size is unknown
     since: float
     state: RemnantState
     failures: int = 0
-    why: str = ""  # of the last failure, or why it stays
+    why: str = ""  # the last failure, or why it is held
     sweep_id: int | None = None
     gone_at: float | None = None
 
@@ -68,7 +68,7 @@ class RemnantRow(_Record, frozen=True, gc=False):
 
 
 class SweepRow(_Record, frozen=True):
-    """A job that removes remnants of one storage. It may have to be submitted yet."""
+    """A sweep: a job that removes remnants of one storage. The job may not be submitted yet."""
 
     sweep_id: int
     storage: str
@@ -80,28 +80,29 @@ class SweepRow(_Record, frozen=True):
 
 
 class RemnantCount(_Record, frozen=True):
-    """How many remnants of a community a storage has, and had.
+    """The numbers of remnants of a community on a storage, now and in total.
 
-    Bytes end at BYTES_MAX. The count of those that wait may stay there until none does.
+    Bytes are capped at BYTES_MAX. Once `waiting_bytes` is capped, it stays so until no remnant
+    waits.
     """
 
     storage: str
     community: str
-    waiting: int = 0  # those that are being swept too
+    waiting: int = 0  # including those in a sweep
     waiting_bytes: int = 0
-    failing: int = 0  # of these, those that could not be removed yet
-    gone: int = 0  # ever
+    failing: int = 0  # waiting ones whose removal failed
+    gone: int = 0  # in total
     gone_bytes: int = 0
-    sweeping: int = 0  # that a job has now
+    sweeping: int = 0  # in a sweep now
 
 
 def sweep_key(sweep_id: int) -> str:
-    """Return the key of a sweep's submission, which nobody else can have."""
+    """Return the key of a sweep's submission. No user's submission can have such a key."""
     return f"{_KEY}{sweep_id}".ljust(KEY_LENGTH, ".")
 
 
 def sweep_of_key(key: str) -> int | None:
-    """Return the sweep that a submission of this key is of; None: it is of none."""
+    """Return the sweep to which a submission key belongs, or None."""
     number = key.removeprefix(_KEY).rstrip(".")
     is_one = len(key) == KEY_LENGTH and key.startswith(_KEY) and number.isdecimal()
     return int(number) if is_one else None
@@ -114,29 +115,29 @@ def above(path: str) -> list[str]:
 
 
 def not_its_own(row: RemnantRow, *, any_path: bool) -> str:
-    """Say why a remnant stays that lies where a community names nothing; empty: it does not.
+    """Return why a remnant is held that lies outside its community's folder, or an empty text.
 
-    `any_path`: whether its storage is of one community alone.
+    `any_path` says that the storage belongs to one community alone.
     """
     if any_path or row.path.startswith(f"{row.community}/"):
         return ""
-    return f"it lies outside of {row.community}/, and {row.storage} does not say any_path"
+    return f"it lies outside {row.community}/, and {row.storage} does not set any_path"
 
 
 class SweepResult(_Record, frozen=True):
-    """What the result of a sweep says of its remnants, in the transaction that writes it.
+    """The result of a sweep, applied in the transaction that writes the job's result.
 
-    Those that it does not speak of have failed too.
+    Remnants that it does not mention have failed too.
     """
 
     gone: tuple[int, ...]
-    failed: tuple[tuple[int, str], ...] = ()  # with why
-    after_s: float = 0.0  # how long remnants wait: what failed is due again after its pause alone
-    untried: tuple[tuple[int, str], ...] = ()  # with why: no failures of theirs
+    failed: tuple[tuple[int, str], ...] = ()  # (remnant, reason)
+    after_s: float = 0.0  # the wait of new remnants; failed ones wait for their pause only
+    untried: tuple[tuple[int, str], ...] = ()  # (remnant, reason); they do not count as failed
 
 
 def view_of(row: RemnantRow, did: str, why: str = "") -> RemnantView:
-    """Return a remnant as it is shown; `why` it is still there, if that is not its last failure."""
+    """Return a remnant for display. `why` replaces its last failure."""
     return RemnantView(
         id=row.remnant_id,
         storage=row.storage,

@@ -4,21 +4,21 @@
 INSERT INTO storing (job_id, storages) VALUES (?1, ?2);
 
 -- name: storing_again
--- Of a job that ended and is opened again.
+-- For a job that had ended and runs again.
 UPDATE storing SET pending = 1 WHERE job_id = ?1;
 
 -- name: remove_storing
 DELETE FROM storing WHERE job_id BETWEEN :first AND :last;
 
 -- name: storing_after
--- A page of jobs, whether they have ended or not, and those of them that have or are gone.
+-- A page of jobs, each with whether it has ended or is deleted.
 SELECT s.job_id, j.job_id IS NULL OR j.state IN ('Done', 'Failed', 'Killed')
   FROM storing AS s LEFT JOIN job AS j USING (job_id)
  WHERE s.pending = 1 AND s.job_id > :after
  ORDER BY s.job_id LIMIT :limit;
 
 -- name: storing_of
--- Those that have ended, and of which no attempt may count any more (PROTOCOL C9, C10).
+-- Ended jobs of which no further attempt can count any more (PROTOCOL C9, C10).
 SELECT s.job_id, s.storages, s.epoch, j.state, j.epoch, j.ended_at, c.community, c.group_name,
        c.owner_id
   FROM json_each(:ids) AS i
@@ -44,8 +44,8 @@ VALUES (:remnant_id, :storage, :path, :community, :owner_id, :group, :file_id, :
         :since);
 
 -- name: add_to_remnants
--- Bytes end at 2^53 - 1, whatever files claim. Who has come so far stays there until none waits:
--- how many more there were nobody knows.
+-- Bytes are capped at 2^53 - 1, whatever sizes files claim. A capped sum stays until no remnant
+-- waits, because the true sum is unknown.
 INSERT INTO remnant_count AS c (storage, community, waiting, waiting_bytes, failing, gone,
                                 gone_bytes)
 VALUES (:storage, :community, :waiting, :waiting_bytes, :failing, :gone, :gone_bytes)
@@ -68,8 +68,8 @@ UPDATE remnant SET state = 'Gone', gone_at = :at
  WHERE remnant_id = :remnant_id AND state = 'Sweeping' AND sweep_id IS NULL;
 
 -- name: is_remnant_due
--- What a backup calls removed somebody may have had back since:
--- a store that was restored waits anew.
+-- After a restore, all remnants wait again: users may have registered removed files again since
+-- the backup.
 SELECT 1 FROM remnant
  WHERE storage = :storage AND state <> 'Gone' AND sweep_id IS NULL AND due_from <= :before
    AND EXISTS (SELECT 1 FROM store WHERE made_at <= :before)
@@ -84,7 +84,7 @@ SELECT remnant_id, storage, path, community, owner_id, group_name, file_id, byte
  ORDER BY due_from LIMIT :limit;
 
 -- name: storages_of_copies
--- One step in the index for each.
+-- Each storage takes one step in the index.
 WITH RECURSIVE place(storage) AS (
     SELECT min(storage) FROM replica
     UNION ALL
@@ -94,8 +94,8 @@ WITH RECURSIVE place(storage) AS (
 SELECT storage FROM place WHERE storage IS NOT NULL;
 
 -- name: names_of_path
--- Some that name a path, or one below it, and whether they hold it: files that are there, or were
--- not removed long enough ago. As many as remnants.NAMES_MAX, and one.
+-- Files at a path or below it, and whether each one holds the path: a file that is not removed,
+-- or was removed only recently. The limit is remnants.NAMES_MAX + 1.
 SELECT s.scope, f.name, f.state <> 'Removed' OR r.changed_at > :before
   FROM (SELECT one.file_id, one.changed_at
           FROM (SELECT file_id, changed_at FROM replica
@@ -141,12 +141,12 @@ UPDATE remnant SET state = 'Gone', sweep_id = NULL, gone_at = :at, why = ''
  WHERE remnant_id = :remnant_id AND sweep_id = :sweep_id;
 
 -- name: forget_copy
--- What was removed is a copy of a file no more, whatever has become of the file meanwhile.
+-- This copy of the file is gone, whatever happened to the file since.
 DELETE FROM replica WHERE file_id = :file_id AND storage = :storage AND path = :path;
 
 -- name: lost_now
--- Files that are there and have bad copies only. On PostgreSQL they are locked, since another
--- process may heal one.
+-- Missing files that have bad copies only. On PostgreSQL they are locked, since another process
+-- may register a good copy.
 SELECT f.file_id
   FROM json_each(:ids) AS i
  CROSS JOIN file AS f ON f.file_id = i.value::bigint

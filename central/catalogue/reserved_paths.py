@@ -1,7 +1,7 @@
-"""Paths on storages that are not for people to name: where attempts and `data put` store.
+"""Paths on storages that users may not name: attempts and `data put` store there.
 
-A copy that is removed bars its path. Who could register one where somebody else's job is about to
-store would have that job fail.
+A removed copy bars its path. A user could otherwise register and remove a copy at a path where
+another user's job is about to store, and make that job fail.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ _PUT_PARTS = 4  # COMMUNITY/put/ANYTHING/NAME
 async def copies_of(
     store: Store, community: str, dids: Sequence[Did]
 ) -> dict[Did, list[ReplicaRow]]:
-    """Return the copies of files that are there, by their names."""
+    """Return the copies of the existing files by name."""
     found = await store.read(catalogue_read.files_by_did, community, dids)
     rows = [row for row in found if row is not None]
     copies = await store.read(catalogue_read.replicas_of, [row.file_id for row in rows])
@@ -43,22 +43,22 @@ JobOf = Callable[[int], Awaitable[JobAtRest | None]]
 
 
 async def no_jobs(_: int) -> None:
-    """Say that there is no such job."""
+    """Return None for every job id."""
 
 
 class ReservedPaths:
-    """Tells which paths somebody may register copies at."""
+    """Checks whether a user may register copies at given paths."""
 
     def __init__(
         self, store: Store, job_of: JobOf, community: str, right: WriteScope, owner_id: int
     ) -> None:
         self._store, self._job_of_id, self._community = store, job_of, community
         self._right, self._owner_id = right, owner_id
-        self._known: set[tuple[str, str, str]] = set()  # DID, storage and path that are there
-        self._whys: dict[int, str] = {}  # why nothing may be registered in a job's folders
+        self._known: set[tuple[str, str, str]] = set()  # (name, storage, path) of existing copies
+        self._whys: dict[int, str] = {}  # by job: why no copy may be registered in its folders
 
     async def look(self, wanted: Iterable[tuple[str, str, str]]) -> None:
-        """Look at the jobs in whose folders these lie: name, storage and path of each."""
+        """Read the jobs whose folders contain these (name, storage, path) items."""
         inside: list[tuple[Did, int]] = []
         for name, _, path in wanted:
             job_id = self._job_of(path)
@@ -66,7 +66,7 @@ class ReservedPaths:
                 try:
                     inside.append((Did.parse(name), job_id))
                 except BadCatalogueField:
-                    continue  # it is said where the item is judged
+                    continue  # the check of the item reports it
         if not inside:
             return
         dids = list({did for did, _ in inside})
@@ -80,37 +80,35 @@ class ReservedPaths:
             return ""
         job = await self._job_of_id(job_id)
         if job is None or job.community != self._community:
-            return f"there is no job {job_id}"
+            return f"job {job_id} does not exist"
         if job.state not in FINAL:
             return f"job {job_id} has not ended"
         own = job.owner_id == self._owner_id if self._right.own else self._right.takes(job.group)
         return "" if own else f"job {job_id} is not yours"
 
     def check(self, did: Did, storage: str, path: str) -> None:
-        """Raise NotRight for a path that is not for this person to name."""
+        """Raise BadCatalogueField for a path that this user may not name."""
         parts = path.split("/")
         if parts[0] != self._community or (str(did), storage, path) in self._known:
             return
         head = self._community
         if len(parts) == 1:
-            raise BadCatalogueField(FIELD, path, f"one below {head}/: that is a folder")
+            raise BadCatalogueField(FIELD, path, f"a path below {head}/, which is a folder")
         if parts[1] == PUT_FOLDER and len(parts) < _PUT_PARTS:
-            right = f"one like {head}/{PUT_FOLDER}/FOLDER/NAME: `data put` stores there"
+            right = f"a path like {head}/{PUT_FOLDER}/FOLDER/NAME, as `data put` uses"
             raise BadCatalogueField(FIELD, path, right)
         if parts[1] != self._store.generation[:GENERATION_SHOWN]:
             return
         if len(parts) <= _ATTEMPT_PARTS:
-            raise BadCatalogueField(
-                FIELD, path, "another one: jobs store there, each in folders of its own"
-            )
+            raise BadCatalogueField(FIELD, path, "a path outside the folders in which jobs store")
         job_id = self._job_of(path)
         why = self._whys.get(job_id, "") if job_id is not None else ""
         if why:
-            right = f"another one: {why}, and only what has ended is registered by whose it is"
+            right = f"another path: {why}; only the owner of an ended job may register its files"
             raise BadCatalogueField(FIELD, path, right)
 
     def _job_of(self, path: str) -> int | None:
-        """Return the job in whose folders a path lies; None: it lies elsewhere."""
+        """Return the job whose folders contain a path, or None."""
         parts = path.split("/")
         own = [self._community, self._store.generation[:GENERATION_SHOWN]]
         if len(parts) <= _ATTEMPT_PARTS or parts[:2] != own:

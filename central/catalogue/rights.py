@@ -1,7 +1,7 @@
-"""What of the catalogue a caller may change: the policy's reach, in terms of scopes and files.
+"""What a caller may change in the catalogue: the policy's reach as scopes and files.
 
-A scope belongs to the group of its name, and so do those that begin with the group's name and a
-point: `ctao` and `ctao.raw` to the group `ctao`.
+A scope belongs to the group with its name; so does a scope that begins with the group's name and
+a dot. Both `ctao` and `ctao.raw` belong to the group `ctao`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ..identity.policy import Permission, Reach, require
 def community_of(caller: User) -> str:
     """Return the community whose files the caller sees. Raises Refused, FORBIDDEN."""
     if not caller.community:
-        raise Refused(Code.FORBIDDEN, "your token names no community: files belong to one")
+        raise Refused(Code.FORBIDDEN, "your token names no community; files belong to communities")
     return caller.community
 
 
@@ -27,25 +27,25 @@ def of_group(scope: str, group: str) -> bool:
 
 @dataclass(frozen=True)
 class WriteScope:
-    """Where a caller may write."""
+    """The scopes and files that a caller may change."""
 
     groups: tuple[str, ...] | None  # None: in every scope
-    own: bool  # only what is the caller's own may be changed
+    own: bool  # true: only the caller's own files may be changed
 
     def takes(self, scope: str) -> bool:
-        """Whether files and datasets of this scope may be made."""
+        """Whether the caller may make files and datasets in this scope."""
         if self.groups is None:
             return True
         return any(of_group(scope, group) for group in self.groups)
 
     def refusal(self, scope: str) -> str:
-        """Return why a scope is not taken."""
+        """Return the permitted scopes, as the expected value in an error about this scope."""
         groups = ", ".join(self.groups or ()) or "none"
-        return f"a scope of one of your groups ({groups}): {scope!r} is not"
+        return f"a scope of one of your groups ({groups}), not {scope!r}"
 
 
 def writing(caller: User) -> WriteScope:
-    """Return where the caller may write. Raises Forbidden."""
+    """Return the scopes and files that the caller may change. Raises Forbidden."""
     reach = require(caller, Permission.DATA_WRITE)
     if reach >= Reach.COMMUNITY:
         return WriteScope(None, own=False)

@@ -1,6 +1,6 @@
-"""Routes of the catalogue: files, copies, metadata, datasets; and of storages.
+"""Routes of the catalogue (files, copies, metadata, datasets) and of storages.
 
-A change of the catalogue needs the leader, which knows what it has written there.
+Changes of the catalogue need the leader, whose writer caches the catalogue's rows.
 """
 
 from typing import Annotated, Final
@@ -21,24 +21,24 @@ from .storage_service import StorageService
 
 ROUTES: Final = Routes[CatalogueService]()
 STORAGE_ROUTES: Final = Routes[StorageService]()
-FILES_BYTES_MAX: Final = 2 << 20  # a thousand files with all that is usually said of them
+FILES_BYTES_MAX: Final = 2 << 20  # a thousand files with usual metadata
 
 
 class FileQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which file."""
+    """Selects a file."""
 
     did: api_data.DidText
 
 
 class ChangesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Since which change."""
+    """Selects the changes after one."""
 
     since: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
     limit: api_data.Limit = 100
 
 
 class LineageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of which file, and which way."""
+    """Selects a file, and the direction of its lineage."""
 
     did: api_data.DidText
     direction: api_data.Direction = api_data.Direction.UP
@@ -46,7 +46,7 @@ class LineageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class DatasetsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which page of datasets."""
+    """Selects a page of datasets."""
 
     after: Annotated[str, Meta(max_length=600)] = ""
     limit: api_data.Limit = 100

@@ -1,4 +1,4 @@
-"""What people do with the catalogue: rights, bodies into records, records into what is shown."""
+"""The catalogue's operations: check rights, turn requests into records and records into views."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -80,12 +80,12 @@ from .rights import WriteScope, community_of, writing
 from .storages import Storages
 
 Item = TypeVar("Item")
-TOGETHER: Final = 250  # files of a transaction: jobs that are matched meanwhile wait for it
-DATASETS_COMPARED: Final = 1_000  # with the name of one that is not there
+TOGETHER: Final = 250  # files in a transaction; matched jobs wait for its end
+DATASETS_COMPARED: Final = 1_000  # names searched for suggestions if a dataset is unknown
 
 
 class CatalogueService:
-    """The catalogue, for faces."""
+    """The operations on the catalogue that routes and other subjects call."""
 
     def __init__(
         self,
@@ -97,19 +97,19 @@ class CatalogueService:
         *,
         job_of: JobOf = no_jobs,
     ) -> None:
-        """`job_of` finds a job by its id: paths in the folders of jobs are for their owners."""
+        """`job_of` finds a job by id, to check that users register only their own jobs' paths."""
         self._store, self._owners, self._clock, self._log = store, owners, clock, log
         self._storages, self._job_of = storages or Storages(), job_of
 
     # -- reading --------------------------------------------------------------------------------
 
     async def find(self, caller: User, asked: FindRequest, /) -> FilePage:
-        """Return files that meet a query. Raises Refused with the field."""
+        """Return a page of files that match a query. Raises Refused with the field."""
         community = community_of(caller)
         try:
             query = parse_query(asked.query)
             await self._check_dataset(community, query)
-            if query.conditions and not asked.after:  # later pages ask what the first one did
+            if query.conditions and not asked.after:  # later pages repeat the first one's query
                 known = await self._store.read(catalogue_read.keys, community)
                 query.check({key.key: key.type for key in known})
             found = await self._store.read(
@@ -126,7 +126,7 @@ class CatalogueService:
         return FilePage(files=await self._views(found.files), after=after)
 
     async def _check_dataset(self, community: str, query: Query) -> None:
-        """Raise NotRight for a dataset that is not there: nothing would ever be found."""
+        """Raise BadCatalogueField for an unknown dataset, in which no file would ever be found."""
         if query.dataset is None:
             return
         there = await self._store.read(catalogue_change.dataset, community, query.dataset)
@@ -136,11 +136,11 @@ class CatalogueService:
             catalogue_read.datasets, community, after=None, limit=DATASETS_COMPARED
         )
         nearest = unknown(str(query.dataset), [str(row.did) for row in rows], what="dataset")
-        right = f"one that is there: {nearest[:500]}"
+        right = f"an existing one: {nearest[:500]}"
         raise BadCatalogueField("query.dataset", str(query.dataset), right)
 
     async def file(self, caller: User, name: str, /) -> FileDetail:
-        """Return everything of a file. Raises Refused, NOT_FOUND."""
+        """Return all details of a file. Raises Refused, NOT_FOUND."""
         community, did = community_of(caller), _did(name, "did")
         (row,) = await self._store.read(catalogue_read.files_by_did, community, [did])
         if row is None:
@@ -198,7 +198,7 @@ class CatalogueService:
         )
 
     async def _removed(self, community: str, dids: Sequence[Did]) -> list[str]:
-        """Return which of these files were removed."""
+        """Return the names of the removed files among these."""
         removed: list[str] = []
         for start in range(0, len(dids), ITEMS_MAX):
             rows = await self._store.read(
@@ -210,7 +210,7 @@ class CatalogueService:
     # -- writing --------------------------------------------------------------------------------
 
     async def register(self, caller: User, asked: RegisterRequest, /) -> ItemsReply:
-        """Register files, each by itself."""
+        """Register files, each independently of the others."""
         community, right = community_of(caller), writing(caller)
         owner = await self._owners.get(community, caller)
         judged = _Judged(asked.files, [one.did for one in asked.files])
@@ -224,7 +224,7 @@ class CatalogueService:
                 raise BadCatalogueField("did", one.did, right.refusal(did.scope))
             for name in one.datasets:
                 if name not in own:
-                    raise BadCatalogueField("datasets", name, "a dataset of your own")
+                    raise BadCatalogueField("datasets", name, "a dataset that you own")
             copies = tuple(self._copy(community, copy, did) for copy in one.replicas)
             for copy in copies:
                 reserved.check(did, copy.storage, copy.path)
@@ -242,20 +242,20 @@ class CatalogueService:
     async def _own_datasets(
         self, community: str, right: WriteScope, owner_id: int, files: Sequence[FileItem]
     ) -> set[str]:
-        """Return which of the datasets that files name the caller may let files into.
+        """Return the datasets, of those that the files name, to which the caller may add files.
 
-        One that is not there is told of by the catalogue.
+        Unknown datasets are included; the catalogue reports them.
         """
         names = {name for one in files for name in one.datasets}
         if len(names) > ITEMS_MAX:
-            said = f"datasets: {len(names)} datasets, expected at most {ITEMS_MAX} in a request"
+            said = f"datasets: found {len(names)}, expected at most {ITEMS_MAX} in a request"
             raise Refused(Code.INVALID, said, field="datasets")
         own: set[str] = set()
         for name in names:
             try:
                 did = Did.parse(name, "datasets")
             except BadCatalogueField:
-                own.add(name)  # what is wrong with it is told of the file
+                own.add(name)  # the check of the file reports the error
                 continue
             row = await self._store.read(catalogue_change.dataset, community, did)
             if (
@@ -267,29 +267,30 @@ class CatalogueService:
         return own
 
     def _copy(self, community: str, copy: ReplicaItem, did: Did) -> NewReplica:
-        """Return a copy as it is registered. Raises NotRight.
+        """Return the copy to register. Raises BadCatalogueField.
 
-        Communities share storages, and pilots read whatever the catalogue names.
+        A path must be below the community's folder unless the storage sets `any_path`:
+        communities share storages, and pilots read every path that the catalogue names.
         """
         self._check_storage(copy.storage)
         book = self._storages.book
         entry = book.storages.get(copy.storage)
-        # Of a storage whose file does not read nobody knows whose it is: it is shared.
+        # A storage whose file has an error may belong to any community: treat it as shared.
         are_some = bool(book.storages or book.troubles or book.unlisted)
         is_below = not entry.any_path if entry else are_some
         path = copy.path or (f"{community}/{did.name}" if is_below else did.name)
         check_path(path, "replicas.path")
         if is_below and not path.startswith(f"{community}/"):
-            right = f"one below {community}/: others have files on {copy.storage} too, unless its "
-            raise BadCatalogueField("replicas.path", path, f"{right}operator says any_path")
+            right = f"a path below {community}/, unless {copy.storage} sets any_path"
+            raise BadCatalogueField("replicas.path", path, right)
         return NewReplica(storage=copy.storage, path=path)
 
     def _check_storage(self, name: str) -> None:
-        """Refuse a storage that is not there. Where there is none at all, copies lie elsewhere."""
+        """Refuse an unknown storage. If no storage is configured, any name is accepted."""
         known = {*self._storages.book.storages, *self._storages.book.troubles}
         if known and name not in known:
             raise BadCatalogueField(
-                "replicas.storage", name, f"one that is there: {_nearest(name, known)}"
+                "replicas.storage", name, f"an existing one: {_nearest(name, known)}"
             )
 
     async def set_metadata(self, caller: User, asked: MetadataRequest, /) -> ItemsReply:
@@ -308,7 +309,7 @@ class CatalogueService:
         )
 
     async def declare(self, caller: User, asked: DeclareRequest, /) -> ItemsReply:
-        """Say how copies are."""
+        """Set the states of copies."""
         community = community_of(caller)
         allowed = await self._allowed(caller, [one.did for one in asked.replicas])
         judged = _Judged(asked.replicas, [one.did for one in asked.replicas])
@@ -331,7 +332,7 @@ class CatalogueService:
         return judged.reply(outcomes)
 
     async def remove(self, caller: User, asked: DidsRequest, /) -> ItemsReply:
-        """Take files out of the catalogue; their bytes go by sweeps, where storages delete."""
+        """Mark files as removed. Sweeps remove their bytes on storages that allow it."""
         community = community_of(caller)
         allowed = await self._allowed(caller, asked.dids)
         judged = _Judged(asked.dids, asked.dids)
@@ -345,7 +346,7 @@ class CatalogueService:
         return judged.reply(outcomes)
 
     async def _allowed(self, caller: User, names: Sequence[str]) -> "_Allowed":
-        """Return what tells which of these files the caller may change."""
+        """Return a check that tells which of these files the caller may change."""
         community, right = community_of(caller), writing(caller)
         if not right.own:
             return _Allowed(right, {}, 0)
@@ -354,7 +355,7 @@ class CatalogueService:
             try:
                 dids.append(Did.parse(name))
             except BadCatalogueField:
-                continue  # it is said where the item is judged
+                continue  # the check of the item reports it
         owner = await self._owners.get(community, caller)
         rows = await self._store.read(catalogue_read.files_by_did, community, dids)
         return _Allowed(right, {row.did: row.owner_id for row in rows if row}, owner.owner_id)
@@ -367,7 +368,9 @@ class CatalogueService:
         try:
             did = Did.parse(asked.did)
             if not right.takes(did.scope):
-                raise Refused(Code.FORBIDDEN, f"did: {right.refusal(did.scope)}", field="did")
+                raise Refused(
+                    Code.FORBIDDEN, f"did: expected {right.refusal(did.scope)}", field="did"
+                )
             metadata = checked_metadata(asked.metadata)
             new = NewDataset(did=did, metadata=metadata, owner_id=owner.owner_id)
             made = await self._store.write(
@@ -375,7 +378,7 @@ class CatalogueService:
             )
         except BadCatalogueField as why:
             raise refused(why) from None
-        (view,) = await self._datasets([made])  # it may have been there, of somebody else
+        (view,) = await self._datasets([made])  # an existing dataset may have another owner
         return view
 
     async def datasets(self, caller: User, /, *, after: str, limit: int) -> DatasetPage:
@@ -395,9 +398,9 @@ class CatalogueService:
         if row is None:
             raise Refused(Code.NOT_FOUND, f"there is no dataset {dataset}", field="dataset")
         if not right.takes(dataset.scope):
-            raise Refused(Code.FORBIDDEN, f"dataset: {right.refusal(dataset.scope)}")
+            raise Refused(Code.FORBIDDEN, f"dataset: expected {right.refusal(dataset.scope)}")
         if right.own and row.owner_id != (await self._owners.get(community, caller)).owner_id:
-            raise Refused(Code.FORBIDDEN, f"dataset: {dataset} is not your own", field="dataset")
+            raise Refused(Code.FORBIDDEN, f"dataset: you do not own {dataset}", field="dataset")
         if asked.action in (DatasetActionName.OPEN, DatasetActionName.CLOSE):
             is_open = asked.action is DatasetActionName.OPEN
             await self._store.write(catalogue_change.open_dataset, community, dataset, is_open)
@@ -424,7 +427,7 @@ class CatalogueService:
             raise refused(why) from None
         return await self.keys(caller)
 
-    # -- what is shown --------------------------------------------------------------------------
+    # -- views ----------------------------------------------------------------------------------
 
     async def _views(self, rows: Sequence[FileRow]) -> list[FileView]:
         await self._owners.meet(row.owner_id for row in rows if row.owner_id)
@@ -460,7 +463,7 @@ class CatalogueService:
 
 
 class _Allowed:
-    """Tells which files a caller may change; NotRight says why not."""
+    """Checks which files a caller may change. Raises BadCatalogueField for the others."""
 
     def __init__(self, right: WriteScope, owners: Mapping[Did, int], owner_id: int) -> None:
         self._right, self._owners, self._owner_id = right, owners, owner_id
@@ -470,19 +473,19 @@ class _Allowed:
         if not self._right.takes(did.scope):
             raise BadCatalogueField("did", name, self._right.refusal(did.scope))
         if self._right.own and self._owners.get(did, self._owner_id) != self._owner_id:
-            raise BadCatalogueField("did", name, "a file of your own")
+            raise BadCatalogueField("did", name, "a file that you own")
         return did
 
 
 class _Judged:
-    """Items of a request: those that are wrong by themselves, and what became of the others."""
+    """The items of a request, with the errors of invalid items and the outcomes of the others."""
 
     def __init__(self, items: Sequence[Any], names: Sequence[str]) -> None:
         self._items, self._names = items, names
         self._clashes: dict[int, Clash] = {}
 
     def each(self, made: Callable[[Any], Item]) -> list[Item]:
-        """Return what is made of each item; what is wrong is kept for the answer."""
+        """Return the records of the valid items, and keep the errors of the others."""
         found: list[Item] = []
         for i, item in enumerate(self._items):
             try:
@@ -514,7 +517,7 @@ def _result(outcome: ItemOutcome) -> ItemResult:
 
 
 def _wanted(community: str, files: Sequence[FileItem]) -> Iterable[tuple[str, str, str]]:
-    """Yield name, storage and path of what is registered; the path may be below the community."""
+    """Yield (name, storage, path) for each copy, with and without the community as first folder."""
     for one in files:
         for copy in one.replicas:
             name = one.did.partition(":")[2]
@@ -564,12 +567,12 @@ def _did(text: str, where: str) -> Did:
 
 
 def _place(text: str) -> FileCursor | None:
-    """Return where a page begins. Raises NotRight."""
+    """Return the cursor where a page begins. Raises BadCatalogueField."""
     if not text:
         return None
     numbers = text.split(".")
     if len(numbers) != 2 or not all(_is_number(one) for one in numbers):
-        raise BadCatalogueField("after", text, "what the page before says in `after`")
+        raise BadCatalogueField("after", text, "the value of `after` from the page before")
     return FileCursor(int(numbers[0]), int(numbers[1]))
 
 
@@ -578,5 +581,5 @@ def _is_number(text: str) -> bool:
 
 
 def refused(why: BadCatalogueField) -> Refused:
-    """Return what a face answers."""
+    """Return the refusal that a route answers for this error."""
     return Refused(Code.INVALID, str(why), field=why.field)

@@ -1,4 +1,4 @@
-"""Which storages may lie in each other, by what is known of where they lie. Pure."""
+"""Find storages whose folders may contain each other, from their URLs and real paths. Pure."""
 
 import posixpath
 import urllib.parse
@@ -11,19 +11,19 @@ _Folder = tuple[str, ...]
 
 
 class Location(NamedTuple):
-    """Where a storage lies."""
+    """The place of a storage."""
 
     type: str
     url: str
-    real: str = ""  # of a folder: where it is without links, as this machine sees it
+    real: str = ""  # the real path of a folder, without links, as this machine sees it
 
 
 def overlaps(locations: Mapping[str, Location]) -> dict[str, str]:
-    """Return storages whose bytes may lie among those of another one, and one such, by name.
+    """Return, for each storage whose bytes may be those of another one, the name of such a storage.
 
-    A host is one machine whatever the port, and what lies where on others of its ports nobody
-    knows; folders are looked at as they are written, and as this machine sees them. Of a folder
-    and a URL nothing is said: a path is held that a file names on the other one.
+    Folders are compared by their URLs, and by their real paths on this machine. Servers on
+    different ports of one host may share files, so such storages overlap. A folder and a web
+    server are not compared: a sweep looks for each path on both.
     """
     trees: defaultdict[str, list[tuple[str, _Folder]]] = defaultdict(list)
     ports: defaultdict[str, dict[tuple[str, int], str]] = defaultdict(dict)
@@ -50,9 +50,9 @@ def overlaps(locations: Mapping[str, Location]) -> dict[str, str]:
 
 
 def _nested(tree: Sequence[tuple[str, _Folder]]) -> Iterable[tuple[str, str]]:
-    """Yield pairs of which one lies in the other: each storage that is in any is in one of them.
+    """Yield pairs of storages of which one contains the other, at least one for each such storage.
 
-    Of those at one folder the first is found by all others, and they by that.
+    Storages with the same folder are each paired with the first of them.
     """
     first: dict[_Folder, str] = {}
     for name, folder in tree:

@@ -1,4 +1,4 @@
-"""What people see of storages, and the loop that reads their files."""
+"""The views of storages, and the loop that reads their files."""
 
 import asyncio
 from typing import Final
@@ -16,34 +16,34 @@ LOOK_S: Final = 5.0
 
 
 class StorageService:
-    """Shows storages to whoever may read."""
+    """Shows storages to permitted users."""
 
     def __init__(self, storages: Storages, clock: Clock) -> None:
         self._storages, self._clock = storages, clock
 
     async def all(self, caller: object) -> StorageList:
-        """Return all storages, by name."""
+        """Return all storages in order of name."""
         return listed(self._storages.book)
 
     async def show(self, caller: object, name: str) -> StorageView:
-        """Return one. Raises Refused, NOT_FOUND."""
+        """Return one storage. Raises Refused, NOT_FOUND."""
         for one in listed(self._storages.book).storages:
             if one.name == name:
                 return one
         known = ", ".join(sorted(self._storages.book.storages)) or "none"
         raise Refused(
-            Code.NOT_FOUND, f"there is no storage {name!r}, only {known}", field="storage"
+            Code.NOT_FOUND, f"unknown storage {name!r}; known storages: {known}", field="storage"
         )
 
     async def run(self) -> None:
-        """Read files that have changed, for ever. A disk that hangs holds up this loop alone."""
+        """Read changed files, until it is cancelled. A hanging disk blocks this loop only."""
         while self._storages.folder is not None:
             await self._clock.sleep(LOOK_S)
             await asyncio.to_thread(self._storages.look)
 
 
 def listed(book: StorageBook) -> StorageList:
-    """Return what there is to see of a book."""
+    """Return the view of all storages of a book, including those whose file has an error."""
     names = sorted({*book.storages, *book.troubles})
     views = [
         StorageView(

@@ -1,7 +1,7 @@
-"""Types of storages on the central, by the entry points of the group `pilotage.storages`.
+"""Types of storages on the central: entry points of the group `pilotage.storages`.
 
-The central only checks what an operator writes. Pilots copy: a type needs a driver of the same name
-there (`pilot/data/drivers.py`).
+The central only checks the URLs that an operator writes. Pilots copy the files; each type needs a
+driver of the same name there (`pilot/data/drivers.py`).
 """
 
 import re
@@ -14,52 +14,52 @@ GROUP: Final = "pilotage.storages"
 
 
 class StorageType(Protocol):
-    """What the central knows of a type of storage."""
+    """A type of storage, as the central sees it."""
 
     def wrong(self, url: str) -> str:
-        """Say what would be right where a URL is none of this type; empty: it is one."""
+        """Return the right form if a URL is not valid for this type, or an empty text."""
         ...
 
 
 def kinds() -> list[str]:
-    """Return the names of all types that are installed."""
+    """Return the names of all installed types."""
     return sorted({one.name for one in entry_points(group=GROUP)})
 
 
 @lru_cache(maxsize=64)
 def storage_type(kind: str) -> StorageType | str:
-    """Return a type, or why there is none."""
+    """Return a type, or the reason why it is not available."""
     found = [one for one in entry_points(group=GROUP) if one.name == kind]
     if not found:
         if not kinds():
-            return f"there is no type {kind!r}, and no other: install pilotage again"
-        return f"there is no type {kind!r}, only {', '.join(kinds())}"
+            return f"unknown type {kind!r}, and no type is installed: install pilotage again"
+        return f"unknown type {kind!r}; installed types: {', '.join(kinds())}"
     if len(found) > 1:
-        return f"the type {kind!r} comes from {' and from '.join(one.value for one in found)}"
+        return f"the type {kind!r} is installed twice: {' and '.join(one.value for one in found)}"
     try:
         loaded: StorageType = found[0].load()
-    except Exception as why:  # anybody's code: it may fail as it likes
+    except Exception as why:  # third-party code may raise anything
         return f"{found[0].value} of the type {kind!r} cannot be loaded: {why!r}"
     return loaded
 
 
 def wrong_url(kind: str, url: str) -> tuple[str, str]:
-    """Return the field that is wrong, type or url, and why; two empty texts: it is right."""
+    """Return the wrong field (type or url) and why it is wrong, or two empty texts."""
     known = storage_type(kind)
     if isinstance(known, str):
         return "type", known
     if not url.isprintable() or re.search(r"\s", url):
-        return "url", "must hold neither blanks nor control characters"
+        return "url", "must not contain blanks or control characters"
     why = known.wrong(url)
-    shown = "" if "@" in url else f"{url!r}: "  # a password in it goes into no log
+    shown = "" if "@" in url else f"{url!r}: "  # keep passwords out of the log
     return ("url", f"{shown}{why}") if why else ("", "")
 
 
 def split(url: str) -> urllib.parse.SplitResult | None:
-    """Return the parts of a URL; None: it is no URL."""
+    """Return the parts of a URL, or None if it is not valid."""
     try:
         parts = urllib.parse.urlsplit(url)
-        _ = parts.port  # raises where it is none
+        _ = parts.port  # raises ValueError for an invalid port
     except ValueError:
         return None
     return parts

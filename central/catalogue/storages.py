@@ -1,7 +1,7 @@
-"""Storages, as an operator writes them: `storages/NAME.yaml`, one storage a file.
+"""Storages, as the operator's files `storages/NAME.yaml` define them: one storage in each file.
 
-They are read as sites' files are (`factory.sites`): one that does not read disables itself, loudly,
-and what it said before stays in force.
+They are read like the files of sites (`factory.sites`). A file with an error is reported, and its
+last valid version stays in force.
 """
 
 import os
@@ -38,45 +38,47 @@ _Sites = Annotated[tuple[Word, ...], Meta(max_length=1_000)]
 class StorageEntry(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """A storage, with the name of its file."""
+    """A storage as its file defines it. The file's name is the storage's name."""
 
     type: _Type  # file, http
     url: Annotated[str, Meta(min_length=1, max_length=1024)]  # file:///folder, http://host/folder
     sites: _Sites = ()  # sites whose pilots reach it; empty: all
     near: _Sites = ()  # sites where it is local: jobs that read its files prefer them
-    #: among storages that are not near, higher first
+    #: order among storages that are not near; higher first
     priority: Annotated[int, Meta(ge=0, le=100)] = 50
     readable: bool = True  # false: no reads
     writable: bool = True  # false: no writes
-    default: bool = False  # takes outputs that name no storage
+    default: bool = False  # true: stores outputs that name no storage
     any_path: bool = False  # true: users register copies anywhere; false: only below COMMUNITY/
-    transfers_max: Annotated[int, Meta(ge=1, le=10_000)] = 10  # by which rules write to it at once
-    deletes: bool = False  # true: bytes on it that no file names any more are removed
+    transfers_max: Annotated[int, Meta(ge=1, le=10_000)] = (
+        10  # rules' jobs that write to it at once
+    )
+    deletes: bool = False  # true: bytes that no file names any more are removed
     sweeps_max: Annotated[int, Meta(ge=1, le=1_000)] = 2  # jobs that remove them at once
 
 
 class BadStorage(ValueError):
-    """A storage's file does not read: file, line, field and what would be right."""
+    """A storage's file with an error: file, line, field, and the right form."""
 
 
 @dataclass(frozen=True)
 class StorageBook:
-    """All storages that are in force, and what is wrong with files, by the name of the storage."""
+    """All storages in force, and the errors in files, by name of the storage."""
 
     storages: Mapping[str, StorageEntry] = field(default_factory=dict[str, StorageEntry])
     troubles: Mapping[str, str] = field(default_factory=dict[str, str])
-    unlisted: str = ""  # why nobody knows which files there are; empty: all were seen
-    # Where folders of storages lie without links, as this machine sees them.
+    unlisted: str = ""  # why the folder cannot be listed; empty: it was listed
+    # The real paths of storages' folders, without links, as this machine sees them.
     real: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def access(self, name: str) -> StorageAccess:
-        """Return how a storage that is in force is reached."""
+        """Return how to access a storage in force."""
         entry = self.storages[name]
         return StorageAccess(name, entry.type, entry.url)
 
     @cached_property
     def overlaps(self) -> Mapping[str, str]:
-        """Of storages whose bytes may be another one's: which, by name."""
+        """For each storage whose bytes may be another one's, the name of such a storage."""
         return overlaps(
             {
                 name: Location(entry.type, entry.url, self.real.get(name, ""))
@@ -86,7 +88,7 @@ class StorageBook:
 
 
 def read_storage(file: Path) -> StorageEntry:
-    """Return what a file says. Raises BadStorage."""
+    """Return the storage that a file defines. Raises BadStorage."""
     text = _text(file)
     try:
         found: Any = load_strictly(text) or {}
@@ -95,7 +97,7 @@ def read_storage(file: Path) -> StorageEntry:
     try:
         entry = msgspec.convert(found, StorageEntry, strict=True)
     except RecursionError:
-        raise BadStorage(f"{file}: it holds itself") from None
+        raise BadStorage(f"{file}: a YAML alias refers to its own parent") from None
     except msgspec.ValidationError as why:
         told = complaint(why, StorageEntry, as_json(found))
         place = tuple(int(one) if one.isdigit() else one for one in steps(told.path))
@@ -112,11 +114,11 @@ def _contradictions(entry: StorageEntry) -> list[tuple[str, str]]:
         return [(name, why)]
     strange = sorted(set(entry.near) - set(entry.sites)) if entry.sites else []
     if strange:
-        return [("near", f"{', '.join(strange)} must be in sites too, whose pilots reach it")]
+        return [("near", f"{', '.join(strange)} must also be listed in sites")]
     if entry.default and not entry.writable:
-        return [("default", "nothing is written to it: leave out one of default and writable")]
+        return [("default", "it is not writable: remove `default: true` or `writable: false`")]
     if entry.deletes and not entry.writable:
-        return [("deletes", "nothing is written to it: leave out one of deletes and writable")]
+        return [("deletes", "it is not writable: remove `deletes: true` or `writable: false`")]
     return []
 
 
@@ -124,7 +126,7 @@ def _text(file: Path) -> str:
     try:
         read = read_regular(file, FILE_MAX_BYTES + 1)
         if len(read) > FILE_MAX_BYTES:
-            raise BadStorage(f"{file}: has more than {FILE_MAX_BYTES} bytes")
+            raise BadStorage(f"{file}: is longer than {FILE_MAX_BYTES} bytes")
         return read.decode()
     except (OSError, UnicodeDecodeError) as why:
         raise BadStorage(f"{file}: cannot be read: {why}") from None
@@ -135,9 +137,9 @@ def _at(file: Path, line: int | None) -> str:
 
 
 def read_storages(folder: Path, before: StorageBook) -> StorageBook:
-    """Return the book of a folder; where a file does not read, what `before` has of it stays.
+    """Return the book of a folder. A file with an error keeps its version in `before`.
 
-    So does all of it where the folder cannot be listed. Where there is none there are no storages.
+    If the folder cannot be listed, the whole book stays. A missing folder means no storages.
     """
     try:
         files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)
@@ -153,7 +155,7 @@ def read_storages(folder: Path, before: StorageBook) -> StorageBook:
         try:
             if not _NAME.fullmatch(name):
                 right = "expected at most 64 letters, digits, '.', '_', '-'"
-                raise BadStorage(f"{file}: {name!r} is no name of a storage: {right}")
+                raise BadStorage(f"{file}: {name!r} is not a valid storage name: {right}")
             storages[name] = read_storage(file)
         except BadStorage as why:
             troubles[name] = printable(str(why))
@@ -164,7 +166,7 @@ def read_storages(folder: Path, before: StorageBook) -> StorageBook:
 
 
 def real_folders(storages: Mapping[str, StorageEntry]) -> dict[str, str]:
-    """Return where the folders lie without links, where it matters: something on one is removed."""
+    """Return the real paths, without links, of folders; they matter only if storages delete."""
     if not any(entry.deletes for entry in storages.values()):
         return {}
     return {
@@ -175,7 +177,7 @@ def real_folders(storages: Mapping[str, StorageEntry]) -> dict[str, str]:
 
 
 def signature(folder: Path) -> object:
-    """Return what differs once a file of the folder has changed."""
+    """Return a value that changes when a file of the folder changes."""
     try:
         with os.scandir(folder) as entries:
             return sorted(
@@ -192,7 +194,7 @@ Changed = Callable[[StorageBook], None]
 
 
 class Storages:
-    """The storages that are in force. `look` reads the files if they have changed."""
+    """The storages in force. `look` reads the files again if they have changed."""
 
     def __init__(self, folder: Path | None = None, changed: Changed = lambda _: None) -> None:
         self.folder, self._changed = folder, changed
@@ -200,7 +202,7 @@ class Storages:
         self._seen: object = None
 
     def look(self) -> None:
-        """Read the files where anything about them is new. It may wait for a disk."""
+        """Read the files again if any has changed. This may block on a slow disk."""
         if self.folder is None:
             return
         seen = signature(self.folder)
@@ -209,6 +211,6 @@ class Storages:
             self._seen = seen
             self._changed(self.book)
             return
-        real = real_folders(self.book.storages)  # a link is set anew, or a file system mounted
+        real = real_folders(self.book.storages)  # a link or a mount may have changed
         if real != self.book.real:
             self.book = replace(self.book, real=real)

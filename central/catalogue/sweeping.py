@@ -1,4 +1,4 @@
-"""Which storages are swept, and the job that does it. Pure."""
+"""Which storages are swept, and the job that sweeps one. Pure."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -9,50 +9,50 @@ from .storages import StorageBook, StorageEntry
 
 SWEEP_TYPE: Final = "Sweep"
 WALL_S: Final = 7_200
-SITES_MAX: Final = 256  # that a need may name
-QUEUE_S: Final = 86_400  # then it fails, and what it was to remove is free for another one
+SITES_MAX: Final = 256  # in a need
+QUEUE_S: Final = 86_400  # after this wait the job fails, and its remnants go to another sweep
 
 
 def unswept(book: StorageBook, named: Collection[str] = ()) -> Mapping[str, str]:
-    """Return why storages are not swept, by name; the others are.
+    """Return, by name, why storages are not swept. All other storages are swept.
 
-    A storage whose bytes may be those of another one is not: a path is looked for on each storage,
-    and what lies at it by another one's folder nobody sees. So nothing is swept while there is a
-    storage of which nobody knows where it lies; `named` are those that have copies.
+    A storage that overlaps another one is not swept, because a sweep would not see the files that
+    the other one has at the same place. No storage is swept while one exists whose place is
+    unknown. `named` holds the storages that have copies.
     """
     whys: dict[str, str] = {}
     unknown = _unknown(book, named)
     for name, entry in book.storages.items():
         if not entry.deletes:
-            whys[name] = "its file does not say deletes: true"
+            whys[name] = "its file does not set deletes: true"
         elif name in book.troubles:
-            whys[name] = "its file does not read"
+            whys[name] = "its file has an error"
         elif unknown:
             whys[name] = unknown
         elif name in book.overlaps:
-            whys[name] = f"{book.overlaps[name]} may lie there too, and names paths of its own"
+            whys[name] = f"it may share its folder with {book.overlaps[name]}"
     return whys
 
 
 def swept(book: StorageBook, named: Collection[str] = ()) -> dict[str, StorageEntry]:
-    """Return the storages that take part."""
+    """Return the storages that are swept."""
     whys = unswept(book, named)
     return {name: entry for name, entry in book.storages.items() if name not in whys}
 
 
 def _unknown(book: StorageBook, named: Collection[str]) -> str:
-    """Say which storage may lie anywhere; empty: none."""
+    """Return why the place of some storage is unknown, or an empty text."""
     if book.unlisted:
         return book.unlisted
     for name in sorted(set(book.troubles) - set(book.storages)):
-        return f"the file of {name} does not read: it may lie there too"
+        return f"the file of storage {name} has an error: {name} may have the same folder"
     for name in sorted(set(named) - set(book.storages)):
-        return f"there are copies on {name}, of which no file speaks: it may lie there too"
+        return f"storage {name} has copies but no file: it may have the same folder"
     return ""
 
 
 def sweep_job(storage: str, entry: StorageEntry, group: str) -> Job:
-    """Return the job that removes remnants of a storage: which, its pilot is told."""
+    """Return the job that sweeps a storage. Its pilot receives the list of remnants."""
     return Job(
         command=("true",),
         name=f"sweep {storage}",

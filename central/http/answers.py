@@ -1,4 +1,4 @@
-"""What a handler gives back: a whole answer, or one that is sent while it comes into being."""
+"""What a handler returns: a whole answer, or an answer that is streamed in parts."""
 
 import asyncio
 import dataclasses
@@ -17,8 +17,8 @@ JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
-SEND_S: Final = 60.0  # a client that takes nothing for this long is gone
-_PARTS_MAX: Final = 16  # read ahead of a slow client; the source waits when it is full
+SEND_S: Final = 60.0  # after so long without reading, the client is given up
+_PARTS_MAX: Final = 16  # read ahead for a slow client; the source waits when the queue is full
 _ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 Headers = list[tuple[bytes, bytes]]
@@ -35,7 +35,7 @@ class HttpAnswer:
         self.body, self.status, self.media, self._headers = body, status, media, headers or []
 
     def all_headers(self) -> Headers:
-        """Return the headers that say nothing of the body."""
+        """Return the headers that do not depend on the body."""
         return [*_ALWAYS, *self._headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,12 +54,12 @@ def encoded(value: Any) -> HttpAnswer:
 
 
 def nothing() -> HttpAnswer:
-    """Return the answer of what is done and has nothing to say."""
+    """Return an empty answer for a request that succeeded."""
     return HttpAnswer(b"", status=204)
 
 
 def problem(why: Refused, *, allow: list[str] | None = None) -> HttpAnswer:
-    """Return a refusal with its status; `allow`: the methods that the path has."""
+    """Return a refusal with its status. `allow` lists the methods of the path."""
     headers: Headers = []
     if why.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
@@ -76,7 +76,7 @@ def problem(why: Refused, *, allow: list[str] | None = None) -> HttpAnswer:
 
 
 class _Gone(Exception):
-    """The client is gone, or takes nothing any more."""
+    """The client has disconnected, or has stopped reading."""
 
 
 class _Stopping(Exception):
@@ -84,9 +84,9 @@ class _Stopping(Exception):
 
 
 class StreamedAnswer:
-    """An answer that goes out part by part. It ends when its source, the client or the server does.
+    """An answer that is sent in parts, until the source, the client or the server ends it.
 
-    `idle` is sent after each `idle_s` in which the source gave nothing.
+    `idle` is sent whenever the source has given nothing for `idle_s`.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class StreamedAnswer:
         status: int = 200,
         exactly: Headers | None = None,
     ) -> None:
-        """`exactly`: all headers of an answer that another process has given."""
+        """`exactly` holds all headers of an answer from another process."""
         self._status, self._exactly = status, exactly
         self._parts, self._stopping, self._media = parts, stopping, media
         self._length, self._idle, self._idle_s = length, idle, idle_s
@@ -129,8 +129,8 @@ class StreamedAnswer:
         except* _Gone:
             pass
         except* _Stopping:
-            # An endless stream ends well whenever it ends. Any other is cut off visibly, without
-            # its last chunk: half a log must not look like a whole one.
+            # An endless stream may end at any time. Any other stream is cut off without its last
+            # chunk, so that the client notices that the answer is incomplete.
             if self._idle:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -141,7 +141,7 @@ class StreamedAnswer:
                     await queue.put(part)
             await queue.put(None)
         finally:
-            close = getattr(self._parts, "aclose", None)  # generators have it, iterators need not
+            close = getattr(self._parts, "aclose", None)  # generators have it, some iterators not
             if close is not None:
                 await close()
 

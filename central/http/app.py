@@ -1,4 +1,4 @@
-"""The ASGI application: it finds the route, lets it answer, and says refusals in one form."""
+"""The ASGI application: it finds the route, runs its handler, and answers refusals."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,28 +23,28 @@ from .hot_routes import HotRoute
 from .route import BoundRoute, Handler
 from .router import Router
 
-NO_ROUTE: Final = "none"  # the one word for all that is not there
-TOLD_EVERY_S: Final = 60.0  # of one route
+NO_ROUTE: Final = "none"  # the metrics' name for all paths without a route
+TOLD_EVERY_S: Final = 60.0  # at most one log line for each route
 
-Recognise = Callable[[Any], Awaitable[None]]  # takes the caller
+Recognise = Callable[[Any], Awaitable[None]]  # receives the caller
 
 
 async def nobody_new(caller: Any) -> None:
-    """Know all who have jobs: nobody else stores any."""
+    """Do nothing: all callers are known."""
 
 
 async def always_room() -> None:
-    """Have room on the disk."""
+    """Do nothing: the disk has room."""
 
 
 def loop_time() -> float:
-    """Return the monotonic time of the loop that answers."""
+    """Return the monotonic time of the running loop."""
     return asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True)
 class _Ordinary:
-    """How a route is answered that is not hot."""
+    """The parts of a route that is not hot."""
 
     path: str
     admit: Admit
@@ -53,14 +53,14 @@ class _Ordinary:
 
 @dataclass
 class _Told:
-    """What the log has been told of one route."""
+    """Repeated events of one route since its last log line."""
 
-    times: int = 0  # since then
+    times: int = 0  # since the last line
     again_at: float = 0.0
 
 
 class Front:
-    """The whole face. Callable as ASGI 3; needs no lifespan."""
+    """The whole HTTP face. It is callable as ASGI 3 and needs no lifespan."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class Front:
         log: Log = no_log,
         monotonic: Callable[[], float] = loop_time,
     ) -> None:
-        """`life` tells the requests of this process from those of the one before.
+        """`life` distinguishes the request ids of this process from those of earlier ones.
 
-        `gate` says who is admitted. `check_room` raises Refused where the disk is nearly full.
-        `elsewhere` answers what needs the leader; None: this process answers all. `recognise` is
-        told who calls, before they are answered.
+        `gate` admits callers. `check_room` raises Refused if the disk is nearly full. `elsewhere`
+        answers requests that need the leader; if it is None, this process answers all requests.
+        `recognise` receives each caller before the handler runs.
         """
         self.face = Face(spool_dir=spool_dir)
         self._ids = RequestIds(life)
@@ -113,7 +113,7 @@ class Front:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if status == 200 and hot:  # some ten thousand a second: nobody looks these up
+                if status == 200 and hot:  # ten thousand a second, and nobody looks these ids up
                     await send(message)
                     return
                 message["headers"] = [*message["headers"], (b"x-request-id", number.encode())]
@@ -129,11 +129,11 @@ class Front:
             if not status:
                 await _erred(number)(scope, receive, sent)
             self.face.requests[route, status] += 1
-            # What refers to itself waits for the collector, whose passes hold up everybody.
+            # Reference cycles wait for the garbage collector, whose passes delay all requests.
             scope.pop("extensions", None)
 
     async def answer(self, exchange: Exchange) -> None:
-        """Answer a hot request beside ASGI."""
+        """Answer a hot request without ASGI."""
         number, path = self._ids.next(), exchange.heard.path
         refused: HttpAnswer | None = None
         body: bytes | None = None
@@ -155,7 +155,7 @@ class Front:
             self.face.requests[path, status] += 1
 
     def _refused(self, route: str, why: Refused) -> HttpAnswer:
-        """Return what a peer hears of a refusal; the log tells of hostile ones, but seldom."""
+        """Return the answer for a refusal. Hostile requests are logged, but rarely."""
         if isinstance(why, TooDeep):
             now = self._monotonic()
             told = self._deep.setdefault(route, _Told())
@@ -166,7 +166,7 @@ class Front:
         return problem(why)
 
     def _find(self, method: str, path: str) -> tuple[str, ASGIApp]:
-        """Return the path of the table that was asked for, and what answers."""
+        """Return the path for the metrics, and the application that answers."""
         hot = self._hot.get(path)
         if hot is not None and method == "POST":
             return path, hot.serve
@@ -189,7 +189,7 @@ class Front:
         await answer(scope, receive, send)
 
     def _way(self, one: BoundRoute, gate: Gate) -> _Ordinary:
-        """Return what answers a route: its handler, or the process that leads."""
+        """Return what answers a route: its handler, or the leader's process."""
         route, elsewhere, check_room = one.route, self._elsewhere, self._check_room
         needs_leader, answer = route.needs_leader, one.answer
 
@@ -212,23 +212,23 @@ class Front:
 
 
 def _no_such_method(path: str, method: str, there: Sequence[str]) -> HttpAnswer:
-    """Return what a peer hears where a path has only these methods, or none."""
+    """Return the answer for a path that has only these methods, or none."""
     if not there:
-        return problem(Refused(Code.NOT_FOUND, f"there is nothing at {path[:200]}"))
+        return problem(Refused(Code.NOT_FOUND, f"no such path: {path[:200]}"))
     allow = sorted(there)
-    why = f"{path[:200]} has no {method[:20]}, but {', '.join(allow)}"
+    why = f"{path[:200]} does not take {method[:20]}; use {' or '.join(allow)}"
     return problem(Refused(Code.NOT_ALLOWED, why), allow=allow)
 
 
 def _erred(number: str) -> HttpAnswer:
-    """Return what a peer hears of what is no refusal, hence a bug: the server logs it."""
-    why = f"an error of the central; its log says more of request {number}"
+    """Return the answer after a bug in a handler. The server logs the traceback."""
+    why = f"internal error of the central; its log describes request {number}"
     return problem(Refused(Code.INTERNAL, why))
 
 
 def _away() -> HttpAnswer:
-    """Return what a peer hears while the database is not there, or this process ends for it.
+    """Return the answer while the store cannot be reached, or while this process ends for it.
 
-    Why stands in the log of whoever keeps the store: it names machines.
+    The reason goes to the log only, because it names machines.
     """
-    return problem(Refused(Code.UNAVAILABLE, "the store cannot be reached now: repeat this"))
+    return problem(Refused(Code.UNAVAILABLE, "the store cannot be reached now; try again"))

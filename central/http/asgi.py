@@ -1,4 +1,4 @@
-"""The words of ASGI 3 as types (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
+"""The types of ASGI 3 (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias

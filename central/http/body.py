@@ -1,4 +1,4 @@
-"""Request bodies, read in parts and never beyond their limit."""
+"""Request bodies, read in parts up to their limit."""
 
 import asyncio
 import hashlib
@@ -13,15 +13,15 @@ from .asgi import Receive
 SMALL_MAX: Final = 1 << 20
 LARGE_MAX: Final = 256 << 20  # submissions; blobs: `sandbox.blob_bytes_max`
 LINE_MAX: Final = 1 << 20
-PART_S: Final = 60.0  # the longest silence within a body
-BODY_S: Final = 60.0  # what we wait for a body in all, and a second more for every ...
-RATE_MIN: Final = 16_384  # ... bytes that came
+PART_S: Final = 60.0  # the longest pause within a body
+BODY_S: Final = 60.0  # the longest wait for a whole body, plus one second for every ...
+RATE_MIN: Final = 16_384  # ... bytes received
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 def header(headers: RawHeaders, name: bytes) -> str:
-    """Return the first header of that (lower-case) name, or nothing."""
+    """Return the first header of this name (in lower case), or an empty text."""
     for key, value in headers:
         if key == name:
             return value.decode("latin-1")
@@ -29,7 +29,7 @@ def header(headers: RawHeaders, name: bytes) -> str:
 
 
 class RequestBody:
-    """The body of one request. It is read once, as parts, as lines or whole."""
+    """The body of one request. It can be read once: in parts, in lines, or whole."""
 
     def __init__(self, receive: Receive, headers: RawHeaders, *, size_max: int) -> None:
         self._incoming, self._size_max = _Incoming(receive), size_max
@@ -41,11 +41,11 @@ class RequestBody:
             raise _too_large(size_max)
 
     def sha256(self) -> str:
-        """Return the hash of what has been read so far."""
+        """Return the hash of the bytes read so far."""
         return self._hash.hexdigest()
 
     async def parts(self) -> AsyncIterator[bytes]:
-        """Yield the bytes as they come. Raises Refused: too large, cut off, too slow."""
+        """Yield the bytes as they arrive. Raises Refused: too large, cut off, too slow."""
         more = True
         while more:
             part, more = await self._incoming.part()
@@ -57,11 +57,11 @@ class RequestBody:
                 yield part
 
     async def whole(self) -> bytes:
-        """Return all of it."""
+        """Return the whole body."""
         return b"".join([part async for part in self.parts()])
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """Yield the lines without their ends; empty ones are left out."""
+        """Yield the lines without their line ends. Empty lines are omitted."""
         rest = b""
         number = 0
         async for part in self.parts():
@@ -77,7 +77,7 @@ class RequestBody:
 
 
 async def read_small(receive: Receive, headers: RawHeaders, size_max: int = SMALL_MAX) -> bytes:
-    """Return the body of a pilot's message: nearly always it is there already, in one piece."""
+    """Return the body of a pilot's message, which has nearly always arrived in one piece."""
     incoming = _Incoming(receive)
     part, more = await incoming.part()
     if len(part) > size_max:
@@ -94,10 +94,10 @@ async def read_small(receive: Receive, headers: RawHeaders, size_max: int = SMAL
 
 
 class _Incoming:
-    """The parts of a body, and how long we wait for them.
+    """The parts of a body, with a limit on the time spent waiting for them.
 
-    A body that drips would hold its connection for ever. Only our waiting counts: whoever takes
-    the parts may be slow.
+    Without the limit, a client that sends a byte at a time could hold its connection for ever.
+    Time that the reader spends between two parts does not count.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -105,17 +105,17 @@ class _Incoming:
         self._left_s = BODY_S
 
     async def part(self) -> tuple[bytes, bool]:
-        """Return the next part, and whether more come. Raises Refused: cut off, too slow."""
+        """Return the next part, and whether more follow. Raises Refused: cut off, too slow."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(min(PART_S, self._left_s)):
                 message = await self._receive()
         except TimeoutError:
-            why = f"the body comes too slowly: {RATE_MIN} bytes/s are the least"
+            why = f"the body arrives too slowly; send at least {RATE_MIN} bytes/s"
             raise Refused(Code.UNAVAILABLE, why) from None
         if message["type"] != "http.request":
-            raise Refused(Code.MALFORMED, "the connection ended before the body did")
+            raise Refused(Code.MALFORMED, "the connection ended before the end of the body")
         part = message.get("body", b"")
         self._left_s += len(part) / RATE_MIN - (loop.time() - began)
         return part, message.get("more_body", False)
@@ -123,9 +123,9 @@ class _Incoming:
 
 def _check_line(line: bytes, number: int) -> None:
     if len(line) > LINE_MAX:
-        why = f"line {number} has more than {LINE_MAX} bytes"
+        why = f"line {number} is longer than {LINE_MAX} bytes"
         raise Refused(Code.TOO_LARGE, why, field=f"line {number}")
 
 
 def _too_large(size_max: int) -> Refused:
-    return Refused(Code.TOO_LARGE, f"the body has more than {size_max} bytes")
+    return Refused(Code.TOO_LARGE, f"the body is larger than {size_max} bytes")

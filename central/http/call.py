@@ -1,4 +1,4 @@
-"""One request as a handler sees it, and what all handlers share."""
+"""One request as its handler sees it, and the state that all requests share."""
 
 import asyncio
 from collections import Counter
@@ -24,16 +24,16 @@ from .body import SMALL_MAX, RequestBody, header
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
 
-QUERY_FIELDS_MAX: Final = 10_100  # 10 000 ids, and the rest
-LARGE_AT_ONCE_MAX: Final = 2  # submissions that are held whole in memory; others wait on the disk
+QUERY_FIELDS_MAX: Final = 10_100  # 10 000 ids, and other fields
+LARGE_AT_ONCE_MAX: Final = 2  # submissions held whole in memory; others wait on the disk
 
 
 @dataclass(frozen=True)
 class Face:
-    """What all requests share."""
+    """The state that all requests share."""
 
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    spool_dir: Path | None = None  # where large bodies wait; without one, where the system says
+    spool_dir: Path | None = None  # for large bodies; None: the system's temporary folder
     requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE_MAX))
     _turns: WeakValueDictionary[Hashable, asyncio.Lock] = field(
@@ -41,15 +41,15 @@ class Face:
     )
 
     def turn(self, owner: Hashable) -> asyncio.Lock:
-        """Return the lock of an owner's large bodies: one is on the disk, others wait unread."""
+        """Return the lock of an owner: only one of its large bodies is received at a time."""
         lock = self._turns.get(owner)
-        if lock is None:  # it is gone when nobody holds it or waits for it
+        if lock is None:  # the dictionary drops a lock that nobody holds or waits for
             lock = self._turns[owner] = asyncio.Lock()
         return lock
 
 
 class Call:
-    """A request whose caller has the right to make it."""
+    """A request whose caller may make it."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Call:
         caller: object,
         parts: Mapping[str, str],
     ) -> None:
-        """`caller` is None where anybody may ask; `parts` are the variable ones of the path."""
+        """`caller` is None for public routes. `parts` are the variable parts of the path."""
         self.face, self.caller, self._parts = face, caller, parts
         self.scope, self.receive = scope, receive
 
@@ -71,18 +71,18 @@ class Call:
         return header(self.scope["headers"], name)
 
     def query(self, kind: type[Q]) -> Q:
-        """Return the query as `kind`; an unknown word is refused by name, like in a body."""
+        """Return the query as `kind`. An unknown word is refused, as in a body."""
         return parse_query(self.scope["query_string"], kind)
 
     def body(self, size_max: int) -> RequestBody:
         return RequestBody(self.receive, self.scope["headers"], size_max=size_max)
 
     def media(self, *right: str) -> str:
-        """Return which of the media types the body has; the first where none is named."""
+        """Return the body's media type, which must be one of `right` (default: the first)."""
         return media(self.header(b"content-type"), *right)
 
     async def read(self, kind: type[T], size_max: int = SMALL_MAX) -> T:
-        """Return the whole body as `kind`; of a pilot's message the ranges are checked."""
+        """Return the whole body as `kind`. The ranges of a pilot's message are checked."""
         self.media(JSON)
         found = decode(await self.body(size_max).whole(), kind)
         if is_dataclass(kind):
@@ -91,27 +91,27 @@ class Call:
 
 
 def media(given: str, *right: str) -> str:
-    """Return which of `right` the content type is. Raises Refused, UNSUPPORTED."""
+    """Return the content type, which must be one of `right`. Raises Refused, UNSUPPORTED."""
     word = given.partition(";")[0].strip().lower() or right[0]
     if word not in right:
-        why = f"the body is {word[:80]!r}, right is {' or '.join(right)}"
+        why = f"the content type is {word[:80]!r}; use {' or '.join(right)}"
         raise Refused(Code.UNSUPPORTED, why, field="content-type")
     return word
 
 
 def parse_query(query: bytes, kind: type[Q]) -> Q:
-    """Return a query string as `kind`: repeated words are lists, numbers are text."""
+    """Return a query string as `kind`. Repeated words become lists, and numbers are parsed."""
     try:
         pairs = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
     except ValueError as why:
-        raise Refused(Code.MALFORMED, f"the query cannot be read: {why}") from None
+        raise Refused(Code.MALFORMED, f"invalid query string: {why}") from None
     many = _lists_of(kind)
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in many:
             found.setdefault(name, []).append(value)
         elif name in found:
-            raise Refused(Code.INVALID, f"{name} is given twice", field=name)
+            raise Refused(Code.INVALID, f"{name} is given twice; give it once", field=name)
         else:
             found[name] = value
     try:
@@ -125,7 +125,7 @@ def parse_query(query: bytes, kind: type[Q]) -> Q:
 
 @cache
 def _lists_of(kind: type[msgspec.Struct]) -> frozenset[str]:
-    """Return the words of a query that may be repeated: to read the fields takes long."""
+    """Return the words that a query may repeat. Cached, because reading the fields is slow."""
     return frozenset(one.encode_name for one in msgspec.structs.fields(kind) if _is_list(one))
 
 

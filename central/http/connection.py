@@ -1,4 +1,4 @@
-"""One connection of the server, with the limits that uvicorn leaves to a proxy in front."""
+"""One connection of the server, with limits that uvicorn expects a proxy in front to set."""
 
 import asyncio
 from collections.abc import Callable, Container, Coroutine
@@ -15,12 +15,12 @@ from .known_heads import KnownHeads, Scope
 
 Answered = Callable[[Exchange], Coroutine[Any, Any, None]]
 
-HEAD_MAX: Final = 65_536  # bytes of request line and headers, or of trailers; a read more or less
-HEAD_S: Final = 30.0  # from the opening, or the first byte of a later head, to a whole head
-CROWDED_HEAD_S: Final = 5.0  # the same while more than half of all connections are taken
-HURRIED_HEAD_S: Final = 2.0  # for one beyond what its address may have, while there is room
-AHEAD_MAX: Final = 16  # requests that wait for an earlier one's answer; ours send none ahead
-TAKE_S: Final = 60.0  # a peer that takes nothing of an answer for this long is cut off
+HEAD_MAX: Final = 65_536  # bytes of request line and headers, or of trailers; plus one read
+HEAD_S: Final = 30.0  # for a whole head, from the opening or the head's first byte
+CROWDED_HEAD_S: Final = 5.0  # the same while more than half of all connections are in use
+HURRIED_HEAD_S: Final = 2.0  # the same for an address with too many connections
+AHEAD_MAX: Final = 16  # pipelined requests that wait; pilots and clients do not pipeline
+TAKE_S: Final = 60.0  # a peer that reads nothing of an answer for this long is cut off
 
 
 def _last(status: str, code: Code, message: str) -> bytes:
@@ -35,37 +35,37 @@ def _last(status: str, code: Code, message: str) -> bytes:
 _TURNED_AWAY: Final = _last(
     "503 Service Unavailable",
     Code.UNAVAILABLE,
-    "your address has too many connections that showed no good token",
+    "too many connections from your address have not shown a valid token",
 )
-_NO_HTTP: Final = _last("400 Bad Request", Code.MALFORMED, "this is no request of HTTP/1.1")
+_NO_HTTP: Final = _last("400 Bad Request", Code.MALFORMED, "this is not an HTTP/1.1 request")
 _NO_UPGRADE: Final = _last(
     "400 Bad Request",
     Code.MALFORMED,
-    "a request with a body may not ask for an upgrade: leave the header out",
+    "a request with a body may not ask for an upgrade; omit the header",
 )
-TRUST: Final = "pilotage.trust"  # where a scope has what is called when a good token came
+TRUST: Final = "pilotage.trust"  # key in a scope: the function to call after a valid token
 _TOO_LARGE: Final = _last(
     "431 Request Header Fields Too Large",
     Code.TOO_LARGE,
-    f"request line and headers have more than {HEAD_MAX} bytes",
+    f"request line and headers are longer than {HEAD_MAX} bytes",
 )
 
 
 class _Closed(Exception):
-    """The connection was closed for what a peer sends: the parser stops in the middle of a read."""
+    """The connection was closed because of the peer's data; the parser stops within a read."""
 
 
 class _JoinedWrites:
-    """A transport that sends head and body of an answer in one piece: one system call, one packet.
+    """A transport that sends head and body of an answer together: one system call, one packet.
 
-    What is written waits for the rest of the loop's turn, no longer. What a peer does not take
-    keeps a transport open even when we have closed it; so that ends after TAKE_S.
+    Data wait until the end of the loop's turn for more data to join them. A closed transport stays
+    open while its peer does not read; it is aborted after TAKE_S.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
         self._held: list[bytes] = []
-        self._written_bytes = self._taken_bytes = 0  # in all; taken when the watch began
+        self._written_bytes = self._taken_bytes = 0  # in all; sent when the watch began
         self._watch: asyncio.TimerHandle | None = None
         self.get_extra_info = transport.get_extra_info
         self.is_closing = transport.is_closing
@@ -78,7 +78,7 @@ class _JoinedWrites:
         self._held.append(data)
 
     def write_whole(self, data: bytes) -> None:
-        """Write what nothing follows: it need not wait."""
+        """Write data that no other data follow, so they need not wait."""
         if self._held:
             self.write(data)
         elif not self._transport.is_closing():
@@ -91,7 +91,7 @@ class _JoinedWrites:
         self.watch()
 
     def watch(self) -> None:
-        """Cut the peer off if it takes nothing for TAKE_S while something is unsent."""
+        """Cut the peer off if it reads nothing for TAKE_S while data are unsent."""
         unsent_bytes = self._transport.get_write_buffer_size()
         if unsent_bytes and self._watch is None:
             self._taken_bytes = self._written_bytes - unsent_bytes
@@ -105,7 +105,7 @@ class _JoinedWrites:
     def _look(self) -> None:
         self._watch = None
         if self._written_bytes - self._transport.get_write_buffer_size() > self._taken_bytes:
-            self.watch()  # slow is not gone
+            self.watch()  # the peer is slow, but it reads
         else:
             self._transport.abort()
 
@@ -118,11 +118,14 @@ class _JoinedWrites:
 
 
 class LimitedConnection(HttpToolsProtocol):
-    """Closes on a head or trailers that are too long, on a head that does not come, and on more
-    requests ahead than may wait: a read of short ones would be thousands, parsed in one go.
+    """Closes connections whose heads or trailers are too long or too slow.
 
-    Where its address has too many that showed no good token, it has one request and little time
-    for it, so that pilots may come all at once; beyond three quarters of all it is turned away.
+    It also closes connections with too many pipelined requests, because one read could bring
+    thousands of short ones.
+
+    An address may have too many connections without a valid token. Each further one of them gets
+    a single request and little time, so that many pilots can arrive at once. Once three quarters
+    of all connections are in use, further ones are refused.
     """
 
     def __init__(
@@ -133,23 +136,23 @@ class LimitedConnection(HttpToolsProtocol):
         hot: Container[str] = (),
         **named: Any,
     ) -> None:
-        """`answer` takes requests whose heads are known; without it all go by ASGI.
+        """`answer` answers requests with known heads; without it, ASGI answers all requests.
 
-        `hot`: the paths of these requests.
+        `hot` holds the paths of these requests.
         """
         super().__init__(*args, **named)
         self._strangers, self._answer = strangers, answer
-        self.stranger: Stranger | None = None  # until a good token came
+        self.stranger: Stranger | None = None  # None after a valid token
         self._in_head = True
-        self._moved = False  # whether the last read held a part of a body, or ended head or message
-        self._still_bytes = 0  # of all reads since one that moved: the parser may hold them
+        self._moved = False  # whether the last read had body bytes, or ended a head or message
+        self._still_bytes = 0  # read since then; the parser may hold them
         self._head_timer: asyncio.TimerHandle | None = None
         self._default: list[tuple[bytes, bytes]] = []
         self._default_lines = b""
         self._known = KnownHeads(hot)
-        self._begun = 0  # messages that the parser has begun
-        self._is_between = True  # whether the parser stands between two messages
-        self._idle_since = 0.0  # on the loop's clock: when an exchange was over last
+        self._begun = 0  # messages that the parser has started
+        self._is_between = True  # whether the parser is between two messages
+        self._idle_since = 0.0  # end of the last exchange, on the loop's clock
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joined = _JoinedWrites(transport, self.loop)
@@ -165,17 +168,17 @@ class LimitedConnection(HttpToolsProtocol):
         self._start_timer()
 
     def trust(self) -> None:
-        """Count the connection among strangers no more."""
+        """Stop counting the connection among those without a valid token."""
         if self.stranger is not None:
             self.stranger.end()
             self.stranger = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.trust()  # gone is not strange
+        self.trust()  # a closed connection no longer counts
         self._stop_timer()
         self._joined.end_watch()
         super().connection_lost(exc)
-        self.cycle = cast(RequestResponseCycle, None)  # it may refer to us
+        self.cycle = cast(RequestResponseCycle, None)  # breaks a reference cycle
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -194,12 +197,12 @@ class LimitedConnection(HttpToolsProtocol):
         if self._still_bytes > HEAD_MAX:
             self._refuse(_TOO_LARGE)
         elif self._head_timer is None and not self._has_request():
-            # The server's own timer for idle connections ended with the first byte of whatever
-            # this is: the next head, or the rest of a body that nobody waits for.
+            # The server's timer for idle connections has ended with the first byte of these data:
+            # the next head, or the rest of a body that nobody reads.
             self._start_timer()
 
     def _take_known(self, data: bytes) -> bool:
-        """Begin a request whose head needs no parser; False where there is none."""
+        """Start a request whose head needs no parser. Return False if there is none."""
         full = self.limit_concurrency
         if self._answer is None or full is None:
             return False
@@ -215,7 +218,7 @@ class LimitedConnection(HttpToolsProtocol):
         return True
 
     def _answered(self, task: asyncio.Task[None]) -> None:
-        """A request of a known head is answered; an error is a bug of ours, or a deaf peer."""
+        """End a request with a known head. An exception is a bug, or a peer that does not read."""
         self.tasks.discard(task)
         if task.cancelled() or task.exception() is None:
             return
@@ -223,7 +226,7 @@ class LimitedConnection(HttpToolsProtocol):
         self.transport.close()
 
     def answered(self) -> None:
-        """An exchange is over. The timer of idle connections runs on: it looks when it is due."""
+        """End an exchange. The timer of idle connections keeps running, and checks the time."""
         self._idle_since = self.loop.time()
         if self.pipeline or self.timeout_keep_alive_task is None:
             self.on_response_complete()
@@ -241,14 +244,14 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= AHEAD_MAX:
-            self.transport.close()  # first: what is said now would be taken for another's answer
+            self.transport.close()  # without an answer: it would look like an earlier request's
             raise _Closed
         self._in_head, self._is_between = True, False
         self._begun += 1
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # a trailer would join the headers of a request that is under way
+        if self._in_head:  # trailers must not be added to the headers of a running request
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -263,11 +266,11 @@ class LimitedConnection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def write_whole(self, data: bytes) -> None:
-        """Write what nothing follows."""
+        """Write data that no other data follow."""
         self._joined.write_whole(data)
 
     def other_headers(self) -> bytes:
-        """Return the headers that every answer has: the date, nearly always one of before."""
+        """Return the headers that every answer has (the date), cached while they stay the same."""
         default = self.server_state.default_headers
         if default is not self._default:
             lines = (b"%b: %b\r\n" % pair for pair in default)
@@ -287,18 +290,18 @@ class LimitedConnection(HttpToolsProtocol):
         self._joined.watch()
 
     def _has_request(self) -> bool:
-        # uvicorn sets it with the first whole head; before that it is None, whatever its type says
+        # uvicorn sets it with the first whole head; until then it is None, despite its type
         cycle = cast(RequestResponseCycle | None, self.cycle)
         return cycle is not None and not cycle.response_complete
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser does not take."""
+        """Refuse data that the parser rejects."""
         self._refuse(_NO_HTTP)
 
     def _refuse_body_of_upgrade(self) -> None:
-        """Refuse a request with a body that asks for another protocol.
+        """Refuse a request that has a body and asks for another protocol.
 
-        The parser takes the body for the other protocol, and would take it for the next request.
+        The parser would take the body for data of the other protocol, and for the next request.
         """
         names = {name for name, _ in self.headers}
         if b"content-length" in names or b"transfer-encoding" in names:
@@ -308,7 +311,7 @@ class LimitedConnection(HttpToolsProtocol):
     def _refuse(self, answer: bytes) -> None:
         if self.transport.is_closing():
             return
-        if self._in_head and not self._has_request():  # else it would be taken for another's answer
+        if self._in_head and not self._has_request():  # else it would look like another's answer
             self.transport.write(answer)
         self.transport.close()
 

@@ -1,7 +1,6 @@
-"""Hot requests with a head that is known, answered beside ASGI.
+"""Hot requests with a known head, answered without ASGI.
 
-ASGI's two messages each way, their checks and time-outs cost as much as all that such a request is
-for.
+ASGI's messages, checks and timeouts would cost as much as the rest of such a request.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ _CLOSE: Final = (b"connection", b"close")
 
 
 class DirectRequest(NamedTuple):
-    """A request that is here as a whole. Its body is JSON by its own word."""
+    """A request that has arrived whole. Its content type is JSON."""
 
     path: str
     authorization: str
@@ -28,14 +27,14 @@ class DirectRequest(NamedTuple):
 
 
 class _Nobody:
-    """Whom the server tells that a body has come, or that the peer is gone: nobody waits."""
+    """An event that nobody waits for. The server sets it when a body arrives or the peer leaves."""
 
     @staticmethod
     def set() -> None: ...
 
 
 class Exchange:
-    """One request and its answer. To the server's code it is what a cycle of ASGI is."""
+    """One request and its answer. The server's code treats it like an ASGI cycle."""
 
     message_event = _Nobody()
 
@@ -46,11 +45,11 @@ class Exchange:
         self.keep_alive, self.disconnected, self.response_complete = True, False, False
 
     def trust(self) -> None:
-        """Say that a good token came: the connection is no stranger's."""
+        """Report a valid token to the connection."""
         self._connection.trust()
 
     async def taken(self) -> None:
-        """Wait until the peer has taken what it was sent before; nearly always it has."""
+        """Wait until the peer has read the earlier answers, which is nearly always the case."""
         flow = self._connection.flow
         if flow.write_paused and not self.disconnected:
             async with asyncio.timeout(SEND_S):
@@ -61,7 +60,7 @@ class Exchange:
         self._say(_GOOD % (len(body), self._lines(), body))
 
     def other(self, answer: HttpAnswer, number: str) -> None:
-        """Answer with anything else, under the number of the request."""
+        """Answer with anything else. The request's number becomes a header."""
         headers = [*answer.all_headers(), (b"x-request-id", number.encode())]
         if _CLOSE in headers:
             headers.remove(_CLOSE)

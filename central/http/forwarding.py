@@ -1,7 +1,7 @@
-"""Requests that another process answers: handed on to the one that leads, its answer handed back.
+"""Forward requests to the leader's process, and return its answers.
 
-Pilots' work is not handed on: they are told where to go, and the connection is closed, so that
-whatever stands in front of several processes brings the next one elsewhere.
+Pilots' requests are not forwarded. They are refused with the leader's address, and the connection
+is closed, so that a load balancer in front sends the next request elsewhere.
 """
 
 import asyncio
@@ -18,29 +18,29 @@ from .body import LARGE_MAX, SMALL_MAX, RawHeaders, RequestBody, header
 from .call import Call
 from .direct_answers import Exchange
 
-if TYPE_CHECKING:  # it brings its command line: a tenth of a second of each start
+if TYPE_CHECKING:  # importing it takes a tenth of a second
     import httpx
 
 CONNECT_S: Final = 2.0
-GONE: Final = "that process no longer leads: try again"
-LOOK_S: Final = 0.5  # whether the one that is asked leads still
-SILENT_S: Final = 90.0  # of an answer; streams of events say something every few seconds
-ROOM_S: Final = 5.0  # for a connection to be free: then one is told to repeat
+GONE: Final = "that process no longer leads; try again"
+LOOK_S: Final = 0.5  # between checks that the leader is still the same
+SILENT_S: Final = 90.0  # longest pause of an answer; event streams send something every few seconds
+ROOM_S: Final = 5.0  # wait for a free connection; then the caller is asked to try again
 CONNECTIONS_MAX: Final = 500
-STREAMS_MAX: Final = 500  # beside those, of what lasts as long as its caller likes
-MARK: Final = "pilotage-handed-on"  # a header: what has it is not handed on again
-_HERS: Final = frozenset(  # of one connection, or made anew for the next
+STREAMS_MAX: Final = 500  # further connections, for endless answers
+MARK: Final = "pilotage-handed-on"  # a header: requests that have it are not forwarded again
+_HERS: Final = frozenset(  # headers of one connection, or created for the next one
     {
         b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te",
         b"trailer", b"host", b"expect", b"date", b"server", b"accept-encoding", b"x-request-id",
     }
 )  # fmt: skip
 
-Url = Callable[[], str | None]  # of the process that leads; None: nobody does
+Url = Callable[[], str | None]  # returns the leader's URL, or None if no process leads
 
 
 class LeaderLink:
-    """The process that leads, as the others speak with it."""
+    """The connections of a process to the leader."""
 
     def __init__(
         self,
@@ -51,15 +51,15 @@ class LeaderLink:
         transport: Any = None,
         passed_bytes_max: int = LARGE_MAX,
     ) -> None:
-        """`verify`: as httpx has it; `transport`: for tests.
+        """`verify` is passed to httpx; `transport` is for tests.
 
-        `passed_bytes_max`: the largest body that is passed on without a look at its caller.
+        `passed_bytes_max` limits bodies that are forwarded before the caller is known.
         """
         import httpx
 
         self._url, self._log = url, log
         self._passed_bytes_max = passed_bytes_max
-        self._told = ""  # of whom the log says that it cannot be reached
+        self._told = ""  # URL of the leader that the log reports as unreachable
         self._client, self._streams = (
             httpx.AsyncClient(
                 verify=verify,
@@ -77,13 +77,13 @@ class LeaderLink:
         await self._streams.aclose()
 
     def misdirected(self) -> Misdirected:
-        """Return what a pilot hears that has come to the wrong process."""
+        """Return the refusal for a pilot that has reached the wrong process."""
         return Misdirected(self._url() or "")
 
     async def hand_on(self, call: Call, *, lasts: bool = False) -> ASGIApp:
-        """Return what the leader answers. Raises Refused: UNAVAILABLE.
+        """Return the leader's answer. Raises Refused: UNAVAILABLE.
 
-        `lasts`: the answer may last as long as its caller likes.
+        `lasts` says that the answer may last as long as its caller likes.
         """
         scope = call.scope
         url = self._url_for(scope)
@@ -92,7 +92,7 @@ class LeaderLink:
         return await self._asked(client, url, scope, call.receive, content, call.face.stopping)
 
     async def pass_on(self, scope: Scope, receive: Receive) -> ASGIApp:
-        """Return what the leader answers, without a look at the caller: the leader does that.
+        """Return the leader's answer. The leader checks the caller.
 
         Raises Refused: UNAVAILABLE, TOO_LARGE.
         """
@@ -106,9 +106,9 @@ class LeaderLink:
     def _url_for(self, scope: Scope) -> str:
         url = self._url()
         if url is None:
-            raise Refused(Code.UNAVAILABLE, "no process keeps the queue now: repeat in a while")
+            raise Refused(Code.UNAVAILABLE, "no process leads now; try again in a moment")
         if header(scope["headers"], MARK.encode()):
-            raise Refused(Code.UNAVAILABLE, "this process keeps the queue no more: repeat")
+            raise Refused(Code.UNAVAILABLE, "this process no longer leads; try again")
         return url
 
     async def _asked(
@@ -120,7 +120,7 @@ class LeaderLink:
         content: AsyncIterator[bytes] | bytes | None,
         stopping: asyncio.Event,
     ) -> ASGIApp:
-        has_come = asyncio.Event()  # all of the body: what comes next is that the caller leaves
+        has_come = asyncio.Event()  # set after the whole body: the next message is a disconnect
         if content is None or isinstance(content, bytes):
             has_come.set()
         else:
@@ -151,10 +151,10 @@ class LeaderLink:
         url: str,
         leaves: Coroutine[Any, Any, None],
     ) -> "httpx.Response":
-        """Return the beginning of an answer, unless its process leads no more before it comes.
+        """Return the start of an answer, as soon as its process sends one.
 
-        One that stands still would else be waited for long after another one leads. Nor is it
-        waited for once the caller `leaves`: a connection is held for nobody.
+        Raises Refused: UNAVAILABLE if that process stops leading first, since a hanging process
+        may never answer. Also stop waiting when the caller `leaves`, to free the connection.
         """
         import httpx
 
@@ -171,21 +171,21 @@ class LeaderLink:
                 await asyncio.wait(ends, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
             has_left = leaving.done()
             for one in ends:
-                one.cancel()  # nothing happens to one that is done
+                one.cancel()  # does nothing if it is done
         if asking.cancelled() and has_left:
-            raise Refused(Code.MALFORMED, "the connection ended before the answer came")
+            raise Refused(Code.MALFORMED, "the connection ended before the answer arrived")
         if asking.cancelled():
             raise Refused(Code.UNAVAILABLE, GONE)
         found = asking.result()
         if isinstance(found, httpx.PoolTimeout):
-            said = "all connections to the process that keeps the queue are taken"
-            raise Refused(Code.UNAVAILABLE, f"{said}: repeat") from None
+            said = "all connections to the leader are in use"
+            raise Refused(Code.UNAVAILABLE, f"{said}; try again") from None
         if isinstance(found, httpx.HTTPError):
-            said = f"the process that keeps the queue does not answer: {type(found).__name__}"
+            said = f"the leader does not answer: {type(found).__name__}"
             if url != self._told:
                 self._log("leader_unreachable", url=url, why=str(found) or type(found).__name__)
             self._told = url
-            raise Refused(Code.UNAVAILABLE, f"{said}: repeat") from None
+            raise Refused(Code.UNAVAILABLE, f"{said}; try again") from None
         if isinstance(found, Exception):
             raise found
         self._told = ""
@@ -193,7 +193,7 @@ class LeaderLink:
 
 
 class _HandedBack:
-    """The leader's answer, part by part."""
+    """The leader's answer, streamed in parts."""
 
     def __init__(self, response: "httpx.Response", stopping: asyncio.Event) -> None:
         self._response, self._stopping = response, stopping
@@ -229,17 +229,17 @@ async def _told_of(parts: AsyncIterator[bytes], has_come: asyncio.Event) -> Asyn
 
 
 async def _leaves(receive: Receive, has_come: asyncio.Event) -> None:
-    """Return when the caller is gone, whose body comes first."""
+    """Return when the caller has disconnected. Its body is read first."""
     await has_come.wait()
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def _content(call: Call, headers: RawHeaders) -> AsyncIterator[bytes] | bytes:
-    """Return a body, which is here before a connection is taken for it, unless it is a large one.
+    """Return a body: read whole before a connection is taken for it, or in parts if it is large.
 
-    Strangers have none of those, or slow ones would keep others from the leader. What they say who
-    they are counts for nothing: where anybody may ask, nobody looks at it.
+    Callers without a token may not send large bodies: slow ones would keep all connections to the
+    leader busy. On a public route a token changes nothing, because nobody checks it.
     """
     is_stranger = call.caller is None
     body = RequestBody(call.receive, headers, size_max=SMALL_MAX if is_stranger else LARGE_MAX)
@@ -257,7 +257,7 @@ def _handed(headers: Any, *, without: Sequence[bytes] = ()) -> Headers:
 
 
 class MisdirectedRoute:
-    """A hot route of a process that does not keep the queue."""
+    """A hot route of a process that does not lead."""
 
     def __init__(self, elsewhere: LeaderLink) -> None:
         self._elsewhere = elsewhere
@@ -267,5 +267,5 @@ class MisdirectedRoute:
         raise self._elsewhere.misdirected()
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request of ASGI."""
+        """Answer one ASGI request."""
         await problem(self._elsewhere.misdirected())(scope, receive, send)

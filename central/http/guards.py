@@ -1,4 +1,4 @@
-"""Who is calling, and whether they may: asked before a byte of the body is read."""
+"""Who calls, and whether the call is permitted: checked before the body is read."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,14 +6,13 @@ from typing import Any
 from .asgi import Scope
 from .connection import TRUST
 
-# Takes the value of the header `authorization`, returns the caller, and None where anybody may.
-# Raises Refused.
+# Takes the header `authorization`. Returns the caller, or None for a public route. Raises Refused.
 Admit = Callable[[str], object]
-Gate = Callable[[str], Admit]  # takes an action of the policy, returns who is admitted to it
+Gate = Callable[[str], Admit]  # takes an action of the policy, returns the check of its callers
 
 
 def trust(scope: Scope) -> None:
-    """Say to the connection of a request that it came with a good token."""
+    """Report to the connection that a request had a valid token."""
     extensions: dict[str, Any] = scope.get("extensions") or {}
     trusted: Callable[[], None] | None = extensions.get(TRUST)
     if trusted is not None:

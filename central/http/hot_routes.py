@@ -1,6 +1,7 @@
-"""The pilots' hot routes, which are answered some ten thousand times a second.
+"""The pilots' hot routes, which answer about ten thousand requests a second.
 
-Same messages, same errors, same policy as everywhere; the table of routes has them too.
+Messages, errors and policy are the same as for all other routes, and the table of routes lists
+them too.
 """
 
 import asyncio
@@ -22,13 +23,13 @@ _MEDIA: Final = (b"content-type", JSON.encode())
 
 
 class HotRoute:
-    """One hot route, by ASGI and beside it."""
+    """One hot route, with ASGI and without it."""
 
     def __init__(self, service: Any, admit: Admit, takes: type[Any], answer: Hot[Any, Any]) -> None:
         self._service, self._admit, self._takes, self._answer = service, admit, takes, answer
 
     async def exchange(self, exchange: Exchange) -> bytes:
-        """Return the good answer to a request. Raises Refused."""
+        """Return the answer to a permitted request. Raises Refused."""
         heard = exchange.heard
         caller = self._admit(heard.authorization)
         exchange.trust()
@@ -36,7 +37,7 @@ class HotRoute:
         return _encoder.encode(answer)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request of ASGI. Raises Refused before it has sent anything."""
+        """Answer one ASGI request. Raises Refused only before anything is sent."""
         headers = scope["headers"]
         caller = self._admit(header(headers, b"authorization"))
         trust(scope)

@@ -1,4 +1,4 @@
-"""The description of all routes (OpenAPI 3.1), made from the same table as the routes."""
+"""The description of all routes (OpenAPI 3.1), generated from the table of routes."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -14,11 +14,11 @@ from .route import Route
 _REF: Final = "#/components/schemas/{name}"
 _PLAIN: Final = (bytes, str)
 
-May = Callable[[str], Sequence[str]]  # takes an action, returns the kinds of callers; (): anybody
+May = Callable[[str], Sequence[str]]  # takes an action, returns its permitted roles; (): anybody
 
 
 def document(routes: Iterable[Route], *, may: May, version: str) -> dict[str, Any]:
-    """Return the document; `may` says who has the right to an action."""
+    """Return the document. `may` returns the roles that are permitted to do an action."""
     routes = tuple(routes)
     kinds = sorted({kind for route in routes for kind in _kinds(route)}, key=lambda k: k.__name__)
     schemas, components = msgspec.json.schema_components(

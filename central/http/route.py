@@ -1,4 +1,4 @@
-"""What a route is, and how a subject declares the routes of a service."""
+"""What a route is, and how a subject declares the routes of its service."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -22,8 +22,8 @@ class Route:
     """One method of one path. Exactly one of `handler` and `hot` answers it."""
 
     method: str
-    path: str  # `{name}` stands for one part, `{name:path}` for all that is left
-    action: str  # what it is for, in the words of the policy
+    path: str  # `{name}` matches one part, `{name:path}` the rest
+    action: str  # the policy's name for what it does
     does: str
     handler: Answering[Any, Any] | None = None
     hot: Hot[Any, Any] | None = None
@@ -32,21 +32,21 @@ class Route:
     gives: type[Any] | None = None
     takes_media: tuple[str, ...] = (JSON,)
     gives_media: str = JSON
-    reads_body: bool = False  # whole, before the handler is called
-    creates: bool = False  # what people store by it; refused where the disk is nearly full
-    needs_leader: bool | Callable[[Call], bool] = True  # or whether one request does
+    reads_body: bool = False  # the body is decoded before the handler is called
+    creates: bool = False  # stores new data; refused if the disk is nearly full
+    needs_leader: bool | Callable[[Call], bool] = True  # a function decides for each request
     lasts: bool = False  # the answer may last as long as its caller likes
 
 
 @dataclass(frozen=True)
 class BoundRoute:
-    """A route, and the service that answers it; None: the process has no such service."""
+    """A route, and the service that answers it (None: this process has no such service)."""
 
     route: Route
     service: Any
 
     async def answer(self, call: Call) -> ASGIApp:
-        """Decode the query or the body, ask the service, encode its answer. Raises Refused."""
+        """Decode the query or the body, call the handler, encode its answer. Raises Refused."""
         route, told = self.route, dict[str, Any]()
         assert route.handler is not None
         if route.query is not None:
@@ -60,10 +60,11 @@ class BoundRoute:
 
 
 class Routes(Generic[S]):
-    """The routes of one service, in the order in which they are declared.
+    """The routes of one service, in order of declaration.
 
-    The docstring of a handler describes its route. A handler takes the service, the call, and if it
-    names them the decoded `query` and `body`. What it returns is encoded; None is an empty answer.
+    The docstring of a handler describes its route. A handler takes the service and the call, and
+    the decoded `query` and `body` if it has parameters with these names. Its result is encoded;
+    None is an empty answer.
     """
 
     def __init__(self) -> None:
@@ -72,9 +73,9 @@ class Routes(Generic[S]):
     def add(
         self, method: str, path: str, action: str, **facts: Any
     ) -> Callable[[Answering[S, T]], Answering[S, T]]:
-        """Declare the decorated function as a handler. `facts`: further fields of its `Route`.
+        """Declare the decorated function as a handler. `facts` are further fields of its `Route`.
 
-        Its annotations say what it takes and gives, unless `facts` do.
+        The types of query, body and answer come from its annotations, unless `facts` give them.
         """
 
         def declare(handler: Answering[S, T]) -> Answering[S, T]:
@@ -99,7 +100,7 @@ class Routes(Generic[S]):
     def add_hot(
         self, path: str, action: str, *, takes: type[Any], gives: type[T]
     ) -> Callable[[Hot[S, T]], Hot[S, T]]:
-        """Declare a hot route: it is a POST whose path has no variable parts."""
+        """Declare a hot route: a POST whose path has no variable parts."""
 
         def declare(hot: Hot[S, T]) -> Hot[S, T]:
             does = _description(hot)
@@ -119,7 +120,7 @@ class Routes(Generic[S]):
         return declare
 
     def offered(self, service: S | None) -> list[BoundRoute]:
-        """Return the routes with the service that answers them."""
+        """Return the routes, bound to the service that answers them."""
         return [BoundRoute(route, service) for route in self.all]
 
 

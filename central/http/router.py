@@ -1,4 +1,4 @@
-"""Which route a path means."""
+"""Find the route of a path."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,20 +6,20 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-Found = Mapping[str, tuple[T, Mapping[str, str]]]  # by method: what it has, and the path's parts
+Found = Mapping[str, tuple[T, Mapping[str, str]]]  # by method: the route, and the variable parts
 
 
 class Router(Generic[T]):
-    """Paths with variable parts, and what each has for which method.
+    """Maps paths with variable parts, and methods, to routes.
 
-    `{name}` stands for one part of a path, `{name:path}` for all that is left of it.
+    `{name}` matches one part of a path, `{name:path}` the rest of it.
     """
 
     def __init__(self, routes: Iterable[tuple[str, str, T]]) -> None:
-        """Each of `routes` is a method, a path, and what `at` returns for them.
+        """Each item of `routes` is a method, a path, and the object that `at` returns for them.
 
-        If two paths with variable parts fit, the first one counts. Raises ValueError if a route is
-        given twice.
+        If two paths with variable parts match, the first one wins. Raises ValueError for a
+        duplicate route.
         """
         given: set[tuple[str, str]] = set()
         self._literal: dict[str, dict[str, tuple[T, Mapping[str, str]]]] = {}

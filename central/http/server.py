@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn inside of our own event loop."""
+"""The HTTP server: uvicorn in the process's own event loop."""
 
 import asyncio
 import contextlib
@@ -14,20 +14,20 @@ from .app import Front
 from .connection import LimitedConnection
 
 CONNECTIONS_MAX: Final = 20_000
-KEEP_ALIVE_S: Final = 120  # pilots say something every 40 s at least while they hold work
+KEEP_ALIVE_S: Final = 120  # pilots with work send something at least every 40 s
 STOP_S: Final = 5
 BACKLOG: Final = 2_048
-HANDSHAKE_S: Final = 10.0  # of TLS
+HANDSHAKE_S: Final = 10.0  # for TLS
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """Return a socket on which connections may queue up from now on. Raises OSError."""
+    """Return a socket on which connections can queue from now on. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 class HttpServer:
-    """Serves a face over HTTP. The socket is bound at once, so that `port` is known."""
+    """Serves the HTTP face. The socket is bound at once, so that `port` is known."""
 
     def __init__(
         self,
@@ -43,9 +43,10 @@ class HttpServer:
         stop_s: int = STOP_S,
         listener: socket.socket | None = None,
     ) -> None:
-        """`strangers_max` is of one address, without a good token; 0: a part of all.
+        """`strangers_max` limits the connections of one address without a valid token.
 
-        `listener` is bound already; it stays the caller's to close.
+        0 means a fixed part of `connections_max`. `listener` is a bound socket, which the caller
+        closes.
         """
         strangers = Strangers(strangers_max or max(1, connections_max // PART))
         self.front = front
@@ -77,16 +78,16 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port that is bound; with port 0 a free one."""
+        """The bound port; with port 0, a free one."""
         return self._port
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._server.server_state.connections)
 
     async def run(self) -> None:
-        """Serve until `stop` or cancellation; requests that are under way are finished first."""
+        """Serve until `stop` or cancellation. Running requests are finished first."""
         try:
             await self._server.serve(sockets=[self._socket])
         except asyncio.CancelledError:
@@ -97,17 +98,17 @@ class HttpServer:
             self._socket.close()
 
     def stop(self) -> None:
-        """End streams, take no more connections, and let `run` return."""
+        """End streams, accept no more connections, and let `run` return."""
         self.front.face.stopping.set()
         self._server.should_exit = True
 
 
 class QuietServer(uvicorn.Server):
-    """uvicorn without its signal handlers: signals are the process's business."""
+    """uvicorn without its signal handlers: the process handles signals."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen on sockets that are bound. TLS must come to an end soon: until it does nobody
-        counts the connection, among strangers or at all.
+        """Listen on bound sockets. TLS handshakes have a short timeout, because connections are
+        counted only after them.
         """
         config, loop = self.config, asyncio.get_running_loop()
 

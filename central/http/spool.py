@@ -1,4 +1,4 @@
-"""Large bodies on the disk until they are whole: memory is for those that are worked on."""
+"""Large bodies, kept on the disk until they are whole, to save memory."""
 
 import asyncio
 import errno
@@ -10,12 +10,12 @@ from typing import IO, Final
 
 from ..errors import NoSpace
 
-HELD_BYTES: Final = 1 << 20  # of one body in memory, before they go to the disk
+HELD_BYTES: Final = 1 << 20  # of one body in memory; more goes to the disk
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Spool:
-    """The bytes of one body, whole. A small one never sees the disk."""
+    """The bytes of one body. A small body stays in memory."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -23,7 +23,7 @@ class Spool:
         self._file: IO[bytes] | None = None
 
     async def fill(self, parts: AsyncIterator[bytes]) -> None:
-        """Take all parts. Raises NoSpace."""
+        """Store all parts. Raises NoSpace."""
         try:
             async for part in parts:
                 self._held += part
@@ -35,7 +35,7 @@ class Spool:
             raise
 
     async def whole(self) -> bytes:
-        """Return all bytes: from here on they are in memory."""
+        """Return all bytes, which are in memory from then on."""
         if self._file is None:
             return bytes(self._held)
         return await asyncio.to_thread(self._read, self._file)
@@ -45,7 +45,7 @@ class Spool:
             await asyncio.to_thread(self._file.close)
 
     def _write(self) -> None:
-        if self._file is None:  # it has no name: no crash leaves anything behind
+        if self._file is None:  # it has no name, so a crash leaves nothing behind
             self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
         self._file.write(self._held)
         self._held = bytearray()
@@ -59,7 +59,7 @@ class Spool:
 
 @asynccontextmanager
 async def spooled(parts: AsyncIterator[bytes], folder: Path | None) -> AsyncGenerator[Spool]:
-    """Give a spool that has all of `parts`. Raises NoSpace, and what `parts` raises."""
+    """Yield a spool that holds all `parts`. Raises NoSpace, and the exceptions of `parts`."""
     spool = Spool(folder)
     try:
         await spool.fill(parts)

@@ -1,7 +1,7 @@
-"""The answers of a process that waits to lead: 421 to all, and its health to whoever watches it.
+"""The answers of a process that waits to lead: its health and metrics, and 421 to the rest.
 
-A pilot of release 0.1 does not follow a 421 with its files: it would repeat the request here for
-ever. So the standby hands such a request on to the leader.
+A pilot of release 0.1 does not follow a 421 when it transfers files: it would repeat the request
+here for ever. The standby therefore forwards these requests to the leader.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ METRICS: Final = "/metrics"
 _BLOB: Final = re.compile(rb"/v1/blobs/[0-9a-f]{64}")
 PILOT_LOG: Final = "/v1/pilots/log"
 KEEP_ALIVE_S: Final = 5
-HANDED_ON_MAX: Final = 50  # at once from one address, or it would take all connections
+HANDED_ON_MAX: Final = 50  # forwarded requests at once from one address, to leave room for others
 
 
 class _Abortable(LimitedConnection):
-    """Has the central's limits, and ends at once, whatever its peer takes or has yet to take."""
+    """A connection that can be aborted at once, whatever its peer has still to read or send."""
 
     def __init__(self, *args: Any, is_over: Callable[[], bool], **named: Any) -> None:
         super().__init__(*args, **named)
@@ -46,7 +46,7 @@ class _Abortable(LimitedConnection):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._whole = transport
         super().connection_made(transport)
-        if self._is_over():  # its TLS handshake was under way at the end
+        if self._is_over():  # the TLS handshake ended after the server did
             self.abort()
 
     def abort(self) -> None:
@@ -54,9 +54,9 @@ class _Abortable(LimitedConnection):
 
 
 class StandbyServer:
-    """Answers on the port that the central has when it leads.
+    """Answers on the central's port while another process leads.
 
-    The connection is closed after each answer, so that the next one finds who leads.
+    The connection is closed after each answer, so that the next request can reach the leader.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class StandbyServer:
         connections_max: int = CONNECTIONS_MAX,
         strangers_max: int = 0,
     ) -> None:
-        """`leader` returns where the process that leads is reached, None if that is not known.
+        """`leader` returns the leader's URL, or None if it is not known.
 
-        `elsewhere` hands requests on to it; the caller closes it. The limits are those of the
-        `HttpServer`. Nobody is known here: all are strangers.
+        `elsewhere` forwards requests to the leader; the caller closes it. The limits are those of
+        `HttpServer`. This process checks no tokens, so all callers count as strangers.
         """
         self._leader, self._clock, self._elsewhere = leader, clock, elsewhere
         self._since = clock.monotonic()
-        self.listener = bound(host, port)  # whoever has made this one closes it
+        self.listener = bound(host, port)  # the caller closes it
         self.port = int(self.listener.getsockname()[1])
         self._is_over = False
         self._handed_on = Strangers(HANDED_ON_MAX)
@@ -109,23 +109,23 @@ class StandbyServer:
         )
 
     async def run(self) -> None:
-        """Serve until cancelled, and end at once then: no peer is waited for.
+        """Serve until cancelled, then end at once without waiting for any peer.
 
-        Whoever comes afterwards waits at the listener for the server that follows.
+        Later connections wait at the listener for the next server.
         """
         mine = self.listener.dup()
         try:
             await self._server.serve(sockets=[mine])
         finally:
             self._is_over = True
-            for listening in getattr(self._server, "servers", ()):  # none before it has begun
+            for listening in getattr(self._server, "servers", ()):  # missing before its start
                 listening.close()
             mine.close()
             for connection in list(self._server.server_state.connections):
                 cast(_Abortable, connection).abort()
 
     def _health(self) -> Health:
-        """Of jobs, attempts and pilots only the leader knows."""
+        """Return the health. The counts are 0, because only the leader knows them."""
         return Health(
             status="standby",
             version=__version__,
@@ -157,11 +157,11 @@ class StandbyServer:
         await answer(scope, receive, send)
 
     async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the leader does, unless the address of the caller has too many under way."""
+        """Forward the request, unless its address has too many forwarded requests already."""
         client = scope["client"]
         asking = self._handed_on.come(client[0] if client else "")
         if asking is None:
-            why = "your address has too many requests under way here: repeat"
+            why = "your address has too many running requests here; try again"
             await problem(Refused(Code.UNAVAILABLE, why))(scope, receive, send)
             return
         answer: ASGIApp
@@ -176,10 +176,10 @@ class StandbyServer:
 
 
 def _is_of_old_pilot(scope: Scope) -> bool:
-    """Return whether a request is one with which a pilot of release 0.1 follows no 421."""
+    """Return whether this is a request after which a pilot of release 0.1 follows no 421."""
     headers = scope["headers"]
     if header(headers, FOLLOWS.encode()) or not header(headers, b"authorization"):
         return False
-    if _BLOB.fullmatch(scope["raw_path"]):  # as it is handed on: no way leads out of it
+    if _BLOB.fullmatch(scope["raw_path"]):  # the raw path is forwarded: it must not contain '..'
         return scope["method"] in ("GET", "PUT")
     return bool(scope["raw_path"] == PILOT_LOG.encode())

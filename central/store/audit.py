@@ -1,7 +1,6 @@
-"""A look at a store from outside: what it says of itself, and whether its counts say what its rows
-say.
+"""Read a store from outside: its own facts, and the differences between its counts and its rows.
 
-It runs on a session of its own that only reads, so it may run beside a central.
+This uses a read-only session of its own, so it may run while a central uses the store.
 """
 
 import re
@@ -11,12 +10,12 @@ from typing import Any, Final, NamedTuple
 from .errors import StoreBroken
 from .session import Session
 
-DIFFERENCES_MAX: Final = 50  # of each kind that are named
-NAMED_AT_A_TIME: Final = 1_024  # rows of which the names of files are read at a time
-# As it stands in JSON; in a text of the user the quotes would have backslashes before them.
+DIFFERENCES_MAX: Final = 50  # reported for each check
+NAMED_AT_A_TIME: Final = 1_024  # rows searched for file names at a time
+# Matches the key in JSON. Within a user's text the quotes would follow backslashes.
 _NAMED: Final = re.compile(rb'(?<!\\)"sha256"\s*:\s*"([0-9a-f]{64})"')
 
-# statement, what it is about
+# (statement, subject)
 CHECKS: Final = (
     ("check_zones", "jobs by class and state"),
     ("check_bodies", "bodies"),
@@ -39,7 +38,7 @@ CHECKS: Final = (
 
 
 class StoreFacts(NamedTuple):
-    """What a store says of itself."""
+    """Facts about a store, read from the store itself."""
 
     generation: str
     schema: int
@@ -48,12 +47,12 @@ class StoreFacts(NamedTuple):
 
 
 def facts(session: Session) -> StoreFacts:
-    """Return what the store says of itself. Raises StoreBroken."""
+    """Return the facts of a store. Raises StoreBroken."""
 
     def one(statement: str) -> Any:
         found = session.one(statement)
         if found is None:
-            raise StoreBroken(f"it is no store of pilotage: {statement} finds nothing")
+            raise StoreBroken(f"this is not a store of pilotage: {statement} returns no row")
         return found[0]
 
     return StoreFacts(
@@ -65,7 +64,7 @@ def facts(session: Session) -> StoreFacts:
 
 
 def differences(session: Session) -> Iterator[tuple[str, list[str]]]:
-    """Yield each check with the differences that it found, all at one moment of the store."""
+    """Yield each check with the differences found. All checks see one snapshot of the store."""
     session.begin_read()
     try:
         for statement, about in CHECKS:
@@ -76,7 +75,7 @@ def differences(session: Session) -> Iterator[tuple[str, list[str]]]:
 
 
 def blob_names(session: Session) -> Iterator[str]:
-    """Yield the hash of each file that a job or an attempt names, some of them several times."""
+    """Yield the hash of each file that a job or an attempt names. A hash may come repeatedly."""
     for what in ("templates", "bodies", "outputs"):
         begin, end = session.one(f"span_of_{what}")
         for first in range(begin, end + 1, NAMED_AT_A_TIME):
@@ -87,7 +86,7 @@ def blob_names(session: Session) -> Iterator[str]:
 
 
 def states(session: Session) -> dict[str, int]:
-    """Return how many jobs that are not deleted stand in each state."""
+    """Return the number of jobs in each state, without deleted jobs."""
     found: dict[str, int] = {}
     for row in session.rows("counts"):
         found[row[6]] = found.get(row[6], 0) + row[7]

@@ -31,19 +31,20 @@ SELECT format('attempt %s is live at epoch %s, but its job %s is at %s', a.attem
  WHERE a.live = 1 AND a.epoch <> j.epoch + 1
    AND (a.epoch <> j.epoch OR j.last_attempt IS DISTINCT FROM a.attempt_id)
 UNION ALL
-SELECT format('attempt %s is still open, but it is not the last of a job that waits', a.attempt_id)
+SELECT format('attempt %s is still open, but it is not the last one of a waiting job', a.attempt_id)
   FROM attempt AS a JOIN job AS j ON j.job_id = a.job_id
  WHERE a.open = 1 AND a.live = 0
    AND (j.state <> 'Waiting' OR j.last_attempt IS DISTINCT FROM a.attempt_id)
 UNION ALL
-SELECT format('attempt %s is live on pilot %s, which is not known', a.attempt_id, a.pilot)
+SELECT format('attempt %s is live on the unknown pilot %s', a.attempt_id, a.pilot)
   FROM attempt AS a
  WHERE a.live = 1 AND NOT EXISTS (SELECT 1 FROM pilot AS p WHERE p.pilot = a.pilot)
  LIMIT :limit;
 
 -- name: check_failures
--- The results that failed in the job's round. What was lost before a pilot came back is not known.
--- `held` is also the event of attempts that a person ended: those brought no result.
+-- Failed results in the job's present round. Losses are not checked: the rows do not show a loss
+-- that a returning pilot has taken back.
+-- Attempts that a person ended also have the event `held`, but no result.
 WITH counted AS (
     SELECT job_id, round, count(*) AS failures FROM attempt
      WHERE usage IS NOT NULL
@@ -53,20 +54,21 @@ WITH counted AS (
                                               'input', 'software', 'other')))
      GROUP BY job_id, round
 )
-SELECT format('job %s says %s failures, its attempts say %s', j.job_id, j.failures,
+SELECT format('job %s has %s failures, but its attempts have %s', j.job_id, j.failures,
               coalesce(c.failures, 0))
   FROM job AS j LEFT JOIN counted AS c ON c.job_id = j.job_id AND c.round = j.round
  WHERE j.failures <> coalesce(c.failures, 0)
  LIMIT :limit;
 
 -- name: check_references
--- The server sees to those that are declared; to have a class costs too much at each job.
-SELECT format('row %s of job names a row of class that is not there', j.job_id) FROM job AS j
+-- The server checks declared references. A reference to class is not declared, because checking it
+-- for every job would be slow.
+SELECT format('row %s of job refers to a row of class that does not exist', j.job_id) FROM job AS j
  WHERE NOT EXISTS (SELECT 1 FROM class AS c WHERE c.class_id = j.class_id)
  LIMIT :limit;
 
 -- name: check_catalogue
--- Own values of files, their states and what they belong to.
+-- Own values of files, their states, and the rows that they refer to.
 WITH own AS (
     SELECT f.file_id, f.set_id, f.community_id, o.key,
            CASE json_typeof(o.value) WHEN 'string' THEN 0
@@ -76,21 +78,21 @@ WITH own AS (
       FROM file AS f CROSS JOIN json_each(f.own::json) AS o
      WHERE f.own IS NOT NULL
 )
-SELECT format('file %s has a value of its own of %s that no search would find', o.file_id, o.key)
+SELECT format('file %s has an own value of %s that no search finds', o.file_id, o.key)
   FROM own AS o LEFT JOIN meta_key AS k ON k.community_id = o.community_id AND k.key = o.key
  WHERE NOT EXISTS (
        SELECT 1 FROM own_value AS v
         WHERE v.set_id = o.set_id AND v.key_id = k.key_id AND v.file_id = o.file_id
           AND v.number = o.number AND v.text = o.text)
 UNION ALL
-SELECT format('a search finds a value of %s of file %s, which has none', k.key, v.file_id)
+SELECT format('a search finds a value of %s for file %s, which has none', k.key, v.file_id)
   FROM own_value AS v
   LEFT JOIN meta_key AS k ON k.key_id = v.key_id
   LEFT JOIN file AS f ON f.file_id = v.file_id AND f.set_id = v.set_id
  WHERE f.file_id IS NULL OR k.key_id IS NULL
     OR NOT EXISTS (SELECT 1 FROM json_each(coalesce(f.own, '{}')::json) AS o WHERE o.key = k.key)
 UNION ALL
-SELECT format('file %s is %s, which its copies do not say', f.file_id, f.state)
+SELECT format('file %s is %s, but its copies imply another state', f.file_id, f.state)
   FROM file AS f
   LEFT JOIN (SELECT file_id, count(*) FILTER (WHERE state = 'Available') AS good,
                     count(*) FILTER (WHERE state = 'Bad') AS bad, count(*) AS copies
@@ -100,15 +102,15 @@ SELECT format('file %s is %s, which its copies do not say', f.file_id, f.state)
                        WHEN coalesce(r.bad, 0) > 0 AND r.bad = r.copies THEN 'Lost'
                        ELSE 'Missing' END
 UNION ALL
-SELECT format('file %s has metadata %s, which are not there', f.file_id, f.set_id)
+SELECT format('file %s has metadata %s, which do not exist', f.file_id, f.set_id)
   FROM file AS f LEFT JOIN meta_set AS m USING (set_id)
  WHERE m.set_id IS NULL
 UNION ALL
-SELECT format('a copy at %s is of file %s, which is not there', r.storage, r.file_id)
+SELECT format('a copy on %s belongs to file %s, which does not exist', r.storage, r.file_id)
   FROM replica AS r LEFT JOIN file AS f USING (file_id)
  WHERE f.file_id IS NULL
 UNION ALL
-SELECT format('file %s lies in dataset %s, and one of them is not there', d.file_id, d.dataset_id)
+SELECT format('file %s is in dataset %s, but one of them does not exist', d.file_id, d.dataset_id)
   FROM dataset_file AS d
   LEFT JOIN file AS f USING (file_id)
   LEFT JOIN dataset AS t USING (dataset_id)
@@ -116,7 +118,7 @@ SELECT format('file %s lies in dataset %s, and one of them is not there', d.file
  LIMIT :limit;
 
 -- name: check_transformations
--- What transformations say of their inputs and tasks, derived again from the rows.
+-- Counters of transformations, compared with the rows of their inputs and tasks.
 WITH counted AS (
     SELECT transformation_id, input_no, state, count(*) AS files FROM input GROUP BY 1, 2, 3
 ), worked AS (
@@ -164,20 +166,20 @@ SELECT format('remnants of %s on %s: %s wait with %s bytes and %s fail, the rows
   FROM remnant_count AS c LEFT JOIN counted AS r USING (storage, community)
  WHERE c.waiting <> coalesce(r.waiting, 0)
     OR (c.waiting_bytes <> coalesce(r.waiting_bytes, 0)
-        AND (c.waiting_bytes <> 9007199254740991 OR c.waiting = 0)) -- who has come so far stays
+        AND (c.waiting_bytes <> 9007199254740991 OR c.waiting = 0)) -- a capped sum stays
     OR c.failing <> coalesce(r.failing, 0)
 UNION ALL
 SELECT format('remnants of %s on %s are not counted', r.community, r.storage)
   FROM counted AS r LEFT JOIN remnant_count AS c USING (storage, community)
  WHERE c.waiting IS NULL
 UNION ALL
-SELECT format('remnant %s is swept, but file %s lies at its path', m.remnant_id, r.file_id)
+SELECT format('remnant %s is being swept, but its path belongs to file %s', m.remnant_id, r.file_id)
   FROM remnant AS m
   JOIN replica AS r ON r.storage = m.storage AND r.path = m.path
   JOIN file AS f ON f.file_id = r.file_id
  WHERE m.state <> 'Waiting' AND r.state IN ('Available', 'Copying') AND f.state <> 'Removed'
 UNION ALL
-SELECT format('remnant %s is of sweep %s, which is not there', m.remnant_id, m.sweep_id)
+SELECT format('remnant %s belongs to sweep %s, which does not exist', m.remnant_id, m.sweep_id)
   FROM remnant AS m
  WHERE m.sweep_id IS NOT NULL
    AND NOT EXISTS (SELECT 1 FROM sweep AS w WHERE w.sweep_id = m.sweep_id)

@@ -1,5 +1,5 @@
--- What `pilotage doctor --store` derives again from the rows. Each statement names, in one text a
--- row, what differs; a store that is right gives nothing.
+-- What `pilotage doctor --store` compares with the rows. Each statement returns one text for each
+-- difference. A correct store returns none.
 
 -- name: check_bodies
 SELECT format('job %s has no body', j.job_id) FROM job AS j
@@ -10,20 +10,20 @@ SELECT format('body %s has no job', b.job_id) FROM body AS b
  LIMIT :limit;
 
 -- name: check_attempts_of_jobs
-SELECT format('attempt %s is of job %s, which is not there', a.attempt_id, a.job_id)
+SELECT format('attempt %s belongs to job %s, which does not exist', a.attempt_id, a.job_id)
   FROM attempt AS a
  WHERE NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = a.job_id)
  LIMIT :limit;
 
 -- name: check_epochs
--- One attempt for each epoch from 1 on, each after the one before.
+-- The attempts of a job have the epochs 1, 2, … without a gap.
 SELECT format('job %s: its %s attempts have epochs %s to %s', job_id, count(*), min(epoch),
               max(epoch))
   FROM attempt
  GROUP BY job_id
 HAVING min(epoch) <> 1 OR max(epoch) <> count(*) OR count(DISTINCT epoch) <> count(*)
 UNION ALL
-SELECT format('attempt %s of job %s: the one before it, %s, is not its job''s epoch %s',
+SELECT format('attempt %s of job %s: its predecessor %s does not have epoch %s of the job',
               a.attempt_id, a.job_id, a.previous, a.epoch - 1)
   FROM attempt AS a LEFT JOIN attempt AS p ON p.attempt_id = a.previous
  WHERE (a.previous IS NULL) <> (a.epoch = 1)
@@ -32,7 +32,7 @@ SELECT format('attempt %s of job %s: the one before it, %s, is not its job''s ep
  LIMIT :limit;
 
 -- name: check_last_attempts
-SELECT format('job %s is at epoch %s, its last attempt %s is at %s', j.job_id, j.epoch,
+SELECT format('job %s is at epoch %s, but its last attempt %s is at %s', j.job_id, j.epoch,
               j.last_attempt, coalesce(a.epoch, 0))
   FROM job AS j LEFT JOIN attempt AS a ON a.attempt_id = j.last_attempt
  WHERE j.last_attempt IS NOT NULL
@@ -56,7 +56,7 @@ SELECT format('job %s is %s, but its last attempt ended by %s', j.job_id, j.stat
  LIMIT :limit;
 
 -- name: check_counters
-SELECT format('counter %s stands at %s, but %s is in use', name, next, used)
+SELECT format('counter %s is at %s, but %s is in use', name, next, used)
   FROM (SELECT c.name, c.next,
                CASE c.name WHEN 'job' THEN (SELECT max(job_id) FROM job)
                            WHEN 'attempt' THEN (SELECT max(attempt_id) FROM attempt)
@@ -74,10 +74,10 @@ SELECT format('counter %s stands at %s, but %s is in use', name, next, used)
  LIMIT :limit;
 
 -- name: check_orphans
-SELECT format('note %s is of job %s, which is not there', n.note_id, n.job_id) FROM note AS n
+SELECT format('note %s belongs to job %s, which does not exist', n.note_id, n.job_id) FROM note AS n
  WHERE NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = n.job_id)
 UNION ALL
-SELECT format('attempt %s is at a site that is not there', a.attempt_id) FROM attempt AS a
+SELECT format('attempt %s is at a site that does not exist', a.attempt_id) FROM attempt AS a
  WHERE NOT EXISTS (SELECT 1 FROM site AS s WHERE s.site_id = a.site_id)
 UNION ALL
 SELECT format('a series has no name: key %s', s.key_id) FROM series AS s
@@ -88,7 +88,7 @@ SELECT format('a series has no name: key %s', s.key_id) FROM series AS s
 SELECT max(number) FROM migration;
 
 -- name: newest_moment
--- The newest wall clock that any row has: ours should be later.
+-- The newest time in any row. The present time should be later.
 SELECT max(at) FROM (SELECT max(at) AS at FROM submission
                      UNION ALL SELECT max(at) FROM series_slot WHERE step_s = 10
                      UNION ALL SELECT max(at) FROM levels) AS n;

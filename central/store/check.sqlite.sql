@@ -32,19 +32,20 @@ SELECT format('attempt %d is live at epoch %d, but its job %d is at %d', a.attem
  WHERE a.live = 1 AND a.epoch <> j.epoch + 1
    AND NOT (a.epoch = j.epoch AND j.last_attempt = a.attempt_id)
 UNION ALL
-SELECT format('attempt %d is still open, but it is not the last of a job that waits', a.attempt_id)
+SELECT format('attempt %d is still open, but it is not the last one of a waiting job', a.attempt_id)
   FROM attempt AS a JOIN job AS j ON j.job_id = a.job_id
  WHERE a.open = 1 AND a.live = 0
    AND (j.state <> 'Waiting' OR j.last_attempt IS NOT a.attempt_id)
 UNION ALL
-SELECT format('attempt %d is live on pilot %s, which is not known', a.attempt_id, a.pilot)
+SELECT format('attempt %d is live on the unknown pilot %s', a.attempt_id, a.pilot)
   FROM attempt AS a
  WHERE a.live = 1 AND NOT EXISTS (SELECT 1 FROM pilot AS p WHERE p.pilot = a.pilot)
  LIMIT :limit;
 
 -- name: check_failures
--- The results that failed in the job's round. What was lost before a pilot came back is not known.
--- `held` is also the event of attempts that a person ended: those brought no result.
+-- Failed results in the job's present round. Losses are not checked: the rows do not show a loss
+-- that a returning pilot has taken back.
+-- Attempts that a person ended also have the event `held`, but no result.
 WITH counted AS (
     SELECT job_id, round, count(*) AS failures FROM attempt
      WHERE usage IS NOT NULL
@@ -53,14 +54,14 @@ WITH counted AS (
                                                'input', 'software', 'other')))
      GROUP BY job_id, round
 )
-SELECT format('job %d says %d failures, its attempts say %d', j.job_id, j.failures,
+SELECT format('job %d has %d failures, but its attempts have %d', j.job_id, j.failures,
               coalesce(c.failures, 0))
   FROM job AS j LEFT JOIN counted AS c ON c.job_id = j.job_id AND c.round = j.round
  WHERE j.failures <> coalesce(c.failures, 0)
  LIMIT :limit;
 
 -- name: check_references
-SELECT format('row %d of %s names a row of %s that is not there', rowid, "table", parent)
+SELECT format('row %d of %s refers to a row of %s that does not exist', rowid, "table", parent)
   FROM pragma_foreign_key_check
  LIMIT :limit;
 
@@ -81,14 +82,15 @@ SELECT s.generation, c.next FROM store AS s CROSS JOIN counter AS c WHERE c.name
 UPDATE store SET generation = lower(hex(randomblob(16))), made_at = :at RETURNING generation;
 
 -- name: end_restored_sweeps
--- What a backup calls Removed somebody may have had back since: it waits anew, marked as it is.
+-- Users may have registered removed files again since the backup, so remnants wait again. They stay
+-- marked as Sweeping.
 UPDATE remnant SET sweep_id = NULL WHERE sweep_id IS NOT NULL;
 
 -- name: remove_restored_sweeps
 DELETE FROM sweep;
 
 -- name: skip_ids
--- Ids that were given after a backup must not be given again to others.
+-- Ids that were used after the backup must not be used again.
 UPDATE counter SET next = next + :skipped;
 
 -- name: begin_read
@@ -107,20 +109,20 @@ SELECT format('remnants of %s on %s: %s wait with %s bytes and %s fail, the rows
   FROM remnant_count AS c LEFT JOIN counted AS r USING (storage, community)
  WHERE c.waiting <> coalesce(r.waiting, 0)
     OR (c.waiting_bytes <> coalesce(r.waiting_bytes, 0)
-        AND (c.waiting_bytes <> 9007199254740991 OR c.waiting = 0)) -- who has come so far stays
+        AND (c.waiting_bytes <> 9007199254740991 OR c.waiting = 0)) -- a capped sum stays
     OR c.failing <> coalesce(r.failing, 0)
 UNION ALL
 SELECT format('remnants of %s on %s are not counted', r.community, r.storage)
   FROM counted AS r LEFT JOIN remnant_count AS c USING (storage, community)
  WHERE c.waiting IS NULL
 UNION ALL
-SELECT format('remnant %d is swept, but file %d lies at its path', m.remnant_id, r.file_id)
+SELECT format('remnant %d is being swept, but its path belongs to file %d', m.remnant_id, r.file_id)
   FROM remnant AS m
   JOIN replica AS r ON r.storage = m.storage AND r.path = m.path
   JOIN file AS f ON f.file_id = r.file_id
  WHERE m.state <> 'Waiting' AND r.state IN ('Available', 'Copying') AND f.state <> 'Removed'
 UNION ALL
-SELECT format('remnant %d is of sweep %d, which is not there', m.remnant_id, m.sweep_id)
+SELECT format('remnant %d belongs to sweep %d, which does not exist', m.remnant_id, m.sweep_id)
   FROM remnant AS m
  WHERE m.sweep_id IS NOT NULL
    AND NOT EXISTS (SELECT 1 FROM sweep AS w WHERE w.sweep_id = m.sweep_id)

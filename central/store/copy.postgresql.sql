@@ -1,19 +1,19 @@
 -- name: empty_input_count
--- Triggers have counted what came in; the counts that are copied are those.
+-- Triggers have counted the copied rows; the copied counters replace these counts.
 DELETE FROM input_count;
 
 -- name: empty_task_count
 DELETE FROM task_count;
 
 -- name: drop_new_store
--- What the first look at the new tables has put there.
+-- Rows that the first opening of the new tables has made.
 DELETE FROM store;
 
 -- name: drop_new_counters
 DELETE FROM counter;
 
 -- name: continue_ids
--- Ids that the database itself gives go on behind those that are there.
+-- Ids that the database assigns continue after the copied ones.
 SELECT setval(pg_get_serial_sequence('site', 'site_id'), coalesce(max(site_id), 0) + 1, false)
   FROM site
 UNION ALL

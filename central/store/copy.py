@@ -1,7 +1,7 @@
-"""A store of SQLite into an empty database of PostgreSQL, row by row, and then compared.
+"""Copy a SQLite store into an empty PostgreSQL database, row by row, then compare both.
 
-All of it is one transaction: what differs, or is interrupted, leaves the database empty. Nobody may
-write to the file meanwhile.
+The copy is one transaction: after a difference or an interruption the database is still empty. No
+process may write to the file during the copy.
 """
 
 import sqlite3
@@ -22,7 +22,7 @@ from .sqlite.check import reading
 
 ROWS_AT_A_TIME: Final = 5_000
 _ALL_OF: Final = "all_of_"
-# What makes room in the new tables for what is copied there.
+# Statements that empty the new tables before their rows are copied.
 _BEFORE: Final = {
     "store": "drop_new_store",
     "counter": "drop_new_counters",
@@ -32,28 +32,28 @@ _BEFORE: Final = {
 
 
 class NotTheSame(StoreError):
-    """What was copied does not read as it was. Nothing of it is kept."""
+    """A copied row differs from the original. The copy is rolled back."""
 
     def __init__(self, table: str, here: object, there: object) -> None:
-        super().__init__(f"table {table}: {here!r} was copied and reads {there!r}")
+        super().__init__(f"table {table}: {here!r} became {there!r}; nothing was copied")
 
 
 def tables() -> list[str]:
-    """Return all tables, each behind those that its rows name."""
+    """Return all tables, each after the tables that its rows refer to."""
     return [name.removeprefix(_ALL_OF) for name in load("sqlite") if name.startswith(_ALL_OF)]
 
 
 def copy_store(path: Path, url: str, *, at: float, told: Callable[[str], None]) -> int:
-    """Copy the store at `path` into the database at `url`; return how many rows that were.
+    """Copy the store at `path` into the database at `url`. Return the number of rows.
 
-    `told` hears of each table. Raises StoreError; then the database is as it was.
+    `told` receives a line for each table. Raises StoreError; the database is then unchanged.
     """
     with reading(path) as here:
         schema, known = facts(here).schema, len(migrations("sqlite"))
         if schema != known:
             raise StoreError(
-                f"{path} has schema {schema}, this pilotage copies {known}: start and stop "
-                "`pilotage serve` on it once"
+                f"{path} has schema {schema}, but this release copies schema {known}: start and "
+                "stop `pilotage serve` on it once"
             )
         here.begin_read()
         session = prepared(url, at)
@@ -69,7 +69,7 @@ def _copied(
     source: sqlite3.Connection, session: PostgresqlSession, told: Callable[[str], None]
 ) -> int:
     if session.rows("all_owners") or session.one("counts") is not None:
-        raise StoreError("the database has a store in use: a copy goes into an empty one")
+        raise StoreError("the database has a store in use; copy into an empty database")
     session.begin()
     count = 0
     for table in tables():

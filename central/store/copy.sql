@@ -1,6 +1,6 @@
--- All rows of each table, as `pilotage admin copy-store` reads them: in the order of the key, so
--- that two stores can be compared. The databases may have the columns in different orders. A table
--- comes after the tables that its rows refer to.
+-- All rows of each table, as `pilotage admin copy-store` reads them. They are ordered by key, so
+-- that two stores can be compared. The order of columns may differ between the databases. A table
+-- comes after the tables to which its rows refer.
 
 -- name: all_of_remnant
 SELECT * FROM remnant ORDER BY remnant_id;

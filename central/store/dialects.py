@@ -1,8 +1,7 @@
-"""One text of SQL for two databases: what a statement is on each of them.
+"""One SQL text for two databases: translate a statement for each of them.
 
 A statement that both databases run is written once, in the SQL of PostgreSQL with the hints of
-SQLite. Each database drops or says otherwise what only the other one knows:
-
+SQLite. For each database, the parts that only the other one knows are removed or replaced:
     written                         on SQLite                on PostgreSQL
     x::bigint                       x
     json_each(:ids)                                          json_array_elements_text(:ids::json)
@@ -12,14 +11,14 @@ SQLite. Each database drops or says otherwise what only the other one knows:
     IS [NOT] DISTINCT FROM          IS NOT, IS
     greatest(a, b), least(a, b)     max(a, b), min(a, b)
     FOR UPDATE, FOR NO KEY UPDATE   (nothing)
-    RETURNING :n::bigint            (nothing)                (tells which of many rows it changed)
+    RETURNING :n::bigint            (nothing)                (tells which of many rows changed)
 
 `WITH v AS EACH (a::bigint, b::text)` stands for rows of parameters. It makes two statements: one
-takes a row, and the other, `…_together`, takes many:
+takes a single row, and the other, `…_together`, takes many rows:
 
                                     on SQLite                on PostgreSQL
-    for a row                       VALUES (?1, ?2)          VALUES ($1::bigint, $2::text)
-    for many                        VALUES (?, ?), (?, ?), … SELECT * FROM unnest($1::bigint[], …)
+    for one row                     VALUES (?1, ?2)          VALUES ($1::bigint, $2::text)
+    for many rows                   VALUES (?, ?), (?, ?), … SELECT * FROM unnest($1::bigint[], …)
 """
 
 import re
@@ -27,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-ROWS_TOGETHER: Final = 16  # that a statement of SQLite takes; the rows left over are NULLs
+ROWS_TOGETHER: Final = 16  # rows in a statement of SQLite; missing rows are NULLs
 
 _Rules = tuple[tuple[re.Pattern[str], str], ...]
 
@@ -61,7 +60,7 @@ _MANY: Final = {"sqlite": "VALUES {rows}", "postgresql": "SELECT * FROM unnest({
 
 
 def forms(database: str, name: str, statement: str) -> Iterator[tuple[str, str]]:
-    """Yield a statement of both databases as one of them runs it, under each of its names."""
+    """Yield (name, text) for a shared statement in the form that one database runs."""
     found = _EACH.search(statement)
     if found is None:
         yield name, said_on(database, statement)
@@ -79,7 +78,7 @@ def forms(database: str, name: str, statement: str) -> Iterator[tuple[str, str]]
 
 
 def said_on(database: str, statement: str) -> str:
-    """Return a statement of both databases as one of them runs it."""
+    """Return a shared statement in the form that one database runs."""
     for pattern, replacement in RULES[database]:
         statement = pattern.sub(replacement, statement)
     return statement

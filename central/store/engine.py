@@ -1,11 +1,13 @@
-"""Runs verbs on an open store. It has no code for a subject.
+"""Runs verbs on an open store. It knows no subject.
 
 A verb is a function whose first argument is a `Session`. Each subject has its verbs in its record.
-`write` runs one in a transaction of the only writer; its call returns when that is synced to disk.
-Several calls share a transaction (group commit), and one that fails leaves the others alone. `read`
-runs one on a connection beside the writer: all its statements see the same moment. Verbs take
-batches. Compare-and-set verbs return one bool for each item: False means that the row had changed,
-and nothing was written for it.
+
+- `write` runs a verb in a transaction of the only writer, and returns when that is synced to disk.
+  Several calls share a transaction (group commit); a call that fails does not affect the others.
+- `read` runs a verb on another connection. All its statements see one snapshot.
+
+Verbs take batches. Compare-and-set verbs return one bool for each item: False means that the row
+had changed, and nothing was written for the item.
 """
 
 import asyncio
@@ -20,13 +22,13 @@ from .writer import JointOperation, Writer
 
 
 class Activity(Record, frozen=True):
-    """How much was written since the store was opened."""
+    """The numbers of writes since the store was opened."""
 
     operations: int = 0
     commits: int = 0
 
 
-CHUNK_MAX: Final = 1000  # the most rows of a transaction of a bulk: others wait for one at most
+CHUNK_MAX: Final = 1000  # most rows in one transaction of bulk work, so that others wait briefly
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,11 +40,10 @@ _joints: Final[dict[object, Callable[..., JointOperation]]] = {}
 
 
 def weighs(rows: int | Callable[..., int]) -> Callable[[F], F]:
-    """Declare how many rows a verb writes: a number for each item of its arguments, or a function.
+    """Declare the number of rows that a verb writes.
 
-    The function is given the arguments of a call.
-
-    Without it a verb writes one row, or as many as its arguments have items.
+    A number counts for each item of its arguments. A function receives the arguments of a call.
+    Without this mark, a verb counts one row for each item of its arguments, at least one.
     """
 
     weight = _each(rows) if isinstance(rows, int) else rows
@@ -55,13 +56,13 @@ def weighs(rows: int | Callable[..., int]) -> Callable[[F], F]:
 
 
 def takes_long(verb: F) -> F:
-    """Mark a verb that may read for seconds: half of the readers never run such verbs."""
+    """Mark a verb that may read for seconds. Such verbs use at most half of the readers."""
     _long.add(verb)
     return verb
 
 
 def joined_by(joint: Callable[..., JointOperation]) -> Callable[[F], F]:
-    """Let the writer join neighbouring calls of a verb. `joint` takes the arguments of one call."""
+    """Let the writer join neighbouring calls of a verb. `joint` receives a call's arguments."""
 
     def mark(verb: F) -> F:
         _joints[verb] = joint
@@ -74,7 +75,7 @@ class Store:
     """One open store."""
 
     def __init__(self, writer: Writer[Session], readers: Readers, generation: str) -> None:
-        """`generation` is the identity of the store's past: another one after a restore."""
+        """`generation` identifies the store's past; a restore changes it."""
         self._writer, self._readers = writer, readers
         self._long_reads = asyncio.Semaphore(READERS // 2)
         self.generation: Final = generation
@@ -82,10 +83,10 @@ class Store:
     async def write(
         self, verb: Callable[Concatenate[Session, P], T], *args: P.args, **named: P.kwargs
     ) -> T:
-        """Run a verb in a transaction; return its result when that is synced to disk.
+        """Run a verb in a transaction, and return its result when that is synced to disk.
 
-        A verb that only reads sees all writes that were called before. Raises what the verb
-        raises, StoreFull or StoreBroken: nothing was stored then; StoreBroken ends the process.
+        Even a verb that only reads sees all earlier writes. Raises the verb's exceptions, StoreFull
+        or StoreBroken; nothing was stored then. StoreBroken ends the process.
         """
         joint = _joints.get(verb)
         call = _Call(verb, args, named) if joint is None else joint(*args, **named)
@@ -94,9 +95,9 @@ class Store:
     async def read(
         self, verb: Callable[Concatenate[Session, P], T], *args: P.args, **named: P.kwargs
     ) -> T:
-        """Run a verb that only reads, at one moment. Raises what the verb raises, and StoreError.
+        """Run a verb that only reads, on one snapshot. Raises its exceptions, and StoreError.
 
-        Writes that were answered before are seen; those under way may be or not.
+        It sees all writes that have returned, and may see those still running.
         """
         call = _Call(verb, args, named)
         if verb not in _long:
@@ -105,20 +106,20 @@ class Store:
             return await self._readers.run(call)
 
     def activity(self) -> Activity:
-        """Return how much was written since the store was opened."""
+        """Return the numbers of writes since the store was opened."""
         return Activity(operations=self._writer.operations, commits=self._writer.commits)
 
     async def hint(self, within_s: float) -> None:
-        """Return when another process says that it has stored jobs, or after so many seconds.
+        """Return when another process signals new jobs, or after `within_s` seconds.
 
-        A hint may be missed, or come without new jobs. A store of one process has none.
+        A signal may be missed, or come without new jobs. A store of one process gives none.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await asyncio.Event().wait()
 
     async def close(self) -> None:
-        """Finish what is queued, then close."""
+        """Finish the queued operations, then close."""
         await self._writer.close()
         await asyncio.to_thread(self._readers.close)
 
@@ -145,7 +146,7 @@ def _each(rows: int) -> Callable[..., int]:
 
 
 def _items(*args: object, **named: object) -> int:
-    """Return how many items the arguments have, or how many they allow; at least 1."""
+    """Return the number of items in the arguments, or their limit; at least 1."""
     limit = named.get("limit")
     items = limit if isinstance(limit, int) else 0
     for one in (*args, *named.values()):

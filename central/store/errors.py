@@ -1,6 +1,6 @@
-"""What can go wrong in the store, and what the caller should do.
+"""Errors of the store, and what the caller should do.
 
-Those that a peer should hear of are refusals as well: services let them through.
+Errors that a client should see are refusals as well, and services let them through.
 """
 
 from typing import Final
@@ -11,22 +11,22 @@ from ..errors import DependencyUnavailable, Refused
 
 
 class StoreError(Exception):
-    """Base of all.
+    """Base of all errors of the store.
 
-    One that is none of OF_ALL is about what the call wanted, and nothing of it was stored: a loop
-    puts that one thing aside and goes on with the others.
+    An error outside OF_ALL concerns this call only, and nothing of it was stored. A loop puts that
+    item aside and continues with the others.
     """
 
 
 class StoreFull(Refused, StoreError):
-    """No space is left. Nothing of the call was stored; try again when there is."""
+    """The disk is full. Nothing of the call was stored; try again when there is space."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(Code.STORE_FULL, f"the store takes nothing more: {why}")
+        super().__init__(Code.STORE_FULL, f"the store has no space: {why}")
 
 
 class ReserveReached(StoreFull):
-    """What is left of the disk is kept for reports. The store was not asked: it is not in doubt."""
+    """The rest of the disk is reserved for reports. The store was not asked, and is in order."""
 
 
 _WAYS: Final = {
@@ -39,7 +39,7 @@ _WAYS: Final = {
 
 
 class OverQuota(Refused, StoreError):
-    """A request would use more than an owner, group or community may. Nothing was stored."""
+    """A request would exceed the quota of an owner, group or community. Nothing was stored."""
 
     def __init__(
         self, what: str, *, kind: str, community: str, name: str, used: int, limit: int, more: int
@@ -54,101 +54,102 @@ class OverQuota(Refused, StoreError):
 
 
 class StoreBroken(DependencyUnavailable, StoreError):
-    """After this failure of a write memory and disk may differ: the process must end.
+    """Memory and disk may differ after a failed write, so the process must end.
 
-    Of a read it says that the database was not there: nothing is to be done but to read again.
+    After a failed read it means that the database was unreachable: read again.
     """
 
 
 class StoreLate(StoreBroken):
-    """The database ended a statement that took too long: it is there, so ask again."""
+    """The database cancelled a statement that took too long. It is reachable: try again."""
 
 
 class NotLeader(StoreBroken):
-    """Another process leads, or nobody: nothing was written. The process must end."""
+    """Another process leads, or none. Nothing was written. The process must end."""
 
     def __init__(self, holder: str, term: int) -> None:
-        super().__init__(f"{holder} does not lead with term {term}: the row is another's")
+        super().__init__(f"{holder} no longer leads with term {term}: the leader row has changed")
 
 
-OF_ALL: Final = (StoreFull, StoreBroken)  # of whatever is written next, too
+OF_ALL: Final = (StoreFull, StoreBroken)  # errors that further writes would meet too
 
 
 class KeyReused(Refused, StoreError):
-    """The idempotency key is known with another body."""
+    """The idempotency key was used with another body."""
 
     def __init__(self, key: str, what: str = "submission") -> None:
-        message = f"key {key!r} was used before for another {what}: take a new key"
+        message = f"key {key!r} was used before for another {what}; use a new key"
         super().__init__(Code.KEY_REUSED, message, field="key")
 
 
 class StillArriving(Refused, StoreError):
-    """A submission of this key is being taken in: wait until it is there, or gone."""
+    """A submission with this key is still arriving: wait until it is complete or dropped."""
 
     def __init__(self, submission_id: int, key: str) -> None:
-        message = f"a submission with key {key!r} is being taken in: repeat this one in a while"
+        message = f"a submission with key {key!r} is still arriving; try again in a moment"
         super().__init__(Code.UNAVAILABLE, message, field="key")
         self.submission_id = submission_id
 
 
 class SubmissionDropped(Refused, StoreError):
-    """An unfinished submission takes no more: it is gone, or was complete before."""
+    """An unfinished submission accepts no more jobs: it was dropped, or completed before."""
 
     def __init__(self, submission_id: int) -> None:
-        message = f"submission {submission_id} was dropped before it was whole: send it again"
+        message = f"submission {submission_id} was dropped before it was complete; send it again"
         super().__init__(Code.UNAVAILABLE, message)
 
 
 class JobNotFound(Refused, StoreError):
-    """No such job, or not for this caller."""
+    """The job does not exist, or the caller may not see it."""
 
     def __init__(self, job_id: int) -> None:
         super().__init__(Code.NOT_FOUND, f"there is no job {job_id}", field="id")
 
 
 class PilotNotFound(Refused, StoreError):
-    """No such pilot, or not for this caller."""
+    """The pilot does not exist, or the caller may not see it."""
 
     def __init__(self, pilot: str) -> None:
         super().__init__(Code.NOT_FOUND, f"there is no pilot {pilot!r}", field="pilot")
 
 
 class BadSecret(Refused, StoreError):
-    """Unknown, expired, or used with another nonce: one message for all three."""
+    """The secret is unknown, expired, or used with another nonce: one message for all three."""
 
     def __init__(self) -> None:
-        message = "this bootstrap secret is unknown, expired or used"
+        message = "this bootstrap secret is unknown, expired or used; get a new one"
         super().__init__(Code.BAD_TOKEN, message, field="secret")
 
 
 class NotMadeYet(StoreError):
-    """The tables are not there, or of an older pilotage: who keeps the queue makes them."""
+    """The tables are missing or have an older schema. The leader makes them."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the store has no tables of this version yet: a process with the role dispatch makes "
-            "them when it starts"
+            "the store has no tables of this version yet; start a process with the role dispatch, "
+            "which makes them"
         )
 
 
 class WrongRelease(StoreError):
-    """This pilotage must not write to the store: another release has to be installed."""
+    """This release must not write to the store: install another one."""
 
 
 class NewerSchema(WrongRelease):
-    """The store was written by a newer pilotage."""
+    """A newer release wrote the store."""
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(
-            f"the store has schema {found}, this pilotage knows up to {known}: install a newer one"
+            f"the store has schema {found}, but this release knows schemas up to {known}: install "
+            "a newer release"
         )
 
 
 class MigrationChanged(WrongRelease):
-    """A step of the schema that has run reads differently now. Install the right pilotage."""
+    """A migration that has run has another text now. Install the right release."""
 
     def __init__(self, number: int, name: str) -> None:
         super().__init__(
-            f"migration {number} ({name}) was changed after this store had run it: "
-            "install the pilotage that made the store, or one released after it"
+            f"migration {number} ({name}) has changed since this store ran it: install the "
+            "release that made the store, or a later one"
         )

@@ -1,5 +1,5 @@
--- Who leads. The term is part of a key, so that a take-over waits for the transactions that look at
--- it, and a renewal does not.
+-- The leader row. The term is part of a key: a take-over waits for transactions that check the
+-- term, but a renewal does not.
 
 -- name: make_leader
 CREATE TABLE IF NOT EXISTS leader (
@@ -17,12 +17,11 @@ VALUES (:shard, 0, '', '', '-infinity')
     ON CONFLICT DO NOTHING;
 
 -- name: give_up_locks_soon
--- The table may take long on a slow disk. Only the processes that wait for the one which makes it
--- give up.
+-- Making the table may take long on a slow disk. This ends only the processes that wait for it.
 SET lock_timeout = '900ms';
 
 -- name: answer_soon
--- Whoever asks has given up by then: nothing is to happen of which nobody hears.
+-- The caller gives up after this time, so a later answer must have no effect.
 SET statement_timeout = '900ms';
 
 -- name: lead
@@ -32,8 +31,8 @@ SELECT term, holder, url,
   FROM leader WHERE shard = :shard;
 
 -- name: end_of_holder
--- Transactions of one that stands still, or is cut off, are open for as long as the server believes
--- in its connections. Those of another user we may not end: the server does, when they are idle.
+-- A hanging or disconnected process keeps its transactions open while the server believes in its
+-- connections. Another user's transactions cannot be ended here; their idle timeout ends them.
 SELECT pg_terminate_backend(pid)
   FROM pg_stat_activity
  WHERE application_name = :application AND pid <> pg_backend_pid() AND usename = current_user;

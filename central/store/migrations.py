@@ -1,8 +1,8 @@
 """Numbered, forward-only migrations: `<database>/migrations/NNNN_name.sql`.
 
-Each runs once, in one transaction with the row that says so. A file is never changed after a
-release: its checksum is compared at every start. A migration only adds; what is dropped goes one
-release later, so that the release before can still read.
+Each migration runs once, in one transaction with the row that records it. A file never changes
+after a release: every start compares its checksum. A migration only adds. Tables and columns are
+dropped one release later, so that the release before can still read.
 """
 
 import hashlib
@@ -41,9 +41,9 @@ def migrations(database: str) -> tuple[Migration, ...]:
 
 
 def still_to_run(applied: Sequence[Any], known: Sequence[Migration]) -> Sequence[Migration]:
-    """Return the steps that are missing, given those that have run as (number, name, checksum).
+    """Return the migrations that are missing, given the applied ones (number, name, checksum).
 
-    Raises NewerSchema, or MigrationChanged where a step that has run reads differently now.
+    Raises NewerSchema, or MigrationChanged if an applied migration has another text now.
     """
     if applied and applied[-1][0] > len(known):
         raise NewerSchema(applied[-1][0], len(known))

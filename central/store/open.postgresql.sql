@@ -1,5 +1,5 @@
 -- name: durability
--- What a commit is worth, and whether this is a database that may be written.
+-- Whether commits are durable, and whether this database may be written.
 SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
        current_setting('synchronous_commit') AS synchronous_commit,
        current_setting('synchronous_standby_names') AS synchronous_standby_names,
@@ -15,7 +15,7 @@ SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS
 SET lock_timeout = '10s';
 
 -- name: lock
--- Held by the connection that writes, for as long as it lives: no write goes through another one.
+-- The connection that writes holds the lock while it lives, and no other one writes.
 SELECT pg_advisory_lock(70121, hashtext(current_database() || '.' || current_schema()));
 
 -- name: wait_no_longer
@@ -27,7 +27,7 @@ VALUES (1, replace(gen_random_uuid()::text, '-', ''), :at)
     ON CONFLICT DO NOTHING;
 
 -- name: arriving_submissions
--- Those whose writer is gone.
+-- Submissions whose writer is gone.
 SELECT submission_id FROM submission LEFT JOIN arriving USING (submission_id)
  WHERE complete = 0 AND (writer IS NULL OR NOT is_writing(writer));
 

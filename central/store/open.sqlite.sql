@@ -5,30 +5,30 @@ PRAGMA page_size = 4096;
 PRAGMA journal_mode = WAL;
 
 -- name: set_no_log
--- A copy that lies somewhere is one file, whoever looks into it.
+-- A copy must be a single file.
 PRAGMA journal_mode = DELETE;
 
 -- name: set_synchronous
--- NORMAL loses acknowledged rows at a power cut: measured, in 166 of 200.
+-- NORMAL loses acknowledged rows at a power cut.
 PRAGMA synchronous = FULL;
 
 -- name: set_cache
--- 64 MiB: the job rows of a million jobs and the inner pages of everything else.
+-- 64 MiB hold the job rows of a million jobs, and the inner pages of all other tables.
 PRAGMA cache_size = -65536;
 
 -- name: set_reader_cache
 PRAGMA cache_size = -16384;
 
 -- name: set_no_mmap
--- Mapped reads took twice as long as read() from the page cache.
+-- Mapped reads are slower than read() from the page cache.
 PRAGMA mmap_size = 0;
 
 -- name: set_no_autocheckpoint
--- SQLite ignores an I/O error in an automatic checkpoint; the writer runs its own and sees them.
+-- SQLite ignores I/O errors in automatic checkpoints. The writer runs its own ones and sees errors.
 PRAGMA wal_autocheckpoint = 0;
 
 -- name: set_log_size
--- 32 MiB: a log that is copied into the database and begins anew is cut down to this.
+-- 32 MiB. SQLite cuts the log to this size when it starts the log again.
 PRAGMA journal_size_limit = 33554432;
 
 -- name: set_foreign_keys

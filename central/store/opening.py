@@ -1,4 +1,4 @@
-"""What is done to a store before it is used."""
+"""Steps that make a store ready when it is opened."""
 
 from collections.abc import Callable
 from typing import Final
@@ -13,26 +13,26 @@ _unnamed: Final[list[Step]] = []
 
 
 def removes_unfinished(step: Chunk) -> Chunk:
-    """Mark a verb that removes unfinished rows, and returns whether there may be more.
+    """Mark a verb that removes unfinished rows, and returns whether more may exist.
 
-    The process that keeps the queue runs it when it opens the store, one call a transaction,
-    until a call returns False.
+    The leader runs it when it opens the store, one call in each transaction, until a call returns
+    False.
     """
     _unfinished.append(step)
     return step
 
 
 def removes_unnamed(step: Step) -> Step:
-    """Mark a verb that removes rows that no other row names.
+    """Mark a verb that removes rows to which no other row refers.
 
-    An opening runs it once, where no other process can know the ids of these rows.
+    It runs once when a store is opened, if no other process can know the ids of these rows.
     """
     _unnamed.append(step)
     return step
 
 
 def make_ready(session: Session, at: float) -> None:
-    """Give a new store its generation, and remove what never finished."""
+    """Give a new store its generation, and remove unfinished rows."""
     session.begin()
     session.run("make_generation", {"at": at})
     session.commit()
@@ -46,7 +46,7 @@ def make_ready(session: Session, at: float) -> None:
 
 
 def remove_unnamed(session: Session) -> None:
-    """Remove rows that no other row names."""
+    """Remove rows to which no other row refers."""
     for step in _unnamed:
         session.begin()
         step(session)

@@ -1,9 +1,9 @@
-"""Named SQL statements, read from files. Python fills in nothing but lists of columns.
+"""Named SQL statements, read from files. Python inserts only lists of columns.
 
-Each subject has its statements in its folder. `NAME.sql` holds those of both databases,
-`NAME.<database>.sql` those that one of them must say otherwise or alone.
+Each subject has its statements in its folder. `NAME.sql` holds the statements for both databases.
+`NAME.<database>.sql` holds those that one database needs in another form, or alone.
 
-A file may give a list of columns a name by `-- columns: x`. Its statements then write `{x}` for
+A line `-- columns: x` names a list of columns. The statements of the file can then write `{x}` for
 the columns, `{a.x}` for those of table `a`, and `{x::type}` for the columns with their types.
 """
 
@@ -22,7 +22,7 @@ _COLUMNS = re.compile(r"\{(\w+\.)?([a-z]\w*)(::type)?\}")
 
 @cache
 def load(database: str) -> Mapping[str, str]:
-    """Return all statements of a database by name. A name that comes twice is a mistake of ours."""
+    """Return all statements of a database by name. A duplicate name is a bug."""
     found: dict[str, str] = {}
     for file in sorted(_files(), key=lambda file: file.name):
         _, *kind = file.name.split(".")
@@ -31,20 +31,22 @@ def load(database: str) -> Mapping[str, str]:
         for name, text in parse(file.read_text(encoding="utf-8")):
             own = kind != ["sql"]
             for its_name, statement in [(name, text)] if own else forms(database, name, text):
-                assert its_name not in found, f"statement {its_name} stands twice for {database}"
+                assert its_name not in found, (
+                    f"statement {its_name} is defined twice for {database}"
+                )
                 found[its_name] = statement
     return MappingProxyType(found)
 
 
 def _files() -> Iterator[Traversable]:
-    """Yield the files with statements: each lies in the folder of its subject."""
+    """Yield the files with statements, which lie in the folders of their subjects."""
     for folder in files("pilotage.central").iterdir():
         if folder.is_dir():
             yield from (file for file in folder.iterdir() if file.name.endswith(".sql"))
 
 
 def parse(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, statement) for each `-- name: x`, without comment lines and the semicolon."""
+    """Yield (name, statement) for each `-- name: x`, without comment lines and semicolon."""
     lists: dict[str, list[str]] = {}
     _, *parts = _HEADING.split(text)
     for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):

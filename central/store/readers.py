@@ -1,4 +1,4 @@
-"""Threads that read beside the writer, each call at one moment of the store."""
+"""Threads that read while the writer writes. Each call sees one snapshot of the store."""
 
 import asyncio
 import queue
@@ -11,18 +11,18 @@ from typing import Any, Final, Generic, TypeVar
 from .errors import StoreError
 from .session import ReadStopped, Session, Transactions
 
-READERS: Final = 4  # threads, each with a connection
+READERS: Final = 4  # threads with one connection each
 
 T = TypeVar("T")
 
 
 class Readers:
-    """Threads that read. None is started before the first call."""
+    """Threads that read. They start with the first call."""
 
     def __init__(self, connect: Callable[[], Session], opened: Sequence[Session] = ()) -> None:
-        """`connect` opens a session that only reads, on one of the threads. Raises StoreError.
+        """`connect` opens a read-only session, on one of the threads. Raises StoreError.
 
-        `opened` are sessions that are open already.
+        `opened` holds sessions that are open already.
         """
         self._connect = connect
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -32,11 +32,11 @@ class Readers:
         self._running: set[_Call[Any]] = set()
 
     async def run(self, call: Callable[[Session], T]) -> T:
-        """Run `call` so that all its statements see one state of the store.
+        """Run `call` on one snapshot of the store.
 
-        Raises what `call` raises, and StoreError. After an error of the database the next call uses
-        another connection. If the caller is cancelled, the statement that runs is interrupted,
-        because the database may not answer.
+        Raises the exceptions of `call`, and StoreError. After an error of the database the next
+        call uses another connection. If the caller is cancelled, its running statement is
+        interrupted, because the database may never answer.
         """
         loop = asyncio.get_running_loop()
         one = _Call(call)
@@ -62,8 +62,8 @@ class Readers:
             is_good = True
             return found
         except session.faults as why:
-            # An error of the verb leaves the connection as it was. Of an error of the database
-            # nobody knows whether the connection outlives it.
+            # An error of the verb leaves the connection usable. After an error of the database,
+            # the connection may be dead.
             is_good = isinstance(why, Transactions.faults) and _is_rolled_back(session)
             told = session.translated(why)
             if told is why:
@@ -77,7 +77,7 @@ class Readers:
                 session.give_up()
 
     def _begun(self, one: "_Call[Any]") -> Session:
-        """Return a session in a transaction that reads. One that has died meanwhile is replaced."""
+        """Return a session in a read transaction. A dead session is replaced."""
         with suppress(queue.Empty):
             session = self._free.get_nowait()
             try:
@@ -102,7 +102,7 @@ class Readers:
         return session
 
     def close(self) -> None:
-        """Interrupt the calls that run, wait for them, then close."""
+        """Interrupt the running calls, wait for them, then close."""
         for one in tuple(self._running):
             one.interrupt()
         self._threads.shutdown(cancel_futures=True)
@@ -120,16 +120,16 @@ def _is_rolled_back(session: Session) -> bool:
 
 
 class _Call(Generic[T]):
-    """A call, and the session that it runs on."""
+    """A call, and the session that runs it."""
 
     def __init__(self, call: Callable[[Session], T]) -> None:
         self._call = call
-        self._lock = threading.Lock()  # so that no later call on the session is interrupted
+        self._lock = threading.Lock()  # protects later calls on the session from interruption
         self._session: Session | None = None
         self.is_stopped = False
 
     def begin(self, session: Session) -> None:
-        """Begin to read on a session. Raises Stopped, and errors of the database."""
+        """Start a read transaction on a session. Raises ReadStopped, and errors of the database."""
         with self._lock:
             if self.is_stopped:
                 raise ReadStopped
@@ -140,12 +140,12 @@ class _Call(Generic[T]):
         return self._call(session)
 
     def end(self) -> None:
-        """From now on the session is another call's."""
+        """Release the session for other calls."""
         with self._lock:
             self._session = None
 
     def interrupt(self) -> None:
-        """Let the call end soon, whether it has begun or not."""
+        """Let the call end soon, even if it has not started."""
         with self._lock:
             self.is_stopped = True
             if self._session is not None:

@@ -1,7 +1,7 @@
-"""What all records have in common."""
+"""The base of all records."""
 
 import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Values alone, in no cycle: the collector need not look at them."""
+    """A record of plain values without reference cycles, ignored by the garbage collector."""

@@ -1,6 +1,6 @@
-"""What verbs run on: a connection with its statements, and what it knows of rows that never change.
+"""What verbs run on: a connection with its statements, and a cache of rows that never change.
 
-A driver says how statements are run. All of it is called on one thread at a time.
+A driver implements how statements run. One thread at a time uses a session.
 """
 
 import threading
@@ -15,16 +15,16 @@ import msgspec
 from .errors import StoreError
 
 SITES_MAX: Final = 10_000
-LOCK_LOOK_S: Final = 0.1  # how often a read that waits for another one looks whether to stop
+LOCK_LOOK_S: Final = 0.1  # between checks whether a read that waits for a lock should stop
 TEMPLATES_BYTES_MAX: Final = 32_000_000
-READER_TEMPLATES_BYTES_MAX: Final = 8_000_000  # of each session that only reads
+READER_TEMPLATES_BYTES_MAX: Final = 8_000_000  # of each read-only session
 
 
 class SessionCache(Protocol):
-    """What a session knows of rows."""
+    """A session's cache of rows."""
 
     def forget(self) -> None:
-        """Forget what was learnt in a transaction that is rolled back."""
+        """Drop what was cached in a transaction that is rolled back."""
 
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ Parameters = Mapping[str, object] | Sequence[object]
 
 
 class Templates:
-    """The newest templates of submissions, bounded by their size."""
+    """The newest templates of submissions, limited by their size."""
 
     def __init__(self, bytes_max: int = TEMPLATES_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
@@ -49,7 +49,7 @@ class Templates:
         return self._kept[submission_id]
 
     def keep(self, submission_id: int, template: bytes | None) -> None:
-        """Keep one; it is kept already where several reads of it ran at once."""
+        """Cache a template. Parallel reads of one template may cache it repeatedly."""
         if submission_id in self._kept:
             self._bytes -= _weight(self._kept.pop(submission_id))
         self._kept[submission_id] = template
@@ -64,19 +64,19 @@ def _weight(template: bytes | None) -> int:
 
 
 class StatementResult(Protocol):
-    """What is known of a statement that has run."""
+    """The outcome of a statement."""
 
     @property
     def rowcount(self) -> int:
-        """How many rows it changed."""
+        """The number of rows that it changed."""
         ...
 
 
 class Transactions(ABC):
     """A connection as the writer sees it."""
 
-    # What an operation can bring about by its own data: refusals of the database, and values that
-    # it cannot take (an integer above 2^63, half a surrogate pair).
+    # Errors that an operation's own data can cause: refusals of the database, and values that
+    # it cannot store (an integer above 2^63, half a surrogate pair).
     faults: ClassVar[tuple[type[Exception], ...]] = (
         StoreError,
         ValueError,
@@ -91,56 +91,56 @@ class Transactions(ABC):
 
     @abstractmethod
     def commit(self) -> None:
-        """Return when what was written is synced to disk."""
+        """Commit. Return when the writes are synced to disk."""
 
     @abstractmethod
     def roll_back(self) -> None:
-        """End the transaction if there is one. What fails here is one of `faults`."""
+        """End the transaction if there is one. Errors here are among `faults`."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Drop what was learnt in a transaction that is rolled back."""
+        """Drop caches after a transaction was rolled back."""
 
     def may_pass(self, why: BaseException) -> bool:
-        """Say whether the operation may succeed when it is run again at once."""
+        """Return whether the operation may succeed if it runs again at once."""
         return False
 
     @abstractmethod
     def translated(self, why: BaseException) -> BaseException:
-        """Return what the caller is told for an error of the database; others are their own."""
+        """Return the store's error for an error of the database, or the same error for others."""
 
 
 class ReadStopped(StoreError):
-    """Nobody waits for this read any more."""
+    """The read was interrupted, because its caller has gone."""
 
 
 class Session(Transactions):
-    """What all verbs work on."""
+    """The connection that all verbs run on."""
 
-    is_shared: ClassVar[bool] = False  # whether other processes write to the database too
+    is_shared: ClassVar[bool] = False  # true: other processes write to the database too
     is_stopped = False
-    generation = ""  # identity of the store's past; another one after a restore
+    generation = ""  # identity of the store's past; a restore changes it
 
     def __init__(
         self,
         shared: dict[type, Any] | None = None,
         templates_bytes_max: int = TEMPLATES_BYTES_MAX,
     ) -> None:
-        """`shared` is what the sessions of one store have in common, by its class."""
+        """`shared` holds the objects that all sessions of one store share, by class."""
         self._shared: dict[type, Any] = {} if shared is None else shared
         self.templates = Templates(templates_bytes_max)
         self._sites: dict[str, int] = {}
         self._own: dict[type, Any] = {}
 
     def shared(self, kind: type[T]) -> T:
-        """Return the one object of a class that all sessions of the store share, on any thread."""
+        """Return the one object of a class that all sessions of the store share, in all threads."""
         if kind not in self._shared:
-            self._shared.setdefault(kind, kind())  # another thread may be quicker
+            self._shared.setdefault(kind, kind())  # another thread may have been faster
         found: T = self._shared[kind]
         return found
 
     def own(self, kind: type[K]) -> K:
-        """Return what this session alone knows, by its class: made when first asked for.
+        """Return this session's own cache of a class, which is made at the first call.
 
         Its `forget` is called when a transaction is rolled back.
         """
@@ -150,27 +150,27 @@ class Session(Transactions):
         return found
 
     def forget(self) -> None:
-        """A transaction was rolled back: a site learnt in it may have another id next time."""
+        """Drop caches after a rollback: a site may get another id next time."""
         self._sites.clear()
         for known in self._own.values():
             known.forget()
 
     @abstractmethod
     def begin_read(self) -> None:
-        """Begin a transaction that only reads, and sees one state of the store."""
+        """Begin a read-only transaction on one snapshot of the store."""
 
     def interrupt(self) -> None:
-        """Let the statement that runs, and all later ones, fail. Called from another thread."""
+        """Let the running statement and all later ones fail. Called from another thread."""
         self.is_stopped = True
 
     def check(self) -> None:
-        """Raise Stopped if the session was interrupted."""
+        """Raise ReadStopped if the session was interrupted."""
         if self.is_stopped:
             raise ReadStopped
 
     @contextmanager
     def holding(self, lock: threading.Lock) -> Generator[None]:
-        """Hold a lock that other sessions share. Raises Stopped."""
+        """Hold a lock that other sessions share. Raises ReadStopped."""
         while not lock.acquire(timeout=LOCK_LOOK_S):
             self.check()
         try:
@@ -180,7 +180,7 @@ class Session(Transactions):
 
     @abstractmethod
     def give_up(self) -> None:
-        """Close at once, whatever state the connection is in."""
+        """Close at once, whatever the state of the connection."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -197,42 +197,42 @@ class Session(Transactions):
 
     @abstractmethod
     def many(self, statement: str, rows: Sequence[Parameters]) -> int:
-        """Run a statement for each row; return how many rows changed in all."""
+        """Run a statement for each row. Return how many rows changed in all."""
 
     @abstractmethod
     def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
-        """Run compare-and-sets in order, and tell which changed their row."""
+        """Run compare-and-sets in order. Return for each whether it changed its row."""
 
-    # -- submissions, where several processes take them in --------------------------------------
+    # -- submissions, if several processes take them in -----------------------------------------
 
     def arriving(self, submission_id: int) -> None:
-        """A submission begins to arrive in chunks."""
+        """Note that a submission starts to arrive in chunks."""
 
     def still_arriving(self, submission_id: int) -> None:
-        """More comes of it. Raises SubmissionDropped where it was taken for abandoned."""
+        """Note that more of it has arrived. Raises SubmissionDropped if it was dropped."""
 
     def ends_arriving(self, submission_id: int) -> bool:
-        """All has come, or it is dropped; False: that was said before."""
+        """Note that it is complete or dropped. Return False if that was noted before."""
         return True
 
     def arrived(self, submission_id: int) -> None:
-        """A submission becomes visible: tell the process that keeps the queue."""
+        """Note that a submission becomes visible, and tell the leader."""
 
-    # -- paths on storages, where several processes write ---------------------------------------
+    # -- paths on storages, if several processes write ------------------------------------------
 
     def names_paths(self) -> None:
-        """From now on, as long as this transaction lives, nobody marks paths as being swept."""
+        """Until this transaction ends, let no other one mark paths for removal."""
 
     def marks_paths(self) -> None:
-        """The same the other way round: nobody names any."""
+        """Until this transaction ends, let no other one name paths."""
 
     def reserve(self, name: str, count: int = 1) -> int:
-        """Take `count` ids out of a counter for ever; return the first."""
+        """Take `count` ids from a counter for ever. Return the first one."""
         first: int = self.one("reserve", {"name": name, "count": count})[0]
         return first
 
     def site(self, site: str) -> int:
-        """Return the id of a site; a new one is stored."""
+        """Return the id of a site. An unknown site is stored first."""
         known = self._sites.get(site)
         if known is None:
             self.run("insert_site", {"site": site})
@@ -250,5 +250,5 @@ class Session(Transactions):
 
 
 def json_list(values: Sequence[object]) -> str:
-    """Return a list as statements take one."""
+    """Return a list in the form that statements take."""
     return msgspec.json.encode(values).decode()

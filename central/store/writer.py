@@ -1,8 +1,8 @@
 """One thread that writes, and commits in groups.
 
-There is no timer: the next transaction starts when the last COMMIT has returned, and takes all that
-has been queued meanwhile. An operation that fails takes nobody along: the group is rolled back
-and each operation runs again in a transaction of its own.
+There is no timer. The next transaction starts when the last COMMIT has returned, and takes all
+operations that were queued during it. If an operation fails, the group is rolled back, and each
+operation runs again in a transaction of its own.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from typing import Any, Final, Generic, TypeVar
 from .errors import StoreBroken, StoreError
 from .session import Transactions
 
-QUEUE_MAX: Final = 4_096  # operations that wait or run; further callers wait until one is answered
-GROUP_ROWS_MAX: Final = 4_000  # a group is closed at the operation that reaches it
-TRIES: Final = 20  # of an operation that another process was in the way of
-TURN_MAX: Final = 32  # operations that are handed over before the loop's turn is over
+QUEUE_MAX: Final = 4_096  # waiting and running operations; further callers wait for room
+GROUP_ROWS_MAX: Final = 4_000  # the operation that reaches it is the last of its group
+TRIES: Final = 20  # of an operation that conflicts with another process
+TURN_MAX: Final = 32  # operations handed over before the loop's turn ends
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ S = TypeVar("S", bound=Transactions)
 
 
 class JointOperation(ABC):
-    """An operation that costs less together with others of its class."""
+    """An operation that is cheaper together with others of its class."""
 
     __slots__ = ()
 
@@ -41,11 +41,11 @@ class JointOperation(ABC):
     @classmethod
     @abstractmethod
     def together(cls, session: Any, several: Any) -> Sequence[Any]:
-        """Return what each gives, as if one ran after the other. Raises Apart."""
+        """Return the result of each, as if they had run in order. Raises NotJoinable."""
 
 
 class NotJoinable(StoreError):
-    """Joined they do not go: each runs by itself, in another transaction that is still one."""
+    """These operations cannot be joined. Each runs alone, in one further transaction for all."""
 
 
 class _Operation(Generic[S]):
@@ -60,7 +60,7 @@ class _Operation(Generic[S]):
 
 
 class Writer(Generic[S]):
-    """Runs operations on a session, in order, in groups. Made and used on one event loop."""
+    """Runs operations on a session, in order and in groups. It belongs to one event loop."""
 
     def __init__(
         self,
@@ -72,20 +72,20 @@ class Writer(Generic[S]):
         queue_max: int = QUEUE_MAX,
         group_rows_max: int = GROUP_ROWS_MAX,
     ) -> None:
-        """`fatal` is called once, on the loop, when the store is broken: the process must end.
+        """`fatal` is called once, on the loop, when the store is broken; the process must end.
 
-        `afterwards` is called on the thread when the answers of a group have gone out. It raises
-        StoreBroken where memory and disk may differ.
+        `afterwards` is called on the thread when the answers of a group were sent. It raises
+        StoreBroken if memory and disk may differ.
         """
         self._session = session
         self._fatal = fatal
         self._group_rows_max = group_rows_max
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(queue_max)
-        # Bounded by the semaphore; the None that ends the thread needs no place.
+        # Bounded by the semaphore; the None that ends the thread takes no place.
         self._queue: queue.SimpleQueue[list[_Operation[S]] | None] = queue.SimpleQueue()
-        self._turn: list[_Operation[S]] = []  # operations of this turn of the loop
-        self._taken: deque[_Operation[S]] = deque()  # of a turn, by the thread
+        self._turn: list[_Operation[S]] = []  # operations of the loop's present turn
+        self._taken: deque[_Operation[S]] = deque()  # taken from the queue by the thread
         self._dead = False
         self._ended = asyncio.Event()
         self._closing = False
@@ -96,9 +96,9 @@ class Writer(Generic[S]):
         self._thread.start()
 
     async def run(self, operation: Callable[[S], T], *, rows: int = 1) -> T:
-        """Run `operation` in a transaction and return its result when that is synced to disk.
+        """Run `operation` in a transaction, and return its result when that is synced to disk.
 
-        Raises what the operation raised, StoreFull or StoreBroken; nothing of it was stored then.
+        Raises the operation's exceptions, StoreFull or StoreBroken; nothing was stored then.
         """
         await self._room.acquire()
         if self._closing or self._broken:
@@ -110,10 +110,10 @@ class Writer(Generic[S]):
         return result
 
     def _hand_over(self, waiting: _Operation[S]) -> None:
-        """Queue an operation together with others of this turn of the loop.
+        """Queue an operation together with the others of the loop's turn.
 
-        To wake the thread for the first of them alone would give it a commit of its own, and the
-        interpreter's lock to fight for while the others are still being made.
+        Waking the thread for the first one would give it a commit of its own, and the thread would
+        compete for the interpreter's lock while the loop still creates the others.
         """
         self._turn.append(waiting)
         if len(self._turn) == 1:
@@ -125,11 +125,11 @@ class Writer(Generic[S]):
         if self._turn:
             turn, self._turn = self._turn, []
             self._queue.put(turn)
-            if self._dead:  # nobody takes it any more
+            if self._dead:  # the thread takes no more
                 self._resolve(self._refused())
 
     def _refused(self) -> list[_Operation[S]]:
-        """Take all that is queued off the dead thread's queue, each with its error."""
+        """Return the operations in the dead thread's queue, each with its error."""
         group: list[_Operation[S]] = []
         with suppress(queue.Empty):
             while True:
@@ -139,7 +139,7 @@ class Writer(Generic[S]):
         return group
 
     async def close(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish the queued operations, then end the thread."""
         if not self._closing:
             self._closing = True
             self._end_turn()
@@ -176,14 +176,14 @@ class Writer(Generic[S]):
                 self._look_after()
             cleanly = True
         finally:
-            # A mistake of ours that no operation can bring about, or a loop that is closed.
+            # A bug, or a closed loop: operations cannot cause this.
             if not cleanly:
                 self._abandon(group)
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._ended.set)
 
     def _take(self) -> tuple[list[_Operation[S]], bool]:
-        """Wait for work; return all that is there, up to the bound, and whether to go on."""
+        """Wait for operations. Return a group of them, and whether to continue."""
         group: list[_Operation[S]] = []
         rows = 0
         while rows < self._group_rows_max:
@@ -212,7 +212,7 @@ class Writer(Generic[S]):
                 self._alone(operation)
 
     def _together(self, group: list[_Operation[S]]) -> bool:
-        """Run a group in one transaction; False if it was rolled back."""
+        """Run a group in one transaction. Return False if it was rolled back."""
         try:
             try:
                 self._transact(group)
@@ -232,7 +232,7 @@ class Writer(Generic[S]):
             except self._session.faults as why:
                 self._undo(why)
                 if left and not self._broken and self._session.may_pass(why):
-                    continue  # another process was in the way
+                    continue  # it conflicted with another process
                 operation.result, operation.error = None, self._session.translated(why)
                 return
 
@@ -252,7 +252,7 @@ class Writer(Generic[S]):
         self.commits += 1
 
     def _undo(self, why: BaseException) -> None:
-        """Roll back; note where the store can no longer be trusted."""
+        """Roll back. Mark the store as broken if it can no longer be trusted."""
         self._session.forget()
         if isinstance(self._session.translated(why), StoreBroken):
             self._break(str(why))
@@ -275,7 +275,7 @@ class Writer(Generic[S]):
             self._loop.call_soon_threadsafe(self._give_up, self._broken)
 
     def _abandon(self, group: list[_Operation[S]]) -> None:
-        """The thread dies: answer everybody, so that nobody waits for ever."""
+        """Fail all operations when the thread dies, so that no caller waits for ever."""
         if self._loop.is_closed():
             return
         self._closing = True
@@ -288,5 +288,5 @@ class Writer(Generic[S]):
 
 
 def _kind(operation: _Operation[Any]) -> type[JointOperation] | None:
-    """Return the class of an operation that may be joined with its neighbours."""
+    """Return the class of an operation that can be joined with its neighbours, or None."""
     return type(operation.run) if isinstance(operation.run, JointOperation) else None

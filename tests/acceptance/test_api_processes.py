@@ -329,7 +329,7 @@ def test_jobs_with_data_are_taken_in_and_a_storage_that_comes_later_is_known_soo
     first, second = stage.clients
     (made,) = first.submit([_writes("a", "first")], key="to the first").ids()
     eventually(lambda: ended(first, [made]), what="the first output")
-    with pytest.raises(Refused, match="there is no storage 'later', only first"):
+    with pytest.raises(Refused, match="unknown storage 'later'; known storages: first"):
         second.submit([_writes("b", "later")], key="too early")
     storage_file(stage.central.data, stage.folder, "later")
     leader = stage.central.client  # it tells pilots where to write

@@ -373,16 +373,16 @@ def test_options_say_what_a_job_reads_and_makes_and_show_names_it(shared: Rig) -
 
 def test_data_that_cannot_be_are_refused_by_name(shared: Rig) -> None:
     bad: dict[str, JobData] = {
-        "there is no file and no dataset users:nothing": JobData(
+        "no file or dataset is called users:nothing": JobData(
             inputs=(DataInput(did="users:nothing"),)
         ),
         "did: found": JobData(inputs=(DataInput(did="users:../x"),)),
         "query.colour": JobData(inputs=(DataInput(query={"colour": "red"}),)),
         "give either did or query": JobData(inputs=(DataInput(),)),
-        "there is no storage 'tape'": JobData(
-            outputs=(DataOutput(pattern="*", storages=("tape",)),)
+        "unknown storage 'tape'": JobData(outputs=(DataOutput(pattern="*", storages=("tape",)),)),
+        "unknown placeholder {nonsense}": JobData(
+            outputs=(DataOutput(pattern="*", name="{nonsense}"),)
         ),
-        "{nonsense} is not known": JobData(outputs=(DataOutput(pattern="*", name="{nonsense}"),)),
         "a folder inside the job's folder": JobData(inputs=(DataInput(did="a:b", to="../x"),)),
         "metadata.run": JobData(outputs=(DataOutput(pattern="*", metadata={"run": "a\nb"}),)),
     }

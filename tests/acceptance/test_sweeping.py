@@ -120,7 +120,7 @@ def test_what_was_removed_goes_whatever_happens_to_the_central(rig: Rig) -> None
     assert back.refused[0].field == "replicas.path"
     assert "are being removed" in back.refused[0].message
     assert gone.replicas == [] and gone.remnants[0].state is RemnantState.GONE
-    assert [one.why for one in held] == ["users:live.h5 lies there"]
+    assert [one.why for one in held] == ["users:live.h5 uses this path"]
     assert (rig.count("disk").waiting, rig.count("disk").failing) == (1, 0)
     kept = rig.count("kept")
     assert (kept.takes_part, kept.waiting, kept.gone) == (False, FILES, 0)

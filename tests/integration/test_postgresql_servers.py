@@ -195,7 +195,7 @@ async def test_where_none_leads_yet_one_waits_until_one_does() -> None:
     with _two(1) as (primary, standby, leads, follows):
         primary.stop(signal.SIGQUIT)
         url = _url(leads, follows, attributes="&target_session_attrs=primary")
-        why = rf"none of the servers leads: {leads}:.*; {follows}:{PORT}: it is a standby"
+        why = rf"no server is the primary: {leads}:.*; {follows}:{PORT}: it is a standby"
         leaders = PostgresqlLeaders(url)
         await asyncio.to_thread(fit, url, time.time())
         with pytest.raises(StoreBroken, match=why):

@@ -134,7 +134,7 @@ def test_a_data_directory_whose_store_is_gone_is_no_new_one(
     [
         ("mysql://db/x", "not a supported database"),
         ("postgresql://me:secret@db/x", "PGPASSFILE"),
-        ("postgresql://one:5432,two:front/x", "store.url: 'front' is no port"),
+        ("postgresql://one:5432,two:front/x", "store.url: 'front' is not a port"),
         ("postgresql://me@/x?host=/nowhere", "docs/operations/postgresql.md"),
     ],
 )

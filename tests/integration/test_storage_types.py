@@ -30,13 +30,13 @@ TYPE = ShelfType()
 DRIVER = """
 import shutil
 from pathlib import Path
-from pilotage.pilot.data.storages import Sums
+from pilotage.pilot.data.storages import CopyChecksums
 from .shelves import place_on
 
 class ShelfStorage:
     def put(self, source, place, *, go_on):
         shutil.copy(source, place_on(place))
-        return Sums(Path(source).stat().st_size, "", "")
+        return CopyChecksums(Path(source).stat().st_size, "", "")
 """
 SHELVES = """
 def place_on(place):
@@ -65,10 +65,10 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from pilotage.pilot.data.drivers import storages
-from pilotage.pilot.data.storages import Place
+from pilotage.pilot.data.storages import CopyLocation
 told = []
 found = storages(lambda event, facts: told.append([event, facts["type"], facts["why"]]))
-place = Place(f"shelf://{sys.argv[2]}", "copy")
+place = CopyLocation(f"shelf://{sys.argv[2]}", "copy")
 put = found["shelf"].put(Path(sys.argv[1]), place, go_on=lambda: None)
 print(json.dumps([sorted(found), told, put.size_bytes, "importlib.metadata" in sys.modules]))
 """
@@ -99,7 +99,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_central_knows_the_type_of_another_package(site: Path) -> None:
     assert wrong_url("shelf", "shelf://north") == ("", "")
     assert wrong_url("shelf", "http://north/")[1].endswith("expected shelf://name")
-    assert wrong_url("tape", "tape://x")[1].endswith("only broken, file, http, shelf")
+    assert wrong_url("tape", "tape://x")[1].endswith("types: broken, file, http, shelf")
 
 
 def test_a_type_that_fails_or_comes_twice_is_refused_by_its_name(site: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_type_that_fails_or_comes_twice_is_refused_by_its_name(site: Path) -> 
         "type",
         "shelf_broken:TYPE of the type 'broken' cannot be loaded: OSError('no shelf today')",
     )
-    assert "comes from" in wrong_url("http", "http://host/x")[1]
+    assert "is installed twice" in wrong_url("http", "http://host/x")[1]
     assert wrong_url("file", "file:///data") == ("", "")
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL, over asyncpg: optional, `pip install pilotage[postgresql]`."""
+"""PostgreSQL, through asyncpg. Optional: `pip install pilotage[postgresql]`."""
 
 from .leaders import PostgresqlLeaders
 from .store import PostgresqlStore, open_beside, open_postgresql

@@ -1,4 +1,4 @@
-"""A look at a database from outside: it is opened for reading, and what is a commit worth there."""
+"""Read a database from outside: open it read-only, and check that its commits are durable."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from .errors import is_no_table, translated
 from .session import PostgresqlSession
 from .store import named
 
-CLOCKS_S: Final = 60.0  # so far two clocks may be apart
+CLOCKS_S: Final = 60.0  # the largest permitted difference of two clocks
 
 
 @contextmanager
 def reading(url: str) -> Generator[PostgresqlSession]:
-    """Open a store that somebody may be writing, for reading. Raises StoreError."""
+    """Open a store read-only, even while another process writes it. Raises StoreError."""
     try:
         session = PostgresqlSession(url, only_read=True, command_s=None)
     except FAULTS as why:
@@ -31,15 +31,14 @@ def reading(url: str) -> Generator[PostgresqlSession]:
 
 
 def fit(url: str, wall: float) -> None:
-    """Raise StoreError where a server answers and leads now, and we are not to write there.
+    """Raise StoreError if a server answers, and this process must not write to it.
 
-    It gives no full durability, or its clock and ours (`wall`) differ: several processes whose
-    clocks do would not agree about what a token, or a job that waits, has left. Or its tables are
-    of a newer pilotage.
+    It has no full durability, its tables are from a newer release, or its clock and this one
+    (`wall`) differ. Processes whose clocks differ would not agree on when tokens expire.
     """
     try:
         session = PostgresqlSession(url, only_read=True)
-    except FAULTS:  # it is waited for
+    except FAULTS:  # the caller waits for it
         return
     try:
         found = session.one("durability")
@@ -52,15 +51,15 @@ def fit(url: str, wall: float) -> None:
     ahead_s = wall - found["now"]
     if abs(ahead_s) > CLOCKS_S:
         raise StoreBroken(
-            f"this machine's clock is {ahead_s:+.0f} s off that of PostgreSQL at {named(url)}: "
-            "keep both by NTP (chronyc tracking)"
+            f"this machine's clock differs by {ahead_s:+.0f} s from PostgreSQL's at {named(url)}: "
+            "synchronise both with NTP (chronyc tracking)"
         )
     if not found["in_recovery"]:
         durable.check(found)
 
 
 def ids_given(url: str) -> dict[str, int] | None:
-    """Return how far ids have come; none where there are no tables. None: nobody answers."""
+    """Return the counters of ids, {} without tables, or None if the database does not answer."""
     try:
         session = PostgresqlSession(url, only_read=True)
     except FAULTS:
@@ -83,7 +82,7 @@ def _applied(session: PostgresqlSession) -> list[Any]:
 
 
 def durability(session: PostgresqlSession) -> str:
-    """Return what a commit is worth, in words. Raises StoreBroken where it is not enough."""
+    """Return the durability of commits as text. Raises StoreBroken if it is not enough."""
     found = session.one("durability")
     durable.check(found)
     beside = f"synchronous standby {found['synchronous_standby_names']}"

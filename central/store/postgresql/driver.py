@@ -1,4 +1,4 @@
-"""asyncpg, as far as it is used: the only module that names it."""
+"""The parts of asyncpg that the store uses. No other module imports asyncpg."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -8,20 +8,20 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from .servers import Server, Servers, servers_of
 
-CONNECT_S: Final = 10.0  # several servers share it
-COMMAND_S: Final = 60.0  # a statement that takes longer is given up, and the store with it
-# The server ends a transaction in which nothing comes for so long: whose process stands still would
-# hold what it has locked for ever. Whoever leads next ends those of the leader before by itself;
-# those of who takes jobs in would hold the leader up.
+CONNECT_S: Final = 10.0  # for all servers of a URL together
+COMMAND_S: Final = 60.0  # after this time a statement is given up, and the store is broken
+# The server ends a transaction that is idle for so long, because a hanging process would keep its
+# locks for ever. A new leader ends the old leader's transactions itself. The transactions of other
+# processes would delay the leader.
 IDLE_LEADING_MS: Final = "10000"
 IDLE_MS: Final = "3000"
-STATEMENTS_KEPT: Final = 1_000  # prepared, of each connection
+STATEMENTS_KEPT: Final = 1_000  # prepared statements on each connection
 
-_asyncpg: Final[Any] = asyncpg  # it says nothing of its types
+_asyncpg: Final[Any] = asyncpg  # it has no types
 
 READS: Final = {"default_transaction_read_only": "on"}
-# A plan is made once, maybe when tables are empty, and serves for long. What is written touches few
-# rows by their ids: these are the ways to them, row by row, however few or many others there are.
+# A plan is made once, perhaps while tables are empty, and is used for long. Writes change few rows
+# by id, so plans must use the indexes, whatever the size of the tables.
 WRITES: Final = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -29,8 +29,8 @@ WRITES: Final = {
     "enable_mergejoin": "off",
 }
 
-# All that may come of a call: refusals, a connection that is gone, a server that does not answer or
-# says what asyncpg does not expect.
+# All errors of a call: refusals, lost connections, servers that do not answer, and answers that
+# asyncpg does not expect.
 FAULTS: Final[tuple[type[Exception], ...]] = (
     _asyncpg.PostgresError,
     _asyncpg.InterfaceError,
@@ -38,27 +38,27 @@ FAULTS: Final[tuple[type[Exception], ...]] = (
     OSError,
     TimeoutError,
 )
-# A value that a parameter cannot take, found before it was sent.
+# A value that a parameter cannot take, detected before it is sent.
 BadValue: Final[type[Exception]] = _asyncpg.DataError
 
 
 class Cursor(Protocol):
-    """What a statement gives, page by page, within a transaction."""
+    """The rows of a statement, read page by page within a transaction."""
 
     async def fetch(self, n: int) -> list[Any]: ...
 
 
 class PostgresqlConnection(Protocol):
-    """One connection, for one statement at a time."""
+    """One connection, which runs one statement at a time."""
 
     async def execute(self, query: str, *args: object) -> str:
-        """Return what the server says, as `UPDATE 3`. Without parameters: several statements."""
+        """Return the server's status, as `UPDATE 3`. Without parameters: several statements."""
         ...
 
     async def executemany(self, command: str, args: Sequence[Sequence[object]]) -> None: ...
     async def fetch(self, query: str, *args: object) -> list[Any]: ...
     async def fetchmany(self, query: str, args: Sequence[Sequence[object]]) -> list[Any]:
-        """Run a statement for each row of parameters; return what all of them return, in order."""
+        """Run a statement for each row of parameters. Return the rows of all, in order."""
         ...
 
     async def copy_records_to_table(
@@ -78,7 +78,7 @@ class PostgresqlConnection(Protocol):
 
 
 def application_of(holder: str) -> str:
-    """Return what the connections of one that leads are called on the server."""
+    """Return the application name of a leader's connections."""
     return f"pilotage {holder}"
 
 
@@ -90,11 +90,11 @@ async def connect(
     command_s: float | None = COMMAND_S,
     shared_s: float = CONNECT_S,
 ) -> PostgresqlConnection:
-    """Open a connection. Raises what `FAULTS` names, and ValueError for a wrong URL.
+    """Open a connection. Raises `FAULTS`, and ValueError for a wrong URL.
 
-    Of several servers it is the one that is no standby; they share `shared_s`. What the URL says of
-    `target_session_attrs` is not heard: as asyncpg has it, read-write refuses who only reads.
-    `holder` is the process if it leads: whoever leads after it ends its connections by that name.
+    Of several servers, the primary is chosen; they share the time `shared_s`. The URL's
+    `target_session_attrs` is ignored: in asyncpg, read-write refuses read-only sessions. `holder`
+    names a leader's process, so that the next leader can end its connections.
     """
     settings = {"application_name": application_of(holder) if holder else "pilotage", "jit": "off"}
     settings |= READS if only_read else WRITES
@@ -119,8 +119,8 @@ async def connect(
 async def _primary(
     url: str, servers: Servers, within_s: float, options: Mapping[str, Any]
 ) -> PostgresqlConnection:
-    """Ask one after the other. Each has its part of what is left: one that is silent leaves the
-    others theirs, and those that answer at once leave all of it to one that is slow.
+    """Try the servers in turn. Each gets an equal part of the remaining time: a silent server
+    leaves time for the others, and fast answers leave more time for a slow server.
     """
     now = asyncio.get_running_loop().time
     until, order = now() + within_s, servers.order
@@ -141,11 +141,11 @@ async def _primary(
         except FAULTS as why:
             said[server] = _why_not(why)
         finally:
-            if not has_answered:  # or the caller has waited long enough
+            if not has_answered:  # also if the caller gave up
                 servers.failed(server)
-    # Sorted: who repeats it tells it when it changes.
+    # Sorted, so that a repeated log line is recognised as the same.
     each = "; ".join(f"{server}: {said[server]}" for server in sorted(said, key=str))
-    raise ConnectionError(f"none of the servers leads: {each}")
+    raise ConnectionError(f"no server is the primary: {each}")
 
 
 def _why_not(why: Exception) -> str:

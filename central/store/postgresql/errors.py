@@ -1,4 +1,4 @@
-"""What errors of PostgreSQL and of the way to it mean."""
+"""The meaning of errors of PostgreSQL and of the connection to it."""
 
 from typing import Final
 
@@ -6,31 +6,31 @@ from ..errors import StoreBroken, StoreError, StoreFull, StoreLate
 from .driver import FAULTS, BadValue
 
 _FULL: Final = "53100"
-# By the first two letters of SQLSTATE: the connection, the server's end, its disk, its files, what
-# it should never meet. After these nobody knows what of a transaction is stored.
+# The first two characters of SQLSTATE for errors of the connection, the server's shutdown, its disk
+# and files, and internal errors. After them it is unknown whether a transaction was stored.
 _BROKEN: Final = ("08", "57", "58", "F0", "XX")
 _LATE: Final = "57014"
 _NO_TABLE: Final = "42P01"
-_READ_ONLY: Final = "25006"  # another server leads now
+_READ_ONLY: Final = "25006"  # another server is the primary now
 
 
-# Two processes were in each other's way: deadlock, serialization, a row that both wanted to be the
-# first to write, a lock that did not come within its time.
+# Two processes conflicted: deadlock, serialization failure, both inserted the same row first, or
+# a lock that was not free in time.
 _IN_THE_WAY: Final = ("40P01", "40001", "23505", "55P03")
 
 
 def may_pass(why: BaseException) -> bool:
-    """Say whether what failed of this may succeed when it is run again."""
+    """Return whether an operation that failed with this error may succeed at once."""
     return isinstance(why, FAULTS) and getattr(why, "sqlstate", None) in _IN_THE_WAY
 
 
 def is_no_table(why: BaseException) -> bool:
-    """Say whether a statement names a table that nobody has made yet."""
+    """Return whether the error says that a table does not exist."""
     return getattr(why, "sqlstate", None) == _NO_TABLE
 
 
 def translated(why: BaseException) -> BaseException:
-    """Return what the caller is told for an error of PostgreSQL; other errors are their own."""
+    """Return the store's error for an error of PostgreSQL, or the same error for others."""
     if not isinstance(why, FAULTS):
         return why
     state = getattr(why, "sqlstate", None) or ""

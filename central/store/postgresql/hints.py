@@ -1,4 +1,4 @@
-"""LISTEN: somebody says that a submission has come in. Nothing depends on it."""
+"""LISTEN: another process signals a new submission. Nothing depends on the signals."""
 
 import asyncio
 from contextlib import suppress
@@ -10,7 +10,7 @@ CHANNEL: Final = "pilotage_arrival"
 
 
 class Hints:
-    """One connection that listens, opened with the first wait, and again when it was lost."""
+    """A connection that listens. It is opened at the first wait, and again after it was lost."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -18,7 +18,7 @@ class Hints:
         self._connection: PostgresqlConnection | None = None
 
     async def wait(self, within_s: float) -> None:
-        """Return at the next hint, or after so many seconds: where nobody can listen too."""
+        """Return at the next signal, or after `within_s` seconds, even if listening fails."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 with suppress(*FAULTS):

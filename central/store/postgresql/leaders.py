@@ -1,4 +1,4 @@
-"""The leader rows on PostgreSQL, over one connection that is opened anew when it is gone."""
+"""The leader rows on PostgreSQL, over one connection that is opened again after it was lost."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from .errors import is_no_table, translated
 from .statements import statements
 
 CLOSE_S: Final = 1.0
-SHARED_S: Final = 1.5  # by several servers: a look at the row takes 2 s, with what is asked of it
+SHARED_S: Final = 1.5  # for all servers together; connecting and reading the row must take < 2 s
 
 
 class PostgresqlLeaders:
-    """The `Leaders` of one database. Its table is there before any other: who makes them leads."""
+    """The `Leaders` of one database. The leader makes all other tables, so this one comes first."""
 
     def __init__(self, url: str) -> None:
         self._url, self.answered = url, False
@@ -26,7 +26,7 @@ class PostgresqlLeaders:
 
     async def take_lead(self, shard: str, holder: str, url: str, lease_s: float) -> Lead | None:
         before = await self._row(shard)
-        await self._look_at_schema()  # after the row: who has led since has raised the term
+        await self._look_at_schema()  # after the row: a later leader has raised its term
         if before is None:
             await self._rows("make_lead", {"shard": shard})
             before = await self._row(shard)
@@ -43,7 +43,7 @@ class PostgresqlLeaders:
             applied = await self._rows("migrations", {})
         except StoreError as why:
             if why.__cause__ is not None and is_no_table(why.__cause__):
-                return  # who leads makes it
+                return  # the leader makes it
             raise
         still_to_run(applied, migrations("postgresql"))
 
@@ -79,7 +79,7 @@ class PostgresqlLeaders:
             except FAULTS as why:
                 self._let_go()
                 raise translated(why) from why
-            except asyncio.CancelledError:  # nobody knows what is on its way
+            except asyncio.CancelledError:  # the statement may still have its effect
                 self._let_go()
                 raise
 
@@ -89,11 +89,11 @@ class PostgresqlLeaders:
             made = await connect(self._url, shared_s=SHARED_S)
             self.answered = True
             try:
-                # No statement timeout yet: on a slow disk this takes seconds. It takes no lead.
+                # No statement timeout yet, since this takes seconds on a slow disk.
                 await made.execute(self._sql["give_up_locks_soon"].text)
                 await made.execute(self._sql["make_leader"].text)
                 await made.execute(self._sql["answer_soon"].text)
-            except BaseException:  # two may make it at once: the next look finds it
+            except BaseException:  # two processes may make it at once; the next call finds it
                 made.terminate()
                 raise
             self._connection = made

@@ -1,7 +1,7 @@
-"""A connection of PostgreSQL that verbs run on, from a thread with a loop of its own.
+"""A PostgreSQL connection that verbs run on, from a thread with an event loop of its own.
 
-Verbs are plain functions, so each statement is waited for. Statements that come with many rows are
-sent together; those of a pilot's turn, and of what comes in, are few whatever the number of rows.
+Verbs are plain functions, so each statement is waited for. Statements with many rows are sent
+together. A pilot's request or a submission needs few statements, whatever the number of rows.
 """
 
 from collections.abc import Awaitable, Iterator, Sequence
@@ -18,17 +18,17 @@ from .statements import Statement, statements
 
 T = TypeVar("T")
 
-CLOSES_TURNS: Final = 3  # of a loop, in which it closes a socket that was given up
+CLOSES_TURNS: Final = 3  # turns in which a loop closes the socket of a terminated connection
 
 
 class PostgresqlResult(NamedTuple):
-    """What is known of a statement that has run."""
+    """The outcome of a statement."""
 
     rowcount: int
 
 
 class PostgresqlSession(Session):
-    """What verbs work on. One thread at a time uses it, whichever that is."""
+    """The session that runs all verbs on PostgreSQL. Any one thread at a time may use it."""
 
     faults = (*FAULTS, *Transactions.faults)
     is_shared = True
@@ -43,15 +43,15 @@ class PostgresqlSession(Session):
         shared: dict[type, Any] | None = None,
         templates_bytes_max: int = TEMPLATES_BYTES_MAX,
     ) -> None:
-        """Connect. Raises what `FAULTS` names.
+        """Connect. Raises `FAULTS`.
 
-        With a `lead` each transaction that writes begins with a look whether it still stands.
-        A statement is given up after `command_s`; None: never.
+        With a `lead`, each transaction that writes first checks that the lead is still valid. A
+        statement is given up after `command_s` (None: never).
         """
         super().__init__(shared, templates_bytes_max)
         self._lead = lead
-        self.writer = 0  # the number under which this connection is known to others
-        self.tells = False  # somebody else keeps the queue: tell them what has come in
+        self.writer = 0  # this connection's number, which other processes see
+        self.tells = False  # true: signal new submissions to the leader
         self._loop = uvloop.new_event_loop()
         self._sql = statements()
         try:
@@ -68,7 +68,7 @@ class PostgresqlSession(Session):
             raise
 
     def wait(self, call: Awaitable[T]) -> T:
-        """Return what a call of asyncpg gives."""
+        """Return the result of a call of asyncpg."""
         return self._loop.run_until_complete(_whole(call))
 
     def begin(self) -> None:
@@ -83,8 +83,8 @@ class PostgresqlSession(Session):
         self._control("begin_read")
 
     def commit(self) -> None:
-        if self._control("commit") != "COMMIT":  # it says ROLLBACK of one that has failed
-            raise StoreBroken("a transaction that had failed was to be committed")
+        if self._control("commit") != "COMMIT":  # ROLLBACK: the transaction had failed before
+            raise StoreBroken("a failed transaction was committed")
 
     def roll_back(self) -> None:
         if not self.connection.is_closed() and self.connection.is_in_transaction():
@@ -117,10 +117,10 @@ class PostgresqlSession(Session):
         return may_pass(why)
 
     def register(self) -> None:
-        """Let others see, for as long as this connection lives, that there is a writer."""
+        """Show other processes that there is a writer, as long as this connection lives."""
         while not self.writer:
             taken = self.one("register_writer")
-            if taken is not None:  # else another process has that number
+            if taken is not None:  # None: another process has this number
                 self.writer = int(taken[0])
 
     def arriving(self, submission_id: int) -> None:
@@ -159,7 +159,7 @@ class PostgresqlSession(Session):
         return self.wait(self.connection.fetch(one.text, *one.arguments(parameters)))
 
     def many(self, statement: str, rows: Sequence[Parameters]) -> int:
-        """What returns nothing is an insertion, which changes a row each or fails."""
+        """Statements that return nothing are inserts: each changes one row or fails."""
         if not rows:
             return 0
         together = self._sql.get(f"{statement}_together")
@@ -173,12 +173,12 @@ class PostgresqlSession(Session):
         return len(rows)
 
     def _together(self, one: Statement, rows: Sequence[Parameters]) -> int:
-        """Run one statement over all rows, of which it is given the columns."""
+        """Run one statement over all rows, given as columns."""
         columns = [list(column) for column in zip(*map(one.arguments, rows), strict=True)]
         return _count(self.wait(self.connection.execute(one.text, *columns)))
 
     def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
-        """All are sent together; each that changed its row returns its number."""
+        """Send all rows together. Each row that changed returns its number."""
         won = [False] * len(rows)
         if not rows:
             return won
@@ -191,17 +191,17 @@ class PostgresqlSession(Session):
     def append(
         self, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
     ) -> None:
-        """Append rows as they are, by COPY."""
+        """Append rows with COPY."""
         self.wait(self.connection.copy_records_to_table(table, records=rows, columns=columns))
 
     def walk(self, statement: str, page: int) -> Iterator[Any]:
-        """Yield the rows of a statement, a page at a time, within a transaction."""
+        """Yield the rows of a statement, page by page, within a transaction."""
         cursor = self.wait(self.connection.cursor(self._sql[statement].text))
         while rows := self.wait(cursor.fetch(page)):
             yield from rows
 
     def script(self, text: str) -> None:
-        """Run a step of the schema."""
+        """Run the statements of a migration."""
         self.wait(self.connection.execute(text))
 
     def _control(self, statement: str) -> str:
@@ -210,7 +210,7 @@ class PostgresqlSession(Session):
 
 
 def _count(status: str) -> int:
-    """Return how many rows a statement changed, of what the server says, as `UPDATE 3`."""
+    """Return the number of changed rows from a server's status, as `UPDATE 3`."""
     last = status.rpartition(" ")[2]
     return int(last) if last.isdecimal() else 0
 

@@ -1,4 +1,4 @@
-"""Named statements as asyncpg takes them: `:name` becomes `$1`, by its place among the names."""
+"""Named statements in asyncpg's form: `:name` becomes `$1`, in order of first use."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ _REPLACEMENT: Final = "\ufffd"
 
 
 class Statement(NamedTuple):
-    """A statement, and what it is given."""
+    """A statement and its parameters."""
 
     text: str
-    names: tuple[str, ...]  # empty: parameters come in order
-    needs: int  # so many parameters
+    names: tuple[str, ...]  # empty: parameters are given in order
+    needs: int  # number of parameters
     returns: bool
 
     def arguments(self, given: Mapping[str, object] | Sequence[object]) -> list[object]:
@@ -26,7 +26,7 @@ class Statement(NamedTuple):
         return storable([given[n] for n in self.names] if isinstance(given, Mapping) else given)
 
     def numbered(self, given: Mapping[str, object] | Sequence[object], number: int) -> list[object]:
-        """Return the parameters of a statement that says which of many it was, as `:n`."""
+        """Return the parameters of a statement that returns its own number, `:n`."""
         if isinstance(given, Mapping):
             return self.arguments({**given, "n": number})
         found = self.arguments(given)
@@ -34,7 +34,7 @@ class Statement(NamedTuple):
 
 
 def storable(values: Sequence[object]) -> list[object]:
-    """Return values as PostgreSQL takes them: a text there has no NUL, but another character."""
+    """Return values that PostgreSQL can store: texts with NUL replaced by U+FFFD."""
     return [
         value.replace("\0", _REPLACEMENT) if isinstance(value, str) else value for value in values
     ]

@@ -1,4 +1,4 @@
-"""The store on PostgreSQL: one database, which each process writes through one connection."""
+"""The store on PostgreSQL: one database. Each process writes it through one connection."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,20 +30,20 @@ async def open_postgresql(
     fatal: Callable[[str], None],
     lead: Lead | None = None,
 ) -> Store:
-    """Open the store in the database at `url`, or make one there; remove what never finished.
+    """Open the store in the database at `url`, or create it there. Remove unfinished rows.
 
-    With a `lead` nothing is written once another process leads: `fatal` hears of it. Raises
-    NewerSchema, MigrationChanged, or StoreBroken: the server is not there or gives no full
-    durability, another central writes to the store.
+    With a `lead`, nothing is written after another process has taken over; `fatal` is called then.
+    Raises NewerSchema, MigrationChanged, or StoreBroken: the server does not answer or is not
+    durable, or another central writes to the store.
     """
     session = await asyncio.to_thread(prepared, url, clock_wall(), lead)
     return _around(session, url, fatal)
 
 
 async def open_beside(url: str, *, fatal: Callable[[str], None]) -> Store:
-    """Open the store beside the process that keeps the queue, to read and to take jobs in.
+    """Open the store of a leader, to read and to take jobs in.
 
-    Its tables must be there. Raises NewerSchema, MigrationChanged, NotMadeYet or StoreBroken.
+    Its tables must exist. Raises NewerSchema, MigrationChanged, NotMadeYet or StoreBroken.
     """
     session = await asyncio.to_thread(_opened, url, _looked_at)
     return _around(session, url, fatal)
@@ -76,7 +76,7 @@ def _looked_at(session: PostgresqlSession) -> None:
 
 
 def prepared(url: str, at: float, lead: Lead | None = None) -> PostgresqlSession:
-    """Return the connection that writes to a store, with its tables there."""
+    """Return the connection that writes to a store, after updating its schema."""
     return _opened(url, partial(_made_ready, at=at), lead)
 
 
@@ -104,19 +104,19 @@ def _made_ready(session: PostgresqlSession, at: float) -> None:
     _migrate(session, at)
     session.register()
     make_ready(session, at)
-    if session.one("have_classes")[0]:  # nobody else takes jobs in
+    if session.one("have_classes")[0]:  # no other process takes jobs in
         remove_unnamed(session)
         session.rows("leave_classes")
 
 
 def _lock(session: PostgresqlSession) -> None:
-    """Take the store for this connection. Whoever was killed just now lets go within seconds."""
+    """Lock the store for this connection. A killed process releases the lock within seconds."""
     session.run("let_wait_for_the_lock")
     try:
         session.rows("lock")
     except FAULTS as why:
         if getattr(why, "sqlstate", "") == _LOCKED:
-            raise StoreBroken("another central writes to this store: stop that one first") from why
+            raise StoreBroken("another central writes to this store; stop it first") from why
         raise
     session.run("wait_no_longer")
 
@@ -147,7 +147,7 @@ def _reading(url: str, generation: str, shared: dict[type, Any]) -> PostgresqlSe
 
 
 def named(url: str) -> str:
-    """Return where a database is, without what nobody should read in a log."""
+    """Return the address of a database without its login, for logs."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 

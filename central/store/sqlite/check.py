@@ -1,4 +1,4 @@
-"""A look at a store's file from outside: it is opened for reading, and is it sound.
+"""Read a store's file from outside: open it read-only, and check that it is sound.
 
 While it is read, the log of the store grows.
 """
@@ -13,18 +13,18 @@ from ..errors import StoreBroken
 from .errors import translated
 from .session import SqliteSession
 
-_STEPS_A_LOOK: Final = 100_000  # of SQLite's machine, between two looks at the clock
+_STEPS_A_LOOK: Final = 100_000  # steps of SQLite's machine between two calls of `over`
 
 
 class CheckUnfinished(Exception):
-    """The check took longer than it may; what it has not seen is not judged."""
+    """The check took longer than allowed; the rest of the file was not checked."""
 
 
 @contextmanager
 def reading(path: Path) -> Generator[SqliteSession]:
-    """Open a store that somebody may be writing, for reading. Raises StoreBroken."""
+    """Open a store read-only, even while another process writes it. Raises StoreBroken."""
     if not path.is_file():
-        raise StoreBroken(f"{path} is not there")
+        raise StoreBroken(f"{path} does not exist")
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0
@@ -38,15 +38,15 @@ def reading(path: Path) -> Generator[SqliteSession]:
 
 
 def journal_mode(session: SqliteSession) -> str:
-    """Return how the file keeps what is being written; `wal` is right."""
+    """Return the journal mode of the file; `wal` is right."""
     found: str = session.one("get_journal_mode")[0]
     return found
 
 
 def damage(session: SqliteSession, *, whole: bool, over: Callable[[], bool]) -> list[str]:
-    """Return what is wrong with the file itself; `whole` compares indexes with rows too.
+    """Return the damage in the file. `whole` also compares indexes with rows.
 
-    Raises Unfinished when `over` says so before the end.
+    Raises CheckUnfinished as soon as `over` returns True.
     """
     session.connection.set_progress_handler(over, _STEPS_A_LOOK)
     try:

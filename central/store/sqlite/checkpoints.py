@@ -1,7 +1,7 @@
-"""When the log is copied into the database: now and then, after the answers have gone out.
+"""When the log is copied into the database: from time to time, after answers were sent.
 
-Most of it is copied beside the writer, which writes on. Then the writer copies the little that has
-come meanwhile: only when all of it is copied does the log begin anew.
+Another thread copies most of it while the writer continues. Then the writer copies the rest that
+was written meanwhile. SQLite starts the log again only after all of it was copied.
 """
 
 import sqlite3
@@ -14,13 +14,13 @@ from ..errors import StoreBroken
 from .errors import translated
 from .session import SqliteSession
 
-CHECKPOINT_ROWS: Final = 24_000  # changed rows between two checkpoints: some thousand pages
-LOG_BYTES: Final = 32 << 20  # of the log, whatever the rows: `set_log_size` cuts it down to this
-LOOK_EVERY: Final = 8  # looks between two at the log's size: each may have grown it by some MB
+CHECKPOINT_ROWS: Final = 24_000  # changed rows between two checkpoints: about a thousand pages
+LOG_BYTES: Final = 32 << 20  # size of the log that calls for a copy; see `set_log_size`
+LOOK_EVERY: Final = 8  # calls of `look` between two checks of the log's size
 
 
 class WalCheckpoints:
-    """What the writer looks after when it has answered. It lives on the writer's thread."""
+    """Copies the log when the writer has answered. It runs on the writer's thread."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class WalCheckpoints:
         *,
         log: Path | None = None,
     ) -> None:
-        """`copy` begins to copy the log into the database, beside us; `log` is its file."""
+        """`copy` starts to copy the log on another thread. `log` is the log's file."""
         self._session, self._copy, self._log = session, copy, log
         self._log_max = LOG_BYTES
         self._looks = 0
@@ -37,7 +37,7 @@ class WalCheckpoints:
         self._changes_kept = session.connection.total_changes
 
     def look(self) -> None:
-        """Copy if it is time to. Raises StoreBroken."""
+        """Copy the log if it is due. Raises StoreBroken."""
         try:
             if self._copying is not None:
                 if self._copying.done():
@@ -50,13 +50,13 @@ class WalCheckpoints:
                 else:
                     self._copying = self._copy()
         except sqlite3.Error as why:
-            # On a full disk the log stays, and nothing is lost. A failed sync is another matter:
-            # repeating it may succeed although the pages never reached the disk.
+            # On a full disk the log stays, and nothing is lost. A failed sync is fatal: a second
+            # sync may succeed although the pages never reached the disk.
             if isinstance(translated(why), StoreBroken):
                 raise StoreBroken(f"checkpoint: {why}") from why
 
     def _is_much(self) -> bool:
-        """Whether it is time to copy; then it is not for a while, however that goes."""
+        """Whether a copy is due. The next one is due after further changes, even if it fails."""
         changes = self._session.connection.total_changes
         if changes - self._changes_kept < CHECKPOINT_ROWS and not self._is_long():
             return False
@@ -64,7 +64,7 @@ class WalCheckpoints:
         return True
 
     def _is_long(self) -> bool:
-        """Whether the log has grown much: at first, or since it was last found to be too long."""
+        """Whether the log has grown by LOG_BYTES, from its start or since this was last true."""
         self._looks += 1
         if self._looks % LOOK_EVERY:
             return False
@@ -72,7 +72,7 @@ class WalCheckpoints:
             size = self._log.stat().st_size if self._log is not None else 0
         except FileNotFoundError:
             return False
-        if size <= LOG_BYTES:  # it has begun anew
+        if size <= LOG_BYTES:  # it has started again
             self._log_max = LOG_BYTES
         if size <= self._log_max:
             return False

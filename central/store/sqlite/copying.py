@@ -1,4 +1,4 @@
-"""Copies the log into the database beside the writer, so that no commit waits for most of it."""
+"""Copies the log into the database on another thread, so that commits wait for little of it."""
 
 import sqlite3
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,23 +6,23 @@ from typing import Final
 
 from ..queries import load
 
-PASSES: Final = 2  # the second one copies what was written during the first
+PASSES: Final = 2  # the second one copies pages that were written during the first
 
 
 class LogCopy:
-    """A connection that only copies, and its thread. One copying at a time is asked for."""
+    """A connection with a thread that copies the log. Only one copy may run at a time."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """The connection is `prepare`d: a copy counts when the database's own file is synced."""
+        """The connection must be `prepare`d, so that a copy syncs the database file."""
         self._connection, self._sql = connection, load("sqlite")["checkpoint"]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-copy")
 
     def begin(self) -> Future[None]:
-        """Begin to copy; the result raises sqlite3.Error where that failed."""
+        """Start a copy. Its result raises sqlite3.Error if the copy fails."""
         return self._thread.submit(self._copy)
 
     def close(self) -> None:
-        """Wait for what is under way, and close the connection."""
+        """Wait for the running copy, and close the connection."""
         self._thread.shutdown()
         self._connection.close()
 

@@ -1,4 +1,4 @@
-"""The settings of a connection that make a commit survive a power cut, and the proof of them."""
+"""Settings of a connection that make commits survive a power cut, and the check that they hold."""
 
 import sqlite3
 import tempfile
@@ -22,7 +22,7 @@ _SETTINGS = (
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make a connection one that the store may write through. Raises StoreBroken."""
+    """Set up a connection through which the store may write. Raises StoreBroken."""
     sql = load("sqlite")
     for statement in _SETTINGS:
         connection.execute(sql[statement]).fetchall()
@@ -32,17 +32,17 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def require(connection: sqlite3.Connection, statement: str, value: object) -> None:
-    """Read a pragma back: SQLite takes what it cannot do without a word. Raises StoreBroken."""
+    """Read a pragma back, since SQLite silently ignores impossible values. Raises StoreBroken."""
     sql = load("sqlite")[statement]
     found = connection.execute(sql).fetchone()[0]
     if found != value:
-        raise StoreBroken(f"{sql} is {found}, not {value}: nothing acknowledged would be safe")
+        raise StoreBroken(f"{sql} is {found}, not {value}: committed rows would not be safe")
 
 
 def proved(folder: Path) -> str:
-    """Open a store in `folder` as the central does, and return what it is then. Raises StoreBroken.
+    """Open a test store in `folder` as the central does. Return its durability as text.
 
-    What is said is read back from that connection, whatever `prepare` has asked for.
+    The values are read back from that connection. Raises StoreBroken if they are not safe.
     """
     sql = load("sqlite")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as place:

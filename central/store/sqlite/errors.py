@@ -1,11 +1,11 @@
-"""What errors of SQLite mean."""
+"""The meaning of SQLite's errors."""
 
 import sqlite3
 from typing import Final
 
 from ..errors import StoreBroken, StoreError, StoreFull
 
-# After these, memory and disk may differ, or another process writes to our file.
+# After these errors, memory and disk may differ, or another process writes to the file.
 _BROKEN: Final = frozenset(
     {
         sqlite3.SQLITE_IOERR,
@@ -18,12 +18,12 @@ _BROKEN: Final = frozenset(
         sqlite3.SQLITE_NOMEM,
     }
 )
-# The index of the log could not grow: on a full disk that comes before anything is written.
+# SHMSIZE: the index of the log cannot grow on a full disk. Nothing has been written then.
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
 def translated(why: BaseException) -> BaseException:
-    """Return what the caller is told for an error of SQLite; other errors are their own."""
+    """Return the store's error for an error of SQLite, or the same error for others."""
     if not isinstance(why, sqlite3.Error):
         return why
     code: int = getattr(why, "sqlite_errorcode", sqlite3.SQLITE_ERROR)

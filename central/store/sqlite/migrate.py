@@ -1,4 +1,4 @@
-"""Brings the schema of a file of SQLite up to date."""
+"""Bring the schema of a SQLite file up to date."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -8,9 +8,9 @@ from ..queries import load
 
 
 def migrate(connection: sqlite3.Connection, known: Sequence[Migration], at: float) -> int:
-    """Bring the schema up to date; return its number.
+    """Bring the schema up to date. Return its number.
 
-    Raises NewerSchema, or MigrationChanged where a step that has run reads differently now.
+    Raises NewerSchema, or MigrationChanged if an applied migration has another text now.
     """
     sql = load("sqlite")
     connection.execute(sql["make_migrations"])
@@ -43,7 +43,7 @@ def _apply(connection: sqlite3.Connection, migration: Migration, at: float) -> N
 
 
 def split(text: str) -> Iterator[str]:
-    """Yield the statements of a script; SQLite itself knows where a trigger ends."""
+    """Yield the statements of a script. SQLite finds their ends, also those of triggers."""
     gathered = ""
     for line in text.splitlines(keepends=True):
         gathered += line

@@ -1,4 +1,4 @@
-"""A connection of SQLite that verbs run on."""
+"""A SQLite connection that verbs run on."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from .errors import translated
 
 
 class SqliteSession(Session):
-    """What all that writes on SQLite works on. It lives on the writer's thread."""
+    """The session that runs all verbs on SQLite. The writer's session stays on its thread."""
 
     faults = (sqlite3.Error, *Transactions.faults)
 
@@ -52,7 +52,7 @@ class SqliteSession(Session):
         return translated(why)
 
     def run(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        if self.is_stopped:  # between two statements SQLite itself has nothing to interrupt
+        if self.is_stopped:  # SQLite interrupts running statements only
             raise ReadStopped
         return self.connection.execute(self.sql[statement], parameters)
 
@@ -71,8 +71,10 @@ class SqliteSession(Session):
         return self.connection.executemany(self.sql[statement], rows).rowcount
 
     def _together(self, statement: str, rows: Sequence[Parameters]) -> int:
-        """Each step of a statement lets go of the interpreter and waits to have it back from the
-        event loop, which costs more than what the step does: so many rows a statement.
+        """Insert several rows with each statement.
+
+        Each step of a statement releases the interpreter's lock and waits for the event loop to
+        return it, which costs more than the step itself.
         """
         count, nobody = 0, (None,) * len(rows[0])
         for at in range(0, len(rows), ROWS_TOGETHER):
@@ -83,8 +85,10 @@ class SqliteSession(Session):
         return count
 
     def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
-        """Row by row: a savepoint around an executemany, to find losers after it, costs more than
-        it saves, because SQLite then copies every page that is about to change.
+        """Run the rows one by one.
+
+        An executemany within a savepoint would be slower, because SQLite then copies every page
+        before it changes it.
         """
         cursor, sql = self.connection.cursor(), self.sql[statement]
         return [cursor.execute(sql, row).rowcount == 1 for row in rows]

@@ -1,4 +1,4 @@
-"""A copy of a store at one moment, taken while it is written; and a new life for such a copy."""
+"""Copy a store at one moment while it is written, and renew a restored copy."""
 
 import sqlite3
 from pathlib import Path
@@ -11,14 +11,14 @@ from ..queries import load
 from .durable import prepare
 from .errors import translated
 
-BUSY_S: Final = 5.0  # how long to wait for a process that opens the store
-IDS_SKIPPED: Final = 10_000_000  # more than any installation gives between two backups
+BUSY_S: Final = 5.0  # wait for a process that opens the store
+IDS_SKIPPED: Final = 10_000_000  # more than any installation uses between two backups
 
 
 async def snapshot(source: Path, target: Path) -> None:
     """Copy the store at `source` to a new file. Raises StoreBroken, StoreFull.
 
-    All pages in one step: what is written meanwhile stays out, and nobody waits for it.
+    One step copies all pages: the copy has no later writes, and delays none.
     """
     try:
         async with (
@@ -35,15 +35,15 @@ async def snapshot(source: Path, target: Path) -> None:
 
 def _to_read(source: Path) -> str:
     if not source.is_file():
-        raise StoreBroken(f"{source} is not there")
+        raise StoreBroken(f"{source} does not exist")
     return f"{source.absolute().as_uri()}?mode=ro"
 
 
 def renew(path: Path, at: float) -> str:
-    """Give a restored store a new generation, and ids that nobody has seen; return the generation.
+    """Give a restored store a new generation and unused ids. Return the generation.
 
-    Attempts of the time after the backup then never count, and no id means two jobs. Sweeps end
-    unheard, and what they had waits as long as all that is to go: somebody may want it since.
+    Attempts after the backup then never count, and no id means two jobs. Open sweeps are ended
+    and their remnants wait again, because users may have registered these files since the backup.
     """
     sql = load("sqlite")
     try:
@@ -52,7 +52,7 @@ def renew(path: Path, at: float) -> str:
             prepare(connection)
             connection.execute(sql["begin"])
             there = {name for (name,) in connection.execute(sql["table_names"])}
-            if "earlier" in there:  # else the backup is of an older release
+            if "earlier" in there:  # missing in the backup of an older release
                 connection.execute(sql["keep_generation"])
             (generation,) = connection.execute(sql["new_generation"], {"at": at}).fetchone()
             if "sweep" in there:

@@ -1,4 +1,4 @@
-"""The store on SQLite: one file, which one process writes."""
+"""The store on SQLite: one file, written by one process."""
 
 import asyncio
 import sqlite3
@@ -23,15 +23,15 @@ from .migrate import migrate
 from .session import SqliteSession
 
 _OF_READERS: Final = ("set_query_only", "set_reader_cache", "set_no_mmap", "set_temp_store")
-BUSY_S: Final = 5.0  # how long to wait for another process that writes; there should be none
+BUSY_S: Final = 5.0  # wait for another process that writes; there should be none
 
 
 async def open_sqlite(
     path: Path, *, clock_wall: Callable[[], float], fatal: Callable[[str], None]
 ) -> Store:
-    """Open or create the store at `path`, bring its schema up to date, remove what never finished.
+    """Open or create the store at `path`, update its schema, and remove unfinished rows.
 
-    Raises NewerSchema, MigrationChanged, or StoreBroken where the file gives no full durability.
+    Raises NewerSchema, MigrationChanged, or StoreBroken if the file is not fully durable.
     """
     shared: dict[type, Any] = {}
     try:
@@ -59,7 +59,7 @@ def _connected(path: Path) -> sqlite3.Connection:
         path,
         isolation_level=None,
         timeout=BUSY_S,
-        check_same_thread=False,  # it moves to a thread of its own and stays there
+        check_same_thread=False,  # it moves to another thread and stays there
         cached_statements=256,
     )
 
@@ -75,12 +75,12 @@ def _copy(path: Path) -> LogCopy:
 
 
 def made_ready(connection: sqlite3.Connection, at: float, shared: dict[type, Any]) -> SqliteSession:
-    """Return the session that writes, on a database with the newest schema."""
+    """Return the session that writes, after updating the schema."""
     prepare(connection)
     migrate(connection, migrations("sqlite"), at)
     session = SqliteSession(connection, shared)
     make_ready(session, at)
-    # Foreign keys are off for it, since for each class SQLite would look at every job.
+    # Foreign keys are off for this step: SQLite would search all jobs for each class.
     session.run("set_no_foreign_keys")
     remove_unnamed(session)
     session.run("set_foreign_keys")
@@ -89,14 +89,14 @@ def made_ready(connection: sqlite3.Connection, at: float, shared: dict[type, Any
 
 
 def _reading(path: Path, generation: str, shared: dict[type, Any]) -> SqliteSession:
-    """Open a connection that only reads, for several statements at one moment."""
+    """Open a read-only session."""
     sql = load("sqlite")
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
             uri=True,
             isolation_level=None,
-            check_same_thread=False,  # one thread at a time takes it
+            check_same_thread=False,  # one thread at a time uses it
             cached_statements=256,
         )
         try:
@@ -122,7 +122,7 @@ class SqliteStore(Store):
         self._session, self._copy = session, copy
 
     async def close(self) -> None:
-        """Finish what is queued, then close."""
+        """Finish the queued operations, then close."""
         await super().close()
         await asyncio.to_thread(self._copy.close)
         await asyncio.to_thread(self._session.connection.close)

@@ -158,7 +158,7 @@ async def test_a_removed_file_stays_removed_whatever_is_stored_of_it_later(store
     job = await store.read(job_records.job, second)
     assert row is not None and row.state is FileState.REMOVED
     assert job is not None and job.state is S.FAILED
-    assert "a file that is there: this one was removed" in job.reason
+    assert "an existing file: this one was removed" in job.reason
     assert await dids(store, "b") == [False]
 
 

@@ -71,7 +71,7 @@ async def test_a_leader_of_before_writes_nothing_and_hears_that_it_must_end(url:
     await store.write(submission_records.submit, a_submission(kind, "renewed"), some_jobs(kind, 1))
     await _take_over(url, "second")
 
-    with pytest.raises(StoreBroken, match="does not lead with term 1"):
+    with pytest.raises(StoreBroken, match="no longer leads with term 1"):
         await store.write(
             submission_records.submit, a_submission(kind, "stale"), some_jobs(kind, 4)
         )
@@ -102,7 +102,7 @@ async def test_what_a_leader_writes_is_fenced_by_its_term_and_by_its_name(
     kind = await a_class(store)
     raw = await connect(url)
     await raw.execute(change)
-    with pytest.raises(StoreBroken, match="does not lead with term 1"):
+    with pytest.raises(StoreBroken, match="no longer leads with term 1"):
         await store.write(submission_records.submit, a_submission(kind), some_jobs(kind, 1))
     jobs = await raw.fetchval("SELECT count(*) FROM job")
     for each in (raw, store, leaders):

@@ -40,7 +40,7 @@ async def test_a_path_that_a_file_names_on_another_storage_is_held(store: Store)
 
     assert {row.path for row in await swept(store, sweep)} == {"ctao/1"}
     assert [(row.path, row.why) for row in rows if row.why] == [
-        ("ctao/2", "users:live lies there"),
+        ("ctao/2", "users:live uses this path"),
     ]
     assert await ordered(store, LATER + HELD_S - 1) == []
     names = await store.read(remnant_records.names_of_remnants, rows, LATER)
@@ -82,5 +82,5 @@ async def test_what_lies_outside_of_its_community_stays(store: Store) -> None:
 
     assert {row.path for row in rows} == {"ctao/1"}
     assert {row.state for row in left} == {RemnantState.WAITING}
-    assert left[0].why == "it lies outside of ctao/, and pic does not say any_path"
+    assert left[0].why == "it lies outside ctao/, and pic does not set any_path"
     assert {row.path for row in await swept(store, more[0])} == {"lhcb/raw", "ctao-b/x"}

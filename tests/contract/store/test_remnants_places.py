@@ -149,7 +149,7 @@ async def test_many_names_of_one_place_are_not_all_looked_at(store: Store) -> No
 
     assert [row.path for row in rows if names[row.remnant_id]] == ["ctao/many"]
     assert held["ctao/many"].state is RemnantState.WAITING
-    assert held["ctao/many"].why.endswith("lies there")
+    assert held["ctao/many"].why.endswith("uses this path")
     assert left == ["pic/ctao/many"]
     assert [row.path for row in await swept(store, late)] == ["ctao/many"]
 

@@ -173,10 +173,10 @@ LOOKS = """
 import os, subprocess, sys
 from pathlib import Path
 from pilotage.pilot.guard.held_payload import FEED_FD
-from pilotage.pilot.neighbours import Hidden, Neighbours
+from pilotage.pilot.neighbours import HiddenPaths, Neighbours
 from pilotage.pilot.outfit import isolation
 rung, top = sys.argv[1], Path(sys.argv[2])
-hidden = Hidden((), Neighbours(str(top)), top / "one" / "pilot")
+hidden = HiddenPaths((), Neighbours(str(top)), top / "one" / "pilot")
 around = isolation.wrap(rung, {"PATH": "/usr/bin:/bin"}, marks={}, folder=top / "a", hidden=hidden)
 os.dup2(feed := os.memfd_create("feed"), FEED_FD)
 os.write(feed, around.feed.encode())

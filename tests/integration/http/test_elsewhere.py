@@ -64,7 +64,7 @@ async def test_a_leader_that_stands_still_is_not_waited_for_once_another_one_lea
         reply = await beside.ask("GET", "/v1/pilots", token=holder.token)
 
     assert (reply.status, still.asked) == (503, 1)
-    assert b"that process no longer leads: try again" in reply.body
+    assert b"that process no longer leads; try again" in reply.body
 
 
 async def test_a_length_without_a_body_is_not_handed_on() -> None:
@@ -321,7 +321,7 @@ async def test_where_all_connections_are_taken_one_is_soon_told_to_repeat() -> N
         await held
 
     assert (reply.status, reply.problem().code) == (503, "unavailable")
-    assert "are taken" in reply.problem().message
+    assert "are in use" in reply.problem().message
     assert leader.asked == ["/v1/pilots"]
 
 

@@ -453,7 +453,7 @@ async def test_strangers_of_one_address_are_turned_away_and_told() -> None:
             writer.close()
 
         assert (turned_away.status_code, turned_away.json()["code"]) == (503, "unavailable")
-        assert "good token" in turned_away.json()["message"]
+        assert "valid token" in turned_away.json()["message"]
         assert later.status_code == 200
 
 

@@ -234,7 +234,7 @@ async def test_a_file_that_cannot_be_handed_on_is_to_be_sent_again() -> None:
         said = await it.raw(_put(TOKEN))
 
     assert said.startswith(b"HTTP/1.1 503 ")
-    assert b"the process that keeps the queue does not answer" in said
+    assert b"the leader does not answer" in said
 
 
 @pytest.mark.parametrize("size", [10, 20_000_000])

@@ -127,7 +127,7 @@ async def test_a_user_registers_nothing_new_of_files_of_others() -> None:
     bobs = await world.register(BOB, "users:a", "users:b", **more)
 
     assert words(bobs) == "refused new"
-    assert "nothing new: users:a is there, and is not your own" in bobs.refused[0].message
+    assert "no change of users:a: the file has another owner" in bobs.refused[0].message
     assert words(await world.register(MAY, "users:a", **more)) == "changed"
     assert words(await world.register(BOB, "users:a")) == "same"
     assert words(await world.register(ADA, "users:a", metadata={"nsb": 1})) == "changed"
@@ -231,7 +231,7 @@ async def test_a_community_registers_copies_below_its_own_folder(
     reply = await world.register(ADA, "users:a", replicas=(ReplicaItem(storage="disk", path=path),))
 
     if lies is None:
-        assert "one below ctao/" in reply.refused[0].message
+        assert "a path below ctao/" in reply.refused[0].message
     else:
         found = await world.service.file(ADA, "users:a")
         assert [copy.path for copy in found.replicas] == [lies]
@@ -268,7 +268,7 @@ async def test_files_are_registered_into_own_datasets_alone() -> None:
     far = await world.register(MAY, "users:h", datasets=("ctao:far",))
 
     assert [words(one) for one in mine] == ["refused", "refused", "new", "refused"]
-    assert "found 'users:bob', expected a dataset of your own" in mine[0].refused[0].message
+    assert "found 'users:bob', expected a dataset that you own" in mine[0].refused[0].message
     assert (words(theirs), words(far)) == ("new", "refused")
 
 

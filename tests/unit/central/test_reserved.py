@@ -110,7 +110,7 @@ async def test_in_a_folder_of_a_job_to_come_nobody_registers() -> None:
     name = f"{world.folder(400).removeprefix('ctao/')}/out"  # the path that a name gives
     reply = await world.register(ADA, f"users:ctao/{name}", replicas=(ReplicaItem(storage="x"),))
     assert words(reply) == "refused"
-    assert "there is no job 400" in reply.refused[0].message
+    assert "job 400 does not exist" in reply.refused[0].message
 
 
 async def test_what_is_there_is_registered_again_whoever_made_it() -> None:

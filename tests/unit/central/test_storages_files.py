@@ -25,11 +25,11 @@ def test_a_file_says_all_of_a_storage(tmp_path: Path) -> None:
 BAD = {
     "": ("", "type"),
     "type: http\n": ("", "url"),
-    "type: tape\nurl: x\n": (":1:", "there is no type 'tape', only"),
+    "type: tape\nurl: x\n": (":1:", "unknown type 'tape'; installed types:"),
     GOOD + "colour: red\n": (":3:", "colour"),
     GOOD + "priority: 101\n": (":3:", "priority"),
     GOOD + "sites: PIC\n": (":3:", "sites"),
-    GOOD + "sites: [PIC]\nnear: [CSCS]\n": (":4:", "CSCS must be in sites too"),
+    GOOD + "sites: [PIC]\nnear: [CSCS]\n": (":4:", "CSCS must also be listed in sites"),
     GOOD + "writable: false\ndefault: true\n": (":4:", "default"),
     "type: http\nurl: http://me:secret@host/x\n": (":2:", "no password"),
     "type: http\nurl: ftp://host/x\n": (":2:", "expected http://"),

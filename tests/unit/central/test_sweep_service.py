@@ -79,8 +79,8 @@ class World:
         return {(one.storage, one.did): one.why for one in page.remnants}
 
 
-OUTSIDE = "it lies outside of ctao/, and disk does not say any_path"
-NOT_SWEPT = "its file does not say deletes: true"
+OUTSIDE = "it lies outside ctao/, and disk does not set any_path"
+NOT_SWEPT = "its file does not set deletes: true"
 
 
 async def test_a_remnant_is_never_held_by_itself_and_says_until_when_it_waits() -> None:

@@ -454,7 +454,7 @@ async def test_nothing_goes_while_copies_lie_on_a_storage_without_a_file() -> No
 
     assert before == {}
     assert [event for event, _ in world.said] == ["sweeps_wait"]
-    assert "there are copies on cscs, of which no file speaks" in world.said[0][1]["why"]
+    assert "storage cscs has copies but no file" in world.said[0][1]["why"]
     assert len(world.jobs) == 1
 
 
@@ -467,11 +467,11 @@ async def test_why_a_storage_that_deletes_is_not_swept_is_told_each_time_it_begi
     good = world.storages.book
     entry = StorageEntry(type="file", url="file:///pic/below")
     bad, why = {
-        "file": (replace(good, troubles={"pic": "pic.yaml:1: no"}), "its file does not read"),
+        "file": (replace(good, troubles={"pic": "pic.yaml:1: no"}), "its file has an error"),
         "folder": (replace(good, unlisted="cannot be listed"), "cannot be listed"),
         "overlap": (
             replace(good, storages={**good.storages, "cscs": entry}),
-            "cscs may lie there too, and names paths of its own",
+            "it may share its folder with cscs",
         ),
     }[trouble]
     for book, after_s in ((bad, AFTER_S), (bad, AFTER_S), (good, AFTER_S), (bad, AFTER_S)):

@@ -18,7 +18,7 @@ def test_only_a_storage_that_says_so_is_swept() -> None:
     )
 
     assert list(swept(book)) == ["a"]
-    assert unswept(book) == {"b": "its file does not say deletes: true"}
+    assert unswept(book) == {"b": "its file does not set deletes: true"}
 
 
 # of the storage that says deletes: true, of another one, whether their bytes may be the same
@@ -77,10 +77,10 @@ def test_nothing_is_swept_while_a_storage_may_lie_anywhere() -> None:
     book = {"a": an_entry("file:///a"), "b": an_entry("file:///b")}
     unread = StorageBook(book, {"c": "c.yaml:1: no"})
 
-    assert swept(unread) == {} and "the file of c does not read" in unswept(unread)["a"]
+    assert swept(unread) == {} and "the file of storage c has an error" in unswept(unread)["a"]
     assert list(swept(StorageBook(book), ["a", "b"])) == ["a", "b"]
     assert swept(StorageBook(book), ["a", "old"]) == {}
-    assert "copies on old" in unswept(StorageBook(book), ["a", "old"])["b"]
+    assert "storage old has copies" in unswept(StorageBook(book), ["a", "old"])["b"]
 
 
 def test_folders_are_the_same_that_a_link_makes_the_same(tmp_path: Path) -> None:

@@ -56,10 +56,11 @@ def test_a_file_that_does_not_read_and_one_that_shares_its_bytes_are_told(tmp_pa
     disk = "disk has deletes: true, but is not swept: "
     assert [level for level, _ in found] == ["fault", "warning", "ok"]
     assert "bad.yaml" in found[0][1]
-    assert found[1][1] == f"{disk}the file of bad does not read: it may lie there too"
+    bad = "the file of storage bad has an error: bad may have the same folder"
+    assert found[1][1] == f"{disk}{bad}"
     (tmp_path / "storages" / "bad.yaml").unlink()
     (shared, _) = said(tmp_path)
-    assert shared[1].startswith(f"{disk}part may lie there too")
+    assert shared[1].startswith(f"{disk}it may share its folder with part")
 
 
 def test_a_folder_that_the_settings_name_must_be_there(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def spoil(path: Path, statement: str) -> None:
 
 async def test_a_store_that_is_right_gives_no_difference(path: Path) -> None:
     # its pilots are made up; everything else has to fit
-    assert found(path) == ["attempt 3 is live on pilot pilot-1, which is not known"]
+    assert found(path) == ["attempt 3 is live on the unknown pilot pilot-1"]
 
 
 @pytest.mark.parametrize(("how", "event"), [(How.DRAINED, "lost"), (How.KILLED, "held")])
@@ -121,7 +121,7 @@ async def test_what_an_attempt_without_a_result_has_used_is_no_failure(
     await turns.change(store, [end])
     await store.close()
 
-    assert found(path) == ["attempt 3 is live on pilot pilot-1, which is not known"]
+    assert found(path) == ["attempt 3 is live on the unknown pilot pilot-1"]
 
 
 # what is done to the store → what is said of it
@@ -132,36 +132,36 @@ SPOILT = {
     "DELETE FROM body WHERE job_id = 3": "job 3 has no body",
     "DELETE FROM job WHERE job_id = 3": "body 3 has no job",
     "UPDATE submission SET ranges = '[[1, 7]]'": "job 8 is not among the jobs of its submission 1",
-    "DELETE FROM job WHERE job_id = 1": "attempt 1 is of job 1, which is not there",
+    "DELETE FROM job WHERE job_id = 1": "attempt 1 belongs to job 1, which does not exist",
     "UPDATE attempt SET epoch = 2 WHERE job_id = 1": "job 1: its 1 attempts have epochs 2 to 2",
-    "UPDATE attempt SET previous = 1 WHERE job_id = 6 AND epoch = 2": "the one before it, 1,",
-    "UPDATE job SET epoch = 3 WHERE job_id = 1": "job 1 is at epoch 3, its last attempt 1 is at 1",
+    "UPDATE attempt SET previous = 1 WHERE job_id = 6 AND epoch = 2": "its predecessor 1 does",
+    "UPDATE job SET epoch = 3 WHERE job_id = 1": "at epoch 3, but its last attempt 1 is at 1",
     "UPDATE job SET site_id = 9 WHERE job_id = 1": "job 1 is counted at another site",
     "UPDATE job SET state = 'Done', ended_at = 1 WHERE job_id = 4": "is live, but its job 4 is Don",
     "UPDATE attempt SET epoch = 5 WHERE job_id = 4": "is live at epoch 5, but its job 4 is at 0",
     "UPDATE attempt SET open = 1 WHERE job_id = 1": "attempt 1 is still open",
     "UPDATE attempt SET round = 1": "job 6 has 2 results in round 1",
     "UPDATE attempt SET event = 'lost' WHERE job_id = 1": "job 1 is Done, but its last attempt end",
-    "UPDATE job SET failures = 0 WHERE job_id = 2": "job 2 says 0 failures, its attempts say 1",
-    "UPDATE counter SET next = 3 WHERE name = 'job'": "counter job stands at 3, but 8 is in use",
-    "INSERT INTO note (job_id, at, who, event, detail) VALUES (99, 0, '', '', '')": "is of job 99",
-    "UPDATE attempt SET site_id = 77 WHERE job_id = 1": "attempt 1 is at a site that is not there",
+    "UPDATE job SET failures = 0 WHERE job_id = 2": "job 2 has 0 failures, but its attempts",
+    "UPDATE counter SET next = 3 WHERE name = 'job'": "counter job is at 3, but 8 is in use",
+    "INSERT INTO note (job_id, at, who, event, detail) VALUES (99, 0, '', '', '')": "to job 99",
+    "UPDATE attempt SET site_id = 77 WHERE job_id = 1": "attempt 1 is at a site that does not ex",
     "UPDATE log_source SET bytes = 7": (
         "pilot pilot-1 is noted with 7 bytes of log, but its parcels have 1"
     ),
     "UPDATE log_parcel SET source_id = 9": "parcel 1 of a log belongs to no pilot",
     "DELETE FROM log_parcel": "job 1 is linked to parcel 1 of a log, which does not exist",
     "DELETE FROM log_job": "parcel 1 of a log is about job 1, but is not linked to it",
-    "UPDATE file SET own = '{\"run\":99}' WHERE file_id = 2": "file 2 has a value of its own of ru",
-    "UPDATE file SET own = NULL WHERE file_id = 2": "finds a value of run of file 2, which has no",
-    "DELETE FROM own_value WHERE file_id = 7": "file 7 has a value of its own of name.of-it that n",
-    "UPDATE file SET state = 'Missing' WHERE file_id = 3": "file 3 is Missing, which its copies do",
-    "UPDATE replica SET state = 'Bad' WHERE file_id = 4": "file 4 is Available, which its copies d",
-    "UPDATE file SET set_id = 99 WHERE file_id = 5": "file 5 has metadata 99, which are not there",
-    "INSERT INTO replica VALUES (99, 'x', 'p', 'Bad', 0)": "a copy at x is of file 99, which is no",
-    "DELETE FROM dataset": "file 1 lies in dataset 1, and one of them is not there",
-    "UPDATE counter SET next = 3 WHERE name = 'file_change'": "counter file_change stands at 3, bu",
-    "UPDATE job SET class_id = 55 WHERE job_id = 8": "of job names a row of class that is not ther",
+    "UPDATE file SET own = '{\"run\":99}' WHERE file_id = 2": "file 2 has an own value of run that",
+    "UPDATE file SET own = NULL WHERE file_id = 2": "finds a value of run for file 2, which has",
+    "DELETE FROM own_value WHERE file_id = 7": "file 7 has an own value of name.of-it that no",
+    "UPDATE file SET state = 'Missing' WHERE file_id = 3": "file 3 is Missing, but its copies imp",
+    "UPDATE replica SET state = 'Bad' WHERE file_id = 4": "file 4 is Available, but its copies imp",
+    "UPDATE file SET set_id = 99 WHERE file_id = 5": "file 5 has metadata 99, which do not exist",
+    "INSERT INTO replica VALUES (99, 'x', 'p', 'Bad', 0)": "a copy on x belongs to file 99, which",
+    "DELETE FROM dataset": "file 1 is in dataset 1, but one of them does not exist",
+    "UPDATE counter SET next = 3 WHERE name = 'file_change'": "counter file_change is at 3, but",
+    "UPDATE job SET class_id = 55 WHERE job_id = 8": "of job refers to a row of class that does no",
 }
 
 
