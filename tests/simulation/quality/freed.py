@@ -208,15 +208,14 @@ def section(kept_s: float) -> str:
     """Return the part of the page about owners that are free again, in Markdown."""
     groups = {"a": 1.0, "b": 2.0, "c": 5.0}
     rows = [
-        "| what keeps ada away | ahead | ada | bob | eve |",
-        "|---|---:|---:|---:|---:|",
+        "| what keeps ada away | ada | bob | eve |",
+        "|---|---:|---:|---:|",
     ]
     for kept_by, words in WORDS.items():
-        for ahead in (0.25, 10.0):
-            case = Case(parties=HELD, groups=groups, kept_by=kept_by, kept_s=kept_s, ahead=ahead)
-            least = Freed(case).run().least()
-            cells = " | ".join(f"{part:.0%}" for part in least.values())
-            rows.append(f"| {words} | {ahead:g} | {cells} |")
+        case = Case(parties=HELD, groups=groups, kept_by=kept_by, kept_s=kept_s)
+        least = Freed(case).run().least()
+        cells = " | ".join(f"{part:.0%}" for part in least.values())
+        rows.append(f"| {words} | {cells} |")
     return "\n".join([_INTRO.format(days=kept_s / DAY_S), *rows, ""])
 
 
@@ -224,11 +223,8 @@ _INTRO: Final = """\
 ## An owner is free again
 
 Three owners in three groups with shares 1 : 2 : 5 keep 88 cores full with jobs of one hour. For
-{days:g} days ada is kept from its turn, and the other two use its cores. Then ada is free.
-
-The table shows the least part of its share that each owner gets in any of twelve hours, once the
-longest running job has ended. The goal is 50 %. The default of `matcher.ahead` is 0.25; 10 is
-hardly a bound.
+{days:g} days ada is kept from its turn. The table shows the least part of its share that each owner
+then gets in any of twelve hours. The goal is 50 %.
 """
 
 

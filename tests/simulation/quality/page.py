@@ -12,48 +12,30 @@ INTRO: Final = """\
 
 # Scheduling quality
 
-How well does the matcher distribute a week of work? This page compares three policies in a discrete
-event simulation, on the same jobs and pilots:
+Compare the shipped matcher (*pilotage*) with two policies, in a discrete event simulation of a week
+with the same jobs and pilots. *FIFO* takes the oldest job that fits; *random* draws by priority and
+shares. Neither knows scarce demands or reservations. `make quality` writes this page.
 
-- *pilotage*: the shipped `Matcher`, through its public calls;
-- *FIFO*: the oldest job that fits;
-- *random*: a random class, in proportion to its priority, its owner's part and its group's share.
-
-Pilots ask, park, are woken and end. Jobs come in bursts, and most end before their requested time.
-FIFO and random know neither scarce demands nor reservations.
-
-`make quality` repeats the simulation and writes this page. A smaller one runs with every test:
-`tests/simulation/quality/test_quality.py`.
-
-| figure | meaning |
-|---|---|
+- **utilisation**: busy core time divided by usable core time; idle cores count only while a waiting
+  job would fit; the goal is 98 %
+- **misplaced**: the part of all core time that went to another group, or owner, than its due
+- **longest without**: the longest time in which an owner with waiting jobs got nothing
+- **longest wait**: from submission to start, or to the end of the simulation
 """
-
-FIGURES: Final = {
-    "utilisation": "busy core time divided by usable core time; idle cores count only while a "
-    "waiting job would fit; the goal is 98 %",
-    "occupancy": "busy core time divided by all core time of pilots",
-    "misplaced": "the part of all core time that went to another group, or owner, than its due. "
-    "Due: all core time of each four hours, shared by weight among those with waiting work",
-    "longest without": "the longest time in which an owner with waiting jobs got nothing",
-    "wait": "from submission to start, or to the end of the simulation",
-}
 
 
 STARVING: Final = """\
 ## Large jobs beside endless small ones
 
-Each case has {pilots} pilots of {cores} cores, 16 GB, 80 GB of scratch and 2 GPUs, which outlive
-the simulation. One owner's endless small jobs fill one of these amounts. Every {every:g} h another
-owner submits a large job that needs all of that amount on a pilot. The last case has a large job of
-each kind, and one for a whole node. All jobs ask for {wall:g} h.
+{pilots} pilots of {cores} cores, 16 GB, 80 GB of scratch and 2 GPUs are filled by one owner's endless
+small jobs. Every {every:g} h another owner submits a job that needs all of one amount of a pilot. All
+jobs ask for {wall:g} h.
 
-[The promise](reservations.md#the-promise) bounds the wait to {bound:g} h here, from submission,
-since the large jobs use little of their share. *Utilisation* is that of the amount; the goal is
-92 %.
+[The promise](reservations.md#the-promise) bounds the wait to {bound:g} h here. *Utilisation* is that
+of the amount; the goal is 92 %.
 
-| case | large jobs | longest wait | utilisation | without reservations: started, longest wait |
-|---|---:|---:|---:|---:|
+| case | longest wait | utilisation | longest wait without reservations |
+|---|---:|---:|---:|
 """
 
 
@@ -68,9 +50,8 @@ def page(
     `beside`: the cases of large jobs beside small ones, each with and without reservations.
     `freed`: the section about owners that were kept from their turn.
     """
-    figures = "".join(f"| {name} | {meaning} |\n" for name, meaning in FIGURES.items())
     sections = [_section(outcomes, pictures) for outcomes in loads]
-    return "\n".join([INTRO + figures, *sections, starved(beside), freed])
+    return "\n".join([INTRO, *sections, starved(beside), freed])
 
 
 def starved(beside: Sequence[tuple[Outcome, Outcome]]) -> str:
@@ -88,10 +69,9 @@ def starved(beside: Sequence[tuple[Outcome, Outcome]]) -> str:
         amount = starving.CASES[name].amount
         cells = (
             name,
-            str(its.started + its.waiting),
             _time(its.quantile(1.0)),
             _percent(ours.utilisation_of(amount)),
-            f"{other.started}, {_time(other.quantile(1.0))}",
+            _time(other.quantile(1.0)),
         )
         rows.append(f"| {' | '.join(cells)} |\n")
     return intro + "".join(rows)
@@ -100,16 +80,14 @@ def starved(beside: Sequence[tuple[Outcome, Outcome]]) -> str:
 def summary(outcomes: Sequence[Outcome]) -> str:
     """Return one row a policy."""
     rows = [
-        "| policy | jobs started | utilisation | occupancy | misplaced, groups | misplaced, owners "
-        "| longest without | longest wait |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| policy | utilisation | misplaced, groups | misplaced, owners | longest without "
+        "| longest wait |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for outcome in outcomes:
         cells = (
             outcome.policy,
-            str(outcome.started),
             _percent(outcome.utilisation),
-            _percent(outcome.occupancy),
             _percent(outcome.share_error_groups),
             _percent(outcome.share_error_owners),
             _time(outcome.longest_dry_s),
