@@ -22,8 +22,6 @@ def page(plan: Plan, year: Year) -> str:
         f"- {site}: day {first} to {end}" for site, ends in AWAY.items() for first, end in ends
     )
     busy = [sum(sites.values()) for at, sites in year.running if at <= 365 * DAY_S]
-    states = ", ".join(f"{count} {state}" for state, count in sorted(year.states.items()))
-    inputs = ", ".join(f"{count:,} {state}" for state, count in sorted(year.inputs.items()))
     return f"""<!-- Written by `{COMMAND}`: change tests/simulation/year, not this page. -->
 
 # A year of prod6
@@ -34,33 +32,27 @@ See how pilotage works through a campaign of its intended size, in virtual time:
 - `examples/prod6/prod6.yaml` (48 transformations) every {plan.every_s / DAY_S:.0f} days
 - simulated pilots that speak the protocol; their jobs only take time
 
-An hour of the year lasts a second. All leases, heartbeats and periods of the central are slower by
-the same factor. The campaign therefore shows that the work completes, not how fast the central
-notices a loss.
+An hour of the year lasts a second, also for leases and heartbeats. So the campaign shows that the
+work completes, not how fast the central notices a loss.
 
 ```sh
 {COMMAND}  # {year.real_s / 60:.0f} minutes
 ```
 
-`make long` checks the whole campaign, and `make test` a small one (`tests/simulation/year`).
-
 | what | how much |
 |---|---:|
 | productions of 48 transformations | {plan.productions} |
-| final states of the transformations | {states} |
 | jobs | {year.jobs:,} |
 | attempts, including crashed and lost ones | {year.attempts:,} |
 | files in the catalogue | {year.files:,} |
 | bytes counted | {year.bytes / 1e15:.2f} PB |
-| inputs of transformations | {inputs} |
 | slots at four sites | {whole:,}, in nodes of {NODE} |
-| most running jobs | {max(busy):,} |
-| mean of the year | {sum(busy) / len(busy):,.0f} |
+| mean number of running jobs | {sum(busy) / len(busy):,.0f} |
 | pilots, each of {PILOT_S / DAY_S:.0f} days at most | {year.pilots:,} |
 | days until the last job | {year.ended_s / DAY_S:.1f} |
 
-One in a hundred attempts crashes, but no task crashes twice. One in a hundred pilots dies silently
-during its work. These sites had no pilots for some time:
+One in a hundred attempts crashes, and one in a hundred pilots dies silently.
+These sites had no pilots for some time:
 
 {spans}
 
