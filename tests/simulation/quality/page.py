@@ -27,12 +27,12 @@ shares. Neither knows scarce demands or reservations. `make quality` writes this
 STARVING: Final = """\
 ## Large jobs beside endless small ones
 
-{pilots} pilots of {cores} cores, 16 GB, 80 GB of scratch and 2 GPUs are filled by one owner's endless
-small jobs. Every {every:g} h another owner submits a job that needs all of one amount of a pilot. All
-jobs ask for {wall:g} h.
+{pilots} pilots of {cores} cores, 16 GB, 80 GB of scratch and 2 GPUs are filled by one owner's
+endless small jobs. Every {every:g} h another owner submits a job that needs all of one amount of a
+pilot. All jobs ask for {wall:g} h.
 
-[The promise](reservations.md#the-promise) bounds the wait to {bound:g} h here. *Utilisation* is that
-of the amount; the goal is 92 %.
+[The promise](reservations.md#the-promise) bounds the wait to {bound:g} h here. *Utilisation* is
+that of the amount; the goal is 92 %.
 
 | case | longest wait | utilisation | longest wait without reservations |
 |---|---:|---:|---:|
