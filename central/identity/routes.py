@@ -22,7 +22,7 @@ ISSUER_ROUTES: Final = Routes[Issuer]()
 
 
 class TokensQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which page of tokens."""
+    """Selects a page of tokens."""
 
     after: Annotated[str, Meta(max_length=300)] = ""
     limit: Annotated[int, Meta(ge=1, le=jobs.PAGE_MAX)] = jobs.PAGE_MAX

@@ -13,7 +13,7 @@ import msgspec
 
 from .request_ids import REQUEST
 
-# The line above each says what it means; `make docs` writes both into a page.
+# The comment above each event describes it; `make docs` writes both into a page.
 EVENTS: dict[str, frozenset[str]] = {
     # the central answers requests
     "central_started": frozenset({"url", "bus", "waiting", "attempts", "took_s"}),
@@ -222,15 +222,15 @@ QUIET = frozenset(
 
 
 class Log(Protocol):
-    """Where events go."""
+    """The destination of events."""
 
     def __call__(self, event: str, **fields: Any) -> None:
-        """Write one event. Raises KeyError for one that the table does not have: a bug."""
+        """Write one event. Raises KeyError if the table lacks it, which is a bug."""
         ...
 
 
 class JsonLog:
-    """Writes events as JSON lines. On a full disk lines are left out, and nothing else happens."""
+    """Writes events as JSON lines. If the disk is full, it drops lines and does not fail."""
 
     def __init__(self, out: IO[bytes] | None = None, *, debug: bool = False) -> None:
         self._out = out or sys.stderr.buffer
@@ -247,7 +247,7 @@ class JsonLog:
                 self._write("log_gap", {"lines": self._left_out})
                 self._left_out = 0
             self._write(event, fields)
-        except OSError:  # whoever logs is in the middle of something that must go on
+        except OSError:  # the caller must be able to continue
             self._left_out += 1
             return
         with contextlib.suppress(OSError):  # then the next flush writes it
@@ -257,11 +257,11 @@ class JsonLog:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         request = REQUEST.get()
         line = {"at": at, "event": event, **fields}
-        if request:  # what was logged while one was answered
+        if request:  # the event belongs to this request
             line["request"] = request
         try:
             text = msgspec.json.encode(line)
-        except UnicodeEncodeError:  # the name of a file, which may be any bytes
+        except UnicodeEncodeError:  # a file name can contain any bytes
             text = json.dumps(line, default=str, ensure_ascii=False).encode(errors="replace")
         self._out.write(text + b"\n")
 

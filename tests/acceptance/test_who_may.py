@@ -101,7 +101,7 @@ def test_a_role_reaches_as_far_as_it_says(town: Town) -> None:
     (job,) = eve.submit(NOWHERE).ids()
 
     assert reader.detail(job).view.owner == "eve"
-    with pytest.raises(errors.Forbidden, match="reader has not the right job_control"):
+    with pytest.raises(errors.Forbidden, match="may not control jobs .job_control."):
         reader.kill([job])
     with pytest.raises(errors.Forbidden):
         reader.submit(NOWHERE)
