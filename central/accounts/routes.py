@@ -52,7 +52,7 @@ class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @SERIES_ROUTES.add("GET", "/v1/series", Permission.SERIES_READ, needs_leader=False)
 async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> jobs.Series:
-    """Show over time how many jobs waited, ran and ended, and what they used."""
+    """Show numbers of waiting, running and ended jobs and their usage over time."""
     return await counted.series(
         user(call),
         step_s=query.step,

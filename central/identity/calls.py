@@ -28,7 +28,7 @@ def gate(tokens: TokenIssuer) -> Gate:
         is_for_pilots = TABLE[CallerKind.PILOT, action] is not Reach.NONE
 
         def admit(authorization: str) -> Caller:
-            caller = _said_by(tokens, authorization)
+            caller = _caller_from(tokens, authorization)
             if not (is_for_pilots and isinstance(caller, PilotCaller)):  # pilots call most often
                 require(caller, action)
             return caller
@@ -70,7 +70,7 @@ def _anybody(authorization: str) -> None:
     """Admit every caller without reading the token."""
 
 
-def _said_by(tokens: TokenIssuer, authorization: str) -> Caller:
+def _caller_from(tokens: TokenIssuer, authorization: str) -> Caller:
     if not authorization:
         return Anonymous()
     if authorization[: len(_SCHEME)].lower() != _SCHEME:

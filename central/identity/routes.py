@@ -30,7 +30,7 @@ class TokensQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 @ROUTES.add("POST", "/v1/tokens", Permission.TOKEN_ISSUE, needs_leader=False)
 async def issue(tokens: TokenIssuer, call: Call, body: jobs.TokenIssue) -> jobs.TokenIssued:
-    """Issue a token for a person, with at most the caller's rights."""
+    """Issue a token for a user, with at most the caller's rights."""
     return await tokens.issue(user(call), body)
 
 

@@ -227,9 +227,9 @@ async def events(feed: Feed, call: Call, query: EventsQuery) -> StreamedAnswer:
     seen = call.header(b"last-event-id")
     if after is None and seen:
         after = parse_query(b"after=" + seen.encode(), EventsQuery).after
-    told = feed.subscribe(user(call), submission=query.submission, after=after, encode=_line)
+    followed = feed.subscribe(user(call), submission=query.submission, after=after, encode=_line)
     return StreamedAnswer(
-        _lines(told),
+        _lines(followed),
         stopping=call.face.stopping,
         media="text/event-stream",
         idle=b": idle\n\n",

@@ -28,7 +28,7 @@ SECONDS: Final = (
 
 
 class Metric(NamedTuple):
-    """One metric: its kind, its labels if it has any, and what it means."""
+    """One metric: its kind, labels and meaning."""
 
     kind: str  # gauge | counter | histogram
     labels: tuple[str, ...]
