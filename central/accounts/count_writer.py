@@ -1,7 +1,7 @@
-"""Keeps what is counted: every ten seconds what stands in memory is written.
+"""Writes the counts in memory to the store, every ten seconds.
 
-No job is ever read for it. What a crash loses is the sums of the last ten seconds; the jobs
-themselves, with what they used, are in the store.
+It never reads jobs. A crash loses the sums of the last ten seconds. The jobs themselves and their
+usage are in the store.
 """
 
 from typing import Final, Protocol
@@ -17,11 +17,11 @@ from .record_series import STEPS
 from .tally import Tally
 
 SLOT_S: Final = STEPS[0].step_s
-LATER_S: Final = 0.05  # after the end of a slot: wall clock and sleep do not agree to the end
+LATER_S: Final = 0.05  # delay after the end of a slot, because sleep and wall clock differ a bit
 
 
 class CountsMemory(Protocol):
-    """The tables in memory that are used here."""
+    """The tables in memory that this module uses."""
 
     @property
     def tally(self) -> Tally: ...
@@ -30,7 +30,7 @@ class CountsMemory(Protocol):
 
 
 class CountsLoop:
-    """Keeps each slot of series and accounts, and what failed; its write also tries the store."""
+    """Writes each slot of series, accounts and failures. Its writes also probe the store."""
 
     def __init__(
         self, store: Store, memory: CountsMemory, clock: Clock, probe: StoreProbe, wall: Wall
@@ -40,9 +40,9 @@ class CountsLoop:
         self._begun = self._slot()
 
     async def run(self) -> None:
-        """Keep each slot when it is over. Ends only by cancellation.
+        """Write each slot when it is over. Ends only by cancellation.
 
-        A loop of its own: while the disk is full it is what finds out that there is room again.
+        While the disk is full, this loop detects that there is room again.
         """
         while True:
             over = self._begun + SLOT_S - self._clock.wall()
@@ -55,11 +55,11 @@ class CountsLoop:
                 self._probe.refused(str(why))
             except StoreBroken:
                 raise
-            except StoreError as why:  # what was counted comes again, with the next
+            except StoreError as why:  # the counts are written with the next slot
                 self._probe.failed("counts", str(why))
 
     async def keep(self) -> None:
-        """Keep what has come together since the last time. Raises StoreFull; nothing is lost."""
+        """Write the counts since the last call. Raises StoreFull; then they are kept in memory."""
         at, self._begun = self._begun, self._slot()
         taken, began = self._tally.take(), self._clock.monotonic()
         try:

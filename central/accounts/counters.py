@@ -1,4 +1,4 @@
-"""How many jobs stand where: kept in memory, changed when a commit is acknowledged. Pure."""
+"""Numbers of jobs by kind, site and state, in memory. They change after each commit. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -10,24 +10,24 @@ from ..identity.scope import CountKey
 
 
 class Counters:
-    """Jobs per (kind, site, state). Built from the store at start."""
+    """Numbers of jobs by (kind, site, state). The start builds them from the store."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[CountKey, dict[tuple[str, JobState], int]] = defaultdict(dict)
         # Ended jobs that the store still counts as unended, by kind.
-        # The store counts those that run again when it moves them.
+        # If such a job runs again, the store counts it when it moves the job.
         self.ended: dict[CountKey, int] = {}
         self.recount_due = False  # the store was full when its jobs had to be counted
 
     def add(self, kind: CountKey, site: str, state: JobState, count: int = 1) -> None:
-        """Count jobs that have come into view (or, with a negative count, gone out of it)."""
+        """Add jobs, or remove them with a negative count."""
         of_kind, where = self._counts[kind], (site, state)
         now = of_kind.get(where, 0) + count
         if now:
             of_kind[where] = now
         else:
             of_kind.pop(where, None)
-            if not of_kind:  # the types of jobs are free words: there may be ever more
+            if not of_kind:  # types of jobs are free words, so the number of kinds is unbounded
                 del self._counts[kind]
 
     def move(
@@ -38,7 +38,7 @@ class Counters:
         *,
         count: int = 1,
     ) -> None:
-        """Count jobs that have moved."""
+        """Move jobs from one (site, state) to another."""
         if old == new:
             return
         if new[1] in FINAL and old[1] not in FINAL:
@@ -63,13 +63,13 @@ class Counters:
                 yield kind, site, state, count
 
     def total(self, *states: JobState) -> int:
-        """Return the number of jobs in these states, of all communities."""
+        """Return the number of jobs in these states, in all communities."""
         return sum(count for _, _, state, count in self.rows() if state in states)
 
     def summary(
         self, by: SummaryBy, *, community: str, groups: frozenset[str] | None, owner: str | None
     ) -> Summary:
-        """Return the counts as a caller may see them; None and '' mean no restriction."""
+        """Return the counts within these restrictions. None and '' mean no restriction."""
         table: defaultdict[str, Counter[JobState]] = defaultdict(Counter)
         for kind, site, state, count in self.rows():
             if community and kind.community != community:

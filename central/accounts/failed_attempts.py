@@ -1,4 +1,4 @@
-"""Failed attempts since they were kept last, by class: put together as they end. Pure."""
+"""Collects failed attempts as they end, until they are written to the store. Pure."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from pilotage.proto.failures import FailureClass, likeness
 from ..identity.scope import CountKey
 from .record_failures import FailedEnd
 
-ENDS_MAX: Final = 20_000  # that are kept one by one; of more only how many there were
-WORDS_MAX: Final = 1_000  # different ones; what is said beyond is not kept
-_AS_IT_IS: Final = ("exit code ", "signalled: signal ")  # their numbers say something
+ENDS_MAX: Final = 20_000  # attempts kept with details; further ones are only counted
+WORDS_MAX: Final = 1_000  # different reasons; further ones are dropped
+_AS_IT_IS: Final = ("exit code ", "signalled: signal ")  # reasons whose numbers matter
 
-Group = tuple[CountKey, int, str, FailureClass]  # kind, id of the owner, site
+Group = tuple[CountKey, int, str, FailureClass]  # kind, owner id, site, class
 
 
 class FailureRest(msgspec.Struct, gc=False):
-    """What was not kept one by one."""
+    """The number of attempts that were kept without details."""
 
     attempts: int = 0
     last: int = 0
 
 
 class FailureTally:
-    """What has failed. An attempt that did well costs nothing here."""
+    """The failed attempts. Successful attempts cost nothing here."""
 
     def __init__(self, ends_max: int = ENDS_MAX) -> None:
         self._ends_max = ends_max
@@ -45,7 +45,7 @@ class FailureTally:
         is_last: bool,
         said: str,
     ) -> None:
-        """Add one attempt; `is_last`: its job has failed with it."""
+        """Add one attempt. `is_last` means that its job has failed with it."""
         if len(self._ends) >= self._ends_max:
             rest = self._rests[kind, owner_id, site, failure]
             rest.attempts += 1
@@ -73,7 +73,7 @@ class FailureTally:
         return word
 
     def take(self) -> list[FailedEnd]:
-        """Return all and begin anew."""
+        """Return all failed attempts and start again with none."""
         ends, self._ends, self._words = self._ends, [], set()
         rests, self._rests = self._rests, defaultdict(FailureRest)
         for (kind, owner_id, site, failure), rest in rests.items():
@@ -95,7 +95,7 @@ class FailureTally:
         return ends
 
     def give_back(self, taken: Sequence[FailedEnd]) -> None:
-        """Take up again what could not be kept; of what is too much only how many there were."""
+        """Add attempts back that could not be written. Beyond the limit, only count them."""
         both = [*taken, *self._ends]
         self._ends = both[: self._ends_max]
         sums: defaultdict[FailedEnd, int] = defaultdict(int)

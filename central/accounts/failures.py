@@ -1,4 +1,4 @@
-"""Shows what has failed: counted by class and site, out of the store's counts."""
+"""Shows failed attempts by class and site, from the counts in the store."""
 
 from typing import Final
 
@@ -15,11 +15,11 @@ from . import record_failures as failure_records
 from .record_failures import HOUR_S, FailureRow, FailureSearch
 
 LINES_MAX: Final = 2_000
-DEFAULT_S: Final = 86_400  # how far back an answer goes, unless it is said
+DEFAULT_S: Final = 86_400  # period of an answer if the request has no `since`
 
 
 class FailureReads:
-    """Answers readers: a part of `series.SeriesService`."""
+    """The part of `series.SeriesService` that shows failures."""
 
     def __init__(self, store: Store, owners: Owners, clock: Clock) -> None:
         self._store, self._owners, self._clock = store, owners, clock
@@ -35,7 +35,7 @@ class FailureReads:
         transformation: int | None,
         since: float | None,
     ) -> Failures:
-        """Return failed attempts of the caller's jobs, or of those within reach, whole hours."""
+        """Return the failed attempts within the caller's scope, in whole hours."""
         bounds = scope(caller, Permission.JOB_READ, self._owners)
         begin = self._clock.wall() - DEFAULT_S if since is None else since
         hour = max(0, int(begin) // HOUR_S)

@@ -1,8 +1,7 @@
-"""Who holds which content, and what of it counts towards quotas.
+"""Holdings: which users hold which contents, for access and for quotas.
 
-Whoever brings a content holds it: a person for themselves, an attempt for the owner of its job.
-A content is here for those who hold it. A caller who may see
-a holder's outputs may read the content.
+A user who uploads a content holds it. If an attempt uploads it, the owner of its job holds it. For
+other users the content does not exist, except for callers who may see a holder's outputs.
 """
 
 import math
@@ -21,35 +20,37 @@ from . import record_quotas as quota_records
 from .quotas import Quotas
 from .record_quotas import KINDS, Holding
 
-TOUCH_S: Final = 600.0  # a holding is noted as asked for no more often
+TOUCH_S: Final = 600.0  # shortest time between two updates of a holding's time
 FRESH_MAX: Final = 20_000
-FRESH_S: Final = 600.0  # far below the time of the hold: until then no sweep gives bytes back
+FRESH_S: Final = 600.0  # far below the hold time, so that no sweep removes a fresh holding
 _NEVER: Final = (0, -math.inf)
 
 
 class Holdings:
-    """Charges holders, and says what they hold."""
+    """Charges holders for contents, and answers what they hold."""
 
     def __init__(
         self, store: Store, blobs: Blobs, clock: Clock, owners: Owners, quotas: Quotas
     ) -> None:
         self._store, self._blobs, self._clock = store, blobs, clock
         self._owners, self._quotas = owners, quotas
-        # Sizes of what was brought last, and when: by owner, group and hash.
+        # (size, time) of the newest uploads, by owner, group and hash.
         self._fresh: dict[tuple[int, str, str], tuple[int, float]] = {}
-        self._counted = False  # the holders of what a store of before names are known
-        self._closed = False  # the hashes of a store of before open nothing any more
+        # About contents that a release without holdings has stored:
+        self._counted = False  # their holders are known
+        self._closed = False  # their hashes alone no longer give access
 
     async def holder(self, caller: User) -> Holder:
-        """Return who is charged for what a person brings; a new owner is stored."""
+        """Return the account that is charged for a user's uploads. Store a new owner."""
         owner = await self._owners.get(caller.community, caller)
         group = caller.groups[0] if caller.groups else ""
         return self._owners.holder(owner.community, group, owner.owner_id)
 
     async def left(self, holder: Holder, sha256: str) -> int | None:
-        """Return how many bytes of a content the holder may bring now. None: no limit, or held.
+        """Return the number of bytes that the holder may upload for a content.
 
-        Raises OverQuota if the holder has more than the quota already.
+        None means that there is no limit, or that the content is held. Raises OverQuota if the
+        holder is already above the quota.
         """
         limits = self._quotas.limits
         most: dict[Kind, int] = {}
@@ -67,7 +68,7 @@ class Holdings:
     async def bounded(
         self, chunks: AsyncIterator[bytes], holder: Holder, left: int | None
     ) -> AsyncIterator[bytes]:
-        """Yield chunks, as long as they fit the quota. Raises OverQuota."""
+        """Yield chunks of an upload while they fit the quota. Raises OverQuota."""
         size = 0
         async for chunk in chunks:
             size += len(chunk)
@@ -76,13 +77,13 @@ class Holdings:
             yield chunk
 
     async def refuse(self, holder: Holder, size: int) -> None:
-        """Raise OverQuota if so many bytes more are too many."""
+        """Raise OverQuota if `size` more bytes exceed the quota."""
         used = await self._quotas.used(holder)
         sums: list[tuple[Kind, int]] = [(kind, used[kind].bytes + size) for kind in KINDS]
         self._quotas.limits.check("bytes", holder, sums, more=size)
 
     async def hold(self, holder: Holder, sha256: str, size: int, *, whatever: bool = False) -> None:
-        """Charge a holder for a content. Raises OverQuota."""
+        """Charge a holder for a content. Raises OverQuota, but not with `whatever`."""
         await self._store.write(
             quota_records.hold,
             Holding(
@@ -105,7 +106,7 @@ class Holdings:
             del self._fresh[next(iter(self._fresh))]
 
     def fresh(self, owner_id: int, group: str, hashes: Iterable[str]) -> dict[str, int] | None:
-        """Return sizes of contents that were brought just now; None if one of them was not."""
+        """Return the sizes of contents that were just uploaded, or None if one of them was not."""
         since = self._clock.monotonic() - FRESH_S
         found: dict[str, int] = {}
         for one in hashes:
@@ -116,7 +117,7 @@ class Holdings:
         return found
 
     async def held(self, holder: Holder, hashes: Sequence[str]) -> dict[str, int]:
-        """Return the sizes of those contents that an owner holds in one group."""
+        """Return the sizes of the given contents that a holder holds, by hash."""
         found: dict[str, int] = {}
         for name in hashes:
             found |= self.fresh(holder.owner_id, holder.group, [name]) or {}
@@ -129,9 +130,9 @@ class Holdings:
     async def missing(
         self, owner_id: int, hashes: Sequence[str], groups: Collection[str] = ()
     ) -> list[str]:
-        """Return those contents that an owner has to bring; the others are kept for another hold.
+        """Return the contents that an owner must upload. The hold of the others begins again.
 
-        With `groups` only what is held in one of them counts.
+        With `groups`, only holdings in these groups count.
         """
         held = [
             one
@@ -147,9 +148,9 @@ class Holdings:
         return [one for one in hashes if one not in mine or one in gone]
 
     async def adopt(self, holder: Holder, hashes: Iterable[str]) -> dict[str, int]:
-        """Let an owner hold what lies here from before there were holders; return the sizes.
+        """Let an owner hold contents that a release without holdings stored; return their sizes.
 
-        What somebody holds is no longer from before: its next holders bring it.
+        A content that has a holder is not adopted: further holders must upload it.
         """
         found: dict[str, int] = {}
         if not await self.is_open():
@@ -164,14 +165,17 @@ class Holdings:
         return found
 
     async def is_open(self) -> bool:
-        """Whether hashes alone open contents without a holder, in a store of before."""
+        """Return whether a hash alone gives access to contents without a holder.
+
+        It does for some time after an upgrade from a release without holdings.
+        """
         if not self._closed:
             self._counted, until = await self._store.read(quota_records.holding_state)
             self._closed = self._counted and until <= self._clock.wall()
         return not self._closed
 
     async def may_read(self, caller: Caller, sha256: str, of: Holder | None) -> bool:
-        """Whether a caller may read a content; `of`: whom the job of an attempt belongs to."""
+        """Return whether a caller may read a content. `of` is the holder of an attempt's job."""
         if of is not None and self.fresh(of.owner_id, of.group, [sha256]) is not None:
             return True
         held = await self._store.read(quota_records.holdings, [sha256])
@@ -186,5 +190,5 @@ class Holdings:
             return True
         if not await self.is_open():
             return False
-        # Until all are counted a holder may be missing of what the own job names: it must not fail.
+        # Until all holders are known, an attempt may read any content, so that no job fails.
         return not held or (of is not None and not self._counted)

@@ -35,7 +35,7 @@ SELECT c.owner_id, c.group_name, convert_to(a.outputs, 'utf8')
  WHERE a.attempt_id BETWEEN :first AND :last AND a.outputs IS NOT NULL AND a.outputs <> '[]';
 
 -- name: check_quotas
--- Ends are taken off the counts within seconds, and at each start: only bytes are exact at any time.
+-- Ended jobs are subtracted within seconds, and at each start, so only bytes are exact at any time.
 WITH held AS (
     SELECT o.community, h.group_name, h.owner_id, sum(h.bytes)::bigint AS bytes
       FROM holding AS h JOIN owner AS o USING (owner_id)
@@ -49,12 +49,12 @@ WITH held AS (
         SELECT 'owner', community, owner_id::text, bytes FROM held) AS h
      GROUP BY kind, community, name
 )
-SELECT format('the %s %s %s is charged with %s bytes, and holds %s', u.kind, u.community, u.name,
+SELECT format('the %s %s %s is charged for %s bytes, but holds %s', u.kind, u.community, u.name,
               u.bytes, coalesce(r.bytes, 0))
   FROM quota_use AS u LEFT JOIN rows_say AS r USING (kind, community, name)
  WHERE u.bytes <> coalesce(r.bytes, 0)
 UNION ALL
-SELECT format('the %s %s %s holds %s bytes, and is not charged', r.kind, r.community, r.name,
+SELECT format('the %s %s %s holds %s bytes, but is not charged', r.kind, r.community, r.name,
               r.bytes)
   FROM rows_say AS r LEFT JOIN quota_use AS u USING (kind, community, name)
  WHERE u.bytes IS NULL AND r.bytes <> 0

@@ -1,4 +1,4 @@
-"""Quotas: what everybody may use, what is used, and requests that wait for ended jobs to count."""
+"""Quotas: limits and usage of communities, groups and owners."""
 
 import asyncio
 from collections import Counter
@@ -24,13 +24,13 @@ from . import record_quotas as quota_records
 from .counters import Counters
 from .record_quotas import KINDS, Quota, QuotaLimit, QuotaLimits, QuotaUsage
 
-EVERY_S: Final = 1.0  # ended jobs are taken off
+EVERY_S: Final = 1.0  # interval for subtracting ended jobs
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class QuotaMemory(Protocol):
-    """The tables in memory that are used here."""
+    """The tables in memory that this module uses."""
 
     @property
     def counters(self) -> Counters: ...
@@ -39,7 +39,7 @@ class QuotaMemory(Protocol):
 
 
 class Quotas:
-    """Tells the store the limits, and which jobs have ended."""
+    """Gives the store the limits, and subtracts ended jobs from the usage."""
 
     def __init__(
         self,
@@ -55,18 +55,18 @@ class Quotas:
         self._counters, self._owners = memory.counters, memory.owners
         self._defaults, self._issuer = defaults(settings), local_issuer
         self._limits: QuotaLimits | None = None
-        self._is_stale = False  # a quota was set here, and not read since
-        self._told = ""
+        self._is_stale = False  # a quota was set here, but not read since
+        self._logged = ""
         self._flushing, self._loading = asyncio.Lock(), asyncio.Lock()
 
     @property
     def limits(self) -> QuotaLimits:
-        """Return the limits that hold in this process."""
+        """The limits in force in this process."""
         return self._limits or QuotaLimits(self._defaults, {}, self._issuer)
 
     async def load(self) -> None:
-        """Read the quotas that operators have set, and let the store obey them."""
-        async with self._loading:  # else an older one that comes last would stay
+        """Read the quotas that operators have set, and apply them to the store."""
+        async with self._loading:  # an older reading must not overwrite a newer one
             is_read = self._is_stale = False
             try:
                 own = {one.key: one.limit for one in await self._store.read(quota_records.quotas)}
@@ -79,27 +79,27 @@ class Quotas:
                 self._is_stale |= not is_read
 
     async def run(self) -> None:
-        """Take ended jobs off. Ends only by cancellation."""
+        """Subtract ended jobs from the usage. Ends only by cancellation."""
         while True:
             await self._clock.sleep(EVERY_S)
             try:
                 if self._is_stale:
                     await self.load()
                 await self.flush()
-                self._told = ""
+                self._logged = ""
             except StoreBroken:
                 raise
-            except StoreFull:  # the health tells it; what has ended is taken off later
+            except StoreFull:  # the health page reports it; ended jobs are subtracted later
                 continue
             except StoreError as why:
-                if str(why) != self._told:
+                if str(why) != self._logged:
                     self._log("loop_failed", loop="quotas", error=str(why))
-                    self._told = str(why)
+                    self._logged = str(why)
 
     async def flush(self) -> None:
-        """Take jobs off that have ended, when all that others take off is off.
+        """Subtract ended jobs from the usage, after a flush that is already running.
 
-        A caller who is cancelled leaves; the write goes on.
+        If the caller is cancelled, the write continues.
         """
         if self._counters.ended or self._counters.recount_due or self._flushing.locked():
             await asyncio.shield(self._flush())
@@ -134,7 +134,7 @@ class Quotas:
     async def with_room(
         self, verb: Callable[Concatenate[Session, P], T], *args: P.args, **named: P.kwargs
     ) -> T:
-        """Write; what is over quota is tried again once the jobs that have ended are off."""
+        """Write to the store. After OverQuota, subtract ended jobs and retry once."""
         try:
             return await self._store.write(verb, *args, **named)
         except OverQuota:
@@ -142,15 +142,15 @@ class Quotas:
         return await self._store.write(verb, *args, **named)
 
     async def used(self, holder: Holder) -> dict[Kind, QuotaUsage]:
-        """Return what counts for a holder: of the community, the group and the owner."""
+        """Return the usage of a holder's community, group and owner."""
         found = {one.kind: one for one in await self._store.read(quota_records.uses_of, holder)}
         none = QuotaUsage(kind="owner", community=holder.community, name="", jobs=0, bytes=0)
         return {kind: found.get(kind, none) for kind in KINDS}
 
-    # -- what people see and set ----------------------------------------------------------------
+    # -- for users and operators ----------------------------------------------------------------
 
     async def usage(self, caller: User) -> UsageView:
-        """Return what is used, and the limits, as far as a caller may see them."""
+        """Return the usage and the limits that a caller may see."""
         with suppress(StoreError):
             await self.flush()
         await self._owners.recognise(caller)
@@ -193,7 +193,7 @@ class Quotas:
         return self._owners.by_id(int(one.name)) if one.kind == "owner" else one.name
 
     def _of(self, caller: User) -> list[tuple[Kind, str, str]]:
-        """Return what counts for the caller, also if nothing is used."""
+        """Return the keys of the caller's community, groups and owner, even without usage."""
         if not caller.community:
             return []
         me = self._owners.word(caller.issuer, caller.subject)
@@ -203,7 +203,7 @@ class Quotas:
         return [("community", caller.community, ""), *groups, ("owner", caller.community, me)]
 
     def _may_see(self, caller: User, row: UsageRow) -> bool:
-        if not row.name and row.kind == "group":  # contents that were brought for no group
+        if not row.name and row.kind == "group":  # contents uploaded without a group
             return False
         right = reach(caller, Permission.USAGE_READ)
         if right is Reach.ALL:
@@ -214,22 +214,25 @@ class Quotas:
         return right is Reach.COMMUNITY or mine
 
     async def change(self, caller: User, asked: QuotaChange) -> UsageView:
-        """Set or remove a quota. Raises Refused: INVALID, FORBIDDEN."""
+        """Set or remove a quota. Raises Refused (INVALID or FORBIDDEN)."""
         bounds = scope(caller, Permission.QUOTA_CONTROL, self._owners)
         if bounds.community and asked.community != bounds.community:
             raise Refused(
                 Code.FORBIDDEN,
-                f"community {asked.community!r}: your token is for {bounds.community!r} alone",
+                f"your token is for the community {bounds.community!r}; it cannot change quotas of "
+                f"{asked.community!r}",
                 field="community",
             )
         if bool(asked.name) == (asked.kind == "community"):
             raise Refused(
                 Code.INVALID,
-                f"name {asked.name!r}: a group or an owner needs one, a community has none",
+                f"a quota of a community has no name, found {asked.name!r}"
+                if asked.name
+                else f"a quota of kind {asked.kind} needs a name",
                 field="name",
             )
         who = self._owners.word(caller.issuer, caller.subject)
-        await asyncio.shield(self._set(asked, who))  # a caller who is cancelled leaves
+        await asyncio.shield(self._set(asked, who))  # it continues if the caller is cancelled
         return await self.usage(caller)
 
     async def _set(self, asked: QuotaChange, who: str) -> None:
@@ -241,14 +244,14 @@ class Quotas:
                 kind=kind, community=community, name=name, jobs=asked.jobs, bytes=asked.bytes
             )
             await self._store.write(quota_records.put_quota, quota)
-        self._is_stale = True  # until it is read, now or by `run`
+        self._is_stale = True  # until `load` succeeds, now or in `run`
         names = {"kind": kind, "community": community, "name": name}
         self._log("quota_set", **names, who=who, removed=asked.remove)
         await self.load()
 
 
 def defaults(settings: QuotaSettings) -> dict[Kind, QuotaLimit]:
-    """Return the limits of those who have none of their own."""
+    """Return the default limits by kind, from the settings."""
 
     def limit(jobs: int, gb: float) -> QuotaLimit:
         return QuotaLimit(jobs or None, int(gb * 1e9) or None)

@@ -1,4 +1,4 @@
--- Quotas, what is used of them, and who holds which content.
+-- Quotas, their usage, and holdings of contents.
 
 -- name: put_quota
 INSERT INTO quota (kind, community, name, jobs, bytes)
@@ -38,10 +38,10 @@ SELECT class_id, count(*) FROM job WHERE job_id IN (SELECT value::bigint FROM js
 SELECT owner_id, community, issuer, subject FROM owner WHERE owner_id = :owner_id;
 
 -- name: use_jobs
--- The rows of one owner come in the same order everywhere. A group of commits mixes owners, so that
--- processes may still wait in a circle: PostgreSQL then ends one, and each commit is repeated alone.
--- A count is never less than nothing: a process of 0.1 stores jobs and counts none, though their
--- ends are taken off.
+-- All processes update the rows of one owner in the same order. A group of commits mixes owners, so
+-- deadlocks are still possible. PostgreSQL then ends one process's transaction, and each commit is
+-- repeated alone. A count never becomes negative, because a process of release 0.1 stores jobs
+-- without counting them, but their ends are subtracted.
 INSERT INTO quota_use AS u (kind, community, name, jobs)
 VALUES ('community', :community::text, '', greatest(0, :jobs::bigint)),
        ('group', :community::text, :group::text, greatest(0, :jobs::bigint)),

@@ -11,9 +11,9 @@ from ..store.session import Session, json_list
 
 HOUR_S: Final = 3_600
 KEEP_HOURS: Final = 400 * 24
-EXAMPLES_MAX: Final = 5  # jobs that a row names, the newest
-WORDS_MAX: Final = 8  # that a row has, the most frequent
-ROWS_READ_MAX: Final = 2_000  # for examples and words; the counts are of all
+EXAMPLES_MAX: Final = 5  # example jobs in a row, the newest ones
+WORDS_MAX: Final = 8  # reasons in a row, the most frequent ones
+ROWS_READ_MAX: Final = 2_000  # rows read for examples and reasons; counts use all rows
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -21,7 +21,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class FailedEnd(_Record, frozen=True, kw_only=True):
-    """One failed attempt, or some that nobody could keep one by one (`job_id` 0)."""
+    """One failed attempt, or several that were kept without details (then `job_id` is 0)."""
 
     community: str
     group: str
@@ -30,12 +30,12 @@ class FailedEnd(_Record, frozen=True, kw_only=True):
     failure: str  # a FailureClass
     job_id: int
     is_last: bool  # its job has failed with it
-    word: str  # what was said of it, without what differs from one attempt to the next
+    word: str  # the reason, without the parts that differ between attempts
     count: int = 1
 
 
 class FailureSearch(_Record, frozen=True, kw_only=True):
-    """Which failures, from an hour since 1970 on; None: any."""
+    """Selects failures since an hour, counted from 1970. None means any value."""
 
     since: int
     community: str | None = None
@@ -51,26 +51,26 @@ class FailureRow(_Record, frozen=True, kw_only=True):
     failure: str
     site: str
     attempts: int
-    jobs: int  # that failed with the attempt
-    examples: tuple[int, ...] = ()  # jobs, the newest first
-    word: str = ""  # the most frequent one
+    jobs: int  # jobs that failed with the attempt
+    examples: tuple[int, ...] = ()  # job ids, newest first
+    word: str = ""  # the most frequent reason
     word_count: int = 0
 
 
 def merged_examples(newer: Sequence[int], older: Sequence[int]) -> list[int]:
-    """Return the newest, each once."""
+    """Return the newest examples without duplicates."""
     return list(dict.fromkeys((*newer, *older)))[:EXAMPLES_MAX]
 
 
 def merged_words(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    """Return the most frequent of both, equal ones in order of the word."""
+    """Return the most frequent reasons of both. Equally frequent ones are sorted by name."""
     words = {word: one.get(word, 0) + other.get(word, 0) for word in {*one, *other}}
     ranked = sorted(words.items(), key=lambda item: (-item[1], item[0]))
     return dict(ranked[:WORDS_MAX])
 
 
 class FailureSum(msgspec.Struct):
-    """What comes together in one row."""
+    """The sums for one row."""
 
     attempts: int = 0
     jobs: int = 0
@@ -78,7 +78,7 @@ class FailureSum(msgspec.Struct):
     words: dict[str, int] = {}
 
     def add(self, end: FailedEnd) -> None:
-        """Add one end."""
+        """Add one entry."""
         self.attempts += end.count
         self.jobs += end.count if end.is_last else 0
         if end.job_id:
@@ -87,14 +87,14 @@ class FailureSum(msgspec.Struct):
             self.words[end.word] = self.words.get(end.word, 0) + end.count
 
     def merge(self, older: "FailureSum") -> None:
-        """Add what an older row has."""
+        """Add the sums of an older row."""
         self.attempts += older.attempts
         self.jobs += older.jobs
         self.examples = merged_examples(self.examples, older.examples)
         self.words = merged_words(self.words, older.words)
 
     def row(self, failure: str, site: str) -> FailureRow:
-        """Return it as it is shown."""
+        """Return the row to show."""
         word, count = next(iter(merged_words(self.words, {}).items()), ("", 0))
         return FailureRow(
             failure=failure,
@@ -114,9 +114,9 @@ _decode_words = msgspec.json.Decoder(dict[str, int]).decode
 def keep_failures(
     session: Session, at: float, ends: Sequence[FailedEnd], *, drop: bool = True
 ) -> None:
-    """Add to the hour of `at`; each job is counted for its transformation, if it has one.
+    """Add failed attempts to the hour of `at`, each under the transformation of its job.
 
-    With `drop` goes what is older than KEEP_HOURS, some of it at a time.
+    With `drop`, it also removes the oldest hour if that is older than KEEP_HOURS.
     """
     hour = int(at) // HOUR_S
     ids = json_list([end.job_id for end in ends if end.job_id])
@@ -152,7 +152,7 @@ def keep_failures(
 
 @takes_long
 def failures(session: Session, search: FailureSearch, *, limit: int) -> list[FailureRow]:
-    """Return them by class and site, the most frequent first."""
+    """Return failures by class and site, the most frequent first."""
     fields: dict[str, object] = {
         "since": search.since,
         "community": search.community,
@@ -178,13 +178,16 @@ def failures(session: Session, search: FailureSearch, *, limit: int) -> list[Fai
 def jobs_of_input(
     session: Session, transformation_id: int, file_id: int, *, limit: int
 ) -> list[int]:
-    """Return the jobs of the last tasks of a transformation that had a file, oldest first."""
+    """Return the jobs of the last tasks of a transformation that used a file, oldest first."""
     given = {"transformation_id": transformation_id, "file_id": file_id, "limit": limit}
     return [row[0] for row in reversed(session.rows("jobs_of_input", given))]
 
 
 def _drop_old(session: Session, before: int) -> None:
-    """Remove the oldest hour that is too old: after a long stop all are, and others shall go on."""
+    """Remove the oldest hour if it is too old.
+
+    After a long stop all hours may be too old. One at a time does not delay other writes.
+    """
     oldest = session.one("oldest_failures")[0]
     if oldest is not None and oldest < before:
         session.run("drop_failures", {"before": min(before, oldest + 1)})

@@ -1,4 +1,4 @@
-"""Quotas, what is used of them, and who holds which content."""
+"""The stored quotas, their usage, and the holdings."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -18,21 +18,21 @@ HOLDINGS_A_PAGE: Final = 1_000
 
 
 class QuotaLimit(msgspec.Struct, frozen=True):
-    """The most that may be used. None: no limit."""
+    """The limits for one community, group or owner. None means no limit."""
 
-    jobs: int | None = None  # that have not ended
-    bytes: int | None = None  # that are held
+    jobs: int | None = None  # unended jobs
+    bytes: int | None = None  # bytes of held contents
 
 
 NO_LIMIT: Final = QuotaLimit()
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of one community, group or owner, as an operator has set them."""
+    """The limits that an operator has set for one community, group or owner."""
 
     kind: Kind
     community: str
-    name: str = ""  # the group, or the owner as it is shown; of a community: empty
+    name: str = ""  # the group, or the shown name of the owner; empty for a community
     jobs: int | None = None
     bytes: int | None = None
 
@@ -46,11 +46,11 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuotaUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What one community, group or owner uses."""
+    """The usage of one community, group or owner."""
 
     kind: Kind
     community: str
-    name: str  # the group, or the id of the owner; of a community: empty
+    name: str  # the group, or the id of the owner; empty for a community
     jobs: int
     bytes: int
 
@@ -63,11 +63,11 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     community: str
     group: str
     bytes: int
-    at: float  # when it was brought or asked for last
+    at: float  # time of the last upload or request
 
 
 class HashReference(NamedTuple):
-    """A text in which hashes of contents stand, and of whose job or transformation it is."""
+    """A text that contains hashes of contents, and the owner of its job or transformation."""
 
     owner_id: int
     group: str
@@ -75,25 +75,25 @@ class HashReference(NamedTuple):
 
 
 class HoldingState(NamedTuple):
-    """Whether the contents of a store of before are counted, and until when all may read them."""
+    """The state of contents that a release without holdings has stored."""
 
-    counted: bool
-    open_until: float
+    counted: bool  # all have holders
+    open_until: float  # until then, all callers may read contents without a holder
 
 
 class QuotaLimits(msgspec.Struct, frozen=True):
-    """All limits that hold now. The subject alone names an owner of the local issuer."""
+    """All limits in force. Owners of the local issuer are named by their subject alone."""
 
     defaults: Mapping[Kind, QuotaLimit] = {}
     own: Mapping[tuple[Kind, str, str], QuotaLimit] = {}
     local_issuer: str = ""
 
     def of(self, kind: Kind, community: str, name: str) -> QuotaLimit:
-        """Return the limit of a community, group or owner by its shown name."""
+        """Return the limit of a community, group or owner, given by its shown name."""
         return self.own.get((kind, community, name)) or self.defaults.get(kind, NO_LIMIT)
 
     def name_of(self, kind: Kind, holder: Holder) -> str:
-        """Return the name under which a holder is limited and shown."""
+        """Return the name by which the limits and views name a holder."""
         if kind == "community":
             return ""
         if kind == "group":
@@ -111,8 +111,8 @@ class QuotaLimits(msgspec.Struct, frozen=True):
     ) -> None:
         """Raise OverQuota if one of the sums in `used` is above its limit.
 
-        The sums include `more`, in jobs or bytes. `before`: the jobs that earlier chunks of this
-        request stored.
+        The sums include `more`, in jobs or bytes. `before` is the number of jobs that earlier
+        chunks of this request have stored.
         """
         for kind, now in used:
             name = self.name_of(kind, holder)
@@ -134,11 +134,11 @@ NO_LIMITS: Final = QuotaLimits()
 
 
 HOLDERS_MAX: Final = 20_000
-NAMED_AT_A_TIME: Final = 1_024  # rows of which the names of blobs are read at a time
+NAMED_AT_A_TIME: Final = 1_024  # rows read at a time for their names of blobs
 
 
 class _Obeyed:
-    """The limits that a session obeys. They do not come out of a transaction."""
+    """The limits that a session obeys. They do not depend on a transaction."""
 
     def __init__(self) -> None:
         self.limits = NO_LIMITS
@@ -147,7 +147,7 @@ class _Obeyed:
 
 
 class _Holders:
-    """Who is charged for jobs, by class."""
+    """Cache of the accounts that are charged for jobs, by class."""
 
     def __init__(self) -> None:
         self.by_class: dict[int, Holder] = {}
@@ -157,24 +157,24 @@ class _Holders:
 
 
 def obey(session: Session, limits: QuotaLimits) -> None:
-    """Refuse from now on, in this process, what goes beyond these limits."""
+    """Refuse writes above these limits from now on, in this process."""
     session.own(_Obeyed).limits = limits
 
 
 def quotas(session: Session) -> list[Quota]:
-    """Return all that operators have set."""
+    """Return all quotas that operators have set."""
     rows = session.rows("quotas", {})
     return [_struct(Quota, row) for row in rows]
 
 
 def put_quota(session: Session, quota: Quota) -> None:
-    """Keep a quota in place of the one before."""
+    """Insert or replace a quota."""
     fields = msgspec.structs.asdict(quota)
     session.run("put_quota", fields)
 
 
 def drop_quota(session: Session, kind: Kind, community: str, name: str) -> bool:
-    """Remove a quota: the default holds again. False: there was none."""
+    """Remove a quota, so that the default applies. Return False if there was none."""
     fields = {"kind": kind, "community": community, "name": name}
     return session.run("drop_quota", fields).rowcount > 0
 
@@ -185,7 +185,7 @@ def uses(session: Session) -> list[QuotaUsage]:
 
 
 def uses_of(session: Session, holder: Holder) -> list[QuotaUsage]:
-    """Return what a community, a group and an owner use."""
+    """Return the usage of a holder's community, group and owner."""
     fields = {
         "community": holder.community,
         "group": holder.group,
@@ -195,23 +195,26 @@ def uses_of(session: Session, holder: Holder) -> list[QuotaUsage]:
 
 
 def take_off(session: Session, ended: Sequence[tuple[str, str, int, int]]) -> None:
-    """Take jobs that have ended off: (community, group, owner id, how many); < 0 adds some."""
+    """Subtract ended jobs, given as (community, group, owner id, count), from the usage.
+
+    A negative count adds jobs.
+    """
     for community, group, owner_id, count in ended:
         session.rows("use_jobs", _jobs(community, group, owner_id, -count))
 
 
 def recount(session: Session) -> None:
     """Recount all unended jobs."""
-    session.reserve("job", 0)  # whoever stores jobs waits, so that none is missed
+    session.reserve("job", 0)  # blocks other writers of jobs, so that no job is missed
     session.run("forget_jobs_used")
     session.run("recount_jobs_used")
 
 
 @weighs(2)
 def hold(session: Session, holding: Holding, *, whatever: bool = False) -> bool:
-    """Say that an owner holds a content, and charge for it. Raises OverQuota.
+    """Note that an owner holds a content, and charge for it. Raises OverQuota.
 
-    False: it was held before. With `whatever` no limit counts.
+    Return False if it was held before. With `whatever`, limits do not apply.
     """
     fields = msgspec.structs.asdict(holding)
     if not session.run("insert_holding", fields).rowcount:
@@ -226,7 +229,7 @@ def hold(session: Session, holding: Holding, *, whatever: bool = False) -> bool:
 
 
 def holdings(session: Session, hashes: Sequence[str]) -> list[Holding]:
-    """Return who holds these contents."""
+    """Return all holdings of these contents."""
     if not hashes:
         return []
     rows = session.rows("holdings", {"hashes": json_list(hashes)})
@@ -234,13 +237,13 @@ def holdings(session: Session, hashes: Sequence[str]) -> list[Holding]:
 
 
 def touch_holdings(session: Session, owner_id: int, hashes: Sequence[str], at: float) -> None:
-    """An owner is about to name these contents: they stay for the time of the hold."""
+    """Update the time of holdings that an owner will use soon, so that their hold begins again."""
     fields: dict[str, object] = {"owner_id": owner_id, "hashes": json_list(hashes), "at": at}
     session.run("touch_holdings", fields)
 
 
 def old_holdings(session: Session, after: tuple[str, int, str], before: float) -> list[Holding]:
-    """Return a page of holdings of before a moment, behind (hash, owner id, group)."""
+    """Return a page of holdings older than `before`, after the key (hash, owner id, group)."""
     fields = {
         "sha256": after[0],
         "after_owner": after[1],
@@ -252,9 +255,9 @@ def old_holdings(session: Session, after: tuple[str, int, str], before: float) -
 
 
 def let_go(session: Session, holdings: Sequence[Holding], before: float) -> int:
-    """Remove holdings that are still older than `before`; return how many.
+    """Remove holdings that are still older than `before`; return their number.
 
-    Their bytes are given back.
+    Their bytes are subtracted from the usage.
     """
     count = 0
     for one in holdings:
@@ -266,19 +269,19 @@ def let_go(session: Session, holdings: Sequence[Holding], before: float) -> int:
 
 
 def holding_state(session: Session) -> HoldingState:
-    """Return whether every content has a holder, and until when all may read the others."""
+    """Return the state of contents that a release without holdings has stored."""
     found = session.one("holding_state", {})
     return HoldingState(True, 0.0) if found is None else HoldingState(bool(found[0]), found[1])
 
 
 def holdings_counted(session: Session, open_until: float) -> None:
-    """Note that every content of the older store has a holder, and until when all may read."""
+    """Note that all these contents have holders now. All callers may read until `open_until`."""
     fields = {"open_until": open_until}
     session.run("holdings_counted", fields)
 
 
 async def blob_names(store: Store) -> AsyncIterator[list[HashReference]]:
-    """Yield texts in which all blobs stand that a job or an attempt names, by their hashes."""
+    """Yield all texts that name blobs by hash: of jobs, attempts, transformations, productions."""
     for what in ("templates", "bodies", "outputs", "documents", "definitions"):
         begin, end = await store.read(_span_of, what)
         for first in range(begin, end + 1, NAMED_AT_A_TIME):
@@ -298,15 +301,15 @@ def _names_in(session: Session, what: str, first: int) -> list[HashReference]:
 
 
 def charge_jobs(session: Session, class_ids: Iterable[int], *, before: int) -> None:
-    """Count new jobs, given by their classes. Raises OverQuota.
+    """Add new jobs, given by their classes, to the usage. Raises OverQuota.
 
-    `before`: jobs of this submission that are already stored.
+    `before` is the number of jobs of this submission that are already stored.
     """
     _charge(session, Counter(class_ids).items(), before=before)
 
 
 def charge_again(session: Session, job_ids: Sequence[int]) -> None:
-    """Count ended jobs that are to run again. Raises OverQuota."""
+    """Add ended jobs that will run again to the usage. Raises OverQuota."""
     _charge(session, session.rows("classes_among", {"ids": json_list(job_ids)}))
 
 
@@ -320,7 +323,7 @@ def _charge(session: Session, classes: Iterable[tuple[int, int]], *, before: int
 
 
 def discharge_jobs(session: Session, classes: Sequence[tuple[int, int]]) -> None:
-    """Take off jobs of some classes that were never seen: (class, how many)."""
+    """Subtract jobs that never became visible, given as (class, count), from the usage."""
     for class_id, count in classes:
         holder = _holder(session, class_id)
         given = _jobs(holder.community, holder.group, holder.owner_id, -count)
@@ -328,7 +331,7 @@ def discharge_jobs(session: Session, classes: Sequence[tuple[int, int]]) -> None
 
 
 def _holder(session: Session, class_id: int) -> Holder:
-    """Return who is charged for jobs of a class."""
+    """Return the account that is charged for jobs of a class."""
     known = session.own(_Holders).by_class
     found = known.get(class_id)
     if found is None:

@@ -1,4 +1,4 @@
-"""Series over time, and accounts of what was used."""
+"""The stored series over time, and the accounts of used resources."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
@@ -12,19 +12,19 @@ from ..store.session import Session, json_list
 
 
 class SeriesResolution(NamedTuple):
-    """How fine a series is, and for how long it is kept so."""
+    """The step of a series, and the time for which the store keeps it."""
 
     step_s: int
     keep_s: int
 
 
-# Coarser ones are made of the finer one before them.
+# Each coarser series is made from the finer one before it.
 STEPS: Final = (
     SeriesResolution(10, 6 * 3_600),
     SeriesResolution(60, 7 * 86_400),
     SeriesResolution(600, 400 * 86_400),
 )
-DROPPED_SLOTS: Final = 30  # the oldest slots of a step that go at a time
+DROPPED_SLOTS: Final = 30  # old slots of a step that are removed at a time
 DAY_S: Final = 86_400
 
 
@@ -33,20 +33,20 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountSums(_Record, frozen=True):
-    """What ended, and what it had used."""
+    """Numbers of ended jobs, and the resources that attempts used."""
 
     done: int = 0
     failed: int = 0
     cpu_s: float = 0.0
     wall_s: float = 0.0
-    core_s: float = 0.0  # wall time of all cores that were given
-    hs23_s: float = 0.0  # the same, weighed with what each core is worth
+    core_s: float = 0.0  # wall time multiplied by the number of assigned cores
+    hs23_s: float = 0.0  # the same, weighted with the speed of a core in HS23
     bytes_in: int = 0
     bytes_out: int = 0
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Return sums given in their order. Counts end at what a table can hold and add up."""
+        """Return the sums of values in field order. Bytes are capped at what a table can add up."""
         done, failed, cpu_s, wall_s, core_s, hs23_s, bytes_in, bytes_out = values
         return cls(
             done=int(done),
@@ -61,10 +61,10 @@ class AccountSums(_Record, frozen=True):
 
 
 class SeriesSample(_Record, frozen=True):
-    """One slot of ten seconds: levels at its end, and what ended in it."""
+    """One slot of ten seconds: waiting and running jobs at its end, and the sums of the slot."""
 
     community: str
-    site: str  # empty: of no site yet
+    site: str  # empty: no site yet
     type: str
     waiting: int
     running: int
@@ -72,7 +72,7 @@ class SeriesSample(_Record, frozen=True):
 
 
 class AccountEntry(_Record, frozen=True):
-    """What is added to the accounts of one day."""
+    """Sums to add to the accounts of one day."""
 
     community: str
     group: str
@@ -83,7 +83,7 @@ class AccountEntry(_Record, frozen=True):
 
 
 class Point(_Record, frozen=True):
-    """One slot of a series: levels are means."""
+    """One slot of a series. `waiting` and `running` are means."""
 
     at: int
     label: str
@@ -93,7 +93,10 @@ class Point(_Record, frozen=True):
 
 
 class SeriesSearch(_Record, frozen=True):
-    """Which series. `by` is site, type, community, or empty for one of all; None: any."""
+    """Selects series. `by` is site, type or community; empty gives one series of all.
+
+    None means any value.
+    """
 
     step_s: int
     since: int
@@ -105,7 +108,7 @@ class SeriesSearch(_Record, frozen=True):
 
 
 class AccountSearch(_Record, frozen=True):
-    """Which accounts, by days since 1970.
+    """Selects accounts, by days since 1970.
 
     `by` is day, owner, group, type, site, community, or empty.
     """
@@ -119,7 +122,7 @@ class AccountSearch(_Record, frozen=True):
 
 
 class AccountRow(_Record, frozen=True):
-    """A line of accounts. Owners are labelled by their id."""
+    """A line of accounts. The label of an owner is its id."""
 
     label: str
     sums: AccountSums
@@ -133,11 +136,11 @@ def keep_counts(
     *,
     drop: bool = True,
 ) -> None:
-    """Keep the slot of ten seconds that began at `at`, and add to the accounts of its day.
+    """Write the slot of ten seconds that began at `at`, and add to the accounts of its day.
 
-    Coarser slots that are complete are made. With `drop` goes what is older than `series.STEPS`
-    says; slots of the future, which a wrong clock has made, stay and are in nobody's way.
-    A slot that is kept twice has the later levels and the sum of both sums.
+    It also makes the coarser slots that are complete. With `drop`, it removes slots older than
+    STEPS allows. Slots in the future, made by a wrong clock, stay and do no harm. If a slot is
+    written twice, the sums are added, and the later numbers of waiting and running jobs count.
     """
     finest = STEPS[0].step_s
     session.run("insert_series_slot", {"step_s": finest, "at": at})
@@ -176,14 +179,14 @@ def keep_counts(
 
 
 def series_slots(session: Session, search: SeriesSearch, *, limit: int) -> list[int]:
-    """Return when the slots began that were counted; in the others the central was down."""
+    """Return the start times of the stored slots. In missing slots the central was down."""
     fields = {**msgspec.structs.asdict(search), "limit": limit}
     return [row[0] for row in session.rows("series_slots", fields)]
 
 
 @takes_long
 def series(session: Session, search: SeriesSearch) -> list[Point]:
-    """Return what was counted, in order of label and time; points of zeros are left out."""
+    """Return the points of series by label and time. Points with only zeros are omitted."""
     rows = session.rows("series", msgspec.structs.asdict(search))
     return [
         Point(at=row[0], label=row[1], waiting=row[2], running=row[3], sums=AccountSums.of(row[4:]))
@@ -193,7 +196,7 @@ def series(session: Session, search: SeriesSearch) -> list[Point]:
 
 @takes_long
 def accounts(session: Session, search: AccountSearch, *, limit: int) -> list[AccountRow]:
-    """Return sums out of the accounts, in order of the label."""
+    """Return sums from the accounts, by label."""
     groups = None if search.groups is None else json_list(search.groups)
     fields = {**msgspec.structs.asdict(search), "groups": groups, "limit": limit}
     rows = session.rows("accounts", fields)
@@ -235,7 +238,7 @@ def _drop_old(session: Session, at: int) -> None:
         before = at - step.keep_s
         if oldest is None or oldest >= before:
             continue
-        # After a long stop all are old at once: others need not wait for that.
+        # After a long stop many slots are old at once. Some at a time do not delay other writes.
         before = min(before, oldest + DROPPED_SLOTS * step.step_s)
         for statement in ("drop_series", "drop_series_slots"):
             session.run(statement, {"step_s": step.step_s, "before": before})

@@ -1,4 +1,4 @@
-"""Routes for counted things: series over time, accounts, failures, quotas."""
+"""Routes of series over time, accounts, failures and quotas."""
 
 from typing import Annotated, Final
 
@@ -23,36 +23,36 @@ QUOTA_ROUTES: Final = Routes[Quotas]()
 
 
 class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which series: 10 s for six hours, 60 s for a week, 600 s for 400 days."""
+    """Selects series. Steps: 10 s for six hours, 60 s for a week, 600 s for 400 days."""
 
     step: int = 60
-    since: Moment | None = None  # seconds since 1970; else as far back as one answer holds
+    since: Moment | None = None  # seconds since 1970; default: as far back as one answer can hold
     by: jobs.SeriesBy = jobs.SeriesBy.SITE
     site: Annotated[str, Meta(max_length=64)] = ""
     type: Annotated[str, Meta(max_length=64)] = ""
 
 
 class AccountsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which accounts; whole days, UTC."""
+    """Selects accounts, in whole days (UTC)."""
 
     by: jobs.AccountsBy = jobs.AccountsBy.OWNER
-    since: Moment | None = None  # seconds since 1970; else from the first day on
+    since: Moment | None = None  # seconds since 1970; default: the first day
     until: Moment | None = None
 
 
 class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which failures; whole hours."""
+    """Selects failures, in whole hours."""
 
     site: Annotated[str, Meta(max_length=64)] = ""
     group: Annotated[str, Meta(max_length=64)] = ""
     owner: Annotated[str, Meta(max_length=256)] = ""
-    transformation: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None  # 0: of none
-    since: Moment | None = None  # seconds since 1970; else of the last day
+    transformation: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None  # 0: jobs without one
+    since: Moment | None = None  # seconds since 1970; default: one day ago
 
 
 @SERIES_ROUTES.add("GET", "/v1/series", Permission.SERIES_READ, needs_leader=False)
 async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> jobs.Series:
-    """Show over time how many jobs waited, ran and ended, and what they used."""
+    """Show numbers of waiting, running and ended jobs and their usage over time."""
     return await counted.series(
         user(call),
         step_s=query.step,

@@ -1,5 +1,5 @@
 -- name: insert_series
--- A central that was restarted within the slot adds to what the one before has counted.
+-- A central that was restarted within the slot adds to the counts of the process before.
 INSERT INTO series AS s (step_s, at, key_id, waiting, running, done, failed, cpu_s, wall_s, core_s,
                          hs23_s, bytes_in, bytes_out)
 VALUES (:step_s, :at, :key_id, :waiting, :running, :done, :failed, :cpu_s, :wall_s, :core_s,
@@ -13,7 +13,7 @@ VALUES (:step_s, :at, :key_id, :waiting, :running, :done, :failed, :cpu_s, :wall
        bytes_out = least(s.bytes_out::numeric + excluded.bytes_out, 9007199254740991);
 
 -- name: roll_up_series
--- Complete slots that were not made yet, out of the finer ones.
+-- Make the complete slots that are missing, from the finer ones.
 INSERT INTO series (step_s, at, key_id, waiting, running, done, failed, cpu_s, wall_s, core_s,
                     hs23_s, bytes_in, bytes_out)
 SELECT :step_s::bigint, f.at / :step_s::bigint * :step_s::bigint AS slot, f.key_id,

@@ -1,4 +1,4 @@
-"""Shows what is counted: series over time, and accounts of what was used."""
+"""Shows series over time, and accounts of used resources."""
 
 from typing import Final
 
@@ -16,9 +16,9 @@ from . import record_series as series_records
 from .failures import FailureReads
 from .record_series import DAY_S, STEPS, AccountSearch, AccountSums, Point, SeriesSearch
 
-SLOTS_MAX: Final = 2_200  # of one answer: six hours of the finest, two weeks of the coarsest
-SLOTS_A_TURN: Final = 50  # that are read and put together in one turn of the loop
-VALUES_MAX: Final = 44_000  # lines × slots of one answer
+SLOTS_MAX: Final = 2_200  # in one answer: six hours of the finest step, two weeks of the coarsest
+SLOTS_A_TURN: Final = 50  # read and processed in one turn of the loop
+VALUES_MAX: Final = 44_000  # lines × slots in one answer
 LINES_MAX: Final = 10_000
 _Columns = list[list[float]]  # waiting, running, and the sums in their order
 _STEPS: Final = tuple(step.step_s for step in STEPS)
@@ -37,10 +37,11 @@ class SeriesService(FailureReads):
         site: str,
         type: str,
     ) -> Series:
-        """Return a series from `since` on, as far back as one answer holds where it is None."""
+        """Return series from `since` on. None means as far back as one answer can hold."""
         if step_s not in _STEPS:
             known = ", ".join(map(str, _STEPS))
-            raise Refused(Code.INVALID, f"step: {step_s} s is none of {known}", field="step")
+            message = f"step: found {step_s} s, expected one of {known}"
+            raise Refused(Code.INVALID, message, field="step")
         assert isinstance(caller, User)
         now = int(self._clock.wall())
         earliest = now - SLOTS_MAX * step_s
@@ -65,7 +66,7 @@ class SeriesService(FailureReads):
         )
 
     async def _lines(self, search: SeriesSearch, slots: list[int]) -> dict[str, _Columns]:
-        """Read some slots at a time, so that others get their turn; what is not there is zero."""
+        """Read some slots at a time, to let other tasks run in between. Missing values are zero."""
         places = {at: place for place, at in enumerate(slots)}
         found: dict[str, _Columns] = {}
         span_s = SLOTS_A_TURN * search.step_s
@@ -78,8 +79,8 @@ class SeriesService(FailureReads):
                     if (len(found) + 1) * len(slots) > VALUES_MAX:
                         raise Refused(
                             Code.TOO_LARGE,
-                            f"more than {len(found)} lines of {len(slots)} slots: ask for a later "
-                            "`since`, one `site` or `type`, or another `by`",
+                            f"the answer has more than {len(found)} lines of {len(slots)} slots: "
+                            "use a later `since`, one `site` or `type`, or another `by`",
                             field="since",
                         )
                     columns = found[point.label] = _columns(len(slots))
@@ -91,7 +92,7 @@ class SeriesService(FailureReads):
     async def accounts(
         self, caller: Caller, *, by: AccountsBy, since: float | None, until: float | None
     ) -> Accounts:
-        """Return what the caller's jobs, or those within reach, have used, whole days each."""
+        """Return the resources that jobs in the caller's scope have used, in whole days."""
         bounds = scope(caller, Permission.JOB_READ, self._owners)
         now = self._clock.wall()
         rows = await self._store.read(

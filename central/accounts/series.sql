@@ -1,5 +1,5 @@
--- Counted slots of 10 s, 1 min and 10 min; coarser ones are made of finer ones. Bytes end at 2^53 - 1:
--- sums of integers that grow beyond 64 bits are an error, which would come back at each start.
+-- Slots of 10 s, 1 min and 10 min. Coarser ones are made from finer ones. Bytes are capped at
+-- 2^53 - 1, because a sum beyond 64 bits is an error, which would come back at each start.
 
 -- name: insert_series_key
 INSERT INTO series_key (community, site, type) VALUES (:community, :site, :type)

@@ -1,5 +1,5 @@
 -- name: insert_series
--- A central that was restarted within the slot adds to what the one before has counted.
+-- A central that was restarted within the slot adds to the counts of the process before.
 INSERT INTO series (step_s, at, key_id, waiting, running, done, failed, cpu_s, wall_s, core_s,
                     hs23_s, bytes_in, bytes_out)
 VALUES (:step_s, :at, :key_id, :waiting, :running, :done, :failed, :cpu_s, :wall_s, :core_s,
@@ -13,7 +13,7 @@ VALUES (:step_s, :at, :key_id, :waiting, :running, :done, :failed, :cpu_s, :wall
        bytes_out = min(bytes_out + excluded.bytes_out, 9007199254740991);
 
 -- name: roll_up_series
--- Complete slots that were not made yet, out of the finer ones.
+-- Make the complete slots that are missing, from the finer ones.
 INSERT OR REPLACE INTO series (step_s, at, key_id, waiting, running, done, failed, cpu_s, wall_s,
                                core_s, hs23_s, bytes_in, bytes_out)
 SELECT :step_s, f.at / :step_s * :step_s AS slot, f.key_id, sum(f.waiting * s.samples) / n.samples,

@@ -1,4 +1,4 @@
-"""What jobs have used since the counts were kept last: added up as they end. Pure."""
+"""Adds up the resources of attempts as they end, until the sums are written. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from .counters import Counters
 from .failed_attempts import FailureTally
 from .record_series import AccountEntry, AccountSums, SeriesSample
 
-KEYS_MAX = 2_000  # series that one slot may have; what is beyond is of the type "other"
+KEYS_MAX = 2_000  # series in one slot; further ones count as type "other"
 OTHER = "other"
-# From a script to a whole node.
+# Buckets from a script to a whole node.
 PEAKS_MB = (1, 10, 30, 100, 300, 1e3, 2e3, 4e3, 8e3, 16e3, 32e3, 64e3, 128e3, 256e3, 1e6)
 
-Group = tuple[CountKey, int, str]  # kind, id of the owner, site
+Group = tuple[CountKey, int, str]  # kind, owner id, site
 Key = tuple[str, str, str]  # community, site, type
 
 
 class UsageTotals(msgspec.Struct, gc=False):
-    """Sums that grow; the fields of `AccountSums`, in their order."""
+    """Mutable sums, with the fields of `AccountSums` in the same order."""
 
     done: int = 0
     failed: int = 0
@@ -36,22 +36,22 @@ class UsageTotals(msgspec.Struct, gc=False):
     bytes_out: int = 0
 
     def add(self, more: "UsageTotals") -> None:
-        """Add another one to this."""
+        """Add other sums to these."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(more, name))
 
     def sums(self) -> AccountSums:
-        """Return what has come together."""
+        """Return the sums as a record."""
         return AccountSums.of(msgspec.structs.astuple(self))
 
 
 assert UsageTotals.__struct_fields__ == AccountSums.__struct_fields__, (
-    "what is added up is what is kept"
+    "UsageTotals must have the fields of AccountSums"
 )
 
 
 class SiteUsage(msgspec.Struct, gc=False):
-    """What attempts have used at one site."""
+    """The resources that attempts have used at one site."""
 
     cpu_s: float = 0.0
     wall_s: float = 0.0
@@ -60,10 +60,10 @@ class SiteUsage(msgspec.Struct, gc=False):
 
 
 class UsageSinceStart:
-    """What attempts have used since the start of this central, for the page of metrics."""
+    """The resources that attempts have used since the start of this central, for metrics."""
 
     def __init__(self) -> None:
-        self.ends: Counter[str] = Counter()  # how often which
+        self.ends: Counter[str] = Counter()  # number of ended attempts by `how`
         self.sites: defaultdict[str, SiteUsage] = defaultdict(SiteUsage)
         self.memory_peak_mb = histogram("pilotage_attempt_memory_peak_megabytes", PEAKS_MB)
         self.scratch_peak_mb = histogram("pilotage_attempt_scratch_peak_megabytes", PEAKS_MB)
@@ -79,7 +79,7 @@ class UsageSinceStart:
 
 
 class Tally:
-    """Sums by kind and site. A few additions at each end of an attempt, and nothing else."""
+    """Sums by kind, owner and site. The end of an attempt costs only a few additions."""
 
     def __init__(self) -> None:
         self._rows: defaultdict[Group, UsageTotals] = defaultdict(UsageTotals)
@@ -97,7 +97,7 @@ class Tally:
         cores: int,
         hs23_per_core: float,
     ) -> None:
-        """Add what one attempt has used, and its job where that has ended."""
+        """Add the usage of one ended attempt, and its job if that has ended."""
         row = self._rows[kind, owner_id, site]
         row.done += new is JobState.DONE
         row.failed += new is JobState.FAILED
@@ -111,18 +111,18 @@ class Tally:
         self.used.add(site, usage)
 
     def take(self) -> Mapping[Group, UsageTotals]:
-        """Return the sums and begin anew."""
+        """Return the sums and start again from zero."""
         taken, self._rows = self._rows, defaultdict(UsageTotals)
         return taken
 
     def give_back(self, taken: Mapping[Group, UsageTotals]) -> None:
-        """Take sums up again that could not be kept."""
+        """Add sums back that could not be written."""
         for group, row in taken.items():
             self._rows[group].add(row)
 
 
 def entries(taken: Mapping[Group, UsageTotals]) -> list[AccountEntry]:
-    """Return what is added to the accounts."""
+    """Return the sums to add to the accounts."""
     return [
         AccountEntry(
             community=kind.community,
@@ -137,7 +137,7 @@ def entries(taken: Mapping[Group, UsageTotals]) -> list[AccountEntry]:
 
 
 def samples(taken: Mapping[Group, UsageTotals], counters: Counters) -> list[SeriesSample]:
-    """Return one slot of the series: what ended in it, and how much waits and runs now."""
+    """Return one slot of the series: its sums, and the jobs that wait and run now."""
     sums: defaultdict[Key, UsageTotals] = defaultdict(UsageTotals)
     levels: defaultdict[Key, list[int]] = defaultdict(lambda: [0, 0])
     for kind, site, state, count in counters.rows():

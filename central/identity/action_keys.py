@@ -1,8 +1,8 @@
-"""Actions under way, and those of before by their keys: none is done twice, none is half done.
+"""Actions in progress and earlier ones, found by their keys, so that each is done exactly once.
 
-What has been done is kept in the same transaction as what it does to jobs. So a request that comes
-again, by whatever way and however late, is answered as the first time; one that a failure has ended
-in the middle goes on where it was.
+The progress of an action is written in the same transaction as its changes to jobs. A repeated
+request therefore gets the first answer, however late it comes. If a failure interrupted the action,
+the repeated request continues it.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _encode = msgspec.json.encode
 
 
 class ActionDenial(msgspec.Struct, frozen=True):
-    """Why nothing of an action was done."""
+    """The refusal of a whole action."""
 
     code: str
     message: str
@@ -39,7 +39,7 @@ class ActionDenial(msgspec.Struct, frozen=True):
 
 
 class ActionProgress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far an action is; the first `position` of `total` jobs are done, but for `left`."""
+    """The progress of an action. The first `position` of `total` jobs are done, except `left`."""
 
     total: int
     position: int = 0
@@ -55,26 +55,26 @@ class ActionProgress(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ActionBook:
-    """One action: which jobs are still to be done, and what became of the others."""
+    """One action: its remaining jobs, and the outcome for the others."""
 
     def __init__(self, name: ActionKey | None, body_hash: str, at: float) -> None:
-        self.is_new, self.is_kept = True, False  # `is_kept`: as complete
+        self.is_new, self.is_kept = True, False  # `is_kept`: the store has it as complete
         self.done = self.unchanged = 0
         self.refused: list[ActionRefusal] = []
-        self.left: dict[int, None] = {}  # of those that were taken up
+        self.left: dict[int, None] = {}  # jobs of the current chunk that are not done
         self.ids: Sequence[int] = ()
         self._name, self._body_hash, self._at = name, body_hash, at
-        self.total = self._position = 0  # of `ids`: how many, and how many were taken up
+        self.total = self._position = 0  # the number of `ids`, and how many were taken so far
         self._no: ActionDenial | None = None
 
-    # -- how it begins ---------------------------------------------------------------------------
+    # -- begin -----------------------------------------------------------------------------------
 
     def begin(self, ids: Sequence[int]) -> None:
-        """These are the jobs, each once."""
+        """Set the jobs of the action. `ids` has no duplicates."""
         self.ids, self.total = ids, len(ids)
 
     def go_on(self, row: ActionRow, given: Sequence[int]) -> None:
-        """Take up what was kept; `given` are the ids that the request names."""
+        """Continue from the stored progress. `given` are the ids that the request names."""
         was = msgspec.json.decode(row.progress, type=ActionProgress)
         self.is_new, self.is_kept = False, row.complete
         self._at = row.at
@@ -83,10 +83,10 @@ class ActionBook:
         self.total, self._position = was.total, was.position
         self.ids = unpacked(row.ids) if row.ids is not None else given
 
-    # -- which jobs ------------------------------------------------------------------------------
+    # -- jobs ------------------------------------------------------------------------------------
 
     def more(self) -> bool:
-        """Take up the next jobs, unless some are left; False: there are no more."""
+        """Take the next chunk of jobs if none are left; return False if there are no more."""
         if not self.left and self._position < self.total:
             some = self.ids[self._position : self._position + CHUNK_MAX]
             self.left = dict.fromkeys(some)
@@ -99,12 +99,12 @@ class ActionBook:
             self.refused.append(ActionRefusal(id=job, code=code.value, message=message))
 
     def leave(self, job: int) -> None:
-        """The job is as it should be."""
+        """Count a job that needs no change."""
         del self.left[job]
         self.unchanged += 1
 
     def keep(self, jobs: Sequence[int]) -> Keep | None:
-        """Return what the store is to keep together with a write of these jobs."""
+        """Return the progress to store in the same transaction as the write of these jobs."""
         if self._name is None:
             return None
         now = self._progress()
@@ -115,32 +115,34 @@ class ActionBook:
         return row
 
     def written(self, jobs: Sequence[int], won: Sequence[bool]) -> None:
-        """These have been written, or had changed under our hands and are still to be done."""
+        """Note the result of a write. Jobs that had changed were not written and stay left."""
         now = _after(self._progress(), jobs, won)
         self.done, self.left = now.done, dict.fromkeys(now.left)
         self.is_kept = self._name is not None and now.is_complete
 
-    # -- how it ends -----------------------------------------------------------------------------
+    # -- end -------------------------------------------------------------------------------------
 
     def reply(self) -> ActionReply:
-        """Return the answer. Raises Refused where nothing was done."""
+        """Return the answer. Raises Refused if the action was denied."""
         if self._no is not None:
             raise Refused(Code(self._no.code), self._no.message, field=self._no.field)
         return ActionReply(done=self.done, unchanged=self.unchanged, refused=self.refused)
 
     async def close(self, store: Store) -> None:
-        """Keep the answer, unless it was kept with the last jobs."""
+        """Store the answer, unless it was stored with the last jobs."""
         if self._name is not None and not self.is_kept:
             await store.write(action_records.keep_action, self._row(self._progress()))
 
     async def deny(self, store: Store, why: Refused) -> None:
-        """Nothing is to be done, now and when the request comes again."""
+        """Refuse the action, now and each time the request is repeated."""
         self._no = ActionDenial(why.code.value, why.message, why.field)
         await self.close(store)
 
     async def keep_ids(self, store: Store) -> None:
-        """Keep what a filter has chosen, where it takes more than one write: it may choose others
-        later on."""
+        """Store the ids that a filter has selected, if they need more than one write.
+
+        The same filter could select other jobs later.
+        """
         if self._name is not None and self.total > CHUNK_MAX:
             row = self._row(self._progress())
             await store.write(
@@ -170,7 +172,7 @@ class ActionBook:
 
 
 class ActionBooks:
-    """Opens a book for each action, one at a time for each key."""
+    """Opens a book for each action, only one at a time for each key."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
@@ -178,7 +180,7 @@ class ActionBooks:
 
     @asynccontextmanager
     async def book(self, caller: User, action: Action) -> AsyncGenerator[ActionBook]:
-        """Open the book of an action; while it is open another copy of the action waits.
+        """Open the book of an action. While it is open, a second copy of the action waits.
 
         Raises KeyReused.
         """
@@ -208,23 +210,23 @@ class ActionBooks:
 
 
 def named_in(action: Action) -> list[int]:
-    """Return the ids that an action names, each once."""
+    """Return the ids that an action names, without duplicates."""
     return list(dict.fromkeys(action.ids))
 
 
 def packed(ids: Sequence[int]) -> bytes:
-    """Return ids as few bytes where they lie close together."""
+    """Return the ids compressed. Ids that are close together need few bytes."""
     steps = [b - a for a, b in pairwise((0, *ids))]
     return zlib.compress(_encode(steps), level=1)
 
 
 def unpacked(content: bytes) -> list[int]:
-    """Return what `packed` has packed."""
+    """Return the ids that `packed` compressed."""
     return list(accumulate(msgspec.json.decode(zlib.decompress(content), type=list[int])))
 
 
 def _after(now: ActionProgress, jobs: Sequence[int], won: Sequence[bool]) -> ActionProgress:
-    """Return the progress once a write of `jobs` has won or lost each of them."""
+    """Return the progress after a write of `jobs`. `won` says which of them were written."""
     gone = {job for job, written in zip(jobs, won, strict=True) if written}
     return msgspec.structs.replace(
         now,

@@ -1,4 +1,4 @@
-"""Actions that came under a key."""
+"""The stored actions that have a key."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,31 +9,32 @@ from ..store.session import Session, json_list
 
 
 class ActionKey(NamedTuple):
-    """Whose action it is, and the key under which it came."""
+    """The owner of an action, and the key that its request gave."""
 
-    community: str  # of the token; empty where it names none
+    community: str  # of the token; empty if the token names none
     issuer: str
     subject: str
     key: str
 
 
 class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One action, done or half done. `progress` is JSON of the service that carries it out."""
+    """One action, complete or not. `progress` is JSON that only its service reads."""
 
     name: ActionKey
-    body_hash: str  # of the whole request: the same key with another body is refused
-    at: float  # when it was first written
+    body_hash: str  # of the whole request; the same key with another body is refused
+    at: float  # time of the first write
     progress: bytes
     complete: bool
-    ids: bytes | None = None  # packed, of one that chose its jobs by a filter; until it is complete
+    ids: bytes | None = None  # packed; only of an incomplete action whose jobs a filter selected
 
 
-# What to keep with a write of which these items were written. Pure: it may be called twice.
+# Returns the action to store, given which items of the write were written. Pure: a write may call
+# it twice.
 Keep = Callable[[list[bool]], ActionRow]
 
 
 def action(session: Session, name: ActionKey) -> ActionRow | None:
-    """Return what is kept of an action. Run as a write, it sees all earlier writes."""
+    """Return a stored action, or None. Run as a write, it sees all earlier writes."""
     found = session.one("action", name._asdict())
     if found is None:
         return None
@@ -49,7 +50,7 @@ def action(session: Session, name: ActionKey) -> ActionRow | None:
 
 
 def keep_action(session: Session, row: ActionRow) -> None:
-    """Write an action, or what is new of it."""
+    """Insert an action or update its progress."""
     fields = {
         **row.name._asdict(),
         "body_hash": row.body_hash,
@@ -65,7 +66,7 @@ def keep_action(session: Session, row: ActionRow) -> None:
 
 
 def prune_actions(session: Session, before: float, *, limit: int) -> int:
-    """Forget some of the actions that began before; return how many."""
+    """Delete at most `limit` actions that began before `before`; return the count."""
     old = [row[0] for row in session.rows("old_actions", {"before": before, "limit": limit})]
     for statement in ("remove_action_ids", "remove_actions"):
         session.run(statement, {"actions": json_list(old)})
@@ -73,7 +74,7 @@ def prune_actions(session: Session, before: float, *, limit: int) -> int:
 
 
 def kept(session: Session, keep: Keep | None, won: list[bool]) -> list[bool]:
-    """Keep an action, if there is one, in the transaction that has won; return `won`."""
+    """Store the action, if any, in the transaction of its write; return `won`."""
     if keep is not None:
         keep_action(session, keep(won))
     return won

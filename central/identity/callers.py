@@ -1,4 +1,4 @@
-"""Who is calling: made from a verified token by `auth`, handed to every service."""
+"""The kinds of callers. A caller is made from a verified token and passed to every service."""
 
 import msgspec
 
@@ -6,11 +6,11 @@ from pilotage.proto.claims import Role
 
 
 class Anonymous(msgspec.Struct, frozen=True):
-    """No token."""
+    """A caller without a token."""
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """A person or their program."""
+    """A person, or a program that uses the person's token."""
 
     issuer: str
     subject: str
@@ -23,7 +23,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PilotCaller(msgspec.Struct, frozen=True, kw_only=True):
-    """A pilot, by its token. Site, element, community are the token's, never the message's."""
+    """A pilot. Site, element and community are those of its token, never those of a message."""
 
     pilot: str
     community: str
@@ -32,7 +32,7 @@ class PilotCaller(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptCaller(msgspec.Struct, frozen=True, kw_only=True):
-    """A running attempt: may fetch its inputs, upload its outputs and send its log."""
+    """A running attempt. It may fetch its inputs, upload its outputs and send its log."""
 
     job: int
     epoch: int

@@ -1,7 +1,7 @@
-"""Who makes a request: the gate that admits callers to routes, and the caller as a route needs it.
+"""The callers of requests: the gate that admits them to routes, and their kinds for handlers.
 
-A handler asks for the kind of caller that it is for. The policy table admits nobody else, so a
-refusal here is a gap between the two.
+A handler asks for the kind of caller that it serves. The policy table admits no other kind, so a
+refusal by these functions means that handler and table disagree.
 """
 
 from ..http.call import Call
@@ -15,10 +15,10 @@ _SCHEME = "bearer "
 
 
 def gate(tokens: TokenIssuer) -> Gate:
-    """Return the gate of all routes.
+    """Return the gate of all routes. It raises NoToken, BadToken, ExpiredToken or Forbidden.
 
-    It raises NoToken, BadToken, ExpiredToken, Forbidden. Where anybody may, it does not look at a
-    token: a pilot fetches a new one with an old one at hand.
+    On routes for anonymous callers it ignores tokens, because a pilot fetches a new token while it
+    still sends the old one.
     """
 
     def admitted_to(word: str) -> Admit:
@@ -28,8 +28,8 @@ def gate(tokens: TokenIssuer) -> Gate:
         is_for_pilots = TABLE[CallerKind.PILOT, action] is not Reach.NONE
 
         def admit(authorization: str) -> Caller:
-            caller = _said_by(tokens, authorization)
-            if not (is_for_pilots and isinstance(caller, PilotCaller)):  # the short way of hot ones
+            caller = _caller_from(tokens, authorization)
+            if not (is_for_pilots and isinstance(caller, PilotCaller)):  # pilots call most often
                 require(caller, action)
             return caller
 
@@ -39,38 +39,38 @@ def gate(tokens: TokenIssuer) -> Gate:
 
 
 def user(call: Call) -> User:
-    """Return the person. Raises Forbidden."""
+    """Return the user. Raises Forbidden for other callers."""
     if not isinstance(call.caller, User):
-        raise Forbidden("this is for people")
+        raise Forbidden("only users may call this route: use a user token")
     return call.caller
 
 
 def user_or_attempt(call: Call) -> User | AttemptCaller:
-    """Return the person or the attempt. Raises Forbidden."""
+    """Return the user or the attempt. Raises Forbidden for other callers."""
     if not isinstance(call.caller, User | AttemptCaller):
-        raise Forbidden("this is for people and attempts")
+        raise Forbidden("only users and running attempts may call this route")
     return call.caller
 
 
 def attempt_or_pilot(call: Call) -> AttemptCaller | PilotCaller:
-    """Return the attempt or the pilot. Raises Forbidden."""
+    """Return the attempt or the pilot. Raises Forbidden for other callers."""
     if not isinstance(call.caller, AttemptCaller | PilotCaller):
-        raise Forbidden("this is for pilots and attempts")
+        raise Forbidden("only pilots and running attempts may call this route")
     return call.caller
 
 
 def pilot(call: Call) -> PilotCaller:
-    """Return the pilot. Raises Forbidden."""
+    """Return the pilot. Raises Forbidden for other callers."""
     if not isinstance(call.caller, PilotCaller):
-        raise Forbidden("this is for pilots")
+        raise Forbidden("only pilots may call this route")
     return call.caller
 
 
 def _anybody(authorization: str) -> None:
-    """Admit anybody, unseen."""
+    """Admit every caller without reading the token."""
 
 
-def _said_by(tokens: TokenIssuer, authorization: str) -> Caller:
+def _caller_from(tokens: TokenIssuer, authorization: str) -> Caller:
     if not authorization:
         return Anonymous()
     if authorization[: len(_SCHEME)].lower() != _SCHEME:

@@ -1,10 +1,11 @@
-"""Secrets that one key gives, and that nothing else has to keep: HMACs that we alone can make.
+"""Secrets derived from one key by HMAC. Only the central can make them, and it need not store them.
 
-Tokens of running attempts, passwords on the bus, renewal secrets of pilots. A restore makes the key
-anew, so that nothing of the lost time opens anything: its pilots register again.
+They are the tokens of running attempts, the passwords on the bus and the renewal secrets of pilots.
+A restore makes a new key, so secrets issued after the backup are no longer valid, and their pilots
+register again.
 
-An ES256 signature for each attempt would eat half of the CPU that a job may cost. A token is bound
-to (job, epoch), so that nothing of an older attempt can pass for a newer one.
+An ES256 signature for each attempt would cost half of the CPU time that a job may cost. A token
+names its job and epoch, so that an older attempt cannot act as a newer one.
 """
 
 import base64
@@ -31,37 +32,37 @@ _MAC_TEXT: Final = 43  # base64 of 32 bytes without padding
 
 
 class DerivedSecrets:
-    """Makes what the key gives, and reads attempt tokens."""
+    """Makes the secrets of one key, and reads attempt tokens."""
 
     def __init__(self, key: bytes) -> None:
-        # HMAC by its two hashes, each with its pad taken in already (RFC 2104).
+        # HMAC as its two hashes, each already fed with its pad (RFC 2104).
         short = hashlib.sha256(key).digest() if len(key) > _BLOCK else key
         padded = short.ljust(_BLOCK, b"\0")
         self._inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in padded))
         self._outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in padded))
 
     def make(self, job: int, epoch: int, attempt_id: int, community: str, expires_at: float) -> str:
-        """Return the token of an attempt, good until `expires_at` (wall clock)."""
+        """Return the token of an attempt, valid until `expires_at` (wall clock)."""
         facts = f"{job},{epoch},{attempt_id},{int(expires_at)},{community}"
         body = _base64(facts.encode())
         return f"{PREFIX}{body.decode()}.{self._mac(body)}"
 
     def read(self, token: str, now: float) -> AttemptCaller:
-        """Return whom a token speaks for. Raises BadToken, ExpiredToken."""
+        """Return the attempt that a token belongs to. Raises BadToken, ExpiredToken."""
         body, dot, mac = token[len(PREFIX) :].partition(".")
         if not dot or len(mac) != _MAC_TEXT or not token.isascii():
             raise BadToken
         if not hmac.compare_digest(mac, self._mac(body.encode())):
             raise BadToken
-        try:  # what carries our MAC was written by `make`; the checks cost nothing beside it
+        try:  # a body with our MAC was written by `make`; the extra checks are cheap
             facts = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode()
             job, epoch, attempt_id, expires_at, community = facts.split(",", 4)
             numbers = int(job), int(epoch), int(attempt_id)
-            expired = now >= int(expires_at)
+            ends_at = int(expires_at)
         except (binascii.Error, ValueError):
             raise BadToken from None
-        if expired:
-            raise ExpiredToken
+        if now >= ends_at:
+            raise ExpiredToken(f"job {numbers[0]}", ends_at)
         if any(not 0 <= number <= ID_MAX for number in numbers):
             raise BadToken
         return AttemptCaller(
@@ -69,19 +70,19 @@ class DerivedSecrets:
         )
 
     def broker_password(self, community: str, pilot: str) -> str:
-        """Return a password that only we can derive; the word in front keeps it no token."""
+        """Return the bus password of a pilot. Its prefix prevents its use as a token."""
         return self._mac(f"broker:{community}:{pilot}".encode())
 
     def renewal_secret(self, secret: str, nonce: str) -> str:
-        """Return the one renewal secret of a pilot that registers with protocol 1.0."""
+        """Return the only renewal secret of a pilot that registers with protocol 1.0."""
         return self._mac(f"renewal:{nonce}:{secret}".encode())
 
     def numbered_secret(self, pilot: str, number: int) -> str:
-        """Return a pilot's renewal secret number `number`, from 1. Its text says the number."""
+        """Return a pilot's renewal secret `number`, from 1. Its text contains the number."""
         return f"{RENEWAL_PREFIX}{number}.{self._mac(f'renewals:{number}:{pilot}'.encode())}"
 
     def secret_number(self, pilot: str, secret: str) -> int | None:
-        """Return which renewal secret of this pilot this is; None if it is none of them."""
+        """Return the number of a renewal secret, or None if it is not this pilot's."""
         number, _, _ = secret.removeprefix(RENEWAL_PREFIX).partition(".")
         if not (number.isascii() and number.isdecimal() and len(number) <= NUMBER_DIGITS):
             return None
@@ -96,16 +97,16 @@ class DerivedSecrets:
 
 
 def _base64(raw: bytes) -> bytes:
-    """Return it for a URL, without padding: each match needs two, so the shortest way is taken."""
+    """Return the base64url text without padding. Each match needs two, so it must be fast."""
     return binascii.b2a_base64(raw, newline=False).translate(_OF_URLS).rstrip(b"=")
 
 
 def load(data: Path, *, disk: Disk, randomness: Randomness) -> DerivedSecrets:
-    """Read the key of the data directory; make it where there is none. Raises BadKeyFile."""
+    """Read the key of the data directory; make it if it is missing. Raises BadKeyFile."""
     path = data / FILE
     content = disk.read(path)
     if content is None:
         content = disk.make_secret(path, randomness.token(48).encode())
     if len(content) < _KEY_BYTES_MIN:
-        raise BadKeyFile(str(path), "it is too short")
+        raise BadKeyFile(str(path), f"it has fewer than {_KEY_BYTES_MIN} bytes")
     return DerivedSecrets(content)

@@ -1,8 +1,8 @@
-"""The issuer of the tokens by which sites' elements know this installation, with keys of its own.
+"""The issuer of tokens for compute elements, with separate keys.
 
-Whoever trusts it trusts what the factory signs, and no token of a person or a pilot. Its keys are
-made when they are first needed. A new one is shown to sites for a day before it signs, since they
-keep what they have fetched; the old ones stay, so that what they have signed is good to its end.
+A site that trusts this issuer accepts tokens of the factory, but no token of a user or a pilot. The
+first key is made when it is first needed. A new key is published for a day before it signs, because
+sites cache the keys. Old keys stay published until the tokens that they signed have expired.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from . import keys
 from .verification import ALGORITHM
 
 FILE: Final = "element-keys.json"
-PATH: Final = "/elements"  # beneath the central's URL: who the issuer is
+PATH: Final = "/elements"  # appended to the central's URL, it names the issuer
 KEYS_PATH: Final = f"{PATH}/jwks.json"
 METADATA_PATH: Final = f"{PATH}/.well-known/openid-configuration"
 AHEAD_S: Final = 86_400.0
@@ -26,14 +26,14 @@ AHEAD_S: Final = 86_400.0
 
 @dataclass(frozen=True)
 class IssuerDocuments:
-    """What sites fetch of an issuer: where its keys are (OpenID Connect Discovery), and these."""
+    """The documents that sites fetch: metadata (OpenID Connect Discovery) and the keys."""
 
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     jwks: dict[str, Any] = field(default_factory=lambda: {"keys": list[Any]()})
 
 
 class ElementIssuer:
-    """Signs with the keys of a data directory, read at each use: others may have renewed them."""
+    """Signs with the keys of a data directory. It reads them at each use, to see new keys."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class ElementIssuer:
 
     @property
     def name(self) -> str:
-        """Who its tokens say that made them, where nothing else is said."""
+        """The default issuer claim of its tokens."""
         return self._central_url().rstrip("/") + PATH
 
     def published(self) -> IssuerDocuments:
-        """Return what everybody may know. Raises BadKeyFile."""
+        """Return the public documents. Raises BadKeyFile."""
         url = self._central_url().rstrip("/")
         metadata = {
             "issuer": self.name,
@@ -66,18 +66,18 @@ class ElementIssuer:
         )
 
     def sign(self, claims: Mapping[str, Any]) -> str:
-        """Return a token with these claims and an id of its own. Raises BadKeyFile, OSError."""
+        """Return a token with these claims and a new id. Raises BadKeyFile, OSError."""
         key = self._keys().made_by(self._clock.wall() - AHEAD_S)
         header = {"alg": ALGORITHM, "typ": "JWT", "kid": key.kid}
         payload = msgspec.json.encode({**claims, "jti": self._randomness.token(16)})
         return jws.serialize_compact(header, payload, key, [ALGORITHM])
 
     def rotate(self) -> None:
-        """Make a key that signs from AHEAD_S on. Raises BadKeyFile, OSError."""
+        """Make a key that begins to sign after AHEAD_S seconds. Raises BadKeyFile, OSError."""
         self._keys().rotate(disk=self._disk, clock=self._clock, randomness=self._randomness)
 
     def make(self) -> None:
-        """Make the first key, where there is none. Raises BadKeyFile, OSError."""
+        """Make the first key if there is none. Raises BadKeyFile, OSError."""
         self._keys()
 
     def _keys(self) -> keys.SigningKeys:

@@ -1,47 +1,52 @@
-"""What auth refuses. One message for all that is wrong with a token: a forger learns nothing."""
+"""Refusals of authentication. All invalid tokens get the same message: a forger learns nothing."""
 
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
+from ..observe.times import shown
 
 
 class NoToken(Refused):
-    """The route needs a token and there was none."""
+    """The route needs a token, but the request has none."""
 
     def __init__(self) -> None:
-        super().__init__(Code.NO_TOKEN, "this needs a token: Authorization: Bearer …")
+        super().__init__(Code.NO_TOKEN, "this request needs a token: send Authorization: Bearer …")
 
 
 class BadToken(Refused):
-    """Not signed by us, not for us, revoked, or not a token at all. Get another one."""
+    """The token is malformed, revoked, or was not made by or for this central."""
 
     def __init__(self) -> None:
         super().__init__(Code.BAD_TOKEN, "this token is not valid here")
 
 
 class ExpiredToken(Refused):
-    """It was good once. Get a fresh one."""
+    """The token was valid, but has expired. The caller needs a new one."""
 
-    def __init__(self) -> None:
-        super().__init__(Code.EXPIRED_TOKEN, "this token has expired")
+    def __init__(self, whose: str, at: float, *, remedy: str = "get a new one") -> None:
+        message = f"the token of {whose} expired at {shown(at)}: {remedy}"
+        super().__init__(Code.EXPIRED_TOKEN, message)
 
 
 class Forbidden(Refused):
-    """The caller is known and has not the right."""
+    """The caller is known, but may not do this."""
 
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(Code.FORBIDDEN, message, field=field)
 
 
 class TokenNotFound(Refused):
-    """No such token, or none that this caller may see."""
+    """The token does not exist, or this caller may not see it."""
 
     def __init__(self, jti: str) -> None:
         super().__init__(Code.NOT_FOUND, f"there is no token {jti!r}")
 
 
 class BadKeyFile(Exception):
-    """A key file of the data directory cannot be read. The central must not start with others."""
+    """A key file of the data directory is unreadable. The central must not start with new keys."""
 
     def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path} is no key file ({why}): restore it, or remove it for new keys")
+        super().__init__(
+            f"{path} is not a valid key file ({why}): restore it from a backup, or remove it to "
+            "make new keys"
+        )

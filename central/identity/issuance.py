@@ -1,4 +1,4 @@
-"""Which token a caller may hand out: decided here, without doing anything."""
+"""Decides which tokens a caller may issue. It makes none."""
 
 import re
 from typing import Final
@@ -7,6 +7,7 @@ import msgspec
 
 from pilotage.proto.api.jobs import TokenIssue
 from pilotage.proto.claims import Role
+from pilotage.proto.decoding.complaints import short
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -15,14 +16,14 @@ from .errors import Forbidden
 from .policy import Permission, Reach, covers, require
 
 GROUPS_MAX: Final = 64
-_WIDE = frozenset({Role.OPERATOR, Role.ADMIN})  # may speak for all communities
-_COMMUNITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it is a word of bus topics too
+_WIDE = frozenset({Role.OPERATOR, Role.ADMIN})  # roles that may act for all communities
+_COMMUNITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # also part of bus topics
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,128}")
 
 
 class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """What a new token will say."""
+    """The claims of a new token."""
 
     subject: str
     name: str
@@ -33,20 +34,24 @@ class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def grant(caller: User, wanted: TokenIssue, *, issuer: str, now: float) -> TokenGrant:
-    """Return the token that `caller` gets for `wanted`. Raises Forbidden, Refused.
+    """Return the claims of the token that `caller` gets for `wanted`. Raises Forbidden, Refused.
 
-    Nobody hands out more than they have: no wider role, community or groups, and no token outlives
-    the one that it was made with.
+    A new token never has a wider role, community or set of groups than its issuer's token, and
+    never expires later.
     """
     reach = require(caller, Permission.TOKEN_ISSUE)
     _check_words(wanted)
     if reach is Reach.OWN and (wanted.subject, issuer) != (caller.subject, caller.issuer):
         raise Forbidden(
-            f"a {caller.role.value} makes tokens for themselves only", field="$.subject"
+            f"your role ({caller.role.value}) may make tokens for {caller.subject!r} only, "
+            f"not for {wanted.subject!r}",
+            field="$.subject",
         )
     if not covers(caller.role, wanted.role):
         raise Forbidden(
-            f"a {caller.role.value} has less than the role {wanted.role.value}", field="$.role"
+            f"your role ({caller.role.value}) may not make a token with the role "
+            f"{wanted.role.value}, which has more rights",
+            field="$.role",
         )
     community = _community(caller, wanted)
     return TokenGrant(
@@ -62,39 +67,65 @@ def grant(caller: User, wanted: TokenIssue, *, issuer: str, now: float) -> Token
 def _community(caller: User, wanted: TokenIssue) -> str:
     if caller.community and wanted.community not in ("", caller.community):
         raise Forbidden(
-            f"your token is of the community {caller.community!r} only", field="$.community"
+            f"your token is for the community {caller.community!r}; it cannot make tokens for "
+            f"{wanted.community!r}",
+            field="$.community",
         )
     community = wanted.community or caller.community
     if not community and wanted.role not in _WIDE:
-        raise Refused(Code.INVALID, f"a {wanted.role.value} needs a community", field="$.community")
+        raise Refused(
+            Code.INVALID,
+            f"a token with the role {wanted.role.value} needs a community",
+            field="$.community",
+        )
     return community
 
 
 def _groups(caller: User, wanted: TokenIssue, reach: Reach, community: str) -> tuple[str, ...]:
-    """Return the groups of the new token; where none are named, the caller's own: without a group
-    nobody submits. Groups of one community mean nothing in another."""
+    """Return the groups of the new token. If none are named, it inherits the caller's groups,
+    because submitting needs a group. Groups are not inherited across communities."""
     if reach >= Reach.COMMUNITY:
-        # A manager's groups narrow what they reach: none are added to what was asked for.
+        # Groups restrict a manager, so a manager's token gets only the groups that were named.
         inherits = community == caller.community and wanted.role is not Role.MANAGER
         return wanted.groups or (caller.groups if inherits else ())
     beyond = [group for group in wanted.groups if group not in caller.groups]
     if beyond:
-        raise Forbidden(f"your token has not the group {beyond[0]!r}", field="$.groups")
-    # A manager without groups reaches the whole community: an empty list would be more, not less.
+        raise Forbidden(
+            f"your token does not have the group {beyond[0]!r}; its groups are "
+            f"{', '.join(caller.groups) or 'none'}",
+            field="$.groups",
+        )
+    # A manager without groups reaches the whole community, so an empty list would grant more.
     return wanted.groups or caller.groups
 
 
 def _check_words(wanted: TokenIssue) -> None:
     if wanted.community and not _COMMUNITY.fullmatch(wanted.community):
-        right = "letters, digits and . _ - only, at most 64"
-        raise Refused(Code.INVALID, f"a community has {right}", field="$.community")
+        raise Refused(
+            Code.INVALID,
+            f"{short(repr(wanted.community))} is not a valid community: use at most 64 letters, "
+            "digits and . _ -, beginning with a letter or digit",
+            field="$.community",
+        )
     if len(wanted.groups) > GROUPS_MAX:
-        raise Refused(Code.INVALID, f"at most {GROUPS_MAX} groups", field="$.groups")
+        raise Refused(
+            Code.INVALID,
+            f"a token can have at most {GROUPS_MAX} groups, found {len(wanted.groups)}",
+            field="$.groups",
+        )
     for index, group in enumerate(wanted.groups):
         if not _GROUP.fullmatch(group):
-            right = "letters, digits and . _ : / @ + - only, at most 128"
-            raise Refused(Code.INVALID, f"a group has {right}", field=f"$.groups[{index}]")
+            raise Refused(
+                Code.INVALID,
+                f"{short(repr(group))} is not a valid group: use at most 128 letters, digits and "
+                ". _ : / @ + -, beginning with a letter or digit",
+                field=f"$.groups[{index}]",
+            )
     for field, text in (("$.subject", wanted.subject), ("$.name", wanted.name)):
         if not _LINE.fullmatch(text):
-            right = "at most 128 characters, no control characters"
-            raise Refused(Code.INVALID, f"{field[2:]} has {right}", field=field)
+            raise Refused(
+                Code.INVALID,
+                f"the {field[2:]} {short(repr(text))} is not valid: use at most 128 characters, "
+                "without control characters",
+                field=field,
+            )

@@ -1,6 +1,7 @@
-"""The central's signing keys (ES256): made at first start, kept 0600, ready to be rotated.
+"""The central's signing keys (ES256), made at the first start in a file with mode 0600.
 
-The newest key signs, older ones still verify what they have signed; JWKS shows the public halves.
+The newest key signs. Older keys still verify the tokens that they signed. JWKS shows the public
+parts.
 """
 
 import base64
@@ -21,7 +22,7 @@ _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC6325
 
 
 class _Jwk(msgspec.Struct, frozen=True, kw_only=True):
-    """One private key as RFC 7517 writes it."""
+    """One private key in the form of RFC 7517."""
 
     kty: str
     crv: str
@@ -37,7 +38,7 @@ class _KeyFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SigningKeys:
-    """Keys of one central. Made by `load`; a rotation gives a new object's worth of keys."""
+    """The keys of one central. `load` makes the object."""
 
     def __init__(self, path: Path, stored: list[_Jwk]) -> None:
         self._path = path
@@ -54,16 +55,16 @@ class SigningKeys:
         return self._stored[0].kid
 
     def made_by(self, at: float) -> ECKey:
-        """Return the newest key that was there at a moment, the oldest where none was."""
+        """Return the newest key made at or before `at`, else the oldest key."""
         kid = next((one.kid for one in self._stored if one.made_at <= at), self._stored[-1].kid)
         return self._keys[kid]
 
     def find(self, kid: str) -> ECKey | None:
-        """Return the key of that id, for verification."""
+        """Return the key with this id, for verification."""
         return self._keys.get(kid)
 
     def jwks(self) -> dict[str, Any]:
-        """Return the public halves (RFC 7517), newest first."""
+        """Return the public parts of the keys (RFC 7517), newest first."""
         return {
             "keys": [
                 {
@@ -80,7 +81,7 @@ class SigningKeys:
         }
 
     def rotate(self, *, disk: Disk, clock: Clock, randomness: Randomness) -> None:
-        """Put a new key in front, written before it signs; the oldest beyond KEYS_MAX go."""
+        """Write a new key, then sign with it. Keys beyond KEYS_MAX are dropped, oldest first."""
         stored = [_make(clock, randomness), *self._stored][:KEYS_MAX]
         disk.write_secret(self._path, msgspec.json.encode(_KeyFile(keys=stored)))
         self._stored = stored
@@ -90,9 +91,9 @@ class SigningKeys:
 def load(
     data: Path, *, disk: Disk, clock: Clock, randomness: Randomness, name: str = FILE
 ) -> SigningKeys:
-    """Read the keys of the data directory; make the first one where there is no file.
+    """Read the keys of the data directory; make the first one if there is no file.
 
-    Raises BadKeyFile for a file that is there and unreadable: new keys would end every token.
+    Raises BadKeyFile if the file is unreadable, because new keys would invalidate every token.
     """
     kept = find(data, disk=disk, name=name)
     if kept is not None:
@@ -118,7 +119,7 @@ def _read(path: Path, content: bytes) -> SigningKeys:
 
 
 def _make(clock: Clock, randomness: Randomness) -> _Jwk:
-    # 16 bytes more than the order has, so that the modulus favours no value measurably.
+    # 16 bytes more than the order has, so that the modulo has no measurable bias.
     drawn = int.from_bytes(_bytes(randomness.token(48)), "big")
     numbers = ec.derive_private_key(drawn % (_ORDER - 1) + 1, ec.SECP256R1()).private_numbers()
     public = numbers.public_numbers

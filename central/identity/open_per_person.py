@@ -1,4 +1,4 @@
-"""How much of one kind each person has open at once."""
+"""Limits how many connections of one kind each user has open at once."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,15 +10,21 @@ from .callers import User
 
 
 class PersonLimiter:
-    """Counts what lasts as long as its caller likes, and refuses more than `most` of one person."""
+    """Counts the open connections of each user, and refuses more than `most` of them.
+
+    It is for connections that last until the user closes them.
+    """
 
     def __init__(self, most: int, why: str) -> None:
-        """`why` is the sentence of the refusal."""
+        """`why` is the message of the refusal."""
         self._most, self._why = most, why
         self._open: Counter[tuple[str, str, str]] = Counter()
 
     def enter(self, caller: User) -> Callable[[], None]:
-        """Count one more, until what is returned is called, once. Raises Refused, TOO_MANY."""
+        """Count one more connection. Raises Refused, TOO_MANY.
+
+        The caller must call the returned function once, when the connection ends.
+        """
         person = (caller.issuer, caller.subject, caller.community)
         if self._open[person] >= self._most:
             raise Refused(Code.TOO_MANY, self._why)

@@ -1,7 +1,7 @@
-"""Who may do what, and how far: one table for routes and services.
+"""The policy: which callers may do which actions, and their reach. Routes and services use it.
 
-A route declares its action; `http` lets nobody pass whose reach is NONE, and a service cuts what it
-reads and changes to the reach. Where a caller's token names a community nothing reaches beyond it.
+A route declares its action, and `http` refuses callers whose reach is NONE. A service limits its
+reads and changes to the reach. If a token names a community, it never reaches beyond that.
 """
 
 import enum
@@ -15,17 +15,17 @@ from .errors import Forbidden, NoToken
 
 
 class Reach(enum.IntEnum):
-    """How far a right goes. A greater one includes the lesser."""
+    """The reach of a right. A greater reach includes the smaller ones."""
 
     NONE = 0
-    OWN = 1  # what is the caller's within the token's groups; the pilot's own attempts
+    OWN = 1  # the caller's objects within the token's groups; a pilot's own attempts
     GROUP = 2  # the groups of the caller's token
     COMMUNITY = 3  # the community of the caller's token
-    ALL = 4  # whatever there is
+    ALL = 4  # everything
 
 
 class Permission(str, enum.Enum):
-    """What a route is for. Every route has one."""
+    """The action of a route. Every route has one."""
 
     PUBLIC_READ = "public_read"  # health, keys, the API's description, the pilot's file
     PILOT_JOIN = "pilot_join"  # register, hello, token: the secret is in the body
@@ -35,15 +35,15 @@ class Permission(str, enum.Enum):
     BLOB_WRITE = "blob_write"
     JOB_SUBMIT = "job_submit"
     JOB_READ = "job_read"  # search, summary, one job, its history, explain
-    JOB_OUTPUT = "job_output"  # what it wrote: outputs and logs
+    JOB_OUTPUT = "job_output"  # outputs and logs of jobs
     JOB_CONTROL = "job_control"  # kill, hold, release, reschedule, delete, priority
     EVENT_READ = "event_read"
     METRICS_READ = "metrics_read"  # totals over all communities
-    USAGE_READ = "usage_read"  # what is used of quotas
+    USAGE_READ = "usage_read"  # usage and limits of quotas
     QUOTA_CONTROL = "quota_control"
-    SERIES_READ = "series_read"  # how much waits, runs and ended, over time
+    SERIES_READ = "series_read"  # numbers of waiting, running and ended jobs over time
     PILOT_READ = "pilot_read"  # pilots and sites
-    PILOT_LOG = "pilot_log"  # what pilots have logged; of one's own jobs, or of all
+    PILOT_LOG = "pilot_log"  # logs of pilots
     PILOT_CONTROL = "pilot_control"  # drain, kill
     PILOT_SECRET = "pilot_secret"  # make bootstrap secrets
     SITE_CONTROL = "site_control"  # ban, drain, enable and check sites
@@ -51,16 +51,51 @@ class Permission(str, enum.Enum):
     TOKEN_READ = "token_read"
     TOKEN_REVOKE = "token_revoke"
     DATA_READ = "data_read"  # files, their copies and metadata
-    DATA_WRITE = "data_write"  # register, change, remove; of the groups' scopes
+    DATA_WRITE = "data_write"  # register, change and remove files in the scopes of the groups
     TRANSFORMATION_READ = "transformation_read"
-    TRANSFORMATION_CONTROL = "transformation_control"  # add, steer
+    TRANSFORMATION_CONTROL = "transformation_control"  # add, pause, retry, …
     PRODUCTION_READ = "production_read"
-    PRODUCTION_CONTROL = "production_control"  # add, steer
+    PRODUCTION_CONTROL = "production_control"  # add, pause, clean, …
     WHOAMI = "whoami"
 
 
+# The actions as verb phrases, for refusals.
+PHRASES: Final = {
+    Permission.PUBLIC_READ: "read public documents",
+    Permission.PILOT_JOIN: "register a pilot",
+    Permission.PILOT_WORK: "ask for work",
+    Permission.LOG_WRITE: "write logs",
+    Permission.BLOB_READ: "download contents",
+    Permission.BLOB_WRITE: "upload contents",
+    Permission.JOB_SUBMIT: "submit jobs",
+    Permission.JOB_READ: "read jobs",
+    Permission.JOB_OUTPUT: "read outputs of jobs",
+    Permission.JOB_CONTROL: "control jobs",
+    Permission.EVENT_READ: "read events",
+    Permission.METRICS_READ: "read metrics",
+    Permission.USAGE_READ: "read quota usage",
+    Permission.QUOTA_CONTROL: "set quotas",
+    Permission.SERIES_READ: "read series",
+    Permission.PILOT_READ: "read pilots",
+    Permission.PILOT_LOG: "read logs of pilots",
+    Permission.PILOT_CONTROL: "control pilots",
+    Permission.PILOT_SECRET: "make secrets for pilots",
+    Permission.SITE_CONTROL: "control sites",
+    Permission.TOKEN_ISSUE: "issue tokens",
+    Permission.TOKEN_READ: "list tokens",
+    Permission.TOKEN_REVOKE: "revoke tokens",
+    Permission.DATA_READ: "read the file catalogue",
+    Permission.DATA_WRITE: "change the file catalogue",
+    Permission.TRANSFORMATION_READ: "read transformations",
+    Permission.TRANSFORMATION_CONTROL: "control transformations",
+    Permission.PRODUCTION_READ: "read productions",
+    Permission.PRODUCTION_CONTROL: "control productions",
+    Permission.WHOAMI: "read a user's token",
+}
+
+
 class CallerKind(str, enum.Enum):
-    """Columns of the table: a kind of caller, or a person's role."""
+    """Columns of the table: the roles of users, and the other kinds of callers."""
 
     ANONYMOUS = "anonymous"
     READER = "reader"
@@ -72,7 +107,7 @@ class CallerKind(str, enum.Enum):
     ATTEMPT = "attempt"
 
 
-# A manager whose token names groups reaches these, one without the whole community.
+# `group` for a manager: the groups of the token, or the whole community if it names none.
 DRAWN: Final = """
                 anonymous  reader     user       manager    operator   admin      pilot      attempt
 public_read     all        all        all        all        all        all        all        all
@@ -123,7 +158,7 @@ TABLE: Final = _parse(DRAWN)
 
 
 def who(caller: Caller) -> CallerKind:
-    """Return the column of the table that holds for this caller."""
+    """Return the table column of this caller."""
     match caller:
         case User():
             return CallerKind(caller.role.value)
@@ -136,7 +171,7 @@ def who(caller: Caller) -> CallerKind:
 
 
 def reach(caller: Caller, action: Permission) -> Reach:
-    """Return how far `caller` may do `action`, with what the token narrows taken into account."""
+    """Return the reach of `caller` for `action`, with the restrictions of the token applied."""
     right = TABLE[who(caller), action]
     if not isinstance(caller, User):
         return right
@@ -150,36 +185,40 @@ def reach(caller: Caller, action: Permission) -> Reach:
 
 
 def require(caller: Caller, action: Permission) -> Reach:
-    """Return the reach, or raise NoToken or Forbidden where there is none."""
+    """Return the reach. Raises NoToken or Forbidden if it is NONE."""
     right = reach(caller, action)
     if right is not Reach.NONE:
         return right
     if isinstance(caller, Anonymous):
         raise NoToken
     able = [one.value for one in CallerKind if TABLE[one, action] is not Reach.NONE]
-    raise Forbidden(f"{who(caller).value} has not the right {action.value}: {', '.join(able)} have")
+    name = who(caller).value
+    whose = f"your role ({name})" if isinstance(caller, User) else f"this {name} token"
+    needed = f"{', '.join(able[:-1])} or {able[-1]}" if len(able) > 1 else able[0]
+    raise Forbidden(f"{whose} may not {PHRASES[action]} ({action.value}); {needed} is needed")
 
 
 def names_of(action: str) -> list[str]:
-    """Return the names of the callers who may do `action` at all; none: anybody may."""
+    """Return the names of the callers who may do `action`. An empty list means everybody."""
     right = Permission(action)
     able = [one.value for one in CallerKind if TABLE[one, right] is not Reach.NONE]
     return [] if CallerKind.ANONYMOUS.value in able else able
 
 
 def require_for_all(caller: Caller, action: Permission, communities: Sequence[str]) -> None:
-    """Raise Forbidden for a token of one community where what it does holds for several.
+    """Raise Forbidden if `action` affects several communities, but the token names only one.
 
-    Sites are such: who bans one bans it for the pilots of all communities that the central serves.
+    For example, a ban of a site affects the pilots of all communities of the central.
     """
     if len(communities) > 1 and reach(caller, action) is not Reach.ALL:
         raise Forbidden(
-            f"{action.value} holds for all communities of this central, and your token names one: "
-            "it takes a token that names none, as an administrator of all of them has and makes"
+            f"your token names one community, but {action.value} affects all communities of this "
+            "central: use a token without a community; an administrator of all communities can "
+            "issue one"
         )
 
 
 def covers(giver: Role, given: Role) -> bool:
-    """Say whether `giver` has every right of `given`, as far or further."""
+    """Return whether `giver` has every right of `given`, with at least the same reach."""
     mine, theirs = CallerKind(giver.value), CallerKind(given.value)
     return all(TABLE[mine, action] >= TABLE[theirs, action] for action in Permission)

@@ -1,4 +1,4 @@
-"""Tokens of persons."""
+"""The stored tokens and identities of users."""
 
 import math
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ import msgspec
 from ..store.session import Session
 from .record_types import Owner, TokenRow
 
-FIRST_TOKENS: Final = (math.inf, "")  # before the first page of tokens, which are newest first
+FIRST_TOKENS: Final = (math.inf, "")  # the position before the first page (newest first)
 TOKEN_GROUPS_MAX: Final = 100_000
 
 _words: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
 def add_token(session: Session, token: TokenRow) -> None:
-    """Keep a token that was given out."""
+    """Store an issued token."""
     fields = msgspec.structs.asdict(token)
     fields["groups"] = msgspec.json.encode(token.groups).decode()
     session.run("insert_token", fields)
 
 
 def revoke_token(session: Session, jti: str, at: float) -> bool:
-    """Mark a token revoked; False where there is none or it is revoked already."""
+    """Mark a token as revoked. Return False if it does not exist or is already revoked."""
     return session.run("revoke_token", {"jti": jti, "at": at}).rowcount == 1
 
 
 def token(session: Session, jti: str) -> TokenRow | None:
-    """Return a token, None: there is none."""
+    """Return a token, or None if it does not exist."""
     found = session.one("token", {"jti": jti})
     return None if found is None else token_of(found)
 
@@ -41,9 +41,9 @@ def tokens(
     before: tuple[float, str] = FIRST_TOKENS,
     limit: int,
 ) -> list[TokenRow]:
-    """Return tokens, newest first: of a community or of all, of (issuer, subject) or of all.
+    """Return tokens, newest first, of one community and one (issuer, subject). None means all.
 
-    `before` is the moment and the jti of the last one of the page before.
+    `before` is the time of issue and the jti of the last token on the previous page.
     """
     issuer, name = subject or (None, None)
     fields = {
@@ -58,15 +58,16 @@ def tokens(
 
 
 def unexpired_tokens(session: Session, issuer: str, subject: str, *, now: float, limit: int) -> int:
-    """Count somebody's tokens that have not expired, revoked ones too, up to `limit`."""
+    """Count the unexpired tokens of a subject, including revoked ones, up to `limit`."""
     named = {"issuer": issuer, "subject": subject, "now": now, "limit": limit}
     count: int = (session.one("unexpired_tokens", named))[0]
     return count
 
 
 def token_groups(session: Session) -> list[tuple[str, str]]:
-    """Return (community, group) of all tokens, and (community, "") of each; at most
-    TOKEN_GROUPS_MAX.
+    """Return (community, group) for all tokens, and (community, "") for each community.
+
+    Return at most TOKEN_GROUPS_MAX pairs.
     """
     rows = session.rows("token_groups", {"limit": TOKEN_GROUPS_MAX})
     return [(community, group) for community, group in rows]
@@ -79,7 +80,7 @@ def revoked(session: Session, now: float) -> list[tuple[str, float]]:
 
 
 def revoked_mark(session: Session, now: float) -> tuple[int, float]:
-    """Return what is another pair of numbers when others are `revoked`."""
+    """Return a pair of numbers that changes when the result of `revoked` changes."""
     count, moments = session.one("revoked_mark", {"now": now})
     return count, moments
 
@@ -105,14 +106,14 @@ def token_of(row: Sequence[Any]) -> TokenRow:
 
 
 def owner(session: Session, owner: Owner) -> Owner:
-    """Return the owner with its id, by (community, issuer, subject); a new one is stored."""
+    """Return the owner with its id, found by (community, issuer, subject). Store a new one."""
     fields = msgspec.structs.asdict(owner)
     session.run("insert_owner", fields)
     return owner_of(session.one("get_owner", fields))
 
 
 def find_owner(session: Session, community: str, issuer: str, subject: str) -> Owner | None:
-    """Return a stored owner."""
+    """Return a stored owner, or None."""
     named = {"community": community, "issuer": issuer, "subject": subject}
     found = session.one("get_owner", named)
     return None if found is None else owner_of(found)

@@ -1,4 +1,4 @@
-"""What the store keeps of persons: their identities and tokens."""
+"""Rows of the store about users: identities and tokens."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from ..store.records import Record
 
 
 class Owner(Record, frozen=True, kw_only=True):
-    """An identity is (issuer, subject); the name is for display."""
+    """An identity in a community. (issuer, subject) names the user; `name` is for display."""
 
     owner_id: int = 0
     community: str
@@ -30,7 +30,7 @@ class TokenRow(Record, frozen=True):
 
 
 class Holder(NamedTuple):
-    """Who is charged: an owner, in a group of a community."""
+    """The account that is charged for jobs and contents: an owner in a group of a community."""
 
     community: str
     group: str
@@ -40,5 +40,5 @@ class Holder(NamedTuple):
 
 
 def shown(issuer: str, subject: str, local_issuer: str) -> str:
-    """Return how an identity is shown: by the subject alone if the issuer is the local one."""
+    """Return the shown name of an identity: the subject alone if the issuer is the local one."""
     return subject if issuer == local_issuer else f"{subject}@{issuer}"

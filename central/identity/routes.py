@@ -22,7 +22,7 @@ ISSUER_ROUTES: Final = Routes[Issuer]()
 
 
 class TokensQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which page of tokens."""
+    """Selects a page of tokens."""
 
     after: Annotated[str, Meta(max_length=300)] = ""
     limit: Annotated[int, Meta(ge=1, le=jobs.PAGE_MAX)] = jobs.PAGE_MAX
@@ -30,7 +30,7 @@ class TokensQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 @ROUTES.add("POST", "/v1/tokens", Permission.TOKEN_ISSUE, needs_leader=False)
 async def issue(tokens: TokenIssuer, call: Call, body: jobs.TokenIssue) -> jobs.TokenIssued:
-    """Issue a token for a person, with at most the caller's rights."""
+    """Issue a token for a user, with at most the caller's rights."""
     return await tokens.issue(user(call), body)
 
 

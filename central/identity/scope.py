@@ -1,4 +1,4 @@
-"""What of the jobs a caller may see or change: the policy's reach, in terms of jobs."""
+"""The scope of a caller: the policy's reach, expressed as restrictions on jobs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .record_types import Holder, Owner, shown
 
 
 class CountKey(NamedTuple):
-    """What a job is counted under, beside its site and state."""
+    """The key that jobs are counted by, in addition to site and state."""
 
     community: str
     group: str
@@ -21,7 +21,7 @@ class CountKey(NamedTuple):
 
 
 class OwnedObject(Protocol):
-    """Something that belongs to an identity, in a group of a community."""
+    """An object that belongs to an identity in a group of a community."""
 
     @property
     def community(self) -> str: ...
@@ -32,10 +32,10 @@ class OwnedObject(Protocol):
 
 
 class Owners:
-    """Identities as the services name them.
+    """The known identities and their shown names.
 
-    An identity is (issuer, subject); the word is the subject alone for the local issuer, so that
-    equal subjects of two issuers are never taken for one another.
+    An identity is (issuer, subject). Its shown name is the subject alone if the issuer is the local
+    one, else `subject@issuer`, so that equal subjects of two issuers stay distinct.
     """
 
     def __init__(self, store: Store, local_issuer: str) -> None:
@@ -46,23 +46,23 @@ class Owners:
         self._named: dict[tuple[str, str], int] = {}  # by community and shown name
 
     def learn(self, owner: Owner) -> None:
-        """Make a stored identity known."""
+        """Remember a stored identity."""
         self._words[owner.owner_id] = self.word(owner.issuer, owner.subject)
         self._ids[owner.community, owner.issuer, owner.subject] = owner
         self._owners[owner.owner_id] = owner
         self._named[owner.community, self._words[owner.owner_id]] = owner.owner_id
 
     def word(self, issuer: str, subject: str) -> str:
-        """Return the name under which an identity is shown and counted."""
+        """Return the name by which an identity is shown and counted."""
         return shown(issuer, subject, self._local)
 
     async def learn_all(self) -> None:
-        """Learn all that are stored."""
+        """Learn all stored identities."""
         for owner in await self._store.read(identity_records.owners):
             self.learn(owner)
 
     async def meet(self, owner_ids: Iterable[int]) -> None:
-        """Learn those of these identities that another process has stored."""
+        """Learn the given identities if another process has stored some of them."""
         if not all(one in self._words for one in owner_ids):
             await self.learn_all()
 
@@ -76,32 +76,32 @@ class Owners:
                 self.learn(known)
 
     def by_id(self, owner_id: int) -> str:
-        """Return how an identity is shown. Of one that comes out of a row: `meet` it first."""
+        """Return the shown name of a known identity. Call `meet` first for ids from rows."""
         return self._words[owner_id]
 
     def id_of(self, community: str, word: str) -> int:
-        """Return the id of a known owner by the name under which its jobs are counted."""
+        """Return the id of a known owner by its shown name."""
         return self._named[community, word]
 
     def holder(self, community: str, group: str, owner_id: int) -> Holder:
-        """Return who is charged for jobs of a known owner."""
+        """Return the account that is charged for jobs of a known owner."""
         owner = self._owners[owner_id]
         return Holder(community, group, owner_id, owner.issuer, owner.subject)
 
     async def ids_of(self, word: str) -> tuple[int, ...]:
-        """Return the identities that are shown under a name, one in each community.
+        """Return the ids of the identities with a shown name, one for each community.
 
-        All are read for it: of a name that is known here another process may have stored one more.
+        It reads all identities, because another process may have stored a further one.
         """
         await self.learn_all()
         return tuple(owner_id for owner_id, known in self._words.items() if known == word)
 
     def find(self, community: str, caller: User) -> Owner | None:
-        """Return the caller's identity if it has ever owned a job here."""
+        """Return the caller's identity if it is known here, else None."""
         return self._ids.get((community, caller.issuer, caller.subject))
 
     async def get(self, community: str, caller: User) -> Owner:
-        """Return the caller's identity; a new one is stored."""
+        """Return the caller's identity. Store a new one."""
         known = self.find(community, caller)
         if known is None:
             known = await self._store.write(
@@ -119,7 +119,7 @@ class Owners:
 
 @dataclass(frozen=True)
 class Scope:
-    """Restrictions on jobs: '' and None mean none."""
+    """Restrictions on jobs. '' and None mean no restriction."""
 
     community: str
     groups: frozenset[str] | None
@@ -127,7 +127,7 @@ class Scope:
     owner_id: int | None  # -1: an identity without jobs
 
     def covers(self, kind: CountKey) -> bool:
-        """Whether jobs of this kind lie inside."""
+        """Return whether jobs of this kind are within the scope."""
         return (
             (not self.community or kind.community == self.community)
             and (self.groups is None or kind.group in self.groups)
@@ -135,7 +135,7 @@ class Scope:
         )
 
     def covers_holding(self, community: str, group: str, owner_id: int) -> bool:
-        """Whether a content lies inside that somebody holds."""
+        """Return whether a holding of this owner and group is within the scope."""
         return (
             (not self.community or community == self.community)
             and (self.groups is None or group in self.groups)
@@ -151,12 +151,12 @@ class Scope:
 
 
 def scope(caller: Caller, action: Permission, owners: Owners) -> Scope:
-    """Return how far `caller` may go with `action` on jobs; without the right that is nowhere.
+    """Return the scope of `caller` for `action`. Without the right, the scope is empty.
 
-    What is one's own lies in the token's groups too: a name alone opens nothing, since whoever
-    issues tokens of their groups may write any name into them.
+    A user's own jobs must also be in the token's groups. The subject alone gives no rights, because
+    a manager can write any subject into a token.
     """
-    assert isinstance(caller, User), "only people act on jobs"
+    assert isinstance(caller, User), "only users act on jobs"
     right = reach(caller, action)
     known = owners.find(caller.community, caller)
     own = right is Reach.OWN

@@ -1,8 +1,8 @@
-"""How secrets of high entropy are kept: nobody who reads the store can use them."""
+"""Hashes of secrets with high entropy, so that a reader of the store cannot use them."""
 
 import hashlib
 
 
 def hashed(secret: str) -> str:
-    """Return what is kept of a secret."""
+    """Return the hash of a secret, which the store keeps instead of it."""
     return hashlib.sha256(secret.encode()).hexdigest()

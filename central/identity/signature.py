@@ -1,7 +1,8 @@
-"""The signature of the pilot's file: whoever fetches it can check that it is this central's.
+"""The signature of the pilot's file. It proves that the file comes from this central.
 
-Ed25519 (RFC 8032) over the whole file, with a key of the data directory made for this alone. By
-hand: `openssl pkeyutl -verify -pubin -inkey pilot.pem -rawin -in pilot.pyz -sigfile pilot.pyz.sig`.
+It is Ed25519 (RFC 8032) over the whole file, with a separate key in the data directory. To check it
+by hand:
+`openssl pkeyutl -verify -pubin -inkey pilot.pem -rawin -in pilot.pyz -sigfile pilot.pyz.sig`.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ FILE: Final = "pilot-signing-key.pem"
 
 @dataclass(frozen=True)
 class SignedFile:
-    """The pilot's file with what proves where it comes from."""
+    """The pilot's file with its signature and the public key."""
 
     content: bytes
     signature: bytes  # 64 bytes
@@ -36,11 +37,11 @@ class SignedFile:
 
 @dataclass(frozen=True)
 class PilotFiles:
-    """What a central hands out for nodes that shall run a pilot."""
+    """The files that a node fetches to run a pilot."""
 
     signed: SignedFile
     sha256: str  # of the file
-    version: str  # that it says itself
+    version: str  # as the file states it
     script: bytes  # pilot.sh, with the address, the key and the version of this central
 
 
@@ -68,7 +69,7 @@ class FileSigner:
 
 
 def load(data: Path, *, disk: Disk) -> FileSigner:
-    """Read the key of the data directory; make it where there is none. Raises BadKeyFile."""
+    """Read the key of the data directory; make it if it is missing. Raises BadKeyFile."""
     kept = find(data, disk=disk)
     if kept is not None:
         return kept

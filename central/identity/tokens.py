@@ -1,4 +1,4 @@
-"""Tokens: made, listed, revoked and read. The local issuer of a central."""
+"""The local issuer of a central: it makes, lists, revokes and reads tokens."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -27,12 +27,12 @@ from .verification import ALGORITHM, CACHE_MAX, Verifier
 
 ADMIN_FILE: Final = "admin.token"
 ADMIN_VALID_S: Final = 366 * 86_400.0
-UNEXPIRED_MAX: Final = 10_000  # tokens of one subject: each is a row, and known until its end
-CENTRAL: Final = "central"  # who issued the first token
+UNEXPIRED_MAX: Final = 10_000  # tokens of one subject; each is a row until it expires
+CENTRAL: Final = "central"  # the issuer of the first token
 
 
 class TokenIssuer:
-    """The issuer. `open_tokens` makes one from a data directory."""
+    """Issues and verifies tokens. `open_tokens` makes one from a data directory."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class TokenIssuer:
     # -- read -----------------------------------------------------------------------------------
 
     def caller(self, bearer: str) -> Caller:
-        """Return whom the token speaks for. Raises BadToken, ExpiredToken (both Refused)."""
+        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken."""
         return self._verifier.caller(bearer)
 
     @property
     def known(self) -> int:
-        """How many tokens are in memory: for checks."""
+        """The number of tokens in memory, for checks."""
         return self._verifier.known
 
     def jwks(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class TokenIssuer:
         return self._signing.jwks()
 
     def whoami(self, caller: User) -> jobs.WhoAmI:
-        """Return what the caller's token says of them."""
+        """Return the contents of the caller's token."""
         return jobs.WhoAmI(
             subject=caller.subject,
             issuer=caller.issuer,
@@ -89,7 +89,7 @@ class TokenIssuer:
         )
 
     async def load_revoked(self) -> None:
-        """Read from the store which tokens are revoked, if others are than at the last look."""
+        """Read the revoked tokens from the store, if they changed since the last call."""
         now = self._clock.wall()
         mark = await self._store.read(token_records.revoked_mark, now)
         if mark == self._revoked_mark:
@@ -101,13 +101,16 @@ class TokenIssuer:
     # -- make -----------------------------------------------------------------------------------
 
     async def issue(self, caller: User, r: jobs.TokenIssue) -> jobs.TokenIssued:
-        """Make a token for a person; its row is durable before it is shown. Raises Refused."""
+        """Make a token for a user. Its row is durable before the token is returned.
+
+        Raises Refused.
+        """
         granted = grant(caller, r, issuer=self._issuer, now=self._clock.wall())
         await self._check_room(granted.subject)
         return await self._issue(granted, issued_by=caller.subject)
 
     def pilot_token(self, pilot: str, community: str, site: str, element: str) -> tuple[str, float]:
-        """Return a pilot's token and for how many seconds it is good."""
+        """Return a pilot's token and its lifetime in seconds."""
         claims = self._claims(pilot, self._clock.wall() + self._pilot_valid_s)
         pilots = msgspec.structs.replace(
             claims, kind=TokenKind.PILOT, community=community, site=site, element=element
@@ -117,35 +120,35 @@ class TokenIssuer:
         return token, self._pilot_valid_s
 
     def forget(self, pilot: str) -> None:
-        """A pilot has ended: keep no memory of its token."""
+        """Drop the token of an ended pilot from memory."""
         self._verifier.forget(pilot)
 
     def attempt_token(
         self, job: int, epoch: int, attempt_id: int, community: str, valid_s: float
     ) -> str:
-        """Return an attempt's token, for blobs and logs and nothing else."""
+        """Return an attempt's token, valid only for blobs and logs."""
         return self._derived.make(job, epoch, attempt_id, community, self._clock.wall() + valid_s)
 
     def broker_password(self, community: str, pilot: str) -> str:
-        """Return a pilot's password on the bus: the same one after every restart."""
+        """Return a pilot's password on the bus. It stays the same after restarts."""
         return self._derived.broker_password(community, pilot)
 
     def renewal_secret(self, secret: str, nonce: str) -> str:
-        """Return the one renewal secret of a pilot that registers with protocol 1.0."""
+        """Return the only renewal secret of a pilot that registers with protocol 1.0."""
         return self._derived.renewal_secret(secret, nonce)
 
     def numbered_secret(self, pilot: str, number: int) -> str:
-        """Return a pilot's renewal secret number `number`, from 1."""
+        """Return a pilot's renewal secret `number`, from 1."""
         return self._derived.numbered_secret(pilot, number)
 
     def secret_number(self, pilot: str, secret: str) -> int | None:
-        """Return which renewal secret of this pilot this is; None if it is none of them."""
+        """Return the number of a renewal secret, or None if it is not this pilot's."""
         return self._derived.secret_number(pilot, secret)
 
     async def write_admin_token(
         self, path: Path, *, disk: Disk, community: str = "", groups: tuple[str, ...] = ()
     ) -> None:
-        """Write the first admin token (0600), or a new one where the file's is no longer good."""
+        """Write an admin token to a file (0600), unless the file has a valid one."""
         found = disk.read(path)
         if found is not None and self._is_good(found.decode(errors="replace").strip()):
             return
@@ -161,7 +164,7 @@ class TokenIssuer:
         disk.write_secret(path, issued.token.encode() + b"\n")
 
     def read_admin(self, path: Path, *, disk: Disk) -> User | None:
-        """Return whom the administrator's token speaks for, None where there is no good one."""
+        """Return the user of the administrator's token, or None if there is no valid one."""
         found = disk.read(path)
         text = "" if found is None else found.decode(errors="replace").strip()
         caller = self.caller(text) if self._is_good(text) else None
@@ -172,9 +175,9 @@ class TokenIssuer:
     async def list(
         self, caller: User, *, after: str = "", limit: int = jobs.PAGE_MAX
     ) -> jobs.Tokens:
-        """Return a page of the tokens that the caller may see, newest first; never the tokens.
+        """Return a page of the tokens that the caller may see, newest first, without secrets.
 
-        Raises Refused for an `after` that is no cursor.
+        Raises Refused if `after` is not a cursor.
         """
         reach = require(caller, Permission.TOKEN_READ)
         rows = await self._store.read(
@@ -190,7 +193,7 @@ class TokenIssuer:
         )
 
     async def revoke(self, caller: User, jti: str) -> None:
-        """Refuse a token from now on. Idempotent. Raises TokenNotFound."""
+        """Revoke a token. Idempotent. Raises TokenNotFound."""
         reach = require(caller, Permission.TOKEN_REVOKE)
         row = await self._store.read(token_records.token, jti)
         if row is None or not _within(row, caller, reach):
@@ -198,10 +201,13 @@ class TokenIssuer:
         await self._store.write(token_records.revoke_token, jti, self._clock.wall())
         self._verifier.revoke(jti, row.expires_at)
 
-    # -- how ------------------------------------------------------------------------------------
+    # -- helpers --------------------------------------------------------------------------------
 
     async def _check_room(self, subject: str) -> None:
-        """Revoked ones count: each is remembered until it has expired."""
+        """Raise Refused if the subject has UNEXPIRED_MAX tokens.
+
+        Revoked tokens count, because the store keeps each until it has expired.
+        """
         most = UNEXPIRED_MAX
         now = self._clock.wall()
         unexpired = await self._store.read(
@@ -209,8 +215,8 @@ class TokenIssuer:
         )
         if unexpired >= most:
             why = (
-                f"{most} tokens of {subject!r} have not expired, expected fewer: no more are made "
-                "before some have. Give them a shorter time"
+                f"{subject!r} has {most} unexpired tokens, the maximum: wait until some expire, "
+                "and issue tokens with a shorter lifetime"
             )
             raise Refused(Code.ILLEGAL_STATE, why, field="$.subject")
 
@@ -276,10 +282,11 @@ async def open_tokens(
     pilot_valid_s: float = 3_600.0,
     writes: bool = True,
 ) -> TokenIssuer:
-    """Return the issuer of a data directory; at first start keys and the admin token are made.
+    """Return the issuer of a data directory. The first start makes the keys and the admin token.
 
-    `community` and `groups` are the admin token's; no community: all. A process that does not keep
-    the queue `writes` none: it is another one's. Raises BadKeyFile.
+    `community` and `groups` are those of the admin token; an empty community means all. With
+    `writes=False`, for processes that do not keep the queue, it writes no admin token. Raises
+    BadKeyFile.
     """
     tokens = TokenIssuer(
         signing=keys.load(data, disk=disk, clock=clock, randomness=randomness),
@@ -299,9 +306,10 @@ async def open_tokens(
 
 
 def _within(row: TokenRow, caller: User, reach: Reach) -> bool:
-    """Say whether this token is there for the caller. One that is wider than the caller's is not.
+    """Return whether the caller may see this token.
 
-    Under the caller's own name neither: a manager may have written it into the caller's token.
+    Tokens with more rights than the caller's are hidden, even with the caller's own subject,
+    because a manager can write any subject into a token.
     """
     if reach is not Reach.ALL and row.community != caller.community:
         return False
@@ -321,12 +329,12 @@ def _cursor(row: TokenRow) -> str:
 
 
 def _place(after: str) -> tuple[float, str]:
-    """Return the place of a cursor in the order of tokens. Raises Refused."""
+    """Return the position that a cursor stands for. Raises Refused."""
     issued_at, _, jti = after.partition(":")
     try:
         return float(issued_at), jti
     except ValueError:
-        why = f"after: found {after[:80]!r}, expected what the page before said"
+        why = f"after: found {after[:80]!r}, expected the value `after` of the previous page"
         raise Refused(Code.INVALID, why, field="after") from None
 
 

@@ -13,7 +13,7 @@ SELECT jti, issuer, subject, name, community, groups, role, issued_at, expires_a
   FROM token WHERE jti = :jti;
 
 -- name: tokens
--- Newest first, from a place in that order on.
+-- Return a page, newest first, that begins after the given position.
 SELECT jti, issuer, subject, name, community, groups, role, issued_at, expires_at, issued_by,
        revoked_at
   FROM token

@@ -1,4 +1,4 @@
-"""From a bearer token to a caller, quickly: verified once, then known by its hash until it ends."""
+"""Turns bearer tokens into callers. It verifies a token once, then caches it by its hash."""
 
 import hashlib
 from typing import Final
@@ -18,22 +18,22 @@ from .keys import SigningKeys
 
 ALGORITHM: Final = "ES256"
 ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"
-SKEW_S: Final = 60.0  # how far in our future a token may have been issued
+SKEW_S: Final = 60.0  # a token may be issued so far in the future, by our clock
 TOKEN_MAX: Final = 8_192
-CACHE_MAX: Final = 131_072  # more than the pilots of one central; some hundred bytes each
-SWEPT_MIN: Final = 1_024  # so many are not worth a look for those that have expired
+CACHE_MAX: Final = 131_072  # more than the pilots of one central; a few hundred bytes each
+SWEPT_MIN: Final = 1_024  # below this number, expired tokens are not removed
 
 _claims = msgspec.json.Decoder(Claims)
 
 
 class _Verified(msgspec.Struct, frozen=True, gc=False):
-    caller: Caller
+    caller: User | PilotCaller
     expires_at: float
     jti: str
 
 
 class Verifier:
-    """Reads tokens. Holds the verified ones and the revoked ones in memory."""
+    """Verifies tokens. It keeps verified and revoked tokens in memory."""
 
     def __init__(
         self,
@@ -49,13 +49,13 @@ class Verifier:
         self._issuer, self._audience = issuer, frozenset({audience, ANY_AUDIENCE})
         self._cache: dict[bytes, _Verified] = {}
         self._cache_max = cache_max
-        self._sweep_in = SWEPT_MIN  # tokens that come until then
-        self._of_pilot: dict[str, bytes] = {}  # the newest that was made for it
+        self._sweep_in = SWEPT_MIN  # new tokens until the next sweep
+        self._of_pilot: dict[str, bytes] = {}  # hash of the newest token of each pilot
         self._revoked: dict[str, float] = {}  # jti to expiry
-        self._revoked_max = SWEPT_MIN  # so many are swept
+        self._revoked_max = SWEPT_MIN  # a sweep begins at this number
 
     def caller(self, bearer: str) -> Caller:
-        """Return whom the token speaks for. Raises BadToken, ExpiredToken."""
+        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken."""
         now = self._clock.wall()
         if len(bearer) > TOKEN_MAX:
             raise BadToken
@@ -68,27 +68,27 @@ class Verifier:
             self._remember(digest, known)
         if now >= known.expires_at:
             del self._cache[digest]
-            raise ExpiredToken
+            raise _expired(known.caller, known.expires_at)
         if known.jti in self._revoked:
             del self._cache[digest]
             raise BadToken
         return known.caller
 
     def made(self, bearer: str, claims: Claims) -> None:
-        """Know a token that was just signed here: a fleet that joins costs no verifications."""
+        """Cache a token that was just signed here, so that new pilots cost no verification."""
         digest = hashlib.sha256(bearer.encode()).digest()
         self._remember(digest, _Verified(_caller(claims), float(claims.exp), claims.jti))
         if claims.kind is TokenKind.PILOT:
             self._of_pilot[claims.sub] = digest
 
     def forget(self, pilot: str) -> None:
-        """A pilot has ended: its token is good until it expires, and hardly comes again."""
+        """Drop the token of an ended pilot from the cache. It stays valid until it expires."""
         digest = self._of_pilot.pop(pilot, None)
         if digest is not None:
             self._cache.pop(digest, None)
 
     def revoke(self, jti: str, expires_at: float) -> None:
-        """Refuse this token from now on. What has expired is forgotten: it is refused anyway."""
+        """Refuse this token from now on. Expired tokens are forgotten, since they are refused."""
         self._revoked[jti] = expires_at
         if len(self._revoked) >= self._revoked_max:
             now = self._clock.wall()
@@ -97,7 +97,7 @@ class Verifier:
 
     @property
     def known(self) -> int:
-        """How many tokens are in memory: for checks."""
+        """The number of tokens in memory, for checks."""
         return len(self._cache)
 
     def _remember(self, digest: bytes, verified: _Verified) -> None:
@@ -105,11 +105,11 @@ class Verifier:
         if not self._sweep_in:
             self._sweep()
         while len(self._cache) >= self._cache_max:
-            del self._cache[next(iter(self._cache))]  # the oldest: it costs its owner one signature
+            del self._cache[next(iter(self._cache))]  # the oldest; its next use verifies it again
         self._cache[digest] = verified
 
     def _sweep(self) -> None:
-        """Forget what has expired; the next time when as many again have come."""
+        """Drop expired tokens. The next sweep follows after as many new tokens as are left."""
         now = self._clock.wall()
         self._cache = {key: one for key, one in self._cache.items() if one.expires_at > now}
         self._of_pilot = {key: one for key, one in self._of_pilot.items() if one in self._cache}
@@ -120,17 +120,18 @@ class Verifier:
             signed = jws.deserialize_compact(bearer, self._key, algorithms=[ALGORITHM])
             claims = _claims.decode(signed.payload)
         except (JoseError, ValueError, TypeError, KeyError, RecursionError):
-            # What a hostile header makes the library raise is not all of its own family.
+            # A hostile header makes the library raise errors outside its own hierarchy.
             raise BadToken from None
         audiences = {claims.aud} if isinstance(claims.aud, str) else set(claims.aud)
         if claims.iss != self._issuer or not audiences & self._audience:
             raise BadToken
         if not _version_known(claims.wlcg_ver) or claims.iat > now + SKEW_S:
             raise BadToken
+        caller = _caller(claims)
         # No grace after `exp`: we are the issuer, and the store forgets a revocation then.
         if now >= claims.exp:
-            raise ExpiredToken
-        return _Verified(_caller(claims), float(claims.exp), claims.jti)
+            raise _expired(caller, float(claims.exp))
+        return _Verified(caller, float(claims.exp), claims.jti)
 
     def _key(self, signed: GuestProtocol) -> ECKey:
         kid = signed.headers().get("kid")
@@ -141,11 +142,18 @@ class Verifier:
 
 
 def _version_known(version: str) -> bool:
-    """Accept newer minor versions of the WLCG profile, refuse another major one."""
+    """Accept all minor versions of the WLCG profile; refuse another major version."""
     return version.split(".")[0] == WLCG_VERSION.split(".")[0]
 
 
-def _caller(claims: Claims) -> Caller:
+def _expired(caller: User | PilotCaller, at: float) -> ExpiredToken:
+    if isinstance(caller, User):
+        remedy = "get a new one from a manager or an admin"
+        return ExpiredToken(repr(caller.subject), at, remedy=remedy)
+    return ExpiredToken(f"pilot {caller.pilot}", at)
+
+
+def _caller(claims: Claims) -> User | PilotCaller:
     if claims.kind is TokenKind.PILOT:
         return PilotCaller(
             pilot=claims.sub,

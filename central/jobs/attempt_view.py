@@ -1,4 +1,4 @@
-"""How attempts are shown to people. Pure."""
+"""Views of attempts, for users. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ ATTEMPTS_MAX = 100
 
 
 def attempt_views(attempts: Sequence[AttemptRow]) -> list[AttemptView]:
-    """Return the newest attempts as they are shown, the oldest of them first."""
+    """Return views of the newest attempts, at most ATTEMPTS_MAX, oldest first."""
     return [_view(one) for one in attempts[-ATTEMPTS_MAX:]]
 
 
@@ -53,17 +53,17 @@ def given(grant: Grant, view: type[AttemptView | Curve]) -> dict[str, Any]:
 
 
 def class_word(attempt: AttemptRow) -> str:
-    """Return the class of a failure as it is shown; empty where there is none."""
+    """Return the failure class of an attempt as text, empty if it has none."""
     found = class_of(attempt)
     return "" if found is None else found.value
 
 
 def written(kept: Output | None) -> int:
-    """Return how many bytes a stream had of which this was kept."""
+    """Return the size of a whole stream, given its stored end."""
     return 0 if kept is None else max(kept.size_bytes, kept.of_bytes)
 
 
 def kept_stream(attempt: AttemptRow, stream: Stream) -> Output | None:
-    """Return what was kept of a stream of an attempt."""
+    """Return the stored end of an attempt's stream, or None."""
     name = f"{KEPT_FOLDER}/{stream.value}"
     return next((out for out in attempt.outputs if out.name == name), None)

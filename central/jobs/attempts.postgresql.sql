@@ -1,5 +1,5 @@
 -- name: add_progress
--- Keeps the newest hundred.
+-- Keep the newest hundred entries.
 UPDATE attempt
    SET progress = (
        SELECT '[' || string_agg(p.entry, ',' ORDER BY p.n) || ']'
@@ -22,9 +22,9 @@ UPDATE attempt
 RETURNING 1;
 
 -- name: start_attempt_together
--- This and the next two do the same for many rows: an array for each column; each job comes once.
--- `live > 0`, because `live = 1` is a way to all attempts that are live, which is taken where nobody
--- has counted them yet.
+-- This and the next two statements handle many rows, with an array for each column. Each job comes
+-- once. It says `live > 0`, because with `live = 1` the planner would use the index of all live
+-- attempts before the first ANALYZE.
 UPDATE attempt AS a SET state = 'Running', started_at = v.at, isolation = v.isolation
   FROM unnest($1::bigint[], $2::bigint[], $3::float8[], $4::text[])
        AS v (attempt_id, job_id, at, isolation)

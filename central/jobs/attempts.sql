@@ -1,13 +1,13 @@
--- The statements of a job's life take numbered parameters, in the order of the comment.
+-- Frequent statements take numbered parameters, in the order that their comment gives.
 
 -- columns: grant
--- What a match gives to an attempt, in the order of the fields of `Grant`.
+-- The resources that a match assigns to an attempt, in the order of the fields of `Grant`.
 cores::bigint, memory_mb::bigint, scratch_mb::bigint, wall_s::float8, gpus::bigint,
 charged_cores::float8, amounts::text;
 
 -- name: insert_attempt
--- Compare-and-set (PROTOCOL C1): Waiting at the epoch before. The unique index on the job of a
--- live attempt refuses a second one.
+-- Compare-and-set (PROTOCOL C1): the job must be Waiting with the previous epoch. The unique index
+-- on jobs of live attempts refuses a second one.
 INSERT INTO attempt (attempt_id, job_id, epoch, round, previous, pilot, session, ask, site_id,
                      element, host, state, live, open, matched_at, lease_s, {grant})
   WITH v AS EACH (attempt_id::bigint, job_id::bigint, epoch::bigint, pilot::text, session::bigint,
@@ -25,7 +25,7 @@ SELECT v.attempt_id, v.job_id, v.epoch, j.round, j.last_attempt, v.pilot, v.sess
 SELECT attempt_id FROM attempt WHERE attempt_id IN (SELECT value::bigint FROM json_each(?1));
 
 -- name: close_previous
--- ?1 attempt: the one before it can count no more.
+-- ?1 attempt: the attempt before it no longer counts.
 UPDATE attempt SET open = 0
  WHERE attempt_id = (SELECT previous FROM attempt WHERE attempt_id = ?1) AND open = 1;
 
@@ -36,7 +36,7 @@ UPDATE attempt SET state = 'Running', started_at = ?3, isolation = ?4
 RETURNING 1;
 
 -- name: take_back
--- PROTOCOL C10: the open attempt of the last epoch of a job that waits again.
+-- PROTOCOL C10: make the open attempt of the last epoch live again, while its job waits.
 UPDATE attempt
    SET live = 1, state = 'Running', started_at = coalesce(started_at, :at::float8), ended_at = NULL,
        how = NULL, event = '', reason = ''
@@ -48,7 +48,7 @@ RETURNING 1;
 
 -- name: leave_attempt
 -- ?1 attempt, ?2 job, ?3 epoch, ?4 how, ?5 detail, ?6 isolation, ?7 usage, ?8 outputs.
--- Adrift: its lease ended before, and the next match closes it too.
+-- The attempt is adrift: its lease has ended. The next match would close it as well.
 UPDATE attempt
    SET open = 0, how = ?4, detail = ?5,
        isolation = CASE WHEN ?6::text = '' THEN isolation ELSE ?6::text END, usage = ?7,
@@ -59,8 +59,9 @@ RETURNING 1;
 -- name: end_attempt
 -- ?1 attempt, ?2 job, ?3 epoch, ?4 at, ?5 how, ?6 exit code, ?7 event, ?8 reason, ?9 detail,
 -- ?10 isolation, ?11 usage, ?12 outputs, ?13 started_at.
--- PROTOCOL C9: open (hence of the last epoch), and no kill was acknowledged. While the attempt is
--- live the job waits by its own word; an attempt adrift counts only as long as the job still does.
+-- PROTOCOL C9: the attempt must be open (hence of the last epoch), without an acknowledged kill.
+-- The row of a job with a live attempt says Waiting. An attempt adrift counts only while its job
+-- still waits.
 UPDATE attempt
    SET live = 0, state = NULL, open = 0, ended_at = ?4, how = ?5, exit_code = ?6, event = ?7,
        reason = ?8, detail = ?9,
@@ -73,7 +74,7 @@ RETURNING 1;
 
 -- name: end_job
 -- ?1 job, ?2 new state, ?3 epoch, ?4 attempt, ?5 failures more, ?6 losses more, ?7 reason,
--- ?8 ended_at. The only time that a job's row is written in a life without accidents.
+-- ?8 ended_at. Without failures, this is the only update of a job's row.
 UPDATE job
    SET state = ?2, epoch = ?3, last_attempt = ?4, failures = failures + ?5::bigint,
        losses = losses + ?6::bigint, reason = ?7, ended_at = ?8,

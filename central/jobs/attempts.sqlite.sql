@@ -1,5 +1,5 @@
 -- name: add_progress
--- Keeps the newest hundred.
+-- Keep the newest hundred entries.
 UPDATE attempt
    SET progress = json_insert(
            CASE WHEN json_array_length(progress) >= 100 THEN json_remove(progress, '$[0]')

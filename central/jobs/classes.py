@@ -1,4 +1,4 @@
-"""Classes of jobs: equal needs of the same owner are interned, stored once, matched as one."""
+"""Classes of jobs: jobs of one owner with equal needs are stored and matched as one class."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ _preference = msgspec.json.Decoder(Preference | None).decode
 
 
 class _Wishes(msgspec.Struct, frozen=True):
-    """What the column `preference` holds for jobs of a submission with a limit of its own."""
+    """The content of the column `preference` for jobs of a submission with a limit."""
 
-    submission: str  # its key; this name comes first and tells it from a preference
+    submission: str  # its key; it comes first, to distinguish this from a plain preference
     running_max: int
     preference: Preference | None
 
@@ -35,7 +35,7 @@ Key = tuple[str, str, int, str, bytes, bytes]
 
 @dataclass(frozen=True)
 class KnownClass:
-    """A class of jobs as the services see it."""
+    """A decoded class of jobs, for the services."""
 
     spec: ClassSpec
     kind: CountKey
@@ -47,9 +47,10 @@ class KnownClass:
 
 
 def wished(preference: Preference | None, submission: str, running_max: int) -> bytes:
-    """Return what jobs of a class want besides their needs, as the store keeps it.
+    """Return the column `preference` for jobs of a class.
 
-    `running_max`: how many jobs of the submission with this key run at once; 0: no limit.
+    `running_max` limits how many jobs of the submission with this key run at once. 0 means no
+    limit.
     """
     if not running_max:
         return msgspec.json.encode(preference)
@@ -57,7 +58,7 @@ def wished(preference: Preference | None, submission: str, running_max: int) -> 
 
 
 def class_info(row: JobClassRow, owner: str) -> KnownClass:
-    """Return a stored class, decoded."""
+    """Return a decoded class."""
     wishes = (
         _wishes(row.preference)
         if row.preference.startswith(_WISHES)
@@ -78,10 +79,10 @@ def class_info(row: JobClassRow, owner: str) -> KnownClass:
 
 
 class JobClasses:
-    """The classes of jobs that wait or run, by what makes them equal.
+    """The classes of waiting and running jobs, by their contents.
 
-    Those of which no job is left are forgotten after a while (`idle`), and read again for whoever
-    asks: neither memory nor the search for work grows with all that ever was submitted.
+    A class without such jobs is dropped from memory after a while (`idle`), and read again when it
+    is needed. So memory and the search for work do not grow with all past submissions.
     """
 
     def __init__(self, store: Store, owners: Owners, *, an_owner_max: int) -> None:
@@ -90,19 +91,19 @@ class JobClasses:
         self._of_owner: Counter[int] = Counter()
 
     def learn(self, row: JobClassRow) -> KnownClass:
-        """Make a stored class known and return it."""
+        """Decode a stored class, remember it and return it."""
         made = class_info(row, self._owners.by_id(row.owner_id))
         self.keep(made)
         return made
 
     def keep(self, info: KnownClass) -> None:
-        """Make a class known that may have been forgotten since."""
+        """Remember a class, even if it was dropped before."""
         if info.key not in self._known:
             self._of_owner[info.owner_id] += 1
         self._known[info.key] = info
 
     def forget(self, info: KnownClass) -> None:
-        """Forget a class, if it is known."""
+        """Drop a class from memory, if it is known."""
         if self._known.pop(info.key, None) is not None:
             self._of_owner[info.owner_id] -= 1
             if not self._of_owner[info.owner_id]:
@@ -111,9 +112,10 @@ class JobClasses:
     async def intern(
         self, rows: Sequence[JobClassRow]
     ) -> tuple[list[KnownClass], list[KnownClass]]:
-        """Return the class of each row, and those of them that are new: they are stored.
+        """Return the class of each row, and the new classes among them, which it has stored.
 
-        Raises Refused, with nothing stored, where all in one are of too many for one owner.
+        All rows have the same owner. Raises Refused, with nothing stored, if the owner would have
+        too many classes.
         """
         known = [self._known.get(_key(row)) for row in rows]
         infos = [info for info in known if info is not None]
@@ -133,14 +135,14 @@ class JobClasses:
         if self._of_owner[owner_id] + count > self._max:
             raise Refused(
                 Code.TOO_LARGE,
-                f"your jobs that wait or run would be of more than {self._max} kinds: jobs are of "
-                "one kind if group, type, needs and preference are equal. Make more of them equal, "
-                "or wait some minutes until others have ended",
+                f"your waiting and running jobs would have more than {self._max} kinds (jobs of "
+                "one kind have equal group, type, needs and preference): make more jobs equal, or "
+                "wait some minutes until others have ended",
                 field="jobs",
             )
 
     async def read(self, class_ids: Sequence[int]) -> list[KnownClass]:
-        """Return stored classes, decoded; they do not count as known for it."""
+        """Return stored classes, decoded, without remembering them."""
         rows = await self._store.read(submission_records.classes_given, class_ids)
         await self._owners.meet(row.owner_id for row in rows)
         return [class_info(row, self._owners.by_id(row.owner_id)) for row in rows]

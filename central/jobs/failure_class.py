@@ -1,7 +1,7 @@
-"""What an attempt failed of: from what the central knows of it to one of thirteen classes. Pure.
+"""Classifies failed attempts into one of thirteen classes, by the evidence about them. Pure.
 
-A table, read from above: the first row that fits decides. Who noticed and in which phase says
-most (`How`); exit code, signal, memory and words refine it.
+A table decides: the first row that fits gives the class. The kind of the end (`How`) matters most.
+Exit code, signal, memory and words in the output refine the choice.
 """
 
 import re
@@ -16,9 +16,9 @@ from .leases import Lease
 from .record_types import AttemptResult, AttemptRow, Change, Requeue
 from .verdicts import brought_result
 
-NEAR_LIMIT: Final = 0.95  # of the memory given: who dies there died of it
-SHELL_SIGNAL: Final = 128  # a shell, and a rung of isolation, end with this and the signal
-CANNOT_RUN: Final = (126, 127)  # a shell's words for a command that is none
+NEAR_LIMIT: Final = 0.95  # share of the memory limit; a killed payload above it ran out of memory
+SHELL_SIGNAL: Final = 128  # after a signal, shells and isolation exit with this plus the signal
+CANNOT_RUN: Final = (126, 127)  # exit codes of a shell for a command that cannot run
 KILL, TERM, XCPU = 9, 15, 24
 DETAIL_READ: Final = 4_096
 
@@ -26,7 +26,7 @@ _C = FailureClass
 _MEMORY_WORDS: Final = re.compile(
     r"bad_alloc|MemoryError|out of memory|oom.?kill|cannot allocate memory", re.IGNORECASE
 )
-# What the pilot says where no other node has more of a file: `stage_in` and the catalogue.
+# Messages of the pilot (`stage_in`) and the catalogue about files that no node can read.
 _NO_COPY: Final = re.compile(
     r"it is (lost|removed|not there)\b|its (adler32|sha256) is|that the file has", re.IGNORECASE
 )
@@ -41,7 +41,7 @@ Test = Callable[[Evidence], bool]
 
 
 class FailureClassRule(NamedTuple):
-    """One row of the table: ends of this kind for which the test holds are of the class."""
+    """One row of the table: ends of these kinds that pass the test have the class `found`."""
 
     hows: tuple[How | None, ...]
     found: FailureClass
@@ -84,7 +84,7 @@ TABLE: Final = (
     FailureClassRule((How.EXITED,), _C.OUTPUT, _not_taken),
     FailureClassRule(_BY_ITSELF, _C.MEMORY, _at_its_memory),
     FailureClassRule(_BY_ITSELF, _C.TIME, _died_of(XCPU)),
-    FailureClassRule(_BY_ITSELF, _C.PREEMPTED, _died_of(TERM)),  # not ours: the batch system's
+    FailureClassRule(_BY_ITSELF, _C.PREEMPTED, _died_of(TERM)),  # the batch system sent it
     FailureClassRule(_BY_ITSELF, _C.UNKNOWN, _died_of(KILL)),
     FailureClassRule((How.EXITED,), _C.CONFIG, _no_command),
     FailureClassRule((*_BY_ITSELF, How.SCRATCH, How.STREAMS, How.PROCESSES), _C.PAYLOAD),
@@ -100,7 +100,7 @@ _ROWS: Final[dict[How | None, tuple[FailureClassRule, ...]]] = {
 
 
 def signal_of(evidence: Evidence) -> int | None:
-    """Return the signal that ended the payload, also where a shell says it for it."""
+    """Return the signal that ended the payload, even if only a shell's exit code shows it."""
     if evidence.signal is not None:
         return evidence.signal
     code = evidence.exit_code
@@ -110,9 +110,10 @@ def signal_of(evidence: Evidence) -> int | None:
 
 
 def classify(evidence: Evidence) -> FailureClass | None:
-    """Return the class of a failure, None where there is none.
+    """Return the class of a failure, or None if the attempt did not fail.
 
-    None is for what did well, ended since somebody wished it, or goes on from its checkpoint.
+    An attempt did not fail if it succeeded, if a user ended it, or if it continues from its
+    checkpoint.
     """
     if evidence.succeeded or evidence.wanted not in (None, Why.OTHER):
         return None
@@ -121,14 +122,14 @@ def classify(evidence: Evidence) -> FailureClass | None:
     for row in _ROWS[evidence.how]:
         if row.test is None or row.test(evidence):
             return row.found
-    raise AssertionError(f"no row of the table is for {evidence.how}")
+    raise AssertionError(f"no row of the table fits {evidence.how}")
 
 
 def evidence_of(attempt: AttemptRow, *, stderr: bytes = b"", host_failed: int = 0) -> Evidence:
-    """Return what is known of an attempt that is over.
+    """Return the evidence about an ended attempt.
 
-    `stderr` is the end of its standard error, where somebody has read it; `host_failed` how many
-    other jobs failed on its host lately.
+    `stderr` is the end of its standard error, if it was read. `host_failed` is the number of other
+    jobs that failed on its host recently.
     """
     usage = attempt.usage
     return Evidence(
@@ -158,14 +159,15 @@ _COSTS: Final = (JobEvent.RETRY.value, JobEvent.PAYLOAD_FAILED.value)
 
 
 def class_of(attempt: AttemptRow) -> FailureClass | None:
-    """Return what an attempt failed of; None while it lives and where it has not failed."""
+    """Return the failure class of an attempt, or None if it is live or did not fail."""
     return None if attempt.ended_at is None else classify(evidence_of(attempt))
 
 
 def class_of_change(lease: Lease, change: Change) -> FailureClass | None:
-    """Return what the attempt of a lease failed of, by the change that ends it.
+    """Return the failure class of a lease's attempt, by the change that ends it.
 
-    Of an attempt that is adrift (`Left`) nothing is said: its class was told when its lease ended.
+    For an attempt that is adrift (`AdriftEnd`) it returns None, because the attempt was classified
+    when its lease ended.
     """
     match change:
         case AttemptResult() if change.failed:
@@ -188,7 +190,7 @@ def class_of_change(lease: Lease, change: Change) -> FailureClass | None:
 
 
 def _refused(how: How | None, reason: str) -> bool:
-    """Whether a result that was good was not taken: then its reason is no exit code."""
+    """Return whether a good result was refused. Then its reason is not an exit code."""
     return how is How.EXITED and bool(reason) and not reason.startswith("exit code")
 
 

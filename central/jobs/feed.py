@@ -1,7 +1,7 @@
-"""The stream of events that submitters and the portal follow. Hints: nothing depends on them.
+"""The stream of events that submitters and the portal follow. Events are hints only.
 
-To tell an event costs the same whether one follows or a thousand: it is put once at each reach
-that has it, and followers fetch what is new from there, as bytes that are made once for all.
+To publish an event costs the same for one follower as for a thousand. The event is stored once for
+each reach that covers it. Followers fetch new events from their reach, encoded once for all.
 """
 
 from collections import deque
@@ -20,19 +20,19 @@ from ..store.engine import Store
 from . import record_submissions as submission_records
 from .followers import Encode, EventEntry, EventReaches, Follower, within
 
-KEPT = 10_000  # events that a follower who was cut off can catch up with
-STREAMS_MAX = 8  # of one person at once: a portal and some programs that wait
+KEPT = 10_000  # events that a follower can fetch later, after a lost connection
+STREAMS_MAX = 8  # streams of one user at once: a portal and some waiting programs
 
 
 class Feed:
-    """Publishes to any number of followers without ever waiting for one."""
+    """Publishes events to any number of followers, and never waits for one."""
 
     def __init__(self, clock: Clock, store: Store, owners: Owners) -> None:
         self._clock, self._store, self._owners = clock, store, owners
         self._seq = 0
         self._kept: deque[EventEntry] = deque(maxlen=KEPT)
         self._reaches = EventReaches()
-        why = f"you follow {STREAMS_MAX} streams of events, no more are given: end one of them"
+        why = f"you already follow {STREAMS_MAX} streams of events, the maximum: end one of them"
         self._streams = PersonLimiter(STREAMS_MAX, why)
 
     def job(
@@ -45,7 +45,7 @@ class Feed:
         pilot: str = "",
         reason: str = "",
     ) -> None:
-        """Say that a job has moved."""
+        """Publish that a job has changed its state."""
         self._seq += 1
         at, community = self._clock.wall(), kind.community
         self._publish(EventEntry(self._seq, at, kind, community, job, state, site, pilot, reason))
@@ -60,14 +60,14 @@ class Feed:
         pilot: str = "",
         reason: str = "",
     ) -> None:
-        """Say that jobs of one kind have moved to one state."""
+        """Publish that jobs of one kind have changed to one state."""
         at, community = self._clock.wall(), kind.community
         for seq, job in enumerate(jobs, self._seq + 1):
             self._seq = seq
             self._publish(EventEntry(seq, at, kind, community, job, state, site, pilot, reason))
 
     def pilot(self, *, community: str, pilot: str, site: str, reason: str) -> None:
-        """Say that something happened to a pilot."""
+        """Publish an event about a pilot."""
         self._seq += 1
         at = self._clock.wall()
         self._publish(EventEntry(self._seq, at, None, community, None, None, site, pilot, reason))
@@ -79,20 +79,21 @@ class Feed:
     def subscribe(
         self, caller: User, *, submission: int | None, after: int | None, encode: Encode
     ) -> AsyncIterator[bytes]:
-        """Return what the caller may see from now on, or from `after` on, each as `encode` says.
+        """Return the events that the caller may see, from now on or after number `after`.
 
-        A part may hold many events. What `encode` made is kept for others, so all must bring the
-        same. A `gap` event says that some were missed. Raises Refused, TOO_MANY.
+        `encode` turns an event into bytes, and must be the same for all callers, because its result
+        is shared. A part can contain many events. A `gap` event means that some were missed. Raises
+        Refused (TOO_MANY).
         """
         bounds = scope(caller, Permission.EVENT_READ, self._owners)
         left = self._streams.enter(caller)
         follower = self._reaches.follow((bounds.community, bounds.owner, bounds.groups), left)
         if after is not None:
             self._catch_up(follower, after)
-        return self._told(follower, submission, encode)
+        return self._events(follower, submission, encode)
 
     def _catch_up(self, follower: Follower, after: int) -> None:
-        # A number that is still to come is of a central that was restarted since.
+        # A number above ours comes from before a restart of the central.
         if after > self._seq or (self._kept and self._kept[0].seq > after + 1):
             follower.missed = True
         follower.past.extend(
@@ -101,7 +102,7 @@ class Feed:
             if entry.seq > after and follower.reach.covers(entry.community, entry.kind)
         )
 
-    async def _told(
+    async def _events(
         self, follower: Follower, submission: int | None, encode: Encode
     ) -> AsyncIterator[bytes]:
         try:

@@ -1,4 +1,4 @@
-"""Who follows which events: one row of news for all followers who may see the same."""
+"""The followers of events. Followers that may see the same events share one list of them."""
 
 import asyncio
 import weakref
@@ -14,26 +14,26 @@ from ..identity.scope import CountKey
 from ..observe.times import shown
 
 BEHIND_MAX = 10_000  # events that a slow follower may be behind before it sees a gap
-BATCH_MAX = 256  # events that a follower is given at once
-_KINDS_MAX = 10_000  # of jobs, whose reaches are remembered
+BATCH_MAX = 256  # events that a follower gets at once
+_KINDS_MAX = 10_000  # kinds of jobs whose reaches are cached
 
 Encode = Callable[[Event], bytes]
-Bounds = tuple[str, str | None, frozenset[str] | None]  # community, owner, groups; as of a Scope
+Bounds = tuple[str, str | None, frozenset[str] | None]  # community, owner, groups, as in a Scope
 
 
 class EventEntry(msgspec.Struct, gc=False):
-    """One event as it is kept: shown only when somebody follows, since most have no reader."""
+    """One stored event. It is encoded only for a follower, because most events have no reader."""
 
     seq: int
     at: float
-    kind: CountKey | None  # of the job; None: about a pilot
+    kind: CountKey | None  # of the job; None for an event about a pilot
     community: str
     job: int | None
     state: JobState | None
     site: str
     pilot: str
     reason: str
-    line: bytes | None = None  # as it goes out, the same for all
+    line: bytes | None = None  # encoded, the same for all followers
 
     def shown(self) -> Event:
         return Event(
@@ -48,14 +48,14 @@ class EventEntry(msgspec.Struct, gc=False):
         )
 
     def encoded(self, encode: Encode) -> bytes:
-        """Return the event as bytes, made by whoever asks first."""
+        """Return the encoded event. The first call encodes it."""
         if self.line is None:
             self.line = encode(self.shown())
         return self.line
 
 
 class EventReach:
-    """What may be seen by some followers, and what of it not all of them have fetched yet."""
+    """The events that a set of followers may see, as far as not all have fetched them."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -66,11 +66,11 @@ class EventReach:
 
     @property
     def end(self) -> int:
-        """How many entries there were."""
+        """The number of entries since the beginning."""
         return self._base + len(self._news)
 
     def covers(self, community: str, kind: CountKey | None) -> bool:
-        """Whether events of this kind are seen; None: of pilots."""
+        """Return whether the reach covers events of this kind. None means events of pilots."""
         own, owner, groups = self.bounds
         if own and community != own:
             return False
@@ -79,9 +79,9 @@ class EventReach:
         return (owner is None or kind.owner == owner) and (groups is None or kind.group in groups)
 
     def put(self, entry: EventEntry) -> None:
-        """Add an entry and wake who waits."""
+        """Add an entry and wake the waiting followers."""
         if len(self._waiting) == self.followers:
-            self._forget(len(self._news))  # all have all of it
+            self._forget(len(self._news))  # all followers have fetched everything
         elif len(self._news) >= 2 * BEHIND_MAX:
             self._forget(BEHIND_MAX)
         self._news.append(entry)
@@ -95,11 +95,13 @@ class EventReach:
         self._base += count
 
     def first(self, position: int) -> int:
-        """Return where one at `position` goes on: further on where it is too far behind."""
+        """Return the position where a follower continues: `position`, or later if it is too far
+        behind.
+        """
         return max(position, self._base, self.end - BEHIND_MAX)
 
     def since(self, position: int) -> list[EventEntry]:
-        """Return some entries from `position` on."""
+        """Return at most BATCH_MAX entries from `position` on."""
         return self._news[position - self._base : position - self._base + BATCH_MAX]
 
     async def more(self, ready: asyncio.Event) -> None:
@@ -113,19 +115,19 @@ class EventReach:
 
 
 class Follower:
-    """One subscription. It counts from its making until `leave`, or until nobody holds it."""
+    """One subscription. It counts until `leave` is called or the object is collected."""
 
     def __init__(self, reach: EventReach, left: Callable[[], None]) -> None:
         self.reach, self._position = reach, reach.end
         self._ready = asyncio.Event()
         self.missed = False
-        self.past: deque[EventEntry] = deque()  # what it was cut off from, told first
+        self.past: deque[EventEntry] = deque()  # events before the subscription, delivered first
         reach.followers += 1
         self.leave = weakref.finalize(self, left)
         self.leave.atexit = False
 
     async def next(self) -> Sequence[EventEntry]:
-        """Return what is new, once there is something; nothing where `missed` tells of a gap."""
+        """Wait for new events and return them. After a gap, set `missed` and return nothing."""
         if self.past:
             return [self.past.popleft() for _ in range(min(BATCH_MAX, len(self.past)))]
         while True:
@@ -141,14 +143,14 @@ class Follower:
 
 
 class EventReaches:
-    """All reaches that have followers, found by the kind of an event."""
+    """All reaches with followers, found by the kind of an event."""
 
     def __init__(self) -> None:
         self._all: dict[Bounds, EventReach] = {}
         self._of: dict[tuple[str, CountKey | None], tuple[EventReach, ...]] = {}
 
     def follow(self, bounds: Bounds, left: Callable[[], None]) -> Follower:
-        """Return a new follower; `left` is called once when it goes."""
+        """Return a new follower. `left` is called once, when the follower leaves."""
         reach = self._all.get(bounds)
         if reach is None:
             reach = self._all[bounds] = EventReach(bounds)
@@ -161,7 +163,7 @@ class EventReaches:
         return Follower(reach, gone)
 
     def put(self, entry: EventEntry) -> None:
-        """Add an entry wherever it may be seen: nothing is done where nobody may."""
+        """Add an entry to all reaches that cover it."""
         if not self._all:
             return
         key = (entry.community, entry.kind)
@@ -183,5 +185,5 @@ class EventReaches:
 
 
 def within(job: int, ranges: Sequence[tuple[int, int]]) -> bool:
-    """Whether a job lies in one of the ranges, each a first number and how many."""
+    """Return whether a job is in one of the ranges (first id, count)."""
     return any(first <= job < first + count for first, count in ranges)

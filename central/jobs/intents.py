@@ -1,7 +1,8 @@
-"""What a person's action means for a job, by where it stands. Pure.
+"""Decides what a user's action changes in a job, by the job's state. Pure.
 
-An active attempt is only told what is wanted (PROTOCOL C8): the job moves when the pilot reports
-the end or the lease is over. Everything else moves at once along the table of job states.
+For a job with an active attempt, the action only sets `wanted` (PROTOCOL C8). The job moves when
+the pilot reports the end, or when the lease is over. Other jobs move at once, by the table of job
+states.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ _WANTED = {
     ActionName.HOLD: Why.HOLD,
     ActionName.RESCHEDULE: Why.RESCHEDULE,
 }
-# Where the action finds its work done already.
+# The states in which the action has nothing to do.
 _DONE_ALREADY = {
     ActionName.KILL: frozenset({JobState.KILLED}),
     ActionName.HOLD: frozenset({JobState.HELD}),
@@ -34,13 +35,13 @@ _DONE_ALREADY = {
 
 @dataclass(frozen=True)
 class Unchanged:
-    """The job is already as the action wants it."""
+    """The job already has the state that the action wants."""
 
 
 def intent(
     action: ActionName, job: JobStanding, *, at: float, who: str, reason: str
 ) -> JobMove | AttemptWant | Unchanged:
-    """Return what to write. Raises IllegalTransition where the state does not allow the action."""
+    """Return the change to write. Raises IllegalTransition if the state forbids the action."""
     if job.live:
         return _of_active(action, job, at=at, who=who, reason=reason)
     if job.state in _DONE_ALREADY[action]:
@@ -64,7 +65,7 @@ def _of_active(
     action: ActionName, job: JobStanding, *, at: float, who: str, reason: str
 ) -> AttemptWant | Unchanged:
     assert job.attempt_id is not None and job.state in ACTIVE
-    next_state(job.state, _EVENTS[action])  # refuses what the table does not know
+    next_state(job.state, _EVENTS[action])  # raises if the table forbids it
     wanted = _WANTED[action]
     if job.wanted is wanted or job.wanted is Why.KILL:
         return Unchanged()

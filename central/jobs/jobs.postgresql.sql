@@ -11,8 +11,8 @@ SELECT j.job_id, coalesce(l.state, j.state), coalesce(l.epoch, j.epoch), j.round
  ORDER BY i.place;
 
 -- name: bodies_to_run
--- $1 ids. For matches, which see to it themselves that submissions are complete. All in one row of
--- JSON; a body that is long is left out.
+-- $1 ids. For matches, which check themselves that submissions are complete. The result is one row
+-- of JSON, without long bodies.
 SELECT coalesce(json_agg(json_build_array(
            j.job_id, j.submission_id,
            CASE WHEN length(b.body) <= 4096 THEN encode(b.body, 'hex') END,

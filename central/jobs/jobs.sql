@@ -1,5 +1,5 @@
 -- name: move_job
--- Compare-and-set on the state, for jobs without a live attempt. A deleted job stays as it is.
+-- Compare-and-set on the state, for jobs without a live attempt. Deleted jobs do not change.
 UPDATE job
    SET state = :new, reason = :reason, ended_at = :ended_at, round = round + :new_round::bigint,
        failures = CASE WHEN :new_round = 1 THEN 0 ELSE failures END,
@@ -31,7 +31,7 @@ RETURNING :n::bigint;
 INSERT INTO note (job_id, at, who, event, detail) VALUES (:job_id, :at, :who, :event, :detail);
 
 -- name: notes
--- The newest, oldest first.
+-- Return the newest notes, sorted from old to new.
 SELECT job_id, at, who, event, detail
   FROM (SELECT note_id, job_id, at, who, event, detail FROM note
          WHERE job_id = :job_id ORDER BY note_id DESC LIMIT :limit) AS newest
@@ -45,7 +45,7 @@ SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.loss
  WHERE j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0);
 
 -- name: body_to_run
--- ?1 job: the same for one alone, however long.
+-- ?1 job: the same for one job, with a body of any length.
 SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.losses
   FROM job AS j
  CROSS JOIN body AS b ON b.job_id = j.job_id
@@ -55,6 +55,6 @@ SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.loss
 SELECT template FROM submission WHERE submission_id = :submission_id;
 
 -- name: tasks_of_jobs
--- Of jobs that are gone too.
+-- It also finds tasks of deleted jobs.
 SELECT job_id, task_id, transformation_id, number FROM task
  WHERE job_id IN (SELECT value::bigint FROM json_each(:ids));

@@ -10,8 +10,8 @@ SELECT j.job_id, coalesce(l.state, j.state), coalesce(l.epoch, j.epoch), j.round
  WHERE j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0);
 
 -- name: bodies_to_run
--- ?1 ids. For matches, which see to it themselves that submissions are complete. All in one row of
--- JSON; a body that is long is left out.
+-- ?1 ids. For matches, which check themselves that submissions are complete. The result is one row
+-- of JSON, without long bodies.
 SELECT json_group_array(json_array(
            j.job_id, j.submission_id, CASE WHEN length(b.body) <= 4096 THEN hex(b.body) END,
            j.round, j.retries, j.failures, j.losses))

@@ -1,7 +1,7 @@
-"""Live and open attempts in memory, and what their deadlines call for. Pure.
+"""Leases: live and open attempts in memory, with their deadlines. Pure.
 
-Deadlines stand here and nowhere else: on the monotonic clock of this process, only ever moved
-later (PROTOCOL C4). The store has no deadline; after a restart every lease gets a full new term.
+Deadlines exist only here, on the monotonic clock of this process, and only move later
+(PROTOCOL C4). The store has no deadlines. After a restart every lease begins with a full new term.
 """
 
 import enum
@@ -19,23 +19,23 @@ from ..identity.scope import CountKey
 
 
 class LeasePhase(enum.Enum):
-    """What is known of the attempt's row."""
+    """The state of the attempt's row in the store."""
 
     PENDING = "pending"  # the match is being written
     LIVE = "live"
-    OPEN = "open"  # its lease is over, the job waits again; a beat or result may still count
+    OPEN = "open"  # the lease is over and the job waits; a heartbeat or result may still count
     GONE = "gone"
 
 
 class PendingEnd(enum.Enum):
-    """What is being written that ends the attempt."""
+    """The write in progress that ends the attempt."""
 
     RESULT = "result"  # the pilot has reported the end
     REQUEUE = "requeue"  # we end the lease without the pilot
 
 
 class Lease(msgspec.Struct, eq=False, gc=False):
-    """One attempt as the dispatch keeps it."""
+    """One attempt in the memory of the dispatch."""
 
     attempt_id: int
     job: int
@@ -51,46 +51,48 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     grant: Grant
     matched: float  # monotonic; after a restart by the wall clock of its row
     success_codes: tuple[int, ...] = (0,)
-    checkpoint: bool = False  # whether its job has one that travels
-    has_data: bool = False  # whether it reads or writes files on storages
+    checkpoint: bool = False  # its job has a checkpoint that moves between nodes
+    has_data: bool = False  # it reads or writes files on storages
     retries: int = 0
     failures: int = 0
     losses: int = 0
     started: bool = False
     started_at: float | None = None
     wanted: Why | None = None
-    wanted_reason: str = ""  # the words of the person who wants it
+    wanted_reason: str = ""  # given by the user who wants it
     wanted_since: float = 0.0  # monotonic
-    lease_s: float = 0.0  # L, as its pilot was told: by that it pauses, whatever is set now
+    lease_s: float = 0.0  # L as sent to its pilot, which uses it even if the setting changes
     deadline: float = 0.0
     renewed: float = 0.0
-    look_at: int = 0  # the second of the monotonic clock at which its deadline is looked at next
+    look_at: int = 0  # second of the monotonic clock when its deadline is checked next
     phase: LeasePhase = LeasePhase.PENDING
     settling: PendingEnd | None = None
 
 
-# Of an attempt: its job << EPOCH_BITS | its epoch. The collector of garbage walks pairs of numbers,
-# one for each of all attempts, and no numbers.
+# The name of an attempt: job << EPOCH_BITS | epoch. The garbage collector would visit a tuple for
+# each attempt, but it ignores plain numbers.
 Name = int
 Attempts = dict[Name, Lease]
 EPOCH_BITS: Final = ID_MAX.bit_length()
 
 
 class LeaseTable:
-    """All attempts that a message may still speak of: by job, and by pilot.
+    """All attempts that a message may still concern, by job and by pilot.
 
-    A pilot may hold hundreds. What a lease says lies in places of the memory that nobody has seen
-    for long, so that to look at one costs more than to compare two names.
+    A pilot can hold hundreds. The fields of a lease are rarely in the CPU cache, so it is cheaper
+    to compare two names than to look at a lease.
     """
 
     def __init__(self) -> None:
         self._by_job: dict[int, Lease] = {}
         self._by_pilot: defaultdict[str, Attempts] = defaultdict(dict)
-        self._wanted: defaultdict[str, Attempts] = defaultdict(dict)  # of which anything is wanted
-        self._looks: defaultdict[int, Attempts] = defaultdict(dict)  # by seconds: when at which
+        self._wanted: defaultdict[str, Attempts] = defaultdict(
+            dict
+        )  # those with `wanted`, by pilot
+        self._looks: defaultdict[int, Attempts] = defaultdict(dict)  # by `look_at`
 
     def put(self, lease: Lease) -> None:
-        """Keep the job's newest attempt; an older open one of the same job is forgotten."""
+        """Add the job's newest attempt. An older open attempt of the same job is forgotten."""
         older = self._by_job.get(lease.job)
         if older is not None:
             self.forget(older)
@@ -101,29 +103,29 @@ class LeaseTable:
         self._look_at(lease, lease.deadline)
 
     def note_wanted(self, lease: Lease) -> None:
-        """Something is wanted of this attempt: the pilot will be told."""
+        """Note an attempt whose `wanted` its pilot must receive."""
         self._wanted[lease.pilot][lease.job << EPOCH_BITS | lease.epoch] = lease
 
     def forget(self, lease: Lease) -> None:
-        """Nothing of this attempt counts any more."""
+        """Remove an attempt. It no longer counts."""
         lease.phase = LeasePhase.GONE
         if self._by_job.get(lease.job) is lease:
             del self._by_job[lease.job]
         name = lease.job << EPOCH_BITS | lease.epoch
         looks = self._looks.get(lease.look_at)
-        if looks is not None:  # most end long before: kept until then they were most of the memory
+        if looks is not None:  # most attempts end long before; kept, they would fill the memory
             looks.pop(name, None)
             if not looks:
                 del self._looks[lease.look_at]
         _take(self._by_pilot, lease, name)
-        if self._wanted:  # nearly never
+        if self._wanted:  # rarely
             _take(self._wanted, lease, name)
 
     def candidates(self, now: float) -> list[Lease]:
-        """Return the live attempts whose deadline has passed: `overdue` judges them.
+        """Return the live attempts whose deadline has passed. `overdue` decides about them.
 
-        Deadlines only move later, so each attempt is looked at when the one that was last seen of
-        it has passed, and not with all others in every pass; then again and again until it ended.
+        Deadlines only move later. So an attempt is checked only when the deadline seen last has
+        passed, not in every pass. From then on, it is checked in each pass until it ends.
         """
         found: list[Lease] = []
         due = sorted(second for second in self._looks if second <= now)
@@ -132,7 +134,7 @@ class LeaseTable:
                 if lease.deadline <= now:
                     found.append(lease)
                 self._look_at(lease, max(now, lease.deadline))
-            else:  # it may be taken back, for as long as it was given
+            else:  # it may be taken back during another term of its lease
                 self._look_at(lease, now + max(1.0, lease.deadline - lease.renewed))
         return found
 
@@ -141,7 +143,7 @@ class LeaseTable:
         self._looks[lease.look_at][lease.job << EPOCH_BITS | lease.epoch] = lease
 
     def find(self, job: int, epoch: int) -> Lease | None:
-        """Return the attempt if it is the job's newest one."""
+        """Return the attempt if it is the job's newest one, else None."""
         lease = self._by_job.get(job)
         return lease if lease is not None and lease.epoch == epoch else None
 
@@ -149,28 +151,28 @@ class LeaseTable:
         return self._by_job.get(job)
 
     def holds(self, pilot: str) -> bool:
-        """Whether there is any attempt of this pilot."""
+        """Return whether this pilot has any attempt."""
         return pilot in self._by_pilot
 
     def of_pilot(self, pilot: str) -> list[Lease]:
         return list(self._by_pilot.get(pilot, {}).values())
 
     def unknown(self, pilot: str, known: Set[Name]) -> list[Lease]:
-        """Return the attempts of a pilot that are not among those that it knows of."""
+        """Return the attempts of a pilot that are not among the given ones."""
         its = self._by_pilot.get(pilot)
         if its is None or its.keys() <= known:
             return []
         return [lease for name, lease in its.items() if name not in known]
 
     def wanted(self, pilot: str) -> list[Lease]:
-        """Return the attempts of a pilot of which anything is wanted."""
+        """Return the attempts of a pilot that have `wanted` set."""
         return list(self._wanted.get(pilot, {}).values())
 
     def all(self) -> Iterator[Lease]:
         return iter(self._by_job.values())
 
     def class_ids(self) -> set[int]:
-        """Return the classes of all attempts that are here."""
+        """Return the classes of all attempts in the table."""
         return {lease.class_id for lease in self._by_job.values()}
 
     def live(self) -> Iterator[Lease]:
@@ -180,10 +182,10 @@ class LeaseTable:
         return sum(1 for _ in self.live())
 
     def shift(self, late_s: float) -> None:
-        """Move every deadline: this process slept, and beats may lie unread (PROTOCOL C4).
+        """Move every deadline later, because this process slept and heartbeats may be unread.
 
-        What is silent is not the pilot, so that no deadline is further from a sign of life than a
-        lease: as late is an attempt that is taken back looked at.
+        See PROTOCOL C4. The pilots were not silent, so `renewed` moves as well. The time between
+        the two stays one lease term, which is also the interval for checks of open attempts.
         """
         for lease in self._by_job.values():
             lease.deadline += late_s

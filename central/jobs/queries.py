@@ -1,4 +1,4 @@
-"""What people read of jobs. Nothing here changes anything."""
+"""Answers users' queries about jobs. It changes nothing."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -45,11 +45,11 @@ from .record_types import AttemptRow, JobRow, JobSearch
 from .restricted_view import sealed
 from .verdicts import brought_result
 
-REASON_MAX: Final = 500  # characters of why a job cannot be read
-FILES: Final = 100  # of the catalogue that are shown of a job
+REASON_MAX: Final = 500  # characters of the reason why a job is unreadable
+FILES: Final = 100  # files of the catalogue shown for a job
 
-KEPT = KEPT_FOLDER + "/"  # outputs that the pilot keeps beside those of the job
-_NO_GROUP = ("",)  # for the store, where () is any group
+KEPT = KEPT_FOLDER + "/"  # files that the pilot stores in addition to the job's outputs
+_NO_GROUP = ("",)  # matches no group; for the store, () means any group
 _WANTED_MARKS = {
     Why.KILL: Mark.KILLING,
     Why.HOLD: Mark.HOLDING,
@@ -58,7 +58,7 @@ _WANTED_MARKS = {
 
 
 def search_of(wanted: JobFilter, bounds: Scope) -> JobSearch:
-    """Return a filter in terms of the store, cut to what the caller may see."""
+    """Return a search for the store, restricted to what the caller may see."""
     groups: tuple[str, ...] = ()
     if bounds.groups is not None:
         groups = tuple(sorted(bounds.groups)) or _NO_GROUP
@@ -80,7 +80,7 @@ def search_of(wanted: JobFilter, bounds: Scope) -> JobSearch:
 
 
 def jobs_by_id(store: Store) -> Callable[[int], Awaitable[JobRow | None]]:
-    """Return what finds a job by its id, whoever asks."""
+    """Return a function that finds a job by its id, without checking a caller."""
 
     async def job_of(job_id: int) -> JobRow | None:
         return await store.read(job_records.job, job_id)
@@ -89,7 +89,7 @@ def jobs_by_id(store: Store) -> Callable[[int], Awaitable[JobRow | None]]:
 
 
 class JobMemory(Protocol):
-    """The tables in memory that are used here."""
+    """The tables in memory that this module uses."""
 
     @property
     def leases(self) -> LeaseTable: ...
@@ -104,7 +104,7 @@ class JobMemory(Protocol):
 
 
 class Queries:
-    """Answers readers."""
+    """Answers queries about jobs, within the caller's scope."""
 
     def __init__(
         self,
@@ -121,10 +121,10 @@ class Queries:
         self._clock, self._stalled_s = clock, 1.5 * beat_s
 
     async def search(self, caller: Caller, wanted: JobFilter, after: int, limit: int) -> JobPage:
-        """Return one page of jobs, in order of the id."""
+        """Return one page of jobs in order of their id."""
         if not 1 <= limit <= PAGE_MAX:
             raise Refused(
-                Code.INVALID, f"limit: {limit} is not within 1 to {PAGE_MAX}", field="limit"
+                Code.INVALID, f"limit: found {limit}, expected 1 to {PAGE_MAX}", field="limit"
             )
         found = search_of(wanted, scope(caller, Permission.JOB_READ, self._owners))
         rows = await self._store.read(job_search.search, found, after=after, limit=limit)
@@ -133,17 +133,19 @@ class Queries:
         return JobPage(jobs=views, after=rows[-1].job_id if len(rows) == limit else None)
 
     async def summary(self, caller: Caller, by: SummaryBy) -> Summary:
-        """Return counts out of memory."""
+        """Return numbers of jobs, from memory."""
         bounds = scope(caller, Permission.JOB_READ, self._owners)
         return self._counters.summary(
             by, community=bounds.community, groups=bounds.groups, owner=bounds.owner
         )
 
     async def job(self, caller: Caller, job_id: int) -> JobDetail:
-        """Return everything of one job; what opens its files and secrets only with JOB_OUTPUT."""
+        """Return everything about one job. Without JOB_OUTPUT, file hashes and values of
+        environment variables are hidden.
+        """
         row = await self.row(caller, job_id, Permission.JOB_READ)
         body = (await self._store.read(job_records.bodies, [job_id])).get(job_id)
-        if body is None:  # its time was over between the two reads
+        if body is None:  # the job was removed between the two reads
             raise JobNotFound(job_id)
         attempts = await self._store.read(job_records.attempts, job_id)
         usage = attempts[-1].usage if attempts else None
@@ -176,11 +178,11 @@ class Queries:
         return detail if opens else sealed(detail)
 
     async def _running_max(self, class_id: int) -> int:
-        """Return how many jobs of a class's submission run at once; 0: no limit."""
+        """Return the limit of running jobs in a class's submission. 0 means no limit."""
         return next((one.spec.running_max for one in await self._classes.read([class_id])), 0)
 
     async def _reads(self, job_id: int) -> list[str]:
-        """Return the first files that a job reads, in its order."""
+        """Return the first files that a job reads, in the order of the job."""
         ids = [
             one.file_id
             for one in (await self._store.read(data_job_records.inputs_of_job, job_id))[:FILES]
@@ -189,7 +191,7 @@ class Queries:
         return [str(rows[one].did) for one in ids if one in rows]
 
     async def history(self, caller: Caller, job_id: int) -> History:
-        """Return what happened to a job, oldest first; of what was done to it the newest."""
+        """Return the history of a job, oldest first. Only the newest notes are included."""
         row = await self.row(caller, job_id, Permission.JOB_READ)
         lines = [
             (
@@ -212,28 +214,30 @@ class Queries:
         return History(job=job_id, occurrences=[line for _, line in lines])
 
     async def outputs(self, caller: Caller, job_id: int) -> Outputs:
-        """Return the files that the job's last attempt left."""
+        """Return the files that the last attempt with a result has stored."""
         await self.row(caller, job_id, Permission.JOB_OUTPUT)
         return Outputs(
             job=job_id, outputs=_outputs(await self._store.read(job_records.attempts, job_id))
         )
 
     async def output(self, caller: Caller, job_id: int, name: str) -> OutputView:
-        """Return one of them."""
+        """Return one of these files. Raises Refused (NOT_FOUND)."""
         for one in (await self.outputs(caller, job_id)).outputs:
             if one.name == name:
                 return one
         raise Refused(Code.NOT_FOUND, f"job {job_id} has no output {name!r}", field="name")
 
     async def log(self, caller: Caller, job_id: int, stream: Stream) -> StreamContent:
-        """Return what was kept of a stream (its end), of the newest attempt that has any."""
+        """Return the stored end of a stream, from the newest attempt that has one."""
         newest = (await self.row(caller, job_id, Permission.JOB_OUTPUT)).epoch
         attempts = await self._store.read(job_records.attempts, job_id)
         for attempt in reversed(attempts):
             kept = kept_stream(attempt, stream)
             if kept is not None:
-                if await self._blobs.size(kept.sha256) is None:  # before an answer has begun
-                    why = f"the {stream.value} of job {job_id} is gone: no file {kept.sha256}"
+                if await self._blobs.size(kept.sha256) is None:  # check before the answer begins
+                    why = (
+                        f"the {stream.value} of job {job_id} is lost: file {kept.sha256} is missing"
+                    )
                     raise Refused(Code.NOT_FOUND, f"{why}; tell the operator")
                 left_out = written(kept) - kept.size_bytes
                 parts = self._blobs.read(kept.sha256)
@@ -243,10 +247,10 @@ class Queries:
     async def follow(
         self, caller: Caller, job_id: int, stream: Stream, *, pieces: bool = False
     ) -> StreamContent:
-        """Return a stream as it grows; what was kept, where nothing runs.
+        """Return a stream as it grows, or its stored end if the job is not running.
 
-        `pieces` say where they begin, as `proto/pieces.py` has them. Raises Refused, TOO_MANY: the
-        caller follows enough.
+        With `pieces`, each part says where it begins (see `proto/pieces.py`). Raises Refused
+        (TOO_MANY) if the caller follows too many streams.
         """
         await self.row(caller, job_id, Permission.JOB_OUTPUT)
         assert isinstance(caller, User)
@@ -258,12 +262,15 @@ class Queries:
         return replace(kept, parts=_placed(kept)) if pieces else kept
 
     def heard_at(self, lease: Lease | None) -> float:
-        """Return when the pilot of an attempt was last heard of (wall clock); of none: now."""
+        """Return the time of the last message from an attempt's pilot (wall clock).
+
+        Without a lease, return the current time.
+        """
         silent_s = 0.0 if lease is None else self._clock.monotonic() - lease.renewed
         return self._clock.wall() - max(0.0, silent_s)
 
     async def row(self, caller: Caller, job_id: int, action: Permission) -> JobRow:
-        """Return a job that the caller may see, or raise Refused: not found."""
+        """Return a job that the caller may see. Raises JobNotFound."""
         row = await self._store.read(job_records.job, job_id)
         if row is None or not scope(caller, action, self._owners).covers_row(row):
             raise JobNotFound(job_id)
@@ -271,7 +278,7 @@ class Queries:
         return row
 
     def view(self, row: JobRow) -> JobView:
-        """Return a row as it is shown."""
+        """Return the view of a job."""
         return JobView(
             id=row.job_id,
             submission=row.submission_id,
@@ -324,7 +331,7 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 
 def _outputs(attempts: list[AttemptRow]) -> list[OutputView]:
-    """Return what the last attempt that brought a result has left."""
+    """Return the outputs of the last attempt with a result."""
     for attempt in reversed(attempts):
         if brought_result(attempt):
             return [

@@ -1,4 +1,4 @@
-"""What people and the central do to jobs, and what happens to their attempts."""
+"""Reads and writes of jobs and their attempts."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -50,8 +50,8 @@ from .record_types import (
     UncountedReport,
 )
 
-EVIDENCE_MAX: Final = 8  # rows that are kept of one attempt of a pilot
-NOTES_MAX: Final = 1000  # of one job that are read: who changes it again and again adds any number
+EVIDENCE_MAX: Final = 8  # stored reports of one attempt and pilot that did not count
+NOTES_MAX: Final = 1000  # notes read of one job, since a job can have any number of them
 
 _ENDING: Final = (AttemptResult, Requeue)
 _job_of = attrgetter("job_id")
@@ -63,18 +63,18 @@ def _one_row(*_: object) -> int:
 
 @weighs(_one_row)
 def standing(session: Session, job_ids: Sequence[int]) -> dict[int, JobStanding]:
-    """Return where each job stands; unknown ids are left out.
+    """Return the standing of each job by id. Unknown ids are omitted.
 
-    Run as a write it sees all writes that were called before.
+    Run as a write, it sees all earlier writes.
     """
     found = session.rows("standing", {"ids": json_list(job_ids)})
     return {row[0]: standing_of(row) for row in found}
 
 
 def move(session: Session, moves: Sequence[JobMove], keep: Keep | None = None) -> list[bool]:
-    """Move jobs without a live attempt, with a note each.
+    """Move jobs without a live attempt, with a note for each; return which were moved.
 
-    Raises OverQuota, and moves none, where too many ended jobs would run again.
+    Raises OverQuota, and moves none, if too many ended jobs would run again.
     """
     won = session.each(
         "move_job",
@@ -101,7 +101,10 @@ def move(session: Session, moves: Sequence[JobMove], keep: Keep | None = None) -
 
 
 def want(session: Session, wants: Sequence[AttemptWant], keep: Keep | None = None) -> list[bool]:
-    """Write what is wanted of live attempts, with a note each; `kill` is never overwritten."""
+    """Set `wanted` of live attempts, with a note for each; return which were written.
+
+    `kill` is never overwritten.
+    """
     won = session.each(
         "want",
         [
@@ -122,7 +125,7 @@ def want(session: Session, wants: Sequence[AttemptWant], keep: Keep | None = Non
 def delete(
     session: Session, job_ids: Sequence[int], at: float, who: str, keep: Keep | None = None
 ) -> list[bool]:
-    """Mark jobs that are final and not deleted yet."""
+    """Mark final jobs as deleted; return which were marked."""
     won = session.each("delete_job", [{"job_id": job_id} for job_id in job_ids])
     _note(session, [(i, at, who, "deleted", "") for i in _winners(job_ids, won)])
     return kept(session, keep, won)
@@ -136,26 +139,26 @@ def set_priority(
     who: str,
     keep: Keep | None = None,
 ) -> list[bool]:
-    """Change the priority of jobs that are not final."""
+    """Change the priority of jobs that are not final; return which were changed."""
     won = session.each("set_priority", [{"job_id": i, "priority": priority} for i in job_ids])
     _note(session, [(i, at, who, "priority", str(priority)) for i in _winners(job_ids, won)])
     return kept(session, keep, won)
 
 
 def bodies(session: Session, job_ids: Sequence[int]) -> dict[int, JobBody]:
-    """Return what jobs run; unknown ids are left out."""
+    """Return the bodies of jobs by id. Unknown ids are omitted."""
     found = session.rows("bodies", {"ids": json_list(job_ids)})
     return {row[0]: body_of(row, session.template(row[1])) for row in found}
 
 
 def job(session: Session, job_id: int) -> JobRow | None:
-    """Return a job, None: there is none."""
+    """Return a job, or None if it does not exist."""
     found = session.one("job_rows", {"ids": json_list([job_id])})
     return None if found is None else job_of(found)
 
 
 def jobs(session: Session, job_ids: Sequence[int]) -> dict[int, JobRow]:
-    """Return jobs by their ids, of one moment; unknown ids are left out."""
+    """Return jobs by id, all read at one moment. Unknown ids are omitted."""
     if not job_ids:
         return {}
     rows = session.rows("job_rows", {"ids": json_list(job_ids)})
@@ -163,7 +166,7 @@ def jobs(session: Session, job_ids: Sequence[int]) -> dict[int, JobRow]:
 
 
 def counts(session: Session) -> list[CountRow]:
-    """Count all visible jobs that are not deleted, for the counters in memory."""
+    """Return the numbers of visible, undeleted jobs, for the counters in memory."""
     return [count_of(row) for row in session.rows("counts", {})]
 
 
@@ -174,12 +177,12 @@ def notes(session: Session, job_id: int) -> list[Note]:
 
 
 def ids_given(session: Session) -> dict[str, int]:
-    """Return the next id of each kind, as committed. None of them ever goes back."""
+    """Return the next id of each kind, as committed. It never decreases."""
     return {row[0]: row[1] for row in session.rows("next_ids", {})}
 
 
 def evidence(session: Session, job_id: int) -> list[UncountedReport]:
-    """Return what pilots reported of a job that did not count."""
+    """Return the reports about a job that did not count."""
     return [evidence_of(row) for row in session.rows("evidence", {"job_id": job_id})]
 
 
@@ -189,18 +192,18 @@ def attempts(session: Session, job_id: int) -> list[AttemptRow]:
 
 
 def live_attempts(session: Session) -> list[LiveAttempt]:
-    """Return all live attempts, and the open ones of jobs that wait again."""
+    """Return all live attempts, and open attempts of jobs that wait again."""
     return [live_attempt_of(row) for row in session.rows("live_attempts", {})]
 
 
 def levels(session: Session) -> ShareLevels | None:
-    """Return what was kept last."""
+    """Return the levels stored last, or None."""
     found = session.one("levels", {})
     return None if found is None else levels_of(found)
 
 
 def reserve_attempts(session: Session, count: int) -> int:
-    """Take `count` attempt ids out of the counter row for ever; return the first."""
+    """Reserve `count` attempt ids; return the first."""
     return session.reserve("attempt", count)
 
 
@@ -217,12 +220,15 @@ def _note(session: Session, notes: Sequence[tuple[int, float, str, str, str]]) -
 
 
 def change(session: Session, changes: Sequence[Change]) -> list[bool]:
-    """Apply changes, in order for each job; of different jobs by id, as neighbours share pages."""
+    """Apply changes; return which were written.
+
+    Changes of one job keep their order. Jobs are sorted by id, because neighbours share pages.
+    """
     won = [False] * len(changes)
-    ended: dict[int, tuple[object, ...]] = {}  # rows of jobs that are still to be written
+    ended: dict[int, tuple[object, ...]] = {}  # rows of jobs, not written yet
     for i in sorted(range(len(changes)), key=lambda i: changes[i].job_id):
         one = changes[i]
-        if one.job_id in ended:  # this change looks at what the one before made of the job
+        if one.job_id in ended:  # this change depends on the job's row after the earlier one
             _end_jobs(session, ended)
         if isinstance(one, AttemptResult) and one.publication is not None:
             one, won[i] = end_with_files(session, one, partial(_write_end, session))
@@ -247,17 +253,17 @@ def _write_end(session: Session, end: AttemptResult) -> bool:
 
 
 def _end_jobs(session: Session, rows: dict[int, tuple[object, ...]]) -> None:
-    """Write jobs' rows. Their attempts were live or adrift, so that they cannot but wait."""
+    """Write rows of jobs. Their attempts were live or adrift, so the rows must say Waiting."""
     if session.many("end_job", list(rows.values())) != len(rows):
-        raise StoreError(f"one of the jobs {list(rows)} does not wait, but its attempt was open")
+        raise StoreError(f"one of the jobs {list(rows)} is not Waiting, but its attempt was open")
     rows.clear()
 
 
 def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
-    """Apply changes by a statement for each kind of them. Raises Apart where one loses its race.
+    """Apply changes with one statement for each kind; return which were written.
 
-    So it does where a job has several: the order of those matters. Only results that publish files
-    or have removed some are judged one by one here too.
+    Raises NotJoinable if one loses its race, or if a job has several changes, whose order matters.
+    Results that publish files or report swept remnants are still applied one by one.
     """
     if len({one.job_id for one in changes}) < len(changes):
         raise NotJoinable
@@ -285,7 +291,7 @@ def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
 
 
 def _attempt_row(one: Change) -> tuple[str, Parameters]:
-    """Return the compare-and-set of the attempt."""
+    """Return the compare-and-set statement of a change, and its parameters."""
     match one:
         case AttemptStart():
             return "start_attempt", (one.attempt_id, one.job_id, one.at, one.isolation)
@@ -301,7 +307,7 @@ def _attempt_row(one: Change) -> tuple[str, Parameters]:
             return "take_back", msgspec.structs.asdict(one)
         case AdriftEnd():
             whose = (one.attempt_id, one.job_id, one.epoch)
-            return "leave_attempt", (*whose, one.how.value, *_told(one))
+            return "leave_attempt", (*whose, one.how.value, *_reported(one))
 
 
 def _job_row(one: AttemptResult | Requeue) -> tuple[object, ...]:
@@ -349,12 +355,12 @@ def _requeue_row(one: Requeue) -> tuple[object, ...]:
         one.how.value if one.how else None,
         one.event,
         one.reason,
-        *_told(one),
+        *_reported(one),
     )
 
 
-def _told(one: Requeue | AdriftEnd) -> tuple[object, ...]:
-    """Return what a pilot said of an attempt that brought no result."""
+def _reported(one: Requeue | AdriftEnd) -> tuple[object, ...]:
+    """Return the columns that a pilot reported about an attempt without a result."""
     return (
         one.detail,
         one.isolation,
@@ -364,13 +370,13 @@ def _told(one: Requeue | AdriftEnd) -> tuple[object, ...]:
 
 
 def keep_levels(session: Session, levels: ShareLevels) -> None:
-    """Replace the levels that were kept before."""
+    """Replace the stored levels."""
     fields = {"at": levels.at, "levels": msgspec.json.encode(levels.levels).decode()}
     session.run("keep_levels", fields)
 
 
 def keep_evidence(session: Session, evidence: Sequence[UncountedReport]) -> None:
-    """Keep reports that do not count; of one attempt of a pilot at most EVIDENCE_MAX."""
+    """Store reports that did not count, at most EVIDENCE_MAX for one attempt and pilot."""
     rows = [{**msgspec.structs.asdict(one), "most": EVIDENCE_MAX} for one in evidence]
     session.many("insert_evidence", rows)
 

@@ -1,4 +1,4 @@
-"""What is written about data together with jobs: their inputs, published files, swept remnants."""
+"""Writes about data that belong to jobs: inputs, published files, swept remnants."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from .record_types import AttemptResult, NewJob
 
 
 def keep_inputs(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
-    """Note what jobs with consecutive ids read; it stays for ever."""
+    """Store the inputs of jobs with consecutive ids. They are kept for ever."""
     rows = [
         (job_id, one.number * FILES_MAX + place, one.file_id)
         for job_id, job in enumerate(jobs, first)
@@ -25,10 +25,10 @@ def keep_inputs(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
 def end_with_files(
     session: Session, end: AttemptResult, write: Callable[[AttemptResult], bool]
 ) -> tuple[AttemptResult, bool]:
-    """Write a result with what it publishes; return what was written, and whether it won.
+    """Write a result and publish its files; return the written result and whether it won.
 
-    `write` is its compare-and-set. What loses publishes nothing, and where the catalogue does not
-    take the files the job fails.
+    `write` is the compare-and-set of the result. If it loses, nothing is published. If the
+    catalogue refuses the files, the job fails.
     """
     publication = end.publication
     assert publication is not None
@@ -45,13 +45,13 @@ def end_with_files(
     won = write(end)
     if not won:
         session.run("undo_publication")
-        session.forget()  # names that it had learnt are not there any more
+        session.forget()  # the names that it cached were rolled back
     session.run("end_publication")
     return end, won
 
 
 def keep_storing(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
-    """Note where jobs with consecutive ids store."""
+    """Store the target storages of jobs with consecutive ids."""
     rows = [(job_id, json_list(job.stores)) for job_id, job in enumerate(jobs, first) if job.stores]
     if rows:
         session.many("insert_storing", rows)
@@ -60,7 +60,7 @@ def keep_storing(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
 def sweep_with_result(
     session: Session, end: AttemptResult, write: Callable[[AttemptResult], bool]
 ) -> bool:
-    """Write a result with what became of its remnants; return whether it won."""
+    """Write a result and what it reports about its remnants; return whether it won."""
     assert end.swept is not None
     if not write(end):
         return False

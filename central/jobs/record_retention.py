@@ -14,17 +14,18 @@ from ..store.session import Session, json_list
 from .record_search import ZONE_BITS
 from .record_types import EndedJob
 
-PRUNED_MAX: Final = 500  # jobs that go in one transaction
-ZONES_SWEPT: Final = 2  # zones of which ended jobs are read at a time
+PRUNED_MAX: Final = 500  # jobs removed in one transaction
+ZONES_SWEPT: Final = 2  # zones read for ended jobs at a time
 
 _FINAL: Final = json_list(sorted(state.value for state in FINAL))
 
-CLASSES_FORGOTTEN_MAX: Final = 20_000  # that a start removes
+CLASSES_FORGOTTEN_MAX: Final = 20_000  # classes that a start removes
 
 
 def ended_jobs(session: Session, *, after: int, before: float) -> tuple[list[EndedJob], int | None]:
-    """Return jobs with an id greater than `after` that ended before, some thousand ids at a
-    time, and the id to go on after; None: that was the end.
+    """Return jobs with ids above `after` that ended before `before`, and the id to continue after.
+
+    One call looks at some thousand ids. The second value is None at the end.
     """
     span: dict[str, object] = {"from": (after + 1) >> ZONE_BITS, "to": ID_MAX >> ZONE_BITS}
     zones = [row[0] for row in session.rows("zones", {**span, "states": _FINAL})]
@@ -38,17 +39,16 @@ def ended_jobs(session: Session, *, after: int, before: float) -> tuple[list[End
 
 @weighs(4)
 def prune_jobs(session: Session, jobs: Sequence[tuple[int, float]]) -> list[tuple[int, bool]]:
-    """Remove jobs that still have ended at that time, at most PRUNED_MAX.
+    """Remove jobs given as (id, end time), at most PRUNED_MAX, if that end time is still theirs.
 
-    Return which went, each with whether it was marked deleted.
-
-    With them go their bodies, attempts, notes and evidence. The key of a submission stays.
+    Return the removed ids, each with whether it was marked deleted. Bodies, attempts, notes and
+    evidence of the jobs are removed as well. The key of a submission stays.
     """
     if len(jobs) > PRUNED_MAX:
-        raise ValueError(f"{len(jobs)} jobs are too many to go at a time: others would wait")
+        raise ValueError(f"cannot remove {len(jobs)} jobs at once: the maximum is {PRUNED_MAX}")
     rows = session.rows("still_ended", {"jobs": json_list(jobs)})
     going = [row[0] for row in rows]
-    look_at_storing(session, going)  # what they have left nobody finds without them
+    look_at_storing(session, going)  # without their rows, nothing would find the files they left
     ids = json_list(going)
     for statement in (
         "remove_storing_of_jobs",
@@ -70,30 +70,33 @@ def prune_jobs(session: Session, jobs: Sequence[tuple[int, float]]) -> list[tupl
 
 
 def prune_evidence(session: Session, before: float, *, limit: int) -> int:
-    """Remove some of the oldest evidence; return how much."""
+    """Remove at most `limit` rows of the oldest evidence; return the number."""
     return session.run("remove_old_evidence", {"before": before, "limit": limit}).rowcount
 
 
 def prune_tokens(session: Session, before: float, *, limit: int) -> int:
-    """Remove some of the tokens that expired before, revoked ones too; return how many."""
+    """Remove at most `limit` tokens that expired before `before`, also revoked ones.
+
+    Return the number.
+    """
     return session.run("remove_expired_tokens", {"before": before, "limit": limit}).rowcount
 
 
 def never_registered(session: Session, now: float, *, limit: int) -> list[str]:
-    """Return pilots whose secrets were not used in time."""
+    """Return pilots whose secrets expired unused."""
     rows = session.rows("never_registered", {"now": now, "limit": limit})
     return [row[0] for row in rows]
 
 
 def ended_pilots(session: Session, *, after: str, before: float, limit: int) -> list[str]:
-    """Return pilots that ended before, in order of their name."""
+    """Return pilots that ended before `before`, in order of their name."""
     fields = {"after": after, "before": before, "limit": limit}
     return [row[0] for row in session.rows("ended_pilots", fields)]
 
 
 @weighs(2)
 def prune_pilots(session: Session, pilots: Sequence[str], before: float) -> None:
-    """Remove those of the pilots that ended before, and their secrets."""
+    """Remove the given pilots that ended before `before`, with their secrets and slots."""
     fields = {"pilots": json_list(pilots), "before": before}
     session.run("remove_secrets_of_pilots", fields)
     session.run("remove_slots_of_pilots", fields)
@@ -117,7 +120,7 @@ def _ended_job_of(row: Any) -> EndedJob:
 
 @removes_unnamed
 def remove_unnamed_classes(session: Session) -> None:
-    """Remove classes that no job names, CLASSES_FORGOTTEN_MAX at most."""
+    """Remove classes without jobs, at most CLASSES_FORGOTTEN_MAX."""
     given = {"limit": CLASSES_FORGOTTEN_MAX}
     gone = [row[0] for row in session.rows("remove_unnamed_classes", given)]
     session.run("remove_zones_of_classes", {"classes": json_list(gone)})

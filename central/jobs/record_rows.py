@@ -1,4 +1,4 @@
-"""Rows into records, in the order of the columns that the statements select."""
+"""Turns rows into records, in the column order of the statements."""
 
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from .record_types import (
     UncountedReport,
 )
 
-Row = Any  # a tuple whose columns have each their own type
+Row = Any  # a tuple whose columns have different types
 
 _usage: Final = msgspec.json.Decoder(Usage)
 _outputs: Final = msgspec.json.Decoder(tuple[Output, ...])
@@ -162,7 +162,7 @@ def attempt_of(row: Row) -> AttemptRow:
 
 
 def grant_columns(grant: Grant) -> tuple[object, ...]:
-    """Return a grant as the columns of its attempt, in the order of its fields."""
+    """Return a grant as columns of its attempt, in field order."""
     *numbers, amounts = msgspec.structs.astuple(grant)
     return (*numbers, msgspec.json.encode(dict(amounts)).decode() if amounts else None)
 

@@ -1,4 +1,4 @@
-"""The search for jobs, zone by zone, and all that wait."""
+"""Searches for jobs zone by zone, and reads all waiting jobs."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
@@ -12,16 +12,16 @@ from .record_rows import job_of
 from .record_types import JobRow, JobSearch
 
 ZONE_BITS: Final = 10  # a zone is 1 024 consecutive job ids
-ZONES_FIRST: Final = 4  # how many zones a search reads at first; then four times as many, …
+ZONES_FIRST: Final = 4  # zones that a search reads first; each next step reads four times as many
 ZONES_WAITING: Final = 16  # zones that the rebuild reads at a time
-CLASSES_LED_MAX: Final = 2_000  # beyond, all zones are looked at, not those of each class
+CLASSES_LED_MAX: Final = 2_000  # with more classes, a search looks at all zones
 
 _ALL: Final = tuple(state.value for state in JobState if state not in ACTIVE)
 
 
 @takes_long
 def search(session: Session, search: JobSearch, *, after: int, limit: int) -> list[JobRow]:
-    """Return jobs with an id greater than `after`, in order of the id."""
+    """Return at most `limit` matching jobs with ids above `after`, in order of the id."""
     found = find(session, search, after=after, limit=limit)
     rows = session.rows("job_rows", {"ids": json_list(found)}) if found else []
     return [job_of(row) for row in rows]
@@ -29,17 +29,17 @@ def search(session: Session, search: JobSearch, *, after: int, limit: int) -> li
 
 @takes_long
 def ids(session: Session, search: JobSearch, *, limit: int) -> list[int]:
-    """Return the ids that match, in order; at most `limit`."""
+    """Return the ids of at most `limit` matching jobs, in order."""
     return find(session, search, after=0, limit=limit)
 
 
 def find(session: Session, search: JobSearch, *, after: int, limit: int) -> list[int]:
-    """Return the ids of at most `limit` jobs that match, in order, from `after` on."""
+    """Return the ids of at most `limit` matching jobs above `after`, in order."""
     if limit <= 0:
         return []
     parameters = _parameters(search, after, limit)
     if _is_of_any_state(search):
-        # Most are found at once; which zones hold some would be a question to every class.
+        # Usually the next jobs match. To find the zones, each class would have to be asked.
         ahead = session.rows("ids_ahead", parameters | _clauses(search))
         if len(ahead) == limit:
             return [row[0] for row in ahead]
@@ -81,7 +81,7 @@ def _parameters(search: JobSearch, after: int, limit: int) -> dict[str, object]:
 
 
 def _of_some_classes(search: JobSearch) -> bool:
-    """Whether a clause is about what all jobs of a class share."""
+    """Return whether a clause is about a property that all jobs of a class share."""
     return bool(
         search.community is not None
         or search.owner_id is not None
@@ -92,7 +92,7 @@ def _of_some_classes(search: JobSearch) -> bool:
 
 
 def _is_of_any_state(search: JobSearch) -> bool:
-    """Whether no clause is about a single job, but that it is deleted."""
+    """Return whether no clause, except `include_deleted`, is about single jobs."""
     return (
         not (search.states or search.site or search.ids or search.name)
         and search.submission_id is None
@@ -124,8 +124,8 @@ def _classes(session: Session, search: JobSearch) -> list[int]:
 
 
 def _by_state(session: Session, search: JobSearch, parameters: dict[str, object]) -> list[int]:
-    """Search zone by zone, and among the live attempts where their state or site was asked for."""
-    split = bool(search.states or search.site)  # else a live attempt changes nothing
+    """Search zone by zone. If the search names a state or site, also search live attempts."""
+    split = bool(search.states or search.site)  # otherwise live attempts make no difference
     wanted = set(search.states) or set(JobState)
     parameters["with_live"] = not split
     resting = [state for state in _ALL if JobState(state) in wanted]
@@ -156,7 +156,7 @@ def _in_zones(session: Session, parameters: dict[str, object]) -> list[int]:
 
 
 def _zones(session: Session, parameters: dict[str, object]) -> list[int]:
-    """Return the zones that hold jobs of such a class and state, in order."""
+    """Return the zones that contain jobs of these classes and states, in order."""
     after, classes = parameters["after"], parameters["classes"]
     assert isinstance(after, int)
     span = {"from": after >> ZONE_BITS, "to": ID_MAX >> ZONE_BITS}
@@ -177,8 +177,9 @@ def _zones(session: Session, parameters: dict[str, object]) -> list[int]:
 async def waiting(
     store: Store,
 ) -> AsyncIterator[list[tuple[int, int, int, int, float | None]]]:
-    """Yield slices of (class_id, priority, job_id, epoch, queue_until) of all jobs that wait,
-    in order of the id.
+    """Yield all waiting jobs in slices, in order of the id.
+
+    Each row is (class_id, priority, job_id, epoch, queue_until).
     """
     zones = await store.read(_zones_waiting)
     for start in range(0, len(zones), ZONES_WAITING):

@@ -1,4 +1,4 @@
-"""Owners, classes and submissions: what is written when jobs come in."""
+"""Writes of new jobs: their classes and submissions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from .record_data import keep_inputs, keep_storing
 from .record_rows import class_of, submission_of
 from .record_types import JobClassRow, NewJob, NewSubmission, SubmissionRecord
 
-MANY_RUNS: Final = 16  # of jobs that are alike, in one chunk
-BODIES_BYTES_MAX: Final = 1 << 20  # that one statement takes
+MANY_RUNS: Final = 16  # runs of equal jobs in one chunk; with more, rows are written one by one
+BODIES_BYTES_MAX: Final = 1 << 20  # bytes of bodies in one statement
 
 Ranges = list[tuple[int, int]]
 
 
 def classes(session: Session, wanted: Sequence[JobClassRow]) -> list[int]:
-    """Return a class id for each, in order, by all other fields; new ones are stored."""
+    """Return the class id of each row, found by all its other fields. Store new classes."""
     ids: list[int] = []
     for one in wanted:
         fields = msgspec.structs.asdict(one)
@@ -36,7 +36,7 @@ def classes(session: Session, wanted: Sequence[JobClassRow]) -> list[int]:
 
 
 def live_classes(session: Session) -> list[JobClassRow]:
-    """Return the classes of which a job waits, is matched or runs."""
+    """Return the classes with waiting, matched or running jobs."""
     return [class_of(row) for row in session.rows("live_classes", {})]
 
 
@@ -47,11 +47,10 @@ def classes_given(session: Session, class_ids: Sequence[int]) -> list[JobClassRo
 
 
 def begin(session: Session, new: NewSubmission) -> SubmissionRecord:
-    """Return the submission of this key: a new one, or the one that is there, as `repeated`.
+    """Return the submission with this key: a new one, or the existing one as `repeated`.
 
-    One that is there may be seen before its commit is safe from the loss of a machine. Its row is
-    held, which makes this a transaction that writes: whoever waits for its commit waits for that
-    one too.
+    The commit of an existing one may not be replicated yet. Locking its row makes this a writing
+    transaction, so its own commit waits for the earlier commit.
     """
     fields = msgspec.structs.asdict(new)
     known = session.one("hold_submission_by_key", fields)
@@ -65,8 +64,8 @@ def begin(session: Session, new: NewSubmission) -> SubmissionRecord:
 def submit(session: Session, new: NewSubmission, jobs: Sequence[NewJob]) -> SubmissionRecord:
     """Store a complete submission of at most CHUNK_MAX jobs in one transaction.
 
-    A known (community, owner, key) with the same body returns the first submission, `repeated`;
-    with another body raises KeyReused, one that is unfinished StillArriving.
+    If (community, owner, key) is known with the same body, return the first submission as
+    `repeated`. Raises KeyReused for another body, and StillArriving if the first one is unfinished.
     """
     record = begin(session, new)
     if record.repeated:
@@ -82,10 +81,10 @@ def submit(session: Session, new: NewSubmission, jobs: Sequence[NewJob]) -> Subm
 
 
 def begin_submission(session: Session, new: NewSubmission) -> SubmissionRecord:
-    """Open a submission that arrives in chunks; its jobs are visible nowhere until it is finished.
+    """Open a submission that arrives in chunks. Its jobs stay invisible until it is finished.
 
-    Returns the first one where the key is known (complete or not) as `repeated`, whatever its
-    body: its hash comes with the end.
+    If the key is known, return the first submission as `repeated`, complete or not. The bodies
+    cannot be compared yet, because the hash comes with the end.
     """
     record = begin(session, new)
     if not record.repeated:
@@ -96,8 +95,8 @@ def begin_submission(session: Session, new: NewSubmission) -> SubmissionRecord:
 def add_jobs(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
     """Append at most CHUNK_MAX jobs; return the first of their consecutive ids.
 
-    Raises ValueError for a longer chunk; SubmissionDropped if the submission takes no more jobs:
-    it was deleted, taken for abandoned, or completed.
+    Raises ValueError for a longer chunk. Raises SubmissionDropped if the submission accepts no more
+    jobs, because it was deleted, abandoned or completed.
     """
     session.still_arriving(submission_id)
     return append(session, submission_id, jobs)
@@ -106,7 +105,7 @@ def add_jobs(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> in
 def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
     """Append jobs to an arriving submission; return the first of their ids."""
     if len(jobs) > CHUNK_MAX:
-        raise ValueError(f"a chunk of {len(jobs)} jobs is too long: others would wait for it")
+        raise ValueError(f"the chunk has {len(jobs)} jobs: the maximum is {CHUNK_MAX}")
     ranges = _arriving(session, submission_id)
     first = session.reserve("job", len(jobs))
     charge_jobs(session, [job.class_id for job in jobs], before=sum(count for _, count in ranges))
@@ -125,10 +124,10 @@ def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
 
 
 def _insert_jobs(session: Session, submission_id: int, first: int, jobs: Sequence[NewJob]) -> None:
-    """Write the rows: those that are alike, as nearly all of a bulk are, by one statement.
+    """Write the rows of jobs. Runs of equal jobs, which are usual, need one statement each.
 
-    Matches wait for a chunk to end, and each step of a statement may wait for the event loop to let
-    go of the interpreter.
+    Matches wait until a chunk is written, and each step of a statement may wait until the event
+    loop releases the interpreter lock. So few statements are better.
     """
     runs = [(kind, len(list(run))) for kind, run in groupby(jobs, _kind)]
     if len(runs) > MANY_RUNS:
@@ -145,7 +144,7 @@ def _kind(job: NewJob) -> tuple[int, int, int, float | None]:
 
 
 def _insert_bodies(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
-    """Write what jobs run: short texts without names by one statement, as above."""
+    """Write the bodies of jobs, short ones without names in one statement."""
     texts = _texts(jobs)
     if texts is None:
         session.many("insert_body", [(i, job.name, job.body) for i, job in enumerate(jobs, first)])
@@ -154,7 +153,7 @@ def _insert_bodies(session: Session, first: int, jobs: Sequence[NewJob]) -> None
 
 
 def _texts(jobs: Sequence[NewJob]) -> list[str] | None:
-    """Return bodies as texts, None where there are names, much or what is no text."""
+    """Return the bodies as texts, or None if one has a name, or is too long or not a text."""
     if any(job.name is not None for job in jobs):
         return None
     whole = b"".join([job.body for job in jobs])
@@ -169,8 +168,8 @@ def _texts(jobs: Sequence[NewJob]) -> list[str] | None:
 def finish_submission(session: Session, submission_id: int, body_hash: str) -> SubmissionRecord:
     """Make all jobs of the submission visible, in state Waiting.
 
-    `body_hash` is known only now: the body was streamed. One that is complete stays as it is.
-    Raises SubmissionDropped where it is gone or taken for abandoned.
+    `body_hash` is known only now, because the body was streamed. A complete submission does not
+    change. Raises SubmissionDropped if the submission was deleted or abandoned.
     """
     if session.ends_arriving(submission_id):
         session.arrived(submission_id)
@@ -188,7 +187,7 @@ def _finish(session: Session, submission_id: int, body_hash: str) -> SubmissionR
 
 
 def submission(session: Session, submission_id: int) -> SubmissionRecord | None:
-    """Return a submission, None: there is none."""
+    """Return a submission, or None if it does not exist."""
     found = session.one("get_submission", {"submission_id": submission_id})
     return None if found is None else submission_of(found)
 
@@ -196,7 +195,7 @@ def submission(session: Session, submission_id: int) -> SubmissionRecord | None:
 def submission_by_key(
     session: Session, community: str, owner_id: int, key: str
 ) -> SubmissionRecord | None:
-    """Return the submission of an owner with such a key, None: there is none."""
+    """Return an owner's submission with a key, or None."""
     fields = {"community": community, "owner_id": owner_id, "key": key}
     found = session.one("get_submission_by_key", fields)
     return None if found is None else submission_of(found)
@@ -210,16 +209,16 @@ def get(session: Session, submission_id: int) -> SubmissionRecord:
 
 
 async def drop_submission(store: Store, submission_id: int) -> None:
-    """Remove an unfinished submission and its jobs; its key is free again, its ids are not."""
+    """Remove an unfinished submission and its jobs. Its key can be used again, its ids cannot."""
     while await store.write(drop_some, submission_id):
         pass
 
 
 @weighs(2 * CHUNK_MAX)
 def drop_some(session: Session, submission_id: int) -> bool:
-    """Remove at most a chunk of an unfinished submission; return whether more is left.
+    """Remove at most one chunk of an unfinished submission; return whether more is left.
 
-    In steps, so that others need not wait. Interrupted, the rest goes at the next start.
+    Small steps do not delay other writes. After an interruption, the next start removes the rest.
     """
     session.ends_arriving(submission_id)
     found = session.one("get_arriving_ranges", {"submission_id": submission_id})
@@ -249,7 +248,7 @@ def drop_some(session: Session, submission_id: int) -> bool:
 
 @removes_unfinished
 def drop_unfinished(session: Session) -> bool:
-    """Remove a chunk of the submissions that never finished; return whether more is left."""
+    """Remove one chunk of the unfinished submissions; return whether more is left."""
     arriving = session.rows("arriving_submissions")
     return any(drop_some(session, submission_id) for (submission_id,) in arriving)
 

@@ -1,8 +1,8 @@
-"""What goes into the store and comes out of it.
+"""The records of jobs and attempts that the store reads and writes.
 
-Where the state of a job is kept: `job.state` is the state while no attempt is live (Waiting, Held,
-Completing and the final ones); while an attempt is live its row says Matched or Running, and the
-job's row is not touched. So a job's row is written once, at the end.
+While no attempt is live, `job.state` is the state of the job: Waiting, Held, Completing or a final
+one. While an attempt is live, its row has the state: Matched or Running. The job's row does not
+change then. So the row of a job is usually updated once, at the end.
 """
 
 import msgspec
@@ -16,11 +16,11 @@ from ..catalogue.record_types import JobInput, NewFile
 from ..catalogue.remnants import SweepResult
 from ..store.records import Record
 
-# -- who and what kind --------------------------------------------------------------------------
+# -- classes ------------------------------------------------------------------------------------
 
 
 class JobClassRow(Record, frozen=True, kw_only=True):
-    """Jobs that are matched as one. Both texts are JSON in normal form.
+    """A class: jobs that are matched as one. Needs and preference are JSON in normal form.
 
     For jobs of a submission with a limit, `preference` also holds its key and the limit.
     """
@@ -41,9 +41,9 @@ class NewSubmission(Record, frozen=True):
     community: str
     owner_id: int
     key: str
-    body_hash: str  # of the whole request: the same key with another body is refused
+    body_hash: str  # of the whole request; the same key with another body is refused
     name: str
-    template: bytes | None  # JSON of proto.job.Job with its braces, or None: each job has its own
+    template: bytes | None  # JSON of a Job with placeholders; None: each job is complete
     at: float
 
 
@@ -58,27 +58,27 @@ class SubmissionRecord(Record, frozen=True):
     at: float
     complete: bool
     ranges: tuple[tuple[int, int], ...]  # (first id, count), in the order of the jobs
-    repeated: bool = False  # the key was known: this is the first one
+    repeated: bool = False  # the key was known, and this is the first submission
 
 
 class NewJob(Record, frozen=True):
-    """A job's row. `body` is its parameters (JSON object) or, without a template, the whole job."""
+    """A new job. `body` is its parameters (a JSON object), or the whole job without a template."""
 
     class_id: int
     body: bytes
     priority: int = PRIORITY_DEFAULT
     retries: int = 0
     queue_until: float | None = None  # wall clock
-    name: str | None = None  # None: the template's
-    inputs: tuple[JobInput, ...] = ()  # in their order
-    stores: tuple[str, ...] = ()  # storages that its outputs may go to
+    name: str | None = None  # None: the name of the template
+    inputs: tuple[JobInput, ...] = ()  # in order
+    stores: tuple[str, ...] = ()  # possible storages of its outputs
 
 
 # -- jobs ---------------------------------------------------------------------------------------
 
 
 class JobStanding(Record, frozen=True):
-    """Where a job stands, live attempt included: enough to decide a move."""
+    """The standing of a job and its live attempt, as needed to decide about a move."""
 
     job_id: int
     state: JobState
@@ -100,7 +100,7 @@ class JobStanding(Record, frozen=True):
 
 
 class JobRow(Record, frozen=True):
-    """Everything that is shown of a job in a list."""
+    """Everything that a list of jobs shows about one job."""
 
     job_id: int
     submission_id: int
@@ -131,7 +131,7 @@ class JobRow(Record, frozen=True):
 
 
 class JobBody(Record, frozen=True):
-    """What a job runs, as it was handed in, and what its round has cost so far."""
+    """The submitted description of a job, and the failures and losses of its round."""
 
     job_id: int
     template: bytes | None
@@ -145,7 +145,7 @@ class JobBody(Record, frozen=True):
 class JobMove(Record, frozen=True):
     """A move of a job without a live attempt: compare-and-set on `old`.
 
-    `close` closes an attempt that is still open, so that nothing of it counts any more.
+    `close` closes an attempt that is still open, so that it no longer counts.
     """
 
     job_id: int
@@ -156,16 +156,16 @@ class JobMove(Record, frozen=True):
     who: str  # a subject, or "central"
     reason: str = ""
     close: bool = True
-    new_round: bool = False  # of a final job: failures, losses start anew, no queue time any more
+    new_round: bool = False  # a final job starts again: resets failures, losses and queue time
 
     @property
     def runs_again(self) -> bool:
-        """Whether an ended job counts towards quotas again."""
+        """Whether the ended job counts towards quotas again."""
         return self.old in FINAL and self.new not in FINAL
 
 
 class AttemptWant(Record, frozen=True):
-    """What the central wants of a live attempt. Compare-and-set: it is still live."""
+    """A request to end a live attempt. Compare-and-set: the attempt is still live."""
 
     attempt_id: int
     job_id: int
@@ -176,7 +176,7 @@ class AttemptWant(Record, frozen=True):
 
 
 class JobSearch(Record, frozen=True):
-    """A filter in terms of the store. Empty clauses hold for all."""
+    """A search in the store. Empty clauses match all jobs."""
 
     community: str | None = None
     owner_id: int | None = None
@@ -192,7 +192,7 @@ class JobSearch(Record, frozen=True):
 
 
 class CountRow(Record, frozen=True):
-    """Jobs per combination; the counters in memory are built from these at start."""
+    """The number of jobs with these properties. The start builds the counters from such rows."""
 
     community: str
     group: str
@@ -208,7 +208,7 @@ class CountRow(Record, frozen=True):
 
 
 class NewAttempt(Record, frozen=True):
-    """A match, to be written: Waiting and `epoch - 1` → Matched and `epoch` (PROTOCOL C1)."""
+    """A match to write: Waiting and `epoch - 1` → Matched and `epoch` (PROTOCOL C1)."""
 
     attempt_id: int
     job_id: int
@@ -221,11 +221,11 @@ class NewAttempt(Record, frozen=True):
     host: str
     grant: Grant
     at: float
-    lease_s: float = 0.0  # L, as its pilot is told (PROTOCOL P4)
+    lease_s: float = 0.0  # L, as sent to its pilot (PROTOCOL P4)
 
 
 class AttemptRow(Record, frozen=True):
-    """One attempt, with its history packed inside."""
+    """One attempt with its history."""
 
     attempt_id: int
     job_id: int
@@ -240,7 +240,7 @@ class AttemptRow(Record, frozen=True):
     grant: Grant
     state: JobState | None  # Matched or Running while live, None afterwards
     live: bool
-    open: bool  # a late result of it would still count
+    open: bool  # a late result would still count
     wanted: Why | None
     matched_at: float
     started_at: float | None
@@ -252,16 +252,16 @@ class AttemptRow(Record, frozen=True):
     usage: Usage | None
     outputs: tuple[Output, ...]
     progress: tuple[tuple[float, str], ...]  # (wall clock, application status), the newest hundred
-    event: str = ""  # how its lease ended, in the words of job_states
-    reason: str = ""  # of that; while live, of what is wanted
-    lease_s: float = 0.0  # 0: nobody noted it
+    event: str = ""  # the JobEvent that ended its lease
+    reason: str = ""  # of the event; while live, of `wanted`
+    lease_s: float = 0.0  # 0: unknown
 
 
 class LiveAttempt(Record, frozen=True):
-    """What the dispatch keeps of an attempt in memory, as read at start.
+    """An attempt as the dispatch reads it at the start.
 
-    Attempts that are live, and those that are still open while their job waits again
-    (`live` false): a late beat or result of the latter may still count.
+    It is live, or still open while its job waits again (`live` is false). A late heartbeat or
+    result of an open attempt may still count.
     """
 
     attempt_id: int
@@ -285,12 +285,12 @@ class LiveAttempt(Record, frozen=True):
     community: str
     matched_at: float
     live: bool = True
-    reason: str = ""  # of what is wanted
-    lease_s: float = 0.0  # 0: nobody noted it
+    reason: str = ""  # of `wanted`
+    lease_s: float = 0.0  # 0: unknown
 
 
 class ShareLevels(Record, frozen=True):
-    """What groups and owners had used by their shares at a time, without what was running."""
+    """The decayed usage of groups and owners at a time, without running attempts."""
 
     at: float
     levels: dict[str, float]  # by path: community/group, community/group/owner
@@ -306,7 +306,7 @@ class AttemptStart(Record, frozen=True):
 
 
 class ApplicationStatus(Record, frozen=True):
-    """The application's own word; appended to the history of a live attempt."""
+    """A status from the application, appended to the history of a live attempt."""
 
     attempt_id: int
     job_id: int
@@ -315,7 +315,7 @@ class ApplicationStatus(Record, frozen=True):
 
 
 class TakeBack(Record, frozen=True):
-    """Waiting → Running for an attempt that is open and the job's last (PROTOCOL C10)."""
+    """Waiting → Running for the job's last attempt, which is still open (PROTOCOL C10)."""
 
     attempt_id: int
     job_id: int
@@ -323,11 +323,11 @@ class TakeBack(Record, frozen=True):
 
 
 class Requeue(Record, frozen=True):
-    """End of a lease without a result: the job moves, the attempt is live no more.
+    """The end of a lease without a result: the job moves, and the attempt is no longer live.
 
-    Compare-and-set: the attempt is live and its `wanted` is as we knew it. With `close` nothing of
-    it counts any more; without, a late result or beat still may. What its pilot said of it stays
-    with the attempt: its streams and its checkpoint are no result of the job.
+    Compare-and-set: the attempt is live, and its `wanted` has not changed. With `close` the attempt
+    no longer counts. Otherwise a late result or heartbeat may still count. Reported streams and
+    checkpoints are stored with the attempt, since they are no result of the job.
     """
 
     attempt_id: int
@@ -343,15 +343,15 @@ class Requeue(Record, frozen=True):
     how: How | None = None
     detail: str = ""
     isolation: str = ""
-    usage: Usage | None = None  # None: nobody has told
+    usage: Usage | None = None  # None: unknown
     outputs: tuple[Output, ...] = ()
 
 
 class Publication(msgspec.Struct, kw_only=True):
-    """What a result publishes, all of it or nothing, in the transaction that writes the result.
+    """The files that a result publishes, all or none, in the transaction of the result.
 
-    Where the catalogue does not take it the job fails: what is written then is `refused`, with the
-    reason. Whoever writes says so in `clash`, so that memory can follow.
+    If the catalogue refuses them, the job fails: the writer stores `refused` instead, and sets
+    `clash` to the reason, so that memory can follow.
     """
 
     community: str
@@ -360,7 +360,7 @@ class Publication(msgspec.Struct, kw_only=True):
     clash: str = ""
 
     def as_refused(self) -> "AttemptResult":
-        """Return the end that is written where the files are not taken."""
+        """Return the result to write if the catalogue refuses the files."""
         reason = f"{self.refused.reason}{self.clash}"
         return msgspec.structs.replace(self.refused, reason=reason)
 
@@ -385,16 +385,16 @@ class AttemptResult(Record, frozen=True):
     isolation: str
     usage: Usage
     outputs: tuple[Output, ...]
-    started_at: float | None = None  # kept if the start was never reported
+    started_at: float | None = None  # used if the start was never reported
     publication: Publication | None = None
     swept: SweepResult | None = None
 
 
 class AdriftEnd(Record, frozen=True):
-    """An attempt that is adrift has ended without a result: nothing of it counts any more.
+    """The end, without a result, of an attempt that is adrift. It no longer counts.
 
-    Compare-and-set: it is open and not live. Its job waits, and is not touched; what its pilot said
-    of it stays with the attempt.
+    Compare-and-set: the attempt is open and not live. Its job waits and does not change. The
+    pilot's report is stored with the attempt.
     """
 
     attempt_id: int
@@ -411,7 +411,7 @@ Change = AttemptStart | ApplicationStatus | TakeBack | Requeue | AttemptResult |
 
 
 class UncountedReport(Record, frozen=True):
-    """A report that does not count, kept. No foreign key: its job may be gone."""
+    """A stored report that did not count. It has no foreign key, since its job may be deleted."""
 
     job_id: int
     epoch: int
@@ -422,7 +422,7 @@ class UncountedReport(Record, frozen=True):
 
 
 class Note(Record, frozen=True):
-    """Something a person or the central did to a job outside of an attempt."""
+    """An action of a user or the central on a job, outside of its attempts."""
 
     job_id: int
     at: float
@@ -431,17 +431,11 @@ class Note(Record, frozen=True):
     detail: str
 
 
-# -- pilots -------------------------------------------------------------------------------------
-
-
-# -- tokens -------------------------------------------------------------------------------------
-
-
-# -- what goes ----------------------------------------------------------------------------------
+# -- retention ----------------------------------------------------------------------------------
 
 
 class EndedJob(Record, frozen=True):
-    """A job that may go, and under what it is counted."""
+    """An ended job that may be removed, with the keys of its counters."""
 
     job_id: int
     class_id: int

@@ -1,4 +1,4 @@
-"""What of a job is shown to who may see it but not read its outputs. Pure."""
+"""The restricted view of a job, for callers who may see it but not read its outputs. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,10 @@ from pilotage.proto.api.jobs import SEALED_SHA256, JobDetail
 
 
 def sealed(detail: JobDetail) -> JobDetail:
-    """Return the detail for a reader: without hashes, which open files, and values of variables."""
+    """Return the detail without hashes of files and values of environment variables.
+
+    A hash could give access to a file.
+    """
     job = detail.job
     if job is not None:
         job = msgspec.structs.replace(
@@ -22,7 +25,7 @@ def sealed(detail: JobDetail) -> JobDetail:
 
 
 def sealed_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a job that is plain values in the same way: it stands in a document."""
+    """Return a restricted job given as plain values, from a document."""
     found = dict(job)
     if found.get("environment"):
         found["environment"] = dict.fromkeys(found["environment"], "")
@@ -32,5 +35,5 @@ def sealed_job(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sealed_file(file: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a file that travels with a job, as plain values, without its hash."""
+    """Return an input file of a job, given as plain values, without its hash."""
     return {**file, "sha256": SEALED_SHA256}

@@ -1,4 +1,4 @@
--- What goes: jobs that ended long ago, and all that is theirs. Their accounts stay.
+-- Removal of old rows: jobs that ended long ago, with all their rows. Their accounts stay.
 
 -- name: ended_in_zones
 SELECT j.job_id, j.class_id, c.community, c.group_name, c.owner_id, c.type, coalesce(s.site, ''),
@@ -39,8 +39,8 @@ UPDATE zone SET jobs = jobs - :jobs::bigint
 DELETE FROM zone WHERE class_id = :class_id AND zone = :zone AND jobs = 0;
 
 -- name: remove_unnamed_classes
--- Only while nobody uses the store, and with foreign keys off: else each would read all jobs.
--- The highest one stays, for SQLite would give its id again.
+-- Run it only while no other process uses the store, and with foreign keys off. Otherwise each
+-- deletion would read all jobs. The highest class stays, because SQLite would use its id again.
 DELETE FROM class
  WHERE class_id IN (
     SELECT c.class_id FROM class AS c
@@ -85,7 +85,7 @@ DELETE FROM pilot
  WHERE pilot IN (SELECT value FROM json_each(:pilots)) AND ended_at < :before;
 
 -- name: span_of_templates
--- First and last of the ids that a scan goes through.
+-- Return the first and the last id for a scan.
 SELECT coalesce(min(submission_id), 1), coalesce(max(submission_id), 0) FROM submission;
 
 -- name: span_of_bodies

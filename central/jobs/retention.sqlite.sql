@@ -1,5 +1,5 @@
 -- name: still_ended
--- Of the jobs that shall go, those that no reschedule has opened again.
+-- Of the jobs to remove, return those that nobody has rescheduled since.
 SELECT j.job_id, j.class_id, j.state, j.submission_id, j.deleted
   FROM json_each(:jobs) AS g
  CROSS JOIN job AS j ON j.job_id = g.value ->> 0
@@ -7,7 +7,7 @@ SELECT j.job_id, j.class_id, j.state, j.submission_id, j.deleted
    AND NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = j.job_id AND l.live = 1);
 
 -- name: empty_submissions
--- Submissions without a job: their keys stay for ever, what they hold goes.
+-- Empty submissions that have no jobs left. Their keys stay for ever.
 UPDATE submission SET template = NULL, job_name = NULL
  WHERE submission_id IN (SELECT value FROM json_each(:submissions)) AND complete = 1
    AND NOT EXISTS (SELECT 1 FROM json_each(submission.ranges) AS r

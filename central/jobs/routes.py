@@ -1,4 +1,4 @@
-"""Routes of jobs: find them, look at them, read their output and their events."""
+"""Routes of jobs: search, details, output and events."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ from .output.curve_view import JobInspector
 from .output.followed_output import FollowService
 from .queries import Queries
 
-IDLE_S: Final = 15.0  # a comment as often keeps proxies from closing a quiet stream
+IDLE_S: Final = 15.0  # interval of comments, so that proxies do not close a quiet stream
 
 
 @dataclass(frozen=True)
 class OutputServices:
-    """What is known of outputs, and their bytes."""
+    """The services that find outputs and read their bytes."""
 
     queries: Queries
     sandbox: Sandbox
@@ -47,7 +47,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class JobsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which jobs, and which page of them."""
+    """Selects jobs, and a page of them."""
 
     state: tuple[JobState, ...] = ()
     id: Annotated[tuple[Id, ...], Meta(max_length=10_000)] = ()
@@ -71,21 +71,23 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class CurveQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    epoch: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None  # the newest that has a curve
+    epoch: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = (
+        None  # default: the newest attempt with a curve
+    )
 
 
 class PeekQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    bytes: Annotated[int, Meta(ge=1, le=65_536)] = 4_096  # of each stream, from its end
-    wait_s: Annotated[float, Meta(gt=0, le=60)] = 15.0  # how long its pilot may take
+    bytes: Annotated[int, Meta(ge=1, le=65_536)] = 4_096  # bytes from the end of each stream
+    wait_s: Annotated[float, Meta(gt=0, le=60)] = 15.0  # time that its pilot may take
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     submission: Id | None = None
-    after: Id | None = None  # the last number seen; a browser says it in a header instead
+    after: Id | None = None  # the last number seen; a browser sends it as Last-Event-ID
 
 
 def job_id(call: Call) -> int:
-    """Return the job that the path names. Raises Refused, NOT_FOUND."""
+    """Return the job id in the path. Raises Refused (NOT_FOUND)."""
     text = call.path("job_id")
     if not (text.isascii() and text.isdecimal() and len(text) <= 16 and int(text) <= ID_MAX):
         raise Refused(Code.NOT_FOUND, f"there is no job {text[:40]!r}")
@@ -162,7 +164,7 @@ async def output(found: OutputServices, call: Call) -> StreamedAnswer:
 
 
 def is_followed(call: Call) -> bool:
-    """Return whether a request asks for a stream as it grows: it comes to the leader."""
+    """Return whether a request follows a stream. Such requests need the leader."""
     return call.query(LogQuery).follow
 
 
@@ -184,14 +186,15 @@ async def log(queries: Queries, call: Call, query: LogQuery) -> StreamedAnswer:
     """
     word = call.path("stream")
     if word not in {one.value for one in Stream}:
-        raise Refused(Code.NOT_FOUND, f"there is no log {word[:40]!r}: stdout, stderr, usage are")
+        message = f"there is no log {word[:40]!r}: use stdout, stderr or usage"
+        raise Refused(Code.NOT_FOUND, message)
     caller, stream = user(call), Stream(word)
     pieces = query.follow and PIECES in call.header(b"accept")
     if query.follow:
         found = await queries.follow(caller, job_id(call), stream, pieces=pieces)
     else:
         found = await queries.log(caller, job_id(call), stream)
-    # Text by intent, bytes in truth: a browser must not guess that it is a page.
+    # Output can be any bytes. As plain text, a browser does not take it for a page.
     return StreamedAnswer(
         found.parts,
         stopping=call.face.stopping,
@@ -224,9 +227,9 @@ async def events(feed: Feed, call: Call, query: EventsQuery) -> StreamedAnswer:
     seen = call.header(b"last-event-id")
     if after is None and seen:
         after = parse_query(b"after=" + seen.encode(), EventsQuery).after
-    told = feed.subscribe(user(call), submission=query.submission, after=after, encode=_line)
+    followed = feed.subscribe(user(call), submission=query.submission, after=after, encode=_line)
     return StreamedAnswer(
-        _lines(told),
+        _lines(followed),
         stopping=call.face.stopping,
         media="text/event-stream",
         idle=b": idle\n\n",
@@ -239,6 +242,6 @@ def _line(event: jobs.Event) -> bytes:
 
 
 async def _lines(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield b": here\n\n"  # the headers alone do not reach every client
+    yield b": here\n\n"  # some clients receive the headers only with the first bytes
     async for part in events:
         yield part

@@ -1,5 +1,5 @@
 -- name: ids_in_zones
--- No zone reaches the limit: it tells the planner that each zone is a few rows of one index.
+-- No zone reaches the limit. It tells the planner that a zone has only few rows in one index.
 SELECT j.job_id
   FROM json_array_elements_text(:zones::json) AS z(value)
  CROSS JOIN LATERAL (
@@ -40,7 +40,7 @@ SELECT j.job_id
  LIMIT :limit;
 
 -- name: ids_named_by_template
--- Each range of ids gives at most `limit`, so that a large submission is not read to its end.
+-- Read at most `limit` jobs from each range of ids, so that large submissions are not read wholly.
 SELECT found.job_id
   FROM submission AS u
  CROSS JOIN json_array_elements(u.ranges::json) AS r(value)
@@ -86,7 +86,7 @@ SELECT j.job_id, j.submission_id, u.name, j.class_id, c.community, c.group_name,
  ORDER BY j.job_id;
 
 -- name: waiting_in_zones
--- The limit is there for the planner, as in `ids_in_zones`.
+-- The limit is for the planner, as in `ids_in_zones`.
 SELECT j.class_id, j.priority, j.job_id, j.epoch, j.queue_until
   FROM json_array_elements_text(:zones::json) AS z(value)
  CROSS JOIN LATERAL (
@@ -101,7 +101,8 @@ SELECT j.class_id, j.priority, j.job_id, j.epoch, j.queue_until
  ORDER BY j.job_id;
 
 -- name: counts
--- All jobs by their own word, less those with a live attempt, and these by the attempt's word.
+-- Count all jobs by the state in their row, minus those with a live attempt, plus these by the
+-- state of the attempt.
 SELECT c.community, c.group_name, c.owner_id, o.subject, c.type, coalesce(s.site, ''), n.state,
        sum(n.jobs)::bigint
   FROM (SELECT class_id, site_id, state, count(*) AS jobs
@@ -126,7 +127,7 @@ SELECT c.community, c.group_name, c.owner_id, o.subject, c.type, coalesce(s.site
 HAVING sum(n.jobs) > 0;
 
 -- name: get_span
--- The first and the last id of a submission.
+-- Return the first and the last job id of a submission.
 SELECT min((r.value ->> 0)::bigint),
        max((r.value ->> 0)::bigint + (r.value ->> 1)::bigint - 1)
   FROM submission AS u, json_array_elements(u.ranges::json) AS r(value)

@@ -1,5 +1,5 @@
--- Which jobs. Every statement is led by one clause; the others are filters, NULL where not given.
--- `states` are those of the view: a live attempt's word goes before the job's.
+-- Search for jobs. One clause drives each statement. The others are filters, NULL if not given.
+-- `states` are shown states: the state of a live attempt takes precedence over that of the job.
 
 -- name: classes_of_owner
 SELECT c.class_id
@@ -29,7 +29,7 @@ SELECT c.class_id
    AND (:groups::text IS NULL OR c.group_name IN (SELECT value FROM json_each(:groups)));
 
 -- name: ids_ahead
--- Among the next 1 024 jobs.
+-- Search among the next 1 024 jobs.
 SELECT j.job_id
   FROM (SELECT job_id, class_id, submission_id, deleted
           FROM job WHERE job_id > :after ORDER BY job_id LIMIT 1024) AS j
@@ -72,7 +72,7 @@ SELECT j.job_id
  LIMIT :limit;
 
 -- name: ids_named
--- Jobs with a name of their own.
+-- Find jobs with an individual name.
 SELECT j.job_id
   FROM body AS b INDEXED BY body_of_name
  CROSS JOIN job AS j ON j.job_id = b.job_id

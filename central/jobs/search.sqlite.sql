@@ -33,7 +33,7 @@ SELECT j.job_id
  LIMIT :limit;
 
 -- name: ids_named_by_template
--- Each range of ids gives at most `limit`, so that a large submission is not read to its end.
+-- Read at most `limit` jobs from each range of ids, so that large submissions are not read wholly.
 SELECT found.value
   FROM submission AS u INDEXED BY submission_of_name
  CROSS JOIN json_each(u.ranges) AS r
@@ -89,7 +89,8 @@ SELECT j.class_id, j.priority, j.job_id, j.epoch, j.queue_until
  ORDER BY j.job_id;
 
 -- name: counts
--- All jobs by their own word, less those with a live attempt, and these by the attempt's word.
+-- Count all jobs by the state in their row, minus those with a live attempt, plus these by the
+-- state of the attempt.
 SELECT c.community, c.group_name, c.owner_id, o.subject, c.type, coalesce(s.site, ''), n.state,
        sum(n.jobs)
   FROM (SELECT class_id, site_id, state, count(*) AS jobs
@@ -116,7 +117,7 @@ SELECT c.community, c.group_name, c.owner_id, o.subject, c.type, coalesce(s.site
 HAVING sum(n.jobs) > 0;
 
 -- name: get_span
--- The first and the last id of a submission.
+-- Return the first and the last job id of a submission.
 SELECT min(r.value ->> 0), max((r.value ->> 0) + (r.value ->> 1) - 1)
   FROM submission AS u, json_each(u.ranges) AS r
  WHERE u.submission_id = :submission_id AND u.complete = 1;

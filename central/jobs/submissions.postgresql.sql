@@ -6,8 +6,8 @@ SELECT coalesce(max(owner_id), 0) + 1, :community::text, :issuer::text, :subject
     DO UPDATE SET name = excluded.name WHERE o.name <> excluded.name AND excluded.name <> '';
 
 -- name: insert_class
--- That another process has taken the number for a class of its own is no such conflict: it is tried
--- again.
+-- If another process has used the same number for another class, the statement fails, and the
+-- caller retries it.
 INSERT INTO class (class_id, community, group_name, owner_id, type, needs, preference)
 SELECT coalesce(max(class_id), 0) + 1, :community::text, :group::text, :owner_id::bigint,
        :type::text, :needs::bytea, :preference::bytea
@@ -16,7 +16,7 @@ SELECT coalesce(max(class_id), 0) + 1, :community::text, :group::text, :owner_id
     DO NOTHING;
 
 -- name: get_class
--- By their hashes: both may be too long for an index.
+-- Compare hashes, because needs and preference can be too long for an index.
 SELECT class_id FROM class
  WHERE owner_id = :owner_id AND community = :community AND group_name = :group
    AND type = :type AND sha256(needs) = sha256(:needs::bytea)

@@ -1,5 +1,5 @@
 -- name: reserve
--- Ids come from here and nowhere else, so that none is ever used twice.
+-- All ids come from here, so that no id is used twice.
 UPDATE counter SET next = next + :count::bigint WHERE name = :name RETURNING next - :count::bigint;
 
 -- name: next_ids
@@ -13,7 +13,7 @@ SELECT owner_id, community, issuer, subject, name FROM owner
 SELECT owner_id, community, issuer, subject, name FROM owner ORDER BY owner_id;
 
 -- name: live_classes
--- A job that is matched or runs is Waiting by its own word.
+-- The row of a matched or running job says Waiting.
 SELECT class_id, community, group_name, owner_id, type, needs, preference FROM class
  WHERE class_id IN (SELECT class_id FROM zone WHERE state = 'Waiting' AND jobs > 0)
  ORDER BY class_id;
@@ -57,7 +57,7 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6);
 INSERT INTO body (job_id, name, body) VALUES (?1, ?2, ?3);
 
 -- name: empty_zones
--- Takes jobs that never were visible, hence all Waiting, out of their zones.
+-- Subtract jobs that never became visible, hence all Waiting, from their zones.
 UPDATE zone
    SET jobs = jobs - (SELECT count(*) FROM job
                        WHERE job_id BETWEEN :first AND :last

@@ -1,4 +1,4 @@
-"""Results that pilots cannot deliver, as their heartbeats say. Pure."""
+"""Results that pilots cannot deliver, as reported by their heartbeats. Pure."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -7,8 +7,8 @@ from pilotage.proto.messages import Undelivered
 
 from .leases import Lease, LeasePhase, LeaseTable
 
-OVER_WALL_S: Final = 900.0  # after its wall limit; a payload may have stood still for a while
-LOG_AFTER_S: Final = 30.0  # a result that waits for so long is logged, once
+OVER_WALL_S: Final = 900.0  # tolerance after the wall limit, since a payload may have been frozen
+LOG_AFTER_S: Final = 30.0  # a result that waits longer is logged once
 
 
 class LateResult(NamedTuple):
@@ -16,11 +16,11 @@ class LateResult(NamedTuple):
 
     lease: Lease
     for_s: float  # since its payload ended
-    why: str  # what the last failed try said; empty: none has failed
+    why: str  # the reason of the last failed attempt to deliver; empty if none has failed
 
 
 class LateResults:
-    """What the last heartbeat of each pilot says of results that have not arrived."""
+    """The undelivered results, from the last heartbeat of each pilot."""
 
     def __init__(self, leases: LeaseTable) -> None:
         self._leases = leases
@@ -28,9 +28,9 @@ class LateResults:
         self._logged: set[tuple[int, int]] = set()
 
     def heard(self, pilot: str, said: tuple[Undelivered, ...], now: float) -> list[LateResult]:
-        """Take note of a heartbeat; return the results that are to be logged."""
+        """Note the results in a heartbeat; return those to log now."""
         if not said:
-            if self._said:  # nearly never
+            if self._said:  # rarely
                 self._said.pop(pilot, None)
             return []
         self._said[pilot] = now, said
@@ -43,14 +43,14 @@ class LateResults:
         return new
 
     def of_job(self, job: int, now: float) -> LateResult | None:
-        """Return what is known of the result of a job's attempt."""
+        """Return the undelivered result of a job's attempt, or None."""
         lease = self._leases.of_job(job)
         if lease is None:
             return None
         return next((one for one in self._of(lease.pilot, now) if one.lease is lease), None)
 
     def failing(self, now: float) -> list[LateResult]:
-        """Return all results of which a try has failed."""
+        """Return all results whose delivery has failed at least once."""
         for pilot in [one for one in self._said if not self._leases.holds(one)]:
             del self._said[pilot]
         found = [late for pilot in self._said for late in self._of(pilot, now) if late.why]
@@ -66,10 +66,10 @@ class LateResults:
 
 
 def is_over_wall(lease: Lease, wall: float) -> bool:
-    """Return whether a live attempt should have ended long ago. `wall`: now, by the wall clock.
+    """Return whether a live attempt should have ended long ago. `wall` is the wall clock.
 
-    Its pilot beats, or its lease would be over. A pilot of release 0.1 does not say that it cannot
-    deliver a result: this is all that shows it.
+    Its pilot still sends heartbeats, otherwise its lease would be over. Pilots of release 0.1 do
+    not report undelivered results, so this is the only sign of them.
     """
     return (
         lease.started_at is not None and wall - lease.started_at > lease.grant.wall_s + OVER_WALL_S

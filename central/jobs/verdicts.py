@@ -1,6 +1,6 @@
-"""What a report, a beat or the end of a lease means for a job. Pure: values in, changes out.
+"""Decides what a report or the end of a lease changes in a job. Pure: values in, changes out.
 
-PROTOCOL C6, C7, C9 and the table of job states decide; nothing here writes.
+It follows PROTOCOL C6, C7 and C9 and the table of job states. It writes nothing.
 """
 
 import re
@@ -17,26 +17,26 @@ from ..received_messages import altered
 from .leases import Lease, LeasePhase
 from .record_types import AdriftEnd, AttemptResult, AttemptRow, Requeue
 
-# The attempt ended without a result of the payload: it costs the user no retry.
+# Ends without a result of the payload. They use up no retry.
 WITHOUT_RESULT = frozenset(
     {
         *(How.DECLINED, How.LOST, How.STALE, How.DRAINED, How.KILLED),
         *(How.INPUT, How.STORAGE, How.SOFTWARE, How.OTHER, How.CHECKPOINTED),
     }
 )
-# Ends that say nothing against the job, started or not.
+# Ends that are never the job's fault, so they do not count as losses.
 NO_LOSS = frozenset({How.DECLINED, How.DRAINED, How.CHECKPOINTED})
-# Losses although nothing was started: the next pilot may well meet the same, and without a bound
-# the job would go round for ever.
+# Ends that count as losses even before the start. The next pilot may have the same problem, and
+# without a limit the job would be matched for ever.
 LOSS_BEFORE_START = frozenset({How.INPUT, How.SOFTWARE, How.OTHER})
-# Ends that say nothing of what the next pilot meets, however often they come. Not so `lost`: a job
-# may be what ends each pilot that takes it.
+# Ends that do not predict what happens on the next pilot, even if they are frequent. `lost` is not
+# among them, because a job may kill each pilot that takes it.
 WITHOUT_SIGN = WITHOUT_RESULT - LOSS_BEFORE_START - {How.LOST}
 
-DRIFT: Final = 0.02  # by which clocks of two hosts may run apart (PROTOCOL P4)
-GRACE_S: Final = 2.0  # measured in other pieces than we do
-CORES_USED_MAX: Final = 1_024  # of its node, by a payload that nothing holds to what it was given
-BYTES_A_SECOND_MAX: Final = 50_000_000_000  # no node moves more
+DRIFT: Final = 0.02  # clocks of two hosts may differ in speed by this share (PROTOCOL P4)
+GRACE_S: Final = 2.0  # tolerance, because pilot and central measure different spans
+CORES_USED_MAX: Final = 1_024  # a payload without a core limit may use all cores of its node
+BYTES_A_SECOND_MAX: Final = 50_000_000_000  # no node transfers more
 
 _OVER_QUOTA: Final = re.compile(r" was not stored: 403 over_quota ")
 _CARRIED_OUT = {
@@ -48,16 +48,16 @@ _CARRIED_OUT = {
 
 
 def state_of(lease: Lease) -> JobState:
-    """Return the state that the job of this attempt shows."""
+    """Return the shown state of this attempt's job."""
     if lease.phase is LeasePhase.OPEN:
         return JobState.WAITING
     return JobState.RUNNING if lease.started else JobState.MATCHED
 
 
 def used_core_s(lease: Lease, usage: Usage | None, at: float) -> float | None:
-    """Return the core time that an attempt has had, None where nobody can tell.
+    """Return the core time of an attempt in seconds, or None if it is unknown.
 
-    All its cores count for as long as it ran or was frozen: nobody else could have them.
+    All its cores count while it ran or was frozen, because no other job could use them.
     """
     if usage is not None:
         return lease.grant.cores * (usage.wall_s + usage.frozen_s)
@@ -69,10 +69,10 @@ def used_core_s(lease: Lease, usage: Usage | None, at: float) -> float | None:
 
 
 def believed(report: Report, *, lived_s: float, cores: int) -> Report:
-    """Return a report of what may have been, of an attempt that was matched `lived_s` ago.
+    """Return a report cut to possible values, for an attempt that was matched `lived_s` ago.
 
-    Nothing happened before the match, and nobody has used time that has not passed. What a pilot
-    says beyond that would be charged to the owner of the job, and date its end to another day.
+    Nothing happened before the match, and a payload cannot use more time than has passed. Larger
+    values would be charged to the owner of the job, and would date its end to another day.
     """
     usage = report.usage
     if usage is not None:
@@ -83,7 +83,7 @@ def believed(report: Report, *, lived_s: float, cores: int) -> Report:
 
 
 def _believed(usage: Usage, *, longest_s: float, cores: int) -> Usage:
-    """Return what may have been used within `longest_s`."""
+    """Return the usage, cut to possible values for a span of `longest_s`."""
     cpu_max_s, bytes_max = longest_s * max(cores, CORES_USED_MAX), longest_s * BYTES_A_SECOND_MAX
     if (
         usage.wall_s + usage.frozen_s <= longest_s
@@ -104,16 +104,17 @@ def _believed(usage: Usage, *, longest_s: float, cores: int) -> Usage:
 
 
 def over_quota(report: Report) -> Report:
-    """Return the end of a pilot that does not know the word: 0.1 says `output`, and why."""
+    """Return the report with the end `quota`, which pilots of release 0.1 report as `output`."""
     if report.how is How.OUTPUT and _OVER_QUOTA.search(report.detail):
         return altered(report, how=How.QUOTA)
     return report
 
 
 def sized(report: Report, sizes: Mapping[str, int], *, lived_s: float) -> Report:
-    """Return a report whose outputs have the sizes of their contents, whatever the pilot says.
+    """Return a report with the true sizes of its outputs, instead of those that the pilot reported.
 
-    Of a stream only the end is kept. The size of the whole is the pilot's word, if it may be.
+    Only the end of a stream is stored. The size of the whole stream comes from the pilot, cut to a
+    possible value.
     """
     whole_max = int((lived_s * (1 + DRIFT) + GRACE_S) * BYTES_A_SECOND_MAX)
     for one in report.outputs:
@@ -134,7 +135,7 @@ def sized(report: Report, sizes: Mapping[str, int], *, lived_s: float) -> Report
 
 @dataclass(frozen=True)
 class Losses:
-    """How often a job may be lost before it is held: after a start, and ever."""
+    """Limits before a job is held: of lost attempts after a start, and of all its attempts."""
 
     lost_max: int
     matched_max: int
@@ -148,16 +149,17 @@ def lease_over(
     limits: Losses,
     event: JobEvent = JobEvent.LEASE_OVER,
 ) -> Requeue:
-    """Return what the end of a lease without a result does to the job."""
-    reason = f"no beat for {silent_s:.0f} s" if event is JobEvent.LEASE_OVER else "given back"
+    """Return the change to a job whose lease ended without a result."""
+    is_silent = event is JobEvent.LEASE_OVER
+    reason = f"no heartbeat for {silent_s:.0f} s" if is_silent else "given back by the pilot"
     return _requeue(lease, event, reason, at=at, close=False, limits=limits, how=None)
 
 
 def without_result(lease: Lease, report: Report, *, at: float, limits: Losses) -> Requeue:
-    """Return what an `ended` that brings no result does to the job: it closes the attempt."""
+    """Return the change to a job after an `ended` without a result. It closes the attempt."""
     how = report.how or How.OTHER
     event = JobEvent.DECLINED if how is How.DECLINED and not lease.started else JobEvent.LOST
-    reason = report.detail or f"the pilot says: {how.value}"
+    reason = report.detail or f"the pilot reported: {how.value}"
     requeue = _requeue(lease, event, reason, at=at, close=True, limits=limits, how=how)
     return msgspec.structs.replace(
         requeue,
@@ -169,17 +171,17 @@ def without_result(lease: Lease, report: Report, *, at: float, limits: Losses) -
 
 
 def goes_on(lease: Lease, report: Report, limits: Losses) -> bool:
-    """Whether an `ended: checkpointed` is the end of a stretch, which costs no retry.
+    """Return whether the job continues after `ended: checkpointed` without using up a retry.
 
-    This attempt has left a checkpoint. And there is an end to it: a payload that always stops at
-    its warning and never comes further pays from its `matched_max`-th attempt on.
+    The attempt must have stored a checkpoint. From the attempt number `matched_max` on it uses up
+    retries, so that a payload that never progresses ends.
     """
     saved = any(one.name == CHECKPOINT_FILE for one in report.outputs)
     return saved and lease.epoch < limits.matched_max
 
 
 def left(lease: Lease, report: Report) -> AdriftEnd:
-    """Return what an `ended` without a result does to an attempt whose job waits again."""
+    """Return the change to an attempt that ended without a result while its job waits again."""
     return AdriftEnd(
         attempt_id=lease.attempt_id,
         job_id=lease.job,
@@ -193,7 +195,7 @@ def left(lease: Lease, report: Report) -> AdriftEnd:
 
 
 def brought_result(attempt: AttemptRow) -> bool:
-    """Say whether an attempt ended with a result of its payload, good or bad."""
+    """Return whether an attempt ended with a result of its payload, good or bad."""
     return (
         attempt.how is not None
         and attempt.how not in WITHOUT_RESULT
@@ -216,15 +218,15 @@ def _requeue(
     if lease.wanted is not None:
         event, close = _CARRIED_OUT[lease.wanted], True
         lost = False
-        # Why a person wanted it says more than the signal that ended the payload.
+        # The user's reason is more useful than the signal that ended the payload.
         reason = lease.wanted_reason or ("" if how is How.KILLED else reason)
     elif lost and lease.losses + 1 >= limits.lost_max:
         event, close = JobEvent.LOST_TOO_OFTEN, True
-        reason = f"lost_too_often: {lease.losses + 1} attempts were lost, the last: {reason}"
+        reason = f"lost_too_often: {lease.losses + 1} attempts were lost; the last one: {reason}"
     elif how not in WITHOUT_SIGN and lease.epoch >= limits.matched_max:
-        # Each pilot that takes it vanishes before it can say that it started.
+        # Each pilot that takes it disappears before it can report the start.
         event, close = JobEvent.LOST_TOO_OFTEN, True
-        reason = f"lost_too_often: matched {lease.epoch} times, the last: {reason}"
+        reason = f"lost_too_often: matched {lease.epoch} times; the last end: {reason}"
     return Requeue(
         attempt_id=lease.attempt_id,
         job_id=lease.job,
@@ -241,7 +243,7 @@ def _requeue(
 
 
 def result(lease: Lease, report: Report, *, at: float) -> AttemptResult:
-    """Return what an `ended` with a result does to the job (PROTOCOL C9)."""
+    """Return the change to a job after an `ended` with a result (PROTOCOL C9)."""
     good = report.how is How.EXITED and report.exit_code in lease.success_codes
     if good:
         event, reason = JobEvent.SUCCEEDED, ""
@@ -271,7 +273,7 @@ def result(lease: Lease, report: Report, *, at: float) -> AttemptResult:
 
 
 def _started_at(lease: Lease, report: Report, *, ended_at: float, usage: Usage) -> float | None:
-    """`ended` implies `started`: where that was not reported, it is what the payload used."""
+    """Return the start time. If it was never reported, derive it from the end and the usage."""
     if report.how is How.NO_START:
         return lease.started_at
     return lease.started_at or (ended_at - usage.wall_s - usage.frozen_s)
@@ -283,5 +285,5 @@ def _why_failed(lease: Lease, report: Report) -> str:
         return f"exit code {report.exit_code}"
     if how is How.WALL:
         return f"{how.value}: ran longer than its wall_s of {lease.grant.wall_s:g} s"
-    told = report.detail not in ("", how.value)
-    return f"{how.value}: {report.detail}" if told else how.value
+    has_detail = report.detail not in ("", how.value)
+    return f"{how.value}: {report.detail}" if has_detail else how.value

@@ -1,20 +1,20 @@
-"""Whether the wall clock can be believed where something would be thrown away by it. Pure."""
+"""Decides whether the wall clock may be trusted for removals by age. Pure."""
 
 JUMP_S = 3_600.0  # more than any time service corrects at once
-DOUBT_S = 86_400.0  # after a jump nothing is thrown away for so long: somebody may set it right
+DOUBT_S = 86_400.0  # no removal by age for so long after a jump: an operator may correct the clock
 
 
 class Steadiness:
-    """Compares the wall clock with the monotonic one."""
+    """Compares the wall clock with the monotonic clock."""
 
     def __init__(self, wall: float, monotonic: float) -> None:
         self._apart, self._trusted_from = wall - monotonic, monotonic
 
     def begin_from(self, seen: float, wall: float, monotonic: float) -> float:
-        """Take note of when the store was last written, by its own word, before this life began.
+        """Compare the wall clock with `seen`, the time of the last write before this start.
 
-        Return by how much the wall clock is elsewhere, 0 where that is near. A long stop and a
-        machine that starts with a wrong clock look the same.
+        Return the difference in seconds, or 0 if it is below JUMP_S. A long stop and a wrong
+        clock look the same, so both cause doubt.
         """
         away = wall - seen
         if abs(away) < JUMP_S:
@@ -23,7 +23,7 @@ class Steadiness:
         return away
 
     def look(self, wall: float, monotonic: float) -> float:
-        """Take note of both clocks; return by how much the wall clock has jumped, 0 for no jump."""
+        """Read both clocks; return the jump of the wall clock in seconds, 0 if it did not jump."""
         jump = wall - monotonic - self._apart
         self._apart = wall - monotonic
         if abs(jump) < JUMP_S:
@@ -32,5 +32,5 @@ class Steadiness:
         return jump
 
     def trusted(self, monotonic: float) -> bool:
-        """Say whether the last jump is long ago."""
+        """Return whether the last jump is more than DOUBT_S ago."""
         return monotonic >= self._trusted_from

@@ -1,4 +1,4 @@
-"""A log that also counts: each event of the table, quiet ones too, is a metric."""
+"""A log that also counts events, including quiet ones. Each event of the table is a metric."""
 
 from collections import Counter
 from typing import Any
@@ -7,7 +7,7 @@ from .events import EVENTS, JsonLog, Log
 
 
 class CountingLog:
-    """Passes events on and counts them."""
+    """Counts events and passes them to another log."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -21,5 +21,5 @@ class CountingLog:
 
 
 def counting(log: Log) -> CountingLog:
-    """Return the log itself if it counts, else one that does."""
+    """Return the log itself if it counts, else a counting log around it."""
     return log if isinstance(log, CountingLog) else CountingLog(log)

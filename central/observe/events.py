@@ -13,17 +13,17 @@ import msgspec
 
 from .request_ids import REQUEST
 
-# The line above each says what it means; `make docs` writes both into a page.
+# The comment above each event describes it; `make docs` writes both into a page.
 EVENTS: dict[str, frozenset[str]] = {
     # the central answers requests
     "central_started": frozenset({"url", "bus", "waiting", "attempts", "took_s"}),
     # the API is reachable from other machines without encryption, and carries tokens
     "plain_http": frozenset({"host", "why"}),
-    # this process waits to lead, beside others on the same database
+    # this process is a standby: another process on the same database leads
     "standing_by": frozenset({"url"}),
     # this process became the leader
     "lead_taken": frozenset({"term"}),
-    # the database does not say which process leads
+    # the leader cannot be read from the database
     "lead_unknown": frozenset({"why"}),
     # this process lost the lead: it ends, and its supervisor restarts it
     "lead_lost": frozenset({"why"}),
@@ -71,13 +71,13 @@ EVENTS: dict[str, frozenset[str]] = {
     "checkpoint_gone": frozenset({"job", "epoch", "sha256"}),
     # a transformation made tasks, each with a waiting job
     "tasks_made": frozenset({"transformation", "count", "first"}),
-    # too many tasks fail, or none can be made: a person must look
+    # too many tasks fail, or none can be made: its owner must act
     "transformation_paused": frozenset({"transformation", "name", "why"}),
     # more inputs are missing for good than the transformation allows
     "transformation_incomplete": frozenset({"transformation", "name", "missing"}),
     # a transformation has completed; `left` counts inputs without a group
     "transformation_completed": frozenset({"transformation", "name", "left"}),
-    # failover decided about a failed task; with `dry_run` it only says so
+    # failover decided about a failed task; with `dry_run` it does nothing more
     "failover_decided": frozenset(
         {"transformation", "task", "job", "failure", "rule", "do", "dry_run"}
     ),
@@ -141,7 +141,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "element_trouble": frozenset({"site", "element", "step", "why", "pause_s"}),
     # pilots could not run the jobs that they came for: the factory sends fewer there
     "place_in_doubt": frozenset({"site", "element", "shape", "community", "why"}),
-    # an idle pilot was told to end
+    # the central asked an idle pilot to end
     "pilot_let_go": frozenset({"pilot", "site", "element", "why"}),
     # job after job failed on a host or element: it gets no jobs for a while
     "host_suspended": frozenset({"site", "element", "host", "why"}),
@@ -149,7 +149,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "host_suspicious": frozenset({"site", "element", "host", "why"}),
     # a trial job succeeded on a suspended host: it gets jobs again
     "host_restored": frozenset({"site", "element", "host", "why"}),
-    # no site file names the element any more; `why` says what happens to its pilots
+    # no site file names the element any more; `why` describes what happens to its pilots
     "element_gone": frozenset({"site", "element", "pilots", "why"}),
     # part of a site file is wrong: the last good version stays in force
     "site_trouble": frozenset({"site", "element", "why"}),
@@ -222,15 +222,15 @@ QUIET = frozenset(
 
 
 class Log(Protocol):
-    """Where events go."""
+    """The destination of events."""
 
     def __call__(self, event: str, **fields: Any) -> None:
-        """Write one event. Raises KeyError for one that the table does not have: a bug."""
+        """Write one event. Raises KeyError if the table lacks it, which is a bug."""
         ...
 
 
 class JsonLog:
-    """Writes events as JSON lines. On a full disk lines are left out, and nothing else happens."""
+    """Writes events as JSON lines. If the disk is full, it drops lines and does not fail."""
 
     def __init__(self, out: IO[bytes] | None = None, *, debug: bool = False) -> None:
         self._out = out or sys.stderr.buffer
@@ -247,7 +247,7 @@ class JsonLog:
                 self._write("log_gap", {"lines": self._left_out})
                 self._left_out = 0
             self._write(event, fields)
-        except OSError:  # whoever logs is in the middle of something that must go on
+        except OSError:  # the caller must be able to continue
             self._left_out += 1
             return
         with contextlib.suppress(OSError):  # then the next flush writes it
@@ -257,11 +257,11 @@ class JsonLog:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         request = REQUEST.get()
         line = {"at": at, "event": event, **fields}
-        if request:  # what was logged while one was answered
+        if request:  # the event belongs to this request
             line["request"] = request
         try:
             text = msgspec.json.encode(line)
-        except UnicodeEncodeError:  # the name of a file, which may be any bytes
+        except UnicodeEncodeError:  # a file name can contain any bytes
             text = json.dumps(line, default=str, ensure_ascii=False).encode(errors="replace")
         self._out.write(text + b"\n")
 

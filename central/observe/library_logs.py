@@ -1,4 +1,4 @@
-"""What the libraries log, as events of ours: one form for all lines."""
+"""Writes the log records of libraries as our events, so that all lines have one form."""
 
 import logging
 
@@ -27,7 +27,7 @@ class LibraryLog(logging.Handler):
 
 
 def take_over(log: Log) -> None:
-    """Send what the libraries log to ours, and nowhere else."""
+    """Send all log records of libraries to `log`, and nowhere else."""
     root = logging.getLogger()
     root.handlers = [LibraryLog(log)]
     root.setLevel(logging.WARNING)

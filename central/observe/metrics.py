@@ -1,6 +1,7 @@
-"""All metrics of the central: one table, and the page of them that Prometheus reads.
+"""All metrics of the central: their table, and the page that Prometheus reads.
 
-prometheus-client measures and writes. A label has at most VALUES_MAX values; the rest is `other`.
+prometheus-client measures and writes. A label shows at most VALUES_MAX values; the others are added
+up as `other`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,10 +17,10 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 Second = TypeVar("Second", str, int)  # a second label
-VALUES_MAX: Final = 200  # of one label, so that no installation grows without a bound
+VALUES_MAX: Final = 200  # values of one label, so that the page stays bounded
 OTHER: Final = "other"
 MEDIA: Final = CONTENT_TYPE_PLAIN_0_0_4
-# From 0.1 ms to 10 s, for whatever somebody waits for.
+# Buckets from 0.1 ms to 10 s, for all waiting times.
 SECONDS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
@@ -27,12 +28,12 @@ SECONDS: Final = (
 
 
 class Metric(NamedTuple):
-    """One metric: its kind, its labels if it has any, and what it means."""
+    """One metric: its kind, labels and meaning."""
 
     kind: str  # gauge | counter | histogram
     labels: tuple[str, ...]
     means: str
-    promise: str = ""  # which of docs/promises.md it watches
+    promise: str = ""  # the promises of docs/promises.md that it watches
 
 
 # `make docs` writes this table into a page.
@@ -157,27 +158,27 @@ METRICS: Final[dict[str, Metric]] = {
 }
 
 
-# Else each histogram has a second metric, `_created`, which would be on no list of ours.
+# Otherwise each histogram adds a metric `_created`, which our table does not have.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def histogram(name: str, bounds: Sequence[float] = SECONDS) -> Histogram:
-    """Return a histogram of the table. A name that the table does not have is a KeyError: a bug."""
+    """Return a histogram of the table. Raises KeyError if the table lacks it, which is a bug."""
     return Histogram(name, METRICS[name].means, buckets=bounds, registry=None)
 
 
 class MetricsPage:
-    """The page as it comes together. A name that the table does not have is a KeyError: a bug."""
+    """The page under construction. Raises KeyError if the table lacks a name, which is a bug."""
 
     def __init__(self, families: Iterable[Family] = ()) -> None:
         self._families = list(families)
 
     def put(self, name: str, value: float) -> None:
-        """Put a metric without a label."""
+        """Add a metric without a label."""
         self._add(name, {(): value})
 
     def put_all(self, name: str, values: Mapping[str, float]) -> None:
-        """Put a metric for each value of its label, the largest first where there are too many."""
+        """Add a metric with one label. Only the VALUES_MAX largest values are shown by name."""
         ordered = sorted(values.items(), key=lambda item: (-item[1], item[0]))
         rest = sum(value for _, value in ordered[VALUES_MAX:])
         shown = ordered[:VALUES_MAX] + ([(OTHER, rest)] if len(ordered) > VALUES_MAX else [])
@@ -186,20 +187,20 @@ class MetricsPage:
     def put_pairs(
         self, name: str, values: Mapping[tuple[str, Second], float], most: int | None = None
     ) -> None:
-        """Put a metric of two labels: all of it, or only the smallest values."""
+        """Add a metric with two labels: all values, or only the `most` smallest ones."""
         smallest = sorted(values.items(), key=lambda item: item[1])[:most]
         self._add(name, {(one, str(other)): value for (one, other), value in sorted(smallest)})
 
     def put_histogram(self, measured: Histogram) -> None:
-        """Put what a histogram has counted."""
+        """Add the counts of a histogram."""
         self._families += measured.collect()
 
     def parts(self) -> Iterator["MetricsPage"]:
-        """Yield each metric as a page of its own: joined, their texts are the text of the page."""
+        """Yield one page for each metric. Their joined texts equal the text of this page."""
         return (MetricsPage([family]) for family in self._families)
 
     def collect(self) -> Iterable[Family]:
-        """Return what is on the page, as prometheus-client asks for it."""
+        """Return the metrics of the page, in the form that prometheus-client needs."""
         return self._families
 
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""Which request is being answered: its id stands in its answer and in every line of the log."""
+"""Ids of requests. The answer to a request and its log lines contain the id."""
 
 from contextvars import ContextVar
 from itertools import count
@@ -7,13 +7,13 @@ REQUEST: ContextVar[str] = ContextVar("pilotage_request", default="")
 
 
 class RequestIds:
-    """Numbers requests. `prefix` tells one life of the process from another."""
+    """Numbers requests. The prefix differs between two starts of the process."""
 
     def __init__(self, prefix: str = "r") -> None:
         self._prefix, self._numbers = prefix, count(1)
 
     def next(self) -> str:
-        """Return a fresh id, which is that of all that is logged from here on in this task."""
+        """Return a new id and put it into all later log lines of this task."""
         made = f"{self._prefix}-{next(self._numbers)}"
         REQUEST.set(made)
         return made

@@ -1,4 +1,4 @@
-"""The judge of the wall clock, for all who let things go by their age."""
+"""Watches the wall clock for all parts that remove things by age."""
 
 from ..ports import Clock
 from .clock_trust import Steadiness
@@ -6,20 +6,20 @@ from .events import Log
 
 
 class Wall:
-    """Looks at both clocks of the machine, and tells the log when it begins to doubt."""
+    """Compares both clocks of the machine, and logs when it begins to doubt the wall clock."""
 
     def __init__(self, clock: Clock, log: Log) -> None:
         self._clock, self._log = clock, log
         self._steady = Steadiness(clock.wall(), clock.monotonic())
 
     def begin_from(self, seen: float) -> None:
-        """Hear when the store was last written, before this central began."""
+        """Compare the clock with `seen`, the time of the store's last write before this start."""
         away_s = self._steady.begin_from(seen, self._clock.wall(), self._clock.monotonic())
         if away_s:
             self._log("clock_in_doubt", by_s=round(away_s, 1))
 
     def is_trusted(self) -> bool:
-        """Whether something may be let go by its age now."""
+        """Return whether removals by age are allowed now."""
         now = self._clock.monotonic()
         jump_s = self._steady.look(self._clock.wall(), now)
         if jump_s:

@@ -1,8 +1,8 @@
-"""Carries out rules: wanted copies become jobs of type Transfer, a bounded number for each storage.
+"""Carries out rules: it submits jobs of type Transfer for wanted copies, within storage limits.
 
-A transfer is ordered in the store before its job is submitted, and the job's key follows from the
-order: whatever crashes, it is submitted once. How often a rule is looked at follows from how long
-that takes, so that rules over many files cost little too.
+A transfer is stored before its job is submitted, and the job's key is derived from the transfer.
+So the job is submitted exactly once, even after a crash. The time between two checks of a rule
+grows with their duration, so that rules for many files stay cheap.
 """
 
 import glob
@@ -29,12 +29,12 @@ from .record import RuleRow, TransferRow
 from .rules import RuleCount, judge
 
 EVERY_S: Final = 1.0
-REFUSED_S: Final = 60.0  # until a rule is looked at again of which the store has refused something
-IDLE_SHARE: Final = 20  # a rule that takes a second is looked at again after so many
+REFUSED_S: Final = 60.0  # pause of a rule after the store refused one of its writes
+IDLE_SHARE: Final = 20  # pause after a check, as a multiple of its duration
 PAGE: Final = 500
 TRANSFER_TYPE: Final = "Transfer"
-QUEUE_S: Final = 7 * 86_400  # then it fails: jobs that nobody takes are bounded
-UNKNOWN_ROOM: Final = 1  # of a storage without a file: its job says what is wrong
+QUEUE_S: Final = 7 * 86_400  # a job that waits longer fails, so that their number stays bounded
+UNKNOWN_ROOM: Final = 1  # transfers to a storage without a file: their job reports the error
 
 
 class Carrier:
@@ -46,16 +46,16 @@ class Carrier:
         self._store, self._storages, self._submits = store, storages, submits
         self._clock, self._log = clock, log
         self._due: dict[int, float] = {}  # monotonic; by rule
-        self._seen: dict[int, int] = {}  # the last change of a rule's community
-        self._added = 0  # rules, since the start: this process alone makes them
-        self._none_at = -1  # what that was when there were no rules
+        self._seen: dict[int, int] = {}  # by rule: the last catalogue change that a check saw
+        self._added = 0  # rules added since the start; no other process adds rules
+        self._none_at = -1  # value of `_added` when the store had no rules
 
     def added(self) -> None:
-        """A rule was made."""
+        """Note that a rule was added."""
         self._added += 1
 
     async def run(self) -> None:
-        """Carry out rules for ever. While the disk is full nothing is ordered."""
+        """Carry out rules for ever. While the disk is full, no transfer is ordered."""
         while True:
             await self._clock.sleep(EVERY_S)
             try:
@@ -66,7 +66,7 @@ class Carrier:
                 self._log("rules_wait", why=str(why))
 
     async def turn(self) -> None:
-        """End what has ended, submit what a crash has left, look at rules that are due."""
+        """End finished transfers, submit those that a crash interrupted, and check due rules."""
         added = self._added
         if added == self._none_at:
             return
@@ -78,7 +78,7 @@ class Carrier:
         if not rules:
             return
         open_ones = await self._store.read(rule_records.transfers, only_open=True)
-        ended, beside = await self._end(open_ones)
+        ended, roomless = await self._end(open_ones)
         for rule_id in ended:
             self._due[rule_id] = 0.0
             self._seen.pop(rule_id, None)
@@ -90,17 +90,17 @@ class Carrier:
             community = row.rule.community
             if community not in last:
                 last[community] = await self._store.read(catalogue_read.last_change, community)
-            await self._look_if_due(row, last[community], beside)
+            await self._look_if_due(row, last[community], roomless)
 
     # -- ends -----------------------------------------------------------------------------------
 
     async def _end(self, transfers: list[TransferRow]) -> tuple[set[int], set[int]]:
         """End transfers whose jobs have ended.
 
-        Return the rules that they were for, and which transfers that go on take no room.
+        Return the rules of these transfers, and the open transfers that take no room.
         """
         ended: set[int] = set()
-        beside: set[int] = set()
+        roomless: set[int] = set()
         ends: list[tuple[int, str, float]] = []
         jobs = await self._store.read(
             job_records.jobs, [one.job_id for one in transfers if one.job_id is not None]
@@ -112,7 +112,7 @@ class Carrier:
             its = course(one.job_id, jobs.get(one.job_id), now)
             if its.is_open:
                 if not its.takes_room:
-                    beside.add(one.transfer_id)
+                    roomless.add(one.transfer_id)
                 continue
             ended.add(one.rule_id)
             ends.append((one.transfer_id, its.why, now + pause_s(one.failures + 1)))
@@ -120,10 +120,10 @@ class Carrier:
                 self._log("transfer_failed", job=one.job_id, storage=one.storage, why=its.why)
         if ends:
             await self._close(ends)
-        return ended, beside
+        return ended, roomless
 
     async def _close(self, ends: Sequence[tuple[int, str, float]]) -> None:
-        """End transfers; one of which the store refuses that waits, the others do not."""
+        """End transfers. If the store refuses some of them, end the others one by one."""
         try:
             await self._store.write(rule_records.end_transfers, ends)
         except OF_ALL:
@@ -135,9 +135,9 @@ class Carrier:
             for one in ends:
                 await self._close([one])
 
-    # -- looking --------------------------------------------------------------------------------
+    # -- check rules ----------------------------------------------------------------------------
 
-    async def _look_if_due(self, row: RuleRow, last_change: int, beside: Collection[int]) -> None:
+    async def _look_if_due(self, row: RuleRow, last_change: int, roomless: Collection[int]) -> None:
         now = self._clock.monotonic()
         if self._due.get(row.rule_id, 0.0) > now:
             return
@@ -145,10 +145,10 @@ class Carrier:
         if idle and self._seen.get(row.rule_id) == last_change:
             return
         try:
-            await self._look(row, beside)
+            await self._look(row, roomless)
         except OF_ALL:
             raise
-        except StoreError as why:  # of this rule: the others go on
+        except StoreError as why:  # about this rule only; the others continue
             self._due[row.rule_id] = now + REFUSED_S
             self._log("rules_wait", why=f"rule {row.rule_id}: {why}")
             return
@@ -156,14 +156,17 @@ class Carrier:
         took = self._clock.monotonic() - now
         self._due[row.rule_id] = now + max(EVERY_S, IDLE_SHARE * took)
 
-    async def _look(self, row: RuleRow, beside: Collection[int]) -> None:
-        """Look at all files of a rule, and order what there is room for beside these transfers."""
+    async def _look(self, row: RuleRow, roomless: Collection[int]) -> None:
+        """Check all files of a rule, and order as many transfers as their storages have room for.
+
+        The transfers in `roomless` take no room.
+        """
         known: dict[int, dict[str, TransferRow]] = {}
         room = self._room()
         why = ""
         for one in await self._store.read(rule_records.transfers):
             known.setdefault(one.file_id, {})[one.storage] = one
-            if one.is_open and one.transfer_id not in beside:
+            if one.is_open and one.transfer_id not in roomless:
                 room[one.storage] -= 1
             if one.rule_id == row.rule_id:
                 why = one.why or why
@@ -179,7 +182,7 @@ class Carrier:
                 await self._submit(row, transfer)
             more, after = next_place is not None, next_place or after
         if count.stuck and not why:
-            why = "some files have no copy that can be read"
+            why = "some files have no readable copy"
         tally, state = count.tally(ordered), count.state
         if (state, tally, why) != (row.state, row.tally, row.why):
             await self._store.write(rule_records.tell_rule, row.rule_id, state, tally, why)
@@ -197,7 +200,7 @@ class Carrier:
         count: RuleCount,
         room: Counter[str],
     ) -> list[tuple[int, int, str]]:
-        """Add files to the count; return what is to be ordered now."""
+        """Add files to the count; return the transfers to order now: (rule, file, storage)."""
         copies = await self._store.read(
             catalogue_read.replicas_of, [file.file_id for file in files]
         )
@@ -221,7 +224,7 @@ class Carrier:
     async def _files(
         self, row: RuleRow, after: FileCursor
     ) -> tuple[list[FileRow], FileCursor | None]:
-        """Return a page of the files that a rule is about."""
+        """Return a page of the files of a rule."""
         community = row.rule.community
         if not row.rule.did:
             query = parse_query(row.rule.query)
@@ -239,7 +242,7 @@ class Carrier:
     # -- jobs -----------------------------------------------------------------------------------
 
     async def _submit(self, row: RuleRow, transfer: TransferRow) -> None:
-        """Submit the job of a transfer; with its key it is the same one, however often."""
+        """Submit the job of a transfer. Its key makes this idempotent."""
         file = (await self._store.read(catalogue_read.files_by_id, [transfer.file_id]))[
             transfer.file_id
         ]
@@ -260,16 +263,16 @@ class Carrier:
 
 
 def _key(transfer: TransferRow) -> str:
-    """Return the key of a transfer's job: no request may have one so long.
+    """Return the key of a transfer's job. It is longer than keys of requests may be.
 
-    Else the rule's owner could use it, and all rules would wait while a submission of that key is
-    being sent.
+    Otherwise the rule's owner could use the same key, and all rules would wait while a submission
+    with that key is in progress.
     """
     return f"transfer-{transfer.transfer_id}-{transfer.failures}".ljust(KEY_LENGTH, ".")
 
 
 def transfer_job(did: Did, storage: str, group: str) -> Job:
-    """Return the job that makes one more copy of a file."""
+    """Return the job that makes a further copy of a file."""
     name = did.name.rpartition("/")[2]
     return Job(
         command=("true",),

@@ -1,4 +1,4 @@
-"""Jobs that the central submits for those whose files they handle: transfers and sweeps."""
+"""Jobs that the central submits for the owners of files: transfers and sweeps."""
 
 import hashlib
 from typing import Final, NamedTuple, Protocol
@@ -14,20 +14,20 @@ from ..identity.callers import User
 from ..identity.record_types import Owner
 from ..jobs.record_types import JobRow
 
-FAR: Final = 1e12  # wall clock at which no token has run out
-PATIENCE_S: Final = 3_600.0  # for a job that waits, after which others go beside it
+FAR: Final = 1e12  # expiry of a token that never expires
+PATIENCE_S: Final = 3_600.0  # a job that waits longer no longer takes room of its storage
 
 
 class JobCourse(NamedTuple):
-    """How far a job is."""
+    """The progress of a job."""
 
     is_open: bool
-    why: str = ""  # one that has ended brings nothing; empty: it has done its work
-    takes_room: bool = False  # of those that its storage has at once
+    why: str = ""  # why an ended job failed; empty if it succeeded
+    takes_room: bool = False  # it counts towards the jobs that its storage has at once
 
 
 class JobSubmitter(Protocol):
-    """What takes jobs in."""
+    """The service that accepts submissions."""
 
     async def submit(self, caller: User, body: Submission, /, *, body_hash: str) -> Submitted: ...
 
@@ -35,7 +35,7 @@ class JobSubmitter(Protocol):
 async def submit_one(
     submits: JobSubmitter, owner: Owner, group: str, job: Job, *, key: str, name: str
 ) -> int:
-    """Submit a job and return its id; with its key it is the same one, however often.
+    """Submit a job and return its id. Its key makes this idempotent.
 
     Raises Refused.
     """
@@ -46,7 +46,7 @@ async def submit_one(
 
 
 def caller_of(owner: Owner, group: str) -> User:
-    """Return for whom such jobs run."""
+    """Return the user that submits jobs for an owner in a group."""
     return User(
         issuer=owner.issuer,
         subject=owner.subject,
@@ -60,13 +60,13 @@ def caller_of(owner: Owner, group: str) -> User:
 
 
 def course(job_id: int, job: JobRow | None, now: float) -> JobCourse:
-    """Say how far a job is by its row; None: it is gone. `now` is on the wall clock.
+    """Return the progress of a job by its row, or by None if it was deleted.
 
-    One that is held ends: who holds it keeps the bytes waiting. One that nobody takes for an hour,
-    for whatever limit or need of its owner's, stops no others.
+    `now` is the wall clock. A held job counts as failed, so that its transfer or sweep is retried.
+    A job that has waited for an hour takes no room, so that it does not block others.
     """
     if job is None:
-        return JobCourse(is_open=False, why=f"job {job_id} is gone")
+        return JobCourse(is_open=False, why=f"job {job_id} was deleted")
     if job.state is JobState.HELD:
         return JobCourse(is_open=False, why=f"job {job_id} is held")
     if job.state is JobState.DONE:

@@ -1,4 +1,4 @@
-"""Rules that keep copies of files, and their transfers."""
+"""The stored rules for copies of files, and their transfers."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,7 +14,7 @@ from ..identity.record_types import Owner
 from ..store.errors import StoreError
 from ..store.session import Session, json_list
 
-RULES_MAX: Final = 1_000  # of a community
+RULES_MAX: Final = 1_000  # rules of one community
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,59 +22,59 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TooManyRules(Refused, StoreError):
-    """A community has as many rules as it may have. Drop some."""
+    """The community has the maximum number of rules."""
 
     def __init__(self) -> None:
-        message = f"there are {RULES_MAX} rules already, and there cannot be more: drop some"
+        message = f"your community has {RULES_MAX} rules, the maximum: drop some first"
         super().__init__(Code.TOO_MANY, message)
 
 
 class NewRule(_Record, frozen=True):
-    """So many copies, on these storages, of one file, of a dataset, or of what meets a query."""
+    """A rule: the number of copies on storages of a file, a dataset, or all matches of a query."""
 
     community: str
     owner: Owner
-    group: str  # for which its jobs run
-    did: str  # empty: by query
+    group: str  # its jobs run for this group
+    did: str  # a file or dataset; empty for a query
     query: dict[str, Any]
     copies: int
-    storages: tuple[str, ...]  # the first ones are taken first
+    storages: tuple[str, ...]  # in order of preference
 
 
 class RuleProgress(_Record, frozen=True):
-    """How far a rule is."""
+    """The progress of a rule: the number of files, and of copies in each state."""
 
     files: int = 0
-    there: int = 0  # copies
+    there: int = 0
     moving: int = 0
     wanted: int = 0
     stuck: int = 0
 
 
 def anew(tally: RuleProgress) -> RuleProgress:
-    """Return how far a rule is whose stuck copies are wanted again: so it is looked at soon."""
+    """Return the progress with stuck copies as wanted, so that the rule is checked soon."""
     return msgspec.structs.replace(tally, wanted=tally.wanted + max(1, tally.stuck), stuck=0)
 
 
 class RuleRow(_Record, frozen=True):
-    """A rule, and how far it was when it was looked at last."""
+    """A rule with its progress at the last check."""
 
     rule_id: int
     rule: NewRule
     made_at: float
     state: RuleState = RuleState.REPLICATING
     tally: RuleProgress = RuleProgress()
-    why: str = ""  # of the last failure
+    why: str = ""  # reason of the last failure
 
 
 class TransferRow(_Record, frozen=True):
-    """A copy that is being made, or could not be."""
+    """A copy that is being made, or that failed."""
 
     transfer_id: int
     rule_id: int
     file_id: int
     storage: str
-    is_open: bool  # it is ordered; the job may have to be submitted yet
+    is_open: bool  # ordered, but its job may not be submitted yet
     job_id: int | None = None
     failures: int = 0
     not_before: float = 0.0  # wall clock
@@ -82,7 +82,7 @@ class TransferRow(_Record, frozen=True):
 
 
 def add_rule(session: Session, new: NewRule, *, at: float) -> RuleRow:
-    """Store a rule; one that says the same is returned. Raises TooManyRules."""
+    """Store a rule and return it. If an equal one exists, return that. Raises TooManyRules."""
     given: dict[str, object] = {
         "community": new.community,
         "owner_id": new.owner.owner_id,
@@ -103,13 +103,13 @@ def add_rule(session: Session, new: NewRule, *, at: float) -> RuleRow:
 
 
 def rules(session: Session, community: str | None = None) -> list[RuleRow]:
-    """Return rules in order of their id; None: of all communities."""
+    """Return the rules of a community in order of their id. None means all communities."""
     given = {"community": community, "rule_id": None}
     return [_rule(row) for row in session.rows("rules", given)]
 
 
 def drop_rule(session: Session, community: str, rule_id: int) -> bool:
-    """Remove a rule and its transfers; copies and jobs stay. False: there is none."""
+    """Remove a rule and its transfers; copies and jobs stay. Return False if it does not exist."""
     given = {"community": community, "rule_id": rule_id}
     if session.run("remove_rule", given).rowcount != 1:
         return False
@@ -118,21 +118,21 @@ def drop_rule(session: Session, community: str, rule_id: int) -> bool:
 
 
 def retry_rule(session: Session, community: str, rule_id: int) -> int:
-    """Forget the failures of a rule's transfers: its copies are ordered anew, under new ids.
+    """Remove a rule's failed transfers, so that its copies are ordered again with new ids.
 
-    Return how many transfers these are.
+    Return the number of removed transfers.
     """
     row = session.one("rules", {"community": community, "rule_id": rule_id})
     if row is None:
         return 0
-    told = anew(_rule(row).tally)
+    tally = anew(_rule(row).tally)
     count = int(session.run("remove_failed_transfers_of_rule", {"rule_id": rule_id}).rowcount)
     session.run(
         "tell_rule",
         {
             "rule_id": rule_id,
             "state": RuleState.REPLICATING.value,
-            "tally": msgspec.json.encode(told).decode(),
+            "tally": msgspec.json.encode(tally).decode(),
             "why": "",
         },
     )
@@ -142,7 +142,7 @@ def retry_rule(session: Session, community: str, rule_id: int) -> int:
 def tell_rule(
     session: Session, rule_id: int, state: RuleState, tally: RuleProgress, why: str
 ) -> None:
-    """Keep what is known of a rule now."""
+    """Store the progress of a rule."""
     given = {
         "rule_id": rule_id,
         "state": state.value,
@@ -153,15 +153,15 @@ def tell_rule(
 
 
 def transfers(session: Session, *, only_open: bool = False) -> list[TransferRow]:
-    """Return transfers, in order of their id."""
+    """Return transfers in order of their id."""
     rows = session.rows("open_transfers" if only_open else "transfers", {})
     return [_transfer(row) for row in rows]
 
 
 def order_transfers(session: Session, wanted: Sequence[tuple[int, int, str]]) -> list[TransferRow]:
-    """Open transfers given as (rule, file, storage); those that are open already are left out.
+    """Open transfers given as (rule, file, storage); return those that were not open.
 
-    One that has failed before is opened again.
+    A transfer that has failed before is opened again.
     """
     ordered: list[TransferRow] = []
     for rule_id, file_id, storage in wanted:
@@ -179,13 +179,13 @@ def order_transfers(session: Session, wanted: Sequence[tuple[int, int, str]]) ->
 
 
 def transfer_job(session: Session, transfer_id: int, job_id: int) -> None:
-    """Note which job carries a transfer."""
+    """Store the job of a transfer."""
     given = {"transfer_id": transfer_id, "job_id": job_id}
     session.run("set_transfer_job", given)
 
 
 def end_transfers(session: Session, ends: Sequence[tuple[int, str, float]]) -> None:
-    """End transfers given as (id, why it failed, when it may be tried again); no why: done."""
+    """End transfers given as (id, reason of the failure, earliest retry). No reason: success."""
     for transfer_id, why, not_before in ends:
         given = {"transfer_id": transfer_id, "why": why, "not_before": not_before}
         session.run("fail_transfer" if why else "remove_transfer", given)

@@ -1,4 +1,4 @@
-"""Routes of rules for copies, and of the sweep of bytes that no file names."""
+"""Routes of rules for copies, and of the removal of bytes that no catalogue entry needs."""
 
 from typing import Annotated, Final
 
@@ -22,10 +22,10 @@ SWEEP_ROUTES: Final = Routes[SweepService]()
 
 
 class RemnantsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which page of remnants."""
+    """Selects a page of remnants."""
 
-    storage: Annotated[str, Meta(max_length=64)] = ""  # empty: of all
-    all: bool = False  # those whose time is not over too, and those that stay
+    storage: Annotated[str, Meta(max_length=64)] = ""  # empty: all storages
+    all: bool = False  # also those that are not due yet, and those that stay
     after: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
     limit: data.Limit = 100
 

@@ -1,4 +1,4 @@
-"""What a rule still needs: which copies are there, being made, wanted, or stuck. Pure."""
+"""Decides which copies a rule still needs: available, in transfer, wanted or stuck. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from pilotage.proto.catalogue import ReplicaState, RuleState
 
 from .record import RuleProgress, TransferRow
 
-FAILURES_MAX: Final = 5  # after so many a transfer is stuck
+FAILURES_MAX: Final = 5  # after so many failures, a transfer is stuck
 
 
 @dataclass(frozen=True)
 class CopyPlan:
-    """Of one file: copies that are there, being made, to be made now, later, and not at all."""
+    """The copies of one file: available, in transfer, to order now, to order later, and stuck."""
 
     there: int
     moving: int
-    ready: tuple[str, ...]  # storages, the rule's first ones first
+    ready: tuple[str, ...]  # storages for copies to order now, in the rule's order
     later: int
     stuck: int
 
@@ -29,7 +29,10 @@ def judge(
     transfers: Mapping[str, TransferRow],
     now: float,
 ) -> CopyPlan:
-    """Say what is missing of a file. `replicas` and `transfers` are by storage."""
+    """Return the copies of a file that a rule still needs.
+
+    `replicas` and `transfers` are by storage; `now` is the wall clock.
+    """
     good = [one for one in storages if replicas.get(one) is ReplicaState.AVAILABLE]
     moving = [
         one for one in storages if one not in good and one in transfers and transfers[one].is_open
@@ -37,7 +40,7 @@ def judge(
     lacking = max(0, copies - len(good) - len(moving))
     if not lacking:
         return CopyPlan(min(len(good), copies), len(moving), (), 0, 0)
-    if ReplicaState.AVAILABLE not in replicas.values():  # there is nothing to copy from
+    if ReplicaState.AVAILABLE not in replicas.values():  # no copy can be the source
         return CopyPlan(0, len(moving), (), 0, lacking)
     ready: list[str] = []
     later = 0
@@ -57,7 +60,7 @@ def judge(
 
 @dataclass
 class RuleCount:
-    """What a rule is about, added up file by file."""
+    """The copies of all files of a rule, added up file by file."""
 
     files: int = 0
     there: int = 0
@@ -73,7 +76,7 @@ class RuleCount:
         self.stuck += verdict.stuck
 
     def tally(self, ordered: int) -> RuleProgress:
-        """Return the count when so many of what is wanted has been ordered."""
+        """Return the progress after `ordered` of the wanted copies were ordered."""
         return RuleProgress(
             files=self.files,
             there=self.there,

@@ -1,4 +1,4 @@
-"""What people say and see of rules."""
+"""The service of rules: users add, list, retry and drop them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -30,14 +30,14 @@ from .own_jobs import caller_of
 from .record import NewRule, RuleRow, TransferRow
 
 JOBS_SHOWN_MAX: Final = 20
-KILLED: Final = 250  # in one go
-STANDING: Final = frozenset({JobState.WAITING, JobState.HELD})  # jobs that begin anew by a retry
+KILLED: Final = 250  # jobs killed in one action
+STANDING: Final = frozenset({JobState.WAITING, JobState.HELD})  # a retry replaces such jobs
 
 Act = Callable[[User, JobAction], Awaitable[object]]
 
 
 class RuleService:
-    """Rules, for faces."""
+    """Rules, for the HTTP API and the web pages."""
 
     def __init__(
         self,
@@ -49,16 +49,19 @@ class RuleService:
         act: Act,
         added: Callable[[], None],
     ) -> None:
-        """`act` carries out actions on jobs; `added` hears that there is a rule more."""
+        """`act` carries out actions on jobs; `added` is called after a rule was added."""
         self._store, self._storages, self._owners = store, storages, owners
         self._clock, self._act, self._added = clock, act, added
 
     async def add(self, caller: User, asked: RuleRequest, /) -> RuleView:
-        """Keep copies of files from now on. Raises Refused with the field."""
+        """Add a rule that keeps copies of files. Raises Refused with the field."""
         require(caller, Permission.DATA_WRITE)
         community = community_of(caller)
         if not caller.groups:
-            message = "your token names no group: the jobs that make copies run for one"
+            message = (
+                "your token names no group, but jobs that copy files need one: use a token with a "
+                "group"
+            )
             raise Refused(Code.FORBIDDEN, message)
         try:
             await self._check(community, asked)
@@ -77,23 +80,23 @@ class RuleService:
             return self._view(
                 await self._store.write(rule_records.add_rule, new, at=self._clock.wall())
             )
-        finally:  # also where its answer is lost: it may be there
+        finally:  # the rule may be stored even if the answer is lost
             self._added()
 
     async def _check(self, community: str, asked: RuleRequest) -> None:
         if bool(asked.did) == bool(asked.query):
-            raise BadCatalogueField("did", asked.did, "either a file or dataset, or a query")
+            raise BadCatalogueField("did", asked.did, "either a `did` or a `query`")
         known = self._storages.book.storages
         for name in asked.storages:
             if name not in known:
-                right = f"one that is there: {unknown(name, known, what='storage')}"
+                right = f"a configured storage: {unknown(name, known, what='storage')}"
                 raise BadCatalogueField("storages", name, right)
             if not known[name].writable:
-                raise BadCatalogueField("storages", name, "a storage that is writable")
+                raise BadCatalogueField("storages", name, "a writable storage")
         if len(set(asked.storages)) != len(asked.storages):
             raise BadCatalogueField("storages", ", ".join(asked.storages), "each storage once")
         if asked.copies > len(asked.storages):
-            right = f"at most {len(asked.storages)}: a storage has one copy of a file"
+            right = f"at most {len(asked.storages)}: a storage can have one copy of a file"
             raise BadCatalogueField("copies", asked.copies, right)
         if asked.did:
             did = Did.parse(asked.did)
@@ -115,7 +118,7 @@ class RuleService:
         return RuleList(rules=[self._view(row) for row in rows])
 
     async def show(self, caller: User, rule_id: int, /) -> RuleView:
-        """Return a rule with the first of the jobs that make its copies now."""
+        """Return a rule with the first jobs that make its copies now."""
         row = await self._get(caller, rule_id)
         jobs = await self._jobs(row, JOBS_SHOWN_MAX)
         shown_ones = [
@@ -131,29 +134,28 @@ class RuleService:
         return msgspec.structs.replace(self._view(row), jobs=shown_ones)
 
     async def drop(self, caller: User, rule_id: int, /) -> None:
-        """Drop a rule; copies stay. Raises Refused, NOT_FOUND or FORBIDDEN."""
+        """Drop a rule; copies stay. Raises Refused (NOT_FOUND or FORBIDDEN)."""
         row = await self._own(caller, rule_id)
         await self._store.write(rule_records.drop_rule, row.rule.community, rule_id)
 
     async def retry(self, caller: User, rule_id: int, /) -> RuleView:
-        """Try copies anew that have failed, now, and those whose jobs stand.
+        """Retry failed copies now, and copies whose jobs are waiting or held.
 
-        A job that has not begun keeps the sites that the storages named when it was submitted: it
-        is killed, and another one is made by what they say now. Raises Refused, NOT_FOUND or
-        FORBIDDEN.
+        A waiting job keeps the sites that the storages had when it was submitted. So it is killed,
+        and a new job uses the current sites. Raises Refused (NOT_FOUND or FORBIDDEN).
         """
         row = await self._own(caller, rule_id)
-        anew = [one for one in await self._jobs(row) if one[1].state in STANDING]
-        await self._kill(row, [job.job_id for _, job in anew])
+        replaced = [one for one in await self._jobs(row) if one[1].state in STANDING]
+        await self._kill(row, [job.job_id for _, job in replaced])
         await self._store.write(
-            rule_records.end_transfers, [(one.transfer_id, "", 0.0) for one, _ in anew]
+            rule_records.end_transfers, [(one.transfer_id, "", 0.0) for one, _ in replaced]
         )
         await self._store.write(rule_records.retry_rule, row.rule.community, rule_id)
-        if anew:
+        if replaced:
             tally = msgspec.structs.replace(
                 row.tally,
-                moving=max(0, row.tally.moving - len(anew)),
-                wanted=row.tally.wanted + row.tally.stuck + len(anew),
+                moving=max(0, row.tally.moving - len(replaced)),
+                wanted=row.tally.wanted + row.tally.stuck + len(replaced),
                 stuck=0,
             )
             await self._store.write(
@@ -164,7 +166,7 @@ class RuleService:
     async def _jobs(
         self, row: RuleRow, most: int | None = None
     ) -> list[tuple[TransferRow, JobRow]]:
-        """Return the jobs that make copies of a rule now, or the first ones."""
+        """Return the open transfers of a rule with their jobs, at most `most`."""
         by_job = {
             one.job_id: one
             for one in await self._store.read(rule_records.transfers, only_open=True)
@@ -175,7 +177,7 @@ class RuleService:
 
     async def _kill(self, row: RuleRow, jobs: Sequence[int]) -> None:
         caller = caller_of(row.rule.owner, row.rule.group)
-        reason = f"rule {row.rule_id} is tried again"
+        reason = f"rule {row.rule_id} was retried"
         for start in range(0, len(jobs), KILLED):
             some = tuple(jobs[start : start + KILLED])
             await self._act(caller, JobAction(action=ActionName.KILL, ids=some, reason=reason))
@@ -188,7 +190,8 @@ class RuleService:
         own = row.rule.owner.owner_id == owner.owner_id
         allowed = {Reach.OWN: own, Reach.GROUP: own or row.rule.group in caller.groups}
         if not allowed.get(reach, True):
-            raise Refused(Code.FORBIDDEN, f"rule {rule_id} is not your own", field="rule")
+            message = f"rule {rule_id} belongs to another user, so you may not change it"
+            raise Refused(Code.FORBIDDEN, message, field="rule")
         return row
 
     async def _get(self, caller: User, rule_id: int) -> RuleRow:

@@ -1,4 +1,4 @@
-"""What people see of remnants and sweeps."""
+"""The service that shows remnants and their removal to users."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -23,14 +23,14 @@ FOR_EVER: Final = 1e15
 
 
 class SweepService:
-    """Remnants and sweeps, for faces."""
+    """Remnants and sweeps, for the HTTP API and the web pages."""
 
     def __init__(self, store: Store, storages: Storages, clock: Clock, *, after_s: float) -> None:
         self._store, self._storages, self._clock = store, storages, clock
         self._after_s = after_s
 
     async def counts(self, caller: User, /) -> SweepView:
-        """Return what waits and went, by storage."""
+        """Return the numbers of waiting and removed remnants, by storage."""
         require(caller, Permission.DATA_READ)
         community, book = community_of(caller), self._storages.book
         whys = unswept(book, await self._store.read(remnant_records.storages_of_copies))
@@ -47,17 +47,20 @@ class SweepService:
 
     def _why(self, name: str, whys: Mapping[str, str]) -> str:
         if name not in self._storages.book.storages:
-            return f"no file speaks of {name}"
+            return f"no storage file defines {name}"
         return whys.get(name, "")
 
     async def remnants(
         self, caller: User, /, *, storage: str, all: bool, after: int, limit: int
     ) -> RemnantPage:
-        """Return a page of what would go now; with `all` of what waits. Raises Refused."""
+        """Return a page of the remnants due for removal, or with `all` of all remnants.
+
+        Raises Refused.
+        """
         require(caller, Permission.DATA_READ)
         community, book = community_of(caller), self._storages.book
         if storage and storage not in book.storages:
-            right = f"one that is there: {unknown(storage, book.storages, what='storage')}"
+            right = f"a configured storage: {unknown(storage, book.storages, what='storage')}"
             message = f"storage: found {storage!r}, expected {right}"
             raise Refused(Code.INVALID, message, field="storage")
         due = self._clock.wall() - self._after_s
@@ -74,11 +77,11 @@ class SweepService:
         if not all:
             rows = [row for row in rows if row.storage in book.storages]
             rows = [row for row in rows if row.storage not in whys]
-        # While a file's time is not over it still holds its path, against itself too.
+        # Before a removed file is due, it still occupies its own path.
         over = [row for row in rows if row.since <= due]
         names = await self._store.read(remnant_records.names_of_remnants, over, due)
         left = next((row.remnant_id for row in over if row.remnant_id not in names), None)
-        if left is not None:  # that is enough for one page
+        if left is not None:  # the names of the others were not read: the page ends before them
             rows = [row for row in rows if row.remnant_id < left]
             further = left - 1
         if not all:
@@ -88,20 +91,20 @@ class SweepService:
         return RemnantPage(remnants=await self._views(rows, reasons), after=further)
 
     def _barred(self, row: RemnantRow, whys: Mapping[str, str]) -> str:
-        """Say why a remnant stays where it lies, however long; empty: it does not."""
+        """Return why a remnant is never removed, or "" if it can be removed."""
         entry = self._storages.book.storages.get(row.storage)
         return self._why(row.storage, whys) or not_its_own(
             row, any_path=entry is not None and entry.any_path
         )
 
     def _stays(self, row: RemnantRow, whys: Mapping[str, str], names: Mapping[int, str]) -> str:
-        """Say why a remnant is still there; empty: its turn comes."""
+        """Return why a remnant is still there, or "" if it will be removed next."""
         if row.sweep_id is not None:
-            return "a job removes it now"
+            return "a job is removing it"
         if barred := self._barred(row, whys):
             return barred
         if named := names.get(row.remnant_id):
-            return f"{named} lies there"
+            return f"{named} uses this path"
         goes_at = row.since + self._after_s
         if not row.why and goes_at > self._clock.wall():
             return f"it waits until {shown(goes_at)}"

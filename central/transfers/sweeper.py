@@ -1,8 +1,8 @@
-"""Removes bytes that nobody names: remnants that are due become jobs, a few for each storage.
+"""Removes bytes that no catalogue entry needs: jobs sweep due remnants, a few for each storage.
 
-As a transfer, a sweep is in the store before its job is submitted, and the job's key follows from
-its number: whatever crashes, it is submitted once. What becomes of remnants the result of the job
-says; a job that brings none has removed nothing, as far as anybody knows.
+Like a transfer, a sweep is stored before its job is submitted, and the job's key is derived from
+the sweep. So the job is submitted exactly once, even after a crash. The result of the job reports
+the removed remnants. If a job ends without a result, the central assumes that it removed nothing.
 """
 
 from collections import Counter
@@ -22,14 +22,14 @@ from ..store.errors import OF_ALL, StoreBroken, StoreError
 from .own_jobs import JobSubmitter, course, submit_one
 
 EVERY_S: Final = 1.0
-LOOK_MAX_S: Final = 60.0  # how long a storage, or the jobs, are left alone where nothing was due
-LOOK_SHARE: Final = 10  # … or this share of the time that remnants wait, where it is less
+LOOK_MAX_S: Final = 60.0  # longest pause of a storage, or of the jobs, if nothing was due
+LOOK_SHARE: Final = 10  # … or the time that remnants wait divided by this, if that is less
 FORGET_S: Final = 600.0
-FORGOTTEN_MAX: Final = 1_000  # at a time
+FORGOTTEN_MAX: Final = 1_000  # rows deleted at a time
 
 
 class Sweeper:
-    """The loop over all storages that say `deletes: true`."""
+    """The loop over all storages with `deletes: true`."""
 
     def __init__(
         self,
@@ -42,18 +42,18 @@ class Sweeper:
         is_trusted: Callable[[], bool],
         after_s: float,
     ) -> None:
-        """`is_trusted`: whether something may be let go by its age now."""
+        """`is_trusted` returns whether removals by age are allowed now."""
         self._store, self._storages, self._submits = store, storages, submits
         self._clock, self._log, self._is_trusted = clock, log, is_trusted
         self._after_s = after_s
         self._look_s = min(LOOK_MAX_S, max(EVERY_S, after_s / LOOK_SHARE))
         self._due: dict[str, float] = {}  # monotonic; by storage
-        self._whys: dict[str, str] = {}  # that were told last, where what is due is not swept
+        self._whys: dict[str, str] = {}  # logged reasons of pauses, by storage or sweep
         self._jobs_due, self._jobs_after, self._forget_due = 0.0, 0, 0.0
-        self._may_be_open = True  # whether there may be sweeps: this process alone orders them
+        self._may_be_open = True  # the store may have open sweeps; no other process orders them
 
     async def run(self) -> None:
-        """Sweep for ever. While the disk is full nothing is ordered."""
+        """Sweep for ever. While the disk is full, no sweep is ordered."""
         while True:
             await self._clock.sleep(EVERY_S)
             try:
@@ -64,17 +64,17 @@ class Sweeper:
                 self._log("sweeps_wait", why=str(why))
 
     async def turn(self) -> None:
-        """End what has ended, submit what a crash has left, order what is due."""
+        """End finished sweeps, submit those that a crash interrupted, and order due ones."""
         await self._look_at_jobs()
         running = await self._look_at_sweeps()
         if self._is_trusted():
             await self._order(running)
             await self._forget()
 
-    # -- what jobs have left --------------------------------------------------------------------
+    # -- files of ended jobs --------------------------------------------------------------------
 
     async def _look_at_jobs(self) -> None:
-        """Look at a page of the jobs that store; those that run are passed again next time."""
+        """Check a page of the jobs that store files. Running ones are checked again next time."""
         if self._clock.monotonic() < self._jobs_due:
             return
         ended, further = await self._store.read(
@@ -85,7 +85,7 @@ class Sweeper:
                 await self._store.write(remnant_records.look_at_storing, ended)
         except OF_ALL:
             raise
-        except StoreError as why:  # of some of these: the next page is looked at all the same
+        except StoreError as why:  # about some of these; the next page is checked anyway
             self._log("sweeps_wait", why=f"jobs {min(ended)} to {max(ended)}: {why}")
         self._jobs_after = further or 0
         if further is None:
@@ -99,9 +99,10 @@ class Sweeper:
         return found
 
     async def _look_at_sweeps(self) -> Counter[str]:
-        """End sweeps whose jobs have ended, submit those that have none; count those with room.
+        """End sweeps whose jobs have ended, and submit those without a job.
 
-        What a job has not spoken of is tried again later.
+        Return the number of open sweeps that take room, by storage. Remnants that a job did not
+        report are retried later.
         """
         sweeps = await self._open()
         if not sweeps:
@@ -119,7 +120,7 @@ class Sweeper:
             its = course(one.job_id, jobs.get(one.job_id), now)
             running[one.storage] += its.takes_room
             if not its.is_open:
-                why = its.why or f"job {one.job_id} has not said what became of it"
+                why = its.why or f"job {one.job_id} did not report whether it removed this"
                 ended.append((one, why))
         await self._fail(ended)
         for one in sweeps:
@@ -128,7 +129,7 @@ class Sweeper:
         return running
 
     async def _fail(self, sweeps: Sequence[tuple[SweepRow, str]]) -> None:
-        """End sweeps that failed; one of which the store refuses that waits, the others do not."""
+        """End failed sweeps. If the store refuses some of them, end the others one by one."""
         try:
             await self._end(sweeps)
         except OF_ALL:
@@ -141,7 +142,7 @@ class Sweeper:
                 await self._fail([one])
 
     async def _end(self, sweeps: Sequence[tuple[SweepRow, str]]) -> None:
-        """End sweeps that failed; a result that has come meanwhile has ended its own."""
+        """End failed sweeps, except those that a new result has ended already."""
         if not sweeps:
             return
         ends = [(one.sweep_id, why) for one, why in sweeps]
@@ -153,7 +154,7 @@ class Sweeper:
                 self._log("sweep_failed", job=one.job_id or 0, storage=one.storage, why=why)
 
     async def _order(self, running: Counter[str]) -> None:
-        """Order what is due, as far as each storage has room for."""
+        """Order sweeps of due remnants, as many as each storage has room for."""
         now, at = self._clock.monotonic(), self._clock.wall()
         before = at - self._after_s
         book = self._storages.book
@@ -178,7 +179,7 @@ class Sweeper:
                 self._whys.pop(storage, None)
             except OF_ALL:
                 raise
-            except StoreError as why:  # of this storage: the others are swept
+            except StoreError as why:  # about this storage only; the others are swept
                 self._due[storage] = now + self._look_s
                 self._say(storage, str(why))
 
@@ -186,7 +187,7 @@ class Sweeper:
         self, storage: str, entry: StorageEntry, before: float, *, at: float, most: int
     ) -> None:
         """Order and submit sweeps of one storage."""
-        self._may_be_open = True  # also where the answer is lost
+        self._may_be_open = True  # even if the answer is lost
         for sweep in await self._store.write(
             remnant_records.order_sweeps,
             storage,
@@ -199,7 +200,7 @@ class Sweeper:
             await self._submit(sweep)
 
     def _say(self, what: str, why: str) -> None:
-        """Say why a storage is not swept, or a sweep not ended, once."""
+        """Log once why a storage is not swept, or why a sweep cannot be ended."""
         if why != self._whys.get(what):
             self._log("sweeps_wait", why=f"{what}: {why}")
         self._whys[what] = why
@@ -207,7 +208,7 @@ class Sweeper:
     async def _submit(self, sweep: SweepRow) -> None:
         entry = self._storages.book.storages.get(sweep.storage)
         if entry is None:
-            await self._fail([(sweep, "no file speaks of the storage any more")])
+            await self._fail([(sweep, "no storage file defines this storage any more")])
             return
         job = sweep_job(sweep.storage, entry, sweep.group)
         key, name = sweep_key(sweep.sweep_id), f"sweep {sweep.storage}"
@@ -223,7 +224,7 @@ class Sweeper:
         await self._store.write(remnant_records.sweep_job, sweep.sweep_id, job_id)
 
     async def _forget(self) -> None:
-        """Forget what went as long ago as remnants wait: nobody is at it any more."""
+        """Delete rows of remnants that were removed more than `after_s` ago."""
         if self._clock.monotonic() < self._forget_due:
             return
         before = self._clock.wall() - self._after_s

@@ -1,1 +1,1 @@
-"""Blobs: files that travel with jobs, stored once per content."""
+"""Blobs: input and output files of jobs, stored once for each content."""

@@ -1,4 +1,4 @@
-"""Routes of blobs: files under the hash of their bytes."""
+"""Routes of blobs: files named by the hash of their bytes."""
 
 import re
 from typing import Final
@@ -62,5 +62,5 @@ def _hash(call: Call) -> str:
 
 def _check(given: str, field: str) -> None:
     if not _SHA256.fullmatch(given):
-        why = f"{field}: a blob is named by 64 lower-case hexadecimal digits"
+        why = f"{field}: found {given[:80]!r}, expected a SHA-256 of 64 lower-case hex digits"
         raise Refused(Code.INVALID, why, field=field)

@@ -1,4 +1,4 @@
-"""Files that travel with jobs: inputs of submitters, outputs of attempts; once per content."""
+"""The service of blobs: inputs from submitters and outputs of attempts, stored once by content."""
 
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
@@ -20,14 +20,14 @@ from ..leases import LeaseTable
 
 
 class ActiveClasses(Protocol):
-    """The classes of the jobs that wait or run, by id."""
+    """The classes of waiting and running jobs, by id."""
 
     @property
     def classes(self) -> Mapping[int, KnownClass]: ...
 
 
 class SandboxMemory(Protocol):
-    """The tables in memory that are used here."""
+    """The tables in memory that this module uses."""
 
     @property
     def leases(self) -> LeaseTable: ...
@@ -39,10 +39,10 @@ class SandboxMemory(Protocol):
 
 
 class Sandbox:
-    """Blobs, for those who may hold them.
+    """Stores and reads blobs for their holders.
 
-    A content is kept once. Each who has brought it holds it, and is charged for it; nobody else
-    learns that it is here.
+    A content is stored once. Each owner that uploads it holds it and is charged for it. Other users
+    cannot find out that it exists.
     """
 
     def __init__(
@@ -58,20 +58,24 @@ class Sandbox:
 
     @property
     def file_bytes_max(self) -> int:
-        """The largest file that is taken."""
+        """The maximum size of a file."""
         return self._settings.blob_bytes_max
 
     async def put(
         self, caller: Caller, sha256: str, chunks: AsyncIterator[bytes], length: int | None
     ) -> Blob:
-        """Store a file; durable when it returns.
+        """Store a file. It is durable when this returns.
 
-        Raises Refused: TOO_LARGE, INVALID, FORBIDDEN, OVER_QUOTA, STORE_FULL.
+        Raises Refused (TOO_LARGE, INVALID, FORBIDDEN, OVER_QUOTA or STORE_FULL).
         """
         holder = await self._holder(caller)
         size_max = self.file_bytes_max
         if length is not None and length > size_max:
-            raise Refused(Code.TOO_LARGE, f"a file of {length} bytes; at most {size_max} are taken")
+            raise Refused(
+                Code.TOO_LARGE,
+                f"the file has {length} bytes, the maximum is {size_max}: store larger files with "
+                "`pilotage data put`",
+            )
         left = await self._holdings.left(holder, sha256)
         if left is not None and length is not None and length > left:
             await self._holdings.refuse(holder, length)
@@ -84,9 +88,10 @@ class Sandbox:
         return Blob(sha256=sha256, size_bytes=size)
 
     async def missing(self, caller: Caller, query: BlobQuery) -> BlobAnswer:
-        """Say which files the caller has to bring.
+        """Return the files that the caller must upload.
 
-        An attempt brings what is not held in the group of its job: those who see the job read it.
+        An attempt must upload files that are not held in the group of its job, so that everybody
+        who may see the job can read them.
         """
         holder = await self._holder(caller)
         groups = (*caller.groups, "") if isinstance(caller, User) else (holder.group,)
@@ -94,7 +99,7 @@ class Sandbox:
         return BlobAnswer(missing=await self._holdings.missing(holder.owner_id, hashes, groups))
 
     async def read(self, caller: Caller, sha256: str) -> tuple[int, AsyncIterator[bytes]]:
-        """Return size and content of a file. Raises NOT_FOUND also if it is not held."""
+        """Return size and content of a file. Raises Refused (NOT_FOUND), also if it is not held."""
         of = await self._attempt_holder(caller) if isinstance(caller, AttemptCaller) else None
         size = None
         if await self._holdings.may_read(caller, sha256, of):
@@ -104,16 +109,16 @@ class Sandbox:
         return size, self._blobs.read(sha256)
 
     async def _holder(self, caller: Caller) -> Holder:
-        """Return who is charged for what a caller brings."""
+        """Return the account that is charged for a caller's uploads."""
         if isinstance(caller, AttemptCaller):
             return await self._attempt_holder(caller)
-        assert isinstance(caller, User), "the policy lets nobody else bring files"
+        assert isinstance(caller, User), "the policy allows uploads only to users and attempts"
         return await self._holdings.holder(caller)
 
     async def _attempt_holder(self, caller: AttemptCaller) -> Holder:
-        """An attempt whose result can no longer count uploads and fetches nothing."""
+        """Return the holder for an attempt. Raises Refused if its result can no longer count."""
         lease = self._memory.leases.find(caller.job, caller.epoch)
-        # After a store was set back another attempt has the same job and epoch.
+        # After a restore of the store, another attempt can have the same job and epoch.
         if lease is None or lease.attempt_id != caller.attempt_id:
             raise over(caller)
         info = self._memory.queue.classes[lease.class_id]
@@ -122,7 +127,7 @@ class Sandbox:
 
 
 def _share(caller: Caller, length: int | None) -> float:
-    """Return how much of the reserve a file leaves."""
+    """Return the share of the reserve that an upload must leave free."""
     if not isinstance(caller, AttemptCaller):
         return OF_PEOPLE
     return OF_SMALL_OUTPUTS if length is not None and length <= SMALL_BYTES else OF_OUTPUTS

@@ -1,8 +1,8 @@
-"""Files that nothing names any more go.
+"""Removes blobs that no job, attempt, transformation or production names.
 
-Which ones are named is gathered in a filter that may say yes too often and never no: so at worst
-a file stays. What was stored or asked for in the last day is held in any case, since whoever asked
-may be about to name it.
+A Bloom filter collects the named ones. It can have false positives, which only keep a file too
+long, but no false negatives. Blobs that were uploaded or requested recently are kept in any case,
+because a submission that names them may follow.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from ...ports import Blobs, Clock
 from ...store.engine import Store
 
 EVERY_S: Final = 86_400.0
-OPEN_S: Final = 2 * EVERY_S  # contents of an older store may be read by their hashes alone
-PAUSE_S: Final = 0.02  # between two slices, so that others get their turn
+OPEN_S: Final = 2 * EVERY_S  # after an upgrade, hashes alone give access to contents for so long
+PAUSE_S: Final = 0.02  # between two slices, so that other tasks get their turn
 _HASH: Final = re.compile(rb"[0-9a-f]{64}")
 
 
 class HashFilter:
-    """A Bloom filter of hashes: 16 MiB hold ten million at an error below one in a hundred."""
+    """A Bloom filter of hashes. 16 MiB hold ten million with below 1 % false positives."""
 
     def __init__(self, size_bytes: int = 1 << 24, probes: int = 6) -> None:
         self._bits, self._mask, self._probes = bytearray(size_bytes), size_bytes * 8 - 1, probes
@@ -37,34 +37,35 @@ class HashFilter:
         return all(self._bits[place >> 3] & (1 << (place & 7)) for place in self._places(sha256))
 
     def _places(self, sha256: str) -> list[int]:
-        # The hash is as good as random: its parts are as many hashes.
+        # A hash is uniformly random, so its parts can serve as independent hashes.
         return [int(sha256[i * 10 : i * 10 + 10], 16) & self._mask for i in range(self._probes)]
 
 
 class BlobSweep:
-    """Looks through all names once a day, and removes the files that are not among them.
+    """Once a day, reads all names of blobs and removes the blobs that are not named.
 
-    An owner is given back the bytes of what the own jobs name no more. An older store has contents
-    without a holder: the first looks charge the owners of the jobs that name them. Jobs may name
-    them as long as their hashes open them, so the looks charge until a day after that.
+    It also removes the holdings of owners whose jobs no longer name a content. After an upgrade
+    from a release without holdings, the first sweeps charge the owners of the jobs that name a
+    content. They do so until one day after hashes alone stop giving access, because until then new
+    jobs can name such contents.
     """
 
     def __init__(self, store: Store, blobs: Blobs, clock: Clock, *, hold_s: float) -> None:
         self._store, self._blobs, self._clock = store, blobs, clock
         self._hold_s = hold_s
         self._due = clock.monotonic()
-        self._communities: dict[int, str] = {}  # of owners
+        self._communities: dict[int, str] = {}  # by owner id
 
     async def sweep_if_due(self) -> int:
-        """Sweep if a day is over; return how many files went."""
+        """Sweep if the last sweep is a day ago; return the number of removed files."""
         if self._clock.monotonic() < self._due:
             return 0
         self._due = self._clock.monotonic() + EVERY_S
         return await self.sweep()
 
     async def sweep(self) -> int:
-        """Remove what is not named and was not touched for the time of the hold."""
-        before = self._clock.wall() - self._hold_s  # of the beginning: names may come meanwhile
+        """Remove blobs that are not named and were not touched during the hold time."""
+        before = self._clock.wall() - self._hold_s  # taken first: new names can come during a sweep
         named, count = HashFilter(), 0
         counted, open_until = await self._store.read(quota_records.holding_state)
         charges = not counted or self._clock.wall() < open_until + EVERY_S
@@ -89,7 +90,7 @@ class BlobSweep:
         return count
 
     async def _hold(self, holders: Collection[tuple[int, str, str]]) -> None:
-        """Charge owners for the contents that their jobs name, whatever the limits are."""
+        """Charge owners for the contents that their jobs name, even above their limits."""
         if not all(owner_id in self._communities for owner_id, _, _ in holders):
             self._communities = {
                 one.owner_id: one.community
@@ -128,5 +129,5 @@ class BlobSweep:
 
 
 def _of_owner(owner_id: int, sha256: str) -> str:
-    """Return a hash of a content as one owner names it."""
+    """Return a hash of a content together with its owner, for the filter."""
     return hashlib.sha256(f"{owner_id}:{sha256}".encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""What a job says: checks of it, its sizes, templates and normal form. Pure."""
+"""The description of a job: checks, sizes, templates and normal form. Pure."""

@@ -1,4 +1,4 @@
-"""What is refused of a job before anything is stored, beyond what the types refuse. Pure."""
+"""Checks of a submitted job that its types cannot express. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from .sizes import check_command
 from .software import check_length, check_software, needs_of
 
 _LEVELS: Final = ("architecture_level_min", "architecture_level_max")
-# The field that says the least, and the one that says the most.
+# Pairs of fields for a minimum and a maximum.
 _RANGES: Final = (
     ("cores_min", "cores_max"),
     ("gpus_min", "gpus_max"),
@@ -28,35 +28,38 @@ _RANGES: Final = (
     ("gpu_compute_capability_min", "gpu_compute_capability_max"),
 )
 _OF_GPUS: Final = tuple(name for name in Need.__struct_fields__ if name.startswith("gpu_"))
-# Of all needs of a job. Who looks for a job looks at words, and one owner may have thousands of
-# classes of jobs.
+# Limits for all needs of a job together. The matcher compares all these words, and one owner can
+# have thousands of classes of jobs.
 TAGS_MAX: Final = 64
 SITES_MAX: Final = 256
-# Of one job, or of one entry of parameters: each is looked at while others wait.
+# Limit for one job, or one entry of parameters. Other requests wait while the entries are checked.
 NAMES_MAX: Final = 4_096
 
-WORD_MAX: Final = 128  # characters of a word of a need
+WORD_MAX: Final = 128  # characters of a word in a need
 _word = re.compile("[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-NUL: Final = b"u0000"  # stands in JSON whose texts hold NUL, and seldom in any other
+NUL: Final = b"u0000"  # in JSON with NUL in a text, and rarely in other JSON
 
 
 def community_of(caller: User) -> str:
-    """Return the community that the caller's jobs belong to. Raises Refused, FORBIDDEN."""
+    """Return the community of the caller's jobs. Raises Refused (FORBIDDEN)."""
     if not caller.community:
-        raise Refused(Code.FORBIDDEN, "your token names no community: jobs belong to one")
+        raise Refused(
+            Code.FORBIDDEN, "your token names no community, but jobs need one: use a token with one"
+        )
     return caller.community
 
 
 def group_of(caller: User, job: Job, where: str) -> str:
-    """Return the group that the job is for, the caller's first one by default.
+    """Return the group of the job, by default the caller's first group.
 
-    Raises Refused, FORBIDDEN, for a group that is not the caller's.
+    Raises Refused (FORBIDDEN) for a group that is not the caller's.
     """
     if not caller.groups:
         raise Refused(
             Code.FORBIDDEN,
-            "your token names no group, and jobs belong to one: ask for a token with --group",
+            "your token names no group, but jobs need one: ask a manager or an admin for a token "
+            "with a group",
             field=f"{where}.group",
         )
     group = job.group or caller.groups[0]
@@ -71,7 +74,7 @@ def group_of(caller: User, job: Job, where: str) -> str:
 
 
 def check(job: Job, where: str) -> None:
-    """Refuse what the types cannot: clauses that contradict each other, paths that lead out."""
+    """Refuse what the types cannot, such as contradictions and paths outside the job's folder."""
     check_length(job, where)
     for i, need in enumerate(needs_of(job)):
         _check_need(need, f"{where}.needs[{i}]")
@@ -85,7 +88,7 @@ def check(job: Job, where: str) -> None:
         _check_path(rule.pattern, f"{where}.outputs[{i}].pattern")
     if job.checkpoint:
         _check_path(job.checkpoint, f"{where}.checkpoint")
-        if not set(job.checkpoint.split("/")) - {"", "."}:  # all of it, inputs too, would travel
+        if not set(job.checkpoint.split("/")) - {"", "."}:  # it would contain the inputs, too
             raise Refused(
                 Code.INVALID,
                 f"{where}.checkpoint: {job.checkpoint!r} must name a folder in the job's folder",
@@ -106,13 +109,13 @@ def check(job: Job, where: str) -> None:
             raise Refused(
                 Code.INVALID,
                 f"{where}.environment.{key}: {short(key)!r} is not a usable variable name "
-                "(letters, digits, _; PILOTAGE_ is ours)",
+                "(use letters, digits and _; names with PILOTAGE_ are reserved)",
                 field=f"{where}.environment.{key}",
             )
 
 
 def check_number(found: int, where: str) -> None:
-    """Refuse more than a job, or an entry of parameters, may have of one sort."""
+    """Refuse more than NAMES_MAX entries in a job or an entry of parameters."""
     if found > NAMES_MAX:
         raise Refused(
             Code.INVALID,
@@ -122,10 +125,12 @@ def check_number(found: int, where: str) -> None:
 
 
 def check_characters(value: object, where: str) -> None:
-    """Refuse NUL in every text: no process starts with it, and no file is named so."""
+    """Refuse NUL in all texts, because arguments and names of files cannot contain it."""
     if isinstance(value, str):
         if "\0" in value:
-            raise Refused(Code.INVALID, f"{where}: {short(value)!r} must not hold NUL", field=where)
+            raise Refused(
+                Code.INVALID, f"{where}: {short(value)!r} must not contain NUL", field=where
+            )
     elif isinstance(value, Mapping):
         for key, one in cast(Mapping[str, object], value).items():
             check_characters(key, where)
@@ -141,7 +146,7 @@ def _check_need(need: Need, where: str) -> None:
 
 
 def _check_words(job: Job, where: str) -> None:
-    """Refuse a job that names so much that the search for others would wait."""
+    """Refuse a job with so many words in its needs that it would slow down the matching."""
     tags = sum(count(need.tags) for need in needs_of(job))
     sites = sum(len(need.sites) + len(need.banned_sites) for need in job.needs)
     if job.preference is not None:
@@ -155,37 +160,38 @@ def _check_words(job: Job, where: str) -> None:
         if found > most:
             raise Refused(
                 Code.INVALID,
-                f"{where}.needs: all together name {found} {what}, and a job may name {most}",
+                f"{where}.needs: found {found} {what} in all entries together, expected at most "
+                f"{most}",
                 field=f"{where}.needs",
             )
 
 
 def _check_warning(job: Job, where: str) -> None:
-    """Refuse a warning that would come before the payload has begun."""
+    """Refuse a warning time that is not less than the wall time."""
     least, warning = min(need.wall_s for need in job.needs), job.limits.warning_s
     if warning >= least:
         field = f"{where}.limits.warning_s"
-        why = f"{warning} is not less than wall_s {least}: it would be warned when it starts"
+        why = f"{warning} must be less than wall_s {least}, else the warning comes at the start"
         raise Refused(Code.INVALID, f"{field}: {why}", field=field)
 
 
 def _contradictions(need: Need) -> Iterator[tuple[str, str]]:
-    """Yield what of a need no pilot could meet: the field, and why."""
+    """Yield the contradictions in a need: the field and the reason."""
     for least, most in _RANGES:
         low, high = getattr(need, least), getattr(need, most)
         if high and _size(high) < _size(low):
-            yield most, f"{high} is less than {least} {low}"
+            yield most, f"{high} must not be less than {least} {low}"
     if need.whole_node and need.cores_max:
-        yield "cores_max", "a whole node is all cores of it: leave cores_max out"
+        yield "cores_max", "a whole node includes all its cores: remove cores_max"
     if need.architecture and need.architecture != X86_64:
         for field in _LEVELS:
             if getattr(need, field):
                 found = short(need.architecture)
-                yield field, f"levels are those of {X86_64}, and architecture is {found!r}"
+                yield field, f"levels exist only for {X86_64}, but architecture is {found!r}"
     if not need.gpus_min:
         for field in _OF_GPUS:
             if getattr(need, field):
-                yield field, "asks something of GPUs: say gpus_min of 1 or more too"
+                yield field, "this needs a GPU: set gpus_min to 1 or more, too"
     try:
         parse(need.tags)
     except BadTags as why:
@@ -195,7 +201,7 @@ def _contradictions(need: Need) -> Iterator[tuple[str, str]]:
         if len(word) > WORD_MAX:
             yield field, f"expected at most {WORD_MAX} characters, found {len(word)}"
         elif word and not _word.fullmatch(word):
-            yield field, f"expected letters, digits and . _ : / @ + - only, found {short(word)!r}"
+            yield field, f"expected only letters, digits and . _ : / @ + -, found {short(word)!r}"
     both = set(need.sites) & set(need.banned_sites)
     if both:
         yield "banned_sites", f"{', '.join(sorted(both))} is also in sites"

@@ -1,6 +1,6 @@
-"""The normal form of needs: jobs that ask for the same are of one class, however it is written.
+"""The normal form of needs, so that jobs with equal needs have one class, however they are written.
 
-Alternatives keep their order: the first that fits is taken.
+Alternatives keep their order, because the first that fits is used.
 """
 
 import msgspec
@@ -10,7 +10,7 @@ from pilotage.proto.documents.job import Need, Preference
 
 
 def normal_needs(needs: tuple[Need, ...]) -> tuple[Need, ...]:
-    """Return needs with sites sorted, tags in normal form, and no upper bound that says nothing.
+    """Return needs with sorted sites, tags in normal form, and without useless upper bounds.
 
     Raises BadTags.
     """
@@ -18,7 +18,7 @@ def normal_needs(needs: tuple[Need, ...]) -> tuple[Need, ...]:
 
 
 def normal_preference(preference: Preference | None) -> Preference | None:
-    """Return a preference with its sites sorted, each once."""
+    """Return a preference with sorted sites, without duplicates."""
     if preference is None or len(preference.sites) < 2:
         return preference
     return msgspec.structs.replace(preference, sites=_set(preference.sites))

@@ -1,4 +1,4 @@
-"""From what was handed in to what a pilot runs: templates, parameters, checks. Pure."""
+"""Turns submitted templates and parameters into jobs for pilots. Pure."""
 
 import re
 import string
@@ -27,7 +27,7 @@ Entry = dict[str, str | int | float]  # parameters as they are submitted
 
 
 class _Codes(msgspec.Struct):
-    """What of a stored job says how its exit code is read."""
+    """The field of a stored job that gives its exit codes for success."""
 
     success_codes: tuple[int, ...] = (0,)
 
@@ -39,7 +39,7 @@ decode_parameters = msgspec.json.Decoder(Entry).decode
 
 
 def uses_in(job: Job) -> Counter[str]:
-    """Return how often the template uses each parameter. Raises Refused for unmatched braces."""
+    """Return how often the template uses each parameter. Raises Refused for wrong braces."""
     uses: Counter[str] = Counter()
     later = _later(job)
     for where, text in _texts(job):
@@ -55,8 +55,8 @@ def uses_in(job: Job) -> Counter[str]:
             if spec or conversion or not _name.fullmatch(name):
                 raise Refused(
                     Code.INVALID,
-                    f"{where}: {{{name}}} is not the name of a parameter (letters, digits, _); "
-                    "write {{ and }} for braces",
+                    f"{where}: {{{name}}} is not a valid parameter (letters, digits and _); for "
+                    "literal braces write {{ and }}",
                     field=where,
                 )
             uses[name] += 1
@@ -80,14 +80,14 @@ def _texts(job: Job) -> list[tuple[str, str]]:
 
 
 def _later(job: Job) -> frozenset[str]:
-    """Return where names may stand that only an attempt knows."""
+    """Return the fields that may use names whose values only an attempt knows."""
     if job.data is None:
         return frozenset()
     return frozenset(where for where, _, later in data_texts(job.data, "template.data") if later)
 
 
 def fill(template: Job, parameters: Parameters) -> Job:
-    """Return the job that the parameters make of the template."""
+    """Return the template with its parameters filled in."""
     values = {name: str(value) for name, value in parameters.items()}
 
     def filled(text: str) -> str:
@@ -115,16 +115,16 @@ def fill(template: Job, parameters: Parameters) -> Job:
 
 
 def filled_text(text: str, values: Mapping[str, object]) -> str:
-    """Return a text of a template with its parameters in place."""
+    """Return a text of a template with its parameters filled in."""
     return text.format_map(values) if "{" in text or "}" in text else text
 
 
 class NotReadable(Exception):
-    """A stored job cannot be read any more: another release has stored it. Its message says why."""
+    """This release cannot read a job that another release has stored. The message says why."""
 
 
 def readable(template: bytes | None, body: bytes) -> Job:
-    """Return a stored job as `job_of` does. Raises NotReadable."""
+    """Return a stored job. Raises NotReadable."""
     try:
         return job_of(template, body)
     except (Refused, *UNREADABLE) as why:
@@ -132,9 +132,9 @@ def readable(template: bytes | None, body: bytes) -> Job:
 
 
 def job_of(template: bytes | None, body: bytes) -> Job:
-    """Return a stored job, out of its submission's template and its own row.
+    """Return a stored job, from the template of its submission and its own row.
 
-    Raises whatever is wrong with it, where it cannot be read any more.
+    Raises Refused or one of UNREADABLE if this release cannot read it.
     """
     if template is None:
         return decode_job(body)
@@ -143,19 +143,19 @@ def job_of(template: bytes | None, body: bytes) -> Job:
 
 
 def success_codes_of(template: bytes | None, body: bytes) -> tuple[int, ...]:
-    """Return which codes make a stored job Done. No parameter is filled in for it."""
+    """Return the exit codes that make a stored job Done, without filling in parameters."""
     return _decode_codes(body if template is None else template).success_codes
 
 
 @lru_cache(maxsize=1_024)
 def _template(template: bytes) -> tuple[Job, bool]:
-    """Return a decoded template, and whether parameters or braces stand in it."""
+    """Return a decoded template, and whether it contains parameters or braces."""
     job = decode_job(template)
     return job, any("{" in text or "}" in text for _, text in _texts(job))
 
 
 def size_at_most(template: bytes | None, body: bytes) -> int:
-    """Return a bound on the bytes of a stored job, its parameters in place, without filling it."""
+    """Return an upper bound of the bytes of a filled job, without filling it in."""
     if template is None:
         return len(body)
     return _sizes(template).at_most(body)
@@ -168,7 +168,7 @@ def _sizes(template: bytes) -> FilledSizes:
 
 
 def body_of(job: Job, owner: str) -> Body:
-    """Return what a pilot is told to run."""
+    """Return the job in the form that a pilot gets."""
     return Body(
         command=job.command,
         environment=dict(job.environment),

@@ -1,4 +1,4 @@
-"""How large a job may be, its parameters in place; known without filling them in. Pure."""
+"""Checks the sizes of jobs with their parameters, without filling these in. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -11,11 +11,11 @@ from pilotage.proto.problems import Code
 
 from ...errors import Refused
 
-FILLED_BYTES_MAX: Final = 1 << 20  # of one job as JSON
-# A node starts no program with more, and no path is longer (Linux: MAX_ARG_STRLEN and PATH_MAX).
+FILLED_BYTES_MAX: Final = 1 << 20  # one job as JSON
+# Limits of Linux for an argument and a path (MAX_ARG_STRLEN and PATH_MAX).
 WORD_BYTES_MAX: Final = 131_071
 PROGRAM_BYTES_MAX: Final = 4_096
-_NUMBER_GROWS: Final = 24  # characters that a number may gain: 1e9 is filled in as 1000000000.0
+_NUMBER_GROWS: Final = 24  # extra characters of a number: 1e9 is filled in as 1000000000.0
 
 _CHARACTER_BYTES_MAX: Final = 4  # in UTF-8
 
@@ -23,20 +23,21 @@ _encode = msgspec.json.encode
 
 
 def check_size(body: bytes, where: str) -> None:
-    """Refuse a job, or an entry of parameters, that is too large as it was sent."""
+    """Refuse a job, or an entry of parameters, that is too large as it was submitted."""
     if len(body) > FILLED_BYTES_MAX:
         raise Refused(
             Code.INVALID,
-            f"{where} has {len(body)} bytes, found {short(body[:100].decode(errors='replace'))}; "
-            f"at most {FILLED_BYTES_MAX} are right: upload what is large as an input",
+            f"{where} has {len(body)} bytes, the maximum is {FILLED_BYTES_MAX}: upload large data "
+            f"as an input file; found {short(body[:100].decode(errors='replace'))}",
             field=where,
         )
 
 
 def check_command(command: Sequence[str], where: str) -> None:
-    """Refuse a word that no node can start a program with, or by.
+    """Refuse a program path or an argument that is too long for a node.
 
-    What parameters make of a word is not looked at: a pilot says so of the one job.
+    Words with parameters are not checked again after filling. If one is too long then, the pilot
+    fails that job.
     """
     for place, word in enumerate(command):
         most = WORD_BYTES_MAX if place else PROGRAM_BYTES_MAX
@@ -45,47 +46,47 @@ def check_command(command: Sequence[str], where: str) -> None:
         size = len(word.encode())
         if size > most:
             field = f"{where}.command[{place}]"
-            what = "a word of a command" if place else "the program, a path,"
+            what = "an argument" if place else "the path of a program"
             raise Refused(
                 Code.INVALID,
-                f"{field} has {size} bytes, found {short(word)!r}; {what} has at most {most}: "
-                "send what is longer as an input",
+                f"{field} has {size} bytes, found {short(word)!r}; {what} can have at most {most}: "
+                "pass longer data as an input file",
                 field=field,
             )
 
 
 def check_name(name: str, where: str) -> None:
-    """Refuse a name that parameters have made too long: jobs are found by theirs."""
+    """Refuse a name that is too long with its parameters, because jobs are searched by name."""
     if len(name) > JOB_NAME_MAX:
         raise Refused(
             Code.INVALID,
             f"{where} makes a name of {len(name)} characters, {short(name)!r}: "
-            f"at most {JOB_NAME_MAX} are right",
+            f"the maximum is {JOB_NAME_MAX}",
             field=where,
         )
 
 
 class FilledSizes:
-    """The sizes of the jobs that parameters make of one template."""
+    """The sizes of the jobs made from one template with parameters."""
 
     def __init__(self, template: Job, uses: Mapping[str, int]) -> None:
-        """`uses`: how often each parameter stands in the template."""
+        """`uses` says how often the template contains each parameter."""
         self._uses, self._count = uses, sum(uses.values())
         encoded = _encode(template)
         check_size(encoded, "template")
         in_braces = sum((len(name) + 2) * count for name, count in uses.items())
         self._literal = len(encoded) - in_braces
-        # No value is longer than its entry, so that an entry up to here fits without a look at it.
+        # No value is longer than its entry, so entries up to this size always fit.
         free = FILLED_BYTES_MAX - self._literal
         self.fits_max = free // self._count - _NUMBER_GROWS if self._count else FILLED_BYTES_MAX
 
     def at_most(self, entry: bytes) -> int:
-        """Return a bound on the bytes of the job, for parameters that were checked."""
+        """Return an upper bound of the job's bytes, for checked parameters."""
         most = self._literal + self._count * (len(entry) + _NUMBER_GROWS)
         return min(most, FILLED_BYTES_MAX)
 
     def check(self, entry: bytes, given: Mapping[str, str | int | float], where: str) -> None:
-        """Refuse the parameters with which the job would be too large."""
+        """Refuse parameters that would make the job too large."""
         check_size(entry, where)
         takes = {
             name: count * (len(_encode(str(given[name]))) - 2)  # without the quotes
@@ -96,8 +97,8 @@ class FilledSizes:
             name = max(takes, key=lambda one: takes[one])
             raise Refused(
                 Code.INVALID,
-                f"{where}.{name} stands {self._uses[name]} times in the template, found "
-                f"{short(str(given[name]))!r}: the job would have {size} bytes, at most "
-                f"{FILLED_BYTES_MAX} are right",
+                f"{where}.{name} is used {self._uses[name]} times in the template, found "
+                f"{short(str(given[name]))!r}: the job would have {size} bytes, the maximum is "
+                f"{FILLED_BYTES_MAX}",
                 field=f"{where}.{name}",
             )

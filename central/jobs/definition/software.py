@@ -1,7 +1,7 @@
-"""What a job says of the software that its node must have: an image, folders, modules. Pure.
+"""Checks of the software that a job needs on its node: an image, folders, modules. Pure.
 
-Whether it is there only the node can tell. What no node could make sense of is refused here, and
-the kind of an image is a tag that the pilot must have.
+Only the node can tell whether the software is installed. This module refuses values that are wrong
+on every node. For the kind of an image, it adds a tag that the pilot must have.
 """
 
 import msgspec
@@ -13,18 +13,18 @@ from pilotage.proto.storages import TAG as DATA
 
 from ...errors import Refused
 
-LEVEL = "{level}"  # in a folder of software: the best that the node has
-TAGS_LENGTH_MAX = 1_024  # as of any need
+LEVEL = "{level}"  # placeholder in a software folder: the best level that the node supports
+TAGS_LENGTH_MAX = 1_024  # as for all needs
 
 
 def check_software(job: Job, where: str) -> None:
-    """Refuse an image, folders and modules that no pilot could bring together."""
+    """Refuse an image, folders and modules that no pilot can combine."""
     if job.image:
         why = _wrong_image(job.image)
         if why:
             raise _refused(f"{where}.image", job.image, why)
         if job.modules:
-            why = "modules are of the node, and are not seen inside of an image: leave one out"
+            why = "modules of the node are not visible inside an image: remove modules or image"
             raise _refused(f"{where}.modules", ", ".join(job.modules), why)
     for i, folder in enumerate(job.software):
         why = _wrong_folder(folder)
@@ -33,9 +33,9 @@ def check_software(job: Job, where: str) -> None:
 
 
 def needs_of(job: Job) -> tuple[Need, ...]:
-    """Return what a job needs of a pilot: with an image, also that it can run one of this kind.
+    """Return the needs of a job, with the tags that it implies.
 
-    With data, that it brings and stores them.
+    An image needs a pilot that can run its kind. `data` needs a pilot that can transfer files.
     """
     if not job.image and job.data is None:
         return job.needs
@@ -50,13 +50,14 @@ def needs_of(job: Job) -> tuple[Need, ...]:
 
 
 def check_length(job: Job, where: str) -> None:
-    """Refuse tags that would be too long with the one that an image adds."""
+    """Refuse tags that would be too long with the added ones."""
     for i, need in enumerate(needs_of(job)):
         if len(need.tags) > TAGS_LENGTH_MAX:
             added = len(need.tags) - len(job.needs[i].tags)
             most = TAGS_LENGTH_MAX - added
             why = (
-                f"with an image found {len(job.needs[i].tags)} characters, expected at most {most}"
+                f"found {len(job.needs[i].tags)} characters, expected at most {most} in a job with "
+                "an image or data"
             )
             raise Refused(
                 Code.INVALID,
@@ -68,27 +69,27 @@ def check_length(job: Job, where: str) -> None:
 def _wrong_image(image: str) -> str:
     if "://" in image:
         return (
-            "pilots fetch no images from registries; name a path that is there on their nodes: a "
-            ".sif file, an unpacked folder as in /cvmfs/unpacked.cern.ch, or an archive in a .tar"
+            "pilots fetch no images from registries; give a path on their nodes: a .sif file, an "
+            "unpacked folder as in /cvmfs/unpacked.cern.ch, or a .tar archive"
         )
     return _wrong_path(image) or ("must not be the root folder" if image.strip("/") == "" else "")
 
 
 def _wrong_folder(folder: str) -> str:
     if ":" in folder:
-        return "must not hold a colon, which separates the folders of PATH"
+        return "must not contain a colon, which separates the folders of PATH"
     if any(sign in folder.replace(LEVEL, "") for sign in "{}"):
-        return f"braces stand for nothing but {LEVEL}"
+        return f"braces are allowed only in {LEVEL}"
     return _wrong_path(folder)
 
 
 def _wrong_path(path: str) -> str:
     if not path.startswith("/"):
-        return "must be an absolute path: it is looked for on the node"
+        return "must be an absolute path on the node"
     if ".." in path.split("/"):
-        return "must not hold '..'"
+        return "must not contain '..'"
     if not path.isprintable():
-        return "must not hold control characters"
+        return "must not contain control characters"
     return ""
 
 

@@ -1,1 +1,1 @@
-"""Output of running and ended jobs, as people read and follow it."""
+"""Output of running and ended jobs, for users who read or follow it."""

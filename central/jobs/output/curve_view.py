@@ -1,4 +1,4 @@
-"""The resource curve of a job and the last that it wrote: of one that runs as they are now."""
+"""The resource curve of a job and the end of its output, live while it runs."""
 
 from pilotage.proto import curve as lines
 from pilotage.proto.api.jobs import Curve, CurvePoint, Peek
@@ -17,20 +17,20 @@ from ..queries import Queries
 from ..record_types import AttemptRow
 from .live_logs import LiveLogs, OutputTails
 
-POINTS_MAX = 2_000  # of one answer; of a curve that has more, every second one, or third
-LIVE_CURVE_S = 5.0  # how long a curve is awaited of a pilot
+POINTS_MAX = 2_000  # points in one answer; of longer curves, every second or third point is shown
+LIVE_CURVE_S = 5.0  # longest wait for a curve from a pilot
 
 
 class JobInspector:
-    """Looks at what jobs do and did. Nothing here changes anything."""
+    """Shows curves and output of jobs. It changes nothing."""
 
     def __init__(self, store: Store, queries: Queries, live: LiveLogs, blobs: Blobs) -> None:
         self._store, self._queries, self._live, self._blobs = store, queries, live, blobs
 
     async def curve(self, caller: Caller, job_id: int, epoch: int | None) -> Curve:
-        """Return the resource curve of an attempt; of the newest that has one, by default.
+        """Return the resource curve of an attempt, by default of the newest that has one.
 
-        Of one that runs it is as far as it has come. Raises Refused: NOT_FOUND, TOO_MANY.
+        While the attempt runs, the curve ends now. Raises Refused (NOT_FOUND or TOO_MANY).
         """
         assert isinstance(caller, User)
         await self._queries.row(caller, job_id, Permission.JOB_READ)
@@ -53,9 +53,9 @@ class JobInspector:
         return _curve(chosen[-1], []) if epoch is not None else Curve(job=job_id)
 
     async def peek(self, caller: Caller, job_id: int, *, bytes_max: int, wait_s: float) -> Peek:
-        """Return the last that a job wrote; while it runs, its pilot is asked.
+        """Return the end of a job's output. While the job runs, ask its pilot.
 
-        Raises Refused: NOT_FOUND, TOO_MANY.
+        Raises Refused (NOT_FOUND or TOO_MANY).
         """
         assert isinstance(caller, User)
         await self._queries.row(caller, job_id, Permission.JOB_OUTPUT)
@@ -87,7 +87,7 @@ class JobInspector:
         )
 
     async def _content(self, kept: Output) -> bytes:
-        """Return what was kept of a stream; nothing where that is gone, or no honest pilot's."""
+        """Return the stored end of a stream, or nothing if it is missing or impossibly long."""
         size = await self._blobs.size(kept.sha256)
         if size is None or size > KEPT_BYTES:
             return b""
@@ -137,7 +137,7 @@ def _points(found: list[lines.UsageSample]) -> list[CurvePoint]:
 
 
 def _text(data: bytes, bytes_max: int) -> str:
-    """Return the end of some bytes as text, without a character that is cut off at its front."""
+    """Return the last bytes as text, without a partial character at the beginning."""
     end = data[-bytes_max:] if bytes_max else b""
     if len(end) < len(data):
         while end and end[0] & 0b1100_0000 == 0b1000_0000:

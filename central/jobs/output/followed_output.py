@@ -1,4 +1,4 @@
-"""The output of jobs as people follow it and as pilots send it."""
+"""The service of live output: users follow it, and pilots send it."""
 
 from pilotage.proto.messages import LogChunk, Stream
 from pilotage.proto.problems import Code
@@ -12,7 +12,7 @@ from .stream_output import StreamContent
 
 
 class FollowService:
-    """Checks who may follow and who may send; `LiveLogs` joins them."""
+    """Checks the rights of followers and senders. `LiveLogs` connects them."""
 
     def __init__(self, queries: Queries, live: LiveLogs, leases: LeaseTable) -> None:
         self._queries, self._live, self._leases = queries, live, leases
@@ -20,14 +20,14 @@ class FollowService:
     async def follow(
         self, caller: Caller, job_id: int, stream: Stream, *, pieces: bool = False
     ) -> StreamContent:
-        """Return a stream as it grows; what was kept, where nothing runs."""
+        """Return a stream as it grows, or its stored end if the job is not running."""
         return await self._queries.follow(caller, job_id, stream, pieces=pieces)
 
     async def chunk(self, caller: AttemptCaller | PilotCaller, chunk: LogChunk) -> None:
-        """Hand on output of the caller's own attempt. Raises Refused for anybody else's."""
+        """Pass on output of the caller's own attempt. Raises Refused for other attempts."""
         lease = self._leases.find(chunk.job, chunk.epoch)
         if lease is None:
-            return  # late: its attempt is over
+            return  # the chunk is late, and its attempt is over
         mine = (
             caller.pilot == lease.pilot
             if isinstance(caller, PilotCaller)
@@ -37,7 +37,7 @@ class FollowService:
         if not mine:
             raise Refused(
                 Code.FORBIDDEN,
-                f"attempt {chunk.epoch} of job {chunk.job} is not yours",
+                f"attempt {chunk.epoch} of job {chunk.job} belongs to another pilot or token",
                 field="job",
             )
         self._live.chunk(chunk)

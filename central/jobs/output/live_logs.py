@@ -1,4 +1,4 @@
-"""Live output of payloads: travels only while somebody follows (≤ 64 kB/s a job)."""
+"""Live output of payloads. Pilots send it only while a user follows (at most 64 kB/s for a job)."""
 
 import asyncio
 import weakref
@@ -15,44 +15,44 @@ from ...identity.open_per_person import PersonLimiter
 from ...outbound import Outbound
 from ..leases import Lease, LeasePhase, LeaseTable
 
-FOLLOWED_MAX = 16  # streams of jobs that one person follows at once
-LOOKS_MAX = 16  # of one person at once at jobs that run: each waits for a pilot
-BEHIND_MAX = 256  # chunks a slow follower may be behind before it sees a gap
-BEHIND_BYTES = 1_000_000  # and bytes, in them
-TAIL_BYTES = 65_536  # of each stream of a job that is followed, for those who come later
-CUT_BYTES = 3  # a pilot holds a character back that is not whole yet
-QUIET_S = 1.5  # a pilot that does not say how much there is has then said all
+FOLLOWED_MAX = 16  # streams of jobs that one user follows at once
+LOOKS_MAX = 16  # looks at running jobs by one user at once, since each waits for a pilot
+BEHIND_MAX = 256  # chunks that a slow follower may be behind before it sees a gap
+BEHIND_BYTES = 1_000_000  # the same limit in bytes
+TAIL_BYTES = 65_536  # kept of each followed stream, for later followers
+CUT_BYTES = 3  # a pilot holds back an incomplete character
+QUIET_S = 1.5  # after such a pause, a pilot that does not report sizes has sent everything
 
 
 class LiveLogs:
-    """Joins those who follow a job's output to the chunks that its pilot sends."""
+    """Passes the chunks that pilots send to the followers of a job's output."""
 
     def __init__(self, leases: LeaseTable, outbound: Outbound) -> None:
         self._leases, self._outbound = leases, outbound
         self._followed: dict[int, _Followed] = {}
-        why = f"you follow the output of {FOLLOWED_MAX} jobs, no more is given: end one of them"
+        why = f"you already follow {FOLLOWED_MAX} streams of jobs, the maximum: end one of them"
         self._followers = PersonLimiter(FOLLOWED_MAX, why)
-        why = f"you look at {LOOKS_MAX} jobs that run, no more are given: wait for one of them"
+        why = f"you already look at {LOOKS_MAX} running jobs, the maximum: wait for an answer"
         self._looks = PersonLimiter(LOOKS_MAX, why)
 
     def followed(self, job: int) -> bool:
-        """Whether anybody follows this job's output."""
+        """Return whether a user follows this job's output."""
         return job in self._followed
 
     def chunk(self, chunk: LogChunk) -> None:
-        """Hand a chunk to its followers; dropped when there are none."""
+        """Pass a chunk to its followers. Without followers, drop it."""
         lease, followed = self._leases.find(chunk.job, chunk.epoch), self._followed.get(chunk.job)
         if lease is None or followed is None or followed.epoch != chunk.epoch:
             return
         if self._outbound.up and followed.lacks_beginning(chunk):
-            # Its pilot was told to send by who led before us, and goes on where it was.
+            # The previous leader asked the pilot to send, and the pilot continued from there.
             followed.hold(chunk)
-            self._tell(lease)
+            self._ask_pilot(lease)
         else:
             followed.take(chunk)
 
     def ended(self, job: int, epoch: int) -> None:
-        """No more output comes of this attempt."""
+        """End the streams of an attempt: it sends no more output."""
         followed = self._followed.get(job)
         if followed is not None and followed.epoch == epoch:
             followed.end()
@@ -60,13 +60,13 @@ class LiveLogs:
     def live(
         self, caller: User, job: int, stream: Stream, *, pieces: bool = False
     ) -> AsyncIterator[bytes]:
-        """Return a running attempt's output from its beginning as it comes, until it ends.
+        """Return a running attempt's output from its beginning, as it arrives, until it ends.
 
-        Where bytes were lost on the way, a line says how many; `pieces` say where each begins
-        instead, as `proto/pieces.py` has them. Raises Refused, TOO_MANY.
+        If bytes were lost on the way, a line says how many. With `pieces`, each part instead says
+        where it begins (see `proto/pieces.py`). Raises Refused (TOO_MANY).
         """
         found = self._live(job, stream, _Follower(self._followers.enter(caller)))
-        return _placed(found) if pieces else _told(found)
+        return _placed(found) if pieces else _with_gaps(found)
 
     async def _live(
         self, job: int, stream: Stream, follower: "_Follower"
@@ -86,9 +86,9 @@ class LiveLogs:
             follower.leave()
 
     async def look(self, caller: User, job: int, *, wait_s: float) -> "OutputTails | None":
-        """Return the ends of all streams of a running attempt, as complete as `wait_s` allows.
+        """Return the ends of all streams of a running attempt, after at most `wait_s` seconds.
 
-        None: nothing runs. Raises Refused, TOO_MANY.
+        Return None if the job is not running. Raises Refused (TOO_MANY).
         """
         lease = self._lease(job)
         if lease is None:
@@ -114,7 +114,7 @@ class LiveLogs:
         if followed is None or followed.epoch != lease.epoch:
             followed = self._followed[lease.job] = _Followed(lease.epoch)
         followed.users += 1
-        self._tell(lease)
+        self._ask_pilot(lease)
         try:
             yield followed
         finally:
@@ -122,8 +122,8 @@ class LiveLogs:
             if not followed.users and self._followed.get(lease.job) is followed:
                 del self._followed[lease.job]
 
-    def _tell(self, lease: Lease) -> None:
-        """Let the pilot send from the beginning."""
+    def _ask_pilot(self, lease: Lease) -> None:
+        """Ask the pilot to send from the beginning."""
         attempt = Attempt(lease.job, lease.epoch)
         self._outbound.follow(lease.kind.community, lease.pilot, attempt)
 
@@ -132,20 +132,20 @@ class StreamTail(NamedTuple):
     """The last bytes of a stream."""
 
     data: bytes
-    start: int  # bytes before them
-    size: int  # of the whole stream
+    start: int  # bytes of the stream before them
+    size: int  # bytes of the whole stream
 
 
 class OutputTails(NamedTuple):
-    """The ends of the streams of an attempt, at one moment."""
+    """The ends of an attempt's streams at one moment."""
 
     lease: Lease
     ends: dict[Stream, StreamTail]
-    complete: bool  # whether all that there was has come
+    complete: bool  # everything written before the request has arrived
 
 
 class _Follower:
-    """One answer to one person. It counts until `leave`, or until nobody holds it."""
+    """One answer to one user. It counts until `leave` is called or the object is collected."""
 
     def __init__(self, left: Callable[[], None]) -> None:
         self.leave = weakref.finalize(self, left)
@@ -153,26 +153,26 @@ class _Follower:
 
 
 class _Followed:
-    """An attempt that somebody follows."""
+    """An attempt with at least one follower."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch, self.users = epoch, 0
         self.readers: set[_Reader] = set()
         self.tails: dict[Stream, _Tail] = {}
         self._news: set[asyncio.Event] = set()
-        self._held: LogChunk | None = None  # until its pilot begins anew, or goes on all the same
+        self._held: LogChunk | None = None  # held back until the next chunk of the pilot
         self._has_held = self._over = False
 
     @property
     def complete(self) -> bool:
-        """Whether the last byte of every stream has come that there was when we began."""
+        """Whether all bytes that existed when following began have arrived."""
         streams = [self.tails.get(stream) for stream in Stream]
         return self._over or all(tail is not None and tail.caught_up for tail in streams)
 
     def lacks_beginning(self, chunk: LogChunk) -> bool:
-        """Whether what comes first of a stream that somebody reads is not its beginning.
+        """Return whether the first chunk of a read stream is not the beginning of the stream.
 
-        It is asked for once: of a long stream a pilot sends no more than the end.
+        This asks only once, because a pilot sends only the end of a long stream.
         """
         is_first = chunk.offset > 0 and chunk.stream not in self.tails
         is_read = any(reader.stream is chunk.stream for reader in self.readers)
@@ -190,12 +190,12 @@ class _Followed:
         self._take(chunk)
 
     def _take(self, chunk: LogChunk) -> None:
-        text = chunk.text.encode()  # once, for all of them
+        text = chunk.text.encode()  # once for all readers
         self.tails.setdefault(chunk.stream, _Tail()).take(chunk, text)
         for reader in self.readers:
             if reader.stream is chunk.stream:
                 reader.offer(chunk.offset, text)
-        self._tell()
+        self._wake()
 
     def end(self) -> None:
         held, self._held = self._held, None
@@ -204,10 +204,13 @@ class _Followed:
         self._over = True
         for reader in self.readers:
             reader.end()
-        self._tell()
+        self._wake()
 
     def read(self, stream: Stream, *, tail: bool) -> "_Reader":
-        """Return a new reader, with the `tail` where the pilot cannot be told to begin anew."""
+        """Return a new reader. With `tail`, it begins with the bytes that are here.
+
+        That is for a pilot that cannot be asked to send from the beginning.
+        """
         reader, here = _Reader(stream), self.tails.get(stream)
         if tail and here is not None:
             reader.offer(here.start, bytes(here.data))
@@ -217,19 +220,19 @@ class _Followed:
         return reader
 
     async def come(self) -> None:
-        """Return once all is here that there was when we began."""
+        """Wait until all bytes that existed when following began have arrived."""
         news = asyncio.Event()
         self._news.add(news)
         try:
             while not self.complete:
-                says_sizes = any(tail.caught_up or tail.told for tail in self.tails.values())
+                says_sizes = any(tail.caught_up or tail.reported for tail in self.tails.values())
                 async with asyncio.timeout(QUIET_S if self.tails and not says_sizes else None):
                     await news.wait()
                 news.clear()
         finally:
             self._news.discard(news)
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         for news in self._news:
             news.set()
 
@@ -239,12 +242,12 @@ class _Tail:
 
     def __init__(self) -> None:
         self.data, self.start = bytearray(), 0
-        self.told = 0  # how large the stream was, by its pilot's last word
+        self.reported = 0  # size of the stream, as last reported by its pilot
         self.caught_up = False
 
     def take(self, chunk: LogChunk, text: bytes) -> None:
         end = self.start + len(self.data)
-        if chunk.offset > end:  # something was lost on the way
+        if chunk.offset > end:  # bytes were lost on the way
             self.data.clear()
             self.start = end = chunk.offset
         self.data += text[end - chunk.offset :]
@@ -252,12 +255,13 @@ class _Tail:
         surplus = max(0, len(self.data) - TAIL_BYTES)
         del self.data[:surplus]
         self.start += surplus
-        self.told = max(self.told, chunk.size)
+        self.reported = max(self.reported, chunk.size)
         is_empty = not text and not chunk.size
         self.caught_up |= is_empty or 0 < chunk.size <= end + CUT_BYTES
 
     def end(self) -> StreamTail:
-        return StreamTail(bytes(self.data), self.start, max(self.told, self.start + len(self.data)))
+        size = max(self.reported, self.start + len(self.data))
+        return StreamTail(bytes(self.data), self.start, size)
 
 
 class _Reader:
@@ -266,7 +270,7 @@ class _Reader:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self._pieces: deque[tuple[int, bytes]] = deque()
-        self._waiting = 0  # bytes in them
+        self._waiting = 0  # bytes in `_pieces`
         self._ready = asyncio.Event()
         self._over = False
 
@@ -288,7 +292,7 @@ class _Reader:
         self._ready.set()
 
     async def texts(self) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield each text that was not there yet, and how many bytes of the stream precede it."""
+        """Yield each new text with its offset in the stream."""
         position = 0
         while True:
             await self._ready.wait()
@@ -309,7 +313,7 @@ async def _placed(texts: AsyncGenerator[tuple[int, bytes], None]) -> AsyncIterat
             yield piece(at, text)
 
 
-async def _told(texts: AsyncGenerator[tuple[int, bytes], None]) -> AsyncIterator[bytes]:
+async def _with_gaps(texts: AsyncGenerator[tuple[int, bytes], None]) -> AsyncIterator[bytes]:
     position = 0
     async with aclosing(texts):
         async for at, text in texts:

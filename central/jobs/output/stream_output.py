@@ -1,4 +1,4 @@
-"""What is given of a stream of a job, and of which attempt that is."""
+"""The content of a job's stream, with the attempt that it comes from."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class _Of:
-    epoch: int  # of which attempt; 0: nothing is kept of any
+    epoch: int  # the attempt; 0: no attempt has a stored stream
     newest: int  # the job's newest attempt
-    left_out: int = 0  # bytes that it wrote before those that are kept
+    left_out: int = 0  # bytes of the stream before the stored ones
 
 
 @dataclass(frozen=True)
 class StreamContent(_Of):
-    """The bytes of a stream, kept or as they come."""
+    """The bytes of a stream, stored or live."""
 
     parts: AsyncIterator[bytes]

@@ -69,4 +69,4 @@ def test_a_damaged_file_of_keys_is_named(
     (tmp_path / "element-keys.json").write_text("{}")
 
     assert run(["admin", "element-keys", "--data", str(tmp_path)]) != 0
-    assert "element-keys.json is no key file" in capsys.readouterr().err
+    assert "element-keys.json is not a valid key file" in capsys.readouterr().err

@@ -95,7 +95,7 @@ def test_a_name_is_no_longer_because_parameters_make_it(data: JobData | None) ->
     async def tell(one: Scene) -> None:
         template = Job(command=("run",), name="{a}-{b}", data=data)
         told = await parametric(one, template, {"a": "x" * 126, "b": 1})
-        with pytest.raises(Refused, match="at most 128 are right") as refused:
+        with pytest.raises(Refused, match="the maximum is 128") as refused:
             await parametric(one, template, {"a": "x", "b": 2}, {"a": "x" * 9_000, "b": 1})
 
         assert told.count == 1

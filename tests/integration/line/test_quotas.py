@@ -202,8 +202,8 @@ def test_a_quota_that_is_removed_holds_no_more() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "users"}, "name 'users'"),
-        ({"kind": "group"}, "a group or an owner needs one"),
+        ({"name": "users"}, "a community has no name, found 'users'"),
+        ({"kind": "group"}, "a quota of kind group needs a name"),
     ],
 )
 def test_a_quota_that_names_nobody_is_refused(fields: dict[str, str], message: str) -> None:

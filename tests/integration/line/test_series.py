@@ -140,7 +140,7 @@ def test_nothing_is_forgotten_while_the_store_is_full() -> None:
 
 def test_a_step_that_is_not_kept_is_refused_by_name() -> None:
     async def tell(one: Scene) -> None:
-        with pytest.raises(Refused, match="step: 7 s is none of 10, 60, 600"):
+        with pytest.raises(Refused, match="step: found 7 s, expected one of 10, 60, 600"):
             await series(one, 7)
 
     scene(tell)

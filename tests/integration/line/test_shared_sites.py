@@ -70,7 +70,7 @@ async def refusals(one: Scene, caller: User) -> list[Code]:
         with pytest.raises(Refused) as refused:
             await one_try
         found.append(refused.value.code)
-        assert "a token that names none" in str(refused.value)
+        assert "a token without a community" in str(refused.value)
     return found
 
 

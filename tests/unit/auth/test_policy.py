@@ -5,6 +5,7 @@ import pytest
 from pilotage.central.identity.callers import Anonymous, AttemptCaller, Caller, PilotCaller
 from pilotage.central.identity.errors import Forbidden, NoToken
 from pilotage.central.identity.policy import (
+    PHRASES,
     TABLE,
     CallerKind,
     Permission,
@@ -67,10 +68,16 @@ def test_a_token_narrows_what_its_role_reaches(
 
 
 def test_a_refusal_names_the_right_and_who_has_it() -> None:
-    with pytest.raises(Forbidden, match="reader has not the right job_control: user, manager"):
+    with pytest.raises(
+        Forbidden, match="your role .reader. may not control jobs .job_control.; user, manager"
+    ):
         require(person(Role.READER), Permission.JOB_CONTROL)
     with pytest.raises(NoToken):
         require(Anonymous(), Permission.JOB_CONTROL)
+
+
+def test_every_action_has_a_phrase_for_its_refusal() -> None:
+    assert set(PHRASES) == set(Permission)
 
 
 def test_only_an_admin_covers_all_roles() -> None:

@@ -244,7 +244,7 @@ async def test_a_new_file_and_a_lost_copy_bring_new_jobs() -> None:
 
     assert ok.state is RuleState.OK and counts(ok) == (5, 0, 0, 0)
     assert counts(row) == (4, 1, 0, 1)  # of the lost one there is nothing to copy from
-    assert (row.state, row.why) == (RuleState.STUCK, "some files have no copy that can be read")
+    assert (row.state, row.why) == (RuleState.STUCK, "some files have no readable copy")
     (job,) = world.jobs.values()
     assert job == transfer_job(Did("users", "run9.h5"), "pic", "users")
 

@@ -90,7 +90,7 @@ async def test_scopes_belong_to_the_groups_of_their_names() -> None:
     assert words(await world.register(MAY, *dids)) == "same same refused refused refused"
     assert words(await world.register(TOP, *dids)) == "same same new new same"
     assert words(await world.register(ALIEN, *dids)) == "new new refused refused refused"
-    with pytest.raises(Refused, match="reader has not the right data_write"):
+    with pytest.raises(Refused, match="may not change the file catalogue .data_write."):
         await world.register(READER, "users:a")
 
 
@@ -375,5 +375,5 @@ async def test_a_rule_on_a_storage_that_is_not_there_names_those_that_are() -> N
     with pytest.raises(Refused) as told:
         await rules.add(ADA, RuleRequest(copies=1, storages=("pic",), did="users:a"))
     assert str(told.value) == (
-        "storages: found 'pic', expected one that is there: unknown storage 'pic': known are web"
+        "storages: found 'pic', expected a configured storage: unknown storage 'pic': known are web"
     )

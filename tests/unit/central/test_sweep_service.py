@@ -94,7 +94,7 @@ async def test_a_remnant_is_never_held_by_itself_and_says_until_when_it_waits() 
     assert early[("kept", "users:s2")] == NOT_SWEPT
     assert await world.whys() == {
         ("disk", "users:s1"): "",  # its turn comes
-        ("disk", "users:s2"): "users:live lies there",
+        ("disk", "users:s2"): "users:live uses this path",
         ("kept", "users:s2"): NOT_SWEPT,
         ("disk", "users:s3"): OUTSIDE,
     }

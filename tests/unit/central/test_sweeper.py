@@ -343,7 +343,7 @@ async def test_a_result_that_says_nothing_has_removed_nothing() -> None:
     )
 
     assert left.failures == 1
-    assert "has not said what became of it" in left.why
+    assert "did not report whether it removed this" in left.why
 
 
 async def test_a_result_that_comes_while_the_sweeper_looks_is_no_failure() -> None:
@@ -437,7 +437,7 @@ async def test_a_storage_of_which_no_file_speaks_any_more_is_left_alone() -> Non
     await world.turn()
 
     assert world.jobs == {} and await world.store.read(remnant_records.open_sweeps) == []
-    assert world.said[0][1]["why"] == "no file speaks of the storage any more"
+    assert world.said[0][1]["why"] == "no storage file defines this storage any more"
 
 
 async def test_nothing_goes_while_copies_lie_on_a_storage_without_a_file() -> None:

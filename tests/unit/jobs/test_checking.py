@@ -11,19 +11,19 @@ from pilotage.proto.amounts import AMOUNTS_MAX
 from pilotage.proto.documents.job import Job, JobLimits, Need, Preference
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"cores_min": 4, "cores_max": 2}, "cores_max: 2 is less than cores_min 4"),
-    ({"gpus_min": 4, "gpus_max": 2}, "gpus_max: 2 is less than gpus_min 4"),
+    ({"cores_min": 4, "cores_max": 2}, "cores_max: 2 must not be less than cores_min 4"),
+    ({"gpus_min": 4, "gpus_max": 2}, "gpus_max: 2 must not be less than gpus_min 4"),
     (
         {"architecture_level_min": 3, "architecture_level_max": 2},
-        "architecture_level_max: 2 is less than architecture_level_min 3",
+        "architecture_level_max: 2 must not be less than architecture_level_min 3",
     ),
     (
         {"architecture": "aarch64", "architecture_level_max": 2},
-        "architecture_level_max: levels are those of x86_64, and architecture is 'aarch64'",
+        "architecture_level_max: levels exist only for x86_64, but architecture is 'aarch64'",
     ),
     (
         {"architecture": "aarch64", "architecture_level_min": 1, "architecture_level_max": 2},
-        "architecture_level_min: levels are those of x86_64, and architecture is 'aarch64'",
+        "architecture_level_min: levels exist only for x86_64, but architecture is 'aarch64'",
     ),
     (
         {
@@ -31,16 +31,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
             "gpu_compute_capability_min": "8.10",
             "gpu_compute_capability_max": "8.9",
         },
-        "gpu_compute_capability_max: 8.9 is less than gpu_compute_capability_min 8.10",
+        "gpu_compute_capability_max: 8.9 must not be less than gpu_compute_capability_min 8.10",
     ),
-    ({"whole_node": True, "cores_max": 2}, "cores_max: a whole node is all cores of it"),
-    ({"gpu_vendor": "nvidia"}, "gpu_vendor: asks something of GPUs: say gpus_min of 1 or more"),
-    ({"gpu_memory_mb": 1, "gpus_max": 1}, "gpu_memory_mb: asks something of GPUs"),
+    ({"whole_node": True, "cores_max": 2}, "cores_max: a whole node includes all its cores"),
+    ({"gpu_vendor": "nvidia"}, "gpu_vendor: this needs a GPU: set gpus_min to 1 or more"),
+    ({"gpu_memory_mb": 1, "gpus_max": 1}, "gpu_memory_mb: this needs a GPU"),
     ({"tags": "a &"}, "tags: tags 'a &', position 4: a tag is expected, but the text ends"),
-    ({"os": "el 9"}, "os: expected letters, digits and . _ : / @ + - only, found 'el 9'"),
+    ({"os": "el 9"}, "os: expected only letters, digits and . _ : / @ + -, found 'el 9'"),
     ({"element": "e" * 129}, "element: expected at most 128 characters, found 129"),
-    ({"architecture": " x86_64"}, "architecture: expected letters"),
-    ({"element": "a b"}, "element: expected letters"),
+    ({"architecture": " x86_64"}, "architecture: expected only letters"),
+    ({"element": "a b"}, "element: expected only letters"),
     ({"sites": ("PIC",), "banned_sites": ("PIC",)}, "banned_sites: PIC is also in sites"),
 ]
 
@@ -69,13 +69,15 @@ def test_a_job_names_so_many_tags_sites_and_amounts_and_no_more() -> None:
     job = Job(command=("true",), needs=(half, half), preference=preference)
     check(job, "job")
     one_more = {
-        "name 65 tags, and a job may name 64": Need(tags="one"),
-        "name 257 sites, and a job may name 256": Need(sites=("one",)),
-        "name 17 amounts, and a job may name 16": Need(amounts={"one_more": 1}),
+        "found 65 tags in all entries together, expected at most 64": Need(tags="one"),
+        "found 257 sites in all entries together, expected at most 256": Need(sites=("one",)),
+        "found 17 amounts in all entries together, expected at most 16": Need(
+            amounts={"one_more": 1}
+        ),
     }
 
     for said, need in one_more.items():
-        with pytest.raises(Refused, match=f"job.needs: all together {said}"):
+        with pytest.raises(Refused, match=f"job.needs: {said}"):
             check(msgspec.structs.replace(job, needs=(half, half, need)), "job")
 
 
@@ -111,7 +113,7 @@ def test_a_warning_comes_after_the_start_whichever_need_is_met() -> None:
     limits = JobLimits(warning_s=600)
     job = Job(command=("true",), limits=limits, needs=(Need(wall_s=3_600), Need(wall_s=600)))
 
-    with pytest.raises(Refused, match=r"limits.warning_s: 600 is not less than wall_s 600") as why:
+    with pytest.raises(Refused, match=r"limits.warning_s: 600 must be less than wall_s 600") as why:
         check(job, "jobs[0]")
     assert why.value.field == "jobs[0].limits.warning_s"
     check(msgspec.structs.replace(job, needs=(Need(wall_s=601),)), "jobs[0]")
@@ -120,8 +122,8 @@ def test_a_warning_comes_after_the_start_whichever_need_is_met() -> None:
 def test_a_program_that_no_node_can_start_is_refused() -> None:
     check(Job(command=("x" * 4_096, "y" * 131_071)), "job")
 
-    with pytest.raises(Refused, match="at most 4096: send") as program:
+    with pytest.raises(Refused, match="at most 4096: pass") as program:
         check(Job(command=("x" * 1_048_540,)), "job")
-    with pytest.raises(Refused, match="at most 131071: send") as word:
+    with pytest.raises(Refused, match="at most 131071: pass") as word:
         check(Job(command=("x", "y" * 131_072)), "job")
     assert (program.value.field, word.value.field) == ("job.command[0]", "job.command[1]")

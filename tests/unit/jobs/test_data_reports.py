@@ -213,5 +213,5 @@ async def test_an_empty_file_is_not_published_with_a_size() -> None:
     change = await rig.looked_at(lease, ended(lease, published=(empty,)))
 
     assert change.publication is None
-    said = "a: its sha256 is that of an empty file, and its size_bytes is 1000000000000"
+    said = "a: its sha256 is that of an empty file, but its size_bytes is 1000000000000"
     assert said in change.reason

@@ -23,13 +23,13 @@ def test_exit_codes_stay_and_what_differs_from_attempt_to_attempt_goes() -> None
     failed = FailureTally()
 
     add(failed, 1, "exit code 3")
-    add(failed, 2, "no beat for 51 s")
+    add(failed, 2, "no heartbeat for 51 s")
     add(failed, 3, "output: /tmp/a/b.h5 is empty")
     add(failed, 4, "signalled: signal 11")
 
     assert [end.word for end in failed.take()] == [
         "exit code 3",
-        "no beat for N s",
+        "no heartbeat for N s",
         "output: /P is empty",
         "signalled: signal 11",
     ]

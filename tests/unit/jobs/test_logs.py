@@ -231,7 +231,7 @@ def test_a_character_that_the_pilot_holds_back_is_not_waited_for() -> None:
 def test_a_person_follows_so_many_streams_at_once_and_an_ended_one_makes_room() -> None:
     async def tell(one: Story) -> None:
         streams = [one.logs.live(ADA, 7, OUT) for _ in range(FOLLOWED_MAX)]
-        with pytest.raises(Refused, match="output of 16 jobs") as refused:
+        with pytest.raises(Refused, match="follow 16 streams of jobs") as refused:
             one.logs.live(ADA, 7, OUT)
         assert (refused.value.code, refused.value.status) == (Code.TOO_MANY, 429)
         others = one.logs.live(BOB, 7, OUT)
@@ -304,7 +304,7 @@ def test_a_person_looks_at_so_many_jobs_at_once() -> None:
         loop = asyncio.get_running_loop()
         looks = [loop.create_task(one.logs.look(ADA, 7, wait_s=15.0)) for _ in range(LOOKS_MAX)]
         await turns()
-        with pytest.raises(Refused, match="look at 16 jobs") as refused:
+        with pytest.raises(Refused, match="look at 16 running jobs") as refused:
             await one.logs.look(ADA, 7, wait_s=15.0)
         assert refused.value.code is Code.TOO_MANY
         assert await one.logs.look(ADA, 8, wait_s=15.0) is None, "nothing runs there"

@@ -46,7 +46,7 @@ def test_the_refusal_names_the_field_the_value_and_the_limit() -> None:
 
     assert why is not None
     assert why.field == "parameters[7].x"
-    assert "stands 1200 times in the template" in why.message
+    assert "is used 1200 times in the template" in why.message
     assert "'aaaaa" in why.message and len(why.message) < 300
     assert str(FILLED_BYTES_MAX) in why.message
 
@@ -68,7 +68,7 @@ def test_numbers_count_as_they_are_filled_in() -> None:
 def test_a_job_that_is_too_large_as_it_was_sent_is_refused() -> None:
     check_size(b"x" * FILLED_BYTES_MAX, "jobs[0]")
 
-    with pytest.raises(Refused, match="at most 1048576"):
+    with pytest.raises(Refused, match="the maximum is 1048576"):
         check_size(b"x" * (FILLED_BYTES_MAX + 1), "jobs[0]")
     with pytest.raises(Refused) as refused:
         FilledSizes(Job(command=("x" * FILLED_BYTES_MAX,)), {})
@@ -85,7 +85,7 @@ def test_a_command_has_no_word_that_a_node_cannot_start_a_program_with() -> None
 
     assert of_program.value.field == "jobs[0].command[0]"
     assert "has 4097 bytes, found 'ééé" in of_program.value.message
-    assert "the program, a path, has at most 4096" in of_program.value.message
+    assert "the path of a program can have at most 4096" in of_program.value.message
     assert of_word.value.field == "jobs[0].command[2]"
     assert "has 131072 bytes, found 'zzz" in of_word.value.message
     assert len(of_word.value.message) < 300

@@ -35,7 +35,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "leads up": ({"image": "/cvmfs/../etc"}, "job.image", "'..'"),
     "everything": ({"image": "//"}, "job.image", "root folder"),
     "control": ({"image": "/a\nb"}, "job.image", "control characters"),
-    "modules": ({"image": "/a.sif", "modules": ("gcc",)}, "job.modules", "leave one out"),
+    "modules": ({"image": "/a.sif", "modules": ("gcc",)}, "job.modules", "remove modules or image"),
     "up": ({"software": ("/cvmfs/a", "/b/..")}, "job.software[1]", "'..'"),
     "colon": ({"software": ("/a:b",)}, "job.software[0]", "colon"),
     "braces": ({"software": ("/a/{os}",)}, "job.software[0]", "{level}"),

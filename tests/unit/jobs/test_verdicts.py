@@ -81,7 +81,9 @@ def test_a_job_that_no_pilot_lives_to_start_is_held_in_the_end() -> None:
     ]
 
     assert [change.new for change in lost] == [JobState.WAITING, JobState.HELD]
-    assert lost[1].reason == "lost_too_often: matched 100 times, the last: no beat for 121 s"
+    assert (
+        lost[1].reason == "lost_too_often: matched 100 times; the last end: no heartbeat for 121 s"
+    )
 
 
 # What a pilot says of an attempt that had not started:
@@ -204,7 +206,7 @@ def test_why_a_person_wanted_the_end_is_the_reason_of_the_job(line: str) -> None
 
     assert [change.reason] == (reason or [""])
     silent = verdicts.lease_over(lease, at=1.0, silent_s=121.0, limits=LIMITS)
-    assert silent.reason == (lease.wanted_reason or "no beat for 121 s")
+    assert silent.reason == (lease.wanted_reason or "no heartbeat for 121 s")
 
 
 def test_a_payload_that_ran_too_long_is_told_its_limit() -> None:
