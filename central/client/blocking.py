@@ -981,7 +981,7 @@ class Client:
     def wait_for_transformation(
         self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
     ) -> TransformationView:
-        """Wait until a transformation has ended or waits for a person, and return it.
+        """Wait until a transformation has ended or is stuck, and return it.
 
         With `through_held` the method waits until it has ended. A transformation with inputs ends
         only after a person completes or stops it. Raises TimedOut; the transformation continues.
@@ -1069,13 +1069,13 @@ class Client:
         return self.loop.run(self.core.production(named))
 
     def production_report(self, named: str | int) -> ProductionReport:
-        """Return the report on a production: failures by step, and files that wait for a person."""
+        """Return the report on a production: failures by step, and stuck files."""
         return self.loop.run(self.core.production_report(named))
 
     def wait_for_production(
         self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
     ) -> ProductionView:
-        """Wait until a production has ended or waits for a person, and return it.
+        """Wait until a production has ended or is stuck, and return it.
 
         With `through_held` the method waits until it has ended. A production that takes files by a
         query ends only after a person completes it. Raises TimedOut; the production continues.

@@ -113,13 +113,13 @@ class ProductionCalls:
         return await self._transport.ask(ProductionDetail, "GET", _path(named))
 
     async def production_report(self, named: str | int) -> ProductionReport:
-        """Return the report on a production: failures by step, and files that wait for a person."""
+        """Return the report on a production: failures by step, and stuck files."""
         return await self._transport.ask(ProductionReport, "GET", _path(named, "/report"))
 
     async def wait_for_production(
         self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
     ) -> ProductionView:
-        """Wait until a production has ended or waits for a person, and return it.
+        """Wait until a production has ended or is stuck, and return it.
 
         With `through_held` the method waits until it has ended. A production that takes files by a
         query ends only after a person completes it. Raises TimedOut; the production continues.

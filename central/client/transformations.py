@@ -112,7 +112,7 @@ class TransformationCalls:
     async def wait_for_transformation(
         self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
     ) -> TransformationView:
-        """Wait until a transformation has ended or waits for a person, and return it.
+        """Wait until a transformation has ended or is stuck, and return it.
 
         With `through_held` the method waits until it has ended. A transformation with inputs ends
         only after a person completes or stops it. Raises TimedOut; the transformation continues.

@@ -20,10 +20,10 @@ _STUCK: Final = {
     InputState.PROBLEMATIC: ("is bad", "are bad"),
     InputState.MISSING: ("cannot be read", "cannot be read"),
 }
-_RESET: Final = (InputState.STUCK, InputState.MISSING)  # what `fix` tries again by itself
+_RESET: Final = (InputState.STUCK, InputState.MISSING)  # states that `fix` retries by default
 _STUCK_MARKS: Final = frozenset({"stuck", "waits for a person"})  # now, and in release 0.1
-_WITHOUT: Final = "made without "  # how the reason of a step begins that did without inputs
-_EXACT: Final = 1e-9  # so that 1 of 4 is 25 %
+_WITHOUT: Final = "made without "  # prefix of the reason of a step that lacks some inputs
+_EXACT: Final = 1e-9  # tolerance of rounding, so that 1 of 4 is 25 %
 _OVER: Final = (S.COMPLETED, S.ARCHIVED, S.CLEANED)
 
 
@@ -63,12 +63,12 @@ def tasks_in_words(step: StepView) -> str:
 
 
 def stuck_files(step: StepView, *, of: Iterable[InputState] = tuple(_STUCK)) -> int:
-    """Return how many files are stuck."""
+    """Return the number of stuck files."""
     return sum(step.inputs.get(state, 0) for state in of)
 
 
 def why_it_is_stuck(step: StepView, production: ProductionState) -> str:
-    """Return why a step continues only after somebody acts; empty if it continues by itself."""
+    """Return why a step is stuck until a user acts; empty if it continues by itself."""
     if production in (P.ARCHIVED, P.CLEANING, P.CLEANED):
         return ""
     if stands_alone(step.state, production):
@@ -138,7 +138,7 @@ def waits_in_words(view: ProductionView) -> list[str]:
 
 
 def lacks_inputs(step: StepView) -> bool:
-    """Whether a step waits because more of its inputs is missing for good than it allows."""
+    """Return whether a step waits because it lacks more inputs than it allows."""
     return step.state is S.ACTIVE and not _STUCK_MARKS.isdisjoint(step.marks)
 
 
@@ -181,7 +181,7 @@ def words_of(step: StepView) -> str:
 
 
 def node_of(step: StepView, production: ProductionState) -> DrawnStep:
-    """Return how a step is drawn."""
+    """Return how to draw a step."""
     why = why_it_is_stuck(step, production)
     look: Literal["", "over", "stuck", "waits"] = ""
     if why:
@@ -207,7 +207,7 @@ def next_command(view: ProductionView) -> str:
         return f"pilotage prod clean {view.id}, if its files shall be removed too"
     if view.state in (P.CLEANING, P.CLEANED):
         return ""
-    if any(stuck_files(one) for one in view.steps):  # `fix` resumes what was paused because of them
+    if any(stuck_files(one) for one in view.steps):  # `fix` also resumes paused steps
         bad = not any(stuck_files(one, of=_RESET) for one in view.steps)
         more = " --problematic" if bad else ""
         return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}"

@@ -107,8 +107,10 @@ async def fix(
     ] = False,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Retry what is stuck: files that failed too often or were missing, and steps that
-    were paused or stopped alone.
+    """Retry stuck files and steps.
+
+    These are files that failed too often or were missing, and steps that were paused or stopped
+    alone.
     """
     return await _act(
         client, named, A.FIX, reason, step=step, problematic=problematic, anyway=anyway

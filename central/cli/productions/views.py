@@ -89,7 +89,7 @@ async def show(central: CentralConnection, named: Named, /) -> CommandResult:
 
 @reads
 async def report(client: Client, named: Named, /) -> CommandResult:
-    """Report on a production: failures by step, which steps are stuck and why, and what it made."""
+    """Report on a production: failures by step, stuck steps with reasons, and outputs."""
     return CommandResult(await client.production_report(named), print_report)
 
 
@@ -101,14 +101,14 @@ async def wait(
     *,
     timeout_s: LongestWait = None,
     through_held: Annotated[
-        bool, Parameter(help="Continue to wait if all that is left is stuck.")
+        bool, Parameter(help="Keep waiting if all remaining steps are stuck.")
     ] = False,
 ) -> CommandResult:
     """Wait until a production is complete.
 
-    Exit codes: 0 if it is Completed within its limits of missing inputs; 1 if more is missing, or
-    it was stopped, archived or cleaned; 5 after the timeout; 6 if it is stuck: it
-    continues only after a user acts.
+    Exit codes: 0 if it is Completed within its limits of missing inputs, 5 after the timeout, 6 if
+    it is stuck until a user acts. The code is 1 if more inputs are missing, or if the production
+    was stopped, archived or cleaned.
     """
     with says_what_continues("the production continues", f"pilotage prod wait {named}"):
         view = await _awaited(client, named, timeout_s, through_held=through_held)
@@ -163,7 +163,7 @@ def print_graph(workflow: Workflow, nodes: "Nodes | None", svg: Path | None) -> 
 async def _awaited(
     client: Client, named: str, timeout_s: float | None, *, through_held: bool
 ) -> ProductionView:
-    """Wait until the production has ended, or until it waits for a person."""
+    """Wait until the production has ended, or until it is stuck."""
     told: list[str] = []
     with bar(f"% of {named}", 100) as moved:
 
@@ -206,7 +206,7 @@ def outcome_of(view: ProductionView) -> int:
     lacks = [one for one in view.steps if not is_excused(view, one)]
     is_whole = not any(one.tasks.get(TaskState.LOST) for one in view.steps)
     is_whole = is_whole and not any(stuck_files(one) for one in lacks)
-    alone = [one for one in lacks if not one.inputs]  # whose tasks nobody tries again
+    alone = [one for one in lacks if not one.inputs]  # their failed tasks are not retried
     failed = sum(one.tasks.get(TaskState.FAILED, 0) for one in alone)
     return ExitCode.OK if view.state is P.COMPLETED and is_whole and not failed else ExitCode.FAILED
 

@@ -1,4 +1,4 @@
-"""Waiting until a production or a transformation has ended, or waits for a person."""
+"""Waiting until a production or a transformation has ended, or is stuck."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, Protocol
@@ -47,7 +47,7 @@ async def production_ended(
     look_s: float = LOOK_S,
     progress: Callable[[ProductionView], None] | None = None,
 ) -> ProductionView:
-    """Wait until a production has ended or waits for a person, and return it.
+    """Wait until a production has ended or is stuck, and return it.
 
     `progress` gets the production after each read. Raises TimedOut.
     """
@@ -76,7 +76,7 @@ async def transformation_ended(
     *,
     through_held: bool,
 ) -> TransformationView:
-    """Wait until a transformation has ended or waits for a person, and return it."""
+    """Wait until a transformation has ended or is stuck, and return it."""
     until = None if timeout_s is None else pace.monotonic() + timeout_s
     view = (await client.transformation(named)).view
     while True:
