@@ -1,4 +1,4 @@
-"""`python -m pilotage.central.cli`, where the command is not on the path."""
+"""`python -m pilotage.central.cli`, for use without the command `pilotage`."""
 
 from .main import main
 

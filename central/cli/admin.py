@@ -1,4 +1,4 @@
-"""`pilotage admin …` and `doctor`: what an operator does to an installation."""
+"""`pilotage admin …` and `doctor`: backup, restore and checks of an installation."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ _LEFT_OUT_SHOWN = 20
 
 @contextlib.contextmanager
 def _refusing(*kinds: type[Exception]) -> Generator[None]:
-    """Tell errors of the installation as refusals."""
+    """Turn these errors of the installation into refusals."""
     try:
         yield
     except kinds as why:
@@ -76,7 +76,7 @@ def backup(
     if len(made.left_out) > _LEFT_OUT_SHOWN:
         note(f"and {number(len(made.left_out) - _LEFT_OUT_SHOWN)} more were left out")
     if made.blobs_missing:
-        note(f"{number(made.blobs_missing)} files that jobs name are gone: pilotage doctor --store")
+        note(f"missing files of jobs: {number(made.blobs_missing)}; run `pilotage doctor --store`")
     return ExitCode.FAILED if made.blobs_missing or made.left_out else ExitCode.OK
 
 
@@ -112,14 +112,14 @@ def restore(
     if json:
         print_json(made)
         return ExitCode.OK
-    of = f"{number(made.jobs)} jobs as of {made.made_at}"
-    print_line(f"{target}: {of}, from a backup made on {made.host}")
+    restored = f"{number(made.jobs)} jobs as of {made.made_at}"
+    print_line(f"{target}: {restored}, from a backup made on {made.host}")
     if made.without_files:
-        note("the backup was made without files: what jobs read and wrote is gone")
+        note("the backup was made without files: the inputs and outputs of jobs are lost")
     if os.geteuid() == 0:
-        note(f"it belongs to root: chown -R USER: {target}, if the central runs as another user")
-    note("what was acknowledged after that is lost; tokens revoked after it are good again")
-    note("pilots of before end themselves when they speak: start new ones")
+        note(f"root owns it: chown -R USER: {target}, if the central runs as another user")
+    note("changes after the backup are lost; tokens revoked after it are valid again")
+    note("older pilots end when they contact the central: start new ones")
     return ExitCode.OK
 
 
@@ -137,7 +137,7 @@ def copy_store(url: str, /, *, data: DataOption = None, json: JsonOption = False
         made = operate.copy_into(
             data_folder(data), url, at=time.time(), told=lambda step: note(step)
         )
-    words = f"{made.to}: {number(made.rows)} rows, compared; the file is {made.kept} now"
+    words = f"{made.to}: {number(made.rows)} rows, compared; the old file is now {made.kept}"
     return CommandResult(made, words).print(json=json)
 
 
@@ -154,7 +154,7 @@ def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
     with _refusing(BadKeyFile, OSError):
         key = signing_key(where)
     if key is None:
-        note(f"{where}: there is no key yet; `pilotage serve` makes it when it starts")
+        note(f"{where}: there is no key yet; the first `pilotage serve` makes it")
         return ExitCode.REFUSED
     return CommandResult({"key": key.hex()}, key.hex()).print(json=json)
 
@@ -183,7 +183,7 @@ def element_keys(
     def words(_: object) -> None:
         for key in jwks["keys"]:
             print_line(f"{key['kid']}  {key['alg']}")
-        note("--json prints the keys themselves, as sites take them")
+        note("--json prints the keys themselves, in the form for sites")
 
     return CommandResult(jwks, words).print(json=json)
 
@@ -205,9 +205,9 @@ def doctor(
     ] = False,
     json: JsonOption = False,
 ) -> int:
-    """Check an installation, running or not: one line a check, with advice.
+    """Check an installation, running or not. It prints a line for each check, with advice.
 
-    The exit code is 1 for a fault, and 0 for warnings alone.
+    The exit code is 1 if there is a fault, and 0 if there are only warnings.
     """
     from ..operate.doctor import examination as operate
     from ..operate.serve import ServeOptions
@@ -219,7 +219,7 @@ def doctor(
 
 
 def print_findings(findings: "Sequence[Finding]") -> None:
-    """Print a line for each; what to do stands once below those that it is for."""
+    """Print a line for each finding. The same advice for several is printed once, below them."""
     following = [one.do for one in findings[1:]] + [""]
     for one, after in zip(findings, following, strict=False):
         print_line(f"{one.level.value:<8} {one.check:<12} {one.said}")

@@ -22,9 +22,9 @@ def bench(
         str, Parameter(help="Store for the jobs: postgresql (starts one), or a postgresql://… URL.")
     ] = "",
 ) -> int:
-    """Measure, and compare with the goals. The exit code is 1 if a goal is missed.
+    """Run benchmarks, and compare the results with the goals.
 
-    Benchmarks are in a checkout only, not in the wheel.
+    The exit code is 1 if a goal is missed. Benchmarks need a checkout; the wheel has none.
     """
     if not (Path(pilotage.__file__).resolve().parents[1] / "tests" / "bench").is_dir():
         raise UsageError("benchmarks run from a checkout: clone pilotage, then `make bench`")

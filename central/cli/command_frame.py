@@ -1,21 +1,21 @@
-"""The frame of the commands that speak to a central: options, work, answers, exit code.
+"""The frame of commands that use a central: options, client, answers and exit code.
 
-A command is an async function. Its first parameter is a client of the central, the others are its
-arguments and options. It returns an `CommandResult`, or several as `Answers`, or yields them:
+A command is an async function. Its first parameter is a client of the central, and the others are
+its arguments and options. It returns a `CommandResult`, or yields several (`Answers`):
 
     @app.command
     @reads
-    async def show(client: Client, storage: str, /) -> Answer:
+    async def show(client: Client, storage: str, /) -> CommandResult:
         \"""Show one storage.\"""
-        return Answer(await client.storage(storage), _print)
+        return CommandResult(await client.storage(storage), _print)
 
-The frame does the rest. It adds the options of `CommonOptions`, opens the client, and prints each
-answer at once: its value as JSON with `--json`, else its words. It returns the greatest exit code
-of the answers. `main.run` turns an error into a line and an exit code.
+The frame adds the options of `CommonOptions`, opens the client, and prints each answer at once:
+its value as JSON with `--json`, else its words. It returns the greatest exit code of the answers.
+`main.run` turns an error into a line and an exit code.
 
 A command that can refuse its command line without a central names its first parameter `central`
-instead of `client`. It gets a `CentralConnection`, and opens the client when it has checked
-everything.
+instead of `client`. It gets a `CentralConnection`, checks the command line, and then opens the
+client.
 """
 
 import functools
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
     Client = AsyncClient
 else:
-    Client = object  # its module is loaded when a client is opened
+    Client = object  # the module of the client is loaded when a client is opened
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class CommandResult:
-    """A result: `value` for programs, `words` for people, and the exit code that goes with it.
+    """A result: `value` for programs, `words` for people, and an exit code.
 
-    The words are a text, or a function that prints the value. Without words people see nothing, and
-    programs see nothing of the value None.
+    The words are a text, or a function that prints the value. Empty words print nothing for people,
+    and the value None prints nothing for programs.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class CommandResult:
         self.value, self.words, self.code = value, words, code
 
     def print(self, *, json: bool) -> int:
-        """Print it, and return its exit code."""
+        """Print the result, and return its exit code."""
         if json:
             if self.value is not None:
                 print_json(self.value)
@@ -69,7 +69,7 @@ Work = Callable[Concatenate[Any, P], Awaitable[Made] | Answers]
 
 
 class CentralConnection:
-    """The central that the options name; a client of it is opened when it is first asked for."""
+    """The central that the options name. Its client is opened on first use."""
 
     def __init__(self, common: CommonOptions, patience_s: float, stack: AsyncExitStack) -> None:
         self.common, self._patience_s, self._stack = common, patience_s, stack
@@ -77,11 +77,11 @@ class CentralConnection:
 
     @property
     def json(self) -> bool:
-        """Whether a program reads the answers."""
+        """Whether the answers are printed as JSON."""
         return self.common.json
 
     async def client(self, *, patience_s: float | None = None) -> Client:
-        """Return the client, which is patient for `patience_s` seconds if that is given."""
+        """Return the client. If `patience_s` is given, it retries for so many seconds."""
         if self._client is None:
             within_s = self._patience_s if patience_s is None else patience_s
             self._client = await self._stack.enter_async_context(client_of(self.common, within_s))
@@ -89,12 +89,12 @@ class CentralConnection:
 
 
 def reads(work: Work[P]) -> Callable[..., int]:
-    """Make a command of a function that only reads: it is patient for a short time."""
+    """Make a command from a function that only reads. Its client retries for a short time."""
     return _framed(work, READING_S)
 
 
 def changes(work: Work[P]) -> Callable[..., int]:
-    """Make a command of a function that changes something, or waits for something."""
+    """Make a command from a function that changes something, or waits for something."""
     return _framed(work, CHANGING_S)
 
 
@@ -104,7 +104,7 @@ def run_command(
     *,
     patience_s: float,
 ) -> int:
-    """Run `work`, print its answers, and return the greatest of their exit codes."""
+    """Run `work`, print its answers, and return the greatest exit code."""
     import asyncio
 
     async def within() -> int:

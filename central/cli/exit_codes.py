@@ -1,4 +1,4 @@
-"""What the shell is told: stable numbers, documented in docs/cli.md."""
+"""Exit codes. They are stable, and documented in docs/cli.md."""
 
 import enum
 
@@ -22,19 +22,19 @@ class ExitCode(enum.IntEnum):
     OK = 0
     FAILED = 1  # a job ended Failed or Killed, or a goal was missed
     USAGE = 2  # the command line, a job file or a credentials file is wrong
-    REFUSED = 3  # the central said no
-    NO_CONNECTION = 4  # nobody answered, or not a central
+    REFUSED = 3  # the central refused the request
+    NO_CONNECTION = 4  # no answer from a central
     TIMEOUT = 5
-    HELD = 6  # a job that was waited for is Held, and goes on only when somebody releases it
-    INTERRUPTED = 130  # Ctrl-C, as shells have it
+    HELD = 6  # an awaited job is Held, and needs a person who releases it
+    INTERRUPTED = 130  # Ctrl-C, as in shells
 
 
 class UsageError(ClientError):
-    """The command line asks for something that makes no sense; the message says what would."""
+    """The command line is wrong. The message gives the right form."""
 
 
 class RefusedHere(ClientError):
-    """An installation on this machine refuses it; the message says why."""
+    """An installation on this machine refuses the command. The message says why."""
 
 
 _CODES: tuple[tuple[type[ClientError], ExitCode], ...] = (
@@ -52,5 +52,5 @@ _CODES: tuple[tuple[type[ClientError], ExitCode], ...] = (
 
 
 def exit_code_of(error: ClientError) -> ExitCode:
-    """Return the exit code for an error; what is not of the central is of the caller."""
+    """Return the exit code for an error. Errors without a code of their own are usage errors."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.USAGE)

@@ -1,4 +1,4 @@
-"""What commands of the central need beyond the client: packages of an extra, and Python 3.11."""
+"""The requirements of commands of the central: packages of an extra, and Python 3.11."""
 
 import platform
 import re
@@ -20,7 +20,9 @@ def check_central(command: str) -> None:
     """
     if sys.version_info < OLDEST:
         oldest, found = ".".join(map(str, OLDEST)), platform.python_version()
-        raise UsageError(f"pilotage {command} needs Python {oldest} or newer, and this is {found}")
+        raise UsageError(
+            f"pilotage {command} needs Python {oldest} or newer; this is Python {found}"
+        )
     if any(map(_is_missing, _packages())):
         raise UsageError(
             f"pilotage {command} needs the central's packages: pip install '.[{EXTRA}]' in a clone"

@@ -34,14 +34,14 @@ async def read(client: Client) -> CommandResult:
 
 
 def print_limits(found: "LimitsView") -> None:
-    """Print what is in force, and what the central says of the file of settings."""
+    """Print the shares and limits in force, and problems of the settings file."""
     print_table(_COLUMNS, [_row(one) for one in found.limits], empty="there are no limits")
     for path, share in sorted(found.shares.items()):
         print_line(f"share of {path}: {share:g}")
     for one in found.unknown:
-        note(f"{one}. It counts as soon as there is a token or a job of it.")
+        note(f"{one}. It takes effect with the first token or job of this name.")
     if found.trouble:
-        note(f"the settings' file did not count when it was read last: {found.trouble}")
+        note(f"the settings file is wrong, so the last valid values stay in force: {found.trouble}")
 
 
 def _row(one: "LimitView") -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`pilotage`: what people type. Commands are loaded when they are called for."""
+"""The command `pilotage`. The module of a subcommand is loaded only when it runs."""
 
 import os
 import sys
@@ -10,20 +10,22 @@ from cyclopts import (
     CycloptsError,
     MissingArgumentError,
     Parameter,
+    UnknownCommandError,
+    UnknownOptionError,
     UnusedCliTokensError,
 )
 
 from ..client.errors import ClientError
 from .exit_codes import ExitCode, UsageError, exit_code_of
+from .mistyped_words import surplus, unknown_command, unknown_option
 from .presentation import note
 from .whole_numbers import converted
 
 _ROOM = "pilotage.central.cli"
 _OF_THE_CENTRAL = (f"{_ROOM}.serve", f"{_ROOM}.admin")  # modules of commands that need its extra
-_TAKE_COMMANDS = ("submit", "explain")
 _JOBS, _CENTRAL, _PILOTS = "Jobs", "Central", "Pilots, sites and tokens"
 
-# name, where it is, its group in the help, one line about it
+# Name, module and function, group in the help, help line.
 COMMANDS = (
     ("submit", "jobs.submit:submit", _JOBS, "Submit a command, a job file or an array of jobs."),
     ("status", "jobs.status:status", _JOBS, "Show jobs: by id, by filter, or all unfinished ones."),
@@ -68,17 +70,17 @@ COMMANDS = (
 
 
 def build() -> App:
-    """Return the command tree; only the name and one line of each command are known yet."""
+    """Return the command tree. It has only the name and the help line of each command."""
     from pilotage import __version__
 
     app = App(
         name="pilotage",
         help="Pilot-and-matcher workload management for science communities.",
         version=__version__,
-        # No --no-x and --empty-x, and no default in the help where it says nothing.
+        # No --no-x and --empty-x options, and no empty defaults in the help.
         default_parameter=Parameter(negative=(), show_default=_worth_saying, converter=converted),
         help_epilogue="Exit codes: 0 ok · 1 jobs failed · 2 usage · 3 refused · 4 no connection"
-        " · 5 time-out · 6 a job is Held · 130 Ctrl-C. Everything is described in docs/cli.md.",
+        " · 5 timeout · 6 a job is Held · 130 Ctrl-C. The reference is docs/cli.md.",
     )
     for name, place, group, line in COMMANDS:
         app.command(f"{_ROOM}.{place}", name=name, group=group, help=line)
@@ -86,7 +88,7 @@ def build() -> App:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Carry out a command line and return its exit code; errors are one line on stderr."""
+    """Run a command line and return its exit code. An error is one line on standard error."""
     tokens, payload = split_payload(argv)
     try:
         command, bound, extra = build().parse_args(
@@ -103,7 +105,13 @@ def run(argv: Sequence[str]) -> int:
             check_central(tokens[0])
         return int(command(*bound.args, **bound.kwargs, **given) or ExitCode.OK)
     except UnusedCliTokensError as why:
-        note(_too_much(tokens, why.unused_tokens or tokens))
+        note(surplus(tokens, why.unused_tokens or tokens))
+        return ExitCode.USAGE
+    except UnknownCommandError as why:
+        note(unknown_command(why))
+        return ExitCode.USAGE
+    except UnknownOptionError as why:
+        note(unknown_option(why))
         return ExitCode.USAGE
     except MissingArgumentError as why:
         note(_missing(why))
@@ -117,13 +125,13 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. What is left must not fail at exit again.
+        # The reader, such as `head`, has closed the pipe. The flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
 
 
 def split_payload(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
-    """Part the command line at the first `--`: what follows is the job's own, word by word."""
+    """Split the command line at the first `--`. The words after it are the command of the job."""
     words = list(argv)
     if "--" not in words:
         return words, None
@@ -132,7 +140,7 @@ def split_payload(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | Non
 
 
 def main() -> None:
-    """Entry point of the command `pilotage`."""
+    """Run the command line of the process."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -140,15 +148,8 @@ def _worth_saying(default: object) -> str | None:
     return None if default in (None, "", (), False) else str(getattr(default, "value", default))
 
 
-def _too_much(tokens: Sequence[str], unused: Sequence[str]) -> str:
-    said = f"{unused[0]!r} is too much in `{' '.join(tokens)}`"
-    if tokens[0] not in _TAKE_COMMANDS:
-        return said
-    return f"{said}: a command comes after `--`, as in {tokens[0]} -- …"
-
-
 def _missing(why: MissingArgumentError) -> str:
-    """Say which option was not given at all: the library speaks of its argument only."""
+    """Name the option that is missing. The library would name only its argument."""
     wanted = why.argument
     if wanted is None or wanted.tokens or why.tokens_so_far or not wanted.name.startswith("--"):
         return _one_line(why)

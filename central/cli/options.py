@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from ..client.client import AsyncClient
 
 T = TypeVar("T")
-READING_S = 5.0  # how long a command that only reads is patient
+STARTING = "the central is still starting"
+READING_S = 5.0  # patience of a command that only reads
 CHANGING_S = 30.0
-SOON_S = 20.0  # for a central that starts, or takes the lead over: its row is over within 5 s
+SOON_S = 20.0  # patience with a starting central; an old leader's claim ends within 5 s
 
 
 def option(default: T, help: str) -> T:
@@ -51,7 +52,7 @@ COMMON = CommonOptions()
 
 
 def data_folder(given: Path | None) -> Path:
-    """Return the data directory that was given, else that of this machine."""
+    """Return the given data directory, or the default one of this machine."""
     from ..operate.datadir import default_data
 
     return given or default_data()
@@ -70,10 +71,10 @@ def filling(
     before: str,
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[type[T]], type[T]]:
-    """Give a class of options one for each field of `kind` that has a help.
+    """Add an option to a class of options for each field of `kind` that has a help.
 
-    They come ahead of the option `before`. An option has the name of its field, unless `names` has
-    another one.
+    The new options come before the option `before`. An option has the name of its field, unless
+    `names` gives another name.
     """
 
     def fill(options: type[T]) -> type[T]:
@@ -102,12 +103,12 @@ def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def filled_by(options: "type[DataclassInstance]") -> dict[str, tuple[type[msgspec.Struct], str]]:
-    """Return, for each option, the field and the struct that it fills."""
+    """Return the struct and the field that each option fills."""
     return {one.name: one.metadata["fills"] for one in fields(options) if "fills" in one.metadata}
 
 
 def filled(options: "DataclassInstance", kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the fields of `kind` as the options fill them."""
+    """Return the fields of `kind` with the values of their options."""
     found = filled_by(type(options)).items()
     return {name: getattr(options, option) for option, (its, name) in found if its is kind}
 
@@ -115,7 +116,7 @@ def filled(options: "DataclassInstance", kind: type[msgspec.Struct]) -> dict[str
 def run_with(
     common: CommonOptions, work: "Callable[[AsyncClient], Awaitable[T]]", *, patience_s: float
 ) -> T:
-    """Run `work` with a client of the central that the options name; return what it returns."""
+    """Run `work` with a client of the central that the options name, and return its result."""
     import asyncio
 
     async def within() -> T:
@@ -127,18 +128,19 @@ def run_with(
 
 @asynccontextmanager
 async def client_of(common: CommonOptions, patience_s: float) -> "AsyncGenerator[AsyncClient]":
-    """Give a client of the central that the options name, and close it at the end.
+    """Open a client of the central that the options name, and close it at the end.
 
-    The options say how long it is patient, else `patience_s` does.
+    It retries for the seconds in the options, or for `patience_s` seconds by default.
     """
     from ..client.client import AsyncClient
 
     said: set[str] = set()
 
     def on_retry(why: str, pause_s: float) -> None:
-        if why not in said:  # once is enough
+        if why not in said:  # each reason once
             said.add(why)
-            note(f"no answer yet ({why}): trying again")
+            is_starting = why == STARTING
+            note(f"{why if is_starting else f'no answer yet ({why})'}: trying again")
 
     def opened() -> AsyncClient:
         return AsyncClient(
@@ -157,10 +159,10 @@ async def _patiently(
     patience_s: float | None,
     on_retry: Callable[[str, float], None],
 ) -> "AsyncClient":
-    """Return the client, once the central that it is for runs: it may be restarting.
+    """Return the client once the local central runs. The central may be restarting.
 
-    Only who asks for patience gets it here; to others it matters more that nothing runs, unless
-    something does that leads soon.
+    Without an explicit patience the command fails at once if no central runs. If a central is
+    starting, it retries for `SOON_S` seconds.
     """
     pace = RealPace()
     began = pace.monotonic()
@@ -168,7 +170,7 @@ async def _patiently(
         try:
             return opened()
         except NoneRuns as none:
-            unasked_s, why = (SOON_S, "nobody leads yet") if none.soon else (0, "no central runs")
+            unasked_s, why = (SOON_S, STARTING) if none.soon else (0, "no central runs")
             within_s = unasked_s if patience_s is None else patience_s
             if pace.monotonic() + pause_s > began + within_s:
                 raise

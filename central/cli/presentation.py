@@ -1,4 +1,4 @@
-"""How results look: tables for people on a terminal, plain columns in a pipe, JSON for programs."""
+"""Output: tables on a terminal, plain columns in a pipe, JSON for programs."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,35 +25,37 @@ COLOURS = {
 
 
 def on_terminal() -> bool:
-    """Say whether a person reads the standard output."""
+    """Return whether the standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def watched() -> bool:
-    """Say whether progress can be shown: on standard error, for a person."""
+    """Return whether progress can be shown: whether the standard error is a terminal."""
     return sys.stderr.isatty()
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document on a line of its own."""
+    """Print a JSON document on one line."""
     sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
     sys.stdout.buffer.flush()
 
 
 def print_line(text: str) -> None:
-    """Print a line, or several, for people."""
+    """Print one or more lines for people."""
     sys.stdout.write(clean(text) + "\n")
-    sys.stdout.flush()  # what a job wrote goes out below this layer, and must not overtake it
+    sys.stdout.flush()  # the output of jobs is written to the buffer below, and must stay behind
 
 
 def note(text: str) -> None:
-    """Tell a person something that is not the result."""
+    """Print a remark on standard error. It is not part of the result."""
     sys.stderr.write(f"pilotage: {clean(text)}\n")
 
 
 def clean(text: str) -> str:
-    """Return the text without control characters: names and reasons come from other people, and
-    a terminal would obey them."""
+    """Return the text without control characters.
+
+    Names and reasons come from other people, and a terminal would execute their control sequences.
+    """
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -71,10 +73,10 @@ def print_table(
     empty: str,
     empty_is_noted: bool = False,
 ) -> None:
-    """Print rows under their columns; a column whose name ends in `#` is of numbers.
+    """Print rows under their columns. A column of numbers has a name that ends in `#`.
 
-    Without rows a terminal shows `empty`. In a pipe nothing is printed, but standard error tells it
-    if `empty_is_noted`.
+    Without rows a terminal shows `empty`. In a pipe nothing is printed; with `empty_is_noted` the
+    text goes to standard error.
     """
     cells = [[_text(value) for value in row] for row in rows]
     if not cells:
@@ -102,12 +104,12 @@ def table(
     empty: str,
     empty_is_noted: bool = False,
 ) -> Callable[[object], None]:
-    """Return the words of an answer that people see as a table, as `print_table` has it."""
+    """Return the words of a `CommandResult` that prints a table, as `print_table` does."""
     return lambda _: print_table(columns, rows, empty=empty, empty_is_noted=empty_is_noted)
 
 
 def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> "Table":
-    """Return a rich table; states have their colour."""
+    """Return a rich table with coloured states."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -125,12 +127,12 @@ def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: 
 
 
 def aligned(facts: Iterable[tuple[str, object]], width: int) -> str:
-    """Return names and values in lines; each value begins after `width` letters and a space."""
+    """Return names and values in lines. Names are padded to `width` letters."""
     return "\n".join(f"{name:<{width}} {value}" for name, value in facts)
 
 
 def number(value: int) -> str:
-    """Return a number as people read it: 12 430."""
+    """Return a number with its thousands apart: 12 430."""
     return f"{value:,}".replace(",", " ")
 
 
@@ -139,13 +141,18 @@ def jobs_in_words(count: int) -> str:
     return "1 job" if count == 1 else f"{number(count)} jobs"
 
 
+def cores_in_words(count: int) -> str:
+    """Return `1 core` or `16 cores`."""
+    return "1 core" if count == 1 else f"{number(count)} cores"
+
+
 def files_in_words(count: int) -> str:
     """Return `1 file` or `12 430 files`."""
     return "1 file" if count == 1 else f"{number(count)} files"
 
 
 def query_in_words(query: Mapping[str, Any]) -> str:
-    """Return a query as it is typed: `particle=gamma run=1,5 zenith>=20 name~gam* good !bad`."""
+    """Return a query as people type it: `run=1,5 zenith>=20 name~gam* good !bad`."""
     words: list[str] = []
     for key, said in query.items():
         tests = cast("Mapping[str, object]", said if isinstance(said, Mapping) else {"=": said})
@@ -168,7 +175,7 @@ def _typed(value: object) -> str:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    named: Any = getattr(value, "value", value)  # of an enum
+    named: Any = getattr(value, "value", value)  # the word of an enum member
     return clean(str(named)).replace("\n", " ")
 
 

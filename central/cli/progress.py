@@ -1,4 +1,4 @@
-"""Progress bars on standard error, for people only."""
+"""Progress bars on standard error."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,7 +10,10 @@ from .presentation import console, watched
 def bar(
     what: str, total: int, *, shown: bool = True
 ) -> Generator[Callable[[int], None] | None, None, None]:
-    """Show a bar while the block runs; give what moves it, None where nobody is watching."""
+    """Show a bar while the block runs.
+
+    Give a function that sets its position; None if no bar is shown, as without a terminal.
+    """
     if not shown or not watched():
         yield None
         return

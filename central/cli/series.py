@@ -1,4 +1,4 @@
-"""`pilotage series` and `accounts`: what was counted from the first day on."""
+"""`pilotage series` and `accounts`: counts over time, since the first day."""
 
 from typing import Annotated, Literal
 
@@ -12,8 +12,8 @@ from .presentation import number, table
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
-NO_SLOT = "no slot that is over has such jobs: one is kept when it is over"
-NOTHING_USED = "nothing has ended yet"
+NO_SLOT = "no such jobs in any slot yet: a slot appears here when it has ended"
+NOTHING_USED = "no job has ended yet"
 
 
 @reads
@@ -32,8 +32,8 @@ async def series(
 ) -> CommandResult:
     """Show over time how many jobs waited, ran and ended, and what they used.
 
-    Waiting and running jobs are means over a slot. The central keeps slots of 10 s for six hours,
-    of 60 s for a week, and of 600 s for 400 days.
+    The numbers of waiting and running jobs are means over a slot. The central keeps slots of 10 s
+    for six hours, of 60 s for a week, and of 600 s for 400 days.
     """
     found = await client.series(step_s=step_s, by=by, site=site, type=type)
     begin = max(0, len(found.at) - last)
@@ -64,7 +64,7 @@ async def accounts(
         Parameter(help="Only the last N days (default: all days).", validator=Number(gt=0)),
     ] = None,
 ) -> CommandResult:
-    """Show what jobs have used: yours, or all jobs that your token reaches.
+    """Show what jobs have used: your jobs, or all jobs that your token may see.
 
     Accounts include jobs that retention has removed.
     """

@@ -1,4 +1,4 @@
-"""`pilotage serve` and `demo`: started through `operate`."""
+"""`pilotage serve` and `demo`. The work is done in `operate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +35,7 @@ def serve(
 ) -> int:
     """Run the central until it is stopped. Without options everything is embedded.
 
-    The log goes to standard error, as one JSON object a line.
+    The log goes to standard error, with one JSON object on each line.
     """
     options = parse_settings(set)
     _check_roles(roles)
@@ -49,11 +49,11 @@ def serve(
 
 
 def _check_roles(roles: str | None) -> None:
-    """Name the word that is no role, and the option that it was given to. Raises UsageError."""
+    """Raise UsageError if a word is not a role."""
     for word in roles.split(",") if roles is not None else ():
         if word not in _ROLES:
-            right = f"expected some of {', '.join(_ROLES)}, with commas between"
-            raise UsageError(f"--roles {roles}: {word!r} is no role, {right}")
+            right = f"expected some of {', '.join(_ROLES)}, separated by commas"
+            raise UsageError(f"--roles {roles}: {word!r} is not a role; {right}")
 
 
 def demo(
@@ -68,7 +68,7 @@ def demo(
 
 
 def parse_settings(words: tuple[str, ...]) -> dict[str, str]:
-    """Return `section.key=value` pairs; the settings themselves are checked where they are read."""
+    """Return `section.key=value` pairs. The values are checked when the settings are read."""
     found: dict[str, str] = {}
     for word in words:
         key, sign, value = word.partition("=")

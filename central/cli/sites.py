@@ -27,7 +27,7 @@ ElementOption = Annotated[str, Parameter(help="Only this compute element of the 
 @app.command(name="list")
 @reads
 async def list_sites(client: Client) -> CommandResult:
-    """List sites with what they offer and what they have done.
+    """List sites with their pilots, cores and jobs.
 
     For sites with files, `wanted %` is the share of all pilot time that the pledge gives the site,
     and `had %` the share since the central started. `error %` is the difference.
@@ -43,7 +43,7 @@ def _print_sites(found: "Sites") -> None:
         rows = [
             (row[0], *_shares(one), *row[1:]) for row, one in zip(rows, found.sites, strict=True)
         ]
-    print_table(columns, rows, empty="no site has a pilot")
+    print_table(columns, rows, empty="there are no sites")
     print_communities(found.sites)
     for line in (*bans(found.sites), *_troubles(found.sites)):
         print_line(line)
@@ -95,8 +95,8 @@ async def enable(
 ) -> CommandResult:
     """Lift a ban or a drain of a site, its elements included.
 
-    It also lifts suspensions of hosts and elements that swallow jobs; with --host, of one host
-    alone. Bans in the setting matcher.banned stay. Pilots that were told to end still end.
+    It also lifts suspensions of hosts and elements that fail many jobs; with --host, only that of
+    one host. Bans in the setting matcher.banned stay. Pilots that are draining still end.
     """
     action = SiteActionName.ENABLE
     found = await client.act_on_site(site, action, element=element, host=host, reason=reason)
@@ -129,7 +129,7 @@ async def check(
 
     The steps are reach, credential, authorise, submit, start, register, ask and end. The check
     ignores pauses and bans, and uses one pilot beyond the limits. It cancels a pilot that comes too
-    late. The exit code is 1 if a step failed. With --json, prints one line, at the end.
+    late. The exit code is 1 if a step failed. With --json, it prints one line at the end.
     """
     client = await central.client()
     told: set[tuple[str, str]] = set()
@@ -142,10 +142,10 @@ async def check(
 
 
 def print_check(check: ElementCheck, told: set[tuple[str, str]]) -> None:
-    """Print what has ended since the last look."""
+    """Print the steps that have ended since the last look."""
     if check.held and (check.element, "") not in told:
         told.add((check.element, ""))
-        note(f"{check.element} is {check.held}: jobs bring no pilots there, the probe is one")
+        note(f"{check.element} is {check.held}: it gets no pilots for jobs, only this probe")
     for step in check.steps:
         key = (check.element, step.step)
         if step.state not in (CheckState.OK, CheckState.FAILED) or key in told:
@@ -167,12 +167,12 @@ def _print_ends(found: SiteCheck) -> None:
 def _print_end(check: ElementCheck) -> None:
     failed = [one.step for one in check.steps if one.state is CheckState.FAILED]
     if not failed:
-        print_line(f"{check.element:<12} well: pilots come, ask and end")
+        print_line(f"{check.element:<12} works: pilots start, ask for jobs and end")
         return
     pilot = f", pilot {check.pilot}" if check.pilot else ""
     print_line(f"{check.element:<12} failed at {failed[0]}{pilot}")
     if check.said:
-        print_line(f"{'':<12} its script printed last:")
+        print_line(f"{'':<12} last lines of its script:")
         for line in check.said.splitlines()[-_LINES_MAX:]:
             print_line(f"{'':<12} | {line}")
 
@@ -183,7 +183,7 @@ def _print_site(found: SiteDetail) -> None:
         ("site", view.site),
         ("state", _state(view)),
         ("contact", found.contact or "-"),
-        ("pledge", "no file names it" if view.pledge is None else pledge_in_words(view.pledge)),
+        ("pledge", "in no file" if view.pledge is None else pledge_in_words(view.pledge)),
         ("share wanted", _percent(view.share_wanted)),
         ("share had", _percent(view.share_had)),
         ("pilots", ", ".join(f"{count} {state}" for state, count in found.states.items()) or "-"),
@@ -194,7 +194,7 @@ def _print_site(found: SiteDetail) -> None:
     for mark in found.marks:
         why = f": {mark.reason}" if mark.reason else ""
         at = f" at {mark.at}" if mark.at else ""
-        print_line(f"{mark.place} is {mark.mark}, says {mark.who}{at}{why}")
+        print_line(f"{mark.place} is {mark.mark}, set by {mark.who}{at}{why}")
     for line in (*_troubles([view]), *map(hole, found.hosts)):
         print_line(line)
     print_communities([view])
@@ -212,12 +212,12 @@ async def list_elements(client: Client) -> CommandResult:
 def _print_elements(found: "Elements") -> None:
     print_elements(found.elements)
     if found.unmet_jobs:
-        jobs = "1 job waits" if found.unmet_jobs == 1 else f"{found.unmet_jobs} jobs wait"
-        print_line(f"{jobs} for which no element had room in the last round")
+        jobs = "1 waiting job" if found.unmet_jobs == 1 else f"{found.unmet_jobs} waiting jobs"
+        print_line(f"no element had room for {jobs} in the last round")
 
 
 def print_elements(elements: "list[ElementView]") -> None:
-    """Print elements as a table, and below it what is wrong with some."""
+    """Print a table of elements, and their problems below it."""
     rows = (
         (
             *(one.site, one.element, one.kind or "not in force"),
@@ -231,7 +231,7 @@ def print_elements(elements: "list[ElementView]") -> None:
         *("site", "element", "kind", "pilots#", "queued#", "most#", "pledge#"),
         *("paused s#", "credential#"),
     )
-    print_table(columns, rows, empty="no site is named in a file: docs/operations/sites.md")
+    print_table(columns, rows, empty="there are no site files: see docs/operations/sites.md")
     for one in elements:
         if one.held:
             print_line(f"{one.site}/{one.element}: {_HELD.get(one.held, one.held)}")
@@ -240,24 +240,24 @@ def print_elements(elements: "list[ElementView]") -> None:
 
 
 def print_communities(sites: "list[SiteView]") -> None:
-    """Print what communities have of sites' pilots, where there are several."""
+    """Print the pilots of each community at the sites, if a site has several communities."""
     if all(len(one.communities) < 2 for one in sites):
         return
     rows = (
-        (one.site, of.community, of.pilots, *_errors(of.share_wanted, of.share_had))
+        (one.site, its.community, its.pilots, *_errors(its.share_wanted, its.share_had))
         for one in sites
-        for of in one.communities
+        for its in one.communities
     )
     print_table(("site", "community", "pilots#", *_SHARES[2:]), rows, empty="")
 
 
 def hole(one: "HostView") -> str:
-    """Say what is held against a host or an element."""
+    """Describe the suspension of a host or an element at which jobs fail at once."""
     what = f"host {one.host}" if one.host else f"element {one.element}"
-    left = f", its canary comes in {one.left_s:.0f} s" if one.left_s else ""
+    left = f", until a trial in {one.left_s:.0f} s" if one.left_s else ""
     return (
         f"{what} is {_HOLES.get(one.state, one.state)}{left}: {one.jobs} jobs of {one.owners} "
-        f"owners failed at once, the last: {one.reason}"
+        f"owners failed at once; the last failure: {one.reason}"
     )
 
 
@@ -266,16 +266,16 @@ def _known(count: int | None) -> str:
 
 
 def pledge_in_words(pledge: float) -> str:
-    """Return a pledge with three places at most: the third of one is 0.333."""
+    """Return a pledge with at most three decimal places: 0.333."""
     return f"{pledge:.3f}".rstrip("0").rstrip(".")
 
 
 def _left(seconds: float | None) -> str:
-    """Say for how long a credential is good."""
+    """Return for how long a credential is valid."""
     if seconds is None:
         return "-"
     if seconds <= 0:
-        return "over"
+        return "expired"
     for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * unit:
             return f"{int(seconds // unit)} {name}"
@@ -283,7 +283,7 @@ def _left(seconds: float | None) -> str:
 
 
 def bans(sites: "Iterable[SiteView]") -> list[str]:
-    """Say which sites and elements are banned, and which are draining."""
+    """Return lines about the banned and the draining sites and elements."""
     said: list[str] = []
     for one in sites:
         for whole, elements, mark in (
@@ -296,7 +296,7 @@ def bans(sites: "Iterable[SiteView]") -> list[str]:
 
 
 def still_disabled(found: SiteDetail, element: str) -> list[str]:
-    """Say what stays disabled when all that was said of it is lifted: files are edited by hand."""
+    """Return lines about elements that stay disabled, because their file disables them."""
     return [
         f"{one.site}/{one.element} is {_HELD[one.held]}"
         for one in found.elements
@@ -306,13 +306,13 @@ def still_disabled(found: SiteDetail, element: str) -> list[str]:
 
 _HELD: Final = {
     "banned": "banned: only jobs of type Test run there",
-    "draining": "draining: it gets no pilots, and those there end when their jobs have",
-    "disabled": "disabled by its file: it gets no pilots",
+    "draining": "draining: it gets no new pilots, and its pilots end after their jobs",
+    "disabled": "disabled in its file: it gets no pilots",
 }
 _HOLES: Final = {
     "suspended": "suspended: it gets no jobs",
     "canary": "on trial: it gets one job at a time",
-    "reported": "reported: too few others are left, it goes on getting jobs",
+    "reported": "reported: it still gets jobs, because too few others are left",
 }
 _FIGURES: Final = ("site", "pilots#", "cores#", "free#", "running#", "done#", "failed#")
 _SHARES: Final = ("state", "pledge#", "wanted %#", "had %#", "error %#")

@@ -53,7 +53,7 @@ async def issue(
         valid_s=valid_s,
     )
     client = await central.client()
-    # The file comes first: a token that cannot be written down must not be issued.
+    # First create the file: a token that cannot be saved must not be issued.
     place = _new_secret_file(save) if save else None
     issued = await client.issue_token(wanted)
     if place is None:
@@ -96,9 +96,9 @@ async def list_tokens(client: Client) -> CommandResult:
 @app.command
 @changes
 async def revoke(central: CentralConnection, *ids: str) -> Answers:
-    """Revoke tokens, from now on."""
+    """Revoke tokens. They are refused from now on."""
     if not ids:
-        raise UsageError("revoke which tokens? `pilotage token list` has their ids")
+        raise UsageError("revoke which tokens? Give ids from `pilotage token list`")
     client = await central.client()
     for jti in ids:
         await client.revoke_token(jti)
@@ -106,8 +106,7 @@ async def revoke(central: CentralConnection, *ids: str) -> Answers:
 
 
 def for_others(url: str) -> str:
-    """Return a URL that also means something elsewhere: `0.0.0.0` is every address of this
-    machine to this machine alone."""
+    """Return a URL that other machines can use: the host name in place of `0.0.0.0`."""
     parts = urlsplit(url)
     if parts.hostname not in ("0.0.0.0", "::"):
         return url

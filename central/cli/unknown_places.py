@@ -1,4 +1,4 @@
-"""Whether the sites and elements that jobs ask for are known. Jobs may come before their sites."""
+"""Warnings about unknown sites and elements. Jobs may be submitted before their sites exist."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ _NEAR: Final = 0.55
 
 
 async def warn_of_unknown(client: Client, jobs: Sequence[Job]) -> None:
-    """Say on standard error which sites and elements that jobs name are not known to the central.
+    """Report sites and elements of the jobs that the central does not know, on standard error.
 
-    What they were asked for stands all the same, so no failure of this look is told.
+    This is only a warning, so errors of the central are ignored here.
     """
     needs = [need for job in jobs for need in job.needs]
     sites = {site for need in needs for site in (*need.sites, *need.banned_sites)}
@@ -37,7 +37,7 @@ async def warn_of_unknown(client: Client, jobs: Sequence[Job]) -> None:
 
 
 async def missed_site(client: Client, site: str) -> str:
-    """Say so where no site of this name is known; nothing where one is, or nobody can say."""
+    """Return a warning if the site is unknown. It is empty if the site is known, or on errors."""
     try:
         known = {one.site for one in (await client.sites()).sites}
     except ClientError:
@@ -50,12 +50,12 @@ async def _elements(client: Client) -> set[str]:
 
 
 def _unknown(asked: set[str], known: set[str], what: str) -> list[str]:
-    """Return a line for each that is not known; none where nothing is, nor of templates' words."""
+    """Return a line for each unknown name. Without known names, or for `{…}`, there is none."""
     lost = sorted(one for one in asked - known if "{" not in one) if known else []
-    return [f"{_missed(one, known, what)}; submitted all the same" for one in lost[:_SHOWN]]
+    return [f"{_missed(one, known, what)}; the jobs are submitted anyway" for one in lost[:_SHOWN]]
 
 
 def _missed(word: str, known: set[str], what: str) -> str:
     near = get_close_matches(word, sorted(known), n=1, cutoff=_NEAR)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"no {what} {word!r} is known yet{hint}"
+    return f"{what} {word!r} is not known yet{hint}"

@@ -1,4 +1,4 @@
-"""`pilotage usage` and `pilotage quota`: what counts towards quotas, and the quotas."""
+"""`pilotage usage` and `pilotage quota`: quotas, and the jobs and bytes that count."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from .command_frame import CentralConnection, Client, CommandResult, changes, re
 from .exit_codes import UsageError
 from .presentation import number, print_table
 
-NOTHING_USED = "nothing is used"
+NOTHING_USED = "no jobs and no data count towards quotas"
 app = App(name="quota", help="Set quotas of a community, a group or an owner.")
 
 
@@ -45,10 +45,10 @@ async def set(
         ),
     ] = None,
 ) -> CommandResult:
-    """Set a quota, in place of the old one. NAME is the group or owner as `usage` shows it."""
+    """Set a quota. It replaces the old one. NAME is the group or owner, as in `usage`."""
     if jobs is None and gb is None:
         raise UsageError(
-            "say what the quota is: --jobs, --gb or both; `pilotage quota remove` drops one"
+            "give the quota: --jobs, --gb or both; `pilotage quota remove` removes a quota"
         )
     size = None if gb is None else int(gb * 1e9)
     change = QuotaChange(kind=kind, community=community, name=name, jobs=jobs, bytes=size)

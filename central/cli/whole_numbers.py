@@ -1,4 +1,4 @@
-"""Whole numbers on the command line: 2.5 is refused, where cyclopts takes it for 2."""
+"""Whole numbers on the command line. 2.5 is refused; cyclopts would round it."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 
 
 def _whole(_: Any, tokens: Sequence[Token]) -> int:
-    """Return the number. Raises ValueError, which cyclopts tells with the name of the option."""
+    """Return the number. Raises ValueError; cyclopts adds the name of the option."""
     text = tokens[0].value
     if not text.removeprefix("-").isdecimal() or not text.isascii():
         raise ValueError(f"found {text!r}, expected a whole number")
@@ -17,8 +17,8 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
 
 
 def converted(kind: Any, tokens: Sequence[Token]) -> object:
-    """Return what any parameter is given, as cyclopts does: but that rounds parts of a whole."""
-    kinds = (kind, *get_args(kind))  # of `int | None`, and of `Literal[10, 60]`
+    """Convert the value of a parameter as cyclopts does, but refuse parts of whole numbers."""
+    kinds = (kind, *get_args(kind))  # for `int | None` and `Literal[10, 60]`
     if any(one is int or type(one) is int for one in kinds):
         for token in tokens:
             _check_whole(token.value)
@@ -37,7 +37,7 @@ def _by_name(kind: type[Enum], token: Token) -> Token:
 
 
 def _check_whole(text: str) -> None:
-    """Let 30.0 and what is no number at all pass: the one is whole, cyclopts names the other."""
+    """Raise ValueError for a fraction. 30.0 passes, and cyclopts refuses words."""
     try:
         is_whole = float(text).is_integer()
     except ValueError:
@@ -47,5 +47,5 @@ def _check_whole(text: str) -> None:
 
 
 def whole(help: str, *, least: int = 0) -> Parameter:
-    """Return the parameter of a whole number that is not below `least`."""
+    """Return the parameter of a whole number of at least `least`."""
     return Parameter(help=help, converter=_whole, validator=Number(gte=least))

@@ -1,6 +1,6 @@
-"""The submitter's side of pilotage: `Client` blocks, `AsyncClient` does not, both say the same.
+"""The Python client: `Client` blocks, and `AsyncClient` has the same methods for asyncio.
 
-Names are loaded on first use, so that a command pays only for what it needs.
+Names are loaded on first use, so that commands start fast.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What callers of the client give, made what they mean; plain mistakes are told as Invalid."""
+"""Conversion of arguments of the client. Plain mistakes raise Invalid."""
 
 import enum
 from collections.abc import Iterable, Mapping
@@ -11,20 +11,20 @@ Word = TypeVar("Word", bound=enum.Enum)
 
 
 def names_of(given: Iterable[str]) -> list[str]:
-    """Return names as a list; one alone is a list of one, and not of its letters."""
+    """Return names as a list. A single text is one name."""
     return [given] if isinstance(given, str) else list(given)
 
 
 def query_of(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a query. Raises Invalid for what is no mapping, such as words of the command line."""
+    """Return a query. Raises Invalid if it is not a mapping, such as a text."""
     if given is not None and not _is_mapping(given):
-        why = f"query: found {given!r}, expected a dictionary, as {{'run': {{'>=': 20}}}}"
+        why = f"query: found {given!r}, expected a dictionary, such as {{'run': {{'>=': 20}}}}"
         raise Invalid("invalid", why, "query")
     return dict(given or {})
 
 
 def word_of(kind: type[Word], given: Word | str, field: str) -> Word:
-    """Return one of a few words. Raises Invalid, with all that there are."""
+    """Return a member of an enum. Raises Invalid, which names all members."""
     try:
         return kind(given)
     except ValueError:
@@ -34,7 +34,7 @@ def word_of(kind: type[Word], given: Word | str, field: str) -> Word:
 
 
 def file_at(given: Path | str) -> Path:
-    """Return the path of a file of this machine. Raises Invalid where there is none."""
+    """Return the path of a local file. Raises Invalid if there is none."""
     path = Path(given)
     if not path.is_file():
         why = "it is a folder" if path.is_dir() else "there is no such file"

@@ -101,7 +101,7 @@ if TYPE_CHECKING:
 
 
 class JobHandle:
-    """One job. It holds the id alone; everything else is asked for when it is needed."""
+    """A handle of one job. It stores only the id, and asks the central for everything else."""
 
     def __init__(self, core: AsyncJobHandle, loop: LoopThread) -> None:
         self.core, self.loop = core, loop
@@ -115,63 +115,63 @@ class JobHandle:
         return repr(self.core)
 
     def detail(self) -> JobDetail:
-        """Return everything of the job: its view, its description, outputs and usage."""
+        """Return everything about the job: its view, description, outputs and usage."""
         return self.loop.run(self.core.detail())
 
     def view(self) -> JobView:
-        """Return the job as a list shows it."""
+        """Return the job as in a list of jobs."""
         return self.loop.run(self.core.view())
 
     def state(self) -> JobState:
-        """Return where the job stands now."""
+        """Return the current state of the job."""
         return self.loop.run(self.core.state())
 
     def wait(self, timeout_s: float | None = None, *, through_held: bool = False) -> JobView:
-        """Return the job once it is Done, Failed or Killed. Raises TimedOut.
+        """Wait until the job is Done, Failed or Killed, and return it. Raises TimedOut.
 
-        A job that is Held raises JobsHeld, with the reason: it does not end before somebody
-        releases it. `through_held` waits for that too.
+        A Held job raises JobsHeld, with the reason, because it continues only after a person
+        releases it. With `through_held` the method waits for that too.
         """
         return self.loop.run(self.core.wait(timeout_s, through_held=through_held))
 
     def events(self) -> Iterator[Event]:
-        """Yield what happens to the job from now on, until it has ended."""
+        """Yield the events of the job from now on, until it has ended."""
         return self.loop.iterate(self.core.events())
 
     def log(
         self, stream: Stream = Stream.OUT, *, follow: bool = False, on_part: OnPart | None = None
     ) -> Iterator[bytes]:
-        """Yield what the payload wrote; with `follow` from its start until the job has ended.
+        """Yield the output of the payload; with `follow`, until the job has ended.
 
-        `on_part` hears before the first byte of which attempt it is and how much was left out.
-        Who follows a job that is Held gets JobsHeld.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes. With
+        `follow`, a Held job raises JobsHeld.
         """
         return self.loop.iterate(self.core.log(stream, follow=follow, on_part=on_part))
 
     def curve(self, *, epoch: int | None = None) -> Curve:
-        """Return what an attempt used over time: the newest that has a curve, by default."""
+        """Return the usage of an attempt over time (default: the newest one with a curve)."""
         return self.loop.run(self.core.curve(epoch=epoch))
 
     def points(self) -> Iterator[CurvePoint]:
-        """Yield the points of the resource curve as they come, until the job has ended."""
+        """Yield the points of the resource curve live, until the job has ended."""
         return self.loop.iterate(self.core.points())
 
     def peek(self, *, bytes: int = 4096, wait_s: float = 15.0) -> Peek:
-        """Return the last that the job wrote to its streams; while it runs, as it is now."""
+        """Return the end of both streams of the job; for a running job, as it is now."""
         return self.loop.run(self.core.peek(bytes=bytes, wait_s=wait_s))
 
     def history(self) -> History:
-        """Return what happened to the job, oldest first."""
+        """Return the history of the job, oldest first."""
         return self.loop.run(self.core.history())
 
     def outputs(self) -> list[OutputView]:
-        """Return the files that were kept."""
+        """Return the kept outputs of the job."""
         return self.loop.run(self.core.outputs())
 
     def download(self, name: str, to: Path | str = ".", *, force: bool = False) -> Path:
-        """Fetch an output into a file, or into a folder under its own name; return the file.
+        """Fetch an output into a file, or into a folder under its own name; return the path.
 
-        Raises FileThere for a file that is there with other bytes, unless `force` is set.
+        Raises FileThere for a file with other bytes, unless `force` is set.
         """
         return self.loop.run(self.core.download(name, to, force=force))
 
@@ -180,32 +180,32 @@ class JobHandle:
         return self.loop.run(self.core.explain())
 
     def kill(self, reason: str = "") -> ActionReply:
-        """End the job for good."""
+        """Kill the job for good."""
         return self.loop.run(self.core.kill(reason))
 
     def hold(self, reason: str = "") -> ActionReply:
-        """Keep the job from running until it is released."""
+        """Hold the job until it is released."""
         return self.loop.run(self.core.hold(reason))
 
     def release(self) -> ActionReply:
-        """Let a held job run again."""
+        """Release the held job, so that it runs again."""
         return self.loop.run(self.core.release())
 
     def reschedule(self, reason: str = "") -> ActionReply:
-        """Run the job again from the start, also when it has ended."""
+        """Run the job again from the start, even if it has ended."""
         return self.loop.run(self.core.reschedule(reason))
 
     def delete(self) -> ActionReply:
-        """Hide a job that has ended from lists."""
+        """Hide the ended job from lists."""
         return self.loop.run(self.core.delete())
 
     def prioritise(self, priority: int) -> ActionReply:
-        """Set the priority, 0 to 10; higher runs earlier."""
+        """Set the priority, from 0 to 10; higher runs earlier."""
         return self.loop.run(self.core.prioritise(priority))
 
 
 class SubmissionHandle:
-    """Jobs that were submitted together."""
+    """A handle of jobs that were submitted together."""
 
     def __init__(self, core: AsyncSubmissionHandle, loop: LoopThread) -> None:
         self.core, self.loop = core, loop
@@ -215,17 +215,17 @@ class SubmissionHandle:
 
     @property
     def id(self) -> int:
-        """Number of the submission."""
+        """The id of the submission."""
         return self.core.id
 
     @property
     def count(self) -> int:
-        """How many jobs it has."""
+        """The number of its jobs."""
         return self.core.count
 
     @property
     def repeated(self) -> bool:
-        """Whether the key was known, so that these are the jobs of the first call."""
+        """Whether the key was used before, so that these are the jobs of the first call."""
         return self.core.repeated
 
     @property
@@ -251,7 +251,7 @@ class SubmissionHandle:
         return self.loop.iterate(self.core.views())
 
     def states(self) -> dict[JobState, int]:
-        """Count the jobs by state. It reads all of them."""
+        """Count the jobs by state. It reads all jobs."""
         return self.loop.run(self.core.states())
 
     def wait(
@@ -261,37 +261,38 @@ class SubmissionHandle:
         progress: OnProgress | None = None,
         through_held: bool = False,
     ) -> dict[JobState, int]:
-        """Return how many ended how, once all have. `progress` hears how many have so far.
+        """Wait until all jobs have ended, and count them by state.
 
-        Raises TimedOut, and JobsHeld once all others have ended and some are Held, which do not
-        go on before somebody releases them; `through_held` waits for that too.
+        `progress` gets the number of ended jobs. Raises TimedOut, and JobsHeld if all remaining
+        jobs are Held, because they continue only after a person releases them. With `through_held`
+        the method waits for that too.
         """
         return self.loop.run(
             self.core.wait(timeout_s, progress=progress, through_held=through_held)
         )
 
     def events(self) -> Iterator[Event]:
-        """Yield what happens to these jobs from now on, for ever."""
+        """Yield the events of these jobs from now on, without end."""
         return self.loop.iterate(self.core.events())
 
     def kill(self, reason: str = "") -> ActionReply:
-        """End all jobs of the submission for good."""
+        """Kill all jobs of the submission for good."""
         return self.loop.run(self.core.kill(reason))
 
     def hold(self, reason: str = "") -> ActionReply:
-        """Keep these jobs from running until they are released."""
+        """Hold these jobs until they are released."""
         return self.loop.run(self.core.hold(reason))
 
     def release(self) -> ActionReply:
-        """Let held jobs of the submission run again."""
+        """Release the held jobs, so that they run again."""
         return self.loop.run(self.core.release())
 
     def reschedule(self, reason: str = "") -> ActionReply:
-        """Run all jobs again from the start, also those that have ended."""
+        """Run all jobs again from the start, even ended ones."""
         return self.loop.run(self.core.reschedule(reason))
 
     def delete(self) -> ActionReply:
-        """Hide the jobs that have ended from lists."""
+        """Hide the ended jobs from lists."""
         return self.loop.run(self.core.delete())
 
 
@@ -300,8 +301,8 @@ def as_completed(
 ) -> Iterator[JobHandle]:
     """Yield each handle once its job has ended. All handles belong to one client.
 
-    A job that is given twice comes once. Raises TimedOut when the next one does not end before
-    `timeout_s` is over, and JobsHeld when all that are left are Held.
+    Each job comes once, even if it is given twice. Raises TimedOut after `timeout_s` seconds, and
+    JobsHeld if all remaining jobs are Held.
     """
     by_id = {handle.id: handle for handle in handles}
     if not by_id:
@@ -313,10 +314,10 @@ def as_completed(
 
 
 class Client:
-    """A central, as a submitter or an operator sees it.
+    """A client of a central.
 
-    Without arguments it finds the central and the token as `credentials` says. `patience_s` is how
-    long one request is repeated while there is no answer; `on_retry` hears of each repetition.
+    Without arguments it finds the central and the token as in `credentials`. Without an answer it
+    retries a request for `patience_s` seconds, and calls `on_retry` before each retry.
     """
 
     def __init__(
@@ -348,11 +349,11 @@ class Client:
 
     @property
     def url(self) -> str:
-        """Where the central is."""
+        """The URL of the central."""
         return self.core.url
 
     def close(self) -> None:
-        """Close the connections. Handles of this client are of no use afterwards."""
+        """Close the connections. The client and its handles cannot be used afterwards."""
         self.loop.run(self.core.close())
         self.loop.close()
 
@@ -370,11 +371,11 @@ class Client:
     ) -> SubmissionHandle:
         """Submit jobs, all or none, and return once they are durable.
 
-        Either `jobs` (one or many), or a `template` with one job for each entry of `parameters`.
-        The same `key` again gives the same jobs; without one each call has its own, which covers
-        the repetitions of this call. Long lists, and what is no list, are streamed; `progress`
-        hears how many jobs have been sent. `group` is for jobs that name none.
-        At most `running_max` of the jobs run at once; with 0 that is not limited.
+        Give either `jobs` (one or many), or a `template` with one job for each entry of
+        `parameters`. The same `key` again gives the same jobs; without a key each call has its own,
+        which also covers its retries. Long lists and iterators are streamed, and `progress` gets
+        the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
+        jobs run at once; 0: no limit.
         """
         return SubmissionHandle(
             self.loop.run(
@@ -393,48 +394,49 @@ class Client:
         )
 
     def upload(self, files: Iterable[LocalFile | Path | str]) -> list[Input]:
-        """Bring files to the central and return what a job says of them.
+        """Upload files to the central, and return them as inputs of a job.
 
-        Only what is not there yet travels. A folder goes as an archive that is unpacked.
+        Files that the central has are not sent again. A folder is sent as an archive, which the
+        pilot unpacks. Raises Invalid, before anything is sent, if a file is too large.
         """
         return self.loop.run(self.core.upload(files))
 
     def job(self, id: int) -> JobHandle:
-        """Return a handle of a job; nothing is asked yet."""
+        """Return a handle of a job, without a request to the central."""
         return JobHandle(self.core.job(id), self.loop)
 
     def submission(self, id: int) -> SubmissionHandle:
-        """Return a handle of an earlier submission; its ids are read. Raises NotFound."""
+        """Return a handle of an earlier submission. It reads the ids. Raises NotFound."""
         return SubmissionHandle(self.loop.run(self.core.submission(id)), self.loop)
 
     def page(
         self, filter: JobFilter | None = None, *, after: int = 0, limit: int = PAGE_MAX
     ) -> JobPage:
-        """Return one page of jobs, in order of the id; `after` is the cursor of the page before."""
+        """Return one page of jobs, in order of the id. `after` is the cursor of the last page."""
         return self.loop.run(self.core.page(filter, after=after, limit=limit))
 
     def search(self, filter: JobFilter | None = None) -> Iterator[JobView]:
-        """Yield all jobs that match, in order of the id, page by page."""
+        """Yield all matching jobs in order of the id."""
         return self.loop.iterate(self.core.search(filter))
 
     def count(self, filter: JobFilter) -> int:
-        """Count the jobs that match by reading them: what an action on a filter expects."""
+        """Count the matching jobs. It reads all of them."""
         return self.loop.run(self.core.count(filter))
 
     def summary(self, by: SummaryBy = SummaryBy.STATE) -> Summary:
-        """Return how many jobs are in which state, as a whole or by site, type, group or owner."""
+        """Count the jobs in each state, as a whole or by site, type, group or owner."""
         return self.loop.run(self.core.summary(by))
 
     def detail(self, job: int) -> JobDetail:
-        """Return everything of one job."""
+        """Return everything about one job."""
         return self.loop.run(self.core.detail(job))
 
     def history(self, job: int) -> History:
-        """Return what happened to a job, oldest first."""
+        """Return the history of a job, oldest first."""
         return self.loop.run(self.core.history(job))
 
     def explain(self, job: int | JobLike) -> Explanation:
-        """Return why a job waits, or what a job that is not submitted would meet."""
+        """Return why a job waits, or whether a job that is not submitted would fit."""
         return self.loop.run(self.core.explain(job))
 
     def log(
@@ -445,26 +447,26 @@ class Client:
         follow: bool = False,
         on_part: OnPart | None = None,
     ) -> Iterator[bytes]:
-        """Yield what the payload wrote; with `follow` from its start until the job has ended.
+        """Yield the output of the payload; with `follow`, until the job has ended.
 
-        `on_part` hears before the first byte of which attempt it is and how much was left out: of a
-        stream that has ended the last 10^6 bytes are kept. Who follows a job that is Held gets
-        JobsHeld: it writes nothing before it is released.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes: the
+        central keeps the last 10^6 bytes of an ended stream. With `follow`, a Held job raises
+        JobsHeld.
         """
         return self.loop.iterate(self.core.log(job, stream, follow=follow, on_part=on_part))
 
     def curve(self, job: int, *, epoch: int | None = None) -> Curve:
-        """Return what an attempt used over time: the newest that has a curve, by default."""
+        """Return the usage of an attempt over time (default: the newest one with a curve)."""
         return self.loop.run(self.core.curve(job, epoch=epoch))
 
     def points(self, job: int) -> Iterator[CurvePoint]:
-        """Yield the points of a job's resource curve as they come, until the job has ended."""
+        """Yield the points of the resource curve of a job live, until the job has ended."""
         return self.loop.iterate(self.core.points(job))
 
     def peek(self, job: int, *, bytes: int = 4096, wait_s: float = 15.0) -> Peek:
-        """Return the last that a job wrote to its streams; while it runs, as it is now.
+        """Return the end of both streams of a job; for a running job, as it is now.
 
-        `wait_s` is how long its pilot may take to say it.
+        `wait_s` is the time in seconds that its pilot has to send it.
         """
         return self.loop.run(self.core.peek(job, bytes=bytes, wait_s=wait_s))
 
@@ -476,7 +478,7 @@ class Client:
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """End jobs for good. A running payload ends when its pilot says so."""
+        """Kill jobs for good. A running job ends when its pilot confirms it."""
         return self.loop.run(self.core.kill(ids, filter=filter, expected=expected, reason=reason))
 
     def hold(
@@ -487,7 +489,7 @@ class Client:
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """Keep jobs from running until they are released."""
+        """Hold jobs until they are released."""
         return self.loop.run(self.core.hold(ids, filter=filter, expected=expected, reason=reason))
 
     def release(
@@ -498,7 +500,7 @@ class Client:
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """Let held jobs run again."""
+        """Release held jobs, so that they run again."""
         return self.loop.run(
             self.core.release(ids, filter=filter, expected=expected, reason=reason)
         )
@@ -511,7 +513,7 @@ class Client:
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """Run jobs again from the start, also those that have ended."""
+        """Run jobs again from the start, even ended ones."""
         return self.loop.run(
             self.core.reschedule(ids, filter=filter, expected=expected, reason=reason)
         )
@@ -524,7 +526,7 @@ class Client:
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """Hide jobs that have ended from lists."""
+        """Hide ended jobs from lists."""
         return self.loop.run(self.core.delete(ids, filter=filter, expected=expected, reason=reason))
 
     def prioritise(
@@ -535,7 +537,7 @@ class Client:
         filter: JobFilter | None = None,
         expected: int | None = None,
     ) -> ActionReply:
-        """Set the priority of jobs that have not ended, 0 to 10; higher runs earlier."""
+        """Set the priority of unfinished jobs, from 0 to 10; higher runs earlier."""
         return self.loop.run(self.core.prioritise(priority, ids, filter=filter, expected=expected))
 
     def act(
@@ -549,11 +551,11 @@ class Client:
         reason: str = "",
         key: str | None = None,
     ) -> ActionReply:
-        """Carry out an action on these ids, or on all that match the filter.
+        """Carry out an action on jobs with these ids, or on all jobs that match the filter.
 
-        With a filter nothing is done unless exactly `expected` jobs match (CountChanged); without
-        `expected` they are counted first. The same `key` again gives the same answer and does
-        nothing; without one each call has its own, which covers the repetitions of this call.
+        With a filter exactly `expected` jobs must match, else it raises CountChanged and does
+        nothing. Without `expected` it counts them first. The same `key` again gives the same answer
+        and does nothing; without a key each call has its own, which also covers its retries.
         """
         return self.loop.run(
             self.core.act(
@@ -568,10 +570,10 @@ class Client:
         )
 
     def events(self, *, submission: int | None = None, after: int | None = None) -> Iterator[Event]:
-        """Yield what happens, as it happens; `after` is the number of the last event seen.
+        """Yield events live. `after` is the number of the last event that you have seen.
 
-        A broken connection is made anew, from the last event on. An event of kind `gap` says that
-        some were lost: read the jobs that matter again.
+        After a broken connection it continues with the event after the last one. An event of kind
+        `gap` means that events were lost: read the jobs again.
         """
         return self.loop.iterate(self.core.events(submission=submission, after=after))
 
@@ -584,9 +586,10 @@ class Client:
         site: str = "",
         type: str = "",
     ) -> Series:
-        """Return how much waited, ran, ended and was used: 10 s, 60 s or 600 s a slot.
+        """Return how many jobs waited, ran and ended, and their usage, in slots of `step_s`.
 
-        `since` is in seconds since 1970; without it, as far back as one answer holds.
+        `step_s` is 10, 60 or 600. `since` is in seconds since 1970 (default: as early as one answer
+        can hold).
         """
         return self.loop.run(
             self.core.series(step_s=step_s, since=since, by=by, site=site, type=type)
@@ -599,15 +602,15 @@ class Client:
         since: float | None = None,
         until: float | None = None,
     ) -> Accounts:
-        """Return what jobs have used, from the first day on; whole days."""
+        """Return what jobs have used in whole days, since the first day."""
         return self.loop.run(self.core.accounts(by=by, since=since, until=until))
 
     def usage(self) -> UsageView:
-        """Return what is used of quotas, with the limits, as far as the token reaches."""
+        """Return the usage and the limits of the quotas that the token may see."""
         return self.loop.run(self.core.usage())
 
     def set_quota(self, change: QuotaChange) -> UsageView:
-        """Set or remove the quota of a community, a group or an owner; return what is used."""
+        """Set or remove the quota of a community, a group or an owner; return the usage."""
         return self.loop.run(self.core.set_quota(change))
 
     def failures(
@@ -619,7 +622,7 @@ class Client:
         transformation: int | None = None,
         since: float | None = None,
     ) -> Failures:
-        """Return what attempts failed of, by class and site; without `since` of the last day."""
+        """Return failed attempts by class and site, since `since` (default: the last day)."""
         return self.loop.run(
             self.core.failures(
                 site=site, group=group, owner=owner, transformation=transformation, since=since
@@ -629,33 +632,33 @@ class Client:
     def failure_reports(
         self, *, transformation: int | None = None, since: float | None = None, most: int = 100
     ) -> list[ReportView]:
-        """Return the newest reports of failover, the newest first."""
+        """Return the newest reports of failover, newest first."""
         return self.loop.run(
             self.core.failure_reports(transformation=transformation, since=since, most=most)
         )
 
     def failure_report(self, report: int) -> ReportDetail:
-        """Return one report of failover, also as text."""
+        """Return one report of failover, with its text."""
         return self.loop.run(self.core.failure_report(report))
 
     def issue_token(self, request: TokenIssue) -> TokenIssued:
-        """Issue a token. Nobody hands out more than they have."""
+        """Issue a token. It cannot have more rights than the token of the caller."""
         return self.loop.run(self.core.issue_token(request))
 
     def tokens(self) -> Tokens:
-        """Return the tokens that were issued, without the tokens themselves."""
+        """Return the issued tokens, without the secrets."""
         return self.loop.run(self.core.tokens())
 
     def revoke_token(self, jti: str) -> None:
-        """Make a token worthless from now on."""
+        """Revoke a token. The central refuses it from now on."""
         self.loop.run(self.core.revoke_token(jti))
 
     def whoami(self) -> WhoAmI:
-        """Return as whom this client speaks."""
+        """Return the identity of the caller."""
         return self.loop.run(self.core.whoami())
 
     def health(self) -> Health:
-        """Return how the central is."""
+        """Return the health of the central."""
         return self.loop.run(self.core.health())
 
     def outputs(self, job: int) -> Outputs:
@@ -663,10 +666,10 @@ class Client:
         return self.loop.run(self.core.outputs(job))
 
     def download(self, job: int, name: str, to: Path | str = ".", *, force: bool = False) -> Path:
-        """Fetch an output into a file, or into a folder under its own name; return the file.
+        """Fetch an output into a file, or into a folder under its own name; return the path.
 
-        The hash is checked; nothing is left behind when it is wrong. A file that is there with the
-        same bytes stays. Raises FileThere for one with other bytes, unless `force` is set.
+        The hash is verified: BadDownload means that nothing was written. A file with the same bytes
+        stays. Raises FileThere for a file with other bytes, unless `force` is set.
         """
         return self.loop.run(self.core.download(job, name, to, force=force))
 
@@ -681,16 +684,16 @@ class Client:
     ) -> Iterator[FetchedOutput]:
         """Fetch the outputs of jobs into one folder, and yield each.
 
-        With `names` only outputs of these names. With `by_job` each job has a folder of its own,
-        named by its id. Nothing is written if two outputs clash (FilesClash), if a job has not kept
-        a name (NotFound), or if a file is there with other bytes (FileThere) and no `force`.
+        `names` selects outputs. With `by_job` each job has its own folder, named by its id. Nothing
+        is written if two outputs clash (FilesClash), if a job has no output of a name (NotFound),
+        or, without `force`, if a file exists with other bytes (FileThere).
         """
         return self.loop.iterate(
             self.core.download_all(jobs, to, names=names, by_job=by_job, force=force)
         )
 
     def pilots(self, *, states: Iterable[PilotState] = (), site: str = "") -> Iterator[PilotView]:
-        """Yield pilots in order of their name."""
+        """Yield the pilots in order of their name."""
         return self.loop.iterate(self.core.pilots(states=states, site=site))
 
     def pilot(self, id: str) -> PilotView:
@@ -698,24 +701,25 @@ class Client:
         return self.loop.run(self.core.pilot(id))
 
     def explain_pilot(self, id: str) -> OfferExplanation:
-        """Say why a pilot gets nothing: clause by clause the waiting jobs that it cannot run."""
+        """Return why a pilot gets no job: the waiting jobs that each clause excludes."""
         return self.loop.run(self.core.explain_pilot(id))
 
     def pilot_log(
         self, filter: PilotLogFilter | None = None, *, last: int | None = None, follow: bool = False
     ) -> Iterator[PilotLogLine]:
-        """Yield what pilots have logged: the `last` lines, or with `since` all from then on.
+        """Yield log lines of pilots: the `last` lines, or all lines since `since` of the filter.
 
-        With `follow` also what comes, for ever. Who may see no more than jobs names one.
+        With `follow` it also yields new lines, without end. Users who are not operators must name a
+        job.
         """
         return self.loop.iterate(self.core.pilot_log(filter, last=last, follow=follow))
 
     def drain(self, pilot: str) -> None:
-        """Let a pilot finish what it holds, and ask for nothing more."""
+        """Let a pilot finish its jobs, take no more, and end."""
         self.loop.run(self.core.drain(pilot))
 
     def kill_pilot(self, pilot: str, *, reason: str = "") -> PilotEnded:
-        """End a pilot now: it stops what it holds, and its jobs wait again."""
+        """End a pilot now. Its jobs are requeued."""
         return self.loop.run(self.core.kill_pilot(pilot, reason=reason))
 
     def secrets(self, request: SecretRequest) -> Secrets:
@@ -723,11 +727,11 @@ class Client:
         return self.loop.run(self.core.secrets(request))
 
     def sites(self) -> Sites:
-        """Return what each site offers and has done."""
+        """Return the sites with their pilots, cores and jobs."""
         return self.loop.run(self.core.sites())
 
     def site(self, name: str) -> SiteDetail:
-        """Return everything of one site."""
+        """Return everything about one site."""
         return self.loop.run(self.core.site(name))
 
     def limits(self) -> LimitsView:
@@ -735,9 +739,9 @@ class Client:
         return self.loop.run(self.core.limits())
 
     def read_limits(self) -> LimitsView:
-        """Let the central read shares and limits of its settings' file again, and return them.
+        """Reload shares and limits from the settings file of the central, and return them.
 
-        Raises Invalid where the file is wrong: then they stay as they were.
+        Raises Invalid if the file is wrong; the old values then stay in force.
         """
         return self.loop.run(self.core.read_limits())
 
@@ -759,11 +763,10 @@ class Client:
         reason: str = "",
         key: str | None = None,
     ) -> SiteDetail:
-        """Ban, drain or enable a site, or one of its elements; return what it is then.
+        """Ban, drain or enable a site, or one of its elements; return its new state.
 
-        With `host`, enable lifts what is held against that host of the site alone. The same `key`
-        again says nothing anew, however late it comes; without one each call has its own, which
-        covers the repetitions of this call.
+        With `host`, enable lifts only the suspension of that host. The same `key` again changes
+        nothing, at any time; without a key each call has its own, which also covers its retries.
         """
         return self.loop.run(
             self.core.act_on_site(name, action, element=element, host=host, reason=reason, key=key)
@@ -772,14 +775,15 @@ class Client:
     def check_site(
         self, name: str, *, element: str = "", timeout_s: float = 600.0
     ) -> Iterator[SiteCheck]:
-        """Submit a probe pilot to each element of a site; yield how far they have come.
+        """Submit a probe pilot to each element of a site, and yield the progress of the check.
 
-        Ends with one that is done, after `timeout_s` and what taking the pilots back takes.
+        The last item is `done`. It comes at the latest when `timeout_s` is over and the remaining
+        pilots are cancelled.
         """
         return self.loop.iterate(self.core.check_site(name, element=element, timeout_s=timeout_s))
 
     def elements(self) -> Elements:
-        """Return the compute elements that get pilots from the central, and their troubles."""
+        """Return the compute elements to which the central submits, with their problems."""
         return self.loop.run(self.core.elements())
 
     def find_files(
@@ -788,7 +792,7 @@ class Client:
         *,
         states: Iterable[FileState] = (FileState.AVAILABLE,),
     ) -> Iterator[FileView]:
-        """Yield files whose metadata meet a query, such as `{"run": {">=": 20}}`."""
+        """Yield the files whose metadata meet a query, such as `{"run": {">=": 20}}`."""
         return self.loop.iterate(self.core.find_files(query, states=states))
 
     def file(self, did: str) -> FileDetail:
@@ -796,17 +800,17 @@ class Client:
         return self.loop.run(self.core.file(did))
 
     def register_files(self, files: Iterable[FileItem | Mapping[str, Any]]) -> ItemsReply:
-        """Register files, each by itself; to repeat it changes nothing."""
+        """Register files. Each file is accepted or refused by itself. Repeating changes nothing."""
         return self.loop.run(self.core.register_files(files))
 
     def replicas(self, dids: Iterable[str]) -> dict[str, list[ReplicaView]]:
-        """Return the copies of those files that are there."""
+        """Return the copies of these files. Unknown files are omitted."""
         return self.loop.run(self.core.replicas(dids))
 
     def set_metadata(
         self, dids: Iterable[str], metadata: Mapping[str, Any], *, remove: Iterable[str] = ()
     ) -> ItemsReply:
-        """Set keys of files, and remove some."""
+        """Set metadata keys of files, and remove other keys."""
         return self.loop.run(self.core.set_metadata(dids, metadata, remove=remove))
 
     def declare_replicas(
@@ -817,28 +821,31 @@ class Client:
         state: ReplicaState = ReplicaState.BAD,
         reason: str = "",
     ) -> ItemsReply:
-        """Say how copies are: a file whose last good one is bad is lost."""
+        """Declare the state of copies. A file is Lost when its last good copy is corrupt."""
         return self.loop.run(self.core.declare_replicas(dids, storage, state=state, reason=reason))
 
     def remove_files(self, dids: Iterable[str]) -> ItemsReply:
-        """Take files out of the catalogue; their names stay taken.
+        """Remove files from the catalogue. Their names stay taken.
 
-        Their bytes go later (`data.sweep_after_s`), from storages whose files say `deletes: true`.
+        Their bytes are removed after `data.sweep_after_s`, from storages with `deletes: true`.
         """
         return self.loop.run(self.core.remove_files(dids))
 
     def file_changes(self, since: int = 0, *, limit: int = PAGE_MAX) -> ChangePage:
-        """Return files that have changed after a number, in order; ask again after the last."""
+        """Return the files that changed after change number `since`, in order.
+
+        Continue with the number of the last one.
+        """
         return self.loop.run(self.core.file_changes(since, limit=limit))
 
     def lineage(
         self, did: str, direction: Direction = Direction.UP, *, limit: int = 100
     ) -> Lineage:
-        """Return the jobs that a file came of (up), or that read it (down)."""
+        """Return the jobs that produced a file (up), or the jobs that read it (down)."""
         return self.loop.run(self.core.lineage(did, direction, limit=limit))
 
     def make_dataset(self, did: str, metadata: Mapping[str, Any] | None = None) -> DatasetView:
-        """Make a dataset; files that are registered into it have its metadata too."""
+        """Make a dataset. Files that are registered into it inherit its metadata."""
         return self.loop.run(self.core.make_dataset(did, metadata))
 
     def datasets(self) -> Iterator[DatasetView]:
@@ -848,7 +855,7 @@ class Client:
     def act_on_dataset(
         self, dataset: str, action: DatasetActionName, dids: Iterable[str] = ()
     ) -> ItemsReply:
-        """Open or close a dataset, attach or detach files."""
+        """Open or close a dataset, or attach or detach files."""
         return self.loop.run(self.core.act_on_dataset(dataset, action, dids))
 
     def add_rule(
@@ -859,11 +866,11 @@ class Client:
         query: Mapping[str, Any] | None = None,
         copies: int = 1,
     ) -> RuleView:
-        """Keep so many copies of a file, of a dataset, or of what meets a query."""
+        """Keep `copies` copies of a file, of a dataset, or of the files that meet a query."""
         return self.loop.run(self.core.add_rule(storages, did=did, query=query, copies=copies))
 
     def rules(self) -> list[RuleView]:
-        """Return all rules, and how far they are."""
+        """Return all rules with their progress."""
         return self.loop.run(self.core.rules())
 
     def rule(self, id: int) -> RuleView:
@@ -871,19 +878,19 @@ class Client:
         return self.loop.run(self.core.rule(id))
 
     def drop_rule(self, id: int) -> None:
-        """Drop a rule; copies stay."""
+        """Drop a rule. The copies stay."""
         self.loop.run(self.core.drop_rule(id))
 
     def retry_rule(self, id: int) -> RuleView:
-        """Try copies anew that have failed, those that are stuck too."""
+        """Retry the failed copies of a rule, including stuck ones."""
         return self.loop.run(self.core.retry_rule(id))
 
     def sweep(self) -> SweepView:
-        """Return how many bytes that no file names any more wait, go, went and fail."""
+        """Return counts of bytes that no catalogue entry needs: waiting, removed and failed."""
         return self.loop.run(self.core.sweep())
 
     def remnants(self, *, storage: str = "", all: bool = False) -> Iterator[RemnantView]:
-        """Yield bytes that no file names any more and that would go now; or `all` of them."""
+        """Yield bytes that no catalogue entry needs: those due for removal, or `all`."""
         return self.loop.iterate(self.core.remnants(storage=storage, all=all))
 
     def metadata_keys(self) -> KeyList:
@@ -891,7 +898,7 @@ class Client:
         return self.loop.run(self.core.metadata_keys())
 
     def add_metadata_keys(self, keys: Mapping[str, KeyType]) -> KeyList:
-        """Make keys with their types before files have them."""
+        """Add metadata keys with their types."""
         return self.loop.run(self.core.add_metadata_keys(keys))
 
     def put_file(
@@ -903,30 +910,30 @@ class Client:
         metadata: Mapping[str, Any] | None = None,
         datasets: Iterable[str] = (),
     ) -> FileDetail:
-        """Store a file of this machine on a storage, register it, return what the catalogue has.
+        """Store a local file on a storage, register it, and return its catalogue entry.
 
-        Without a storage one is taken to which outputs go by default. To repeat it changes nothing:
-        a name that is there with the same bytes stays as it is.
+        Without `storage` it uses a default storage. Repeating changes nothing: a name with the same
+        bytes stays as it is.
         """
         return self.loop.run(
             self.core.put_file(path, did, storage=storage, metadata=metadata, datasets=datasets)
         )
 
     def get_file(self, did: str, to: Path | str, *, force: bool = False) -> Path:
-        """Fetch a file, checked, into a folder or as a file; return where it is.
+        """Fetch a file into a folder or to a path, verify its checksums, and return the path.
 
-        A file that is there with the same bytes stays. Raises NoCopy, and FileThere for one with
-        other bytes, unless `force` lets it be replaced.
+        A local file with the same bytes stays. Raises NoCopy, and FileThere for a local file with
+        other bytes, unless `force` is set.
         """
         return self.loop.run(self.core.get_file(did, to, force=force))
 
     def get_found(
         self, query: Mapping[str, Any], to: Path | str, *, force: bool = False
     ) -> Iterator[Path]:
-        """Fetch all files that meet a query into a folder, and yield where each is.
+        """Fetch all files that meet a query into a folder, and yield their paths.
 
-        Those that cannot be fetched are told at the end, as NoCopy or FileThere; the others are
-        fetched. Raises FilesClash, before any is fetched, if two of them would be one file.
+        Failures do not stop the others; they are raised at the end as NoCopy or FileThere. Raises
+        FilesClash, before it fetches any file, if two files have the same place.
         """
         return self.loop.iterate(self.core.get_found(query, to, force=force))
 
@@ -939,14 +946,14 @@ class Client:
     ) -> TransformationDetail:
         """Add a transformation. The same document again gives the same transformation.
 
-        A mapping is as in a file, with `needs` as a list.
+        A mapping has the form of a file, with `needs` as a list.
         """
         return self.loop.run(
             self.core.add_transformation(document, start=start, derived_from=derived_from)
         )
 
     def preview_transformation(self, document: Transformation | Mapping[str, Any]) -> Preview:
-        """Say which files a transformation would take and how it would group them."""
+        """Return the files that a transformation would take, and their groups."""
         return self.loop.run(self.core.preview_transformation(document))
 
     def transformations(
@@ -956,7 +963,7 @@ class Client:
         return self.loop.iterate(self.core.transformations(states=states))
 
     def transformation(self, named: str | int) -> TransformationDetail:
-        """Return everything of one transformation."""
+        """Return everything about one transformation."""
         return self.loop.run(self.core.transformation(named))
 
     def transformation_files(
@@ -974,10 +981,10 @@ class Client:
     def wait_for_transformation(
         self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
     ) -> TransformationView:
-        """Return a transformation once it is at its end, or goes on only when a person has looked.
+        """Wait until a transformation has ended or is stuck, and return it.
 
-        With `through_held` it is waited for even then. One with inputs ends only once somebody
-        completes or stops it. Raises TimedOut; it goes on then.
+        With `through_held` the method waits until it has ended. A transformation with inputs ends
+        only after a person completes or stops it. Raises TimedOut; the transformation continues.
         """
         return self.loop.run(
             self.core.wait_for_transformation(named, timeout_s=timeout_s, through_held=through_held)
@@ -992,10 +999,10 @@ class Client:
         files: Iterable[str] = (),
         all: bool = False,
     ) -> TransformationDetail:
-        """Pause, resume, flush or otherwise steer a transformation; return what it is then.
+        """Pause, resume, flush or otherwise steer a transformation; return its new state.
 
-        Replay, reset and refuse name `files`, as scope:name; reset also takes `all`. Replay is sent
-        once: repeated when its files are Processed it would be one more. Without an answer look.
+        Replay, reset and refuse need `files`, as scope:name; reset also takes `all`. Replay is not
+        retried, because it would process the files once more: without an answer, check the files.
         """
         return self.loop.run(
             self.core.act_on_transformation(named, action, reason=reason, files=files, all=all)
@@ -1004,9 +1011,9 @@ class Client:
     def extend_transformation(
         self, named: str | int, more: int = 0, *, reason: str = ""
     ) -> TransformationDetail:
-        """Ask for more tasks of one without inputs; one with inputs looks for these again.
+        """Add tasks; a transformation with inputs looks for inputs again instead.
 
-        Repeated while there is no answer it asks for no more than once.
+        Retries of the call add the tasks once.
         """
         return self.loop.run(self.core.extend_transformation(named, more, reason=reason))
 
@@ -1019,9 +1026,10 @@ class Client:
         priority: int | None = None,
         start: bool = True,
     ) -> ProductionDetail:
-        """Run a workflow on pilots. The same again under its name is the same production.
+        """Run a workflow on pilots. The same workflow with the same name is the same production.
 
-        Files that its steps name are uploaded before; `name` stands in place of the workflow's.
+        The method first uploads the files that the steps name. `name` replaces the name of the
+        workflow.
         """
         return self.loop.run(
             self.core.submit_production(
@@ -1037,19 +1045,19 @@ class Client:
         title: str = "",
         priority: int | None = None,
     ) -> ProductionPreview:
-        """Say how many tasks and files a workflow would be, with the files of the catalogue."""
+        """Return the numbers of tasks and files of a workflow, with the files of the catalogue."""
         return self.loop.run(
             self.core.preview_production(flow, name=name, title=title, priority=priority)
         )
 
     def add_production(self, production: NewProduction) -> ProductionDetail:
-        """Add a production, of which all files have been uploaded."""
+        """Add a production. Its files must have been uploaded."""
         return self.loop.run(self.core.add_production(production))
 
     def rerun_production(
         self, named: str | int, name: str, *, start: bool = True
     ) -> ProductionDetail:
-        """Run the definition of a production anew under another name, with all of its files."""
+        """Run the definition of a production again under another name, with all files."""
         return self.loop.run(self.core.rerun_production(named, name, start=start))
 
     def productions(self, *, states: Iterable[ProductionState] = ()) -> Iterator[ProductionView]:
@@ -1057,20 +1065,20 @@ class Client:
         return self.loop.iterate(self.core.productions(states=states))
 
     def production(self, named: str | int) -> ProductionDetail:
-        """Return everything of one production."""
+        """Return everything about one production."""
         return self.loop.run(self.core.production(named))
 
     def production_report(self, named: str | int) -> ProductionReport:
-        """Return how a production went: what failed in which step, what waits for whom."""
+        """Return the report on a production: failures by step, and stuck files."""
         return self.loop.run(self.core.production_report(named))
 
     def wait_for_production(
         self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
     ) -> ProductionView:
-        """Return a production once it is at its end, or goes on only when a person has looked.
+        """Wait until a production has ended or is stuck, and return it.
 
-        With `through_held` it is waited for even then. One that takes files of the catalogue by a
-        query ends only once somebody completes it. Raises TimedOut; it goes on then.
+        With `through_held` the method waits until it has ended. A production that takes files by a
+        query ends only after a person completes it. Raises TimedOut; the production continues.
         """
         return self.loop.run(
             self.core.wait_for_production(named, timeout_s=timeout_s, through_held=through_held)
@@ -1087,11 +1095,11 @@ class Client:
         priority: int | None = None,
         reason: str = "",
     ) -> ProductionDetail:
-        """Start, pause, resume, fix or otherwise steer a production; return what it is then.
+        """Start, pause, resume, fix or otherwise steer a production; return its new state.
 
-        `step` is for fix and complete, `problematic` for fix, `priority` for priority. Refused,
-        unless `anyway`, where a fix would let a step that takes all files run of some alone,
-        and where complete names a step while steps that feed it may still make files.
+        `step` is for fix and complete, `problematic` for fix, `priority` for priority. Without
+        `anyway`, fix is refused if a step that takes all files would run on only some. Complete is
+        refused for a step if earlier steps may still make files for it.
         """
         return self.loop.run(
             self.core.act_on_production(
@@ -1114,10 +1122,10 @@ class Client:
         anyway: bool = False,
         reason: str = "",
     ) -> ProductionDetail:
-        """Ask a step for more tasks; one that takes files looks for these again.
+        """Add tasks to a step, or let a step that takes files look for files again.
 
-        Refused, unless `anyway`, where a step below has run of all files and would run again of
-        the new ones alone. Repeated while there is no answer it asks for no more than once.
+        Without `anyway` it is refused if a later step that took all files would run on only the
+        new ones. Retries of the call add the tasks once.
         """
         return self.loop.run(
             self.core.extend_production(named, step, more, anyway=anyway, reason=reason)

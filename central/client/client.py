@@ -1,6 +1,6 @@
-"""The submitter's client: everything that the central offers over HTTP, typed.
+"""The client of the HTTP API of a central, with types.
 
-This is the only hand-written front; `blocking.py` is generated from it.
+`blocking.py` is generated from this module and the modules of its parts.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ from .credentials import find_connection
 from .data import DataCalls
 from .data_files import DataFileCalls
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
-from .files import HashedFile, LocalFile, hash_file, pieces
+from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .operators import OperatorCalls
@@ -71,6 +71,7 @@ from .submission_bodies import (
     LineBody,
     OnProgress,
     Parameters,
+    reporting,
     submission,
     whole_body,
 )
@@ -96,16 +97,16 @@ _HASHES_A_QUERY = 10_000
 _UPLOADS_AT_ONCE = 4
 _SUBMIT_ANSWER_S = 600.0
 _SIGN_OF_LIFE_S = 45.0  # three times the central's own interval
-_ANSWER_LATER_S = 30.0  # than a wait that the central itself ends
+_ANSWER_LATER_S = 30.0  # added to the time that the central itself waits
 
 
 class AsyncClient(
     OutputCalls, OperatorCalls, DataCalls, DataFileCalls, TransformationCalls, ProductionCalls
 ):
-    """A central, as a submitter or an operator sees it.
+    """A client of a central.
 
-    Without arguments it finds the central and the token as `credentials` says. `patience_s` is how
-    long one request is repeated while there is no answer; `on_retry` hears of each repetition.
+    Without arguments it finds the central and the token as in `credentials`. Without an answer it
+    retries a request for `patience_s` seconds, and calls `on_retry` before each retry.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class AsyncClient(
 
     @property
     def url(self) -> str:
-        """Where the central is."""
+        """The URL of the central."""
         return self._transport.url
 
     async def __aenter__(self) -> "AsyncClient":
@@ -142,7 +143,7 @@ class AsyncClient(
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Handles of this client are of no use afterwards."""
+        """Close the connections. The client and its handles cannot be used afterwards."""
         await self._transport.close()
 
     # -- submission -----------------------------------------------------------------------------
@@ -161,23 +162,24 @@ class AsyncClient(
     ) -> AsyncSubmissionHandle:
         """Submit jobs, all or none, and return once they are durable.
 
-        Either `jobs` (one or many), or a `template` with one job for each entry of `parameters`.
-        The same `key` again gives the same jobs; without one each call has its own, which covers
-        the repetitions of this call. Long lists, and what is no list, are streamed; `progress`
-        hears how many jobs have been sent. `group` is for jobs that name none.
-        At most `running_max` of the jobs run at once; with 0 that is not limited.
+        Give either `jobs` (one or many), or a `template` with one job for each entry of
+        `parameters`. The same `key` again gives the same jobs; without a key each call has its own,
+        which also covers its retries. Long lists and iterators are streamed, and `progress` gets
+        the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
+        jobs run at once; 0: no limit.
         """
         key = key or uuid.uuid4().hex
         header, items = submission(
             jobs, template, parameters, key=key, name=name, group=group, running_max=running_max
         )
         if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
+            body = whole_body(header, items)
             submitted = await self._transport.ask(
                 Submitted,
                 "POST",
                 "/v1/submissions",
-                content=whole_body(header, items),
-                headers={"content-type": "application/json"},
+                content=reporting(body, len(items), progress),
+                headers={"content-length": str(len(body)), "content-type": "application/json"},
                 answer_s=_SUBMIT_ANSWER_S,
             )
         else:
@@ -198,15 +200,19 @@ class AsyncClient(
             body.close()
 
     async def upload(self, files: Iterable[LocalFile | Path | str]) -> list[Input]:
-        """Bring files to the central and return what a job says of them.
+        """Upload files to the central, and return them as inputs of a job.
 
-        Only what is not there yet travels. A folder goes as an archive that is unpacked.
+        Files that the central has are not sent again. A folder is sent as an archive, which the
+        pilot unpacks. Raises Invalid, before anything is sent, if a file is too large.
         """
         local = [one if isinstance(one, LocalFile) else LocalFile(Path(one)) for one in files]
         hashed = [await asyncio.to_thread(hash_file, one) for one in local]
         try:
             by_hash = {one.input.sha256: one for one in hashed}
-            missing = await self._missing(list(by_hash))
+            missing, bytes_max = await self._missing(list(by_hash))
+            for file, one in zip(local, hashed, strict=True):
+                if one.input.sha256 in missing and 0 < bytes_max < one.input.size_bytes:
+                    raise too_large(file.path, one.input.size_bytes, bytes_max)
             gate = asyncio.Semaphore(_UPLOADS_AT_ONCE)
             async with Tasks() as tasks:
                 for sha256 in missing:
@@ -217,13 +223,15 @@ class AsyncClient(
                     one.path.unlink(missing_ok=True)
         return [one.input for one in hashed]
 
-    async def _missing(self, hashes: list[str]) -> list[str]:
-        missing: list[str] = []
+    async def _missing(self, hashes: list[str]) -> tuple[list[str], int]:
+        """Return the hashes that the central lacks, and the size of the largest file there."""
+        missing, bytes_max = list[str](), 0
         for start in range(0, len(hashes), _HASHES_A_QUERY):
             query = BlobQuery(sha256=tuple(hashes[start : start + _HASHES_A_QUERY]))
             answer = await self._transport.ask(BlobAnswer, "POST", "/v1/blobs/missing", body=query)
             missing += answer.missing
-        return missing
+            bytes_max = answer.bytes_max
+        return missing, bytes_max
 
     async def _put(self, file: HashedFile, gate: asyncio.Semaphore) -> None:
         async with gate:
@@ -242,11 +250,11 @@ class AsyncClient(
     # -- jobs -----------------------------------------------------------------------------------
 
     def job(self, id: int) -> AsyncJobHandle:
-        """Return a handle of a job; nothing is asked yet."""
+        """Return a handle of a job, without a request to the central."""
         return AsyncJobHandle(self, id)
 
     async def submission(self, id: int) -> AsyncSubmissionHandle:
-        """Return a handle of an earlier submission; its ids are read. Raises NotFound."""
+        """Return a handle of an earlier submission. It reads the ids. Raises NotFound."""
         ranges: list[IdRange] = []
         async for view in self.search(JobFilter(submission=id, include_deleted=True)):
             last = ranges[-1] if ranges else IdRange(first=view.id, count=0)
@@ -264,12 +272,12 @@ class AsyncClient(
     async def page(
         self, filter: JobFilter | None = None, *, after: int = 0, limit: int = PAGE_MAX
     ) -> JobPage:
-        """Return one page of jobs, in order of the id; `after` is the cursor of the page before."""
+        """Return one page of jobs, in order of the id. `after` is the cursor of the last page."""
         query = query_of(filter or JobFilter(), after=after, limit=limit)
         return await self._transport.ask(JobPage, "GET", "/v1/jobs", query=query)
 
     async def search(self, filter: JobFilter | None = None) -> AsyncIterator[JobView]:
-        """Yield all jobs that match, in order of the id, page by page."""
+        """Yield all matching jobs in order of the id."""
         after: int | None = 0
         while after is not None:
             page = await self.page(filter, after=after)
@@ -278,28 +286,28 @@ class AsyncClient(
             after = page.after
 
     async def count(self, filter: JobFilter) -> int:
-        """Count the jobs that match by reading them: what an action on a filter expects."""
+        """Count the matching jobs. It reads all of them."""
         count = 0
         async for _ in self.search(filter):
             count += 1
         return count
 
     async def summary(self, by: SummaryBy = SummaryBy.STATE) -> Summary:
-        """Return how many jobs are in which state, as a whole or by site, type, group or owner."""
+        """Count the jobs in each state, as a whole or by site, type, group or owner."""
         return await self._transport.ask(
             Summary, "GET", "/v1/jobs/summary", query=[("by", SummaryBy(by).value)]
         )
 
     async def detail(self, job: int) -> JobDetail:
-        """Return everything of one job."""
+        """Return everything about one job."""
         return await self._transport.ask(JobDetail, "GET", f"/v1/jobs/{job:d}")
 
     async def history(self, job: int) -> History:
-        """Return what happened to a job, oldest first."""
+        """Return the history of a job, oldest first."""
         return await self._transport.ask(History, "GET", f"/v1/jobs/{job:d}/history")
 
     async def explain(self, job: int | JobLike) -> Explanation:
-        """Return why a job waits, or what a job that is not submitted would meet."""
+        """Return why a job waits, or whether a job that is not submitted would fit."""
         if isinstance(job, int):
             return await self._transport.ask(Explanation, "GET", f"/v1/jobs/{job:d}/explain")
         return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=job)
@@ -312,11 +320,11 @@ class AsyncClient(
         follow: bool = False,
         on_part: OnPart | None = None,
     ) -> AsyncIterator[bytes]:
-        """Yield what the payload wrote; with `follow` from its start until the job has ended.
+        """Yield the output of the payload; with `follow`, until the job has ended.
 
-        `on_part` hears before the first byte of which attempt it is and how much was left out: of a
-        stream that has ended the last 10^6 bytes are kept. Who follows a job that is Held gets
-        JobsHeld: it writes nothing before it is released.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes: the
+        central keeps the last 10^6 bytes of an ended stream. With `follow`, a Held job raises
+        JobsHeld.
         """
         found = (
             follow_job(
@@ -338,9 +346,9 @@ class AsyncClient(
     async def pieces(
         self, job: int, stream: Stream, *, on_part: OnPart | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Yield what was kept of what an attempt wrote.
+        """Yield the kept output of an attempt.
 
-        When the connection breaks it is made anew, and what has been seen is passed over.
+        After a broken connection it connects again, and skips the bytes that were yielded.
         """
         path, seen = log_path(job, stream), 0
         patience = ReconnectPolicy(self._transport, self._pace, self._patience_s)
@@ -362,12 +370,12 @@ class AsyncClient(
                 await patience.broken(why, opened_at)
 
     async def curve(self, job: int, *, epoch: int | None = None) -> Curve:
-        """Return what an attempt used over time: the newest that has a curve, by default."""
+        """Return the usage of an attempt over time (default: the newest one with a curve)."""
         query = [] if epoch is None else [("epoch", str(epoch))]
         return await self._transport.ask(Curve, "GET", f"/v1/jobs/{job:d}/curve", query=query)
 
     async def points(self, job: int) -> AsyncIterator[CurvePoint]:
-        """Yield the points of a job's resource curve as they come, until the job has ended."""
+        """Yield the points of the resource curve of a job live, until the job has ended."""
         text = b""
         async for piece in self.log(job, Stream.USAGE, follow=True):
             *lines, text = (text + piece).split(b"\n")
@@ -377,9 +385,9 @@ class AsyncClient(
                     yield CurvePoint(**sample._asdict())
 
     async def peek(self, job: int, *, bytes: int = 4_096, wait_s: float = 15.0) -> Peek:
-        """Return the last that a job wrote to its streams; while it runs, as it is now.
+        """Return the end of both streams of a job; for a running job, as it is now.
 
-        `wait_s` is how long its pilot may take to say it.
+        `wait_s` is the time in seconds that its pilot has to send it.
         """
         query = [("bytes", str(bytes)), ("wait_s", str(wait_s))]
         path = f"/v1/jobs/{job:d}/peek"
@@ -397,7 +405,7 @@ class AsyncClient(
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """End jobs for good. A running payload ends when its pilot says so."""
+        """Kill jobs for good. A running job ends when its pilot confirms it."""
         return await self.act(ActionName.KILL, ids, filter=filter, expected=expected, reason=reason)
 
     async def hold(
@@ -408,7 +416,7 @@ class AsyncClient(
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """Keep jobs from running until they are released."""
+        """Hold jobs until they are released."""
         return await self.act(ActionName.HOLD, ids, filter=filter, expected=expected, reason=reason)
 
     async def release(
@@ -419,7 +427,7 @@ class AsyncClient(
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """Let held jobs run again."""
+        """Release held jobs, so that they run again."""
         return await self.act(
             ActionName.RELEASE, ids, filter=filter, expected=expected, reason=reason
         )
@@ -432,7 +440,7 @@ class AsyncClient(
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """Run jobs again from the start, also those that have ended."""
+        """Run jobs again from the start, even ended ones."""
         return await self.act(
             ActionName.RESCHEDULE, ids, filter=filter, expected=expected, reason=reason
         )
@@ -445,7 +453,7 @@ class AsyncClient(
         expected: int | None = None,
         reason: str = "",
     ) -> ActionReply:
-        """Hide jobs that have ended from lists."""
+        """Hide ended jobs from lists."""
         return await self.act(
             ActionName.DELETE, ids, filter=filter, expected=expected, reason=reason
         )
@@ -458,7 +466,7 @@ class AsyncClient(
         filter: JobFilter | None = None,
         expected: int | None = None,
     ) -> ActionReply:
-        """Set the priority of jobs that have not ended, 0 to 10; higher runs earlier."""
+        """Set the priority of unfinished jobs, from 0 to 10; higher runs earlier."""
         return await self.act(
             ActionName.PRIORITY, ids, filter=filter, expected=expected, priority=priority
         )
@@ -474,11 +482,11 @@ class AsyncClient(
         reason: str = "",
         key: str | None = None,
     ) -> ActionReply:
-        """Carry out an action on these ids, or on all that match the filter.
+        """Carry out an action on jobs with these ids, or on all jobs that match the filter.
 
-        With a filter nothing is done unless exactly `expected` jobs match (CountChanged); without
-        `expected` they are counted first. The same `key` again gives the same answer and does
-        nothing; without one each call has its own, which covers the repetitions of this call.
+        With a filter exactly `expected` jobs must match, else it raises CountChanged and does
+        nothing. Without `expected` it counts them first. The same `key` again gives the same answer
+        and does nothing; without a key each call has its own, which also covers its retries.
         """
         key = key or uuid.uuid4().hex
         if filter is not None:
@@ -514,10 +522,10 @@ class AsyncClient(
     async def events(
         self, *, submission: int | None = None, after: int | None = None
     ) -> AsyncIterator[Event]:
-        """Yield what happens, as it happens; `after` is the number of the last event seen.
+        """Yield events live. `after` is the number of the last event that you have seen.
 
-        A broken connection is made anew, from the last event on. An event of kind `gap` says that
-        some were lost: read the jobs that matter again.
+        After a broken connection it continues with the event after the last one. An event of kind
+        `gap` means that events were lost: read the jobs again.
         """
         rests = pauses(self._pace)
         while True:
@@ -535,9 +543,9 @@ class AsyncClient(
     async def signs(
         self, *, submission: int | None, after: int | None
     ) -> AsyncGenerator[Event | None, None]:
-        """Yield the events of one connection, and None for each sign of life of the central.
+        """Yield the events of one connection, and None for each keep-alive of the central.
 
-        The first None says that the stream stands. Raises Unreachable when it breaks.
+        The first None means that the stream is open. Raises Unreachable when it breaks.
         """
         query: list[tuple[str, str]] = []
         if submission is not None:
@@ -563,7 +571,7 @@ class AsyncClient(
         timeout_s: float | None = None,
         progress: OnProgress | None = None,
     ) -> None:
-        """Return once all awaited jobs have ended. Raises TimedOut, JobsHeld."""
+        """Wait until all awaited jobs have ended. Raises TimedOut and JobsHeld."""
         try:
             async with time_limit(timeout_s), aclosing(self.ended(awaited)) as jobs:
                 async for _ in jobs:
@@ -583,9 +591,10 @@ class AsyncClient(
         site: str = "",
         type: str = "",
     ) -> Series:
-        """Return how much waited, ran, ended and was used: 10 s, 60 s or 600 s a slot.
+        """Return how many jobs waited, ran and ended, and their usage, in slots of `step_s`.
 
-        `since` is in seconds since 1970; without it, as far back as one answer holds.
+        `step_s` is 10, 60 or 600. `since` is in seconds since 1970 (default: as early as one answer
+        can hold).
         """
         query = [("step", str(step_s)), ("by", SeriesBy(by).value), ("site", site), ("type", type)]
         if since is not None:
@@ -599,18 +608,18 @@ class AsyncClient(
         since: float | None = None,
         until: float | None = None,
     ) -> Accounts:
-        """Return what jobs have used, from the first day on; whole days."""
+        """Return what jobs have used in whole days, since the first day."""
         query = [("by", AccountsBy(by).value)]
         query += [("since", str(since))] if since is not None else []
         query += [("until", str(until))] if until is not None else []
         return await self._transport.ask(Accounts, "GET", "/v1/accounts", query=query)
 
     async def usage(self) -> UsageView:
-        """Return what is used of quotas, with the limits, as far as the token reaches."""
+        """Return the usage and the limits of the quotas that the token may see."""
         return await self._transport.ask(UsageView, "GET", "/v1/usage")
 
     async def set_quota(self, change: QuotaChange) -> UsageView:
-        """Set or remove the quota of a community, a group or an owner; return what is used."""
+        """Set or remove the quota of a community, a group or an owner; return the usage."""
         return await self._transport.ask(UsageView, "POST", "/v1/quotas", body=change)
 
     async def failures(
@@ -622,7 +631,7 @@ class AsyncClient(
         transformation: int | None = None,
         since: float | None = None,
     ) -> Failures:
-        """Return what attempts failed of, by class and site; without `since` of the last day."""
+        """Return failed attempts by class and site, since `since` (default: the last day)."""
         query = [("site", site), ("group", group), ("owner", owner)]
         query += [("transformation", str(transformation))] if transformation is not None else []
         query += [("since", str(since))] if since is not None else []
@@ -631,7 +640,7 @@ class AsyncClient(
     async def failure_reports(
         self, *, transformation: int | None = None, since: float | None = None, most: int = 100
     ) -> list[ReportView]:
-        """Return the newest reports of failover, the newest first."""
+        """Return the newest reports of failover, newest first."""
         query = [("transformation", str(transformation))] if transformation is not None else []
         query += [("since", str(since))] if since is not None else []
         found: list[ReportView] = []
@@ -654,19 +663,19 @@ class AsyncClient(
         return found
 
     async def failure_report(self, report: int) -> ReportDetail:
-        """Return one report of failover, also as text."""
+        """Return one report of failover, with its text."""
         return await self._transport.ask(ReportDetail, "GET", f"/v1/failures/reports/{report}")
 
     # -- tokens and health ----------------------------------------------------------------------
 
     async def issue_token(self, request: TokenIssue) -> TokenIssued:
-        """Issue a token. Nobody hands out more than they have."""
+        """Issue a token. It cannot have more rights than the token of the caller."""
         return await self._transport.ask(
             TokenIssued, "POST", "/v1/tokens", body=request, again=False
         )
 
     async def tokens(self) -> Tokens:
-        """Return the tokens that were issued, without the tokens themselves."""
+        """Return the issued tokens, without the secrets."""
         found: list[TokenView] = []
         after: str | None = ""
         while after is not None:
@@ -677,13 +686,13 @@ class AsyncClient(
         return Tokens(tokens=found)
 
     async def revoke_token(self, jti: str) -> None:
-        """Make a token worthless from now on."""
+        """Revoke a token. The central refuses it from now on."""
         await self._transport.ask(object, "DELETE", f"/v1/tokens/{quote(jti, safe='')}")
 
     async def whoami(self) -> WhoAmI:
-        """Return as whom this client speaks."""
+        """Return the identity of the caller."""
         return await self._transport.ask(WhoAmI, "GET", "/v1/whoami")
 
     async def health(self) -> Health:
-        """Return how the central is."""
+        """Return the health of the central."""
         return await self._transport.ask(Health, "GET", "/health")

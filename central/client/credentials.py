@@ -1,9 +1,9 @@
-"""Where the central is and with which token to speak to it.
+"""The URL of the central, and the token for it.
 
 URL: argument, `PILOTAGE_URL`, `url` in credentials.json, else the central that runs on this machine
 (`<data>/central.json`). Token: argument, the file that `PILOTAGE_TOKEN_FILE` names,
-credentials.json, else the local central's `admin.token`. A token that was found goes only to the
-central that it was kept for.
+credentials.json, else the local central's `admin.token`. A saved token is sent only to the central
+that it was saved for.
 """
 
 import os
@@ -38,7 +38,7 @@ class CentralFile(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class CentralLogin:
-    """A central and the token for it; empty where there is none."""
+    """The URL of a central and the token for it; an empty token if there is none."""
 
     url: str
     token: str
@@ -52,7 +52,7 @@ def data_folder(environment: Mapping[str, str]) -> Path:
 
 
 def credentials_file(environment: Mapping[str, str]) -> Path:
-    """Return where a person's URL and token are kept."""
+    """Return the path of the file with the URL and the token of the user."""
     config = environment.get("XDG_CONFIG_HOME")
     folder = Path(config) if config else _home(environment) / ".config"
     return folder / "pilotage" / "credentials.json"
@@ -65,9 +65,9 @@ def find_connection(
     token: str | None = None,
     data: Path | None = None,
 ) -> CentralLogin:
-    """Return where to connect and as whom, or raise NoCentral or UnsafeCredentials.
+    """Return the central and the token. Raises NoCentral or UnsafeCredentials.
 
-    Naming a data directory means the central that runs on it, whatever the environment says.
+    A data directory means the central that runs on it. It overrides the environment.
     """
     folder = data or data_folder(environment)
     kept = CredentialsFile() if data else _kept(credentials_file(environment))
@@ -82,10 +82,10 @@ def find_connection(
 
 
 def running_central(folder: Path) -> CentralFile | None:
-    """Return the central that runs on this data directory, None where none does.
+    """Return the central that runs on this data directory; None if none does.
 
-    A process of another person under that number is not it: pids and ports are used again, and
-    the token must not go to whoever listens there now.
+    A process of another user with this pid is not the central: systems reuse pids and ports, and
+    the token must not go to another program.
     """
     try:
         content = (folder / "central.json").read_bytes()
@@ -99,7 +99,7 @@ def running_central(folder: Path) -> CentralFile | None:
 
 
 def read_secret(path: Path) -> bytes:
-    """Return the content of a file that only its owner may read; others are refused."""
+    """Return the content of a secret file. Raises UnsafeCredentials if others may read it."""
     try:
         with open(os.open(path, os.O_RDONLY), "rb") as stream:
             mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
@@ -132,19 +132,19 @@ def _found_token(
 
 
 def _saved_token(named: str, target: str) -> str:
-    """Return the token of a credentials file, which goes to its own central alone."""
+    """Return the token of a credentials file. It is only for the central in this file."""
     saved = _kept(Path(named))
     if not _same(saved.url, target):
-        raise UnreadableCredentials(named, f"its token is for {saved.url}, and not for {target}")
+        raise UnreadableCredentials(named, f"its token is for {saved.url}, not for {target}")
     if not saved.token:
         raise UnreadableCredentials(named, "`token` is missing")
     return saved.token
 
 
 def _checked_token(path: str, token: str) -> str:
-    """Return a token that a header can hold. An error never shows it."""
+    """Return the token if a header can hold it. Errors do not show it."""
     if not _TOKEN.fullmatch(token):
-        why = "it holds no token, which is one word of letters, digits, `-`, `_` and `.`"
+        why = "it has no token: expected one word of letters, digits, `-`, `_` and `.`"
         raise UnreadableCredentials(path, why)
     return token
 
@@ -157,9 +157,9 @@ def _kept(path: Path) -> CredentialsFile:
     except msgspec.DecodeError as why:
         raise UnreadableCredentials(str(path), str(why)) from None
     if kept.token and not kept.url:
-        raise UnreadableCredentials(str(path), "`url` is missing: it says whose token this is")
+        raise UnreadableCredentials(str(path), "`url` is missing: the central of this token")
     if kept.url and not _is_url(kept.url):
-        raise UnreadableCredentials(str(path), f"`url`: {kept.url!r} is no URL of a central")
+        raise UnreadableCredentials(str(path), f"`url`: {kept.url!r} is not the URL of a central")
     if kept.token:
         _checked_token(str(path), kept.token)
     return kept
@@ -168,7 +168,7 @@ def _kept(path: Path) -> CredentialsFile:
 def _checked_url(url: str) -> str:
     if not _is_url(url):
         raise NoCentral(
-            f"{url!r} is no URL of a central: it looks like https://central.example.org"
+            f"{url!r} is not the URL of a central: expected https://HOST or http://HOST:PORT"
         )
     return url.rstrip("/")
 
@@ -177,15 +177,15 @@ def _is_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of the port, or of brackets
+    except ValueError:  # a wrong port, or wrong brackets
         return False
 
 
 def _as_known(target: str, *known: str) -> str:
-    """Return the URL under which we know this central, if only one of the two says `localhost`.
+    """Return the known URL of this central, if one of the two URLs has the host `localhost`.
 
-    To a person that is the same place. To the system it may be ::1 or 127.0.0.1, and somebody else
-    may listen on the other one: so the token goes to the very address that it was kept for.
+    For users these are the same place. For the system, `localhost` may be ::1 or 127.0.0.1, and
+    another user may listen on the other address. So the token goes only to its saved address.
     """
     scheme, host, port = _place(target)
     for url in filter(None, known):
@@ -198,7 +198,7 @@ def _as_known(target: str, *known: str) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    # Names are compared, not addresses: localhost may be ::1, where somebody else may listen.
+    # Compare names, not addresses: localhost may be ::1, and another user may listen there.
     return _place(one) == _place(other)
 
 
@@ -224,9 +224,9 @@ def _home(environment: Mapping[str, str]) -> Path:
 
 
 def _comes_soon(folder: Path) -> bool:
-    """Whether a central starts on this data directory, or waits to lead: it holds this file."""
+    """Return whether a central is starting or stands by on this data directory: it locks a file."""
     try:
-        import fcntl  # not on every system; nor are centrals
+        import fcntl  # missing on systems that run no central
 
         with (folder / "standby").open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -240,11 +240,11 @@ def _comes_soon(folder: Path) -> bool:
 def _no_central(folder: Path) -> str:
     if _comes_soon(folder):
         raise NoneRuns(
-            f"no central answers on {folder} yet: one starts there, or waits to lead, which takes"
-            " seconds; if it stays so, its log says why",
+            f"the central for the data directory {folder} is still starting: try again in a few"
+            " seconds; if it does not answer then, read its log",
             soon=True,
         )
     raise NoneRuns(
-        f"no central runs on {folder}, and neither --url nor PILOTAGE_URL names another:"
-        " start one with `pilotage serve`"
+        f"no central is running for the data directory {folder}: start one with `pilotage serve`,"
+        " or name another with --url or PILOTAGE_URL"
     )

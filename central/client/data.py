@@ -1,4 +1,4 @@
-"""The catalogue, as the client has it: a part of `AsyncClient`."""
+"""The methods of `AsyncClient` for the catalogue."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
@@ -44,7 +44,7 @@ Item = TypeVar("Item")
 
 
 class DataCalls:
-    """What people do with files of the catalogue."""
+    """The methods of the client for files of the catalogue."""
 
     _transport: Transport
 
@@ -54,7 +54,7 @@ class DataCalls:
         *,
         states: Iterable[FileState] = (FileState.AVAILABLE,),
     ) -> AsyncIterator[FileView]:
-        """Yield files whose metadata meet a query, such as `{"run": {">=": 20}}`."""
+        """Yield the files whose metadata meet a query, such as `{"run": {">=": 20}}`."""
         asked_for, after = query_of(query), cast("str | None", "")
         wanted = tuple(word_of(FileState, one, "states") for one in states)
         while after is not None:
@@ -70,11 +70,11 @@ class DataCalls:
         return await self._transport.ask(FileDetail, "GET", "/v1/data/files", query=query)
 
     async def register_files(self, files: Iterable[FileItem | Mapping[str, Any]]) -> ItemsReply:
-        """Register files, each by itself; to repeat it changes nothing."""
+        """Register files. Each file is accepted or refused by itself. Repeating changes nothing."""
         return await self._in_parts("/v1/data/files", list(files), lambda some: {"files": some})
 
     async def replicas(self, dids: Iterable[str]) -> dict[str, list[ReplicaView]]:
-        """Return the copies of those files that are there."""
+        """Return the copies of these files. Unknown files are omitted."""
         names, found = names_of(dids), dict[str, list[ReplicaView]]()
         for start in range(0, len(names), ITEMS_MAX):
             asked = DidsRequest(dids=tuple(names[start : start + ITEMS_MAX]))
@@ -85,7 +85,7 @@ class DataCalls:
     async def set_metadata(
         self, dids: Iterable[str], metadata: Mapping[str, Any], *, remove: Iterable[str] = ()
     ) -> ItemsReply:
-        """Set keys of files, and remove some."""
+        """Set metadata keys of files, and remove other keys."""
         gone = tuple(names_of(remove))
         changes = [MetadataItem(did=did, set=dict(metadata), remove=gone) for did in names_of(dids)]
         return await self._in_parts(
@@ -100,7 +100,7 @@ class DataCalls:
         state: ReplicaState = ReplicaState.BAD,
         reason: str = "",
     ) -> ItemsReply:
-        """Say how copies are: a file whose last good one is bad is lost."""
+        """Declare the state of copies. A file is Lost when its last good copy is corrupt."""
         items = [DeclareItem(did=did, storage=storage, state=state) for did in names_of(dids)]
         return await self._in_parts(
             "/v1/data/declare",
@@ -109,9 +109,9 @@ class DataCalls:
         )
 
     async def remove_files(self, dids: Iterable[str]) -> ItemsReply:
-        """Take files out of the catalogue; their names stay taken.
+        """Remove files from the catalogue. Their names stay taken.
 
-        Their bytes go later (`data.sweep_after_s`), from storages whose files say `deletes: true`.
+        Their bytes are removed after `data.sweep_after_s`, from storages with `deletes: true`.
         """
         return await self._in_parts(
             "/v1/data/remove", names_of(dids), lambda some: DidsRequest(dids=tuple(some))
@@ -120,7 +120,7 @@ class DataCalls:
     async def _in_parts(
         self, path: str, items: list[Item], body: Callable[[list[Item]], object]
     ) -> ItemsReply:
-        """Ask in parts that one request takes, and join the answers."""
+        """Send the items in several requests, and join the answers."""
         joined = ItemsReply(results=[])
         for start in range(0, len(items), ITEMS_MAX):
             asked = body(items[start : start + ITEMS_MAX])
@@ -133,14 +133,17 @@ class DataCalls:
         return joined
 
     async def file_changes(self, since: int = 0, *, limit: int = PAGE_MAX) -> ChangePage:
-        """Return files that have changed after a number, in order; ask again after the last."""
+        """Return the files that changed after change number `since`, in order.
+
+        Continue with the number of the last one.
+        """
         query = [("since", str(since)), ("limit", str(limit))]
         return await self._transport.ask(ChangePage, "GET", "/v1/data/changes", query=query)
 
     async def lineage(
         self, did: str, direction: Direction = Direction.UP, *, limit: int = 100
     ) -> Lineage:
-        """Return the jobs that a file came of (up), or that read it (down)."""
+        """Return the jobs that produced a file (up), or the jobs that read it (down)."""
         query = [
             ("did", did),
             ("direction", word_of(Direction, direction, "direction").value),
@@ -151,7 +154,7 @@ class DataCalls:
     async def make_dataset(
         self, did: str, metadata: Mapping[str, Any] | None = None
     ) -> DatasetView:
-        """Make a dataset; files that are registered into it have its metadata too."""
+        """Make a dataset. Files that are registered into it inherit its metadata."""
         asked = DatasetRequest(did=did, metadata=dict(metadata or {}))
         return await self._transport.ask(DatasetView, "POST", "/v1/data/datasets", body=asked)
 
@@ -168,7 +171,7 @@ class DataCalls:
     async def act_on_dataset(
         self, dataset: str, action: DatasetActionName, dids: Iterable[str] = ()
     ) -> ItemsReply:
-        """Open or close a dataset, attach or detach files."""
+        """Open or close a dataset, or attach or detach files."""
         names = names_of(dids)
         if not names:
             asked = DatasetAction(dataset=dataset, action=action)
@@ -189,14 +192,14 @@ class DataCalls:
         query: Mapping[str, Any] | None = None,
         copies: int = 1,
     ) -> RuleView:
-        """Keep so many copies of a file, of a dataset, or of what meets a query."""
+        """Keep `copies` copies of a file, of a dataset, or of the files that meet a query."""
         asked = RuleRequest(
             copies=copies, storages=tuple(names_of(storages)), did=did, query=query_of(query)
         )
         return await self._transport.ask(RuleView, "POST", "/v1/data/rules", body=asked)
 
     async def rules(self) -> list[RuleView]:
-        """Return all rules, and how far they are."""
+        """Return all rules with their progress."""
         return (await self._transport.ask(RuleList, "GET", "/v1/data/rules")).rules
 
     async def rule(self, id: int) -> RuleView:
@@ -204,19 +207,19 @@ class DataCalls:
         return await self._transport.ask(RuleView, "GET", f"/v1/data/rules/{id}")
 
     async def drop_rule(self, id: int) -> None:
-        """Drop a rule; copies stay."""
+        """Drop a rule. The copies stay."""
         await self._transport.ask(type(None), "DELETE", f"/v1/data/rules/{id}")
 
     async def retry_rule(self, id: int) -> RuleView:
-        """Try copies anew that have failed, those that are stuck too."""
+        """Retry the failed copies of a rule, including stuck ones."""
         return await self._transport.ask(RuleView, "POST", f"/v1/data/rules/{id}/retry")
 
     async def sweep(self) -> SweepView:
-        """Return how many bytes that no file names any more wait, go, went and fail."""
+        """Return counts of bytes that no catalogue entry needs: waiting, removed and failed."""
         return await self._transport.ask(SweepView, "GET", "/v1/data/sweep")
 
     async def remnants(self, *, storage: str = "", all: bool = False) -> AsyncIterator[RemnantView]:
-        """Yield bytes that no file names any more and that would go now; or `all` of them."""
+        """Yield bytes that no catalogue entry needs: those due for removal, or `all`."""
         after: int | None = 0
         while after is not None:
             query = [
@@ -236,6 +239,6 @@ class DataCalls:
         return await self._transport.ask(KeyList, "GET", "/v1/data/keys")
 
     async def add_metadata_keys(self, keys: Mapping[str, KeyType]) -> KeyList:
-        """Make keys with their types before files have them."""
+        """Add metadata keys with their types."""
         asked = KeysRequest(keys=dict(keys))
         return await self._transport.ask(KeyList, "POST", "/v1/data/keys", body=asked)

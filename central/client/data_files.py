@@ -1,4 +1,4 @@
-"""Files of the catalogue on this machine: stored and registered, found and fetched."""
+"""Transfers of catalogue files: `put` stores and registers them, `get` fetches them."""
 
 import asyncio
 import uuid
@@ -30,17 +30,17 @@ from .storage_copies import StreamChecksums, fetch, remove, remove_folder, store
 if TYPE_CHECKING:
     from .client import AsyncClient
 
-TOLD_MAX: Final = 20  # files of which it is said why they were not fetched
+TOLD_MAX: Final = 20  # failures that one error describes
 _STATES: Final = {
-    FileState.AVAILABLE: "no storage that is in force has it",
-    FileState.MISSING: "it is Missing: no copy of it can be read now",
-    FileState.LOST: "it is Lost: all of its copies are corrupt",
-    FileState.REMOVED: "it is Removed: somebody has taken it out of the catalogue",
+    FileState.AVAILABLE: "no configured storage has a copy",
+    FileState.MISSING: "it is Missing: no copy can be read now",
+    FileState.LOST: "it is Lost: all copies are corrupt",
+    FileState.REMOVED: "it is Removed from the catalogue",
 }
 
 
 class DataFileCalls:
-    """What people do with files of the catalogue on their own machine."""
+    """The methods of the client that transfer files of the catalogue."""
 
     async def put_file(
         self,
@@ -51,10 +51,10 @@ class DataFileCalls:
         metadata: Mapping[str, Any] | None = None,
         datasets: Iterable[str] = (),
     ) -> FileDetail:
-        """Store a file of this machine on a storage, register it, return what the catalogue has.
+        """Store a local file on a storage, register it, and return its catalogue entry.
 
-        Without a storage one is taken to which outputs go by default. To repeat it changes nothing:
-        a name that is there with the same bytes stays as it is.
+        Without `storage` it uses a default storage. Repeating changes nothing: a name with the same
+        bytes stays as it is.
         """
         client = cast("AsyncClient", self)
         file, lists = file_at(path), names_of(datasets)
@@ -63,20 +63,20 @@ class DataFileCalls:
         )
 
     async def get_file(self, did: str, to: Path | str, *, force: bool = False) -> Path:
-        """Fetch a file, checked, into a folder or as a file; return where it is.
+        """Fetch a file into a folder or to a path, verify its checksums, and return the path.
 
-        A file that is there with the same bytes stays. Raises NoCopy, and FileThere for one with
-        other bytes, unless `force` lets it be replaced.
+        A local file with the same bytes stays. Raises NoCopy, and FileThere for a local file with
+        other bytes, unless `force` is set.
         """
         return await _get_file(cast("AsyncClient", self), did, Path(to), force)
 
     async def get_found(
         self, query: Mapping[str, Any], to: Path | str, *, force: bool = False
     ) -> AsyncIterator[Path]:
-        """Fetch all files that meet a query into a folder, and yield where each is.
+        """Fetch all files that meet a query into a folder, and yield their paths.
 
-        Those that cannot be fetched are told at the end, as NoCopy or FileThere; the others are
-        fetched. Raises FilesClash, before any is fetched, if two of them would be one file.
+        Failures do not stop the others; they are raised at the end as NoCopy or FileThere. Raises
+        FilesClash, before it fetches any file, if two files have the same place.
         """
         async for path in _get_found(cast("AsyncClient", self), query, Path(to), force):
             yield path
@@ -101,7 +101,9 @@ async def _put_file(
     name = _name(did)
     place = f"{community}/{PUT_FOLDER}/{uuid.uuid4().hex}/{name}"
     if not is_good_path(place):
-        raise Invalid("invalid", f"{did!r} names no file: expected SCOPE:NAME without blanks")
+        raise Invalid(
+            "invalid", f"{did!r} is not the name of a file: expected SCOPE:NAME without blanks"
+        )
     has_copy = await _has_copy(client, did, sums, target.name)
     if not has_copy:
         try:
@@ -130,9 +132,9 @@ async def _put_file(
 
 
 async def _has_copy(client: "AsyncClient", did: str, sums: StreamChecksums, storage: str) -> bool:
-    """Whether a storage has a copy of these very bytes under this name.
+    """Return whether a storage has a copy of these bytes under this name.
 
-    Raises Invalid where the name has other bytes: nothing is copied then.
+    Raises Invalid if the name has other bytes.
     """
     try:
         found = await client.file(did)
@@ -167,8 +169,8 @@ async def _get_found(
     clash = clash_in((did, _name(did)) for did in dids)
     if clash is not None:
         why = (
-            f"{clash[0]} and {clash[1]} clash in {to}, so nothing was fetched: narrow the "
-            "conditions, or fetch them one by one, each --to another folder"
+            f"{clash[0]} and {clash[1]} clash in {to}; nothing was fetched: narrow the "
+            "conditions, or fetch them one by one into different folders (--to)"
         )
         raise FilesClash(why)
     await asyncio.to_thread(to.mkdir, parents=True, exist_ok=True)
@@ -184,10 +186,10 @@ async def _get_found(
 
 
 def _all(failures: Sequence[ClientError], count: int) -> ClientError:
-    """Return one error that says of each file why it is not here."""
+    """Return one error with the reasons for all files that were not fetched."""
     if len(failures) == count == 1:
         return failures[0]
-    lines = [f"{len(failures)} of {count} files are not fetched:"]
+    lines = [f"{len(failures)} of {count} files were not fetched:"]
     lines += [f"  {one}" for one in failures[:TOLD_MAX]]
     if len(failures) > TOLD_MAX:
         lines.append(f"  … and {len(failures) - TOLD_MAX} more")
@@ -206,7 +208,7 @@ def _name(did: str) -> str:
 async def _fetched(
     detail: FileDetail, known: Mapping[str, StorageView], target: Path, force: bool
 ) -> Path:
-    """Fetch a file from the first of its copies that is right, unless it is here."""
+    """Fetch a file from its first good copy, unless it is here already."""
     whys: list[str] = []
     view = detail.file
     if await asyncio.to_thread(_is_here, view, target, force):
@@ -229,23 +231,23 @@ async def _fetched(
 
 
 def _is_here(view: FileView, target: Path, force: bool) -> bool:
-    """Whether the place has the very bytes. Raises FileThere for others, unless forced."""
+    """Return whether the target has these bytes. Raises FileThere for others, unless `force`."""
     if not target.exists():
         return False
     if not target.is_file():
-        raise FileThere(f"{view.did}: {target} is there, and is no file")
+        raise FileThere(f"{view.did}: {target} exists, and is not a file")
     if target.stat().st_size == view.bytes:
         sums = sums_of(target)
         pairs = ((view.adler32, sums.adler32), (view.sha256, sums.sha256))
         if all(wanted in ("", is_) for wanted, is_ in pairs):
             return True
     if not force:
-        raise FileThere(f"{view.did}: {target} is there with other bytes; --force replaces it")
+        raise FileThere(f"{view.did}: {target} exists with other bytes; --force replaces it")
     return False
 
 
 def _ordered(copies: Sequence[ReplicaView], known: Mapping[str, StorageView]) -> list[ReplicaView]:
-    """Return copies that may be there: folders first, then by the storages' priority."""
+    """Return the usable copies: those in local folders first, then by priority of the storage."""
     usable = [
         one
         for one in copies
@@ -268,21 +270,21 @@ async def _storage_for(client: "AsyncClient", name: str) -> StorageView:
     shown = ", ".join(sorted(known)) or "none"
     if name:
         if name not in known:
-            raise NoStorage(f"there is no storage {name!r}, only {shown}")
+            raise NoStorage(f"there is no storage {name!r}: choose one of {shown}")
         if not known[name].writable:
-            raise NoStorage(f"nothing is written to the storage {name!r}")
+            raise NoStorage(f"the storage {name!r} is not writable")
         return known[name]
     defaults = [one for one in known.values() if one.default and one.writable]
     if not defaults:
         if not known:
-            raise NoStorage("there is no storage: an operator writes a file of each")
-        raise NoStorage(f"no storage is a default one: name one of {shown}")
+            raise NoStorage("there are no storages: an operator adds a file for each")
+        raise NoStorage(f"there is no default storage: choose one of {shown}")
     return max(defaults, key=lambda one: (one.priority, one.name))
 
 
 async def _drop(storage: StorageView, path: str) -> None:
-    """Take back a copy that nobody knows, as far as that goes."""
+    """Remove a copy that was not registered. Errors are ignored."""
     with suppress(StorageTrouble):
         await asyncio.to_thread(remove, storage, path)
-        if path.count("/") == 3:  # its folder is of this one file alone
+        if path.count("/") == 3:  # its folder has only this file
             await asyncio.to_thread(remove_folder, storage, path.rpartition("/")[0])

@@ -1,7 +1,7 @@
-"""What can go wrong between a submitter and the central, one class for each way to react.
+"""Errors of the client, with one class for each way to react.
 
-`Refused` and its subclasses come from an answer of the central; the others say that there was
-none, or that none was asked for.
+The central has answered with `Refused` or one of its subclasses. The other errors mean that there
+was no answer, or no request.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,14 @@ from pilotage.proto.problems import Code
 
 
 class ClientError(Exception):
-    """Base of everything that this client raises on purpose."""
+    """Base class of the errors of this client."""
 
 
 class Unreachable(ClientError):
-    """No answer within the client's patience. Whether it took effect is not known; try again with
-    the same idempotency key."""
+    """No answer within the patience of the client.
+
+    The request may have taken effect. Try again with the same idempotency key.
+    """
 
     def __init__(self, url: str, what: str, why: str) -> None:
         super().__init__(f"no answer from {url} to {what}: {why}")
@@ -23,13 +25,13 @@ class Unreachable(ClientError):
 
 
 class NoCentral(ClientError):
-    """Nobody said where the central is, or the local one is not running."""
+    """No URL of a central is known, and no local central is running."""
 
 
 class NoneRuns(NoCentral):
-    """No central runs on this machine's data directory now; one that restarts is there soon.
+    """No central is running for the local data directory.
 
-    `soon`: one starts there, or waits to lead; it takes seconds.
+    `soon`: a central is starting there, or stands by. It answers within seconds.
     """
 
     def __init__(self, message: str, *, soon: bool = False) -> None:
@@ -38,7 +40,7 @@ class NoneRuns(NoCentral):
 
 
 class UnsafeCredentials(ClientError):
-    """A file with a token can be read by others. Nothing was sent; chmod it and renew the token."""
+    """Other users can read a file with a token. Nothing was sent. Change its mode, and renew it."""
 
     def __init__(self, path: str, mode: int) -> None:
         super().__init__(
@@ -48,7 +50,7 @@ class UnsafeCredentials(ClientError):
 
 
 class UnreadableCredentials(ClientError):
-    """A file with a token is missing or is not what it should be."""
+    """A file with a token is missing or malformed."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}")
@@ -56,7 +58,7 @@ class UnreadableCredentials(ClientError):
 
 
 class TimedOut(ClientError):
-    """What was waited for did not happen in time. It goes on all the same."""
+    """The awaited jobs, pilots or production did not end in time. They continue."""
 
     def __init__(self, what: str, timeout_s: float, left: int) -> None:
         super().__init__(f"{what}: {left} not finished after {timeout_s:g} s")
@@ -64,9 +66,9 @@ class TimedOut(ClientError):
 
 
 class JobsHeld(ClientError):
-    """What was waited for has not ended: all that is left is Held, until somebody releases it.
+    """The remaining awaited jobs are Held: they continue only after a person releases them.
 
-    `held` says which jobs, and why each of them is.
+    `held` has these jobs, with the reason for each.
     """
 
     def __init__(self, held: Mapping[int, str]) -> None:
@@ -78,21 +80,23 @@ class JobsHeld(ClientError):
 
 
 class BadAnswer(ClientError):
-    """The answer is not what a central of this version says; is the URL right?"""
+    """The answer is not from a central of this version. Check the URL."""
 
     def __init__(self, url: str, what: str, why: str) -> None:
-        super().__init__(f"{url} answered {what} with something else than a central: {why}")
+        super().__init__(
+            f"the answer of {url} to {what} is not from a central: {why}; check the URL"
+        )
 
 
 class BadDownload(ClientError):
-    """What arrived has another hash than what the job kept. Nothing was written; try again."""
+    """A downloaded output has a wrong hash. Nothing was written. Try again."""
 
     def __init__(self, name: str, wanted: str, found: str) -> None:
         super().__init__(f"output {name}: expected sha256 {wanted[:12]}…, received {found[:12]}…")
 
 
 class UnsafeName(ClientError):
-    """An output's name would lead out of the folder that it is written to."""
+    """The name of an output leads out of the target folder."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -101,7 +105,7 @@ class UnsafeName(ClientError):
 
 
 class StorageTrouble(ClientError):
-    """A storage did not do what it was asked for. Another one may."""
+    """A storage failed. Another one may work."""
 
     def __init__(self, storage: str, why: str) -> None:
         super().__init__(f"storage {storage}: {why}")
@@ -109,27 +113,27 @@ class StorageTrouble(ClientError):
 
 
 class BadCopy(StorageTrouble):
-    """A copy is not what the catalogue says. Nothing was written; another copy may be right."""
+    """A copy differs from the catalogue. Nothing was written. Another copy may be right."""
 
 
 class NoStorage(ClientError):
-    """No storage can be used for this. The message says which there are."""
+    """No storage fits the request. The message names the storages."""
 
 
 class NoCopy(ClientError):
-    """No copy of a file could be fetched. The message says of each why."""
+    """No copy of a file could be fetched. The message has the reason for each copy."""
 
 
 class FileThere(ClientError):
-    """A file of this machine has other bytes than the one to be fetched to its place."""
+    """The target file exists with other bytes."""
 
 
 class FilesClash(ClientError):
-    """Two files that were to be fetched into one folder would be one file there."""
+    """Two files have the same place in the target folder."""
 
 
 class BadJobFile(ClientError):
-    """A job file, or something on the command line that stands for it, is wrong."""
+    """A job file, or the part of the command line in its place, is wrong."""
 
     def __init__(self, where: str, line: int | None, field: str, message: str) -> None:
         place = where if line is None else f"{where}:{line}"
@@ -138,13 +142,13 @@ class BadJobFile(ClientError):
 
 
 class Refused(ClientError):
-    """The central said no, and stored nothing of the request.
+    """The central refused the request, and stored nothing of it.
 
-    `code` is one of `proto.problems.Code`, `field` the part of the request that is wrong.
+    `code` is one of `proto.problems.Code`. `field` is the wrong part of the request.
     """
 
     def __init__(self, code: str, message: str, field: str = "", status: int = 0) -> None:
-        # One of many things must be told apart; else a message is a sentence of its own.
+        # Name the place only if the request has several items; otherwise the message is enough.
         place = field.removeprefix("$.")
         many = "[" in place or place.startswith("line ")
         said = f"{place}: {message}" if many and place not in message else message
@@ -157,11 +161,11 @@ class Invalid(Refused):
 
 
 class NotAuthenticated(Refused):
-    """There is no token, or it is wrong, revoked or expired. Fetch a new one."""
+    """The token is missing, wrong, revoked or expired. Get a new one."""
 
 
 class Forbidden(Refused):
-    """The token is good, but its role does not reach this far."""
+    """The token is valid, but its role does not allow this."""
 
 
 class OverQuota(Refused):
@@ -169,7 +173,7 @@ class OverQuota(Refused):
 
 
 class NotFound(Refused):
-    """There is no such thing, or the token may not see it."""
+    """The object does not exist, or the token may not see it."""
 
 
 class KeyReused(Refused):
@@ -177,23 +181,23 @@ class KeyReused(Refused):
 
 
 class CountChanged(Refused):
-    """Another number of jobs matches now than was expected. Count again, then decide again."""
+    """The number of matching jobs is not the expected one. Count and decide again."""
 
 
 class IllegalState(Refused):
-    """The thing is in a state in which this cannot be done."""
+    """The state of the object does not allow this."""
 
 
 class TooManyRequests(Refused):
-    """Slow down; the client has already waited as long as its patience allows."""
+    """Too many requests, even after the client has waited for all of its patience."""
 
 
 class StoreFull(Refused):
-    """The central's disk is full: it accepts nothing new and loses nothing."""
+    """The disk of the central is full. It accepts no new data, and loses none."""
 
 
 class Unavailable(Refused):
-    """The central cannot answer now, and has not within the client's patience."""
+    """The central could not answer within the patience of the client."""
 
 
 _KINDS: dict[str, type[Refused]] = {
@@ -218,5 +222,5 @@ _KINDS: dict[str, type[Refused]] = {
 
 
 def refusal(code: str, message: str, field: str, status: int) -> Refused:
-    """Return the exception for a problem that the central named; unknown ones are plain Refused."""
+    """Return the exception for a problem of the central. Unknown codes give Refused."""
     return _KINDS.get(code, Refused)(code, message, field, status)

@@ -1,4 +1,4 @@
-"""Files that travel with jobs: hashing before the upload, checking after the download."""
+"""Files of jobs: hashing before the upload, and verification after the download."""
 
 import hashlib
 import io
@@ -11,23 +11,24 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from pilotage.proto.documents.job import Input
+from pilotage.proto.problems import Code
 
-from .errors import BadDownload, FileThere, UnsafeName
+from .errors import BadDownload, FileThere, Invalid, UnsafeName
 
 _PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file or folder to send. A folder travels as a tar archive and is laid there unpacked."""
+    """A file or folder to send. A folder is sent as a tar archive, which the pilot unpacks."""
 
     path: Path
-    name: str = ""  # in the payload's folder; empty: the last part of `path`
+    name: str = ""  # in the folder of the payload; empty: the last part of `path`
     unpack: bool = False
 
 
 class FetchedOutput(NamedTuple):
-    """An output of a job that is on this machine."""
+    """An output of a job that was fetched to this machine."""
 
     job: int
     name: str
@@ -36,7 +37,7 @@ class FetchedOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class HashedFile:
-    """A local file whose bytes are known: what the job says, and where they are."""
+    """A local file with its hash: the input of the job, and the path of the bytes."""
 
     input: Input
     path: Path
@@ -44,12 +45,22 @@ class HashedFile:
 
 
 def hash_file(file: LocalFile) -> HashedFile:
-    """Read a file once and return what a job says of it. A folder is packed first."""
+    """Read and hash a file, and return it as an input of a job. A folder is packed first."""
     if file.path.is_dir():
         packed = _pack(file.path, file.name or file.path.resolve().name)
         entry = _entry(packed, packed.name, unpack=True)
         return HashedFile(entry, packed, temporary=True)
     return HashedFile(_entry(file.path, file.name or file.path.name, file.unpack), file.path)
+
+
+def too_large(path: Path, size: int, bytes_max: int) -> Invalid:
+    """Return the refusal of a file that is too large to travel with a job."""
+    what = "the archive of this folder" if path.is_dir() else "the file"
+    return Invalid(
+        Code.TOO_LARGE.value,
+        f"{path}: {what} has {size} bytes, and the central accepts at most {bytes_max}: store it"
+        " with `pilotage data put`, and name it with --data-input",
+    )
 
 
 async def pieces(path: Path) -> AsyncIterator[bytes]:
@@ -60,12 +71,12 @@ async def pieces(path: Path) -> AsyncIterator[bytes]:
 
 
 def target_of(to: Path, name: str) -> Path:
-    """Return the file that output `name` is written to: inside `to` if that is a folder."""
+    """Return the target file of output `name`: `to`, or inside `to` if that is a folder."""
     return inside(to, name) if to.is_dir() else to
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return where output `name` lies in a folder. Raises UnsafeName if it would lead out."""
+    """Return the path of output `name` in a folder. Raises UnsafeName if it leads out."""
     parts = PurePosixPath(name)
     if parts.is_absolute() or not parts.parts or ".." in parts.parts or "\x00" in name:
         raise UnsafeName(name)
@@ -73,11 +84,10 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def clash_in(places: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
-    """Return two owners whose files cannot both lie in one folder; None if there are none.
+    """Return two owners whose files clash in one folder; None if there are none.
 
-    `places` are pairs of an owner and a relative path. Two paths clash if they are equal, if they
-    differ in the case of letters alone (some file systems ignore it), or if one names a folder of
-    the other.
+    `places` are pairs of an owner and a relative path. Two paths clash if they are equal, or if one
+    is a folder of the other. Upper and lower case are equal, as on some file systems.
     """
     files, folders = dict[str, str](), dict[str, str]()
     for owner, path in places:
@@ -93,24 +103,24 @@ def clash_in(places: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
 
 
 def is_fetched(target: Path, what: str, sha256: str, *, force: bool) -> bool:
-    """Whether the target has these very bytes. Raises FileThere if something else is there.
+    """Return whether the target has these bytes. Raises FileThere if something else is there.
 
-    With `force` a file with other bytes may be replaced.
+    With `force` a file with other bytes is no error, because it will be replaced.
     """
     barrier = next((one for one in target.parents if one.exists()), None)
     if barrier is not None and not barrier.is_dir():
-        raise FileThere(f"{what}: {barrier} is a file, and must be a folder: choose another --to")
+        raise FileThere(f"{what}: {barrier} is a file, not a folder: choose another --to")
     if not target.exists():
         return False
     if not target.is_file():
-        raise FileThere(f"{what}: {target} is there, and is no file: choose another --to")
+        raise FileThere(f"{what}: {target} exists, and is not a file: choose another --to")
     with target.open("rb") as stream:
         if sha256_of(stream) == sha256:
             return True
     if not force:
         raise FileThere(
-            f"{what}: {target} is there with other bytes: choose another --to to keep both, or "
-            "replace it with --force (in Python: force=True)"
+            f"{what}: {target} exists with other bytes: choose another --to, or replace the file "
+            "with --force (in Python: force=True)"
         )
     return False
 
@@ -118,7 +128,7 @@ def is_fetched(target: Path, what: str, sha256: str, *, force: bool) -> bool:
 async def write_checked(
     content: AsyncIterator[bytes], target: Path, *, name: str, sha256: str
 ) -> None:
-    """Write the bytes to `target`, whole and with the right hash or not at all."""
+    """Write the bytes to `target`. Raises BadDownload, and writes nothing, if the hash is wrong."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".pilotage-")
     digest = hashlib.sha256()
@@ -154,7 +164,7 @@ def _entry(path: Path, name: str, unpack: bool) -> Input:
 
 
 def _pack(folder: Path, name: str) -> Path:
-    """Write a tar archive that depends on names and bytes alone, so that it has the same hash."""
+    """Write a tar archive that depends only on names and bytes, so that its hash is stable."""
     handle, packed = tempfile.mkstemp(prefix=f"{name}-", suffix=".tar")
     with os.fdopen(handle, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
         for path in _walk(folder):

@@ -1,10 +1,10 @@
-"""Job filters in the terms of a URL."""
+"""Job filters as query parameters."""
 
 from pilotage.proto.api.jobs import JobFilter
 
 
 def query_of(filter: JobFilter, *, after: int, limit: int) -> list[tuple[str, str]]:
-    """Return the filter and the place of a page as query parameters; empty clauses are left out."""
+    """Return the filter and the cursor of a page as query parameters. Empty clauses are omitted."""
     query = [("state", state.value) for state in filter.states]
     query += [("id", str(id)) for id in filter.ids]
     if filter.submission is not None:

@@ -1,4 +1,4 @@
-"""What a submitter holds of jobs: handles that wait, listen, fetch and act."""
+"""Handles of jobs and submissions: they wait, listen, fetch and act."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class AsyncJobHandle:
-    """One job. It holds the id alone; everything else is asked for when it is needed."""
+    """A handle of one job. It stores only the id, and asks the central for everything else."""
 
     def __init__(self, client: "AsyncClient", id: int, submission: int | None = None) -> None:
         self.id, self.client = id, client
@@ -44,22 +44,22 @@ class AsyncJobHandle:
         return f"<job {self.id}>"
 
     async def detail(self) -> JobDetail:
-        """Return everything of the job: its view, its description, outputs and usage."""
+        """Return everything about the job: its view, description, outputs and usage."""
         return await self.client.detail(self.id)
 
     async def view(self) -> JobView:
-        """Return the job as a list shows it."""
+        """Return the job as in a list of jobs."""
         return (await self.client.detail(self.id)).view
 
     async def state(self) -> JobState:
-        """Return where the job stands now."""
+        """Return the current state of the job."""
         return (await self.view()).state
 
     async def wait(self, timeout_s: float | None = None, *, through_held: bool = False) -> JobView:
-        """Return the job once it is Done, Failed or Killed. Raises TimedOut.
+        """Wait until the job is Done, Failed or Killed, and return it. Raises TimedOut.
 
-        A job that is Held raises JobsHeld, with the reason: it does not end before somebody
-        releases it. `through_held` waits for that too.
+        A Held job raises JobsHeld, with the reason, because it continues only after a person
+        releases it. With `through_held` the method waits for that too.
         """
         view = await self.view()
         if view.state in FINAL:
@@ -69,7 +69,7 @@ class AsyncJobHandle:
         return await self.view()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Yield what happens to the job from now on, until it has ended."""
+        """Yield the events of the job from now on, until it has ended."""
         view = await self.view()
         if view.state in FINAL:
             return
@@ -88,39 +88,39 @@ class AsyncJobHandle:
         follow: bool = False,
         on_part: OnPart | None = None,
     ) -> AsyncIterator[bytes]:
-        """Yield what the payload wrote; with `follow` from its start until the job has ended.
+        """Yield the output of the payload; with `follow`, until the job has ended.
 
-        `on_part` hears before the first byte of which attempt it is and how much was left out.
-        Who follows a job that is Held gets JobsHeld.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes. With
+        `follow`, a Held job raises JobsHeld.
         """
         async for piece in self.client.log(self.id, stream, follow=follow, on_part=on_part):
             yield piece
 
     async def curve(self, *, epoch: int | None = None) -> Curve:
-        """Return what an attempt used over time: the newest that has a curve, by default."""
+        """Return the usage of an attempt over time (default: the newest one with a curve)."""
         return await self.client.curve(self.id, epoch=epoch)
 
     async def points(self) -> AsyncIterator[CurvePoint]:
-        """Yield the points of the resource curve as they come, until the job has ended."""
+        """Yield the points of the resource curve live, until the job has ended."""
         async for point in self.client.points(self.id):
             yield point
 
     async def peek(self, *, bytes: int = 4_096, wait_s: float = 15.0) -> Peek:
-        """Return the last that the job wrote to its streams; while it runs, as it is now."""
+        """Return the end of both streams of the job; for a running job, as it is now."""
         return await self.client.peek(self.id, bytes=bytes, wait_s=wait_s)
 
     async def history(self) -> History:
-        """Return what happened to the job, oldest first."""
+        """Return the history of the job, oldest first."""
         return await self.client.history(self.id)
 
     async def outputs(self) -> list[OutputView]:
-        """Return the files that were kept."""
+        """Return the kept outputs of the job."""
         return (await self.client.outputs(self.id)).outputs
 
     async def download(self, name: str, to: Path | str = ".", *, force: bool = False) -> Path:
-        """Fetch an output into a file, or into a folder under its own name; return the file.
+        """Fetch an output into a file, or into a folder under its own name; return the path.
 
-        Raises FileThere for a file that is there with other bytes, unless `force` is set.
+        Raises FileThere for a file with other bytes, unless `force` is set.
         """
         return await self.client.download(self.id, name, to, force=force)
 
@@ -129,32 +129,32 @@ class AsyncJobHandle:
         return await self.client.explain(self.id)
 
     async def kill(self, reason: str = "") -> ActionReply:
-        """End the job for good."""
+        """Kill the job for good."""
         return await self.client.kill([self.id], reason=reason)
 
     async def hold(self, reason: str = "") -> ActionReply:
-        """Keep the job from running until it is released."""
+        """Hold the job until it is released."""
         return await self.client.hold([self.id], reason=reason)
 
     async def release(self) -> ActionReply:
-        """Let a held job run again."""
+        """Release the held job, so that it runs again."""
         return await self.client.release([self.id])
 
     async def reschedule(self, reason: str = "") -> ActionReply:
-        """Run the job again from the start, also when it has ended."""
+        """Run the job again from the start, even if it has ended."""
         return await self.client.reschedule([self.id], reason=reason)
 
     async def delete(self) -> ActionReply:
-        """Hide a job that has ended from lists."""
+        """Hide the ended job from lists."""
         return await self.client.delete([self.id])
 
     async def prioritise(self, priority: int) -> ActionReply:
-        """Set the priority, 0 to 10; higher runs earlier."""
+        """Set the priority, from 0 to 10; higher runs earlier."""
         return await self.client.prioritise(priority, [self.id])
 
 
 class AsyncSubmissionHandle:
-    """Jobs that were submitted together."""
+    """A handle of jobs that were submitted together."""
 
     def __init__(self, client: "AsyncClient", submitted: Submitted) -> None:
         self._client, self._submitted = client, submitted
@@ -164,17 +164,17 @@ class AsyncSubmissionHandle:
 
     @property
     def id(self) -> int:
-        """Number of the submission."""
+        """The id of the submission."""
         return self._submitted.submission
 
     @property
     def count(self) -> int:
-        """How many jobs it has."""
+        """The number of its jobs."""
         return self._submitted.count
 
     @property
     def repeated(self) -> bool:
-        """Whether the key was known, so that these are the jobs of the first call."""
+        """Whether the key was used before, so that these are the jobs of the first call."""
         return self._submitted.repeated
 
     @property
@@ -203,7 +203,7 @@ class AsyncSubmissionHandle:
             yield view
 
     async def states(self) -> dict[JobState, int]:
-        """Count the jobs by state. It reads all of them."""
+        """Count the jobs by state. It reads all jobs."""
         counts: dict[JobState, int] = {}
         async for view in self.views():
             counts[view.state] = counts.get(view.state, 0) + 1
@@ -216,38 +216,39 @@ class AsyncSubmissionHandle:
         progress: OnProgress | None = None,
         through_held: bool = False,
     ) -> dict[JobState, int]:
-        """Return how many ended how, once all have. `progress` hears how many have so far.
+        """Wait until all jobs have ended, and count them by state.
 
-        Raises TimedOut, and JobsHeld once all others have ended and some are Held, which do not
-        go on before somebody releases them; `through_held` waits for that too.
+        `progress` gets the number of ended jobs. Raises TimedOut, and JobsHeld if all remaining
+        jobs are Held, because they continue only after a person releases them. With `through_held`
+        the method waits for that too.
         """
         awaited = Outstanding(self.ids(), self.id, through_held=through_held)
         await self._client.wait_for(awaited, f"submission {self.id}", timeout_s, progress)
         return await self.states()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Yield what happens to these jobs from now on, for ever."""
+        """Yield the events of these jobs from now on, without end."""
         async for event in self._client.events(submission=self.id):
             yield event
 
     async def kill(self, reason: str = "") -> ActionReply:
-        """End all jobs of the submission for good."""
+        """Kill all jobs of the submission for good."""
         return await self._client.kill(list(self.ids()), reason=reason)
 
     async def hold(self, reason: str = "") -> ActionReply:
-        """Keep these jobs from running until they are released."""
+        """Hold these jobs until they are released."""
         return await self._client.hold(list(self.ids()), reason=reason)
 
     async def release(self) -> ActionReply:
-        """Let held jobs of the submission run again."""
+        """Release the held jobs, so that they run again."""
         return await self._client.release(list(self.ids()))
 
     async def reschedule(self, reason: str = "") -> ActionReply:
-        """Run all jobs again from the start, also those that have ended."""
+        """Run all jobs again from the start, even ended ones."""
         return await self._client.reschedule(list(self.ids()), reason=reason)
 
     async def delete(self) -> ActionReply:
-        """Hide the jobs that have ended from lists."""
+        """Hide the ended jobs from lists."""
         return await self._client.delete(list(self.ids()))
 
 
@@ -256,8 +257,8 @@ async def as_completed_async(
 ) -> AsyncGenerator[AsyncJobHandle, None]:
     """Yield each handle once its job has ended. All handles belong to one client.
 
-    A job that is given twice comes once. Raises TimedOut when the next one does not end before
-    `timeout_s` is over, and JobsHeld when all that are left are Held.
+    Each job comes once, even if it is given twice. Raises TimedOut after `timeout_s` seconds, and
+    JobsHeld if all remaining jobs are Held.
     """
     by_id = {handle.id: handle for handle in handles}
     if not by_id:

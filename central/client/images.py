@@ -1,8 +1,8 @@
-"""What container images are, as far as whoever submits can see them: their digests.
+"""Digests of container images, if this machine can see the images.
 
-Images are paths on nodes. One that is a file here too is read; an unpacked tree whose path leads to
-a folder that is named by a digest, as in /cvmfs/unpacked.cern.ch, has that one. Of others nothing
-is known before a node sees them.
+Images are paths on nodes. If an image is also a file on this machine, the file is read. If the path
+leads to a folder that has a digest as its name, as in /cvmfs/unpacked.cern.ch, that is the digest.
+The digests of other images are unknown until a node sees them.
 """
 
 import re
@@ -16,7 +16,10 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def digests_of(images: Iterable[str]) -> dict[str, str]:
-    """Return `sha256:…` of each image that can be seen here. Reads whole files: not on a loop."""
+    """Return `sha256:…` of each image on this machine.
+
+    It reads whole files, so do not call it on an event loop.
+    """
     found = {image: _digest(image) for image in sorted(set(images)) if "{" not in image}
     return {image: f"sha256:{digest}" for image, digest in found.items() if digest}
 
@@ -31,4 +34,4 @@ def _digest(image: str) -> str:
         with real.open("rb") as stream:
             return sha256_of(stream)
     except (OSError, ValueError, RuntimeError):
-        return ""  # not here, not ours to read, or no path at all
+        return ""  # not on this machine, not readable, or not a path

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, on which the blocking front runs the async core."""
+"""A thread with an event loop, on which the blocking client runs the async client."""
 
 import asyncio
 import threading
@@ -12,9 +12,9 @@ _AHEAD_MAX = 1_000
 
 
 class LoopThread:
-    """Runs coroutines for callers that block. The thread starts with the first of them.
+    """Runs coroutines for blocking callers. The thread starts with the first coroutine.
 
-    It is a daemon, so that a program which forgot to close its client can still end.
+    It is a daemon thread, so that a program can end without closing its client.
     """
 
     def __init__(self) -> None:
@@ -23,10 +23,10 @@ class LoopThread:
         self._lock = threading.Lock()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run to the end and return the result; an interrupt cancels what runs."""
+        """Run a coroutine and return its result. An interrupt cancels it."""
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise RuntimeError("a call-back of a blocking client cannot call it: it would wait")
+            raise RuntimeError("a callback of a blocking client cannot call this client: deadlock")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
         try:
             return future.result()
@@ -35,8 +35,11 @@ class LoopThread:
             raise
 
     def iterate(self, items: AsyncIterator[T]) -> Generator[T, None, None]:
-        """Yield what the async iterator yields. All of it runs in one task, as its time limits
-        and task groups need; the task ends with this generator."""
+        """Yield the items of an async iterator.
+
+        It runs in one task, because its time limits and task groups need that. The task ends with
+        this generator.
+        """
         pipe = _Pipe(items)
         filling = asyncio.run_coroutine_threadsafe(pipe.fill(), self._started())
         try:
@@ -47,7 +50,7 @@ class LoopThread:
             filling.cancel()
 
     def close(self) -> None:
-        """Stop the loop; what still runs on it is cancelled."""
+        """Stop the loop, and cancel its tasks."""
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is None or self._thread is None:
@@ -68,7 +71,7 @@ class LoopThread:
 
 
 class _Pipe(Generic[T]):
-    """Items on their way from the loop to the thread that waits for them, bounded."""
+    """A bounded queue of items from the loop to the waiting thread."""
 
     def __init__(self, source: AsyncIterator[T]) -> None:
         self._source, self._ended = source, False
@@ -89,7 +92,7 @@ class _Pipe(Generic[T]):
             self._news.set()
 
     async def take(self) -> list[T]:
-        """Return what has come, at least one item; none at the end."""
+        """Wait for items and return them; none at the end."""
         while not self._items and not self._ended:
             self._news.clear()
             await self._news.wait()

@@ -1,4 +1,4 @@
-"""Pilots, sites and their elements, as the client has them: a part of `AsyncClient`."""
+"""The methods of `AsyncClient` for pilots, sites and their elements."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterable
@@ -37,7 +37,7 @@ _CHECK_EVERY_S = 0.5
 
 
 class OperatorCalls:
-    """What operators do, and others look at."""
+    """The methods of the client for operators. Other users may call some of them too."""
 
     _transport: Transport
     _pace: Pace
@@ -45,7 +45,7 @@ class OperatorCalls:
     async def pilots(
         self, *, states: Iterable[PilotState] = (), site: str = ""
     ) -> AsyncIterator[PilotView]:
-        """Yield pilots in order of their name."""
+        """Yield the pilots in order of their name."""
         query = [("state", word_of(PilotState, state, "states").value) for state in states]
         if site:
             query.append(("site", site))
@@ -66,28 +66,29 @@ class OperatorCalls:
         return await self._transport.ask(PilotView, "GET", f"/v1/pilots/{quote(id, safe='')}")
 
     async def explain_pilot(self, id: str) -> OfferExplanation:
-        """Say why a pilot gets nothing: clause by clause the waiting jobs that it cannot run."""
+        """Return why a pilot gets no job: the waiting jobs that each clause excludes."""
         path = f"/v1/pilots/{quote(id, safe='')}/explain"
         return await self._transport.ask(OfferExplanation, "GET", path)
 
     async def pilot_log(
         self, filter: PilotLogFilter | None = None, *, last: int | None = None, follow: bool = False
     ) -> AsyncIterator[PilotLogLine]:
-        """Yield what pilots have logged: the `last` lines, or with `since` all from then on.
+        """Yield log lines of pilots: the `last` lines, or all lines since `since` of the filter.
 
-        With `follow` also what comes, for ever. Who may see no more than jobs names one.
+        With `follow` it also yields new lines, without end. Users who are not operators must name a
+        job.
         """
         wanted = filter or PilotLogFilter()
         async for line in lines_of(self._transport, wanted, last, self._pace, follow=follow):
             yield line
 
     async def drain(self, pilot: str) -> None:
-        """Let a pilot finish what it holds, and ask for nothing more."""
+        """Let a pilot finish its jobs, take no more, and end."""
         path = f"/v1/pilots/{quote(pilot, safe='')}/drain"
         await self._transport.ask(object, "POST", path)
 
     async def kill_pilot(self, pilot: str, *, reason: str = "") -> PilotEnded:
-        """End a pilot now: it stops what it holds, and its jobs wait again."""
+        """End a pilot now. Its jobs are requeued."""
         path = f"/v1/pilots/{quote(pilot, safe='')}/kill"
         return await self._transport.ask(PilotEnded, "POST", path, body=PilotEnd(reason=reason))
 
@@ -98,11 +99,11 @@ class OperatorCalls:
         )
 
     async def sites(self) -> Sites:
-        """Return what each site offers and has done."""
+        """Return the sites with their pilots, cores and jobs."""
         return await self._transport.ask(Sites, "GET", "/v1/sites")
 
     async def site(self, name: str) -> SiteDetail:
-        """Return everything of one site."""
+        """Return everything about one site."""
         return await self._transport.ask(SiteDetail, "GET", f"/v1/sites/{quote(name, safe='')}")
 
     async def limits(self) -> LimitsView:
@@ -110,9 +111,9 @@ class OperatorCalls:
         return await self._transport.ask(LimitsView, "GET", "/v1/limits")
 
     async def read_limits(self) -> LimitsView:
-        """Let the central read shares and limits of its settings' file again, and return them.
+        """Reload shares and limits from the settings file of the central, and return them.
 
-        Raises Invalid where the file is wrong: then they stay as they were.
+        Raises Invalid if the file is wrong; the old values then stay in force.
         """
         return await self._transport.ask(LimitsView, "POST", "/v1/limits/read")
 
@@ -135,11 +136,10 @@ class OperatorCalls:
         reason: str = "",
         key: str | None = None,
     ) -> SiteDetail:
-        """Ban, drain or enable a site, or one of its elements; return what it is then.
+        """Ban, drain or enable a site, or one of its elements; return its new state.
 
-        With `host`, enable lifts what is held against that host of the site alone. The same `key`
-        again says nothing anew, however late it comes; without one each call has its own, which
-        covers the repetitions of this call.
+        With `host`, enable lifts only the suspension of that host. The same `key` again changes
+        nothing, at any time; without a key each call has its own, which also covers its retries.
         """
         action = word_of(SiteActionName, action, "action")
         key = key or uuid.uuid4().hex
@@ -150,9 +150,10 @@ class OperatorCalls:
     async def check_site(
         self, name: str, *, element: str = "", timeout_s: float = 600.0
     ) -> AsyncIterator[SiteCheck]:
-        """Submit a probe pilot to each element of a site; yield how far they have come.
+        """Submit a probe pilot to each element of a site, and yield the progress of the check.
 
-        Ends with one that is done, after `timeout_s` and what taking the pilots back takes.
+        The last item is `done`. It comes at the latest when `timeout_s` is over and the remaining
+        pilots are cancelled.
         """
         body = SiteCheckRequest(element=element, timeout_s=timeout_s)
         path = f"/v1/sites/{quote(name, safe='')}/check"
@@ -165,5 +166,5 @@ class OperatorCalls:
             yield found
 
     async def elements(self) -> Elements:
-        """Return the compute elements that get pilots from the central, and their troubles."""
+        """Return the compute elements to which the central submits, with their problems."""
         return await self._transport.ask(Elements, "GET", "/v1/elements")

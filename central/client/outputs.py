@@ -1,4 +1,4 @@
-"""The files that jobs kept, and how they come to this machine."""
+"""Outputs of jobs, and their downloads."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -13,7 +13,7 @@ from .transport import Transport
 
 
 class OutputCalls:
-    """What people do with the outputs of jobs."""
+    """The methods of the client for outputs of jobs."""
 
     _transport: Transport
 
@@ -24,10 +24,10 @@ class OutputCalls:
     async def download(
         self, job: int, name: str, to: Path | str = ".", *, force: bool = False
     ) -> Path:
-        """Fetch an output into a file, or into a folder under its own name; return the file.
+        """Fetch an output into a file, or into a folder under its own name; return the path.
 
-        The hash is checked; nothing is left behind when it is wrong. A file that is there with the
-        same bytes stays. Raises FileThere for one with other bytes, unless `force` is set.
+        The hash is verified: BadDownload means that nothing was written. A file with the same bytes
+        stays. Raises FileThere for a file with other bytes, unless `force` is set.
         """
         kept = [one for one in (await self.outputs(job)).outputs if one.name == name]
         if not kept:
@@ -45,9 +45,9 @@ class OutputCalls:
     ) -> AsyncIterator[FetchedOutput]:
         """Fetch the outputs of jobs into one folder, and yield each.
 
-        With `names` only outputs of these names. With `by_job` each job has a folder of its own,
-        named by its id. Nothing is written if two outputs clash (FilesClash), if a job has not kept
-        a name (NotFound), or if a file is there with other bytes (FileThere) and no `force`.
+        `names` selects outputs. With `by_job` each job has its own folder, named by its id. Nothing
+        is written if two outputs clash (FilesClash), if a job has no output of a name (NotFound),
+        or, without `force`, if a file exists with other bytes (FileThere).
         """
         folder, wanted = Path(to), tuple(dict.fromkeys(names))
         found: list[tuple[int, OutputView, Path]] = []
@@ -84,14 +84,14 @@ def _what(job: int, view: OutputView) -> str:
 
 
 def _told(clash: tuple[str, str], folder: Path, *, by_job: bool) -> str:
-    """Say which outputs clash, and what helps."""
-    remedy = "fetch them one by one, each --to another folder"
+    """Return which outputs clash, and the remedy."""
+    remedy = "fetch them one by one into different folders (--to)"
     if not by_job:
         remedy = "--by-job (in Python: by_job=True) gives each job a folder of its own"
-    return f"{clash[0]} and {clash[1]} clash in {folder}, so nothing was fetched: {remedy}"
+    return f"{clash[0]} and {clash[1]} clash in {folder}; nothing was fetched: {remedy}"
 
 
 def _no_output(job: int, name: str) -> str:
-    """Say that a job has no such output. A number is most likely meant as another job."""
-    also = "; several jobs are given as a range: 12-15" if name.isdecimal() else ""
-    return f"job {job} has kept no output {name!r}{also}"
+    """Return that a job has no such output. A number was probably meant as another job."""
+    also = "; give several jobs as a range, such as 12-15" if name.isdecimal() else ""
+    return f"job {job} has no output {name!r}{also}"

@@ -1,4 +1,4 @@
-"""Time and chance as the client needs them, so that tests can turn the clock by hand."""
+"""The clock and the random numbers of the client. Tests replace them."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Pace(Protocol):
-    """A monotonic clock, a way to wait, and the spread of back-offs."""
+    """A monotonic clock, waiting, and the jitter of pauses."""
 
     def monotonic(self) -> float: ...
 
@@ -18,7 +18,7 @@ class Pace(Protocol):
 
 
 class RealPace:
-    """The machine's clock."""
+    """The clock of the machine."""
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -31,9 +31,9 @@ class RealPace:
 
 
 def pauses(pace: Pace, *, first_s: float = 0.1, longest_s: float = 5.0) -> Iterator[float]:
-    """Yield waiting times for ever: doubling up to `longest_s`, each spread by ± 50 %.
+    """Yield pauses without end. They double up to `longest_s`, with a jitter of ± 50 %.
 
-    The spread keeps many clients that lost the same central from returning at the same moment.
+    The jitter keeps the clients of a restarted central from returning at the same moment.
     """
     pause_s = first_s
     while True:

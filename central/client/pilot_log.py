@@ -1,4 +1,4 @@
-"""Reading what pilots have logged: page after page, and then what comes."""
+"""Log lines of pilots: read page by page, and followed if wanted."""
 
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
@@ -10,14 +10,14 @@ from .pace import Pace
 if TYPE_CHECKING:
     from .transport import Transport
 
-LAST = 100  # lines, where nothing says from when on
+LAST = 100  # lines, if no start time is given
 LOOK_S = 2.0
 
 
 async def lines_of(
     transport: "Transport", wanted: PilotLogFilter, last: int | None, pace: Pace, *, follow: bool
 ) -> AsyncGenerator[PilotLogLine, None]:
-    """Yield the last lines, or all since a time; with `follow` for ever."""
+    """Yield the last lines, or all lines since a time; with `follow` also new ones."""
     query = query_of(wanted)
     after: int | None = None
     limit = min(last or LAST, PAGE_MAX) if wanted.since is None else PAGE_MAX

@@ -1,4 +1,4 @@
-"""Productions, as the client has them: a part of `AsyncClient`."""
+"""The methods of `AsyncClient` for productions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class ProductionCalls:
-    """What people do with productions. They are named by their id or name."""
+    """The methods of the client for productions. `named` is an id or a name."""
 
     _transport: Transport
     _pace: Pace
@@ -50,9 +50,10 @@ class ProductionCalls:
         priority: int | None = None,
         start: bool = True,
     ) -> ProductionDetail:
-        """Run a workflow on pilots. The same again under its name is the same production.
+        """Run a workflow on pilots. The same workflow with the same name is the same production.
 
-        Files that its steps name are uploaded before; `name` stands in place of the workflow's.
+        The method first uploads the files that the steps name. `name` replaces the name of the
+        workflow.
         """
         body = _named(_document(flow), name, title, priority, start)
         client, paths = cast("AsyncClient", self), _paths(body)
@@ -69,7 +70,7 @@ class ProductionCalls:
         title: str = "",
         priority: int | None = None,
     ) -> ProductionPreview:
-        """Say how many tasks and files a workflow would be, with the files of the catalogue."""
+        """Return the numbers of tasks and files of a workflow, with the files of the catalogue."""
         body = _named(_document(flow), name, title, priority, start=False)
         files = {path: await asyncio.to_thread(_hashed, flow, path) for path in _paths(body)}
         images = await asyncio.to_thread(digests_of, _images(body))
@@ -81,7 +82,7 @@ class ProductionCalls:
         )
 
     async def add_production(self, production: NewProduction) -> ProductionDetail:
-        """Add a production, of which all files have been uploaded."""
+        """Add a production. Its files must have been uploaded."""
         return await self._transport.ask(
             ProductionDetail, "POST", "/v1/productions", body=production
         )
@@ -89,7 +90,7 @@ class ProductionCalls:
     async def rerun_production(
         self, named: str | int, name: str, *, start: bool = True
     ) -> ProductionDetail:
-        """Run the definition of a production anew under another name, with all of its files."""
+        """Run the definition of a production again under another name, with all files."""
         return await self.add_production(NewProduction(rerun_of=str(named), name=name, start=start))
 
     async def productions(
@@ -108,20 +109,20 @@ class ProductionCalls:
             after = page.after
 
     async def production(self, named: str | int) -> ProductionDetail:
-        """Return everything of one production."""
+        """Return everything about one production."""
         return await self._transport.ask(ProductionDetail, "GET", _path(named))
 
     async def production_report(self, named: str | int) -> ProductionReport:
-        """Return how a production went: what failed in which step, what waits for whom."""
+        """Return the report on a production: failures by step, and stuck files."""
         return await self._transport.ask(ProductionReport, "GET", _path(named, "/report"))
 
     async def wait_for_production(
         self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
     ) -> ProductionView:
-        """Return a production once it is at its end, or goes on only when a person has looked.
+        """Wait until a production has ended or is stuck, and return it.
 
-        With `through_held` it is waited for even then. One that takes files of the catalogue by a
-        query ends only once somebody completes it. Raises TimedOut; it goes on then.
+        With `through_held` the method waits until it has ended. A production that takes files by a
+        query ends only after a person completes it. Raises TimedOut; the production continues.
         """
         return await production_ended(self, named, timeout_s, self._pace, through_held=through_held)
 
@@ -136,11 +137,11 @@ class ProductionCalls:
         priority: int | None = None,
         reason: str = "",
     ) -> ProductionDetail:
-        """Start, pause, resume, fix or otherwise steer a production; return what it is then.
+        """Start, pause, resume, fix or otherwise steer a production; return its new state.
 
-        `step` is for fix and complete, `problematic` for fix, `priority` for priority. Refused,
-        unless `anyway`, where a fix would let a step that takes all files run of some alone,
-        and where complete names a step while steps that feed it may still make files.
+        `step` is for fix and complete, `problematic` for fix, `priority` for priority. Without
+        `anyway`, fix is refused if a step that takes all files would run on only some. Complete is
+        refused for a step if earlier steps may still make files for it.
         """
         word = word_of(ProductionActionName, action, "action")
         is_priority = word is ProductionActionName.PRIORITY
@@ -165,10 +166,10 @@ class ProductionCalls:
         anyway: bool = False,
         reason: str = "",
     ) -> ProductionDetail:
-        """Ask a step for more tasks; one that takes files looks for these again.
+        """Add tasks to a step, or let a step that takes files look for files again.
 
-        Refused, unless `anyway`, where a step below has run of all files and would run again of
-        the new ones alone. Repeated while there is no answer it asks for no more than once.
+        Without `anyway` it is refused if a later step that took all files would run on only the
+        new ones. Retries of the call add the tasks once.
         """
         was = 0
         if more:
@@ -188,7 +189,7 @@ class ProductionCalls:
 
 
 def _document(flow: SubmittableWorkflow) -> NewProduction:
-    """Return what a flow submits. Raises Invalid for what is none, such as the name of a file."""
+    """Return the request for a workflow. Raises Invalid if it is not one, such as a file name."""
     found: object = flow
     if not hasattr(found, "production"):
         told = found if isinstance(found, str) else type(found).__name__
@@ -216,13 +217,13 @@ def _hashed(flow: SubmittableWorkflow, path: str) -> Input:
 
 
 def _images(body: NewProduction) -> list[str]:
-    """Return the images that jobs of a workflow name."""
+    """Return the images of the jobs of a workflow."""
     steps = body.workflow.steps.values() if body.workflow is not None else ()
     return [step.job.image for step in steps if step.job.image]
 
 
 def _paths(body: NewProduction) -> list[str]:
-    """Return the files that steps name, each once."""
+    """Return the files that the steps name, each once."""
     steps = body.workflow.steps.values() if body.workflow is not None else ()
     return list(dict.fromkeys(path for step in steps for path in step.files))
 

@@ -1,6 +1,6 @@
-"""Copies between this machine and storages: a folder that it sees, or a server that speaks HTTP.
+"""Copies between this machine and storages: local folders, or HTTP servers.
 
-Whatever is copied is checked: its size is read back, and what comes has the sums of the catalogue.
+Uploads are verified by their size on the storage, and downloads by the checksums of the catalogue.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from .errors import BadCopy, StorageTrouble
 
 _PIECE_BYTES: Final = 1 << 20
 _TIMEOUT_S: Final = 60.0  # for each read and write
-_NO_FOLDER: Final = (404, 409, 500)  # of a PUT
+_NO_FOLDER: Final = (404, 409, 500)  # status of a PUT if the folder is missing
 
 
 class StreamChecksums:
-    """Size and checksums of bytes as they pass."""
+    """The size and the checksums of a stream of bytes."""
 
     def __init__(self) -> None:
         self.size, self._adler, self._sha = 0, 1, hashlib.sha256()
@@ -47,7 +47,7 @@ class StreamChecksums:
 
 
 def sums_of(path: Path) -> StreamChecksums:
-    """Return the sums of a file of ours."""
+    """Return the checksums of a local file."""
     sums = StreamChecksums()
     with path.open("rb") as stream:
         for piece in _pieces(stream):
@@ -56,24 +56,27 @@ def sums_of(path: Path) -> StreamChecksums:
 
 
 def stored(source: Path, storage: StorageView, path: str) -> StreamChecksums:
-    """Copy a file to a storage, and return the sums of what was sent.
+    """Copy a local file to a storage, and return the checksums of the sent bytes.
 
-    Raises StorageTrouble, and OSError of the file here.
+    Raises StorageTrouble, and OSError for the local file.
     """
     with source.open("rb") as stream, _named(storage):
         if storage.type == "file":
             return _put_into_folder(stream, _inside(storage, path), storage)
         if storage.type == "http":
             return _put_over_http(stream, os.fstat(stream.fileno()).st_size, storage, path)
-        raise StorageTrouble(storage.name, f"its type {storage.type!r} is not known here")
+        raise StorageTrouble(
+            storage.name, f"this client does not support its type {storage.type!r}"
+        )
 
 
 def fetch(
     storage: StorageView, path: str, target: Path, *, size: int, sums: "Iterable[str]"
 ) -> None:
-    """Copy a file from a storage: whole and right, or not at all.
+    """Copy a file from a storage, and verify its size and checksums.
 
-    `sums` are its checksums, of 8 digits Adler-32, of 64 SHA-256. Raises StorageTrouble.
+    `sums` are hex checksums: Adler-32 has 8 digits, SHA-256 has 64. Raises StorageTrouble, and
+    then writes nothing.
     """
     found = StreamChecksums()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -111,9 +114,9 @@ def remove(storage: StorageView, path: str) -> None:
 
 
 def remove_folder(storage: StorageView, path: str) -> None:
-    """Remove a folder of this machine's making that is empty. Raises StorageTrouble.
+    """Remove an empty folder of a local storage. Raises StorageTrouble.
 
-    A server's is left: to remove one there removes all that is in it.
+    Folders on servers stay, because servers also remove the content of a folder.
     """
     if storage.type == "file":
         with _named(storage):
@@ -131,9 +134,11 @@ def _content(storage: StorageView, path: str) -> Iterator[bytes]:
                     raise StorageTrouble(storage.name, f"HTTP {answer.status} to GET {path}")
                 yield from _pieces(answer)
                 if answer.length:
-                    raise StorageTrouble(storage.name, f"{path} broke off")
+                    raise StorageTrouble(storage.name, f"the transfer of {path} broke off")
         else:
-            raise StorageTrouble(storage.name, f"its type {storage.type!r} is not known here")
+            raise StorageTrouble(
+                storage.name, f"this client does not support its type {storage.type!r}"
+            )
 
 
 def _pieces(stream: "IO[bytes] | http.client.HTTPResponse") -> Iterator[bytes]:
@@ -143,7 +148,7 @@ def _pieces(stream: "IO[bytes] | http.client.HTTPResponse") -> Iterator[bytes]:
 
 @contextmanager
 def _named(storage: StorageView) -> Generator[None]:
-    """Say of which storage an error is."""
+    """Turn system and HTTP errors into StorageTrouble, which names the storage."""
     try:
         yield
     except (OSError, http.client.HTTPException) as why:
@@ -152,13 +157,13 @@ def _named(storage: StorageView) -> Generator[None]:
 
 
 def _inside(storage: StorageView, path: str) -> Path:
-    """Return where a copy lies; no path and no link leads out of the storage's folder."""
+    """Return the path of a copy. Raises StorageTrouble if it leads out of the storage."""
     root = Path(urllib.parse.unquote(urllib.parse.urlsplit(storage.url).path)).resolve()
     if not root.is_dir():
-        raise StorageTrouble(storage.name, f"{root} is not there: is it mounted here?")
+        raise StorageTrouble(storage.name, f"{root} does not exist: is it mounted on this machine?")
     place = root / path
     if not is_good_path(path) or not place.resolve().is_relative_to(root) or place.is_symlink():
-        raise StorageTrouble(storage.name, f"{path!r} is no path inside of it")
+        raise StorageTrouble(storage.name, f"{path!r} is not a path inside it")
     return place
 
 
@@ -177,7 +182,7 @@ def _put_into_folder(stream: IO[bytes], target: Path, storage: StorageView) -> S
         part.unlink(missing_ok=True)
         raise
     if target.stat().st_size != sums.size:
-        raise StorageTrouble(storage.name, "not all of it is there")
+        raise StorageTrouble(storage.name, "the copy is incomplete")
     return sums
 
 
@@ -197,7 +202,7 @@ def _put_over_http(
     with _asked(storage, "HEAD", path) as answer:
         found = answer.getheader("Content-Length")
         if answer.status != 200 or found != str(sums.size):
-            raise StorageTrouble(storage.name, f"{found} bytes are there, and {size} were sent")
+            raise StorageTrouble(storage.name, f"it has {found} bytes, but {size} were sent")
     return sums
 
 
@@ -214,7 +219,7 @@ def _sent(
 def _asked(
     storage: StorageView, method: str, path: str, body: Iterable[bytes] | None = None, size: int = 0
 ) -> Generator[http.client.HTTPResponse]:
-    """Send one request on a connection of its own. Redirects are not followed."""
+    """Send one request on a new connection. Redirects are not followed."""
     parts = urllib.parse.urlsplit(storage.url)
     if parts.scheme == "https":
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(

@@ -1,4 +1,4 @@
-"""Submissions as bytes: one JSON body for few jobs, lines for many or for an unknown number."""
+"""Bodies of submissions: JSON for few jobs, NDJSON for many or for an unknown number."""
 
 import asyncio
 import tempfile
@@ -14,7 +14,7 @@ from pilotage.proto.documents.job import Job, Need
 JobLike = Job | Mapping[str, object]
 Parameters = Mapping[str, str | int | float]
 Item = JobLike | Parameters
-OnProgress = Callable[[int], None]  # how many jobs have been handed to the network
+OnProgress = Callable[[int], None]  # with the number of jobs that were sent
 
 STREAM_ABOVE = 2_000
 _CHUNK_BYTES = 256 * 1024
@@ -30,12 +30,25 @@ def whole_body(header: Submission, items: Sequence[Item]) -> bytes:
     return _ENCODE(msgspec.structs.replace(header, parameters=raw))
 
 
-class LineBody:
-    """The submission as NDJSON, which can be sent again from the start.
+def reporting(
+    body: bytes, count: int, on_progress: OnProgress | None
+) -> Callable[[], AsyncIterator[bytes]]:
+    """Return the body as the content of a request, which reports its `count` jobs when sent."""
 
-    A list is simply encoded anew. What can be walked only once is kept in a temporary file as far
-    as it has been sent, so that a repeated request has the same bytes under the same key. It is
-    walked in a thread: it may block, or ask the same client for what it yields.
+    async def chunks() -> AsyncIterator[bytes]:
+        if on_progress is not None:
+            on_progress(count)
+        yield body
+
+    return chunks
+
+
+class LineBody:
+    """The submission as NDJSON. It can be sent again from the start.
+
+    A list is encoded again. The sent items of an iterator are kept in a temporary file, so that a
+    retried request has the same bytes under the same key. The iterator runs in a thread: it may
+    block, or call the same client.
     """
 
     def __init__(
@@ -44,10 +57,10 @@ class LineBody:
         self._header, self._items, self._on_progress = header, items, on_progress
         self._fresh: Iterator[bytes] = iter(())
         self._kept: IO[bytes] | None = None
-        self._walking = threading.Lock()  # a request that was given up may still wait for an item
+        self._walking = threading.Lock()  # a cancelled request may still wait for an item
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the whole body, from the header on."""
+        """Yield the whole body, beginning with the header."""
         yield _ENCODE(self._header) + b"\n"
         sent = 0
         async for chunk in self._lines():
@@ -62,7 +75,7 @@ class LineBody:
                 yield chunk
             return
         if self._kept is None:
-            # No `with` here: the file outlives this walk, and ends with `close`.
+            # No `with` here: the file stays open until `close`.
             spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
             self._kept = cast(IO[bytes], spool)
             self._fresh = _encoded(iter(self._items))
@@ -72,7 +85,7 @@ class LineBody:
             yield chunk
 
     def _after(self, kept: IO[bytes], offset: int) -> bytes:
-        """Return what comes after `offset`: what is kept already, else the next items."""
+        """Return the bytes after `offset`: kept ones, or else those of the next items."""
         with self._walking:
             kept.seek(offset)
             chunk = kept.read(_CHUNK_BYTES)
@@ -100,8 +113,10 @@ def _encoded(items: Iterator[Item]) -> Iterator[bytes]:
 
 
 def _shaped(item: Item) -> Item:
-    """Return the job as it is, or raise TypeError for what is most often written in a wrong shape:
-    neither is checked when a Job is made."""
+    """Return the job, or raise TypeError for the two most frequent mistakes.
+
+    The constructor of Job does not check these types.
+    """
     if isinstance(item, Job):
         command, needs = cast(object, item.command), cast(object, item.needs)
         if isinstance(command, str):
@@ -112,7 +127,7 @@ def _shaped(item: Item) -> Item:
 
 
 def with_group(items: Iterable[Item], group: str) -> Iterator[Item]:
-    """Yield jobs that name no group with this one."""
+    """Yield the jobs. A job without a group gets this group."""
     for item in items:
         if isinstance(item, Job):
             yield item if item.group else msgspec.structs.replace(item, group=group)
@@ -130,9 +145,9 @@ def submission(
     group: str,
     running_max: int = 0,
 ) -> tuple[Submission, Iterable[Item]]:
-    """Return the header of a submission and what is to be handed in under it.
+    """Return the header of a submission, and its jobs or parameters.
 
-    Raises ValueError where it is not clear which jobs are meant.
+    Raises ValueError unless there are either jobs, or a template with parameters.
     """
     if (jobs is None) == (template is None) or (template is None) != (parameters is None):
         raise ValueError("submit takes either jobs, or a template and its parameters")

@@ -1,4 +1,4 @@
-"""Transformations, as the client has them: a part of `AsyncClient`."""
+"""The methods of `AsyncClient` for transformations."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
@@ -28,7 +28,7 @@ from .waiting.production_ends import transformation_ended
 
 
 class TransformationCalls:
-    """What people do with transformations. They are named by their id or name."""
+    """The methods of the client for transformations. `named` is an id or a name."""
 
     _transport: Transport
     _pace: Pace
@@ -42,7 +42,7 @@ class TransformationCalls:
     ) -> TransformationDetail:
         """Add a transformation. The same document again gives the same transformation.
 
-        A mapping is as in a file, with `needs` as a list.
+        A mapping has the form of a file, with `needs` as a list.
         """
         body = _body(document, start=start, derived_from=derived_from)
         return await self._transport.ask(
@@ -50,7 +50,7 @@ class TransformationCalls:
         )
 
     async def preview_transformation(self, document: Transformation | Mapping[str, Any]) -> Preview:
-        """Say which files a transformation would take and how it would group them."""
+        """Return the files that a transformation would take, and their groups."""
         body = _body(document, dry_run=True)
         return await self._transport.ask(Preview, "POST", "/v1/transformations", body=body)
 
@@ -73,7 +73,7 @@ class TransformationCalls:
             after = page.after
 
     async def transformation(self, named: str | int) -> TransformationDetail:
-        """Return everything of one transformation."""
+        """Return everything about one transformation."""
         return await self._transport.ask(TransformationDetail, "GET", _path(named))
 
     async def transformation_files(
@@ -112,10 +112,10 @@ class TransformationCalls:
     async def wait_for_transformation(
         self, named: str | int, *, timeout_s: float | None = None, through_held: bool = False
     ) -> TransformationView:
-        """Return a transformation once it is at its end, or goes on only when a person has looked.
+        """Wait until a transformation has ended or is stuck, and return it.
 
-        With `through_held` it is waited for even then. One with inputs ends only once somebody
-        completes or stops it. Raises TimedOut; it goes on then.
+        With `through_held` the method waits until it has ended. A transformation with inputs ends
+        only after a person completes or stops it. Raises TimedOut; the transformation continues.
         """
         return await transformation_ended(
             self, named, timeout_s, self._pace, through_held=through_held
@@ -130,10 +130,10 @@ class TransformationCalls:
         files: Iterable[str] = (),
         all: bool = False,
     ) -> TransformationDetail:
-        """Pause, resume, flush or otherwise steer a transformation; return what it is then.
+        """Pause, resume, flush or otherwise steer a transformation; return its new state.
 
-        Replay, reset and refuse name `files`, as scope:name; reset also takes `all`. Replay is sent
-        once: repeated when its files are Processed it would be one more. Without an answer look.
+        Replay, reset and refuse need `files`, as scope:name; reset also takes `all`. Replay is not
+        retried, because it would process the files once more: without an answer, check the files.
         """
         body = TransformationAction(
             action=word_of(TransformationActionName, action, "action"),
@@ -149,9 +149,9 @@ class TransformationCalls:
     async def extend_transformation(
         self, named: str | int, more: int = 0, *, reason: str = ""
     ) -> TransformationDetail:
-        """Ask for more tasks of one without inputs; one with inputs looks for these again.
+        """Add tasks; a transformation with inputs looks for inputs again instead.
 
-        Repeated while there is no answer it asks for no more than once.
+        Retries of the call add the tasks once.
         """
         was = (await self.transformation(named)).view.tasks_wanted
         body = TransformationAction(
@@ -166,7 +166,7 @@ class TransformationCalls:
 
 
 def _body(document: Transformation | Mapping[str, Any], **more: Any) -> object:
-    """Return a request; of a mapping the central says what is wrong."""
+    """Return the request. The central checks mappings."""
     if isinstance(document, Transformation):
         return NewTransformation(document=document, **more)
     return {"document": document, **more}

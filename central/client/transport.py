@@ -1,8 +1,8 @@
-"""One request after the other to the central, with patience.
+"""Requests to the central, with retries.
 
-What is idempotent is repeated while there is no answer or the central says "not now"; the pauses
-grow and are spread. httpx is imported with the first request, because a command that fails before
-should not pay for it.
+Idempotent requests are retried if there is no answer, or if the central cannot answer now. The
+pauses grow, with jitter. httpx is imported with the first request, so that commands that fail
+before it are fast.
 """
 
 import asyncio
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Query = Sequence[tuple[str, str]]
-Content = bytes | Callable[[], AsyncIterator[bytes]]  # a stream is made anew for each try
-OnRetry = Callable[[str, float], None]  # why, and the pause before the next try
+Content = bytes | Callable[[], AsyncIterator[bytes]]  # called for each try
+OnRetry = Callable[[str, float], None]  # the reason, and the pause before the next try
 
 _MISDIRECTED = 421
 _AGAIN = frozenset({408, _MISDIRECTED, 429, 500, 502, 503, 504})
 _CONNECT_S = 5.0
-_LOOK_S = 2.0  # between two looks whether a leader that has not answered yet still leads
+_LOOK_S = 2.0  # between two checks whether a slow leader still leads
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 class Transport:
-    """Requests to one central, each of which follows the leader.
+    """Sends requests to the leader of one central.
 
-    A process that does not lead answers 421 and names the leader. The same request is then sent
-    there, and so are all later ones, until the leader does not answer, or another process leads.
+    A process that does not lead answers 421, and names the leader. This and all later requests then
+    go to that leader, until it does not answer, or until another process leads.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Transport:
         self._connection, self._pace, self._http = connection, pace, http
         self._patience_s, self._answer_s, self._on_retry = patience_s, answer_s, on_retry
         self._client: httpx.AsyncClient | None = None
-        self._leader = ""  # where requests go instead of to `url`
+        self._leader = ""  # requests go there; empty: to `url`
 
     @property
     def url(self) -> str:
@@ -91,7 +91,7 @@ class Transport:
     ) -> T:
         """Send a request and return its answer as `kind`.
 
-        `again=False`: it is not idempotent, so only a refused connection is tried anew.
+        `again=False` is for requests that are not idempotent: only refused connections are retried.
         """
         sent = dict(headers or {})
         if body is not None:
@@ -114,9 +114,9 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         idle_s: float,
     ) -> AsyncGenerator["httpx.Response", None]:
-        """Open an answer that is read piece by piece. Raises Unreachable or Refused; never repeats.
+        """Open an answer that is read piece by piece. It is not retried.
 
-        A pause of more than `idle_s` between two pieces ends it as Unreachable.
+        Raises Refused, and Unreachable also if no piece arrives for `idle_s` seconds.
         """
         import httpx
 
@@ -137,7 +137,7 @@ class Transport:
             raise Unreachable(self.url, what, said) from None
 
     def repeats(self, why: str, pause_s: float) -> None:
-        """Say that a request is sent again by whoever sends it, after a pause."""
+        """Report that the caller retries a request after a pause."""
         if self._on_retry is not None:
             self._on_retry(why, pause_s)
 
@@ -203,7 +203,7 @@ class Transport:
         headers: Mapping[str, str],
         read_s: float | None = None,
     ) -> "httpx.Response":
-        """Return the beginning of an answer: of the leader, if another process names it."""
+        """Send a request to the leader, and return its answer before the body is read."""
         import httpx
 
         async def sent() -> httpx.Response:
@@ -211,7 +211,7 @@ class Transport:
             request = self._opened().build_request(
                 method,
                 self._leader + path,
-                params=list(query) or None,  # an empty list would let httpx parse the URL again
+                params=list(query) or None,  # with an empty list httpx would parse the URL again
                 content=body,
                 headers=dict(headers),
                 timeout=httpx.Timeout(
@@ -234,7 +234,7 @@ class Transport:
                 return response
             self._leader = went_to = leader
             return await sent()
-        except BaseException:  # a timeout cancels what waits for a leader that is gone
+        except BaseException:  # also a timeout, which cancels a request to a dead leader
             if self._leader == went_to:
                 self._leader = ""
             raise
@@ -242,18 +242,18 @@ class Transport:
     async def _while_it_leads(
         self, send: Callable[[], Coroutine[Any, Any, "httpx.Response"]]
     ) -> "httpx.Response":
-        """Return the answer of the leader, unless another process leads before it comes.
+        """Return the answer of the leader. Raises httpx.ReadError if another process leads first.
 
-        A leader that stands still does not answer: patience would end long before the timeout.
+        A frozen leader does not answer, and the patience would end long before the timeout.
         """
-        async with Tasks() as tasks:  # whichever fails ends the other
+        async with Tasks() as tasks:  # a failure of one task ends the other
             watch = tasks.start(self._fail_when_another_leads(self._leader))
             response = await send()
             watch.cancel()
         return response
 
     async def _fail_when_another_leads(self, leader: str) -> NoReturn:
-        """Ask the process at `url` who leads. Raises httpx.ReadError once another one does."""
+        """Ask the process at `url` for the leader. Raises httpx.ReadError if it is another one."""
         import httpx
 
         while True:
@@ -263,7 +263,7 @@ class Transport:
                 found = msgspec.json.decode(health.content, type=Health).leader.rstrip("/")
                 if found not in ("", leader):
                     break
-        raise httpx.ReadError(f"{leader} did not answer, and {found} leads now")
+        raise httpx.ReadError(f"{leader} did not answer, and {found} is the leader now")
 
     def _refused(self, status: int, content: bytes, what: str) -> Refused | BadAnswer:
         from pilotage.proto.messages import Problem
@@ -271,7 +271,7 @@ class Transport:
         try:
             problem = msgspec.json.decode(content, type=Problem)
         except msgspec.DecodeError:
-            if status in _AGAIN:  # of a proxy in front of the central
+            if status in _AGAIN:  # from a proxy in front of the central
                 return Unavailable("unavailable", f"HTTP status {status}", "", status)
             return BadAnswer(self.url, what, f"HTTP status {status}")
         message = problem.message
@@ -293,7 +293,7 @@ class Transport:
         headers = {"accept": "application/json"}
         if self._connection.token:
             headers["authorization"] = f"Bearer {self._connection.token}"
-        # Reading the bundle of authorities costs 20 ms: only where there is something to verify.
+        # Loading the CA bundle takes 20 ms, so do it only for https.
         trust = (
             trusting(self._connection.ca_file)
             if secure
@@ -305,7 +305,7 @@ class Transport:
             verify=trust,
             timeout=httpx.Timeout(self._answer_s, connect=_CONNECT_S),
             transport=self._http,
-            trust_env=httpx.URL(self.url).host not in _LOCAL,  # no proxy to this very machine
+            trust_env=httpx.URL(self.url).host not in _LOCAL,  # no proxy for this machine
         )
 
 
@@ -316,7 +316,7 @@ class _NoAnswer(Exception):
 
 
 def _leader_in(content: bytes) -> str:
-    """Return the URL of the leader that a 421 names; empty: it names none."""
+    """Return the URL of the leader in a 421; empty if there is none."""
     from pilotage.proto.messages import Misdirection
 
     try:
@@ -326,16 +326,17 @@ def _leader_in(content: bytes) -> str:
 
 
 def _is_as_safe(leader: str, url: str) -> bool:
-    """Return whether the token may go to the leader: never in the clear to another machine.
+    """Return whether the token may go to the leader: not unencrypted to another machine.
 
-    A plain `url` of another machine is the choice of whoever named it; empty: back to it.
+    If `url` itself is unencrypted and on another machine, the user has chosen that. An empty
+    leader means `url` again.
     """
     try:
-        to, of = urlsplit(leader), urlsplit(url)
+        to, given = urlsplit(leader), urlsplit(url)
     except ValueError:
         return False
     if to.scheme == "http":
-        return to.hostname in _LOCAL or (of.scheme == "http" and of.hostname not in _LOCAL)
+        return to.hostname in _LOCAL or (given.scheme == "http" and given.hostname not in _LOCAL)
     return not leader or (to.scheme == "https" and bool(to.hostname))
 
 

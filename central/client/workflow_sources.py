@@ -1,4 +1,4 @@
-"""What can be submitted as a production: workflows of files, and those built in Python."""
+"""The interface of workflows, from files or built in Python, that a client can submit."""
 
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +11,9 @@ class SubmittableWorkflow(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where the files lie that its steps name."""
+        """The folder of the files that its steps name."""
         ...
 
     def production(self) -> NewProduction:
-        """Return what is submitted, checked, without the files."""
+        """Check the workflow, and return the request without the files."""
         ...

@@ -361,9 +361,8 @@ def _lines(attempt: AttemptRow) -> list[tuple[float, Occurrence]]:
         )
 
     where = f"pilot {attempt.pilot} at {attempt.site}"
-    lines = [
-        line(attempt.matched_at, "central", "matched", f"{where}, {attempt.grant.cores} cores")
-    ]
+    cores = "1 core" if attempt.grant.cores == 1 else f"{attempt.grant.cores} cores"
+    lines = [line(attempt.matched_at, "central", "matched", f"{where}, {cores}")]
     if attempt.started_at is not None:
         lines.append(line(attempt.started_at, "pilot", "started", attempt.isolation))
     lines += [line(at, "pilot", "progress", status) for at, status in attempt.progress]

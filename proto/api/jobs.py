@@ -597,6 +597,7 @@ class BlobQuery(_In, frozen=True):
 
 class BlobAnswer(_Out, frozen=True):
     missing: list[str]
+    bytes_max: int = 0  # size of the largest file that the central accepts; 0: unknown
 
 
 class WhoAmI(_Out, frozen=True):

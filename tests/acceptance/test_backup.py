@@ -116,7 +116,7 @@ def test_files_that_are_gone_are_told_by_doctor_backup_and_logs(tmp_path: Path) 
 
         assert before == []
         assert f"the stdout of job {job} is gone" in logs
-        assert "files that jobs name are gone" in copied
+        assert "missing files of jobs: " in copied
         (fault,) = at_fault(said(central, "--store", code=1))
         assert fault.startswith("files: ")
 

@@ -48,8 +48,8 @@ def as_completed(
 ) -> Iterator[JobHandle]:
     """Yield each handle once its job has ended. All handles belong to one client.
 
-    A job that is given twice comes once. Raises TimedOut when the next one does not end before
-    `timeout_s` is over, and JobsHeld when all that are left are Held.
+    Each job comes once, even if it is given twice. Raises TimedOut after `timeout_s` seconds, and
+    JobsHeld if all remaining jobs are Held.
     """
     by_id = {handle.id: handle for handle in handles}
     if not by_id:

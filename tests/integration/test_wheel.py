@@ -180,7 +180,7 @@ def test_the_client_runs_on_python_3_10(wheel: Path, tmp_path: Path) -> None:
             "pilotage: wait: 1 not finished after 0.1 s\n",
         )
     assert ended(home / "pilotage", "serve")[0] == 2
-    assert "needs Python 3.11 or newer, and this is 3.10" in ended(home / "pilotage", "serve")[1]
+    assert "needs Python 3.11 or newer; this is Python 3.10" in ended(home / "pilotage", "serve")[1]
 
 
 def test_a_command_of_the_client_loads_few_modules(client_alone: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ RuleArgument = Annotated[int, Parameter(help="Number of the rule.")]
 ReasonOption = Annotated[str, Parameter(help="Reason, for the log.")]
 
 
-# -- looking ------------------------------------------------------------------------------------
+# -- reading -------------------------------------------------------------------------------------
 
 
 @app.command
@@ -69,7 +69,7 @@ async def find(
     """Find files by their metadata. All conditions must hold. Quote conditions with < and >.
 
     A comma separates alternatives, and ~ takes a pattern with * and ?. KEY alone means that a file
-    has the key, !KEY that it does not. With --json, prints one file a line.
+    has the key, !KEY that it does not. With --json, it prints one file on each line.
     """
     query = query_of(words, await keys_of(client))
     return _files(client, query, state or (FileState.AVAILABLE,), long=long, limit=limit)
@@ -108,7 +108,7 @@ async def _files(
         if count == limit:
             return
     if not count:
-        yield CommandResult(None, lambda _: note("no file meets this"))
+        yield CommandResult(None, lambda _: note("no file meets these conditions"))
 
 
 def _in_a_line(view: FileView) -> None:
@@ -148,7 +148,9 @@ async def lineage(
     did: DidArgument,
     /,
     *,
-    down: Annotated[bool, Parameter(help="Show what was made from the file instead.")] = False,
+    down: Annotated[
+        bool, Parameter(help="Show the jobs that read the file, and their outputs.")
+    ] = False,
     limit: Annotated[int, whole("Show at most this many jobs.", least=1)] = 100,
 ) -> CommandResult:
     """Show the jobs that produced a file, with what they read; or the jobs that read the file."""
@@ -176,7 +178,7 @@ async def _datasets(client: Client) -> CommandResult:
         for one in found
     ]
     columns = ("dataset", "state", "owner", "metadata")
-    return CommandResult(found, table(columns, rows, empty="there is no dataset"))
+    return CommandResult(found, table(columns, rows, empty="there are no datasets"))
 
 
 @app.command
@@ -191,19 +193,17 @@ async def keys(
     for key, word in types.items():
         if word not in known:
             nearest = unknown(word, known, what="type")
-            raise UsageError(f"{key}={word}: a key is a string, a number or a boolean: {nearest}")
+            raise UsageError(f"{key}={word}: the type is string, number or boolean: {nearest}")
     client = await central.client()
     if types:
         found = await client.add_metadata_keys({key: known[types[key]] for key in types})
     else:
         found = await client.metadata_keys()
     rows = [(one.key, one.type.value, _few(one.values)) for one in found.keys]
-    return CommandResult(
-        found, table(("key", "type", "values"), rows, empty="no file has metadata")
-    )
+    return CommandResult(found, table(("key", "type", "values"), rows, empty="there are no keys"))
 
 
-# -- changing -----------------------------------------------------------------------------------
+# -- changing ------------------------------------------------------------------------------------
 
 
 @app.command
@@ -213,7 +213,8 @@ async def register(
     file: Annotated[
         str,
         Parameter(
-            help="JSON with a file a line, or a list; -: standard input.", allow_leading_hyphen=True
+            help="JSON: a list, or one file on each line; -: standard input.",
+            allow_leading_hyphen=True,
         ),
     ],
     /,
@@ -327,7 +328,7 @@ async def open_again(client: Client, dataset: DatasetArgument, /) -> CommandResu
     return _told(await client.act_on_dataset(dataset, DatasetActionName.OPEN, ()))
 
 
-# -- rules --------------------------------------------------------------------------------------
+# -- rules ---------------------------------------------------------------------------------------
 
 rule_app = App(name="rule", help="Keep copies of files on storages.")
 app.command(rule_app)
@@ -398,7 +399,7 @@ async def show_rule(client: Client, rule: RuleArgument, /) -> CommandResult:
 
 
 def _of_rule_job(one: RuleJob) -> str:
-    """Return what a job does for a rule, and where to look further."""
+    """Describe a job of a rule, with a command that shows more."""
     at = f" at {one.site}" if one.site else ""
     more = "explain" if one.state is JobState.WAITING else "show"
     said = f", {one.said}" if one.said else ""
@@ -413,7 +414,7 @@ async def retry_rule(client: Client, rule: RuleArgument, /) -> CommandResult:
     The command kills these jobs. New ones follow the storages' files as they are now.
     """
     found = await client.retry_rule(rule)
-    return CommandResult(found, f"rule {rule}: {found.wanted} copies are tried again")
+    return CommandResult(found, f"rule {rule}: {found.wanted} copies will be retried")
 
 
 @rule_app.command(name="drop")
@@ -424,7 +425,7 @@ async def drop_rule(client: Client, rule: RuleArgument, /) -> CommandResult:
     return CommandResult(None, f"rule {rule} is dropped")
 
 
-# -- what was typed -----------------------------------------------------------------------------
+# -- reading the command line --------------------------------------------------------------------
 
 
 async def _values(client: Client, pairs: Sequence[str]) -> dict[str, Any]:
@@ -440,17 +441,17 @@ async def _values(client: Client, pairs: Sequence[str]) -> dict[str, Any]:
 def _split(pair: str) -> tuple[str, str]:
     key, sign, text = pair.partition("=")
     if not sign or not key:
-        raise UsageError(f"{pair!r} is no KEY=VALUE")
+        raise UsageError(f"{pair!r}: expected KEY=VALUE")
     return key, text
 
 
 def _some(dids: Sequence[str]) -> None:
     if not dids:
-        raise UsageError("name at least one file, as SCOPE:NAME")
+        raise UsageError("give at least one file, as SCOPE:NAME")
 
 
 def _items(file: str) -> list[FileItem]:
-    """Read files to register: a JSON list, or an object a line."""
+    """Read the files to register: a JSON list, or one object on each line."""
     import msgspec
 
     from pilotage.proto.decoding.nesting import loads
@@ -481,16 +482,16 @@ def _wrong(why: Exception, kind: Any, data: bytes) -> str:
     from pilotage.proto.decoding.complaints import complaint
 
     if not isinstance(why, msgspec.ValidationError):
-        return f"it is not JSON: {why}"
+        return f"not JSON: {why}"
     found = complaint(why, kind, data)
     return f"{found.path.removeprefix('$').removeprefix('.') or 'it'}: {found.message}"
 
 
-# -- what is shown ------------------------------------------------------------------------------
+# -- output --------------------------------------------------------------------------------------
 
 
 def _told(reply: ItemsReply) -> CommandResult:
-    """Say what became of items."""
+    """Return the outcome for each item."""
     return CommandResult(reply, _print_reply, ExitCode.REFUSED if reply.refused else ExitCode.OK)
 
 
@@ -536,7 +537,7 @@ def _print_lineage(found: "Lineage", direction: Direction) -> None:
             for did in dids:
                 print_line(f"{indent}  {word} {did}{' (removed)' if did in removed else ''}")
     if found.more:
-        note("there are more; --limit shows them")
+        note("there are more jobs: a greater --limit shows them")
 
 
 def _shown(value: object) -> str:

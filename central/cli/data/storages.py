@@ -19,7 +19,7 @@ app = App(name="storage", help="Show storages, and check their files.")
 FolderArgument = Annotated[
     Path | None, Parameter(help="Folder with storage files (default: that of the data directory).")
 ]
-_NONE = "there are no storages: an operator writes a file of each, DATA/storages/NAME.yaml"
+_NONE = "there are no storages: an operator adds a file DATA/storages/NAME.yaml for each"
 _COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
 
 
@@ -47,7 +47,7 @@ def check(folder: FolderArgument = None, /) -> int:
 
     folder = folder or data_folder(None) / "storages"
     if not folder.is_dir():
-        note(f"{folder}: is no folder")
+        note(f"{folder} is not a folder")
         return ExitCode.USAGE
     book = read_storages(folder, StorageBook())
     for name, entry in book.storages.items():

@@ -1,4 +1,4 @@
-"""`pilotage data sweep`: bytes that no file names any more, and what becomes of them."""
+"""`pilotage data sweep`: bytes on storages that no catalogue entry needs, and their removal."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pilotage.proto.api.remnants import RemnantView, SweepCount, SweepView
 
 
-_COLUMNS = ("storage", "swept", "wait", "bytes", "being removed", "failing", "went", "bytes")
+_COLUMNS = ("storage", "swept", "wait", "bytes", "being removed", "failing", "removed", "bytes")
 
 
 @reads
@@ -46,22 +46,22 @@ async def sweep(
     count, size = 0, 0
     async for one in client.remnants(storage=storage, all=all):
         if limit and count == limit:
-            note(f"there are more than {limit}: --limit 0 lists all")
+            note(f"there are more than {limit} entries: --limit 0 lists all")
             return
         count, size = count + 1, size + one.bytes
         yield CommandResult(one, "  ".join((one.storage, str(one.bytes), one.path, _why(one))))
     if not central.json:
-        note(f"{count} with {size} bytes" if count else "nothing")
+        note(f"{count} {'entry' if count == 1 else 'entries'}, {size} bytes")
 
 
 def _why(one: "RemnantView") -> str:
-    what = f"{one.did} removed" if one.did else "attempt does not count, ended"
+    what = f"{one.did} removed" if one.did else "of an attempt that does not count, ended"
     failures = f", failed {one.failures} times" if one.failures else ""
     return f"{what} {one.since}{failures}" + (f": {one.why}" if one.why else "")
 
 
 def counts_of(found: "SweepView", storage: str) -> "list[SweepCount]":
-    """Return what waits and went, of all storages or one. Raises UsageError."""
+    """Return the counts of all storages, or of one. Raises UsageError if it is unknown."""
     names = [one.storage for one in found.storages]
     if storage and storage not in names:
         raise UsageError(f"--storage: {unknown(storage, names, what='storage')}")
@@ -69,12 +69,12 @@ def counts_of(found: "SweepView", storage: str) -> "list[SweepCount]":
 
 
 def print_counts(counts: "Sequence[SweepCount]", after_s: float) -> None:
-    """Print what waits and went, storage by storage."""
+    """Print the counts of each storage."""
     print_table(_COLUMNS, [_row(one) for one in counts], empty="there is no storage")
     for one in counts:
         if one.trouble and one.waiting:
             note(f"{one.storage} is not swept: {one.trouble}")
-    note(f"what no file names waits for {span(after_s)}")
+    note(f"bytes without a catalogue entry wait {span(after_s)} before their removal")
 
 
 def _row(one: "SweepCount") -> Sequence[object]:

@@ -32,7 +32,7 @@ async def put(
     nothing, and another file is refused.
     """
     if not file.is_file():
-        raise UsageError(f"{file}: is no file")
+        raise UsageError(f"{file} is not a file")
     client = await central.client()
     metadata = _metadata(pairs, await keys_of(client))
     found = await client.put_file(file, did, storage=storage, metadata=metadata, datasets=dataset)
@@ -57,12 +57,12 @@ async def get(
     reported, unless you add --force.
     """
     if not what:
-        raise UsageError("say which: SCOPE:NAME, or conditions like run=7")
+        raise UsageError("get which files? Give SCOPE:NAME, or conditions such as run=7")
     client = await central.client()
     try:
         async for path in _fetched(client, what, to, force=force):
             yield CommandResult({"path": str(path)}, str(path))
-    except OSError as why:  # of this machine: what the network does has errors of its own
+    except OSError as why:  # from local files: network errors have other classes
         raise UsageError(f"{why.filename or to}: {why.strerror or why}") from None
 
 
@@ -74,18 +74,18 @@ async def _fetched(
         return
     keys = await keys_of(client)
     if len(what) == 1 and what[0] not in keys and not set("=<>~!") & set(what[0]):
-        raise UsageError(f"{what[0]!r}: expected SCOPE:NAME, or conditions like run=7")
+        raise UsageError(f"{what[0]!r}: expected SCOPE:NAME, or conditions such as run=7")
     async for path in client.get_found(query_of(what, keys), to, force=force):
         yield path
 
 
 async def keys_of(client: Client) -> dict[str, KeyType]:
-    """Return the keys of metadata that there are, with their types."""
+    """Return the metadata keys with their types."""
     return {one.key: one.type for one in (await client.metadata_keys()).keys}
 
 
 def query_of(words: Sequence[str], keys: dict[str, KeyType]) -> dict[str, Any]:
-    """Return the query that words say. Raises UsageError."""
+    """Return the query from conditions such as `run=7`. Raises UsageError."""
     try:
         return query_of_words(words, keys).document()
     except BadCatalogueField as why:

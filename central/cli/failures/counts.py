@@ -1,4 +1,4 @@
-"""`pilotage failures …`: what attempts failed of, what was done about it, and by which rules."""
+"""`pilotage failures …`: failed attempts by class, reports of failover, and its rules."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from ..presentation import note, number, on_terminal, print_line, print_table
 from ..times import moment
 from ..unknown_places import missed_site
 
-NOTHING = "no attempt has failed since then: they are counted within ten seconds"
+NOTHING = "no failed attempts since then (new ones are counted within ten seconds)"
 _COLUMNS = ("failure", "site", "attempts#", "jobs failed#", "most often", "times#", "jobs")
 
 app = App(name="failures", help="Show why attempts failed, by class and site.")

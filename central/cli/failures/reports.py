@@ -1,4 +1,4 @@
-"""`pilotage failures reports` and `report`: what failover has told."""
+"""`pilotage failures reports` and `report`: reports of failover."""
 
 from typing import Annotated
 
@@ -12,8 +12,8 @@ from ..times import moment
 from .counts import transformation_id
 
 NOTHING = (
-    "there are no reports since then: each cycle of failover makes them, of what has failed "
-    "in transformations that ask for it"
+    "there are no reports since then: failover reports in each cycle on failures in "
+    "transformations that ask for reports"
 )
 _COLUMNS = ("id#", "at", "saved#", "for people#", "report")
 

@@ -1,4 +1,4 @@
-"""`pilotage failures rules …`: whether rules read, and what they would say."""
+"""`pilotage failures rules …`: check rules of failover, and test them."""
 
 from collections import Counter
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = App(name="rules", help="Check rules of failover, and test what they would do.")
 _COLUMNS = ("failure", "site", "attempts#", "jobs seen#", "rule", "what it does")
-LEASE_OVER = "lease_over"  # of an attempt whose pilot has not told
+LEASE_OVER = "lease_over"  # the end of an attempt that its pilot did not report
 FileArgument = Annotated[Path, Parameter(help="YAML file with rules.")]
 
 
@@ -46,11 +46,9 @@ def check(file: FileArgument, /) -> int:
         for rule in getattr(rules, kind):
             if rule == known.get(rule.name):
                 continue
-            said = (
-                "in place of the default one" if rule.name in known else "before the default ones"
-            )
-            print_line(f"{kind}: {rule.name}: {said}{', only said' if rule.dry_run else ''}")
-    print_line(f"{file}: reads")
+            said = "replaces the default rule" if rule.name in known else "before the default rules"
+            print_line(f"{kind}: {rule.name}: {said}{', as a dry run' if rule.dry_run else ''}")
+    print_line(f"{file}: no mistakes")
     return ExitCode.OK
 
 
@@ -93,7 +91,7 @@ async def test(
             many = number(line.attempts)
             rows.append((failure, where, many, number(jobs), rule, what))
     found = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
-    return CommandResult(found, table(_COLUMNS, rows, empty="nothing has failed since then"))
+    return CommandResult(found, table(_COLUMNS, rows, empty="no attempt has failed since then"))
 
 
 def _read(file: Path) -> "RuleSet | None":
@@ -109,7 +107,7 @@ def _read(file: Path) -> "RuleSet | None":
 
 
 def _evidence_in(file: Path) -> Evidence:
-    """Return one failure. What pilots say may have more fields, what people write may not."""
+    """Return the failure in a file. Unknown fields are refused, unlike in reports of pilots."""
     from ...failover.rules import HOWS
 
     try:
@@ -134,7 +132,7 @@ def _evidence_in(file: Path) -> Evidence:
 
 
 def evidence_of(attempt: AttemptView) -> Evidence:
-    """Return what a shown attempt tells of its end."""
+    """Return the evidence of a failure from an attempt in the API."""
     usage = attempt.usage
     return Evidence(
         how=None if attempt.how in ("", LEASE_OVER) else How(attempt.how),
@@ -154,7 +152,7 @@ def _match(rules: "RuleSet", one: Evidence, step: str) -> tuple[str, str]:
 
     made = decide(rules, one, TaskHistory(inputs=2, step=step))
     if not made:
-        return "-", "it is no failure"
+        return "-", "not a failure"
     tried = any(two.dry_run for two in made)
     rule = made[0].rule or "none"
     what = ", ".join(two.do.value for two in made if two.rule == made[0].rule)
@@ -166,7 +164,7 @@ def _decided(rules: "RuleSet", one: Evidence, step: str) -> list[str]:
 
     made = decide(rules, one, TaskHistory(inputs=2, step=step))
     if not made:
-        return ["it is no failure"]
+        return ["not a failure"]
     lines: list[str] = []
     for two in made:
         more = [
@@ -175,7 +173,7 @@ def _decided(rules: "RuleSet", one: Evidence, step: str) -> list[str]:
         ]
         more += [
             f"after {two.wait_s:g} s" if two.wait_s else "",
-            "elsewhere" if two.elsewhere else "",
+            "at another host" if two.elsewhere else "",
         ]
         said = ", ".join(filter(None, more))
         would = "would have: " if two.dry_run else ""

@@ -25,7 +25,7 @@ All = Annotated[
 Yes = Annotated[bool, Parameter(alias="-y", help="Do not ask for confirmation.")]
 Reason = Annotated[str, Parameter(help="Reason, for the history of the jobs.")]
 
-# To which jobs an action can be done; where it is not here, to those that have not ended.
+# States of the jobs that an action changes; other actions change jobs that have not ended.
 _STATES: dict[ActionName, tuple[JobState, ...]] = {
     ActionName.RELEASE: (JobState.HELD,),
     ActionName.RESCHEDULE: (JobState.FAILED, JobState.KILLED),
@@ -86,15 +86,14 @@ async def _act(
         note(f"no jobs match {shown(meant)}")
         return CommandResult(None)
     if not yes:
-        count = jobs_in_words(len(matching))
-        _ask(f"{action.value} all {count} that match ({shown(meant)})?")
+        _ask(question(action, len(matching), meant))
     reply = await _act_on_all(client, action, chosen, matching, reason)
     return report(action, reply, by_filter=True)
 
 
 def _meant(action: ActionName, given: JobFilter | None) -> JobFilter:
-    """Return which jobs are meant: without a filter one's own, without a state those to which the
-    action can be done."""
+    """Complete a filter: no filter means the user's own jobs, and no state means the states in
+    which the action is possible."""
     chosen = given or JobFilter(owner="me")
     if chosen.states:
         return chosen
@@ -108,18 +107,26 @@ async def _act_on_all(
     matching: list[int],
     reason: str,
 ) -> ActionReply:
-    """Act on the jobs that were counted, and on no others: where jobs come and go the filter
-    matches other ones by now, and then it is their ids that count."""
+    """Act only on the jobs that were counted.
+
+    If the filter matches another number of jobs by now, the action names the counted ids.
+    """
     try:
         return await client.act(action, filter=chosen, expected=len(matching), reason=reason)
     except CountChanged:
         return await client.act(action, matching, reason=reason)
 
 
+def question(action: ActionName, count: int, chosen: JobFilter) -> str:
+    """Return the question that a person confirms: `Kill 1 matching job (name=big, unfinished)?`."""
+    jobs = "1 matching job" if count == 1 else f"{number(count)} matching jobs"
+    return f"{action.value.capitalize()} {jobs} ({shown(chosen)})?"
+
+
 def _ask(question: str) -> None:
-    """Return if a person says yes; raise UsageError otherwise."""
+    """Return if the person confirms. Raise UsageError otherwise."""
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} Nobody is here to be asked: say --yes")
+        raise UsageError(f"{question} The standard input is not a terminal: confirm with --yes")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -127,7 +134,10 @@ def _ask(question: str) -> None:
 
 
 def report(action: ActionName, reply: ActionReply, *, by_filter: bool = False) -> CommandResult:
-    """Say what was done. A job that ended while a filter was being read is no refusal."""
+    """Return the outcome of an action.
+
+    A job that ended while the central read the filter does not count as a refusal.
+    """
     serious = [
         refusal
         for refusal in reply.refused
@@ -140,8 +150,9 @@ def report(action: ActionName, reply: ActionReply, *, by_filter: bool = False) -
             line += f", {number(reply.unchanged)} unchanged"
         print_line(line)
         if len(serious) < len(reply.refused):
-            ended = "ended" if action in (ActionName.KILL, ActionName.HOLD) else "moved on"
-            note(f"{number(len(reply.refused) - len(serious))} had {ended} meanwhile")
+            count = jobs_in_words(len(reply.refused) - len(serious))
+            ended = "ended" if action in (ActionName.KILL, ActionName.HOLD) else "changed state"
+            note(f"{count} {ended} before the action")
         for refusal in serious[:_REFUSALS_SHOWN]:
             note(refusal.message)
         if len(serious) > _REFUSALS_SHOWN:

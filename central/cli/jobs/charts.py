@@ -1,4 +1,4 @@
-"""Charts of numbers over time, made of characters. Pure."""
+"""Charts of numbers over time, drawn with characters. Pure."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ _LEVELS = len(_BLOCKS) - 1
 
 
 def columns(points: Sequence[tuple[float, float]], width: int, end: float) -> list[float]:
-    """Return the highest value of each of `width` equal parts of the time from 0 to `end`.
+    """Return the highest value in each of `width` equal parts of the time from 0 to `end`.
 
-    A part without a point has the value of the one before it.
+    A part without a point repeats the value before it.
     """
     found: list[float | None] = [None] * width
     for at, value in points:
@@ -24,7 +24,7 @@ def columns(points: Sequence[tuple[float, float]], width: int, end: float) -> li
 
 
 def bars(values: Sequence[float], height: int, top: float) -> list[str]:
-    """Return lines of blocks, the upper one first: a value of `top` fills all of them."""
+    """Return `height` lines of blocks, from top to bottom. A value of `top` fills all of them."""
     eighths = [round(value / top * height * _LEVELS) if top > 0 else 0 for value in values]
     return [
         "".join(_BLOCKS[min(_LEVELS, max(0, one - row * _LEVELS))] for one in eighths).rstrip()

@@ -1,4 +1,4 @@
-"""`pilotage curve` and `peek`: how a job is doing, and how it did."""
+"""`pilotage curve` and `peek`: what a job uses now, and what it used over time."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,7 +14,7 @@ from .charts import bars, columns
 
 HEIGHT = 3  # lines of each chart
 WIDTH = 60
-APART_S = 0.05  # points of a curve that are closer say nothing of a rate
+APART_S = 0.05  # points that are closer together give no rate
 _COLUMNS = ("at_s#", "cpu_s#", "cores#", "memory_mb#", "scratch_mb#", "processes#")
 Series = list[tuple[float, float]]
 
@@ -71,7 +71,7 @@ def _print_curve(found: Curve) -> None:
 
 
 def picture(found: Curve) -> list[str]:
-    """Return a chart of each figure below the other, with a line about the whole above them."""
+    """Return a line about the job, and below it a chart of each figure."""
     end = found.points[-1]
     spent = f"{_duration(end.at_s)}, CPU {end.cpu_s:.1f} s"
     state = "runs" if found.live else "ended"
@@ -96,12 +96,14 @@ def _charts(points: Sequence[CurvePoint]) -> dict[str, Series]:
 
 
 def cores_used(points: Sequence[CurvePoint]) -> Series:
-    """Return how many cores were busy before each point, on the mean since the one before it."""
+    """Return the mean number of busy cores between each point and the point before it."""
     before = CurvePoint(at_s=0.0, cpu_s=0.0, memory_mb=0.0, scratch_mb=0.0, processes=0)
     found: list[tuple[float, float]] = []
     for now in points:
         passed_s = now.at_s - before.at_s
-        if passed_s < APART_S and found:  # too close for a rate: what is new counts with the next
+        if (
+            passed_s < APART_S and found
+        ):  # too close for a rate: the next point counts this time too
             found.append((now.at_s, found[-1][1]))
             continue
         found.append((now.at_s, max(0.0, now.cpu_s - before.cpu_s) / max(passed_s, APART_S)))
@@ -124,12 +126,12 @@ def _rows(points: Sequence[CurvePoint]) -> list[tuple[object, ...]]:
 
 
 def print_peek(found: Peek) -> None:
-    """Print what is known of a job now, and from when that is."""
+    """Print the usage and the output of a job, and their time."""
     if not found.epoch:
         note(f"job {found.job} has not run")
         return
     said_all = "as it is now" if found.live else f"which ended at {found.at}"
-    late = f"as its pilot, last heard of at {found.at}, has told of it"
+    late = f"as reported by its pilot at {found.at}"
     print_line(f"attempt {found.epoch}, {said_all if found.complete else late}")
     if found.usage is not None:
         print_line(_now(found.usage))
@@ -143,7 +145,7 @@ def print_peek(found: Peek) -> None:
         if text:
             print_line(text.rstrip("\n"))
     if not found.complete:
-        note(f"its pilot has not said all in time, and was last heard of at {found.at}")
+        note(f"its pilot did not answer in time; its last report is from {found.at}")
 
 
 def _now(point: CurvePoint) -> str:
@@ -158,7 +160,7 @@ def _amount(value: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time as people say it: 12.3 s, 4 min 05 s, 3 h 07 min."""
+    """Return a time in words: 12.3 s, 4 min 05 s, 3 h 07 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -1,4 +1,4 @@
-"""Where a refused job is wrong, in terms of what the person has typed: an option, or a line."""
+"""The place of a mistake in a refused job: the option or the line that the user wrote."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -11,11 +11,11 @@ from .job_options import in_options, option_of
 if TYPE_CHECKING:
     from ...client.documents.job_files import JobFile
 
-Told = Callable[[str, str], str]  # path in the request, and what is wrong there
+Told = Callable[[str, str], str]  # from the path in the request, and the reason
 
 
 def in_place(refused: Refused, told: Told) -> Refused:
-    """Return the central's refusal of a part of the request, told by its place."""
+    """Return the refusal of a part of the request, with the place of the mistake."""
     path = refused.field.removeprefix("$.")
     if not path.startswith(("job.", "jobs[", "parameters[", "template")):
         return refused
@@ -24,7 +24,7 @@ def in_place(refused: Refused, told: Told) -> Refused:
 
 
 def by_option(path: str, why: str) -> str:
-    """Tell what is wrong with a part of the one job by the option that stands for it."""
+    """Describe a mistake in the job with the option that sets this part of it."""
     inside = path.partition(".")[2]
     option = option_of(f"$.{inside}") if inside else ""
     if option == "--group" and "--group" in why:
@@ -34,7 +34,7 @@ def by_option(path: str, why: str) -> str:
 
 
 def by_line_of(read: "JobFile") -> Told:
-    """Return what tells a mistake by its line in a job file; a job alone is the file's first."""
+    """Return a function that describes a mistake with its line in a job file."""
     job = "jobs[0]." if read.template is None else "template."
 
     def told(path: str, why: str) -> str:
@@ -45,7 +45,7 @@ def by_line_of(read: "JobFile") -> Told:
 
 
 def by_ndjson_line(file: Path, path: str, why: str) -> str:
-    """Tell what is wrong with a job of an .ndjson file by its line there."""
+    """Describe a mistake in a job of an .ndjson file with its line."""
     index, _, inside = path.removeprefix("jobs[").partition("]")
     with file.open("rb") as stream:
         numbers = (n for n, line in enumerate(stream, 1) if line.strip())

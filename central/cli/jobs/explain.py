@@ -1,5 +1,6 @@
 """`pilotage explain`."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +17,10 @@ from ..presentation import jobs_in_words, note, number, print_line, print_table
 from .error_places import Told, by_line_of, by_option, in_place
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
 
+_LACKS = re.compile(r"too little ([^,;]+ on \d+(?:, [^,;]+ on \d+)*)")
+_COUNTED = ("cores", "gpus")
 _IMAGES = {
-    SIF: "one file of Apptainer (.sif)",
+    SIF: "an Apptainer file (.sif)",
     TAR: "an archive (.tar, .tar.gz …)",
     FOLDER: "an unpacked folder",
 }
@@ -34,7 +37,7 @@ async def explain(
 ) -> CommandResult:
     """Explain why a job waits: how many live offers each clause excludes.
 
-    An offer fits if it could run the job with nothing else on it. The answer also says how many of
+    An offer fits if it could run the job while it is empty. The answer also says how many of
     these offers have room now.
 
     pilotage explain JOB
@@ -57,7 +60,7 @@ async def explain(
 def _subject(
     job: str, options: JobOptions, payload: tuple[str, ...] | None
 ) -> tuple[int | Job, Told]:
-    """Return what is asked about, and what tells a mistake in it by its place."""
+    """Return the job to explain, and how to describe the place of a mistake in it."""
     if payload is not None:
         if job:
             raise UsageError("give either a job or a command after `--`, not both")
@@ -74,10 +77,12 @@ def _subject(
 
     read = read_job_file(path)
     if read.template is not None:
-        note(f"{job}: its {jobs_in_words(len(read.parameters))} need the same: one is explained")
+        note(
+            f"{job}: its {jobs_in_words(len(read.parameters))} have the same needs: explaining one"
+        )
         return read.template.job, by_line_of(read)
     if len(read.jobs) != 1:
-        raise UsageError(f"{job} holds {jobs_in_words(len(read.jobs))}: explain takes one")
+        raise UsageError(f"{job} has {jobs_in_words(len(read.jobs))}: explain takes one job")
     return read.jobs[0].job, by_line_of(read)
 
 
@@ -95,81 +100,98 @@ def _print(found: Explanation) -> None:
     for line in images_wanted(found):
         print_line(line)
     for line in found.notes:
-        print_line(f"- {line}")
+        print_line(f"- {lacks_in_words(line)}")
+
+
+def lacks_in_words(line: str) -> str:
+    """Return a remark of the matcher with its counts in words.
+
+    `too little cores on 2, memory on 1` becomes `2 pilots have too few free cores, 1 pilot has too
+    little free memory`.
+    """
+
+    def words(found: re.Match[str]) -> str:
+        return ", ".join(_lack(*part.rsplit(" on ", 1)) for part in found[1].split(", "))
+
+    return _LACKS.sub(words, line)
+
+
+def _lack(what: str, count: str) -> str:
+    pilots = "1 pilot has" if count == "1" else f"{count} pilots have"
+    return f"{pilots} too {'few' if what.lower() in _COUNTED else 'little'} free {what}"
 
 
 def images_wanted(found: Explanation) -> list[str]:
-    """Say what the tags mean that a job has by its image, and that nobody wrote."""
+    """Explain the tags that the image adds to the needs of a job."""
     wanted = {word for one in found.obstacles for word in one.wanted.replace("&", " ").split()}
     return [
-        f"{tag_of(kind)}: the image is {_IMAGES[kind]}, and not every pilot can run such a one"
+        f"{tag_of(kind)}: the image is {_IMAGES[kind]}; not every pilot can run such images"
         for kind in KINDS
         if tag_of(kind) in wanted
     ]
 
 
 def headline(found: Explanation) -> list[str]:
-    """Return the answer in a sentence or two."""
+    """Return the answer in one or two sentences."""
     if not found.offers:
-        return [] if found.notes else ["no pilot offers anything now: see `pilotage pilot list`"]
+        return [] if found.notes else ["no pilot offers cores now: see `pilotage pilot list`"]
     lines = [_fits(found)]
     if found.held and found.held == found.fitting:
         lines.append(
-            "it is held: the job may not start there now"
+            "limits or bans keep the job from it now"
             if found.fitting == 1
-            else "all of them are held: the job may start on none now"
+            else "limits or bans keep the job from all of them now"
         )
     elif found.held:
-        are = "is" if found.held == 1 else "are"
-        lines.append(f"{number(found.held)} of them {are} held: it may not start there now")
+        lines.append(f"limits or bans keep the job from {number(found.held)} of them now")
     if found.ahead:
-        are = "is" if found.ahead == 1 else "are"
-        lines.append(f"{jobs_in_words(found.ahead)} that the same offers could run {are} before it")
+        come = "comes" if found.ahead == 1 else "come"
+        lines.append(f"{jobs_in_words(found.ahead)} for the same offers {come} first")
     alone = max(found.obstacles, key=lambda one: one.would_fit, default=None)
     if not found.fitting and alone is not None and alone.would_fit:
+        offers = "1 offer" if alone.would_fit == 1 else f"{number(alone.would_fit)} offers"
         lines.append(
-            f"but for {alone.clause} ({alone.wanted} wanted), {number(alone.would_fit)} would fit"
+            f"without the clause {alone.clause} ({alone.wanted} wanted), {offers} would fit"
         )
     return lines
 
 
 def _fits(found: Explanation) -> str:
-    """Say how many offers fit with nothing on them, and how many have room now."""
+    """Return how many offers fit when they are empty, and how many of them have room now."""
     offers = f"{number(found.offers)} live {'offer' if found.offers == 1 else 'offers'}"
     fit = "fits" if 1 in (found.fitting, found.offers) else "fit"
     text = f"{number(found.fitting)} of {offers} {fit}"
     room, fitting = found.with_room, found.fitting
     if room is None:
         return text
-    empty = f"with nothing on {'it' if 1 in (fitting, found.offers) else 'them'}"
     if not fitting:
-        return f"{text}, even {empty}"
+        return f"{text}, even when empty"
     if room == fitting:
         return f"{text} and {'has' if fitting == 1 else 'have'} room now"
     if not room:
-        return f"{text} {empty}; {'it has no' if fitting == 1 else 'none of them has'} room now"
+        return f"{text} when empty; {'it has no' if fitting == 1 else 'none of them has'} room now"
     least = "at least " if fitting > ROOM_ASKED_MAX else ""
     has = "has" if room == 1 else "have"
-    return f"{text} {empty}; {least}{number(room)} of them {has} room now"
+    return f"{text} when empty; {least}{number(room)} of them {has} room now"
 
 
 def pilot_headline(found: OfferExplanation) -> list[str]:
-    """Return what a pilot could run, in a sentence or two."""
+    """Return which waiting jobs a pilot could run, in one or two sentences."""
     if not found.waiting:
-        return [] if found.notes else ["no job of its community waits"]
+        return [] if found.notes else ["no job of the pilot's community waits"]
     jobs = f"{number(found.waiting)} waiting {'job' if found.waiting == 1 else 'jobs'}"
     fit = "fits" if 1 in (found.fitting, found.waiting) else "fit"
-    text = f"{number(found.fitting)} of {jobs} {fit} what is free now"
+    text = f"{number(found.fitting)} of {jobs} {fit} the free capacity"
     if found.when_empty is not None and found.when_empty != found.fitting:
-        text += f"; {number(found.when_empty)} would fit if nothing were on it"
+        text += f"; {number(found.when_empty)} would fit if the pilot were empty"
     lines = [text]
     if found.held:
-        lines.append(f"{number(found.held)} of those may not start there now")
+        lines.append(f"limits or bans stop {number(found.held)} of those now")
     return lines
 
 
 def print_pilot(found: OfferExplanation) -> None:
-    """Print why a pilot gets nothing."""
+    """Print why a pilot gets no job."""
     for line in pilot_headline(found):
         print_line(line)
     if found.obstacles:

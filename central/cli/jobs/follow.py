@@ -14,10 +14,12 @@ from ..exit_codes import ExitCode, UsageError
 from ..presentation import console, note, on_terminal, rich_table
 from .selection import WHERE, JobSelection, job_filter, parse_ids, shown, views_of, with_me
 from .status import one_line
-from .waiting import LongestWait, report_states, wait_for
+from .waiting import LongestWait, report_states, says_what_continues, wait_for
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_IDS_SHOWN = 5
 
 
 @changes
@@ -50,10 +52,20 @@ async def wait(
         submission = chosen.submission
         if not all_ids:
             if submission is not None:
-                await client.submission(submission)  # it may not exist
+                await client.submission(submission)  # refused if it does not exist
             note(f"no jobs match {shown(found)}: nothing to wait for")
-    await wait_for(client, all_ids, submission, timeout_s, through_held=through_held)
+    with says_what_continues("the jobs continue", _again(ids, submission)):
+        await wait_for(client, all_ids, submission, timeout_s, through_held=through_held)
     return report_states(Counter([view.state async for view in views_of(client, all_ids)]))
+
+
+def _again(ids: tuple[str, ...], submission: int | None) -> str:
+    """Return the command that waits again, as far as it fits in a line."""
+    if submission is not None:
+        return f"pilotage wait --submission {submission}"
+    if 0 < len(ids) <= _IDS_SHOWN:
+        return f"pilotage wait {' '.join(ids)}"
+    return "run this command again"
 
 
 @changes
@@ -81,7 +93,7 @@ async def watch(
 async def _looks(
     client: Client, submission: int | None, interval_s: float
 ) -> AsyncIterator[Summary]:
-    """Yield how things stand by site, again and again; a submission's last look is its end."""
+    """Yield the summary by site at each interval, until the submission has ended."""
     import asyncio
 
     while True:

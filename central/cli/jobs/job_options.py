@@ -1,4 +1,4 @@
-"""A job from the command line: options and the words after `--`."""
+"""A job from the command line: its options, and the command after `--`."""
 
 import re
 from dataclasses import dataclass, fields
@@ -31,7 +31,7 @@ from ..options import filled, filled_by, filling, fills, option
 T = TypeVar("T")
 Words = tuple[str, ...]
 _job, _preference = partial(fills, Job), partial(fills, Preference)
-# Options of these fields have other names.
+# Options with other names than their fields.
 _NAMES = {"sites": "site", "banned_sites": "banned_site", "cores_min": "cores", "gpus_min": "gpus"}
 
 
@@ -40,7 +40,7 @@ _NAMES = {"sites": "site", "banned_sites": "banned_site", "cores_min": "cores", 
 @filling(JobLimits, LIMITS_HELP, before="retries")
 @filling(Need, NEED_HELP, before="need", names=_NAMES)
 class JobOptions:
-    """What a job is and what it needs. Needs and limits that have a help are options too."""
+    """Options of a job. The needs and limits that have a help text are options as well."""
 
     name: str = _job("name", "Name of the job or the submission.")
     type: str = _job("type", "Type of job. Limits, bans and pilots select by it.")
@@ -82,7 +82,7 @@ _KEY = re.compile(
     + r")\b"
 )
 
-# Which option stands for which part of a job, where the names differ.
+# The option for a part of a job, if the names differ.
 _OPTION_OF = {
     **{
         name: "--" + option.replace("_", "-")
@@ -105,7 +105,7 @@ _OPTION_OF_DATA = {
 
 
 def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
-    """Return the job, or raise UsageError that names the option."""
+    """Return the job. Raises UsageError, which names the wrong option."""
     if not payload:
         raise UsageError("there is no command after `--`")
     job: dict[str, Any] = {
@@ -125,7 +125,7 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
 
 
 def refuse_with_file(options: JobOptions) -> None:
-    """Raise UsageError if an option describes a job although a file does."""
+    """Raise UsageError if an option describes a job, although the job comes from a file."""
     for one in fields(options):
         if one.name not in ("name", "group") and getattr(options, one.name) != one.default:
             option = "--" + one.name.replace("_", "-")
@@ -133,7 +133,7 @@ def refuse_with_file(options: JobOptions) -> None:
 
 
 def _data(options: JobOptions) -> dict[str, Any] | None:
-    """Return what the job reads and writes on storages, as a job file says it."""
+    """Return the data inputs and outputs of the job, in the form of a job file."""
     inputs: list[dict[str, Any]] = [{"did": did} for did in options.data_input]
     for text in options.data_query:
         try:
@@ -141,10 +141,12 @@ def _data(options: JobOptions) -> dict[str, Any] | None:
         except NotYaml as why:
             raise UsageError(f"--data-query {text!r}: {why.why}") from None
         if not isinstance(query, dict) or not query:
-            raise UsageError(f"--data-query {text!r}: expected a mapping, as {{particle: gamma}}")
+            raise UsageError(
+                f"--data-query {text!r}: expected a mapping, such as {{particle: gamma}}"
+            )
         inputs.append({"query": query})
     if options.data_storage and not options.data_output:
-        raise UsageError("--data-storage: say what is stored there with --data-output too")
+        raise UsageError("--data-storage needs --data-output: the files to store there")
     where = {"storages": options.data_storage} if options.data_storage else {}
     outputs: list[dict[str, Any]] = []
     for text in options.data_output:
@@ -168,7 +170,7 @@ def _preferred(options: JobOptions) -> dict[str, Any] | None:
     if options.preferred_site:
         return filled(options, Preference)
     if options.preferred_for_s != JOB_OPTIONS.preferred_for_s:
-        raise UsageError("--preferred-for-s: say where with --preferred-site too")
+        raise UsageError("--preferred-for-s needs --preferred-site")
     return None
 
 
@@ -190,14 +192,14 @@ def _files(paths: tuple[Path, ...]) -> tuple[LocalFile, ...]:
 
 
 def named(why: msgspec.ValidationError, kind: Any, given: object = None) -> str:
-    """Return what is wrong with a `kind` in terms of options; `given` is what was to become one."""
+    """Describe a mistake in a `kind` with the name of its option. `given` is the wrong value."""
     found = complaint(why, kind, as_json(given) if given is not None else b"")
     option = option_of(found.path)
     return f"{option}: {found.message}" if option else found.message
 
 
 def request(kind: type[T], **given: object) -> T:
-    """Return the request that options make, or raise UsageError that names the wrong one."""
+    """Return the request from the options. Raises UsageError, which names the wrong option."""
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as why:
@@ -205,10 +207,10 @@ def request(kind: type[T], **given: object) -> T:
 
 
 def option_of(path: str) -> str:
-    """Return the option that stands for a part of a request, empty where there is none."""
+    """Return the option for a part of a request; empty if there is none."""
     words = [step for step in steps(path) if not step.isdigit()]
     field = next((step for step in reversed(words) if step != "..."), "")
-    if {"data", "inputs", "query"} <= set(words):  # what comes after is a key that was asked for
+    if {"data", "inputs", "query"} <= set(words):  # the rest of the path is a key of the query
         return _OPTION_OF_DATA["query"]
     if "data" in words:
         return _OPTION_OF_DATA.get(field, "--data-output" if "outputs" in words else "--data-input")
@@ -220,5 +222,5 @@ def option_of(path: str) -> str:
 
 
 def in_options(message: str) -> str:
-    """Return a message about a job with options in place of its keys."""
+    """Return a message about a job with the names of options in place of its keys."""
     return _KEY.sub(lambda key: option_of(f"$.{key[0]}"), message)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from pilotage.proto.api.jobs import JobView
 from pilotage.proto.attempts import Stream
+from pilotage.proto.job_states import FINAL
 
 from ...client.files import FetchedOutput
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, reads
@@ -15,6 +17,7 @@ from ..exit_codes import UsageError
 from ..options import CHANGING_S
 from ..presentation import note, number, table
 from .selection import parse_ids
+from .waiting import says_what_continues
 
 if TYPE_CHECKING:
     from ...client.handles import AsyncJobHandle
@@ -38,14 +41,19 @@ async def logs(
     bytes are missing, and names the attempt if there are several. With --json, each piece is a line
     {job, stream, text}.
     """
-    # Whoever follows is there for long: another process may take the lead over meanwhile.
+    # Following takes long, and the leader may change in that time.
     client = await central.client(patience_s=CHANGING_S if follow else None)
     text = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    async for piece in client.log(job, Stream(stream), follow=follow, on_part=tell_part):
-        if central.json:
-            yield CommandResult({"job": job, "stream": stream, "text": text.decode(piece)})
-        else:
-            _write(piece)
+    is_empty = True
+    with says_what_continues("the job continues", f"pilotage logs {job} --follow"):
+        async for piece in client.log(job, Stream(stream), follow=follow, on_part=tell_part):
+            is_empty = is_empty and not piece
+            if central.json:
+                yield CommandResult({"job": job, "stream": stream, "text": text.decode(piece)})
+            else:
+                _write(piece)
+    if is_empty:
+        note(_why_empty((await client.detail(job)).view, stream))
 
 
 @reads
@@ -88,6 +96,14 @@ async def output(
         note("no files were kept")
 
 
+def _why_empty(view: JobView, stream: str) -> str:
+    """Say that a job has no output, and whether some may come."""
+    is_over = view.state in FINAL
+    if not view.epoch:
+        return f"job {view.id} has not run" + ("" if is_over else " yet")
+    return f"job {view.id} has written nothing to {stream}" + ("" if is_over else " yet")
+
+
 async def follow_job(handle: "AsyncJobHandle") -> None:
     """Print what a job writes until it has ended."""
     async for piece in handle.log(follow=True, on_part=tell_part):
@@ -95,14 +111,14 @@ async def follow_job(handle: "AsyncJobHandle") -> None:
 
 
 def tell_part(part: "OutputPart") -> None:
-    """Say what the bytes that follow are, where that is not plain."""
+    """Name the attempt of the next bytes if there are several, and report missing bytes."""
     if 0 < part.attempt < part.newest:
-        note(f"attempt {part.attempt}: attempt {part.newest}, the newest, has left nothing yet")
+        note(f"attempt {part.attempt}: the newest attempt, {part.newest}, has no output yet")
     elif part.attempt > 1:
         note(f"attempt {part.attempt}")
     if part.left_out:
-        kept = "only the last 10^6 bytes of a stream are kept"
-        note(f"… {number(part.left_out)} bytes left out: {kept}")
+        kept = "the central keeps only the last 10^6 bytes of a stream"
+        note(f"… {number(part.left_out)} bytes are missing: {kept}")
 
 
 async def _list(client: Client, ids: tuple[int, ...]) -> CommandResult:

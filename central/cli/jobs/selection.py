@@ -1,4 +1,4 @@
-"""Which jobs a command is about: ids, or a filter."""
+"""The jobs of a command, chosen by ids or by a filter."""
 
 import re
 from collections.abc import AsyncIterator
@@ -10,19 +10,20 @@ from cyclopts import Parameter
 
 from pilotage.proto.api.jobs import JobFilter, JobView
 from pilotage.proto.decoding.nearest_words import unknown
-from pilotage.proto.job_states import JobState
+from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.pilot_states import PilotState
 
+from ...client.waiting.job_ends import UNFINISHED
 from ..command_frame import Client
 from ..exit_codes import UsageError
 from ..options import option
 
-# Texts of a filter are keys by their names.
+# The text fields of a filter are keys with the same names.
 _SINGLE = tuple(one.name for one in msgspec.structs.fields(JobFilter) if one.type is str)
 KEYS = ("state", *_SINGLE, "submission", "id", "include_deleted")
 _IDS = re.compile(r"^(\d{1,16})(?:-(\d{1,16}))?$")
 _RANGE_MAX = 1_000_000
-_IDS_A_PAGE = 200  # they travel in the URL
+_IDS_A_PAGE = 200  # the URL holds them
 State = TypeVar("State", JobState, PilotState)
 
 
@@ -50,16 +51,18 @@ def parse_ids(words: tuple[str, ...]) -> tuple[int, ...]:
     for word in words:
         match = _IDS.match(word)
         if not match:
-            raise UsageError(f"{word!r} is no job id: give numbers or ranges, as in 12 20-29")
+            raise UsageError(f"{word!r} is not a job id: give numbers or ranges, as in 12 20-29")
         first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last - first >= _RANGE_MAX:
-            raise UsageError(f"{word!r} is no range of job ids: the smaller one comes first")
+        if last < first:
+            raise UsageError(f"{word!r} is not a range of job ids: give the smaller one first")
+        if last - first >= _RANGE_MAX:
+            raise UsageError(f"{word!r} has more than {_RANGE_MAX} ids: give a smaller range")
         ids.extend(range(first, last + 1))
     return tuple(ids)
 
 
 def job_filter(where: JobSelection) -> JobFilter | None:
-    """Return the filter that the options make, None where there is none."""
+    """Return the filter from the options; None if there is none."""
     clauses = _clauses(where)
     if not clauses:
         return None
@@ -74,7 +77,7 @@ def job_filter(where: JobSelection) -> JobFilter | None:
 
 
 async def views_of(client: Client, ids: tuple[int, ...]) -> AsyncIterator[JobView]:
-    """Yield the jobs with these ids, deleted ones too; those that are not there are left out."""
+    """Yield the jobs with these ids, including deleted ones. Unknown ids are omitted."""
     for start in range(0, len(ids), _IDS_A_PAGE):
         some = JobFilter(ids=ids[start : start + _IDS_A_PAGE], include_deleted=True)
         async for view in client.search(some):
@@ -82,26 +85,34 @@ async def views_of(client: Client, ids: tuple[int, ...]) -> AsyncIterator[JobVie
 
 
 async def with_me(client: Client, chosen: JobFilter) -> JobFilter:
-    """Return the filter with the caller's own name where it says `owner=me`."""
+    """Return the filter with the name of the caller in place of `owner=me`."""
     if chosen.owner != "me":
         return chosen
     return msgspec.structs.replace(chosen, owner=(await client.whoami()).subject)
 
 
 def shown(chosen: JobFilter) -> str:
-    """Return a filter in words, for a question."""
+    """Return a filter in words, for people: `name=big, state Waiting`."""
     clauses = [(key, getattr(chosen, key)) for key in _SINGLE]
     parts = [f"{key}={value}" for key, value in clauses if value]
     if chosen.submission is not None:
         parts.append(f"submission={chosen.submission}")
     if chosen.ids:
         parts.append(f"{len(chosen.ids)} ids")
-    parts.append("|".join(state.value for state in chosen.states) or "any state")
+    parts.append(_states_in_words(chosen.states))
     return ", ".join(parts)
 
 
+def _states_in_words(states: tuple[JobState, ...]) -> str:
+    """Return states in words; the states of all unfinished, or of all ended jobs in one word."""
+    for whole, word in ((UNFINISHED, "unfinished"), (FINAL, "ended"), (JobState, "any state")):
+        if set(states) == set(whole):
+            return word
+    return "state " + " or ".join(state.value for state in states) if states else "any state"
+
+
 def parse_state(kind: type[State], word: str) -> State:
-    """Return the state of this name, in any case of letters."""
+    """Return the state of this name. Upper and lower case are equal."""
     names = {state.value.lower(): state for state in kind}
     if word.lower() not in names:
         raise UsageError(unknown(word, (state.value for state in kind), what="state"))
@@ -125,7 +136,7 @@ def _clauses(where: JobSelection) -> dict[str, list[str]]:
         clauses["submission"] = [str(where.submission)]
     for key in _SINGLE:
         if len(clauses.get(key, ())) > 1:
-            raise UsageError(f"--filter: {key} comes twice; only state and id may")
+            raise UsageError(f"--filter: {key} is given twice; only state and id may be repeated")
     return clauses
 
 

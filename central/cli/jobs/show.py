@@ -1,4 +1,4 @@
-"""`pilotage show` and `history`: everything of one job."""
+"""`pilotage show` and `history`: everything about one job."""
 
 import msgspec
 
@@ -17,7 +17,7 @@ async def show(client: Client, job: int, /) -> CommandResult:
 
 @reads
 async def history(client: Client, job: int, /) -> CommandResult:
-    """Show the history of a job, oldest first: what happened, when, by whom, in which attempt."""
+    """Show the history of a job, oldest first: each event with its time, source and attempt."""
     return CommandResult(await client.history(job), _print_history)
 
 
@@ -46,11 +46,12 @@ def _print(found: JobDetail) -> None:
         for one in found.attempts:
             for stream, size in (("stdout", one.stdout_bytes), ("stderr", one.stderr_bytes)):
                 if size > KEPT_BYTES:
-                    left = f"the first {number(size - KEPT_BYTES)} of {number(size)} bytes left out"
+                    first = number(size - KEPT_BYTES)
+                    left = f"the first {first} of {number(size)} bytes were not kept"
                     print_line(f"{stream} of attempt {one.epoch}: {left}")
 
 
-# What of an attempt stands in one line; `history` and --json say more.
+# Columns for an attempt; `history` and --json show more.
 _ATTEMPT = (
     *("attempt#", "site", "end", "failure", "wall s#", "CPU s#", "memory MB#", "disk MB#"),
     *("MB in#", "MB out#", "isolation", "detail"),
@@ -58,7 +59,7 @@ _ATTEMPT = (
 
 
 def _attempt(one: AttemptView) -> tuple[object, ...]:
-    end = one.how or ("runs" if one.started_at else "is given out")
+    end = one.how or ("runs" if one.started_at else "matched")
     if one.exit_code is not None:
         end += f" {one.exit_code}"
     used = one.usage
@@ -74,6 +75,9 @@ def _attempt(one: AttemptView) -> tuple[object, ...]:
 
 
 def _text(value: object) -> str:
+    """Return a value for people: words as they are, numbers rounded, other values as JSON."""
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
@@ -84,5 +88,5 @@ def _print_history(found: History) -> None:
             (one.at, one.source, one.event, one.failure, one.epoch or "", one.detail)
             for one in found.occurrences
         ],
-        empty=f"nothing is known of job {found.job}",
+        empty=f"there is no history of job {found.job}",
     )

@@ -1,6 +1,5 @@
 """`pilotage status` and `pilotage summary`."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -28,7 +27,7 @@ async def status(
 ) -> Answers:
     """Show jobs: by id, by filter, or all that have not finished.
 
-    With --json, prints one job a line.
+    With --json, it prints one job on each line.
     """
     wanted, chosen = parse_ids(ids), job_filter(where)
     if wanted and chosen is not None:
@@ -36,10 +35,11 @@ async def status(
     client = await central.client()
     if wanted:
         return _by_id(client, wanted)
+    empty = "no unfinished jobs" if chosen is None else "no matching jobs"
     if chosen is None and not central.json:
         print_line(one_line(await client.summary()))
     found = await with_me(client, chosen or JobFilter(states=UNFINISHED))
-    return _by_filter(client, found, after, limit, json=central.json)
+    return _by_filter(client, found, after, limit, empty, json=central.json)
 
 
 @reads
@@ -54,7 +54,7 @@ async def summary(
 
 
 def one_line(found: Summary) -> str:
-    """Return the counts of all states in one line."""
+    """Return the number of jobs in each state, in one line."""
     counts = total_counts(found)
     parts = [f"{number(counts[state])} {state.value}" for state in JobState if counts.get(state)]
     return jobs_in_words(found.total) + (": " + ", ".join(parts) if parts else "")
@@ -83,7 +83,7 @@ async def _by_id(client: Client, ids: tuple[int, ...]) -> Answers:
     views = [view async for view in views_of(client, ids)]
     for view in views:
         yield CommandResult(view)
-    yield CommandResult(None, _table(views))
+    yield CommandResult(None, table(_COLUMNS, map(_row, views), empty="no such jobs"))
     absent = sorted(set(ids) - {view.id for view in views})
     if absent:
         more = f" (and {len(absent) - 1} more)" * (len(absent) > 1)
@@ -92,9 +92,9 @@ async def _by_id(client: Client, ids: tuple[int, ...]) -> Answers:
 
 
 async def _by_filter(
-    client: Client, chosen: JobFilter, after: int, limit: int, *, json: bool
+    client: Client, chosen: JobFilter, after: int, limit: int, empty: str, *, json: bool
 ) -> Answers:
-    """Yield page by page when all are wanted, so that half a million lines need no memory."""
+    """Yield the jobs page by page, so that JSON of half a million jobs needs little memory."""
     left = limit or None
     cursor: int | None = after
     shown: list[JobView] = []
@@ -107,13 +107,9 @@ async def _by_filter(
             yield CommandResult(view)
         if not json:
             shown += page.jobs
-    yield CommandResult(None, _table(shown))
+    yield CommandResult(None, table(_COLUMNS, map(_row, shown), empty=empty))
     if cursor is not None and not json:
-        note(f"there are more: --after {cursor}, or --limit 0 for all")
-
-
-def _table(views: list[JobView]) -> Callable[[object], None]:
-    return table(_COLUMNS, map(_row, views), empty="no such jobs")
+        note(f"there are more jobs: show them with --after {cursor}, or all with --limit 0")
 
 
 def _row(view: JobView) -> tuple[object, ...]:

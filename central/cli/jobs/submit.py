@@ -2,7 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -17,15 +19,15 @@ from pilotage.proto.documents.job import Job
 from pilotage.proto.tasks import time_limit
 
 from ...client.errors import BadJobFile, Refused, TimedOut
-from ...client.submission_bodies import STREAM_ABOVE
+from ...client.submission_bodies import STREAM_ABOVE, OnProgress
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes
 from ..exit_codes import UsageError
-from ..presentation import jobs_in_words
+from ..presentation import jobs_in_words, note
 from ..progress import bar
 from ..unknown_places import warn_of_unknown
 from .error_places import Told, by_line_of, by_ndjson_line, by_option, in_place
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
-from .waiting import LongestWait, report_states, wait_for
+from .waiting import LongestWait, report_states, says_what_continues, wait_for
 
 if TYPE_CHECKING:
     from ...client.documents.job_files import Draft, JobFile
@@ -69,42 +71,87 @@ async def submit(
     """
     if not (wait or follow) and (timeout_s is not None or through_held):
         option = "--through-held" if timeout_s is None else "--timeout-s"
-        raise UsageError(f"{option} needs --wait or --follow: without them nothing waits")
+        raise UsageError(f"{option} needs --wait or --follow")
     plan = _plan(file, job, array, payload)
+    sent = SentJobs(plan.count)
     if follow and plan.count != 1:
-        raise UsageError(f"--follow is for one job, and these are {plan.count}: use watch")
-    client = await central.client()
-    try:
-        labels = {"key": key or None, "running_max": running_max, "name": job.name}
-        handle = await plan.submit(client, labels)
-    except Refused as why:
-        raise in_place(why, plan.told) from None
+        raise UsageError(
+            f"--follow takes one job, and these are {plan.count}: use `pilotage watch`"
+        )
+    with says_if_submitted(sent):
+        client = await central.client()
+        try:
+            labels = {"key": key, "running_max": running_max, "name": job.name}
+            handle = await plan.submit(client, labels, sent)
+        except Refused as why:
+            raise in_place(why, plan.told) from None
     yield CommandResult(handle.submitted, _in_words(handle))
     await warn_of_unknown(client, plan.jobs)
     if follow:
-        await _follow(handle, timeout_s)
+        with says_what_continues(
+            "the job continues", f"pilotage logs {next(handle.ids())} --follow"
+        ):
+            await _follow(handle, timeout_s)
     if wait or follow:
-        await wait_for(client, handle.ids(), handle.id, timeout_s, through_held=through_held)
+        with says_what_continues("the jobs continue", f"pilotage wait --submission {handle.id}"):
+            await wait_for(client, handle.ids(), handle.id, timeout_s, through_held=through_held)
         yield report_states(await handle.states())
 
 
-Labels = dict[str, Any]  # what is said of the submission and not of its jobs
+Labels = dict[str, Any]  # fields of the submission, not of its jobs
+
+
+class SentJobs:
+    """How much of a submission was sent: with all jobs sent, the central may have accepted it."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._most = max(1, count), 0
+        self.key = uuid.uuid4().hex  # unless the command line or the file has one
+
+    def watched(self, move: OnProgress | None) -> OnProgress:
+        """Return a progress callback that counts, and passes the number of jobs on to `move`."""
+
+        def hear(sent: int) -> None:
+            self._most = max(self._most, sent)
+            if move is not None:
+                move(sent)
+
+        return hear
+
+    @property
+    def may_be_accepted(self) -> bool:
+        """Whether the central may have the whole submission."""
+        return self._most >= self._count
+
+
+@contextmanager
+def says_if_submitted(sent: SentJobs) -> Generator[None]:
+    """Say after Ctrl-C whether the jobs were submitted."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        if sent.may_be_accepted:
+            again = f"the same command with --key {sent.key} gives the same jobs"
+            note(f"interrupted before the answer: the jobs may have been submitted; {again}")
+        else:
+            note("interrupted: nothing was submitted")
+        raise
 
 
 @dataclass(frozen=True)
 class SubmitPlan:
-    """What submits the jobs, and what tells a refusal by the place that a person knows."""
+    """How to submit the jobs, and how to describe the place of a mistake that is refused."""
 
-    submit: Callable[[Client, Labels], Awaitable["AsyncSubmissionHandle"]]
+    submit: Callable[[Client, Labels, SentJobs], Awaitable["AsyncSubmissionHandle"]]
     told: Told
     count: int  # of jobs
-    jobs: Sequence[Job] = ()  # or their template; of a file with a job a line nobody looks
+    jobs: Sequence[Job] = ()  # or their template; empty for .ndjson files, which are streamed
 
 
 def _plan(
     file: Path | None, job: JobOptions, array: str, payload: tuple[str, ...] | None
 ) -> SubmitPlan:
-    """Return what submits the jobs, once everything that can be checked here is checked."""
+    """Check the command line and the file, and return how to submit their jobs."""
     if file is not None and payload is not None:
         raise UsageError("give either a job file or a command after `--`, not both")
     if file is None:
@@ -115,7 +162,7 @@ def _plan(
         if numbers is not None:
             _check_names(draft.job)
         return SubmitPlan(
-            lambda client, labels: _submit_command(client, draft, numbers, labels),
+            lambda client, labels, sent: _submit_command(client, draft, numbers, labels, sent),
             by_option,
             1 if numbers is None else len(numbers),
             (draft.job,),
@@ -128,7 +175,7 @@ def _plan(
         raise UsageError(f"there is no file {file}: a command comes after `--`, as in -- {file}")
     if file.suffix == ".ndjson":
         return SubmitPlan(
-            lambda client, labels: _submit_lines(client, file, labels | group),
+            lambda client, labels, sent: _submit_lines(client, file, labels | group, sent),
             lambda path, why: by_ndjson_line(file, path, why),
             _count_lines(file),
         )
@@ -136,7 +183,7 @@ def _plan(
 
     read = read_job_file(file)
     return SubmitPlan(
-        lambda client, labels: _submit_file(client, read, labels | group),
+        lambda client, labels, sent: _submit_file(client, read, labels | group, sent),
         by_line_of(read),
         len(read.jobs) or len(read.parameters),
         tuple(one.job for one in (*read.jobs, *filter(None, [read.template]))),
@@ -144,16 +191,16 @@ def _plan(
 
 
 def _check_names(job: Job) -> None:
-    """Refuse parameters that an array does not have."""
+    """Raise UsageError for parameters that an array does not have."""
     texts = (*job.command, job.name, *job.environment.values(), *(o.pattern for o in job.outputs))
     try:
         names = {name for text in texts for _, name, _, _ in Formatter().parse(text)}
     except ValueError:
-        return  # unmatched braces: the central says which
+        return  # unmatched braces: the central names them
     others = sorted(name for name in names if name is not None and name != "index")
     if others:
         raise UsageError(
-            f"{{{others[0]}}} in the command: an array has the parameter {{index}} alone;"
+            f"{{{others[0]}}} in the command: an array has only the parameter {{index}};"
             " write {{ and }} for braces"
         )
 
@@ -169,30 +216,39 @@ def parse_array(text: str) -> range:
 
 
 async def _submit_command(
-    client: Client, draft: "Draft", numbers: range | None, labels: Labels
+    client: Client, draft: "Draft", numbers: range | None, labels: Labels, sent: SentJobs
 ) -> "AsyncSubmissionHandle":
     job = await _complete(client, draft)
     if numbers is None:
-        return await client.submit(job, **labels)
+        return await _send(client, labels, sent, 1, jobs=job)
     parameters: Iterable[dict[str, str | int | float]] = ({"index": i} for i in numbers)
     if len(numbers) <= STREAM_ABOVE:
         parameters = list(parameters)
-    with bar("submitting", len(numbers), shown=len(numbers) > STREAM_ABOVE) as progress:
-        return await client.submit(template=job, parameters=parameters, progress=progress, **labels)
+    return await _send(client, labels, sent, len(numbers), template=job, parameters=parameters)
 
 
-async def _submit_file(client: Client, read: "JobFile", labels: Labels) -> "AsyncSubmissionHandle":
-    total = len(read.jobs) or len(read.parameters)
+async def _submit_file(
+    client: Client, read: "JobFile", labels: Labels, sent: SentJobs
+) -> "AsyncSubmissionHandle":
     labels = {name: given or getattr(read, name) for name, given in labels.items()}
-    labels["key"] = labels["key"] or None
-    with bar("submitting", total, shown=total > STREAM_ABOVE) as progress:
-        if read.template is not None:
-            template = await _complete(client, read.template)
-            return await client.submit(
-                template=template, parameters=read.parameters, progress=progress, **labels
-            )
-        jobs = await _complete_all(client, read.jobs)
-        return await client.submit(jobs, progress=progress, **labels)
+    if read.template is not None:
+        template, entries = await _complete(client, read.template), read.parameters
+        return await _send(
+            client, labels, sent, len(entries), template=template, parameters=entries
+        )
+    jobs = await _complete_all(client, read.jobs)
+    return await _send(client, labels, sent, len(jobs), jobs=jobs)
+
+
+async def _send(
+    client: Client, labels: Labels, sent: SentJobs, count: int, **what: Any
+) -> "AsyncSubmissionHandle":
+    """Submit `count` jobs, with a progress bar if they are many."""
+    sent.key = labels["key"] or sent.key
+    with bar("submitting", count, shown=count > STREAM_ABOVE) as move:
+        return await client.submit(
+            **what, **(labels | {"key": sent.key}), progress=sent.watched(move)
+        )
 
 
 def _count_lines(file: Path) -> int:
@@ -200,12 +256,13 @@ def _count_lines(file: Path) -> int:
         return sum(1 for line in stream if line.strip())
 
 
-async def _submit_lines(client: Client, file: Path, labels: Labels) -> "AsyncSubmissionHandle":
-    total = _count_lines(file)
+async def _submit_lines(
+    client: Client, file: Path, labels: Labels, sent: SentJobs
+) -> "AsyncSubmissionHandle":
+    count = _count_lines(file)
     with file.open("rb") as stream:
-        jobs = (line.strip() for line in stream)
-        with bar("submitting", total, shown=total > STREAM_ABOVE) as progress:
-            return await client.submit(_decoded(jobs, file), progress=progress, **labels)
+        lines = (line.strip() for line in stream)
+        return await _send(client, labels, sent, count, jobs=_decoded(lines, file))
 
 
 def _decoded(lines: Iterator[bytes], file: Path) -> Iterator[Job]:
@@ -223,12 +280,12 @@ def _decoded(lines: Iterator[bytes], file: Path) -> Iterator[Job]:
 
 
 async def _complete(client: Client, draft: "Draft") -> Job:
-    """Upload the files of a job and return it with them as inputs."""
+    """Upload the files of a job, and return the job with these inputs."""
     return draft.with_inputs(await client.upload(draft.files)) if draft.files else draft.job
 
 
 async def _complete_all(client: Client, drafts: "tuple[Draft, ...]") -> list[Job]:
-    """Upload the files of many jobs at once; what several of them need is hashed once."""
+    """Upload the files of many jobs. A file that several jobs need is hashed once."""
     local = list(dict.fromkeys(file for draft in drafts for file in draft.files))
     uploaded = dict(zip(local, await client.upload(local), strict=True)) if local else {}
     return [draft.with_inputs([uploaded[file] for file in draft.files]) for draft in drafts]
@@ -251,5 +308,5 @@ def _in_words(handle: "AsyncSubmissionHandle") -> str:
     )
     more = " …" if len(handle.ranges) > 5 else ""
     what = "job" if handle.count == 1 else f"{jobs_in_words(handle.count)}:"
-    again = " (the key was known: these are the jobs of the first call)" if handle.repeated else ""
+    again = " (same key as before: these are the jobs of the first call)" if handle.repeated else ""
     return f"submission {handle.id}: {what} {ids}{more}{again}"

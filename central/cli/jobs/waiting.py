@@ -1,6 +1,8 @@
-"""Waiting for jobs and saying how they ended."""
+"""Waiting for jobs, and reporting their ends."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -22,6 +24,19 @@ def _is_wait(_: Any, seconds: float | None) -> None:
         raise ValueError(f"expected seconds, 0 or more, found {seconds}")
 
 
+@contextmanager
+def says_what_continues(what: str, again: str) -> Generator[None]:
+    """Say after Ctrl-C that `what` continues on the central, and which command waits for it again.
+
+    The interrupt cancels the task of the command; the exit code stays that of an interrupt.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        note(f"interrupted: {what}; to wait again: {again}")
+        raise
+
+
 LongestWait = Annotated[
     float | None,
     Parameter(help="Wait at most this many seconds, then exit with code 5.", validator=_is_wait),
@@ -36,18 +51,18 @@ async def wait_for(
     *,
     through_held: bool = False,
 ) -> None:
-    """Wait until all jobs have ended, or are Held where that ends the waiting too.
+    """Wait until all jobs have ended. Without `through_held`, stop if all remaining jobs are Held.
 
-    A bar shows how far they are where somebody watches, and each that becomes Held is told of.
+    It shows a progress bar on a terminal, and reports jobs that become Held.
     """
-    told = 0
+    reported = 0
 
     def tell(job: int, why: str) -> None:
-        nonlocal told
-        told += 1
-        if told <= _HELD_SHOWN:
+        nonlocal reported
+        reported += 1
+        if reported <= _HELD_SHOWN:
             note(f"job {job} is Held" + (f": {why}" if why else ""))
-        elif told == _HELD_SHOWN + 1:
+        elif reported == _HELD_SHOWN + 1:
             note("more jobs are Held: pilotage status --state Held lists them")
 
     awaited = Outstanding(ids, submission, through_held=through_held, on_held=tell)
@@ -55,17 +70,17 @@ async def wait_for(
         try:
             await client.wait_for(awaited, "wait", timeout_s, progress)
         except JobsHeld:
-            pass  # each was told of, and the states that are printed next have them
+            pass  # `tell` has reported them, and the caller prints the states next
 
 
 def report_states(counts: dict[JobState, int]) -> CommandResult:
-    """Say how many ended how, with the exit code that goes with it."""
+    """Return the number of jobs in each state, with the exit code for it."""
     words = ", ".join(f"{number(n)} {state.value}" for state, n in counts.items())
     return CommandResult({"states": counts}, lambda _: print_line(words), outcome(counts))
 
 
 def outcome(counts: dict[JobState, int]) -> int:
-    """Return OK if all jobs are Done, HELD if one waits to be released."""
+    """Return the exit code: HELD if a job is Held, OK if all jobs are Done, else FAILED."""
     if JobState.HELD in counts:
         return ExitCode.HELD
     return ExitCode.OK if set(counts) <= {JobState.DONE} else ExitCode.FAILED

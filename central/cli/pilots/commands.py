@@ -65,7 +65,7 @@ def start(
     from ...operate.local_pilots import PilotPlan, new_state_folder, start_all
 
     data = data_folder(common.data)
-    if data.is_dir():  # the payloads run as its owner
+    if data.is_dir():  # payloads run as the same user, who can read it
         said["hide"] = (*told.hide, str(data.absolute()))
     plans = [
         PilotPlan(
@@ -105,7 +105,7 @@ def secret(
     Give a file to `pilot.pyz run --secret-file`. See docs/operations/first-steps.md.
     """
     wanted = request(SecretRequest, site=site, element=element, count=count, valid_s=valid_s)
-    try:  # the folder comes first: secrets that cannot be written down must not be made
+    try:  # first make the folder: secrets that cannot be saved must not be made
         save.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as why:
         raise UsageError(f"--save {save}: {why.strerror}") from None
@@ -130,7 +130,7 @@ def _secrets(wanted: SecretRequest, common: CommonOptions) -> tuple[list[Secret]
 
 
 def _until_they_end(processes: "list[subprocess.Popen[bytes]]") -> int:
-    """Stay until all pilots have ended; Ctrl-C tells them to."""
+    """Wait until all pilots have ended. Ctrl-C terminates them."""
     try:
         codes = [process.wait() for process in processes]
     except KeyboardInterrupt:
@@ -149,7 +149,7 @@ async def list_pilots(
     site: Annotated[str, Parameter(help="Only at this site.")] = "",
     all: Annotated[bool, Parameter(help="Also show pilots that have ended.")] = False,
 ) -> Answers:
-    """List live pilots. With --json, prints one a line."""
+    """List live pilots. With --json, it prints one on each line."""
     states = tuple(parse_state(PilotState, word) for word in state)
     if not states and not all:
         states = tuple(one for one in PilotState if one not in FINAL and one is not PilotState.LOST)
@@ -169,7 +169,7 @@ async def list_pilots(
 @app.command
 @reads
 async def show(client: Client, pilot: str, /) -> CommandResult:
-    """Show everything about a pilot: what it offers, for whom, and on which node.
+    """Show everything about a pilot: its offer, the jobs that it takes, and its node.
 
     For a pilot that the central submitted, it also shows what the compute element reports.
     Operators also see the output of its script if it failed.
@@ -181,7 +181,7 @@ def _print(found: PilotView) -> None:
     print_line(aligned(facts(found), 25))
     for name, text in (("standard output", found.stdout), ("standard error", found.stderr)):
         if text:
-            print_line(f"-- the end of its script's {name}:")
+            print_line(f"-- end of the {name} of its script:")
             print_line(text.rstrip("\n"))
 
 
@@ -196,7 +196,7 @@ async def explain(
 ) -> Answers:
     """Explain why a pilot gets no job: how many waiting jobs each clause excludes."""
     if bool(pilot) + bool(site) != 1:
-        raise UsageError("explain which pilot? Give a name of `pilotage pilot list`, or --site")
+        raise UsageError("explain which pilot? Give a name from `pilotage pilot list`, or --site")
     client = await central.client()
     names = [pilot] if pilot else [one.id async for one in client.pilots(states=LIVING, site=site)]
     for name in names[:_EXPLAINED_MAX]:
@@ -204,9 +204,9 @@ async def explain(
             yield CommandResult(None, f"{name}:")
         yield CommandResult(await client.explain_pilot(name), print_pilot)
     if not names:
-        note(f"no pilot lives at {site}")
+        note(f"there is no live pilot at {site}")
     elif len(names) > _EXPLAINED_MAX:
-        note(f"the first {_EXPLAINED_MAX} of {number(len(names))} pilots at {site}")
+        note(f"these are the first {_EXPLAINED_MAX} of {number(len(names))} pilots at {site}")
 
 
 @app.command
@@ -225,7 +225,9 @@ async def drain(
     has been silent for two minutes.
     """
     if bool(pilots) + bool(site) + all != 1:
-        raise UsageError("drain which pilots? Give names of `pilotage pilot list`, --site or --all")
+        raise UsageError(
+            "drain which pilots? Give names from `pilotage pilot list`, --site or --all"
+        )
     client = await central.client()
     names = pilots or [one.id async for one in client.pilots(states=LIVING, site=site)]
     for pilot in names:
@@ -258,7 +260,7 @@ async def kill(
     """
     if bool(pilots) + bool(site) != 1 or (element and not site):
         raise UsageError(
-            "kill which pilots? Give names of `pilotage pilot list`, or --site, with --element"
+            "kill which pilots? Give names from `pilotage pilot list`, or --site and --element"
         )
     client = await central.client()
     names = pilots or await _of_site(client, site, element)
@@ -268,7 +270,7 @@ async def kill(
         except IllegalState:
             if pilots:
                 raise
-            continue  # it has ended meanwhile
+            continue  # it has ended since the list was read
         is_ended = done.told or done.cancelled or done.state in FINAL
         code = ExitCode.OK if is_ended else ExitCode.FAILED
         yield CommandResult(done, f"{pilot}: {_became(done)}", code)
@@ -279,7 +281,7 @@ async def kill(
 
 
 async def _of_site(client: Client, site: str, element: str) -> list[str]:
-    """Return the pilots of a site, or of an element of it, that have not ended."""
+    """Return the pilots of a site, or of one of its elements, that have not ended."""
     states = tuple(one for one in PilotState if one not in FINAL)
     return [
         one.id
@@ -289,19 +291,19 @@ async def _of_site(client: Client, site: str, element: str) -> list[str]:
 
 
 def _became(done: PilotEnded) -> str:
-    """Say what became of an order to end a pilot."""
+    """Return the result of an order to end a pilot."""
     parts = [done.state.value]
     if done.told:
         parts.append("told to end now")
     if done.cancelled:
-        parts.append("its element ends it")
+        parts.append("ended by its element")
     elif done.trouble:
-        parts.append(f"its element was not asked: {done.trouble}")
+        parts.append(f"not ended by its element: {done.trouble}")
     return ", ".join(parts)
 
 
 async def _ended(client: Client, names: set[str], timeout_s: float | None) -> None:
-    """Return when none of these pilots lives; say of which nothing is heard."""
+    """Wait until none of these pilots is alive. Report silent pilots, and do not wait for them."""
     living: list[PilotView] = []
     silent: list[PilotView] = []
     try:
@@ -315,7 +317,7 @@ async def _ended(client: Client, names: set[str], timeout_s: float | None) -> No
     except asyncio.TimeoutError:
         raise TimedOut("pilots", timeout_s or 0, len(living)) from None
     for one in silent:
-        note(f"{one.id}: silent for {one.silent_s:.0f} s, not waited for")
+        note(f"{one.id}: silent for {one.silent_s:.0f} s, so --wait ignores it")
 
 
 def _row(pilot: PilotView) -> tuple[object, ...]:
@@ -327,7 +329,7 @@ def _row(pilot: PilotView) -> tuple[object, ...]:
         pilot.state.value + (" (parked)" if pilot.parked else ""),
         pilot.host or ("secret not used yet" if pilot.state is PilotState.SUBMITTED else "-"),
         pilot.isolation + ("" if pilot.namespaces else " (open)") if pilot.isolation else "-",
-        # Nothing is known of its cores before it asks: neither now nor after a restart.
+        # The cores are unknown until the pilot asks for jobs, also after a restart.
         pilot.cores or "-",
         pilot.cores_free if pilot.cores else "-",
         pilot.attempts,

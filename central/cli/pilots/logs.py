@@ -1,4 +1,4 @@
-"""`pilotage pilot logs`: what pilots have logged of themselves."""
+"""`pilotage pilot logs`: the log lines of pilots."""
 
 from typing import Annotated, Final
 
@@ -15,7 +15,7 @@ from ..presentation import clean, console, note, on_terminal, print_line
 from ..times import moment
 from ..unknown_places import missed_site
 
-NOTHING: Final = "no such lines: pilots tell what they log within a minute"
+NOTHING: Final = "no such lines (pilots send new lines within a minute)"
 
 
 @reads
@@ -43,9 +43,9 @@ async def logs(
 ) -> Answers:
     """Show the log lines of pilots: of all, of one, or of those that match the options.
 
-    Operators see all lines; other users see lines about jobs that they may read. With --json,
-    prints one line each. For when pilots send lines, and how long they are kept, see
-    docs/pilot-logs.md.
+    Operators see all lines; other users see lines about jobs that they may read. With --json, it
+    prints one JSON object on each line. docs/pilot-logs.md says when pilots send lines, and how
+    long they are kept.
     """
     wanted = PilotLogFilter(
         pilot=pilot,
@@ -72,7 +72,7 @@ async def logs(
 
 
 async def _is_known(client: Client, pilot: str, job: int | None) -> bool:
-    """Say so where no such pilot or job is known."""
+    """Return whether the pilot and the job are known. Report an unknown one."""
     try:
         if pilot:
             await client.pilot(pilot)

@@ -1,4 +1,4 @@
-"""What a pilot is told when it is started from the command line."""
+"""Options of a pilot that is started from the command line."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
@@ -9,6 +9,7 @@ from pilotage.proto.declarations import BadDeclaration, check_declarations
 
 from ..exit_codes import UsageError
 from ..options import option
+from ..presentation import cores_in_words
 
 Words = tuple[str, ...]
 
@@ -16,7 +17,7 @@ Words = tuple[str, ...]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class PilotOptions:
-    """What pilots offer and whom they serve; what is left out they find by themselves."""
+    """Options of pilots: their offers and filters. A pilot detects the values of other options."""
 
     cores: int = option(0, "Offer at most this many cores; 0: all.")
     overcommit: bool = option(False, "Offer the given cores and GPUs even if the node has fewer.")
@@ -60,7 +61,10 @@ PILOT_OPTIONS = PilotOptions()
 
 
 def said_of(options: PilotOptions) -> dict[str, Any]:
-    """Return what the pilot is told by its name there, or raise UsageError with the option."""
+    """Return the settings of the pilot, by their names there.
+
+    Raises UsageError, which names the wrong option.
+    """
     said = {name: _words(value) for name, value in asdict(options).items()}
     try:
         check_declarations(said)
@@ -71,7 +75,7 @@ def said_of(options: PilotOptions) -> dict[str, Any]:
 
 
 def _words(value: Any) -> Any:
-    """Return several words that came as one, `--tags a,b`, as several."""
+    """Split words at commas: `--tags a,b` has two."""
     if not isinstance(value, tuple):
         return value
     words = [word for one in cast(tuple[str, ...], value) for word in one.split(",")]
@@ -79,16 +83,16 @@ def _words(value: Any) -> Any:
 
 
 def doubts(told: PilotOptions, cores: int) -> list[str]:
-    """Return what a starter should know of pilots on this machine, which has so many cores."""
+    """Return warnings about pilots with these options on a machine with `cores` cores."""
     lines: list[str] = []
     if told.cores > cores and not told.overcommit:
         lines.append(
-            f"--cores {told.cores}: this machine has {cores} cores for it, and it offers no more;"
-            " --overcommit lifts that"
+            f"--cores {told.cores}: the pilot offers only the {cores_in_words(cores)} of this"
+            " machine; to offer more, add --overcommit"
         )
     if told.isolation == "namespaces":
         lines.append(
-            "--isolation namespaces: where another pilot of this user sees its folder,"
-            " `pilotage pilot list` shows (open), and jobs that need namespaces do not run there"
+            "--isolation namespaces: if another pilot of this user can see the folder of the pilot,"
+            " `pilotage pilot list` shows (open), and it gets no jobs that need namespaces"
         )
     return lines

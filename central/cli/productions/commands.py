@@ -1,4 +1,4 @@
-"""`pilotage prod …`: workflows, on pilots as productions and on this machine."""
+"""`pilotage prod …`: run workflows, on pilots as productions or on this machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,25 +89,25 @@ def submit(
     ] = None,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Run a workflow file as a production on pilots. It may have our form or that of CTADIRAC.
+    """Run a workflow file as a production on pilots. The file has the form of pilotage or CTADIRAC.
 
-    The same file again is the same production. With --dry-run it only counts jobs and files, with
-    the files of the catalogue if a central answers.
+    The same file again changes nothing. With --dry-run the command only counts jobs and files; it
+    includes the files of the catalogue if a central answers.
 
     With --local each task is a process on this machine, in a folder of its own. Ctrl-C ends all
     tasks. run.json records which file came from which. With --resume only missing and outdated
     tasks run: those whose step, program, input or `software` version has changed. --inputs,
     --folder, --cores and --resume need --local.
 
-    With --jobs each step that needs no other step becomes ordinary jobs, to try it.
+    With --jobs the steps that need no other step become ordinary jobs, for a trial.
     """
     if local and (dry_run or jobs):
-        which = "--dry-run, which counts what it would be anywhere," if dry_run else "--jobs"
-        raise UsageError(f"say one of --local and {which} not both")
+        raise UsageError(f"give either --local or {'--dry-run' if dry_run else '--jobs'}, not both")
     if not (local or dry_run) and (inputs or folder or cores or resume):
-        raise UsageError("--inputs, --folder, --cores and --resume are for runs with --local")
+        raise UsageError("--inputs, --folder, --cores and --resume need --local")
     if (local or jobs) and (name or rules or priority is not None or no_start):
-        raise UsageError("--name, --rules, --priority and --no-start are for productions")
+        which = "--local" if local else "--jobs"
+        raise UsageError(f"--name, --rules, --priority and --no-start cannot go with {which}")
     written = read_file(file, chosen, types)
     if allow_partial is not None:
         written = allowing(written, allow_partial)
@@ -130,7 +130,7 @@ def submit(
         return run_here(written, catalogue or [], folder, cores, resume=resume, json=common.json)
     if dry_run:
         return _preview(flow, name, priority, common)
-    flow.production()  # what is wrong is told before anything travels
+    flow.production()  # raises for mistakes before anything is sent
 
     async def work(central: CentralConnection) -> CommandResult:
         client, start = await central.client(), not no_start
@@ -143,7 +143,7 @@ def submit(
 
 def _print_made(made: "ProductionDetail") -> None:
     view = made.view
-    there = " was there already, and" if made.was_there else ""
+    there = " exists already, and" if made.was_there else ""
     print_line(
         f"production {view.id}: {view.name}{there} is {state_in_words(view)}, "
         f"{steps_in_words(len(view.steps))}"
@@ -153,7 +153,7 @@ def _print_made(made: "ProductionDetail") -> None:
 
 
 def _preview(flow: FromFile, name: str, priority: int | None, common: CommonOptions) -> int:
-    """Say what a workflow would be at the central; where none answers, as far as is known here."""
+    """Print the plan of a workflow at the central. If no central answers, print the local plan."""
     from .workflow_files import obstacles_of
 
     written = flow.written
@@ -172,7 +172,7 @@ def _preview(flow: FromFile, name: str, priority: int | None, common: CommonOpti
             raise
         steps = written.workflow.steps.values()
         if any(one.is_catalogue for it in steps for one in it.inputs.values()):
-            note(f"files of the catalogue are not counted: {why}")
+            note(f"the plan omits the files of the catalogue: {why}")
         return _plan_here(written, None, common)
 
 
@@ -188,11 +188,11 @@ def _plan_here(
 def check(file: Path, /, *, chosen: SetOption = (), types: TypesOption = ()) -> int:
     """Check a workflow file: show all mistakes with their lines and corrections.
 
-    It also says why a workflow can run on one machine only.
+    It also says why a workflow can run only on one machine.
     """
     written = read_file(file, chosen, types)
     workflow = written.workflow
-    print_line(f"{workflow.name}: {steps_in_words(len(workflow.steps))}, nothing is wrong")
+    print_line(f"{workflow.name}: {steps_in_words(len(workflow.steps))}, no mistakes")
     tell_obstacles(written)
     return ExitCode.OK
 
@@ -210,7 +210,7 @@ def graph(
     types: TypesOption = (),
     common: CommonOptions = COMMON,
 ) -> int:
-    """Draw which step feeds which, each below the last of its parents.
+    """Draw the graph of the steps. Each step is below the last of its parents.
 
     For a production or a run it also shows the progress of each step, and why a step waits.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...workflows.local_runs import RunEnvironment, RunResult
     from ...workflows.source_lines import WorkflowSource
 
-SAID_MAX = 10  # failed tasks of which all is told
+SAID_MAX = 10  # failed tasks that are reported in full
 
 
 def run_here(
@@ -28,7 +28,7 @@ def run_here(
     resume: bool,
     json: bool,
 ) -> int:
-    """Run a workflow on this machine, say how that ended, and return the exit code."""
+    """Run a workflow on this machine, print the outcome, and return the exit code."""
     from ...workflows.local_runs import RunEnvironment
 
     where = folder or Path(f"{written.workflow.name}.run")
@@ -51,7 +51,7 @@ def counts_of_run(folder: Path, steps: tuple[str, ...]) -> "Mapping[str, StepCou
     except OSError as why:
         raise UsageError(f"{folder / RECORD}: {why.strerror or why}") from None
     except msgspec.DecodeError as why:
-        raise UsageError(f"{folder / RECORD}: is no record of a run: {why}") from None
+        raise UsageError(f"{folder / RECORD} is not the record of a run: {why}") from None
     if set(record.steps) != set(steps):
         raise UsageError(f"{folder} is a run of another workflow: {record.workflow}")
     return {
@@ -82,12 +82,12 @@ def _run(
         with told(), claimed(place.folder, written.workflow.name, resume=resume):
             return asyncio.run(within())
     except asyncio.CancelledError:
-        note(f"stopped: nothing of it runs any more; what was made lies in {place.folder}")
+        note(f"stopped: all tasks have ended; their files are in {place.folder}")
         raise KeyboardInterrupt from None
 
 
 def _progress() -> "Callable[[Mapping[str, StepCounts]], None]":
-    """Return what shows a person on a terminal how far it is, on one line."""
+    """Return a function that shows the progress on one line of a terminal."""
     if not watched():
         return lambda counts: None
 
@@ -116,10 +116,10 @@ def _print_outcome(outcome: "RunResult", folder: Path, *, json: bool) -> None:
         ]
         print_table(("step", "done#", "failed#", "skipped#", ""), rows, empty="")
     if outcome.reused:
-        note(f"{number(outcome.reused)} tasks were done before")
+        note(f"{number(outcome.reused)} tasks of an earlier run were kept")
     for (step, port), count in outcome.left.items():
         if step not in outcome.starved:
-            note(f"step {step}: {number(count)} files of {port} came into no task")
+            note(f"step {step}: no task took {number(count)} files of {port}")
     for failure in outcome.failures[:SAID_MAX]:
         note(f"step {failure.step}, task {failure.task} failed: {failure.reason}")
         if failure.said:
@@ -129,7 +129,7 @@ def _print_outcome(outcome: "RunResult", folder: Path, *, json: bool) -> None:
     for step, why in outcome.incomplete.items():
         note(f"step {step}: {why}")
     if outcome.starved:
-        note("not run to the end, because of that: " + ", ".join(outcome.starved))
+        note("not complete, because earlier steps failed: " + ", ".join(outcome.starved))
     if not json:
         state = "complete" if outcome.complete else "not complete"
         files = number(len(outcome.record.files))

@@ -1,7 +1,7 @@
-"""`pilotage prod submit --jobs`: what steps run as ordinary jobs, of which nothing follows.
+"""`pilotage prod submit --jobs`: the first steps of a workflow as ordinary jobs.
 
-For the first steps of a workflow: those that take no files, or files of the catalogue. A step that
-takes what another one makes has nothing to take.
+These steps take no files, or files of the catalogue. Other steps are left out, because they take
+the outputs of steps.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -19,13 +19,13 @@ from .workflow_files import FromFile
 if TYPE_CHECKING:
     from ...transformations.grouping import Group, WaitingInput
 
-FILES_MAX: Final = 10_000  # of one input
+FILES_MAX: Final = 10_000  # for each input
 
 
 async def submit_jobs(central: CentralConnection, flow: FromFile, *, dry_run: bool) -> Answers:
-    """Submit the jobs of all steps that can be alone; raise UsageError where none can.
+    """Submit the jobs of the steps that need no other step. Raises UsageError if there are none.
 
-    With `dry_run` nothing travels but what is asked of the catalogue.
+    With `dry_run` it only reads the catalogue, and counts the jobs.
     """
     from ...workflows.translation import to_transformations
 
@@ -34,7 +34,7 @@ async def submit_jobs(central: CentralConnection, flow: FromFile, *, dry_run: bo
     documents = to_transformations(workflow)
     alone = {name: doc for name, doc in documents.items() if not any(_parents(doc))}
     if not alone:
-        raise UsageError("each of the steps takes files of another one: none can run alone")
+        raise UsageError("each step takes files of another step, so none can run alone")
     client = await central.client()
     made: dict[str, int] = {}  # submissions, or with `dry_run` how many jobs they would have
     for name, doc in alone.items():
@@ -43,7 +43,7 @@ async def submit_jobs(central: CentralConnection, flow: FromFile, *, dry_run: bo
         job = msgspec.structs.replace(doc.job, inputs=inputs)
         jobs = await _jobs(client, msgspec.structs.replace(doc, job=job))
         if not jobs:
-            note(f"step {name}: no file of the catalogue is what it asks for")
+            note(f"step {name}: no file of the catalogue meets its query")
             continue
         if dry_run:
             made[name], became = len(jobs), "not submitted"
@@ -55,7 +55,7 @@ async def submit_jobs(central: CentralConnection, flow: FromFile, *, dry_run: bo
     yield CommandResult({"jobs" if dry_run else "submissions": made, "left": left})
     if left and not central.json:
         what = "would be" if dry_run else "were"
-        note(f"{', '.join(left)} {what} left out: they take files of others")
+        note(f"{', '.join(left)} {what} left out: they take files of other steps")
 
 
 def _parents(doc: Transformation) -> list[str]:
@@ -101,13 +101,13 @@ async def _files(client: Client, number: int, spec: InputSpec) -> "list[WaitingI
     async for one in client.find_files(spec.query):
         found.append(WaitingInput(len(found), number, one.did, one.bytes, one.metadata, (), 0.0))
         if len(found) == FILES_MAX:
-            note(f"{spec.name}: only the first {FILES_MAX} files are taken")
+            note(f"{spec.name}: only the first {FILES_MAX} files are used")
             break
     return found
 
 
 def _bare(job: Job, doc: Transformation, group: "Group" = ()) -> Job:
-    """Return a job with its files by their names, and its outputs in no dataset but their own."""
+    """Return a job with its input files by name. Its outputs get no dataset of a transformation."""
     if job.data is None and not group:
         return job
     data = job.data or JobData()

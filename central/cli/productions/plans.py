@@ -1,6 +1,6 @@
-"""What a workflow would be, for `pilotage prod submit --dry-run`: as written, or at a central.
+"""The plan of a workflow, for `pilotage prod submit --dry-run`: local, or from a central.
 
-A central knows the files of the catalogue, and which names are taken.
+A central knows the files of the catalogue, and the names in use.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ...workflows.source_lines import WorkflowSource
 
 
-_INEXACT: Final = "≈ depends on what the jobs say of their files, ? on the catalogue"
+_INEXACT: Final = "≈: depends on the metadata that the jobs write; ?: depends on the catalogue"
 
 
 def planned(written: "WorkflowSource", found: "WorkflowPlan") -> CommandResult:
-    """Return what a workflow would be, as it is written."""
+    """Return the local plan of a workflow."""
     from ...workflows.translation import to_transformations
 
     faults = obstacles_of(written)
@@ -62,14 +62,14 @@ def _print_plan(name: str, found: "WorkflowPlan") -> None:
 
 
 def tell_obstacles(written: "WorkflowSource") -> None:
-    """Tell why a workflow that is right cannot run on pilots, where that is so."""
+    """Report why a correct workflow cannot run on pilots, if it cannot."""
     faults = obstacles_of(written)
     for line in written.told(faults).lines if faults else ():
-        note(f"on pilots it could not run: {line}")
+        note(f"it cannot run on pilots: {line}")
 
 
 def previewed(found: ProductionPreview) -> CommandResult:
-    """Return what a workflow would be at a central, in the same form."""
+    """Return the plan from a central, in the same form."""
     steps = [
         {
             "step": one.step,
@@ -107,7 +107,7 @@ def _print_preview(found: ProductionPreview) -> None:
     if not exact:
         print_line(_INEXACT)
     if any(one.more for one in found.steps):
-        print_line("at least: the catalogue has more files, which were not counted")
+        print_line("at least: the catalogue has more files than were counted")
 
 
 def _ports(amounts: Mapping[str, object]) -> str:

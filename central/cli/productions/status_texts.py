@@ -1,4 +1,4 @@
-"""How far productions are, in words for people. Pure."""
+"""The progress of productions in words. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -20,10 +20,10 @@ _STUCK: Final = {
     InputState.PROBLEMATIC: ("is bad", "are bad"),
     InputState.MISSING: ("cannot be read", "cannot be read"),
 }
-_RESET: Final = (InputState.STUCK, InputState.MISSING)  # what `fix` tries again by itself
+_RESET: Final = (InputState.STUCK, InputState.MISSING)  # states that `fix` retries by default
 _STUCK_MARKS: Final = frozenset({"stuck", "waits for a person"})  # now, and in release 0.1
-_WITHOUT: Final = "made without "  # how the reason of a step begins that did without inputs
-_EXACT: Final = 1e-9  # so that 1 of 4 is 25 %
+_WITHOUT: Final = "made without "  # prefix of the reason of a step that lacks some inputs
+_EXACT: Final = 1e-9  # tolerance of rounding, so that 1 of 4 is 25 %
 _OVER: Final = (S.COMPLETED, S.ARCHIVED, S.CLEANED)
 
 
@@ -33,12 +33,12 @@ def state_in_words(view: ProductionView) -> str:
 
 
 def percent(part: float) -> str:
-    """Return a part of the whole; all of it only where it is all."""
+    """Return a fraction in percent. It is 100 % only if the fraction is 1."""
     return f"{100 if part >= 1.0 else min(99, int(part * 100 + 1e-9))} %"
 
 
 def how_far(view: ProductionView, now: datetime) -> str:
-    """Return how far a production is and when it will be complete."""
+    """Return the progress of a production, and when it will be complete."""
     said = f"{percent(view.progress)} done"
     if view.eta is not None:
         said += f", complete {eta_in_words(view.eta, now)}"
@@ -46,7 +46,7 @@ def how_far(view: ProductionView, now: datetime) -> str:
 
 
 def eta_in_words(eta: Eta, now: datetime) -> str:
-    """Return when it will be complete, in the time of this machine, with the interval."""
+    """Return the expected end and its interval, in local time."""
     at, low, high = (time_of(one).astimezone() for one in (eta.at, eta.low, eta.high))
     days = {one.date() for one in (at, low, high)} | {now.astimezone().date()}
     form = "%H:%M" if len(days) == 1 else "%d %b %H:%M"
@@ -54,7 +54,7 @@ def eta_in_words(eta: Eta, now: datetime) -> str:
 
 
 def tasks_in_words(step: StepView) -> str:
-    """Return how many tasks are done, of how many."""
+    """Return the number of tasks that are done, and of all expected tasks."""
     done = step.tasks.get(TaskState.DONE, 0)
     if step.tasks_expected is None:
         return f"{number(done)}/?"
@@ -63,12 +63,12 @@ def tasks_in_words(step: StepView) -> str:
 
 
 def stuck_files(step: StepView, *, of: Iterable[InputState] = tuple(_STUCK)) -> int:
-    """Return how many files are stuck."""
+    """Return the number of stuck files."""
     return sum(step.inputs.get(state, 0) for state in of)
 
 
 def why_it_is_stuck(step: StepView, production: ProductionState) -> str:
-    """Return why a step continues only after somebody acts; empty if it continues by itself."""
+    """Return why a step is stuck until a user acts; empty if it continues by itself."""
     if production in (P.ARCHIVED, P.CLEANING, P.CLEANED):
         return ""
     if stands_alone(step.state, production):
@@ -91,9 +91,9 @@ def is_only_unfit(step: StepView, production: ProductionState) -> bool:
 
 
 def is_excused(view: ProductionView, step: StepView) -> bool:
-    """Whether all steps that a step feeds may do without what it has not made.
+    """Return whether all steps after this one may do without the files that it has not made.
 
-    A step that takes single files hands on what is missing to those that it feeds itself.
+    A step that takes single files passes its missing files on to the steps after it.
     """
     fed = [one for one in view.steps if step.step in one.parents]
     return bool(fed) and all(
@@ -104,7 +104,7 @@ def is_excused(view: ProductionView, step: StepView) -> bool:
 
 
 def lost_part(view: ProductionView, step: StepView) -> float:
-    """Return which part of the inputs of a step is missing, from 0 to 1: that of the worst."""
+    """Return the missing part of the inputs of a step, from 0 to 1, for the worst input."""
     parts = [0.0]
     for one in view.steps:
         if one.step not in step.parents:
@@ -118,7 +118,7 @@ def lost_part(view: ProductionView, step: StepView) -> float:
 
 
 def made_without(view: ProductionView) -> list[str]:
-    """Return which steps are done without some of their inputs."""
+    """Return lines about the steps that are done without some of their inputs."""
     return [
         f"step {one.step}: {one.reason}"
         for one in view.steps
@@ -127,7 +127,7 @@ def made_without(view: ProductionView) -> list[str]:
 
 
 def waits_in_words(view: ProductionView) -> list[str]:
-    """Return which steps make no tasks now, and go on by themselves: such as for a quota."""
+    """Return lines about steps that make no tasks now, but continue by themselves."""
     return [
         f"step {one.step} {one.reason}"
         for one in view.steps
@@ -138,12 +138,12 @@ def waits_in_words(view: ProductionView) -> list[str]:
 
 
 def lacks_inputs(step: StepView) -> bool:
-    """Whether a step waits because more of its inputs is missing for good than it allows."""
+    """Return whether a step waits because it lacks more inputs than it allows."""
     return step.state is S.ACTIVE and not _STUCK_MARKS.isdisjoint(step.marks)
 
 
 def without_missing(view: ProductionView) -> list[str]:
-    """Return the commands that let steps go on without what is missing of their inputs."""
+    """Return the commands that let steps continue without their missing inputs."""
     return [
         f"pilotage prod complete {view.name} --step {one.step}"
         for one in view.steps
@@ -152,19 +152,18 @@ def without_missing(view: ProductionView) -> list[str]:
 
 
 def what_stays(view: ProductionView) -> str:
-    """Return what there is still of a production that was put away; empty where it was not."""
+    """Return what remains of an archived or cleaned production; empty for others."""
     if view.state is P.ARCHIVED:
-        return "what it made stays in the catalogue, and its name is free"
+        return "its files stay in the catalogue, and its name is free"
     if view.state is P.CLEANING:
-        return "its jobs are killed and its files leave the catalogue: then its name is free"
+        return "its jobs and files are being removed; then its name is free"
     if view.state is P.CLEANED:
-        return "nothing of it is in the catalogue any more, and its name is free"
+        return "its files have left the catalogue, and its name is free"
     return ""
 
 
 def words_of(step: StepView) -> str:
-    """Return how far a step is: its tasks, what runs and failed, its state where that is no usual
-    one, or which steps it waits for."""
+    """Return the progress of a step: its tasks, running and failed ones, and an unusual state."""
     more = [
         f"{number(count)} {word}"
         for state, word in (
@@ -182,7 +181,7 @@ def words_of(step: StepView) -> str:
 
 
 def node_of(step: StepView, production: ProductionState) -> DrawnStep:
-    """Return how a step is drawn."""
+    """Return how to draw a step."""
     why = why_it_is_stuck(step, production)
     look: Literal["", "over", "stuck", "waits"] = ""
     if why:
@@ -199,16 +198,16 @@ def node_of(step: StepView, production: ProductionState) -> DrawnStep:
 
 
 def next_command(view: ProductionView) -> str:
-    """Return what a person would type next; empty where nothing suggests itself."""
+    """Return the command to type next; empty if there is none."""
     if view.state is P.NEW:
         return f"pilotage prod start {view.name}"
     if view.state in (P.PAUSED, P.STOPPED):
         return f"pilotage prod resume {view.name}"
-    if view.state is P.ARCHIVED:  # by its id: the name may be another one's by now
-        return f"pilotage prod clean {view.id}, where its files shall go too"
+    if view.state is P.ARCHIVED:  # by its id: another production may have the name by now
+        return f"pilotage prod clean {view.id}, if its files shall be removed too"
     if view.state in (P.CLEANING, P.CLEANED):
         return ""
-    if any(stuck_files(one) for one in view.steps):  # `fix` resumes what was paused because of them
+    if any(stuck_files(one) for one in view.steps):  # `fix` also resumes paused steps
         bad = not any(stuck_files(one, of=_RESET) for one in view.steps)
         more = " --problematic" if bad else ""
         return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}"

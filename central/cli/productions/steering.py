@@ -1,4 +1,4 @@
-"""`pilotage prod start`, `pause`, `extend` and others: what people do to productions."""
+"""`pilotage prod start`, `pause`, `extend` and others: the actions on productions."""
 
 import contextlib
 from collections.abc import Callable, Generator
@@ -52,7 +52,7 @@ async def complete(
     anyway: Annotated[
         bool,
         Parameter(
-            help="Also while earlier steps still work; their missing files count as missing."
+            help="Do it even if earlier steps still run. Their remaining files count as missing."
         ),
     ] = False,
     reason: ReasonOption = "",
@@ -107,8 +107,10 @@ async def fix(
     ] = False,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Retry what is stuck: files that failed too often or were missing, and steps that
-    were paused or stopped alone.
+    """Retry stuck files and steps.
+
+    These are files that failed too often or were missing, and steps that were paused or stopped
+    alone.
     """
     return await _act(
         client, named, A.FIX, reason, step=step, problematic=problematic, anyway=anyway
@@ -148,7 +150,7 @@ async def rerun(
     steps were extended to.
     """
     if name == named:
-        raise UsageError(f"{name!r} is the production itself: the new one needs another name")
+        raise UsageError(f"{name!r} is the name of the production: the new one needs another name")
     client = await central.client()
     return CommandResult(
         await client.rerun_production(named, name, start=not no_start), print_production
@@ -162,7 +164,7 @@ COMMANDS: Final = (
 
 @contextlib.contextmanager
 def _in_options() -> Generator[None]:
-    """Tell what would be right by the option that says it here."""
+    """Name the option `--anyway` in refusals, in place of the field."""
     try:
         yield
     except Refused as why:

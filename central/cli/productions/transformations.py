@@ -1,4 +1,4 @@
-"""`pilotage transformation …`: what turns files, or a number, into jobs."""
+"""`pilotage transformation …`: transformations make jobs from files, or from a number of tasks."""
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
@@ -66,13 +66,13 @@ async def derive(
 ) -> CommandResult:
     """Add a transformation that continues with the unprocessed files of a stopped one."""
     with _reading(file) as document:
-        of = (await client.transformation(parent)).view.id
-        return _made(await client.add_transformation(document, start=True, derived_from=of))
+        old = (await client.transformation(parent)).view.id
+        return _made(await client.add_transformation(document, start=True, derived_from=old))
 
 
 @contextlib.contextmanager
 def _reading(file: Path) -> "Generator[Transformation]":
-    """Give what is in a file, and tell what a central refuses of it with the line in the file."""
+    """Read a file. A refusal by the central gets the line of the mistake in the file."""
     from ...client.documents.transformation_files import place_in_file, read_transformation_file
 
     try:
@@ -97,7 +97,7 @@ def print_preview(found: Preview) -> None:
     for i, group in enumerate(found.groups, start=1):
         if group:
             shown = ", ".join(group[:5]) + (f" and {len(group) - 5} more" if len(group) > 5 else "")
-            waits = " (waits: it is not full)" if i - 1 in found.later else ""
+            waits = " (waits until it is full)" if i - 1 in found.later else ""
             print_line(f"group {i}: {shown}{waits}")
     if found.inputs and found.groups_more:
         least = "at least " if found.more else ""
@@ -165,7 +165,7 @@ async def files(
         for one in found
     ]
     columns = ("file", "input", "state", "task#", "errors#", "replays#")
-    return CommandResult(found, table(columns, rows, empty="it has no such files"))
+    return CommandResult(found, table(columns, rows, empty="no such files"))
 
 
 @app.command
@@ -181,7 +181,7 @@ async def tasks(
     found = [one async for one in client.transformation_tasks(named, states=state)]
     rows = [(one.number, one.job, one.state, one.job_state, one.reason) for one in found]
     columns = ("task#", "job#", "state", "its job", "why")
-    return CommandResult(found, table(columns, rows, empty="it has no such tasks"))
+    return CommandResult(found, table(columns, rows, empty="no such tasks"))
 
 
 # -- steering -----------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ async def _act_on_files(
     all: bool = False,
 ) -> CommandResult:
     if bool(files) == all:
-        raise UsageError("name files, as SCOPE:NAME" + (", or say --all" * (action is A.RESET)))
+        raise UsageError("give files, as SCOPE:NAME" + (", or --all" * (action is A.RESET)))
     return await _act(await central.client(), named, action, reason, files=files, all=all)
 
 
@@ -287,7 +287,7 @@ async def _act(
     return CommandResult(found, print_transformation)
 
 
-# -- how it looks -------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------
 
 
 def print_transformation(found: TransformationDetail) -> None:
@@ -310,15 +310,15 @@ def print_transformation(found: TransformationDetail) -> None:
     gave_up = any(its.get(InputState.STUCK) for its in one.inputs.values())
     is_paused = one.state is TransformationState.PAUSED
     if (is_paused or gave_up) and one.tasks.get(TaskState.FAILED):
-        print_line(f"what failed: pilotage transformation tasks {one.id} --state Failed")
-        print_line(f"of what: pilotage failures --transformation {one.id}")
+        print_line(f"failed tasks: pilotage transformation tasks {one.id} --state Failed")
+        print_line(f"causes: pilotage failures --transformation {one.id}")
     if gave_up:
-        print_line(f"to try again: pilotage transformation reset {one.id} --all")
+        print_line(f"to retry: pilotage transformation reset {one.id} --all")
     if found.scouts:
         shown = ", ".join(f"{key} {value}" for key, value in found.scouts.items())
-        print_line(f"scouts have shown: {shown}")
+        print_line(f"results of the scouts: {shown}")
     print_line(f"outputs: {one.outputs}")
-    if one.state is TransformationState.ARCHIVED:  # by its id: the name may be another one's by now
+    if one.state is TransformationState.ARCHIVED:  # by its id: the name may be in use again
         print_line(f"its name is free; to end it for good: pilotage transformation clean {one.id}")
     if found.changed:
         print_line(f"{files_in_words(found.changed)} changed")
@@ -330,7 +330,7 @@ def _state(one: TransformationView) -> str:
 
 
 def _how_far(one: TransformationView) -> tuple[int | None, int | None, int | None]:
-    """Return how many files are processed, are still to be, and will not be by themselves."""
+    """Return the number of processed files, of remaining files, and of files put aside."""
     if not one.inputs:
         return None, None, None
 

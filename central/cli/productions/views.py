@@ -1,4 +1,4 @@
-"""`pilotage prod list`, `show`, `graph`, `report` and `wait`: productions, and how far they are."""
+"""`pilotage prod list`, `show`, `graph`, `report` and `wait`: productions and their progress."""
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -22,7 +22,7 @@ from ...client.pace import RealPace
 from ...client.waiting.production_ends import LOOK_S as _LOOK_S, PUT_AWAY as _AWAY, production_ended
 from ..command_frame import CentralConnection, Client, CommandResult, changes, reads
 from ..exit_codes import ExitCode, UsageError
-from ..jobs.waiting import LongestWait
+from ..jobs.waiting import LongestWait, says_what_continues
 from ..presentation import files_in_words, note, number, print_line, print_table, table
 from ..progress import bar
 from .status_texts import (
@@ -74,7 +74,7 @@ async def list_them(
 
 @reads
 async def show(central: CentralConnection, named: Named, /) -> CommandResult:
-    """Show a production: the progress of each step, the expected end, and what waits and why.
+    """Show a production: the progress of each step, the expected end, and why steps wait.
 
     The transformation of a step is named PRODUCTION-STEP.
     """
@@ -89,7 +89,7 @@ async def show(central: CentralConnection, named: Named, /) -> CommandResult:
 
 @reads
 async def report(client: Client, named: Named, /) -> CommandResult:
-    """Report on a production: failures by step, which steps are stuck and why, and what it made."""
+    """Report on a production: failures by step, stuck steps with reasons, and outputs."""
     return CommandResult(await client.production_report(named), print_report)
 
 
@@ -101,16 +101,17 @@ async def wait(
     *,
     timeout_s: LongestWait = None,
     through_held: Annotated[
-        bool, Parameter(help="Continue to wait if all that is left is stuck.")
+        bool, Parameter(help="Keep waiting if all remaining steps are stuck.")
     ] = False,
 ) -> CommandResult:
     """Wait until a production is complete.
 
-    Exit codes: 0 if it is Completed within its limits of missing inputs; 1 if more is missing, or
-    it was stopped, archived or cleaned; 5 after the timeout; 6 if it is stuck: it
-    continues only after a user acts.
+    Exit codes: 0 if it is Completed within its limits of missing inputs, 5 after the timeout, 6 if
+    it is stuck until a user acts. The code is 1 if more inputs are missing, or if the production
+    was stopped, archived or cleaned.
     """
-    view = await _awaited(client, named, timeout_s, through_held=through_held)
+    with says_what_continues("the production continues", f"pilotage prod wait {named}"):
+        view = await _awaited(client, named, timeout_s, through_held=through_held)
     return CommandResult(view, _print_end, outcome_of(view))
 
 
@@ -121,7 +122,7 @@ def _print_end(view: ProductionView) -> None:
     print_line(f"production {view.id}: {view.name} is {state_in_words(view)}")
     _print_what_is_stuck(view)
     if what_stays(view):
-        print_line(f"nothing more comes of it: {what_stays(view)}")
+        print_line(f"it has ended: {what_stays(view)}")
 
 
 # -- drawing ------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ def _print_end(view: ProductionView) -> None:
 async def draw_production(
     central: CentralConnection, named: str, svg: Path | None
 ) -> CommandResult:
-    """Draw a production, with how far each step is."""
+    """Draw a production, with the progress of each step."""
     detail = await (await central.client()).production(named)
 
     def draw(view: ProductionView) -> None:
@@ -143,7 +144,7 @@ async def draw_production(
 
 
 def print_graph(workflow: Workflow, nodes: "Nodes | None", svg: Path | None) -> None:
-    """Print a graph, or write it to a file. Raises UsageError where that cannot be written."""
+    """Print a graph, or write it to a file. Raises UsageError if the file cannot be written."""
     from ...workflows import draw
 
     if svg is None:
@@ -162,7 +163,7 @@ def print_graph(workflow: Workflow, nodes: "Nodes | None", svg: Path | None) -> 
 async def _awaited(
     client: Client, named: str, timeout_s: float | None, *, through_held: bool
 ) -> ProductionView:
-    """Return the production once it is at its end, or goes on only when a person has looked."""
+    """Wait until the production has ended, or until it is stuck."""
     told: list[str] = []
     with bar(f"% of {named}", 100) as moved:
 
@@ -186,16 +187,16 @@ async def _awaited(
 
 
 def _more_files(view: ProductionView) -> list[str]:
-    """Return for which files of the catalogue it waits, and how to say that no more come."""
+    """Return lines about steps that wait for files, with the command that ends the waiting."""
     return [
-        f"step {one.step} waits for more files that meet its query; when no more come: "
+        f"step {one.step} waits for more files that meet its query; if no more come: "
         f"pilotage prod complete {view.name}"
         for one in steps_to_complete(view)
     ]
 
 
 def _unfit(view: ProductionView) -> list[str]:
-    """Return for which steps no pilot fits, and which clause it is."""
+    """Return lines about steps that no pilot fits, and the clause that excludes pilots."""
     return [f"step {one.step} waits: {one.unfit}" for one in view.steps if one.unfit]
 
 
@@ -205,18 +206,18 @@ def outcome_of(view: ProductionView) -> int:
     lacks = [one for one in view.steps if not is_excused(view, one)]
     is_whole = not any(one.tasks.get(TaskState.LOST) for one in view.steps)
     is_whole = is_whole and not any(stuck_files(one) for one in lacks)
-    alone = [one for one in lacks if not one.inputs]  # whose tasks nobody tries again
+    alone = [one for one in lacks if not one.inputs]  # their failed tasks are not retried
     failed = sum(one.tasks.get(TaskState.FAILED, 0) for one in alone)
     return ExitCode.OK if view.state is P.COMPLETED and is_whole and not failed else ExitCode.FAILED
 
 
-# -- how it looks -------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------
 
 
 def print_production(found: ProductionDetail, *, waits: Sequence[str] = ()) -> None:
-    """Print a production: what an action did, how far each step is, and what to do next.
+    """Print a production: the effect of an action, the progress of its steps, and the next command.
 
-    `waits` says why steps make no tasks of the files that they have.
+    `waits` are lines about steps that have files, but make no tasks from them.
     """
     view = found.view
     print_line(f"production {view.id}: {view.name} is {state_in_words(view)}: {_now(view)}")
@@ -255,7 +256,7 @@ def _waits_in_words(one: StepReport) -> str:
 
 
 def _print_next(view: ProductionView, *, after: str = "") -> None:
-    """Say what to type next; `after` is what has just been typed."""
+    """Print the next command. `after` is the command that was just typed."""
     stays = what_stays(view)
     if stays:
         print_line(stays)
@@ -264,7 +265,7 @@ def _print_next(view: ProductionView, *, after: str = "") -> None:
         print_line(f"next: {command}")
     for other in without_missing(view):
         if other != command:
-            print_line(f"or go on without what is missing: {other}")
+            print_line(f"or continue without the missing files: {other}")
 
 
 def _now(view: ProductionView) -> str:
@@ -282,16 +283,16 @@ def _print_what_is_stuck(view: ProductionView) -> None:
 
 
 def _uncounted(view: ProductionView) -> str:
-    """Return what is said where no failure has been counted: of tasks it is known at once."""
+    """Return the text for a report without failures. Failed tasks are known before attempts."""
     failed = sum(one.tasks.get(TaskState.FAILED, 0) for one in view.steps)
     if not failed:
-        return "no attempt has failed: they are counted within ten seconds"
+        return "no attempt has failed (new failures are counted within ten seconds)"
     what = "1 task has" if failed == 1 else f"{number(failed)} tasks have"
-    return f"{what} failed: of what is counted within ten seconds, ask again"
+    return f"{what} failed: details follow within ten seconds"
 
 
 def _print_examples(found: ProductionReport) -> None:
-    """Say of each cause how one sees what a job wrote of it, and the last line of that."""
+    """Print for each cause a command that shows the output of a job, and the last line of it."""
     for one in found.steps:
         for failure in one.failures:
             if failure.examples:
@@ -302,7 +303,7 @@ def _print_examples(found: ProductionReport) -> None:
 
 
 def print_report(found: ProductionReport) -> None:
-    """Print how a production went."""
+    """Print the report on a production."""
     view = found.view
     print_line(f"production {view.id}: {view.name} is {state_in_words(view)}: {_now(view)}")
     rows: list[Sequence[object]] = [
@@ -320,8 +321,8 @@ def print_report(found: ProductionReport) -> None:
         for failure in one.failures
     ]
     columns = (
-        *("step", "task s#", "MB#", "failed of", "attempts#", "jobs#", "such as job"),
-        "said",
+        *("step", "task s#", "MB#", "failure", "attempts#", "jobs#", "examples"),
+        "most often",
     )
     if rows:
         print_table(columns, rows, empty="")

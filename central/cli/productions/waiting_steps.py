@@ -1,4 +1,4 @@
-"""Steps that look for files of the catalogue until somebody says that no more come. Pure."""
+"""Steps that take files of the catalogue until `prod complete` says that no more come. Pure."""
 
 from typing import Final
 
@@ -6,13 +6,13 @@ from pilotage.proto.api.productions import ProductionView, StepView
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import TaskState, TransformationState
 
-GOES_ON: Final = "waits: "  # how the reason of a step begins that goes on by itself
+GOES_ON: Final = "waits: "  # prefix of the reason of a step that continues by itself
 
 
 def steps_to_complete(view: ProductionView) -> list[StepView]:
-    """Return the steps that all else waits for, and that end only by `prod complete`.
+    """Return the steps that all other steps wait for, and that only `prod complete` ends.
 
-    None while a task runs, or a step has work of its own or of others ahead.
+    There are none while a task runs, or while a step still has files or tasks ahead.
     """
     if view.state is not ProductionState.ACTIVE:
         return []
@@ -26,6 +26,6 @@ def steps_to_complete(view: ProductionView) -> list[StepView]:
 def _looks_for_files(step: StepView) -> bool:
     if step.parents or step.tasks_wanted or step.state is not TransformationState.ACTIVE:
         return False
-    if step.reason.startswith(GOES_ON):  # it has files, and makes tasks of them later
+    if step.reason.startswith(GOES_ON):  # it has files, and makes tasks from them later
         return False
     return not {"looking for inputs", "closing"}.intersection(step.marks)

@@ -1,4 +1,4 @@
-"""Workflow files of `pilotage prod`, read and checked, and what is said of them."""
+"""Workflow files of `pilotage prod`: reading, checks and messages."""
 
 import contextlib
 import dataclasses
@@ -41,18 +41,18 @@ TypesOption = Annotated[
 
 @dataclass(frozen=True)
 class FromFile:
-    """A workflow of a file, as the client submits it."""
+    """A workflow from a file, in the form that the client submits."""
 
     written: "WorkflowSource"
-    rules: str = ""  # of failover, as YAML; empty: those of the workflow, or the default ones
+    rules: str = ""  # failover rules as YAML; empty: those of the workflow, or the default rules
 
     @property
     def folder(self) -> Path:
-        """Where the files lie that its steps name."""
+        """The folder of the files that its steps name."""
         return self.written.text.folder
 
     def production(self) -> NewProduction:
-        """Return what is submitted. Raises UsageError with what cannot run on pilots."""
+        """Return the request. Raises UsageError if the workflow cannot run on pilots."""
         faults = obstacles_of(self.written)
         if faults:
             raise UsageError(f"{self.written.told(faults)}")
@@ -67,7 +67,7 @@ class FromFile:
 
 @contextlib.contextmanager
 def with_lines(written: "WorkflowSource") -> Generator[None]:
-    """Tell what a central refuses of a step with the line of the file at which that stands."""
+    """Add the line in the file to refusals by the central of a part of a step."""
     try:
         yield
     except Refused as why:
@@ -105,7 +105,7 @@ def read_file(file: Path, chosen: tuple[str, ...], types: tuple[Path, ...]) -> "
             if not _is_transformation(file):
                 raise
             other = f"pilotage transformation add {file}"
-            raise UsageError(f"{file}: it is a transformation, and no workflow: `{other}`") from why
+            raise UsageError(f"{file} is a transformation, not a workflow: use `{other}`") from why
     from ...failover.workflow_rules import faults_of_rules
 
     faults = faults_of_rules(written.workflow)
@@ -115,13 +115,13 @@ def read_file(file: Path, chosen: tuple[str, ...], types: tuple[Path, ...]) -> "
 
 
 def allowing(written: "WorkflowSource", text: str) -> "WorkflowSource":
-    """Return a workflow in which so much of each step's inputs may be missing: `5%` or `0.05`."""
+    """Return the workflow with this share of missing inputs for all steps: `5%` or `0.05`."""
     try:
         part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         part = -1.0
     if not 0.0 <= part <= 1.0:
-        expected = "expected a percentage from 0% to 100%, as 5%, or a part from 0 to 1, as 0.05"
+        expected = "expected a percentage such as 5%, or a fraction from 0 to 1 such as 0.05"
         raise UsageError(f"--allow-partial {text}: {expected}")
     replace = msgspec.structs.replace
     before = written.workflow
@@ -130,7 +130,7 @@ def allowing(written: "WorkflowSource", text: str) -> "WorkflowSource":
 
 
 def _is_transformation(file: Path) -> bool:
-    """Whether a file that is no workflow has the keys of a transformation."""
+    """Return whether a file that is not a workflow has the keys of a transformation."""
     from ...client.documents.yaml_text import as_mapping, load
     from ...client.errors import BadJobFile
 
@@ -142,7 +142,7 @@ def _is_transformation(file: Path) -> bool:
 
 
 def read_rules_for(written: "WorkflowSource", file: Path | None) -> str:
-    """Return the text of a file of rules of failover, checked. Raises UsageError."""
+    """Read and check a file of failover rules, and return its text. Raises UsageError."""
     from ...failover.rules import BadRules, default_rules, read_rules
 
     if file is None:
@@ -160,7 +160,7 @@ def read_rules_for(written: "WorkflowSource", file: Path | None) -> str:
 
 @contextlib.contextmanager
 def told() -> Generator[None]:
-    """Tell what is wrong with a workflow as what is wrong with the command."""
+    """Turn errors of a workflow into usage errors."""
     from ...workflows.errors import WorkflowError
 
     try:
@@ -187,11 +187,11 @@ def need_catalogue(written: "WorkflowSource", catalogue: "list[WorkflowFile] | N
                 continue
             if catalogue is None:
                 raise UsageError(
-                    f"step {name}: inputs.{port} takes files of the catalogue: on this machine "
-                    "--inputs FOLDER says where they lie"
+                    f"step {name}: inputs.{port} takes files of the catalogue: for a local run, "
+                    "give their folder with --inputs"
                 )
             if not matching(given, catalogue):
-                note(f"step {name}: no file in the folder is what inputs.{port} asks for")
+                note(f"step {name}: no file in the folder meets the query of inputs.{port}")
 
 
 def steps_in_words(count: int) -> str:

@@ -1,1 +1,1 @@
-"""Job and transformation files, read and checked for people."""
+"""Readers of job and transformation files."""

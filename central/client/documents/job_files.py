@@ -1,8 +1,8 @@
-"""Job files: YAML or JSON for people, checked with the place of what is wrong.
+"""Job files in YAML or JSON. Mistakes are reported with their line.
 
-A file holds one job, a list of jobs, `jobs:` or `template:` with `parameters:`. Over the neutral
-form it allows what people write: `needs` as one mapping, outputs as bare patterns, inputs as paths
-beside the file, numbers in a command.
+A file holds one job, a list of jobs, `jobs:`, or `template:` with `parameters:`. It may be simpler
+than the form of the API: `needs` as one mapping, outputs as patterns, inputs as paths relative to
+the file, and numbers in a command.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class JobFile:
-    """What a file says: jobs, or a template with parameters."""
+    """The content of a job file: jobs, or a template with parameters."""
 
     jobs: tuple[Draft, ...] = ()
     template: Draft | None = None
@@ -59,8 +59,11 @@ class JobFile:
     where: str = ""
 
     def wrong(self, path: str, message: str) -> BadJobFile | None:
-        """Return what the central says of a part of the submission, told with the file's line;
-        None where it speaks of nothing in here. `path` is as in `jobs[3].needs[0].tags`."""
+        """Return a mistake that the central reports, with its line in the file.
+
+        `path` is the place in the submission, such as `jobs[3].needs[0].tags`. Returns None if it
+        is not in the file.
+        """
         place = place_of(path)
         if not place or place[0] not in ("jobs", "template", "parameters"):
             return None
@@ -74,7 +77,7 @@ class JobFile:
 
 
 def read_job_file(path: Path) -> JobFile:
-    """Return the jobs of a file, or raise BadJobFile: which line, what is wrong, what is right."""
+    """Return the jobs of a file. Raises BadJobFile with the line, the mistake and the remedy."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as why:
@@ -84,7 +87,7 @@ def read_job_file(path: Path) -> JobFile:
 
 
 def parse_job_file(text: str, where: str, folder: Path) -> JobFile:
-    """Return the jobs in `text`; relative paths of inputs begin at `folder`."""
+    """Return the jobs in `text`. Relative paths of inputs start at `folder`."""
     return replace(_Reader(text, where, folder).read(), text=text, where=where)
 
 
@@ -100,7 +103,7 @@ class _Reader:
         found = as_mapping(self._found)
         if not found:
             empty = "it is empty: " if self._found in (None, {}) else ""
-            holds = "a job file holds a job, a list of jobs, `jobs:` or `template:`"
+            holds = "a job file has a job, a list of jobs, `jobs:` or `template:`"
             raise self._wrong((), empty + holds)
         if not found.keys() & {"jobs", "template", "parameters"}:
             return JobFile(jobs=(self._draft(found, ()),))
@@ -108,16 +111,16 @@ class _Reader:
         name, key, group = (self._text_at(found, word) for word in ("name", "key", "group"))
         running_max = found.get("running_max", 0)
         if type(running_max) is not int or running_max < 0:
-            why = f"expected how many of the jobs run at once, 0 or more, not {running_max!r}"
+            why = f"found {running_max!r}, expected a number of jobs, 0 or more"
             raise self._wrong(("running_max",), why)
         if "jobs" in found:
             if "template" in found or "parameters" in found:
-                raise self._wrong(("jobs",), "either `jobs`, or `template` with `parameters`")
+                raise self._wrong(("jobs",), "give either `jobs`, or `template` with `parameters`")
             jobs = self._drafts(found["jobs"], ("jobs",))
             return JobFile(jobs=jobs, name=name, key=key, group=group, running_max=running_max)
         for word in ("template", "parameters"):
             if word not in found:
-                why = "a template comes with parameters; the keys of a single job stand at the top"
+                why = "`template` needs `parameters`; a single job has its keys at the top"
                 raise self._wrong((), f"`{word}` is missing: {why}")
         return JobFile(
             template=self._draft(found["template"], ("template",)),
@@ -147,7 +150,7 @@ class _Reader:
             raise self._from_msgspec(why, job, path) from None
 
     def _neutral(self, found: dict[str, Any], path: Place) -> dict[str, Any]:
-        """Return the job in the form of `proto.job`, apart from local inputs."""
+        """Return the job in the form of the API, except for its local inputs."""
         self._check_keys(found, path, _fields(Job), inside=_SHAPES)
         job = dict(found)
         if isinstance(job.get("command"), str):
@@ -167,7 +170,7 @@ class _Reader:
         return job
 
     def _check_braces(self, found: Any, path: Place, *, lists: bool) -> None:
-        """Refuse `[echo, {n}]`: to YAML that is a mapping, and was meant as a parameter."""
+        """Refuse `[echo, {n}]`: YAML reads a parameter without quotes as a mapping."""
         mapping = as_mapping(found)
         pairs = enumerate(as_list(found) or ()) if mapping is None else mapping.items()
         for step, value in pairs:
@@ -205,7 +208,7 @@ class _Reader:
             raise self._wrong((*path, key), unknown(str(key), here), field=_shown(path))
 
     def _as_written(self, found: Any, path: Place) -> Any:
-        """Return words as they stand in the file: `[sleep, 10]` is two words, and so is `007`."""
+        """Return words as they are written: in `[sleep, 007]` the second word stays `007`."""
         mapping = as_mapping(found)
         values = as_list(found) if mapping is None else list(mapping.values())
         if values is None or all(isinstance(one, str) for one in values):
@@ -216,13 +219,13 @@ class _Reader:
         return written
 
     def _as_texts(self) -> Any:
-        """Return the file with every scalar as the text that stands there."""
+        """Return the file with every scalar as its text."""
         if self._words is None:
             self._words = load_as_written(self._text)
         return self._words
 
     def _local_files(self, job: dict[str, Any], path: Place) -> tuple[LocalFile, ...]:
-        """Take the inputs that are paths out of the job and return them."""
+        """Remove the inputs that are paths from the job, and return them."""
         inputs = as_list(job.get("inputs"))
         if inputs is None:
             return ()
@@ -284,15 +287,15 @@ class _Reader:
         place = (*path, *place_of(found.path))
         if found.message == MISSING:
             return self._wrong(place[:-1], f"the key `{place[-1]}` is missing")
-        empty = ": fill it in, or leave it out" if found.message.endswith("got nothing") else ""
+        empty = ": add a value, or remove the key" if found.message.endswith("got nothing") else ""
         return self._wrong(place, found.message + empty)
 
     def _value_at(self, place: Place) -> str | None:
-        """Return what stands at a place: text in quotes, other things as they are written."""
+        """Return the value at a place: text in quotes, other values as they are written."""
         value, written = self._found, self._as_texts()
         for step in place:
             if isinstance(step, int) and as_list(value) is None:
-                continue  # one mapping where a list may stand
+                continue  # one mapping in place of a list
             try:
                 value, written = value[step], written[step]
             except (LookupError, TypeError):
@@ -306,7 +309,7 @@ class _Reader:
 
 
 def place_of(path: str) -> Place:
-    """Return the steps of a path such as `$.jobs[3].needs[0].tags`, as far as it is exact."""
+    """Return the exact steps at the beginning of a path such as `$.jobs[3].needs[0].tags`."""
     place: list[str | int] = []
     for step in steps(path if path.startswith("$") else f"$.{path}"):
         if step == "...":

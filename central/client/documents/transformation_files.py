@@ -1,7 +1,7 @@
-"""Transformation files: YAML or JSON for people, checked with the place of what is wrong.
+"""Transformation files in YAML or JSON. Mistakes are reported with their line.
 
-Over the neutral form the job allows what job files allow: `needs` as one mapping, outputs as bare
-patterns, numbers in a command.
+The job may be simpler than in the API, as in job files: `needs` as one mapping, outputs as
+patterns, and numbers in a command.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from .yaml_text import as_list, as_mapping, load, load_as_written
 
 
 def read_transformation_file(path: Path) -> Transformation:
-    """Return what a file says, or raise BadJobFile: which line, what is wrong, what is right."""
+    """Read a file. Raises BadJobFile with the line, the mistake and the remedy."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as why:
@@ -34,7 +34,7 @@ def parse_transformation(text: str, where: str) -> Transformation:
     if not found:
         raise BadJobFile(where, None, "", "expected a mapping with at least `name` and `job`")
     if "steps" in found:
-        why = f"it is a workflow, and no transformation: `pilotage prod submit {where}`"
+        why = f"it is a workflow, not a transformation: use `pilotage prod submit {where}`"
         raise BadJobFile(where, None, "", why)
     job = as_mapping(found.get("job"))
     if job is not None:
@@ -53,9 +53,9 @@ def parse_transformation(text: str, where: str) -> Transformation:
 
 
 def place_in_file(path: Path, field: str) -> str:
-    """Return FILE:LINE of what the central has refused, FILE alone where that is not known.
+    """Return FILE:LINE of a refused field; only FILE if the line is unknown.
 
-    `field` is as the central names it, `document.inputs[0].on.rn`.
+    `field` is the name from the central, such as `document.inputs[0].on.rn`.
     """
     try:
         place = place_of(field.removeprefix("$.").removeprefix("document."))
@@ -66,7 +66,7 @@ def place_in_file(path: Path, field: str) -> str:
 
 
 def _neutral(job: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
-    """Return a job in the form of `proto.job`; words are as they stand in the file."""
+    """Return a job in the form of the API, with its words as they are written."""
     made = dict(job)
     command = as_list(job.get("command"))
     if command is not None:

@@ -1,4 +1,4 @@
-"""Job files as plain values: YAML, or JSON, which is YAML."""
+"""Values of YAML files. JSON is YAML too."""
 
 from typing import Any, TypeGuard
 
@@ -10,7 +10,7 @@ from ..errors import BadJobFile
 
 
 def load(text: str, where: str) -> Any:
-    """Return the values in `text`, or raise BadJobFile with the line of the mistake."""
+    """Return the values in `text`. Raises BadJobFile with the line of the mistake."""
     try:
         return load_strictly(text)
     except NotYaml as why:
@@ -18,17 +18,17 @@ def load(text: str, where: str) -> Any:
 
 
 def load_as_written(text: str) -> Any:
-    """Return the same with every scalar as the text that stands there. `text` has been loaded."""
+    """Return the values with every scalar as its text. `text` must be valid."""
     return yaml.CBaseLoader(text).get_single_data()
 
 
 def as_mapping(value: Any) -> dict[str, Any] | None:
-    """Return the value if it is a mapping."""
+    """Return the value if it is a mapping, else None."""
     return value if _is_mapping(value) else None
 
 
 def as_list(value: Any) -> list[Any] | None:
-    """Return the value if it is a list."""
+    """Return the value if it is a list, else None."""
     return value if _is_list(value) else None
 
 

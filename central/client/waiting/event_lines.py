@@ -10,9 +10,9 @@ _DECODE = msgspec.json.Decoder(Event).decode
 
 
 async def events_in(lines: AsyncIterator[str]) -> AsyncGenerator[Event | None, None]:
-    """Yield the events, and None for a comment, with which the central says that it is there.
+    """Yield the events, and None for each comment, which is a keep-alive of the central.
 
-    An event of a newer central whose words we do not know is passed over: events are hints.
+    It skips unknown events of a newer central, because events are only hints.
     """
     data: list[str] = []
     async for line in lines:

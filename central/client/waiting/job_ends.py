@@ -1,8 +1,8 @@
-"""Waiting for the end of jobs: by events, and by asking now and then.
+"""Waiting for the end of jobs, with events and with reads.
 
-An event is a hint that may be lost, so whoever waits also reads the jobs: once at the start, after
-a gap, and at intervals that grow while the events flow. Without events the reading goes on alone.
-The central says something at least each 15 s, so nothing here needs a timer beside the stream.
+Events are hints and may be lost, so the jobs are read as well: at the start, after a gap, and at
+growing intervals while events arrive. Without events, only reads are left. The central sends
+something at least every 15 s, so this needs no timer of its own.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -18,7 +18,7 @@ from ..pace import Pace, pauses
 from .outstanding_jobs import Outstanding
 
 UNFINISHED = tuple(state for state in JobState if state not in FINAL)
-_IDS_A_READING = 200  # they travel in the URL
+_IDS_A_READING = 200  # the URL holds them
 _READ_FIRST_S = 1.0
 _READ_LONGEST_S = 60.0
 _READ_SHARE = 10  # at most a tenth of the waiting is reading
@@ -26,23 +26,23 @@ _POLL_LONGEST_S = 2.0
 
 
 class JobReader(Protocol):
-    """What waiting needs of a client."""
+    """The part of a client that waiting needs."""
 
     def search(self, filter: JobFilter) -> AsyncIterator[JobView]: ...
 
     def signs(
         self, *, submission: int | None, after: int | None
     ) -> AsyncGenerator[Event | None, None]:
-        """Yield None once the stream stands and for each sign of life, and every event."""
+        """Yield every event, and None when the stream is open and for each keep-alive."""
         ...
 
 
 async def ended(
     source: JobReader, outstanding: Outstanding, pace: Pace
 ) -> AsyncGenerator[int, None]:
-    """Yield each awaited job once it is final, in the order in which this becomes known.
+    """Yield each awaited job when its end becomes known.
 
-    Raises JobsHeld when a reading has shown that all that are left are Held.
+    Raises JobsHeld when a read shows that all remaining jobs are Held.
     """
     after: int | None = None
     rests = pauses(pace, longest_s=_POLL_LONGEST_S)
@@ -68,7 +68,7 @@ async def ended(
                     if not outstanding.left:
                         return
         except (Unreachable, Unavailable, TooManyRequests, NotFound):
-            pass  # no events now; what can be read is read all the same
+            pass  # no events now; the jobs are read below
         async for job in _read(source, outstanding):
             yield job
         _go_on(outstanding)
@@ -77,13 +77,13 @@ async def ended(
 
 
 def _go_on(outstanding: Outstanding) -> None:
-    """Raise JobsHeld where nothing is left to wait for, as a reading has just shown."""
+    """Raise JobsHeld if a read has shown that all remaining jobs are Held."""
     if outstanding.only_held:
         raise JobsHeld(outstanding.held)
 
 
 class _Readings:
-    """When the jobs are read again: at once, then ever more rarely, and after each gap."""
+    """The times of reads: one at once, then at growing intervals, and one after each gap."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace, self._interval_s = pace, _READ_FIRST_S
@@ -101,7 +101,7 @@ class _Readings:
 
 
 async def _read(source: JobReader, outstanding: Outstanding) -> AsyncGenerator[int, None]:
-    """Read the awaited jobs and yield each that has ended, page by page.
+    """Read the awaited jobs, and yield the ended ones.
 
     Raises NotFound for a job that the central has never shown.
     """
@@ -109,11 +109,11 @@ async def _read(source: JobReader, outstanding: Outstanding) -> AsyncGenerator[i
     if outstanding.submission is not None and len(outstanding.ids()) > _IDS_A_READING:
         there = JobFilter(submission=outstanding.submission, states=UNFINISHED)
         async for view in source.search(there):
-            outstanding.see(view)  # it may have ended since the central chose it for this page
+            outstanding.see(view)  # it may have ended since the central made this page
             unfinished.add(view.id)
             for job in outstanding.ended():
                 yield job
-    # The central may miss a job that changes its state during a search, so each is read by its id.
+    # A search may miss jobs that change their state during it, so read the other jobs by id.
     ids = [job for job in outstanding.ids() if job not in unfinished]
     strangers: list[int] = []
     for start in range(0, len(ids), _IDS_A_READING):

@@ -1,10 +1,11 @@
-"""Following what a job writes, from one attempt to the next, until the job has ended.
+"""Following the output of a job, from one attempt to the next, until the job has ended.
 
-Live output is a hint like all that travels on the bus: pieces may be lost, and the end of an
-attempt may arrive before its last words. So what was kept with the result has the last word.
+Live output travels on the message bus, so pieces may be lost, and the end of an attempt may arrive
+before its last output. The output that the central keeps with the result completes it.
 
-A connection breaks, and another process leads: its output begins where its pilot is by then. Each
-piece says where it stands, so that nothing is shown twice, and what is missing is told.
+If the connection breaks and another process becomes the leader, its output starts at the current
+position of the pilot. Each piece has its offset, so no bytes are yielded twice, and missing bytes
+are reported.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
@@ -25,26 +26,26 @@ if TYPE_CHECKING:
 
     from ..transport import Transport
 
-IDLE_S: Final = 300.0  # an output may be silent for so long before its connection is made anew
+IDLE_S: Final = 300.0  # silence of an output after which to connect again
 _LOOK_LONGEST_S: Final = 1.0
-_TAIL_BYTES: Final = 4_096  # of what was shown: does what was kept agree with it?
+_TAIL_BYTES: Final = 4_096  # last yielded bytes, to compare with the kept output
 _NOT_NOW: Final = (Unreachable, Unavailable, TooManyRequests)
 
 
 @dataclass(frozen=True)
 class OutputPart:
-    """What the bytes that come next are: the output of one attempt."""
+    """The origin of the next bytes: the output of one attempt."""
 
-    attempt: int  # 0: nothing was kept of any
-    newest: int  # the job's newest attempt
-    left_out: int = 0  # bytes that were not kept, before the first
+    attempt: int  # 0: no attempt has kept output
+    newest: int  # the newest attempt of the job
+    left_out: int = 0  # missing bytes before the first one
 
 
 OnPart = Callable[[OutputPart], None]
 
 
 def part_of(headers: Mapping[str, str]) -> OutputPart:
-    """Return what the central says of the bytes that it sends; an older one says nothing."""
+    """Return the origin of the bytes in an answer. Older centrals do not send it."""
 
     def number(name: str) -> int:
         word = headers.get(name, "")
@@ -58,26 +59,27 @@ def part_of(headers: Mapping[str, str]) -> OutputPart:
 
 
 def log_path(job: int, stream: Stream) -> str:
-    """Return where a stream of a job is."""
+    """Return the path of a stream of a job."""
     return f"/v1/jobs/{job:d}/logs/{Stream(stream).value}"
 
 
 class ReconnectPolicy:
-    """How long a stream that breaks again and again is opened anew."""
+    """The retries of a stream that breaks."""
 
     def __init__(self, transport: "Transport", pace: Pace, patience_s: float) -> None:
         self._transport, self._pace, self._patience_s = transport, pace, patience_s
         self.goes_well()
 
     def goes_well(self) -> None:
-        """Something has come: the next trouble is a new one."""
+        """Start a new series of retries, because bytes have arrived."""
         self._since: float | None = None
         self._rests = pauses(self._pace)
 
     async def broken(self, why: Exception, opened_at: float) -> None:
-        """Wait before the next try. Raises `why` once there were tries for long enough.
+        """Wait before the next try. Raises `why` if the retries have used up the patience.
 
-        A stream that stood for long was none of them, if nothing came: the job may be silent.
+        A stream that was open for longer than the patience starts a new series, even without
+        bytes: the job may be silent.
         """
         now = self._pace.monotonic()
         if self._since is None or now - opened_at > self._patience_s:
@@ -91,14 +93,14 @@ class ReconnectPolicy:
 
 
 class OutputReader(Protocol):
-    """What following needs of a client."""
+    """The part of a client that following needs."""
 
     async def detail(self, job: int) -> JobDetail: ...
 
     def pieces(
         self, job: int, stream: Stream, *, on_part: OnPart | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Yield what was kept."""
+        """Yield the kept output."""
         ...
 
 
@@ -112,9 +114,9 @@ async def follow(
     patience_s: float,
     on_part: OnPart | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the output of each attempt that runs while we look, or that has ended already.
+    """Yield the output of each attempt that runs, or that has ended already.
 
-    Raises JobsHeld when the job is Held.
+    Raises JobsHeld if the job is Held.
     """
     shown = _Shown(on_part)
     patience = ReconnectPolicy(transport, pace, patience_s)
@@ -151,7 +153,7 @@ async def follow(
 async def _live(
     transport: "Transport", job: int, stream: Stream, epoch: int, shown: "_Shown"
 ) -> AsyncGenerator[bytes, None]:
-    """Yield what comes over one connection and was not shown."""
+    """Yield the new bytes of one connection."""
     path = log_path(job, stream)
     opened = transport.stream(
         path,
@@ -161,7 +163,7 @@ async def _live(
     )
     async with opened as answer:
         part = part_of(answer.headers)
-        # Of an attempt that begins there may be nothing yet, and so what an earlier one left.
+        # An attempt that starts may have no output yet; the answer is then of an earlier attempt.
         if not shown.begin(part, epoch, least=epoch):
             return
         try:
@@ -173,7 +175,7 @@ async def _live(
 
 
 async def _placed(answer: "httpx.Response", at: int) -> AsyncIterator[tuple[int, bytes]]:
-    """Yield bytes and where they stand; of an older central they are counted."""
+    """Yield bytes with their offsets. For older centrals, the offsets are counted here."""
     if answer.headers.get("content-type", "").startswith(MEDIA):
         pieces = Pieces()
         async for data in answer.aiter_bytes():
@@ -188,7 +190,7 @@ async def _placed(answer: "httpx.Response", at: int) -> AsyncIterator[tuple[int,
 async def _kept(
     source: OutputReader, job: int, stream: Stream, epoch: int, shown: "_Shown", least: int
 ) -> AsyncGenerator[bytes, None]:
-    """Yield what was kept beyond what was shown; nothing where the two do not agree."""
+    """Yield the kept bytes after the yielded ones. If the two differ, yield nothing."""
     parts: list[OutputPart] = []
     at = -1
     async with aclosing(source.pieces(job, stream, on_part=parts.append)) as pieces:
@@ -205,21 +207,21 @@ async def _kept(
 
 
 class _Shown:
-    """What was shown of the attempt that is followed."""
+    """The yielded output of the current attempt."""
 
     def __init__(self, on_part: OnPart | None) -> None:
         self._on_part = on_part
         self.attempt = self._at = 0
-        self._tail = b""  # the last of it, without a gap
+        self._tail = b""  # the last bytes, without a gap
 
     @property
     def place(self) -> tuple[int, int]:
         return self.attempt, self._at
 
     def begin(self, part: OutputPart, epoch: int, *, least: int) -> bool:
-        """Say whether bytes are to be shown: not of an attempt that was over before `least`."""
+        """Return whether to yield the bytes of a part: not if its attempt is older than `least`."""
         has_nothing = part.newest > 0 and part.attempt == 0
-        attempt = part.attempt or epoch  # an older central says nothing
+        attempt = part.attempt or epoch  # older centrals do not send it
         if has_nothing or attempt < max(least, self.attempt):
             return False
         if attempt > self.attempt:
@@ -229,13 +231,13 @@ class _Shown:
         return True
 
     def agrees(self, at: int, data: bytes) -> bool:
-        """Say whether bytes are those that were shown, as far as we still know."""
+        """Return whether bytes agree with the last yielded bytes."""
         first = self._at - len(self._tail)
         low, high = max(at, first), min(at + len(data), self._at)
         return low >= high or data[low - at : high - at] == self._tail[low - first : high - first]
 
     def fresh(self, at: int, data: bytes) -> Iterator[bytes]:
-        """Yield what of these bytes was not shown, after a line that says what is missing."""
+        """Yield the new ones of these bytes, after a line about missing bytes."""
         if at > self._at:
             is_in_line = self._tail and not self._tail.endswith(b"\n")
             gap = f"[{at - self._at} bytes were not sent]\n".encode()

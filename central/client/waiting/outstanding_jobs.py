@@ -1,4 +1,4 @@
-"""Which jobs are still awaited: fed with events and with pages, whatever comes first. Pure."""
+"""The jobs that are still awaited. Events and pages of jobs update them. Pure."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pilotage.proto.api.jobs import Event, JobView
 from pilotage.proto.job_states import FINAL, JobState
 
-OnHeld = Callable[[int, str], None]  # a job, and why it is Held
+OnHeld = Callable[[int, str], None]  # a job, and the reason why it is Held
 
 
 class Outstanding:
-    """Jobs that have not been handed out as ended.
+    """Jobs whose end has not been handed out.
 
-    Whatever shows the end of a job, the job stays here until `ended` hands it out: so no end is
-    lost if a reading fails or its caller looks elsewhere.
+    A job stays here until `ended` hands it out, so no end is lost if a read fails or the caller
+    stops iterating.
 
-    With `submission` every job of it is awaited, and `ids` are its jobs; the pages of a whole
-    submission are cheaper to ask for than many single ids. A job that is Held goes on only when
-    somebody releases it: `on_held` hears of each at once, and where no other is left the waiting is
-    over (`only_held`) unless it goes on `through_held`.
+    With `submission`, `ids` are all jobs of it; reading a submission is cheaper than many single
+    ids. A Held job continues only after a person releases it: `on_held` is called for each at once.
+    If only Held jobs are left, the waiting is over (`only_held`), unless `through_held` is set.
     """
 
     def __init__(
@@ -38,41 +37,41 @@ class Outstanding:
 
     @property
     def left(self) -> int:
-        """How many jobs were not handed out yet."""
+        """The number of jobs that were not handed out yet."""
         return len(self._left) + len(self._ended)
 
     @property
     def held(self) -> dict[int, str]:
-        """The awaited jobs that are Held, each with the reason, in order of the id."""
+        """The awaited jobs that are Held, with the reasons, in order of the id."""
         return dict(sorted(self._held.items()))
 
     @property
     def only_held(self) -> bool:
-        """Whether nothing that is awaited can end by itself."""
+        """Whether all awaited jobs are Held, so that none can end by itself."""
         return not self._through_held and 0 < self.left == len(self._held)
 
     def ids(self) -> list[int]:
-        """Return the ids that are awaited, in order."""
+        """Return the awaited ids, in order."""
         return sorted(self._left)
 
     def ended(self) -> Iterator[int]:
-        """Hand out the jobs that have ended, each once, in the order in which this became known."""
+        """Hand out the ended jobs, each once, in the order in which their ends became known."""
         while self._ended:
             yield self._ended.popleft()
 
     def hear(self, event: Event) -> None:
-        """Take an event."""
+        """Update the jobs from an event."""
         if event.job is not None and event.state is not None:
             self._take(event.job, event.state, event.reason)
 
     def see(self, view: JobView) -> None:
-        """Take a job that was read."""
+        """Update a job that was read."""
         self._take(view.id, view.state, view.reason)
 
     def see_none(self, ids: Iterable[int]) -> list[int]:
-        """Take ids for which the central has no job; return those that it has never shown.
+        """Take ids without a job at the central; return those that it has never shown.
 
-        The central removes only jobs that have ended, so the others have ended.
+        The central removes only ended jobs, so the other ids have ended.
         """
         absent = sorted(self._left.intersection(ids))
         for job in absent:

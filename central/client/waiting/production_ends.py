@@ -1,4 +1,4 @@
-"""Waiting for the end of productions and transformations, or for that a person must look."""
+"""Waiting until a production or a transformation has ended, or is stuck."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, Protocol
@@ -18,11 +18,11 @@ _STUCK: Final = frozenset({"stuck", "waits for a person"})  # marks of a step, n
 LOOK_S: Final = 1.0
 PUT_AWAY: Final = (P.ARCHIVED, P.CLEANED)  # their names are free
 _GO_ON: Final = (S.ACTIVE, S.COMPLETING)
-_WAIT: Final = (S.NEW, S.PAUSED)  # nothing of them runs before somebody has looked
+_WAIT: Final = (S.NEW, S.PAUSED)  # these run nothing until a person acts
 
 
 class ProductionReader(Protocol):
-    """What waiting for a production needs of a client."""
+    """The part of a client that waiting for a production needs."""
 
     async def production(self, named: str | int) -> ProductionDetail: ...
 
@@ -32,7 +32,7 @@ class ProductionReader(Protocol):
 
 
 class TransformationReader(Protocol):
-    """What waiting for a transformation needs of a client."""
+    """The part of a client that waiting for a transformation needs."""
 
     async def transformation(self, named: str | int) -> TransformationDetail: ...
 
@@ -47,9 +47,9 @@ async def production_ended(
     look_s: float = LOOK_S,
     progress: Callable[[ProductionView], None] | None = None,
 ) -> ProductionView:
-    """Return a production once it is at its end, or goes on only when a person has looked.
+    """Wait until a production has ended or is stuck, and return it.
 
-    `progress` hears how it stands whenever it was looked at. Raises TimedOut.
+    `progress` gets the production after each read. Raises TimedOut.
     """
     until = None if timeout_s is None else pace.monotonic() + timeout_s
     view = await _named(client, named)
@@ -64,7 +64,7 @@ async def production_ended(
             left = sum(one.state is not S.COMPLETED for one in view.steps)
             raise TimedOut(f"steps of production {view.name}", timeout_s or 0.0, left)
         await pace.sleep(look_s)
-        # By its id: once it is put away, its name is free for another one.
+        # By id: after it is archived, another production may have its name.
         view = (await client.production(view.id)).view
 
 
@@ -76,7 +76,7 @@ async def transformation_ended(
     *,
     through_held: bool,
 ) -> TransformationView:
-    """Return a transformation once it is at its end, or goes on only when a person has looked."""
+    """Wait until a transformation has ended or is stuck, and return it."""
     until = None if timeout_s is None else pace.monotonic() + timeout_s
     view = (await client.transformation(named)).view
     while True:
@@ -105,7 +105,7 @@ def is_stuck(view: ProductionView) -> bool:
 
 
 async def _named(client: ProductionReader, named: str | int) -> ProductionView:
-    """Return the production with an id or name, or the last one that had this name."""
+    """Return the production with this id or name, or the last one that had this name."""
     try:
         return (await client.production(named)).view
     except Refused as why:

@@ -96,7 +96,8 @@ class Sandbox:
         holder = await self._holder(caller)
         groups = (*caller.groups, "") if isinstance(caller, User) else (holder.group,)
         hashes = list(query.sha256)
-        return BlobAnswer(missing=await self._holdings.missing(holder.owner_id, hashes, groups))
+        missing = await self._holdings.missing(holder.owner_id, hashes, groups)
+        return BlobAnswer(missing=missing, bytes_max=self.file_bytes_max)
 
     async def read(self, caller: Caller, sha256: str) -> tuple[int, AsyncIterator[bytes]]:
         """Return size and content of a file. Raises Refused (NOT_FOUND), also if it is not held."""

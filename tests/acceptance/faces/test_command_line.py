@@ -178,7 +178,7 @@ def test_all_that_match_are_held_released_and_killed(shell: Shell) -> None:
     where = ("--filter", f"type=Bulk,owner=me,submission={number}", "--all")
     shell.type("hold", *where, code=2)
 
-    assert "hold all 30 jobs that match" in shell.said
+    assert "Hold 30 matching jobs (" in shell.said
     assert shell.ask("hold", *where, "--yes")[0]["done"] == 30
     assert shell.ask("release", *where, "--yes")[0]["done"] == 30
     assert shell.ask("kill", *where, "--yes")[0]["done"] == 30
@@ -281,14 +281,14 @@ def test_what_the_central_refuses_is_told_by_its_place(shell: Shell, tmp_path: P
     )
     assert "pilotage: --tags: " in said("--tags", "a &", "--", "true")
     assert "pilotage: --group: you may not submit" in said("--group", "x", "--", "true")
-    assert "{seed} in the command: an array has the parameter {index}" in said(
+    assert "{seed} in the command: an array has only the parameter {index}" in said(
         "--array", "2", "--", "echo", "{seed}", code=2
     )
     before = shell.ask("summary")
-    assert "--follow is for one job, and these are 2: use watch" in said(
+    assert "--follow takes one job, and these are 2: use `pilotage watch`" in said(
         "--follow", "--array", "2", "--", "true", code=2
     )
-    assert "these are 2: use watch" in said("--follow", "d.ndjson", code=2)
+    assert "these are 2: use `pilotage watch`" in said("--follow", "d.ndjson", code=2)
     assert shell.ask("summary") == before  # nothing was submitted
 
 

@@ -56,7 +56,7 @@ def test_check_names_the_step_that_fails_and_says_what_is_well(central: LocalCen
     good, steps = pilotage(central, "site", "check", "HOME", "--element", "here", "--json")
 
     assert code == 1
-    assert "well: pilots come, ask and end" in said
+    assert "works: pilots start, ask for jobs and end" in said
     assert "nowhere      failed at reach" in said
     assert "Connection refused" in said
     assert good == 0

@@ -26,9 +26,9 @@ def test_check_says_which_rules_are_new_and_which_default_ones_are_replaced(
 
     assert run(["failures", "rules", "check", file]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "failures: mine: before the default ones",
-        "failures: more time: in place of the default one, only said",
-        f"{file}: reads",
+        "failures: mine: before the default rules",
+        "failures: more time: replaces the default rule, as a dry run",
+        f"{file}: no mistakes",
     ]
 
 
@@ -47,7 +47,7 @@ def test_a_bare_list_is_the_rules_about_failures_as_in_a_workflow(
 ) -> None:
     file = written(tmp_path, "- name: a\n  then:\n  - do: retry\n")
     assert run(["failures", "rules", "check", file]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "failures: a: before the default ones"
+    assert capsys.readouterr().out.splitlines()[0] == "failures: a: before the default rules"
 
     wrong = written(tmp_path, "- name: a\n  then:\n  - do: giveup\n")
     assert run(["failures", "rules", "check", wrong]) == 1
@@ -83,7 +83,7 @@ TOLD = {
     '{"how": "exited", "exit_code": 77}': "payload: retry (after 30 s): mine",
     '{"how": "memory", "memory_mb": 2000}': "limit.memory: grow_memory (3000 MB): more memory",
     '{"how": "exited", "exit_code": 127}': "config: give_up: wrong by its description",
-    '{"how": "exited", "exit_code": 0, "succeeded": true}': "it is no failure",
+    '{"how": "exited", "exit_code": 0, "succeeded": true}': "not a failure",
 }
 
 

@@ -30,10 +30,10 @@ def a_job(need: Need, preferred: str = "") -> Job:
     ("job", "said"),
     [
         (a_job(Need(sites=("PIC",), element="slurm")), ""),
-        (a_job(Need(sites=("PCI",))), "no site 'PCI' is known yet (did you mean 'PIC'?)"),
-        (a_job(Need(banned_sites=("PIC", "XY"))), "no site 'XY' is known yet; submitted"),
-        (a_job(Need(), "PICC"), "no site 'PICC' is known yet (did you mean 'PIC'?)"),
-        (a_job(Need(element="slrum")), "no element 'slrum' is known yet (did you mean 'slurm'?)"),
+        (a_job(Need(sites=("PCI",))), "site 'PCI' is not known yet (did you mean 'PIC'?)"),
+        (a_job(Need(banned_sites=("PIC", "XY"))), "site 'XY' is not known yet; the jobs are"),
+        (a_job(Need(), "PICC"), "site 'PICC' is not known yet (did you mean 'PIC'?)"),
+        (a_job(Need(element="slrum")), "element 'slrum' is not known yet (did you mean 'slurm'?)"),
         (a_job(Need(element="{where}")), ""),  # a template's
     ],
 )
@@ -71,8 +71,7 @@ async def test_where_no_site_is_known_or_nobody_says_none_is_missed(
 async def test_a_site_of_which_nothing_is_listed_is_told_when_it_is_not_known() -> None:
     async with central("PIC").client() as client:
         assert await missed_site(client, "PIC") == ""
-        assert (
-            await missed_site(client, "PICC") == "no site 'PICC' is known yet (did you mean 'PIC'?)"
-        )
+        near = await missed_site(client, "PICC")
+        assert near == "site 'PICC' is not known yet (did you mean 'PIC'?)"
     async with central().client() as client:
-        assert await missed_site(client, "PIC") == "no site 'PIC' is known yet"
+        assert await missed_site(client, "PIC") == "site 'PIC' is not known yet"

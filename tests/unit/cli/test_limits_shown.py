@@ -14,7 +14,7 @@ def test_settings_that_count_for_nobody_are_told(capsys: pytest.CaptureFixture[s
     )
 
     assert (
-        "matcher.shares.a/x: no group 'x' in 'a'. It counts as soon as there is a token or a job"
+        "matcher.shares.a/x: no group 'x' in 'a'. It takes effect with the first token or job"
         in capsys.readouterr().err
     )
 
@@ -32,4 +32,4 @@ def test_the_burst_of_a_limit_of_starts_is_not_shown_as_jobs_at_once(
 
 def test_a_quota_without_a_limit_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["quota", "set", "group", "local", "analysis"]) == ExitCode.USAGE
-    assert "say what the quota is: --jobs, --gb or both" in capsys.readouterr().err
+    assert "give the quota: --jobs, --gb or both" in capsys.readouterr().err

@@ -13,13 +13,13 @@ from pilotage.central.operate.datadir import leads_soon
 
 # A command line, its exit code, and words of the one line that is said.
 LINES = [
-    ("stauts", 2, 'Did you mean "status"?'),
-    ("status x", 2, "'x' is no job id"),
+    ("stauts", 2, "unknown command 'stauts': did you mean 'status'?"),
+    ("status x", 2, "'x' is not a job id"),
     ("status --coers 3", 2, "--coers"),
     ("status 1 --state Done", 2, "either ids or a filter"),
     ("status --filter owne=me", 2, "did you mean 'owner'?"),
     ("status", 4, "pilotage serve"),
-    ("status --url nowhere", 4, "no URL of a central"),
+    ("status --url nowhere", 4, "not the URL of a central"),
     ("status --url http://127.0.0.1:1 --patience-s 0", 4, "no answer from http://127.0.0.1:1"),
     ("submit", 2, "a command after `--`"),
     ("submit --", 2, "there is no command"),
@@ -48,8 +48,12 @@ LINES = [
     ("pilot drain", 2, "drain which pilots?"),
     ("pilot drain p1 --all", 2, "drain which pilots?"),
     ("pilot list --state Runing", 2, "did you mean 'Running'?"),
-    ("submit echo hello", 2, "'hello' is too much in `submit echo hello`: a command comes after"),
-    ("site list PIC", 2, "'PIC' is too much"),
+    (
+        "submit echo hello",
+        2,
+        "unexpected argument 'hello' after 'submit echo': a command comes after",
+    ),
+    ("site list PIC", 2, "unexpected argument 'PIC' after 'site list'"),
     ("pilot start --isolation jail", 2, '"bubblewrap"'),
     ("pilot start --wall-s 10", 2, "--wall-s: found 10, expected more than 60 s"),
     ("pilot start --count 0", 2, "--count: expected a whole number from 1 to 1000"),
@@ -60,9 +64,9 @@ LINES = [
     ("series --step-s 30", 2, "--step-s"),
     ("series --last 0", 2, "--last"),
     ("accounts --days -1", 2, "--days"),
-    ("failures --since yesterday", 2, "--since 'yesterday': expected so long ago, as 30m"),
+    ("failures --since yesterday", 2, "--since 'yesterday': expected an age, such as 30m"),
     ("serve --set nonsense", 2, "expected section.key=value"),
-    ("serve --roles api,foo", 2, "--roles api,foo: 'foo' is no role, expected some of api"),
+    ("serve --roles api,foo", 2, "--roles api,foo: 'foo' is not a role; expected some of api"),
     ("serve --port 99999", 2, "--port"),
 ]
 
@@ -192,8 +196,8 @@ def test_a_command_waits_for_one_that_leads_soon_and_for_nothing_else(
     assert run(command) == 4
     said["nobody"] = capsys.readouterr().err.splitlines()
 
-    assert said["soon"][0] == "pilotage: no answer yet (nobody leads yet): trying again"
-    assert "waits to lead" in said["soon"][1] and "waits to lead" in said["at once"][0]
+    assert said["soon"][0] == "pilotage: the central is still starting: trying again"
+    assert all("is still starting" in one for one in (said["soon"][1], said["at once"][0]))
     assert [len(said["at once"]), len(said["nobody"])] == [1, 1]
     assert "start one with `pilotage serve`" in said["nobody"][0]
 

@@ -53,7 +53,7 @@ def test_a_starter_is_told_of_the_cap_on_cores_and_of_pilots_that_are_open() -> 
     (capped,) = doubts(PilotOptions(cores=99), 4)
     (open_,) = doubts(PilotOptions(isolation="namespaces"), 4)
 
-    assert capped.startswith("--cores 99: this machine has 4 cores for it")
+    assert capped.startswith("--cores 99: the pilot offers only the 4 cores of this machine")
     assert "shows (open)" in open_
     assert doubts(PilotOptions(cores=4), 4) == []
     assert doubts(PilotOptions(cores=99, overcommit=True), 4) == []

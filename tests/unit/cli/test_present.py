@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from pilotage.central.cli.jobs.explain import headline, pilot_headline
+from pilotage.central.cli.jobs.explain import headline, lacks_in_words, pilot_headline
 from pilotage.central.cli.jobs.status import one_line
 from pilotage.central.cli.jobs.waiting import outcome
 from pilotage.central.cli.presentation import clean, jobs_in_words, number, print_table
@@ -59,28 +59,26 @@ def test_an_explanation_names_the_clause_that_alone_stands_in_the_way() -> None:
 
     assert headline(explanation(3, 0, site, cores)) == [
         "0 of 3 live offers fit",
-        "but for cores (8 wanted), 2 would fit",
+        "without the clause cores (8 wanted), 2 offers would fit",
     ]
     assert headline(explanation(3, 1, site, ahead=12)) == [
         "1 of 3 live offers fits",
-        "12 jobs that the same offers could run are before it",
+        "12 jobs for the same offers come first",
     ]
-    assert headline(explanation(3, 1, ahead=1))[1] == (
-        "1 job that the same offers could run is before it"
-    )
+    assert headline(explanation(3, 1, ahead=1))[1] == ("1 job for the same offers comes first")
     assert "pilot list" in headline(explanation(0, 0))[0]
 
 
 #   the first line, for these: offers, fitting, with room now
 ROOM = """
-  0 of 1 live offer fits, even with nothing on it 1 0 0
-  0 of 5 live offers fit, even with nothing on them 5 0 0
+  0 of 1 live offer fits, even when empty 1 0 0
+  0 of 5 live offers fit, even when empty 5 0 0
   1 of 2 live offers fits and has room now 2 1 1
   2 of 2 live offers fit and have room now 2 2 2
-  1 of 1 live offer fits with nothing on it; it has no room now 1 1 0
-  7 of 9 live offers fit with nothing on them; none of them has room now 9 7 0
-  7 of 9 live offers fit with nothing on them; 1 of them has room now 9 7 1
-  3 000 of 3 000 live offers fit with nothing on them; at least 2 of them have room now 3000 3000 2
+  1 of 1 live offer fits when empty; it has no room now 1 1 0
+  7 of 9 live offers fit when empty; none of them has room now 9 7 0
+  7 of 9 live offers fit when empty; 1 of them has room now 9 7 1
+  3 000 of 3 000 live offers fit when empty; at least 2 of them have room now 3000 3000 2
 """
 
 
@@ -101,11 +99,23 @@ def test_what_is_held_is_told_in_one_or_many() -> None:
     ]
 
     assert lines == [
-        "it is held: the job may not start there now",
-        "all of them are held: the job may start on none now",
-        "1 of them is held: it may not start there now",
-        "2 of them are held: it may not start there now",
+        "limits or bans keep the job from it now",
+        "limits or bans keep the job from all of them now",
+        "limits or bans keep the job from 1 of them now",
+        "limits or bans keep the job from 2 of them now",
     ]
+
+
+def test_what_offers_lack_is_told_in_words() -> None:
+    said = lacks_in_words("has enough free now: too little cores on 2, memory on 1; it waits")
+
+    assert said == (
+        "has enough free now: 2 pilots have too few free cores, "
+        "1 pilot has too little free memory; it waits"
+    )
+    assert lacks_in_words("it is the next when there is room") == (
+        "it is the next when there is room"
+    )
 
 
 def test_what_a_pilot_could_run_is_told_in_one_or_many() -> None:
@@ -117,13 +127,13 @@ def test_what_a_pilot_could_run_is_told_in_one_or_many() -> None:
         )
 
     assert told(1, 1, 1, 1) == [
-        "1 of 1 waiting job fits what is free now",
-        "1 of those may not start there now",
+        "1 of 1 waiting job fits the free capacity",
+        "limits or bans stop 1 of those now",
     ]
     assert told(53, 0, 53) == [
-        "0 of 53 waiting jobs fit what is free now; 53 would fit if nothing were on it"
+        "0 of 53 waiting jobs fit the free capacity; 53 would fit if the pilot were empty"
     ]
-    assert told(0, 0) == ["no job of its community waits"]
+    assert told(0, 0) == ["no job of the pilot's community waits"]
 
 
 def test_bans_are_told_by_site_and_element() -> None:

@@ -106,7 +106,7 @@ def test_a_task_that_failed_is_told_with_what_it_said(
     said = capsys.readouterr()
     assert "step make, task 2 failed: exit code 2" in said.err
     assert "pilotage: no\n" in said.err
-    assert "not run to the end, because of that: join" in said.err
+    assert "not complete, because earlier steps failed: join" in said.err
     assert "not complete: 0 files in demo.run" in said.out
 
 
@@ -134,11 +134,11 @@ def test_what_could_not_run_on_pilots_is_told_with_its_line(
     why = (
         "demo.yaml:6: step join: when.task: a condition on task works only in a run on one machine"
     )
-    assert f"on pilots it could not run: {why}" in said.err
+    assert f"it cannot run on pilots: {why}" in said.err
     assert run(["prod", "check", "demo.yaml"]) == 0
     said = capsys.readouterr()
-    assert "nothing is wrong" in said.out
-    assert f"on pilots it could not run: {why}" in said.err
+    assert "no mistakes" in said.out
+    assert f"it cannot run on pilots: {why}" in said.err
     for words in ([], ["--jobs"]):
         assert run(["prod", "submit", "demo.yaml", *words]) == 2
         assert f"pilotage: {why}" in capsys.readouterr().err
@@ -174,11 +174,17 @@ def test_rules_for_a_submission_are_checked_before_anything_travels(
 
 # the command line, and what is said
 MISUSED = {
-    "both": (["submit", "demo.yaml", "--local", "--dry-run"], "say one of --local and --dry-run,"),
-    "jobs here": (["submit", "demo.yaml", "--local", "--jobs"], "say one of --local and --jobs"),
-    "of a run here": (["submit", "demo.yaml", "--resume"], "are for runs with --local"),
-    "of productions": (["submit", "demo.yaml", "--local", "--name", "x"], "are for productions"),
-    "rules here": (["submit", "demo.yaml", "--local", "--rules", "x"], "are for productions"),
+    "both": (
+        ["submit", "demo.yaml", "--local", "--dry-run"],
+        "give either --local or --dry-run, not both",
+    ),
+    "jobs here": (
+        ["submit", "demo.yaml", "--local", "--jobs"],
+        "give either --local or --jobs, not both",
+    ),
+    "of a run here": (["submit", "demo.yaml", "--resume"], "--cores and --resume need --local"),
+    "of productions": (["submit", "demo.yaml", "--local", "--name", "x"], "cannot go with --local"),
+    "rules here": (["submit", "demo.yaml", "--local", "--rules", "x"], "cannot go with --local"),
     "no rules": (["submit", "demo.yaml", "--rules", "no"], "--rules no: No such file"),
     "no file": (["check", "none.yaml"], "none.yaml: No such file"),
     "no value": (["check", "demo.yaml", "--set", "runs"], "--set runs: expected NAME=VALUE"),
@@ -214,7 +220,7 @@ def test_files_of_the_catalogue_need_a_folder(
     (data / "f").touch()
     (data / "f.meta.json").write_text('{"k": 2}')
     assert run(["prod", "submit", "demo.yaml", "--local", "--inputs", "data"]) == 0
-    assert "no file in the folder is what inputs.i asks for" in capsys.readouterr().err
+    assert "no file in the folder meets the query of inputs.i" in capsys.readouterr().err
 
 
 def test_the_graph_is_drawn(flow: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,7 +246,7 @@ def test_an_order_to_stop_ends_all_that_runs(flow: Path) -> None:
     _, said = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "stopped: nothing of it runs any more" in said
+    assert "stopped: all tasks have ended" in said
     for pid in pids:
         state = Path(f"/proc/{pid.read_text().strip()}/stat")
         while state.exists() and b") Z" not in state.read_bytes():
@@ -299,4 +305,4 @@ def test_a_transformation_is_told_by_the_command_that_takes_it(
     file.write_text("name: t\njob: {command: [a]}\n")
 
     assert run(["prod", word, str(file)]) == ExitCode.USAGE
-    assert f"no workflow: `pilotage transformation add {file}`" in capsys.readouterr().err
+    assert f"not a workflow: use `pilotage transformation add {file}`" in capsys.readouterr().err

@@ -62,8 +62,8 @@ def waits(
 
 FREE = "and its name is free"
 AWAY = {
-    P.ARCHIVED: f"nothing more comes of it: what it made stays in the catalogue, {FREE}",
-    P.CLEANED: f"nothing more comes of it: nothing of it is in the catalogue any more, {FREE}",
+    P.ARCHIVED: f"it has ended: its files stay in the catalogue, {FREE}",
+    P.CLEANED: f"it has ended: its files have left the catalogue, {FREE}",
 }
 
 
@@ -122,7 +122,7 @@ def test_who_waits_while_a_query_may_still_meet_files_is_told_once_how_that_ends
     assert (code, err.splitlines()) == (
         0,
         [
-            "pilotage: step a waits for more files that meet its query; when no more come: "
+            "pilotage: step a waits for more files that meet its query; if no more come: "
             "pilotage prod complete w"
         ],
     )

@@ -174,13 +174,13 @@ def test_of_what_is_put_away_it_is_said_what_stays_and_how_that_goes(
 ) -> None:
     print_production(detail_of(view(step(), state=P.ARCHIVED)))
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        "what it made stays in the catalogue, and its name is free",
-        "next: pilotage prod clean 3, where its files shall go too",
+        "its files stay in the catalogue, and its name is free",
+        "next: pilotage prod clean 3, if its files shall be removed too",
     ]
 
     print_production(detail_of(view(step(), state=P.CLEANED)))
     said = capsys.readouterr().out.splitlines()
-    assert said[-1] == "nothing of it is in the catalogue any more, and its name is free"
+    assert said[-1] == "its files have left the catalogue, and its name is free"
     assert what_stays(view(step(), state=P.COMPLETED)) == ""
 
 
@@ -302,9 +302,9 @@ def test_a_step_that_a_quota_stops_is_shown_with_the_quota(
 @pytest.mark.parametrize(
     ("failed", "said"),
     [
-        (0, "no attempt has failed: they are counted within ten seconds"),
-        (1, "1 task has failed: of what is counted within ten seconds, ask again"),
-        (10, "10 tasks have failed: of what is counted within ten seconds, ask again"),
+        (0, "no attempt has failed (new failures are counted within ten seconds)"),
+        (1, "1 task has failed: details follow within ten seconds"),
+        (10, "10 tasks have failed: details follow within ten seconds"),
     ],
 )
 def test_a_report_never_says_that_nothing_failed_where_tasks_did(

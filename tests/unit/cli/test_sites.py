@@ -18,7 +18,7 @@ def test_bans_and_drains_of_sites_and_elements_are_told() -> None:
     assert bans([a_site()]) == []
     assert bans([a_site(banned=True, draining_elements=("slurm",))]) == [
         "PIC is banned: only jobs of type Test run there",
-        "PIC/slurm is draining: it gets no pilots, and those there end when their jobs have",
+        "PIC/slurm is draining: it gets no new pilots, and its pilots end after their jobs",
     ]
 
 
@@ -29,7 +29,7 @@ def test_what_an_enable_cannot_lift_is_told() -> None:
     ]
     found = SiteDetail(view=a_site(), elements=elements)
 
-    assert still_disabled(found, "") == ["PIC/arc is disabled by its file: it gets no pilots"]
+    assert still_disabled(found, "") == ["PIC/arc is disabled in its file: it gets no pilots"]
     assert still_disabled(found, "slurm") == []
 
 
@@ -39,8 +39,8 @@ def test_what_is_held_against_a_host_or_an_element_is_told() -> None:
     whole = HostView(host="", element="slurm", state="canary", left_s=0.0, **said)  # type: ignore[arg-type]
 
     assert hole(host) == (
-        "host wn7 is suspended: it gets no jobs, its canary comes in 540 s: "
-        "5 jobs of 2 owners failed at once, the last: exit code 127"
+        "host wn7 is suspended: it gets no jobs, until a trial in 540 s: "
+        "5 jobs of 2 owners failed at once; the last failure: exit code 127"
     )
     assert hole(whole).startswith("element slurm is on trial: it gets one job at a time: 5 jobs")
 

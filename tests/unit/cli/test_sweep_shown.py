@@ -19,4 +19,4 @@ def test_of_one_storage_alone_its_counts_are_printed(capsys: pytest.CaptureFixtu
     printed = capsys.readouterr()
 
     assert printed.out.splitlines()[1].split()[:2] == ["disk", "yes"]
-    assert "waits for 5 seconds" in printed.err
+    assert "wait 5 seconds" in printed.err

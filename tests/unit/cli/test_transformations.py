@@ -14,7 +14,7 @@ def test_a_group_that_does_not_go_now_is_told_to_wait(capsys: pytest.CaptureFixt
 
     print_preview(found)
     assert capsys.readouterr().out.splitlines() == [
-        *("raw: 3 files", "group 1: u:a, u:b", "group 2: u:c (waits: it is not full)"),
+        *("raw: 3 files", "group 1: u:a, u:b", "group 2: u:c (waits until it is full)"),
     ]
 
 

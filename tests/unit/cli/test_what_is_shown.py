@@ -15,9 +15,12 @@ PARTS = {
     "the newest of several": (OutputPart(2, 2), "attempt 2\n"),
     "an earlier one": (
         OutputPart(1, 2),
-        "attempt 1: attempt 2, the newest, has left nothing yet\n",
+        "attempt 1: the newest attempt, 2, has no output yet\n",
     ),
-    "a long one": (OutputPart(1, 1, 2_345_678), "… 2 345 678 bytes left out: only the last 10^6"),
+    "a long one": (
+        OutputPart(1, 1, 2_345_678),
+        "… 2 345 678 bytes are missing: the central keeps only the last 10^6",
+    ),
 }
 
 
@@ -48,7 +51,7 @@ PEEKS = {
     "ended": (Peek(job=7, epoch=1, at=AT), f"attempt 1, which ended at {AT}"),
     "silent": (
         Peek(job=7, epoch=2, live=True, complete=False, at=AT),
-        f"attempt 2, as its pilot, last heard of at {AT}, has told of it",
+        f"attempt 2, as reported by its pilot at {AT}",
     ),
 }
 
@@ -71,4 +74,4 @@ def test_the_tag_that_an_image_adds_is_explained() -> None:
 
     assert said(cores) == []
     (line,) = said(cores, tags)
-    assert line.startswith("image:sif: the image is one file of Apptainer (.sif)")
+    assert line.startswith("image:sif: the image is an Apptainer file (.sif)")

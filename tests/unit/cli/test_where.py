@@ -33,9 +33,9 @@ WRONG = {
     "state=waitin": "unknown state 'waitin': did you mean 'Waiting'?",
     "site=": "site needs a value",
     "site": "site needs a value",
-    "site=A,site=B": "site comes twice",
+    "site=A,site=B": "site is given twice",
     "submission=x": "expected a number",
-    "id=5-1": "is no range",
+    "id=5-1": "is not a range",
     "": "unknown key ''",
 }
 
@@ -65,7 +65,7 @@ def test_what_is_no_id_is_refused(word: str) -> None:
 
 def test_a_filter_is_shown_in_words() -> None:
     assert shown(JobFilter(states=(WAITING, HELD), owner="me", submission=3)) == (
-        "owner=me, submission=3, Waiting|Held"
+        "owner=me, submission=3, state Waiting or Held"
     )
     assert shown(JobFilter(site="PIC")) == "site=PIC, any state"
 

@@ -125,5 +125,5 @@ def test_a_call_from_its_own_thread_is_refused_instead_of_waiting_for_ever() -> 
         def progress(_: int) -> None:
             client.health()
 
-        with pytest.raises(RuntimeError, match="call-back"):
+        with pytest.raises(RuntimeError, match="a callback of a blocking client"):
             client.submit(iter([Job(command=("true",))]), progress=progress)

@@ -112,7 +112,7 @@ def test_a_named_token_file_may_be_one_that_token_issue_has_saved(home: Home) ->
 
     assert found(home) == (REMOTE, "hers")
     home.environment["PILOTAGE_URL"] = LOCAL
-    with pytest.raises(UnreadableCredentials, match=f"its token is for {REMOTE}, and not"):
+    with pytest.raises(UnreadableCredentials, match=f"its token is for {REMOTE}, not"):
         found(home)
     saved.write_text(f'{{"url": "{LOCAL}"}}')
     with pytest.raises(UnreadableCredentials, match="`token` is missing"):
@@ -126,7 +126,7 @@ def test_a_file_without_a_token_is_refused_and_never_shown(home: Home, content: 
     home.environment["PILOTAGE_TOKEN_FILE"] = str(named)
     home.environment["PILOTAGE_URL"] = REMOTE
 
-    with pytest.raises(UnreadableCredentials, match="it holds no token") as refused:
+    with pytest.raises(UnreadableCredentials, match="it has no token") as refused:
         found(home)
     assert "secret" not in str(refused.value)
 
@@ -143,12 +143,12 @@ def test_a_folder_for_a_token_is_refused(home: Home) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://127.0.0.1:99999", "http://[::1"])
 def test_what_is_no_url_is_refused(home: Home, url: str) -> None:
     home.environment["PILOTAGE_URL"] = url
-    with pytest.raises(NoCentral, match="is no URL of a central"):
+    with pytest.raises(NoCentral, match="is not the URL of a central"):
         found(home)
 
     del home.environment["PILOTAGE_URL"]
     home.keep(url, "kept", 0o600)
-    with pytest.raises(UnreadableCredentials, match="is no URL of a central"):
+    with pytest.raises(UnreadableCredentials, match="is not the URL of a central"):
         found(home)
 
 
@@ -184,7 +184,7 @@ def test_credentials_that_are_not_what_they_should_be_are_named(home: Home, text
 
 @pytest.mark.parametrize("url", ["central.example.org", "ftp://x", "http://"])
 def test_a_url_that_is_none_is_refused(home: Home, url: str) -> None:
-    with pytest.raises(NoCentral, match="no URL"):
+    with pytest.raises(NoCentral, match="not the URL"):
         found(home, url=url)
 
 

@@ -90,7 +90,7 @@ async def test_a_file_here_with_other_bytes_is_replaced_only_by_force(
     mine = tmp_path / "a.h5"
     mine.write_bytes(b"PHOTONS of run 8\n")
 
-    with pytest.raises(FileThere, match=r"users:a\.h5: .*a\.h5 is there with other bytes"):
+    with pytest.raises(FileThere, match=r"users:a\.h5: .*a\.h5 exists with other bytes"):
         await client.get_file("users:a.h5", tmp_path)
     assert mine.read_bytes() == b"PHOTONS of run 8\n"
     assert await client.get_file("users:a.h5", tmp_path, force=True) == mine
@@ -120,7 +120,7 @@ async def test_all_that_can_be_fetched_is_and_the_others_are_told(
     lines = str(told.value).splitlines()
 
     assert got == ["b", "d"]
-    assert lines[0] == "2 of 4 files are not fetched:"
+    assert lines[0] == "2 of 4 files were not fetched:"
     assert lines[1].startswith("  users:a: storage pic: No such file")
     assert lines[2].startswith("  users:c: ")
 
@@ -140,7 +140,7 @@ async def test_files_that_would_be_one_file_are_refused_before_any_is_fetched(
 
 @pytest.mark.parametrize(
     ("state", "says"),
-    [(FileState.REMOVED, "it is Removed"), (FileState.LOST, "it is Lost: all of its copies")],
+    [(FileState.REMOVED, "it is Removed"), (FileState.LOST, "it is Lost: all copies")],
 )
 async def test_a_file_without_copies_says_its_state(
     client: Client, tmp_path: Path, state: FileState, says: str
@@ -195,5 +195,5 @@ async def test_without_any_storage_none_is_to_be_named(client: Client, tmp_path:
 
     client.storages = none  # type: ignore[method-assign]
     (tmp_path / "mine").write_bytes(b"other")
-    with pytest.raises(NoStorage, match="^there is no storage: an operator"):
+    with pytest.raises(NoStorage, match="^there are no storages: an operator"):
         await client.put_file(tmp_path / "mine", "users:b")

@@ -11,6 +11,7 @@ from pilotage.central.client.errors import (
     BadDownload,
     FilesClash,
     FileThere,
+    Invalid,
     NotFound,
     StoreFull,
     UnsafeName,
@@ -53,6 +54,31 @@ async def test_a_refused_upload_raises_its_own_error(tmp_path: Path) -> None:
     async with stub.client() as client:
         with pytest.raises(StoreFull):
             await client.upload([tmp_path / "new"])
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+async def test_a_file_above_the_limit_is_refused_before_anything_is_sent(
+    tmp_path: Path, kind: str
+) -> None:
+    stub, large = StubCentral(), tmp_path / "large"
+    if kind == "folder":
+        large.mkdir()
+        (large / "content").write_bytes(bytes(20_000))
+    else:
+        large.write_bytes(bytes(20_000))
+    (tmp_path / "small").write_bytes(CONTENT)
+
+    def answer(got: Got) -> httpx.Response:
+        return ok(BlobAnswer(missing=got.json()["sha256"], bytes_max=10_000))(got)
+
+    stub.always["POST /v1/blobs/missing"] = answer
+    async with stub.client() as client:
+        with pytest.raises(Invalid) as why:
+            await client.upload([tmp_path / "small", large])
+
+    assert stub.lines() == ["POST /v1/blobs/missing"]
+    assert str(why.value).startswith(f"{large}: ")
+    assert "the central accepts at most 10000: store it with `pilotage data put`" in str(why.value)
 
 
 async def test_an_empty_file_is_a_file(tmp_path: Path) -> None:
@@ -175,7 +201,7 @@ async def test_the_output_of_a_second_job_does_not_replace_that_of_the_first(
     client = stub.client()
     target = await client.download(5, "hist", tmp_path)
 
-    with pytest.raises(FileThere, match="output hist of job 6: .*hist is there with other bytes"):
+    with pytest.raises(FileThere, match="output hist of job 6: .*hist exists with other bytes"):
         await client.download(6, "hist", tmp_path)
     assert target.read_bytes() == b"of 5"
     assert await client.download(5, "hist", tmp_path) == target  # the same bytes may stay
@@ -217,7 +243,7 @@ async def test_outputs_of_one_job_that_clash_name_a_remedy_that_helps(tmp_path: 
     keeping_each(stub, {5: {"Hist": b"H", "hist": b"h"}})
     client = stub.client()
 
-    with pytest.raises(FilesClash, match="one by one, each --to another folder"):
+    with pytest.raises(FilesClash, match="one by one into different folders"):
         _ = [one async for one in client.download_all([5], tmp_path, by_job=True)]
     for name in ("Hist", "hist"):
         (tmp_path / f"of-{name}").mkdir()
@@ -245,7 +271,9 @@ async def test_a_number_in_place_of_a_name_is_told_how_several_jobs_are_given(
     stub = StubCentral()
     keeping_each(stub, {5: {"hist": b"5"}})
 
-    with pytest.raises(NotFound, match="no output '6'; several jobs are given as a range: 12-15"):
+    with pytest.raises(
+        NotFound, match="no output '6'; give several jobs as a range, such as 12-15"
+    ):
         _ = [one async for one in stub.client().download_all([5], tmp_path, names=["6"])]
 
 
@@ -253,7 +281,7 @@ async def test_a_name_that_one_of_the_jobs_has_not_kept_stops_all(tmp_path: Path
     stub = StubCentral()
     keeping_each(stub, {5: {"hist": b"5"}, 6: {"other": b"6"}})
 
-    with pytest.raises(NotFound, match="job 6 has kept no output 'hist'"):
+    with pytest.raises(NotFound, match="job 6 has no output 'hist'"):
         _ = [
             one
             async for one in stub.client().download_all(

@@ -64,12 +64,12 @@ WRONG = {
         "f.yaml:2: outputs[0]: quote it: '{n}' is a mapping in YAML",
     ),
     "no YAML": ("command: [a\n", "f.yaml:2: did not find expected"),
-    "nothing": ("", "f.yaml: it is empty: a job file holds"),
-    "a word": ("hello", "f.yaml:1: a job file holds"),
+    "nothing": ("", "f.yaml: it is empty: a job file has"),
+    "a word": ("hello", "f.yaml:1: a job file has"),
     "an empty list": ("jobs: []\n", "f.yaml:1: jobs: it is empty, expected a list of jobs"),
     "an empty list alone": ("[]\n", "f.yaml:1: it is empty, expected a list of jobs"),
-    "a template alone": ("template: {command: [a]}\n", "a single job stand at the top"),
-    "jobs and template": ("template: {}\njobs: []\n", "f.yaml:2: jobs: either `jobs`, or"),
+    "a template alone": ("template: {command: [a]}\n", "a single job has its keys at the top"),
+    "jobs and template": ("template: {}\njobs: []\n", "f.yaml:2: jobs: give either `jobs`, or"),
     "a parameter that is neither": (
         "template: {command: [a]}\nparameters:\n  - n: 1\n  - n: [2]\n",
         "f.yaml:4: parameters[1].n: expected text or a number",
@@ -100,13 +100,13 @@ WRONG = {
     ),
     "a key with nothing behind it": (
         "command: [a]\nneeds:\n",
-        "f.yaml:2: needs: expected a list, got nothing: fill it in, or leave it out",
+        "f.yaml:2: needs: expected a list, got nothing: add a value, or remove the key",
     ),
     "a key that is a list": ("? [a]\n: 1\n", "f.yaml:1: found unhashable key"),
     "JSON, with its line": ('{"command": ["a"],\n "nme": "x"}', "f.yaml:2: unknown key 'nme'"),
     "a limit that is no number": (
         "running_max: -1\njobs: [{command: [a]}]\n",
-        "f.yaml:1: running_max: expected how many of the jobs run at once, 0 or more, not -1",
+        "f.yaml:1: running_max: found -1, expected a number of jobs, 0 or more",
     ),
     "an executable tag": (
         "!!python/object/apply:os.getcwd []\n",

@@ -166,7 +166,9 @@ async def test_what_must_not_be_sent_twice_is_not_when_its_leader_leads_no_more(
         await client.summary()
         processes.still.add(ONE)
         pace.at = 8.0, lambda: processes.lead(TWO)
-        with pytest.raises(errors.Unreachable, match=f"{ONE} did not answer, and {TWO} leads now"):
+        with pytest.raises(
+            errors.Unreachable, match=f"{ONE} did not answer, and {TWO} is the leader now"
+        ):
             await client._transport.ask(Summary, "POST", "/v1/jobs/summary", again=False)
 
     assert TWO not in processes.asked

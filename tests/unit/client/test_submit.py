@@ -35,6 +35,15 @@ async def test_few_jobs_travel_as_one_object() -> None:
     assert (handle.id, list(handle.ids())) == (7, [10, 11])
 
 
+async def test_few_jobs_also_report_that_they_were_sent() -> None:
+    stub, heard = central(2), list[int]()
+    async with stub.client() as client:
+        await client.submit([JOB] * 2, progress=heard.append)
+
+    assert heard == [2]
+    assert stub.got[0].headers["content-length"] == str(len(stub.got[0].body))
+
+
 async def test_a_long_list_travels_as_lines_after_a_header() -> None:
     stub = central(5_000)
     heard: list[int] = []

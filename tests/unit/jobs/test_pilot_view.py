@@ -73,7 +73,7 @@ def test_all_that_a_pilot_offers_and_its_node_can_be_seen() -> None:
 def test_what_is_not_known_says_so() -> None:
     shown = dict(facts(view_of(OFFER)))
 
-    assert (shown["gpu_driver"], shown["cpu_model"]) == ("not known", "not known")
+    assert (shown["gpu_driver"], shown["cpu_model"]) == ("unknown", "unknown")
     assert (shown["types"], shown["groups"], shown["parked"]) == ("Merge, Test", "all", "yes")
     assert shown["hs23_per_core"] == "11.5"
 

@@ -1,0 +1,97 @@
+"""Refusals of words that no command takes: unknown commands, unknown options, surplus words."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Final
+
+from cyclopts import UnknownCommandError, UnknownOptionError
+
+# Words of other systems, and the command that does the same here.
+NEIGHBOURS: Final = {
+    "cancel": "kill",
+    "rm": "kill",
+    "retry": "reschedule",
+    "queue": "status",
+    "ps": "status",
+    "list": "status",
+    "top": "status",
+    "jobs": "status",
+    "stat": "status",
+    "run": "submit",
+}
+_TAKE_COMMANDS: Final = ("submit", "explain")
+_LETTERS_A_MISTAKE: Final = 3  # a word of so many letters may have one wrong letter
+_MISTAKES_MAX: Final = 2
+_PREFIX_MIN: Final = 3
+
+
+def unknown_command(error: UnknownCommandError) -> str:
+    """Return the refusal of an unknown command, with the right one if there is a near one."""
+    words = list(error.command_chain or ())
+    word = (error.unused_tokens or [""])[0]
+    known = [name for name in error.app or () if not name.startswith("-")]
+    meant = NEIGHBOURS.get(word, "")
+    if meant not in known:
+        meant = nearest(word, known)
+    said = f"unknown command {' '.join([*words, word])!r}"
+    if meant:
+        return f"{said}: did you mean {' '.join([*words, meant])!r}?"
+    return f"{said}: `{' '.join(['pilotage', *words, '--help'])}` lists the commands"
+
+
+def unknown_option(error: UnknownOptionError) -> str:
+    """Return the refusal of an unknown option, with the right one if there is a near one."""
+    word = (error.token.keyword or error.token.value).partition("=")[0]
+    known = chain.from_iterable(one.names for one in error.argument_collection if one.parse)
+    meant = nearest(word, [name for name in known if name.startswith("--")])
+    if meant:
+        return f"unknown option {word!r}: did you mean {meant!r}?"
+    command = " ".join(["pilotage", *(error.command_chain or ()), "--help"])
+    return f"unknown option {word!r}: `{command}` lists the options"
+
+
+def surplus(tokens: Sequence[str], unused: Sequence[str]) -> str:
+    """Return the refusal of words that a command does not take."""
+    said = f"unexpected argument {unused[0]!r} after {' '.join(tokens[: _place(tokens, unused)])!r}"
+    if tokens[0] not in _TAKE_COMMANDS:
+        return said
+    return f"{said}: a command comes after `--`, as in {tokens[0]} -- …"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known word that was most likely meant; empty if none is near.
+
+    A known word is near if it begins with `word`. It is also near with a few mistakes, that is
+    wrong, missing, surplus or swapped letters: one in 3 letters, two in 6 or more.
+    """
+    names = sorted(known, key=lambda name: (len(name), name))
+    letters = word.lstrip("-")
+    if len(letters) >= _PREFIX_MIN:
+        longer = next((name for name in names if name.startswith(word)), "")
+        if longer:
+            return longer
+    most = min(_MISTAKES_MAX, len(letters) // _LETTERS_A_MISTAKE)
+    found = min(names, key=lambda name: mistakes(word, name), default="")
+    return found if found and mistakes(word, found) <= most else ""
+
+
+def mistakes(typed: str, meant: str) -> int:
+    """Return how many letters must be changed, added, removed or swapped with the next one."""
+    rows = [list(range(len(meant) + 1))]
+    for i, letter in enumerate(typed, 1):
+        row = [i]
+        for j, other in enumerate(meant, 1):
+            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != other))
+            if i > 1 and j > 1 and typed[i - 2] == other and letter == meant[j - 2]:
+                cost = min(cost, rows[-2][j - 2] + 1)
+            row.append(cost)
+        rows.append(row)
+    return rows[-1][-1]
+
+
+def _place(tokens: Sequence[str], unused: Sequence[str]) -> int:
+    """Return the index of the first unused word. The unused words keep their order."""
+    at = len(tokens)
+    for word in reversed(unused):
+        at = max((i for i in range(at) if tokens[i] == word), default=at)
+    return at

@@ -1,0 +1,97 @@
+"""`status` without unfinished jobs, `logs` without output, and the figures of `show`."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from pilotage.central.cli.jobs import show
+from pilotage.central.cli.main import run
+from pilotage.proto.api.jobs import (
+    JobDetail,
+    JobPage,
+    JobView,
+    Summary,
+    SummaryBy,
+    SummaryRow,
+)
+from pilotage.proto.job_states import JobState
+
+from .stub_client import give
+
+
+def view_of(state: JobState, epoch: int) -> JobView:
+    return JobView(
+        id=9000,
+        submission=1,
+        name="",
+        type="User",
+        community="local",
+        group="users",
+        owner="ann",
+        state=state,
+        epoch=epoch,
+    )
+
+
+class Central:
+    """Has one job, which wrote nothing."""
+
+    def __init__(self, state: JobState, epoch: int) -> None:
+        self.view = view_of(state, epoch)
+
+    async def log(self, *_: object, **__: object) -> AsyncGenerator[bytes, None]:
+        yield b""
+
+    async def detail(self, _: int) -> JobDetail:
+        return JobDetail(view=self.view, job=None)
+
+    async def summary(self, *_: object) -> Summary:
+        row = SummaryRow(key="", counts={JobState.DONE: 1})
+        return Summary(by=SummaryBy.STATE, total=1, rows=[row])
+
+    async def page(self, *_: object, **__: object) -> JobPage:
+        return JobPage(jobs=[], after=None)
+
+
+EMPTY = {
+    (JobState.WAITING, 0): "job 9000 has not run yet",
+    (JobState.KILLED, 0): "job 9000 has not run",
+    (JobState.RUNNING, 1): "job 9000 has written nothing to stdout yet",
+    (JobState.DONE, 1): "job 9000 has written nothing to stdout",
+}
+
+
+@pytest.mark.parametrize(("state", "epoch"), EMPTY)
+def test_logs_say_that_there_is_no_output(
+    state: JobState,
+    epoch: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    give(Central(state, epoch), monkeypatch)
+
+    assert run(["logs", "9000"]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"pilotage: {EMPTY[state, epoch]}\n")
+
+
+def test_status_says_that_no_job_is_unfinished(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(JobState.DONE, 1), monkeypatch)
+    monkeypatch.setattr("pilotage.central.cli.presentation.on_terminal", lambda: True)
+
+    assert run(["status"]) == 0
+    assert capsys.readouterr().out == "1 job: 1 Done\nno unfinished jobs\n"
+    assert run(["status", "--state", "Held"]) == 0
+    assert capsys.readouterr().out == "no matching jobs\n"
+
+
+def test_figures_are_rounded_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    usage: dict[str, Any] = {"wall_s": 0.009691832000044087, "memory_peak_mb": 12.0}
+    show._print(JobDetail(view=view_of(JobState.DONE, 1), job=None, usage=usage))
+    said = capsys.readouterr().out.splitlines()
+
+    assert "used.wall_s              0.01" in said
+    assert "used.memory_peak_mb      12" in said
