@@ -67,9 +67,9 @@ class ItemResult(str, enum.Enum):
     """What became of one item."""
 
     NEW = "new"
-    CHANGED = "changed"  # something new was added to what is there
-    SAME = "same"  # all of it was there already
-    REFUSED = "refused"  # nothing of it was stored
+    CHANGED = "changed"  # something new was added to an existing item
+    SAME = "same"  # nothing was new
+    REFUSED = "refused"  # nothing was stored
 
 
 class Refusal(_Out, frozen=True):
@@ -220,8 +220,8 @@ class DatasetActionName(str, enum.Enum):
     """What can be done to a dataset."""
 
     OPEN = "open"
-    CLOSE = "close"  # no files are added or taken out
-    ATTACH = "attach"  # files, whose metadata stay as they are
+    CLOSE = "close"  # no files can be added or taken out
+    ATTACH = "attach"  # add files, whose metadata do not change
     DETACH = "detach"
 
 
@@ -257,8 +257,8 @@ class KeysRequest(_In, frozen=True):
 
 
 class Direction(str, enum.Enum):
-    UP = "up"  # what it was made of
-    DOWN = "down"  # what was made of it
+    UP = "up"  # the files that it was made from
+    DOWN = "down"  # the files that were made from it
 
 
 class LineageLink(_Out, frozen=True):
