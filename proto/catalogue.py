@@ -50,7 +50,7 @@ class BadCatalogueField(ValueError):
         self.field, self.value, self.right = field, value, right
 
 
-# -- states -------------------------------------------------------------------------------------
+# -- states ---------------------------------------------------------------------------------------
 
 
 class FileState(str, enum.Enum):
@@ -96,7 +96,7 @@ def state_of(replicas: Collection[ReplicaState]) -> FileState:
     return FileState.MISSING
 
 
-# -- names --------------------------------------------------------------------------------------
+# -- names ----------------------------------------------------------------------------------------
 
 
 class Did(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -155,7 +155,7 @@ def check_path(path: str, where: str = "path") -> None:
         raise BadCatalogueField(where, path, right)
 
 
-# -- metadata -----------------------------------------------------------------------------------
+# -- metadata -------------------------------------------------------------------------------------
 
 
 class KeyType(str, enum.Enum):
@@ -244,7 +244,7 @@ def check_type(key: str, value: Value, kind: KeyType, where: str = "metadata") -
         )
 
 
-# -- queries ------------------------------------------------------------------------------------
+# -- queries --------------------------------------------------------------------------------------
 
 
 class Op(str, enum.Enum):

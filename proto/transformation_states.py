@@ -9,7 +9,7 @@ from typing import Final
 
 from .state_machine import IllegalTransition
 
-# -- transformations ----------------------------------------------------------------------------
+# -- transformations ------------------------------------------------------------------------------
 
 
 class TransformationState(str, enum.Enum):
@@ -79,7 +79,7 @@ TAKES_INPUTS: Final = frozenset({_S.ACTIVE, _S.PAUSED, _S.COMPLETING})
 LIVE: Final = (_S.ACTIVE, _S.PAUSED, _S.STOPPED, _S.COMPLETING, _S.CLEANING)
 
 
-# -- tasks --------------------------------------------------------------------------------------
+# -- tasks ----------------------------------------------------------------------------------------
 
 
 class TaskState(str, enum.Enum):
@@ -117,7 +117,7 @@ TASKS: Final[dict[tuple[TaskState, TaskEvent], TaskState]] = {
 TASK_START: Final = TaskState.CREATED
 
 
-# -- inputs -------------------------------------------------------------------------------------
+# -- inputs ---------------------------------------------------------------------------------------
 
 
 class InputState(str, enum.Enum):

@@ -1,4 +1,4 @@
-"""Whether an ordinary user may make user namespaces."""
+"""Whether ordinary users can create user namespaces."""
 
 from .finding import SourcedValue
 from .small_files import number, text
@@ -9,7 +9,7 @@ _STATUS = "/proc/self/status"
 
 
 def user_namespaces(around: Surroundings, proof: str = "") -> SourcedValue[bool]:
-    """Return what the kernel's settings say, unless there is a `proof`: that one was made."""
+    """Return the kernel's settings, unless `proof` says that a namespace was created."""
     if proof:
         return SourcedValue(True, proof)
     most, clone, apparmor = (
@@ -36,7 +36,7 @@ def user_namespaces(around: Surroundings, proof: str = "") -> SourcedValue[bool]
 
 
 def _filtered(around: Surroundings) -> bool:
-    """Whether a seccomp filter may stand in the way: who administers the node is let through."""
+    """Whether a seccomp filter may block it; administrators of the node are not affected."""
     fields = dict(
         line.split(":", 1) for line in text(around.file(_STATUS)).splitlines() if ":" in line
     )

@@ -1,4 +1,4 @@
-"""Where payloads may write, and how much room there is."""
+"""The folder for payloads, and its free space."""
 
 import os
 import stat
@@ -15,9 +15,9 @@ _OF_A_NETWORK = frozenset({"nfs", "nfs4", "lustre", "gpfs", "ceph", "cifs", "bee
 
 
 def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> SourcedValue[str]:
-    """Return the folder that the batch system made for this job, else `otherwise`.
+    """Return the batch system's folder for this job, or else `otherwise`.
 
-    What others can write to as well is not ours: what we call ours there they may have laid.
+    A folder that other users can write to is not used, because they could plant files in it.
     """
     notes: list[str] = []
     for job in jobs:
@@ -30,7 +30,7 @@ def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> So
 
 
 def free_mb(around: Surroundings, path: str, jobs: Sequence[BatchJob] = ()) -> SourcedValue[int]:
-    """Return what payloads may still write below `path`, in 10^6 bytes."""
+    """Return the free space below `path`, in 10^6 bytes."""
     free = around.free_bytes(around.file(path))
     on_disk = (
         UNKNOWN_WHOLE if free is None else SourcedValue(megabytes(free), f"file system of {path}")
@@ -46,7 +46,7 @@ def _kind(around: Surroundings, path: str) -> str:
 
 
 def is_ours(around: Surroundings, path: str) -> bool:
-    """Whether a folder is there, which we may write to and others may not."""
+    """Whether a folder exists that the pilot may write to and other users may not."""
     file: Path = around.file(path)
     try:
         status = file.stat()

@@ -34,7 +34,7 @@ Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 
 
-# -- registering --------------------------------------------------------------------------------
+# -- registering ----------------------------------------------------------------------------------
 
 
 class ReplicaItem(_In, frozen=True):
@@ -88,7 +88,7 @@ class ItemsReply(_Out, frozen=True):
     refused: list[Refusal] = []
 
 
-# -- files --------------------------------------------------------------------------------------
+# -- files ----------------------------------------------------------------------------------------
 
 
 class FileView(_Out, frozen=True):
@@ -189,7 +189,7 @@ class DeclareRequest(_In, frozen=True):
     reason: Reason = ""
 
 
-# -- datasets and keys --------------------------------------------------------------------------
+# -- datasets and keys ----------------------------------------------------------------------------
 
 
 class DatasetRequest(_In, frozen=True):
@@ -253,7 +253,7 @@ class KeysRequest(_In, frozen=True):
     keys: Annotated[dict[str, KeyType], Meta(min_length=1, max_length=ITEMS_MAX)]
 
 
-# -- lineage ------------------------------------------------------------------------------------
+# -- lineage --------------------------------------------------------------------------------------
 
 
 class Direction(str, enum.Enum):
@@ -279,7 +279,7 @@ class Lineage(_Out, frozen=True):
     removed: list[str] = []  # named files that were removed
 
 
-# -- rules --------------------------------------------------------------------------------------
+# -- rules ----------------------------------------------------------------------------------------
 
 
 class RuleRequest(_In, frozen=True):

@@ -25,7 +25,7 @@ REASON_MAX = 500
 SEALED_SHA256 = "0" * 64  # in a sealed JobDetail, in place of a hash
 
 
-# -- submission ---------------------------------------------------------------------------------
+# -- submission -----------------------------------------------------------------------------------
 
 
 class Submission(_In, frozen=True):
@@ -62,7 +62,7 @@ class Submitted(_Out, frozen=True):
     repeated: bool = False  # the key was used before: these are the jobs of the first call
 
 
-# -- jobs ---------------------------------------------------------------------------------------
+# -- jobs -----------------------------------------------------------------------------------------
 
 
 class JobFilter(_In, frozen=True):
@@ -295,7 +295,7 @@ class ActionReply(_Out, frozen=True):
     refused: list[ActionRefusal] = []
 
 
-# -- pilots and sites ---------------------------------------------------------------------------
+# -- pilots and sites -----------------------------------------------------------------------------
 
 
 class PilotView(_Out, frozen=True):
@@ -546,7 +546,7 @@ class Secrets(_Out, frozen=True):
     secrets: list[Secret]
 
 
-# -- tokens -------------------------------------------------------------------------------------
+# -- tokens ---------------------------------------------------------------------------------------
 
 
 class TokenIssue(_In, frozen=True):
@@ -583,7 +583,7 @@ class Tokens(_Out, frozen=True):
     after: str | None = None
 
 
-# -- blobs, whoami, health ----------------------------------------------------------------------
+# -- blobs, whoami, health ------------------------------------------------------------------------
 
 
 class Blob(_Out, frozen=True):

@@ -55,7 +55,7 @@ _LETTERS = re.compile(  # one character set for all, after an optional slash or 
     )
 )
 _SETS: Final = {"A-Za-z": "letters", "a-z": "small letters", "0-9": "digits"}
-# The units of numbers by the end of the field's name, each with a usual value; the first match counts.
+# The units of numbers and usual values, by the end of a field's name; the first match counts.
 _UNITS: Final = {
     "_hs23_s": ("HS23 seconds", 1_000_000),
     "_mb_per_s": ("MB per second", 1_000),
