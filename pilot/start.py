@@ -1,7 +1,7 @@
-"""From the command line to a running pilot: options, settings, and what is begun at once.
+"""From the command line to a running pilot: options, settings, and slow work that begins at once.
 
-What takes time of its own runs while Python reads the rest of the pilot, which takes as long:
-so nothing heavy is imported here.
+Slow work runs while Python imports the rest of the pilot, which takes as long. So this module
+imports nothing heavy.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import sys
 from .node.early_measurements import StartedWork
 from .settings import ISOLATIONS, BadSettings, load, read_secret
 
-# Not by `import pilotage`: a pilot has no use for the face that submitters see.
+# Not by `import pilotage`: a pilot does not need the interface of submitters.
 VERSION: str = sys.modules["pilotage"].__version__
 EXIT_USAGE = 2
 
@@ -19,7 +19,7 @@ EXIT_USAGE = 2
 def start(words: list[str], *, hide_code: bool = False) -> int:
     """Run a pilot with these options and return its exit code.
 
-    `hide_code`: the folder that it runs from is its own, and payloads have no business there.
+    `hide_code`: the folder of its code is private to the pilot, so payloads must not see it.
     """
     if words[:1] == ["run"]:
         words = words[1:]

@@ -42,7 +42,7 @@ def measure(
     pause: Callable[[float], None],
     spent: Callable[[], float] = time.thread_time,
 ) -> Footprint:
-    """Return the usage below the folder of an attempt, and of files that its `processes` keep open."""
+    """Return the disk usage of an attempt's folder, and of files that its `processes` keep open."""
     walk = _Walk(spent, pause)
     device = walk.count(os.fspath(folder))
     processes = tuple(processes)

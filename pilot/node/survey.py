@@ -1,4 +1,4 @@
-"""`pilot.pyz detect`: what a pilot would find on this node, and where, for who runs the site."""
+"""`pilot.pyz detect`: what a pilot would find on this node, and where, for site administrators."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from .benchmark_run import Measuring
 
 
 def survey(words: list[str]) -> int:
-    """Look at the node and print what is found; no central is asked or told."""
+    """Detect the node and print the result, without any contact to a central."""
     options = _parser().parse_args(words)
     root = Path(options.root).absolute()
     measuring = Measuring(options.benchmark_s)
