@@ -205,7 +205,7 @@ class Agent:
     def _unknown(self) -> tuple[int, str]:
         """Return the end of a pilot that never registered and holds nothing."""
         if self._signals:
-            return EXIT_DONE, "told to end before the central knew us"
+            return EXIT_DONE, "told to end before the registration"
         waited_s = self._clock.now() - self._since
         return EXIT_UNANSWERED, self._introduction.failure(self._central, waited_s)
 
@@ -287,7 +287,9 @@ class Agent:
         if me.broker is not None:
             self._bus = self._ports.bus(me.broker, me.ca_pem, me.community, me.pilot, will)
         if self._bus is None:
-            self._log("no_bus", {"why": "no login" if me.broker is None else "no client here"})
+            self._log(
+                "no_bus", {"why": "no login" if me.broker is None else "no bus client is installed"}
+            )
             return
         self._on_bus = tasks.start(self._on_the_bus(self._bus), name="bus")
 
@@ -518,7 +520,7 @@ class Agent:
             self._guard.start(given, folder, command.fence, outfit)
         except OSError as why:  # a disk that another payload has filled
             self._devices.take_back(assignment.attempt_id)
-            said = f"its folder cannot be made: {why}"
+            said = f"its folder cannot be created: {why}"
             self._do(self._mind.not_started(assignment.attempt_id, said, self._clock.now()))
 
     def _forget(self, attempt_id: int) -> None:

@@ -85,7 +85,7 @@ class Errands:
         self._litter.set()
 
     async def tidy_up(self) -> None:
-        """Remove the folders of attempts that are over, for ever."""
+        """Remove the folders of attempts that are over, in an endless loop."""
         while True:
             await self._litter.wait()
             self._litter.clear()
@@ -125,7 +125,7 @@ class Errands:
         if assignment.data is None or not assignment.data.inputs:
             return
         if self._data is None:
-            raise StageInFailed("this pilot reaches no storages", How.INPUT)
+            raise StageInFailed("this pilot cannot use storages", How.INPUT)
         attempt_id = assignment.attempt_id
         bringing = self._data.bring(assignment, self._files.make(attempt_id))
         try:
@@ -140,12 +140,12 @@ class Errands:
     ) -> StoredOutputs:
         attempt_id = assignment.attempt_id
         if self._data is None:
-            return StoredOutputs(failure="this pilot reaches no storages", how=How.STORAGE)
+            return StoredOutputs(failure="this pilot cannot use storages", how=How.STORAGE)
         storing = self._data.store(assignment, self._files.make(attempt_id), beside)
         try:
             return await contained(storing, self._log, attempt_id, "storing")
         except WorkFailed as why:
-            return StoredOutputs(failure=f"its data cannot be stored: {why}")
+            return StoredOutputs(failure=f"its data files cannot be stored: {why}")
 
     def _data_in(self, attempt_id: int) -> int:
         return 0 if self._data is None else self._data.bytes_in(attempt_id)
@@ -158,7 +158,7 @@ class Errands:
         if not wants_outfit(assignment.body):
             return None
         if self._outfitter is None:
-            raise OutfitMissing("this pilot brings no images, software or modules")
+            raise OutfitMissing("this pilot does not support images, software or modules")
         attempt_id = assignment.attempt_id
         finding = self._outfitter.outfit(assignment, self._files.make(attempt_id))
         return await contained(finding, self._log, attempt_id, "outfit", known=(OutfitMissing,))

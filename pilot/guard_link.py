@@ -143,7 +143,7 @@ class GuardLink:
     def _found(self, attempt_id: int, seen: Sequence[str], program: str, fault: str) -> None:
         """Start a payload whose program was found. Of the node's /tmp, it sees only `seen`."""
         if isolation.is_private(program) and not any(is_in(program, one) for one in seen):
-            fault = f"{program} lies in a folder that is private to each payload: make it an input"
+            fault = f"{program} is in a folder that is private to each payload: make it an input"
         self._begin(attempt_id, program, fault)
 
     def _begin(self, attempt_id: int, program: str, fault: str) -> None:
@@ -186,7 +186,7 @@ class GuardLink:
                 line = b""
             if not line.endswith(b"\n"):
                 await self._bury()
-                raise GuardGone("the guard process is gone, and its payloads with it")
+                raise GuardGone("the guard process has ended, and its payloads with it")
             said = line_protocol.read(line)
             if "weigh" in said:
                 self._scales.weigh(said["attempt_id"], said["weigh"])

@@ -89,7 +89,7 @@ class Neighbours:
         except OSError as why:
             self.fault = f"no register of pilots at {self._register}: {why}"
         if self._is_usable and _is_of_one_job(root, mounts):
-            self.fault = f"{root} is of this batch job alone: other pilots do not see what is there"
+            self.fault = f"{root} is private to this batch job: other pilots cannot see it"
 
     def places(self) -> Iterator[Path]:
         """Yield the registered places. Some may no longer exist."""
@@ -244,8 +244,8 @@ def _make_private(folder: Path) -> None:
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise PermissionError(
-            f"{folder} is no folder of this user; its owner or root can remove it, or name a folder"
-            " that all pilots of the node share in the setting `register`"
+            f"{folder} is not a folder of this user: ask its owner or root to remove it, "
+            "or set `register` to a folder that all pilots of the node share"
         )
     if found.st_mode & 0o077:
         os.chmod(folder, 0o700)

@@ -73,7 +73,7 @@ class Http(Protocol):
     async def post(
         self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
     ) -> HttpReply:
-        """Send JSON and return the answer; `aside`: over the connection of blobs, because it may wait.
+        """Send JSON and return the answer; `aside`: over the connection of blobs.
 
         Raises NoReply.
         """
@@ -112,7 +112,7 @@ class Bus(Protocol):
     async def run(
         self, inbound: Callable[[bytes], Awaitable[None]], changed: Callable[[bool], None]
     ) -> None:
-        """Keep the connection for ever, and pass messages on the `down` topic to `inbound`.
+        """Keep the connection until cancelled, and pass messages on the `down` topic to `inbound`.
 
         `changed` is called when the bus is up, once the topic is subscribed, and when it is down.
         """
@@ -403,7 +403,7 @@ class NodeProbe(Protocol):
         ...
 
     def pid_namespace(self) -> str:
-        """Return the name of the pilot's PID namespace, which tells a later process what it can see."""
+        """Return the name of the pilot's PID namespace: a later process may see other processes."""
         ...
 
     def cores(self) -> int: ...

@@ -126,7 +126,7 @@ def _hidden(settings: Settings, *, hide_code: bool) -> tuple[Path, ...]:
 def _check_secret(secret: str, state: Path) -> None:
     """Raise BadSettings without a secret, unless the central already knows the pilot."""
     if not secret and not (state / JOURNAL).exists():
-        made = "`pilotage pilot secret` makes one"
+        made = "`pilotage pilot secret` creates one"
         raise BadSettings(f"--secret-file FILE is needed for a new pilot: {made}")
 
 

@@ -104,8 +104,8 @@ def load(file: str, environment: Mapping[str, str], options: Mapping[str, Any]) 
             import difflib  # it takes longer to import than everything else here
 
             near = difflib.get_close_matches(name, known, n=1)
-            right = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-            raise BadSettings(f"{where}: no such setting; {right}")
+            right = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            raise BadSettings(f"{where}: unknown setting; {right}")
     try:
         return Settings(**{name: _typed(name, value) for name, (value, _) in given.items()})
     except BadDeclaration as why:
@@ -186,7 +186,7 @@ def read_secret(file: str) -> str:
     try:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
-            raise BadSettings(f"secret_file: others may read {path}; its mode must be 0600")
+            raise BadSettings(f"secret_file: other users may read {path}: its mode must be 0600")
         return path.read_text().strip()
     except OSError as why:
         raise BadSettings(f"secret_file: {why}") from why

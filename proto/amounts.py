@@ -17,7 +17,7 @@ AMOUNTS_MAX: Final = 16  # names of one job or one offer
 AMOUNT_MAX: Final = ID_MAX  # of each
 NAME_MAX: Final = 64  # characters
 FORM: Final = r"[a-z][a-z0-9_]*(\.[a-z0-9_-]+)?"
-RIGHT: Final = "small letters, digits and _, then perhaps a dot and a second part"
+RIGHT: Final = "lower-case letters, digits and _, with an optional dot and second part"
 OF_NEEDS: Final = {  # names that are built in, and the field to use for each
     "cores": "the field cores_min",
     "memory_mb": "the field memory_mb",

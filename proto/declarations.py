@@ -86,7 +86,7 @@ RULES: Final[Mapping[str, DeclarationRule]] = {
     "hide": _path,
     "gpus": _whole(GPUS_MAX),
     "gpu_model": _text("at most 256 characters, no control characters", f"{_PRINTABLE}{{1,256}}"),
-    "gpu_vendor": _text("small letters, as in nvidia, amd or intel", "[a-z]{1,32}"),
+    "gpu_vendor": _text("lower-case letters, as in nvidia, amd or intel", "[a-z]{1,32}"),
     "gpu_memory_mb": _whole(MB_MAX),
     "gpu_compute_capability": _text("numbers with points between them, as in 8.0", _VERSION),
     "gpu_driver": _text("numbers with points between them, as in 535.104.05", _VERSION),
@@ -128,7 +128,7 @@ def check_declarations(said: Mapping[str, Any]) -> None:
         raise BadDeclaration("wall_s", f"found {wall_s:g}, expected {right}")
     for name in _OF_GPUS:
         if said.get(name) and not said.get("gpus"):
-            raise BadDeclaration(name, "it says what the GPUs are: say how many (gpus) too")
+            raise BadDeclaration(name, "it describes the GPUs: set their number (gpus) too")
 
 
 def _amounts(said: Union[Mapping[str, int], tuple[str, ...]]) -> Mapping[str, int]:

@@ -48,33 +48,33 @@ class ClassWording(NamedTuple):
 
 
 WORDS: Final[Mapping[FailureClass, ClassWording]] = {
-    FailureClass.PREEMPTED: ClassWording(Family.SITE, "its pilot had to go, or was lost"),
+    FailureClass.PREEMPTED: ClassWording(Family.SITE, "its pilot had to end, or was lost"),
     FailureClass.NODE: ClassWording(
-        Family.SITE, "its node lacks software, an image or room, or cannot start processes"
+        Family.SITE, "its node lacks software, an image or space, or cannot start processes"
     ),
     FailureClass.STORAGE: ClassWording(Family.SITE, "its outputs could not be stored anywhere"),
     FailureClass.INTERNAL: ClassWording(
         Family.SITE,
-        "stale, or with a report that does not read",
+        "it was stale, or its report could not be read",
     ),
-    FailureClass.UNKNOWN: ClassWording(Family.SITE, "nothing that is known says why"),
-    FailureClass.DATA: ClassWording(Family.INPUT, "its input could not be brought this time"),
-    FailureClass.MISSING: ClassWording(Family.INPUT, "an input has no good copy anywhere"),
+    FailureClass.UNKNOWN: ClassWording(Family.SITE, "the cause is unknown"),
+    FailureClass.DATA: ClassWording(Family.INPUT, "its input could not be fetched this time"),
+    FailureClass.MISSING: ClassWording(Family.INPUT, "an input has no good copy on any storage"),
     FailureClass.MEMORY: ClassWording(Family.LIMIT, "it needed more memory than it was given"),
     FailureClass.TIME: ClassWording(
-        Family.LIMIT, "it needed more wall or CPU time than it had, or did nothing for too long"
+        Family.LIMIT, "it needed more wall or CPU time than it had, or used no CPU for too long"
     ),
     FailureClass.QUOTA: ClassWording(
-        Family.LIMIT, "its outputs were more than its owner, group or community may keep"
+        Family.LIMIT, "its outputs exceed the quota of its owner, group or community"
     ),
     FailureClass.PAYLOAD: ClassWording(
-        Family.PAYLOAD, "it ended badly by itself, or wrote or started more than it may"
+        Family.PAYLOAD, "it failed by itself, or exceeded its limit of disk, output or processes"
     ),
     FailureClass.OUTPUT: ClassWording(
-        Family.PAYLOAD, "it ended well, but its outputs are missing, too large or not taken"
+        Family.PAYLOAD, "it ended well, but its outputs are missing, too large or refused"
     ),
     FailureClass.CONFIG: ClassWording(
-        Family.PAYLOAD, "it can never run as it is described: no such command, useless inputs"
+        Family.PAYLOAD, "it cannot run as described: no such command, unusable inputs"
     ),
 }
 

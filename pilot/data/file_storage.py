@@ -52,7 +52,7 @@ class FileStorage:
                 return self._put(source, place, go_on)
             except CopyMissing as why:  # a sweep has removed its folder, which was empty
                 last = str(why)
-        raise StorageUnavailable(f"its folder vanishes: {last}")
+        raise StorageUnavailable(f"its folder disappears: {last}")
 
     def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> CopyChecksums:
         with open(source, "rb") as file, _troubles():
@@ -92,14 +92,14 @@ def _root(url: str) -> Path:
     parts = urllib.parse.urlsplit(url)
     folder = urllib.parse.unquote(parts.path)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or folder[:1] != "/":
-        raise StorageRefused(f"{url!r} is no URL like file:///folder")
+        raise StorageRefused(f"{url!r} is not a URL such as file:///folder")
     root = Path(os.path.realpath(folder))
     try:
         mode = root.stat().st_mode
     except OSError as why:
-        raise StorageUnavailable(f"{folder}: {why.strerror}: it may not be mounted here") from None
+        raise StorageUnavailable(f"{folder}: {why.strerror}: perhaps it is not mounted") from None
     if not stat.S_ISDIR(mode):
-        raise StorageRefused(f"{folder} is no folder")
+        raise StorageRefused(f"{folder} is not a folder")
     return root
 
 
@@ -140,7 +140,7 @@ def _opened(place: CopyLocation) -> Generator[int, None, None]:
         handle = os.open(_target(place, make=False), flags)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise StorageRefused(f"{place.path} is no regular file")
+            raise StorageRefused(f"{place.path} is not a regular file")
         yield handle
     finally:
         os.close(handle)
@@ -190,7 +190,7 @@ def _check_size(target: Path, size_bytes: int) -> None:
     if found != size_bytes:
         # Otherwise it would stay without a name, because it may be stored elsewhere.
         target.unlink()
-        raise StorageUnavailable(f"{found} bytes are there, and {size_bytes} were written")
+        raise StorageUnavailable(f"{found} bytes are there, but {size_bytes} were written")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -29,7 +29,7 @@ def swept(root: Path, parts: Sequence[str], *, is_folder: bool, go_on: GoOn) -> 
     with contextlib.ExitStack() as opened:
         handles = [_opened(opened, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))]
         if not _first(handles[0], 1):
-            raise StorageUnavailable(f"{root} is empty: its file system may not be mounted here")
+            raise StorageUnavailable(f"{root} is empty: perhaps its file system is not mounted")
         for part in parts[:-1]:
             handle = _folder(part, handles[-1])
             if handle is None:
@@ -76,14 +76,14 @@ def _remove(name: str, above: int, is_folder: bool, go_on: GoOn) -> None:
         return
     if stat.S_ISDIR(found.st_mode) is not is_folder or stat.S_ISLNK(found.st_mode):
         expected = "folder" if is_folder else "file"
-        raise StorageRefused(f"{name!r} is no {expected}: somebody else has laid it there")
+        raise StorageRefused(f"{name!r} is not a {expected}: another process has put it there")
     if is_folder:
         _remove_folder(name, above, go_on)
     elif stat.S_ISREG(found.st_mode):
         go_on()
         _unlink(name, above)
     else:
-        raise StorageRefused(f"{name!r} is no regular file")
+        raise StorageRefused(f"{name!r} is not a regular file")
 
 
 def _remove_folder(name: str, above: int, go_on: GoOn) -> None:

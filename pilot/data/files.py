@@ -114,11 +114,12 @@ class DataFiles:
     def _check_room(self, assignment: Assignment, data: DataBody, folder: Path) -> None:
         total, granted = sum(one.size_bytes for one in data.inputs), assignment.grant.scratch_mb
         if granted and total > granted * 1_000_000:
-            said = f"its data have {total / 1e6:.0f} MB, and scratch_mb is {granted}"
+            said = f"its data files have {total / 1e6:.0f} MB, but scratch_mb is {granted}"
             raise StageInFailed(said, How.NO_START)
         free = _room(folder)
         if total > free:
-            said = f"its data have {total / 1e6:.0f} MB, the disk has {max(0, free) / 1e6:.0f} MB"
+            said = f"its data files have {total / 1e6:.0f} MB, "
+            said += f"but the disk has room for {max(0, free) / 1e6:.0f} MB"
             raise StageInFailed(said, How.INPUT)
 
     async def _fetch(self, assignment: Assignment, file: DataFile, to: Path) -> None:
@@ -232,7 +233,7 @@ class DataFiles:
         """Remove files from a storage that the catalogue does not need any more."""
         access = data.sweeps
         if access is None:
-            return tuple(Removed(one.remnant, "its storage is not known") for one in data.removals)
+            return tuple(Removed(one.remnant, "its storage is unknown") for one in data.removals)
 
         async def remove(one: Removal) -> None:
             storage = stage_in.driver(self._drivers, access.type)
@@ -254,7 +255,7 @@ class DataFiles:
         try:
             return await BackgroundWork(act).result(patience_s)
         except TimeoutError:
-            raise StorageUnavailable(f"it was not done after {patience_s:.0f} s") from None
+            raise StorageUnavailable(f"it was not finished after {patience_s:.0f} s") from None
 
     def _patience(self, attempt_id: int, patience_s: float) -> stage_in.Wait:
         """Return a function that waits before the next round; False: the time is over."""

@@ -60,10 +60,10 @@ class HttpStorage:
             found = self.size(place)
         except CopyMissing as why:
             raise StorageUnavailable(
-                f"it said that it has the file, and has it not: {why}"
+                f"it confirmed the file, but does not have it: {why}"
             ) from None
         if found != sums.size_bytes:
-            self._take_back(place, f"{found} bytes are there, and {sums.size_bytes} were sent")
+            self._take_back(place, f"{found} bytes are there, but {sums.size_bytes} were sent")
         return sums
 
     def _take_back(self, place: CopyLocation, why: str) -> NoReturn:
@@ -75,9 +75,9 @@ class HttpStorage:
         try:
             self.remove(place)
         except StorageUnavailable as trouble:
-            raise StorageRefused(f"{why}, and it does not go: {trouble}") from None
+            raise StorageRefused(f"{why}, and it cannot be removed: {trouble}") from None
         except StorageError as trouble:
-            why = f"{why}, and it does not go: {trouble}"
+            why = f"{why}, and it cannot be removed: {trouble}"
         raise StorageUnavailable(why)
 
     def size(self, place: CopyLocation) -> int:
@@ -85,7 +85,7 @@ class HttpStorage:
             _expect(response, 200)
             length = response.getheader("Content-Length") or ""
         if not length.isdecimal():
-            raise StorageUnavailable("it does not say how many bytes are there")
+            raise StorageUnavailable("it does not report the size of the file")
         return int(length)
 
     def remove(self, place: CopyLocation) -> None:
@@ -105,7 +105,7 @@ class HttpStorage:
         if is_folder or size is None or self._is_that_file(place, size):
             with closing(self._asked("DELETE", wanted, headers=depth)) as response:
                 if response.status == 202:
-                    raise StorageUnavailable("it will be removed, and is not yet")
+                    raise StorageUnavailable("the removal was accepted, but is not done yet")
                 if response.status not in (404, 410):
                     _expect(response, 200, 204)
                     return
@@ -121,12 +121,12 @@ class HttpStorage:
             if response.status in (404, 410):
                 return False
             if response.status == 405:  # the answer of some servers for a collection
-                raise StorageRefused("HTTP 405: it is no file, or none that can be looked at")
+                raise StorageRefused("HTTP 405: it is not a file, or it cannot be read")
             _expect(response, 200)
             length = response.getheader("Content-Length") or "an unknown number of"
         if length != str(size):
             raise StorageRefused(
-                f"{length} bytes lie there and {size} were stored: it is something else"
+                f"{length} bytes are there, but {size} were stored: it is another file"
             )
         return True
 
@@ -135,7 +135,7 @@ class HttpStorage:
         with closing(self._asked("HEAD", CopyLocation(place.url, ""))) as response:
             if response.status in (404, 410) or response.status >= 500:
                 raise StorageUnavailable(
-                    f"HTTP {response.status} for the storage itself: it may have no disk"
+                    f"HTTP {response.status} for the storage itself: perhaps its disk is missing"
                 )
 
     def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> tuple[int, CopyChecksums]:
@@ -147,7 +147,7 @@ class HttpStorage:
             with closing(self._asked("PUT", place, body, headers)) as response:
                 status, _ = response.status, _rest(response)
         if 200 <= status < 300 and summing.sums.size_bytes != size:
-            raise StorageUnavailable("not all of it was sent")
+            raise StorageUnavailable("the upload is incomplete")
         return status, summing.sums
 
     def _make_folders(self, place: CopyLocation) -> bool:
@@ -194,9 +194,9 @@ class HttpStorage:
         except ValueError:
             host, port, parts = None, None, urllib.parse.urlsplit("")
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-            raise StorageRefused(f"{place.url!r} is no URL like http://host:port/folder")
+            raise StorageRefused(f"{place.url!r} is not a URL such as http://host:port/folder")
         if {".", ".."} & set(place.path.split("/")):
-            raise StorageRefused(f"{place.path!r} is no path below a storage")
+            raise StorageRefused(f"{place.path!r} is not a path below a storage")
         path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=self._timeout_s), path
@@ -245,7 +245,7 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         yield block
     rest: Optional[int] = response.length
     if rest:
-        raise StorageUnavailable(f"it broke off: {rest} bytes did not come")
+        raise StorageUnavailable(f"the connection broke: {rest} bytes are missing")
 
 
 def _rest(response: http.client.HTTPResponse) -> bytes:
@@ -271,7 +271,7 @@ def _trouble(status: int, said: str) -> StorageError:
     if status >= 500 or status in _LATER:
         return StorageUnavailable(told)
     if 300 <= status < 400:
-        return StorageRefused(f"{told}: redirects are not followed, give the storage's own URL")
+        return StorageRefused(f"{told}: redirects are not followed; set the storage's own URL")
     return StorageRefused(told)
 
 

@@ -77,6 +77,7 @@ class FetchResult:
             try:
                 found = await get(copy, to, self.file.size_bytes)
             except CopyMissing as why:
+                # The central reads "is not there" (failure_class.py).
                 self._lost(copy, f"it is not there: {why}")
                 return None
             except StorageRefused as why:
@@ -98,7 +99,7 @@ class FetchResult:
 
     def _why(self) -> str:
         if not self.file.copies:
-            return "no copy of it is known that this site sees"
+            return "this site can reach no known copy"
         return "; ".join(f"{storage}: {why}" for storage, why in self.whys.items())
 
 
@@ -107,6 +108,7 @@ def difference(file: DataFile, found: CopyChecksums) -> str:
 
     The found values are not shown, because the file may belong to another user.
     """
+    # The central reads these words (failure_class.py).
     if found.size_bytes != file.size_bytes:
         return f"it has not the {file.size_bytes} bytes that the file has"
     for name in ("adler32", "sha256"):
@@ -126,5 +128,7 @@ def driver(drivers: Mapping[str, Storage], kind: str) -> Storage:
     found = drivers.get(kind)
     if found is None:
         known = ", ".join(sorted(drivers))
-        raise StorageRefused(f"this pilot knows no storages of the type {kind!r}, only {known}")
+        raise StorageRefused(
+            f"this pilot does not support storages of the type {kind!r}, only {known}"
+        )
     return found

@@ -119,7 +119,7 @@ def _check_report(
         metadata = len(encode([one.metadata for one in chosen]))
         raise TooLarge(
             f"names and metadata of the {len(chosen)} files that match: found {size} bytes in the "
-            f"report, expected at most {bytes_max}; of these the metadata are {metadata}"
+            f"report, expected at most {bytes_max}; the metadata take {metadata} of these"
         )
 
 
@@ -149,9 +149,9 @@ def _metadata(name: str, files: dict[str, Path]) -> str:
     try:
         found = json.loads(read)
     except (ValueError, RecursionError) as why:
-        raise BadMetadata(f"{where} is no JSON: {why}") from None
+        raise BadMetadata(f"{where} is not JSON: {why}") from None
     if not isinstance(found, dict):
-        raise BadMetadata(f'{where} holds no object: expected one like {{"run": 7}}')
+        raise BadMetadata(f'{where} is not an object: expected one such as {{"run": 7}}')
     for key, value in cast("dict[str, Any]", found).items():
         if not _is_value(value):
             wrong = f"{where}: {key}: found {json.dumps(value)[:80]}"
@@ -161,7 +161,7 @@ def _metadata(name: str, files: dict[str, Path]) -> str:
     if not said.isascii():
         _check_letters(said, where)
     if len(said) > META_BYTES_MAX:
-        wrong = f"{where} has {len(said)} characters as its numbers are told"
+        wrong = f"{where} has {len(said)} characters with its numbers written out"
         raise BadMetadata(f"{wrong}, expected at most {META_BYTES_MAX}")
     return said
 
@@ -171,7 +171,9 @@ def _check_letters(said: str, where: str) -> None:
         said.encode()
     except UnicodeEncodeError as why:
         found = ascii(said[why.start : why.end])
-        raise BadMetadata(f"{where} holds half a character, {found}: expected UTF-8") from None
+        raise BadMetadata(
+            f"{where} contains half of a character, {found}: expected UTF-8"
+        ) from None
 
 
 def _is_value(value: Any) -> bool:
@@ -220,7 +222,7 @@ class StageOut:
                 break
         refused = {name: why for name, why in self._out.items() if name in _names(storages)}
         raise OutputNotStored(
-            f"{chosen.name}: {_told({**refused, **whys}) or 'no storage takes it'}"
+            f"{chosen.name}: {_told({**refused, **whys}) or 'no storage accepts it'}"
         )
 
 

@@ -106,7 +106,7 @@ def path_parts(path: str) -> "list[str]":
     """
     parts = path.split("/")
     if {"", ".", ".."} & set(parts) or "\0" in path:
-        raise StorageRefused(f"{path!r} is no path below a storage")
+        raise StorageRefused(f"{path!r} is not a path below a storage")
     return parts
 
 

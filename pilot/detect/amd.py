@@ -40,9 +40,9 @@ def parse(said: str) -> tuple[tuple[Accelerator, ...], str]:
     try:
         whole = json.loads(said[start:] if start >= 0 else "")
     except (ValueError, RecursionError):
-        return (), f"rocm-smi: {plain(said, 80)!r} is no JSON"
+        return (), f"rocm-smi: {plain(said, 80)!r} is not JSON"
     if not isinstance(whole, dict):
-        return (), "rocm-smi: the JSON is no object"
+        return (), "rocm-smi: the JSON is not an object"
     cards = {key: _fields(value) for key, value in cast("dict[str, Any]", whole).items()}
     driver = cards.get("system", {}).get("driver version", "")
     found: list[Accelerator] = []

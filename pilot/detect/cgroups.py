@@ -34,7 +34,7 @@ def blind(around: Surroundings) -> str:
     """Return a note if the pilot's group is hidden, because its limits apply nevertheless."""
     if "/" not in text(around.file("/proc/self/cgroup")) or around.is_there(_USUAL):
         return ""
-    return f"{_USUAL} is not there: a limit of our control group cannot be seen"
+    return f"{_USUAL} is missing: the limit of the pilot's control group is unknown"
 
 
 def _points(around: Surroundings, kind: str, controller: str) -> list[str]:

@@ -41,7 +41,7 @@ def architecture(around: Surroundings) -> SourcedValue[str]:
 def level(around: Surroundings) -> SourcedValue[int]:
     """Return the x86-64 level, 1 to 4; 1 for every other architecture."""
     if around.architecture != "x86_64":
-        return SourcedValue(1, "uname", ("levels are of x86_64 only",))
+        return SourcedValue(1, "uname", ("only x86_64 has levels",))
     flags = set(_field(around, "flags").split())
     if not flags:
         return SourcedValue(1, "", (f"{_INFO} has no flags",))

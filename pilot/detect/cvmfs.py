@@ -31,7 +31,7 @@ def repositories(around: Surroundings, wanted: Sequence[str] = ()) -> SourcedVal
     missing = sorted(asked - opened)
     found = tuple(sorted(mounted | opened)[:REPOSITORIES_MAX])
     sources = [_TABLE] * bool(table) + ["mounted when used"] * bool(opened)
-    notes = (f"not to be had: {', '.join(missing)}",) if missing else ()
+    notes = (f"unavailable: {', '.join(missing)}",) if missing else ()
     return SourcedValue(found, " and ".join(sources), notes)
 
 

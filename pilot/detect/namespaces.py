@@ -22,15 +22,15 @@ def user_namespaces(around: Surroundings, proof: str = "") -> SourcedValue[bool]
     )
     said = text(around.file(most)).strip()
     if not said.isdecimal():
-        return SourcedValue(False, "", (f"{most} does not say it",))
+        return SourcedValue(False, "", (f"{most} has no number",))
     if not number(said):
         return SourcedValue(False, most)
     if text(around.file(clone)).strip() == "0":
         return SourcedValue(False, clone)
     if text(around.file(apparmor)).strip() == "1":
-        return SourcedValue(False, apparmor, ("a profile of a tool may allow them to that tool",))
+        return SourcedValue(False, apparmor, ("the profile of a tool may still allow them",))
     if _filtered(around):
-        note = "a filter of system calls is on, as containers have it: it may forbid them"
+        note = "a filter of system calls is active, as in containers: it may forbid them"
         return SourcedValue(False, f"Seccomp ({_STATUS})", (note,))
     return SourcedValue(True, most)
 

@@ -26,7 +26,7 @@ def os_name(around: Surroundings) -> SourcedValue[str]:
     old = re.search(r"release ([0-9]{1,2})[.]", text(around.file(_BEFORE_7)))
     if old:
         return SourcedValue(f"el{old.group(1)}", _BEFORE_7)
-    return SourcedValue("any", "", ("there is no os-release",))
+    return SourcedValue("any", "", ("the node has no os-release file",))
 
 
 def _of_fields(fields: dict[str, str], path: str) -> SourcedValue[str]:

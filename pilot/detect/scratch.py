@@ -25,7 +25,7 @@ def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> So
             path = job.scratch_folder.value
             if is_ours(around, path):
                 return SourcedValue(path, job.scratch_folder.source)
-            notes.append(f"{job.scratch_folder.source}={path} is not for us alone")
+            notes.append(f"{job.scratch_folder.source}={path} is not private to this job")
     return SourcedValue(otherwise, "working directory", tuple(notes))
 
 
@@ -41,8 +41,8 @@ def free_mb(around: Surroundings, path: str, jobs: Sequence[BatchJob] = ()) -> S
 def _kind(around: Surroundings, path: str) -> str:
     kind = of_folder(mounts(around), path)
     if kind in _IN_MEMORY:
-        return f"{kind}: what is written there takes memory"
-    return f"{kind}: a disk of the network" if kind in _OF_A_NETWORK else ""
+        return f"{kind}: files there use memory"
+    return f"{kind}: a network file system" if kind in _OF_A_NETWORK else ""
 
 
 def is_ours(around: Surroundings, path: str) -> bool:

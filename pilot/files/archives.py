@@ -97,14 +97,14 @@ def _members() -> type[tarfile.TarInfo]:
             """Check a header before its content is read: tarfile's hook."""
             nonlocal left
             if self.size < 0:
-                raise UnsafePath("the archive cannot be read: a member of less than no bytes")
+                raise UnsafePath("the archive cannot be read: a member with a negative size")
             most = PAX_MAX if self.type in _PAX else HEADER_MAX
             if self.type in _HEADERS and self.size > most:
                 raise TooLarge(f"the archive has a header of {self.size} bytes")
             if self.type in _PAX and self.size > PAX_EASY:
                 left -= self.size**2
             if left < 0:
-                raise TooLarge("the archive has too many headers that are large")
+                raise TooLarge("the archive has too many large headers")
             member: Member = cast("Any", super())._proc_member(tarfile)
             return member
 
@@ -120,7 +120,7 @@ def _safe_path(root: Path, name: str, inside: FolderGuard) -> Path:
     parts = name.split("/")
     bad = not name or len(name) > NAME_MAX or not _has_bytes(name)
     if bad or name.startswith("/") or ".." in parts:
-        raise UnsafePath(f"{name[:80]!r} is no relative path inside the folder")
+        raise UnsafePath(f"{name[:80]!r} is not a relative path inside the folder")
     path = root.joinpath(*[part for part in parts if part not in ("", ".")])
     if path == root:
         raise UnsafePath(f"{name[:80]!r} names the folder itself")
@@ -146,7 +146,7 @@ def lay(
     target = _Unpacking(root, MEMBERS_MAX, bytes_max, go_on).clear(name)
     size = source.stat().st_size
     if size > bytes_max:
-        raise TooLarge(f"it has {_size(size)}, and there is room for {_size(bytes_max)}")
+        raise TooLarge(f"it has {_size(size)}, but there is room for {_size(bytes_max)}")
     with open(source, "rb") as content:
         # Executable, because an upload carries no mode and may be a script.
         _write(content, target, 0o700, go_on)
@@ -204,7 +204,7 @@ class _Unpacking:
     def lay(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         self._go_on()
         if member.size < 0:  # set by a header about it
-            raise UnsafePath(f"{member.name[:80]!r} has less than no bytes")
+            raise UnsafePath(f"{member.name[:80]!r} has a negative size")
         self._count()
         self.bytes_laid += ENTRY_BYTES + (member.size if member.isreg() else 0)
         if self.bytes_laid > self._bytes_max:
@@ -221,7 +221,9 @@ class _Unpacking:
             source = _safe_path(self._root, member.linkname, self._inside)
             path = self.clear(member.name)
             if source.is_symlink() or not source.is_file():
-                raise UnsafePath(f"{member.name[:80]!r} is a hard link to no file of the archive")
+                raise UnsafePath(
+                    f"{member.name[:80]!r} is a hard link to a file outside the archive"
+                )
             os.link(source, path)
         else:
             raise UnsafePath(f"{member.name[:80]!r} is a device or of an unknown kind")
@@ -242,7 +244,7 @@ class _Unpacking:
         if member.linkname.startswith("/"):
             raise UnsafePath(f"{member.name[:80]!r} links to an absolute path")
         if len(member.linkname) > NAME_MAX:
-            long = f"{len(member.linkname)} characters, at most {NAME_MAX} will do"
+            long = f"{len(member.linkname)} characters; at most {NAME_MAX} are allowed"
             raise UnsafePath(f"{member.name[:80]!r} links to a path of {long}")
         if len(self._links) >= LINKS_MAX:
             raise TooLarge(f"the archive has more than {LINKS_MAX} links")
@@ -257,7 +259,7 @@ class _Unpacking:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
         except (NotADirectoryError, FileExistsError, IsADirectoryError, PermissionError) as why:
-            raise UnsafePath(f"{name[:80]!r} stands in the place of another: {why}") from None
+            raise UnsafePath(f"{name[:80]!r} conflicts with another member: {why}") from None
         except OSError as why:
             if why.errno == errno.ENAMETOOLONG:
                 raise UnsafePath(f"{name[:80]!r} has a part that is too long") from None

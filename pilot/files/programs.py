@@ -21,7 +21,7 @@ STUCK_MAX = 64  # abandoned threads that have not ended
 PROGRAM_BYTES_MAX = 4_096  # the system's limit of a path
 PATH_BYTES_MAX = 131_071  # the system's limit of a variable, with its name
 _SHOWN = 100  # characters of a text that is too long
-_DEAF = "a file system in which it may lie does not answer"
+_DEAF = "a file system that may contain it does not answer"
 
 Done = Callable[[str, str], None]  # called with the result and the error
 
@@ -52,7 +52,7 @@ class Finder:
             look.tell(found, "")
             return
         if self._stuck >= self._stuck_max:
-            look.tell("", f"{look.shown} is not looked for: {_DEAF}")
+            look.tell("", f"{look.shown} was not searched for: {_DEAF}")
             return
         timer = self._loop.call_later(self._patience_s, self._too_long, look)
         thread = threading.Thread(target=self._run, args=(look, timer), name="program", daemon=True)
@@ -60,14 +60,14 @@ class Finder:
             thread.start()
         except RuntimeError as why:  # the user has as many threads as the node allows
             timer.cancel()
-            look.tell("", f"{look.shown} is not looked for: {why}")
+            look.tell("", f"{look.shown} was not searched for: {why}")
 
     def _too_long(self, look: "_Look") -> None:
         self._stuck += 1
         look.tell("", f"{look.shown} was not found within {self._patience_s:g} s: {_DEAF}")
 
     def _run(self, look: "_Look", timer: asyncio.TimerHandle) -> None:
-        found, why = "", f"{look.shown} could not be looked for"
+        found, why = "", f"{look.shown} could not be searched for"
         try:
             found, why = look.look(), ""
         except ProgramNotFound as no:
@@ -132,7 +132,7 @@ def resolve(program: str, work: str, path: str, go_on: GoOn = always) -> str:
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > most:
             begins = f"{what} has {size} bytes and begins with {text[:_SHOWN]!r}"
-            raise ProgramNotFound(f"{begins}: the system takes {most} at most")
+            raise ProgramNotFound(f"{begins}: the system accepts at most {most}")
     if "/" in program:
         candidates = [program]
     else:

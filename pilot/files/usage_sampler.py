@@ -178,7 +178,7 @@ class Scales:
         worker.end()
         stuck = self._on.get(worker.attempt_id)
         for one in self._on.values():
-            # A hanging one stays busy for ever, so it is not measured again.
+            # A hanging one stays busy, so it is not measured again.
             one.busy = one is stuck
         if stuck is not None:
             stuck.found = Footprint(unmeasurable=_STUCK)

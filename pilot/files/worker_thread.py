@@ -48,7 +48,7 @@ class BackgroundWork(Generic[T]):
                 return self._found.result()
         finally:
             self._given_up.set()
-        raise TimeoutError(f"it was not done after {patience_s:.0f} s")
+        raise TimeoutError(f"it was not finished after {patience_s:.0f} s")
 
     async def ends(self, patience_s: float) -> bool:
         """Whether the work ends within this time."""

@@ -225,7 +225,7 @@ def _no_room(room: int, granted: Optional[int], why: str) -> OSError:
     """Return the error of a full disk: the node's fault if space was promised, else the job's."""
     said = f"{why}: the disk has {max(0, room) / 1e6:.0f} MB for input"
     if granted is None:
-        return TooLarge(f"{said}; a need with scratch_mb asks for a node with more")
+        return TooLarge(f"{said}; set scratch_mb in `needs` to get a node with more")
     return OSError(errno.ENOSPC, said)
 
 
@@ -313,7 +313,9 @@ def _check_name(name: str) -> None:
         check(Output(name, "0" * 64, 0))
     except OutOfRange as why:
         shown = repr(name if len(name) <= 200 else name[:200] + "...")
-        raise UnsafePath(f"the name of the output file {shown} will not do: {why.right}") from None
+        raise UnsafePath(
+            f"the name of the output file {shown} is wrong: expected {why.right}"
+        ) from None
 
 
 def _is_file_inside(path: Path, inside: FolderGuard) -> bool:

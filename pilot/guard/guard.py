@@ -28,7 +28,7 @@ CLOCK_BOOTTIME, checked every 0.5 s. `ended` is sent when no process is left.
 
 The guard compares the usage of payloads with their limits (`limits.py`), even if the pilot has
 measured it. It reads only /proc/PID/stat, which never blocks. Folders and shared memory of
-processes can block a reader for ever, so threads of the pilot measure them. For the same reason,
+processes can block a reader without end, so threads of the pilot measure them. For the same reason,
 the pilot searches for the program of a payload: `argv` contains its path.
 """
 

@@ -229,7 +229,7 @@ def warning_signal(name: str) -> int:
 def stuck(members: Iterable[Process]) -> str:
     """Say which processes live on although they were killed."""
     found = ", ".join(f"{one.pid} ({one.state})" for one in members)
-    return f"killed, and not dead after {STUCK_S:.0f} s: processes {found[:200] or 'unknown'}"
+    return f"killed, but still alive after {STUCK_S:.0f} s: processes {found[:200] or 'unknown'}"
 
 
 def cut(text: str) -> str:

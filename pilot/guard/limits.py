@@ -76,7 +76,7 @@ def passed(limits: PayloadLimits, use: PayloadUse) -> PassedLimit | None:
         what = f"wrote {size(use.scratch_mb)} to its folder, was given {size(limits.scratch_mb)}"
         return PassedLimit("scratch", what, at_once=use.scratch_mb > FAR * limits.scratch_mb)
     if use.files > limits.files:
-        what = f"has {use.files} files in its folder, at most {limits.files:.0f} may be there"
+        what = f"has {use.files} files in its folder, at most {limits.files:.0f} are allowed"
         return PassedLimit("scratch", what, at_once=use.files > FAR * limits.files)
     if use.unmeasurable and limits.scratch_mb < UNLIMITED:
         return PassedLimit("scratch", use.unmeasurable, at_once=False)
@@ -87,7 +87,7 @@ def passed(limits: PayloadLimits, use: PayloadUse) -> PassedLimit | None:
         what = f"used {use.cpu_s:.0f} s of CPU, was given {limits.cpu_s:.0f} s"
         return PassedLimit("cpu", what, at_once=use.cpu_s > FAR * limits.cpu_s + GRACE_S)
     if use.idle_s > limits.stall_s:
-        what = f"used no CPU for {use.idle_s:.0f} s, may do so for {limits.stall_s:.0f} s"
+        what = f"used no CPU for {use.idle_s:.0f} s, the limit is {limits.stall_s:.0f} s"
         return PassedLimit("stalled", what, at_once=False)
     return None
 

@@ -433,7 +433,7 @@ class Brain:
         elif isinstance(flying, Beat):
             self._own.append(Tell("beat_refused", refusal.facts()))
             if flying.goodbye and self._goodbyes >= GOODBYES_MAX:
-                self._exit(EXIT_DONE, "drained, and nobody answered the goodbye")
+                self._exit(EXIT_DONE, "drained; the goodbye was not answered")
         elif isinstance(flying, Turn) and refusal.status in (400, 413, 422):
             self._own.append(Tell("turn_refused", refusal.facts()))
             self._unreadable(flying, refusal, now)
@@ -526,7 +526,7 @@ class Brain:
         if now >= self._bounds.stop_at and not self._stopped_all:
             self._stop_all("the pilot's time is over", now)
         if now >= self._bounds.end_at:
-            self._exit(EXIT_DONE, f"out of time, {len(self._reports)} reports not answered")
+            self._exit(EXIT_DONE, f"out of time, {len(self._reports)} reports unanswered")
         asked = self._asks.open
         if asked is not None and now >= asked.first_sent + ASK_OPEN * self._lease_s:
             self._asks.give_up()

@@ -130,9 +130,9 @@ class Payloads:
 
     def _unfit(self, assignment: Assignment, fence: float, wall_left_s: float, now: float) -> str:
         if fence - now < FENCE_LEFT_MIN * assignment.lease_s:
-            return f"{max(0.0, fence - now):.1f} s to its fence"
+            return f"{max(0.0, fence - now):.1f} s left to its fence"
         if not self._slots.fits(assignment.grant):
-            return "fits no more: cores, memory, disk, GPUs or a named amount are taken"
+            return "it no longer fits: cores, memory, disk, GPUs or a named amount are taken"
         return _too_long(assignment, wall_left_s)
 
     def _start(self, holding: HeldAttempt) -> None:
@@ -148,7 +148,7 @@ class Payloads:
         assert holding.assignment is not None
         why = _too_long(holding.assignment, wall_left_s)
         if why:
-            self._end(holding, How.DECLINED, now, detail=f"{why} when all was in place")
+            self._end(holding, How.DECLINED, now, detail=f"{why} when its inputs were ready")
             return
         holding.isolation = isolation
         self._start(holding)
@@ -530,4 +530,4 @@ def _too_long(assignment: Assignment, wall_left_s: float) -> str:
     """Return why there is not enough time for a payload; empty: there is enough."""
     if assignment.grant.wall_s <= wall_left_s:
         return ""
-    return f"wants {assignment.grant.wall_s:.0f} s, {max(0.0, wall_left_s):.0f} s are left"
+    return f"needs {assignment.grant.wall_s:.0f} s, but only {max(0.0, wall_left_s):.0f} s are left"

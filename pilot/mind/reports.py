@@ -44,7 +44,7 @@ class ReportOutbox:
         """Send this report until it is answered; return it in the form that is sent.
 
         Its texts are made safe here, for all reports: a report that is refused for a word would be
-        lost, and its job would run again for ever.
+        lost, and its job would run again and again.
         """
         report = fitting(report)
         known = self._numbers.get(report.attempt_id, 0)

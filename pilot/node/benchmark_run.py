@@ -63,7 +63,7 @@ class Measuring:
             )
         found = benchmark.parse(printed.decode("utf-8", errors="replace"))
         if found is None:
-            return SourcedValue(None, "", ("the benchmark gave no figures",))
+            return SourcedValue(None, "", ("the benchmark printed no results",))
         figures = (
             f"integer {found.integer_per_s:.0f} /s",
             f"float {found.float_per_s:.0f} /s",

@@ -36,11 +36,22 @@ def _parser() -> argparse.ArgumentParser:
         description="Print what a pilot finds on this node, and where it found it.",
     )
     add = parser.add_argument
-    add("--json", action="store_true", help="as one JSON object: value, source, notes of each")
-    add("--folder", default="", metavar="DIR", help="where payloads would write")
+    add("--json", action="store_true", help="print one JSON object with value, source and notes")
+    add("--folder", default="", metavar="DIR", help="folder in which payloads would write")
     add("--cvmfs", default="", metavar="A,B", help="repositories to look for")
-    add("--benchmark-s", type=_spend_s, default=0.1, metavar="S", help="CPU time (0.1); 0: none")
-    add("--root", default="/", metavar="DIR", help="/proc, /sys and /etc of another node lie here")
+    add(
+        "--benchmark-s",
+        type=_spend_s,
+        default=0.1,
+        metavar="S",
+        help="CPU seconds of the benchmark; 0: none (0.1)",
+    )
+    add(
+        "--root",
+        default="/",
+        metavar="DIR",
+        help="folder with /proc, /sys and /etc of another node",
+    )
     return parser
 
 

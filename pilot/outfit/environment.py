@@ -39,7 +39,7 @@ def payload_environment(
 
 
 def _inputs(assignment: Assignment, folder: Path) -> dict[str, str]:
-    """Return the places of its data files, one on each line, or as many as a variable can hold."""
+    """Return the places of its data files, one on each line; nothing if they are too long."""
     if assignment.data is None or not assignment.data.inputs:
         return {}
     paths = "\n".join(str(folder / "work" / one.path) for one in assignment.data.inputs)

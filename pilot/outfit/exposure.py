@@ -22,13 +22,15 @@ def resolved(what: str, path: str, hidden: Iterable[Path]) -> str:
     leads = "" if real == path else f" leads to {real}, which"
     if real == "/":
         raise OutfitMissing(
-            f"{what} {path}{leads} is the root folder of the node: no payload may have it"
+            f"{what} {path}{leads} is the root folder of the node: no payload may see it"
         )
     for one in (*map(os.path.realpath, hidden), PROC):
         if is_in(real, one):
-            raise OutfitMissing(f"{what} {path}{leads} lies in what the pilot hides from payloads")
+            raise OutfitMissing(f"{what} {path}{leads} is hidden from payloads by the pilot")
         if is_in(one, real):
-            raise OutfitMissing(f"{what} {path}{leads} holds what the pilot hides from payloads")
+            raise OutfitMissing(
+                f"{what} {path}{leads} contains paths that the pilot hides from payloads"
+            )
     return real
 
 
@@ -56,4 +58,4 @@ def check_mountable(shown: Sequence[tuple[str, str]], hidden: Iterable[Path]) ->
             )
         for one in map(os.path.realpath, hidden):
             if is_in(one, os.path.realpath(real)):
-                raise OutfitMissing(f"{name} holds what the pilot hides from payloads")
+                raise OutfitMissing(f"{name} contains paths that the pilot hides from payloads")

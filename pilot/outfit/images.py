@@ -47,7 +47,7 @@ class ImageMounts:
 
 @dataclass(frozen=True)
 class ImagePrefix:
-    """How a payload gets into an image: the prefix of its command, and the way of its environment."""
+    """How a payload gets into an image: the prefix of its command, and its environment."""
 
     rung: str
     prefix: tuple[str, ...]

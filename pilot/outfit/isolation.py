@@ -87,7 +87,7 @@ def wrap(
     hidden: Iterable[Path] = (),
     shown: Iterable[str] = (),
 ) -> Wrapping:
-    """Return the command line that starts a command on `rung` with `environment`, in an attempt's folder.
+    """Return the command line of a command on `rung` with `environment`, in an attempt's folder.
 
     `marks` are also in the environment of the wrapper, so that its processes can be identified. On
     every rung except the plain session, `hidden` folders and files look empty to the payload. It

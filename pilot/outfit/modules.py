@@ -53,11 +53,11 @@ def load(
     """Return the changes that the modules make to the environment. Raises OutfitMissing."""
     names = " ".join(modules)
     if not init:
-        raise OutfitMissing(f"no module tool is on this node, and modules were asked for: {names}")
+        raise OutfitMissing(f"this node has no module tool, but the job asks for modules: {names}")
     words = ("/bin/sh", "-c", _LOAD, "modules", init, *modules)
     tried = attempt(environment, words, LOAD_PATIENCE_S)
     if tried.code == _NO_TOOL:
-        raise OutfitMissing(f"{init} makes no `module` known")
+        raise OutfitMissing(f"{init} does not define `module`")
     after = _variables(tried.printed)
     absent = absent_of(modules, after.get("LOADEDMODULES", ""))
     if tried.code != 0 or absent:

@@ -123,7 +123,7 @@ class NodeOutfitter:
         rungs = [rung for rung in RUNGS[kind] if rung in self._tools.image_tools]
         if not rungs:
             wanted = " or ".join(RUNGS[kind])
-            raise OutfitMissing(f"image {image}: {wanted} would run it, and this node has none")
+            raise OutfitMissing(f"image {image}: it needs {wanted}, but this node has none")
         failures: list[str] = []
         for rung in rungs:
             try:
@@ -141,7 +141,9 @@ class NodeOutfitter:
                 raise OutfitMissing(software.not_mounted(said))
             raise OutfitMissing(f"image {image} is not on this node")
         if (seen[image] == DIRECTORY) != (kind == FOLDER):
-            raise OutfitMissing(f"image {image} is a {seen[image]}, which its name does not say")
+            raise OutfitMissing(
+                f"image {image} is a {seen[image]}, but its name means another kind"
+            )
 
     def _shown(self, found: Software) -> tuple[tuple[str, str], ...]:
         """Return the visible paths of a payload: CVMFS, and its software elsewhere.

@@ -110,6 +110,6 @@ def _missing(
         return not_mounted(pattern)
     other = next((path for path in paths if path in seen), "")
     if other:
-        return f"software {other} is no folder but a {seen[other]}"
+        return f"software {other} is not a folder but a {seen[other]}"
     tried = f"; {LEVEL} was {', '.join(processor.levels())}" if LEVEL in pattern else ""
     return f"software {pattern} is not on this node{tried}"

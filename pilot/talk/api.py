@@ -40,7 +40,7 @@ class InsecureUrl(ValueError):
     def __init__(self, url: str) -> None:
         super().__init__(
             f"{url}: only https is allowed, except to this machine itself; "
-            "set plain_http where the network between is trusted"
+            "set plain_http if the network is trusted"
         )
 
 
@@ -48,7 +48,7 @@ class BadUrl(ValueError):
     """The text is not an address of a central."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(f"{url!r} is not an address like https://central.example:8443")
+        super().__init__(f"{url!r} is not an address such as https://central.example:8443")
 
 
 class _Plain(http.client.HTTPConnection):
@@ -283,7 +283,7 @@ def _whole(response: http.client.HTTPResponse) -> HttpReply:
         blocks.append(block)
         size += len(block)
         if size > REPLY_BYTES_MAX:
-            raise http.client.HTTPException("the answer is larger than any that a central gives")
+            raise http.client.HTTPException("the answer is too large")
     return HttpReply(response.status, b"".join(blocks))
 
 
@@ -299,7 +299,7 @@ def _into(file: Path, bytes_max: int, response: http.client.HTTPResponse) -> Dow
                 digest.update(block)
                 size_bytes += len(block)
                 if size_bytes > bytes_max:
-                    raise TooManyBytes(f"more than {bytes_max} bytes came")
+                    raise TooManyBytes(f"more than {bytes_max} bytes arrived")
                 with _told_of(file):
                     _write(out, block)
         whole = True

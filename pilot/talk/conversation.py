@@ -157,9 +157,11 @@ class CentralChannel:
                 is_urgent = bool(self.token) and self._clock.now() >= self._urgent_at
                 secret, nonce = self._renewal.use(unkept=is_urgent)
             except Superseded:
-                return FailedRequest(409, Code.OLD_SESSION.value, "another life has our journal")
+                return FailedRequest(
+                    409, Code.OLD_SESSION.value, "another process uses this pilot's journal"
+                )
             except OSError as why:  # the disk may recover before the token expires
-                return FailedRequest(0, "journal", f"the journal takes no nonce: {why}")
+                return FailedRequest(0, "journal", f"the journal cannot store the nonce: {why}")
             reply = await say(secret, nonce)
             if not isinstance(reply, FailedRequest) or reply.code != Code.USED_SECRET.value:
                 return reply

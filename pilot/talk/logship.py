@@ -45,7 +45,7 @@ class LogShip:
         self._failures = 0
 
     async def run(self, gen: str, session: int) -> None:
-        """Send waiting lines, for ever, or until the central refuses all."""
+        """Send waiting lines until cancelled, or until the central refuses all."""
         while not self._refused:
             await self._clock.sleep(self._rest_s())
             if self._untold.is_pressing() or self._untold.waits_s() >= ROUTINE_S:

@@ -48,9 +48,9 @@ class Introduction:
         last = self._line.last_refusal
         if last is None or not last.status:
             why = f" ({last.message})" if last is not None else ""
-            return f"nobody has answered at {central} for {waited_s:.0f} s{why}"
+            return f"no answer from {central} for {waited_s:.0f} s{why}"
         said = f"{last.status} {last.code} {last.message}".strip()
-        return f"{central} has not let us in for {waited_s:.0f} s: {said}"
+        return f"{central} has not accepted the pilot for {waited_s:.0f} s: {said}"
 
 
 async def introduce(

@@ -122,7 +122,7 @@ class BlobTransfer:
             if scratch_mb and file.size_bytes > scratch_mb * 1_000_000:
                 size = f"{file.size_bytes / 1e6:.1f} MB"
                 raise InputUnusable(
-                    f"input {file.name!r}: it has {size}, and scratch_mb is {scratch_mb}"
+                    f"input {file.name!r}: it has {size}, but scratch_mb is {scratch_mb}"
                 )
             left = scratch_mb * 1_000_000 - laid if scratch_mb else None
             try:
@@ -131,7 +131,7 @@ class BlobTransfer:
                 await self._fetch(assignment, file, fetched, file.size_bytes or max(0, room))
                 laid += await self._lay(assignment, file, fetched, folder, left)
             except TooManyBytes as why:
-                said = f"{why}, and its size_bytes is {file.size_bytes}"
+                said = f"{why}, but its size_bytes is {file.size_bytes}"
                 raise InputUnusable(f"input {file.name!r}: {said}") from why
             except (UnsafePath, TooLarge) as why:
                 raise InputUnusable(f"input {file.name!r}: {why}") from why
@@ -176,7 +176,7 @@ class BlobTransfer:
                     return
                 why = f"{file.name}: the central answers {got.status}"
                 if got.status == 200:
-                    why = f"{file.name}: its bytes are not those of its hash"
+                    why = f"{file.name}: its content does not match its hash"
                 elif not may_pass(got.status):
                     raise InputNotFetched(why)
             except NoReply as no:

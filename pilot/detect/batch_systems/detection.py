@@ -37,7 +37,7 @@ def batch_system(around: Surroundings, ours: Sequence[BatchJob]) -> SourcedValue
         return SourcedValue(named[0].system, named[0].source, others)
     if around.environ.get("KUBERNETES_SERVICE_HOST"):
         return SourcedValue("kubernetes", "KUBERNETES_SERVICE_HOST")
-    return SourcedValue("", "environment: none is known by it")
+    return SourcedValue("", "the environment shows no known batch system")
 
 
 def batch_id(around: Surroundings, ours: Sequence[BatchJob]) -> SourcedValue[str]:

@@ -101,4 +101,4 @@ def _wall_left_s(around: Surroundings, ours: Ad, machine: Ad) -> SourcedValue[fl
         if end:
             said.append(SourcedValue(max(0.0, end - now), f"{name} ({machine.source})"))
     found = least(said, math.inf)
-    return found if found.known else found.noting("the ads name no time limit that is known here")
+    return found if found.known else found.noting("the ads name no known time limit")

@@ -159,7 +159,7 @@ def test_a_register_of_another_user_is_not_used(root: Path, tmp_path: Path) -> N
     one, seen_by = joined(root, tmp_path / "a", tmp_path / "a")
 
     assert seen_by == one.fault
-    assert f"{root / own_name()} is no folder of this user" in one.fault
+    assert f"{root / own_name()} is not a folder of this user" in one.fault
     assert "in the setting `register`" in one.fault
 
 
