@@ -1,8 +1,8 @@
-"""The compiled form of this room, where there is one that was made of these very sources.
+"""The compiled form of this room, if there is one for exactly these sources.
 
-`deploy/matcher/compile.py` makes it: the same modules, by mypyc, about twice as fast. It counts
-only while its stamp names this Python and all sources as they stand: who edits one runs what is
-written, not what was compiled before. What only reads these modules cannot tell the difference.
+`deploy/matcher/compile.py` builds it with mypyc: the same modules, about twice as fast. It is used
+only if its stamp names this version of Python and these sources. Thus an edited module runs as
+written, not as compiled before. Code that imports these modules cannot tell the difference.
 """
 
 import hashlib
@@ -14,15 +14,16 @@ from typing import Final
 
 FOLDER: Final = "_compiled"
 STAMP: Final = "made-of"
-COMMON: Final = "pilotage_matcher__mypyc"  # what all compiled modules share, a module of its own
+# The module with the code that all compiled modules share.
+COMMON: Final = "pilotage_matcher__mypyc"
 SWITCH: Final = "PILOTAGE_MATCHER"
-INTERPRETED: Final = "interpreted"  # what the switch says to do without
+INTERPRETED: Final = "interpreted"  # value of the switch: do not use the compiled form
 
 
 def stamp(room: Path) -> str:
-    """Return what a compiled form of the sources of a room must say that it was made of.
+    """Return the stamp of a compiled form: this Python, and a hash of the sources.
 
-    Numbers of `proto`, which stands beside it, are in the compiled form as well.
+    The hash covers `proto` beside the room too, because the compiled form contains its constants.
     """
     made_of = hashlib.sha256()
     for part in (room, room.parent / "proto"):
@@ -33,15 +34,15 @@ def stamp(room: Path) -> str:
 
 
 def sources(room: Path) -> list[Path]:
-    """Return the sources of a room and of its sub-rooms, without those of a compiled form."""
+    """Return the sources of a room and its sub-rooms, without those of a compiled form."""
     folders = [room, *(p for p in room.iterdir() if p.is_dir() and not p.name.startswith("_"))]
     return sorted(source for folder in folders for source in folder.glob("*.py"))
 
 
 def find(room: Path) -> str | None:
-    """Return the folder of the compiled form of a room, None where the sources are to be run.
+    """Return the folder of the compiled form of a room; None if the sources must be run.
 
-    What all its modules share is loaded then.
+    It also loads the module that all compiled modules share.
     """
     folder = room / FOLDER
     if os.environ.get(SWITCH) == INTERPRETED or not folder.is_dir():
@@ -63,7 +64,7 @@ def _load_common(folder: Path) -> bool:
     try:
         sys.modules[COMMON] = module_from_spec(spec)
         spec.loader.exec_module(sys.modules[COMMON])
-    except ImportError:  # damaged, or of another machine
+    except ImportError:  # damaged, or built for another machine
         sys.modules.pop(COMMON, None)
         return False
     return True

@@ -1,4 +1,4 @@
-"""What can go wrong in the matcher."""
+"""The errors of the matcher."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ _SHOWN_MAX: Final = 60
 
 
 class MatcherError(Exception):
-    """Base of the errors of this room."""
+    """The base of the errors of this room."""
 
 
 class BadTags(MatcherError):
-    """A tag expression does not read. The submitter has to correct it; `position` counts from 1."""
+    """A tag expression is not valid: the submitter must correct it. `position` counts from 1."""
 
     def __init__(self, text: str, position: int, problem: str) -> None:
         super().__init__(f"tags {_around(text, position)!r}, position {position}: {problem}")
@@ -18,7 +18,7 @@ class BadTags(MatcherError):
 
 
 def _around(text: str, position: int) -> str:
-    """Return a text that fits into a message: where it is long, the part around a position."""
+    """Return a text for a message; of a long one, the part around a position."""
     if len(text) <= _SHOWN_MAX:
         return text
     start = max(0, min(position - 1 - _SHOWN_MAX // 2, len(text) - _SHOWN_MAX))
@@ -27,7 +27,7 @@ def _around(text: str, position: int) -> str:
 
 
 class UnknownClass(MatcherError):
-    """Jobs came for a class that was not made known before. Call `add_class` first."""
+    """Jobs arrived for an unknown class. Call `add_class` first."""
 
     def __init__(self, class_id: int) -> None:
         super().__init__(f"class {class_id} is not known to the matcher: add it before its jobs")

@@ -1,4 +1,4 @@
-"""`Matcher`: the only class of this room that outsiders use."""
+"""`Matcher`: the only class of this room for other rooms."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -33,18 +33,29 @@ SLACK: Final = 64  # forgotten classes that are not worth a new index
 
 
 class Matcher:
-    """The queue of waiting jobs and the parked offers.
+    """The queue of waiting jobs, and the parked offers.
 
-    `now` is a reading of the caller's monotonic clock, in seconds. Jobs are integers; a job is in
-    one of three places: waiting, pending (matched, its row not known to be written), or not here.
+    `now` is a reading of the caller's monotonic clock, in seconds. Jobs are integers. A job is in
+    one of three states: waiting, pending (matched, but not known to be stored), or unknown.
 
-    Order of calls. At a start: `restore`, `add_class` for every class, `running` for what is
-    active, `add` for what waits, then `begin`, once. After that: `add_class` before the first `add`
-    of a class; after `match`, for each job, one of `confirm`, `drop` and `put_back`; after
-    `confirm`, when the attempt has ended, `ended`. An offer for which `match` found nothing may be
-    parked, and `withdraw` or the pilot's next `park` ends that. `wake` when jobs have come, and
-    each second: it ends what is over. `forget_class` when `is_idle` says so. All may come twice:
-    what does not apply any more is left alone.
+    Order of calls at the start:
+
+    - `restore`
+    - `add_class` for every class
+    - `running` for active attempts
+    - `add` for waiting jobs
+    - `begin`, once
+
+    Calls after that:
+
+    - `add_class` before the first `add` of a class
+    - after `match`, for each job, one of `confirm`, `drop` and `put_back`
+    - after `confirm`, when the attempt has ended, `ended`
+    - `park` for an offer without a match, until `withdraw` or the pilot's next `park`
+    - `wake` when jobs have arrived, and each second, because it ends what has expired
+    - `forget_class` when `is_idle` says so
+
+    All calls may be repeated: a call that no longer applies changes nothing.
     """
 
     def __init__(self, rules: Rules = DEFAULT_RULES) -> None:
@@ -55,7 +66,7 @@ class Matcher:
         self.attempts = Attempts(self.shares, self.limits)
         self.backlog = Backlog(self.shares)
         self.index = Indexes(self.backlog, self.clauses, self.shares, self.limits, rules)
-        self._forgotten = 0  # classes since owners were looked through
+        self._forgotten = 0  # classes since owners were last pruned
         self.parked = ParkedOffers(self.index, self.limits, self.clauses)
         self.reservations = Reservations(
             self.backlog,
@@ -68,7 +79,7 @@ class Matcher:
         )
         self.wakes = Wakes(self.backlog, self.index, self.parked, self.limits, keep_s=rules.keep_s)
 
-    # -- jobs -----------------------------------------------------------------------------------
+    # -- jobs -------------------------------------------------------------------------------------
 
     def add_class(self, spec: ClassSpec) -> None:
         """Make a class known. Idempotent. Raises BadTags."""
@@ -81,9 +92,9 @@ class Matcher:
                 self.parked.limits_changed()
 
     def forget_class(self, class_id: int) -> bool:
-        """Forget a class of which no job waits or is pending; False if some is.
+        """Forget a class without waiting or pending jobs; return False if it has some.
 
-        It may be added again. Its room is given back once there are more such than others.
+        It may be added again. Its memory is freed once forgotten classes outnumber the others.
         """
         cls = self.backlog.forget_class(class_id)
         if cls is None:
@@ -95,30 +106,30 @@ class Matcher:
         return True
 
     def compact(self) -> None:
-        """Give back the room of forgotten classes at once."""
+        """Free the memory of forgotten classes at once."""
         self._prune()
         self.index.compact()
 
     def _prune(self) -> None:
-        """Forget owners of whom nothing is here."""
+        """Forget owners without jobs and classes."""
         self._forgotten = 0
         self.shares.prune()
 
     def is_idle(self, class_id: int) -> bool:
-        """Whether no job of the class waits or is pending here."""
+        """Whether no job of the class waits or is pending."""
         classes = self.backlog.classes
         return class_id not in classes or not classes.get(class_id).here
 
     def add(self, class_id: int, priority: int, jobs: Iterable[int]) -> None:
-        """Queue jobs. They take the place that their ids give them: older first.
+        """Queue jobs in the order of their ids, older first.
 
-        Jobs that wait or are pending here already are left alone. Raises UnknownClass.
+        Jobs that wait or are pending already are left alone. Raises UnknownClass.
         """
         self.backlog.add(class_id, priority, jobs)
         self.shares.came(self.backlog.classes.get(class_id).owner, self.backlog.now)
 
     def remove(self, job: int) -> bool:
-        """Take a waiting job out; False if it does not wait here (a pending one is not touched)."""
+        """Remove a waiting job; return False if it does not wait. A pending job is not touched."""
         if self.backlog.state(job) in (ABSENT, PENDING):
             return False
         self.wakes.job_gone(job, self.backlog.now)
@@ -126,7 +137,10 @@ class Matcher:
         return True
 
     def set_priority(self, job: int, priority: int) -> bool:
-        """Change the priority; False if the job is not here. A pending one comes back with it."""
+        """Change the priority; return False for an unknown job.
+
+        A pending job gets it if it returns.
+        """
         if self.backlog.state(job) == ABSENT:
             return False
         self.backlog.set_priority(job, priority)
@@ -134,17 +148,17 @@ class Matcher:
         return True
 
     def __contains__(self, job: int) -> bool:
-        """Whether the job waits or is pending here."""
+        """Whether the job waits or is pending."""
         return self.backlog.state(job) != ABSENT
 
     def __len__(self) -> int:
         """The number of waiting jobs."""
         return self.backlog.waiting
 
-    # -- matching -------------------------------------------------------------------------------
+    # -- matching ---------------------------------------------------------------------------------
 
     def match(self, offer: LiveOffer, jobs_max: int, now: float) -> list[Match]:
-        """Hand out at most `jobs_max` jobs that fit together into what is free.
+        """Hand out at most `jobs_max` jobs that fit together into the free capacity of an offer.
 
         They are pending until they are confirmed, dropped or put back.
         """
@@ -160,31 +174,34 @@ class Matcher:
         return matches
 
     def confirm(self, job: int) -> None:
-        """The match is written: an attempt runs, until `ended`. Others than pending are left."""
+        """Record that a match is stored: the attempt runs until `ended`.
+
+        Ignore jobs that are not pending.
+        """
         if self.attempts.confirm(job):
             self.backlog.confirm(job)
 
     def ended(self, job: int, used_core_s: float | None = None) -> None:
-        """The attempt has ended: limits are released, use is what was really used, where known.
+        """Record the end of an attempt: release its limits, and count its real usage, if known.
 
-        A job without a running attempt is left alone.
+        A job without a running attempt is ignored.
         """
         self.attempts.end(job, used_core_s, self.backlog.now)
 
     def running(self, one: RunningAttempt, now: float) -> None:
-        """Take up an attempt that is active already: after a start, or when a job is taken back.
+        """Add an attempt that is active already: after a start, or when a job is taken back.
 
-        It was matched `age_s` ago. Its class must be known. Raises UnknownClass.
+        It was matched `age_s` seconds ago. Its class must be known. Raises UnknownClass.
         """
         self._at(now)
         cls = self.backlog.classes.get(one.class_id)
-        if self.backlog.state(one.job) == PENDING:  # that match is lost: to drop it is no more
+        if self.backlog.state(one.job) == PENDING:  # that match is lost: no `drop` will follow
             self.attempts.undo(one.job, now)
             self.backlog.forget(one.job)
         place = self.limits.place(cls.spec.community, one.site, one.element)
         taken: tuple[Limit, ...] = ()
         if place is not None:
-            kinds = self.index.all_kinds_of(cls)  # by which of its needs it runs is not known
+            kinds = self.index.all_kinds_of(cls)  # the need that it runs by is unknown
             taken = self.limits.take_running(place, kinds, one.grant.amounts)
         out = MatchedJob(
             owner=cls.owner,
@@ -201,16 +218,16 @@ class Matcher:
         self.attempts.begin(one.job, out)
 
     def begin(self, now: float) -> None:
-        """All that is known of before is told. Rates begin empty: earlier starts are not known."""
+        """Finish the restore. Rates begin empty, because earlier starts are unknown."""
         self._at(now)
         self.limits.empty_rates(now)
         self.shares.begin(now)
 
     def change(self, rules: Rules, now: float) -> None:
-        """Let other shares and limits hold from now on; what else the rules say stays as it was.
+        """Apply other shares and limits; the other rules stay.
 
-        Jobs that run or are kept count at once, though they may be more than a limit now allows.
-        Call `wake` after it.
+        Running and kept jobs count at once, even if they exceed a new limit. Call `wake`
+        afterwards.
         """
         self._at(now)
         self.rules = msgspec.structs.replace(
@@ -225,7 +242,7 @@ class Matcher:
         self.wakes.limits_changed()
 
     def _count_again(self, out: MatchedJob) -> None:
-        """Count a job that is out for the limits that hold now."""
+        """Count an active job for the present limits."""
         spec, taken = self.backlog.classes.find(out.class_id), _NO_LIMITS
         place = self.limits.place(_community_of(out.owner), out.site, out.element)
         if spec is not None and place is not None:
@@ -234,36 +251,36 @@ class Matcher:
         out.limits = (*taken, *self.limits.rates_of(out.limits))
 
     def levels(self, now: float) -> dict[str, float]:
-        """Return what groups and owners have used by their shares, without what is running."""
+        """Return the usage levels of groups and owners, without running jobs."""
         return self.shares.settled(now)
 
     def restore(self, levels: Mapping[str, float], at: float) -> None:
-        """Take over what `levels` returned at a time, before anything runs or waits."""
+        """Set the levels that `levels` returned at a time, before anything runs or waits."""
         self.shares.restore(levels, at)
 
     def drop(self, job: int) -> None:
-        """The job was not to be had: forget it; the caller reads it again."""
+        """Forget a job that could not be taken; the caller reads it again."""
         if self.backlog.state(job) == PENDING:
             self.attempts.undo(job, self.backlog.now)
             self.backlog.forget(job)
 
     def put_back(self, job: int) -> None:
-        """The match was not written: the job waits again, in its old place.
+        """Undo a match that was not stored: the job waits again in its old place.
 
-        Share and limits are as before too. A job that is not pending is left alone.
+        Shares and limits are restored too. A job that is not pending is ignored.
         """
         if self.backlog.state(job) == PENDING:
             self.attempts.undo(job, self.backlog.now)
             self.backlog.put_back(job)
 
     def _at(self, now: float) -> None:
-        """Take a reading of the caller's clock, and end what is over."""
+        """Read the caller's clock, and end what has expired."""
         self.backlog.now = now
         if self.wakes.running or self.wakes.resting:
             self.wakes.expire(now)
 
     def _fill(self, offer: LiveOffer, jobs_max: int, matches: list[Match]) -> None:
-        """Hand out what fits, best first."""
+        """Hand out fitting jobs, best first."""
         index = self.index.of(offer.community)
         if index is None:
             return
@@ -304,13 +321,13 @@ class Matcher:
         return matches
 
     def _unreserve(self) -> None:
-        """Parked offers that are reserved no more are whole again."""
+        """Restore the parked offers whose reservations have ended."""
         for pilot in self.reservations.ended:
             self.parked.reshape(pilot, None)
         self.reservations.ended.clear()
 
     def _hand_out(self, cls: JobClass, place: int, offer: LiveOffer, *, in_turn: bool) -> Match:
-        """Take the best job of a class for one of its needs, and charge its owner."""
+        """Hand out the best job of a class for one of its needs, and charge its owner."""
         need, spec = cls.spec.needs[place], cls.spec
         grant = exact_fit.grant(need, offer, self.attempts.held(offer.pilot))
         priority = cls.best_priority
@@ -338,10 +355,10 @@ class Matcher:
         assert place is not None, "each offer has a place where there are limits"
         return self.limits.take(place, self.index.kinds_of(cls, need), self.backlog.now)
 
-    # -- parked offers --------------------------------------------------------------------------
+    # -- parked offers ----------------------------------------------------------------------------
 
     def park(self, offer: LiveOffer, ask: int, now: float) -> None:
-        """Keep an offer that found nothing. Replaces the pilot's older one."""
+        """Keep an offer without a match. It replaces the pilot's older offer."""
         self._at(now)
         self.withdraw(offer.pilot)
         self.parked.add(offer, ask)
@@ -351,24 +368,25 @@ class Matcher:
             self.parked.reshape(offer.pilot, until, spare if spare.cores_free > 0 else None)
 
     def withdraw(self, pilot: str) -> None:
-        """The offer stands no more: a newer ask, drain, or silence."""
+        """Remove an offer, because of a newer ask, a drain or silence."""
         self.wakes.answered(pilot, self.backlog.now)
         self.parked.remove(pilot)
 
     def parked_pilots(self) -> list[str]:
-        """Return the pilots whose offers are parked."""
+        """Return the pilots with parked offers."""
         return list(self.parked.by_pilot)
 
     def parked_ask(self, pilot: str) -> int:
-        """Return the number of the ask that is parked for this pilot, 0 for none."""
+        """Return the number of this pilot's parked ask; 0: none."""
         parked = self.parked.by_pilot.get(pilot)
         return 0 if parked is None else parked.ask
 
     def wake(self, now: float) -> list[ParkedWake]:
-        """Return the parked pilots to wake for jobs that wait, best fit first, one pilot per job.
+        """Return the parked pilots to wake, best fit first, one for each waiting job.
 
-        The job is kept for that pilot for `keep_s`; it is not pending. A pilot that was woken is
-        not woken again within that time, nor within twice the time when it did not come, and so on.
+        The job is kept for that pilot for `keep_s` seconds; it is not pending. A pilot is not woken
+        again within that time. If it did not ask, it is not woken within twice that time, and so
+        on.
         """
         self._at(now)
         self.reservations.review()
@@ -383,18 +401,18 @@ class Matcher:
             return False
         return pilot in self.wakes.by_pilot or self.parked.work_for(parked) is not None
 
-    # -- for others -----------------------------------------------------------------------------
+    # -- for other rooms --------------------------------------------------------------------------
 
     def waiting(self) -> list[tuple[ClassSpec, int]]:
-        """Return each class of which jobs wait that its submission lets start, and how many."""
+        """Return each class with waiting jobs that its submission lets start, and their number."""
         classes = self.backlog.classes.all()
         return [(cls.spec, jobs) for cls in classes if (jobs := _may_start(cls))]
 
     def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
-        """Return how many more jobs of a class the limits let run where; elsewhere no limit is."""
+        """Return how many more jobs of a class each limit lets run, and where it holds."""
         return self.limits.ceilings(spec)
 
-    # -- explaining -----------------------------------------------------------------------------
+    # -- explanations -----------------------------------------------------------------------------
 
     def explain(
         self,
@@ -406,10 +424,10 @@ class Matcher:
         priority: int = PRIORITY_DEFAULT,
         free: Free | None = None,
     ) -> Explanation:
-        """Say clause by clause how many of `offers` exclude the job, and the nearest miss.
+        """Return, by clause, how many of `offers` exclude the job, and the nearest miss.
 
-        `priority` counts for a job that does not wait here. Where `free` is given, the offers are
-        what they would be with nothing on them, and it says what one of them is now.
+        `priority` counts for a job that does not wait here. If `free` is given, `offers` are the
+        offers when empty, and `free` returns the present state of one.
         """
         self._at(now)
         return job_explanation.explain(job, spec, offers, self._known, priority=priority, free=free)
@@ -417,9 +435,9 @@ class Matcher:
     def explain_offer(
         self, offer: LiveOffer, now: float, *, empty: LiveOffer | None = None
     ) -> OfferExplanation:
-        """Say clause by clause how many waiting jobs an offer cannot run, and what holds it.
+        """Return, by clause, how many waiting jobs an offer cannot run, and what holds it.
 
-        `empty`: what it would be with nothing on it.
+        `empty`: the offer with no jobs on it.
         """
         self._at(now)
         return offer_explanation.explain_offer(offer, self._known, empty=empty)
@@ -448,7 +466,7 @@ def _community_of(owner: ShareNode) -> str:
 
 
 def less(offer: LiveOffer, grant: Grant) -> LiveOffer:
-    """Return what is left of an offer after a grant."""
+    """Return the rest of an offer after a grant."""
     if grant.amounts:
         given, free = grant.amounts, offer.amounts_free.items()
         left = {name: amount - given.get(name, 0) for name, amount in free}
@@ -463,7 +481,7 @@ def less(offer: LiveOffer, grant: Grant) -> LiveOffer:
 
 
 def rest(offer: LiveOffer, matches: Iterable[Match]) -> LiveOffer:
-    """Return what is left of an offer after some matches."""
+    """Return the rest of an offer after some matches."""
     for match in matches:
         offer = less(offer, match.grant)
     return offer

@@ -1,12 +1,12 @@
-"""Which platforms run whose jobs: names of operating systems, and the table of what runs what."""
+"""The names of platforms, and the table of the other platforms whose jobs a platform runs."""
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-ANY: Final = "ANY"  # an offer that says this of itself is of every kind
-UNKNOWN: Final = frozenset({"", "any"})  # what pilots say that do not know
+ANY: Final = "ANY"  # an offer with this word is of every kind
+UNKNOWN: Final = frozenset({"", "any"})  # values of pilots that do not know their platform
 
 _FAMILY: Final = re.compile(r"[^0-9]+")
 
@@ -14,8 +14,9 @@ _FAMILY: Final = re.compile(r"[^0-9]+")
 def runs(wanted: str, had: str, compatible: Mapping[str, tuple[str, ...]]) -> bool:
     """Whether an offer of one platform runs jobs that are made for another.
 
-    `el9` is a family and a version, and `el` any version of it. The table says which others a
-    platform runs: those that it lists, and not what these list in turn.
+    `el9` is a family and a version, and `el` means any version of it. The table lists for a
+    platform the other platforms whose jobs it runs. Only direct entries count, not entries of those
+    platforms.
     """
     if had == ANY:
         return True

@@ -1,6 +1,6 @@
-"""What the field decides about matching: order, limits, and where only tests may run.
+"""The site-specific rules of matching: order, limits, and where only tests may run.
 
-The central reads it from its settings. Shares and limits may change while the matcher works.
+The central reads them from its settings. Shares and limits may change while the matcher runs.
 """
 
 import re
@@ -15,8 +15,8 @@ from pilotage.proto.decoding.patterns import SITE_OR_ELEMENT, whole
 By = Literal["type", "group", "owner", "tag"]
 Counted = Literal["type", "group", "owner", "tag", "amount"]
 Where = Annotated[str, Meta(pattern=SITE_OR_ELEMENT)]
-# Whose jobs a limit counts: a community's, `*` for those of all together, or by default those of
-# each community by itself for groups and owners, and of all together for types, tags and amounts.
+# Whose jobs a limit counts: those of one community, or of all together (`*`). By default, limits of
+# groups and owners count each community separately; types, tags and amounts count all together.
 Whose = Annotated[
     str,
     Meta(
@@ -35,9 +35,9 @@ _NAME: Final = re.compile(
 
 
 def check_value(by: Counted, value: str) -> None:
-    """Raise ValueError for what no job can have as its type, group or owner, or ask for as a tag.
+    """Raise ValueError if no job can have, or ask for, this value of `by`.
 
-    Who owns jobs is what tokens say, which may hold blanks. An amount is one that a need can name.
+    Owners are names from tokens, which may contain blanks.
     """
     if by == "amount":
         try:
@@ -81,24 +81,25 @@ class StartLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the matcher is told beside jobs and offers."""
+    """All settings of the matcher."""
 
-    compatible: dict[str, tuple[str, ...]] = {}  # platform of an offer → others whose jobs it runs
+    # Platform of an offer → other platforms whose jobs it runs.
+    compatible: dict[str, tuple[str, ...]] = {}
     keep_s: float = 2.0  # a job is kept for the pilot that was woken for it
-    # "community", "community/group", "community/group/owner" → weight among its siblings.
+    # "community", "community/group" or "community/group/owner" → weight among its siblings.
     shares: dict[str, float] = {}
-    half_life_s: float = 604_800.0  # after which use counts half
+    half_life_s: float = 604_800.0  # after which usage counts half
     running: tuple[RunningLimit, ...] = ()
     starts: tuple[StartLimit, ...] = ()
     banned: frozenset[str] = frozenset()  # sites, or site/element, that run only jobs of type Test
-    wide_cores: int = 8  # more is a scarce demand
-    large_memory_per_core_mb: int = 4_000  # more is a scarce demand
-    long_wall_s: float = 86_400  # more is a scarce demand
-    # How far an owner with a scarce demand may get ahead of those whose turn it is.
+    wide_cores: int = 8  # a job with more cores is a scarce demand
+    large_memory_per_core_mb: int = 4_000  # a job with more memory for each core is a scarce demand
+    long_wall_s: float = 86_400  # a longer job is a scarce demand
+    # How far ahead of the next owner a scarce demand may bring its owner.
     ahead_core_s: float = 691_200.0
-    # How far shares may lie apart, as a part of what all running jobs are charged with.
+    # How far the levels of siblings may lie apart, as a share of the charges of all running jobs.
     ahead: float = 0.25
-    reserve_after_s: float = 600.0  # a wide job that waited so long reserves an offer
+    reserve_after_s: float = 600.0  # a wide job that has waited this long reserves an offer
 
 
 DEFAULT_RULES = Rules()

@@ -1,4 +1,4 @@
-"""What goes into the matcher and comes out of it."""
+"""The inputs and outputs of the matcher."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,7 +21,7 @@ Counted = tuple[tuple[str, int], ...]  # named amounts, in the order of their na
 
 
 class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Jobs that are matched as one."""
+    """Jobs that are matched alike."""
 
     class_id: int
     community: str
@@ -30,7 +30,7 @@ class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     needs: tuple[Need, ...]
     preference: Preference | None = None
-    submission: str = ""  # the key of the submission whose limit counts its jobs; empty: none does
+    submission: str = ""  # key of the submission whose limit counts its jobs; empty: none
     running_max: int = 0  # of that submission
 
 
@@ -40,28 +40,28 @@ NOBODYS: Final = ClassSpec(class_id=0, community="", group="", owner="", type=""
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     """A limit of running jobs or of an amount, and how much of it is left for a class."""
 
-    number: int  # which of the limits
+    number: int  # of the limit
     where: str  # SITE or SITE/ELEMENT; empty: all sites together
     room: int
-    takes: int = 1  # so much one job takes
-    but: tuple[str, ...] = ()  # it holds everywhere but there
+    takes: int = 1  # what one job takes
+    but: tuple[str, ...] = ()  # places where it does not hold
 
     @property
     def jobs(self) -> int:
-        """How many more jobs it lets start."""
+        """Return how many more jobs it lets start."""
         return self.room // self.takes
 
     def holds_at(self, site: str, element: str) -> bool:
-        """Whether it counts jobs that start there."""
+        """Whether it counts jobs that start at a place."""
         wheres = ("", site, f"{site}/{element}")
         return self.where in wheres and not any(one in wheres for one in self.but)
 
 
 @with_facts(Version, ())
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
-    """What few jobs ask of a node: kept in one piece, so that the others do not pay for it.
+    """Facts of a node that few jobs ask for, in one object, so that other jobs do not pay for them.
 
-    Its fields are the facts of the messages, the versions as numbers. What is not known is zero or
+    The fields are the facts of the messages, with versions as numbers. An unknown fact is zero or
     empty and meets no demand.
     """
 
@@ -73,8 +73,11 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
 
 
 class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer as the central knows it: the pilot's word, with site, element and community from
-    its token, and what is free after the central's own account of its attempts."""
+    """An offer as the central knows it.
+
+    It combines the pilot's message, the site, element and community of its token, and the free
+    capacity by the central's own account of its attempts.
+    """
 
     pilot: str
     community: str
@@ -94,25 +97,25 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
     types: frozenset[str] = frozenset()
     gpus: int = 0
     gpus_free: int = 0
-    core_work_left_hs23_s: float = 0.0  # CPU work left on each core; 0 where it is not known
+    core_work_left_hs23_s: float = 0.0  # CPU work left on each core; 0: unknown
     node: NodeFacts = NodeFacts()
     amounts_free: Mapping[str, int] = NO_AMOUNTS  # counted resources by name
 
     @property
     def counted(self) -> Counted | None:
-        """Its named amounts as a key, None if it has none."""
+        """The named amounts as a key; None if there are none."""
         return tuple(sorted(self.amounts_free.items())) or None
 
     @property
     def tags_had(self) -> frozenset[str]:
-        """What it is tagged with: a tag that it requires it also has."""
+        """The tags of the offer, including the tags that it requires."""
         return self.tags | self.required_tags if self.required_tags else self.tags
 
     @property
     def x86_64_level(self) -> int:
-        """The level of its processors, 0 if they are no x86-64 or nobody knows.
+        """The level of its processors; 0 if they are not x86-64 or unknown.
 
-        A level above 1 tells that they are.
+        A level above 1 implies x86-64.
         """
         level: int = self.node.architecture_level
         architecture = self.architecture
@@ -122,14 +125,16 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def whole(self) -> Whole | None:
-        """Cores, memory and CPU work of each core if nothing of it is taken, else None."""
+        """Cores, memory and CPU work of each core if none of it is taken, else None."""
         if self.cores_free < self.cores or self.cores_free <= 0:
             return None
         return (self.cores, self.memory_free_mb, self.core_work_left_hs23_s)
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """What a match gives to a job. Lease, row and view of the attempt hold the same one.
+    """The resources that a match gives to a job.
+
+    Lease, row and view of the attempt share one object.
 
     The store keeps the fields in this order.
     """
@@ -139,7 +144,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     scratch_mb: int
     wall_s: float
     gpus: int = 0
-    charged_cores: float = 0.0  # what the owner is charged with; 0: `cores`
+    charged_cores: float = 0.0  # charged to the owner; 0: `cores`
     amounts: Mapping[str, int] = NO_AMOUNTS  # counted resources by name
 
 
@@ -149,11 +154,11 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     job: int
     class_id: int
     priority: int
-    grant: Grant  # say it to `RunningAttempt` again
+    grant: Grant  # to be passed on in `RunningAttempt`
 
 
 class ParkedWake(msgspec.Struct, frozen=True, kw_only=True):
-    """A parked pilot for which a job is kept: wake it."""
+    """A parked pilot to wake, for which a job is kept."""
 
     pilot: str
     ask: int

@@ -3,13 +3,13 @@
 import re
 from typing import Final
 
-Version = tuple[int, ...]  # empty: not known
+Version = tuple[int, ...]  # empty: unknown
 
 _VERSION: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 
 
 def version(text: str) -> Version:
-    """Return the numbers that a text begins with: two or more, without zeros beyond the second."""
+    """Return the numbers at the start of a text: two or more, without zeros beyond the second."""
     found = _VERSION.match(text)
     if found is None:
         return ()
@@ -20,5 +20,5 @@ def version(text: str) -> Version:
 
 
 def shown(numbers: Version) -> str:
-    """Return a version as a person writes it."""
+    """Return a version as text."""
     return ".".join(map(str, numbers)) or "not known"

@@ -1,16 +1,18 @@
 """`pilot.pyz run`, `detect` and `guard FD`: the pilot as a program.
 
-`once` before another word: this file lies in a folder of its own and goes when the program ends.
+`once` before another word: this file is in its own folder, and is removed when the program ends.
 
-0   drained, idle or out of time, everything told; or told to end before the central knew us
-2   wrong options or settings
-10  its session is over: another life of this pilot is alive, or its secret was stolen
-11  the central has another store: our past is gone
-12  the central refuses us
-13  the guard has died
-14  another pilot lives in this state directory
-15  nobody answers at the address of the central
-16  payloads must run in namespaces, and this node has none
+Exit codes:
+
+    0   drained, idle or out of time, everything reported; or told to end before registration
+    2   wrong options or settings
+    10  the session is over: another process speaks as this pilot, or its secret was stolen
+    11  the central has another store: this pilot's past is lost
+    12  the central refuses this pilot
+    13  the guard has died
+    14  another pilot uses this state directory
+    15  nobody answers at the address of the central
+    16  payloads must run in namespaces, and this node has none
 """
 
 import os
@@ -19,10 +21,10 @@ from typing import Optional
 
 
 def main(argv: Optional[list[str]] = None) -> int:
-    """Run what the command line says and return the exit code."""
+    """Run the command of the command line and return the exit code."""
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["guard"]:
-        # Before anything heavy is imported: the guard has to stay small.
+        # Before any heavy import, because the guard must stay small.
         from .guard.guard import main as guard
 
         guard(int(words[1]))
@@ -35,7 +37,7 @@ def main(argv: Optional[list[str]] = None) -> int:
         if once:
             _remove_code()
     if argv is None and words[:1] != ["detect"]:
-        # A thread may still wait for a name server or a handshake: it must not hold us up.
+        # A thread may still wait for a name server or a TLS handshake: do not wait for it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -53,11 +55,12 @@ def _run(words: list[str], *, hide_code: bool) -> int:
 
 
 def _remove_code() -> None:
-    """Remove the file that we run from, and its folders if nothing else is there."""
+    """Remove the file that the pilot runs from, and its folders if they are empty."""
     from .own_code import root
 
     ours = [(os.unlink, root()), (os.rmdir, root().parent)]
-    if root().parent.parent.name == f"pilotage-{os.geteuid()}":  # of all pilots of this user
+    # The folder of all pilots of this user.
+    if root().parent.parent.name == f"pilotage-{os.geteuid()}":
         ours.append((os.rmdir, root().parent.parent))
     for remove, path in ours:
         try:

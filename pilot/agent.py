@@ -1,8 +1,8 @@
-"""The pilot at work: built from ports only, it carries out what the brain decides.
+"""The shell of the pilot: it uses ports only, and carries out the decisions of the brain.
 
-What happens (a reply, news of the guard, a message of the bus, time) is told to the brain, and the
-commands that come back are carried out in their order, at once and in the same step: nothing
-between a wake-up and the next request, or an assignment and its start, waits for a timer.
+The agent passes each event (a reply, news from the guard, a bus message, time) to the brain. It
+carries out the returned commands in order, at once and in the same step. Thus no timer delays the
+next request after a wake-up, or the start after an assignment.
 """
 
 import asyncio
@@ -52,17 +52,17 @@ from .talk.transfer import BlobTransfer
 from .talk.watched_output import LiveOutput
 
 EXIT_REFUSED, EXIT_GUARD_GONE, EXIT_UNANSWERED = 12, 13, 15
-CLOCK_LOOK_S = 5.0  # the loop's timers stand still while the node is suspended, ours must not
+CLOCK_LOOK_S = 5.0  # the loop's timers stop while the node is suspended, but leases do not
 SCRATCH_LOOK_S = 30.0
-TIME_LOOK_S = 900.0  # a batch system's limits are changed rarely, and thousands of us ask
-RENEW_AT = 0.5  # of a token's life
-UNANSWERED_S = 900.0  # then a pilot that nobody has answered yet gives up
-SEEN_DEAD_LOOKS = 10  # one a second: the payloads of an earlier life may still be on their way out
+TIME_LOOK_S = 900.0  # limits of batch systems rarely change, and thousands of pilots ask
+RENEW_AT = 0.5  # of a token's lifetime
+UNANSWERED_S = 900.0  # a pilot ends if the central has not answered for this time
+SEEN_DEAD_LOOKS = 10  # one each second: payloads of an earlier process may still be ending
 
 
 @dataclass(frozen=True)
 class Ports:
-    """The world, as one argument."""
+    """All drivers, as one argument."""
 
     clock: Clock
     random: Randomness
@@ -73,18 +73,18 @@ class Ports:
     workspace: Workspace
     probe: NodeProbe
     log: Log
-    outfitter: Optional[Outfitter] = None  # None: payloads get nothing but the node's own files
-    untold: Optional[UntoldLog] = None  # None: the central hears nothing of our log
-    storages: Optional[Mapping[str, Storage]] = None  # by type; None: it brings and stores no data
+    outfitter: Optional[Outfitter] = None  # None: payloads get only the node's own files
+    untold: Optional[UntoldLog] = None  # None: the pilot's log is not sent to the central
+    storages: Optional[Mapping[str, Storage]] = None  # by type; None: data files are not supported
 
 
-# Whatever stands in the journal is durable before one of these: assignments before their start,
+# Before one of these commands, journal entries must be durable: assignments before their start,
 # ends before they are sent.
 _AFTER_JOURNAL = (c.StartPayload, c.Stage, c.SendTurn)
 
 
 class _Over(Exception):
-    """The brain has said that this is the end."""
+    """The brain has decided to end the pilot."""
 
 
 class Agent:
@@ -138,27 +138,27 @@ class Agent:
         self._guard_gone = False
         self._signals = 0
         self._timer_at = 0.0
-        self._since = 0.0  # when this life began
+        self._since = 0.0  # when this process began
         self._margin_s = stop_margin_s
 
-    # -- from outside ---------------------------------------------------------------------------
+    # -- calls from outside ----------------------------------------------------------------------
 
     def drain(self, why: str) -> None:
-        """End when what is held has ended. Said a second time: do not wait for it."""
+        """End after the running attempts. A second call ends the pilot without waiting for them."""
         self._signals += 1
         brain = self._brain
         if brain is None:
-            # `run` looks at the count, also if the answer comes at this very moment.
+            # `run` checks the count, so an answer at this moment does no harm.
             self._introduction.call_off()
             return
         now = self._clock.now()
         if self._signals == 1:
-            self._guard.warn()  # whoever sends a signal may soon send the last one
+            self._guard.warn()  # after one signal, the last one may follow soon
         self._do(brain.drain(why, now) if self._signals == 1 else brain.hurry(why, now))
 
     async def run(self) -> int:
-        """Live: register or come back, work until the end, return the exit code."""
-        # Made here, because in Python 3.9 they belong to the loop that is current.
+        """Run the pilot: register or return, work until the end, and return the exit code."""
+        # Created here, because in Python 3.9 they belong to the loop that is current.
         self._requests: asyncio.Queue[Union[c.SendTurn, c.SendBeat]] = asyncio.Queue(maxsize=1)
         self._nudge, self._ended, self._spoken = (asyncio.Event() for _ in range(3))
         self._since = self._clock.now()
@@ -187,7 +187,7 @@ class Agent:
 
     @property
     def left_nothing(self) -> bool:
-        """Whether all that a next life could say has been said."""
+        """Whether everything was reported that a later process could report."""
         journal = self._ports.journal
         return self._me is not None and not journal.assignments() and not journal.ended()
 
@@ -195,17 +195,17 @@ class Agent:
         self._log("pilot_ended", {"code": code, "why": why})
         return code
 
-    # -- beginning ------------------------------------------------------------------------------
+    # -- start ------------------------------------------------------------------------------------
 
     def _patience_s(self) -> float:
-        """Return for how long the first word is said."""
+        """Return how long to try to register."""
         wall_left_s = min(WALL_UNLIMITED_S, self._ports.probe.wall_left_s())
         return min([wall_left_s, *(one for one in (self._idle_s, self._unanswered_s) if one)])
 
     def _unknown(self) -> tuple[int, str]:
-        """Return how a pilot ends that nobody knows: it holds nothing."""
+        """Return the end of a pilot that never registered and holds nothing."""
         if self._signals:
-            return EXIT_DONE, "told to end before the central knew us"
+            return EXIT_DONE, "told to end before the registration"
         waited_s = self._clock.now() - self._since
         return EXIT_UNANSWERED, self._introduction.failure(self._central, waited_s)
 
@@ -213,7 +213,7 @@ class Agent:
         return replace(self._ports.probe.node(), isolation=self._guard.isolation)
 
     def _wake_up(self, me: Registered) -> Brain:
-        """Make the brain: what the node has, when it must end, what an earlier life left."""
+        """Create the brain from the node's capacity, the pilot's deadlines and earlier attempts."""
         probe, now = self._ports.probe, self._clock.now()
         wall_left_s = probe.wall_left_s()
         self._margin_s = margin_s(self._stop_margin_s, wall_left_s)
@@ -287,19 +287,21 @@ class Agent:
         if me.broker is not None:
             self._bus = self._ports.bus(me.broker, me.ca_pem, me.community, me.pilot, will)
         if self._bus is None:
-            self._log("no_bus", {"why": "no login" if me.broker is None else "no client here"})
+            self._log(
+                "no_bus", {"why": "no login" if me.broker is None else "no bus client is installed"}
+            )
             return
         self._on_bus = tasks.start(self._on_the_bus(self._bus), name="bus")
 
     async def _on_the_bus(self, joined: Bus) -> None:
-        # Its library takes a tenth of a second to come, which the first ask does not wait for.
+        # The import takes a tenth of a second; the first ask must not wait for it.
         await self._spoken.wait()
         await joined.run(self._hear_bus, self._bus_changed)
 
-    # -- what happens ---------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------
 
     async def _talk(self) -> None:
-        """One request at a time, each reply back to the brain."""
+        """Send one request at a time, and pass each reply to the brain."""
         while True:
             request = await self._requests.get()
             reply: Reply
@@ -326,7 +328,8 @@ class Agent:
         brain, now, attempt_id = self._mind, self._clock.now(), news.attempt_id
         name = self._name(attempt_id)
         if news.not_started or news.ended is not None:
-            self._devices.take_back(attempt_id)  # before the brain may start another with them
+            # Before the brain may start another payload with them.
+            self._devices.take_back(attempt_id)
         if news.started:
             self._log("payload_started", name)
             self._do(brain.started(attempt_id, now))
@@ -359,7 +362,7 @@ class Agent:
         self._do(self._mind.bus_changed(up, self._clock.now()))
 
     async def _keep_time(self) -> None:
-        """Call `tick` when the brain said so, or earlier when something has moved it."""
+        """Call `tick` at the time that the brain has set, or earlier if an event has changed it."""
         while True:
             self._nudge.clear()
             self._timer_at = self._mind.due()
@@ -368,7 +371,8 @@ class Agent:
                 with contextlib.suppress(asyncio.TimeoutError):
                     async with time_limit(wait_s):
                         await self._nudge.wait()
-            self._ports.journal.sync()  # ends that wait for the network survive a power cut too
+            # So that ends that wait for the network survive a power cut too.
+            self._ports.journal.sync()
             if self._clock.now() >= self._mind.due():
                 self._do(self._mind.tick(self._clock.now()))
 
@@ -398,7 +402,7 @@ class Agent:
                 self._do(self._mind.bounds_changed(self._bounds(wall_left_s, now), now))
 
     async def _bury_earlier_life(self) -> None:
-        """Say `lost` for what an earlier life held and is seen dead; the rest ends by its lease."""
+        """Report `lost` for attempts of an earlier process that are known to be dead."""
         journal = self._ports.journal
         left = {k: v for k, v in journal.assignments().items() if k not in journal.ended()}
         for look in range(SEEN_DEAD_LOOKS):
@@ -416,9 +420,9 @@ class Agent:
             self._forget(attempt_id)
 
     def _make_ready(self) -> None:
-        """Where there is nothing to do, prepare for the next payload: it starts the sooner."""
+        """When idle, prepare for the next payload, so that it starts sooner."""
         if self._mind.is_idle:
-            with contextlib.suppress(OSError):  # a full disk; the start will say so
+            with contextlib.suppress(OSError):  # a full disk: the start will report it
                 self._guard.prepare(self._ports.workspace.ahead())
 
     # -- commands -------------------------------------------------------------------------------
@@ -429,11 +433,11 @@ class Agent:
         return self._brain
 
     def _tell(self, say: Callable[[Brain, float], list[c.Command]]) -> None:
-        """Say something to the brain, and carry out what it then wants."""
+        """Pass an event to the brain, and carry out its commands."""
         self._do(say(self._mind, self._clock.now()))
 
     def _do(self, commands: list[c.Command]) -> None:
-        """Carry out what the brain wants, in its order."""
+        """Carry out the brain's commands in order."""
         for command in commands:
             if isinstance(command, _AFTER_JOURNAL):
                 self._ports.journal.sync()
@@ -444,7 +448,7 @@ class Agent:
     def _carry_out(self, command: c.Command) -> None:
         if isinstance(command, (c.SendTurn, c.SendBeat)):
             if isinstance(command, c.SendBeat) and command.beat.goodbye and self._on_bus:
-                self._on_bus.cancel()  # once it is heard, the central takes our login away
+                self._on_bus.cancel()  # the central revokes the bus login once it has received this
             self._requests.put_nowait(command)
         elif isinstance(command, c.PublishBeat):
             self._publish(topics.TopicKind.BEAT, encode(command.beat))
@@ -516,7 +520,7 @@ class Agent:
             self._guard.start(given, folder, command.fence, outfit)
         except OSError as why:  # a disk that another payload has filled
             self._devices.take_back(assignment.attempt_id)
-            said = f"its folder cannot be made: {why}"
+            said = f"its folder cannot be created: {why}"
             self._do(self._mind.not_started(assignment.attempt_id, said, self._clock.now()))
 
     def _forget(self, attempt_id: int) -> None:
@@ -534,7 +538,7 @@ class Agent:
         self._tell(lambda brain, now: brain.undelivered(attempt_id, why, now))
 
     def _secrets(self) -> Iterator[str]:
-        """Yield what must stand in no log."""
+        """Yield the words that no log may contain."""
         yield self._secret
         yield self._line.token
         yield self._renewal.who.renewal_secret

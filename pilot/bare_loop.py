@@ -1,7 +1,7 @@
-"""The bare loop that a pilot is compared with: the same processes, started and reaped, no more.
+"""The bare loop that `pilotage bench pilot` compares with the pilot.
 
-`pilotage bench pilot` runs it out of the bundle. It has no central, no journal, no fence, no
-report: what a pilot adds to the starts of its payloads is the difference.
+It starts and reaps the same processes, but has no central, journal, fences or reports. The
+difference is the overhead of the pilot for each payload. It runs from the bundle.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATH = "/usr/bin:/bin"
 
 
 def main(clock: Callable[[], float], rung: str, starts: int, at_once: int, folder: str) -> None:
-    """Start `true` so many times, `at_once` at a time; print starts a second."""
+    """Start `true` this many times, `at_once` at a time; print starts per second."""
     rung = isolation.best_rung() if rung == "auto" else rung
     places = [Path(folder, str(n)) for n in range(at_once)]
     for place in places:
@@ -33,7 +33,7 @@ def main(clock: Callable[[], float], rung: str, starts: int, at_once: int, folde
 
 
 def run(rung: str, starts: int, places: list[Path], *, hidden: Path) -> None:
-    """Keep a process running in each place until so many have been started, and reap all."""
+    """Keep a process running in each place until all have been started, and reap them."""
     free, running = list(places), dict[int, Path]()
     left = starts
     while left or running:
@@ -46,7 +46,7 @@ def run(rung: str, starts: int, places: list[Path], *, hidden: Path) -> None:
 
 
 def order(rung: str, place: Path, hidden: Path) -> held_payload.Order:
-    """Return what a guard is told, as far as a start needs it."""
+    """Return the order for a guard, as far as a start needs it."""
     environment = {"PATH": PATH, "HOME": str(place / "work"), "TMPDIR": str(place / "tmp")}
     wrapping = isolation.wrap(
         rung,

@@ -1,4 +1,4 @@
-"""The pilot's clock and its randomness: the only places that ask the operating system for them."""
+"""The pilot's clock and randomness: the only modules that ask the operating system for them."""
 
 import asyncio
 import random
@@ -7,7 +7,7 @@ import time
 
 
 class BootClock:
-    """Driver of ports.Clock: CLOCK_BOOTTIME, which goes on while the node is suspended."""
+    """Driver of ports.Clock with CLOCK_BOOTTIME, which also runs while the node is suspended."""
 
     def now(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -17,7 +17,7 @@ class BootClock:
 
 
 def wall() -> float:
-    """Seconds since 1970-01-01 UTC, for the times in the log."""
+    """Return seconds since 1970-01-01 UTC, for the times in the log."""
     return time.time()
 
 

@@ -1,4 +1,4 @@
-"""Where the work for one attempt may fail in any way, and nothing but that attempt fails."""
+"""A barrier around the work for one attempt, so that its failures end only that attempt."""
 
 import traceback
 from collections.abc import Awaitable
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class WorkFailed(Exception):
-    """The work has failed in a way that nobody foresaw: end its attempt, and only that."""
+    """The work failed unexpectedly: end its attempt, and only that attempt."""
 
     def __init__(self, why: Exception) -> None:
         super().__init__(f"{type(why).__name__}: {why}")
@@ -24,10 +24,10 @@ async def contained(
     *,
     known: tuple[type[Exception], ...] = (),
 ) -> T:
-    """Return what `work` returns. Raises `known` as they come, and WorkFailed for all else.
+    """Return the result of `work`. Raises `known` errors unchanged, and WorkFailed for all others.
 
-    Archives, file names and patterns come from strangers. Whatever one of them breaks that we did
-    not think of would end the pilot, and with it the payloads of others. Cancellation goes through.
+    Archives, file names and patterns come from users. An unexpected error in one of them would
+    otherwise end the pilot, and with it the payloads of other users. Cancellation passes through.
     """
     try:
         return await work

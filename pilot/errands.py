@@ -1,7 +1,7 @@
-"""Errands: what takes time for an attempt's files, off the path of what is urgent.
+"""Errands: slow work on an attempt's files, apart from urgent work.
 
-Input comes before the start, output goes after the end, the folder is removed when all is over.
-Each errand is a task of its own; what becomes of it is told to the brain.
+Inputs are fetched before the start, outputs are stored after the end, and the folder is removed
+last. Each errand is a task, and passes its result to the brain.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from .ports import Outfit, OutfitMissing, Outfitter
 from .talk.transfer import BlobTransfer, InputNotFetched, InputUnusable, UploadResult
 from .talk.watched_output import LiveOutput
 
-# Says something to the brain, with the time, and carries out what it then wants.
+# Passes an event and the time to the brain, and carries out its commands.
 Tell = Callable[[Callable[[Brain, float], list[c.Command]]], None]
 
 
 class Errands:
-    """At most one errand for each attempt. `tidy_up` is to run as long as the pilot lives."""
+    """At most one errand for each attempt. `tidy_up` must run while the pilot lives."""
 
     def __init__(
         self,
@@ -46,15 +46,15 @@ class Errands:
         self._outfitter = outfitter
         self._outfits: dict[int, Outfit] = {}  # of payloads that are about to start
         self._running: dict[int, asyncio.Task[Any]] = {}
-        self._over: deque[int] = deque()  # attempts whose folders are still there
+        self._over: deque[int] = deque()  # attempts whose folders are to be removed
         self._litter = asyncio.Event()
 
     def stage(self, assignment: Assignment) -> None:
-        """Bring the input."""
+        """Fetch the inputs."""
         self._start(assignment.attempt_id, self._stage(assignment))
 
     def collect(self, command: c.Collect) -> None:
-        """Upload what the payload has left; where that is nothing, say so at once."""
+        """Upload the outputs of a payload; if there are none, report that at once."""
         assignment = command.assignment
         attempt_id = assignment.attempt_id
         is_quick = not (command.data or self._live_output.watches(attempt_id))
@@ -68,24 +68,24 @@ class Errands:
         self._tell(lambda brain, now: brain.tick(now))
 
     def upload_again(self, command: c.UploadAgain, token: str) -> None:
-        """Upload what the central misses."""
+        """Upload the files that the central misses."""
         self._start(command.attempt_id, self._upload_again(command, token))
 
     def abandon(self, attempt_id: int) -> None:
-        """Break off whatever is done for an attempt."""
+        """Stop the errand of an attempt."""
         task = self._running.pop(attempt_id, None)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
     def over(self, attempt_id: int) -> None:
-        """Nothing of an attempt is wanted any more: its folder goes when there is time."""
+        """Schedule the removal of the folder of an attempt that is over."""
         self.abandon(attempt_id)
         self._outfits.pop(attempt_id, None)
         self._over.append(attempt_id)
         self._litter.set()
 
     async def tidy_up(self) -> None:
-        """Remove the folders of attempts that are over, for ever."""
+        """Remove the folders of attempts that are over, in an endless loop."""
         while True:
             await self._litter.wait()
             self._litter.clear()
@@ -95,7 +95,7 @@ class Errands:
         """Remove all folders of attempts that are over."""
         while self._over:
             attempt_id = self._over[0]
-            with contextlib.suppress(WorkFailed):  # it is in the log, and what is left is litter
+            with contextlib.suppress(WorkFailed):  # it is in the log, and the rest is only litter
                 await contained(self._files.remove(attempt_id), self._log, attempt_id, "removing")
             if self._data is not None:
                 self._data.forget(attempt_id)
@@ -121,11 +121,11 @@ class Errands:
         self._tell(lambda brain, now: brain.staged(attempt_id, now, rung))
 
     async def _bring_data(self, assignment: Assignment) -> None:
-        """Bring what it reads from storages, if that is anything. Raises NoData."""
+        """Fetch its data files from storages, if it has any. Raises StageInFailed."""
         if assignment.data is None or not assignment.data.inputs:
             return
         if self._data is None:
-            raise StageInFailed("this pilot reaches no storages", How.INPUT)
+            raise StageInFailed("this pilot cannot use storages", How.INPUT)
         attempt_id = assignment.attempt_id
         bringing = self._data.bring(assignment, self._files.make(attempt_id))
         try:
@@ -140,28 +140,31 @@ class Errands:
     ) -> StoredOutputs:
         attempt_id = assignment.attempt_id
         if self._data is None:
-            return StoredOutputs(failure="this pilot reaches no storages", how=How.STORAGE)
+            return StoredOutputs(failure="this pilot cannot use storages", how=How.STORAGE)
         storing = self._data.store(assignment, self._files.make(attempt_id), beside)
         try:
             return await contained(storing, self._log, attempt_id, "storing")
         except WorkFailed as why:
-            return StoredOutputs(failure=f"its data cannot be stored: {why}")
+            return StoredOutputs(failure=f"its data files cannot be stored: {why}")
 
     def _data_in(self, attempt_id: int) -> int:
         return 0 if self._data is None else self._data.bytes_in(attempt_id)
 
     async def _outfit(self, assignment: Assignment) -> Optional[Outfit]:
-        """Find what the payload is to run with, if that is anything. Raises NotHere."""
+        """Find the payload's image, software and modules, if it asks for any.
+
+        Raises OutfitMissing.
+        """
         if not wants_outfit(assignment.body):
             return None
         if self._outfitter is None:
-            raise OutfitMissing("this pilot brings no images, software or modules")
+            raise OutfitMissing("this pilot does not support images, software or modules")
         attempt_id = assignment.attempt_id
         finding = self._outfitter.outfit(assignment, self._files.make(attempt_id))
         return await contained(finding, self._log, attempt_id, "outfit", known=(OutfitMissing,))
 
     def outfit(self, attempt_id: int) -> Optional[Outfit]:
-        """Return what was found for a payload that starts now."""
+        """Return the outfit of a payload that starts now."""
         return self._outfits.pop(attempt_id, None)
 
     async def _take(self, command: c.Collect) -> None:

@@ -1,4 +1,4 @@
-"""What a pilot logs: one table of events, one JSON line per event."""
+"""The events of a pilot's log: one table, and one JSON line for each event."""
 
 import contextlib
 import json
@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Final, TextIO
 
-# Event and the facts that come with it. The line above each says what it means: a page of the
-# documentation has both.
+# Each event with its facts. The comment above an event describes it on a page of the documentation
+# too.
 EVENTS: Final[dict[str, frozenset[str]]] = {
     # the pilot starts; `isolation` is its best level, `cores` what it offers
     "pilot_started": frozenset({"version", "protocol", "central", "isolation", "cores"}),
@@ -92,7 +92,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     # the pilot ends; `code` is its exit code
     "pilot_ended": frozenset({"code", "why"}),
 }
-# What an operator should see.
+# Events that an operator should see.
 WARNINGS: Final = frozenset(
     {
         "not_answered",
@@ -120,16 +120,16 @@ WARNINGS: Final = frozenset(
         "log_refused",
     }
 )
-# What somebody may look for right away: warnings, ends, and the beginning of the pilot.
+# Events that are sent soon: warnings, ends, and the start of the pilot.
 SOON: Final = WARNINGS | {"registered", "ended", "draining", "pilot_ended"}
-# What is told with other lines, and is no reason to tell anything.
+# Events that are sent with other lines, but never trigger a message.
 QUIET: Final = frozenset({"token_renewed", "time_left"})
 
 Log = Callable[[str, Mapping[str, object]], None]
 
 
 def both(one: Log, other: Log) -> Log:
-    """Return a log that writes to two."""
+    """Return a log that writes to two logs."""
 
     def log(event: str, facts: Mapping[str, object]) -> None:
         one(event, facts)

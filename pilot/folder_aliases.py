@@ -14,18 +14,19 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 @dataclass(frozen=True)
 class _Mount:
     device: str
-    server: str  # of a file system on the network: two mounts of it may be two devices
-    root: Path  # what of the file system is mounted
-    place: Path  # and where
+    server: str  # of a network file system: two mounts of it may be two devices
+    root: Path  # the mounted part of the file system
+    place: Path  # where it is mounted
 
     def is_of_same(self, other: "_Mount") -> bool:
         return self.device == other.device or (self.server != "" and self.server == other.server)
 
 
 def aliases(paths: frozenset[Path], mounts: str = MOUNTS) -> Iterator[Path]:
-    """Yield under which other names the node shows these paths, which have no links, or parts.
+    """Yield the other names under which the node shows these paths or parts of them.
 
-    They are places of mounts, or lie below them. No other kind of name is looked for.
+    The paths must have no links. Other names are mount points, or lie below one. No other kind is
+    searched for.
     """
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
@@ -38,14 +39,14 @@ def aliases(paths: frozenset[Path], mounts: str = MOUNTS) -> Iterator[Path]:
 
 
 class _Table:
-    """The mounts of the node at one time. It remembers the second names that it has worked out."""
+    """The mounts of the node at one time, with a cache of the second names."""
 
     def __init__(self, mounts: Sequence[_Mount]) -> None:
         self._mounts = mounts
         self._known: dict[frozenset[Path], list[tuple[Path, Path]]] = {}
 
     def second_names(self, paths: frozenset[Path]) -> list[tuple[Path, Path]]:
-        """Return names that may show these or parts of them, each with what it may show."""
+        """Return names that may show these paths or parts, each with what it may show."""
         if paths not in self._known:
             self._known = {paths: [both for path in paths for both in self._second_names(path)]}
         return self._known[paths]
@@ -70,7 +71,7 @@ class _Table:
 
 def _mount_of(path: Path, mounts: Iterable[_Mount]) -> Optional[_Mount]:
     found = None
-    for one in mounts:  # of several at one place the last is on top
+    for one in mounts:  # of several mounts at one place, the last is on top
         if _is_in(path, one.place) and (
             found is None or len(one.place.parts) >= len(found.place.parts)
         ):
@@ -83,7 +84,7 @@ def _is_in(path: Path, folder: Path) -> bool:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether both are there and the same. Another mount may lie on top of either."""
+    """Whether both exist and are the same. Another mount may cover either of them."""
     try:
         return os.stat(one).st_ino == os.stat(other).st_ino
     except OSError:
@@ -98,7 +99,7 @@ def _parsed(text: str) -> _Table:
         if len(words) < 10 or "-" not in words[6:-2]:
             continue
         source = _plain(words[words.index("-", 6) + 2])
-        # NFS says of all its mounts that their root is /, and has the path in the source.
+        # For NFS, the root of every mount is /, and the source contains the path.
         server, _, path = source.rpartition(":/")
         root = Path("/", path if server else "", _plain(words[3]).lstrip("/"))
         found.append(_Mount(words[2], server, root, Path(_plain(words[4]))))

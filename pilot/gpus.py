@@ -1,19 +1,19 @@
-"""The GPUs of a node. They are alike: of a mixed node only one kind is offered."""
+"""The GPUs of a node. They are equal: a mixed node offers only one kind."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Gpus:
-    """How many there are and what each is; empty words and 0: not known."""
+    """The number and the kind of GPUs; empty texts and 0 mean unknown."""
 
     count: int = 0
     model: str = ""
     vendor: str = ""  # nvidia, amd, intel
-    memory_mb: int = 0  # of each
+    memory_mb: int = 0  # of each GPU
     compute_capability: str = ""  # "8.0"
     driver: str = ""  # "535.104.05"
-    devices: tuple[str, ...] = ()  # as the vendor's libraries name them; empty: not known
+    devices: tuple[str, ...] = ()  # as the vendor's libraries name them; empty: unknown
 
 
 NO_GPUS = Gpus()

@@ -1,4 +1,4 @@
-"""The pilot's end of the socket pair whose other end the guard process holds."""
+"""The pilot's end of the socket pair to the guard process."""
 
 import asyncio
 import os
@@ -27,18 +27,18 @@ from .outfit.exposure import is_in
 from .ports import Ended, GuardGone, GuardNews, Outfit
 
 NEWS_LINE_MAX = 1 << 20  # bytes
-ORDERS_MAX = 32 << 20  # bytes that the guard has not read: then it is not alive
+ORDERS_MAX = 32 << 20  # bytes that the guard has not read, after which it counts as dead
 GUARD_END_S = 12.0  # it kills everything within 10 s
-SWEEPS_MAX = 100  # what forks faster than that is left to the end of its lease
-LIFE = "PILOTAGE_GUARD"  # names this guard in the environment of its payloads
+SWEEPS_MAX = 100  # processes that fork faster are left to the end of their lease
+LIFE = "PILOTAGE_GUARD"  # identifies this guard in the environment of its payloads
 FROZEN_MAX_S = 7200.0  # a payload that was frozen for longer is killed
 
-# What `pilot.pyz guard FD` does.
+# Does the same as `pilot.pyz guard FD`.
 _BOOT = "from pilotage.pilot.guard.guard import main; main(int(sys.argv[2]))"
 
 
 class GuardLink:
-    """Driver of ports.Guard: orders go out without waiting, news come in order."""
+    """Driver of ports.Guard: orders are sent without waiting, and news arrive in order."""
 
     def __init__(
         self,
@@ -54,11 +54,12 @@ class GuardLink:
         self._process, self._reader, self._writer = process, reader, writer
         self._rung, self._hidden, self._life = rung, hidden, life
         self._frozen_max_s = frozen_max_s
-        self._prepared: Optional[tuple[Path, tuple[Path, ...]]] = None  # and what it hides
+        self._prepared: Optional[tuple[Path, tuple[Path, ...]]] = None  # and the hidden paths
         self._scales = Scales(self._order, asyncio.get_running_loop(), time.sleep)
         self._finder = Finder(asyncio.get_running_loop())
-        self._starting: dict[int, dict[str, Any]] = {}  # while their programs are looked for
-        self._next: Optional[Path] = None  # the folder to prepare once they are found
+        # Payloads whose programs are being searched for.
+        self._starting: dict[int, dict[str, Any]] = {}
+        self._next: Optional[Path] = None  # the folder to prepare after that
 
     @property
     def isolation(self) -> str:
@@ -70,11 +71,11 @@ class GuardLink:
 
     @property
     def life(self) -> str:
-        """What LIFE is in the environment of everything that this guard starts."""
+        """Return the value of LIFE in the environment of everything that this guard starts."""
         return self._life
 
     def prepare(self, folder: Path) -> None:
-        if self._starting:  # one of them may be about to enter the shelter that there is
+        if self._starting:  # one of them may be about to enter the existing shelter
             self._next = folder
             return
         hidden = tuple(self._hidden)
@@ -100,7 +101,7 @@ class GuardLink:
         else:
             hidden = tuple(self._hidden) if self._rung != isolation.SESSION else ()
             if self._prepared is not None and folder == self._prepared[0]:
-                # Another pilot may have come since, whose folder a shelter does not hide.
+                # Another pilot may have started since, whose folder the shelter does not hide.
                 if self._prepared[1] == hidden and not outfit.shown:
                     exports = wrapping.exports({**environment, **marks})
                 self._prepared = None
@@ -132,7 +133,7 @@ class GuardLink:
             "limits": limits,
             "warn": False,
         }
-        if outfit.entry is not None:  # where it lies in an image is known inside of it
+        if outfit.entry is not None:  # the image, not the node, determines its path
             self._begin(attempt_id, program, "")
         else:
             seen = (str(folder), *outfit.shown) if self._rung != isolation.SESSION else ("/",)
@@ -140,16 +141,16 @@ class GuardLink:
             self._finder.find(program, str(folder / "work"), environment["PATH"], begin)
 
     def _found(self, attempt_id: int, seen: Sequence[str], program: str, fault: str) -> None:
-        """Its program was found on the node. Of the node's /tmp a payload has `seen` alone."""
+        """Start a payload whose program was found. Of the node's /tmp, it sees only `seen`."""
         if isolation.is_private(program) and not any(is_in(program, one) for one in seen):
-            fault = f"{program} lies in a folder that is private to each payload: make it an input"
+            fault = f"{program} is in a folder that is private to each payload: make it an input"
         self._begin(attempt_id, program, fault)
 
     def _begin(self, attempt_id: int, program: str, fault: str) -> None:
-        """Its program was looked for: start it, or let the guard say why not."""
+        """Start a payload after the search for its program, or let the guard report the fault."""
         order = self._starting.pop(attempt_id, None)
         if order is None:
-            return  # stopped meanwhile
+            return  # it was stopped since
         order["argv"][0] = program
         self._order(**order, fault=fault)
         if self._next is not None and not self._starting:
@@ -166,7 +167,7 @@ class GuardLink:
         self._order(do="stop", attempt_id=attempt_id, grace_s=grace_s)
 
     def have_groups(self, folder: str) -> None:
-        """Payloads get control groups in that folder."""
+        """Give payloads control groups in a folder."""
         self._order(do="groups", folder=folder)
 
     def ends(self, at: float) -> None:
@@ -185,7 +186,7 @@ class GuardLink:
                 line = b""
             if not line.endswith(b"\n"):
                 await self._bury()
-                raise GuardGone("the guard process is gone, and its payloads with it")
+                raise GuardGone("the guard process has ended, and its payloads with it")
             said = line_protocol.read(line)
             if "weigh" in said:
                 self._scales.weigh(said["attempt_id"], said["weigh"])
@@ -195,7 +196,7 @@ class GuardLink:
                 return await self._to_pilot(said)
 
     async def _to_pilot(self, said: Mapping[str, Any]) -> GuardNews:
-        """Return what the pilot is to hear; an end says what its payload has left on the disk."""
+        """Return the news for the pilot; an end includes the files that its payload has left."""
         attempt_id: int = said["attempt_id"]
         if "not_started" in said:
             await self._scales.take_off(attempt_id, None)
@@ -207,17 +208,17 @@ class GuardLink:
         return _news(said)
 
     def seen_dead(self, attempt_id: int, boot_id: str, namespace: str, life: str) -> bool:
-        # A guard kills all of its payloads when its pilot goes. What is marked may still be on its
-        # way out; what is not visible from here, or of an earlier boot's numbers, is not judged.
+        # A guard kills all of its payloads when its pilot ends. Marked processes may still be
+        # ending. Processes that are not visible from here, or of an earlier boot, are not judged.
         if boot_id != processes.boot_id() or namespace != processes.pid_namespace():
             return False
-        # What wraps a payload may have been started before the attempt was known.
+        # The wrapper of a payload may have been started before the attempt was known.
         if life and processes.marked(LIFE, life):
             return False
         return not processes.marked(guard.MARK, str(attempt_id))
 
     async def close(self) -> None:
-        """End the guard, which kills what still runs, and wait until it has."""
+        """End the guard, which kills all payloads, and wait for its end."""
         self._starting.clear()
         self._scales.close()
         self._writer.close()
@@ -226,7 +227,7 @@ class GuardLink:
     def _order(self, **order: object) -> None:
         transport = self._writer.transport
         if transport.is_closing():
-            return  # news() says so
+            return  # news() reports it
         if transport.get_write_buffer_size() > ORDERS_MAX:
             transport.abort()
             return
@@ -238,7 +239,7 @@ class GuardLink:
         await asyncio.get_running_loop().run_in_executor(None, self._sweep)
 
     def _sweep(self) -> None:
-        """Reap the guard, then kill what it has left if it was killed: the plain rung."""
+        """Reap the guard, and kill the processes that it left if it was killed: the plain rung."""
         try:
             self._process.wait(GUARD_END_S)
         except subprocess.TimeoutExpired:
@@ -262,15 +263,15 @@ async def start_guard(
 ) -> GuardLink:
     """Start the guard process and return the link to it.
 
-    `rung` forces a rung of the isolation ladder; empty takes the best that works here. `hidden` are
-    folders that payloads shall not see, asked for again at each start. `groups` is where they may
-    have control groups: where the node allows it unless it is said, nowhere if that is empty.
+    `rung` forces a rung of the isolation ladder; empty: the best that works here. `hidden` are
+    folders that payloads must not see, read again at each start. `groups` is the folder of control
+    groups; None: find one, empty: no groups.
     """
     loop = asyncio.get_running_loop()
     if not rung:
         rung = await loop.run_in_executor(None, isolation.best_rung)
     kept = await loop.run_in_executor(None, isolation.keeps_groups, rung)
-    if groups is None:  # before the guard is there, which is to come along
+    if groups is None:  # before the guard starts, because it must be moved too
         groups = cgroups.take_over() if kept else ""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -280,7 +281,7 @@ async def start_guard(
             stdin=subprocess.DEVNULL,
             env={"PATH": os.environ.get("PATH", DEFAULT_PATH)},
             cwd="/",
-            start_new_session=True,  # a signal to the pilot's group is for the pilot
+            start_new_session=True,  # a signal to the pilot's group is meant for the pilot
         )
     ours.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=ours, limit=NEWS_LINE_MAX)
@@ -299,7 +300,7 @@ async def start_guard(
 
 
 def guard_command(python: str, channel: int) -> list[str]:
-    """Return the command line of the guard, which imports itself from where this pilot lies."""
+    """Return the command line of the guard, which imports itself from this pilot's code."""
     return own_code.command(_BOOT, str(channel), python=python)
 
 
@@ -309,7 +310,7 @@ def _make_parts(folder: Path) -> None:
 
 
 def _limits(assignment: Assignment) -> dict[str, object]:
-    """Return what the guard is told of the limits of a payload; 0 says that there is none."""
+    """Return the limits of a payload for the guard; 0 means no limit."""
     grant = assignment.grant
     given = {"memory_mb": grant.memory_mb, "scratch_mb": grant.scratch_mb}
     return {**given, **vars(assignment.body.limits)}

@@ -1,12 +1,12 @@
-"""The C library's heap, of which more than is used stays with the process."""
+"""The C library's heap, which keeps memory that the process does not use any more."""
 
 import ctypes
 
 
 def give_back() -> None:
-    """Give the system what is free: reading sources leaves megabytes, and nobody needs them again.
+    """Return free memory to the system: parsing sources leaves megabytes that are not needed again.
 
-    Only glibc can; elsewhere nothing happens.
+    Only glibc can do that; elsewhere nothing happens.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

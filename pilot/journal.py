@@ -1,19 +1,19 @@
-"""What survives a restart of the pilot.
+"""The part of the pilot's state that survives its restart.
 
     identity        the pilot's identity, with its renewal secret: two slots, used in turn
-    attempts.log    one line for each thing that happened to an attempt, appended
+    attempts.log    one line for each event of an attempt, appended
 
-A line is `DIGEST WORD ATTEMPT CONTENT`, with word `assignment`, `ended` or `forget`. The digest (of
-the rest of the line) shows a line that a crash has cut or a disk has damaged; such lines are left
-out and counted in `torn`, so that they cost an entry and never the pilot. One `sync` makes all
-lines before it durable: what arrives together costs one fdatasync.
+A line is `DIGEST WORD ATTEMPT CONTENT`, with the word `assignment`, `ended` or `forget`. The digest
+of the rest of the line reveals a line that a crash has cut or a disk has damaged. Such lines are
+skipped and listed in `torn`, so they cost an entry, but never the pilot. One `sync` makes all lines
+before it durable: entries that arrive together cost one fdatasync.
 
-Where the disk takes nothing (it is full, or it fails) the journal is `behind`: what it holds is in
-memory alone, and each `sync` tries to write all of it anew. The pilot works on: what a restart
-would not know then ends by its lease.
+If the disk accepts nothing (it is full, or it fails), the journal is `behind`: its content is only
+in memory, and each `sync` tries to write all of it again. The pilot continues. Attempts that a
+restart would not know then end by their lease.
 
-The identity changes with each use of the renewal secret. It is written over the older slot, which
-needs no room on most file systems: a full disk does not keep a pilot from renewing its token.
+The identity changes with each use of the renewal secret. It overwrites the older slot, which needs
+no space on most file systems. So a full disk does not keep a pilot from renewing its token.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-SLOT_BYTES = 4096  # of the identity; a block of its own, so that a cut write harms no other slot
-LOG_BYTES_MAX = 4 << 20  # then it is written anew with what is left; bounded by what is held
+SLOT_BYTES = 4096  # of the identity; a whole block, so that a cut write harms no other slot
+LOG_BYTES_MAX = 4 << 20  # then it is rewritten with the rest; bounded by the held attempts
 _ASSIGNMENT, _ENDED, _FORGET = b"assignment", b"ended", b"forget"
 _IDENTITY, _LOG = "identity", "attempts.log"
 
@@ -38,10 +38,14 @@ class FileJournal:
     """Driver of ports.Journal."""
 
     def __init__(self, folder: Path, tell: Callable[[str], None] = _nobody) -> None:
-        """`tell` hears why the journal falls behind, and nothing (an empty word) when it is not."""
+        """Open the journal in a folder.
+
+        `tell` is called with the reason when the journal falls behind, and with an empty text when
+        it has caught up.
+        """
         self._folder, self._tell = folder, tell
-        self.torn: list[str] = []  # what could not be read
-        self.behind = ""  # why the disk does not have what we hold; empty: it has
+        self.torn: list[str] = []  # entries that could not be read
+        self.behind = ""  # why the disk lacks our entries; empty: it has them
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in folder.glob(".new-*"):  # a write that a crash has cut
             left.unlink()
@@ -49,14 +53,14 @@ class FileJournal:
         self._read_log()
         self._handle = self._rewrite()
         self._dirty = False
-        self._slot = _Slot()  # the one that was written last
+        self._slot = _Slot()  # the slot that was written last
 
     def keep_identity(self, identity: bytes) -> None:
-        """Write it, durable. Raises OSError: the identity of before is still there then."""
+        """Write the identity durably. After an OSError, the old identity is still there."""
         slot = _Slot(self._slot.number + 1, identity)
         if self._slot.number:
             self._write_over(slot)
-        else:  # there are no slots yet, or none that is known
+        else:  # there are no slots yet, or no valid one
             slots = [b" " * SLOT_BYTES] * 2
             slots[slot.place] = slot.encoded()
             self._write_whole(_IDENTITY, b"".join(slots))
@@ -77,7 +81,7 @@ class FileJournal:
         if self._slot.number:
             return self._slot.identity
         digest, newline, content = written.partition(b"\n")
-        if newline and digest == _digest(content):  # of release 0.1, which had no slots
+        if newline and digest == _digest(content):  # from release 0.1, which had no slots
             return content
         self.torn.append(_IDENTITY)
         with contextlib.suppress(OSError):
@@ -95,7 +99,7 @@ class FileJournal:
     def forget(self, attempt_id: int) -> None:
         known = [kept.pop(attempt_id, None) for kept in self._kept.values()]
         if any(entry is not None for entry in known):
-            # Not worth a sync of its own: an end that a power cut brings back is told once more.
+            # Not worth a sync of its own: an end that returns after a power cut is reported again.
             self._append(_FORGET, attempt_id, b"", needs_sync=False)
 
     def sync(self) -> None:
@@ -135,7 +139,10 @@ class FileJournal:
             self._fall_behind(why)
 
     def _fall_behind(self, why: OSError) -> None:
-        """The log may end in half a line now: nothing is appended to it any more."""
+        """Mark the journal as behind.
+
+        The log may end in half a line, so nothing is appended any more.
+        """
         self._dirty = True
         self._set_behind(why.strerror or str(why))
 
@@ -171,7 +178,7 @@ class FileJournal:
                 kept.pop(int(attempt_id), None)
 
     def _rewrite(self) -> int:
-        """Write a log of what is left, durable, and return the handle that appends to it."""
+        """Write a log of the remaining entries durably, and return a handle to append to it."""
         lines = [
             _line(word, attempt_id, content)
             for word, kept in self._kept.items()
@@ -183,7 +190,7 @@ class FileJournal:
         return handle
 
     def _write_over(self, slot: "_Slot") -> None:
-        """Write over the other slot, in the room that it has."""
+        """Overwrite the other slot, in the space that it has."""
         handle = os.open(self._folder / _IDENTITY, os.O_WRONLY | os.O_CLOEXEC)
         try:
             if os.pwrite(handle, slot.encoded(), slot.place * SLOT_BYTES) < SLOT_BYTES:
@@ -193,7 +200,7 @@ class FileJournal:
             os.close(handle)
 
     def _write_whole(self, name: str, content: bytes) -> None:
-        """Replace a file so that it appears whole or not at all."""
+        """Replace a file so that it appears completely or not at all."""
         fresh = self._folder / f".new-{name}"
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
@@ -202,7 +209,7 @@ class FileJournal:
                 file.flush()
                 os.fsync(handle)
         except OSError:
-            fresh.unlink()  # it would hold the room that others wait for
+            fresh.unlink()  # it would take space that others need
             raise
         fresh.replace(self._folder / name)
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -213,7 +220,7 @@ class FileJournal:
 
 
 class _Slot(NamedTuple):
-    """One writing of the identity; number 0: none."""
+    """One version of the identity; number 0: none."""
 
     number: int = 0
     identity: bytes = b""

@@ -1,4 +1,4 @@
-"""What stands in the journal: enough for the next life of this pilot to speak for this one."""
+"""The entries of the journal: enough for the pilot's next process to continue for this one."""
 
 from dataclasses import dataclass
 
@@ -7,25 +7,28 @@ from pilotage.proto.messages import Assignment, Report
 
 @dataclass(frozen=True)
 class Identity:
-    """Who we are. The nonce is written before the first word, so that a repeated registration of
-    a pilot that died in between is the same registration. So is the session that a life opens: a
-    late copy of what it said names an older one than what the next life says."""
+    """The pilot's identity.
+
+    The nonce is written before the first request, so that a registration repeated after a crash is
+    the same registration. The session of each process is written too, so that a late copy of its
+    messages has an older session than the messages of the next process.
+    """
 
     nonce: str
     pilot: str = ""
     renewal_secret: str = ""
-    session: int = 0  # the last one that was opened, or was to be; 0: not known
-    renewal_nonce: str = ""  # of the use of the secret that is not answered; empty: not used yet
+    session: int = 0  # the last session that was opened, or requested; 0: unknown
+    renewal_nonce: str = ""  # of the unanswered use of the secret; empty: not used yet
 
 
 @dataclass(frozen=True)
 class KeptAssignment:
-    """An attempt that was taken on, and where: only there can it be seen dead."""
+    """An accepted attempt, and where it runs: only there can it be seen dead."""
 
     boot_id: str
     pid_namespace: str
     assignment: Assignment
-    guard: str = ""  # the word that all processes of its guard have in their environment
+    guard: str = ""  # the mark in the environment of all processes of its guard
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Other pilots of this user on this node: where their folders are, and what their payloads see.
+"""Other pilots of this user on this node: their folders, and what their payloads see.
 
     ROOT/pilotage-UID/register/NAME    one file for each pilot, which holds a lock on it
 
 ROOT is /tmp, which all pilots of a node share. Each payload hides every folder that is registered
-when it starts. A payload that was started earlier does not know a folder that is registered later.
-So a pilot is hidden from its neighbours only if each of them hides the place of its folder anyway.
+when it starts. An earlier payload does not know folders that are registered later. So a pilot is
+hidden from its neighbours only if each of them hides the place of its folder anyway.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ from .clock import wall as wall_clock
 from .folder_aliases import MOUNTS as _MOUNTS, aliases
 
 ROOT = "/tmp"
-# Folders of pilots of release 0.1, which lie beside ours and are in no register.
+# Folders of pilots of release 0.1, which are beside these folders but in no register.
 _OLD_NAME = re.compile("pilotage-(pilot-.+|[A-Za-z0-9_]{8})")
 _OLD_CONTENTS = ("lock", "state", "pilot.sh", "pilot.pyz")
-# Where batch systems keep the scripts of their jobs. A script has the one-use secret of a pilot.
+# Folders of batch systems for job scripts. A script contains the one-use secret of a pilot.
 _SPOOLS = ("/var/spool/slurmd", "/var/spool/slurm", "/var/spool/pbs", "/var/spool/torque")
 _NEEDED = ("/", "/dev", "/etc", "/home", "/opt", "/proc", "/run", "/sys", "/usr", "/var")
 _REGISTER = "register"
@@ -35,30 +35,31 @@ _TICK_S = 2.0
 
 
 def own_name() -> str:
-    """Return the name of the folder below which all pilots of this user lie."""
+    """Return the name of the folder for all pilots of this user."""
     return f"pilotage-{os.geteuid()}"
 
 
 def place_of(state: Path) -> Path:
-    """Return what is hidden for a state folder: the user's folder that it lies below, or itself."""
+    """Return the place to hide for a state folder: the user's folder above it, or itself."""
     name = own_name()
     return next((one for one in reversed((state, *state.parents)) if one.name == name), state)
 
 
 class _Names:
-    """The names in a folder, which is read again after it has changed only."""
+    """The names in a folder, which is read again only after a change."""
 
     def __init__(self, folder: Path, wall: Callable[[], float]) -> None:
         self._folder, self._names, self._wall = folder, list[str](), wall
-        self._changed_ns = 0  # when the folder of these names had changed; 0: they may be old
+        # Time of the folder's last change at the last read; 0: the names may be old.
+        self._changed_ns = 0
 
     def read(self) -> list[str]:
-        """Return the names, none where the folder cannot be read."""
+        """Return the names; none if the folder cannot be read."""
         try:
             changed_ns = os.stat(self._folder).st_mtime_ns
             if changed_ns != self._changed_ns:
                 self._names = os.listdir(self._folder)
-                # The clock of a file system has ticks: another change may fall into the last one.
+                # The clock of a file system has ticks: another change may have the same time.
                 is_over = abs(self._wall() - changed_ns / 1e9) > _TICK_S
                 self._changed_ns = changed_ns if is_over else 0
         except OSError:
@@ -67,14 +68,17 @@ class _Names:
 
 
 class Neighbours:
-    """The register of this node. `fault` says why there is none, or why it is not the node's."""
+    """The register of this node.
+
+    `fault`: why there is none, or why it is not for the whole node.
+    """
 
     def __init__(
         self, root: str = ROOT, mounts: str = _MOUNTS, wall: Callable[[], float] = wall_clock
     ) -> None:
         self.folder = Path(os.path.realpath(root)) / own_name()
         self._register = self.folder / _REGISTER
-        self._known: dict[str, Path] = {}  # what an entry says never changes
+        self._known: dict[str, Path] = {}  # the content of an entry never changes
         self._names = _Names(self._register, wall)
         self._own, self._handle = "", -1
         self.fault, self._is_usable = "", False
@@ -85,10 +89,10 @@ class Neighbours:
         except OSError as why:
             self.fault = f"no register of pilots at {self._register}: {why}"
         if self._is_usable and _is_of_one_job(root, mounts):
-            self.fault = f"{root} is of this batch job alone: other pilots do not see what is there"
+            self.fault = f"{root} is private to this batch job: other pilots cannot see it"
 
     def places(self) -> Iterator[Path]:
-        """Yield the registered places. Some may no longer be there."""
+        """Yield the registered places. Some may no longer exist."""
         for name in self._names.read() if self._is_usable else ():
             if name not in self._known:
                 entry = self._read(name)
@@ -98,10 +102,10 @@ class Neighbours:
                 yield self._known[name]
 
     def join(self, place: Path, covers: Sequence[Path], common: Sequence[Path] = ()) -> str:
-        """Register a pilot, whose payloads see nothing of `covers` from its start on.
+        """Register a pilot, whose payloads will not see `covers`.
 
-        Return which living neighbour may see this pilot's folder; empty: none does. `common` is
-        what all pilots hide that this batch system starts.
+        Return which living neighbour may see this pilot's folder; empty: none. `common` are the
+        places that all pilots of this batch system hide.
         """
         try:
             if self._is_usable:
@@ -116,7 +120,7 @@ class Neighbours:
         return seen_by or ("" if is_common else self.fault)
 
     def leave(self) -> None:
-        """This pilot has ended. Its place stays registered for as long as it is there."""
+        """Release the pilot's entry at its end. Its place stays registered while it exists."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
@@ -134,7 +138,7 @@ class Neighbours:
         return _seen_by_old(place, registered) or seen_by
 
     def _enter(self, entry: dict[str, Any]) -> None:
-        """Write our entry such that it is there whole and locked, or not at all."""
+        """Write the pilot's entry so that it appears complete and locked, or not at all."""
         text = json.dumps(entry).encode()
         name = hashlib.sha256(text + b"%d" % os.getpid()).hexdigest()[:32]
         fresh = self._register / f".{name}"
@@ -152,7 +156,7 @@ class Neighbours:
             place, covers = str(entry["place"]), [*map(str, entry["covers"])]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        # A payload without namespaces can write here: it shall not hide the node from others.
+        # A payload without namespaces can write here: it must not make others hide the node.
         is_ours = place.count("/") > 1 and _owner(place) in (os.geteuid(), None)
         return {"place": place, "covers": covers} if is_ours else None
 
@@ -167,7 +171,7 @@ class Neighbours:
 
 
 class HiddenPaths:
-    """What payloads shall not see. Who iterates over it gets what there is to hide now."""
+    """The paths that payloads must not see. Each iteration returns the present ones."""
 
     def __init__(
         self, fixed: Iterable[Path], neighbours: Neighbours, place: Path, mounts: str = _MOUNTS
@@ -181,18 +185,18 @@ class HiddenPaths:
         return iter(_highest(found, frozenset(aliases(found, self._mounts))))
 
 
-@functools.lru_cache(maxsize=4)  # payloads start more often than folders come
+@functools.lru_cache(maxsize=4)  # payloads start more often than folders appear
 def _highest(found: frozenset[Path], seconds: frozenset[Path]) -> tuple[Path, ...]:
-    """Return what is hidden: these, and second names of them that payloads do not need."""
+    """Return the paths to hide: these, and second names of them that payloads do not need."""
     needed = _needed()
     hidden = found | {one for one in seconds if not any(one in (n, *n.parents) for n in needed)}
     return tuple(sorted(one for one in hidden if hidden.isdisjoint(one.parents)))
 
 
 def above_job_folders(folders: Iterable[str]) -> Iterator[Path]:
-    """Yield what is hidden for the folders that a batch system made for its jobs.
+    """Yield the paths to hide for the folders that a batch system made for its jobs.
 
-    It is the folder in which each job has one, unless payloads need what else is in there.
+    It is the folder that contains the folders of all jobs, unless payloads need its other content.
     """
     for folder in folders:
         own = Path(os.path.realpath(folder))
@@ -204,7 +208,7 @@ def _needed() -> set[Path]:
 
 
 def spools() -> Iterator[Path]:
-    """Yield what may hold scripts of other batch jobs, and sockets of this user's services."""
+    """Yield places of other batch jobs' scripts, and of sockets of this user's services."""
     for one in (*_SPOOLS, f"/run/user/{os.geteuid()}"):
         yield Path(os.path.realpath(one))
 
@@ -225,7 +229,7 @@ def old_folders(place: Path) -> list[Path]:
 
 
 def _seen_by_old(place: Path, registered: Collection[Path] = ()) -> str:
-    """Say which living pilot of release 0.1 beside a place may see it; empty: none may."""
+    """Return which living pilot of release 0.1 beside a place may see it; empty: none."""
     for folder in old_folders(place):
         locks = folder / "lock", folder / "state" / "lock"
         if folder not in registered and any(map(_is_locked, locks)):
@@ -234,14 +238,14 @@ def _seen_by_old(place: Path, registered: Collection[Path] = ()) -> str:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder that is ours alone. Raises OSError if something else is there."""
+    """Create a folder for this user alone. Raises OSError if something else is there."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise PermissionError(
-            f"{folder} is no folder of this user; its owner or root can remove it, or name a folder"
-            " that all pilots of the node share in the setting `register`"
+            f"{folder} is not a folder of this user: ask its owner or root to remove it, "
+            "or set `register` to a folder that all pilots of the node share"
         )
     if found.st_mode & 0o077:
         os.chmod(folder, 0o700)

@@ -1,7 +1,7 @@
-"""What a pilot asks of the world, each behind a Protocol.
+"""The pilot's interfaces to the world, each a Protocol.
 
-`pilot/__main__.py` gives the real drivers to `pilot/agent.py`; `tests/fakes.py` has honest ones in
-memory, so that the shipped agent runs whole on a virtual clock.
+`pilot/__main__.py` passes the real drivers to `pilot/agent.py`. `tests/fakes.py` has faithful
+drivers in memory, so that the whole agent runs on a virtual clock.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from .outfit.wrapping import Wrapping
 
 class Clock(Protocol):
     def now(self) -> float:
-        """Seconds on CLOCK_BOOTTIME: goes on while the node is suspended."""
+        """Return seconds on CLOCK_BOOTTIME, which also runs while the node is suspended."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...
@@ -42,29 +42,29 @@ class NoReply(Exception):
 
 
 class TooManyBytes(Exception):
-    """More bytes came than were to come. They come again if it is asked for again."""
+    """More bytes came than were announced. A repeated request would get them again."""
 
 
 class DiskWriteFailed(Exception):
-    """The disk did not take what came; says why."""
+    """The disk did not accept the received bytes; the message says why."""
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What a GET into a file gave: the hash is of the bytes that were written."""
+    """The result of a GET into a file: the hash is that of the written bytes."""
 
     status: int
     sha256: str
     size_bytes: int = 0
-    body: bytes = b""  # of an answer that is not 200
+    body: bytes = b""  # of an answer other than 200
 
 
-# Hears that a try to move a file of an attempt has failed, and why.
+# Called with the attempt and the reason when a try to transfer a file has failed.
 Failed = Callable[[int, str], None]
 
 
 def nobody_hears(attempt_id: int, why: str) -> None:
-    """Tell nobody that a try has failed."""
+    """Ignore a failed try."""
 
 
 class Http(Protocol):
@@ -73,78 +73,82 @@ class Http(Protocol):
     async def post(
         self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
     ) -> HttpReply:
-        """Send JSON and return the answer; `aside`: where blobs go, since it may wait.
+        """Send JSON and return the answer; `aside`: over the connection of blobs.
 
         Raises NoReply.
         """
         ...
 
     def go_to(self, url: str, *, aside: bool = False) -> bool:
-        """Send messages there from now on; empty: where all went at first.
+        """Send messages to this URL from now on; empty: to the first address.
 
-        With `aside`: files and what is said aside, instead of messages. False where that is no
-        address to trust: nothing has changed.
+        With `aside`, this applies to files and requests aside instead of messages. Return False for
+        an address that is not trusted: nothing has changed.
         """
         ...
 
     async def upload(self, path: str, content: Union[Path, bytes], *, token: str) -> HttpReply:
-        """PUT a file, or bytes that are at hand. Raises NoReply."""
+        """PUT a file, or bytes. Raises NoReply."""
         ...
 
     async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
-        """GET into a file. Raises NoReply, MoreCame, NotWritten; then there is no file."""
+        """GET into a file.
+
+        Raises NoReply, TooManyBytes or DiskWriteFailed; then there is no file.
+        """
         ...
 
 
 class Bus(Protocol):
-    """The message bus as a pilot sees it. Hints only: every call is safe while it is down."""
+    """The message bus of a pilot. It carries hints only: every call is safe while it is down."""
 
     @property
     def up(self) -> bool: ...
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Send at QoS 0 without waiting; lost when the bus is down."""
+        """Send at QoS 0 without waiting; the message is lost when the bus is down."""
         ...
 
     async def run(
         self, inbound: Callable[[bytes], Awaitable[None]], changed: Callable[[bool], None]
     ) -> None:
-        """Keep the connection, for ever: what comes on our `down` topic goes to `inbound`.
+        """Keep the connection until cancelled, and pass messages on the `down` topic to `inbound`.
 
-        `changed` hears that the bus is up, once our topic is subscribed, and that it is down.
+        `changed` is called when the bus is up, once the topic is subscribed, and when it is down.
         """
         ...
 
 
-# Built once the login is known: login, CA certificates (PEM, may be empty), community, pilot, and
-# the payload of the last will. None where there is no client of the bus.
+# Builds the bus once the login is known, from the login, the CA certificates (PEM, may be empty),
+# the community, the pilot, and the payload of the last will. Returns None if no client of the bus
+# is installed.
 BusFactory = Callable[[BrokerLogin, str, str, str, bytes], Optional[Bus]]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What the guard says of a payload that is gone, with every process of it."""
+    """The guard's report of a payload that has ended with all its processes."""
 
     attempt_id: int
     exit_code: Optional[int]
     signal: Optional[int]
     frozen_s: float
     usage: Usage
-    why: str = ""  # wall, memory, fence, killed … when the guard ended it
-    detail: str = ""  # the figures that led to it
-    warned: bool = False  # it had its warning signal
+    why: str = ""  # wall, memory, fence, killed … if the guard ended it
+    detail: str = ""  # the figures behind that
+    warned: bool = False  # it got its warning signal
 
 
 @dataclass(frozen=True)
 class GuardNews:
-    """One thing the guard reports: exactly one of the fields beside the attempt is set."""
+    """One message from the guard: besides the attempt, exactly one field is set."""
 
     attempt_id: int
     started: bool = False
     not_started: str = ""  # the reason
     frozen: bool = False
     thawed: bool = False
-    stuck: str = ""  # killed long ago, and not dead: its slot stays taken until it is
+    stuck: str = ""  # killed long ago, but still alive: its slot stays taken
     ended: Optional[Ended] = None
     warned: str = ""  # how it got its warning signal
 
@@ -159,57 +163,57 @@ class ImageEntry(Protocol):
         first_on_path: Sequence[str],
         marks: Mapping[str, str],
     ) -> Wrapping:
-        """Return what stands around a command of which this is the environment."""
+        """Return the wrapping of a command with this environment."""
         ...
 
 
 @dataclass(frozen=True)
 class Outfit:
-    """What a payload gets beside its folder: an image, software, modules."""
+    """The outfit of a payload besides its folder: an image, software, modules."""
 
     isolation: str  # the rung that it runs on
-    environment: Mapping[str, str]  # in addition to what the job says, and before it
+    environment: Mapping[str, str]  # in addition to that of the job, and before it
     on_path: tuple[str, ...] = ()  # folders that come first on PATH
-    shown: tuple[str, ...] = ()  # what it needs of the node's /tmp, where it has a private one
+    shown: tuple[str, ...] = ()  # what it needs of the node's /tmp, if its own is private
     entry: Optional[ImageEntry] = None  # None: it runs on the node's own files
 
 
 class Outfitter(Protocol):
-    """Finds what a payload is to run with, on this node."""
+    """Finds the outfits of payloads on this node."""
 
     async def outfit(self, assignment: Assignment, folder: Path) -> Outfit:
-        """Find image, software and modules. Raises NotHere, which says what is missing."""
+        """Find image, software and modules. Raises OutfitMissing, which names what is missing."""
         ...
 
 
 class OutfitMissing(Exception):
-    """What the payload was to run with is not on this node, or does not work; says what."""
+    """The payload's image, software or modules are missing on this node, or do not work."""
 
 
 class Guard(Protocol):
-    """The process beside the payloads that starts them and holds their fences.
+    """The process that starts payloads and enforces their fences.
 
     If it dies, its payloads die with it. Commands return at once; news come through `news`.
     """
 
     @property
     def isolation(self) -> str:
-        """The rung of the isolation ladder in use: bubblewrap, unshare or session."""
+        """Return the rung of the isolation ladder in use: bubblewrap, unshare or session."""
         ...
 
     def prepare(self, folder: Path) -> None:
-        """A payload may soon start in `folder`: do ahead what can be done.
+        """Prepare for a payload that may soon start in `folder`.
 
-        A hint, which a later one replaces.
+        It is a hint, which a later one replaces.
         """
         ...
 
     def start(
         self, assignment: Assignment, folder: Path, fence: float, outfit: Optional[Outfit] = None
     ) -> None:
-        """Start the payload in `folder/work`, output to `folder/stdout` and `folder/stderr`.
+        """Start the payload in `folder/work`, with output to `folder/stdout` and `folder/stderr`.
 
-        Without an outfit it runs on the node's own files, on the rung `isolation`.
+        Without an outfit, it runs on the node's own files, on the rung `isolation`.
         """
         ...
 
@@ -218,66 +222,72 @@ class Guard(Protocol):
         ...
 
     def stop(self, attempt_id: int, grace_s: float) -> None:
-        """SIGTERM, after `grace_s` SIGKILL; 0: at once. `ended` comes when it is verified empty."""
+        """Send SIGTERM, and SIGKILL after `grace_s`; 0: at once.
+
+        `ended` comes after the last process.
+        """
         ...
 
     def ends(self, at: float) -> None:
-        """All payloads will be stopped then: who wants a warning gets it in time."""
+        """Set the time at which all payloads will be stopped, so that warnings come in time."""
         ...
 
     def warn(self) -> None:
-        """All payloads may be stopped soon: who wants a warning gets it now."""
+        """Warn the payloads that asked for it now, because all may be stopped soon."""
         ...
 
     async def news(self) -> GuardNews:
-        """Return the next piece of news. Raises GuardGone."""
+        """Return the next message. Raises GuardGone."""
         ...
 
     @property
     def life(self) -> str:
-        """A word that tells this guard from all others."""
+        """Return a word that identifies this guard."""
         ...
 
     def seen_dead(self, attempt_id: int, boot_id: str, namespace: str, life: str) -> bool:
         """Whether an attempt is known to be dead on this host and boot.
 
-        `boot_id` and `namespace` are what NodeProbe said when it was assigned, `life` is of the
-        guard that had it.
+        `boot_id` and `namespace` come from NodeProbe at the time of its assignment, and `life` from
+        its guard.
         """
         ...
 
 
 class GuardGone(Exception):
-    """The guard process has died, and with it all payloads."""
+    """The guard process has died, and all payloads with it."""
 
 
 class Journal(Protocol):
-    """What must survive the pilot's own restart.
+    """The data that must survive the pilot's own restart.
 
-    Entries of attempts are bytes without a newline; they are durable once `sync` has returned, so
-    that what arrives together is synced together.
+    Entries of attempts are bytes without a newline. They are durable once `sync` has returned, so
+    that entries that arrive together are synced together.
     """
 
     def keep_identity(self, identity: bytes) -> None:
-        """Durable when it returns."""
+        """Write the identity; it is durable on return."""
         ...
 
     def identity(self) -> Optional[bytes]: ...
 
     def keep_assignment(self, attempt_id: int, entry: bytes) -> None:
-        """To be synced before the payload starts."""
+        """Keep an assignment; sync it before the payload starts."""
         ...
 
     def keep_ended(self, attempt_id: int, report: bytes) -> None:
-        """To be synced before `ended` is sent."""
+        """Keep a last report; sync it before `ended` is sent."""
         ...
 
     def forget(self, attempt_id: int) -> None:
-        """The central has answered `ended`. It need not be synced: at worst it is told twice."""
+        """Forget an attempt whose `ended` was answered.
+
+        Without a sync, it is at worst reported twice.
+        """
         ...
 
     def sync(self) -> None:
-        """Return when everything that was kept is durable."""
+        """Return when all entries are durable."""
         ...
 
     def assignments(self) -> dict[int, bytes]: ...
@@ -286,54 +296,53 @@ class Journal(Protocol):
 
 
 class Workspace(Protocol):
-    """Folders of the payloads."""
+    """The folders of the payloads."""
 
     def make(self, attempt_id: int) -> Path:
-        """Make the folder of an attempt, with `work` inside, empty."""
+        """Create the empty folder of an attempt, with `work` inside."""
         ...
 
     def ahead(self) -> Path:
-        """Return the folder that the next `make` will give. Raises OSError."""
+        """Return the folder that the next `make` will return. Raises OSError."""
         ...
 
     def room(self, folder: Path, size_bytes: int, *, bytes_max: Optional[int] = None) -> int:
-        """Return how many bytes input may still take of the disk, which has to be `size_bytes`.
+        """Return how many bytes input may still take on the disk, at least `size_bytes`.
 
-        Raises OSError where it is less: a TooLarge where the job was promised no `bytes_max`.
+        Raises OSError if there are fewer, or TooLarge if the job was promised no `bytes_max`.
         """
         ...
 
     async def unpack(
         self, file: Path, into: Path, name: str, unpack: bool, *, bytes_max: Optional[int] = None
     ) -> int:
-        """Lay an input file, or the members of an archive, below `into`; return their bytes.
+        """Put an input file, or the members of an archive, below `into`; return their bytes.
 
-        `bytes_max` is what the job was promised of the disk, None where that is nothing. Raises
-        UnsafePath, TooLarge, and OSError where the disk is full or does not answer; the folder is
-        empty then.
+        `bytes_max` is the disk space that the job was promised; None: nothing. Raises UnsafePath,
+        TooLarge, and OSError if the disk is full or does not answer; the folder is then empty.
         """
         ...
 
     async def collect(
         self, work: Path, patterns: tuple[tuple[str, bool], ...]
     ) -> tuple[list[tuple[Output, Path]], list[str]]:
-        """Return the files that match (hashed) and the required patterns that matched none.
+        """Return the matching files with hashes, and the required patterns without a match.
 
-        Raises UnsafePath, TooLarge.
+        Raises UnsafePath and TooLarge.
         """
         ...
 
     async def pack(self, folder: Path, name: str) -> Optional[tuple[Output, Path]]:
-        """Return the folder `name` of the payload as an archive; None where nothing is in it.
+        """Return the payload's folder `name` as an archive; None if it is empty.
 
-        Raises UnsafePath, TooLarge, and OSError where the disk is full.
+        Raises UnsafePath, TooLarge, and OSError if the disk is full.
         """
         ...
 
     async def restore(self, file: Path, folder: Path, name: str) -> None:
-        """Put what `pack` made in the place of the payload's folder `name`.
+        """Replace the payload's folder `name` by the content of an archive from `pack`.
 
-        Raises UnsafePath, TooLarge, and OSError where the disk is full.
+        Raises UnsafePath, TooLarge, and OSError if the disk is full.
         """
         ...
 
@@ -344,23 +353,23 @@ class Workspace(Protocol):
     def size(self, folder: Path, stream: str) -> int: ...
 
     async def remove(self, attempt_id: int) -> None:
-        """Remove the folder of an attempt, if there is one, without holding up the loop."""
+        """Remove the folder of an attempt, if it exists, without blocking the loop."""
         ...
 
 
 class UntoldLog(Protocol):
-    """The pilot's own log, as far as the central has not been told. It outlives a restart."""
+    """The lines of the pilot's log that the central does not have yet. They survive a restart."""
 
     def about(self, job: int, epoch: int, attempt_id: int) -> None:
-        """Events of this attempt have this number."""
+        """Set the central's number of an attempt, for its events."""
         ...
 
     def waits_s(self) -> float:
-        """Return for how long the oldest line has waited that does not wait for others; or 0."""
+        """Return how long the oldest line that is sent on its own has waited; 0: none."""
         ...
 
     def is_pressing(self) -> bool:
-        """Whether something waits that somebody may look for."""
+        """Whether a line waits that should be sent soon."""
         ...
 
     def lines(self, lines_max: int, characters_max: int) -> tuple[PilotLine, ...]:
@@ -368,11 +377,11 @@ class UntoldLog(Protocol):
         ...
 
     def told(self, n: int) -> None:
-        """The central has all lines up to this number."""
+        """Record that the central has all lines up to this number."""
         ...
 
     def renumber(self, above: int) -> None:
-        """The central knows higher numbers of us: what waits gets others."""
+        """Give the waiting lines higher numbers, because the central knows higher ones."""
         ...
 
 
@@ -385,16 +394,16 @@ class TooLarge(OSError):
 
 
 class NodeProbe(Protocol):
-    """What the node has and how much of it is free."""
+    """The capacity of the node, and how much of it is free."""
 
     def node(self) -> Node: ...
 
     def boot_id(self) -> str:
-        """Return what names this boot of the host: kept with each assignment in the journal."""
+        """Return the id of this boot of the host, which the journal keeps with each assignment."""
         ...
 
     def pid_namespace(self) -> str:
-        """Return the name of our own PID namespace, so that a later life knows what it can see."""
+        """Return the name of the pilot's PID namespace: a later process may see other processes."""
         ...
 
     def cores(self) -> int: ...
@@ -408,7 +417,7 @@ class NodeProbe(Protocol):
     def wall_left_s(self) -> float: ...
 
     async def time_left_again(self) -> Optional[float]:
-        """Ask anew until when we may run, and return the time left; None: nobody says so."""
+        """Ask again for the end of the pilot, and return the time left; None: unknown."""
         ...
 
     def tags(self) -> tuple[str, ...]: ...

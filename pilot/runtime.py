@@ -1,4 +1,4 @@
-"""The real world around a pilot: its folder, its central, its node, and its life among them."""
+"""The composition of a pilot from real drivers: its folder, its central and its node."""
 
 import asyncio
 import fcntl
@@ -58,7 +58,7 @@ DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class StateInUse(Exception):
-    """Another pilot lives in this state directory."""
+    """Another pilot uses this state directory."""
 
 
 def live(
@@ -66,7 +66,7 @@ def live(
 ) -> int:
     """Run a pilot with these settings and return its exit code. Raises BadSettings.
 
-    `hide_code`: the folder that it runs from is its own, and payloads have no business there.
+    `hide_code`: the folder of its code is private to the pilot, so payloads must not see it.
     """
     close_to_others()
     api = _api(settings)
@@ -100,7 +100,7 @@ def live(
             )
         )
         if settings.remove_state and code == EXIT_DONE and left_nothing:
-            for folder in (ATTEMPTS, CONTAINERS):  # deeper than rmtree can go, or not to be opened
+            for folder in (ATTEMPTS, CONTAINERS):  # too deep for rmtree, or not to be opened
                 remove(state / folder)
             shutil.rmtree(state, ignore_errors=True)
         return code
@@ -111,9 +111,9 @@ def live(
 
 
 def _hidden(settings: Settings, *, hide_code: bool) -> tuple[Path, ...]:
-    """Return what payloads find nothing in by the settings, and our code where it is ours alone.
+    """Return the paths that the settings hide from payloads, and the code if it is private.
 
-    All of it without links, on which nothing can be mounted.
+    All paths are without links, because nothing can be mounted on a link.
     """
     wanted = [one for one in settings.hide if os.path.exists(one)]
     if settings.secret_file not in ("", "-"):
@@ -124,9 +124,9 @@ def _hidden(settings: Settings, *, hide_code: bool) -> tuple[Path, ...]:
 
 
 def _check_secret(secret: str, state: Path) -> None:
-    """Only a pilot that was here before is known to the central without a secret."""
+    """Raise BadSettings without a secret, unless the central already knows the pilot."""
     if not secret and not (state / JOURNAL).exists():
-        made = "`pilotage pilot secret` makes one"
+        made = "`pilotage pilot secret` creates one"
         raise BadSettings(f"--secret-file FILE is needed for a new pilot: {made}")
 
 
@@ -176,14 +176,14 @@ def _api(settings: Settings) -> Api:
 
 
 def _state_dir(around: Surroundings, jobs: Sequence[BatchJob]) -> str:
-    """Return where to keep what nobody has named a folder for: with the payloads' files."""
+    """Return the default state directory, beside the payloads' files."""
     folder = scratch.folder(around, jobs, os.getcwd()).value
-    old = os.path.join(folder, "pilot-state")  # of release 0.1
+    old = os.path.join(folder, "pilot-state")  # from release 0.1
     return old if os.path.exists(old) else os.path.join(folder, own_name(), "pilot-state")
 
 
 def _lock(state: Path) -> int:
-    """Make the state directory ours alone; return the handle that holds it. Raises StateInUse."""
+    """Lock the state directory; return the handle that holds the lock. Raises StateInUse."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -210,7 +210,7 @@ async def _run(
     join: Callable[[Sequence[Path]], str],
     hidden: HiddenPaths,
 ) -> tuple[int, bool]:
-    """Let a pilot of real drivers live; return its exit code and whether it left nothing."""
+    """Run a pilot of real drivers; return its exit code and whether it left nothing."""
     clock, random = BootClock(), SystemRandomness()
     untold = FileUntoldLog(state / UNTOLD, wall)
     log: Log = both(json_lines(sys.stderr, wall), untold.note)

@@ -1,8 +1,8 @@
-"""This process keeps to itself: no other one of the same user reads its memory or environment.
+"""Protection of this process: no other process of the same user reads its memory or environment.
 
-Without a PID namespace around payloads they see the processes of the pilot, whose user they are.
-A process that is not dumpable is closed to them all the same: no /proc/PID/mem, environ or fd, no
-ptrace. Root looks into everything.
+Without a PID namespace, payloads see the processes of the pilot, which has the same user. A process
+that is not dumpable is closed to them nevertheless: no /proc/PID/mem, environ or fd, and no ptrace.
+Root can read everything.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
-"""Everything that can be set for a pilot: a JSON file, then the environment, then options.
+"""The settings of a pilot: options override the environment, which overrides a JSON file.
 
-The bootstrap secret is none of these: it comes from a file that only its owner can read, or from
+The bootstrap secret is no setting. It comes from a file that only its owner can read, or from
 standard input, because command lines and environments are public on a worker node.
 """
 
@@ -17,57 +17,61 @@ from pilotage.proto.declarations import STOP_MARGIN_S, BadDeclaration, check_dec
 
 PREFIX = "PILOTAGE_PILOT__"
 AUTO = "auto"  # the best rung that works on the node
-NAMESPACES = "namespaces"  # the same, but for one without namespaces
+NAMESPACES = "namespaces"  # the same, but only rungs with namespaces
 ISOLATIONS = (AUTO, NAMESPACES, "bubblewrap", "unshare", "session")
 
 
 class BadSettings(ValueError):
-    """The pilot cannot start like this; the message names the setting."""
+    """The pilot cannot start with these settings; the message names the setting."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a pilot is told; 0 and empty words leave it to what it finds."""
+    """The settings of a pilot; 0 and empty texts mean detected values."""
 
     central: str = ""  # https://host:port
-    secret_file: str = ""  # mode 0600, or - for standard input; not needed after the first life
-    state_dir: str = ""  # pilotage-UID/pilot-state in the batch system's folder for us, else here
+    secret_file: str = ""  # mode 0600, or - for standard input; not needed after the first start
+    # Default: pilotage-UID/pilot-state in the batch system's folder for the job, else here.
+    state_dir: str = ""
     ca: str = ""  # file with CA certificates, instead of the system's
-    plain_http: bool = False  # http to other machines, where the network is trusted
+    plain_http: bool = False  # permit http to other machines, on a trusted network
     cores: int = 0
     overcommit: bool = False  # offer `cores` and `gpus` even if fewer are found, as for load tests
     memory_mb: int = 0
     scratch_mb: int = 0  # of the disk, however much is free
-    checkpoint_mb: int = 1_000  # the largest checkpoint that a job may hand on
+    checkpoint_mb: int = 1_000  # the largest checkpoint that a job may pass on
     tags: tuple[str, ...] = ()
     amounts: tuple[str, ...] = ()  # counted resources by name: bandwidth_mbps=100
     wall_s: float = 0.0  # how long the pilot may live
-    stop_margin_s: float = STOP_MARGIN_S  # before that, payloads must have stopped
-    idle_s: float = 0.0  # end after so long without any work
-    unanswered_s: float = 900.0  # end when the central has not let us in for so long; 0: never
-    remove_state: bool = False  # a pilot that has ended well leaves nothing behind
+    stop_margin_s: float = STOP_MARGIN_S  # before that time ends, payloads must have stopped
+    idle_s: float = 0.0  # end after this time without work
+    # End when the central has not accepted the pilot for this time; 0: never.
+    unanswered_s: float = 900.0
+    remove_state: bool = False  # after a successful end, leave no files behind
     isolation: str = AUTO
-    os: str = ""  # instead of what is found, for demonstrations
+    os: str = ""  # instead of the detected one, for demonstrations
     architecture: str = ""
     required_tags: tuple[str, ...] = ()  # only jobs that ask for all of these
     types: tuple[str, ...] = ()  # only jobs of these types
     groups: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     hs23_per_core: float = 0.0  # as measured on such nodes
-    hs23_per_score: float = 0.0  # else: of a core whose benchmark gives 1, as the element has it
+    # Otherwise: HS23 of a core whose benchmark gives 1, set for the element.
+    hs23_per_score: float = 0.0
     benchmark_s: float = 0.1  # CPU time of the benchmark at the start; 0: none
-    time_look_s: float = 900.0  # how often the batch system is asked for the time left; 0: once
-    upload_s: float = 1_800.0  # how long outputs lie on the node while storages are away
-    cvmfs: tuple[str, ...] = ()  # repositories to look for, where they are mounted when used
-    cvmfs_root: str = "/cvmfs"  # where CVMFS is mounted instead, as by an ordinary user
+    # Interval of questions to the batch system about the time left; 0: once.
+    time_look_s: float = 900.0
+    upload_s: float = 1_800.0  # how long outputs stay on the node while storages are unavailable
+    cvmfs: tuple[str, ...] = ()  # repositories to look for, if they are mounted on use
+    cvmfs_root: str = "/cvmfs"  # where CVMFS is mounted, for example by an ordinary user
     image_tools: tuple[str, ...] = ()  # container tools that may be used; none: no images
-    module_init: str = ""  # what a shell reads to know `module`, instead of what is found
-    hide: tuple[str, ...] = ()  # folders and files of which payloads see nothing
+    module_init: str = ""  # file that defines `module` for a shell, instead of the detected one
+    hide: tuple[str, ...] = ()  # folders and files that payloads must not see
     register: str = ""  # folder that all pilots of a node share, instead of /tmp
     gpus: int = 0
     gpu_model: str = ""
     gpu_vendor: str = ""
-    gpu_memory_mb: int = 0  # of each
+    gpu_memory_mb: int = 0  # of each GPU
     gpu_compute_capability: str = ""
     gpu_driver: str = ""
 
@@ -83,7 +87,10 @@ class Settings:
 
 
 def load(file: str, environment: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
-    """Return the settings, options before environment before file. Raises BadSettings."""
+    """Return the settings; options override the environment, which overrides the file.
+
+    Raises BadSettings.
+    """
     given = {name: (value, f"{file}: {name}") for name, value in _from_file(file).items()}
     for name, text in environment.items():
         if name.startswith(PREFIX):
@@ -94,11 +101,11 @@ def load(file: str, environment: Mapping[str, str], options: Mapping[str, Any]) 
     known = {field.name for field in dataclasses.fields(Settings)}
     for name, (_, where) in given.items():
         if name not in known:
-            import difflib  # which takes longer to come than all the rest here
+            import difflib  # it takes longer to import than everything else here
 
             near = difflib.get_close_matches(name, known, n=1)
-            right = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-            raise BadSettings(f"{where}: no such setting; {right}")
+            right = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            raise BadSettings(f"{where}: unknown setting; {right}")
     try:
         return Settings(**{name: _typed(name, value) for name, (value, _) in given.items()})
     except BadDeclaration as why:
@@ -120,7 +127,7 @@ def _from_file(file: str) -> dict[str, Any]:
 
 
 def _typed(name: str, value: Any) -> Any:
-    """Return the value as the type of its setting; texts are read, other types are refused."""
+    """Return the value in the type of its setting; texts are converted, other types are refused."""
     default: object = getattr(Settings, name)
     word, read = next((word, read) for kind, word, read in _READ if isinstance(default, kind))
     try:
@@ -141,7 +148,7 @@ def _text(value: Any) -> str:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    if isinstance(value, dict):  # of amounts, in a file
+    if isinstance(value, dict):  # amounts in a file
         value = [f"{name}={it}" for name, it in cast("dict[str, Any]", value).items()]
     words: list[str] = value.split(",") if isinstance(value, str) else value
     return tuple(word.strip() for word in words if word.strip())
@@ -159,7 +166,7 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-# A bool is an int as well: it comes first.
+# A bool is an int as well, so it comes first.
 _READ: tuple[tuple[type[object], str, Callable[[Any], Any]], ...] = (
     (bool, "true or false", _truth),
     (str, "a text", _text),
@@ -179,7 +186,7 @@ def read_secret(file: str) -> str:
     try:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
-            raise BadSettings(f"secret_file: others may read {path}; its mode must be 0600")
+            raise BadSettings(f"secret_file: other users may read {path}: its mode must be 0600")
         return path.read_text().strip()
     except OSError as why:
         raise BadSettings(f"secret_file: {why}") from why

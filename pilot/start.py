@@ -1,7 +1,7 @@
-"""From the command line to a running pilot: options, settings, and what is begun at once.
+"""From the command line to a running pilot: options, settings, and slow work that begins at once.
 
-What takes time of its own runs while Python reads the rest of the pilot, which takes as long:
-so nothing heavy is imported here.
+Slow work runs while Python imports the rest of the pilot, which takes as long. So this module
+imports nothing heavy.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import sys
 from .node.early_measurements import StartedWork
 from .settings import ISOLATIONS, BadSettings, load, read_secret
 
-# Not by `import pilotage`: a pilot has no use for the face that submitters see.
+# Not by `import pilotage`: a pilot does not need the interface of submitters.
 VERSION: str = sys.modules["pilotage"].__version__
 EXIT_USAGE = 2
 
@@ -19,7 +19,7 @@ EXIT_USAGE = 2
 def start(words: list[str], *, hide_code: bool = False) -> int:
     """Run a pilot with these options and return its exit code.
 
-    `hide_code`: the folder that it runs from is its own, and payloads have no business there.
+    `hide_code`: the folder of its code is private to the pilot, so payloads must not see it.
     """
     if words[:1] == ["run"]:
         words = words[1:]
@@ -55,67 +55,71 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`pilot.pyz detect` prints what a pilot would find on this node, and where.",
     )
     add = parser.add_argument
-    add("--version", action="store_true", help="print versions of pilot and protocol, and end")
-    add("--config", metavar="FILE", help="JSON file with settings, named as the options are")
-    add("--central", metavar="URL", help="address of the central, https://host:port; needed")
+    add("--version", action="store_true", help="print the versions of pilot and protocol")
+    add(
+        "--config",
+        metavar="FILE",
+        help="JSON file with settings, which have the names of the options",
+    )
+    add("--central", metavar="URL", help="address of the central, https://host:port; required")
     add("--secret-file", metavar="FILE", help="one-use secret: file of mode 0600, or - for stdin")
-    state = "what outlives a restart, and payloads (pilotage-UID/pilot-state, in the batch "
-    state += "system's folder for the job if that is for us alone, else here)"
+    state = "folder for the pilot's state and its payloads (default: pilotage-UID/pilot-state, in "
+    state += "the batch system's folder for the job if it is private, else in the current folder)"
     add("--state-dir", metavar="DIR", help=state)
-    remove = "remove DIR with all that is in it after a good end; nothing else may be kept there"
+    remove = "remove DIR and its contents after a successful end; keep no other files there"
     add("--remove-state", action="store_true", default=None, help=remove)
     add("--ca", metavar="FILE", help="CA certificates of the central, instead of the system's")
-    plain = "allow http:// to other machines, where the network is trusted"
+    plain = "allow http:// to other machines, on a trusted network"
     add("--plain-http", action="store_true", default=None, help=plain)
-    add("--cores", type=int, metavar="N", help="cores to offer at most; 0: all that it finds")
-    more = "offer the cores and GPUs that are asked for, even if fewer are found"
+    add("--cores", type=int, metavar="N", help="maximum number of cores to offer; 0: all (0)")
+    more = "offer the requested cores and GPUs, even if fewer are found"
     add("--overcommit", action="store_true", default=None, help=more)
-    add("--memory-mb", type=int, metavar="M", help="memory to offer; 0: all that it finds")
-    scratch = "disk to offer at most, however much is free; 0: all of that"
+    add("--memory-mb", type=int, metavar="M", help="memory to offer in MB; 0: all (0)")
+    scratch = "maximum disk space to offer in MB; 0: all that is free (0)"
     add("--scratch-mb", type=int, metavar="M", help=scratch)
-    largest = "the largest checkpoint that a job may hand on to its next attempt (1000)"
+    largest = "maximum size in MB of a checkpoint for the next attempt (1000)"
     add("--checkpoint-mb", type=int, metavar="M", help=largest)
-    add("--tags", metavar="A,B", help="words that jobs may ask for")
-    counted = "counted resources that jobs may ask for by name, as bandwidth_mbps=100"
+    add("--tags", metavar="A,B", help="tags that jobs may ask for")
+    counted = "counted resources that jobs may ask for by name, as in bandwidth_mbps=100"
     add("--amounts", metavar="NAME=N,…", help=counted)
-    add("--wall-s", type=float, metavar="S", help="how long the pilot may live; 0: as it finds")
-    margin = "payloads are stopped so long before the end of that time (60)"
+    wall = "seconds that the pilot may live; 0: as the batch system says (0)"
+    add("--wall-s", type=float, metavar="S", help=wall)
+    margin = "stop payloads this many seconds before the end of that time (60)"
     add("--stop-margin-s", type=float, metavar="S", help=margin)
-    add("--idle-s", type=float, metavar="S", help="end after so long without work; 0: never (0)")
-    unanswered = "end when the central has not let us in for so long; 0: never (900)"
+    idle = "end after this many seconds without work; 0: never (0)"
+    add("--idle-s", type=float, metavar="S", help=idle)
+    unanswered = "end after this many seconds without a registration; 0: never (900)"
     add("--unanswered-s", type=float, metavar="S", help=unanswered)
-    rungs = (
-        "how payloads are kept apart; auto: the best that works here; namespaces: the same, and "
-    )
+    rungs = "isolation of payloads; auto: the best that works here; namespaces: the same, and "
     rungs += "the pilot ends if the node has none (auto)"
     add("--isolation", choices=ISOLATIONS, help=rungs)
-    add("--os", metavar="NAME", help="operating system to offer, instead of what is found")
-    add("--architecture", metavar="NAME", help="architecture to offer, instead of what is found")
-    add("--required-tags", metavar="A,B", help="only jobs that ask for all of these words")
-    add("--types", metavar="A,B", help="only jobs of these types")
-    add("--groups", metavar="A,B", help="only jobs of these groups")
-    add("--owners", metavar="A,B", help="only jobs of these owners")
-    add("--hs23-per-core", type=float, metavar="X", help="HS23 of one core; 0: not measured")
-    score = "HS23 of a core whose benchmark gives 1, as calibrated for such nodes; 0: not known"
+    add("--os", metavar="NAME", help="operating system to offer, instead of the detected one")
+    add("--architecture", metavar="NAME", help="architecture to offer, instead of the detected one")
+    add("--required-tags", metavar="A,B", help="accept only jobs that ask for all of these tags")
+    add("--types", metavar="A,B", help="accept only jobs of these types")
+    add("--groups", metavar="A,B", help="accept only jobs of these groups")
+    add("--owners", metavar="A,B", help="accept only jobs of these owners")
+    add("--hs23-per-core", type=float, metavar="X", help="HS23 of one core; 0: not measured (0)")
+    score = "HS23 of a core whose benchmark gives 1, as calibrated for such nodes; 0: unknown (0)"
     add("--hs23-per-score", type=float, metavar="X", help=score)
-    measure = "CPU time that the benchmark takes at the start, at most 2; 0: none (0.1)"
+    measure = "CPU seconds of the benchmark at the start, at most 2; 0: none (0.1)"
     add("--benchmark-s", type=float, metavar="S", help=measure)
-    look = "how often the batch system is asked for the time left; 0: at the start only (900)"
+    look = "ask the batch system for the time left every S seconds; 0: only at the start (900)"
     add("--time-look-s", type=float, metavar="S", help=look)
-    add("--cvmfs", metavar="A,B", help="repositories to look for where autofs mounts them")
-    add("--cvmfs-root", metavar="DIR", help="where CVMFS is mounted, if not there (/cvmfs)")
+    add("--cvmfs", metavar="A,B", help="repositories to look for if autofs mounts them")
+    add("--cvmfs-root", metavar="DIR", help="folder in which CVMFS is mounted (/cvmfs)")
     tools = "container tools to use: apptainer, singularity, bubblewrap, podman; none: no images"
-    add("--image-tools", metavar="A,B", help=tools + " (all that it finds)")
-    module = "what a shell reads to know `module`, instead of what it finds"
+    add("--image-tools", metavar="A,B", help=tools + " (all that are found)")
+    module = "file that defines `module` for a shell, instead of the detected one"
     add("--module-init", metavar="FILE", help=module)
-    hides = "folders and files that payloads must not see, where the rung can hide them"
+    hides = "folders and files that payloads must not see, if the rung can hide them"
     add("--hide", metavar="A,B", help=hides)
     register = "folder that all pilots of this user on the node share (/tmp)"
     add("--register", metavar="DIR", help=register)
-    add("--gpus", type=int, metavar="N", help="GPUs to offer; 0: all that it finds (0)")
+    add("--gpus", type=int, metavar="N", help="GPUs to offer; 0: all (0)")
     add("--gpu-model", metavar="NAME", help="model of the GPUs, for people")
-    add("--gpu-vendor", metavar="NAME", help="who made the GPUs: nvidia, amd, intel")
-    add("--gpu-memory-mb", type=int, metavar="M", help="memory of each GPU")
+    add("--gpu-vendor", metavar="NAME", help="vendor of the GPUs: nvidia, amd, intel")
+    add("--gpu-memory-mb", type=int, metavar="M", help="memory of each GPU in MB")
     add("--gpu-compute-capability", metavar="X.Y", help="compute capability of the GPUs")
     add("--gpu-driver", metavar="X.Y", help="version of the GPUs' driver")
     return parser

@@ -1,10 +1,10 @@
-"""Named amounts: counted resources that a job needs and that pilots or limits provide, by name.
+"""Named amounts: counted resources, by name, that jobs need and that pilots or limits provide.
 
-A name without a dot is an amount of a pilot: each pilot offers so much of it, and its attempts take
-it. A name with a dot, such as `licence.matlab`, is a pool: no pilot offers it, and limits alone say
-how much of it all attempts of a site, or of all sites, may take together.
+A name without a dot is an amount of a pilot. Each pilot offers a number of it, and its attempts
+take from that number. A name with a dot, such as `licence.matlab`, is a pool. No pilot offers a
+pool: limits say how much of it the attempts of one site, or of all sites, may take together.
 
-Stdlib only: pilots check what they are told to offer.
+Stdlib only: pilots check the amounts that they are configured to offer.
 """
 
 import re
@@ -17,8 +17,8 @@ AMOUNTS_MAX: Final = 16  # names of one job or one offer
 AMOUNT_MAX: Final = ID_MAX  # of each
 NAME_MAX: Final = 64  # characters
 FORM: Final = r"[a-z][a-z0-9_]*(\.[a-z0-9_-]+)?"
-RIGHT: Final = "small letters, digits and _, then perhaps a dot and a second part"
-OF_NEEDS: Final = {  # names that are built in, and what to use for each
+RIGHT: Final = "lower-case letters, digits and _, with an optional dot and second part"
+OF_NEEDS: Final = {  # names that are built in, and the field to use for each
     "cores": "the field cores_min",
     "memory_mb": "the field memory_mb",
     "scratch_mb": "the field scratch_mb",
@@ -30,18 +30,21 @@ _NAME: Final = re.compile(FORM)
 
 
 class BadAmount(ValueError):
-    """An amount that nobody can need or offer. The message says which, and what is right."""
+    """An amount that no job can need and no pilot can offer.
+
+    The message names the amount and the right form.
+    """
 
 
 def is_pool(name: str) -> bool:
-    """Whether limits hold the amount, and not pilots."""
+    """Whether the name is a pool, whose size limits set, not pilots."""
     return "." in name
 
 
 def check_name(name: str, built_in: Mapping[str, str] = OF_NEEDS) -> None:
-    """Raise BadAmount for what is no name of an amount.
+    """Raise BadAmount if `name` cannot name an amount.
 
-    `built_in`: names that are built in, and what to use for each.
+    `built_in` maps the names that are built in to the field to use for each.
     """
     if name in built_in:
         raise BadAmount(f"{name} is built in: use {built_in[name]}")
@@ -54,7 +57,7 @@ def check_name(name: str, built_in: Mapping[str, str] = OF_NEEDS) -> None:
 
 
 def check_amounts(amounts: Mapping[str, int], built_in: Mapping[str, str] = OF_NEEDS) -> None:
-    """Raise BadAmount for the first name or number that is not right, or for too many names."""
+    """Raise BadAmount for the first wrong name or number, or for too many names."""
     if len(amounts) > AMOUNTS_MAX:
         raise BadAmount(f"found {len(amounts)} names, expected at most {AMOUNTS_MAX}")
     for name, amount in amounts.items():
@@ -66,7 +69,7 @@ def check_amounts(amounts: Mapping[str, int], built_in: Mapping[str, str] = OF_N
 
 
 def check_offered(amounts: Mapping[str, int]) -> None:
-    """Raise BadAmount for what no pilot can offer: pools too."""
+    """Raise BadAmount for the first amount that a pilot cannot offer, such as a pool."""
     check_amounts(amounts, OF_OFFERS)
     for name in amounts:
         if is_pool(name):
@@ -77,7 +80,7 @@ def check_offered(amounts: Mapping[str, int]) -> None:
 
 
 def read_amounts(words: "tuple[str, ...]") -> "dict[str, int]":
-    """Return what words such as `bandwidth_mbps=100` say. Raises BadAmount."""
+    """Return the amounts in words such as `bandwidth_mbps=100`. Raises BadAmount."""
     found: dict[str, int] = {}
     for word in words:
         name, _, text = word.partition("=")

@@ -1,6 +1,6 @@
-"""Words about an attempt: how it ended, why the central stops it, what it writes to.
+"""Words about an attempt: how it ended, why the central stops it, and the file of its usage.
 
-The client knows them too. It loads them without the messages of pilots, which take 40 ms.
+The client uses them too. They are apart from the messages of pilots, which take 40 ms to load.
 """
 
 import enum
@@ -11,9 +11,9 @@ class How(str, enum.Enum):
 
     EXITED = "exited"  # the payload ended by itself, with `exit_code`
     SIGNALLED = "signalled"  # a signal ended the payload, not from the pilot
-    WALL = "wall"  # over its wall time
+    WALL = "wall"  # over its limit of wall time
     CPU = "cpu"  # over its limit of CPU time
-    MEMORY = "memory"  # over its memory
+    MEMORY = "memory"  # over its limit of memory
     SCRATCH = "scratch"  # over the disk space of its folder
     STREAMS = "streams"  # over its limit of standard output and error
     PROCESSES = "processes"  # over its limit of processes
@@ -31,7 +31,7 @@ class How(str, enum.Enum):
     LOST = "lost"  # found dead after a restart of the pilot on the same host and boot
     STALE = "stale"  # killed because the central called it stale
     UNREADABLE_REPORT = "unreadable_report"  # the central refused the full report
-    OTHER = "other"  # a word that this central does not know
+    OTHER = "other"  # a word that this version does not know
 
     @classmethod
     def _missing_(cls, value: object) -> "How":

@@ -1,4 +1,4 @@
-"""Words of the catalogue: names of files, their metadata, and queries for them. Pure."""
+"""The catalogue's vocabulary: names of files, their metadata, and queries for them. Pure."""
 
 import difflib
 import enum
@@ -14,20 +14,20 @@ import msgspec
 from .decoding.complaints import short
 from .ids import ID_MAX
 
-Value = str | int | float | bool  # of a metadata key; a whole number is an int, never 20.0
+Value = str | int | float | bool  # of a metadata key; a whole number is an int (20, never 20.0)
 Metadata = Mapping[str, Value]
 
 NAME_MAX: Final = 512  # characters of a file's name inside its scope
 VALUE_MAX: Final = 512  # characters of a value that is a text
-KEYS_MAX: Final = 64  # that one file has
+KEYS_MAX: Final = 64  # of one file
 CONDITIONS_MAX: Final = 64  # of one query
 CHOICES_MAX: Final = 1_000  # of one condition
 STORAGE_MAX: Final = 64  # characters of a storage's name
 PATH_MAX: Final = 1_024  # characters of a copy's path in its storage …
-PATH_BYTES_MAX: Final = 2_500  # … and bytes in UTF-8: more stand in no row of PostgreSQL's indexes
-PUT_FOLDER: Final = "put"  # of a community on storages: below it lies what people have stored
+PATH_BYTES_MAX: Final = 2_500  # … and bytes in UTF-8: an index row of PostgreSQL holds no more
+PUT_FOLDER: Final = "put"  # folder of a community on a storage, for files that users store
 BYTES_MAX: Final = ID_MAX
-DATASET_KEY: Final = "dataset"  # in a query no metadata, but the dataset that files lie in
+DATASET_KEY: Final = "dataset"  # in a query: not metadata, but the dataset that holds the files
 
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z")
@@ -43,47 +43,47 @@ _NAME_FORM: Final = (
 
 
 class BadCatalogueField(ValueError):
-    """A field holds what the catalogue does not take. Nothing was stored."""
+    """A field holds a value that the catalogue does not accept. Nothing was stored."""
 
     def __init__(self, field: str, value: object, right: str) -> None:
         super().__init__(f"{field}: found {short(repr(value))}, expected {right}")
         self.field, self.value, self.right = field, value, right
 
 
-# -- states -------------------------------------------------------------------------------------
+# -- states ---------------------------------------------------------------------------------------
 
 
 class FileState(str, enum.Enum):
-    """Follows from a file's replicas, but for Removed."""
+    """The state of a file. It follows from the file's replicas, except Removed."""
 
     AVAILABLE = "Available"  # a replica can be read
-    MISSING = "Missing"  # none can now: registered without one, being copied, or its storage away
+    MISSING = "Missing"  # none now: registered without a copy, being copied, or its storage is away
     LOST = "Lost"  # all replicas are corrupt
-    REMOVED = "Removed"  # by somebody; its name stays taken, so that no other bytes get it
+    REMOVED = "Removed"  # by a user; its name stays taken, so that no other content can get it
 
 
 class ReplicaState(str, enum.Enum):
-    """How a copy is."""
+    """The state of one copy of a file."""
 
     AVAILABLE = "Available"
-    COPYING = "Copying"  # on its way
-    BAD = "Bad"  # its bytes are not those that were registered
-    MISSING = "Missing"  # not there now
+    COPYING = "Copying"  # a transfer is writing it
+    BAD = "Bad"  # its content differs from the registered checksum
+    MISSING = "Missing"  # not on the storage now
 
 
 class RuleState(str, enum.Enum):
-    """How far a rule has been carried out."""
+    """The progress of a rule."""
 
-    OK = "Ok"  # all copies are there
+    OK = "Ok"  # all copies exist
     REPLICATING = "Replicating"
-    STUCK = "Stuck"  # some transfer failed too often
+    STUCK = "Stuck"  # a transfer failed too often
 
 
 class RemnantState(str, enum.Enum):
-    """What becomes of bytes on a storage that no file names any more."""
+    """The state of bytes on a storage that no file of the catalogue names any more."""
 
-    WAITING = "Waiting"  # they go when their time has come, unless a file names them then
-    SWEEPING = "Sweeping"  # they go, and nothing may name them any more
+    WAITING = "Waiting"  # to be removed after a time, unless a file names them again
+    SWEEPING = "Sweeping"  # being removed; no file may name them any more
     GONE = "Gone"
 
 
@@ -96,18 +96,18 @@ def state_of(replicas: Collection[ReplicaState]) -> FileState:
     return FileState.MISSING
 
 
-# -- names --------------------------------------------------------------------------------------
+# -- names ----------------------------------------------------------------------------------------
 
 
 class Did(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Names a file or a dataset inside one community: `scope:name`."""
+    """The name of a file or a dataset inside one community: `scope:name`."""
 
     scope: str
     name: str
 
     @classmethod
     def parse(cls, text: str, where: str = "did") -> "Did":
-        """Return what `scope:name` says. Raises NotRight."""
+        """Return the scope and name in `scope:name`. Raises BadCatalogueField."""
         scope, colon, name = text.partition(":")
         if not colon:
             raise BadCatalogueField(
@@ -122,13 +122,13 @@ class Did(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 def check_scope(scope: str, where: str = "scope") -> None:
-    """Raise NotRight unless `scope` is one."""
+    """Raise BadCatalogueField unless `scope` has the form of a scope."""
     if not _SCOPE.match(scope):
         raise BadCatalogueField(where, scope, _SCOPE_FORM)
 
 
 def check_name(name: str, where: str = "name") -> None:
-    """Raise NotRight unless `name` can be one inside a scope."""
+    """Raise BadCatalogueField unless `name` has the form of a name inside a scope."""
     good = 0 < len(name) <= NAME_MAX and name.isprintable() and " " not in name
     if good and ("/" in name or "." in name[:2]):
         good = not {"", ".", ".."}.intersection(name.split("/"))
@@ -137,14 +137,14 @@ def check_name(name: str, where: str = "name") -> None:
 
 
 def check_storage(name: str, where: str = "storage") -> None:
-    """Raise NotRight unless `name` can be a storage's."""
+    """Raise BadCatalogueField unless `name` has the form of a storage's name."""
     if not _STORAGE.match(name):
         right = "a storage's name: 1 to 64 letters, digits, '.', '_', '-'"
         raise BadCatalogueField(where, name, right)
 
 
 def check_path(path: str, where: str = "path") -> None:
-    """Raise NotRight unless `path` can be that of a copy, below its storage's own."""
+    """Raise BadCatalogueField unless `path` can be the path of a copy below its storage's URL."""
     good = path.isprintable() and len(path) <= PATH_MAX and not path.startswith("/")
     good = good and len(path.encode()) <= PATH_BYTES_MAX
     if not good or not {"", ".", ".."}.isdisjoint(path.split("/")):
@@ -155,11 +155,11 @@ def check_path(path: str, where: str = "path") -> None:
         raise BadCatalogueField(where, path, right)
 
 
-# -- metadata -----------------------------------------------------------------------------------
+# -- metadata -------------------------------------------------------------------------------------
 
 
 class KeyType(str, enum.Enum):
-    """What values of a key are; fixed at its first use in a community."""
+    """The type of a key's values. The first use in a community fixes it."""
 
     STRING = "string"
     NUMBER = "number"
@@ -185,7 +185,7 @@ def type_of(value: Value) -> KeyType:
 
 
 def check_key(key: str, where: str) -> None:
-    """Raise NotRight unless `key` can be a metadata key."""
+    """Raise BadCatalogueField unless `key` has the form of a metadata key."""
     if not _KEY.match(key):
         right = "a key: a letter, then at most 63 letters, digits, '_', '.', '-'"
         raise BadCatalogueField(where, key, right)
@@ -196,7 +196,7 @@ def check_key(key: str, where: str) -> None:
 
 
 def checked_value(value: object, where: str) -> Value:
-    """Return a value in its one form (20, never 20.0). Raises NotRight."""
+    """Return a value in its canonical form (20, never 20.0). Raises BadCatalogueField."""
     kind = type(value)
     if kind is str:
         text = cast(str, value)
@@ -220,7 +220,7 @@ def checked_value(value: object, where: str) -> Value:
 
 
 def checked_metadata(given: Mapping[str, object], where: str = "metadata") -> dict[str, Value]:
-    """Return metadata whose values have their one form. Raises NotRight."""
+    """Return metadata with all values in canonical form. Raises BadCatalogueField."""
     if len(given) > KEYS_MAX:
         raise BadCatalogueField(where, f"{len(given)} keys", f"at most {KEYS_MAX}")
     found: dict[str, Value] = {}
@@ -237,18 +237,18 @@ def _known_key(key: str) -> bool:
 
 
 def check_type(key: str, value: Value, kind: KeyType, where: str = "metadata") -> None:
-    """Raise NotRight unless the value has the type that the key has here."""
+    """Raise BadCatalogueField unless the value has the type that its key has in this community."""
     if _TYPES[type(value)] is not kind:
         raise BadCatalogueField(
             f"{where}.{key}", value, f"{_SHOWN[kind]}: that is what {key} is here"
         )
 
 
-# -- queries ------------------------------------------------------------------------------------
+# -- queries --------------------------------------------------------------------------------------
 
 
 class Op(str, enum.Enum):
-    """How a value is compared. On a file without the key only `exists: false` holds."""
+    """How a query compares a value. A file without the key meets only `exists: false`."""
 
     EQ = "="
     NE = "!="
@@ -258,7 +258,7 @@ class Op(str, enum.Enum):
     GE = ">="
     IN = "in"
     NOT_IN = "not in"
-    LIKE = "like"  # * and ? stand for any characters, for one
+    LIKE = "like"  # `*` stands for any characters, `?` for one
     EXISTS = "exists"
 
 
@@ -271,33 +271,36 @@ Test = Callable[[Value | None], bool]
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One clause. The value is a tuple for `in` and `not in`, whether or not for `exists`."""
+    """One condition of a query.
+
+    The value is a tuple for `in` and `not in`, and a truth value for `exists`.
+    """
 
     key: str
     op: Op
     value: Value | tuple[Value, ...]
 
     def meets(self, value: Value | None) -> bool:
-        """Whether a file with this value of the key fits; None: it has none."""
+        """Whether a file with this value of the key meets the condition; None: it has no value."""
         return test_of(self)(value)
 
 
 class Query(msgspec.Struct, frozen=True):
-    """All conditions must hold."""
+    """A query for files. A file must meet all conditions."""
 
     conditions: tuple[Condition, ...]
     dataset: Did | None = None
 
     def meets(self, metadata: Metadata) -> bool:
-        """Whether metadata fit. That the file lies in the dataset is not looked at."""
+        """Whether the metadata meet the query. The dataset is not checked."""
         return all(one.meets(metadata.get(one.key)) for one in self.conditions)
 
     def tests(self) -> list[tuple[str, Test]]:
-        """Return the conditions' keys and tests, for those who ask about many files."""
+        """Return the keys and tests of the conditions, for callers that check many files."""
         return [(one.key, test_of(one)) for one in self.conditions]
 
     def check(self, keys: Mapping[str, KeyType], where: str = "query") -> None:
-        """Raise NotRight for a key that nothing has here, or a value of another type."""
+        """Raise BadCatalogueField for an unknown key or for a value of another type."""
         for one in self.conditions:
             kind = keys.get(one.key)
             if kind is None:
@@ -312,7 +315,7 @@ class Query(msgspec.Struct, frozen=True):
                 check_type(one.key, value, kind, where)
 
     def document(self) -> dict[str, Any]:
-        """Return the query as people write it, in one order."""
+        """Return the query in the form that users write, with its keys in a fixed order."""
         found: dict[str, Any] = {}
         if self.dataset is not None:
             found[DATASET_KEY] = str(self.dataset)
@@ -323,7 +326,7 @@ class Query(msgspec.Struct, frozen=True):
 
 
 def parse_query(document: object, where: str = "query") -> Query:
-    """Return the query that a dictionary says. Raises NotRight.
+    """Return the query in a dictionary. Raises BadCatalogueField.
 
     `{"particle": "gamma", "thetaP": {">=": 20}, "nsb": {"in": [1, 5]}, "dataset": "ctao:prod6"}`
     """
@@ -402,15 +405,15 @@ _WORD: Final = re.compile(
 def query_of_words(words: Iterable[str], keys: Mapping[str, KeyType]) -> Query:
     """Return the query of a command line: `particle=gamma thetaP>=20 nsb=1,5 name~run1*`.
 
-    A text is converted to the type that its key has. `=` with commas means one of them, `~` is
-    like; `key` and `!key` alone say that the key is there, or is not. Two of the same kind on one
-    key are refused. Raises NotRight.
+    A text is converted to the type of its key. `=` with commas means one of the values, `~` is
+    `like`. `key` alone asks for files with the key, and `!key` for files without it. Two different
+    conditions of the same kind on one key are refused. Raises BadCatalogueField.
     """
     document: dict[str, Any] = {}
-    said: dict[tuple[str, str], str] = {}  # the word that says an operator of a key
+    said: dict[tuple[str, str], str] = {}  # the word that set an operator of a key
 
     def add(key: str, op: str, value: Any, word: str) -> None:
-        """Keep a condition. One of the same kind before it would be lost: it must be the same."""
+        """Add a condition; refuse it if it would replace a different one of the same kind."""
         before = said.setdefault((key, op), word)
         if before != word:
             right = f"one condition with {op!r} on {key}: {before} is there"
@@ -452,9 +455,9 @@ def query_of_words(words: Iterable[str], keys: Mapping[str, KeyType]) -> Query:
 
 
 def value_of_text(text: str, kind: KeyType | None, where: str) -> Value:
-    """Return the value that somebody typed, of that type; None: what it looks like.
+    """Return a typed text as a value of type `kind`; None: guess the type from the text.
 
-    Raises NotRight.
+    Raises BadCatalogueField.
     """
     if kind is KeyType.STRING:
         return checked_value(text, where)
@@ -485,9 +488,9 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def test_of(condition: Condition) -> Test:
-    """Return how a condition is tested on a value; None: the file has none.
+    """Return how a condition is tested on a value; None: the file has no value.
 
-    A value of another type does not fit: 1 is not true, and "20" not 20.
+    A value of another type does not meet it: 1 is not true, and "20" is not 20.
     """
     if condition.op is Op.EXISTS:
         wanted = bool(condition.value)
@@ -505,7 +508,7 @@ def _test(condition: Condition) -> Callable[[Value], bool]:
         return lambda value: (_TYPES[type(value)], value) not in choices
     kind = type_of(wanted)
     if op is Op.LIKE:
-        # A bracket means itself: names of files have them.
+        # A bracket means itself, because names of files contain brackets.
         like = re.compile(fnmatch.translate(wanted.replace("[", "[[]"))).match
         return lambda value: isinstance(value, str) and like(value) is not None
     compare: dict[Op, Callable[[Any], bool]] = {

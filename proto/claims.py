@@ -1,4 +1,4 @@
-"""Token claims, roles and how far a role reaches. WLCG profile words where the profile has them."""
+"""Token claims, roles, and how far a role reaches. Claims of the WLCG profile keep its names."""
 
 import enum
 
@@ -8,14 +8,14 @@ WLCG_VERSION = "1.0"
 
 
 class TokenKind(str, enum.Enum):
-    """Whom a token speaks for."""
+    """The kind of owner of a token."""
 
     USER = "user"
     PILOT = "pilot"
 
 
 class Role(str, enum.Enum):
-    """What a person may do; each includes nothing of the others, the policy table says all."""
+    """A role of a person. No role includes another: the policy table lists all rights."""
 
     READER = "reader"
     USER = "user"
@@ -25,7 +25,7 @@ class Role(str, enum.Enum):
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The payload of our own tokens (ES256). Unknown claims are ignored, as the profile says."""
+    """The payload of the central's own tokens (ES256). Unknown claims are ignored."""
 
     iss: str
     sub: str
@@ -36,11 +36,9 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: TokenKind = TokenKind.USER
     name: str = ""  # for display only
     community: str = ""
-    groups: tuple[
-        str, ...
-    ] = ()  # the groups that its owner may submit for; the first is the default
+    groups: tuple[str, ...] = ()  # groups that its owner may submit for; the first is the default
     role: Role = Role.READER
-    site: str = ""  # pilots
+    site: str = ""  # for pilots only
     element: str = ""
     scope: str = ""
     wlcg_ver: str = msgspec.field(name="wlcg.ver", default="")

@@ -1,6 +1,6 @@
-"""The resource curve of an attempt: lines of numbers, as its pilot writes them. Pure.
+"""The resource curve of an attempt: lines of numbers that its pilot writes. Pure.
 
-The file is described in `docs/resource-curve.md`.
+`docs/resource-curve.md` describes the file.
 """
 
 import math
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 
 class UsageSample(NamedTuple):
-    """What all processes of a payload together used, at one moment."""
+    """The use of all processes of a payload together at one moment."""
 
-    at_s: float  # since the payload's start
+    at_s: float  # since the start of the payload
     cpu_s: float  # so far
     memory_mb: float
     scratch_mb: float
@@ -19,7 +19,7 @@ class UsageSample(NamedTuple):
 
 
 def sample_of(line: str) -> UsageSample | None:
-    """Return what a line says, None where it is none: cut off, or a word about lost bytes."""
+    """Return the sample in a line; None if it is cut off or reports lost bytes."""
     words = line.split()
     if len(words) != len(UsageSample._fields):
         return None
@@ -33,6 +33,6 @@ def sample_of(line: str) -> UsageSample | None:
 
 
 def samples(text: str, *, whole: bool = True) -> list[UsageSample]:
-    """Return all samples of a text; where it is not `whole`, its last line may be cut off."""
+    """Return all samples in a text. If it is not `whole`, ignore its last line."""
     lines: Iterable[str] = text.split("\n") if whole else text.split("\n")[:-1]
     return [one for one in map(sample_of, lines) if one is not None]

@@ -1,6 +1,6 @@
-"""What can be said of a pilot by the one who starts it, and how each of it must look.
+"""What the operator can declare about a pilot at its start, and the form of each declaration.
 
-Stdlib only: the pilot checks what it is told, and `pilotage pilot start` what it will tell one.
+Stdlib only: a pilot and `pilotage pilot start` check the same declarations.
 """
 
 import re
@@ -13,7 +13,7 @@ from .limits import CORES_MAX, GPUS_MAX, MB_MAX, NAME_MAX, SECONDS_MAX, TAGS_MAX
 
 
 class BadDeclaration(ValueError):
-    """Something was declared that no central takes, or that says nothing."""
+    """A declaration that no central accepts, or that has no effect."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"{name}: {why}")
@@ -22,7 +22,7 @@ class BadDeclaration(ValueError):
 
 @dataclass(frozen=True)
 class DeclarationRule:
-    """What a declaration must be, for people and as a question."""
+    """The right form of a declaration, as words for people and as a test."""
 
     right: str
     holds: Callable[[Any], bool]
@@ -35,7 +35,7 @@ def _whole(most: int) -> DeclarationRule:
 def _number(most: float) -> DeclarationRule:
     return DeclarationRule(
         f"a number from 0 to {most:.0f}", lambda value: 0 <= value <= most
-    )  # NaN is none
+    )  # NaN fails
 
 
 def _text(right: str, pattern: str) -> DeclarationRule:
@@ -86,27 +86,27 @@ RULES: Final[Mapping[str, DeclarationRule]] = {
     "hide": _path,
     "gpus": _whole(GPUS_MAX),
     "gpu_model": _text("at most 256 characters, no control characters", f"{_PRINTABLE}{{1,256}}"),
-    "gpu_vendor": _text("small letters, as in nvidia, amd or intel", "[a-z]{1,32}"),
+    "gpu_vendor": _text("lower-case letters, as in nvidia, amd or intel", "[a-z]{1,32}"),
     "gpu_memory_mb": _whole(MB_MAX),
     "gpu_compute_capability": _text("numbers with points between them, as in 8.0", _VERSION),
     "gpu_driver": _text("numbers with points between them, as in 535.104.05", _VERSION),
 }
 _OF_GPUS: Final = tuple(name for name in RULES if name.startswith("gpu_"))
-STOP_MARGIN_S: Final = 60.0  # where nothing else is said
+STOP_MARGIN_S: Final = 60.0  # the default
 
 
 def margin_s(said_s: float, wall_s: float) -> float:
-    """Return how long before its end a pilot of so much time stops its payloads.
+    """Return how long before its end a pilot with this wall time stops its payloads.
 
-    Never more than a tenth of its time: a short pilot is to do something too.
+    It is at most a tenth of the wall time, so that short pilots can run payloads too.
     """
     return min(said_s, wall_s / 10)
 
 
 def check_declarations(said: Mapping[str, Any]) -> None:
-    """Refuse the first of what is said that is not right. Raises BadDeclaration.
+    """Raise BadDeclaration for the first wrong declaration.
 
-    Names without a rule are passed over; 0 and empty texts say nothing.
+    Names without a rule are skipped; 0 and empty texts declare nothing.
     """
     for name, value in said.items():
         rule = RULES.get(name)
@@ -128,11 +128,11 @@ def check_declarations(said: Mapping[str, Any]) -> None:
         raise BadDeclaration("wall_s", f"found {wall_s:g}, expected {right}")
     for name in _OF_GPUS:
         if said.get(name) and not said.get("gpus"):
-            raise BadDeclaration(name, "it says what the GPUs are: say how many (gpus) too")
+            raise BadDeclaration(name, "it describes the GPUs: set their number (gpus) too")
 
 
 def _amounts(said: Union[Mapping[str, int], tuple[str, ...]]) -> Mapping[str, int]:
-    """Return named amounts from a mapping, or from words."""
+    """Return named amounts from a mapping or from words."""
     return read_amounts(said) if isinstance(said, tuple) else said
 
 

@@ -1,4 +1,4 @@
-"""Facts of a node that jobs can ask for: the marked fields of pilots' messages."""
+"""The facts of a node that jobs can ask for: the marked fields of pilots' messages."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast, get_type_hints
@@ -16,16 +16,16 @@ def _marked(message: type[Node | Offer], mark: str) -> dict[str, Any]:
     return {name: getattr(message, name) for name in marked}
 
 
-# By name, with what each is where it is not known.
+# By name, with the value that means unknown.
 OF_NODE: Final = _marked(Node, FACT)
 OF_OFFER: Final = _marked(Offer, FACT)
 VERSIONS: Final = _marked(Node, VERSION) | _marked(Offer, VERSION)
 
 
 def with_facts(version: Any, unknown: object, *, but: str = "") -> Callable[[type[T]], type[T]]:
-    """Give a struct a field for each fact that it does not have, except for the fact `but`.
+    """Add a field to a struct for each fact that it lacks, except for the fact `but`.
 
-    Versions have the type `version` there, and the default `unknown`.
+    Fields for versions have the type `version` and the default `unknown`.
     """
 
     def fill(struct: type[T]) -> type[T]:

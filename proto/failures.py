@@ -1,4 +1,4 @@
-"""Why attempts fail: thirteen classes in four families, and what is known of one that did. Pure."""
+"""Why attempts fail: thirteen classes in four families, and the evidence about a failure. Pure."""
 
 import enum
 import hashlib
@@ -10,20 +10,20 @@ import msgspec
 
 from .attempts import How, Why
 
-STDERR_READ_BYTES: Final = 4_096  # the end of a stream that a fingerprint is taken of
+STDERR_READ_BYTES: Final = 4_096  # the end of a stream, from which a fingerprint is made
 
 
 class Family(str, enum.Enum):
-    """Whose matter a failure is."""
+    """Who must act on a failure."""
 
-    PAYLOAD = "payload"  # its owner's
-    INPUT = "input data"  # of whoever keeps the files
-    SITE = "site"  # an operator's; nothing is held against the payload
-    LIMIT = "limit"  # it wants more than it was given
+    PAYLOAD = "payload"  # the owner of the job
+    INPUT = "input data"  # whoever keeps the files
+    SITE = "site"  # an operator; the payload is not blamed
+    LIMIT = "limit"  # the owner: the payload wants more than it was given
 
 
 class FailureClass(str, enum.Enum):
-    """What an attempt failed of."""
+    """The class of a failed attempt."""
 
     PREEMPTED = "preempted"
     NODE = "infra.node"
@@ -41,40 +41,40 @@ class FailureClass(str, enum.Enum):
 
 
 class ClassWording(NamedTuple):
-    """What people are told of a class."""
+    """The family of a class, and its explanation for users."""
 
     family: Family
     meaning: str
 
 
 WORDS: Final[Mapping[FailureClass, ClassWording]] = {
-    FailureClass.PREEMPTED: ClassWording(Family.SITE, "its pilot had to go, or was lost"),
+    FailureClass.PREEMPTED: ClassWording(Family.SITE, "its pilot had to end, or was lost"),
     FailureClass.NODE: ClassWording(
-        Family.SITE, "its node lacks software, an image or room, or cannot start processes"
+        Family.SITE, "its node lacks software, an image or space, or cannot start processes"
     ),
     FailureClass.STORAGE: ClassWording(Family.SITE, "its outputs could not be stored anywhere"),
     FailureClass.INTERNAL: ClassWording(
         Family.SITE,
-        "stale, or with a report that does not read",
+        "it was stale, or its report could not be read",
     ),
-    FailureClass.UNKNOWN: ClassWording(Family.SITE, "nothing that is known says why"),
-    FailureClass.DATA: ClassWording(Family.INPUT, "its input could not be brought this time"),
-    FailureClass.MISSING: ClassWording(Family.INPUT, "an input has no good copy anywhere"),
+    FailureClass.UNKNOWN: ClassWording(Family.SITE, "the cause is unknown"),
+    FailureClass.DATA: ClassWording(Family.INPUT, "its input could not be fetched this time"),
+    FailureClass.MISSING: ClassWording(Family.INPUT, "an input has no good copy on any storage"),
     FailureClass.MEMORY: ClassWording(Family.LIMIT, "it needed more memory than it was given"),
     FailureClass.TIME: ClassWording(
-        Family.LIMIT, "it needed more wall or CPU time than it had, or did nothing for too long"
+        Family.LIMIT, "it needed more wall or CPU time than it had, or used no CPU for too long"
     ),
     FailureClass.QUOTA: ClassWording(
-        Family.LIMIT, "its outputs were more than its owner, group or community may keep"
+        Family.LIMIT, "its outputs exceed the quota of its owner, group or community"
     ),
     FailureClass.PAYLOAD: ClassWording(
-        Family.PAYLOAD, "it ended badly by itself, or wrote or started more than it may"
+        Family.PAYLOAD, "it failed by itself, or exceeded its limit of disk, output or processes"
     ),
     FailureClass.OUTPUT: ClassWording(
-        Family.PAYLOAD, "it ended well, but its outputs are missing, too large or not taken"
+        Family.PAYLOAD, "it ended well, but its outputs are missing, too large or refused"
     ),
     FailureClass.CONFIG: ClassWording(
-        Family.PAYLOAD, "it can never run as it is described: no such command, useless inputs"
+        Family.PAYLOAD, "it cannot run as described: no such command, unusable inputs"
     ),
 }
 
@@ -82,14 +82,14 @@ WORDS: Final[Mapping[FailureClass, ClassWording]] = {
 class FailurePhase(str, enum.Enum):
     """How far an attempt had come when it failed."""
 
-    MATCH = "match"  # it was given out, and not begun
-    SETUP = "setup"  # software, image, start of its first process
+    MATCH = "match"  # assigned to a pilot, but not begun
+    SETUP = "setup"  # software, image or start of the first process
     STAGE_IN = "stage-in"
     RUN = "run"
-    CHECK = "check"  # its outputs were looked for
+    CHECK = "check"  # search for its outputs
     STAGE_OUT = "stage-out"
     REPORT = "report"
-    GONE = "gone"  # nobody knows: its pilot has fallen silent
+    GONE = "gone"  # unknown: its pilot fell silent
 
 
 PHASES: Final[Mapping[How, FailurePhase]] = {
@@ -120,18 +120,18 @@ PHASES: Final[Mapping[How, FailurePhase]] = {
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an attempt that is over."""
+    """Everything known about an attempt that has ended."""
 
-    how: How | None  # None: its lease ended, and its pilot has not told
+    how: How | None  # None: its lease ended, and its pilot has not reported
     succeeded: bool = False
-    wanted: Why | None = None  # somebody wished that it end
+    wanted: Why | None = None  # a person or the central asked it to end
     costs: bool = False  # it counts as a failure of its job
-    refused: bool = False  # it ended well, and the catalogue did not take its outputs
+    refused: bool = False  # it ended well, but the catalogue refused its outputs
     exit_code: int | None = None
     signal: int | None = None
-    oom: bool = False  # it, or the kernel, said that memory was out
+    oom: bool = False  # the payload or the kernel reported that memory ran out
     memory_peak_mb: float = 0.0
-    memory_mb: int = 0  # that it was given
+    memory_mb: int = 0  # that it was granted
     cpu_s: float = 0.0
     wall_s: float = 0.0
     wall_limit_s: float = 0.0
@@ -140,16 +140,16 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     pilot: str = ""
     site: str = ""
-    host_failed: int = 0  # other jobs that failed on that host lately
+    host_failed: int = 0  # other jobs that failed recently on that host
 
     @property
     def phase(self) -> FailurePhase:
-        """Return how far it had come."""
+        """Return how far the attempt had come."""
         return FailurePhase.GONE if self.how is None else PHASES[self.how]
 
     @property
     def cause(self) -> str:
-        """Return what two failures of the same cause have in common."""
+        """Return a key that is equal for failures with the same cause."""
         code = self.exit_code if self.exit_code is not None else self.signal
         how = self.how.value if self.how is not None else "lease_over"
         return f"{how}/{'' if code is None else code}/{self.fingerprint or likeness(self.detail)}"
@@ -164,23 +164,23 @@ _VARIABLE: Final = (
 
 
 def likeness(text: str) -> str:
-    """Return a text without what differs from one attempt to the next: numbers, paths, hashes."""
+    """Return a text without the parts that differ between attempts: numbers, paths, hashes."""
     for pattern, word in _VARIABLE:
         text = pattern.sub(word, text)
     return text.strip()[:200]
 
 
 def fingerprint(stderr: bytes) -> str:
-    """Return a short word that is the same for two streams that end alike; empty for an empty one.
+    """Return a short hash that is equal for two streams with similar ends; empty for an empty one.
 
-    Only the last 4 096 bytes are looked at, without numbers, paths and hashes.
+    Only the last 4,096 bytes count, without numbers, paths and hashes.
     """
     text = likeness_of_end(stderr)
     return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
 
 
 def likeness_of_end(stderr: bytes) -> str:
-    """Return the last lines of a stream without what differs from one attempt to the next."""
+    """Return the last lines of a stream without the parts that differ between attempts."""
     text = stderr[-STDERR_READ_BYTES:].decode(errors="replace")
     lines = [likeness(line) for line in text.splitlines() if line.strip()]
     return "\n".join(lines[-20:])

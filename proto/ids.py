@@ -1,5 +1,5 @@
-"""What identifies things. Numbers come from counter rows of the store and are never reused."""
+"""Identifiers. Numbers come from counter rows of the store and are never reused."""
 
 from typing import Final
 
-ID_MAX: Final = 2**53 - 1  # what every JSON reader holds exactly
+ID_MAX: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact

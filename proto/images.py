@@ -1,12 +1,12 @@
-"""What the path of a container image says of it, and so of the tools that can run it.
+"""The kind of a container image, from its path, and the tag of pilots that can run this kind.
 
-Stdlib only: the central asks for pilots that have such a tool, and a pilot says that it has one.
+Stdlib only: the central asks for pilots with this tag, and pilots offer it.
 """
 
 from typing import Final
 
-SIF: Final = "sif"  # one file of Apptainer or Singularity
-TAR: Final = "tar"  # an archive, as `podman save` and `docker save` write it, or a tree in one
+SIF: Final = "sif"  # a single file of Apptainer or Singularity
+TAR: Final = "tar"  # an archive from `podman save` or `docker save`, or of an unpacked tree
 FOLDER: Final = "folder"  # an unpacked tree, as in /cvmfs/unpacked.cern.ch
 KINDS: Final = (SIF, TAR, FOLDER)
 
@@ -28,5 +28,5 @@ def tag_of(kind: str) -> str:
 
 
 def is_of_images(tag: str) -> bool:
-    """Whether a pilot says by this tag which images it can run."""
+    """Whether a tag of pilots is about the images that they can run."""
     return tag.startswith(_PREFIX)

@@ -1,7 +1,7 @@
-"""The states of a job and every move between them: one table, nothing else changes a state.
+"""The states of a job and every move between them. Only this table changes a state.
 
-The drawing in `docs/job-states.md` is generated from this table. A state is where the job stands;
-*stalled* (a beat is late, the lease still runs) and *deleted* are marks that are shown beside it.
+The drawing in `docs/job-states.md` is generated from this table. *Stalled* (a heartbeat is late,
+but the lease still runs) and *deleted* are marks that are shown beside a state.
 """
 
 import enum
@@ -11,29 +11,29 @@ from .state_machine import IllegalTransition
 
 
 class JobState(str, enum.Enum):
-    """Where a job stands. The names are the field's own."""
+    """The state of a job. The names are those of the field."""
 
     WAITING = "Waiting"  # in the queue; an open attempt may still come back
     MATCHED = "Matched"  # an attempt holds a lease, the payload has not started
     RUNNING = "Running"
     COMPLETING = "Completing"  # ended well, outputs are still being published
-    HELD = "Held"  # by a person, or because its attempts were lost too often
+    HELD = "Held"  # by a person, or because too many attempts were lost
     DONE = "Done"
     FAILED = "Failed"
     KILLED = "Killed"
 
 
 class JobEvent(str, enum.Enum):
-    """What happens to a job."""
+    """An event that can change the state of a job."""
 
     MATCHED = "matched"
     STARTED = "started"
     DECLINED = "declined"
-    LOST = "lost"  # given back early, or the pilot has seen it dead
+    LOST = "lost"  # returned early, or the pilot found it dead
     LEASE_OVER = "lease_over"
     BEAT_OF_LAST_ATTEMPT = "beat_of_last_attempt"
     SUCCEEDED = "succeeded"
-    PUBLISHING = "publishing"  # succeeded, outputs wait in the outbox
+    PUBLISHING = "publishing"  # the payload succeeded, its outputs wait in the outbox
     PUBLISHED = "published"
     PAYLOAD_FAILED = "payload_failed"  # and no retry is left
     RETRY = "retry"  # the payload failed and a retry is left
@@ -50,8 +50,9 @@ _E = JobEvent
 
 TRANSITIONS: Final[dict[tuple[JobState, JobEvent], JobState]] = {
     (_S.WAITING, _E.MATCHED): _S.MATCHED,
-    (_S.WAITING, _E.BEAT_OF_LAST_ATTEMPT): _S.RUNNING,  # cut off, requeued, back before a new match
-    (_S.WAITING, _E.SUCCEEDED): _S.DONE,  # the open attempt had finished while it was cut off
+    # Cut off, requeued, and back before a new match
+    (_S.WAITING, _E.BEAT_OF_LAST_ATTEMPT): _S.RUNNING,
+    (_S.WAITING, _E.SUCCEEDED): _S.DONE,  # its open attempt finished while it was cut off
     (_S.WAITING, _E.PUBLISHING): _S.COMPLETING,
     (_S.WAITING, _E.PAYLOAD_FAILED): _S.FAILED,
     (_S.WAITING, _E.RETRY): _S.WAITING,

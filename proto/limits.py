@@ -1,7 +1,7 @@
-"""Ranges and sizes of everything that pilots send: what types alone do not say.
+"""Ranges and sizes of all values that pilots send, beyond their types.
 
-Stdlib only, so that a pilot can check what it is about to say. The central runs `check` on every
-message of a pilot right after decoding it. A text without a rule of its own is a `Name`.
+Stdlib only, so that a pilot can check a message before it sends it. The central runs `check` on
+every message of a pilot right after decoding it. A text without its own rule is a `Name`.
 """
 
 import re
@@ -39,7 +39,7 @@ LINES_MAX: Final = 500  # of a pilot's own log in one message
 REPORTS_MAX: Final = 256  # of one turn
 HOLDING_MAX: Final = 4_096  # attempts that one pilot holds
 OUTPUTS_MAX: Final = 1_000
-TAGS_MAX: Final = 256  # and repositories of CVMFS, groups, owners or types
+TAGS_MAX: Final = 256  # and CVMFS repositories, groups, owners or types
 JOBS_A_TURN_MAX: Final = 256
 CORES_MAX: Final = 65_536
 GPUS_MAX: Final = 1_024
@@ -49,7 +49,7 @@ WORK_MAX: Final = 1e15  # HS23 seconds
 
 
 class OutOfRange(ValueError):
-    """A field holds what no honest pilot says. Nothing of the message was used."""
+    """A field holds a value that no correct pilot sends. The whole message is ignored."""
 
     def __init__(self, field: str, value: Any, right: str) -> None:
         shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
@@ -69,14 +69,14 @@ def check(message: Any) -> None:
 
 
 class FieldRule:
-    """What values of a field are right. Calling it raises OutOfRange for the others."""
+    """The right values of a field. A call raises OutOfRange for any other value."""
 
     def __call__(self, value: Any, where: str) -> None:
         raise NotImplementedError
 
 
 class Fields(FieldRule):
-    """A message: each of its fields by its own rule."""
+    """A message, with a rule for each of its fields."""
 
     def __call__(self, value: Any, where: str) -> None:
         prefix = where + "." if where else ""
@@ -85,7 +85,7 @@ class Fields(FieldRule):
 
 
 class Whole(FieldRule):
-    """A whole number within bounds."""
+    """A whole number from `low` to `high`."""
 
     def __init__(self, low: int, high: int) -> None:
         self.low, self.high = low, high
@@ -96,7 +96,7 @@ class Whole(FieldRule):
 
 
 class Number(FieldRule):
-    """A number within bounds."""
+    """A number from `low` to `high`."""
 
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = low, high
@@ -107,7 +107,7 @@ class Number(FieldRule):
 
 
 class Name(FieldRule):
-    """A text of one line, of some length."""
+    """A text on one line, with a minimum and a maximum length."""
 
     def __init__(self, longest: int = NAME_MAX, shortest: int = 0) -> None:
         self.longest, self.shortest = longest, shortest
@@ -119,7 +119,7 @@ class Name(FieldRule):
 
 
 class Text(FieldRule):
-    """A text of any lines, not too long."""
+    """A text of any number of lines, with a maximum length."""
 
     def __init__(self, longest: int) -> None:
         self.longest = longest
@@ -130,7 +130,7 @@ class Text(FieldRule):
 
 
 class Hash(FieldRule):
-    """A SHA-256."""
+    """A SHA-256 as lower-case hexadecimal digits."""
 
     def __call__(self, value: Any, where: str) -> None:
         if not _SHA256.fullmatch(value):
@@ -138,7 +138,7 @@ class Hash(FieldRule):
 
 
 class Adler(FieldRule):
-    """An Adler-32."""
+    """An Adler-32 as lower-case hexadecimal digits."""
 
     def __call__(self, value: Any, where: str) -> None:
         if not _ADLER32.fullmatch(value):
@@ -146,7 +146,7 @@ class Adler(FieldRule):
 
 
 class RelativePath(FieldRule):
-    """A path below a folder."""
+    """A relative path that stays below its folder."""
 
     def __call__(self, value: Any, where: str) -> None:
         _PATH_NAME(value, where)
@@ -155,7 +155,7 @@ class RelativePath(FieldRule):
 
 
 class ListRule(FieldRule):
-    """A list that is not too long, each entry by one rule."""
+    """A list with a maximum length and one rule for all entries."""
 
     def __init__(self, longest: int, item: FieldRule) -> None:
         self.longest, self.item = longest, item
@@ -178,7 +178,7 @@ class Amounts(FieldRule):
 
 
 class OptionalRule(FieldRule):
-    """Nothing, or what another rule allows."""
+    """None, or a value that another rule allows."""
 
     def __init__(self, rule: FieldRule) -> None:
         self.rule = rule

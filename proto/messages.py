@@ -1,9 +1,10 @@
-"""What pilots and the central say to each other (docs/protocol.md), version 1.
+"""The messages between pilots and the central (docs/protocol.md), version 1.
 
-Frozen stdlib dataclasses, because a pilot has no compiled packages. `proto.wire` turns them into
-JSON and back on a pilot; msgspec decodes the same classes on the central, where `proto.limits`
-checks the ranges that msgspec does not. Durations end in `_s`, sizes in `_mb` (10^6 bytes) or
-`_bytes`; no message carries an end time. New fields go last, with a default: older peers omit them.
+They are frozen stdlib dataclasses, because a pilot has no compiled packages. A pilot converts them
+to JSON and back with `proto.wire`. The central decodes the same classes with msgspec, and
+`proto.limits` checks the ranges that msgspec does not. Durations end in `_s`, sizes in `_mb` (10^6
+bytes) or `_bytes`; no message carries an end time. New fields go last, with a default, because
+older peers omit them.
 """
 
 import enum
@@ -13,16 +14,14 @@ from typing import Annotated, Optional
 from .attempts import How as How, Stream as Stream, Why as Why
 from .storages import BadCopy, DataBody, Published, Removed
 
-PROTOCOL = "1.1"  # major.minor; the central serves the two last minor versions
-# What a pilot speaks that does not say: fields that hold their default are left out of a message,
-# so this one never changes.
+PROTOCOL = "1.1"  # major.minor; the central serves the last two minor versions
+# The version of a pilot that sends none. It never changes, because a message leaves out the fields
+# that hold their default.
 PROTOCOL_UNSAID = "1.0"
-KEPT_FOLDER = ".pilotage"  # of the outputs: the ends of both streams, which jobs may not name
+KEPT_FOLDER = ".pilotage"  # of the outputs: the ends of both streams; jobs may not use this name
 KEPT_BYTES = 1_000_000  # of each stream, from its end
-FOLLOWS = (
-    "pilotage-follows"  # a header of whoever sends each request to the leader that a 421 names
-)
-# Marks of what jobs can ask of a node: the matcher and the files of sites have the same fields.
+FOLLOWS = "pilotage-follows"  # header of pilots that can send each request to the leader in a 421
+# Marks of facts that jobs can ask for. The matcher and the site files have the same fields.
 FACT, VERSION = "fact", "version"
 CHECKPOINT_FILE = KEPT_FOLDER + "/checkpoint.tar"  # left by one attempt, an input of the next
 
@@ -146,7 +145,8 @@ class Registered:
     broker: Optional[BrokerLogin] = None
     ca_pem: str = ""
     beat_s: float = 40.0  # seconds between heartbeats while it holds nothing
-    # Where to say asks, reports and beats; blobs go where the pilot first went. None: all there.
+    # URLs for asks, reports and heartbeats; blobs go to the first URL that the pilot used. Empty:
+    # use that URL for everything.
     urls: tuple[str, ...] = ()
 
 

@@ -1,7 +1,7 @@
-"""The output of an attempt as it grows, in pieces that say where they begin.
+"""The output of an attempt as it grows, in pieces that carry their offset.
 
-A piece is a line `OFFSET LENGTH` and so many bytes: who follows an output over several connections,
-and several processes that lead, knows which of its bytes have come, whatever stands in them.
+A piece is a line `OFFSET LENGTH`, followed by so many bytes. Thus a reader that follows an output
+over several connections, or from several leaders, knows which bytes it has, whatever they contain.
 """
 
 from collections.abc import Iterator
@@ -12,19 +12,19 @@ _LINE_MAX: Final = 40  # bytes of a line
 
 
 def piece(offset: int, data: bytes) -> bytes:
-    """Return a piece as it travels."""
+    """Return a piece in the form that is sent."""
     return b"%d %d\n%b" % (offset, len(data), data)
 
 
 class Pieces:
-    """Reads what was cut somewhere on its way."""
+    """A reader of pieces from a stream that is cut at any place."""
 
     def __init__(self) -> None:
-        self._line = b""  # as far as it has come
+        self._line = b""  # the part of a line that has arrived
         self._at = self._left = 0
 
     def read(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield where bytes stand, and the bytes, as soon as they are here. Raises ValueError."""
+        """Yield the offset and the bytes of each piece as they arrive. Raises ValueError."""
         while data:
             if self._left:
                 part, data = data[: self._left], data[self._left :]

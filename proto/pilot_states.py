@@ -7,20 +7,20 @@ from .state_machine import IllegalTransition
 
 
 class PilotState(str, enum.Enum):
-    """Where a pilot stands. *Silent* (its beats are late) is a mark that is shown beside it."""
+    """The state of a pilot. *Silent* (its heartbeats are late) is a mark shown beside a state."""
 
-    SUBMITTED = "Submitted"  # its secret is made, the element has been asked to start it
-    WAITING = "Waiting"  # the element says that it is queued
+    SUBMITTED = "Submitted"  # its secret exists, and the compute element was asked to start it
+    WAITING = "Waiting"  # the compute element reports it as queued
     RUNNING = "Running"  # it has registered
-    DRAINING = "Draining"  # it finishes what it holds and asks for nothing more
-    DONE = "Done"  # it said good-bye
+    DRAINING = "Draining"  # it finishes its attempts and asks for no more work
+    DONE = "Done"  # it sent its goodbye
     LOST = "Lost"  # silent for longer than any of its leases
-    FAILED = "Failed"  # never registered, lost for long, broken, or its secret was used twice
+    FAILED = "Failed"  # never registered, lost for too long, broken, or its secret was used twice
     ABORTED = "Aborted"  # cancelled before it registered
 
 
 class PilotEvent(str, enum.Enum):
-    """What happens to a pilot."""
+    """An event that can change the state of a pilot."""
 
     QUEUED = "queued"
     REGISTERED = "registered"
@@ -48,24 +48,25 @@ TRANSITIONS: Final[dict[tuple[PilotState, PilotEvent], PilotState]] = {
     (_S.RUNNING, _E.DRAIN): _S.DRAINING,
     (_S.RUNNING, _E.GOODBYE): _S.DONE,
     (_S.RUNNING, _E.SILENT): _S.LOST,
-    (_S.RUNNING, _E.REPLAYED): _S.FAILED,  # somebody else has its renewal secret
+    (_S.RUNNING, _E.REPLAYED): _S.FAILED,  # another process has its renewal secret
     (_S.DRAINING, _E.GOODBYE): _S.DONE,
     (_S.DRAINING, _E.SILENT): _S.LOST,
     (_S.DRAINING, _E.REPLAYED): _S.FAILED,
-    (_S.LOST, _E.BACK): _S.RUNNING,  # a long network cut that heals
+    (_S.LOST, _E.BACK): _S.RUNNING,  # a long network cut has ended
     (_S.LOST, _E.GOODBYE): _S.DONE,
     (_S.LOST, _E.REPLAYED): _S.FAILED,
-    (_S.LOST, _E.GIVEN_UP): _S.FAILED,  # for long, or its element says that it ended
+    # Lost for too long, or its compute element reports that it ended
+    (_S.LOST, _E.GIVEN_UP): _S.FAILED,
 }
 
 START: Final = PilotState.SUBMITTED
 FINAL: Final = frozenset({PilotState.DONE, PilotState.FAILED, PilotState.ABORTED})
 LIVING: Final = (PilotState.RUNNING, PilotState.DRAINING)
-SPEAKING: Final = (*LIVING, PilotState.LOST)  # whose session may still be heard
+SPEAKING: Final = (*LIVING, PilotState.LOST)  # states in which its session may still send
 
 
 def moves(event: PilotEvent) -> tuple[tuple[PilotState, PilotState], ...]:
-    """Return all moves that `event` makes: from where, and to where."""
+    """Return all moves that `event` makes, as pairs of the old and the new state."""
     return tuple((old, new) for (old, by), new in TRANSITIONS.items() if by is event)
 
 

@@ -1,10 +1,10 @@
-"""Error codes that cross the wire, with their HTTP status and what the peer should do."""
+"""Error codes of the protocol, with their HTTP status and the reaction of the peer."""
 
 import enum
 
 
 class Code(str, enum.Enum):
-    """Stable words; a message for people comes beside them."""
+    """Stable error codes. A message for people comes beside each."""
 
     MALFORMED = "malformed"  # not JSON, or not the expected kind of value: correct it
     INVALID = "invalid"  # a field is missing, unknown or out of range: correct it

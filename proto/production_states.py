@@ -1,7 +1,7 @@
-"""The states of productions, as a table. Nothing else changes a state.
+"""The states of productions, as a table. Only this table changes a state.
 
-A production is what its steps are: it is Completed when all of their transformations are, and
-Active again when one of them gets more work.
+The state of a production follows from its steps. It is Completed when all of their transformations
+are, and Active again when one of them gets more work.
 """
 
 import enum
@@ -17,25 +17,25 @@ class ProductionState(str, enum.Enum):
     NEW = "New"  # stored with its transformations, not started
     ACTIVE = "Active"  # its steps make tasks
     PAUSED = "Paused"  # by a person: inputs gather, no step makes a task
-    STOPPED = "Stopped"  # neither inputs nor tasks come; what runs ends
-    COMPLETED = "Completed"  # no step has anything left to do
-    ARCHIVED = "Archived"  # kept to be looked at
-    CLEANING = "Cleaning"  # its jobs are killed, the files that it made are removed
+    STOPPED = "Stopped"  # no inputs and no tasks are added; running jobs finish
+    COMPLETED = "Completed"  # no step has work left
+    ARCHIVED = "Archived"  # kept for reference
+    CLEANING = "Cleaning"  # its jobs are killed, and the files that it made are removed
     CLEANED = "Cleaned"
 
 
 class ProductionEvent(str, enum.Enum):
-    """What happens to a production."""
+    """An event that can change the state of a production."""
 
     START = "started"
     PAUSE = "paused"
     RESUME = "resumed"
     STOP = "stopped"
-    ALL_COMPLETED = "completed"  # the last of its steps
-    MORE = "given more work"  # a step was extended, or files are tried again
+    ALL_COMPLETED = "completed"  # the last step has completed
+    MORE = "given more work"  # a step was extended, or files are retried
     ARCHIVE = "archived"
     CLEAN = "cleaned"
-    EMPTIED = "emptied"  # none of its jobs lives, none of its files is in the catalogue
+    EMPTIED = "emptied"  # none of its jobs lives, and none of its files is in the catalogue
 
 
 _S = ProductionState
@@ -63,11 +63,12 @@ PRODUCTIONS: Final[dict[tuple[ProductionState, ProductionEvent], ProductionState
 
 START: Final = ProductionState.NEW
 FINAL: Final = frozenset({_S.CLEANED})
-# What is watched: the others move only when a person says so.
+# The states that the central watches. Only a person moves a production out of the others.
 LIVE: Final = (_S.NEW, _S.ACTIVE, _S.PAUSED, _S.STOPPED, _S.COMPLETED, _S.CLEANING)
-NAMED: Final = tuple(one for one in _S if one not in (_S.ARCHIVED, _S.CLEANED))  # keep their name
+# States that keep the name taken.
+NAMED: Final = tuple(one for one in _S if one not in (_S.ARCHIVED, _S.CLEANED))
 
-# Productions that stand as a step in this state does, or are put away: it waits for no one else.
+# States of productions that are put away: their steps wait for nobody.
 _AWAY: Final = (_S.ARCHIVED, _S.CLEANING, _S.CLEANED)
 _WITH: Final = {
     TransformationState.PAUSED: (_S.PAUSED, *_AWAY),

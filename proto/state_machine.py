@@ -1,8 +1,8 @@
-"""What all state machines have in common."""
+"""The common base of all state machines."""
 
 
 class IllegalTransition(ValueError):
-    """The table has no such move: a bug of the caller, or a peer that is out of step."""
+    """The table has no such move: the caller has a bug, or a peer is out of step."""
 
     def __init__(self, thing: str, state: str, event: str) -> None:
         super().__init__(f"a {thing} that is {state} cannot be {event}")

@@ -1,18 +1,20 @@
-"""What pilots are told of storages, and what they tell of the files of jobs there.
+"""Messages about storages: what pilots get, and what they report about files of jobs there.
 
-Frozen stdlib dataclasses, as all that pilots see (`proto.messages` holds them in its own messages).
-A storage is a named place that keeps copies of files; its pilots reach it under a URL by one of a
-few protocols. Where a copy lies below that URL is a relative path.
+They are frozen stdlib dataclasses, like all messages of pilots (`proto.messages` includes them). A
+storage is a named place that keeps copies of files. Pilots reach it at a URL, by one of a few
+protocols. A copy has a relative path below that URL.
 """
 
 from dataclasses import dataclass
 from typing import Final, Optional
 
-# The tag of pilots that bring and store files of jobs: an older one would start a payload without.
+# The tag of pilots that fetch and store files of jobs. An older pilot would start the payload
+# without its files.
 TAG: Final = "data"
-INPUTS_FILE: Final = ".pilotage/inputs.json"  # in the payload's folder: its data, with metadata
-INPUTS_WORD: Final = "{inputs}"  # of a command: one argument a file stands there
-META_SUFFIX: Final = ".meta.json"  # beside an output: metadata that its payload says
+# In the payload's folder: its data files, with metadata
+INPUTS_FILE: Final = ".pilotage/inputs.json"
+INPUTS_WORD: Final = "{inputs}"  # word of a command that becomes one argument for each file
+META_SUFFIX: Final = ".meta.json"  # suffix of a file beside an output: metadata from the payload
 META_BYTES_MAX: Final = 65_536  # of such a file
 NAME_MAX: Final = 512  # characters of a file's name inside its scope
 
@@ -118,6 +120,6 @@ class BadCopy:
 
 
 def is_good_path(path: str) -> bool:
-    """Whether a path can be one below a storage, and the name of a file in the catalogue."""
+    """Whether a path is valid below a storage and as the name of a file in the catalogue."""
     good = 0 < len(path) <= NAME_MAX and path.isprintable() and " " not in path
     return good and not ({"", ".", ".."} & set(path.split("/")))

@@ -1,4 +1,4 @@
-"""Structured concurrency for Python 3.9: what TaskGroup and asyncio.timeout do from 3.11 on.
+"""Structured concurrency for Python 3.9: TaskGroup and asyncio.timeout as in Python 3.11.
 
 The pilot runs on Python 3.9 and the client on 3.10. The central uses asyncio's own.
 """
@@ -8,17 +8,17 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Optional
 
-# After so long a task that still runs is cancelled again: asyncio.wait_for, on which aiomqtt
-# stands, loses a cancellation that comes together with its result (before Python 3.12).
+# Cancel a task again if it still runs after this time. Before Python 3.12, asyncio.wait_for, which
+# aiomqtt uses, loses a cancellation that arrives together with its result.
 CANCEL_AGAIN_S = 2.0
 
 
 class Tasks:
     """A group of tasks that end together.
 
-    `async with Tasks() as tasks: tasks.start(coroutine)`. The block waits for all of them. The
-    first exception, of a task or of the block, cancels the rest and comes out; no task outlives
-    the block.
+    `async with Tasks() as tasks: tasks.start(coroutine)`. The block waits for all tasks. The first
+    exception, from a task or from the block, cancels the rest and is raised. No task outlives the
+    block.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Tasks:
             return
         self._first = task.exception()
         self._cancel_all()
-        # The block is inside an await of its own: interrupt it, __aexit__ takes the mark back.
+        # The block awaits something else: interrupt it. __aexit__ takes the mark back.
         if not self._waiting and self._owner is not None and not self._owner.done():
             self._cancelled_owner = True
             self._owner.cancel()
@@ -97,9 +97,9 @@ class Tasks:
 
 
 class time_limit:
-    """`async with time_limit(seconds):` cancels the block then, and raises asyncio.TimeoutError.
+    """Cancel the block after `seconds` and raise asyncio.TimeoutError: `async with time_limit(5):`.
 
-    None sets no limit. Before Python 3.11 asyncio.TimeoutError is not the built-in one.
+    None sets no limit. Before Python 3.11, asyncio.TimeoutError is not the built-in TimeoutError.
     """
 
     def __init__(self, seconds: Optional[float]) -> None:
@@ -132,20 +132,20 @@ class time_limit:
             self._timer.cancel()
         if self._over:
             _uncancel(self._task)
-            # A second cancellation at the same time came from outside, and goes before.
+            # A second cancellation at the same time came from outside and has precedence.
             ours = _cancellations(self._task) <= self._before
             if isinstance(error, asyncio.CancelledError) and ours:
                 raise asyncio.TimeoutError from error
 
 
 def _uncancel(task: "Optional[asyncio.Task[Any]]") -> None:
-    """Take back a cancellation that was ours: Python counts them from 3.11 on."""
+    """Take back a cancellation that this module requested: Python counts them from 3.11 on."""
     uncancel = getattr(task, "uncancel", None)
     if uncancel is not None:
         uncancel()
 
 
 def _cancellations(task: "Optional[asyncio.Task[Any]]") -> int:
-    """Return how many cancellations of the task are asked for; 0 where Python does not count."""
+    """Return the number of requested cancellations of the task; 0 if Python does not count them."""
     cancelling = getattr(task, "cancelling", None)
     return 0 if cancelling is None else int(cancelling())

@@ -13,7 +13,7 @@ ROOT = "pilotage/1"
 
 
 class TopicKind(str, enum.Enum):
-    """What a pilot says over the bus."""
+    """The kind of a message from a pilot on the bus."""
 
     BEAT = "beat"
     LOG = "log"
@@ -29,22 +29,22 @@ class UpTopic(NamedTuple):
 
 
 def up(community: str, pilot: str, kind: TopicKind) -> str:
-    """Return the topic on which a pilot says `kind`."""
+    """Return the topic on which a pilot sends `kind`."""
     return f"{ROOT}/{community}/p/{pilot}/up/{kind.value}"
 
 
 def down(community: str, pilot: str) -> str:
-    """Return the topic on which a pilot hears the central."""
+    """Return the topic on which a pilot receives messages of the central."""
     return f"{ROOT}/{community}/p/{pilot}/down"
 
 
 def all_up() -> str:
-    """Return the filter that matches whatever any pilot says."""
+    """Return the filter that matches all messages of all pilots."""
     return f"{ROOT}/+/p/+/up/+"
 
 
 def parse_up(topic: str) -> Optional[UpTopic]:
-    """Return who said what, or None for a topic that is not a pilot's `up`."""
+    """Return the sender and kind of an `up` topic; None for any other topic."""
     parts = topic.split("/")
     if len(parts) != 7 or "/".join(parts[:2]) != ROOT or parts[3] != "p" or parts[5] != "up":
         return None
@@ -55,11 +55,11 @@ def parse_up(topic: str) -> Optional[UpTopic]:
 
 
 def may_publish(pilot: str, community: str, topic: str) -> bool:
-    """Say whether this pilot may write to `topic`: its own `up` alone."""
+    """Whether this pilot may write to `topic`: only to its own `up` topics."""
     parsed = parse_up(topic)
     return parsed is not None and parsed.pilot == pilot and parsed.community == community
 
 
 def may_subscribe(pilot: str, community: str, topic_filter: str) -> bool:
-    """Say whether this pilot may read `topic_filter`: its own `down` alone, no wildcard."""
+    """Whether this pilot may read `topic_filter`: only its own `down` topic, without wildcards."""
     return topic_filter == down(community, pilot)

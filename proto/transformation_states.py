@@ -1,7 +1,7 @@
 """The states of transformations, of their tasks and of their inputs: three tables.
 
-Written from the meaning of DIRAC's: what is processed stays processed, what failed too often waits
-for a person, and what was given to a task is given to no other one. Nothing else changes a state.
+They follow DIRAC's rules: a processed file stays processed, a file that failed too often waits for
+a person, and a file of one task is given to no other task. Only these tables change a state.
 """
 
 import enum
@@ -9,34 +9,34 @@ from typing import Final
 
 from .state_machine import IllegalTransition
 
-# -- transformations ----------------------------------------------------------------------------
+# -- transformations ------------------------------------------------------------------------------
 
 
 class TransformationState(str, enum.Enum):
-    """Where a transformation stands. *Scouting* and *flushing* are marks shown beside a state."""
+    """The state of a transformation. *Scouting* and *flushing* are marks shown beside a state."""
 
     NEW = "New"  # added, not started
     ACTIVE = "Active"  # inputs become tasks
     PAUSED = "Paused"  # by a person or a brake: inputs gather, no task is made
-    STOPPED = "Stopped"  # neither inputs nor tasks come; what runs ends
-    COMPLETING = "Completing"  # no more inputs will come; partial groups go
-    COMPLETED = "Completed"  # nothing is left to do
-    ARCHIVED = "Archived"  # kept to be looked at
+    STOPPED = "Stopped"  # no inputs and no tasks are added; running jobs finish
+    COMPLETING = "Completing"  # no more inputs will come; groups that are not full become tasks
+    COMPLETED = "Completed"  # no work is left
+    ARCHIVED = "Archived"  # kept for reference
     CLEANING = "Cleaning"  # its jobs are killed
     CLEANED = "Cleaned"
 
 
 class TransformationEvent(str, enum.Enum):
-    """What happens to a transformation."""
+    """An event that can change the state of a transformation."""
 
     START = "started"
     PAUSE = "paused"
     BRAKE = "braked"  # too many tasks fail, or no task can be made
     RESUME = "resumed"
     STOP = "stopped"
-    LAST_INPUT = "closed"  # by a person, or its parent has completed
+    LAST_INPUT = "closed"  # a person closed it, or its parent has completed
     ALL_ENDED = "ended"
-    MORE = "given more work"  # extended, or an input is to be done anew
+    MORE = "given more work"  # extended, or an input is processed again
     ARCHIVE = "archived"
     CLEAN = "cleaned"
     EMPTIED = "emptied"  # none of its jobs lives
@@ -75,32 +75,32 @@ START: Final = TransformationState.NEW
 FINAL: Final = frozenset({_S.CLEANED})
 MAKES_TASKS: Final = frozenset({_S.ACTIVE, _S.COMPLETING})
 TAKES_INPUTS: Final = frozenset({_S.ACTIVE, _S.PAUSED, _S.COMPLETING})
-# What the engine has an eye on.
+# The states that the engine watches.
 LIVE: Final = (_S.ACTIVE, _S.PAUSED, _S.STOPPED, _S.COMPLETING, _S.CLEANING)
 
 
-# -- tasks --------------------------------------------------------------------------------------
+# -- tasks ----------------------------------------------------------------------------------------
 
 
 class TaskState(str, enum.Enum):
-    """Where a task stands. What its job does meanwhile is the job's own state."""
+    """The state of a task. Its job has a state of its own."""
 
-    CREATED = "Created"  # its job is stored, and has not ended
+    CREATED = "Created"  # its job is stored and has not ended
     DONE = "Done"
     FAILED = "Failed"
     KILLED = "Killed"
-    LOST = "Lost"  # its job is not there any more
+    LOST = "Lost"  # its job no longer exists
 
 
 class TaskEvent(str, enum.Enum):
-    """What happens to a task."""
+    """An event that can change the state of a task."""
 
     JOB_DONE = "job_done"
     JOB_FAILED = "job_failed"
     JOB_KILLED = "job_killed"
     JOB_GONE = "job_gone"
-    OUTPUTS_LOST = "outputs_lost"  # those of a task that was Done
-    OUTPUTS_FOUND = "outputs_found"  # all of those of a task that was not
+    OUTPUTS_LOST = "outputs_lost"  # the outputs of a task that was Done
+    OUTPUTS_FOUND = "outputs_found"  # all outputs of a task that was not Done
 
 
 TASKS: Final[dict[tuple[TaskState, TaskEvent], TaskState]] = {
@@ -117,20 +117,20 @@ TASKS: Final[dict[tuple[TaskState, TaskEvent], TaskState]] = {
 TASK_START: Final = TaskState.CREATED
 
 
-# -- inputs -------------------------------------------------------------------------------------
+# -- inputs ---------------------------------------------------------------------------------------
 
 
 class InputState(str, enum.Enum):
-    """Where a file stands in one transformation. *Inherited* is a mark shown beside a state."""
+    """The state of a file in one transformation. *Inherited* is a mark shown beside a state."""
 
     UNUSED = "Unused"
-    ASSIGNED = "Assigned"  # a task has it, and that has not ended
-    PROCESSED = "Processed"  # a task with it is Done
+    ASSIGNED = "Assigned"  # it belongs to a task that has not ended
+    PROCESSED = "Processed"  # it belongs to a task that is Done
     STUCK = "Stuck"  # tasks with it failed too often
     PROBLEMATIC = "Problematic"  # its data are bad
-    MISSING = "Missing"  # no copy of it can be read
-    REMOVED = "Removed"  # from the catalogue
-    MOVED = "Moved"  # to the transformation that was derived from this one
+    MISSING = "Missing"  # no copy can be read
+    REMOVED = "Removed"  # it was removed from the catalogue
+    MOVED = "Moved"  # it belongs to the transformation derived from this one
     SHARED = "Shared"  # every task that it fits gets it
 
     @classmethod
@@ -140,29 +140,30 @@ class InputState(str, enum.Enum):
 
 
 class InputEvent(str, enum.Enum):
-    """What happens to an input."""
+    """An event that can change the state of an input."""
 
     ASSIGN = "assigned"
     TASK_DONE = "task_done"
     TASK_FAILED = "task_failed"
-    TASK_FAILED_LAST = "task_failed_last"  # as often as it may
-    TASK_SPARED = "task_spared"  # its task ended through no fault of it: killed, or a companion's
-    TASK_FAILED_MOVED = "task_failed_moved"  # and the derived transformation goes on with it
-    BAD_DATA = "bad_data"  # all copies are corrupt, or a person says so
+    TASK_FAILED_LAST = "task_failed_last"  # the last allowed failure
+    # Its task ended, but not because of this file: killed, or another file's fault
+    TASK_SPARED = "task_spared"
+    TASK_FAILED_MOVED = "task_failed_moved"  # the derived transformation continues with it
+    BAD_DATA = "bad_data"  # all copies are corrupt, or a person declared it bad
     NOT_THERE = "not_there"
-    BACK = "back"  # a copy of it can be read again, or it was registered again
-    BACK_BESIDE = "back_beside"  # the same of a file that goes to every task
+    BACK = "back"  # a copy can be read again, or it was registered again
+    BACK_BESIDE = "back_beside"  # the same for a file that every task gets
     RESET = "reset"  # by a person
     REPLAY = "replay"  # by a person, on purpose
-    OUTPUTS_LOST = "outputs_lost"  # of its task, before anybody has read them
-    OUTPUTS_FOUND = "outputs_found"  # of its task, that was taken for failed
+    OUTPUTS_LOST = "outputs_lost"  # its task's outputs, before any task has read them
+    OUTPUTS_FOUND = "outputs_found"  # the outputs of its task, which was considered failed
     REMOVE = "removed"
     DERIVE = "derived"
 
 
 _I = InputState
 _V = InputEvent
-_LEFT = (_I.UNUSED, _I.STUCK, _I.PROBLEMATIC, _I.MISSING)  # nobody works on these
+_LEFT = (_I.UNUSED, _I.STUCK, _I.PROBLEMATIC, _I.MISSING)  # no task works on these
 
 INPUTS: Final[dict[tuple[InputState, InputEvent], InputState]] = {
     (_I.UNUSED, _V.ASSIGN): _I.ASSIGNED,
@@ -183,7 +184,7 @@ INPUTS: Final[dict[tuple[InputState, InputEvent], InputState]] = {
     (_I.PROBLEMATIC, _V.RESET): _I.UNUSED,
     (_I.MISSING, _V.RESET): _I.UNUSED,
     (_I.PROCESSED, _V.REPLAY): _I.UNUSED,
-    (_I.PROCESSED, _V.OUTPUTS_LOST): _I.UNUSED,  # these two are the ways out
+    (_I.PROCESSED, _V.OUTPUTS_LOST): _I.UNUSED,  # the only two ways out
     (_I.UNUSED, _V.OUTPUTS_FOUND): _I.PROCESSED,
     (_I.STUCK, _V.OUTPUTS_FOUND): _I.PROCESSED,
     **{(state, _V.REMOVE): _I.REMOVED for state in (*_LEFT, _I.SHARED)},
@@ -194,7 +195,7 @@ INPUT_START: Final = InputState.UNUSED
 
 
 def left_by(event: InputEvent) -> tuple[InputState, ...]:
-    """Return the states that an event ends, of inputs that no task has."""
+    """Return the states that an event ends, for inputs without a task."""
     return tuple(
         state for state, one in INPUTS if one is event and state is not InputState.ASSIGNED
     )

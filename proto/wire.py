@@ -1,7 +1,7 @@
-"""Messages to JSON and back with the standard library alone, for pilots.
+"""Conversion of messages to JSON and back with the standard library alone, for pilots.
 
-The central decodes the same dataclasses with msgspec; `tests/unit/proto` shows that both agree.
-Unknown fields are ignored and unknown enum words read as `other`, so that an old pilot understands
+The central decodes the same dataclasses with msgspec; `tests/unit/proto` checks that both agree.
+Unknown fields are ignored, and unknown enum words become `other`, so that an old pilot understands
 a newer central.
 """
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class BadMessage(ValueError):
-    """The bytes are not the message that was expected. Treat it as no answer."""
+    """The bytes are not the expected message. Treat it as no answer."""
 
     def __init__(self, where: str, found: str, right: str) -> None:
         super().__init__(f"{where}: found {found}, expected {right}")
@@ -28,7 +28,7 @@ def encode(message: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` in terms of dict, list, str, int, float, bool and None."""
+    """Return `value` as dict, list, str, int, float, bool and None."""
     if type(value) in _PLAIN:
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -52,7 +52,7 @@ def decode(kind: type[T], data: bytes) -> T:
         return typing.cast(T, build(kind, json.loads(data), kind.__name__))
     except BadMessage:
         raise
-    except (ValueError, RecursionError) as why:  # a stranger nests it as deep as he likes
+    except (ValueError, RecursionError) as why:  # the bytes may be nested to any depth
         raise BadMessage(kind.__name__, repr(data[:80]), f"JSON ({why})") from None
 
 
@@ -117,7 +117,7 @@ def _build_word(kind: Any, value: Any, where: str) -> Any:
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _REQUIRED = object()
 _NAMES: dict[Any, str] = {int: "an integer", str: "text", bool: "true or false"}
-_PLAIN = frozenset(_NAMES)  # JSON has these
+_PLAIN = frozenset(_NAMES)  # JSON has these types
 
 
 @lru_cache(maxsize=128)

@@ -1,1 +1,1 @@
-"""Clauses: every way in which an offer can refuse a job, and sets of rows as bits for them."""
+"""Clauses: every way in which an offer can refuse a job, and sets of rows as bits."""

@@ -1,6 +1,7 @@
-"""Amounts: what of an offer is counted out to jobs, and can run out.
+"""Amounts: resources of an offer that jobs take and that can run out.
 
-Four are built in, as rows of a table. After them come the named ones of an offer, in its order.
+Four are built in, as rows of a table. They come first, then the named amounts of the offer in its
+order.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,25 +19,25 @@ Amounts = tuple[int, ...]  # in the order of the table, then of the offer's name
 
 
 class CountedResource(NamedTuple):
-    """One row."""
+    """One built-in amount."""
 
-    free: str  # the field of an offer
-    given: str  # the field of a grant
-    due: Callable[[Need, int], int]  # what a job takes at least, with so many cores
+    free: str  # field of an offer
+    given: str  # field of a grant
+    due: Callable[[Need, int], int]  # the least that a job takes, with this many cores
 
 
 def least_memory_mb(need: Need) -> int:
-    """Return the memory that the job takes with its fewest cores."""
+    """Return the memory that the job takes with its smallest number of cores."""
     return memory_due_mb(need, need.cores_min)
 
 
 def memory_due_mb(need: Need, cores: int) -> int:
-    """Return the memory that the job takes with so many cores."""
+    """Return the memory that the job takes with this number of cores."""
     return need.memory_mb + need.memory_per_core_mb * cores
 
 
 def offered(need: Need) -> Counted:
-    """Return the named amounts that a pilot has to offer, by name: pools are for limits."""
+    """Return the named amounts that a pilot can offer, without pools, which limits provide."""
     if not need.amounts:
         return ()
     return tuple(
@@ -45,7 +46,7 @@ def offered(need: Need) -> Counted:
 
 
 def lacking(wanted: Counted, had: Counted | None) -> Counted:
-    """Return the wanted amounts that exceed what an offer has."""
+    """Return the wanted amounts that exceed those of an offer."""
     free = dict(had or ())
     return tuple((name, it) for name, it in wanted if it > free.get(name, 0))
 
@@ -76,26 +77,26 @@ _given_by: Final = attrgetter(*[one.given for one in AMOUNTS])
 
 
 def free_of(offer: LiveOffer) -> Amounts:
-    """Return what is free of an offer."""
+    """Return the free amounts of an offer."""
     found: Amounts = _free_of(offer)
     return (*found, *offer.amounts_free.values()) if offer.amounts_free else found
 
 
 def given_by(grant: Grant, offer: LiveOffer) -> Amounts:
-    """Return what a grant gives of an offer."""
+    """Return the amounts of an offer that a grant takes."""
     found: Amounts = _given_by(grant)
     return (*found, *_named(grant.amounts, offer)) if offer.amounts_free else found
 
 
 def due(need: Need, offer: LiveOffer) -> Amounts:
-    """Return what a job takes of an offer at least."""
+    """Return the least amounts of an offer that a job takes."""
     cores = offer.cores if need.whole_node else need.cores_min
     found = tuple([amount(need, cores) for amount in _DUE])
     return (*found, *_named(need.amounts, offer)) if offer.amounts_free else found
 
 
 def with_free(offer: LiveOffer, free: Iterable[int]) -> LiveOffer:
-    """Return an offer of which this is free."""
+    """Return the offer with these free amounts."""
     numbers = list(free)
     named = dict(zip(offer.amounts_free, numbers[len(_FREE) :], strict=True)) or NO_AMOUNTS
     built_in = dict(zip(_FREE, numbers, strict=False))

@@ -1,7 +1,7 @@
-"""What a clause is: a way in which an offer can refuse a job, and all that is asked of it.
+"""The base of all clauses. A clause is one way in which an offer can refuse a job.
 
-A kind of clause (`clause_kinds`) owns its rule, its facet of the index, its look at many offers and
-its words in explanations. A clause is one row of the table (`clauses`).
+A kind of clause (`clause_kinds`) holds its rule, its facet of the index, its check of many offers
+and its words in explanations. A clause is one row of the table (`clause_table`).
 """
 
 from abc import ABC, abstractmethod
@@ -14,70 +14,70 @@ from ..types import ClassSpec, LiveOffer
 from .facets import ByDemand, Facet
 from .fact_bits import Column, FactBits, FactColumn
 
-SHOWN_MAX: Final = 5  # words of a list that an explanation shows
+SHOWN_MAX: Final = 5  # words of a list in an explanation
 
 W = TypeVar("W")
 H = TypeVar("H")
 
 
 class Clause(ABC, Generic[W, H]):
-    """One row. What is wanted and what is had must be hashable: the index keeps both as keys."""
+    """One row of the table. Demands and facts are keys of the index, so they must be hashable."""
 
-    is_of_class: ClassVar[bool] = False  # looks at the class and not at the need
-    shows_all: ClassVar[bool] = False  # its explanation needs all offers that it refuses
+    is_of_class: ClassVar[bool] = False  # whether it reads the class, not the need
+    shows_all: ClassVar[bool] = False  # whether its explanation needs all offers that it refuses
 
     def __init__(self, name: str, fact: str, *, is_rare: bool = False) -> None:
-        """`fact`: the attribute of the offer that it looks at.
+        """Make a clause about the attribute `fact` of offers.
 
-        `is_rare`: few jobs ask, so the index keeps together offers that no class tells apart.
+        `is_rare`: few jobs ask for it, so the index groups the offers that no class distinguishes.
         """
         self.name: Final = name
         self.fact: Final = fact
         self.is_rare: Final = is_rare
 
     def wants(self, need: Need, spec: ClassSpec) -> W:
-        """Return what a job wants: by default the need's field of the clause's name."""
+        """Return the demand of a job: by default the need's field with the clause's name."""
         found: W = getattr(need, self.name)
         return found
 
     def has(self, offer: LiveOffer) -> H:
-        """Return what an offer has."""
+        """Return the fact of an offer."""
         found: H = getattr(offer, self.fact)
         return found
 
     def asks(self, wanted: W) -> bool:
-        """Whether any offer can refuse this."""
+        """Whether any offer can refuse this demand."""
         return bool(wanted)
 
     @abstractmethod
     def denies(self, wanted: W, had: H) -> bool:
-        """Whether an offer that has this refuses a job that wants that: the rule."""
+        """Whether an offer with this fact refuses a job with this demand: the rule."""
 
     def refuses(self, need: Need, spec: ClassSpec, offer: LiveOffer) -> bool:
-        """Whether this clause alone keeps the job from the offer."""
+        """Whether this clause alone refuses the job."""
         return self.denies(self.wants(need, spec), self.has(offer))
 
-    # -- the index ------------------------------------------------------------------------------
+    # -- the index --------------------------------------------------------------------------------
 
     def facet(self) -> Facet:
         """Return an empty facet of the index for this clause."""
         return ByDemand(self)
 
-    # -- many offers ----------------------------------------------------------------------------
+    # -- many offers ------------------------------------------------------------------------------
 
     def column(self, facts: list[Any]) -> Column:
-        """Return a column: for many offers, the fact that this clause looks at."""
+        """Return a column: the fact of this clause for many offers."""
         return FactColumn(facts)
 
     def accepting(self, wanted: W, facts: FactBits, among: int) -> int:
-        """Return those of some offers that do not refuse this, as bits."""
+        """Return the offers of a column that accept this demand, as bits."""
         return self._accepting(wanted, facts, among) if self.asks(wanted) else among
 
     def _accepting(self, wanted: W, facts: FactBits, among: int) -> int:
         return self._asked(wanted, facts, among)
 
     def _asked(self, wanted: W, facts: FactBits, among: int) -> int:
-        """Apply the rule to each different fact."""
+        """Apply the rule once to each different fact."""
         for fact, offers in facts.having.items():
             if offers & among:
                 facts.questions += 1
@@ -85,10 +85,10 @@ class Clause(ABC, Generic[W, H]):
                     among &= ~offers
         return among
 
-    # -- explanations ---------------------------------------------------------------------------
+    # -- explanations -----------------------------------------------------------------------------
 
     def wanted(self, wanted: W) -> str:
-        """Return what is wanted as a person reads it."""
+        """Return the demand in words."""
         return str(wanted)
 
     def best(self, wanted: W, had: Iterable[H]) -> str:
@@ -96,11 +96,11 @@ class Clause(ABC, Generic[W, H]):
         return listed(map(str, had))
 
     def words(self, wanted: W) -> Iterable[str]:
-        """Return the words that are wanted of those that offers choose: they may be misspelt."""
+        """Return the demanded words that offers choose freely, because they may be misspelt."""
         return ()
 
     def words_had(self, had: H) -> Iterable[str]:
-        """Return the words of an offer that could be meant by those."""
+        """Return the words of an offer that the user may have meant by those."""
         return ()
 
 
@@ -108,7 +108,7 @@ Clauses = tuple[Clause[Any, Any], ...]
 
 
 def listed(words: Iterable[str]) -> str:
-    """Return the first few words in order, and how many more there are."""
+    """Return the first few words in order, and the number of the others."""
     known = sorted({word for word in words if word})
     more = f" and {len(known) - SHOWN_MAX} more" if len(known) > SHOWN_MAX else ""
     return ", ".join(known[:SHOWN_MAX]) + more

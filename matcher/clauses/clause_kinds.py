@@ -1,4 +1,4 @@
-"""The kinds of clauses. One more clause of a kind is one more row of the table (`clauses`)."""
+"""The kinds of clauses. Another clause of a kind is another row of the table (`clause_table`)."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -24,11 +24,11 @@ H = TypeVar("H")
 _NO_TAGS: Final = parse("")
 
 
-# -- who -----------------------------------------------------------------------------------------
+# -- who ------------------------------------------------------------------------------------------
 
 
 class OfClass(Clause[str, H]):
-    """A word of the class, and not of the need."""
+    """A clause about a word of the class, not of the need."""
 
     is_of_class: ClassVar[bool] = True
 
@@ -41,14 +41,14 @@ class OfClass(Clause[str, H]):
 
 
 class SameWord(OfClass[str]):
-    """The class has the word that the offer has."""
+    """The class must have the same word as the offer."""
 
     def denies(self, wanted: str, had: str) -> bool:
         return wanted != had
 
 
 class Accepted(OfClass[frozenset[str]]):
-    """The class has one of the words that the offer accepts; without any it accepts all."""
+    """The class must have one of the words that the offer accepts; without words it accepts all."""
 
     def denies(self, wanted: str, had: frozenset[str]) -> bool:
         return bool(had) and wanted not in had and ANY not in had
@@ -63,11 +63,11 @@ class Accepted(OfClass[frozenset[str]]):
         return listed(word for words in had for word in words)
 
 
-# -- where ---------------------------------------------------------------------------------------
+# -- where ----------------------------------------------------------------------------------------
 
 
 class OneOf(Clause[tuple[str, ...], str]):
-    """The offer has one of some words; ANY will do too. The need has a word or several."""
+    """The offer must have one of the words of the need, or ANY."""
 
     def wants(self, need: Need, spec: ClassSpec) -> tuple[str, ...]:
         found = getattr(need, self.name)
@@ -96,7 +96,7 @@ class OneOf(Clause[tuple[str, ...], str]):
 
 
 class NoneOf(Clause[tuple[str, ...], str]):
-    """The offer has none of some words."""
+    """The offer must have none of the words of the need."""
 
     def denies(self, wanted: tuple[str, ...], had: str) -> bool:
         return had in wanted
@@ -111,14 +111,14 @@ class NoneOf(Clause[tuple[str, ...], str]):
         return "not " + " or ".join(wanted)
 
 
-# -- what a node is ------------------------------------------------------------------------------
+# -- what a node is -------------------------------------------------------------------------------
 
 
 class Platform(Clause[str, str]):
-    """The offer's platform runs jobs that are made for another one."""
+    """The offer's platform must run jobs for the platform of the need."""
 
     def __init__(self, name: str, fact: str, compatible: Mapping[str, tuple[str, ...]]) -> None:
-        """`compatible`: platform of an offer → others whose jobs it runs."""
+        """Take `compatible`: platform of an offer → other platforms whose jobs it runs."""
         super().__init__(name, fact)
         self._compatible: Final = compatible
 
@@ -133,13 +133,13 @@ class Platform(Clause[str, str]):
 
 
 class Range(Clause[tuple[Any, Any], H]):
-    """The offer has a known value that is at least one, and perhaps at most another."""
+    """The offer's value must be known, at least one number and perhaps at most another."""
 
     def asks(self, wanted: tuple[Any, Any]) -> bool:
         return any(wanted)
 
     def _lies_outside(self, wanted: tuple[Any, Any], had: Any) -> bool:
-        """Return whether a value lies outside a range. An unknown value lies outside of any."""
+        """Whether a value lies outside a range. An unknown value lies outside every range."""
         low, high = wanted
         if not had:
             return bool(low or high)
@@ -147,7 +147,7 @@ class Range(Clause[tuple[Any, Any], H]):
 
 
 class ProcessorLevel(Range[int]):
-    """The level of x86-64 processors."""
+    """The level of an x86-64 processor must lie in a range."""
 
     def wants(self, need: Need, spec: ClassSpec) -> tuple[int, int]:
         return need.architecture_level_min, need.architecture_level_max
@@ -170,10 +170,10 @@ class ProcessorLevel(Range[int]):
 
 
 class NodeVersion(Range[NodeFacts]):
-    """The node's version of the clause's name: this one or a newer one, perhaps no newer one."""
+    """The node's version of the clause's name must be in a range."""
 
     def __init__(self, name: str, least: str, most: str = "") -> None:
-        """`least`, `most`: the fields of a need with the oldest and with the newest version."""
+        """Take the fields of a need with the oldest (`least`) and the newest (`most`) version."""
         super().__init__(name, "node", is_rare=True)
         self.least: Final = least
         self.most: Final = most
@@ -183,7 +183,7 @@ class NodeVersion(Range[NodeFacts]):
         return version(getattr(need, self.least)), most
 
     def of(self, node: NodeFacts) -> Version:
-        """Return the version that a node has."""
+        """Return the version of a node."""
         found: Version = getattr(node, self.name)
         return found
 
@@ -203,10 +203,10 @@ class NodeVersion(Range[NodeFacts]):
 
 
 class NodeFlag(Clause[Any, NodeFacts]):
-    """The node allows something, if the need asks for it."""
+    """The node must allow something, if the need asks for it."""
 
     def __init__(self, name: str, flag: str, *, allowed: str = "", lacking: str) -> None:
-        """`flag`: the node's fact. `allowed`: what is wanted, in words (default: as asked).
+        """Take the node's fact (`flag`) and the demand in words (`allowed`).
 
         `lacking`: the words for nodes that do not allow it.
         """
@@ -226,7 +226,7 @@ class NodeFlag(Clause[Any, NodeFacts]):
 
 
 class NodeWord(Clause[str, NodeFacts]):
-    """The node has the word of the clause's name that the need asks for."""
+    """The node must have the need's word for the clause's name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "node", is_rare=True)
@@ -245,10 +245,10 @@ class NodeWord(Clause[str, NodeFacts]):
 
 
 class NodeSize(Clause[int, NodeFacts]):
-    """The node has so many MB or more of something that is not counted out to jobs."""
+    """The node must have this many MB or more of something that jobs do not use up."""
 
     def __init__(self, name: str, size: str) -> None:
-        """`size`: the field of a need, and the node's fact."""
+        """Take `size`: the field of a need and the node's fact."""
         super().__init__(name, "node", is_rare=True)
         self._size: Final = size
 
@@ -267,29 +267,32 @@ class NodeSize(Clause[int, NodeFacts]):
         return f"{max((getattr(node, self._size) for node in had), default=0)} MB"
 
 
-# -- what is free --------------------------------------------------------------------------------
+# -- free capacity --------------------------------------------------------------------------------
 
 
 class Capacity(Clause[W, H]):
-    """The offer has enough free, which changes with each job: it is no part of a kind of offers."""
+    """The offer must have enough free capacity.
+
+    Each job changes the free capacity, so it is no part of a kind of offers.
+    """
 
     @abstractmethod
     def lack(self, wanted: W, now: LiveOffer, empty: LiveOffer) -> str:
-        """Return how much an offer has free, and how much it would have if it were empty."""
+        """Return, in words, the free capacity of an offer and its capacity when it is empty."""
 
     @property
     def label(self) -> str:
-        """The name as a person reads it."""
+        """Return the clause's name in words."""
         return "GPUs" if self.name == "gpus" else self.name.replace("_", " ")
 
 
 class AtLeast(Capacity[Any, Any]):
-    """So much or more of one thing is free."""
+    """This much or more of one resource must be free."""
 
     def __init__(
         self, name: str, fact: str, demand: Callable[[Need], Any], unit: str = "", unknown: str = ""
     ) -> None:
-        """If zero means that nobody has measured, `unknown` is the word for it."""
+        """Take `unknown`, the word for a zero that means "not measured"."""
         super().__init__(name, fact)
         self._demand: Final = demand
         self._unit: Final = unit
@@ -319,20 +322,22 @@ class AtLeast(Capacity[Any, Any]):
 
 
 class JointCapacity(Capacity[W, H]):
-    """Several numbers together are enough."""
+    """Several numbers together must be enough."""
 
 
-# Memory in all and for each core in MB, CPU work in HS23 s; nothing if no whole node is asked for.
+# Total memory and memory for each core in MB, CPU work in HS23 s; empty if no whole node is asked
+# for.
 _Whole = tuple[int, ...]
 
 
 class WholeNode(JointCapacity[_Whole, Whole | None]):
-    """Nothing of the node is taken, and all its cores together have enough."""
+    """Nothing of the node may be taken, and all its cores together must be enough."""
 
     def wants(self, need: Need, spec: ClassSpec) -> _Whole:
         if not need.whole_node:
             return ()
-        in_all_mb = need.memory_mb if need.memory_per_core_mb else 0  # else the clause memory asks
+        # Otherwise the clause for memory checks it.
+        in_all_mb = need.memory_mb if need.memory_per_core_mb else 0
         return (in_all_mb, need.memory_per_core_mb, need.cpu_work_hs23_s)
 
     def denies(self, wanted: _Whole, had: Whole | None) -> bool:
@@ -371,7 +376,7 @@ class WholeNode(JointCapacity[_Whole, Whole | None]):
 
 
 class NamedAmounts(JointCapacity[Counted, Counted | None]):
-    """The named amounts that a pilot has to offer are free."""
+    """The wanted named amounts must be free."""
 
     def wants(self, need: Need, spec: ClassSpec) -> Counted:
         return offered(need)
@@ -383,7 +388,7 @@ class NamedAmounts(JointCapacity[Counted, Counted | None]):
         return ", ".join(f"{name} {it}" for name, it in wanted)
 
     def best(self, wanted: Counted, had: Iterable[Counted | None]) -> str:
-        """Return the largest amount that any offer has, of each that is wanted."""
+        """Return the largest number of each wanted amount that any offer has."""
         most = {name: 0 for name, _ in wanted}
         for name, free in [pair for one in had for pair in one or () if pair[0] in most]:
             most[name] = max(most[name], free)
@@ -398,27 +403,28 @@ class NamedAmounts(JointCapacity[Counted, Counted | None]):
 
 
 def numbers(clauses: Clauses) -> tuple[AtLeast, ...]:
-    """Return the clauses of one number each."""
+    """Return the clauses about one number."""
     return tuple([it for it in clauses if isinstance(it, AtLeast)])
 
 
 def joint(clauses: Clauses) -> tuple[JointCapacity[Any, Any], ...]:
-    """Return the clauses of several numbers each."""
+    """Return the clauses about several numbers."""
     return tuple([it for it in clauses if isinstance(it, JointCapacity)])
 
 
 def of_kinds(clauses: Clauses) -> Clauses:
-    """Return the others: together, what they look at is a kind of offers."""
+    """Return the other clauses. The facts that they read make up a kind of offers."""
     return tuple([it for it in clauses if not isinstance(it, Capacity)])
 
 
-# -- tags ----------------------------------------------------------------------------------------
+# -- tags -----------------------------------------------------------------------------------------
 
 
 class Tags(Clause[TagExpression, frozenset[str]]):
-    """The offer's tags meet the need's expression."""
+    """The offer's tags must meet the need's expression."""
 
-    shows_all: ClassVar[bool] = True  # if tags alone stand in the way there may be none
+    # Other clauses may refuse none of the offers that the tags exclude.
+    shows_all: ClassVar[bool] = True
 
     def wants(self, need: Need, spec: ClassSpec) -> TagExpression:
         return parse(need.tags)
@@ -433,7 +439,7 @@ class Tags(Clause[TagExpression, frozenset[str]]):
         return ByTags(self)
 
     def _accepting(self, wanted: TagExpression, facts: FactBits, among: int) -> int:
-        """Apply the rule only to sets with ANY, and to expressions that choices tell in part."""
+        """Apply the rule only to sets with ANY, and to expressions that choices express in part."""
         have_any = among & facts.saying((ANY,))
         met = among ^ have_any
         choices = wanted.choices
@@ -447,11 +453,10 @@ class Tags(Clause[TagExpression, frozenset[str]]):
         return self._asked(wanted, facts, met | have_any)
 
     def best(self, wanted: TagExpression, had: Iterable[frozenset[str]]) -> str:
-        """Return the tag set that has most of the tags asked for, and little else.
+        """Return the tag set with the most of the wanted tags and few others.
 
-        If none has any of them, return those of an offer with tags: it shows how tags are written.
-        Tags that pilots set by themselves, for images and data, are left out unless they are asked
-        for.
+        If no set has any, return the tags of some offer as an example of their form. Tags that
+        pilots set themselves, for images and data, are left out unless the need asks for them.
         """
         nearest = min(
             (
@@ -475,7 +480,7 @@ class Tags(Clause[TagExpression, frozenset[str]]):
 
 
 class RequiredTags(Clause[frozenset[str], frozenset[str]]):
-    """The need asks for all tags that the offer requires."""
+    """The need must ask for all tags that the offer requires."""
 
     def wants(self, need: Need, spec: ClassSpec) -> frozenset[str]:
         return parse(need.tags).named

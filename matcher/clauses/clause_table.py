@@ -1,9 +1,8 @@
-"""The table of clauses: everything by which an offer can refuse a job.
+"""The table of clauses: every way in which an offer can refuse a job.
 
-One more clause is one more row of a kind (`clause_kinds`): rule, index, plans and explanations
-follow. What is not known of an offer meets no demand: a need is a promise that is asked for, and
-nobody can promise what he does not know. A job that would also run there says so with an
-alternative.
+A new row of a known kind (`clause_kinds`) is enough for a new clause: its rule, index, plans and
+explanations follow. An unknown fact of an offer meets no demand, because a demand asks for a
+guarantee. A job that may run on such offers too has an alternative need.
 """
 
 from collections.abc import Mapping
@@ -35,7 +34,7 @@ from .clause_kinds import (
 def table(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:
     """Return all clauses.
 
-    `compatible`: platform of an offer → platforms whose jobs it also runs.
+    `compatible`: platform of an offer → other platforms whose jobs it runs.
     """
     return (
         SameWord("community", "community"),
@@ -56,7 +55,7 @@ def table(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:
             lacking="not allowed or not known",
         ),
         NodeFlag("isolation", "namespaces", lacking="no namespaces"),
-        # Cores come first of the numbers: the search for a parked offer goes by them.
+        # Cores are the first number, because the search for a parked offer starts with them.
         AtLeast("cores", "cores_free", attrgetter("cores_min")),
         AtLeast("memory", "memory_free_mb", least_memory_mb, "MB"),
         AtLeast("wall", "wall_left_s", attrgetter("wall_s"), "s"),
@@ -85,8 +84,8 @@ def table(compatible: Mapping[str, tuple[str, ...]]) -> Clauses:
 
 
 def _core_work_hs23_s(need: Need) -> float:
-    """Return the CPU work of each core when the job gets its fewest: they share it evenly.
+    """Return the CPU work of each core when the job gets its fewest cores and they share it evenly.
 
-    A whole node has cores that are known only when an offer is looked at: its own clause asks it.
+    A whole node has a number of cores that is known only for each offer: another clause checks it.
     """
     return 0.0 if need.whole_node else need.cpu_work_hs23_s / need.cores_min

@@ -1,8 +1,8 @@
-"""Facets: for each clause, which rows accept what an offer has, as bits of one integer.
+"""Facets: for each clause, the rows that accept a fact of an offer, as bits of one integer.
 
-A row is one alternative of one class. What many rows want alike is asked once, and what many
-offers have alike is answered from memory: rows that are new since are added to the answer. The
-clause itself gives every answer, or the words that rows say (`word_facets`), which is the same.
+A row is one alternative need of one class. A demand that many rows share is checked once. Answers
+for a fact are cached, and only new rows are checked and added to an answer. The answer always comes
+from the clause itself, or from the words of rows (`word_facets`), with the same result.
 """
 
 from abc import ABC, abstractmethod
@@ -19,24 +19,25 @@ from .word_bits import FEW_MAX, bits
 if TYPE_CHECKING:
     from .clause import Clause
 
-KNOWN_MAX: Final = 4_096  # answers that a facet keeps
-KNOWN_BYTES_MAX: Final = 64 << 20  # that their rows may take
-KEYS_BYTES_MAX: Final = 8 << 20  # that what offers said may take: pilots choose it
-NEW_MAX: Final = 32  # rows of which each is asked, where words would say it of all
+KNOWN_MAX: Final = 4_096  # cached answers of a facet
+KNOWN_BYTES_MAX: Final = 64 << 20  # of the rows in these answers
+KEYS_BYTES_MAX: Final = 8 << 20  # of the keys, which pilots choose
+NEW_MAX: Final = 32  # new rows that are checked one by one, even if words could answer for all
 
 
 class Facet(ABC):
-    """One clause over all rows."""
+    """One clause for all rows."""
 
     __slots__ = ("_keys_bytes", "answers", "asks", "clause", "questions", "wants")
 
     def __init__(self, clause: "Clause[Any, Any]") -> None:
         self.clause = clause
-        self.asks = False  # whether any row may refuse anything
+        self.asks = False  # whether any row may be refused
         self.wants: list[Any] = []  # by row
-        self.answers: dict[Any, tuple[int, int]] = {}  # key → how many rows were asked, the answer
+        # Key → number of rows that were checked, and the answer.
+        self.answers: dict[Any, tuple[int, int]] = {}
         self._keys_bytes = 0
-        self.questions = 0  # how often the clause was asked
+        self.questions = 0  # calls of the clause's rule
 
     def add(self, wants: Any) -> None:
         """Add the next row."""
@@ -57,7 +58,7 @@ class Facet(ABC):
         return rows
 
     def _make_room(self, key_bytes: int, size: int) -> None:
-        """One more answer comes: forget all where they would become too many."""
+        """Clear the cache if one more answer would make it too large."""
         self._keys_bytes += key_bytes
         most = min(KNOWN_MAX, KNOWN_BYTES_MAX // (size // 8 + 1))
         if len(self.answers) >= most or self._keys_bytes > KEYS_BYTES_MAX:
@@ -65,16 +66,16 @@ class Facet(ABC):
             self._keys_bytes = key_bytes
 
     def _told(self, key: Any) -> Any:
-        """Return what of a key makes a difference to any row."""
+        """Return the part of a key that can matter to any row."""
         return key
 
     @abstractmethod
     def _take_up(self, row: int, wants: Any) -> None:
-        """Note what a new row wants."""
+        """Record the demand of a new row."""
 
     @abstractmethod
     def _answer(self, key: Any, asked: int, rows: int) -> int:
-        """Return the rows that accept this key; of so many of them these are known to do so."""
+        """Return the rows that accept this key, given the answer for the first rows."""
 
     def _one_by_one(self, key: Any, asked: int, rows: int) -> int:
         denies, new = self.clause.denies, self.wants[asked:]
@@ -83,7 +84,7 @@ class Facet(ABC):
         return rows | accept << asked
 
     def check(self) -> None:
-        """Raise AssertionError where an answer is not the clause's: for checks."""
+        """Raise AssertionError if an answer differs from the clause's. For checks only."""
         for key, (asked, rows) in self.answers.items():
             answers = [not self.clause.denies(wants, key) for wants in self.wants[:asked]]
             exact = sum(answer << row for row, answer in enumerate(answers))
@@ -91,16 +92,16 @@ class Facet(ABC):
 
 
 class ByDemand(Facet):
-    """Each different thing that is wanted is asked once."""
+    """A facet that checks each different demand once."""
 
     __slots__ = ("_few", "_many", "_usual")
 
     def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
-        # What a need wants that does not say anything of it: the rows that are in no other set.
+        # The demand of a need that does not mention it: rows in no other set have it.
         self._usual = clause.wants(Need(), NOBODYS)
-        # What else is wanted → the rows that want it: one by one while they are few, for bits of
-        # rows that lie far apart take more room; then the first of them, and all as bits from it.
+        # Other demands → their rows: one by one while there are few, because bits of distant rows
+        # take more memory; then the first of them, and all of them as bits from there.
         self._few: dict[Any, array[int]] = {}
         self._many: dict[Any, tuple[int, int]] = {}
 
@@ -129,7 +130,7 @@ class ByDemand(Facet):
         self.questions += len(self._few) + len(self._many)
         denies = self.clause.denies
         usual_is_denied = denies(self._usual, key)
-        # The rows that get another answer than the usual ones.
+        # The rows whose answer differs from the usual one.
         few = [its for wants, its in self._few.items() if denies(wants, key) != usual_is_denied]
         unlike = bits(chain.from_iterable(few), size)
         for wants, (first, alike) in self._many.items():

@@ -1,7 +1,7 @@
-"""Facts of many offers: which of them have what, as bits of an integer.
+"""Facts of many offers: which offers have a fact, as bits of an integer.
 
-It is the other way round than a facet: there rows say words, and here offers have them. The first
-offer is the lowest bit.
+It is the reverse of a facet: there rows have words, here offers have facts. The first offer is the
+lowest bit.
 """
 
 from abc import ABC, abstractmethod
@@ -14,20 +14,20 @@ from .word_bits import of_flags, selected
 if TYPE_CHECKING:
     from .clause import Clause
 
-OFTEN: Final = 32  # questions that cost as much as the bits of all offers
+OFTEN: Final = 32  # checks that cost as much as the bits of all offers
 NO_WORDS: Final = frozenset[str]()
 
 
 class FactBits:
-    """One fact of offers that come one by one."""
+    """One fact of offers that are added one by one."""
 
     __slots__ = ("_saying", "all", "having", "questions")
 
     def __init__(self, facts: Iterable[Any] = ()) -> None:
-        self.having: dict[Any, int] = {}  # fact → the offers that have it
-        self._saying: dict[str, int] = {}  # if facts are sets of words: the offers that have a word
+        self.having: dict[Any, int] = {}  # fact → offers with it
+        self._saying: dict[str, int] = {}  # if facts are sets of words: word → offers with it
         self.all: int = 0
-        self.questions = 0  # how often a clause was asked
+        self.questions = 0  # calls of a clause's rule
         for fact in facts:
             self.add(fact)
 
@@ -56,7 +56,7 @@ class FactBits:
 
 
 class Column(ABC):
-    """One fact of offers that are all known."""
+    """One fact of a fixed list of offers."""
 
     __slots__ = ("all", "had")
 
@@ -66,11 +66,11 @@ class Column(ABC):
 
     @abstractmethod
     def accepting(self, clause: "Clause[Any, Any]", wanted: Any) -> int:
-        """Return the offers that a clause does not let refuse this, as bits."""
+        """Return the offers that do not refuse this demand of a clause, as bits."""
 
 
 class FactColumn(Column):
-    """Each different fact is looked at once; if more is asked, the bits of all offers pay off."""
+    """A column that checks each different fact once, or, if asked often, has bits of all offers."""
 
     __slots__ = ("_asked", "_bits", "_different")
 
@@ -78,7 +78,7 @@ class FactColumn(Column):
         super().__init__(had)
         self._different = list(dict.fromkeys(had))
         self._bits = FactBits()  # of the different facts, or of all offers
-        self._asked = 0  # questions
+        self._asked = 0  # calls so far
 
     def accepting(self, clause: "Clause[Any, Any]", wanted: Any) -> int:
         if self._asked in (0, OFTEN):
@@ -93,14 +93,14 @@ class FactColumn(Column):
 
 
 class NumberColumn(Column):
-    """A number, of which so much or more is wanted."""
+    """A column of numbers, for demands of at least some number."""
 
     __slots__ = ("_at_least", "_rising")
 
     def __init__(self, had: list[Any]) -> None:
         super().__init__(had)
         self._rising: list[Any] = sorted(set(had))
-        self._at_least: dict[int, int] = {}  # place in these numbers → the offers from there on
+        self._at_least: dict[int, int] = {}  # index in the sorted numbers → offers from there on
 
     def accepting(self, clause: "Clause[Any, Any]", wanted: Any) -> int:
         place = bisect_left(self._rising, wanted)

@@ -1,21 +1,21 @@
-"""Weights: about how many bytes it takes to keep what an offer said as a key.
+"""Estimated sizes in bytes of keys that are made from facts of offers.
 
-Pilots choose these words. One that says others each time must not fill the memory: what is kept of
-them is bounded by bytes, and not by how many keys there are.
+Pilots choose these words. A pilot that sends other words each time must not fill the memory, so
+caches are bounded by bytes, not by the number of keys.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
-HEAVY: Final = 32 << 10  # bytes of a key that is not worth keeping
+HEAVY: Final = 32 << 10  # bytes of a key that is too large to cache
 
-_WORD: Final = 96  # a word and its places in sets, beside its letters
+_WORD: Final = 96  # a word and its entries in sets, besides its letters
 _OTHER: Final = 1_024  # the facts of a node
-_KEY: Final = 256  # a key, beside its facts
+_KEY: Final = 256  # a key, besides its facts
 
 
 def weight(facts: Iterable[Any]) -> int:
-    """Return about how many bytes some facts of an offer take."""
+    """Return the estimated size in bytes of some facts of an offer."""
     found = _WORD
     for fact in facts:
         if isinstance(fact, str):
@@ -31,7 +31,7 @@ def weight(facts: Iterable[Any]) -> int:
 
 
 class Keys:
-    """Keys made of facts: many keys share a fact, and it is kept and weighed once."""
+    """Keys made of facts. Keys that share a fact store and count it once."""
 
     __slots__ = ("_facts", "bytes")
 
@@ -40,7 +40,7 @@ class Keys:
         self.bytes = 0
 
     def key(self, facts: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return an equal key that is made of facts that are kept; an empty one: too heavy."""
+        """Return an equal key that shares its facts with others; an empty key: it is too large."""
         found: list[Any] = []
         for fact in facts:
             one = self._facts.get(fact)

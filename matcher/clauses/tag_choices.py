@@ -1,24 +1,26 @@
-"""Choices: what a tag expression comes to, as tags of which one must be there, again and again.
+"""Choices: a tag expression as a list of conditions, in each of which one tag must be met.
 
-`a & (b | ~c)` comes to two choices: `a`, and one of `b` and `~c`. All must be met. So the index
-knows by the words alone which expressions hold. What would be long in that form (`a & b | c & d`
-and so on) is told in part: who meets the choices has to be asked the expression itself.
+`a & (b | ~c)` gives two choices: `a`, and one of `b` and `~c`. All choices must be met. Thus the
+index finds by words alone which expressions hold. An expression that would be long in this form (`a
+& b | c & d` and so on) is expressed in part: if an offer meets its choices, the expression itself
+must be checked.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-CHOICES_MAX: Final = 128  # of an expression
-PRODUCT_MAX: Final = 16  # choices that become of alternatives
+CHOICES_MAX: Final = 128  # for one expression
+PRODUCT_MAX: Final = 16  # choices made from alternatives
 
-Choice = tuple[frozenset[str], frozenset[str]]  # one of these is there, or one of those is not
+# One of the first must be there, or one of the second must not.
+Choice = tuple[frozenset[str], frozenset[str]]
 
 _NOTHING: Final[Choice] = (frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Each of them is met where the expression holds; `says_all`: and only there."""
+    """Each choice is met if the expression holds; `says_all`: the reverse is true as well."""
 
     each: tuple[Choice, ...]
     says_all: bool = True
@@ -30,16 +32,16 @@ def one_tag(name: str, negated: bool) -> Choices:
 
 
 def all_of(parts: list[Choices]) -> Choices:
-    """Return what must be met where all parts hold."""
+    """Return the choices that are met if all parts hold."""
     each = tuple(dict.fromkeys(choice for part in parts for choice in part.each))
     says_all = len(each) <= CHOICES_MAX and all(part.says_all for part in parts)
     return Choices(each[:CHOICES_MAX], says_all)
 
 
 def any_of(parts: list[Choices]) -> Choices:
-    """Return what must be met where one of some parts holds: one choice of each, for all of them.
+    """Return the choices that are met if one of some parts holds: one of each part, combined.
 
-    Where that would be many, one choice stands for a part.
+    If there would be too many, one choice represents each part.
     """
     found, says_all = [_NOTHING], all(part.says_all for part in parts)
     for part in parts:
@@ -47,12 +49,12 @@ def any_of(parts: list[Choices]) -> Choices:
         if len(found) * len(its) > PRODUCT_MAX:
             its, says_all = its[:1], False
         found = [(must | it, without | no) for must, without in found for it, no in its]
-    # Where a tag may be there or not, nothing is asked.
+    # A choice that is met with and without a tag asks for nothing.
     each = dict.fromkeys(choice for choice in found if not choice[0] & choice[1])
     return Choices(tuple(each), says_all)
 
 
 def told(choices: Choices) -> Choices:
-    """Leave those out in which two tags or more must not be: rows of bits do not tell them."""
+    """Leave out the choices with two or more forbidden tags: rows of bits cannot express them."""
     each = tuple(choice for choice in choices.each if len(choice[1]) < 2)
     return Choices(each, choices.says_all and len(each) == len(choices.each))

@@ -4,7 +4,7 @@
     all   = not { "&" not }
     not   = "~" not | "(" any ")" | tag
 
-An empty expression holds everywhere.
+An empty expression always holds.
 """
 
 import re
@@ -27,7 +27,7 @@ _WORDS_FOR_SIGNS: Final = {"and": "&", "or": "|", "not": "~"}
 
 
 class _EveryTag(frozenset[str]):
-    """The tags of an offer that says it has all of them."""
+    """The tag set of an offer that has every tag."""
 
     def __contains__(self, tag: object) -> bool:
         return True
@@ -115,21 +115,21 @@ def _enclosed(part: _Node, weaker: type | UnionType) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TagExpression:
-    """A parsed expression. Two texts that differ in blanks alone are equal.
+    """A parsed expression. Texts that differ only in blanks are equal.
 
-    `named` has the tags that it asks for: those under an even number of negations.
+    `named` holds the tags that it asks for: those under an even number of negations.
     """
 
     root: _Node
     named: frozenset[str] = field(compare=False)
-    hashed: int = field(compare=False)  # it is a key, and may be long
+    hashed: int = field(compare=False)  # computed once, because it is a key and may be long
 
     def __hash__(self) -> int:
         return self.hashed
 
     @property
     def choices(self) -> Choices:
-        """What it comes to, as far as that is short. It is worked out each time."""
+        """Return its choices, as far as they are short. They are computed at each call."""
         return told(self.root.choices(False))
 
     @property
@@ -138,7 +138,7 @@ class TagExpression:
         return self.named | self.root.named(True)
 
     def holds(self, tags: frozenset[str]) -> bool:
-        """Whether an offer with exactly these tags will do."""
+        """Whether an offer with exactly these tags meets it."""
         return self.root.holds(tags)
 
     def __str__(self) -> str:
@@ -152,7 +152,7 @@ class _Token(NamedTuple):
 
 
 class _Reader:
-    """Reads one expression by recursive descent."""
+    """A parser of one expression, by recursive descent."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -180,7 +180,7 @@ class _Reader:
         return node
 
     def _left_over(self, token: _Token) -> str:
-        """Say why a token cannot stand behind what was read."""
+        """Return why a token cannot follow the text before it."""
         if token.text == ")":
             return "a bracket closes that none opened before ')'"
         for one in (token, self._tokens[self._next - 1]):
@@ -192,7 +192,7 @@ class _Reader:
         return f"'&' or '|' expected before {token.text!r}"
 
     def _skip(self, sign: str) -> bool:
-        """Step over the next token if it is this sign."""
+        """Skip the next token if it is this sign."""
         if self._next < len(self._tokens) and self._tokens[self._next].text == sign:
             self._next += 1
             return True
@@ -235,9 +235,9 @@ class _Reader:
 
 @lru_cache(maxsize=4096)
 def canonical(text: str) -> str:
-    """Return the expression without blanks, its parts sorted and each once. Raises BadTags.
+    """Return the expression without blanks, with its parts sorted and each once. Raises BadTags.
 
-    It is never longer than the text. Expressions that say the same in another structure differ.
+    It is never longer than the text. Equivalent expressions of another structure stay different.
     """
     return str(_sorted(parse(text).root)).replace(" ", "")
 
@@ -258,12 +258,12 @@ def _sorted(node: _Node) -> _Node:
 
 
 def count(text: str) -> int:
-    """Return how many tags an expression names, each as often as it does."""
+    """Return the number of tags in an expression, with repetitions."""
     return sum(found["tag"] is not None for found in _TOKEN.finditer(text))
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> TagExpression:
-    """Read an expression. Raises BadTags with the position of the first problem."""
+    """Parse an expression. Raises BadTags with the position of the first mistake."""
     root = _Reader(text).read()
     return TagExpression(root, root.named(False), hash(root))

@@ -1,4 +1,4 @@
-"""Words: which rows say which words, as bits of integers."""
+"""Sets of rows as bits of integers, by word."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ class Bits:
 
     def __init__(self) -> None:
         self._octets = bytearray()
-        self._value: int | None = 0  # None: to be worked out again
+        self._value: int | None = 0  # None: must be computed again
 
     def add(self, row: int) -> None:
         octets = self._octets
@@ -37,9 +37,9 @@ class Bits:
 
 
 class WordRows:
-    """For each word the rows that say it: one by one while they are few, then as bits.
+    """For each word, the rows that have it: one by one while they are few, then as bits.
 
-    Bits of rows that lie far apart take more room.
+    Bits of distant rows take more memory.
     """
 
     __slots__ = ("_few", "_many")
@@ -64,7 +64,7 @@ class WordRows:
                 many.add(one)
 
     def rows(self, word: Any, size: int) -> int:
-        """Return the rows that say a word."""
+        """Return the rows with a word."""
         many = self._many.get(word)
         if many is not None:
             return many.value
@@ -72,7 +72,7 @@ class WordRows:
         return bits(few, size) if few is not None else 0
 
     def any(self, words: Iterable[Any], size: int) -> int:
-        """Return the rows that say any of some words."""
+        """Return the rows with any of some words."""
         found = 0
         few: list[array[int]] = []
         for word in words:
@@ -93,7 +93,7 @@ def bits(rows: Iterable[int], size: int) -> int:
 
 
 def each(bits_: int) -> Iterable[int]:
-    """Return the rows of these bits, rising."""
+    """Return the rows of these bits in rising order."""
     found, at = list[int](), 0
     octets = bits_.to_bytes(bits_.bit_length() // 8 + 1, "little")
     for at, octet in enumerate(octets):
@@ -105,7 +105,7 @@ def each(bits_: int) -> Iterable[int]:
 
 
 def of_flags(are_in: Iterable[bool]) -> int:
-    """Return a set of rows as bits, told of each row in turn whether it is in."""
+    """Return the rows whose flag is set, as bits."""
     digits = bytes(are_in)[::-1].translate(_AS_DIGITS)
     return int(digits, 2) if digits else 0
 

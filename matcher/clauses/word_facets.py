@@ -1,7 +1,7 @@
-"""Facets of which the words say all: nobody is asked, however many different things are wanted.
+"""Facets that words alone can answer, without a check of each different demand.
 
-One submitter can want some ten thousand different things. To ask each of them of each new kind of
-offer would hold everything up.
+One submitter can have ten thousand different demands. To check each of them for each new kind of
+offer would delay everything.
 """
 
 from abc import ABC, abstractmethod
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from .clause import Clause
 
 _ANYTHING: Final = frozenset((ANY,))
-# Stands for words that no row says. No name has such a letter (proto/limits.py).
+# Stands for words that no row has. No name contains this character (proto/limits.py).
 _NOTHING_SAID: Final = frozenset(("\0",))
 
 
 class ByWords(Facet, ABC):
-    """Which rows say which words."""
+    """Which rows have which words."""
 
     __slots__ = ("_naming",)
 
@@ -40,7 +40,7 @@ class ByWords(Facet, ABC):
 
 
 class ByOneOf(ByWords):
-    """Rows want one of some words or say none."""
+    """Rows want one of some words, or have none."""
 
     __slots__ = ("_asking",)
 
@@ -74,7 +74,7 @@ class ByNoneOf(ByWords):
 
 
 class ByAccepted(ByWords):
-    """Each row says a word, which must be among those of an offer that has any."""
+    """Each row has a word, which must be among those of an offer that has any."""
 
     __slots__ = ("_said",)
 
@@ -112,7 +112,7 @@ class ByRequiredTags(ByWords):
             self._said.add(word)
 
     def _told(self, key: Any) -> Any:
-        return key if key <= self._said else _NOTHING_SAID  # one word that none covers is enough
+        return key if key <= self._said else _NOTHING_SAID  # one word that no row has is enough
 
     def _by_words(self, key: Any, size: int) -> int:
         rows = (1 << size) - 1
@@ -122,15 +122,15 @@ class ByRequiredTags(ByWords):
 
 
 class ChoiceLevel:
-    """The choices that stand at one place in their expressions."""
+    """The choices at the same place in their expressions."""
 
     __slots__ = ("asking", "naming", "shunning", "without")
 
     def __init__(self) -> None:
-        self.asking = Bits()  # rows that have a choice here
+        self.asking = Bits()  # rows with a choice here
         self.naming = WordRows()
         self.shunning = WordRows()
-        self.without = Bits()  # rows that say that a word must not be there, or another must
+        self.without = Bits()  # rows with a choice that a word must be absent, or another present
 
     def unmet(self, key: frozenset[str], size: int) -> int:
         met = self.without.value
@@ -140,14 +140,14 @@ class ChoiceLevel:
 
 
 class ByTags(Facet):
-    """Rows are expressions over words. Only those that are not all told in choices are asked."""
+    """Rows are expressions over words. Those that choices express only in part are checked."""
 
     __slots__ = ("_levels", "_partly", "_said")
 
     def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
         self._levels: list[ChoiceLevel] = []
-        self._partly = Bits()  # rows that may refuse though their choices are met
+        self._partly = Bits()  # rows that may refuse an offer that meets their choices
         self._said = set[Any]()
 
     def _take_up(self, row: int, wants: Any) -> None:
@@ -178,7 +178,7 @@ class ByTags(Facet):
             new &= ~level.unmet(key, size)
         new = new >> asked << asked
         denies, wants = self.clause.denies, self.wants
-        answers: dict[int, bool] = {}  # by the expression: one may be that of many rows
+        answers: dict[int, bool] = {}  # by expression, which many rows may share
         for row in each(new & self._partly.value):
             its = wants[row]
             denied = answers.get(id(its))

@@ -1,1 +1,1 @@
-"""Explanations of why a job waits and why an offer gets nothing."""
+"""Explanations of why a job waits and why an offer gets no job."""

@@ -1,7 +1,7 @@
-"""Advice: how a job's demand would have to change for more offers to fit.
+"""Advice: how a job's demand would have to change so that more offers fit.
 
-Each clause proposes changes. The exact rule then counts the offers that fit the changed job, so a
-piece of advice never promises more than it gives.
+Each clause proposes changes. The exact rule then counts the offers that fit the changed job, so
+advice never promises too much.
 """
 
 from collections import Counter
@@ -24,27 +24,27 @@ from .offer_bits import Miss, OfferBits, OfferFit
 
 CHANGES_MAX: Final = 2  # that a clause proposes
 COMBINED_FOR: Final = 64  # offers for which several changes are tried together
-ROUNDS_MAX: Final = 4  # of such changes: one may bring up the next
-TAGS_MAX: Final = 16  # that one piece of advice names
+ROUNDS_MAX: Final = 4  # rounds of combined changes: one change may make another necessary
+TAGS_MAX: Final = 16  # in one piece of advice
 _IDLE: Final = Need()
 _OF_GPUS: Final = tuple(name for name in Need.__struct_fields__ if name.startswith("gpu"))
 
 
 class Change(NamedTuple):
-    """A proposal: some fields of the need, or of the job, with their new values."""
+    """A proposal: some fields of the need or of the job, with their new values."""
 
     words: str
     need: tuple[tuple[str, Any], ...] = ()
     job: tuple[tuple[str, Any], ...] = ()
 
 
-_Propose = Callable[[Need, Sequence[Any]], Iterable[Change]]  # from what the refused offers have
+_Propose = Callable[[Need, Sequence[Any]], Iterable[Change]]  # from the facts of the refused offers
 
 
 def advise(
     spec: ClassSpec, place: int, looks: Sequence[OfferFit], asked: OfferBits, clauses: Clauses
 ) -> list[Advice]:
-    """Return changes with which more offers would fit: of the need at `place`, or of the job."""
+    """Return changes that make more offers fit, of the need at `place` or of the job."""
     before = _union(look.fitting for look in looks).bit_count()
     misses = looks[place].misses
     single = [change for miss in misses for change in _proposed(spec.needs[place], miss)]
@@ -86,7 +86,7 @@ def _proposed(need: Need, miss: Miss) -> Iterable[Change]:
 
 
 def _combined(spec: ClassSpec, place: int, asked: OfferBits, clauses: Clauses) -> Iterator[Change]:
-    """Propose for some offers all changes together that such an offer asks for."""
+    """Propose for some offers all changes that such an offer requires, together."""
     for offer in asked.offers[:COMBINED_FOR]:
         change = Change("")
         for _ in range(ROUNDS_MAX):
@@ -124,16 +124,16 @@ def _offers(count: int, before: int) -> str:
     return f"{text} instead of {before}" if before else text
 
 
-# -- what each clause proposes ------------------------------------------------------------------
+# -- what each clause proposes --------------------------------------------------------------------
 
 
 def _nothing(need: Need, had: Sequence[Any]) -> Iterable[Change]:
-    """No job can change this."""
+    """Propose nothing: no change of the job can help."""
     return ()
 
 
 def _without(name: str, *fields: str) -> _Propose:
-    """Propose to leave a demand out."""
+    """Propose to drop a demand."""
     dropped = tuple((field, getattr(_IDLE, field)) for field in fields)
     change = Change(f"without its demand on {name}", dropped)
     return lambda need, had: (change,)
@@ -160,9 +160,9 @@ def _most_frequent(changes: Iterable[Change]) -> list[Change]:
 
 
 def _field(name: str, field: str, unit: str = "", step: int = 1) -> Callable[[Need, Any], Change]:
-    """Return what proposes a smaller number: a multiple of `step`, as long as there is one.
+    """Return a function that proposes a smaller number, if possible a multiple of `step`.
 
-    Free disk and the time that is left change by themselves until somebody follows the advice.
+    Free disk and the remaining time change by themselves before the user follows the advice.
     """
 
     def lower(need: Need, most: Any) -> Change:
@@ -173,7 +173,7 @@ def _field(name: str, field: str, unit: str = "", step: int = 1) -> Callable[[Ne
 
 
 def _memory(need: Need, most: int) -> Change | None:
-    """Propose less memory in all; what each core adds goes down only if it must."""
+    """Propose less total memory; reduce the part for each core only if needed."""
     cores, per_core = need.cores_min, need.memory_per_core_mb
     if not per_core:
         return Change(f"with memory ≤ {most} MB", (("memory_mb", most),))
@@ -193,7 +193,7 @@ def _cpu_work(need: Need, per_core: float) -> Change | None:
 
 
 def _older(words: str, clause: NodeVersion) -> _Propose:
-    """Propose an older version, or none if the offers' versions are too new or not known."""
+    """Propose an older version; none if the offers' versions are too new or unknown."""
     field, without = clause.least, _without(words, *fields_of(clause.name))
 
     def lower(need: Need, most: Version) -> Change | None:
@@ -210,7 +210,7 @@ def _older(words: str, clause: NodeVersion) -> _Propose:
 
 
 def _smaller_amounts(need: Need, had: Sequence[Counted | None]) -> Iterator[Change]:
-    """Propose the named amounts that offers have: first where the fewest have to be smaller."""
+    """Propose the named amounts that offers have, first where the fewest amounts must shrink."""
     wanted = offered(need)
     shortages = dict.fromkeys(
         tuple((name, free.get(name, 0)) for name, _ in lacking(wanted, one))
@@ -249,7 +249,7 @@ def _accepted(field: str) -> _Propose:
 
 
 def _other_tags(need: Need, had: Sequence[frozenset[str]]) -> Iterable[Change]:
-    """Propose to drop the expression; where offers require tags, to ask for those alone."""
+    """Propose to drop the expression; if offers require tags, propose to ask for those alone."""
     yield Change("without its demand on tags", (("tags", ""),))
 
 
@@ -302,9 +302,9 @@ PROPOSE: Final[Mapping[str, _Propose]] = {
 
 
 def proposal(clause: Clause[Any, Any]) -> _Propose:
-    """Return what a clause proposes.
+    """Return the proposals of a clause.
 
-    A clause that PROPOSE does not name proposes an older version, or to leave its demand out.
+    A clause that PROPOSE does not list proposes an older version, or to drop its demand.
     """
     if clause.name in PROPOSE:
         return PROPOSE[clause.name]
@@ -315,6 +315,6 @@ def proposal(clause: Clause[Any, Any]) -> _Propose:
 
 
 def fields_of(name: str) -> tuple[str, ...]:
-    """Return the fields of a need in which a clause of this name is asked, by their own names."""
+    """Return the fields of a need that belong to a clause of this name."""
     names = (name, f"{name}_min", f"{name}_max")
     return tuple(one for one in names if one in _IDLE.__struct_fields__)

@@ -1,4 +1,4 @@
-"""How much of the offers that fit is free now: which have enough, and what the others lack."""
+"""The free capacity of the fitting offers: which have enough, and what the others lack."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,19 +14,28 @@ from ..clauses.word_bits import flags, selected
 from ..types import ClassSpec, LiveOffer
 from .offer_bits import OfferFit
 
-KINDS_MAX: Final = 3  # of what lacks that are told
+KINDS_MAX: Final = 3  # lacking resources in a message
 
-# What an offer has of what it could have: both of the same pilot.
+# What offers lack, unless it is called "too little free …".
+_LACKS: Final = {
+    "cores": "too few free cores",
+    "GPUs": "too few free GPUs",
+    "whole node": "no whole node free",
+    "amounts": "too little of a named amount",
+    "wall": "too little time left",
+    "cpu work": "too little CPU work left",
+}
+# The present state of an offer, from its state when empty. Both belong to the same pilot.
 Free = Callable[[LiveOffer], LiveOffer]
-_Asked = tuple[Capacity[Any, Any], Any]  # a clause, and what it wants
+_Asked = tuple[Capacity[Any, Any], Any]  # a clause and its demand
 
 
 class FittingOffers(msgspec.Struct, frozen=True, kw_only=True):
-    """The fitting offers as they are now."""
+    """The fitting offers in their present state."""
 
-    asked: int  # how many were looked at
-    enough: list[LiveOffer]  # those of them that a job could take now
-    lacks: list[str]  # what the others have too little of, the most frequent first
+    asked: int  # number of offers that were checked
+    enough: list[LiveOffer]  # those of them that could take the job now
+    lacks: list[str]  # what the others lack, the most frequent first
 
 
 def look_at_room(
@@ -66,12 +75,18 @@ def look_at_room(
         else:
             enough.append(now)
     if len(places) > 1:
-        words = [f"{name} on {count}" for name, count in lacks.most_common(KINDS_MAX)]
+        words = [_too_small(name, count) for name, count in lacks.most_common(KINDS_MAX)]
     return FittingOffers(asked=len(places), enough=enough, lacks=words)
 
 
+def _too_small(name: str, count: int) -> str:
+    """Return how many offers lack a resource, in words."""
+    lack = _LACKS.get(name, f"too little free {name}")
+    return f"{count} {'has' if count == 1 else 'have'} {lack}"
+
+
 def _least(needs: Sequence[Sequence[_Asked]], now: LiveOffer) -> list[_Asked]:
-    """Return what lacks for the need that lacks least."""
+    """Return what is lacking for the need that lacks least."""
     return min(
         (
             [(clause, wants) for clause, wants in asked if clause.denies(wants, clause.has(now))]

@@ -1,4 +1,4 @@
-"""Why a job waits: clause by clause, by the same rule that matches."""
+"""Why a job waits, clause by clause, from the same rule that matches."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,17 +23,17 @@ from .nearest_words import meant
 from .offer_bits import Miss, OfferBits, OfferFit
 from .offer_turns import NextMatch, turn
 
-SAMPLE_MAX: Final = 512  # of the fitting offers that are asked which jobs come before
-TURNS_MAX: Final = 128  # of those with room that are asked whose turn it is
-QUESTIONS_MAX: Final = 10_000  # to single needs, after which no more offers are looked at
+SAMPLE_MAX: Final = 512  # fitting offers that are asked which jobs come before
+TURNS_MAX: Final = 128  # fitting offers with room that are asked whose turn it is
+QUESTIONS_MAX: Final = 10_000  # checks of single needs, after which no more offers are checked
 
 
 class _Turns(msgspec.Struct, frozen=True, kw_only=True):
     """Whose turn it is on some offers."""
 
-    on: Counter[NextMatch]  # on how many of them
-    is_now: bool  # of offers as they are; else as they would be with nothing on them
-    free_in_s: float  # when the last reservation ends that keeps the job away; 0: none does
+    on: Counter[NextMatch]  # how many of them have each answer
+    is_now: bool  # offers in their present state; otherwise as they would be when empty
+    free_in_s: float  # when the last reservation ends that keeps the job away; 0: no reservation
 
     @property
     def asked(self) -> int:
@@ -53,10 +53,10 @@ def explain(
     priority: int,
     free: Free | None = None,
 ) -> Explanation:
-    """Return which clauses exclude how many of the offers, what holds the job, what would help.
+    """Return how many offers each clause excludes, what holds the job, and what would help.
 
-    Of several needs the one that comes nearest is shown. Where `free` says what of an offer is free
-    now, `offers` are what they would be with nothing on them.
+    If there are several needs, the nearest one is shown. If `free` gives the present state of an
+    offer, then `offers` are the offers when empty.
     """
     backlog = known.backlog
     state = ABSENT if job is None else backlog.state(job)
@@ -112,7 +112,7 @@ def explain(
 
 
 def _nearness(look: OfferFit) -> tuple[int, int, int]:
-    """Return how near a need is to being met: the more fit, the more nearly do, the better."""
+    """Return how near a need is to being met: offers that fit, then offers that nearly fit."""
     near = sum(len(miss.alone) for miss in look.misses)
     return look.fitting.bit_count(), near, -sum(miss.excludes for miss in look.misses)
 
@@ -128,7 +128,7 @@ def _obstacle(miss: Miss) -> Obstacle:
 
 
 def _state(state: int) -> str:
-    """Return the job's state as far as it is known here: empty where it is not."""
+    """Return the job's state as far as the matcher knows it; otherwise an empty text."""
     if state == ABSENT:
         return ""
     return str((JobState.MATCHED if state == PENDING else JobState.WAITING).value)
@@ -141,7 +141,7 @@ def _ahead(
     fitting: Sequence[LiveOffer],
     known: MatcherState,
 ) -> int:
-    """Count the owner's jobs that come first on the offers that fit: on some hundred of them."""
+    """Count the owner's jobs that come first on the fitting offers, from a sample of them."""
     index = known.indexes.of(spec.community)
     owner = known.shares.find(spec.community, spec.group, spec.owner)
     if index is None or owner is None or not fitting:
@@ -159,9 +159,9 @@ def _ahead(
 def _sample(
     offers: Sequence[LiveOffer], most: int, index: ClassIndex | None
 ) -> Iterator[LiveOffer]:
-    """Yield some offers of all over the list, but the fewer the more each of them costs.
+    """Yield offers from all over the list; the more each costs, the fewer.
 
-    It costs much where very many jobs ask for things that only they themselves can answer for.
+    An offer costs much if very many jobs have demands that must be checked one by one.
     """
     before = index.questions if index is not None else 0
     for offer in offers[:: len(offers) // most + 1]:
@@ -193,54 +193,55 @@ def _turns(
 
 def _of_the_queue(job: int | None, state: int, offers: Sequence[LiveOffer]) -> list[str]:
     if state == ABSENT and job is not None:
-        return ["the dispatch has not taken the job into its queue yet"]
+        return ["the dispatch has not queued the job yet"]
     if state == KEPT:
         return ["it is kept for a pilot that was woken for it"]
-    return [] if offers else ["no pilot offers anything now"]
+    return [] if offers else ["no pilot offers capacity now"]
 
 
 def _of_room(room: FittingOffers, fitting: int) -> list[str]:
-    """Tell offers that are too small from those on which other jobs are."""
+    """Distinguish offers that are too small from offers that other jobs occupy."""
     if room.enough or not fitting:
         return []
     if fitting == 1:
         lacks = ", ".join(room.lacks)
         return [
-            f"the 1 offer that fits has too little free now: {lacks}; "
-            "it waits for jobs there to end"
+            f"the 1 fitting offer has too little free now: {lacks}; "
+            "the job waits until jobs there end"
         ]
-    looked = "" if room.asked == fitting else f" (of {room.asked} that were looked at)"
+    checked = "" if room.asked == fitting else f" ({room.asked} were checked)"
     lacks = ", ".join(room.lacks)
     return [
-        f"none of the {fitting} offers that fit has enough free now{looked}: too little {lacks}; "
-        "it waits for jobs there to end"
+        f"none of the {fitting} fitting offers has enough free now{checked}: {lacks}; "
+        "the job waits until jobs there end"
     ]
 
 
 def _of_turns(turns: _Turns, room: FittingOffers, fitting: int, *, is_here: bool) -> list[str]:
-    """Say on which offers it is the job's turn, and where others come first."""
+    """Say on which offers the job is next, and where other jobs come first."""
     if not turns.its:
         if not turns.is_now or not turns.on[NextMatch.OTHERS]:
             return []
-        return [f"other jobs {'come first' if is_here else 'wait too'} where there is room now"]
+        other = "other jobs come first on" if is_here else "other jobs also wait for"
+        return [f"{other} the offers with room now"]
     if not turns.is_now:
         if turns.its < turns.asked:
             return []
-        return ["it is the next when there is room" if is_here else "nothing else waits for room"]
+        return ["it is next when there is room" if is_here else "no other job waits for room"]
     if turns.its < turns.asked:
-        looked = "" if turns.asked == len(room.enough) else ", as far as looked at"
-        which = f"{turns.its} of the {turns.asked} with room now{looked}"
+        checked = "" if turns.asked == len(room.enough) else " that were checked"
+        which = f"{turns.its} of the {turns.asked} offers with room now{checked}"
     else:
-        which = "the offers that fit" if len(room.enough) == fitting else "those with room now"
+        which = f"the {'fitting offers' if len(room.enough) == fitting else 'offers with room now'}"
     if is_here:
-        return [f"it is the next for {which}"]
-    return [f"nothing else waits for {which}: it would start there at once"]
+        return [f"it is next for {which}"]
+    return [f"no other job waits for {which}: it would start there at once"]
 
 
 def _of_alternatives(place: int, count: int) -> list[str]:
     if count == 1:
         return []
-    return [f"of its {count} alternative needs the nearest is shown: number {place + 1}"]
+    return [f"of its {count} alternative needs, number {place + 1} is the nearest and is shown"]
 
 
 def _of_kept(turns: _Turns) -> list[str]:
@@ -252,12 +253,12 @@ def _of_kept(turns: _Turns) -> list[str]:
     if count := turns.on[NextMatch.RESERVED]:
         notes.append(
             f"{count} {of} {_is(count)} reserved for a job that needs more of it, "
-            f"for {turns.free_in_s:.0f} s at most: this job does not end before"
+            f"for at most {turns.free_in_s:.0f} s: this job would not end before"
         )
     if count := turns.on[NextMatch.LEFT]:
         notes.append(
             f"{count} {of} {_is(count)} reserved for a job that needs more of it: "
-            "this job may start on what that leaves free"
+            "this job may start on the rest"
         )
     if count := turns.on[NextMatch.KEPT]:
         notes.append(f"{count} {of} {_is(count)} kept for a job that its pilot was just woken for")
@@ -271,4 +272,4 @@ def _is(count: int) -> str:
 def _of_priority(priority: int, fitting: Sequence[LiveOffer]) -> list[str]:
     if priority > PRIORITY_MIN or not fitting:
         return []
-    return [f"its priority is {PRIORITY_MIN}: it comes after all other jobs that fit, whoever's"]
+    return [f"its priority is {PRIORITY_MIN}: it comes after the fitting jobs of all owners"]

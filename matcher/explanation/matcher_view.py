@@ -1,4 +1,4 @@
-"""What the matcher knows, for looking at: explanations change nothing."""
+"""A read-only view of the matcher's state: explanations change nothing."""
 
 from collections.abc import Container
 
@@ -13,7 +13,7 @@ from ..reservations.reservations import Reservations
 
 
 class MatcherState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that explanations ask."""
+    """Everything that explanations read."""
 
     clauses: Clauses
     backlog: Backlog
@@ -21,4 +21,4 @@ class MatcherState(msgspec.Struct, frozen=True, kw_only=True):
     shares: Shares
     limits: LimitTable
     reservations: Reservations
-    kept_for: Container[str] = ()  # pilots that were woken, each for a job that is kept for it
+    kept_for: Container[str] = ()  # pilots that were woken, each with a job kept for it

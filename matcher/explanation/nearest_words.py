@@ -1,4 +1,4 @@
-"""The word that was meant: a demand for what no live offer has, but nearly."""
+"""The word that the user meant: a demand that no live offer meets, but nearly."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ from .offer_bits import Miss, OfferBits
 _CUTOFF: Final = 0.7  # as near as "pic", "PIC " or "PICC" are to "PIC"
 KNOWN_MAX: Final = 2_000  # words that are compared
 
-# What one word of a clause is called, if it is not the clause's name.
+# The name of a single word of a clause, if it differs from the clause's name.
 _CALLED: Final = {
     "sites": "site",
     "os": "operating system",
@@ -19,7 +19,7 @@ _CALLED: Final = {
 
 
 def meant(misses: Iterable[Miss], asked: OfferBits) -> Iterator[str]:
-    """Yield what was probably meant by words that no offer has."""
+    """Yield what the user probably meant by words that no offer has."""
     for miss in misses:
         clause = miss.clause
         wanted = sorted(clause.words(miss.wants))
@@ -35,7 +35,7 @@ def meant(misses: Iterable[Miss], asked: OfferBits) -> Iterator[str]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known word that a strange one is nearest to; empty where none is near."""
+    """Return the known word that is nearest to an unknown one; empty if none is near."""
     words = set(known)
     if not word or word in words:
         return ""

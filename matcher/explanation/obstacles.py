@@ -1,4 +1,4 @@
-"""What holds a job for which offers would fit: limits, shares, preferences, and its reservation."""
+"""What holds a job although offers fit: limits, shares, preferences and its reservation."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from ..reservations.reservations import Reservations
 from ..types import ClassSpec, LiveOffer
 from .nearest_words import nearest
 
-SHOWN_MAX = 5  # limits that are told one by one
+SHOWN_MAX = 5  # limits that are named one by one
 
 
 def by_limits(
@@ -35,10 +35,10 @@ def by_limits(
     limits: LimitTable,
     now: float,
 ) -> tuple[int, list[str], bool]:
-    """Return on how many offers limits let no fitting need start now, and which limits those are.
+    """Return on how many offers limits block all fitting needs now, and which limits.
 
-    Last: whether one of them counts all sites together, so that other offers would not help.
-    `fits`: for each need the offers that fit it, as bits.
+    The last value says whether one of them counts all sites together, so that other offers would
+    not help. `fits`: for each need, the offers that fit it, as bits.
     """
     kinds = [limits.kinds_of(spec, need) for need in spec.needs]
     if not any(kinds) or not offers:
@@ -62,27 +62,27 @@ def by_limits(
 
 
 def by_submission(spec: ClassSpec, backlog: Backlog) -> list[str]:
-    """Say that as many jobs of its submission run as that asked for; it is held on all offers."""
+    """Say that its submission's limit of running jobs is used up, which blocks it everywhere."""
     cls = backlog.classes.find(spec.class_id)
     if cls is None or cls.cap is None or not cls.is_shut:
         return []
     most = cls.cap.most
-    return [f"its submission lets {most} of its jobs run at once, and as many run (running_max)"]
+    return [f"its submission lets at most {most} jobs run at once, and {most} run (running_max)"]
 
 
 def holding(
     place: ElementLimits | None, rows: Sequence[Kinds], unknown: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield in words what lets rows not start at a place, and where it holds: empty for anywhere.
+    """Yield, in words, the limits that block rows at a place, and where they hold ("": anywhere).
 
     `unknown`: the pools that no limit counts.
     """
-    most: dict[Kind, int] = {}  # that any of the rows takes of each kind
+    most: dict[Kind, int] = {}  # largest amount of each kind that any of the rows takes
     for kinds in rows:
         for kind, takes in kinds.items():
             most[kind] = max(takes, most.get(kind, 0))
     if NO_POOL in most:
-        yield f"no limit says how much there is of {unknown}", ""
+        yield f"no limit sets the total of {unknown}", ""
     if place is None:
         return
     for kind in place.without:
@@ -90,25 +90,25 @@ def holding(
             yield banned(place), place.site
         elif kind != NO_POOL and kind in most:
             at = f"{place.site}/{place.element}"
-            yield f"no limit says how much there is of {kind[1]} at {at}", place.site
+            yield f"no limit sets the total of {kind[1]} at {at}", place.site
     for limit in place.limits:
         if limit.kind in most and limit.is_short_of(most[limit.kind]):
             yield told(limit, most[limit.kind]), limit.where
 
 
 def told(limit: Limit, takes: int = 1) -> str:
-    """Say what a limit that is used up lets no more of start."""
+    """Say what a used-up limit blocks."""
     by, value = limit.kind
     at = f"at {limit.where}" if limit.where else "at all sites together"
     if limit.is_amount:
         left = max(0, int(limit.room))
-        most = f"{at} at most {limit.most:.0f} {value} are taken at once"
-        return f"{most}: {takes} are needed, and {left} are left"
+        return f"{at}, at most {limit.most:.0f} {value} may be in use: {takes} needed, {left} left"
     if limit.is_rate:
-        return f"{at} jobs of {by} {value} start {limit.per_s:g} a second at most"
+        return f"{at}, at most {limit.per_s:g} jobs of {by} {value} start per second"
     if limit.most < 1:
-        return f"{at} no job of {by} {value} may run"
-    return f"{at} at most {limit.most:g} of the jobs of {by} {value} run at once, and as many run"
+        return f"{at}, no job of {by} {value} may run"
+    most = f"{limit.most:g} {'job' if limit.most == 1 else 'jobs'}"
+    return f"{at}, at most {most} of {by} {value} may run at once, and as many are running"
 
 
 def banned(place: ElementLimits) -> str:
@@ -117,9 +117,10 @@ def banned(place: ElementLimits) -> str:
 
 
 def by_shares(spec: ClassSpec, shares: Shares, now: float) -> tuple[int, int, list[str]]:
-    """Return how many groups and how many owners of its group are served before, and say so.
+    """Return how many groups, and owners of its group, are served first, and say so.
 
-    Who has no waiting job is where it would come in. Names and use of other owners are not told.
+    A group or owner without waiting jobs counts at the place where it would start. Names and usage
+    of other owners are not shown.
     """
     community = shares.find(spec.community)
     if community is None:
@@ -130,25 +131,25 @@ def by_shares(spec: ClassSpec, shares: Shares, now: float) -> tuple[int, int, li
     owners, all_owners = _before(group, owner)
     notes: list[str] = []
     if all_groups > 1:
-        text = f"by its share, group {spec.group} is number {groups + 1} of {all_groups} that wait"
+        text = f"by fair share, group {spec.group} is number {groups + 1} of {all_groups} groups"
         text += _standing(group, shares, now)
         if groups:
             first = next(iter(community.order))
             text += f"; the first is {first.name}{_standing(first, shares, now)}"
         notes.append(text)
     if all_owners > 1:
-        text = f"by its share, owner {spec.owner} is number {owners + 1} of {all_owners} of group "
-        notes.append(f"{text}{spec.group} that wait{_standing(owner, shares, now)}")
+        text = f"by fair share, owner {spec.owner} is number {owners + 1} of {all_owners} owners "
+        notes.append(f"{text}of group {spec.group}{_standing(owner, shares, now)}")
     return groups, owners, notes
 
 
 def _before(parent: ShareNode | None, child: ShareNode | None) -> tuple[int, int]:
-    """Return how many busy children come before one, and how many there are with it."""
+    """Return how many busy children come before one, and how many there are including it."""
     if parent is None:
         return 0, 1
     if child is not None and child.busy:
         place, count = (child.level, child.serial), len(parent.order)
-    else:  # as it comes back, or comes for the first time
+    else:  # if it starts to compete again, or for the first time
         level = competing_level(parent)
         place, count = (level, len(parent.children)), len(parent.order) + 1
         if child is not None:
@@ -157,13 +158,14 @@ def _before(parent: ShareNode | None, child: ShareNode | None) -> tuple[int, int
 
 
 def _standing(node: ShareNode | None, shares: Shares, now: float) -> str:
-    """Say what a group's or an owner's place comes from.
+    """Explain the place of a group or an owner.
 
-    What counts may be more than was used: who comes back after a pause has saved nothing up.
+    The counted usage may exceed the real one: a child that returns after a pause has saved nothing
+    up.
     """
     if node is None:
-        return ": it has used nothing yet"
-    return f": share {node.share:g}, {_hours(shares.used_core_s(node, now))} core h counted"
+        return ": no usage yet"
+    return f": share {node.share:g}, usage {_hours(shares.used_core_s(node, now))} core hours"
 
 
 def _hours(seconds: float) -> str:
@@ -180,9 +182,9 @@ def by_preference(
     *,
     is_its: bool,
 ) -> list[str]:
-    """Say that a job still waits for the sites that it prefers, and which of them nobody is at.
+    """Say that a job still waits for its preferred sites, and which of them have no live offer.
 
-    `is_its`: it is the next all the same, where nothing else waits.
+    `is_its`: it is next nevertheless, because nothing else waits.
     """
     preference = spec.preference
     if preference is None or not preference.sites or not offers:
@@ -193,20 +195,20 @@ def by_preference(
         if site not in there:
             near = nearest(site, there)
             hint = f": did you mean {near}?" if near else ""
-            notes.append(f"no live offer is at {site}, which it prefers{hint}")
+            notes.append(f"its preferred site {site} has no live offer{hint}")
     others = sum(offer.site not in preference.sites for offer in fitting)
     left_s = _prefers_s(job, spec.class_id, preference, backlog)
     if others and left_s > 0.0:
         told = f"it prefers {' or '.join(preference.sites)} for {left_s:.0f} s more: "
         if is_its:
-            notes.append(f"{told}others get it as nothing else waits for them")
+            notes.append(f"{told}other sites may run it, because no other job waits there")
         else:
-            notes.append(f"{told}until then it comes after all others on {others} of the offers")
+            notes.append(f"{told}until then, all other jobs precede it on {others} of the offers")
     return notes
 
 
 def _prefers_s(job: int | None, class_id: int, preference: Preference, backlog: Backlog) -> float:
-    """Return how much longer a job would rather run at some sites: all the time if it came now."""
+    """Return how much longer a job prefers some sites; the whole time if it arrived now."""
     cls = backlog.classes.find(class_id)
     if job is None or cls is None or cls.arrivals is None or backlog.state(job) == ABSENT:
         return float(preference.for_s)
@@ -217,7 +219,7 @@ def reservation(spec: ClassSpec, reservations: Reservations, backlog: Backlog) -
     """Say which offer is reserved for a class, and until when."""
     held = reservations.by_class.get(spec.class_id, ())
     return [
-        f"pilot {its.pilot} is reserved for a job of its class: free enough within "
+        f"pilot {its.pilot} is reserved for a job of its class and has room within "
         f"{max(0.0, its.until - backlog.now):.0f} s"
         for its in held
     ]

@@ -1,8 +1,8 @@
-"""Which of many offers accept what classes want, each offer one bit: the first is the lowest.
+"""Which of many offers accept the demands of classes, as bits; the first offer is the lowest bit.
 
-The matcher's index keeps classes and is asked with an offer. Here it is the other way round: the
-offers are known, live ones or those that stand for pilots to be started, and each class asks. What
-classes want repeats itself, so each answer is made once for all of them.
+The matcher's index holds classes and answers for an offer. This module is the reverse: it holds
+offers, either live ones or those of pilots to start, and answers for a class. Demands repeat, so
+each answer is computed once for all classes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from ..clauses.fact_bits import Column
 from ..clauses.word_bits import selected
 from ..types import ClassSpec, LiveOffer
 
-KNOWN_MAX: Final = 200_000  # answers that are kept; classes come and go
+KNOWN_MAX: Final = 200_000  # cached answers; classes come and go
 
 
 class Miss(NamedTuple):
@@ -25,19 +25,20 @@ class Miss(NamedTuple):
     clause: Clause[Any, Any]
     wants: Any
     excludes: int  # how many it refuses
-    alone: list[Any]  # what those offers have that nothing else refuses
-    nearest: list[Any]  # the same; if there is none or the clause shows all, what all refused have
+    alone: list[Any]  # the facts of the offers that only this clause refuses
+    # The same; if there are none, or the clause shows all, the facts of all refused offers.
+    nearest: list[Any]
 
 
 class OfferFit(NamedTuple):
-    """One need against all offers."""
+    """One need compared with all offers."""
 
-    fitting: int  # which offers fit, as bits
-    misses: list[Miss]  # those that alone refuse most first
+    fitting: int  # the fitting offers, as bits
+    misses: list[Miss]  # clauses that alone refuse most offers first
 
 
 class OfferBits:
-    """Some offers, which classes ask about."""
+    """Some offers, for questions of classes."""
 
     def __init__(self, clauses: Clauses, offers: Sequence[LiveOffer]) -> None:
         self.offers = offers
@@ -54,17 +55,17 @@ class OfferBits:
         return list(selected(self.offers, bits))
 
     def column(self, clause: Clause[Any, Any]) -> Column:
-        """Return what each offer has of the fact that a clause looks at."""
+        """Return the fact of a clause for each offer."""
         found = self._columns.get(clause.fact)
         if found is None:
             had = list(map(attrgetter(clause.fact), self.offers))
             found = self._columns[clause.fact] = clause.column(had)
         return found
 
-    # -- for plans ------------------------------------------------------------------------------
+    # -- for plans --------------------------------------------------------------------------------
 
     def of(self, spec: ClassSpec) -> int:
-        """Return the bits of the offers that could take a job of this class by any of its needs."""
+        """Return the offers that could take a job of this class by any of its needs, as bits."""
         found = self._classes.get(spec.class_id)
         if found is None:
             if len(self._classes) >= KNOWN_MAX:
@@ -73,9 +74,10 @@ class OfferBits:
         return found
 
     def learn(self, specs: Iterable[ClassSpec]) -> None:
-        """Find the answers for many classes at once: clause by clause, in a fraction of the time.
+        """Compute the answers for many classes at once, clause by clause, which is much faster.
 
-        `of` gives the same answers without. Of more than are kept the first ones are learnt.
+        `of` gives the same answers without this. If there are more than the cache holds, the first
+        are learnt.
         """
         fresh = [spec for spec in specs if spec.class_id not in self._classes][:KNOWN_MAX]
         if len(fresh) + len(self._classes) > KNOWN_MAX:
@@ -112,13 +114,13 @@ class OfferBits:
             found |= bits
         return found and _all_of(self._of_class, spec.needs[0], spec, found)
 
-    # -- for explanations -----------------------------------------------------------------------
+    # -- for explanations -------------------------------------------------------------------------
 
     def look(self, need: Need, spec: ClassSpec) -> OfferFit:
-        """Ask each clause which offers it refuses."""
+        """Find the offers that each clause refuses."""
         refusals: list[tuple[Clause[Any, Any], Any, int]] = []
-        once: int = 0  # the offers that were refused
-        twice: int = 0  # and those that were again
+        once: int = 0  # offers refused at least once
+        twice: int = 0  # offers refused at least twice
         for row in self._rows:
             wants = row.clause.wants(need, spec)
             if not row.clause.asks(wants):
@@ -148,14 +150,14 @@ def _all_of(rows: Sequence["_Row"], need: Need, spec: ClassSpec, bits: int) -> i
 
 
 class _Row:
-    """One clause: for each thing that can be wanted, which offers have it."""
+    """One clause: for each demand, the offers that meet it."""
 
     def __init__(self, clause: Clause[Any, Any], offers: OfferBits) -> None:
         self.clause, self._offers = clause, offers
         self._answers: dict[Any, int] = {}
 
     def accepting(self, wanted: Any) -> int:
-        """Return the bits of the offers that do not refuse this."""
+        """Return the offers that do not refuse this demand, as bits."""
         found = self._answers.get(wanted)
         if found is None:
             if len(self._answers) >= KNOWN_MAX:
@@ -166,7 +168,7 @@ class _Row:
     def narrowed(
         self, bits: list[int], needs: Sequence[Need], specs: Sequence[ClassSpec]
     ) -> list[int]:
-        """Return of each of some bits what is left by this clause."""
+        """Return each set of bits, reduced to the offers that this clause accepts."""
         if len(self._answers) >= KNOWN_MAX:
             self._answers.clear()
         clause, answers, every = self.clause, self._answers, self._offers.all

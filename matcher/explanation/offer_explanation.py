@@ -1,4 +1,4 @@
-"""Why an offer gets nothing: clause by clause how many waiting jobs it cannot run."""
+"""Why an offer gets no job: how many waiting jobs each clause excludes."""
 
 from collections.abc import Iterable
 
@@ -15,16 +15,16 @@ from .matcher_view import MatcherState
 def explain_offer(
     offer: LiveOffer, known: MatcherState, *, empty: LiveOffer | None = None
 ) -> OfferExplanation:
-    """Return how many waiting jobs of its community each clause keeps from an offer.
+    """Return how many waiting jobs of its community each clause excludes from an offer.
 
-    A job with several needs is kept by a clause if that holds for any of them, and fits if any
-    does; it is counted once. `empty`: what it would be with nothing on it.
+    A job with several needs is excluded by a clause if the clause excludes any of them. It fits if
+    any need fits; it is counted once. `empty`: the offer with no jobs on it.
     """
     index = known.indexes.of(offer.community)
     if index is None:
         return OfferExplanation(pilot=offer.pilot, waiting=0, fitting=0)
     by_clause, mine = _asked(index, offer)
-    once = twice = 0  # rows that one clause refuses, and those that more do
+    once = twice = 0  # rows that one clause refuses, and rows that several refuse
     for rows in by_clause.values():
         refused = mine & ~rows
         twice |= once & refused
@@ -59,7 +59,7 @@ def explain_offer(
 
 
 def _asked(index: ClassIndex, offer: LiveOffer) -> tuple[dict[str, int], int]:
-    """Return for each clause the rows that it lets through, and all rows of the community."""
+    """Return for each clause the rows that it accepts, and all rows of the community."""
     by_clause = dict(index.by_clause(offer))
     return by_clause, by_clause.pop("community") & index.live
 
@@ -78,7 +78,7 @@ def _of_reservation(offer: LiveOffer, known: MatcherState) -> list[str]:
     left_s = max(0.0, held.until - known.backlog.now)
     return [
         f"it is reserved for a larger job for {left_s:.0f} s more: "
-        "others get what that will not need, or end before"
+        "other jobs may use the rest, or must end before"
     ]
 
 
@@ -95,7 +95,7 @@ def _of_limits(offer: LiveOffer, held: Iterable[JobClass], known: MatcherState) 
 
 
 def _of_obstacles(offer: LiveOffer, obstacles: list[OfferObstacle]) -> list[str]:
-    """Say which clause alone stands in the way; of a full offer that is known."""
+    """Say which clause alone excludes jobs; for a full offer that is already known."""
     if offer.cores_free <= 0:
         return []
     takes = {
@@ -111,8 +111,6 @@ def _of_obstacles(offer: LiveOffer, obstacles: list[OfferObstacle]) -> list[str]
             why = takes.get(one.clause)
             name = one.clause.replace("_", " ")
             notes.append(
-                f"{why}: {jobs} would fit but for that"
-                if why
-                else f"but for {name} {jobs} would fit"
+                f"{why}: {jobs} would fit otherwise" if why else f"but for {name}, {jobs} would fit"
             )
     return notes

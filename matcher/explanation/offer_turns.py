@@ -1,4 +1,4 @@
-"""Whose turn it is on an offer: the same question that a match asks, and nothing is handed out."""
+"""Whose turn it is on an offer: the question of a match, without handing out a job."""
 
 import enum
 
@@ -14,18 +14,18 @@ from .matcher_view import MatcherState
 class NextMatch(enum.Enum):
     """What the next match of an offer means for a job that fits it."""
 
-    ITS = "its"  # a match now gives it, or would give it if it waited
+    ITS = "its"  # the job is next, or would be if it waited
     OTHERS = "others"  # another job comes first
-    NOBODYS = "nobodys"  # limits let it not start there, or no job comes next
-    KEPT = "kept"  # the pilot was woken for a job, and its offer is kept for that
+    NOBODYS = "nobodys"  # limits block it there, or no job comes next
+    KEPT = "kept"  # the pilot was woken for a job, and its offer is kept for that job
     RESERVED = "reserved"  # the offer is reserved for another class, which leaves too little
-    LEFT = "left"  # the offer is reserved, and the job fits what is left or ends before
+    LEFT = "left"  # the offer is reserved, but the job fits into the rest or ends before
 
 
 def turn(job: int | None, spec: ClassSpec, offer: LiveOffer, known: MatcherState) -> NextMatch:
     """Return whether the next match of an offer gives a job.
 
-    Nothing is said of the next match of kept and reserved offers. A job that does not wait here is
+    For kept and reserved offers, the next match is not computed. A job that does not wait here is
     next only if no other job waits for the offer.
     """
     if offer.pilot in known.kept_for:
@@ -58,7 +58,7 @@ def _on_reserved(
 
 
 def may_start(spec: ClassSpec, offer: LiveOffer, known: MatcherState) -> bool:
-    """Whether one of the needs of a class fits an offer and limits let it start there now."""
+    """Whether one of the needs of a class fits an offer, and limits let it start there now."""
     cls = known.backlog.classes.find(spec.class_id)
     if cls is not None and cls.is_shut:
         return False

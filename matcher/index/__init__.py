@@ -1,1 +1,1 @@
-"""The index: the best waiting job for an offer, without asking every class."""
+"""The index: it finds the best waiting job for an offer without a check of every class."""

@@ -1,7 +1,7 @@
-"""The index: for an offer, the waiting job that comes first, without asking every class.
+"""The index: it finds the first waiting job for an offer without a check of every class.
 
-`rows` says which rows accept it. The shares say which owner among them is next, and within an owner
-the classes stand in the order of their best jobs: the first that is in the set is it.
+`rows` finds the rows that accept the offer. The shares choose the next owner among those rows. An
+owner's classes are sorted by their best jobs, and the first one among the rows is the answer.
 """
 
 from collections.abc import Mapping
@@ -23,16 +23,17 @@ from ..types import LiveOffer
 from .rows import Rows
 from .thresholds import LOOSE_MAX
 
-WALK_MAX: Final = 512  # classes of an owner that are looked at before the set is taken apart
-EACH: Final = 32  # classes that can be looked at while one row is taken out of a set
+# An owner's classes that are checked one by one before the set itself is split.
+WALK_MAX: Final = 512
+EACH: Final = 32  # classes that can be checked in the time in which one row is taken out of a set
 
 _LAST_RANK: Final = rank(PRIORITY_MIN, 0)  # of the first job with the lowest priority
 
-Found = tuple[JobClass, int]  # a class, and which of its needs
+Found = tuple[JobClass, int]  # a class and the index of its need
 
 
 class ClassIndex(Rows):
-    """Finds classes of one community for offers."""
+    """The index of one community's classes."""
 
     def __init__(
         self,
@@ -45,24 +46,27 @@ class ClassIndex(Rows):
     ) -> None:
         super().__init__(backlog, clauses, limits, rules)
         self._shares, self.community = shares, community
-        self.known = 0  # classes that are found here
-        self.forgotten = 0  # others that still have rows
+        self.known = 0  # classes in this index
+        self.forgotten = 0  # forgotten classes whose rows are still here
         self._ranked: dict[ShareNode, Ranked] = {}
-        self.heir: ClassIndex | None = None  # it will be the index instead of this one
+        self.heir: ClassIndex | None = None  # the new index that will replace this one
         self._to_be: dict[ShareNode, int] | None = (
-            None  # the live rows of nodes, as long as it is not
+            None  # share node → live rows, until this index is in service
         )
-        self._last = 0  # those whose best job has priority 0
-        self._choosy = 0  # those whose best job prefers some sites
-        self._hungry = 0  # those that have waited for long, and others without waiting jobs
-        self._timers: list[tuple[float, int]] = []  # ends of preferences, and the slots
-        # Whether `best` returned the job of the owner whose turn it is. A scarce demand may not be.
+        self._last = 0  # rows of classes whose best job has the lowest priority
+        self._choosy = 0  # rows of classes whose best job prefers some sites
+        # Rows of classes that have waited for long, perhaps without waiting jobs now.
+        self._hungry = 0
+        # Ends of preferences, and the slots of their classes.
+        self._timers: list[tuple[float, int]] = []
+        # Whether the owner of the last result of `best` was next in turn. With a scarce demand it
+        # may not be.
         self.in_turn = True
 
-    # -- classes --------------------------------------------------------------------------------
+    # -- classes ----------------------------------------------------------------------------------
 
     def add(self, cls: JobClass) -> None:
-        """Take up a class."""
+        """Add a class."""
         self.enter(cls)
         cls.first_row = self._entered.pop(cls)
         cls.watcher, cls.timer = self, 0.0
@@ -73,7 +77,7 @@ class ClassIndex(Rows):
             self.changed(cls, None)
 
     def changed(self, cls: JobClass, old: Entry | None) -> None:
-        """The best job of a class is another one than before."""
+        """Update the index after the best job of a class has changed."""
         self._change(cls, cls.first_row, old)
         if cls.arrivals is not None and cls.entry is not None:
             self._note_preference(cls, cls.needs << cls.first_row)
@@ -81,13 +85,13 @@ class ClassIndex(Rows):
             self.heir._change(cls, row, old)
 
     def hungers(self, cls: JobClass) -> None:
-        """Note whether a class has waited for long."""
+        """Record whether a class has waited for long."""
         self._note_hunger(cls, cls.first_row)
         if self.heir is not None and (row := self.heir.row_of(cls)) is not None:
             self.heir._note_hunger(cls, row)
 
     def _change(self, cls: JobClass, row: int, old: Entry | None) -> None:
-        """Keep order and sets of rows up to date with the best job of a class."""
+        """Update the order and the sets of rows after the best job of a class has changed."""
         rows, new, ranked = cls.needs << row, cls.entry, self._ranked[cls.owner]
         if old is not None:
             ranked.remove(old[0])
@@ -112,10 +116,10 @@ class ClassIndex(Rows):
         rows = cls.needs << row
         self._hungry = self._hungry | rows if cls.is_hungry else self._hungry & ~rows
 
-    # -- another index instead ------------------------------------------------------------------
+    # -- replacement by a new index ---------------------------------------------------------------
 
     def inherit(self, cls: JobClass) -> None:
-        """Take up a class that another index still finds, which tells what becomes of it."""
+        """Add a class that another index still holds; that index forwards the class's changes."""
         if self._to_be is None:
             self._to_be = {}
         self.enter(cls)
@@ -128,13 +132,13 @@ class ClassIndex(Rows):
             self._note_hunger(cls, row)
 
     def row_of(self, cls: JobClass) -> int | None:
-        """Return the first row of a class that was inherited, None where it was not."""
+        """Return the first row of an inherited class; None if it was not inherited."""
         return self._entered.get(cls)
 
     def take_over(self, known: Mapping[int, JobClass]) -> None:
-        """Be the index instead of another one, for the classes that were inherited."""
+        """Replace another index for the classes that were inherited from it."""
         for cls, first in self._entered.items():
-            if known.get(cls.spec.class_id) is not cls:  # it was forgotten meanwhile
+            if known.get(cls.spec.class_id) is not cls:  # it was forgotten since
                 self.forgotten += 1
                 continue
             self.known += 1
@@ -154,13 +158,13 @@ class ClassIndex(Rows):
             self._choosy &= ~rows
             return
         self._choosy |= rows
-        # A timer that ends too early does no harm, and one for each change would be many.
+        # An early timer does no harm, and a timer for each change would be too many.
         if not cls.timer or cls.prefers_until < cls.timer:
             cls.timer = cls.prefers_until
             heappush(self._timers, (cls.timer, cls.slot))
 
     def _end_preferences(self) -> None:
-        """Classes whose best job now may run anywhere prefer nothing any more."""
+        """Clear the preference of classes whose best job may now run anywhere."""
         now = self._backlog.now
         while self._timers and self._timers[0][0] <= now:
             at, slot = heappop(self._timers)
@@ -170,16 +174,16 @@ class ClassIndex(Rows):
                 self._note_preference(cls, cls.needs << cls.first_row)
 
     def ranked(self) -> dict[ShareNode, Ranked]:
-        """Return the classes with waiting jobs by owner: for checks."""
+        """Return the classes with waiting jobs by owner. For checks only."""
         return self._ranked
 
     @property
     def timers(self) -> int:
-        """How many ends of preferences are waited for: for checks."""
+        """Return the number of pending ends of preferences. For checks only."""
         return len(self._timers)
 
     def check_class(self, cls: JobClass) -> None:
-        """Raise AssertionError where a set of rows does not say what a class says: for checks."""
+        """Raise AssertionError if a set of rows does not agree with a class. For checks only."""
         rows = cls.needs << cls.first_row
         is_last = cls.entry is not None and cls.entry[0] >= _LAST_RANK
         assert self._last & rows == (rows if is_last else 0), "priority 0"
@@ -190,14 +194,14 @@ class ClassIndex(Rows):
             assert self._choosy & rows or cls.prefers_until <= self._backlog.now, "preference"
 
     def rows_of_owner(self, owner: ShareNode) -> int:
-        """Return the rows of an owner's classes that have waiting jobs, as bits."""
+        """Return the rows of an owner's classes with waiting jobs, as bits."""
         return owner.live
 
     def hungry_for(self, offer: LiveOffer, soon: LiveOffer) -> int:
-        """Return the rows of hungry classes that may accept an offer, limits aside, as bits.
+        """Return the rows of hungry classes that may accept an offer, without limits, as bits.
 
-        Jobs of one core that `soon` has room for wait for their turn alone. What comes after all
-        others anyway is not hungry.
+        Jobs of one core that fit into `soon` only wait for their turn. Jobs of the lowest priority
+        are not hungry, because they come after all others anyway.
         """
         rows = self._accepting(offer) & self._hungry & ~self._last
         if rows:
@@ -205,7 +209,7 @@ class ClassIndex(Rows):
         return rows
 
     def hungry_for_gpus(self, offer: LiveOffer) -> int:
-        """Return those that ask for GPUs, not for too many, and may accept such a kind of offer."""
+        """Return the hungry rows that ask for GPUs and may accept this kind of offer."""
         rows = self._hungry & self.live & self._on_gpus
         if not rows:
             return 0
@@ -218,10 +222,10 @@ class ClassIndex(Rows):
         its = [row for row, need in needs if need.gpus_min <= offer.gpus]
         return rows if its else 0
 
-    # -- the best job ---------------------------------------------------------------------------
+    # -- the best job -----------------------------------------------------------------------------
 
     def best(self, offer: LiveOffer) -> Found | None:
-        """Return the class of the job that comes first, and which of its needs; or None."""
+        """Return the class of the first job and the index of its need; None if there is none."""
         if self._timers and self._timers[0][0] <= self._backlog.now:
             self._end_preferences()
         self.in_turn = True
@@ -237,10 +241,10 @@ class ClassIndex(Rows):
         return self._first_by_turn(rows)
 
     def _firsts(self, rows: int) -> int:
-        """Return of each class only the first of these rows.
+        """Return only the first of these rows of each class.
 
-        Where a class has several, one is added at its first row to what is not in the set: the sum
-        is carried up to the first that is.
+        For each class with several rows, add one at its first row to the complement of the set: the
+        carry stops at the first row in the set.
         """
         several = rows & self._several
         if not several:
@@ -249,9 +253,10 @@ class ClassIndex(Rows):
         return rows ^ several ^ several & carried
 
     def _by_tiers(self, rows: int, offer: LiveOffer) -> Found | None:
-        """Return what comes first: scarce demands, others, jobs that prefer other sites, the last.
+        """Return the first job by tiers.
 
-        A scarce demand goes first as long as its owner does not get too far ahead by it.
+        The tiers are scarce demands, other jobs, jobs that prefer other sites, and the lowest
+        priority. A scarce demand goes first, unless that brings its owner too far ahead.
         """
         last = rows & self._last
         main = rows ^ last
@@ -260,7 +265,7 @@ class ClassIndex(Rows):
             elsewhere = main & self._choosy
             elsewhere ^= elsewhere & self.liking(offer.site)
             main ^= elsewhere
-        if self._unsure:  # the alternative that fits may be another one than it seems
+        if self._unsure:  # the need that fits may be another than the first row suggests
             those = main & self._scarce
             scarce = self._first(those, rows)
             main ^= those
@@ -278,7 +283,7 @@ class ClassIndex(Rows):
         return first or self._first(elsewhere, rows) or self._first(last, rows)
 
     def _first_by_turn(self, rows: int) -> Found | None:
-        """Return what comes first of some rows, scarce demands as far ahead as they may."""
+        """Return the first job of some rows, with scarce demands as far ahead as they may be."""
         owner = self._owner_of(rows)
         scarce = rows & self._scarce
         if scarce and scarce != rows:
@@ -292,7 +297,7 @@ class ClassIndex(Rows):
         return self._pick(owner, rows & owner.live, rows)
 
     def _owner_of(self, rows: int) -> ShareNode:
-        """Return the owner who is next among those with some rows."""
+        """Return the next owner among those with some rows."""
         group = self.community.order.first(rows)
         assert group is not None, "the rows of an offer are of its community"
         owner = group.order.first(rows)
@@ -300,7 +305,7 @@ class ClassIndex(Rows):
         return owner
 
     def _surely_precedes(self, scarce: ShareNode, rows: int) -> bool:
-        """Whether an owner's scarce demand goes before whoever of these rows may really fit."""
+        """Whether an owner's scarce demand precedes any of these rows that may really fit."""
         if not rows:
             return True
         group = scarce.parent
@@ -309,12 +314,12 @@ class ClassIndex(Rows):
         above_groups = group.level - self.community.order.lowest()
         if above_groups <= ahead:
             above_owners = scarce.level - group.order.lowest()
-            if above_owners <= ahead:  # it goes before anybody who waits
+            if above_owners <= ahead:  # it precedes everybody who waits
                 self.in_turn = above_groups <= 0.0 and above_owners <= 0.0
                 return True
         plain = self._owner_of(rows)
         if plain.parent is not group and rows & group.live:
-            return False  # one of the own group may be the first that fits
+            return False  # the first that fits may belong to its own group
         return self._may_precede(scarce, plain)
 
     def _ahead(self) -> float:
@@ -322,9 +327,9 @@ class ClassIndex(Rows):
         return self._rules.ahead_core_s * self._shares.weight(self._backlog.now)
 
     def _may_precede(self, scarce: ShareNode, plain: ShareNode) -> bool:
-        """Whether an owner's scarce demand goes before the turn of another.
+        """Whether an owner's scarce demand precedes the turn of another owner.
 
-        It does as long as neither the owner nor the group is far ahead of the other's level.
+        It does unless the owner or its group is too far above the other's level.
         """
         if scarce is plain:
             return True
@@ -332,7 +337,7 @@ class ClassIndex(Rows):
         return mine.level - others.level <= self._ahead()
 
     def _first(self, rows: int, all_rows: int) -> Found | None:
-        """Return the class that comes first among some rows, by the shares and its best job."""
+        """Return the first class of some rows, by the shares and its best job."""
         if not rows:
             return None
         while True:
@@ -344,7 +349,7 @@ class ClassIndex(Rows):
             found = self._pick(owner, rows & owner.live, all_rows)
             if found is not None:
                 return found
-            rows ^= rows & owner.live  # none of them fits after all
+            rows ^= rows & owner.live  # none of them really fits
 
     def _pick(self, owner: ShareNode, rows: int, all_rows: int) -> Found | None:
         """Return an owner's first class among some rows."""
@@ -368,7 +373,7 @@ class ClassIndex(Rows):
         return None
 
     def _pick_of_few(self, rows: int, all_rows: int) -> Found | None:
-        """Return one owner's first class among some rows, after a look at each of them."""
+        """Return an owner's first class among a few rows, which are all checked."""
         left, found = rows, list[tuple[int, int]]()
         while left:
             row = left.bit_length() - 1
@@ -392,12 +397,12 @@ class ClassIndex(Rows):
         return None
 
     def class_of(self, code: int) -> JobClass:
-        """Return the class of a code."""
+        """Return the class with a code."""
         return self._row_class[code if code >= 0 else ~code]
 
 
 def _rivals(mine: ShareNode, others: ShareNode) -> tuple[ShareNode, ShareNode]:
-    """Return what two owners compete as: their groups, or themselves within one."""
+    """Return the nodes that compete for two owners: their groups, or themselves within a group."""
     if mine.parent is others.parent or mine.parent is None or others.parent is None:
         return mine, others
     return mine.parent, others.parent

@@ -1,4 +1,4 @@
-"""One index for each community: they never mix, and sets of rows are the smaller for it."""
+"""One index for each community. Separate indexes keep the sets of rows small."""
 
 from operator import attrgetter
 from typing import Any, Final
@@ -14,12 +14,12 @@ from ..types import LiveOffer
 from .class_index import ClassIndex, Found
 
 SLACK: Final = 64  # forgotten classes that are not worth a new index
-LOOKS: Final = 4  # for each of them, so many that may be forgotten are looked at
-STEP: Final = 16  # classes that a new index inherits each time
+LOOKS: Final = 4  # classes that may be forgotten are checked, this many for each forgotten one
+STEP: Final = 16  # classes that a new index inherits at a time
 
 
 class IndexBuild:
-    """A new index, and how many rows of the old one it has looked at."""
+    """A new index, and the number of rows of the old one that it has processed."""
 
     __slots__ = ("index", "seen")
 
@@ -29,7 +29,7 @@ class IndexBuild:
 
 
 class Indexes:
-    """Finds classes for offers, each in the index of its community."""
+    """The indexes of all communities."""
 
     def __init__(
         self, backlog: Backlog, clauses: Clauses, shares: Shares, limits: LimitTable, rules: Rules
@@ -40,12 +40,12 @@ class Indexes:
         self._kind_of = attrgetter(*[it.fact for it in self.kind_clauses])
         self._of: dict[str, ClassIndex] = {}
         self._coming: dict[str, IndexBuild] = {}
-        self._fading: list[ClassIndex] = []  # which others have replaced
+        self._fading: list[ClassIndex] = []  # indexes that others have replaced
 
-    # -- classes --------------------------------------------------------------------------------
+    # -- classes ----------------------------------------------------------------------------------
 
     def add(self, cls: JobClass) -> None:
-        """Take up a class."""
+        """Add a class."""
         community = cls.spec.community
         index = self._of.get(community)
         if index is None:
@@ -54,7 +54,7 @@ class Indexes:
         self.step()
 
     def forget(self, cls: JobClass) -> None:
-        """A class is known no more: its rows are empty from now on."""
+        """Forget a class: its rows are empty from now on."""
         community = cls.spec.community
         index = self._of[community]
         index.known -= 1
@@ -67,16 +67,16 @@ class Indexes:
     def renew(self, community: str) -> None:
         """Begin a new index for a community, without the rows of forgotten classes.
 
-        That takes some time for each class, so it is done in steps while the old one still serves.
+        Each class takes some time, so `step` builds it while the old index still serves.
         """
         if community not in self._coming:
             coming = self._coming[community] = IndexBuild(self._new(community))
             self._of[community].heir = coming.index
 
     def step(self, most: int = STEP) -> None:
-        """Go on with what is begun, for so many classes at most.
+        """Continue the running work, for at most this many classes.
 
-        To give back all at once what an old index holds would take as long as to make it.
+        The memory of an old index is freed in steps too, because that takes as long as to build it.
         """
         for community, coming in list(self._coming.items()):
             old, classes = self._of[community], self._backlog.classes
@@ -97,14 +97,14 @@ class Indexes:
             self._fading.pop()
 
     def compact(self) -> None:
-        """Give back the room of forgotten classes at once."""
+        """Free the memory of forgotten classes at once."""
         for community in self._of:
             self.renew(community)
         while self._coming or self._fading:
             self.step()
 
     def limits_changed(self) -> None:
-        """Other limits hold from now on."""
+        """Adapt to changed limits."""
         for index in [*self._of.values(), *[coming.index for coming in self._coming.values()]]:
             index.limits_changed()
 
@@ -127,29 +127,29 @@ class Indexes:
         return list(self._of.values())
 
     def of(self, community: str) -> ClassIndex | None:
-        """Return the index of a community, None where none of its classes is known."""
+        """Return the index of a community; None if it has no class."""
         return self._of.get(community)
 
     def best(self, offer: LiveOffer) -> Found | None:
-        """Return the class of the job that comes first, and which of its needs; or None."""
+        """Return the class of the first job and the index of its need; None if there is none."""
         index = self._of.get(offer.community)
         return index.best(offer) if index is not None else None
 
     def kind_rows(self, offer: LiveOffer) -> int:
-        """Return the rows of its community that may accept an offer, numbers aside, as bits."""
+        """Return the rows of its community that accept an offer, without the numbers, as bits."""
         index = self._of.get(offer.community)
         return index.kind_rows(offer) if index is not None else 0
 
     def place_for(self, cls: JobClass, offer: LiveOffer) -> int | None:
-        """Return the first of the needs of a class that fits and may start, or None."""
+        """Return the index of the first need of a class that fits and may start; else None."""
         return self._of[cls.spec.community].place_for(cls, offer)
 
     def kinds_of(self, cls: JobClass, place: int) -> Kinds:
-        """Return the kinds with limits to which one alternative of a class belongs."""
+        """Return the kinds with limits to which one need of a class belongs."""
         return self._of[cls.spec.community].kinds_of(cls, place)
 
     def all_kinds_of(self, cls: JobClass) -> Kinds:
-        """Return the kinds with limits to which any alternative of a class belongs."""
+        """Return the kinds with limits to which any need of a class belongs."""
         return {
             kind: takes
             for need in range(len(cls.spec.needs))
@@ -157,10 +157,10 @@ class Indexes:
         }
 
     def closed_needs(self, closed: tuple[Shut, ...], cls: JobClass) -> int:
-        """Return which needs of a class may not start where this is closed, as bits."""
+        """Return which needs of a class may not start while these kinds are closed, as bits."""
         return self._of[cls.spec.community].closed_needs(closed, cls)
 
     def kind(self, offer: LiveOffer) -> tuple[Any, ...]:
-        """Return what the clauses see of an offer, numbers aside."""
+        """Return the facts of an offer that clauses read, without the numbers."""
         found: tuple[Any, ...] = self._kind_of(offer)
         return found

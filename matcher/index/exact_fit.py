@@ -1,4 +1,4 @@
-"""The exact rule: whether no clause refuses, and what a job gets then."""
+"""The exact rule: whether any clause refuses, and the grant of a job that fits."""
 
 from pilotage.proto.documents.job import Need
 
@@ -13,12 +13,13 @@ def accepts(need: Need, spec: ClassSpec, offer: LiveOffer, clauses: Clauses) -> 
 
 
 def grant(need: Need, offer: LiveOffer, held: PilotAttempts | None = None) -> Grant:
-    """Return what a fitting job gets: as much as it can use of cores and GPUs.
+    """Return the grant of a fitting job: as many cores and GPUs as it can use.
 
-    Memory per core bounds the cores. Who asks for a whole node gets all cores, memory and GPUs; of
-    the disk, whose free space moves by itself, and of named amounts what was asked for.
+    The memory per core bounds the cores. A job that asks for a whole node gets all cores, memory
+    and GPUs. Of the disk, whose free space changes by itself, and of named amounts it gets what it
+    asked for.
 
-    `held`: what other jobs have of the pilot, for the charge; None: nothing.
+    `held`: resources of the pilot that other jobs hold, for the charge; None: nothing.
     """
     if need.whole_node:
         cores, memory_mb, gpus = offer.cores_free, offer.memory_free_mb, offer.gpus_free

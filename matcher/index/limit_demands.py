@@ -1,17 +1,17 @@
-"""Takings: of one kind with a limit, which rows take more of it than is left, as bits."""
+"""Which rows take more of one limited kind than is left, as bits."""
 
 from bisect import bisect_right
 
 
 class Takings:
-    """All rows that take of one kind: mostly one each, of an amount any number."""
+    """All rows that take from one kind: usually one each, or any number of an amount."""
 
     __slots__ = ("_above", "_amounts", "_rows", "is_known")
 
     def __init__(self) -> None:
-        self._rows: dict[int, int] = {}  # what is taken, and the rows that take it
+        self._rows: dict[int, int] = {}  # number → rows that take it
         self._amounts: list[int] = []  # the same numbers, rising
-        self._above: list[int] = []  # the rows that take each of them or more
+        self._above: list[int] = []  # rows that take each of these numbers or more
         self.is_known = True
 
     def add(self, row: int, takes: int) -> None:

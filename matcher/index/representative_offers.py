@@ -1,4 +1,4 @@
-"""Stand-ins: offers that differ in rare facts, and who stands for whom."""
+"""Representatives of offers that differ only in rare facts."""
 
 from typing import Any, Final
 
@@ -6,12 +6,12 @@ from ..clauses.facets import Facet
 from ..clauses.key_sizes import Keys
 
 STAND_INS_MAX: Final = 16_384
-KEYS_BYTES_MAX: Final = 8 << 20  # of the facts for which it is kept who stands for them
-ROWS_BYTES_MAX: Final = 64 << 20  # of the rows of all stand-ins
+KEYS_BYTES_MAX: Final = 8 << 20  # of the facts whose representative is cached
+ROWS_BYTES_MAX: Final = 64 << 20  # of the rows of all representatives
 
 
 class StandIn:
-    """Offers of which the rare facts make no difference to any row."""
+    """A representative of offers whose rare facts make no difference to any row."""
 
     __slots__ = ("rows",)
 
@@ -20,22 +20,24 @@ class StandIn:
 
 
 class StandIns:
-    """Who stands for whom among the facts that few jobs ask for.
+    """The representatives of all combinations of rare facts.
 
-    Offers differ in them a lot, and mostly no class minds. So they are not in the key of an offer:
-    a stand-in is, the same for all that no row tells apart. What was known before a row came is
-    looked at again when it is asked for: a row costs nothing when it comes.
+    Offers differ a lot in these facts, but usually no class asks for them. The key of an offer
+    therefore holds a representative instead, which is the same for all offers that no row
+    distinguishes. New rows cost nothing when they are added: answers are computed again when they
+    are needed.
     """
 
     def __init__(self) -> None:
-        self._asked: list[tuple[int, Facet]] = []  # who may refuse a fact, by its place
+        # Facets that may refuse a fact, with the fact's place.
+        self._asked: list[tuple[int, Facet]] = []
         self.known: dict[tuple[Any, ...], StandIn] = {}
-        self._keys = Keys()  # of these
+        self._keys = Keys()  # the cached facts
         self._by_rows: dict[int, StandIn] = {}
         self._rows_bytes = 0
 
     def of(self, facts: tuple[Any, ...]) -> StandIn:
-        """Return the stand-in for an offer that has these facts."""
+        """Return the representative of an offer with these facts."""
         found = self.known.get(facts)
         if found is None:
             rows = -1
@@ -51,7 +53,7 @@ class StandIns:
         return found
 
     def _standing_for(self, rows: int) -> StandIn:
-        """Return the stand-in of these rows."""
+        """Return the representative with these rows."""
         found = self._by_rows.get(rows)
         if found is None:
             its = rows.bit_length() // 8
@@ -63,26 +65,26 @@ class StandIns:
 
     @property
     def answers(self) -> tuple[dict[Any, Any], ...]:
-        """Return all that is kept."""
+        """Return the caches."""
         return self.known, self._by_rows
 
     def ask(self, facets: list[tuple[int, Facet]]) -> None:
-        """Rows were added: these are to be asked, each for the fact at a place, and all again.
+        """Check these facets, each for the fact at a place, from now on, because rows were added.
 
-        The facets remember what they answered.
+        The facets keep their own answers.
         """
         self._asked = facets
         self.forget()
 
     def forget(self) -> None:
-        """Let all stand-ins go."""
+        """Clear the caches."""
         self.known.clear()
         self._by_rows.clear()
         self._keys.clear()
         self._rows_bytes = 0
 
     def check(self) -> None:
-        """Raise AssertionError where a stand-in does not stand for some facts: for checks."""
+        """Raise AssertionError if some facts have a wrong representative. For checks only."""
         for facts, stand_in in self.known.items():
             rows = -1
             for at, facet in self._asked:

@@ -1,11 +1,11 @@
-"""Rows: for an offer, those that accept it, without asking every class.
+"""The rows that accept an offer, without a check of every class.
 
-A row is one alternative of one class; sets of rows are the bits of integers. For each clause it is
-known which rows accept what an offer has, so that a handful of ANDs gives the rows that accept all
-of it.
+A row is one alternative need of one class, and a set of rows is an integer with a bit for each. For
+each clause the index knows which rows accept a fact. A handful of ANDs gives the rows that accept
+all facts.
 
-One short cut lets too many rows through: numbers with very many demands (`steps`). The class that
-is picked is then asked itself.
+One shortcut returns too many rows: numbers with very many different demands (`thresholds`). The
+picked class is therefore checked itself.
 """
 
 from bisect import bisect_right
@@ -33,7 +33,7 @@ from .thresholds import Steps
 
 KINDS_MAX: Final = 16_384
 KINDS_BYTES_MAX: Final = 64 << 20  # of the rows of all kinds of offers
-WORDS_BYTES_MAX: Final = 16 << 20  # of their words: pilots choose them
+WORDS_BYTES_MAX: Final = 16 << 20  # of the words in the kinds, which pilots choose
 
 _NO_KINDS: Final[Kinds] = {}
 
@@ -49,15 +49,16 @@ class Rows:
         rules: Rules,
     ) -> None:
         self._backlog, self._limits, self._rules = backlog, limits, rules
-        # Words, then rare facts: together they are a kind of offer.
+        # Words, then rare facts: together they make up a kind of offers.
         its_kind, its_joint = of_kinds(clauses), joint(clauses)
         self._numbers = numbers(clauses)
-        self._clauses: Clauses = (*self._numbers, *its_joint, *its_kind)  # what refuses most first
+        # Those that refuse most come first.
+        self._clauses: Clauses = (*self._numbers, *its_joint, *its_kind)
         self._words = [it.facet() for it in its_kind if not it.is_rare]
         self._rare = [it.facet() for it in its_kind if it.is_rare]
         self._joint = [it.facet() for it in its_joint]
         self._facets = [*self._words, *self._rare, *self._joint]
-        self._jointly = [0 for _ in its_joint]  # of each joint clause, the rows that it may refuse
+        self._jointly = [0 for _ in its_joint]  # for each joint clause, the rows that it may refuse
         self._words_of = self._rare_of = _getter([])
         self._stand_ins = StandIns()
         self._steps = [Steps() for _ in self._numbers]
@@ -66,34 +67,35 @@ class Rows:
         self._counted = _getter([])
         self._asked: list[
             tuple[int, Facet]
-        ] = []  # what may refuse an offer's words, by their place
+        ] = []  # the facets that may refuse an offer's words, with the place of the word
         self._unsure: list[
             tuple[int, Steps]
-        ] = []  # what a row is asked when it is picked, by place
-        self._amounts: tuple[Any, ...] = ()  # what the offer has that was asked for last
-        self._looked = 0  # rows that there were when these were looked for
-        self._entered: dict[JobClass, int] = {}  # first rows of classes that are not found here yet
+        ] = []  # the numbers that must be checked when a row is picked, by place
+        self._amounts: tuple[Any, ...] = ()  # the amounts of the last offer
+        self._looked = 0  # number of rows when these were computed
+        # First rows of classes that are not in the index yet.
+        self._entered: dict[JobClass, int] = {}
         self._row_class: list[JobClass] = []
         self._row_need: list[Need] = []
-        self._kinds: dict[tuple[tuple[Any, ...], StandIn], int] = {}  # rows that accept them
-        self._keys = Keys()  # of the words in these
+        self._kinds: dict[tuple[tuple[Any, ...], StandIn], int] = {}  # kind → rows that accept it
+        self._keys = Keys()  # of the words in the kinds
         self.live: int = 0  # rows of classes with waiting jobs
         self._liking = WordRows()  # rows that prefer a site
         self._liked: dict[str, int] = {}  # the same as bits, for sites that were asked for
-        self._questions = 0  # how often a row was asked what the sets of rows did not say
+        self._questions = 0  # number of rows that were checked one by one
         self._scarce = 0  # rows with a scarce demand
         self._on_gpus = 0  # rows that ask for GPUs
-        self._several, self._first_of_several = 0, 0  # rows of classes with alternatives
-        self._limited: dict[Kind, Takings] = {}  # rows that a limit or a ban counts for
-        self._row_kinds: dict[int, Kinds] = {}  # of the rows that have any
+        self._several, self._first_of_several = 0, 0  # rows of classes with several needs
+        self._limited: dict[Kind, Takings] = {}  # rows that a limit or a ban counts
+        self._row_kinds: dict[int, Kinds] = {}  # of the rows with any
 
     def enter(self, cls: JobClass) -> None:
-        """Give a class its rows, one for each alternative. It does not know of them yet."""
+        """Give a class its rows, one for each need. The class does not know them yet."""
         first = self._entered[cls] = len(self._row_class)
         needs = cls.spec.needs
         for need in needs:
             self._add_row(cls, need)
-        if len(needs) > 1:  # and one more that stays empty, for sums of bits to flow over into
+        if len(needs) > 1:  # one more row, which stays empty, for the carry of sums
             self._add_row(cls, needs[-1])
             self._several |= cls.needs << first
             self._first_of_several |= 1 << first
@@ -137,14 +139,14 @@ class Rows:
                 takings.add(row, takes)
 
     def limits_changed(self) -> None:
-        """Other limits hold from now on: look at all rows for which of them count."""
+        """Adapt to changed limits: find the rows that they count."""
         self._limited.clear()
         self._row_kinds.clear()
         for row, (cls, need) in enumerate(zip(self._row_class, self._row_need, strict=True)):
             self._add_kinds(row, cls, need)
 
     def _look_at_short_cuts(self) -> None:
-        """Rows were added: note which numbers and words may refuse anything by now."""
+        """Find the numbers and words that may refuse anything, after rows were added."""
         self._looked = len(self._row_class)
         self._forget_kinds()
         self._liked.clear()
@@ -174,7 +176,7 @@ class Rows:
 
     @property
     def questions(self) -> int:
-        """How often a row was asked by itself: what looks at many offers goes by it."""
+        """The number of rows that were checked one by one, as a measure of cost."""
         return self._questions + sum([its.questions for its in self._facets])
 
     def liking(self, site: str) -> int:
@@ -185,7 +187,7 @@ class Rows:
         return rows
 
     def kinds_of(self, cls: JobClass, place: int) -> Kinds:
-        """Return the kinds with limits to which one alternative of a class belongs."""
+        """Return the kinds with limits to which one need of a class belongs."""
         return self._row_kinds.get(cls.first_row + place, _NO_KINDS)
 
     def classes_of(self, rows: int) -> list[JobClass]:
@@ -204,7 +206,7 @@ class Rows:
             at = bits.find("1", at + 1)
 
     def kind_rows(self, offer: LiveOffer) -> int:
-        """Return the rows that accept such a kind of offer, numbers aside, as bits."""
+        """Return the rows that accept this kind of offer, without the numbers, as bits."""
         if self._looked != len(self._row_class):
             self._look_at_short_cuts()
         words, rare = self._words_of(offer), self._rare_of(offer)
@@ -219,7 +221,7 @@ class Rows:
         return rows
 
     def _keep_kind(self, key: tuple[tuple[Any, ...], StandIn], rows: int) -> None:
-        """Remember which rows accept a kind of offer, unless it says too many words."""
+        """Cache the rows that accept a kind of offer, unless its words are too large."""
         most = min(KINDS_MAX, KINDS_BYTES_MAX // (self.size // 8 + 1))
         if len(self._kinds) >= most or self._keys.bytes > WORDS_BYTES_MAX:
             self._forget_kinds()
@@ -232,7 +234,7 @@ class Rows:
         self._keys.clear()
 
     def _accepting(self, offer: LiveOffer) -> int:
-        """Return the rows with waiting jobs that may accept an offer, limits aside, as bits."""
+        """Return the rows with waiting jobs that may accept an offer, without limits, as bits."""
         rows = self.kind_rows(offer)
         rows &= self.live
         self._amounts = self._counted(offer)
@@ -243,12 +245,12 @@ class Rows:
             asked = rows & asking
             if asked:
                 had = its.clause.has(offer)
-                # None: it refuses all that ask, without a look at what each of them wants.
+                # None: it refuses all rows with such a demand, without a check of each.
                 rows = rows ^ asked if had is None else rows & its.accepting(had)
         return rows
 
     def _surely_with_room(self, offer: LiveOffer) -> int:
-        """Return rows whose numbers an offer surely meets, perhaps not all of them, as bits."""
+        """Return rows, perhaps not all, whose numbers an offer surely meets, as bits."""
         rows = self.live
         for asking in self._jointly:
             rows &= ~asking
@@ -268,7 +270,7 @@ class Rows:
         return rows
 
     def closed_needs(self, closed: tuple[Shut, ...], cls: JobClass) -> int:
-        """Return which needs of a class may not start where this is closed, as bits."""
+        """Return which needs of a class may not start while these kinds are closed, as bits."""
         needs = 0
         for place in range(len(cls.spec.needs)):
             if is_shut(self.kinds_of(cls, place), closed):
@@ -278,7 +280,7 @@ class Rows:
     def startable(self, offer: LiveOffer, *, closed: bool = False) -> int:
         """Return exactly the rows with waiting jobs that accept an offer and may start there now.
 
-        With `closed`, those too that limits do not let start.
+        With `closed`, include the rows that limits block.
         """
         rows = self._accepting(offer)
         if not closed and self._limits.any:
@@ -292,7 +294,7 @@ class Rows:
         return rows
 
     def place_for(self, cls: JobClass, offer: LiveOffer) -> int | None:
-        """Return the first of the needs of a class that fits and may start, or None."""
+        """Return the index of the first need of a class that fits and may start; else None."""
         closed = self._closed(offer) if self._limits.any else 0
         for place, need in enumerate(cls.spec.needs):
             if not closed >> cls.first_row + place & 1:
@@ -301,7 +303,7 @@ class Rows:
         return None
 
     def by_clause(self, offer: LiveOffer) -> list[tuple[str, int]]:
-        """Return for each clause the rows that it lets an offer have."""
+        """Return for each clause the rows that it accepts for an offer."""
         if self._looked != len(self._row_class):
             self._look_at_short_cuts()
         found = [(its.clause.name, its.accepting(its.clause.has(offer))) for its in self._facets]
@@ -313,7 +315,7 @@ class Rows:
         return found
 
     def _asked_all(self, rows: int, clause: Clause[Any, Any], offer: LiveOffer) -> int:
-        """Return those of some rows with waiting jobs whose needs a clause really lets through."""
+        """Return those of some rows with waiting jobs whose needs a clause really accepts."""
         had, rows = clause.has(offer), rows & self.live
         octets = bytearray(rows.to_bytes(self.size // 8 + 1, "little"))
         for row, cls in enumerate(self._row_class):
@@ -323,12 +325,15 @@ class Rows:
         return int.from_bytes(octets, "little")
 
     def _accepts(self, row: int) -> bool:
-        """Ask a row what the sets of rows did not say of the offer that was asked for last."""
+        """Check a row for the numbers that the sets of rows left open, with the last offer."""
         self._questions += 1
         return all(steps.demands[row] <= self._amounts[at] for at, steps in self._unsure)
 
     def fade(self, most: int) -> bool:
-        """Let go of so many rows and answers; false when none is left. Nothing is asked again."""
+        """Free this many rows and answers; return false when none is left.
+
+        The index is not used again.
+        """
         rows: list[list[Any]] = [
             self._row_class,
             self._row_need,
@@ -344,7 +349,7 @@ class Rows:
         return any(rows) or any(answers)
 
     def check_rows(self) -> None:
-        """Raise AssertionError where an answer that is kept is not the rule's: for checks."""
+        """Raise AssertionError if a cached answer differs from the rule's. For checks only."""
         for its in self._facets:
             its.check()
         for steps in self._steps:
@@ -359,14 +364,14 @@ class Rows:
 
 
 def _asking(facets: list[Facet]) -> tuple[list[str], list[tuple[int, Facet]]]:
-    """Return the facts of an offer that may be refused, each once, and who asks for which."""
+    """Return the facts of an offer that may be refused, each once, and the facets that use them."""
     asking = [its for its in facets if its.asks]
     facts = list(dict.fromkeys([its.clause.fact for its in asking]))
     return facts, [(facts.index(its.clause.fact), its) for its in asking]
 
 
 def _getter(facts: list[str]) -> Callable[[LiveOffer], tuple[Any, ...]]:
-    """Return what gets these facts of an offer: always several, or it were no tuple."""
+    """Return a getter of these facts. It always gets several, so that it returns a tuple."""
     padding = ["community"] * (2 - len(facts))
     getter: Callable[[LiveOffer], tuple[Any, ...]] = attrgetter(*facts, *padding)
     return getter

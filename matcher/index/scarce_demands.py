@@ -1,4 +1,4 @@
-"""Scarce demands: what few offers can run, so that they had better run it first."""
+"""Scarce demands: jobs that few offers can run, so these offers should run them first."""
 
 from pilotage.proto.documents.job import Need
 
@@ -7,7 +7,7 @@ from ..rules import Rules
 
 
 def is_scarce(need: Need, rules: Rules) -> bool:
-    """Whether a need asks for what few offers have."""
+    """Whether a need asks for something that few offers have."""
     return (
         need.gpus_min > 0
         or need.cores_min > rules.wide_cores

@@ -1,9 +1,9 @@
-"""Steps: for a number that rows demand, the rows that some amount of it will do for, as bits.
+"""Thresholds of one number: the rows for which some amount is enough, as bits.
 
-One AND answers it: the rows below each step are known. There are as many steps as different
-demands, but no more than some tens; where demands are many, rows just above the amount are among
-those that are returned, and whoever picks one has to ask its clause. So that these are few, steps
-lie where demands are: a wide one is split, and two that hold little become one.
+The rows below each threshold are known, so one AND gives the answer. There is a threshold for each
+different demand, up to a few dozen. With more demands, the answer includes rows just above the
+amount, so the caller must check the clause of the row that it picks. To keep such rows few, the
+thresholds follow the demands: a step with many rows is split, and two with few rows are joined.
 """
 
 from array import array
@@ -13,22 +13,22 @@ from typing import Final
 from ..clauses.word_bits import bits, each
 
 STEPS_MAX: Final = 64
-CHUNK: Final = 1_024  # rows that are taken up at a time
+CHUNK: Final = 1_024  # rows that are processed at a time
 LOOSE_MAX: Final = 64  # rows above the lower end of a step that are not worth a split
-SPLIT_MAX: Final = 8_192  # rows that are looked at for splits each time
+SPLIT_MAX: Final = 8_192  # rows that are checked for splits each time
 
 
 class Steps:
-    """One number over all rows."""
+    """The thresholds of one number for all rows."""
 
     __slots__ = ("_loose", "_rows", "below", "bounds", "demands", "is_exact", "top")
 
     def __init__(self) -> None:
-        self.bounds: list[float] = []  # demands, rising
-        self.below: list[int] = [0]  # rows that demand less than each bound, and all rows
-        self._loose: list[int] = [0]  # rows between two bounds that demand more than the lower one
+        self.bounds: list[float] = []  # thresholds, rising
+        self.below: list[int] = [0]  # rows with a demand below each threshold, and all rows
+        self._loose: list[int] = [0]  # rows in each step with a demand above its lower end
         self.demands = array("d")  # by row
-        self._rows = 0  # how many are in `below`
+        self._rows = 0  # number of rows in `below`
         self.top = float("-inf")  # the highest demand
         self.is_exact = True
 
@@ -39,16 +39,16 @@ class Steps:
             self.top = demand
 
     def doing(self, amount: float) -> int:
-        """Return the rows for which this amount will do, perhaps with some for which it is less."""
+        """Return the rows for which this amount is enough, perhaps with a few others."""
         return self.below[bisect_right(self.bounds, amount)]
 
     def surely_doing(self, amount: float) -> int:
-        """Return rows for which this amount will do, perhaps not all of them."""
+        """Return rows, perhaps not all, for which this amount is surely enough."""
         at = bisect_right(self.bounds, amount)
         return self.below[at if self.is_exact else max(0, at - 1)]
 
     def take_up(self) -> None:
-        """Take up the newest rows, all at once. Call it before the next question."""
+        """Process the newest rows, all at once. Call this before the next question."""
         if self._rows == len(self.demands):
             return
         new = self.demands[self._rows :]
@@ -60,11 +60,11 @@ class Steps:
             self._even_out()
 
     def _add_bounds(self, demands: list[float]) -> None:
-        """Make each of these a bound, or so many of them as there is room for, evenly."""
+        """Make these demands thresholds, or an even selection if there are too many."""
         room = STEPS_MAX - len(self.bounds)
         if len(demands) > room:
             demands = [demands[at * len(demands) // room] for at in range(room)]
-        for demand in demands:  # as there was room till now, no row lies between two bounds
+        for demand in demands:  # there was room until now, so no row lies between two thresholds
             at = bisect_right(self.bounds, demand)
             self.bounds.insert(at, demand)
             self.below.insert(at, self.below[at])
@@ -86,7 +86,7 @@ class Steps:
         self._rows += len(part)
 
     def _even_out(self) -> None:
-        """Split the steps with most rows inside, as long as others can be put together for it."""
+        """Split the steps with the most rows inside, as long as other steps can be joined."""
         left = SPLIT_MAX
         while left > 0:
             at = max(range(len(self._loose)), key=self._loose.__getitem__)
@@ -99,7 +99,7 @@ class Steps:
             self._unite(goes + 1 if goes > at else goes)
 
     def _least_missed(self, at: int) -> int | None:
-        """Return the bound that tells the fewest rows apart, far fewer than a split would."""
+        """Return the threshold that separates the fewest rows, far fewer than a split would."""
         found, fewest = None, self._loose[at] // 2
         for place in range(len(self.bounds)):
             if place not in (at - 1, at) and (missed := self._missed(place)) < fewest:
@@ -107,11 +107,11 @@ class Steps:
         return found
 
     def _missed(self, place: int) -> int:
-        """Return how many rows lay inside a step if this bound were gone."""
+        """Return how many rows a step would have inside without this threshold."""
         return self._loose[place] + (self.below[place + 1] ^ self.below[place]).bit_count()
 
     def _split(self, at: int) -> int:
-        """Make one more bound in the middle of a step; return how many rows were looked at."""
+        """Add a threshold in the middle of a step; return the number of rows that were checked."""
         inside = self.below[at] ^ (self.below[at - 1] if at else 0)
         lower = self.bounds[at - 1] if at else float("-inf")
         rows = [(demand, row) for row in each(inside) if (demand := self.demands[row]) > lower]
@@ -126,12 +126,12 @@ class Steps:
         return len(rows)
 
     def _unite(self, place: int) -> None:
-        """Let a bound go."""
+        """Remove a threshold."""
         self._loose[place : place + 2] = [self._missed(place)]
         del self.bounds[place], self.below[place]
 
     def check(self) -> None:
-        """Raise AssertionError where rows are not where their demands are: for checks."""
+        """Raise AssertionError if rows are not where their demands are. For checks only."""
         rows = self.demands[: self._rows]
         for bound, below in zip(self.bounds, self.below, strict=False):
             exact = sum(1 << row for row, demand in enumerate(rows) if demand < bound)

@@ -1,4 +1,4 @@
-"""One job that is out: pending for an offer, or running."""
+"""A job that is not waiting any more: pending for an offer, or running."""
 
 import msgspec
 
@@ -9,7 +9,10 @@ from .submission_caps import Cap
 
 
 class MatchedJob(msgspec.Struct, gc=False):
-    """One job that is out. A reference to it closes no circle, so the collector need not look."""
+    """A pending or running job.
+
+    It is in no reference cycle, so the garbage collector can skip it.
+    """
 
     owner: ShareNode
     class_id: int
@@ -21,9 +24,9 @@ class MatchedJob(msgspec.Struct, gc=False):
     limits: tuple[Limit, ...]
     is_running: bool = False
     cap: Cap | None = None  # of its submission
-    part: float = 0.0  # of what it asks for that it is charged with; 0: not yet known
+    part: float = 0.0  # share of its request that it is charged with; 0: not known yet
 
     @property
     def ends_at(self) -> float:
-        """When it must have ended."""
+        """The latest time at which it must have ended."""
         return self.at + self.grant.wall_s

@@ -1,8 +1,9 @@
-"""Jobs that are out: pending for an offer, or running. What they are charged with stands here.
+"""Pending and running jobs, and their charges.
 
-A job that has half the memory, scratch or GPUs of a pilot is charged with half its cores, though it
-may have a single one: nobody else can use the others. And as most jobs end long before the time
-that they ask for, it is charged with what those of its owner usually take of it, until it ends.
+A job that uses half of the memory, scratch or GPUs of a pilot is charged with half of its cores,
+even if it has only one, because no other job can use the rest. Most jobs end long before the time
+that they ask for. Until a job ends, it is therefore charged with the share of its request that its
+owner's jobs usually use.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from .running_limits import LimitTable
 
 
 class PilotAttempts:
-    """What is out to one pilot."""
+    """The pending and running jobs of one pilot."""
 
     __slots__ = ("jobs", "memory_mb", "scratch_mb")
 
@@ -26,7 +27,7 @@ class PilotAttempts:
 
 
 class Attempts:
-    """All jobs that are out, with what they take of limits and count for shares."""
+    """All pending and running jobs, with their use of limits and shares."""
 
     def __init__(self, shares: Shares, limits: LimitTable) -> None:
         self._shares, self._limits = shares, limits
@@ -34,13 +35,16 @@ class Attempts:
         self._by_pilot: dict[str, PilotAttempts] = {}
 
     def held(self, pilot: str) -> PilotAttempts | None:
-        """Return what is out to a pilot, None if nothing is."""
+        """Return the jobs of a pilot; None if it has none."""
         return self._by_pilot.get(pilot)
 
     def begin(self, job: int, out: MatchedJob) -> None:
-        """A job is matched, or known to run: charge its owner. Its limits are taken already."""
+        """Record a job as matched or running, and charge its owner.
+
+        Its limits were taken before.
+        """
         older = self.by_job.get(job)
-        if older is not None:  # its end was never told: this is said to be the same
+        if older is not None:  # its end was never reported: `out` replaces it, without its charge
             self._shares.settle(older.owner, _charged_core_s(older), 0.0, older.at)
             self._forget(job, older, started=True, now=out.at)
         part = out.part = out.part or out.owner.part_used
@@ -58,7 +62,10 @@ class Attempts:
             held.scratch_mb += out.grant.scratch_mb
 
     def confirm(self, job: int) -> bool:
-        """The match of a pending job is written: it runs. False where the job is not pending."""
+        """Record that the match of a pending job is stored: it runs.
+
+        False if the job is not pending.
+        """
         out = self.by_job.get(job)
         if out is None or out.is_running:
             return False
@@ -66,16 +73,16 @@ class Attempts:
         return True
 
     def undo(self, job: int, now: float) -> None:
-        """The match came to nothing: give back what it took, its start too."""
+        """Undo a match: give back what it took, including its start."""
         out = self.by_job.get(job)
         if out is not None:
             self._shares.settle(out.owner, _charged_core_s(out), 0.0, out.at)
             self._forget(job, out, started=False, now=now)
 
     def end(self, job: int, used_core_s: float | None, now: float) -> None:
-        """A running job has ended: correct its charge to what was really used.
+        """Record the end of a running job, and correct its charge to the real use.
 
-        Where that is not known, it is what the job asked for.
+        If the real use is unknown, the job counts with its full request.
         """
         out = self.by_job.get(job)
         if out is None or not out.is_running:
@@ -88,7 +95,7 @@ class Attempts:
         self._forget(job, out, started=True, now=now)
 
     def of_pilot(self, pilot: str) -> Iterable[MatchedJob]:
-        """Return what is out to a pilot."""
+        """Return the pending and running jobs of a pilot."""
         held = self._by_pilot.get(pilot)
         return held.jobs.values() if held is not None else ()
 
@@ -109,18 +116,18 @@ class Attempts:
 
 
 def _asked_core_s(out: MatchedJob) -> float:
-    """Return what a job would be charged with if it took all the time that it asks for."""
+    """Return the charge of a job that uses all the time that it asks for."""
     grant = out.grant
     return (grant.charged_cores or grant.cores) * grant.wall_s
 
 
 def _charged_core_s(out: MatchedJob) -> float:
-    """Return what a job was charged with when it was matched."""
+    """Return the charge that a job got when it was matched."""
     return _asked_core_s(out) * out.part
 
 
 def _charge_of(out: MatchedJob, used_core_s: float) -> float:
-    """Return the charge for what a job's own cores were really used."""
+    """Return the charge for the real use of the job's own cores."""
     grant = out.grant
     if not grant.charged_cores or not grant.cores:
         return used_core_s
@@ -130,9 +137,9 @@ def _charge_of(out: MatchedJob, used_core_s: float) -> float:
 def charged_cores(
     offer: LiveOffer, held: PilotAttempts | None, cores: int, memory_mb: int, need: Need, gpus: int
 ) -> float:
-    """Return how many of a pilot's cores a job is charged with: its largest part of it.
+    """Return how many of a pilot's cores a job is charged with: its largest share of any resource.
 
-    `held`: what other jobs have of the pilot; None: nothing.
+    `held`: resources of the pilot that other jobs hold; None: nothing.
     """
     charged, scratch_mb = float(cores), need.scratch_mb
     if memory_mb:

@@ -1,26 +1,27 @@
-"""Fair shares: who of a community's groups, and who of a group's owners, is served next.
+"""Fair shares: which of a community's groups, and which of a group's owners, is served next.
 
-Each child of a node has a *level*: its use divided by its share. The next to be served is always
-the child with the lowest level, so that levels rise together and use is exactly as the shares are.
-Use counts half after each half-life. That changes no order, if what is used later counts for more
-instead: use at a time t is weighted with 2^(t / half-life), and nothing that is here has to be
-touched as time passes.
+Each child of a node has a *level*: its usage divided by its share. The child with the lowest level
+is served next. Thus the levels rise together, and usage follows the shares exactly.
 
-Who has no waiting job is idle. A child that comes back after it was idle, or gets jobs when it was
-not served for long, begins no lower than the lowest of those that compete: it is the next to be
-served, but it has saved nothing up. What is given back of charges of before brings it hardly lower:
-who asked for a year and took a day would else be alone for long.
+Usage decays by half in each half-life. Instead of lowering all levels with time, newer usage is
+weighted more: usage at time t is multiplied by 2^(t / half-life). The order is the same, and no
+stored level must change as time passes.
 
-What the jobs of an owner took of what they asked for is known as well: a new one is charged with
-that part of what it asks for until it ends. It is never less than half, so that by a habit of
-asking for too much nobody has more than twice what is due to him, and only until these jobs end.
+A child without waiting jobs is idle. A child that returns from idleness, or gets jobs after it was
+not served for long, starts at least at the lowest level of the competing children. It is served
+next, but has saved nothing up. Refunds of earlier charges hardly lower it further. Otherwise an
+owner who asked for a year and used a day would have all offers for a long time.
 
-A limit, a ban, or needs that no pilot meets can keep a child with waiting jobs from its turn. Its
-level then falls behind the level at which its siblings are served. This lag is bounded: the child
-would otherwise get every offer for hours once it is free. The bound is `ahead` times what all
-running jobs of the parent are charged with, shared by the weights of those that compete. A child
-that is ahead because it alone can use some offers comes under the same bound: its siblings are
-lifted, so their jobs do not keep it out for longer.
+The share of their requests that an owner's jobs really used is known as well. A new job is charged
+with that share of its request until it ends. It is at least half. Thus an owner who always asks for
+too much has at most twice its due, and only until these jobs end.
+
+A limit, a ban, or needs that no pilot meets can block a child with waiting jobs. Its level then
+falls behind the level at which its siblings are served. This lag is bounded, because the child
+would otherwise get every offer for hours once it is free. The bound is `ahead` times the charges of
+all running jobs of the parent, divided by the weights of the competing children. The same bound
+holds for a child that is ahead because it alone can use some offers: its siblings are lifted, so
+their jobs do not block it for longer.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,9 +29,9 @@ from typing import Final
 
 from .share_order import SiblingOrder
 
-PART_MIN: Final = 0.5  # of what a job asks for that it is charged with
-RESCALE: Final = 256  # half-lives after which all levels are made small again
-BOUND_EVERY_S: Final = 10.0  # between two looks at how far children lag
+PART_MIN: Final = 0.5  # of a job's request: the least that it is charged with
+RESCALE: Final = 256  # half-lives after which all levels are scaled down
+BOUND_EVERY_S: Final = 10.0  # seconds between two checks of the lag
 NOBODYS_TURN: Final = float("-inf")
 
 
@@ -67,41 +68,41 @@ class ShareNode:
         self.share = share
         self.serial = serial  # among its siblings
         self.children: dict[str, ShareNode] = {}
-        self.order = SiblingOrder()  # the children that are busy
-        self.busy = 0  # of an owner: classes with waiting jobs; of others: children that are busy
-        self.users = 0  # of an owner: classes that are known and jobs that are out
+        self.order = SiblingOrder()  # the busy children
+        self.busy = 0  # of an owner: classes with waiting jobs; of others: busy children
+        self.users = 0  # of an owner: known classes, and pending and running jobs
         self.asked, self.used = (
             0.0,
             0.0,
-        )  # of an owner: by its jobs that have ended, weighted as use
+        )  # of an owner: from its ended jobs, weighted as usage
         self.level = 0.0
-        self.raised_at = float("-inf")  # when it last began again among those that compete
-        self.slack = 0.0  # how much of its level charges of before that may still give back
-        self.out = 0.0  # how much of its level jobs are charged with that have not ended
+        self.raised_at = float("-inf")  # when it last started to compete again
+        self.slack = 0.0  # the part of its level that refunds of earlier charges may still lower
+        self.out = 0.0  # the part of its level from jobs that have not ended
         self.live = 0  # rows of the index whose classes have waiting jobs, as bits
         self.latest: ShareNode | None = None  # the child that was served last
         self.served = 0  # how often any child was served
-        self.served_at = -1  # what that number of the parent was when this one was served last
+        self.served_at = -1  # the parent's `served` when this node was last served
         self.turn = NOBODYS_TURN  # the highest level at which a child was served in its turn
-        self.turned: ShareNode | None = None  # that child; both since the lag was bounded last
+        self.turned: ShareNode | None = None  # that child; both since the lag was last bounded
         self.bounded_at = float("-inf")
 
     @property
     def part_used(self) -> float:
-        """Return what part of what they ask for the jobs of an owner are charged with."""
+        """Return the share of their requests that the owner's jobs are charged with."""
         return min(1.0, max(PART_MIN, self.used / self.asked)) if self.asked else 1.0
 
     @property
     def path(self) -> str:
-        """Return the name as settings have it: community/group/owner."""
+        """Return the name as in the settings: community/group/owner."""
         before = self.parent.path if self.parent is not None else ""
         return f"{before}/{self.name}" if before else self.name
 
     @property
     def key(self) -> str:
-        """Return the path in which a slash in the name of a group is told from one between names.
+        """Return the path, with slashes in group names quoted.
 
-        It is %2F there, and a percent sign %25; an owner comes last and may hold anything.
+        A slash becomes %2F and a percent sign %25. The owner comes last and may contain anything.
         """
         if self.parent is None or self.parent.parent is None:
             return _quoted(self.name)
@@ -119,36 +120,38 @@ class Shares:
         ahead_core_s: float,
         ahead: float = 0.25,
     ) -> None:
-        """`ahead_core_s`: how far anybody may come before the others by what is given back.
+        """Make an empty tree.
 
-        `ahead`: how far the levels of siblings may lie apart, as a part of what all running jobs
-        of their parent are charged with.
+        `ahead_core_s`: how far refunds may bring a child ahead of the others.
+
+        `ahead`: how far the levels of siblings may lie apart, as a share of the charges of all
+        running jobs of their parent.
         """
         self._shares, self._half_life_s = shares, half_life_s
         self._ahead_core_s, self._ahead = ahead_core_s, ahead
-        self._epoch = 0.0  # use at this time counts as it is
+        self._epoch = 0.0  # usage at this time has the weight 1
         self.root = ShareNode("", None, 1.0, 0)
 
     def owner(self, community: str, group: str, owner: str) -> ShareNode:
-        """Return the node of an owner, made on first use."""
+        """Return the node of an owner, which is made on first use."""
         node = self.root
         for name in (community, group, owner):
             node = self._child(node, name)
         return node
 
     def find(self, *path: str) -> ShareNode | None:
-        """Return the node of a community, group or owner, if there is one."""
+        """Return the node of a community, group or owner; None if there is none."""
         node: ShareNode | None = self.root
         for name in path:
             node = node.children.get(name) if node is not None else None
         return node
 
     def used_core_s(self, node: ShareNode, at: float) -> float:
-        """Return what of a node's use counts at a time."""
+        """Return the decayed usage of a node at a time."""
         return node.level * node.share / self.weight(at)
 
     def _child(self, node: ShareNode, name: str) -> ShareNode:
-        """Return a child of a node, made on first use."""
+        """Return a child of a node, which is made on first use."""
         child = node.children.get(name)
         if child is None:
             path = f"{node.path}/{name}" if node.path else name
@@ -160,7 +163,7 @@ class Shares:
         return self._shares.get(node.key, self._shares.get(path, 1.0))
 
     def change(self, shares: Mapping[str, float]) -> None:
-        """Let other shares hold from now on. Levels stay, but for charges that still stand."""
+        """Apply other shares. Levels stay, except for charges of jobs that have not ended."""
         self._shares = shares
         for node in self.all():
             share = self._share_of(node, node.path)
@@ -181,16 +184,14 @@ class Shares:
             pending.extend(node.children.values())
 
     def prune(self) -> None:
-        """Forget owners and groups that nothing needs and whose level says nothing any more.
+        """Forget owners and groups that are not used and whose level has no effect any more.
 
-        Communities are few, and stay.
-
-        Siblings get new serials.
+        Communities are few and stay. The remaining siblings get new serials.
         """
         _prune(self.root)
 
     def levels(self, at: float) -> dict[str, float]:
-        """Return the levels of all groups and owners that have any, as they count at a time."""
+        """Return the levels of all groups and owners that have any, decayed to a time."""
         weight = self.weight(at)
         return {node.key: node.level / weight for node in self.all() if node.level and node.parent}
 
@@ -207,7 +208,7 @@ class Shares:
         return found
 
     def restore(self, levels: Mapping[str, float], at: float) -> None:
-        """Take over levels that `settled` returned, before anything is charged or waits."""
+        """Set levels that `settled` returned, before anything is charged or waits."""
         weight = self.weight(at)
         for path, level in levels.items():
             node = self.root
@@ -215,10 +216,10 @@ class Shares:
                 node = self._child(node, name)
             node.level = level * weight
 
-    # -- use ------------------------------------------------------------------------------------
+    # -- usage ------------------------------------------------------------------------------------
 
     def weight(self, at: float) -> float:
-        """Return how much use at this time counts."""
+        """Return the weight of usage at this time."""
         halves = (at - self._epoch) / self._half_life_s
         if halves > RESCALE:
             self._rescale(at)
@@ -226,9 +227,9 @@ class Shares:
         return float(2.0**halves)
 
     def charge(self, owner: ShareNode, core_s: float, at: float) -> None:
-        """Add what a job asks for that an owner begins at a time.
+        """Charge an owner with a job that begins at a time.
 
-        Communities have no levels: no offer is for two of them.
+        Communities have no levels, because each offer belongs to one of them.
         """
         weighted = core_s * self.weight(at)
         group = owner.parent
@@ -245,7 +246,7 @@ class Shares:
             group.parent.order.moved(group, old)
 
     def settle(self, owner: ShareNode, core_s: float, used_core_s: float, at: float) -> None:
-        """Let what was charged at a time become what was really used."""
+        """Replace a charge from a time by the real usage."""
         weight = self.weight(at)
         group = owner.parent
         assert group is not None, "an owner is of a group"
@@ -254,13 +255,13 @@ class Shares:
             _sink(node, (core_s - used_core_s) * weight / node.share, at)
 
     def learn(self, owner: ShareNode, asked_core_s: float, used_core_s: float, at: float) -> None:
-        """Note what a job took that was matched at a time."""
+        """Record the request and the real usage of a job that was matched at a time."""
         weight = self.weight(at)
         owner.asked += asked_core_s * weight
         owner.used += used_core_s * weight
 
     def serve(self, owner: ShareNode, now: float, *, in_turn: bool) -> None:
-        """Note that an owner is served, before it is charged.
+        """Record that an owner is served, before it is charged.
 
         `in_turn`: no owner with a lower level could have used the offer.
         """
@@ -285,9 +286,9 @@ class Shares:
     def _bound(self, parent: ShareNode, out: float, now: float) -> None:
         """Lift the children that lag too far behind the level at which others are served.
 
-        `out`: what the running jobs of the parent are charged with, weighted as use. The widest
-        gaps between neighbours are cut, so children that compete with each other keep the
-        distances between them.
+        `out`: the charges of the running jobs of the parent, weighted as usage. The widest gaps
+        between neighbours are reduced, so children that compete with each other keep their
+        distances.
         """
         turned, turn = parent.turned, parent.turn
         is_first = parent.bounded_at == float("-inf")
@@ -295,7 +296,7 @@ class Shares:
         rivals = list(parent.order)
         if is_first or turned is None or not rivals:
             return
-        turn = min(turn, turned.level)  # what was given back since then counts
+        turn = min(turn, turned.level)  # refunds since then count
         behind = [node for node in rivals if node.level < turn]
         if not behind:
             return
@@ -323,10 +324,10 @@ class Shares:
         for node in self.all():
             node.order.rebuild()
 
-    # -- who competes ---------------------------------------------------------------------------
+    # -- competition ------------------------------------------------------------------------------
 
     def begin(self, now: float) -> None:
-        """All that is known of before is told: who comes from now on begins with those here."""
+        """Finish the restore: children that come from now on start at the level of those here."""
         for parent in self.all():
             if parent.latest is None and parent.children:
                 highest = max(parent.children.values(), key=_level)
@@ -335,7 +336,7 @@ class Shares:
                     self._limit(node, parent.latest.level, now)
 
     def woke(self, owner: ShareNode, now: float) -> None:
-        """One more class of the owner has waiting jobs."""
+        """Record that one more class of the owner has waiting jobs."""
         node = owner
         while True:
             node.busy += 1
@@ -347,9 +348,9 @@ class Shares:
             node = parent
 
     def came(self, owner: ShareNode, now: float) -> None:
-        """More jobs of the owner wait, who was busy already.
+        """Record more waiting jobs of an owner that is busy already.
 
-        What waited before may have been nothing that could run: it must not save idle time up.
+        Its earlier waiting jobs may have fitted no offer: such waiting must not save turns up.
         """
         node, parent = owner, owner.parent
         while parent is not None:
@@ -361,18 +362,18 @@ class Shares:
             node, parent = parent, parent.parent
 
     def _begin(self, node: ShareNode, parent: ShareNode, now: float) -> None:
-        """Let a child compete, no lower than those who do."""
+        """Let a child compete, at least at the level of the others."""
         level = competing_level(parent)
         node.level = max(node.level, level)
         self._limit(node, level, now)
 
     def _limit(self, node: ShareNode, level: float, now: float) -> None:
-        """Let charges of before give back what is above a level, and hardly more."""
+        """Bound the refunds of earlier charges: they lower the child hardly below a level."""
         ahead = self._ahead_core_s * self.weight(now) / node.share
         node.slack, node.raised_at = max(0.0, node.level - level + ahead), now
 
     def slept(self, owner: ShareNode) -> None:
-        """One class less of the owner has waiting jobs."""
+        """Record that one class fewer of the owner has waiting jobs."""
         node = owner
         while True:
             node.busy -= 1
@@ -394,19 +395,19 @@ def _names(key: str) -> list[str]:
 
 
 def competing_level(parent: ShareNode) -> float:
-    """Return the lowest level of the busy children that were served in the last few rounds.
+    """Return the lowest level of the busy children that were served recently.
 
-    One that is busy but was not served for long waits for offers that do not come: its level says
-    nothing of what the others get. With none busy the one that was served last speaks for all.
+    A child that is busy but was not served for long waits for offers that do not come, so its level
+    does not represent the others. If no child is busy, the child that was served last counts.
     """
     node = parent.order.first_served_since(_recently(parent)) or parent.latest
     return node.level if node is not None else 0.0
 
 
 def _lifts(levels: list[float], turn: float, excess: float) -> list[float]:
-    """Return by how much to lift each of some rising levels, so that the lowest rises by `excess`.
+    """Return how much to lift each of some rising levels, so that the lowest rises by `excess`.
 
-    The widest gaps go first: those between the levels, and from the last of them to `turn`.
+    The widest gaps are closed first: those between the levels, and from the last of them to `turn`.
     """
     gaps = [above - level for level, above in zip(levels, [*levels[1:], turn], strict=True)]
     cuts = [0.0] * len(gaps)
@@ -426,12 +427,12 @@ def _level(node: ShareNode) -> float:
 
 
 def _recently(parent: ShareNode) -> int:
-    """Return after which of the times that any child was served is not long ago."""
+    """Return the number of the parent's services after which a service counts as recent."""
     return max(-1, parent.served - 4 * len(parent.order) - 64)
 
 
 def _sink(node: ShareNode, by: float, at: float) -> None:
-    """Lower a level for a charge that was made at a time; by less than nothing, raise it."""
+    """Lower a level by a refund of a charge from a time; a negative number raises it."""
     if by > 0.0 and at < node.raised_at:
         by = min(by, node.slack)
         node.slack -= by

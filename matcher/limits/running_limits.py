@@ -1,12 +1,15 @@
 """Limits: how many jobs of a kind run at once at a place or anywhere, and how fast they start.
 
-A *kind* is one word of a job: its type, group or owner, or a tag that its need asks for; of each of
-these it takes one. The name of an amount that its need asks for is a kind too: it takes so much of
-it. A *pool* is an amount that limits alone provide: a pool without a limit is empty. What is
-used up at a place makes rows of the index unfit for offers from there; as long as nothing is, a
-place costs one look-up. A place is an element as pilots of one community see it. Groups and owners
-are names within a community, so their limits count each community by itself, unless they say
-otherwise; types, tags and amounts count in all communities together.
+A *kind* is one word of a job: its type, group or owner, or a tag that its need asks for. A job
+takes 1 of each such kind. The name of an amount that its need asks for is a kind too, of which it
+takes that number. A *pool* is an amount that only limits provide: a pool without a limit is empty.
+
+When a kind is used up at a place, the rows that take it cannot accept offers from there. While
+nothing is used up, a place costs one look-up. A place is an element as seen by the pilots of one
+community.
+
+Groups and owners are names within a community, so their limits count each community separately by
+default. Types, tags and amounts count in all communities together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,24 +23,24 @@ from ..clauses.tag_expressions import parse
 from ..rules import ALL_COMMUNITIES, Rules, RunningLimit, StartLimit
 from ..types import Ceiling, ClassSpec
 
-Kind = tuple[str, str]  # by what, and its value
-Kinds = Mapping[Kind, int]  # of a row, and how much of each it takes
-Shut = tuple[Kind, float]  # a kind of which so much is left: what takes more may not start
+Kind = tuple[str, str]  # what it counts by, and the value
+Kinds = Mapping[Kind, int]  # kinds of a row, and how much of each it takes
+Shut = tuple[Kind, float]  # a kind and what is left of it: rows that take more may not start
 
-TEST: Final = "Test"  # the type of job that banned places run
-_Rule = tuple[bool, str, str, str, bool]  # a rate?, where, by, value, of a community that it names?
+TEST: Final = "Test"  # the type of jobs that banned places run
+_Rule = tuple[bool, str, str, str, bool]  # is it a rate, where, by, value, does it name a community
 
-NO_TEST: Final[Kind] = ("banned", "")  # every job that is none
-NO_POOL: Final[Kind] = ("amount", "")  # every job that asks for a pool that no limit counts
+NO_TEST: Final[Kind] = ("banned", "")  # every job of another type than Test
+NO_POOL: Final[Kind] = ("amount", "")  # every job that asks for a pool without a limit
 AMOUNT: Final = "amount"
 
 _NO_KINDS: Final[Kinds] = MappingProxyType({})
 
-_HARDLY: Final = 1e-9  # of a start: what rounding may cost a bucket
+_HARDLY: Final = 1e-9  # of a start: tolerance for rounding in a bucket
 
 
 class Limit:
-    """One limit and what is used of it."""
+    """One limit and its usage."""
 
     __slots__ = (
         "at",
@@ -58,12 +61,12 @@ class Limit:
         self.kind: Kind = (rule.by, rule.value)
         self.is_amount = rule.by == AMOUNT
         self.where = rule.where  # empty: all sites together
-        self.community = community  # whose jobs it counts; empty: those of all
-        self.places: list[ElementLimits] = []  # at which it holds
+        self.community = community  # whose jobs it counts; empty: those of all communities
+        self.places: list[ElementLimits] = []  # where it holds
         self.most, self.per_s = _terms(rule)
         self.is_rate = self.per_s > 0.0
         self.room = self.most  # jobs that may still start, or what is left of an amount
-        self.at = 0.0  # when `room` of a rate was that much
+        self.at = 0.0  # time of `room`, for a rate
 
     @property
     def is_used_up(self) -> bool:
@@ -74,14 +77,14 @@ class Limit:
         return self.room < takes - _HARDLY
 
     def fill(self, now: float) -> None:
-        """Let the bucket of a rate run full with time."""
+        """Refill the bucket of a rate up to a time."""
         if now > self.at:
             self.room = min(self.most, self.room + (now - self.at) * self.per_s)
             self.at = now
 
     @property
     def opens_at(self) -> float:
-        """Return when the next start is free again."""
+        """Return the time of the next possible start."""
         return self.at + (1.0 - self.room) / self.per_s
 
 
@@ -103,19 +106,20 @@ class ElementLimits:
     )
 
     def __init__(self, community: str, site: str, element: str, asked: dict[Kind, int]) -> None:
-        """`asked`: of each amount the most that any job takes."""
+        """Take `asked`: for each amount, the most that any job takes."""
         self.community, self.site, self.element = community, site, element
         self.limits: list[Limit] = []
-        self.without: tuple[Kind, ...] = ()  # the kinds that never start here
+        self.without: tuple[Kind, ...] = ()  # kinds that never start here
         self._asked = asked
-        self.closed: tuple[Shut, ...] = ()  # what may not start here now
-        self.opens_at = 0.0  # look again then, at the latest
-        self.reopened = False  # time alone has opened it, and whoever looked was not `refill`
+        self.closed: tuple[Shut, ...] = ()  # kinds that may not start here now
+        self.opens_at = 0.0  # when to check again at the latest
+        self.reopened = False  # time alone has opened it, and a caller other than `refill` noticed
         self.is_stale = True
-        self.taken: tuple[Limit, ...] = ()  # by the last start here: most are alike, and keep it
+        # By the last start here; kept, because most starts are alike.
+        self.taken: tuple[Limit, ...] = ()
 
     def look(self, now: float) -> tuple[Shut, ...]:
-        """Return what may not start here at this moment."""
+        """Return the kinds that may not start here now."""
         if self.is_stale or now >= self.opens_at:
             self.is_stale = False
             self.reopened = self.reopened or (bool(self.closed) and now >= self.opens_at)
@@ -137,32 +141,33 @@ class ElementLimits:
         return self.closed
 
     def shuts(self, kinds: Kinds, now: float) -> bool:
-        """Whether what takes so much of some kinds may not start here at this moment."""
+        """Whether a row that takes these kinds may not start here now."""
         self.look(now)
         return any(kind in kinds for kind in self.without) or any(
             limit.is_short_of(kinds[limit.kind]) for limit in self.limits if limit.kind in kinds
         )
 
     def doubt(self) -> None:
-        """Something has changed that `closed` does not know of."""
+        """Mark `closed` as out of date."""
         self.is_stale = True
 
 
 class LimitTable:
-    """All limits, and which of them a row of the index counts for."""
+    """All limits, and the rows of the index that each counts."""
 
     def __init__(self, rules: Rules) -> None:
         self._banned = rules.banned
-        self._asked: dict[Kind, int] = {}  # of each amount with a limit, the most that a row takes
+        self._asked: dict[Kind, int] = {}  # for each amount with a limit, the most that a row takes
         self._places: dict[tuple[str, str, str], ElementLimits] = {}
-        self._timed: list[ElementLimits] = []  # those with rates
+        self._timed: list[ElementLimits] = []  # places with rates
         self.opened: set[ElementLimits] = (
             set()
-        )  # where something may start again since `wake` looked
+        )  # places where jobs may start again since the last `wake`
         self._of: dict[tuple[_Rule, str], Limit] = {}  # by what they count, and for whom
-        self._before: dict[tuple[_Rule, str], Limit] = {}  # what counted before the last change
+        self._before: dict[tuple[_Rule, str], Limit] = {}  # the limits before the last change
         self._numbers = 0
-        self.has_begun = False  # `any` has become true: whoever has kept places looks at them anew
+        # `any` has become true: callers must look up the places that they keep.
+        self.has_begun = False
         # Rates that began empty, by what they count and for which community, and when.
         self._empty_at: dict[tuple[_Rule, str], float] = {}
         self._take_up(rules)
@@ -175,9 +180,9 @@ class LimitTable:
         self.any = bool(self._rules or self._banned)
 
     def change(self, rules: Rules, now: float) -> None:
-        """Let other limits hold. Running ones count nothing yet; rates that are new begin empty.
+        """Apply other limits. Running limits start at zero, and new rates start empty. Bans stay.
 
-        The caller counts what runs, and looks at rows and parked offers anew. Bans stay.
+        The caller counts the running jobs, and checks rows and parked offers again.
         """
         self._before |= self._of
         self._of = {}
@@ -194,7 +199,7 @@ class LimitTable:
         self.opened.update(self._places.values())
 
     def place(self, community: str, site: str, element: str) -> ElementLimits | None:
-        """Return the place of an offer, None where no limit can hold."""
+        """Return the place of an offer; None if no limit can hold there."""
         if not self.any:
             return None
         place = self._places.get((community, site, element))
@@ -205,7 +210,7 @@ class LimitTable:
         return place
 
     def _settle(self, place: ElementLimits) -> None:
-        """Look which limits hold at a place."""
+        """Find the limits that hold at a place."""
         wheres = ("", place.site, f"{place.site}/{place.element}")
         place.limits = [it for it in self._all_of(place.community) if it.where in wheres]
         here = {limit.kind for limit in place.limits}
@@ -219,7 +224,7 @@ class LimitTable:
         place.doubt()
 
     def _all_of(self, community: str) -> list[Limit]:
-        """Return the limits that count for jobs of a community."""
+        """Return the limits that count jobs of a community."""
         found = list[Limit]()
         for rule in self._rules:
             whose = _whose(rule, community)
@@ -233,7 +238,7 @@ class LimitTable:
         return found
 
     def _made(self, rule: "RunningLimit | StartLimit", key: tuple[_Rule, str]) -> Limit:
-        """Return a new limit, or the one that was for the same before, with what counts now."""
+        """Return a new limit, or the existing one for the same jobs with the new numbers."""
         limit = self._before.pop(key, None)
         is_new = limit is None
         if limit is None:
@@ -248,11 +253,11 @@ class LimitTable:
         return limit
 
     def places(self) -> list[ElementLimits]:
-        """Return all places of which offers came: for checks."""
+        """Return all places of offers so far. For checks only."""
         return list(self._places.values())
 
     def of(self, community: str) -> list[Limit]:
-        """Return the limits that count jobs of a community, whether any has come or not."""
+        """Return the limits that count jobs of a community, even if none has come."""
         return self._all_of(community)
 
     def all(self) -> list[Limit]:
@@ -260,7 +265,7 @@ class LimitTable:
         return list(self._of.values())
 
     def kinds_of(self, spec: ClassSpec, need: Need) -> Kinds:
-        """Return the kinds with a limit anywhere, or a ban, to which a row belongs."""
+        """Return the kinds of a row that have a limit or a ban anywhere."""
         if not (self.any or need.amounts):
             return _NO_KINDS
         words: set[Kind] = {("type", spec.type), ("group", spec.group), ("owner", spec.owner)}
@@ -277,7 +282,7 @@ class LimitTable:
         return kinds
 
     def uncounted(self, need: Need) -> list[str]:
-        """Return the pools that a need takes of and that no limit counts."""
+        """Return the pools that a need takes and that no limit counts."""
         return [
             name
             for name, amount in need.amounts.items()
@@ -285,7 +290,7 @@ class LimitTable:
         ]
 
     def note(self, kinds: Kinds) -> None:
-        """Note what a row takes of amounts."""
+        """Record the amounts that a row takes."""
         for kind, takes in kinds.items():
             if kind[0] == AMOUNT and takes > self._asked.get(kind, 0):
                 self._asked[kind] = takes
@@ -295,7 +300,7 @@ class LimitTable:
             self.any = self.has_begun = True
 
     def ceilings(self, spec: ClassSpec) -> list[Ceiling]:
-        """Return the running limits that count for a class, whichever of its needs is met."""
+        """Return the running limits that count a class, whichever of its needs is met."""
         if not self._rules and not any(need.amounts for need in spec.needs):
             return []
         first, *others = [self.kinds_of(spec, need) for need in spec.needs]
@@ -318,14 +323,14 @@ class LimitTable:
         for kind in takes:
             if kind == NO_POOL or kind in self._pools:
                 wheres = tuple([limit.where for limit in limits if limit.kind == kind])
-                if "" not in wheres:  # nothing of it is where no limit counts it
+                if "" not in wheres:  # a pool is empty at places where no limit counts it
                     found.append(Ceiling(number=0, where="", room=0, but=wheres))
         return found
 
-    # -- counting -------------------------------------------------------------------------------
+    # -- counting ---------------------------------------------------------------------------------
 
     def take(self, place: ElementLimits, kinds: Kinds, now: float) -> tuple[Limit, ...]:
-        """Count a start, and return the limits that it counts for."""
+        """Count a start, and return the limits that count it."""
         taken = tuple([limit for limit in place.limits if limit.kind in kinds])
         if taken == place.taken:
             taken = place.taken
@@ -345,7 +350,7 @@ class LimitTable:
     def take_running(
         self, place: ElementLimits, kinds: Kinds, amounts: Mapping[str, int]
     ) -> tuple[Limit, ...]:
-        """Count a job that runs already and takes so much of amounts: its start is over."""
+        """Count a job that runs already with its amounts, but no start."""
         taken = tuple(
             [
                 it
@@ -375,7 +380,7 @@ class LimitTable:
     def give_back(
         self, limits: Iterable[Limit], amounts: Mapping[str, int], now: float, *, started: bool
     ) -> None:
-        """A job with these amounts runs no more; if it never started, its start is given back."""
+        """Release the limits of a job with these amounts; if it never started, also its start."""
         for limit in limits:
             if limit.is_rate:
                 if started:
@@ -393,14 +398,14 @@ class LimitTable:
                 self.opened.update(limit.places)
 
     def refill(self, now: float) -> None:
-        """Note the places at which time alone has opened something."""
+        """Find the places that time alone has opened."""
         for place in self._timed:
             if now >= place.opens_at or place.reopened:
                 place.reopened = False
                 self.opened.add(place)
 
     def empty_rates(self, now: float) -> None:
-        """Let every bucket of starts begin empty: what started before is not known."""
+        """Empty the bucket of every rate, because earlier starts are unknown."""
         self._empty_at = dict.fromkeys(map(_named, self._rules), now)
         for limit in self.all():
             if limit.is_rate:
@@ -413,16 +418,16 @@ class LimitTable:
 
 
 def _terms(rule: "RunningLimit | StartLimit") -> tuple[float, float]:
-    """Return how many may run, or start at once, and how many start a second: 0 for no rate."""
+    """Return how many jobs may run or start at once, and starts per second: 0 for no rate."""
     if isinstance(rule, StartLimit):
         return float(rule.burst), rule.per_s
     return float(rule.most), 0.0
 
 
 def _whose(rule: "RunningLimit | StartLimit", community: str) -> str | None:
-    """Return whose jobs a limit counts that a community has: empty for those of all.
+    """Return whose jobs a limit counts for a community: empty for those of all.
 
-    None: it is no limit of that community.
+    None: it is no limit for that community.
     """
     together = rule.by in ("type", "tag", AMOUNT)
     if rule.community == ALL_COMMUNITIES or (not rule.community and together):
@@ -439,7 +444,7 @@ def _named(rule: "RunningLimit | StartLimit") -> tuple[_Rule, str]:
 
 
 def shuts(place: ElementLimits | None, kinds: Kinds, now: float) -> bool:
-    """Whether a row with these kinds may not start at a place. None: there are no limits at all."""
+    """Whether a row with these kinds may not start at a place. None: there are no limits."""
     return NO_POOL in kinds if place is None else place.shuts(kinds, now)
 
 

@@ -1,6 +1,6 @@
-"""Siblings in the order of their levels, with a search for the first that has some of many rows.
+"""Siblings sorted by level, with a search for the first one that has any of some rows.
 
-A handful is looked through; more are kept sorted.
+A few siblings are searched one by one; more are kept sorted.
 """
 
 from bisect import bisect_left, insort
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 FEW: Final = 24
 
-Place = tuple[float, int, "ShareNode"]  # level, serial: both tell siblings apart
+Place = tuple[float, int, "ShareNode"]  # level, serial (which separates equal levels), node
 
 
 class SiblingOrder:
-    """Some children of one node. Their levels may change; `moved` says so."""
+    """Some children of one node. Call `moved` when a level changes."""
 
     __slots__ = ("_nodes", "places")
 
@@ -28,19 +28,19 @@ class SiblingOrder:
         return len(self._nodes)
 
     def __iter__(self) -> "Iterator[ShareNode]":
-        """Yield all, the lowest level first."""
+        """Yield all children, the lowest level first."""
         places = self.places or sorted(map(_place, self._nodes.values()))
         return (place[2] for place in places)
 
     def first(self, rows: int) -> "ShareNode | None":
-        """Return the lowest of those that have some of these rows, or None."""
+        """Return the lowest child that has any of these rows; None if none does."""
         if self.places:
             for place in self.places:
                 if rows & place[2].live:
                     return place[2]
             return None
         best, lowest = None, float("inf")
-        for node in self._nodes.values():  # in the order of serials, which decide between equals
+        for node in self._nodes.values():  # sorted by serial, which separates equal levels
             if node.level < lowest and rows & node.live:
                 best, lowest = node, node.level
         return best
@@ -52,7 +52,7 @@ class SiblingOrder:
         return min([node.level for node in self._nodes.values()])
 
     def first_served_since(self, when: int) -> "ShareNode | None":
-        """Return the lowest of those that were served after the `when`-th time, or None."""
+        """Return the lowest child that was served after the `when`-th service; None if none was."""
         if self.places:
             return next((place[2] for place in self.places if place[2].served_at > when), None)
         best, lowest = None, float("inf")
@@ -77,13 +77,13 @@ class SiblingOrder:
                 self.rebuild()
 
     def moved(self, node: "ShareNode", old: float) -> None:
-        """The level of a child has changed; it need not be here. Few are not kept in order."""
+        """Record a changed level; the child need not be here. A few children are not sorted."""
         if node.serial in self._nodes:
             self._take(node, old)
             insort(self.places, _place(node))
 
     def rebuild(self) -> None:
-        """Look at all levels and serials anew."""
+        """Sort again, after levels and serials have changed."""
         nodes = sorted(self._nodes.values(), key=_serial)
         self._nodes = {node.serial: node for node in nodes}
         self.places = sorted(map(_place, self._nodes.values())) if len(self._nodes) > FEW else []

@@ -1,14 +1,14 @@
-"""Limits that submissions bring: at most so many of their jobs at once, at all sites together.
+"""Limits from submissions: at most this many of their jobs run at once, at all sites together.
 
-A cap counts the jobs that are pending, kept or running. While it is used up, its classes are shut:
-they count as if none of their jobs waited, so they also save no turns up.
+A cap counts pending, kept and running jobs. While it is used up, its classes are shut: they count
+as if they had no waiting jobs, so they save no turns up either.
 """
 
 from typing import Protocol
 
 
 class Gate(Protocol):
-    """Who shuts and opens classes."""
+    """The object that shuts and opens classes."""
 
     def turned(self, cap: "Cap") -> None: ...
 
@@ -26,11 +26,14 @@ class Cap:
 
     @property
     def room(self) -> int:
-        """Return how many more may start."""
+        """Return how many more jobs may start."""
         return max(0, self.most - self.out)
 
     def count(self, by: int) -> None:
-        """Count jobs that come out. A negative number counts jobs that are back or have ended."""
+        """Count jobs that become active.
+
+        A negative number counts jobs that are returned or have ended.
+        """
         self.out += by
         if self.is_used_up != (self.out >= self.most):
             self.is_used_up = not self.is_used_up

@@ -1,8 +1,8 @@
-"""Kinds of parked offers: those of one kind differ in numbers alone. And who takes which class.
+"""Kinds of parked offers, which differ only in numbers, and the kinds that accept a class.
 
-Each kind is one bit. Words tell which kinds meet a class (`fact_bits`), or the clause is asked once
-for each different fact, and not for each kind. The answer is kept, and only kinds that are new
-since are looked at.
+Each kind is one bit. Words tell which kinds accept a class (`fact_bits`), or the clause is checked
+once for each different fact, not for each kind. The answer is cached, and only new kinds are
+checked.
 """
 
 from collections.abc import Iterable
@@ -15,15 +15,15 @@ from ..limits.running_limits import ElementLimits
 from ..queue.job_classes import JobClass
 from ..types import ClassSpec
 
-TAKERS_MAX: Final = 4_096  # classes for which it is kept
-GONE_BYTES_MAX: Final = 2 << 20  # of the facts of kinds that are gone; with their bits twice that
-NEW_MAX: Final = 32  # kinds that are looked at one by one
+TAKERS_MAX: Final = 4_096  # classes with a cached answer
+GONE_BYTES_MAX: Final = 2 << 20  # of the facts of kinds without offers; with their bits twice that
+NEW_MAX: Final = 32  # new kinds that are checked one by one
 
 Numbers = tuple[float, ...]  # in the order of the table: cores, memory, …
-Joint = list[tuple[Clause[Any, Any], Any]]  # clauses of several numbers, and what they want
+Joint = list[tuple[Clause[Any, Any], Any]]  # clauses about several numbers, and their demands
 
-# Order of free offers. Those that were woken least often without an answer come first, so that a
-# dead pilot does not draw every job; then those that leave least unused.
+# The order of free offers. Offers that were woken least often without an answer come first, so that
+# a dead pilot does not draw every job; then the offers that leave least unused.
 Standing = tuple[int, Numbers, str]
 
 
@@ -44,7 +44,7 @@ class OfferKind:
 
 
 class Takers:
-    """Which kinds take a class, numbers aside, and which numbers it then demands."""
+    """The kinds that accept a class, without numbers, and the numbers that the class demands."""
 
     __slots__ = ("demands", "joint", "kinds", "known", "lowest", "needs", "sites", "spec")
 
@@ -53,43 +53,43 @@ class Takers:
         self.demands: list[Numbers] = [
             tuple([clause.wants(need, spec) for clause in numbers]) for need in spec.needs
         ]
-        self.joint: list[Joint] = [  # for each need, the joint clauses that ask anything
+        self.joint: list[Joint] = [  # for each need, the joint clauses with a demand
             [(it, wants) for it in joint if it.asks(wants := it.wants(need, spec))]
             for need in spec.needs
         ]
         self.lowest = min(demand[0] for demand in self.demands)  # cores
         sites = {site for need in spec.needs for site in need.sites}
         self.sites = sites if all(need.sites for need in spec.needs) else None  # None: anywhere
-        self.needs = [0] * len(spec.needs)  # for each, the kinds that meet it, as bits
-        self.kinds = 0  # that meet any
-        self.known = 0  # how many kinds were asked
+        self.needs = [0] * len(spec.needs)  # for each need, the kinds that meet it, as bits
+        self.kinds = 0  # that meet any need
+        self.known = 0  # number of kinds that were checked
 
 
 class OfferKinds:
-    """All kinds that were seen lately, by key and by number."""
+    """All recent kinds, by key and by number."""
 
     def __init__(self, clauses: Clauses, numbers: Clauses, joint: Clauses) -> None:
-        """`clauses`: those that are neither numbers nor joint, in the order of a kind's facts."""
+        """Take the clauses that are neither numbers nor joint, in the order of a kind's facts."""
         self._clauses, self._numbers, self._joint = clauses, numbers, joint
         self._by_key: dict[tuple[Any, ...], OfferKind] = {}
         self.all: list[OfferKind] = []
         self._facts = [FactBits() for _ in clauses]
         self._takers: dict[int, Takers] = {}  # by slot
-        self._bytes = self._kept_bytes = 0  # of the facts: of all, and of those kept last
+        self._bytes = self._kept_bytes = 0  # of the facts: of all kinds, and of those kept last
 
     def __len__(self) -> int:
         return len(self.all)
 
     @property
     def are_heavy(self) -> bool:
-        """Whether so much came since it was last said what to keep that it should be said again."""
+        """Whether enough facts have arrived since the last `keep` to call it again."""
         return self._bytes > 2 * self._kept_bytes + GONE_BYTES_MAX
 
     def find(self, key: tuple[Any, ...]) -> OfferKind | None:
         return self._by_key.get(key)
 
     def add(self, kind: OfferKind) -> None:
-        """Take up a kind that is not known."""
+        """Add an unknown kind."""
         kind.serial = len(self.all)
         self._by_key[kind.key] = kind
         self.all.append(kind)
@@ -98,7 +98,7 @@ class OfferKinds:
             facts.add(fact)
 
     def keep(self, kinds: Iterable[OfferKind]) -> None:
-        """Forget all but these, and what was known of classes."""
+        """Forget all other kinds, and the answers for classes."""
         kept = list(dict.fromkeys(kinds))
         self._by_key.clear()
         self.all.clear()
@@ -118,7 +118,7 @@ class OfferKinds:
         return found
 
     def takers(self, cls: JobClass) -> Takers:
-        """Return which kinds take a class, numbers and limits aside."""
+        """Return which kinds accept a class, without numbers and limits."""
         takers = self._takers.get(cls.slot)
         if takers is None or takers.spec is not cls.spec:
             if len(self._takers) >= TAKERS_MAX:
@@ -129,7 +129,7 @@ class OfferKinds:
         return takers
 
     def _extend(self, takers: Takers) -> None:
-        """Ask the kinds that are new since."""
+        """Check the new kinds."""
         spec, new = takers.spec, self.all[takers.known :]
         for place, need in enumerate(spec.needs):
             wants = [clause.wants(need, spec) for clause in self._clauses]
@@ -143,7 +143,7 @@ class OfferKinds:
         takers.known = len(self.all)
 
     def _taking(self, wants: list[Any]) -> int:
-        """Return all kinds that meet what is wanted of their facts, as bits."""
+        """Return all kinds whose facts meet the demands, as bits."""
         kinds = (1 << len(self.all)) - 1
         for clause, want, facts in zip(self._clauses, wants, self._facts, strict=True):
             kinds = clause.accepting(want, facts, kinds)

@@ -1,4 +1,4 @@
-"""Parked offers: pilots that found nothing, and the best of them for a new job."""
+"""Parked offers: pilots without a match, and the best of them for a new job."""
 
 from bisect import bisect_left, insort
 from collections import deque
@@ -18,8 +18,8 @@ from ..queue.job_classes import JobClass
 from ..types import LiveOffer
 from .offer_kinds import Joint, Numbers, OfferKind, OfferKinds, Standing, Takers
 
-FEW: Final = 16  # sites or kinds of which each is looked through by itself
-SLACK: Final = 1_024  # kinds of offers that are gone and are not worth a sweep
+FEW: Final = 16  # sites or kinds that are searched one by one
+SLACK: Final = 1_024  # kinds without offers that are not worth a sweep
 
 
 class ParkedOffer:
@@ -40,17 +40,17 @@ class ParkedOffer:
     def __init__(self, offer: LiveOffer, ask: int, kind: OfferKind, numbers: Numbers) -> None:
         self.whole = offer  # as it was parked
         self.offer = offer  # as it counts now: less, while it is reserved
-        self.spare: LiveOffer | None = None  # and it counts as this too: as what may be had longer
+        self.spare: LiveOffer | None = None  # a second form: less capacity for a longer time
         self.spare_numbers: Numbers = ()
         self.ask = ask
         self.kind = kind
         self.numbers = numbers
         self.woken = False
-        self.wakes = 0  # that were not answered
+        self.wakes = 0  # wake-ups without an answer
 
     @property
     def shapes(self) -> tuple[LiveOffer, ...]:
-        """What it counts as: a job fits that fits one of them."""
+        """The forms in which it counts: a job that fits one of them fits the offer."""
         return (self.offer,) if self.spare is None else (self.offer, self.spare)
 
     def meets(self, demand: Numbers, joint: Joint) -> bool:
@@ -68,10 +68,10 @@ class ParkedOffer:
 
 
 class FreeOffers:
-    """The free offers in their order: all, and those of each site."""
+    """The free offers in order: all, and those of each site."""
 
     def __init__(self) -> None:
-        # By how often they were woken and by cores, so that no row is long.
+        # By number of wake-ups and by cores, so that no list is long.
         self._levels: dict[tuple[int, float], list[Standing]] = {}
         self._rising: list[tuple[int, float]] = []
         self._sites: dict[str, list[Standing]] = {}
@@ -96,7 +96,7 @@ class FreeOffers:
             del self._sites[site]
 
     def all(self, cores: float) -> Iterator[Standing]:
-        """Yield those with so many cores or more in order, as long as nothing changes."""
+        """Yield the offers with this many cores or more in order, as long as nothing changes."""
         for level in self._rising:
             if level[1] >= cores:
                 yield from self._levels[level]
@@ -112,14 +112,14 @@ class ParkedOffers:
         self._index, self._limits = index, limits
         self._numbers = numbers(clauses)
         self.by_pilot: dict[str, ParkedOffer] = {}
-        self.kinds: dict[tuple[object, ...], OfferKind] = {}  # those with free offers
+        self.kinds: dict[tuple[object, ...], OfferKind] = {}  # kinds with free offers
         self.free = FreeOffers()
         self._known = OfferKinds(index.kind_clauses, self._numbers, joint(clauses))
-        # Free offers of which it is not known that no waiting job fits them.
+        # Free offers that some waiting job may fit.
         self.unsettled: dict[str, ParkedOffer] = {}
 
     def add(self, offer: LiveOffer, ask: int) -> None:
-        """Park an offer of a pilot that has none."""
+        """Park an offer of a pilot without one."""
         parked = ParkedOffer(offer, ask, self._kind(offer), self._numbers_of(offer))
         self.by_pilot[offer.pilot] = parked
         self._put(parked)
@@ -129,7 +129,7 @@ class ParkedOffers:
             self._known.keep(parked.kind for parked in self.by_pilot.values())
 
     def work_for(self, parked: ParkedOffer) -> Found | None:
-        """Return a class with a job that a parked offer could run, and which need; or None."""
+        """Return a class that a parked offer could run, and the index of its need; None if none."""
         for shape in parked.shapes:
             found = self._index.best(shape)
             if found is not None:
@@ -137,9 +137,9 @@ class ParkedOffers:
         return None
 
     def reshape(self, pilot: str, offer: LiveOffer | None, spare: LiveOffer | None = None) -> None:
-        """Let a pilot's parked offer count as another one; None: as it was parked.
+        """Replace a pilot's parked offer by another form; None: as it was parked.
 
-        `spare`: it counts as that too. That has no more of anything but time.
+        `spare`: a second form, with less capacity but more time.
         """
         parked = self.by_pilot.get(pilot)
         if parked is None or (offer is None and parked.offer is parked.whole):
@@ -155,7 +155,7 @@ class ParkedOffers:
             self.unsettled[pilot] = parked
 
     def limits_changed(self) -> None:
-        """Other limits hold from now on: look at all offers again, and at which kind each is of."""
+        """Adapt to changed limits: check all offers and their kinds again."""
         for parked in self.by_pilot.values():
             if not parked.woken:
                 self._take(parked)
@@ -169,7 +169,8 @@ class ParkedOffers:
     def _kind(self, offer: LiveOffer) -> OfferKind:
         key = facts = self._index.kind(offer)
         if self._limits.any:
-            key = (*key, offer.element)  # no clause may tell elements apart, but limits do
+            # Limits may differ between elements, although clauses do not.
+            key = (*key, offer.element)
         kind = self._known.find(key)
         if kind is None:
             kind = OfferKind(
@@ -196,7 +197,7 @@ class ParkedOffers:
         parked.woken = True
 
     def doubt(self, parked: ParkedOffer) -> None:
-        """Mark a woken offer as free again: its time is over and nothing came."""
+        """Mark a woken offer as free again, after its time without an answer."""
         parked.woken = False
         parked.wakes += 1
         self._put(parked)
@@ -208,17 +209,17 @@ class ParkedOffers:
         return deque(standing[2] for kind in kinds for standing in kind.free)
 
     def unsettle(self, pilot: str) -> None:
-        """What is free of a pilot may have work."""
+        """Record that a pilot's free capacity may fit a waiting job."""
         parked = self.by_pilot.get(pilot)
         if parked is not None and not parked.woken:
             self.unsettled[pilot] = parked
 
-    # -- the best -------------------------------------------------------------------------------
+    # -- the best offer ---------------------------------------------------------------------------
 
     def best_for(self, cls: JobClass, now: float) -> ParkedOffer | None:
-        """Return the free offer that fits a class of jobs best, or None.
+        """Return the free offer that fits a class of jobs best; None if none fits.
 
-        As long as it counts, offers of preferred sites come before all others.
+        While the class's preference counts, offers of preferred sites come first.
         """
         takers = self._known.takers(cls)
         if not takers.kinds:
@@ -235,7 +236,7 @@ class ParkedOffers:
         return self._best_of(rows, takers, cls, now)
 
     def _rows_of(self, takers: Takers) -> list[list[Standing]] | None:
-        """Return few rows in which all offers are that take a class; None: in too many."""
+        """Return a few lists that contain all offers that accept a class; None: too many lists."""
         if takers.sites is not None and len(takers.sites) <= FEW:
             return [row for site in (*takers.sites, ANY) if (row := self.free.of_site(site))]
         if takers.kinds.bit_count() <= FEW:
@@ -245,7 +246,10 @@ class ParkedOffers:
     def _best_of(
         self, rows: list[list[Standing]], takers: Takers, cls: JobClass, now: float
     ) -> ParkedOffer | None:
-        """Return the first offer of all rows that fits: no row is read further than the best."""
+        """Return the first offer of all lists that fits.
+
+        No list is read further than that offer.
+        """
         by_pilot, kinds, best = self.by_pilot, takers.kinds, None
         joint = takers.joint[0]
         is_plain = len(takers.needs) == 1 and not self._limits.any and not joint
@@ -270,7 +274,7 @@ class ParkedOffers:
     def all_for(self, cls: JobClass, now: float) -> Iterator[ParkedOffer]:
         """Yield the free offers that fit a class of jobs, the best first.
 
-        What was woken meanwhile, or comes twice, is for the caller to pass over.
+        The caller must skip offers that were woken since or come twice.
         """
         takers = self._known.takers(cls)
         preference = cls.spec.preference
@@ -289,9 +293,9 @@ class ParkedOffers:
     def _of(
         self, standings: Iterable[Standing], takers: Takers, cls: JobClass, now: float
     ) -> Iterator[ParkedOffer]:
-        """Yield what fits."""
+        """Yield the fitting offers."""
         by_pilot, kinds = self.by_pilot, takers.kinds
-        if len(takers.needs) == 1 and not self._limits.any:  # as below, for what is usual
+        if len(takers.needs) == 1 and not self._limits.any:  # the same as below, for the usual case
             (demand,), (joint,) = takers.demands, takers.joint
             for standing in standings:
                 parked = by_pilot[standing[2]]
@@ -314,7 +318,10 @@ class ParkedOffers:
         return False
 
     def needs_met(self, parked: ParkedOffer, cls: JobClass) -> int:
-        """Return which needs of a class an offer meets, limits aside, as bits: for checks."""
+        """Return which needs of a class an offer meets, without limits, as bits.
+
+        For checks only.
+        """
         takers, met = self._known.takers(cls), 0
         for place, kinds in enumerate(takers.needs):
             demand, joint = takers.demands[place], takers.joint[place]
@@ -322,16 +329,16 @@ class ParkedOffers:
                 met |= 1 << place
         return met
 
-    # -- who is free ----------------------------------------------------------------------------
+    # -- the free offers --------------------------------------------------------------------------
 
     def _put(self, parked: ParkedOffer) -> None:
-        """Put an offer among the free ones."""
+        """Add an offer to the free ones."""
         self.kinds[parked.kind.key] = parked.kind
         insort(parked.kind.free, parked.standing)
         self.free.put(parked.standing, parked.offer.site)
 
     def _take(self, parked: ParkedOffer) -> None:
-        """Take an offer out of the free ones."""
+        """Remove an offer from the free ones."""
         free = parked.kind.free
         del free[bisect_left(free, parked.standing)]
         if not free:
@@ -345,6 +352,6 @@ def _denies(joint: Joint, offer: LiveOffer) -> bool:
 
 
 def _ordered(rows: list[list[Standing]], takers: Takers) -> Iterable[Standing]:
-    """Return what is now in several rows in order, from the first with enough cores on."""
+    """Merge several lists in order, each from the first offer with enough cores on."""
     least = (0, (takers.lowest,), "")
     return merge(*[row[bisect_left(row, least) :] for row in rows])

@@ -1,4 +1,4 @@
-"""Wake-ups: which parked pilot hears of which job, and for how long the job is kept for it."""
+"""Wake-ups: which parked pilot is woken for which job, and how long the job is kept for it."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -13,20 +13,20 @@ from ..queue.job_classes import Entry, JobClass
 from ..types import NO_AMOUNTS, ParkedWake
 from .offers import ParkedOffer, ParkedOffers
 
-FEW: Final = 32  # jobs of a class for which offers are looked up one by one
-OPENED_MAX: Final = 64  # offers of a place that are looked at in one call
-DOUBLINGS_MAX: Final = 4  # of the rest of a pilot that does not come when it is woken
+FEW: Final = 32  # jobs of a class for which offers are searched one by one
+OPENED_MAX: Final = 64  # offers of a place that are checked in one call
+DOUBLINGS_MAX: Final = 4  # of the pause of a pilot that does not answer wake-ups
 
 
 @dataclass(slots=True, eq=False)
 class KeptJob:
-    """A job that is kept for a woken pilot until a moment of the caller's clock."""
+    """A job that is kept for a woken pilot until a time of the caller's clock."""
 
     job: int
     parked: ParkedOffer
     until: float
     limits: tuple[Limit, ...]  # that count it as if it ran
-    amounts: Mapping[str, int]  # that it takes of them
+    amounts: Mapping[str, int]  # that it takes of the limits
 
     @property
     def pilot(self) -> str:
@@ -34,10 +34,10 @@ class KeptJob:
 
 
 class Wakes:
-    """The jobs that are kept, and the search for pilots to wake.
+    """The kept jobs, and the search for pilots to wake.
 
-    After each call of `wake` this holds: no waiting job fits a free parked offer. So the next call
-    has to look only at classes that were empty since and at offers that became free since.
+    After each call of `wake`, no waiting job fits a free parked offer. The next call therefore
+    checks only classes that were empty before, and offers that have become free since.
     """
 
     def __init__(
@@ -54,18 +54,19 @@ class Wakes:
         self._index = index
         self._parked = parked
         self._keep_s = keep_s
-        self.running: deque[KeptJob] = deque()  # in the order in which they end
-        self.resting: list[tuple[float, int, ParkedOffer]] = []  # woken ones, by the end, a heap
+        self.running: deque[KeptJob] = deque()  # in the order of their ends
+        # Woken offers by the end of their pause, a heap.
+        self.resting: list[tuple[float, int, ParkedOffer]] = []
         self.opening: dict[
             ElementLimits, deque[str]
-        ] = {}  # where jobs may start again: pilots to look at
-        self._again: set[ElementLimits] = set()  # where they may so once more, since that began
+        ] = {}  # where jobs may start again: pilots to check
+        self._again: set[ElementLimits] = set()  # places to check once more after that
         self._wakes = 0
         self.by_job: dict[int, KeptJob] = {}
         self.by_pilot: dict[str, KeptJob] = {}
 
     def expire(self, now: float) -> None:
-        """End what is over: jobs wait for anyone again, pilots may be woken again."""
+        """End what has expired: jobs wait for any pilot again, pilots may be woken again."""
         while self.running and self.running[0].until <= now:
             keep = self.running.popleft()
             if self.by_job.get(keep.job) is keep:
@@ -76,20 +77,20 @@ class Wakes:
                 self._parked.doubt(parked)
 
     def answered(self, pilot: str, now: float) -> None:
-        """The pilot asks, or is gone: its job waits for anyone, so for this ask too."""
+        """Record that the pilot asks or is gone: its job may now go to any pilot, also this one."""
         keep = self.by_pilot.get(pilot)
         if keep is not None:
             self._release(keep, now)
 
     def job_gone(self, job: int, now: float) -> None:
-        """A job that may have been kept is here no more."""
+        """Forget a job that may have been kept."""
         keep = self.by_job.pop(job, None)
         if keep is not None:
             del self.by_pilot[keep.pilot]
             self._limits.give_back(keep.limits, keep.amounts, now, started=False)
 
     def wake(self, now: float) -> list[ParkedWake]:
-        """Keep waiting jobs for free parked offers that fit, best job first, one for each."""
+        """Keep waiting jobs for free parked offers that fit, best job first, one for each offer."""
         self._reopen(now)
         woken: list[ParkedWake] = []
         while classes := self._to_look_at():
@@ -97,9 +98,10 @@ class Wakes:
         return woken
 
     def _reopen(self, now: float) -> None:
-        """Where a limit lets jobs start again, no offer is known to have nothing.
+        """Check the offers at places where a limit lets jobs start again.
 
-        There may be thousands of them, and mostly there is room for one: each call looks at some.
+        There may be thousands of offers, usually with room for one job: each call checks some of
+        them.
         """
         if not self._limits.any:
             return
@@ -139,13 +141,13 @@ class Wakes:
         return entries
 
     def _serve(self, entries: list[Entry], woken: list[ParkedWake], now: float) -> None:
-        """Give each class offers until it has no job or there is no offer for it."""
+        """Give each class offers until it has no more jobs or no offer fits."""
         by_slot = self._backlog.classes.by_slot
         lists: dict[int, Iterator[ParkedOffer]] = {}
         while entries and self._parked.kinds:
             cls = by_slot[heappop(entries)[1]]
             first = cls.entry
-            if first is None:  # another class has used up what its submission may run
+            if first is None:  # another class has used up the limit of its submission
                 continue
             if cls.waiting > FEW and cls.slot not in lists and not self._limits.any:
                 lists[cls.slot] = self._parked.all_for(cls, now)
@@ -160,7 +162,10 @@ class Wakes:
                 heappush(entries, cls.entry)
 
     def _wake(self, parked: ParkedOffer, cls: JobClass, now: float) -> ParkedWake:
-        """Keep a job for an offer. Who did not come before rests longer: it may be dead or deaf."""
+        """Keep a job for an offer.
+
+        A pilot that did not answer pauses longer: it may be dead or cut off.
+        """
         limits, amounts = self._take_limits(parked, cls, now)
         job = self._backlog.keep(cls)
         self._parked.wake(parked)
@@ -188,7 +193,7 @@ class Wakes:
         raise AssertionError("a job is kept for an offer that it fits")
 
     def limits_changed(self) -> None:
-        """Other limits hold from now on: count the kept jobs. Look at all offers again."""
+        """Adapt to changed limits: count the kept jobs, and check all offers again."""
         self.opening.clear()
         self._again.clear()
         for keep in self.by_job.values():

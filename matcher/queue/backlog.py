@@ -1,7 +1,7 @@
-"""The backlog: every job that is here, and each way in which one comes, moves and goes.
+"""The backlog: every known job, and all changes of its state.
 
-Ledger, queues and classes are changed here and nowhere else. Which class had no waiting job before
-is noted: parked offers are looked up for those.
+Only this module changes the ledger, queues and classes. It records the classes that had no waiting
+job before, because parked offers must be searched for them.
 """
 
 from array import array
@@ -23,14 +23,14 @@ class Backlog:
         self.shares = shares
         self.classes = ClassTable()
         self.wide = WideClasses()
-        self.now = 0.0  # the caller's clock, as far as it was told
-        self.roused: set[int] = set()  # slots of classes in which no job waited before
-        self.waiting = 0  # kept ones included
+        self.now = 0.0  # the last reading of the caller's clock
+        self.roused: set[int] = set()  # slots of classes that had no waiting job before
+        self.waiting = 0  # including kept jobs
         self.caps: dict[tuple[str, str, str], Cap] = {}  # by community, owner and submission
 
     @property
     def ledger(self) -> Ledger:
-        """For looking at; only this class writes."""
+        """The ledger, for reading only."""
         return self._ledger
 
     def add_class(self, spec: ClassSpec) -> JobClass:
@@ -46,7 +46,7 @@ class Backlog:
         return cls
 
     def forget_class(self, class_id: int) -> JobClass | None:
-        """Forget a class of which no job is here, and return it. None if some is, or is unknown."""
+        """Forget a class without jobs, and return it. None if it has some, or is unknown."""
         cls = self.classes.forget(class_id)
         if cls is not None and cls.cap is not None:
             cls.cap.slots.remove(cls.slot)
@@ -55,7 +55,7 @@ class Backlog:
         return cls
 
     def turned(self, cap: Cap) -> None:
-        """A submission runs as many jobs as it may, or does so no more."""
+        """Open or shut the classes of a submission, whose limit was released or used up."""
         for slot in cap.slots:
             cls = self.classes.by_slot[slot]
             if cap.is_used_up:
@@ -71,14 +71,14 @@ class Backlog:
         return state_of(self._ledger.mark(job))
 
     def class_of(self, job: int) -> JobClass:
-        """Return the class of a job that is here."""
+        """Return the class of a known job."""
         return self.classes.by_slot[self._ledger.slot(job)]
 
     def priority(self, job: int) -> int:
         return priority_of(self._ledger.mark(job))
 
     def add(self, class_id: int, priority: int, jobs: Iterable[int]) -> None:
-        """Queue jobs; those that are here already are left alone."""
+        """Queue jobs; known jobs are left alone."""
         cls = self.classes.get(class_id)
         queue = cls.queue(priority)
         new = self._ledger.enter(_rising(jobs), cls.slot, mark_of(WAITING, priority))
@@ -104,21 +104,21 @@ class Backlog:
         return job
 
     def keep(self, cls: JobClass) -> int:
-        """Take the best job of a class out of its queue; it waits on, out of reach."""
+        """Take the best job of a class out of its queue; it still waits, but cannot be matched."""
         job = self._draw(cls, KEPT)
         if cls.cap is not None:
             cls.cap.count(1)
         return job
 
     def release(self, job: int) -> None:
-        """Let a kept job wait in its old place again."""
+        """Return a kept job to its old place in the queue."""
         mark = self._ledger.mark(job)
         assert state_of(mark) == KEPT, "only a kept job is released"
         self._requeue(job, priority_of(mark))
         self._uncount_kept(job)
 
     def put_back(self, job: int) -> None:
-        """Let a pending job wait in its old place again."""
+        """Return a pending job to its old place in the queue."""
         mark = self._ledger.mark(job)
         assert state_of(mark) == PENDING, "only a pending job is put back"
         self.waiting += 1
@@ -131,7 +131,7 @@ class Backlog:
         cls.here -= 1
 
     def forget(self, job: int) -> None:
-        """Forget a job that is here, whatever it does."""
+        """Forget a known job in any state."""
         mark = self._ledger.mark(job)
         cls = self.class_of(job)
         if state_of(mark) == KEPT:
@@ -144,7 +144,7 @@ class Backlog:
             self._left(cls, priority_of(mark), job)
 
     def set_priority(self, job: int, priority: int) -> None:
-        """Change the priority of a job that is here; a pending one comes back with it."""
+        """Change the priority of a known job; a pending job gets it if it returns."""
         mark = self._ledger.mark(job)
         if priority_of(mark) == priority:
             return
@@ -152,7 +152,7 @@ class Backlog:
         queue = cls.queue(priority)
         self._ledger.write(job, mark_of(state_of(mark), priority))
         if state_of(mark) == WAITING:
-            cls.left(priority_of(mark), job)  # no idling for the owner in between
+            cls.left(priority_of(mark), job)  # without making the owner idle in between
             queue.push(job)
             if not cls.waiting and not cls.is_shut:
                 self.roused.add(cls.slot)

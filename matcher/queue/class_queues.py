@@ -1,7 +1,7 @@
 """The queue of one class at one priority: job ids in rising order, in 8 bytes each.
 
-They lie in blocks of some thousand, so that a job may come or go anywhere and only its block is
-moved. Nobody waits for a sweep: nothing that has left is kept.
+The ids are in blocks of some thousand, so an insertion or removal moves only one block. No entries
+of removed jobs remain, so no sweep is needed.
 """
 
 from array import array
@@ -12,20 +12,20 @@ BLOCK: Final = 2_048  # ids; half of them after a block was split
 
 
 class IdQueue:
-    """Ids in order. Of the first block those before the head have left already."""
+    """Sorted ids. Those before the head of the first block have left already."""
 
     __slots__ = ("_blocks", "_firsts", "_head", "waiting")
 
     def __init__(self) -> None:
         self._blocks: list[array[int]] = []  # none is empty
-        self._firsts: list[int] = []  # of each block: none of its ids is smaller
+        self._firsts: list[int] = []  # of each block: a lower bound of its ids
         self._head = 0
         self.waiting = 0
 
     def extend(self, jobs: "array[int]") -> None:
-        """Add jobs that are not here, in rising order."""
+        """Add new jobs in rising order."""
         split = bisect_left(jobs, self._blocks[-1][-1]) if self._blocks else 0
-        if split > BLOCK:  # so many among those that are here: begin anew
+        if split > BLOCK:  # the new jobs lie among many existing ones: build the blocks again
             jobs, split = array("q", sorted([*self.ids(), *jobs])), 0
             self._blocks, self._firsts, self._head, self.waiting = [], [], 0, 0
         for job in jobs[:split]:
@@ -40,7 +40,7 @@ class IdQueue:
             self._blocks.append(jobs[at : at + BLOCK])
 
     def push(self, job: int) -> None:
-        """Add a job that is not here in the place that its id gives it."""
+        """Add a new job in the place of its id."""
         self.waiting += 1
         at = max(0, bisect_right(self._firsts, job) - 1)
         if not self._blocks or (job > self._blocks[-1][-1] and len(self._blocks[-1]) >= BLOCK):
@@ -57,7 +57,7 @@ class IdQueue:
             self._firsts.insert(at + 1, block[BLOCK // 2])
 
     def leave(self, job: int) -> None:
-        """Take a job out that is here."""
+        """Remove a job of this queue."""
         self.waiting -= 1
         first = self._blocks[0]
         if first[self._head] == job:
@@ -78,7 +78,7 @@ class IdQueue:
         return self._blocks[0][self._head] if self._blocks else None
 
     def older_than(self, job: int) -> int:
-        """Return how many jobs wait here that are older."""
+        """Return the number of older jobs in this queue."""
         at = bisect_right(self._firsts, job) - 1
         if at < 0:
             return 0
@@ -86,11 +86,11 @@ class IdQueue:
         return max(0, before + bisect_left(self._blocks[at], job) - self._head)
 
     def ids(self) -> list[int]:
-        """Return the jobs that wait here, oldest first."""
+        """Return the jobs of this queue, oldest first."""
         return [job for block in self._blocks for job in block][self._head :]
 
     def _trim(self) -> None:
-        """Give back what has left at the head."""
+        """Free the entries at the head that have left."""
         del self._blocks[0][: self._head]
         self._head = 0
 

@@ -1,4 +1,4 @@
-"""Classes: jobs that are matched as one, with a queue for each priority."""
+"""Classes: jobs that are matched alike, with a queue for each priority."""
 
 from collections.abc import Iterable
 from typing import Final, Protocol
@@ -16,8 +16,8 @@ from .class_queues import IdQueue
 
 _ID_BITS: Final = ID_MAX.bit_length()
 
-# The order of the head of a class among all heads, smaller first, and the slot of the class.
-# An entry is made once for each head and shared, so that "is it the present one" is an identity.
+# The order of the head of a class among all heads, smaller first, and the slot of the class. Each
+# head has one shared entry, so that a comparison by identity tells whether it is still current.
 Entry = tuple[int, int]
 
 
@@ -31,7 +31,7 @@ def job_of(rank_: int) -> int:
 
 
 class Watcher(Protocol):
-    """Who has to know when the best job of a class becomes another one, and who is hungry."""
+    """The object that must know when the best job or the hunger of a class changes."""
 
     def changed(self, cls: "JobClass", old: Entry | None) -> None: ...
 
@@ -71,28 +71,28 @@ class JobClass:
         self.slot = slot
         self.owner = owner
         self.is_wide = any(_is_wide(need) for need in spec.needs)
-        self.waits_since = 0.0  # of a wide class: jobs of it wait without a break
-        self.wide_order = 0  # among wide classes that wait: the lowest was served longest ago
-        self.ripens = False  # it is noted when it began to wait
-        self.is_hungry = False  # they have waited for so long that they may reserve
-        self.served_at = float("-inf")  # of a wide class: a job of it was matched
+        self.waits_since = 0.0  # of a wide class: since when jobs of it wait without a break
+        self.wide_order = 0  # among waiting wide classes: the lowest was served longest ago
+        self.ripens = False  # whether its wait is being timed
+        self.is_hungry = False  # it has waited so long that it may reserve an offer
+        self.served_at = float("-inf")  # of a wide class: when a job of it was last matched
         preference = spec.preference
         self.arrivals = Arrivals(preference.for_s) if preference and preference.sites else None
         self.watcher: Watcher | None = None
         self.first_row = 0  # in the index
         self.needs = (1 << len(spec.needs)) - 1  # a bit for each
-        self.timer = 0.0  # when the index looks whether that is over
-        self.prefers_until = 0.0  # the best job would rather run at its preferred sites until then
+        self.timer = 0.0  # when the index checks whether the preference is over
+        self.prefers_until = 0.0  # until when the best job prefers its sites
         self.cap: Cap | None = None  # of its submission
-        self.is_shut = False  # that is used up: no job of the class is within reach
+        self.is_shut = False  # the cap is used up: no job of the class can be matched
         self.queues: dict[int, IdQueue] = {}  # by priority
         self.entry: Entry | None = None
-        self.waiting = 0  # within reach
-        self.here = 0  # kept and pending ones too
-        self._levels = 0  # a bit for each priority at which jobs wait
+        self.waiting = 0  # jobs that can be matched
+        self.here = 0  # including kept and pending jobs
+        self._levels = 0  # a bit for each priority with waiting jobs
 
     def queue(self, priority: int) -> IdQueue:
-        """Return the queue of a priority, made on first use."""
+        """Return the queue of a priority, which is made on first use."""
         queue = self.queues.get(priority)
         if queue is None:
             assert PRIORITY_MIN <= priority <= PRIORITY_MAX, f"no such priority: {priority}"
@@ -100,13 +100,13 @@ class JobClass:
         return queue
 
     def came(self, priority: int, count: int) -> None:
-        """Look again after jobs came to a queue."""
+        """Update the best job after jobs were added to a queue."""
         self.waiting += count
         self._levels |= 1 << priority
         self._look()
 
     def left(self, priority: int, job: int) -> None:
-        """Look again after a job left a queue."""
+        """Update the best job after a job left a queue."""
         self.waiting -= 1
         queue = self.queues[priority]
         queue.leave(job)
@@ -117,23 +117,23 @@ class JobClass:
             self._look()
 
     def shut(self, is_shut: bool) -> None:
-        """Say whether its jobs are out of reach."""
+        """Set whether its jobs cannot be matched."""
         self.is_shut = is_shut
         self._look()
 
     def hunger(self, is_hungry: bool) -> None:
-        """Say whether jobs of a wide class have waited for long."""
+        """Set whether jobs of a wide class have waited for long."""
         self.is_hungry = is_hungry
         if self.watcher is not None:
             self.watcher.hungers(self)
 
     @property
     def best_priority(self) -> int:
-        """The priority of the best job; there is one."""
+        """The priority of the best job, which must exist."""
         return self._levels.bit_length() - 1
 
     def before(self, rank_: int) -> int:
-        """Return how many jobs wait here that come before this place in the order."""
+        """Return the number of waiting jobs before this place in the order."""
         own = PRIORITY_MAX - (rank_ >> _ID_BITS)
         ahead = sum(queue.waiting for priority, queue in self.queues.items() if priority > own)
         if own in self.queues:
@@ -141,7 +141,7 @@ class JobClass:
         return ahead
 
     def _look(self) -> None:
-        """Find the best job anew, and tell if it is another one."""
+        """Find the best job, and notify the watcher if it has changed."""
         old = self.entry
         if self._levels and not self.is_shut:
             priority = self._levels.bit_length() - 1
@@ -162,7 +162,7 @@ class JobClass:
 
 
 def _is_wide(need: Need) -> bool:
-    """Whether a need asks for more than one core alone, so that smaller jobs may starve it."""
+    """Whether a need asks for more than a single core, so that smaller jobs may starve it."""
     return bool(
         need.cores_min > 1
         or need.whole_node
@@ -175,11 +175,11 @@ def _is_wide(need: Need) -> bool:
 
 
 class ClassTable:
-    """All known classes, by id and by slot. The slot of a forgotten class is given to a new one."""
+    """All known classes, by id and by slot. A new class may get the slot of a forgotten one."""
 
     def __init__(self) -> None:
         self.by_id: dict[int, JobClass] = {}
-        self.by_slot: list[JobClass] = []  # forgotten ones too, as long as nobody has their slot
+        self.by_slot: list[JobClass] = []  # including forgotten classes whose slot is still free
         self._free: list[int] = []
 
     def __contains__(self, which: object) -> bool:
@@ -189,7 +189,7 @@ class ClassTable:
         return which in self.by_id
 
     def add(self, spec: ClassSpec, owner: ShareNode) -> JobClass:
-        """Make a class that is not known yet."""
+        """Add a new class."""
         slot = self._free.pop() if self._free else len(self.by_slot)
         added = self.by_id[spec.class_id] = JobClass(spec, slot, owner)
         owner.users += 1
@@ -197,7 +197,7 @@ class ClassTable:
         return added
 
     def forget(self, class_id: int) -> JobClass | None:
-        """Forget a class of which no job is here, and return it. None if some is, or is unknown."""
+        """Forget a class without jobs, and return it. None if it has some, or is unknown."""
         cls = self.by_id.get(class_id)
         if cls is None or cls.here:
             return None
@@ -213,7 +213,7 @@ class ClassTable:
         return self.by_id.get(class_id)
 
     def all(self) -> Iterable[JobClass]:
-        """Return all that are known, none that was forgotten."""
+        """Return all known classes."""
         return self.by_id.values()
 
     def get(self, class_id: int) -> JobClass:

@@ -1,7 +1,7 @@
-"""Where each job stands: its class and one byte, in pages of neighbouring ids.
+"""The state of each job: its class and one byte, in pages of neighbouring ids.
 
-Ids come from a counter, so that neighbours arrive together. A page costs 5 bytes a job; the only
-truth about a job's state is here.
+Ids come from a counter, so neighbours arrive together. A page costs 5 bytes for each job. Only the
+ledger holds a job's state.
 """
 
 from array import array
@@ -14,14 +14,14 @@ PAGE_MASK: Final = PAGE_SIZE - 1
 
 ABSENT: Final = 0
 WAITING: Final = 1  # in its queue
-KEPT: Final = 2  # waits as well, but out of the queue, for a pilot that was woken
-PENDING: Final = 3  # matched, its row not known to be written
+KEPT: Final = 2  # waits too, but outside the queue, for a woken pilot
+PENDING: Final = 3  # matched, but not known to be stored
 _STATE_MASK: Final = 3
 _NO_CLASSES: Final = array("I", [0]) * PAGE_SIZE
 
 
 def mark_of(state: int, priority: int) -> int:
-    """Return the byte that stands for a state and a priority."""
+    """Return the byte for a state and a priority."""
     return state | priority << 2
 
 
@@ -45,7 +45,7 @@ class LedgerPage:
 
 
 class Ledger:
-    """A mark and a class for each job that is here."""
+    """A mark and a class for each known job."""
 
     __slots__ = ("pages",)
 
@@ -53,20 +53,20 @@ class Ledger:
         self.pages: dict[int, LedgerPage] = {}
 
     def mark(self, job: int) -> int:
-        """Return the job's byte, 0 where it is not here."""
+        """Return the job's byte; 0 if it is unknown."""
         page = self.pages.get(job >> PAGE_BITS)
         return 0 if page is None else page.marks[job & PAGE_MASK]
 
     def slot(self, job: int) -> int:
-        """Return the slot of the class of a job that is here."""
+        """Return the slot of the class of a known job."""
         return self.pages[job >> PAGE_BITS].slots[job & PAGE_MASK]
 
     def write(self, job: int, mark: int) -> None:
-        """Change the mark of a job that is here."""
+        """Change the mark of a known job."""
         self.pages[job >> PAGE_BITS].marks[job & PAGE_MASK] = mark
 
     def erase(self, job: int) -> None:
-        """Forget a job that is here."""
+        """Forget a known job."""
         number = job >> PAGE_BITS
         page = self.pages[number]
         page.marks[job & PAGE_MASK] = ABSENT
@@ -87,7 +87,7 @@ class Ledger:
         return True
 
     def enter(self, jobs: "array[int]", slot: int, mark: int) -> "array[int]":
-        """Write down jobs, given in rising order, and return those that were not here before."""
+        """Record jobs, given in rising order, and return those that were unknown before."""
         if len(jobs) == 1:
             return jobs if self._enter_one(jobs[0], slot, mark) else jobs[:0]
         new: array[int] = array("q")
@@ -107,7 +107,7 @@ class Ledger:
 
 
 def _enter_run(page: LedgerPage, jobs: "array[int]", slot: int, mark: int) -> bool:
-    """Write a run of consecutive new jobs in one stroke; False if they are none."""
+    """Record a run of consecutive new jobs in one stroke; return False if some are not new."""
     count = len(jobs)
     first = jobs[0] & PAGE_MASK
     if jobs[-1] - jobs[0] != count - 1 or any(page.marks[first : first + count]):

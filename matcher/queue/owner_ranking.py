@@ -1,18 +1,18 @@
-"""The classes of one owner that have waiting jobs, by their best job."""
+"""The classes of one owner that have waiting jobs, sorted by their best job."""
 
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
-PART_MAX: Final = 256  # entries: the room that one change may have to move
+PART_MAX: Final = 256  # entries that one change may have to move
 
 
 class Ranked:
-    """Codes of classes by rising ranks, in parts, so that a change moves few of them.
+    """Codes of classes sorted by rank, in parts, so that a change moves few of them.
 
-    Ranks and codes lie apart: who looks through all reads codes alone. These are numbers side by
-    side and no objects, which would have to be fetched from all over the memory.
+    Ranks and codes are in separate arrays, because a search for all classes reads only codes.
+    Arrays of numbers are faster to read than objects all over the memory.
     """
 
     __slots__ = ("_ranks", "_tops", "codes")
@@ -20,7 +20,7 @@ class Ranked:
     def __init__(self) -> None:
         self.codes: list[array[int]] = [array("q")]
         self._ranks: list[list[int]] = [[]]
-        self._tops: list[int] = []  # the last rank of each part but the last one
+        self._tops: list[int] = []  # the last rank of each part except the last part
 
     def __len__(self) -> int:
         return sum([len(part) for part in self.codes])
@@ -43,7 +43,7 @@ class Ranked:
             self._tops.insert(at, ranks[half - 1])
 
     def append(self, rank: int, code: int) -> None:
-        """Add what comes after all others."""
+        """Append an entry that comes after all others."""
         if len(self.codes[-1]) >= PART_MAX:
             self._tops.append(self._ranks[-1][-1])
             self._ranks.append([])

@@ -1,10 +1,8 @@
-"""Wide classes with waiting jobs: since when, who was served longest ago, and whose they are.
+"""Wide classes with waiting jobs: since when they wait, their owners, and who was served last.
 
-A class is wide if it asks for more of any amount than one core.
-
-A class is *hungry* once its jobs have waited for long without a break. The index has the rows of
-those that are as one set; here is when the others become so. Communities know nothing of each
-other.
+A class is wide if it asks for more than one core, or for any other amount. A class is *hungry* once
+its jobs have waited for long without a break. The index holds the rows of hungry classes as a set;
+this module finds the other classes that become hungry. Communities are independent of each other.
 """
 
 from collections import OrderedDict
@@ -15,9 +13,9 @@ from typing import Final
 from ..limits.fair_shares import ShareNode
 from .job_classes import JobClass
 
-OWNERS_MAX: Final = 64  # that are looked at together
+OWNERS_MAX: Final = 64  # owners that are checked together
 
-Owners = OrderedDict[ShareNode, int]  # how many classes each of them has
+Owners = OrderedDict[ShareNode, int]  # owner → number of its classes
 
 
 class WideClasses:
@@ -28,7 +26,7 @@ class WideClasses:
     def __init__(self) -> None:
         self._of: dict[str, Owners] = {}
         self._last = 0
-        # When a class that is not hungry began to wait: a heap, each class once.
+        # When a class that is not hungry began to wait: a heap, with each class once.
         self._ripening: list[tuple[float, int, JobClass]] = []
 
     def __contains__(self, community: str) -> bool:
@@ -36,7 +34,7 @@ class WideClasses:
         return community in self._of
 
     def add(self, cls: JobClass, now: float) -> None:
-        """Take up a class that has waiting jobs now, as the last."""
+        """Add a class that has waiting jobs now, as the last."""
         owners = self._of.setdefault(cls.spec.community, OrderedDict())
         owners[cls.owner] = owners.get(cls.owner, 0) + 1
         self.put_last(cls)
@@ -48,7 +46,7 @@ class WideClasses:
             heappush(self._ripening, (now, cls.wide_order, cls))
 
     def remove(self, cls: JobClass) -> None:
-        """Leave a class out that has none any more."""
+        """Remove a class without waiting jobs."""
         owners = self._of[cls.spec.community]
         owners[cls.owner] -= 1
         if not owners[cls.owner]:
@@ -57,15 +55,15 @@ class WideClasses:
             del self._of[cls.spec.community]
 
     def put_last(self, cls: JobClass) -> None:
-        """A class has had its turn."""
+        """Put a class last, because it has had its turn."""
         self._last = cls.wide_order = self._last + 1
 
     def ripen(self, before: float) -> None:
-        """Classes that have waited since then, or for longer, are hungry."""
+        """Make the classes hungry that have waited since this time or longer."""
         ripening = self._ripening
         while ripening and ripening[0][0] <= before:
             cls = heappop(ripening)[2]
-            if cls.waiting and cls.waits_since > before:  # it began once more
+            if cls.waiting and cls.waits_since > before:  # its wait has started again
                 heappush(ripening, (cls.waits_since, cls.wide_order, cls))
                 continue
             cls.ripens = False
@@ -73,9 +71,9 @@ class WideClasses:
                 cls.hunger(True)
 
     def next_owners(self, community: str, rows: int, most: int) -> list[ShareNode]:
-        """Return a few owners of some of these rows: others the next time.
+        """Return a few owners of some of these rows: other ones the next time.
 
-        Of very many owners some are looked at each time.
+        If there are very many owners, only some are checked each time.
         """
         owners = self._of[community]
         found: list[ShareNode] = []
@@ -88,5 +86,5 @@ class WideClasses:
         return found
 
     def owners(self, community: str) -> dict[ShareNode, int]:
-        """Return how many classes each owner has: for checks."""
+        """Return the number of classes of each owner. For checks only."""
         return dict(self._of.get(community, {}))

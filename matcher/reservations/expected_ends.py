@@ -1,4 +1,4 @@
-"""What an offer will have as the jobs on it end, each when it has used all its time."""
+"""The state of an offer as its jobs end, if each uses all its time."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from ..types import LiveOffer
 
 
 class Ends:
-    """The jobs on an offer in the order of their ends, and what is free after each."""
+    """The jobs on an offer in the order of their ends, and the free amounts after each."""
 
     __slots__ = ("_free", "_given", "_now", "_offer", "outs")
 
@@ -22,16 +22,16 @@ class Ends:
         self._offer, self._now = offer, now
         self.outs = sorted(outs, key=_end)
         self._given = [given_by(out.grant, offer) for out in self.outs]
-        # Of each amount: what is free now, and after each end.
+        # For each amount: the free number now and after each end.
         self._free = [
             list(accumulate([given[at] for given in self._given], initial=free))
             for at, free in enumerate(free_of(offer))
         ]
 
     def enough(self, need: Need, latest: float) -> int:
-        """Return how many of the jobs have to end until room and time are enough.
+        """Return how many of the jobs must end until there is enough room and time.
 
-        0: there is room now, or never room and time enough.
+        0: there is room now, or there never is enough room and time.
         """
         offer = self._offer
         amounts = due(need, offer)
@@ -47,9 +47,9 @@ class Ends:
         return number
 
     def most(self) -> LiveOffer:
-        """Return what there will be in room at last, for as long as there is when one has ended.
+        """Return the largest possible room, with the time that is left after the first end.
 
-        What does not fit into that fits at no moment.
+        A job that does not fit into that fits at no time.
         """
         waits_s = max(0.0, self.outs[0].ends_at - self._now)
         all_of_it = after(self._offer, self.outs, self._now)
@@ -57,26 +57,26 @@ class Ends:
         return msgspec.structs.replace(all_of_it, wall_left_s=left_s)
 
     def soon(self) -> LiveOffer:
-        """Return what surely comes free when the first job ends, with the time that is left now.
+        """Return the capacity that is surely free after the first end, with the time left now.
 
-        Without a free core others can take nothing before. With one they may take all that is free
-        now, so only what that job has is sure.
+        Without a free core, no other job can take anything before. With a free core, others may
+        take all that is free now, so only the capacity of that job is sure.
         """
         if self._offer.cores_free > 0:
             return with_free(self._offer, self._given[0])
         return with_free(self._offer, [free[1] for free in self._free])
 
     def until(self, number: int) -> float:
-        """Return when so many of the jobs have ended."""
+        """Return when this many of the jobs have ended."""
         return self.outs[number - 1].ends_at
 
     def after(self, number: int) -> LiveOffer:
-        """Return the offer as it is when so many of the jobs have ended."""
+        """Return the offer after this many of the jobs have ended."""
         return after(self._offer, self.outs[:number], self._now)
 
 
 def after(offer: LiveOffer, ended: list[MatchedJob], now: float) -> LiveOffer:
-    """Return what an offer will have when some jobs on it have used all their time."""
+    """Return the offer after some jobs on it have used all their time."""
     until = max((out.ends_at for out in ended), default=now)
     free = list(
         map(sum, zip(free_of(offer), *[given_by(out.grant, offer) for out in ended], strict=True))

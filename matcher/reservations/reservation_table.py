@@ -1,4 +1,4 @@
-"""Claims: the reservations that stand, and how many of them an owner and a community have."""
+"""The existing reservations, and how many of them an owner and a community have."""
 
 from collections import Counter
 from typing import Final
@@ -38,12 +38,12 @@ class Reservation:
     ) -> None:
         self.class_id = cls.spec.class_id
         self.owner = cls.owner
-        self.need = need  # which of the class's needs
+        self.need = need  # index of the class's need
         self.pilot = pilot
-        self.place = place  # of the offer, where there are limits
+        self.place = place  # of the offer, if there are limits
         self.until = until
         self.made = made
-        self.idle_since: float | None = None  # nothing of ours has run there since
+        self.idle_since: float | None = None  # since when no job has run on the pilot
 
 
 class ReservationIndex:
@@ -75,7 +75,7 @@ class ReservationIndex:
         return self.counts[community] >= OF_A_COMMUNITY_MAX
 
     def is_full(self, owner: ShareNode) -> bool:
-        """Whether an owner, or its community, has as many reservations as it may."""
+        """Whether an owner or its community has as many reservations as it may."""
         _, community = counted(owner)
         return self.counts[owner] >= OF_AN_OWNER_MAX or self.counts[community] >= OF_A_COMMUNITY_MAX
 

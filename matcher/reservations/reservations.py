@@ -1,18 +1,20 @@
-"""Reservations: wide jobs that have waited long get an offer on which the others end first.
+"""Reservations: wide jobs that have waited long get an offer that the other jobs then leave.
 
-A job is wide if it asks for more of any amount than one core: cores, memory, scratch, GPUs or a
-named amount. Of several smaller jobs one is always running, so an offer never becomes free enough
-by itself. When jobs of a wide class have waited without a break for `reserve_after_s`, the next few
-offers that would be wide enough if some of the jobs on them had ended are reserved for it until
-that moment: at most as long as these jobs still have wall time. Until then others use what the wide
-job will not need, and all of it if they end before. Whoever could serve it earlier takes a
-reservation over. A class of one core for which the first end gives enough needs none: it waits for
-its turn.
+A job is wide if it asks for more than one core, or for any memory, scratch, GPU or named amount.
+With several smaller jobs on an offer, one is always running, so the offer never becomes free enough
+by itself.
 
-A reservation is no way around the shares: as with scarce demands, who is far ahead of whose turn it
-is gets none. But they may be further ahead, as wide jobs are few and large. Nor is one made where
-limits let the job not start, or for jobs that come after all others. Every community has its own,
-and an owner only so many; whose reservation was in vain has to do without for as long as it stood.
+When jobs of a wide class have waited without a break for `reserve_after_s`, the next few offers
+that would be large enough after some of their jobs are reserved for it. The reservation lasts until
+these jobs must have ended. Until then, other jobs use what the wide job will not need, and also the
+rest if they end before. An offer that could serve the class earlier takes over a reservation. A
+class of one core that fits after the first end needs no reservation: it waits for its turn.
+
+Reservations do not bypass the shares: as with scarce demands, an owner who is too far ahead gets
+none. The permitted lead is larger, because wide jobs are few and large. No reservation is made if
+limits block the job, or for jobs of the lowest priority. Each community has its own reservations,
+and an owner only a few. After a reservation in vain, its owner gets none for the time that it
+lasted.
 """
 
 from collections.abc import Iterator
@@ -38,26 +40,27 @@ from .expected_ends import Ends, after
 from .reservation_table import Reservation, ReservationIndex, counted
 
 OF_A_CLASS_MAX: Final = 3  # with one, a class whose jobs come in bursts falls behind
-UNTIL_MAX_S: Final = 4 * 86_400.0  # what has to wait for longer waits without a reservation
-ALL_MAX: Final = 64  # rows of hungry classes that are all looked at for one offer
-SOME: Final = 8  # where there are more
+UNTIL_MAX_S: Final = 4 * 86_400.0  # a job that must wait longer gets no reservation
+ALL_MAX: Final = 64  # if there are no more rows of hungry classes, all are checked for an offer
+SOME: Final = 8  # otherwise this many
 TURNS_MAX: Final = 4_096
-ASKED_MAX: Final = 4  # classes that the exact rule is asked for at one ask
-SOONER_S: Final = 60.0  # so much earlier another offer must be to take over
-GONE_S: Final = 60.0  # a pilot with nothing on it that does not ask for so long has gone
-LATE_S: Final = 60.0  # so much later than they should jobs may end
-AHEAD_TIMES: Final = 3.0  # so much further than a scarce demand one may be ahead to reserve
-DUE_TIMES: Final = 6.0  # and to be given what is reserved
-OF_OUT: Final = 0.04  # of what all that runs is charged with: with the installation leads grow
+ASKED_MAX: Final = 4  # classes that are checked by the exact rule at one ask
+SOONER_S: Final = 60.0  # another offer must be earlier by this much to take over
+GONE_S: Final = 60.0  # an idle pilot that does not ask for this time is gone
+LATE_S: Final = 60.0  # jobs may end later than they should by this much
+# To reserve, an owner may be this much further ahead than with a scarce demand.
+AHEAD_TIMES: Final = 3.0
+DUE_TIMES: Final = 6.0  # the same, to be given the reserved offer
+OF_OUT: Final = 0.04  # of the charges of all running jobs: leads grow with the installation
 REVIEW_S: Final = 1.0
-CONSIDER_S: Final = 0.1  # between two offers that are considered: the next will do as well
-SELDOM_S: Final = 1.0  # where a community has all the reservations that it may
+CONSIDER_S: Final = 0.1  # between two offers that are considered, because the next will do as well
+SELDOM_S: Final = 1.0  # the same, if a community has all its reservations
 
 _wide_order = attrgetter("wide_order")
 
 
 class Reservations:
-    """Who waits for which offer to become free enough."""
+    """The reservations of all communities, and the rules for making and ending them."""
 
     def __init__(
         self,
@@ -76,16 +79,17 @@ class Reservations:
         self._after_s, self._ahead_core_s = rules.reserve_after_s, rules.ahead_core_s
         self.claims = ReservationIndex()
         self.by_pilot, self.by_class = self.claims.by_pilot, self.claims.by_class
-        self.ended: list[str] = []  # pilots that are free again since somebody looked
-        self._rests: dict[ShareNode, float] = {}  # owners who reserve nothing until then
-        self._turns: dict[ShareNode, int] = {}  # rows of owners that have many, to go on with
+        self.ended: list[str] = []  # pilots whose reservations have ended since the last check
+        self._rests: dict[ShareNode, float] = {}  # owners who get no reservation until then
+        # Owners with many rows: the row at which to continue.
+        self._turns: dict[ShareNode, int] = {}
         self._reviewed = 0.0
-        self._considered: dict[str, float] = {}  # when an offer of a community was
+        self._considered: dict[str, float] = {}  # when an offer of a community was last considered
 
-    # -- making ---------------------------------------------------------------------------------
+    # -- making -----------------------------------------------------------------------------------
 
     def is_time(self, community: str) -> bool:
-        """Whether wide classes wait, and it is time to look at an offer for them."""
+        """Whether wide classes wait, and it is time to check an offer for them."""
         if community not in self._backlog.wide:
             return False
         now, at = self._backlog.now, self._considered.get(community, -SELDOM_S)
@@ -97,7 +101,7 @@ class Reservations:
         return True
 
     def consider(self, offer: LiveOffer) -> None:
-        """Reserve an offer, of which this is left, for a wide class that has waited long."""
+        """Reserve an offer, given by its free capacity, for a wide class that has waited long."""
         if offer.pilot in self.by_pilot or offer.cores_free >= offer.cores:
             return
         now = self._backlog.now
@@ -106,7 +110,7 @@ class Reservations:
             return
         at = self._limits.place(offer.community, offer.site, offer.element)
         asked: list[JobClass] = []
-        ahead: set[ShareNode] = set()  # owners whose turn it is not
+        ahead: set[ShareNode] = set()  # owners who are too far ahead
         for cls in self._hungry(offer, ends):
             its = self.by_class.get(cls.spec.class_id, [])
             latest, last = now + UNTIL_MAX_S, None
@@ -133,11 +137,10 @@ class Reservations:
                     return
 
     def _hungry(self, offer: LiveOffer, ends: Ends) -> list[JobClass]:
-        """Return hungry classes that an offer may be enough for as the jobs on it end, the one
-        first that was served longest ago.
+        """Return hungry classes that an offer may serve after some of its jobs have ended.
 
-        GPUs are kept for those who ask for some, and not for too many. Others mostly find wide
-        offers elsewhere.
+        The class that was served longest ago comes first. Offers with GPUs are for classes that ask
+        for GPUs, but not for too many. Other classes usually find wide offers elsewhere.
         """
         index = self._indexes.of(offer.community)
         if index is None:
@@ -156,19 +159,19 @@ class Reservations:
             return sorted(self._few(index, rows, offer.community), key=_wide_order)
         found = self._few(index, rows & on_gpus, offer.community)
         others = self._few(index, rows & ~on_gpus, offer.community)
-        # A class that waits longer than all jobs here run has found no other wide offer.
+        # A class that has waited longer than all jobs here run has found no other wide offer.
         before = 2 * now - ends.until(len(ends.outs))
         found += [cls for cls in others if max(cls.waits_since, cls.served_at) < before]
         return sorted(found, key=_wide_order)
 
     def _few(self, index: ClassIndex, rows: int, community: str) -> list[JobClass]:
-        """Return the classes of some rows, or of a few of them."""
+        """Return the classes of some rows, or a few of them."""
         if rows.bit_count() > ALL_MAX:
             rows = self._some(rows, community)
         return index.classes_of(rows) if rows else []
 
     def _some(self, rows: int, community: str) -> int:
-        """Return a few of some rows: of each owner as many, and others of it the next times."""
+        """Return a few of some rows: equally many of each owner, and other rows the next time."""
         if len(self._turns) > TURNS_MAX:
             self._turns.clear()
         those = self._backlog.wide.next_owners(community, rows, SOME)
@@ -192,17 +195,18 @@ class Reservations:
         self.claims.add(Reservation(cls, need, offer.pilot, place, until=until, made=now))
         self._backlog.wide.put_last(cls)
 
-    # -- who may --------------------------------------------------------------------------------
+    # -- precedence -------------------------------------------------------------------------------
 
     def is_due(self, held: Reservation, offer: LiveOffer) -> bool:
-        """Whether the class may have its offer before whoever is next.
+        """Whether the class may have its offer before the job that is next.
 
-        Its owner may have come further ahead meanwhile: what others kept off for is seldom lost.
+        Its owner may be further ahead now than when it reserved, so that the reserved time is
+        seldom wasted.
         """
         return self._may_precede(held.owner, offer, DUE_TIMES)
 
     def _may_precede(self, owner: ShareNode, offer: LiveOffer, times: float) -> bool:
-        """Whether neither an owner nor its group is too far ahead of who is next for an offer."""
+        """Whether an owner and its group are not too far ahead of the next owner for an offer."""
         found = self._indexes.best(offer)
         if found is None or found[0].owner is owner:
             return True
@@ -210,14 +214,14 @@ class Reservations:
         return mine.level - others.level <= times * self._lead(offer.community)
 
     def _lead(self, community: str) -> float:
-        """Return how far ahead a scarce demand may be, or what that is in a large installation."""
+        """Return how far ahead a scarce demand may be; more in a large installation."""
         groups = self._shares.root.children[community].children.values()
         out = sum(group.out * group.share for group in groups)
         ahead = self._ahead_core_s * self._shares.weight(self._backlog.now)
         return max(ahead, OF_OUT * out)
 
     def _is_shut(self, cls: JobClass, need: int, place: ElementLimits | None, until: float) -> bool:
-        """Whether limits or a ban let no job start at a place, unless they change until then."""
+        """Whether limits or a ban block a job at a place, and will still block it at a time."""
         closed = place.look(self._backlog.now) if place is not None else ()
         if place is None or not closed:
             return False
@@ -231,8 +235,10 @@ class Reservations:
     def _moments(
         self, cls: JobClass, offer: LiveOffer, ends: Ends, latest: float
     ) -> Iterator[tuple[int, int]]:
-        """Yield the needs for which there is a moment of enough room and time: the place of each,
-        and how many of the jobs must have ended."""
+        """Yield the indices of the needs for which there will be enough room and time.
+
+        Each comes with the number of jobs that must have ended.
+        """
         for place, need in enumerate(cls.spec.needs):
             number = ends.enough(need, latest)
             if number:
@@ -242,13 +248,13 @@ class Reservations:
         return accepts(cls.spec.needs[place], cls.spec, offer, self._clauses)
 
     def _has_room(self, cls: JobClass, place: int, offer: LiveOffer) -> bool:
-        """Whether an offer that a need was accepted by has room for it."""
+        """Whether an offer that a need has accepted has room for it."""
         return accepts(cls.spec.needs[place], cls.spec, offer, self._capacities)
 
-    # -- keeping --------------------------------------------------------------------------------
+    # -- keeping ----------------------------------------------------------------------------------
 
     def of(self, offer: LiveOffer) -> Reservation | None:
-        """Return the reservation of an offer if it still stands, brought up to date."""
+        """Return the reservation of an offer, brought up to date; None if it has ended."""
         held = self.by_pilot.get(offer.pilot)
         if held is None:
             return None
@@ -258,7 +264,7 @@ class Reservations:
         ends = Ends(offer, self._attempts.of_pilot(offer.pilot), self._backlog.now)
         for place, number in self._moments(cls, offer, ends, held.until):
             later = ends.after(number)
-            # The pilot is what it was when this need was accepted: only numbers change.
+            # The pilot has not changed since it accepted this need: only numbers change.
             accepts = self._has_room if place == held.need else self._is_accepted
             if accepts(cls, place, later):
                 held.until, held.need = ends.until(number), place
@@ -266,7 +272,7 @@ class Reservations:
         return held
 
     def spare(self, held: Reservation, offer: LiveOffer) -> LiveOffer:
-        """Return what of a reserved offer the wide job will not need; its cores may be none."""
+        """Return the part of a reserved offer that the wide job will not need."""
         need = self._backlog.classes.get(held.class_id).spec.needs[held.need]
         ended = [out for out in self._attempts.of_pilot(offer.pilot) if out.ends_at <= held.until]
         later = free_of(after(offer, ended, self._backlog.now))
@@ -277,12 +283,12 @@ class Reservations:
         return with_free(offer, left)
 
     def until(self, held: Reservation, offer: LiveOffer) -> LiveOffer:
-        """Return a reserved offer as it is for jobs that end before it is needed."""
+        """Return a reserved offer for jobs that end before it is needed."""
         left_s = max(0.0, held.until - self._backlog.now)
         return msgspec.structs.replace(offer, wall_left_s=min(offer.wall_left_s, left_s))
 
     def review(self) -> None:
-        """End what is needed no more, or whose pilot does not come back."""
+        """End reservations that are not needed any more, or whose pilot does not return."""
         now = self._backlog.now
         if not self.by_pilot or now - self._reviewed < REVIEW_S:
             return
@@ -298,9 +304,9 @@ class Reservations:
                 self._end_if_over(held)
 
     def end(self, held: Reservation, *, in_vain: bool = False) -> None:
-        """The class is served, or needs the offer no more.
+        """End a reservation, because its class is served or does not need the offer any more.
 
-        Whose reservation was in vain reserves nothing for as long as it has kept others away.
+        `in_vain`: its owner reserves nothing for the time that the reservation lasted.
         """
         self.claims.remove(held)
         self.ended.append(held.pilot)
@@ -311,7 +317,7 @@ class Reservations:
             self._rests[held.owner] = max(until, self._rests.get(held.owner, until))
 
     def _end_if_over(self, held: Reservation) -> bool:
-        """End a reservation of which nothing can come any more."""
+        """End a reservation that cannot succeed any more, and return whether it ended."""
         cls = self._backlog.classes.find(held.class_id)
         its = len(self.by_class[held.class_id])
         if cls is not None and cls.is_shut:
@@ -331,7 +337,7 @@ class Reservations:
 
 
 def _rivals(mine: ShareNode, others: ShareNode) -> tuple[ShareNode, ShareNode]:
-    """Return what two owners compete as: their groups, or themselves within one."""
+    """Return the nodes that compete for two owners: their groups, or themselves within a group."""
     if mine.parent is others.parent or mine.parent is None or others.parent is None:
         return mine, others
     return mine.parent, others.parent

@@ -1,1 +1,1 @@
-"""Files of jobs on storages: brought before a payload starts, stored after it has ended."""
+"""Files of jobs on storages: fetched before a payload starts, stored after it has ended."""

@@ -1,7 +1,7 @@
-"""The types of storages that a pilot knows, by the entry points of one group.
+"""The storage types that a pilot knows, from one group of entry points.
 
-A bundle has them in a table, so that a start reads no metadata of packages. The central adds the
-types of other packages to the bundle that it hands out.
+A bundle has them in a table, so that a start reads no package metadata. The central adds the types
+of other packages to the bundle that it serves.
 """
 
 import pkgutil
@@ -13,17 +13,20 @@ from ..events import Log
 from .storages import Storage
 
 GROUP: Final = "pilotage.pilot.storages"
-TABLE: Final = "storages.txt"  # beside this module, of lines `NAME = MODULE:CLASS`
+TABLE: Final = "storages.txt"  # beside this module, with lines `NAME = MODULE:CLASS`
 
 
 def storages(log: Log) -> "dict[str, Storage]":
-    """Return the driver of each type. A type whose driver does not load is logged and left out."""
+    """Return the driver of each type.
+
+    A type whose driver cannot be loaded is logged and left out.
+    """
     found: dict[str, Storage] = {}
     for name, value in _entries().items():
         module, _, made = value.partition(":")
         try:
             found[name] = getattr(import_module(module), made)()
-        except Exception as why:  # anybody's code: it may fail as it likes
+        except Exception as why:  # code of another package may raise anything
             log("storage_type_left_out", {"type": name, "driver": value, "why": repr(why)})
     return found
 

@@ -1,4 +1,4 @@
-"""Storages that are folders: a shared file system, or a disk of this node."""
+"""Storages that are folders: on a shared file system, or on a disk of this node."""
 
 import contextlib
 import errno
@@ -30,15 +30,15 @@ from .storages import (
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
-_PART = ".part-"  # what is being written
+_PART = ".part-"  # begins the suffix of a file that is being written
 PUT_TRIES = 3
 
 
 class FileStorage:
     """Driver of storages.Storage for `file:///folder`.
 
-    The folder itself is never made: where it is missing its file system is not mounted. Nothing
-    is read or written through links that lead out of it.
+    The root folder is never created: if it is missing, its file system is not mounted. Links that
+    lead out of the root are neither read nor written through.
     """
 
     def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
@@ -52,12 +52,12 @@ class FileStorage:
                 return self._put(source, place, go_on)
             except CopyMissing as why:  # a sweep has removed its folder, which was empty
                 last = str(why)
-        raise StorageUnavailable(f"its folder vanishes: {last}")
+        raise StorageUnavailable(f"its folder disappears: {last}")
 
     def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> CopyChecksums:
         with open(source, "rb") as file, _troubles():
             target = _target(place, make=True)
-            # Pilots on other machines, or in containers, have the same numbers of processes.
+            # Pilots on other machines, or in containers, have the same process numbers.
             writer = os.urandom(8).hex()
             part = target.with_name(f".{target.name[:100]}{_PART}{writer}")
             try:
@@ -88,29 +88,32 @@ class FileStorage:
 
 
 def _root(url: str) -> Path:
-    """Return the folder of a storage. Raises Refused, Unavailable."""
+    """Return the folder of a storage. Raises StorageRefused or StorageUnavailable."""
     parts = urllib.parse.urlsplit(url)
     folder = urllib.parse.unquote(parts.path)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or folder[:1] != "/":
-        raise StorageRefused(f"{url!r} is no URL like file:///folder")
+        raise StorageRefused(f"{url!r} is not a URL such as file:///folder")
     root = Path(os.path.realpath(folder))
     try:
         mode = root.stat().st_mode
     except OSError as why:
-        raise StorageUnavailable(f"{folder}: {why.strerror}: it may not be mounted here") from None
+        raise StorageUnavailable(f"{folder}: {why.strerror}: perhaps it is not mounted") from None
     if not stat.S_ISDIR(mode):
-        raise StorageRefused(f"{folder} is no folder")
+        raise StorageRefused(f"{folder} is not a folder")
     return root
 
 
 def _target(place: CopyLocation, *, make: bool) -> Path:
-    """Return where a file lies, its folder made; a path that leads out of the root is refused."""
+    """Create the folder of a file, and return its path.
+
+    Refuse a path that leads out of the root.
+    """
     root = _root(place.url)
     parts = path_parts(place.path)
     target = root.joinpath(*parts)
     if make:
         folder = root
-        for part in parts[:-1]:  # one by one, so that no link on the way is followed and made below
+        for part in parts[:-1]:  # one by one, so that nothing is created through a link
             folder = folder / part
             _make(folder)
     if Path(os.path.realpath(target.parent)) != target.parent:
@@ -119,7 +122,7 @@ def _target(place: CopyLocation, *, make: bool) -> Path:
 
 
 def _make(folder: Path) -> None:
-    """Make a folder that others may read: those who bring the files from here are not all one."""
+    """Create a folder that others may read, because other users fetch the files."""
     try:
         folder.mkdir()
     except FileExistsError:
@@ -131,13 +134,13 @@ def _make(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(place: CopyLocation) -> Generator[int, None, None]:
-    """Open the file there for reading: a regular one, no link."""
+    """Open the file on the storage for reading: a regular file, no link."""
     with _troubles():
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         handle = os.open(_target(place, make=False), flags)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise StorageRefused(f"{place.path} is no regular file")
+            raise StorageRefused(f"{place.path} is not a regular file")
         yield handle
     finally:
         os.close(handle)
@@ -153,10 +156,10 @@ def _blocks(handle: int) -> Iterator[bytes]:
 
 
 def _write(source: int, part: Path, go_on: GoOn) -> CopyChecksums:
-    """Copy an open file of ours, durable, and return the sums of what was read."""
+    """Copy an open local file to the storage, durably, and return its checksums."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(part, flags, 0o644), "wb") as out:
-        os.fchmod(out.fileno(), 0o644)  # as the folders
+        os.fchmod(out.fileno(), 0o644)  # readable for others, as the folders
         sums = copied(_ours(source), out, BlockChecksums(), go_on)
         out.flush()
         os.fsync(out.fileno())
@@ -175,7 +178,7 @@ def _ours(handle: int) -> Iterator[bytes]:
 
 
 class _OfOurs(Exception):
-    """The file on our side does not read: that is no trouble of the storage."""
+    """The local file cannot be read, which is no fault of the storage."""
 
     def __init__(self, why: OSError) -> None:
         super().__init__(str(why))
@@ -185,14 +188,15 @@ class _OfOurs(Exception):
 def _check_size(target: Path, size_bytes: int) -> None:
     found = target.lstat().st_size
     if found != size_bytes:
-        target.unlink()  # it may be stored elsewhere then, and nobody would name this
-        raise StorageUnavailable(f"{found} bytes are there, and {size_bytes} were written")
+        # Otherwise it would stay without a name, because it may be stored elsewhere.
+        target.unlink()
+        raise StorageUnavailable(f"{found} bytes are there, but {size_bytes} were written")
 
 
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with contextlib.suppress(OSError):  # file systems that know no such thing
+        with contextlib.suppress(OSError):  # some file systems do not support it
             os.fsync(handle)
     finally:
         os.close(handle)
@@ -200,7 +204,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _troubles() -> Generator[None, None, None]:
-    """Say what errors of the system mean for a storage."""
+    """Translate errors of the system to errors of a storage."""
     try:
         yield
     except _OfOurs as why:

@@ -1,7 +1,7 @@
-"""How a file or a folder below the root of a storage is removed, and nothing beside it.
+"""Removal of a file or a folder below the root of a storage, and of nothing else.
 
-Each folder on the way is opened in the one before it, and none through a link: whatever somebody
-lays there meanwhile, what is removed lies below the root.
+Each folder on the way is opened relative to the one before it, and links are not followed. Thus
+only files below the root are removed, whatever another process changes at the same time.
 """
 
 import contextlib
@@ -15,21 +15,21 @@ from typing import Optional
 
 from .storages import GoOn, StorageRefused, StorageUnavailable
 
-_NAMES_MAX = 1_000  # of a folder, that are held at a time
+_NAMES_MAX = 1_000  # names of a folder that are kept in memory at a time
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def swept(root: Path, parts: Sequence[str], *, is_folder: bool, go_on: GoOn) -> None:
-    """Remove what lies there, and the folders above it that are empty then, but for the topmost.
+    """Remove a file or folder, and the folders above it that are then empty, except the topmost.
 
-    That one stays, so that a root that is in use is never empty: an empty one is a mount point
-    without its file system. Raises Unavailable for it, Refused where something else lies there,
-    and OSError.
+    The topmost folder stays, so that a root in use is never empty: an empty root is a mount point
+    without its file system. Raises StorageUnavailable for an empty root, StorageRefused for another
+    kind of file, and OSError.
     """
     with contextlib.ExitStack() as opened:
         handles = [_opened(opened, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))]
         if not _first(handles[0], 1):
-            raise StorageUnavailable(f"{root} is empty: its file system may not be mounted here")
+            raise StorageUnavailable(f"{root} is empty: perhaps its file system is not mounted")
         for part in parts[:-1]:
             handle = _folder(part, handles[-1])
             if handle is None:
@@ -37,9 +37,9 @@ def swept(root: Path, parts: Sequence[str], *, is_folder: bool, go_on: GoOn) -> 
             handles.append(_opened(opened, handle))
         else:
             _remove(parts[-1], handles[-1], is_folder, go_on)
-            with contextlib.suppress(OSError):  # file systems that know no such thing
+            with contextlib.suppress(OSError):  # some file systems do not support it
                 os.fsync(handles[-1])
-        with contextlib.suppress(OSError):  # somebody has something there
+        with contextlib.suppress(OSError):  # the folder is not empty
             for above, part in reversed(list(zip(handles, parts))[1 : len(handles) - 1]):
                 os.rmdir(part, dir_fd=above)
 
@@ -50,7 +50,7 @@ def _opened(stack: contextlib.ExitStack, handle: int) -> int:
 
 
 def _folder(name: str, above: int) -> Optional[int]:
-    """Open a folder in another one; None: there is none. Raises Refused for a link."""
+    """Open a folder in another one; None: there is none. Raises StorageRefused for a link."""
     found = _look(name, above)
     if found is None or not (stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode)):
         return None
@@ -65,7 +65,7 @@ def _look(name: str, above: int) -> Optional[os.stat_result]:
     try:
         return os.stat(name, dir_fd=above, follow_symlinks=False)
     except OSError as why:
-        if why.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # too long: none can be called so
+        if why.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # no file can have such a long name
             return None
         raise
 
@@ -76,20 +76,20 @@ def _remove(name: str, above: int, is_folder: bool, go_on: GoOn) -> None:
         return
     if stat.S_ISDIR(found.st_mode) is not is_folder or stat.S_ISLNK(found.st_mode):
         expected = "folder" if is_folder else "file"
-        raise StorageRefused(f"{name!r} is no {expected}: somebody else has laid it there")
+        raise StorageRefused(f"{name!r} is not a {expected}: another process has put it there")
     if is_folder:
         _remove_folder(name, above, go_on)
     elif stat.S_ISREG(found.st_mode):
         go_on()
         _unlink(name, above)
     else:
-        raise StorageRefused(f"{name!r} is no regular file")
+        raise StorageRefused(f"{name!r} is not a regular file")
 
 
 def _remove_folder(name: str, above: int, go_on: GoOn) -> None:
-    """Remove a folder with all that is in it; links in it go, and not what they lead to.
+    """Remove a folder with its contents; links in it are removed, but not their targets.
 
-    However deep it is: what its folders hold is moved up into it, folder by folder.
+    To handle any depth, the contents of its folders are first moved up into it, folder by folder.
     """
     handle = _folder(name, above)
     if handle is None:
@@ -107,7 +107,7 @@ def _remove_folder(name: str, above: int, go_on: GoOn) -> None:
 
 
 def _flatten(name: str, top: int, go_on: GoOn) -> None:
-    """Remove a folder in another one, into which the folders that it has are moved."""
+    """Remove a folder in another one, after its subfolders were moved into that one."""
     handle = _folder(name, top)
     if handle is None:
         return
@@ -133,7 +133,10 @@ def _move_up(name: str, handle: int, top: int) -> None:
 
 
 def _entries(handle: int, go_on: GoOn) -> Iterator[tuple[str, bool]]:
-    """Yield what is in a folder, and whether it is one, until nothing is: each is to be removed."""
+    """Yield each entry of a folder, and whether it is a folder, until none is left.
+
+    The caller must remove each entry.
+    """
     while True:
         found = _first(handle, _NAMES_MAX)
         if not found:

@@ -1,4 +1,4 @@
-"""The data of attempts: what errands ask for, carried out with the drivers of storages."""
+"""The data files of attempts: the work of errands with the drivers of storages."""
 
 import json
 import os
@@ -31,20 +31,20 @@ from ..ports import Clock, Failed, Randomness, UnsafePath, nobody_hears
 from . import stage_in, stage_out, sweep
 from .storages import CopyChecksums, CopyLocation, Storage, StorageError, StorageUnavailable
 
-INPUT_PATIENCE_S: Final = 600.0  # how long storages may be away before a payload starts,
-OUTPUT_PATIENCE_S: Final = 1_800.0  # … and when it has ended: its work would be lost
-PATIENCE_S: Final = 1_800.0  # for one copy, and beside that
-BYTES_A_SECOND_MIN: Final = 200_000  # so fast at least
+INPUT_PATIENCE_S: Final = 600.0  # how long storages may be unavailable before a payload starts,
+OUTPUT_PATIENCE_S: Final = 1_800.0  # … and after it has ended, when its work would be lost
+PATIENCE_S: Final = 1_800.0  # for one copy, besides the time for its size
+BYTES_A_SECOND_MIN: Final = 200_000  # minimum speed of a transfer
 REMOVAL_S: Final = 60.0
-SWEEP_S: Final = 600.0  # for one removal: a folder may hold many files
-BAD_COPIES_MAX: Final = 100  # that a report names: whoever reads the others again finds them
-SWEEPING_SHARE: Final = 0.5  # of its time, after which a sweep begins no other removal
+SWEEP_S: Final = 600.0  # for one removal, because a folder may contain many files
+BAD_COPIES_MAX: Final = 100  # in a report; the next reader of other copies will find them
+SWEEPING_SHARE: Final = 0.5  # of the time of a sweep, after which it begins no further removal
 
 T = TypeVar("T")
 
 
 class StageInFailed(Exception):
-    """Data that cannot be brought. `how` says what that means for the job."""
+    """Data files cannot be fetched. `how` is the end of the attempt."""
 
     def __init__(self, why: str, how: How) -> None:
         super().__init__(why)
@@ -53,7 +53,7 @@ class StageInFailed(Exception):
 
 @dataclass(frozen=True)
 class StoredOutputs:
-    """What was stored of an attempt: all that its rules want, or nothing and why."""
+    """The stored outputs of an attempt: all that its rules select, or none and the reason."""
 
     published: tuple[Published, ...] = ()
     failure: str = ""
@@ -63,7 +63,7 @@ class StoredOutputs:
 
 
 class DataFiles:
-    """Brings and stores data, one file of an attempt after the other."""
+    """Fetches and stores data files, one file of an attempt after the other."""
 
     def __init__(
         self,
@@ -75,14 +75,14 @@ class DataFiles:
         upload_s: float = OUTPUT_PATIENCE_S,
         failed: Failed = nobody_hears,
     ) -> None:
-        """`upload_s`: how long storages may be away when a payload has ended."""
+        """Take `upload_s`: how long storages may be unavailable after a payload has ended."""
         self._drivers, self._clock, self._random, self._log = drivers, clock, random, log
         self._upload_s, self._failed = upload_s, failed
         self._bad: dict[int, list[BadCopy]] = {}
         self._bytes_in: dict[int, int] = {}
 
     def bad(self, attempt_id: int) -> tuple[BadCopy, ...]:
-        """Return the first copies that were no good: a report has no room for any number."""
+        """Return the first bad copies, because the space in a report is limited."""
         return tuple(self._bad.get(attempt_id, ())[:BAD_COPIES_MAX])
 
     def bytes_in(self, attempt_id: int) -> int:
@@ -95,7 +95,7 @@ class DataFiles:
     # -- before the start -----------------------------------------------------------------------
 
     async def bring(self, assignment: Assignment, folder: Path) -> None:
-        """Lay all data of an attempt into its payload's folder. Raises NoData."""
+        """Fetch all data files of an attempt into its payload's folder. Raises StageInFailed."""
         data = assignment.data
         assert data is not None
         self._check_room(assignment, data, folder)
@@ -114,11 +114,12 @@ class DataFiles:
     def _check_room(self, assignment: Assignment, data: DataBody, folder: Path) -> None:
         total, granted = sum(one.size_bytes for one in data.inputs), assignment.grant.scratch_mb
         if granted and total > granted * 1_000_000:
-            said = f"its data have {total / 1e6:.0f} MB, and scratch_mb is {granted}"
+            said = f"its data files have {total / 1e6:.0f} MB, but scratch_mb is {granted}"
             raise StageInFailed(said, How.NO_START)
         free = _room(folder)
         if total > free:
-            said = f"its data have {total / 1e6:.0f} MB, the disk has {max(0, free) / 1e6:.0f} MB"
+            said = f"its data files have {total / 1e6:.0f} MB, "
+            said += f"but the disk has room for {max(0, free) / 1e6:.0f} MB"
             raise StageInFailed(said, How.INPUT)
 
     async def _fetch(self, assignment: Assignment, file: DataFile, to: Path) -> None:
@@ -168,9 +169,9 @@ class DataFiles:
     async def store(
         self, assignment: Assignment, folder: Path, beside: tuple[Output, ...] = ()
     ) -> StoredOutputs:
-        """Store what a payload that did well has left. What a failure leaves there is removed.
+        """Store the outputs of a successful payload. If one fails, remove the stored ones again.
 
-        `beside` is what the report lists of other files: it is to carry these too.
+        `beside` are the other files that the same report lists.
         """
         data = assignment.data
         assert data is not None
@@ -213,7 +214,7 @@ class DataFiles:
         return await self._beside(lambda go_on: storage.put(file, place, go_on=go_on), size_bytes)
 
     async def _remove(self, data: DataBody, kept: "list[Published]") -> None:
-        """Take back what was stored in vain, as far as that goes quickly."""
+        """Remove outputs that were stored in vain, if that is quick."""
         reached = {one.storage: one for rule in data.outputs for one in rule.storages}
 
         def removal(one: Published) -> Callable[[GoOn], None]:
@@ -224,14 +225,15 @@ class DataFiles:
         for one in kept:
             try:
                 await BackgroundWork(removal(one)).result(REMOVAL_S)
-            except (StorageError, OSError):  # TimeoutError too: it stays, and nothing names it
+            # Also TimeoutError: the file stays, without an entry in the catalogue.
+            except (StorageError, OSError):
                 continue
 
     async def _sweep(self, data: DataBody, wall_s: float) -> tuple[Removed, ...]:
-        """Remove what nobody names any more from a storage."""
+        """Remove files from a storage that the catalogue does not need any more."""
         access = data.sweeps
         if access is None:
-            return tuple(Removed(one.remnant, "its storage is not known") for one in data.removals)
+            return tuple(Removed(one.remnant, "its storage is unknown") for one in data.removals)
 
         async def remove(one: Removal) -> None:
             storage = stage_in.driver(self._drivers, access.type)
@@ -245,18 +247,18 @@ class DataFiles:
         until = self._clock.now() + SWEEPING_SHARE * wall_s
         return await sweep.run(data.removals, remove, is_late=lambda: self._clock.now() >= until)
 
-    # -- both -----------------------------------------------------------------------------------
+    # -- helpers ----------------------------------------------------------------------------------
 
     async def _beside(self, act: Callable[[GoOn], T], size_bytes: int) -> T:
-        """Do something in a thread of its own. A storage that hangs is one that is not there."""
+        """Do some work in its own thread. A storage that hangs counts as unavailable."""
         patience_s = PATIENCE_S + size_bytes / BYTES_A_SECOND_MIN
         try:
             return await BackgroundWork(act).result(patience_s)
         except TimeoutError:
-            raise StorageUnavailable(f"it was not done after {patience_s:.0f} s") from None
+            raise StorageUnavailable(f"it was not finished after {patience_s:.0f} s") from None
 
     def _patience(self, attempt_id: int, patience_s: float) -> stage_in.Wait:
-        """Return what waits before the next round; False: it is time to give up."""
+        """Return a function that waits before the next round; False: the time is over."""
         until = self._clock.now() + patience_s
 
         async def wait(number: int, why: str) -> bool:
@@ -273,14 +275,14 @@ class DataFiles:
 
 
 def _room(folder: Path) -> int:
-    """Return how many bytes data may take of the disk (as `files.workspace` leaves it)."""
+    """Return how many bytes data may take on the disk (as `files.workspace` allows)."""
     found = os.statvfs(folder)
     reserve = min(int(RESERVE_SHARE * found.f_blocks * found.f_frsize), RESERVE_BYTES)
     return found.f_bavail * found.f_frsize - reserve
 
 
 def with_data(assignment: Assignment, folder: Path) -> Assignment:
-    """Return an assignment whose command names its data where `{inputs}` stands in it."""
+    """Return an assignment with its data files in place of `{inputs}` in the command."""
     data = assignment.data
     if data is None or not data.inputs or INPUTS_WORD not in assignment.body.command:
         return assignment
@@ -292,5 +294,5 @@ def with_data(assignment: Assignment, folder: Path) -> Assignment:
 
 
 def paths_of(data: DataBody, folder: Path) -> "list[str]":
-    """Return where the data of an attempt lie."""
+    """Return the paths of the data files of an attempt."""
     return [str(folder / "work" / one.path) for one in data.inputs]

@@ -1,6 +1,6 @@
-"""Storages that speak plain HTTP or HTTPS: GET, PUT, HEAD, DELETE, and MKCOL where it is asked for.
+"""Storages that speak plain HTTP or HTTPS: GET, PUT, HEAD, DELETE, and MKCOL if a server needs it.
 
-No redirect is followed, and no credential is sent: what comes is checked by its sums.
+Redirects are not followed, and no credentials are sent. Checksums verify each download.
 """
 
 import http.client
@@ -35,7 +35,8 @@ _BLOCK: Final = 1 << 18
 _AGENT: Final = "pilotage-pilot"
 _FULL: Final = (413, 507)
 _LATER: Final = (408, 423, 425, 429)
-_NO_FOLDER: Final = (404, 409, 500)  # of a PUT: 409 by the book, 500 by nginx
+# Answers to a PUT into a missing folder: 409 by the standard, 500 from nginx.
+_NO_FOLDER: Final = (404, 409, 500)
 
 
 class HttpStorage:
@@ -59,23 +60,24 @@ class HttpStorage:
             found = self.size(place)
         except CopyMissing as why:
             raise StorageUnavailable(
-                f"it said that it has the file, and has it not: {why}"
+                f"it confirmed the file, but does not have it: {why}"
             ) from None
         if found != sums.size_bytes:
-            self._take_back(place, f"{found} bytes are there, and {sums.size_bytes} were sent")
+            self._take_back(place, f"{found} bytes are there, but {sums.size_bytes} were sent")
         return sums
 
     def _take_back(self, place: CopyLocation, why: str) -> NoReturn:
-        """Remove a file that is not whole: it may be stored elsewhere, and nobody would name it.
+        """Remove an incomplete file, which nobody would name after it is stored elsewhere.
 
-        Where that is not answered it may happen later: nothing is stored there again.
+        If the server does not answer, the removal may happen later: nothing is stored at that place
+        again.
         """
         try:
             self.remove(place)
         except StorageUnavailable as trouble:
-            raise StorageRefused(f"{why}, and it does not go: {trouble}") from None
+            raise StorageRefused(f"{why}, and it cannot be removed: {trouble}") from None
         except StorageError as trouble:
-            why = f"{why}, and it does not go: {trouble}"
+            why = f"{why}, and it cannot be removed: {trouble}"
         raise StorageUnavailable(why)
 
     def size(self, place: CopyLocation) -> int:
@@ -83,7 +85,7 @@ class HttpStorage:
             _expect(response, 200)
             length = response.getheader("Content-Length") or ""
         if not length.isdecimal():
-            raise StorageUnavailable("it does not say how many bytes are there")
+            raise StorageUnavailable("it does not report the size of the file")
         return int(length)
 
     def remove(self, place: CopyLocation) -> None:
@@ -98,42 +100,42 @@ class HttpStorage:
         swept_parts(place, is_folder=is_folder)
         go_on()
         wanted = CopyLocation(place.url, f"{place.path}/") if is_folder else place
-        # Without a depth a DELETE of a collection takes all that is in it (RFC 4918, 9.6.1).
+        # Without a depth, DELETE of a collection removes all its contents (RFC 4918, 9.6.1).
         depth = {} if is_folder else {"Depth": "0"}
         if is_folder or size is None or self._is_that_file(place, size):
             with closing(self._asked("DELETE", wanted, headers=depth)) as response:
                 if response.status == 202:
-                    raise StorageUnavailable("it will be removed, and is not yet")
+                    raise StorageUnavailable("the removal was accepted, but is not done yet")
                 if response.status not in (404, 410):
                     _expect(response, 200, 204)
                     return
         self._is_there(place)
 
     def _is_that_file(self, place: CopyLocation, size: int) -> bool:
-        """Whether there is a file of so many bytes; False: nothing is there. Raises StorageTrouble.
+        """Whether a file of this size exists; False: nothing is there. Raises StorageError.
 
-        There are servers that remove a collection whatever the depth: by now the path may be that
-        of a folder, in which somebody has files.
+        Some servers remove a collection despite the depth, and the path may have become a folder
+        with other users' files.
         """
         with closing(self._asked("HEAD", place)) as response:
             if response.status in (404, 410):
                 return False
-            if response.status == 405:  # as a collection is answered by some
-                raise StorageRefused("HTTP 405: it is no file, or none that can be looked at")
+            if response.status == 405:  # the answer of some servers for a collection
+                raise StorageRefused("HTTP 405: it is not a file, or it cannot be read")
             _expect(response, 200)
             length = response.getheader("Content-Length") or "an unknown number of"
         if length != str(size):
             raise StorageRefused(
-                f"{length} bytes lie there and {size} were stored: it is something else"
+                f"{length} bytes are there, but {size} were stored: it is another file"
             )
         return True
 
     def _is_there(self, place: CopyLocation) -> None:
-        """Raise Unavailable where the storage itself may not be there."""
+        """Raise StorageUnavailable if the storage itself may be missing."""
         with closing(self._asked("HEAD", CopyLocation(place.url, ""))) as response:
             if response.status in (404, 410) or response.status >= 500:
                 raise StorageUnavailable(
-                    f"HTTP {response.status} for the storage itself: it may have no disk"
+                    f"HTTP {response.status} for the storage itself: perhaps its disk is missing"
                 )
 
     def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> tuple[int, CopyChecksums]:
@@ -145,11 +147,11 @@ class HttpStorage:
             with closing(self._asked("PUT", place, body, headers)) as response:
                 status, _ = response.status, _rest(response)
         if 200 <= status < 300 and summing.sums.size_bytes != size:
-            raise StorageUnavailable("not all of it was sent")
+            raise StorageUnavailable("the upload is incomplete")
         return status, summing.sums
 
     def _make_folders(self, place: CopyLocation) -> bool:
-        """Make what is missing above the file; return whether anything was."""
+        """Create the missing folders above the file; return whether any was missing."""
         parts, is_made = place.path.split("/")[:-1], False
         for count in range(1, len(parts) + 1):
             folder = CopyLocation(place.url, "/".join(parts[:count]) + "/")
@@ -164,7 +166,7 @@ class HttpStorage:
         body: Any = None,
         headers: Optional[dict[str, str]] = None,
     ) -> http.client.HTTPResponse:
-        """Send a request on a connection of its own, and return the head of its answer."""
+        """Send a request on its own connection, and return the head of the answer."""
         connection, path = self._connection(place)
         early: Optional[OSError] = None
         response: Optional[http.client.HTTPResponse] = None
@@ -173,7 +175,7 @@ class HttpStorage:
             try:
                 connection.request(method, path, body, sent)
             except (BrokenPipeError, ConnectionResetError) as why:
-                early = why  # it may have said no before all was sent
+                early = why  # the server may have refused before all was sent
             response = connection.getresponse()
         except _OfOurs as why:
             raise why.why from None
@@ -192,9 +194,9 @@ class HttpStorage:
         except ValueError:
             host, port, parts = None, None, urllib.parse.urlsplit("")
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-            raise StorageRefused(f"{place.url!r} is no URL like http://host:port/folder")
+            raise StorageRefused(f"{place.url!r} is not a URL such as http://host:port/folder")
         if {".", ".."} & set(place.path.split("/")):
-            raise StorageRefused(f"{place.path!r} is no path below a storage")
+            raise StorageRefused(f"{place.path!r} is not a path below a storage")
         path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=self._timeout_s), path
@@ -204,7 +206,7 @@ class HttpStorage:
 
 
 class _OfOurs(Exception):
-    """The file on our side does not read: that is no trouble of the storage."""
+    """The local file cannot be read, which is no fault of the storage."""
 
     def __init__(self, why: OSError) -> None:
         super().__init__(str(why))
@@ -212,7 +214,7 @@ class _OfOurs(Exception):
 
 
 class _Sent:
-    """A file as http.client sends it: block by block, with its sums."""
+    """A file in the form that http.client sends: block by block, with checksums."""
 
     def __init__(self, file: Any, summing: BlockChecksums, go_on: GoOn) -> None:
         self._file, self._summing, self._go_on = file, summing, go_on
@@ -231,7 +233,7 @@ class _Sent:
 
 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield the body to its end. Raises Unavailable where it breaks off."""
+    """Yield the body to its end. Raises StorageUnavailable if the connection breaks."""
     while True:
         left: Optional[int] = response.length
         try:
@@ -243,11 +245,11 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         yield block
     rest: Optional[int] = response.length
     if rest:
-        raise StorageUnavailable(f"it broke off: {rest} bytes did not come")
+        raise StorageUnavailable(f"the connection broke: {rest} bytes are missing")
 
 
 def _rest(response: http.client.HTTPResponse) -> bytes:
-    """Return the first words of an answer, which may be a page for people."""
+    """Return the first words of an answer, which may be a web page."""
     try:
         return response.read(512)
     except (http.client.HTTPException, OSError):
@@ -269,7 +271,7 @@ def _trouble(status: int, said: str) -> StorageError:
     if status >= 500 or status in _LATER:
         return StorageUnavailable(told)
     if 300 <= status < 400:
-        return StorageRefused(f"{told}: redirects are not followed, give the storage's own URL")
+        return StorageRefused(f"{told}: redirects are not followed; set the storage's own URL")
     return StorageRefused(told)
 
 

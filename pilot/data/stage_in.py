@@ -1,7 +1,7 @@
-"""Data before the start: each file from the first of its copies that is what it should be.
+"""Data files before the start: each from the first copy with the right size and checksums.
 
-The order is the central's: copies that are near come first. A copy that does not come now is tried
-again when all others have been; one whose bytes are wrong twice, or that is not there, is not.
+The central sets the order: near copies come first. A copy that is unavailable is tried again after
+all others. A copy that is missing, or wrong twice, is not tried again.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,16 +21,16 @@ from .storages import (
     StorageUnavailable,
 )
 
-READINGS: Final = 2  # of a copy before it is called bad
+READINGS: Final = 2  # of a copy before it is declared bad
 
-# Gets one copy into a file; raises what storages.Storage.get does.
+# Fetches one copy into a file; raises the errors of storages.Storage.get.
 Get = Callable[[Copy, Path, int], Awaitable[CopyChecksums]]
-# Waits before another round: which, and why. False: it has taken too long already.
+# Waits before another round, given its number and the reason. False: the time is over.
 Wait = Callable[[int, str], Awaitable[bool]]
 
 
 class CopiesUnusable(Exception):
-    """No copy came. `for_good`: no other node would have more of it."""
+    """No copy could be fetched. `for_good`: another node could not fetch one either."""
 
     def __init__(self, why: str, *, for_good: bool) -> None:
         super().__init__(why)
@@ -39,16 +39,16 @@ class CopiesUnusable(Exception):
 
 @dataclass
 class FetchResult:
-    """What became of the copies of one file."""
+    """The results of the copies of one file."""
 
     file: DataFile
     bad: list[BadCopy] = field(default_factory=list[BadCopy])
-    whys: dict[str, str] = field(default_factory=dict[str, str])  # by storage: the last word
-    gone: int = 0  # copies that are bad or not there: so they are for everybody
-    source: str = ""  # the storage that it came from
+    whys: dict[str, str] = field(default_factory=dict[str, str])  # by storage: the last error
+    gone: int = 0  # copies that are bad or missing, for every node
+    source: str = ""  # the storage of the good copy
 
     async def run(self, to: Path, get: Get, wait: Wait) -> CopyChecksums:
-        """Bring the file. Raises NotCome, and OSError of the file here."""
+        """Fetch the file. Raises CopiesUnusable, and OSError for the local file."""
         if self.file.gone:
             raise CopiesUnusable(f"{self.file.did}: {self.file.gone}", for_good=True)
         left, rounds = list(self.file.copies), 0
@@ -71,12 +71,13 @@ class FetchResult:
         raise CopiesUnusable(f"{self.file.did}: {self._why()}", for_good=for_good)
 
     async def _good(self, copy: Copy, to: Path, get: Get) -> Optional[CopyChecksums]:
-        """Return the sums of a copy that is right, None for one that is not to be tried again."""
+        """Return the checksums of a good copy; None for one that should not be tried again."""
         wrong = ""
         for _ in range(READINGS):
             try:
                 found = await get(copy, to, self.file.size_bytes)
             except CopyMissing as why:
+                # The central reads "is not there" (failure_class.py).
                 self._lost(copy, f"it is not there: {why}")
                 return None
             except StorageRefused as why:
@@ -98,15 +99,16 @@ class FetchResult:
 
     def _why(self) -> str:
         if not self.file.copies:
-            return "no copy of it is known that this site sees"
+            return "this site can reach no known copy"
         return "; ".join(f"{storage}: {why}" for storage, why in self.whys.items())
 
 
 def difference(file: DataFile, found: CopyChecksums) -> str:
-    """Say in what a copy differs from what the catalogue says; empty: in nothing.
+    """Return how a copy differs from the catalogue; empty: it does not differ.
 
-    What was found is not told: it may be somebody else's file that lies there.
+    The found values are not shown, because the file may belong to another user.
     """
+    # The central reads these words (failure_class.py).
     if found.size_bytes != file.size_bytes:
         return f"it has not the {file.size_bytes} bytes that the file has"
     for name in ("adler32", "sha256"):
@@ -117,14 +119,16 @@ def difference(file: DataFile, found: CopyChecksums) -> str:
 
 
 def place_of(copy: Copy) -> CopyLocation:
-    """Return where a copy lies."""
+    """Return the place of a copy."""
     return CopyLocation(copy.url, copy.path)
 
 
 def driver(drivers: Mapping[str, Storage], kind: str) -> Storage:
-    """Return the driver of a type of storage. Raises Refused."""
+    """Return the driver of a type of storage. Raises StorageRefused."""
     found = drivers.get(kind)
     if found is None:
         known = ", ".join(sorted(drivers))
-        raise StorageRefused(f"this pilot knows no storages of the type {kind!r}, only {known}")
+        raise StorageRefused(
+            f"this pilot does not support storages of the type {kind!r}, only {known}"
+        )
     return found

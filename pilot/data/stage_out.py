@@ -1,6 +1,6 @@
-"""Data after the end: what matches is chosen, and each file goes to the first storage that has it.
+"""Data files after the end: choice of the matching files, and a storage for each of them.
 
-Ordering and choice are here; the copying is done by what is given.
+Order and choice are decided here; the given functions copy the files.
 """
 
 import json
@@ -26,14 +26,14 @@ from ..files.workspace import LISTED_BYTES_MAX, OUTPUT_FILES_MAX, walk
 from ..ports import TooLarge, UnsafePath
 from .storages import CopyChecksums, CopyMissing, StorageRefused, StorageUnavailable
 
-OURS: Final = KEPT_FOLDER + "/"  # what we have laid there ourselves
-_NUMBER_MAX: Final = 2**53  # that all readers of JSON agree about
+OURS: Final = KEPT_FOLDER + "/"  # files that the pilot has put there
+_NUMBER_MAX: Final = 2**53  # the largest integer that all JSON readers keep exact
 _NOWHERE: Final = StorageAccess("", "", "")
 
 Put = Callable[
     [Path, StorageAccess, str], Awaitable[CopyChecksums]
-]  # a file, to a storage, as this path
-# Waits before another round: which, and why. False: it has taken too long already.
+]  # stores a file on a storage under a path
+# Waits before another round, given its number and the reason. False: the time is over.
 Wait = Callable[[int, str], Awaitable[bool]]
 
 
@@ -42,12 +42,12 @@ class OutputNotStored(Exception):
 
 
 class BadMetadata(ValueError):
-    """What a payload wrote beside an output is no metadata."""
+    """The metadata file that a payload wrote beside an output is wrong."""
 
 
 @dataclass(frozen=True)
 class ChosenFile:
-    """A file that a rule wants."""
+    """A file that a rule selects."""
 
     rule: int
     name: str  # in the payload's folder
@@ -64,12 +64,12 @@ def choose(
     listed_bytes: int = 0,
     go_on: GoOn = always,
 ) -> tuple[list[ChosenFile], list[str]]:
-    """Return the files that match, each for the first rule that it matches, and what matched none.
+    """Return the matching files, each for its first rule, and the patterns without a match.
 
-    `x.meta.json` beside a file `x` that matches says metadata of it, and is no output itself. What
-    was `brought` is one only where a rule names it, without wildcards. All will be stored below
-    `folder`, and told in a report that lists `listed_bytes` of other things. Raises UnsafePath for
-    a name that no DID can have, TooLarge, BadMetadata.
+    `x.meta.json` beside a matching file `x` holds its metadata, and is no output itself. A file
+    that was `brought` counts only if a rule names it without wildcards. All files will be stored
+    below `folder`, and listed in a report with `listed_bytes` of other content. Raises UnsafePath
+    for a name that no DID can have, TooLarge and BadMetadata.
     """
     globs = [compile_glob(one.pattern) for one in rules]
     used: set[int] = set()
@@ -106,9 +106,10 @@ def choose(
 def _check_report(
     chosen: Sequence[ChosenFile], rules: Sequence[DataRule], folder: str, bytes_max: int
 ) -> None:
-    """Raise TooLarge for more than one report carries, wherever each file will be stored.
+    """Raise TooLarge if a report cannot carry all files, wherever each will be stored.
 
-    The central could read nothing of it: a good result would be lost, and so would each retry's.
+    The central could not read such a report: a good result would be lost, and that of each retry
+    too.
     """
     longest = [max(one.storages, key=lambda to: len(to.storage), default=_NOWHERE) for one in rules]
     sums = CopyChecksums(_NUMBER_MAX, "0" * 8, "0" * 64)
@@ -118,12 +119,12 @@ def _check_report(
         metadata = len(encode([one.metadata for one in chosen]))
         raise TooLarge(
             f"names and metadata of the {len(chosen)} files that match: found {size} bytes in the "
-            f"report, expected at most {bytes_max}; of these the metadata are {metadata}"
+            f"report, expected at most {bytes_max}; the metadata take {metadata} of these"
         )
 
 
 def _takes(rule: DataRule, name: str) -> bool:
-    """Whether a rule takes a file that was brought."""
+    """Whether a rule selects a file that was fetched as input."""
     return rule.brought or rule.pattern == name
 
 
@@ -136,7 +137,7 @@ def _named(name: str) -> str:
 
 
 def _metadata(name: str, files: dict[str, Path]) -> str:
-    """Return what stands beside a file as a JSON object of one line."""
+    """Return the metadata file of an output as a JSON object on one line."""
     path = files.get(name + META_SUFFIX)
     if path is None:
         return ""
@@ -148,19 +149,19 @@ def _metadata(name: str, files: dict[str, Path]) -> str:
     try:
         found = json.loads(read)
     except (ValueError, RecursionError) as why:
-        raise BadMetadata(f"{where} is no JSON: {why}") from None
+        raise BadMetadata(f"{where} is not JSON: {why}") from None
     if not isinstance(found, dict):
-        raise BadMetadata(f'{where} holds no object: expected one like {{"run": 7}}')
+        raise BadMetadata(f'{where} is not an object: expected one such as {{"run": 7}}')
     for key, value in cast("dict[str, Any]", found).items():
         if not _is_value(value):
             wrong = f"{where}: {key}: found {json.dumps(value)[:80]}"
             raise BadMetadata(f"{wrong}, expected a text, a number, true or false")
-    # A letter is one character of a report, not the six of its escape.
+    # A letter takes one character of a report, not the six of its escape.
     said = json.dumps(found, separators=(",", ":"), ensure_ascii=False)
     if not said.isascii():
         _check_letters(said, where)
     if len(said) > META_BYTES_MAX:
-        wrong = f"{where} has {len(said)} characters as its numbers are told"
+        wrong = f"{where} has {len(said)} characters with its numbers written out"
         raise BadMetadata(f"{wrong}, expected at most {META_BYTES_MAX}")
     return said
 
@@ -170,12 +171,14 @@ def _check_letters(said: str, where: str) -> None:
         said.encode()
     except UnicodeEncodeError as why:
         found = ascii(said[why.start : why.end])
-        raise BadMetadata(f"{where} holds half a character, {found}: expected UTF-8") from None
+        raise BadMetadata(
+            f"{where} contains half of a character, {found}: expected UTF-8"
+        ) from None
 
 
 def _is_value(value: Any) -> bool:
     if isinstance(value, (int, float)):  # a bool is an int
-        return abs(value) <= _NUMBER_MAX  # NaN and infinity are not
+        return abs(value) <= _NUMBER_MAX  # false for NaN and infinity
     return isinstance(value, str)
 
 
@@ -187,15 +190,15 @@ def order(rule: DataRule, job: int) -> tuple[StorageAccess, ...]:
 
 
 class StageOut:
-    """Stores the files of one attempt. What refused one file is not asked again."""
+    """Stores the files of one attempt. A storage that refused one file is not asked again."""
 
     def __init__(self, folder: str, job: int, rules: Sequence[DataRule]) -> None:
         self._folder = folder
         self._orders = [list(order(rule, job)) for rule in rules]
-        self._out: dict[str, str] = {}  # storages that take nothing more, and why
+        self._out: dict[str, str] = {}  # storages that take no more files, and why
 
     async def run(self, chosen: ChosenFile, put: Put, wait: Wait) -> Published:
-        """Store one file. Raises NotStored, and OSError of the file here."""
+        """Store one file. Raises OutputNotStored, and OSError for the local file."""
         path = f"{self._folder}/{chosen.name}"
         storages, whys = self._orders[chosen.rule], dict[str, str]()
         rounds = 0
@@ -205,7 +208,7 @@ class StageOut:
                     sums = await put(chosen.path, access, path)
                 except StorageUnavailable as why:
                     whys[access.storage] = str(why)
-                    storages.remove(access)  # the others are asked before it from now on
+                    storages.remove(access)  # from now on, the others are asked first
                     storages.append(access)
                     continue
                 except (StorageRefused, CopyMissing) as why:
@@ -219,14 +222,14 @@ class StageOut:
                 break
         refused = {name: why for name, why in self._out.items() if name in _names(storages)}
         raise OutputNotStored(
-            f"{chosen.name}: {_told({**refused, **whys}) or 'no storage takes it'}"
+            f"{chosen.name}: {_told({**refused, **whys}) or 'no storage accepts it'}"
         )
 
 
 def published(
     chosen: ChosenFile, access: StorageAccess, path: str, sums: CopyChecksums
 ) -> Published:
-    """Return what the report says of a file that is stored."""
+    """Return the entry of a stored file in the report."""
     return Published(
         rule=chosen.rule,
         name=chosen.name,

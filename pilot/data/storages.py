@@ -1,6 +1,6 @@
-"""What a pilot asks of a storage, behind a Protocol: one driver for each type.
+"""The interface of a pilot to a storage, a Protocol with one driver for each type.
 
-Drivers block, in a thread that nobody waits for (`files.beside`): they call `go_on` at every block.
+Drivers block, in a thread that nobody waits for (`files`), and call `go_on` at every block.
 """
 
 import hashlib
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Optional, Protocol
 
-FOLDER_PARTS: Final = 4  # COMMUNITY/GENERATION/JOB/EPOCH: no folder above is ever removed whole
+# COMMUNITY/GENERATION/JOB/EPOCH: no folder above is ever removed as a whole.
+FOLDER_PARTS: Final = 4
 
-GoOn = Callable[[], None]  # raises what there is to be said against going on
+GoOn = Callable[[], None]  # raises an error if the work should stop
 
 BLOCK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
 class CopyLocation:
-    """Where one copy lies: a path below the URL of a storage."""
+    """The place of one copy: a path below the URL of a storage."""
 
     url: str
     path: str
@@ -28,7 +29,7 @@ class CopyLocation:
 
 @dataclass(frozen=True)
 class CopyChecksums:
-    """Size and checksums of bytes that were copied, taken while they were."""
+    """Size and checksums of copied bytes, computed during the copy."""
 
     size_bytes: int
     adler32: str
@@ -36,76 +37,84 @@ class CopyChecksums:
 
 
 class Storage(Protocol):
-    """Driver of one type of storage. It keeps nothing, and may be asked the same again."""
+    """Driver of one type of storage. It keeps no state, and requests may be repeated."""
 
     def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
-        """Copy a file here. Raises StorageTrouble, TooLong, and OSError of the file here.
+        """Copy a file from the storage.
 
-        `to` is made anew, or written over; after a failure nothing is promised of it.
+        Raises StorageError, CopyTooLong, and OSError for the local file.
+
+        `to` is created or overwritten; after a failure its content is undefined.
         """
         ...
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
-        """Copy a file there: whole under its name, or not at all; its size was read back.
+        """Copy a file to the storage, completely or not at all; its size is read back.
 
-        A file of that name that is there is replaced: names are of one attempt, which may try
-        twice. Raises StorageTrouble, and OSError of the file here.
+        An existing file of that name is replaced: names belong to one attempt, which may try twice.
+        Raises StorageError, and OSError for the local file.
         """
         ...
 
     def size(self, place: CopyLocation) -> int:
-        """Return how many bytes the file there has. Raises StorageTrouble."""
+        """Return the size of the file in bytes. Raises StorageError."""
         ...
 
     def remove(self, place: CopyLocation) -> None:
-        """Remove the file there; that there is none is no failure. Raises StorageTrouble."""
+        """Remove the file. A missing file is no failure. Raises StorageError."""
         ...
 
     def sweep(
         self, place: CopyLocation, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
     ) -> None:
-        """Remove the file there, or the folder with all that is in it; that it is gone is right.
+        """Remove the file, or the folder with its contents; a missing one counts as removed.
 
-        Nothing that is something else, or that leads elsewhere, is removed; `size` is how many
-        bytes the file had, None where that is not known. Raises StorageTrouble.
+        Nothing else is removed, and links are not followed. `size` is the size of the file in
+        bytes, None if unknown. Raises StorageError.
         """
         ...
 
 
 class StorageError(ValueError):
-    """Something is wrong with a storage, or with a copy there."""
+    """A storage, or a copy there, is at fault."""
 
 
 class StorageUnavailable(StorageError):
-    """It does not answer, or not now: the same may go well in a while."""
+    """The storage does not answer now: the same request may succeed later."""
 
 
 class StorageRefused(StorageError):
-    """It will not have it, or is not here at all: not to be tried again from this node."""
+    """The storage refuses, or is not there: do not try again from this node."""
 
 
 class StorageFull(StorageRefused):
-    """It has no room left for this."""
+    """The storage has no space left."""
 
 
 class CopyMissing(StorageError):
-    """It has no such file."""
+    """The storage has no such file."""
 
 
 class CopyTooLong(StorageError):
-    """The copy has more bytes than the file."""
+    """The copy is longer than the file."""
 
 
 def path_parts(path: str) -> "list[str]":
-    """Return the parts of a path below a storage. Raises Refused where it may lead elsewhere."""
+    """Return the parts of a path below a storage.
+
+    Raises StorageRefused if it may lead elsewhere.
+    """
     parts = path.split("/")
     if {"", ".", ".."} & set(parts) or "\0" in path:
-        raise StorageRefused(f"{path!r} is no path below a storage")
+        raise StorageRefused(f"{path!r} is not a path below a storage")
     return parts
 
 
 def swept_parts(place: CopyLocation, *, is_folder: bool) -> "list[str]":
-    """Return the parts of a path that is swept. Raises Refused for one that never may be."""
+    """Return the parts of a path to sweep.
+
+    Raises StorageRefused for a path that never may be swept.
+    """
     parts = path_parts(place.path)
     if is_folder and len(parts) != FOLDER_PARTS:
         raise StorageRefused(f"{place.path!r} is not the folder of an attempt")
@@ -113,14 +122,14 @@ def swept_parts(place: CopyLocation, *, is_folder: bool) -> "list[str]":
 
 
 class BlockChecksums:
-    """Takes the sums of blocks as they pass."""
+    """Computes checksums of blocks as they pass."""
 
     def __init__(self, bytes_max: int = -1) -> None:
         self._bytes_max = bytes_max
         self._size, self._adler, self._sha = 0, 1, hashlib.sha256()
 
     def add(self, block: bytes) -> None:
-        """Take a block in. Raises TooLong."""
+        """Add a block. Raises CopyTooLong."""
         self._size += len(block)
         if 0 <= self._bytes_max < self._size:
             raise CopyTooLong(f"it has more than {self._bytes_max} bytes")
@@ -135,7 +144,7 @@ class BlockChecksums:
 def copied(
     blocks: Iterable[bytes], out: Any, summing: BlockChecksums, go_on: GoOn
 ) -> CopyChecksums:
-    """Write blocks to an open file and return their sums."""
+    """Write blocks to an open file and return their checksums."""
     for block in blocks:
         go_on()
         summing.add(block)
@@ -144,6 +153,6 @@ def copied(
 
 
 def open_here(to: Path) -> Any:
-    """Open a file of ours for writing: no link is followed that somebody has laid there."""
+    """Open a local file for writing, without following a link at its place."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     return open(os.open(to, flags, 0o600), "wb")

@@ -1,4 +1,4 @@
-"""Bytes that no file names any more are removed, one after the other."""
+"""Removal of files that the catalogue does not need any more, one after the other."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -8,19 +8,20 @@ from pilotage.proto.storages import Removal, Removed
 from .storages import StorageUnavailable
 
 WHY_MAX: Final = 200  # characters
-AWAY: Final = 3  # removals in a row that the storage did not answer: it is away
+# After this many removals in a row without an answer, the storage counts as unavailable.
+AWAY: Final = 3
 
-# Removes one; raises what storages.Storage.sweep does, and TimeoutError.
+# Removes one; raises the errors of storages.Storage.sweep, and TimeoutError.
 Remove = Callable[[Removal], Awaitable[None]]
 
 
 async def run(
     removals: Sequence[Removal], remove: Remove, *, is_late: Callable[[], bool]
 ) -> tuple[Removed, ...]:
-    """Remove what is to go; say of each whether it is gone, or has not been tried.
+    """Remove the given remnants; return for each whether it was removed, failed or was not tried.
 
-    A storage that is away is not asked for the rest: each question may take minutes. Nothing more
-    is begun where it is late; the first always is.
+    An unavailable storage is not asked for the rest, because each request may take minutes. When
+    the time is over, no further removal begins; the first one always does.
     """
     told: list[Removed] = []
     away, why = 0, ""
@@ -36,13 +37,13 @@ async def run(
 
 
 async def _removed(one: Removal, remove: Remove) -> tuple[str, bool]:
-    """Remove one; return why it is not gone, and whether the storage may be away."""
+    """Remove one remnant; return why it failed, and whether the storage may be unavailable."""
     try:
         await remove(one)
     except TimeoutError:
         return "it does not answer in time", True
     except StorageUnavailable as why:
-        return str(why) or type(why).__name__, True  # without a word it would be gone
-    except (ValueError, OSError, RuntimeError) as why:  # StorageTrouble, RecursionError too
+        return str(why) or type(why).__name__, True  # never empty, which would mean removed
+    except (ValueError, OSError, RuntimeError) as why:  # also StorageError and RecursionError
         return str(why) or type(why).__name__, False
     return "", False

@@ -1,4 +1,4 @@
-"""What a node has: one file a capability, each a function of what surrounds the pilot.
+"""Detection of a node: one file for each capability, each a function of the pilot's surroundings.
 
-Nothing here raises on what a node says, however broken it is: what cannot be read is not known.
+Nothing here raises errors about a broken node: a value that cannot be read is unknown.
 """

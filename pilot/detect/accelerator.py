@@ -1,11 +1,11 @@
-"""One GPU as its vendor's tool tells it."""
+"""One GPU, as its vendor's tool reports it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Accelerator:
-    """Empty words and 0: not known."""
+    """A GPU. Empty texts and 0 mean unknown."""
 
     index: str
     uuid: str

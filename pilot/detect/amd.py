@@ -19,12 +19,12 @@ _VERSION = re.compile(r"[0-9]{1,9}(?:[.][0-9]{1,9}){0,4}")
 
 
 def may_be_there(around: Surroundings) -> bool:
-    """Whether asking is worth it: the driver is loaded or its device is there."""
+    """Whether it makes sense to ask: the driver is loaded or its device exists."""
     return around.is_there("/dev/kfd") or around.is_there("/sys/module/amdgpu/version")
 
 
 def gpus(around: Surroundings) -> tuple[tuple[Accelerator, ...], str]:
-    """Return all that the tool shows, and what is wrong where it shows none."""
+    """Return all GPUs that the tool shows, and the error if it shows none."""
     said = around.run(QUERY)
     if not said.strip():
         return (), "rocm-smi has not answered"
@@ -32,17 +32,17 @@ def gpus(around: Surroundings) -> tuple[tuple[Accelerator, ...], str]:
 
 
 def parse(said: str) -> tuple[tuple[Accelerator, ...], str]:
-    """Return the GPUs of a query, and what is wrong with it.
+    """Return the GPUs of a query, and the error if there is one.
 
-    Names of fields begin in capitals or not, by release: they are compared in small letters.
+    The case of field names depends on the release, so they are compared in lower case.
     """
-    start = said.find("{")  # warnings may stand before it
+    start = said.find("{")  # warnings may come before it
     try:
         whole = json.loads(said[start:] if start >= 0 else "")
     except (ValueError, RecursionError):
-        return (), f"rocm-smi: {plain(said, 80)!r} is no JSON"
+        return (), f"rocm-smi: {plain(said, 80)!r} is not JSON"
     if not isinstance(whole, dict):
-        return (), "rocm-smi: the JSON is no object"
+        return (), "rocm-smi: the JSON is not an object"
     cards = {key: _fields(value) for key, value in cast("dict[str, Any]", whole).items()}
     driver = cards.get("system", {}).get("driver version", "")
     found: list[Accelerator] = []

@@ -1,15 +1,16 @@
-"""A short benchmark of one core, so that nodes can be told apart. It is no HS23.
+"""A short benchmark of one core, to compare nodes. It is not HS23.
 
-Three parts, each a loop of the C code below Python that has not changed since Python 3.9:
+It has three parts, each a loop in C code of Python that has not changed since Python 3.9:
 
     integer   long divisions of 3900-bit by 1950-bit numbers
     float     logarithms of the gamma function, a sum of 13 terms each
     memory    copies of 32 MB, larger than most caches
 
-Each runs for a third of the time; its figure is that of its best chunk, in CPU time, so that other
-work on the node disturbs it little. The score is the geometric mean of the three, each divided by
-that of the reference: 1.0 is a core with exactly these figures. Scores of two methods do not
-compare, and those of two Pythons only within 25 %: a build may be faster in `float`.
+Each part runs for a third of the time. Its result is that of its best chunk, in CPU time, so that
+other work on the node has little influence. The score is the geometric mean of the three results,
+each divided by the reference: a core with exactly the reference results has 1.0. Scores of two
+methods are not comparable. Scores of two builds of Python agree only within 25 %, because a build
+may be faster in `float`.
 """
 
 import math
@@ -25,7 +26,7 @@ FIGURE_MAX = 1e15
 
 
 def scored(integer_per_s: float, float_per_s: float, memory_mb_per_s: float) -> Benchmark:
-    """Return the figures, rounded, with the score that these give, so that anybody can check it."""
+    """Return the results, rounded, with the score that follows from the rounded results."""
     integer, floating, memory = round(integer_per_s), round(float_per_s), round(memory_mb_per_s)
     parts = (
         integer / REFERENCE.integer_per_s,
@@ -43,7 +44,7 @@ def scored(integer_per_s: float, float_per_s: float, memory_mb_per_s: float) -> 
 
 
 def parse(printed: str) -> Optional[Benchmark]:
-    """Return what the loops have printed, None where it is something else."""
+    """Return the results that the loops have printed; None if the text is something else."""
     try:
         figures = [float(word) for word in printed.split()]
     except ValueError:

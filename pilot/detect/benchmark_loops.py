@@ -1,6 +1,6 @@
-"""The three loops of the benchmark, for a process of its own that has to start at once.
+"""The three loops of the benchmark, for a separate process that must start at once.
 
-It imports little and prints little: three figures. `benchmark` says what they mean.
+It imports little and prints three numbers, which `benchmark` interprets.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ COPIED_BYTES = 32_000_000
 
 
 def main(cpu_clock: Callable[[], float], spend_s: float) -> None:
-    """Print the figures of the core that this runs on, after about so much CPU time."""
+    """Print the results of this core, after about this much CPU time."""
     print(*measure(cpu_clock, spend_s))
 
 
 def measure(cpu_clock: Callable[[], float], spend_s: float) -> tuple[float, float, float]:
-    """Return divisions, logarithms and copied megabytes a second."""
+    """Return divisions, logarithms and copied megabytes per second."""
     each_s = spend_s / 3
     return (
         best(cpu_clock, each_s, _divisions()) * DIVISIONS,
@@ -34,8 +34,8 @@ def measure(cpu_clock: Callable[[], float], spend_s: float) -> tuple[float, floa
 
 
 def best(cpu_clock: Callable[[], float], spend_s: float, chunk: Callable[[], object]) -> float:
-    """Return how many chunks a second the fastest of them makes."""
-    chunk()  # what is only slow the first time
+    """Return the chunks per second of the fastest chunk."""
+    chunk()  # the first run is slower
     shortest, began = math.inf, cpu_clock()
     before = began
     while before - began < spend_s:

@@ -1,4 +1,4 @@
-"""Where the control groups of this process are, in version 1, version 2, and both at once."""
+"""The control groups of this process, in version 1, version 2, and both at once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ _USUAL = "/sys/fs/cgroup"
 
 
 def folders(around: Surroundings, controller: str) -> Iterator[Path]:
-    """Yield the folders that may limit `controller` for us: our own group's and all above it."""
+    """Yield the folders that may limit `controller`: the pilot's group and all groups above it."""
     seen: set[Path] = set()
     for line in text(around.file("/proc/self/cgroup")).splitlines():
         _, _, rest = line.partition(":")
@@ -31,10 +31,10 @@ def folders(around: Surroundings, controller: str) -> Iterator[Path]:
 
 
 def blind(around: Surroundings) -> str:
-    """Return what to note where we are in a group that is hidden: its limits hold all the same."""
+    """Return a note if the pilot's group is hidden, because its limits apply nevertheless."""
     if "/" not in text(around.file("/proc/self/cgroup")) or around.is_there(_USUAL):
         return ""
-    return f"{_USUAL} is not there: a limit of our control group cannot be seen"
+    return f"{_USUAL} is missing: the limit of the pilot's control group is unknown"
 
 
 def _points(around: Surroundings, kind: str, controller: str) -> list[str]:
@@ -46,10 +46,10 @@ def _points(around: Surroundings, kind: str, controller: str) -> list[str]:
 
 
 def _upwards(base: Path, path: str) -> Iterator[Path]:
-    """Yield the group's folder and its parents down to the mount point.
+    """Yield the group's folder and its parents up to the mount point.
 
-    Inside a container the path may be the host's: then its folders are not there, and the mount
-    point itself is our group.
+    Inside a container, the path may be that of the host. Its folders then do not exist, and the
+    mount point itself is the group.
     """
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     for length in range(len(parts), -1, -1):

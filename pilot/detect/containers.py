@@ -1,10 +1,10 @@
-"""Which container tools the node has."""
+"""The container tools of the node."""
 
 from .finding import SourcedValue
 from .mounts import mounts
 from .surroundings import Surroundings
 
-# By what they are called in an offer: as which command they are looked for.
+# The command of each tool, by its name in an offer.
 TOOLS = {
     "apptainer": "apptainer",
     "singularity": "singularity",
@@ -18,9 +18,10 @@ _FROM_CVMFS = {
 
 
 def containers(around: Surroundings) -> SourcedValue[tuple[str, ...]]:
-    """Return the names of the tools that are here, and in the notes where."""
+    """Return the names of the tools, with their places in the notes."""
     found = {name: around.tool(command) for name, command in TOOLS.items()}
-    for one in mounts(around):  # only what is mounted: a sick mount would hang us
+    # Only mounted file systems, because a sick mount could hang the pilot.
+    for one in mounts(around):
         repository = one.point[len("/cvmfs/") :] if one.point.startswith("/cvmfs/") else ""
         name, path = _FROM_CVMFS.get(repository, ("", ""))
         if name and not found[name] and around.is_tool(one.point + path):

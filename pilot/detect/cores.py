@@ -1,4 +1,4 @@
-"""How many cores are really ours: affinity, control groups, and the batch system's word."""
+"""The number of usable cores, by affinity, control groups and the batch system."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,13 +8,13 @@ from .finding import SourcedValue, least
 from .small_files import count, number, text
 from .surroundings import Surroundings
 
-CORES_MAX = 65_536  # as many as an offer can have
+CORES_MAX = 65_536  # maximum of an offer
 _STATUS = "/proc/self/status"
 _CPUSETS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
 
 
 def cores(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedValue[int]:
-    """Return the smallest of what the kernel, the control groups and the batch system allow."""
+    """Return the smallest limit of the kernel, the control groups and the batch system."""
     said = [affinity(around), *_quotas(around), *_sets(around), *(job.cores for job in jobs)]
     found = least((one for one in said if one.value >= 1), 1)
     return SourcedValue(min(found.value, CORES_MAX), found.source, found.notes).noting(
@@ -34,7 +34,7 @@ def affinity(around: Surroundings) -> SourcedValue[int]:
 
 
 def _quotas(around: Surroundings) -> Iterator[SourcedValue[int]]:
-    """Yield quotas in whole cores: at least one is ours, however small the share of it."""
+    """Yield quotas in whole cores; at least one, however small the quota."""
     for folder in cgroups.folders(around, "cpu"):
         quota, _, period = text(folder / "cpu.max").strip().partition(" ")
         name = "cpu.max"

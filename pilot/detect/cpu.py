@@ -1,4 +1,4 @@
-"""What the processor is: architecture, x86-64 level, name."""
+"""The processor: architecture, x86-64 level, name."""
 
 import re
 
@@ -8,13 +8,13 @@ from .surroundings import Surroundings
 
 _INFO = "/proc/cpuinfo"
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
-# What each level adds, in the words of the kernel (abm stands for lzcnt, pni for sse3).
+# The flags that each level adds, in the kernel's words (abm means lzcnt, pni means sse3).
 _LEVELS = (
     (2, "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"),
     (3, "abm avx avx2 bmi1 bmi2 f16c fma movbe xsave"),
     (4, "avx512f avx512bw avx512cd avx512dq avx512vl"),
 )
-# Implementer and part, where the kernel names no model.
+# Implementer and part, if the kernel names no model.
 _ARM = {
     ("0x41", "0xd07"): "Arm Cortex-A57",
     ("0x41", "0xd08"): "Arm Cortex-A72",
@@ -41,7 +41,7 @@ def architecture(around: Surroundings) -> SourcedValue[str]:
 def level(around: Surroundings) -> SourcedValue[int]:
     """Return the x86-64 level, 1 to 4; 1 for every other architecture."""
     if around.architecture != "x86_64":
-        return SourcedValue(1, "uname", ("levels are of x86_64 only",))
+        return SourcedValue(1, "uname", ("only x86_64 has levels",))
     flags = set(_field(around, "flags").split())
     if not flags:
         return SourcedValue(1, "", (f"{_INFO} has no flags",))
@@ -57,7 +57,7 @@ def level(around: Surroundings) -> SourcedValue[int]:
 
 
 def model(around: Surroundings) -> SourcedValue[str]:
-    """Return the processor's name, empty where the kernel does not say it."""
+    """Return the processor's name; empty if the kernel does not report it."""
     for name in ("model name", "Model", "cpu model", "cpu"):
         said = plain(_field(around, name))
         if said:

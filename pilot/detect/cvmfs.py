@@ -1,4 +1,4 @@
-"""Which CVMFS repositories are there."""
+"""The available CVMFS repositories."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from .mounts import mounts
 from .small_files import text
 from .surroundings import Surroundings
 
-REPOSITORIES_MAX = 64  # a message carries no more
+REPOSITORIES_MAX = 64  # maximum of a message
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,100}")
 _CONFIGURED = re.compile(r"^\s*CVMFS_REPOSITORIES=([\"']?)([A-Za-z0-9.,_ -]{0,4000})\1", re.M)
 _FILES = ("/etc/cvmfs/default.local", "/etc/cvmfs/default.conf")
@@ -16,10 +16,10 @@ _TABLE = "/proc/self/mounts"
 
 
 def repositories(around: Surroundings, wanted: Sequence[str] = ()) -> SourcedValue[tuple[str, ...]]:
-    """Return the names of the repositories below /cvmfs that are mounted, or can be.
+    """Return the names of the repositories below /cvmfs that are mounted or can be mounted.
 
-    Where autofs mounts them on use, those that the node has configured, and those that are
-    `wanted`, are used once, by a command of its own: a sick mount would hang us.
+    If autofs mounts repositories on use, the configured ones and the `wanted` ones are accessed
+    once, by a separate command, because a sick mount could hang the pilot.
     """
     table = mounts(around)
     names = {one.point[len("/cvmfs/") :] for one in table if one.point.startswith("/cvmfs/")}
@@ -31,7 +31,7 @@ def repositories(around: Surroundings, wanted: Sequence[str] = ()) -> SourcedVal
     missing = sorted(asked - opened)
     found = tuple(sorted(mounted | opened)[:REPOSITORIES_MAX])
     sources = [_TABLE] * bool(table) + ["mounted when used"] * bool(opened)
-    notes = (f"not to be had: {', '.join(missing)}",) if missing else ()
+    notes = (f"unavailable: {', '.join(missing)}",) if missing else ()
     return SourcedValue(found, " and ".join(sources), notes)
 
 
@@ -45,7 +45,7 @@ def _configured(around: Surroundings) -> set[str]:
 
 
 def _opened(around: Surroundings, names: Sequence[str]) -> set[str]:
-    """Return those of `names` whose folder can be looked into. `|| true`: others may be missing."""
+    """Return those of `names` whose folder can be opened. `|| true`: others may be missing."""
     said = around.run(
         ("/bin/sh", "-c", 'for one; do stat -c %n "$one/."; done; true', "look")
         + tuple(f"/cvmfs/{name}" for name in names)

@@ -1,4 +1,4 @@
-"""All that is found of a node, in one look."""
+"""All facts about a node, collected at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ NOT_MEASURED: SourcedValue[Optional[Benchmark]] = SourcedValue(None)
 
 @dataclass(frozen=True)
 class DetectedNode:
-    """What a node has. Each field is a capability; what is not known has no source."""
+    """The facts about a node. Each field is a capability; an unknown value has no source."""
 
     os: SourcedValue[str]
     architecture: SourcedValue[str]
@@ -27,10 +27,10 @@ class DetectedNode:
     cpu_model: SourcedValue[str]
     cores: SourcedValue[int]
     memory_mb: SourcedValue[int]
-    memory_limit_mb: SourcedValue[int]  # what a setting can raise memory_mb to
+    memory_limit_mb: SourcedValue[int]  # the most that a setting can raise memory_mb to
     scratch_folder: SourcedValue[str]
     scratch_free_mb: SourcedValue[int]
-    scratch_limit_mb: SourcedValue[int]  # by the batch system, whatever the disk has
+    scratch_limit_mb: SourcedValue[int]  # from the batch system, whatever the disk has
     gpus: SourcedValue[Gpus]
     user_namespaces: SourcedValue[bool]
     containers: SourcedValue[tuple[str, ...]]
@@ -51,10 +51,10 @@ def find(
     namespaces_proof: str = "",
     benchmark: SourcedValue[Optional[Benchmark]] = NOT_MEASURED,
 ) -> DetectedNode:
-    """Look at everything once. `jobs` are ours by the batch systems, if they were asked already.
+    """Collect everything once. `jobs` are the pilot's jobs in batch systems, if already known.
 
-    `folder` is where payloads will write; empty leaves it to the batch system, and that failing it
-    is `otherwise`.
+    `folder` is where payloads will write. If it is empty, the batch system's folder is used, or
+    else `otherwise`.
     """
     ours = detection.jobs(around) if jobs is None else jobs
     ours_cores = cores.cores(around, ours)
@@ -83,5 +83,5 @@ def find(
 
 
 def time_left(around: Surroundings, cores_: int) -> SourcedValue[float]:
-    """Ask again until when we may run: limits are changed while jobs run."""
+    """Ask again for the end of the pilot, because limits may change while jobs run."""
     return detection.wall_left_s(detection.jobs(around), cores_)

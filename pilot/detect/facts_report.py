@@ -1,4 +1,4 @@
-"""What was found, for people and for programs: value, source and notes of each capability."""
+"""A report of the facts, for people and programs: value, source and notes of each capability."""
 
 import json
 import math
@@ -16,15 +16,15 @@ NOT_KNOWN = "not known"
 
 
 def every(facts: DetectedNode) -> Iterator[tuple[str, "SourcedValue[Any]"]]:
-    """Yield each capability with what was found."""
+    """Yield each capability with its value."""
     for one in fields(facts):
         yield one.name, getattr(facts, one.name)
 
 
 def as_plain(facts: DetectedNode) -> dict[str, Any]:
-    """Return all of it in terms of JSON: capability → value, source, notes.
+    """Return all facts in JSON types: capability → value, source, notes.
 
-    The value of what is not known is null, and so is a time without an end.
+    An unknown value is null, and so is an unlimited time.
     """
     return {
         name: {
@@ -37,12 +37,12 @@ def as_plain(facts: DetectedNode) -> dict[str, Any]:
 
 
 def as_json(facts: DetectedNode) -> str:
-    """Return the same as a text."""
+    """Return the same as JSON text."""
     return json.dumps(as_plain(facts), indent=2, ensure_ascii=False)
 
 
 def as_text(facts: DetectedNode) -> str:
-    """Return a table of three columns, with the notes below what they belong to."""
+    """Return a table of three columns, with the notes below each row."""
     rows = [
         (name, _worded(found.value) if found.known else NOT_KNOWN, found.source, found.notes)
         for name, found in every(facts)

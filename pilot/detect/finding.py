@@ -1,4 +1,4 @@
-"""An answer of this package: what was found, who said it, and what else is worth knowing. Pure."""
+"""A detected value, its source and further notes. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ NOTES_MAX = 12
 
 @dataclass(frozen=True)
 class SourcedValue(Generic[T]):
-    """A value with its source. Without a source nobody has said it: it is not known."""
+    """A value with its source. A value without a source is unknown."""
 
     value: T
     source: str = ""
@@ -22,12 +22,12 @@ class SourcedValue(Generic[T]):
         return bool(self.source)
 
     def noting(self, *notes: str) -> "SourcedValue[T]":
-        """Return the same with more notes."""
+        """Return the same value with more notes."""
         return replace(self, notes=(*self.notes, *(note for note in notes if note)))
 
 
 def least(said: Iterable[SourcedValue[Number]], otherwise: Number) -> SourcedValue[Number]:
-    """Return the smallest of what is known; the others are told in its notes, smallest first."""
+    """Return the smallest known value; its notes name the others, smallest first."""
     every = list(said)
     known = [one for one in every if one.known]
     unknown = [note for one in every if not one.known for note in one.notes]

@@ -1,4 +1,4 @@
-"""Which C library the node has."""
+"""The C library of the node."""
 
 import os
 import re
@@ -22,7 +22,7 @@ _LIBRARY_MAX = 16 << 20
 
 
 def glibc(around: Surroundings) -> SourcedValue[str]:
-    """Return the version of the C library, empty where it is another or not known."""
+    """Return the version of glibc; empty if it is another library or unknown."""
     for pattern in _FOLDERS:
         folder = pattern.format(architecture=around.architecture)
         path = f"{folder}/libc.so.6"

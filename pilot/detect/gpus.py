@@ -1,4 +1,4 @@
-"""Which GPUs are ours: what the vendors' tools show, less what the batch system keeps from us."""
+"""The usable GPUs: those that the vendors' tools show and the batch system permits."""
 
 from collections.abc import Sequence
 from typing import Optional
@@ -10,18 +10,19 @@ from .batch_systems.batch_job import BatchJob
 from .finding import SourcedValue
 from .surroundings import Surroundings
 
-GPUS_MAX = 1024  # as many as an offer can have
+GPUS_MAX = 1024  # maximum of an offer
 _TOOLS = {"nvidia": "nvidia-smi", "amd": "rocm-smi"}
 _VISIBLE = {
     "nvidia": ("CUDA_VISIBLE_DEVICES",),
     "amd": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
 }
-# For who starts a container: inside of it the tool shows what it let in, but for parts of a GPU.
+# Set by a container's creator. Inside, the tool shows the permitted GPUs, except for parts of a
+# GPU.
 _LET_IN = "NVIDIA_VISIBLE_DEVICES"
 
 
 def gpus(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedValue[Gpus]:
-    """Return the GPUs to offer: all of one kind, of the kind of which there are most."""
+    """Return the GPUs to offer: all of one kind, the most frequent one."""
     shown: list[Accelerator] = []
     notes: list[str] = []
     for vendor in (nvidia, amd):
@@ -49,7 +50,7 @@ def gpus(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedValue[Gp
 def _ours(
     around: Surroundings, jobs: Sequence[BatchJob], vendor: str, shown: list[Accelerator]
 ) -> tuple[list[Accelerator], str]:
-    """Return what of one vendor we may use, and by whose word."""
+    """Return the usable GPUs of one vendor, and the source."""
     tool = _TOOLS[vendor]
     for name in _VISIBLE[vendor]:
         said = around.environ.get(name)
@@ -58,7 +59,7 @@ def _ours(
     for job in jobs:
         given = job.gpus.value
         if given is not None:
-            # Where it hides the others, ours are numbered anew.
+            # If the system hides the other GPUs, the usable ones are numbered from 0.
             ours = shown if len(given) == len(shown) else _named(given, shown)
             return ours, f"{tool}, {job.gpus.source}"
     if any(job.confines_gpus for job in jobs):
@@ -68,9 +69,9 @@ def _ours(
 
 
 def _named(words: Sequence[str], shown: list[Accelerator]) -> list[Accelerator]:
-    """Return the GPUs that are named by index, uuid, or the beginning of one.
+    """Return the GPUs that are named by index, UUID, or the start of a UUID.
 
-    As the driver does, it stops at the first word that names none: `none`, `NoDevFiles`, 10000.
+    Like the driver, it stops at the first word that names none: `none`, `NoDevFiles`, 10000.
     """
     found: list[Accelerator] = []
     for word in words:
@@ -108,7 +109,7 @@ def _one_kind(ours: list[Accelerator], source: str, notes: Sequence[str]) -> Sou
             memory_mb=memory_mb,
             compute_capability=capability,
             driver=driver,
-            # Two halves of a card of AMD have one id.
+            # Two halves of an AMD card have the same id.
             devices=tuple(one.index if vendor == "amd" else one.uuid or one.index for one in most),
         ),
         source,

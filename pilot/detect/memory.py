@@ -1,4 +1,4 @@
-"""How much memory is ours: by control groups, by the batch system, or what the machine has."""
+"""The usable memory: by control groups, the batch system, or the machine."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,21 +8,21 @@ from .finding import SourcedValue, least
 from .small_files import number, text
 from .surroundings import Surroundings
 
-_UNLIMITED = 10**18  # version 1 says "no limit" as a number near 2^63
+_UNLIMITED = 10**18  # version 1 writes "no limit" as a number near 2^63
 _INFO = "/proc/meminfo"
 _FILES = ("memory.max", "memory.high", "memory.limit_in_bytes")
 
 
 def memory_limit_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedValue[int]:
-    """Return what payloads can never have more of, in 10^6 bytes."""
+    """Return the maximum memory of payloads, in 10^6 bytes."""
     found = least([_of_machine(around, "MemTotal"), *_granted(around, jobs)], 0)
     return found.noting(cgroups.blind(around))
 
 
 def memory_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedValue[int]:
-    """Return the memory that payloads may use together, in 10^6 bytes; 0 where it is not known.
+    """Return the memory that payloads may use together, in 10^6 bytes; 0: unknown.
 
-    Where nobody has set a part aside for us, it is what the machine can give now.
+    Without a limit for the pilot, it is the memory that the machine has available now.
     """
     limit = memory_limit_mb(around, jobs)
     available = _of_machine(around, "MemAvailable")
@@ -34,7 +34,7 @@ def memory_mb(around: Surroundings, jobs: Sequence[BatchJob] = ()) -> SourcedVal
 
 
 def _granted(around: Surroundings, jobs: Sequence[BatchJob]) -> list[SourcedValue[int]]:
-    """Return the limits that are below what the machine has."""
+    """Return the limits that are below the machine's memory."""
     total = _of_machine(around, "MemTotal")
     said = [*_limits(around), *(job.memory_mb for job in jobs)]
     return [one for one in said if one.known and (not total.known or one.value < total.value)]
@@ -55,7 +55,8 @@ def _limits(around: Surroundings) -> Iterator[SourcedValue[int]]:
             limit = number(text(folder / name))
             if 0 < limit < _UNLIMITED:
                 yield SourcedValue(megabytes(limit), around.shown(folder / name))
-        # In version 1 a container does not see the folders above its own, but their limit.
+        # In version 1, a container sees the limit of the folders above its own, but not the
+        # folders.
         for line in text(folder / "memory.stat").splitlines():
             if line.startswith("hierarchical_memory_limit "):
                 limit = number(line.partition(" ")[2])

@@ -1,4 +1,4 @@
-"""What is mounted where, by the kernel's table."""
+"""The table of mounts, from the kernel."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Mount:
 
 
 def mounts(around: Surroundings) -> list[Mount]:
-    """Return the table in its order; lines that are none are passed over."""
+    """Return the table in order; invalid lines are skipped."""
     found: list[Mount] = []
     for line in text(around.file(_TABLE)).splitlines():
         words = [_ESCAPED.sub(_sign, word) for word in line.split(" ")]
@@ -31,7 +31,7 @@ def mounts(around: Surroundings) -> list[Mount]:
 
 
 def of_folder(table: list[Mount], folder: str) -> str:
-    """Return the kind of file system that a folder is on, empty where it is not known."""
+    """Return the type of the file system of a folder; empty if unknown."""
     kind, longest = "", -1
     for one in table:
         point = one.point.rstrip("/")

@@ -1,4 +1,4 @@
-"""Whether an ordinary user may make user namespaces."""
+"""Whether ordinary users can create user namespaces."""
 
 from .finding import SourcedValue
 from .small_files import number, text
@@ -9,7 +9,7 @@ _STATUS = "/proc/self/status"
 
 
 def user_namespaces(around: Surroundings, proof: str = "") -> SourcedValue[bool]:
-    """Return what the kernel's settings say, unless there is a `proof`: that one was made."""
+    """Return the kernel's settings, unless `proof` says that a namespace was created."""
     if proof:
         return SourcedValue(True, proof)
     most, clone, apparmor = (
@@ -22,21 +22,21 @@ def user_namespaces(around: Surroundings, proof: str = "") -> SourcedValue[bool]
     )
     said = text(around.file(most)).strip()
     if not said.isdecimal():
-        return SourcedValue(False, "", (f"{most} does not say it",))
+        return SourcedValue(False, "", (f"{most} has no number",))
     if not number(said):
         return SourcedValue(False, most)
     if text(around.file(clone)).strip() == "0":
         return SourcedValue(False, clone)
     if text(around.file(apparmor)).strip() == "1":
-        return SourcedValue(False, apparmor, ("a profile of a tool may allow them to that tool",))
+        return SourcedValue(False, apparmor, ("the profile of a tool may still allow them",))
     if _filtered(around):
-        note = "a filter of system calls is on, as containers have it: it may forbid them"
+        note = "a filter of system calls is active, as in containers: it may forbid them"
         return SourcedValue(False, f"Seccomp ({_STATUS})", (note,))
     return SourcedValue(True, most)
 
 
 def _filtered(around: Surroundings) -> bool:
-    """Whether a seccomp filter may stand in the way: who administers the node is let through."""
+    """Whether a seccomp filter may block it; administrators of the node are not affected."""
     fields = dict(
         line.split(":", 1) for line in text(around.file(_STATUS)).splitlines() if ":" in line
     )

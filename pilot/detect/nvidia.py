@@ -11,7 +11,7 @@ from .surroundings import Surroundings
 FORMAT = "--format=csv,noheader,nounits"
 _FIELDS = "index,uuid,name,memory.total,driver_version"
 QUERY = ("nvidia-smi", f"--query-gpu={_FIELDS},compute_cap,mig.mode.current", FORMAT)
-OLD_QUERY = ("nvidia-smi", f"--query-gpu={_FIELDS}", FORMAT)  # old drivers refuse the other
+OLD_QUERY = ("nvidia-smi", f"--query-gpu={_FIELDS}", FORMAT)  # old drivers refuse the other query
 LIST = ("nvidia-smi", "-L")
 _INDEX = re.compile(r"[0-9]{1,4}")
 _VERSION = re.compile(r"[0-9]{1,9}(?:[.][0-9]{1,9}){0,4}")
@@ -21,7 +21,7 @@ _PART = re.compile(
 )
 _OF_PROFILE = re.compile(r"[.]([0-9]{1,4})gb")
 
-# What a model can do, where the driver is too old to say it.
+# The compute capability of a model, if the driver is too old to report it.
 _CAPABILITIES = (
     ("A100", "8.0"),
     ("A30", "8.0"),
@@ -46,12 +46,12 @@ _CAPABILITIES = (
 
 
 def may_be_there(around: Surroundings) -> bool:
-    """Whether asking is worth it: the driver is loaded or its devices are there."""
+    """Whether it makes sense to ask: the driver is loaded or its devices exist."""
     return around.is_there("/proc/driver/nvidia/version") or around.is_there("/dev/nvidiactl")
 
 
 def gpus(around: Surroundings) -> tuple[tuple[Accelerator, ...], str]:
-    """Return all that the tool shows, and what is wrong where it shows none."""
+    """Return all GPUs that the tool shows, and the error if it shows none."""
     said = around.run(QUERY) or around.run(OLD_QUERY)
     if not said.strip():
         return (), "nvidia-smi has not answered"
@@ -60,7 +60,7 @@ def gpus(around: Surroundings) -> tuple[tuple[Accelerator, ...], str]:
     cut = frozenset(index for index, mode in _modes(said) if mode == "Enabled")
     if not cut:
         return whole, note
-    # Of a GPU that is cut up only the parts can be used.
+    # If a GPU is partitioned, only its parts can be used.
     parts = parse_parts(around.run(LIST), whole)
     return tuple(one for one in whole if one.index not in cut) + parts, note
 
@@ -72,7 +72,7 @@ def _modes(said: str) -> Iterator[tuple[str, str]]:
 
 
 def parse(said: str) -> tuple[tuple[Accelerator, ...], str]:
-    """Return the GPUs of a query, and the first line that is none."""
+    """Return the GPUs of a query, and the first invalid line."""
     found: list[Accelerator] = []
     refused = ""
     for line in said.splitlines():

@@ -1,4 +1,4 @@
-"""Which operating system the node has, as family and major version."""
+"""The operating system of the node, as family and major version."""
 
 import re
 
@@ -6,7 +6,7 @@ from .finding import SourcedValue
 from .small_files import text
 from .surroundings import Surroundings
 
-# Rebuilds of one another: what runs on one runs on all.
+# Rebuilds of each other: programs of one run on all.
 _ENTERPRISE_LINUX = frozenset(
     {"rhel", "almalinux", "rocky", "centos", "ol", "scientific", "eurolinux", "virtuozzo"}
 )
@@ -18,7 +18,7 @@ _MAJOR = re.compile(r"[0-9]{1,9}")
 
 
 def os_name(around: Surroundings) -> SourcedValue[str]:
-    """Return for example el9, debian13, ubuntu24, fedora42; `any` where it is not known."""
+    """Return for example el9, debian13, ubuntu24, fedora42; `any` if unknown."""
     for path in _FILES:
         content = text(around.file(path))
         if content:
@@ -26,7 +26,7 @@ def os_name(around: Surroundings) -> SourcedValue[str]:
     old = re.search(r"release ([0-9]{1,2})[.]", text(around.file(_BEFORE_7)))
     if old:
         return SourcedValue(f"el{old.group(1)}", _BEFORE_7)
-    return SourcedValue("any", "", ("there is no os-release",))
+    return SourcedValue("any", "", ("the node has no os-release file",))
 
 
 def _of_fields(fields: dict[str, str], path: str) -> SourcedValue[str]:

@@ -1,4 +1,4 @@
-"""Where payloads may write, and how much room there is."""
+"""The folder for payloads, and its free space."""
 
 import os
 import stat
@@ -15,9 +15,9 @@ _OF_A_NETWORK = frozenset({"nfs", "nfs4", "lustre", "gpfs", "ceph", "cifs", "bee
 
 
 def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> SourcedValue[str]:
-    """Return the folder that the batch system made for this job, else `otherwise`.
+    """Return the batch system's folder for this job, or else `otherwise`.
 
-    What others can write to as well is not ours: what we call ours there they may have laid.
+    A folder that other users can write to is not used, because they could plant files in it.
     """
     notes: list[str] = []
     for job in jobs:
@@ -25,12 +25,12 @@ def folder(around: Surroundings, jobs: Sequence[BatchJob], otherwise: str) -> So
             path = job.scratch_folder.value
             if is_ours(around, path):
                 return SourcedValue(path, job.scratch_folder.source)
-            notes.append(f"{job.scratch_folder.source}={path} is not for us alone")
+            notes.append(f"{job.scratch_folder.source}={path} is not private to this job")
     return SourcedValue(otherwise, "working directory", tuple(notes))
 
 
 def free_mb(around: Surroundings, path: str, jobs: Sequence[BatchJob] = ()) -> SourcedValue[int]:
-    """Return what payloads may still write below `path`, in 10^6 bytes."""
+    """Return the free space below `path`, in 10^6 bytes."""
     free = around.free_bytes(around.file(path))
     on_disk = (
         UNKNOWN_WHOLE if free is None else SourcedValue(megabytes(free), f"file system of {path}")
@@ -41,12 +41,12 @@ def free_mb(around: Surroundings, path: str, jobs: Sequence[BatchJob] = ()) -> S
 def _kind(around: Surroundings, path: str) -> str:
     kind = of_folder(mounts(around), path)
     if kind in _IN_MEMORY:
-        return f"{kind}: what is written there takes memory"
-    return f"{kind}: a disk of the network" if kind in _OF_A_NETWORK else ""
+        return f"{kind}: files there use memory"
+    return f"{kind}: a network file system" if kind in _OF_A_NETWORK else ""
 
 
 def is_ours(around: Surroundings, path: str) -> bool:
-    """Whether a folder is there, which we may write to and others may not."""
+    """Whether a folder exists that the pilot may write to and other users may not."""
     file: Path = around.file(path)
     try:
         status = file.stat()

@@ -1,4 +1,4 @@
-"""Small files and words of a node, where absence and rubbish are ordinary answers."""
+"""Small files and values of a node, which may be missing or invalid."""
 
 import math
 import os
@@ -6,7 +6,7 @@ import re
 import stat
 from pathlib import Path
 
-READ_MAX = 4 << 20  # bytes: what is longer is not what we look for
+READ_MAX = 4 << 20  # bytes; longer files are not what detection looks for
 _WHOLE = re.compile(r"\s*([0-9]{1,19})(?![0-9])")
 _DECIMAL = re.compile(r"\s*([0-9]{1,15}(?:[.][0-9]{0,9})?)(?![0-9])")
 _SIZE = re.compile(r"\s*([0-9]{1,15}(?:[.][0-9]{0,9})?)\s*([kmgtpKMGTP]?)(?:i?[bB](?:ytes)?)?\s*$")
@@ -16,9 +16,9 @@ _POWERS = " kmgtp"
 
 
 def text(path: Path, size_max: int = READ_MAX) -> str:
-    """Return what the file holds, empty where it is not there or not ours to read.
+    """Return the content of a file; empty if it is missing or not readable.
 
-    Pipes and devices are not read: they could keep us waiting.
+    Pipes and devices are not read, because they could block.
     """
     return data(path, size_max).decode("utf-8", errors="replace")
 
@@ -45,19 +45,19 @@ def data(path: Path, size_max: int = READ_MAX) -> bytes:
 
 
 def number(word: str) -> int:
-    """Return the whole number at the start of `word`, 0 where there is none."""
+    """Return the whole number at the start of `word`; 0 if there is none."""
     found = _WHOLE.match(word)
     return int(found.group(1)) if found else 0
 
 
 def decimal(word: str) -> float:
-    """Return the number at the start of `word`, 0 where there is none."""
+    """Return the number at the start of `word`; 0 if there is none."""
     found = _DECIMAL.match(word)
     return float(found.group(1)) if found else 0.0
 
 
 def count(ranges: str) -> int:
-    """Return how many numbers a list of ranges has, as in `0-3,8`; 0 where it is none."""
+    """Return how many numbers a list of ranges has, as in `0-3,8`; 0 if it is invalid."""
     total = 0
     for part in ranges.strip().split(","):
         low, dash, high = part.strip().partition("-")
@@ -69,9 +69,9 @@ def count(ranges: str) -> int:
 
 
 def size_bytes(word: str, thousand: int = 1024) -> int:
-    """Return the bytes of `4gb`, `2G` or `512`; 0 where it is no size.
+    """Return the bytes of `4gb`, `2G` or `512`; 0 if it is no size.
 
-    `thousand` is what a `k` stands for.
+    `thousand` is the value of a `k`.
     """
     found = _SIZE.match(word)
     if not found:
@@ -80,9 +80,9 @@ def size_bytes(word: str, thousand: int = 1024) -> int:
 
 
 def seconds(word: str) -> float:
-    """Return a duration in seconds: `days-h:m:s`, `h:m:s`, `m:s`, `s`; NaN where it is none.
+    """Return a duration in seconds: `days-h:m:s`, `h:m:s`, `m:s`, `s`; NaN if it is invalid.
 
-    With days in front the next part is hours: `1-12` and `1-12:30`.
+    After days, the next part is hours: `1-12` and `1-12:30`.
     """
     found = _CLOCK.match(word)
     if not found:
@@ -97,5 +97,5 @@ def seconds(word: str) -> float:
 
 
 def plain(word: str, longest: int = 128) -> str:
-    """Return `word` on one line, without signs that no message may carry, and not too long."""
+    """Return `word` on one line, without characters that messages forbid, and shortened."""
     return " ".join(_UNPRINTABLE.sub(" ", word).split())[:longest].strip()

@@ -1,4 +1,4 @@
-"""Everything that detection looks at: files below a root, the environment, commands, disks."""
+"""The inputs of detection: files below a root, the environment, commands, disks."""
 
 import os
 import shutil
@@ -11,30 +11,30 @@ from pathlib import Path
 from typing import Optional
 
 COMMAND_PATIENCE_S = 10.0
-OUTPUT_MAX = 4 << 20  # bytes that are read of what a command prints
+OUTPUT_MAX = 4 << 20  # bytes of a command's output that are read
 
-# argv → what it prints; empty where it is not there, fails or takes too long.
+# argv → output; empty if the command is missing, fails or takes too long.
 Run = Callable[[Sequence[str]], str]
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """A node as the pilot sees it, or as it was recorded."""
+    """A node as the pilot sees it, or a recording of one."""
 
     root: Path
     environ: Mapping[str, str]
     run: Run
-    architecture: str  # as `uname -m` says it
+    architecture: str  # from `uname -m`
     host: str
-    now: Callable[[], float]  # seconds since 1970, for what batch systems say in such
-    free_bytes: Callable[[Path], Optional[int]]  # what an ordinary user may still write there
+    now: Callable[[], float]  # seconds since 1970, for absolute times of batch systems
+    free_bytes: Callable[[Path], Optional[int]]  # free for an ordinary user
 
     def file(self, path: str) -> Path:
-        """Return where an absolute path of the node is."""
+        """Return the place of an absolute path of the node."""
         return self.root / path.lstrip("/")
 
     def shown(self, path: Path) -> str:
-        """Return the path of the node that `file` made this of."""
+        """Return the path of the node, the reverse of `file`."""
         try:
             return "/" + str(path.relative_to(self.root))
         except ValueError:
@@ -47,7 +47,7 @@ class Surroundings:
             return False
 
     def tool(self, name: str) -> str:
-        """Return the path of a command that PATH leads to, empty where there is none."""
+        """Return the path of a command found in PATH; empty if there is none."""
         for folder in self.environ.get("PATH", os.defpath).split(":"):
             if folder.startswith("/") and self.is_tool(f"{folder.rstrip('/')}/{name}"):
                 return f"{folder.rstrip('/')}/{name}"
@@ -78,9 +78,10 @@ def here(environ: Mapping[str, str], wall: Callable[[], float], root: Path) -> S
 def output(
     argv: Sequence[str], environ: Mapping[str, str], patience_s: float = COMMAND_PATIENCE_S
 ) -> str:
-    """Return what a command prints, empty where it is not there, fails or takes too long.
+    """Return the output of a command; empty if it is missing, fails or takes too long.
 
-    It prints into a file: neither much output nor a process that cannot be killed holds us up.
+    It prints into a file, so that neither much output nor an unkillable process can block the
+    pilot.
     """
     with tempfile.TemporaryFile() as printed:
         try:
@@ -106,7 +107,10 @@ def output(
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a command and all it started. What waits for a sick disk dies when that lets it."""
+    """Kill a command and its children.
+
+    A process that waits for a sick disk dies when the disk answers.
+    """
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except OSError:
@@ -118,7 +122,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 def free_bytes(folder: Path) -> Optional[int]:
-    """Return what an ordinary user may still write below `folder`, None where it is not known."""
+    """Return the space below `folder` that an ordinary user may use; None if unknown."""
     try:
         return shutil.disk_usage(folder).free
     except (OSError, ValueError):

@@ -1,1 +1,1 @@
-"""The folders and files of attempts: packed, found, measured, and taken away."""
+"""The folders and files of attempts: packing, search, measurement and removal."""

@@ -1,7 +1,8 @@
-"""Archives from strangers: members are laid below one folder, and nowhere else.
+"""Unpacking of untrusted archives: members are written only below one folder.
 
-Python 3.9 promises no extraction filter, so the checks are our own. Every write goes to a folder
-whose real path lies inside, which no link can talk around: nobody else writes there meanwhile.
+Python 3.9 has no reliable extraction filter, so this module checks members itself. It writes only
+to folders whose real path lies inside, so links cannot redirect it. No other process writes there
+at that time.
 """
 
 import contextlib
@@ -16,14 +17,14 @@ from ..ports import TooLarge, UnsafePath
 from .path_bounds import FolderGuard
 from .worker_thread import GoOn, always
 
-MEMBERS_MAX = 100_000  # with the folders that are made for them
+MEMBERS_MAX = 100_000  # including the folders that are created for them
 LINKS_MAX = 20_000
 BYTES_MAX = 50_000_000_000
-ENTRY_BYTES = 512  # what a member counts beside its content
-NAME_MAX = 1024  # of a name, and of what a link leads to
-HEADER_MAX = 1 << 20  # bytes of a header that tells of the next one: it is read as a whole
+ENTRY_BYTES = 512  # cost of a member besides its content
+NAME_MAX = 1024  # of a name, and of the target of a link
+HEADER_MAX = 1 << 20  # bytes of a header about the next header, which is read as a whole
 HEAD_MAX = 4 * HEADER_MAX  # of all headers of one member, with the map of a sparse file
-PAX_MAX, PAX_EASY = 32_768, 1_024  # of a PAX header; below the second, one costs a millisecond
+PAX_MAX, PAX_EASY = 32_768, 1_024  # of a PAX header; one below the second takes a millisecond
 HARD_MAX = 10_000_000_000  # of the squares of the larger ones, together: some seconds
 _BLOCK = 1 << 20
 
@@ -31,31 +32,31 @@ _BLOCK = 1 << 20
 def _lzma_errors() -> tuple[type[Exception], ...]:
     try:
         from lzma import LZMAError
-    except ImportError:  # a Python that was built without: tarfile says so where it needs it
+    except ImportError:  # a Python that was built without it: tarfile reports it if needed
         return ()
     return (LZMAError,)
 
 
-# All that a broken archive makes of the modules that read it.
+# All errors that the modules raise for a broken archive.
 _BROKEN: tuple[type[Exception], ...] = (
     tarfile.TarError,
     zlib.error,
     *_lzma_errors(),
     EOFError,
-    ValueError,  # of int(), of a text that is not UTF-8, of a closed stream
+    ValueError,  # from int(), from invalid UTF-8, from a closed stream
     OverflowError,
     LookupError,
-    AttributeError,  # of tarfile, where a header is not what the one before it promised
-    RecursionError,  # tarfile goes one deeper for each header about another header
+    AttributeError,  # from tarfile, if a header differs from the promise of the one before
+    RecursionError,  # tarfile recurses once for each header about another header
 )
 _PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _HEADERS = (*_PAX, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
 class _Head:
-    """An archive while all that comes before one member's content is read, which is not much.
+    """An archive while the headers of one member are read, which are short.
 
-    The map of a sparse file stands there too: tarfile keeps it in memory, however long it is.
+    They include the map of a sparse file, which tarfile keeps in memory at any length.
     """
 
     def __init__(self, whole: Any) -> None:
@@ -73,10 +74,10 @@ class _Head:
 
 
 def _members() -> type[tarfile.TarInfo]:
-    """Return what the members of one archive are, whose sizes are looked at before tarfile does.
+    """Return the class of an archive's members that checks their sizes before tarfile does.
 
-    To find the character set of a PAX header, Pythons before 3.9.20, 3.11.10 and 3.12.6 take time
-    that grows with the square of its size, and no other thread runs meanwhile.
+    To find the character set of a PAX header, Pythons before 3.9.20, 3.11.10 and 3.12.6 need time
+    that grows with the square of its size, and block all other threads.
     """
     left = HARD_MAX
 
@@ -93,17 +94,17 @@ def _members() -> type[tarfile.TarInfo]:
                 tarfile.fileobj = whole
 
         def _proc_member(self, tarfile: tarfile.TarFile) -> "Member":
-            """Look at a header that was read, before what it is about is read: tarfile's hook."""
+            """Check a header before its content is read: tarfile's hook."""
             nonlocal left
             if self.size < 0:
-                raise UnsafePath("the archive cannot be read: a member of less than no bytes")
+                raise UnsafePath("the archive cannot be read: a member with a negative size")
             most = PAX_MAX if self.type in _PAX else HEADER_MAX
             if self.type in _HEADERS and self.size > most:
                 raise TooLarge(f"the archive has a header of {self.size} bytes")
             if self.type in _PAX and self.size > PAX_EASY:
                 left -= self.size**2
             if left < 0:
-                raise TooLarge("the archive has too many headers that are large")
+                raise TooLarge("the archive has too many large headers")
             member: Member = cast("Any", super())._proc_member(tarfile)
             return member
 
@@ -111,7 +112,7 @@ def _members() -> type[tarfile.TarInfo]:
 
 
 def safe_path(root: Path, name: str) -> Path:
-    """Return where the file `name` belongs below `root`. Raises UnsafePath."""
+    """Return the place of the file `name` below `root`. Raises UnsafePath."""
     return _safe_path(root, name, FolderGuard(root))
 
 
@@ -119,7 +120,7 @@ def _safe_path(root: Path, name: str, inside: FolderGuard) -> Path:
     parts = name.split("/")
     bad = not name or len(name) > NAME_MAX or not _has_bytes(name)
     if bad or name.startswith("/") or ".." in parts:
-        raise UnsafePath(f"{name[:80]!r} is no relative path inside the folder")
+        raise UnsafePath(f"{name[:80]!r} is not a relative path inside the folder")
     path = root.joinpath(*[part for part in parts if part not in ("", ".")])
     if path == root:
         raise UnsafePath(f"{name[:80]!r} names the folder itself")
@@ -140,14 +141,15 @@ def lay(
 ) -> int:
     """Copy the file `source` to `name` below `root`; return its size.
 
-    Raises UnsafePath, TooLarge, and what `go_on` raises.
+    Raises UnsafePath, TooLarge, and the errors of `go_on`.
     """
     target = _Unpacking(root, MEMBERS_MAX, bytes_max, go_on).clear(name)
     size = source.stat().st_size
     if size > bytes_max:
-        raise TooLarge(f"it has {_size(size)}, and there is room for {_size(bytes_max)}")
+        raise TooLarge(f"it has {_size(size)}, but there is room for {_size(bytes_max)}")
     with open(source, "rb") as content:
-        _write(content, target, 0o700, go_on)  # scripts are sent so: an upload carries no mode
+        # Executable, because an upload carries no mode and may be a script.
+        _write(content, target, 0o700, go_on)
     return size
 
 
@@ -165,10 +167,10 @@ def extract(
     bytes_max: int = BYTES_MAX,
     go_on: GoOn = always,
 ) -> int:
-    """Lay the members of a tar archive, compressed or not, below `root`; return their bytes.
+    """Unpack a tar archive, compressed or not, below `root`; return the size of its members.
 
-    Raises UnsafePath for a member that leads out, is a device, or cannot be read, TooLarge, and
-    what `go_on` raises, which is asked at each member and block.
+    Raises UnsafePath for a member that leads out, is a device or cannot be read. Raises TooLarge,
+    and the errors of `go_on`, which is called at each member and block.
     """
     unpacking = _Unpacking(root, members_max, bytes_max, go_on)
     try:
@@ -182,9 +184,9 @@ def extract(
     except OSError as why:
         if why.errno is not None or isinstance(why, TooLarge):
             raise
-        raise UnsafePath(f"the archive cannot be read: {why}") from None  # of bz2 and gzip
+        raise UnsafePath(f"the archive cannot be read: {why}") from None  # from bz2 and gzip
     finally:
-        # Only now are all links there: one that looked harmless may lead out through a later one.
+        # Only now do all links exist: an earlier link may lead out through a later one.
         bad = unpacking.unlink_leading_out()
     if bad:
         raise UnsafePath(f"the link {bad[0].name[:80]!r} leads out of the folder")
@@ -192,7 +194,7 @@ def extract(
 
 
 class _Unpacking:
-    """One archive on its way into a folder, and what it has cost."""
+    """An archive that is being unpacked, and its cost so far."""
 
     def __init__(self, root: Path, members_max: int, bytes_max: int, go_on: GoOn) -> None:
         self._root, self._inside, self._go_on = root, FolderGuard(root), go_on
@@ -201,8 +203,8 @@ class _Unpacking:
 
     def lay(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         self._go_on()
-        if member.size < 0:  # said by a header about it
-            raise UnsafePath(f"{member.name[:80]!r} has less than no bytes")
+        if member.size < 0:  # set by a header about it
+            raise UnsafePath(f"{member.name[:80]!r} has a negative size")
         self._count()
         self.bytes_laid += ENTRY_BYTES + (member.size if member.isreg() else 0)
         if self.bytes_laid > self._bytes_max:
@@ -219,7 +221,9 @@ class _Unpacking:
             source = _safe_path(self._root, member.linkname, self._inside)
             path = self.clear(member.name)
             if source.is_symlink() or not source.is_file():
-                raise UnsafePath(f"{member.name[:80]!r} is a hard link to no file of the archive")
+                raise UnsafePath(
+                    f"{member.name[:80]!r} is a hard link to a file outside the archive"
+                )
             os.link(source, path)
         else:
             raise UnsafePath(f"{member.name[:80]!r} is a device or of an unknown kind")
@@ -240,7 +244,7 @@ class _Unpacking:
         if member.linkname.startswith("/"):
             raise UnsafePath(f"{member.name[:80]!r} links to an absolute path")
         if len(member.linkname) > NAME_MAX:
-            long = f"{len(member.linkname)} characters, at most {NAME_MAX} will do"
+            long = f"{len(member.linkname)} characters; at most {NAME_MAX} are allowed"
             raise UnsafePath(f"{member.name[:80]!r} links to a path of {long}")
         if len(self._links) >= LINKS_MAX:
             raise TooLarge(f"the archive has more than {LINKS_MAX} links")
@@ -248,14 +252,14 @@ class _Unpacking:
         self._links.append(path)
 
     def clear(self, name: str) -> Path:
-        """Return the safe path of `name` with its folders made and nothing in its place."""
+        """Return the safe path of `name`, with its folders created and nothing in its place."""
         path = _safe_path(self._root, name, self._inside)
         try:
             self._make(path.parent)
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
         except (NotADirectoryError, FileExistsError, IsADirectoryError, PermissionError) as why:
-            raise UnsafePath(f"{name[:80]!r} stands in the place of another: {why}") from None
+            raise UnsafePath(f"{name[:80]!r} conflicts with another member: {why}") from None
         except OSError as why:
             if why.errno == errno.ENAMETOOLONG:
                 raise UnsafePath(f"{name[:80]!r} has a part that is too long") from None
@@ -263,7 +267,7 @@ class _Unpacking:
         return path
 
     def _make(self, folder: Path) -> None:
-        """Make a folder and those above it: one name can ask for hundreds, so they count."""
+        """Create a folder and its parents: one name can ask for hundreds, so each counts."""
         missing: list[Path] = []
         while not folder.is_dir():
             missing.append(folder)
@@ -281,7 +285,7 @@ class _Unpacking:
     def _stays(self, path: Path) -> bool:
         try:
             return self._inside.has(path)
-        except UnsafePath:  # nobody can afford to find out
+        except UnsafePath:  # too many links to check: treat it as unsafe
             return False
 
 

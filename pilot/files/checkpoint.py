@@ -1,8 +1,8 @@
 """The checkpoint of an attempt: one folder of the payload, packed for the next attempt of its job.
 
-Files, folders and the links that stay inside the payload's folder travel, files with the bit that
-makes them programs. Pipes, sockets and links that lead out are passed over; what cannot be read
-makes the whole of no use. Nothing of the payload runs any more when it is packed.
+It holds files with their executable bit, folders, and links that stay inside the payload's folder.
+Pipes, sockets and links that lead out are skipped. A file that cannot be read makes the checkpoint
+unusable. No process of the payload runs any more when it is packed.
 """
 
 import hashlib
@@ -21,15 +21,15 @@ from .path_bounds import FolderGuard
 from .removal import remove
 from .worker_thread import GoOn, always
 
-BYTES_MAX = 1_000_000_000  # of the archive; the central has a bound of its own
+BYTES_MAX = 1_000_000_000  # of the archive; the central has its own limit
 MEMBERS_MAX = 20_000
 ARCHIVE = "checkpoint.tar"  # in the attempt's folder
-RESTORED = "restored"  # beside it: where an archive is unpacked before it takes its place
-_BLOCK = archives.ENTRY_BYTES  # an archive's files and headers fill blocks of this
+RESTORED = "restored"  # beside it: where an archive is unpacked before it replaces the folder
+_BLOCK = archives.ENTRY_BYTES  # an archive's files and headers fill blocks of this size
 
 
 class _Hashing(io.RawIOBase):
-    """A file that is written, and the hash of what was."""
+    """A file that is written, with the hash of its content."""
 
     def __init__(self, file: IO[bytes], go_on: GoOn) -> None:
         super().__init__()
@@ -50,9 +50,9 @@ class _Hashing(io.RawIOBase):
 def pack(
     folder: Path, name: str, *, bytes_max: int = BYTES_MAX, go_on: GoOn = always
 ) -> Optional[tuple[Output, Path]]:
-    """Pack `name` below the attempt's `work` into an archive beside it; None where it is empty.
+    """Pack `name` below the attempt's `work` into an archive beside it; None if it is empty.
 
-    Raises UnsafePath, TooLarge, OSError where the disk is full, and what `go_on` raises.
+    Raises UnsafePath, TooLarge, OSError if the disk is full, and the errors of `go_on`.
     """
     work, archive = folder / "work", folder / ARCHIVE
     top = archives.safe_path(work, name)
@@ -65,7 +65,7 @@ def pack(
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(archive, flags, 0o600), "wb") as file:
         hashing = _Hashing(file, go_on)
-        with tarfile.open(  # as a stream: it is hashed while it is written
+        with tarfile.open(  # as a stream, because it is hashed while it is written
             mode="w|", fileobj=hashing, format=tarfile.GNU_FORMAT, encoding="utf-8"
         ) as tar:
             for member in members:
@@ -81,17 +81,17 @@ def restore(
     bytes_max: int = BYTES_MAX,
     go_on: GoOn = always,
 ) -> None:
-    """Put what `pack` made in the place of `name`, which is then as the last attempt left it.
+    """Replace `name` by the content of an archive from `pack`.
 
-    Raises UnsafePath, TooLarge, OSError where the disk is full, and what `go_on` raises; nothing
-    has changed then.
+    Raises UnsafePath, TooLarge, OSError if the disk is full, and the errors of `go_on`. After an
+    error, nothing has changed.
     """
     work, restored = folder / "work", folder / RESTORED
     top = archives.safe_path(work, name)
     remove(restored)
     restored.mkdir(mode=0o700)
     try:
-        # What `pack` counts, and the folder itself.
+        # The content that `pack` counts, and the folder itself.
         most = bytes_max + archives.ENTRY_BYTES
         archives.extract(archive, restored, bytes_max=most, go_on=go_on)
         made = archives.safe_path(restored, name)
@@ -106,7 +106,7 @@ def restore(
 
 
 def _members(work: Path, top: Path, bytes_max: int, go_on: GoOn) -> list[tarfile.TarInfo]:
-    """Return what is to be packed, the folder itself first. Raises TooLarge, UnsafePath."""
+    """Return the members to pack, the folder itself first. Raises TooLarge or UnsafePath."""
     members, left, total, inside = [_member(work, top)], [top], 0, FolderGuard(work)
     while left:
         for path in _entries(left.pop()):
@@ -134,7 +134,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _member(work: Path, path: Path) -> tarfile.TarInfo:
-    """Return the header of a file, without whose it is and when it was written."""
+    """Return the header of a file, without its owner and time."""
     member, found = tarfile.TarInfo(path.relative_to(work).as_posix()), path.lstat()
     member.mode = stat.S_IMODE(found.st_mode) & 0o777
     if stat.S_ISREG(found.st_mode):
@@ -144,7 +144,7 @@ def _member(work: Path, path: Path) -> tarfile.TarInfo:
     elif stat.S_ISLNK(found.st_mode):
         member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)
     else:
-        member.type = tarfile.FIFOTYPE  # or another that does not travel
+        member.type = tarfile.FIFOTYPE  # or another type that is not packed
     return member
 
 

@@ -1,8 +1,8 @@
-"""How much disk a payload takes: what its folder holds, and what it has deleted and keeps open.
+"""The disk usage of a payload: its folder, and deleted files that it keeps open.
 
-The payload decides how deep and wide its folders are, which modes they have and where links lead.
-So nothing is followed, other file systems are left out, and what it has closed to its own user is
-opened for as long as it is counted.
+The payload chooses the depth, width and modes of its folders, and the targets of its links.
+Therefore links are not followed, other file systems are not counted, and folders that it has closed
+to itself are opened for the count.
 """
 
 import contextlib
@@ -15,24 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENTRIES_MAX = 1_500_000  # more than any payload may have (`limits.FILES_MAX`)
-HANDLES_MAX = 4_096  # open files of a payload that are looked at
+HANDLES_MAX = 4_096  # open files of a payload that are checked
 PIECE = 2_000  # entries between two pauses
-PAUSE = 4  # times as long as a piece took: other threads of the pilot go first
-SHARED = "/dev/shm"  # of a payload in namespaces: a file system in memory, for it alone
-_BLOCK = 512  # bytes: what `st_blocks` counts in
+PAUSE = 4  # length of a pause, as a multiple of the last piece: other threads of the pilot go first
+SHARED = "/dev/shm"  # in a payload's namespaces: its private file system in memory
+_BLOCK = 512  # bytes: the unit of `st_blocks`
 _READ = stat.S_IRUSR | stat.S_IXUSR
 _TOO_DEEP = "its folders are nested too deep to be measured: a path has more than 4,000 characters"
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What was found on the disk."""
+    """The measured disk usage."""
 
     scratch_mb: float = 0.0
-    files: int = 0  # folders and links count as well
+    files: int = 0  # including folders and links
     streams_mb: float = 0.0
     unmeasurable: str = ""  # why there may be more
-    in_memory_mb: float = 0.0  # memory of its processes with all of /dev/shm; 0: nothing is there
+    in_memory_mb: float = 0.0  # memory of its processes with all of /dev/shm; 0: no files there
 
 
 def measure(
@@ -42,7 +42,7 @@ def measure(
     pause: Callable[[float], None],
     spent: Callable[[], float] = time.thread_time,
 ) -> Footprint:
-    """Return what lies below the folder of an attempt, and what its `processes` hold beside it."""
+    """Return the disk usage of an attempt's folder, and of files that its `processes` keep open."""
     walk = _Walk(spent, pause)
     device = walk.count(os.fspath(folder))
     processes = tuple(processes)
@@ -57,10 +57,10 @@ def with_shared_files_mb(
 ) -> float:
     """Return the memory of processes and of the files in their private /dev/shm.
 
-    What they map of these files counts once. 0 where they have no file there that is not the
-    node's: then their own memory is all.
+    Pages of these files that they map count once. Return 0 if they have no files there, apart from
+    those of the node: then the memory of the processes is all.
     """
-    files: dict[int, int] = {_device(shared): 0}  # the node's: it is shared with others
+    files: dict[int, int] = {_device(shared): 0}  # that of the node, which is shared with others
     for pid in processes[:HANDLES_MAX]:
         with contextlib.suppress(OSError):
             place = f"{proc}/{pid}/root{shared}"
@@ -82,13 +82,13 @@ def _device(path: str) -> int:
 
 
 def _unshared_kb(pid: int, proc: str) -> int:
-    """Return the memory of a process but for what it maps of shared files and segments."""
+    """Return the memory of a process without its mapped shared files and segments."""
     try:
         with open(f"{proc}/{pid}/smaps_rollup", "rb") as file:
             sizes = {line.split()[0]: int(line.split()[1]) for line in file if b" kB" in line}
     except (OSError, ValueError):
         return 0
-    if b"Pss_Shmem:" not in sizes:  # before Linux 5.4 nobody knows
+    if b"Pss_Shmem:" not in sizes:  # unknown before Linux 5.4
         return 0
     return sizes[b"Pss:"] - sizes[b"Pss_Shmem:"]
 
@@ -101,10 +101,10 @@ class _Walk:
         self._piece_began = spent()
 
     def count(self, top: str) -> int:
-        """Count what is below `top`; return the file system that this lies on."""
+        """Count everything below `top`; return the device of its file system."""
         try:
             first = os.lstat(top)
-        except OSError:  # the payload has removed it, or moved it away
+        except OSError:  # the payload has removed or moved it
             return -1
         left = [(top, first.st_mode)]
         while left and self.entries < ENTRIES_MAX:
@@ -140,12 +140,12 @@ class _Walk:
             if found.st_ino in self._linked:
                 return
             self._linked.add(found.st_ino)
-        # A sparse file counts at full length: whoever copies it writes all of it.
+        # A sparse file counts with its full length, because a copy writes all of it.
         length = found.st_size if stat.S_ISREG(found.st_mode) else 0
         self.bytes += max(length, found.st_blocks * _BLOCK)
 
     def count_deleted(self, device: int, processes: Iterable[int]) -> None:
-        """Count files without a name that the processes have open on that file system."""
+        """Count deleted files that the processes keep open on that file system."""
         left = HANDLES_MAX
         for pid in processes:
             try:
@@ -164,10 +164,10 @@ class _Walk:
 
 @contextlib.contextmanager
 def _entries(path: str, mode: int) -> Generator[Iterable["os.DirEntry[str]"], None, None]:
-    """Open a folder, also one that its payload has closed to itself."""
+    """Open a folder, even one that its payload has closed to itself."""
     handle = -1
     if mode & _READ != _READ and os.geteuid() != 0:
-        # By a handle, so that nothing else is opened to us should another stand there by now.
+        # By a handle, so that a replacement by another file is not opened.
         handle = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if handle >= 0:

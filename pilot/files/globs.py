@@ -1,8 +1,8 @@
 """Patterns of outputs: `*`, `?` and `[…]` stay inside one part of a path, `**` spans folders.
 
-Patterns come from strangers, so no regular expression is made of them: one with many stars could
-hold up the whole process for ever. Here a later star never goes back behind an earlier one, which
-finds every match all the same, and the time is at most length times length. Pure.
+Patterns are untrusted, so they are not converted to regular expressions: one with many stars could
+block the process for ever. Here a later star never backtracks behind an earlier one. This still
+finds every match, in a time of at most length times length. Pure.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class _Class:
         return found is self._wanted
 
 
-_STAR: Final = None  # what may stand for any number of items
+_STAR: Final = None  # matches any number of items
 _ANY: Final = _Class("!")  # a `?`
 
 _Token = Union[None, str, _Class]
@@ -45,7 +45,7 @@ class Glob:
             raise UnsafePath(f"the pattern {pattern[:80]!r} is not relative to the folder")
         self._parts = [_part(part) for part in parts if part not in ("", ".")]
         if self._parts and self._parts[-1] is _STAR:
-            self._parts.append([_STAR])  # `a/**` is what lies below `a`, not `a` itself
+            self._parts.append([_STAR])  # `a/**` matches everything below `a`, but not `a` itself
         self._literal = (
             ""
             if any(not isinstance(one, str) for one in self._parts)
@@ -53,14 +53,14 @@ class Glob:
         )
 
     def fullmatch(self, name: str) -> bool:
-        """Say whether the pattern matches the whole relative name."""
+        """Whether the pattern matches the whole relative name."""
         if self._literal:
             return name == self._literal
         return _matches(self._parts, name.split("/"), _part_matches)
 
 
 def compile_glob(pattern: str) -> Glob:
-    """Return the pattern made ready. Raises UnsafePath where it is not relative."""
+    """Return the compiled pattern. Raises UnsafePath if it is not relative."""
     return Glob(pattern)
 
 
@@ -86,9 +86,9 @@ def _part(text: str) -> _Part:
 
 
 def _close(text: str, at: int) -> int:
-    """Return where the class that begins here ends, 0 where it is no class."""
+    """Return the end of the class that begins here; 0 if it is no class."""
     first = at + 1 + (text[at + 1 : at + 2] == "!")
-    return max(0, text.find("]", first + 1))  # a bracket that comes first is one of the characters
+    return max(0, text.find("]", first + 1))  # a bracket in first place is one of the characters
 
 
 def _part_matches(part: Any, text: str) -> bool:
@@ -100,10 +100,10 @@ def _character_matches(token: Any, character: str) -> bool:
 
 
 def _matches(tokens: Sequence[Any], items: Sequence[str], one: Callable[[Any, str], bool]) -> bool:
-    """Say whether the tokens match all items; `_STAR` stands for any number of them.
+    """Whether the tokens match all items; `_STAR` matches any number of them.
 
-    Where it gets stuck only the last star takes one item more: whatever an earlier star could take
-    more, the last one can take as well.
+    After a mismatch, only the last star takes one more item: it can take all that an earlier star
+    could.
     """
     token, item, star, resume = 0, 0, -1, 0
     while item < len(items):

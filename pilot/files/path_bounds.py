@@ -1,8 +1,9 @@
-"""Whether a path stays inside a folder when its links are followed, at a price that is bounded.
+"""Whether a path stays inside a folder when its links are followed, at a bounded cost.
 
-Links come from strangers, in archives and from payloads. Forty of them with targets of thousands
-of parts, each through the one before, cost `os.path.realpath` minutes. So we walk ourselves, look
-at nothing outside the folder (which may be a disk that does not answer), and count the steps.
+Links in archives and payloads are untrusted. Forty of them with targets of thousands of parts, each
+through the one before, take `os.path.realpath` minutes. This module therefore walks paths itself,
+ignores everything outside the folder (which may be a disk that does not answer), and counts the
+steps.
 """
 
 import errno
@@ -12,23 +13,23 @@ from typing import Optional
 
 from ..ports import UnsafePath
 
-LINKS_MAX = 40  # that one path goes through: the system itself follows no more
+LINKS_MAX = 40  # on one path; the system itself follows no more
 STEPS_MAX = 1_000_000  # through links, of all paths together: a second or two
 _NO_LINK = (errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class FolderGuard:
-    """Judges paths below one folder, as often as there are steps left."""
+    """Checks paths below one folder, until its steps are used up."""
 
     def __init__(self, root: Path, *, steps_max: int = STEPS_MAX) -> None:
         self._root = root
-        self._base = os.path.realpath(root)  # of our own making: no stranger's link is in it
+        self._base = os.path.realpath(root)  # created by the pilot, without untrusted links
         self._steps_max = self._steps_left = steps_max
 
     def has(self, path: Path) -> bool:
         """Whether the real place of `path`, which is named below the root, is inside too.
 
-        Raises UnsafePath once links have cost too much.
+        Raises UnsafePath once links have taken too many steps.
         """
         at: Optional[str] = self._base
         left, links = _parts(path.relative_to(self._root).as_posix()), 0
@@ -46,12 +47,12 @@ class FolderGuard:
         return at is not None and self._holds(at)
 
     def _step(self, at: str, part: str) -> tuple[Optional[str], str]:
-        """Return where one part leads, None being outside, and the target if it is a link."""
+        """Return the place of one part, None if outside, and the target if it is a link."""
         if part == "..":
             return at.rpartition("/")[0], ""
         here = f"{at}/{part}"
         if not self._holds(here):
-            # On the way down to the root are folders of ours; beside it is nothing to look at.
+            # The folders above the root belong to the pilot; others are not examined.
             return (here if self._base.startswith(here + "/") else None), ""
         try:
             return at, os.readlink(here)
@@ -63,5 +64,5 @@ class FolderGuard:
 
 
 def _parts(path: str) -> list[str]:
-    """Return the parts of a path, the first one last."""
+    """Return the parts of a path in reverse order."""
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]

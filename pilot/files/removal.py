@@ -1,8 +1,8 @@
-"""Takes away what a payload has left, however deep it is and whatever its modes are.
+"""Removal of a payload's files, at any depth and with any modes.
 
-No path into a tree can be trusted to be short enough for a system call, and no tree to be flat
-enough for recursion or for one open file per level. So every folder that is found is first moved
-to the top, then emptied there: two folders are open at a time.
+A path into a tree may be too long for a system call, and a tree too deep for recursion or for one
+open file per level. So each folder is first moved to the top and then emptied there: two folders
+are open at a time.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from typing import Optional, Union
 
 _MODE = 0o700
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_numbers = count()  # of heaps and of what lies in them: no name comes twice in one process
+_numbers = count()  # of heaps and their entries: no name is used twice in one process
 
-HEAP = "gone-"  # begins the name of a folder that holds what is being removed
+HEAP = "gone-"  # begins the name of a folder that holds files to remove
 
 
 def remove(path: Path) -> bool:
-    """Remove whatever stands at `path`; say whether nothing is left of it. Raises no OSError."""
+    """Remove everything at `path`; return whether nothing is left. Raises no OSError."""
     try:
         if not os.path.lexists(path):
             return True
@@ -31,7 +31,7 @@ def remove(path: Path) -> bool:
         heap = path.parent / f"{HEAP}{os.getpid()}-{next(_numbers)}"
         heap.mkdir(mode=_MODE)
         with _open(heap) as top:
-            os.chmod(path, _MODE)  # to move a folder changes what it says of its parent
+            os.chmod(path, _MODE)  # a moved folder must be writable, because its `..` changes
             os.rename(path, f"{next(_numbers)}", dst_dir_fd=top)
             while _sweep(top):
                 pass
@@ -42,7 +42,7 @@ def remove(path: Path) -> bool:
 
 
 def _sweep(top: int) -> bool:
-    """Empty and remove the folders in the heap; say whether others have come from inside them."""
+    """Empty and remove the folders in the heap; return whether others were moved up from them."""
     found = False
     for name in os.listdir(top):
         with _open(name, top) as folder:
@@ -53,11 +53,11 @@ def _sweep(top: int) -> bool:
 
 
 def _empty(folder: int, top: int) -> bool:
-    """Unlink the files of a folder, move its folders up; say whether there were any."""
+    """Unlink the files of a folder and move its folders up; return whether there were any."""
     moved = False
     with os.scandir(folder) as entries:
         for entry in entries:
-            with contextlib.suppress(OSError):  # what cannot be removed shows at the end
+            with contextlib.suppress(OSError):  # anything that cannot be removed shows at the end
                 if entry.is_dir(follow_symlinks=False):
                     os.chmod(entry.name, _MODE, dir_fd=folder)
                     os.rename(entry.name, f"{next(_numbers)}", src_dir_fd=folder, dst_dir_fd=top)

@@ -1,8 +1,8 @@
-"""Weighs what payloads use where the answer may take long: on a thread beside the pilot's loop.
+"""Measurement of slow usage figures of payloads, in a thread beside the pilot's loop.
 
-A folder may be large, or hold a file system that does not answer any more; the same holds for what
-processes share of their memory. The guard must not wait for that, and neither must the loop: only
-one thread does, and where that stands still, another takes its place.
+A folder may be large, or on a file system that does not answer; shared memory of processes is slow
+to measure too. Neither the guard nor the loop may wait for that. Only one thread does, and another
+one replaces it if it hangs.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from . import footprint
 from .footprint import Footprint
 
 CURVE = "usage"  # in the folder of an attempt; docs/resource-curve.md
-FIRST_S = 0.3  # what is over sooner is measured once, if at all, at its end
+FIRST_S = 0.3  # a shorter payload is measured at most once, at its end
 EVERY_MIN_S, EVERY_MAX_S = 0.5, 2.0
-REST = 50  # times as long as a measurement took
-STUCK_S = 30.0  # what takes longer than that may never end
-THREADS_MAX = 8  # that stand still; then nothing is measured any more
-LAST_SHORT_S = 0.05  # a folder that took longer is not measured once more at the end
+REST = 50  # pause after a measurement, as a multiple of its time
+STUCK_S = 30.0  # a measurement that takes longer may never end
+THREADS_MAX = 8  # threads that hang; then nothing is measured any more
+LAST_SHORT_S = 0.05  # a folder that took longer is not measured again at the end
 LAST_S = 1.0  # how long an end waits for that
 _STUCK = "its folder cannot be measured: a file system in it does not answer"
 
@@ -36,7 +36,7 @@ Work = Callable[[], Any]
 
 @dataclass
 class _Weighed:
-    """One payload on the scales."""
+    """One measured payload."""
 
     attempt_id: int
     folder: Path
@@ -51,7 +51,10 @@ class _Weighed:
 
 
 class Scales:
-    """Measures folders and shared memory, and keeps the curves. `tell` says it to the guard."""
+    """Measures folders and shared memory, and writes the curves.
+
+    `tell` passes results to the guard.
+    """
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Scales:
         self._stuck = 0
 
     def put_on(self, attempt_id: int, folder: Path, given: limits.PayloadLimits) -> None:
-        """A payload starts in that folder."""
+        """Start to measure a payload in a folder."""
         now = self._loop.time()
         self._on[attempt_id] = _Weighed(
             attempt_id, folder, given, now, now + FIRST_S, looked_at=now
@@ -75,7 +78,7 @@ class Scales:
             self._timer = self._loop.call_later(FIRST_S, self._look)
 
     async def take_off(self, attempt_id: int, line: Optional[Sequence[float]]) -> Footprint:
-        """Its payload is gone: measure once more, end its curve, and return what was found."""
+        """Stop measuring an ended payload, end its curve, and return the last measurement."""
         one = self._on.pop(attempt_id, None)
         if one is None:
             return Footprint()
@@ -97,7 +100,7 @@ class Scales:
         return done.result() or one.found if done.done() else one.found
 
     def weigh(self, attempt_id: int, processes: Sequence[int]) -> None:
-        """The guard wants to know what these use together."""
+        """Measure the memory of these processes together, as the guard asks."""
         one = self._on.get(attempt_id)
         if one is not None:
             one.processes = processes
@@ -108,7 +111,7 @@ class Scales:
             )
 
     def draw(self, attempt_id: int, line: Sequence[float], processes: Sequence[int]) -> None:
-        """Add a line to the curve of a payload that has these processes."""
+        """Add a line to the curve of a payload with these processes."""
         one = self._on.get(attempt_id)
         if one is not None:
             one.processes = processes
@@ -123,7 +126,7 @@ class Scales:
     # -- in the loop ----------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Measure what is due."""
+        """Start the measurements that are due."""
         self._timer, now = None, self._loop.time()
         self._look_for_stuck(now)
         for one in self._on.values():
@@ -167,7 +170,7 @@ class Scales:
         self._worker.put(attempt_id, work, done)
 
     def _look_for_stuck(self, now: float) -> None:
-        """Give up a thread that stands still, and say that its payload cannot be measured."""
+        """Abandon a hanging thread, and report that its payload cannot be measured."""
         worker = self._worker
         if worker is None or now - worker.since < STUCK_S:
             return
@@ -175,20 +178,21 @@ class Scales:
         worker.end()
         stuck = self._on.get(worker.attempt_id)
         for one in self._on.values():
-            one.busy = one is stuck  # for ever: it is not measured again
+            # A hanging one stays busy, so it is not measured again.
+            one.busy = one is stuck
         if stuck is not None:
             stuck.found = Footprint(unmeasurable=_STUCK)
             self._tell(do="measured", attempt_id=stuck.attempt_id, **vars(stuck.found))
 
 
 class _Worker:
-    """A thread that does one thing after another, and says what came of it in the loop."""
+    """A thread that does one job after another, and passes the results to the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._queue: queue.SimpleQueue[Optional[tuple[int, Work, Any]]] = queue.SimpleQueue()
-        self.attempt_id = 0  # whom it works for
-        self.since = float("inf")  # since when
+        self.attempt_id = 0  # the attempt that it works for
+        self.since = float("inf")  # start of that work
         threading.Thread(target=self._run, name="scales", daemon=True).start()
 
     def put(self, attempt_id: int, work: Work, done: Callable[[Any, float], object]) -> None:
@@ -214,13 +218,13 @@ class _Worker:
 
 
 def shared_once_mb(processes: Sequence[int]) -> float:
-    """Return what the processes use of memory when what they share is counted once."""
+    """Return the memory of the processes, with shared pages counted once."""
     return sum(map(_proportional_kb, processes)) * 1024 / 1e6
 
 
 def _proportional_kb(pid: int) -> int:
-    """Return the proportional set size of a process, 0 when it is gone."""
-    for name in ("smaps_rollup", "smaps"):  # before Linux 4.14 there is only the long one
+    """Return the proportional set size of a process; 0 if it is gone."""
+    for name in ("smaps_rollup", "smaps"):  # before Linux 4.14 only the long file exists
         try:
             with open(f"/proc/{pid}/{name}", "rb") as file:
                 return sum(int(line.split()[1]) for line in file if line.startswith(b"Pss:"))
@@ -237,7 +241,7 @@ def add_line(folder: Path, line: Sequence[float], found: Footprint) -> None:
     """Add a line to a curve. Raises OSError."""
     seconds, cpu_s, memory_mb, count = line
     text = f"{seconds:.1f} {cpu_s:.2f} {memory_mb:.1f} {found.scratch_mb:.1f} {count:.0f}\n"
-    # Where nothing hides the folder a payload could put a pipe or a link here.
+    # If the folder is not hidden, a payload could put a pipe or a link here.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     handle = os.open(folder / CURVE, flags, 0o600)
     try:
@@ -247,4 +251,4 @@ def add_line(folder: Path, line: Sequence[float], found: Footprint) -> None:
 
 
 def _nothing(result: object, took_s: float) -> None:
-    """Nobody waits for it."""
+    """Ignore a result that nobody waits for."""

@@ -1,8 +1,8 @@
-"""Work on the files of strangers: in a thread of its own, for which nobody has to wait.
+"""Work on untrusted files, in a separate thread that nobody has to wait for.
 
-What an archive or a payload's folder costs is not ours to say. In a thread of the loop's pool it
-would keep the next attempt waiting, and a pilot that has to go. This one does neither: work that
-nobody waits for any more is told so and ends by itself, at the next file or block.
+An archive or a payload's folder can take any time. In a thread of the loop's pool, such work could
+delay the next attempt and the end of the pilot. Here, abandoned work is told so, and ends itself at
+the next file or block.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-GoOn = Callable[[], None]  # raises GivenUp, or what else there is to be said against going on
+GoOn = Callable[[], None]  # raises WorkAbandoned, or another error that should stop the work
 
 
 class WorkAbandoned(Exception):
@@ -21,11 +21,11 @@ class WorkAbandoned(Exception):
 
 
 def always() -> None:
-    """Nothing is against going on."""
+    """Never stop the work."""
 
 
 class BackgroundWork(Generic[T]):
-    """One piece of work, begun when it is made."""
+    """One piece of work, which starts when the object is created."""
 
     def __init__(self, act: Callable[[GoOn], T]) -> None:
         self._act = act
@@ -39,26 +39,26 @@ class BackgroundWork(Generic[T]):
         return self._found.done()
 
     async def result(self, patience_s: float) -> T:
-        """Return what the work returns. Raises what it raises, and TimeoutError.
+        """Return the result of the work. Raises its errors, and TimeoutError.
 
-        It is given up where nobody waits any longer, by cancellation or for lack of patience.
+        The work is abandoned when the caller is cancelled or its patience is over.
         """
         try:
             if await self.ends(patience_s):
                 return self._found.result()
         finally:
             self._given_up.set()
-        raise TimeoutError(f"it was not done after {patience_s:.0f} s")
+        raise TimeoutError(f"it was not finished after {patience_s:.0f} s")
 
     async def ends(self, patience_s: float) -> bool:
-        """Whether it is over within this time."""
+        """Whether the work ends within this time."""
         waiting: asyncio.Future[Any] = asyncio.wrap_future(self._found)
         try:
             done, _ = await asyncio.wait({waiting}, timeout=patience_s)
             return bool(done)
         finally:
             if waiting.done() and not waiting.cancelled():
-                waiting.exception()  # it is told by `result`
+                waiting.exception()  # `result` reports it
             waiting.cancel()
 
     def _go_on(self) -> None:
@@ -68,9 +68,9 @@ class BackgroundWork(Generic[T]):
     def _run(self) -> None:
         try:
             self._found.set_result(self._act(self._go_on))
-        except (WorkAbandoned, OSError, ValueError) as why:  # what the work of an archive may say
+        except (WorkAbandoned, OSError, ValueError) as why:  # expected errors of work on an archive
             self._found.set_exception(why)
-        finally:  # what nobody foresaw is told, and then shown as that of any thread
+        finally:  # unexpected errors are reported, and then shown like those of any thread
             unforeseen = sys.exc_info()[1]
             if unforeseen is not None:
                 self._found.set_exception(unforeseen)

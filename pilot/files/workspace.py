@@ -1,12 +1,12 @@
 """The folders of the payloads.
 
-STATE/attempts/N/work      where the payload runs: inputs before, outputs after
-STATE/attempts/N/tmp       its TMPDIR
-STATE/attempts/N/private   its /tmp and /var/tmp, where its rung gives it such
-STATE/attempts/N/stdout    and stderr, and usage: its resource curve
+    STATE/attempts/N/work      where the payload runs: inputs before, outputs after
+    STATE/attempts/N/tmp       its TMPDIR
+    STATE/attempts/N/private   its /tmp and /var/tmp, if its rung gives it private ones
+    STATE/attempts/N/stdout    and stderr, and usage: its resource curve
 
-A folder is emptied and used again: making and removing directories waits for the file system's
-journal, which on a busy node costs a short payload more than all else.
+Folders are emptied and reused. To create and remove folders waits for the file system's journal,
+which on a busy node costs a short payload more than everything else.
 """
 
 import asyncio
@@ -32,16 +32,17 @@ from .removal import HEAP, remove
 from .worker_thread import BackgroundWork, GoOn, always
 
 ATTEMPTS = "attempts"
-OUTPUT_FILES_MAX = OUTPUTS_MAX - 10  # a report names beside them what we keep ourselves
-# Encoded, of the lists of files in a report: more than 1 MiB the central reads in no request of a
-# pilot, and a report has words and figures beside them.
+OUTPUT_FILES_MAX = OUTPUTS_MAX - 10  # a report also lists the files that the pilot itself keeps
+# Encoded size of the file lists in a report. The central accepts at most 1 MiB from a pilot, and a
+# report holds other texts and numbers too.
 LISTED_BYTES_MAX = 1_000_000
 OUTPUT_BYTES_MAX = 50_000_000_000
-SPARES_MAX = 256  # emptied folders that are kept
-WALKED_MAX = 1_000_000  # files that are looked at for outputs
-PATIENCE_S = 1_800.0  # how long it may take to unpack, to pack, to hash what is kept
-END_PATIENCE_S = 10.0  # how long work that is given up may take to notice
-RESERVE_SHARE, RESERVE_BYTES = 0.05, 200_000_000  # of the disk, the smaller: no input takes that
+SPARES_MAX = 256  # emptied folders to reuse
+WALKED_MAX = 1_000_000  # files that are searched for outputs
+PATIENCE_S = 1_800.0  # limit of the time to unpack, pack, or hash outputs
+END_PATIENCE_S = 10.0  # how long abandoned work may take to stop
+# Of the disk, the smaller of both: input may not use it.
+RESERVE_SHARE, RESERVE_BYTES = 0.05, 200_000_000
 _BLOCK = 1 << 20
 _PARTS = ("work", "tmp", "private")
 
@@ -64,13 +65,11 @@ class Folders:
         self._checkpoint_bytes_max = checkpoint_bytes_max
         self._patience_s = patience_s
         self._used: dict[int, Path] = {}
-        self._works: dict[
-            Path, BackgroundWork[Any]
-        ] = {}  # by the folder in which a thread is at work
-        self._spares: deque[Path] = deque()  # the first is taken next
+        self._works: dict[Path, BackgroundWork[Any]] = {}  # work in a thread, by folder
+        self._spares: deque[Path] = deque()  # the first is used next
         self._made = 0
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in self._root.glob(HEAP + "*"):  # an earlier life was cut while it removed
+        for left in self._root.glob(HEAP + "*"):  # an earlier process was cut off during a removal
             remove(left)
 
     def make(self, attempt_id: int) -> Path:
@@ -88,7 +87,7 @@ class Folders:
         folder = self._root / str(self._made)
         try:
             folder.mkdir(mode=0o700)
-        except FileExistsError:  # of an earlier life
+        except FileExistsError:  # from an earlier process
             if not remove(folder):
                 return self._new()
             folder.mkdir(mode=0o700)
@@ -127,7 +126,7 @@ class Folders:
         await self._beside(folder, act)
 
     async def _beside(self, folder: Path, act: Callable[[GoOn], T]) -> T:
-        """Do something in a folder, in a thread of its own. Raises TimeoutError too."""
+        """Do some work in a folder, in its own thread. Also raises TimeoutError."""
         work = BackgroundWork(act)
         self._works[folder] = work
         try:
@@ -138,7 +137,7 @@ class Folders:
 
     def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
         try:
-            # Where nothing hides the folder a payload could put anything here.
+            # If the folder is not hidden, a payload could put anything here.
             handle = os.open(folder / stream, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -148,7 +147,7 @@ class Folders:
                     return file.read(size_max)
             finally:
                 os.close(handle)
-        except OSError:  # on a disk that is ill it cannot be read: what is missing is a gap
+        except OSError:  # a sick disk: the missing part shows as a gap
             return b""
 
     def size(self, folder: Path, stream: str) -> int:
@@ -163,7 +162,8 @@ class Folders:
             return
         work = self._works.pop(folder, None)
         if work is not None and not await work.ends(END_PATIENCE_S):
-            return  # a disk does not answer: nobody may get this folder while a thread is in it
+            # A disk does not answer: the folder must not be reused while a thread works in it.
+            return
         loop = asyncio.get_running_loop()
         if await loop.run_in_executor(None, _emptied, folder) and len(self._spares) < SPARES_MAX:
             self._spares.append(folder)
@@ -172,9 +172,9 @@ class Folders:
 
 
 def _unpack(file: Path, into: Path, name: str, granted: Optional[int], go_on: GoOn) -> int:
-    """Lay a file under its name or, without one, what is in it; return how many bytes that were.
+    """Copy a file to its name or, without a name, unpack it; return the bytes.
 
-    Where it fails nothing of it takes room any more.
+    After an error, nothing of it takes space any more.
     """
     allowed = archives.BYTES_MAX if granted is None else max(0, min(granted, archives.BYTES_MAX))
     room, go_on = _room(into), _while_there_is_room(into, granted, go_on)
@@ -197,13 +197,13 @@ def _unpack(file: Path, into: Path, name: str, granted: Optional[int], go_on: Go
 
 
 def _restore(file: Path, folder: Path, name: str, bytes_max: int, go_on: GoOn) -> None:
-    """Restore a checkpoint. Where only the disk is too small, that is no fault of the archive."""
+    """Restore a checkpoint. A disk that is too small is no fault of the archive."""
     go_on = _while_there_is_room(folder, 0, go_on)
     checkpoint.restore(file, folder, name, bytes_max=bytes_max, go_on=go_on)
 
 
 def _while_there_is_room(folder: Path, granted: Optional[int], go_on: GoOn) -> GoOn:
-    """Return what stops work that fills the disk: others, too, may be filling it meanwhile."""
+    """Return a function that stops work when the disk is full, because others fill it too."""
 
     def check() -> None:
         go_on()
@@ -215,17 +215,17 @@ def _while_there_is_room(folder: Path, granted: Optional[int], go_on: GoOn) -> G
 
 
 def _room(folder: Path) -> int:
-    """Return how many bytes input may still take of the disk; below 0: it has taken too much."""
+    """Return how many bytes input may still take on the disk; negative: it has taken too much."""
     found = os.statvfs(folder)
     reserve = min(int(RESERVE_SHARE * found.f_blocks * found.f_frsize), RESERVE_BYTES)
     return found.f_bavail * found.f_frsize - reserve
 
 
 def _no_room(room: int, granted: Optional[int], why: str) -> OSError:
-    """Return what a full disk is: a fault of the node where room was promised, else of the job."""
+    """Return the error of a full disk: the node's fault if space was promised, else the job's."""
     said = f"{why}: the disk has {max(0, room) / 1e6:.0f} MB for input"
     if granted is None:
-        return TooLarge(f"{said}; a need with scratch_mb asks for a node with more")
+        return TooLarge(f"{said}; set scratch_mb in `needs` to get a node with more")
     return OSError(errno.ENOSPC, said)
 
 
@@ -236,11 +236,11 @@ def collect(
     bytes_max: int = OUTPUT_BYTES_MAX,
     go_on: GoOn = always,
 ) -> tuple[list[tuple[Output, Path]], list[str]]:
-    """Return the files below `work` that match a pattern, hashed, and what matched none.
+    """Return the files below `work` that match, with hashes, and the patterns without a match.
 
-    A link counts as the file that it leads to, as long as that is inside. Raises UnsafePath for
-    a pattern that is not relative, a file that matches and whose name cannot be told, and links
-    that cost too much; TooLarge, and what `go_on` raises.
+    A link counts as its target, if that is inside. Raises UnsafePath for a pattern that is not
+    relative, for a matching file with an invalid name, and for links that take too many steps.
+    Raises TooLarge, and the errors of `go_on`.
     """
     rules = [(pattern, required, compile_glob(pattern)) for pattern, required in patterns]
     used: set[str] = set()
@@ -267,10 +267,10 @@ def collect(
 
 
 def walk(work: Path, go_on: GoOn = always) -> Iterator[tuple[str, Path]]:
-    """Yield every regular file below `work` with its relative name, in the order of the names.
+    """Yield every regular file below `work` with its relative name, sorted by name.
 
-    A folder that cannot be opened, because of its mode or because its path is too long for the
-    system, is passed over. A payload decides how deep folders are, so there is no recursion.
+    A folder that cannot be opened, because of its mode or a path that is too long for the system,
+    is skipped. A payload decides the depth of folders, so there is no recursion.
     """
     left, seen, inside = [""], 0, FolderGuard(work)
     while left:
@@ -287,13 +287,13 @@ def walk(work: Path, go_on: GoOn = always) -> Iterator[tuple[str, Path]]:
 
 
 def _entries(folder: Path, most: int) -> tuple[list[str], list[str]]:
-    """Return the names in a folder: what is no folder, and what is."""
+    """Return the names of the files and of the folders in a folder."""
     names: list[str] = []
     folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                inner = entry.is_dir(follow_symlinks=False)  # linked ones are not entered
+                inner = entry.is_dir(follow_symlinks=False)  # links to folders are not followed
                 (folders if inner else names).append(entry.name)
                 if len(names) + len(folders) > most:
                     raise TooLarge(f"more than {WALKED_MAX} files in the folder")
@@ -305,7 +305,7 @@ def _entries(folder: Path, most: int) -> tuple[list[str], list[str]]:
 
 
 def _check_name(name: str) -> None:
-    """Raise UnsafePath, with the name made readable, where a report could not carry it."""
+    """Raise UnsafePath, with a readable form of the name, if a report cannot carry it."""
     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if shown != name:
         raise UnsafePath(f"the name of the output file '{shown[:200]}' is not UTF-8")
@@ -313,13 +313,15 @@ def _check_name(name: str) -> None:
         check(Output(name, "0" * 64, 0))
     except OutOfRange as why:
         shown = repr(name if len(name) <= 200 else name[:200] + "...")
-        raise UnsafePath(f"the name of the output file {shown} will not do: {why.right}") from None
+        raise UnsafePath(
+            f"the name of the output file {shown} is wrong: expected {why.right}"
+        ) from None
 
 
 def _is_file_inside(path: Path, inside: FolderGuard) -> bool:
     try:
         mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):  # nothing outside is looked at: it may be a disk that hangs
+        if stat.S_ISLNK(mode):  # nothing outside is read, because it may be a disk that hangs
             return inside.has(path) and stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return False
@@ -339,7 +341,7 @@ def _hashed(name: str, path: Path, go_on: GoOn) -> Output:
 
 
 def _emptied(folder: Path) -> bool:
-    """Empty a folder; False where a payload has left anything that does not go quietly."""
+    """Empty a folder; return False if something is left that cannot be removed quickly."""
     try:
         for part in _PARTS:
             mode = (folder / part).lstat().st_mode

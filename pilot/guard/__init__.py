@@ -1,1 +1,1 @@
-"""The guard: the process that starts payloads, watches them, and outlives its pilot."""
+"""The guard: a process that starts and watches payloads, and outlives its pilot."""

@@ -1,11 +1,11 @@
-"""Control groups (version 2), where the node gives the pilot a part of the tree for its own.
+"""Control groups (version 2), if the node gives the pilot a subtree of its own.
 
-They make what the guard does by looks and signals exact: the kernel itself holds a payload to its
-memory and its number of processes between two looks, stops, thaws and kills all of it in one step,
-and counts the CPU time of whatever ended unseen. Nothing depends on them: where there are none, or
-one cannot be made, looks and signals do alone.
+With them, the guard's work is exact. The kernel itself enforces memory and number of processes
+between two checks. It stops, thaws and kills a whole payload in one step, and counts the CPU time
+of processes that ended unseen. They are optional: without them, the guard uses checks and signals
+alone.
 
-The guard imports this module, so it stays small: nothing but `os`.
+The guard imports this module, so it stays small: it imports only `os`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from .limits import PayloadLimits
 
 MOUNT = "/sys/fs/cgroup"
-OURS = "pilotage-pilot"  # the leaf that the pilot and its guard move to: a group with groups in it
-CONTROLLERS = ("memory", "pids")  # may hold no process
-WRAPPERS = 16  # processes that may isolate a payload, beside its own
+OURS = "pilotage-pilot"  # leaf group of the pilot and its guard: a group with subgroups
+CONTROLLERS = ("memory", "pids")  # … and these controllers may have no processes
+WRAPPERS = 16  # processes that may isolate a payload, besides its own
 
 
 def open_trees(places: Sequence[str] = (MOUNT, MOUNT + "/unified")) -> tuple[str, ...]:
-    """Return where trees of version 2 are mounted such that their files can be written to."""
+    """Return the mount points of version 2 whose files can be written to."""
     return tuple(one for one in places if _is_writable_tree(one))
 
 
@@ -40,10 +40,10 @@ def _is_writable_tree(mount: str) -> bool:
 
 
 def take_over(mount: str = MOUNT, own: str = "/proc/self/cgroup") -> str:
-    """Return the folder below which payloads may have groups, empty where there is none.
+    """Return the folder below which payloads may have groups; empty if there is none.
 
-    A group is ours where we may write to it and are alone in it: then nobody else is moved, and no
-    other's tree is changed. So it is in a unit of systemd that has `Delegate=yes`.
+    A group is used only if the pilot may write to it and is alone in it. Then no other process is
+    moved, and no other tree is changed. Such a group exists in a systemd unit with `Delegate=yes`.
     """
     folder = _own_group(mount, own)
     if not folder or not {*CONTROLLERS} <= {*_read(folder, "cgroup.controllers").split()}:
@@ -97,7 +97,7 @@ class Group:
                 self._added.add(pid)
 
     def freeze(self, frozen: bool) -> bool:
-        """Stop all of it, or let it go on; say whether that is so by now."""
+        """Freeze or thaw the group; return whether that is done by now."""
         try:
             _write(self._folder, "cgroup.freeze", "1" if frozen else "0")
         except OSError:
@@ -105,7 +105,7 @@ class Group:
         return self._figure("cgroup.events", "frozen") == frozen
 
     def kill(self) -> None:
-        """Kill all of it in one step, where the kernel can (5.14)."""
+        """Kill the group in one step, if the kernel can (5.14)."""
         try:
             _write(self._folder, "cgroup.kill", "1")
         except OSError:
@@ -115,20 +115,20 @@ class Group:
         return self._figure("cpu.stat", "usage_usec") / 1e6
 
     def memory_peak_mb(self) -> float:
-        """Return the most that it used, buffers of the kernel for its files included."""
+        """Return its maximum memory, including the kernel's buffers for its files."""
         words = _read(self._folder, "memory.peak").split()
         return int(words[0]) / 1e6 if words and words[0].isdigit() else 0.0
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel has killed any of it for its memory."""
+        """Whether the kernel has killed any of its processes for lack of memory."""
         return self._figure("memory.events", "oom_kill") > 0
 
     def remove(self) -> None:
-        """Remove the group of a payload of which nothing is left."""
+        """Remove the group of a payload that has ended."""
         try:
             os.rmdir(self._folder)
         except OSError:
-            return  # it costs nothing, and the next pilot makes others
+            return  # a leftover costs nothing, and the next pilot makes other groups
 
     def _figure(self, file: str, name: str) -> int:
         for line in _read(self._folder, file).splitlines():
@@ -139,13 +139,13 @@ class Group:
 
 
 def make(folder: str, attempt_id: int, limits: PayloadLimits) -> Group | None:
-    """Make the group of a payload with its limits; None where that cannot be."""
+    """Create the group of a payload with its limits; None if that is impossible."""
     path = os.path.join(folder, f"pilotage-{attempt_id}")
     try:
         os.makedirs(path, exist_ok=True)
         if limits.memory_mb != float("inf"):
             _write(path, "memory.max", str(int(limits.memory_mb * 1e6)))
-            # All of it, and not the process alone that happened to want more.
+            # Kill the whole group, not only the process that happened to allocate more.
             _write(path, "memory.oom.group", "1")
         if limits.processes != float("inf"):
             _write(path, "pids.max", str(int(limits.processes) + WRAPPERS))
@@ -163,7 +163,7 @@ def _read(folder: str, file: str) -> str:
 
 
 def _write(folder: str, file: str, text: str) -> None:
-    """Write to a file of a group, which is there already. Raises OSError."""
+    """Write to an existing file of a group. Raises OSError."""
     handle = os.open(os.path.join(folder, file), os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(handle, text.encode())

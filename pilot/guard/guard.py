@@ -1,13 +1,13 @@
-"""The guard: a process beside a pilot's payloads that starts them and holds their fences.
+"""The guard: a process beside the pilot that starts its payloads and enforces their fences.
 
-    python -I -S pilot.pyz guard FD        (`guard_link.py` starts it a little leaner)
+    python -I -S pilot.pyz guard FD        (`guard_link.py` starts it with fewer imports)
 
-One thread, one loop over poll(), as few imports as possible. FD is one end of a socket pair whose
-other end the pilot has; both speak JSON, one message a line.
+It has one thread, one loop over poll(), and as few imports as possible. FD is one end of a socket
+pair whose other end the pilot has. Both send JSON, one message on each line.
 
     orders  {"do": "start", "attempt_id", "argv", "prefix", "env", "feed", "folder", "exports",
                             "fence", "wall_s", "frozen_max_s", "isolation", "limits", "warn",
-                            "fault": why it is not to be started}
+                            "fault": why it must not be started}
             {"do": "prepare", "folder", "prefix", "env"}
             {"do": "fence", "attempt_id", "fence"}      {"do": "stop", "attempt_id", "grace_s"}
             {"do": "ends", "at"}                        {"do": "warn"}
@@ -18,18 +18,18 @@ other end the pilot has; both speak JSON, one message a line.
     news    {"attempt_id", "started": true}             {"attempt_id", "not_started": reason}
             {"attempt_id", "frozen": true}              {"attempt_id", "thawed": true}
             {"attempt_id", "weigh": process ids}        {"attempt_id", "line", "processes"}
-            {"attempt_id", "stuck": what does not die}  {"attempt_id", "warned": with what, of what}
+            {"attempt_id", "stuck": living processes}   {"attempt_id", "warned": signal and reason}
             {"attempt_id", "ended": {"exit_code", "signal", "frozen_s", "why", "detail", "usage",
                                      "line", "warned"}}
 
-A closed socket means that the pilot is gone: every payload is killed at once and the guard ends.
-The guard's own death takes the payloads along where they have a PID namespace (`isolation.py`).
-Fences are moments on CLOCK_BOOTTIME, looked at each 0.5 s. `ended` is sent when nothing is left.
+A closed socket means that the pilot is gone: the guard kills every payload at once and ends. If the
+guard itself dies, payloads with a PID namespace die with it (`isolation.py`). Fences are times of
+CLOCK_BOOTTIME, checked every 0.5 s. `ended` is sent when no process is left.
 
-What a payload uses is judged here (`limits.py`), whoever has measured it. The guard itself looks
-at /proc/PID/stat alone, which answers whatever a payload does: folders, and memory that processes
-share, may keep whoever asks for them waiting for ever, so the pilot's threads do that. For the same
-reason the pilot has looked for the program of a payload: `argv` says where it is.
+The guard compares the usage of payloads with their limits (`limits.py`), even if the pilot has
+measured it. It reads only /proc/PID/stat, which never blocks. Folders and shared memory of
+processes can block a reader without end, so threads of the pilot measure them. For the same reason,
+the pilot searches for the program of a payload: `argv` contains its path.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ if TYPE_CHECKING:
 
     from .held_payload import Order
 
-LINE_MAX = 16_000_000  # bytes of one order; a kernel takes no longer command anyway
+LINE_MAX = 16_000_000  # bytes of one order; a kernel accepts no longer command anyway
 NEWS_MAX = 16_000_000  # bytes of unread news after which the pilot counts as gone
-FREEZE_PASSES_MAX = 50  # a payload that forks faster is looked at again in the next round
-GROUP_LOOKS_MAX = 20  # a millisecond apart: the kernel stops a group when it next leaves it
+FREEZE_PASSES_MAX = 50  # a payload that forks faster is checked again in the next round
+# A millisecond apart: the kernel stops a group when its processes next leave the kernel.
+GROUP_LOOKS_MAX = 20
 PR_SET_CHILD_SUBREAPER = 36
 MARK = "PILOTAGE_ATTEMPT"  # in the environment of every process of an attempt
 
@@ -66,19 +67,20 @@ class PilotGone(Exception):
 
 
 class GuardProcess:
-    """Starts payloads, keeps them inside their fences, reports what becomes of them."""
+    """Starts payloads, enforces their fences, and reports their ends."""
 
     def __init__(self, channel: int, now: Callable[[], float], spent: Callable[[], float]) -> None:
         self._channel, self._now = channel, now
         self._spent = spent  # CPU time of this process
         self._census, self._rest_until = Census(), 0.0
         self._groups = ""  # the folder in which payloads get control groups
-        self._ends_at = limits.UNLIMITED  # when the pilot has to stop all payloads
+        self._ends_at = limits.UNLIMITED  # when the pilot must stop all payloads
         self._held: dict[int, GuardedPayload] = {}  # by attempt
         self._roots: dict[int, GuardedPayload] = {}  # by process id of the first process
-        self._adopted: dict[int, int] = {}  # orphans that came to us: process id -> attempt
-        self._shelter: Shelter | None = None  # built ahead, for the next payload
-        self._waste: set[int] = set()  # shelteres that were killed and are not reaped yet
+        # Orphans that the guard has adopted: process id → attempt.
+        self._adopted: dict[int, int] = {}
+        self._shelter: Shelter | None = None  # built in advance for the next payload
+        self._waste: set[int] = set()  # shelters that were killed and are not reaped yet
         self._inbound = b""
         self._outbound = b""
         self._poll = select.poll()
@@ -161,7 +163,7 @@ class GuardProcess:
         self._tell(attempt_id, started=True)
 
     def _prepare(self, order: Order) -> None:
-        """Build a shelter for the next payload, unless a fresh one is there."""
+        """Build a shelter for the next payload, unless a fresh one exists."""
         now, old = self._now(), self._shelter
         if old is not None and old.folder == order["folder"] and now < old.stale_at:
             return
@@ -169,10 +171,10 @@ class GuardProcess:
         try:
             self._shelter = holding.build(order, now)
         except PayloadNotStarted:
-            return  # so will the payload, and that is told
+            return  # the payload will fail too, and report it
 
     def _into_shelter(self, order: Order) -> int:
-        """Start the payload in the shelter that waits in its folder; 0 where none does."""
+        """Start the payload in the shelter for its folder; return 0 if there is none."""
         shelter = self._shelter
         if shelter is None or shelter.folder != order["folder"]:
             return 0
@@ -202,7 +204,7 @@ class GuardProcess:
         held = self._held.get(order["attempt_id"])
         if held is None or held.killing:
             return
-        # No grace after the fence: a frozen payload must not run again to hear a soft signal.
+        # No grace after the fence: a frozen payload must not run again to receive a soft signal.
         grace_s: float = order["grace_s"] if held.frozen_at is None else 0.0
         if grace_s <= 0:
             self._kill(held, "killed")
@@ -217,7 +219,7 @@ class GuardProcess:
             self._judge(held, self._now())
 
     def _measured(self, order: Order) -> None:
-        """Take note of what the folder of a payload holds."""
+        """Record the measured folder of a payload."""
         held = self._held.get(order["attempt_id"])
         if held is None:
             return
@@ -230,7 +232,7 @@ class GuardProcess:
             self._judge(held, self._now())
 
     def _ends(self, order: Order) -> None:
-        """The pilot has to end at another time than was thought."""
+        """Change the time at which the pilot must end."""
         self._ends_at, now = order["at"], self._now()
         for held in self._held.values():
             held.end_moved(self._ends_at, now)
@@ -239,11 +241,11 @@ class GuardProcess:
         self._groups = order["folder"]
 
     def _warn_all(self, order: Order) -> None:
-        """The pilot was told to end, and may be killed before its payloads have ended."""
+        """Warn all payloads: the pilot must end, and may be killed before they have ended."""
         for held in self._held.values():
             held.warn_now = True
 
-    # -- what is due ------------------------------------------------------------------------
+    # -- periodic checks --------------------------------------------------------------------
 
     def _patience_ms(self) -> float | None:
         if not self._held:
@@ -273,7 +275,7 @@ class GuardProcess:
         self._sample(now)
 
     def _sample(self, now: float) -> None:
-        """Look at what the payloads use of which it is time to know; one pass for all of them."""
+        """Measure the payloads whose check is due, in one pass."""
         awake = self._awake()
         if now < self._rest_until or not any(one.account.due_at <= now for one in awake):
             return
@@ -298,7 +300,7 @@ class GuardProcess:
     def _look_at_group(
         self, held: GuardedPayload, members: list[processes.Process], now: float
     ) -> None:
-        """Put a payload into a control group of its own at its first look, where there are any."""
+        """Put a payload into its own control group at its first check, if there are groups."""
         if self._groups and not held.was_grouped:
             held.was_grouped, held.cpu_before_s = True, held.account.use.cpu_s
             held.group = cgroups.make(self._groups, held.attempt_id, held.limits)
@@ -310,7 +312,7 @@ class GuardProcess:
         return [one for one in self._held.values() if not one.closing and one.frozen_at is None]
 
     def _judge(self, held: GuardedPayload, now: float) -> None:
-        """End a payload that has passed a limit."""
+        """End a payload that exceeds a limit."""
         passed = limits.passed(held.limits, held.account.use)
         if passed is None:
             return
@@ -323,7 +325,7 @@ class GuardProcess:
             self._terminate(held)
 
     def _freeze(self, held: GuardedPayload, now: float) -> None:
-        """Stop every process, again and again until none is found that moves."""
+        """Stop every process, again and again until none is running."""
         first, held.frozen_at = held.frozen_at is None, held.frozen_at or now
         held.look_at = now + holding.LOOK_S
         told: set[int] = set()
@@ -338,7 +340,7 @@ class GuardProcess:
             self._tell(held.attempt_id, frozen=True)
 
     def _freeze_group(self, held: GuardedPayload) -> bool:
-        """Stop a payload in one step; False where it has no group, or that does not stop."""
+        """Stop a payload in one step; return False without a group, or if that does not stop."""
         if held.group is None:
             return False
         held.group.add(one.pid for one in self._members(held))
@@ -360,7 +362,7 @@ class GuardProcess:
         self._tell(held.attempt_id, thawed=True)
 
     def _terminate(self, held: GuardedPayload) -> None:
-        """Send the soft signal to the payload, but not to what isolates it."""
+        """Send the soft signal to the payload, but not to the processes that isolate it."""
         members = self._members(held)
         wrapper = holding.wrapper(held, members)
         for one in members:
@@ -368,10 +370,10 @@ class GuardProcess:
                 held.told = processes.send(one.pid, signal.SIGTERM) or held.told
 
     def _warn(self, held: GuardedPayload, members: list[processes.Process], now: float) -> None:
-        """Send the warning signal once to whatever waits for it: to others it would be the end.
+        """Send the warning signal once to each process that handles it; it would kill the others.
 
         A young process has the handlers of its parent until it becomes another program, so it is
-        asked at the next look.
+        examined at the next check.
         """
         first = not held.warned
         number = holding.warning_signal(held.limits.warning_signal)
@@ -388,7 +390,7 @@ class GuardProcess:
 
     def _kill(self, held: GuardedPayload, why: str) -> None:
         members = self._members(held)
-        # A namespace that dies at once accounts for nothing: what it used is read before.
+        # A namespace that dies at once accounts for nothing, so its usage is read before.
         held.account.look(members, holding.wrapper(held, members), self._now())
         held.why, held.killing = held.why or why, True
         if held.group is not None:
@@ -401,7 +403,7 @@ class GuardProcess:
     def _reap(self) -> None:
         while True:
             try:
-                # Looked at before it is taken away: a zombie still says whose it was.
+                # Examine a process before it is reaped: a zombie still shows its owner.
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if ended is None:
                     return
@@ -419,14 +421,15 @@ class GuardProcess:
             if held is not None:
                 now = self._now()
                 held.status, held.ended_at = status, now
-                # A namespace empties itself once its wrapper has ended; else nobody else kills.
+                # A namespace ends its processes with its wrapper; otherwise the guard must kill
+                # them.
                 held.look_at = now + holding.CLOSING_S if held.wrapped else now
                 held.account.reaped(cpu_s, usage.ru_maxrss * 1024 / 1e6)
             elif attempt_id in self._held:
                 self._held[attempt_id].account.reaped(cpu_s, 0.0)
 
     def _whose(self, pid: int) -> int:
-        """Return the attempt that an orphan belonged to which has ended; 0 if it is none."""
+        """Return the attempt of an orphan that has ended; 0 if it is no orphan."""
         if pid in self._roots or self._is_shelter(pid):
             return 0
         attempt_id = self._adopted.get(pid)
@@ -436,7 +439,7 @@ class GuardProcess:
         return attempt_id or 0
 
     def _close(self, held: GuardedPayload, now: float) -> None:
-        """Report the end if nothing is left of the payload, else kill what is."""
+        """Report the end if no process of the payload is left; otherwise kill them."""
         if held.status is not None and held.attempt_id not in self._orphans().values():
             if held.clear_once_more(now):
                 self._over(held, held.status)
@@ -450,7 +453,7 @@ class GuardProcess:
                 self._tell(held.attempt_id, stuck=holding.stuck(members))
 
     def _over(self, held: GuardedPayload, status: int) -> None:
-        self._reap()  # what ended just now still says what it has used
+        self._reap()  # processes that have just ended still report their usage
         if held.group is not None:
             held.leave_group()
         self._tell(held.attempt_id, ended=self._ended(held, status))
@@ -460,7 +463,7 @@ class GuardProcess:
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         if held.wrapped and code is not None and 128 < code < 160:
-            number = code - 128  # how a wrapper says that its child died of a signal
+            number = code - 128  # a wrapper reports that its child died of a signal
         frozen_s = held.frozen_total_s(held.ended_at)
         usage = {
             "wall_s": held.ended_at - held.started_at - frozen_s,
@@ -491,20 +494,20 @@ class GuardProcess:
             select.select((), (), (), 0.002)
             self._reap()
 
-    # -- who belongs to whom ----------------------------------------------------------------
+    # -- processes of payloads --------------------------------------------------------------
 
     def _members(
         self, held: GuardedPayload, table: dict[int, processes.Process] | None = None
     ) -> list[processes.Process]:
         """Return every living process of the payload.
 
-        All are descendants of its first process or of an orphan that came to us: whatever
-        becomes an orphan below this process comes to it (subreaper), or to the namespace's init.
+        All are descendants of its first process or of an orphan that the guard adopted. Every
+        orphan below the guard comes to it (subreaper), or to the init of its namespace.
         """
         roots = [
             pid for pid, attempt_id in self._orphans().items() if attempt_id == held.attempt_id
         ]
-        if held.status is None:  # once it is reaped, its number may be another's
+        if held.status is None:  # once it is reaped, its number may belong to another process
             roots.append(held.pid)
         return processes.family(processes.every() if table is None else table, roots)
 
@@ -517,7 +520,7 @@ class GuardProcess:
                 continue
             attempt_id = self._owner(found)
             if attempt_id is None:
-                # It has shed every mark: nobody could hold it to a fence, so it may not live.
+                # It has removed every mark: no fence could hold it, so it must not live.
                 processes.send(pid, signal.SIGKILL)
             else:
                 self._adopted[pid] = attempt_id
@@ -525,7 +528,7 @@ class GuardProcess:
         return self._adopted
 
     def _is_shelter(self, pid: int) -> bool:
-        """Whether it is a shelter without a payload, or what is left of one."""
+        """Whether it is a shelter without a payload, or the rest of one."""
         return pid in self._waste or (self._shelter is not None and self._shelter.pid == pid)
 
     def _owner(self, orphan: processes.Process) -> int | None:
@@ -543,7 +546,7 @@ def _boottime() -> float:
 
 
 def main(channel: int) -> None:
-    """Be the guard at the end `channel` of a socket pair, until its other end is closed."""
+    """Run the guard at the end `channel` of a socket pair, until the other end is closed."""
     for number in holding.IGNORED_BY_GUARD:
         signal.signal(number, signal.SIG_IGN)
     wake, woken = os.pipe()

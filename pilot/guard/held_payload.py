@@ -1,4 +1,4 @@
-"""A payload in the hands of the guard: how it is started, and what is due for it when.
+"""A payload as the guard holds it: its start, and its due actions.
 
 The guard process imports this module, so it stays small: no dataclasses, no typing, no asyncio.
 """
@@ -33,16 +33,19 @@ IGNORED_BY_GUARD = (
     signal.SIGXFSZ,
 )
 FEED_FD = 3  # where a wrapper reads the payload's environment
-LOOK_S = 0.5  # how often the fences are looked at
-DEPTHS = {"podman": 2}  # PID namespaces around a payload, where there are several
-OOM_SOONER = 300  # thousandths of the node's memory: where it ends, payloads go before their guard
+LOOK_S = 0.5  # interval of the fence checks
+DEPTHS = {"podman": 2}  # PID namespaces around a payload, if there are several
+# Thousandths of the node's memory: if it runs out, payloads die before their guard.
+OOM_SOONER = 300
 SCRIPT_MAX = 60_000  # bytes; a pipe takes 64 KiB without a reader
-SHELTER_FRESH_S = 300.0  # an older one may miss what was mounted on the node since
-CLOSING_S = 0.02  # how soon a payload that is being killed is looked at again
-CLEAR_LOOKS, CLEAR_S = 3, 0.002  # with nothing found, so far apart, until strays are gone for sure
-CLOSING_SLOWER = 1.2  # times as long each time, up to LOOK_S: some wait in the kernel for hours
-STUCK_S = 30.0  # what is not dead by then is told of
-SAID_MAX = 2_000  # characters that are told of one
+SHELTER_FRESH_S = 300.0  # an older one may lack later mounts of the node
+CLOSING_S = 0.02  # interval of checks while a payload is being killed
+# Number and interval of checks that must find nothing before strays count as gone.
+CLEAR_LOOKS, CLEAR_S = 3, 0.002
+# Growth of that interval, up to LOOK_S: some processes stay in the kernel for hours.
+CLOSING_SLOWER = 1.2
+STUCK_S = 30.0  # processes that live on after SIGKILL for this long are reported
+SAID_MAX = 2_000  # characters of a payload's report
 
 
 class PayloadNotStarted(Exception):
@@ -50,7 +53,7 @@ class PayloadNotStarted(Exception):
 
 
 class GuardedPayload:
-    """What the guard knows of one payload."""
+    """The guard's state of one payload."""
 
     def __init__(self, order: Order, pid: int, now: float) -> None:
         self.attempt_id: int = order["attempt_id"]
@@ -62,32 +65,32 @@ class GuardedPayload:
         self.started_at = now
         self.frozen_at: float | None = None
         self.frozen_s = 0.0
-        self.stop_at: float | None = None  # SIGTERM was asked for, SIGKILL follows then
+        self.stop_at: float | None = None  # SIGTERM was requested; time of SIGKILL
         self.told = False  # SIGTERM has reached at least one process
-        self.why = ""  # which limit it passed, and
+        self.why = ""  # the limit that it exceeded, and
         self.detail = ""  # the figures
         self.killing = False
-        self.status: int | None = None  # of wait4, once the first process is reaped
+        self.status: int | None = None  # from wait4, once the first process is reaped
         self.ended_at = 0.0
-        self.look_at = 0.0  # when a frozen or closing payload is looked at again
-        self.has_strayed = False  # some of it lost their parents and came to the guard
+        self.look_at = 0.0  # next check of a frozen or closing payload
+        self.has_strayed = False  # some of its processes lost their parents and came to the guard
         self._clear_looks = 0
         self._closing_s = CLOSING_S
         self._stuck_at: float | None = None
         self.limits = PayloadLimits(order.get("limits") or {})
         self.account = Account(self.limits, now)
         self.depth = DEPTHS.get(order["isolation"], 1)
-        self.deep: set[tuple[int, bytes]] = set()  # processes that lie as deep as the payload
-        self.group: Group | None = None  # of the kernel's, where the node has them
-        self.was_grouped = False  # or was tried to be
-        self.cpu_before_s = 0.0  # before it was
-        self.warned: set[tuple[int, bytes]] = set()  # processes that had the warning signal
+        self.deep: set[tuple[int, bytes]] = set()  # processes at the depth of the payload
+        self.group: Group | None = None  # the kernel's control group, if the node has them
+        self.was_grouped = False  # or a group was attempted
+        self.cpu_before_s = 0.0  # before it had a group
+        self.warned: set[tuple[int, bytes]] = set()  # processes that got the warning signal
         self.warn_now = False
-        self.ends_at = UNLIMITED  # when the pilot has to stop it
+        self.ends_at = UNLIMITED  # when the pilot must stop it
 
     @property
     def closing(self) -> bool:
-        """Whether only the proof is wanting that nothing is left of it."""
+        """Whether it was killed, and only the proof is missing that no process is left."""
         return self.killing or self.status is not None
 
     def frozen_total_s(self, now: float) -> float:
@@ -97,28 +100,28 @@ class GuardedPayload:
         return self.started_at + self.wall_s + self.frozen_total_s(now)
 
     def warn_at(self, now: float) -> float:
-        """Return when its warning signal is due, as it looks now."""
+        """Return when its warning signal is due, by present knowledge."""
         return min(self.wall_over_at(now), self.ends_at) - self.limits.warning_s
 
     def to_be_warned(self, now: float) -> bool:
-        """Whether it is time for the warning signal."""
+        """Whether its warning signal is due."""
         return self.limits.warning_s > 0 and (self.warn_now or now >= self.warn_at(now))
 
     def warning(self, now: float) -> str:
-        """Say with what it is warned, and of what."""
+        """Return the warning signal and the reason, in words."""
         left_s = min(self.wall_over_at(now), self.ends_at) - now
         if left_s <= self.limits.warning_s:
             return f"{self.limits.warning_signal}, {left_s:.0f} s before its end"
         return f"{self.limits.warning_signal}, its pilot was told to end"
 
     def end_moved(self, ends_at: float, now: float) -> None:
-        """The pilot ends at another time: what was a warning may have been none."""
+        """Change the end of the pilot: an earlier warning may have been wrong."""
         self.ends_at = ends_at
         if not self.to_be_warned(now):
             self.warned.clear()
 
     def closed_once_more(self, now: float) -> bool:
-        """It was sent SIGKILL and lived: look later and later; say whether to tell of it now."""
+        """Check it less often, because it survived SIGKILL; return whether to report it now."""
         self.look_at = now + self._closing_s
         self._closing_s = min(LOOK_S, CLOSING_SLOWER * self._closing_s)
         first = self._stuck_at is None
@@ -129,20 +132,21 @@ class GuardedPayload:
         return True
 
     def clear_once_more(self, now: float) -> bool:
-        """Nothing was found of it: say whether that is proof.
+        """Record a check that found no process; return whether that is proof.
 
-        What is a new process each time can slip through one look at the list of children.
+        A process that is replaced by a new one each time can escape a single check of the list of
+        children.
         """
         self._clear_looks += 1
         self.look_at = now + CLEAR_S
         return not self.has_strayed or self._clear_looks >= CLEAR_LOOKS
 
     def found_again(self) -> None:
-        """Something of it is still there: what was seen before was no proof."""
+        """Record that a process was found again: earlier checks were no proof."""
         self._clear_looks = 0
 
     def leave_group(self) -> None:
-        """Nothing is left of it: take from its group what that knows better, and remove it."""
+        """Remove the group after the last process, and take its figures, which are better."""
         if self.group is None:
             return
         self.account.at_least(self.cpu_before_s + self.group.cpu_s(), self.ended_at)
@@ -160,7 +164,7 @@ class GuardedPayload:
         return f"ran for {ran_s:.0f} s, was given {self.wall_s:.0f} s"
 
     def end_softly(self, why: str, detail: str, now: float) -> None:
-        """It has passed a limit: it hears the soft signal, and has its grace."""
+        """Send the soft signal after an exceeded limit, and start its grace."""
         if not self.why:
             self.why, self.detail = why, detail
         stop_at = now + GRACE_S
@@ -168,9 +172,9 @@ class GuardedPayload:
 
 
 def due(held: GuardedPayload, now: float) -> str:
-    """Return what the guard must do for this payload now: kill, freeze, thaw, tell, end, nothing.
+    """Return the due action for this payload: kill, freeze, thaw, tell, end or none.
 
-    A kill names its reason after a colon, and so does an end, which is a kill with a grace.
+    A kill has its reason after a colon, and so has an end, which is a kill with a grace.
     """
     if held.closing:
         return ""
@@ -197,8 +201,9 @@ def due(held: GuardedPayload, now: float) -> str:
 def wrapper(held: GuardedPayload, members: Iterable[Process]) -> set[int]:
     """Return the processes that only isolate the payload.
 
-    They are the first one and what it has forked; of a container tool all that are not as deep in
-    PID namespaces as it puts its payload. A payload may make deeper ones: they are its own.
+    They are the first process and its children. For a container tool, they are all processes that
+    are not as deep in PID namespaces as its payload. A payload may create deeper namespaces, whose
+    processes are its own.
     """
     if not held.wrapped:
         return set()
@@ -214,7 +219,7 @@ def wrapper(held: GuardedPayload, members: Iterable[Process]) -> set[int]:
 
 
 def warning_signal(name: str) -> int:
-    """Return the number of a signal; USR1 for one that this node does not know."""
+    """Return the number of a signal; USR1 if this node does not know the signal."""
     number: int = (
         getattr(signal, "SIG" + name, signal.SIGUSR1) if name.isalnum() else signal.SIGUSR1
     )
@@ -222,15 +227,16 @@ def warning_signal(name: str) -> int:
 
 
 def stuck(members: Iterable[Process]) -> str:
-    """Say which processes do not die, although they were killed."""
+    """Say which processes live on although they were killed."""
     found = ", ".join(f"{one.pid} ({one.state})" for one in members)
-    return f"killed, and not dead after {STUCK_S:.0f} s: processes {found[:200] or 'unknown'}"
+    return f"killed, but still alive after {STUCK_S:.0f} s: processes {found[:200] or 'unknown'}"
 
 
 def cut(text: str) -> str:
-    """Return what is told of a payload: no text of a job makes a line that the pilot cannot read.
+    """Return a short text about a payload, so that the pilot can read each line.
 
-    Of a long one the middle is left out: it begins with what failed, and ends with why.
+    Of a long text, the middle is left out, because the failure is at the start and the reason at
+    the end.
     """
     if len(text) <= SAID_MAX:
         return text
@@ -238,7 +244,7 @@ def cut(text: str) -> str:
 
 
 def look_again_in_s(held: GuardedPayload, now: float) -> float:
-    """Return after how many seconds this payload wants to be looked at again."""
+    """Return the seconds until the next check of this payload."""
     if held.stop_at is not None and not held.told:
         return CLOSING_S
     if held.closing or held.frozen_at is not None:
@@ -250,7 +256,10 @@ def look_again_in_s(held: GuardedPayload, now: float) -> float:
 
 
 def start(order: Order) -> int:
-    """Start the payload of `order` in its folder and return its process id. Raises NotStarted."""
+    """Start the payload of `order` in its folder and return its process id.
+
+    Raises PayloadNotStarted.
+    """
     feed = _feed(order.get("feed", ""))
     try:
         return _spawn([*order["prefix"], *order["argv"]], order, feed)
@@ -282,11 +291,11 @@ def _spawn(whole: list[str], order: Order, feed: int | None) -> int:
 
 
 class Shelter:
-    """A shelter that was built before its payload is known: a shell in it waits for a script."""
+    """A shelter built before its payload is known: a shell in it waits for a script."""
 
     def __init__(self, folder: str, pid: int, feed: int, now: float) -> None:
         self.folder, self.pid = folder, pid
-        self.feed = feed  # where the script is written to
+        self.feed = feed  # the pipe for the script
         self.stale_at = now + SHELTER_FRESH_S
         self._streams = _streams(folder)
 
@@ -297,7 +306,7 @@ class Shelter:
 
 
 def build(order: Order, now: float) -> Shelter:
-    """Build a shelter for a payload that may start in the folder of `order`. Raises NotStarted."""
+    """Build a shelter for a payload in the folder of `order`. Raises PayloadNotStarted."""
     try:
         script, feed = os.pipe()
     except OSError as why:
@@ -314,10 +323,10 @@ def build(order: Order, now: float) -> Shelter:
 
 
 def enter(shelter: Shelter, order: Order) -> bool:
-    """Start the payload of `order` in a shelter; False if that is not to be had."""
+    """Start the payload of `order` in a shelter; return False if that is impossible."""
     command = " ".join(map(_quoted, order["argv"]))
-    # In braces, of which the last is the last byte: a shell carries out nothing before it has read
-    # that, so that of a script that is cut short nothing happens.
+    # In braces, the last of which is the last byte. A shell executes nothing before it has read
+    # that brace, so a truncated script does nothing.
     script = os.fsencode(f"{{\n{order['exports']}exec {command} {FEED_FD}<&-\n}}")
     if len(script) > SCRIPT_MAX or not shelter.is_whole:
         return False
@@ -339,7 +348,7 @@ def _feed(text: str) -> int | None:
     if not text:
         return None
     try:
-        # In memory: the values never reach a disk or argv.
+        # In memory: the values never reach a disk or a command line.
         handle = _off_feed_fd(os.memfd_create("environment"))
         data = os.fsencode(text)
         while data:
@@ -351,9 +360,9 @@ def _feed(text: str) -> int | None:
 
 
 def _off_feed_fd(handle: int) -> int:
-    """Return the handle under another number, if it has the very one that it is handed on as.
+    """Return the handle under another number, if it has the number under which it is passed on.
 
-    Never so in the guard, which has its own ends there by then.
+    This does not happen in the guard, which uses that number for its own ends.
     """
     if handle != FEED_FD:
         return handle
@@ -363,7 +372,7 @@ def _off_feed_fd(handle: int) -> int:
 
 
 def _streams(folder: str) -> list[tuple[int, int]]:
-    """Return which files lie where a payload's output goes; none where one is missing."""
+    """Return the files that a payload's output goes to; empty if one is missing."""
     try:
         found = [os.stat(os.path.join(folder, name)) for name in ("stdout", "stderr")]
     except OSError:

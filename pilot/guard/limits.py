@@ -1,8 +1,6 @@
-"""What a payload may use, and what is said of one that uses more.
+"""The limits of a payload, and the words for each exceeded limit.
 
-The guard imports this module, so it stays small: no dataclasses, no typing.
-
-Pure.
+The guard imports this module, so it stays small: no dataclasses, no typing. Pure.
 """
 
 from __future__ import annotations
@@ -11,19 +9,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-GRACE_S = 10.0  # between the soft signal and SIGKILL
-FAR = 1.25  # of a limit: so far beyond it no grace is given
-FILES_MAX = 1_000_000  # below the folder of a payload whose disk is limited
-FIRST_S = 0.1  # what is over sooner is not looked at
-EVERY_S = 1.0  # how often a payload is looked at that is far from its limits
-NEAR_S = 0.05  # and one that is about to pass one
-TOGETHER_S = 0.25  # who would be looked at so soon is looked at with the others
-REST = 100  # times as long as a look took: the guard has something else to do
+GRACE_S = 10.0  # seconds between the soft signal and SIGKILL
+FAR = 1.25  # of a limit: beyond this factor there is no grace
+FILES_MAX = 1_000_000  # below the folder of a payload with a disk limit
+FIRST_S = 0.1  # shorter payloads are not checked
+EVERY_S = 1.0  # interval of checks far from the limits
+NEAR_S = 0.05  # interval of checks near a limit
+TOGETHER_S = 0.25  # checks that are due this soon are done together
+REST = 100  # pause after a check, as a multiple of its time, because the guard has other work
 UNLIMITED = float("inf")
 
 
 class PayloadLimits:
-    """Of one payload; 0 in an order means that there is none."""
+    """The limits of one payload; 0 in an order means no limit."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         def limit(name: str) -> float:
@@ -41,31 +39,31 @@ class PayloadLimits:
 
 
 class PayloadUse:
-    """What a payload uses now, or has used so far."""
+    """The present and the accumulated usage of a payload."""
 
     def __init__(self) -> None:
         self.cpu_s = 0.0
         self.memory_mb = 0.0
-        self.in_memory_mb = 0.0  # with its files in /dev/shm, where there are any
+        self.in_memory_mb = 0.0  # with its files in /dev/shm, if there are any
         self.scratch_mb = 0.0
         self.files = 0
         self.streams_mb = 0.0
         self.processes = 0
         self.idle_s = 0.0  # since one of its processes last used the CPU
-        self.unmeasurable = ""  # why nobody can say what its folder holds
+        self.unmeasurable = ""  # why its folder cannot be measured
 
 
 class PassedLimit:
-    """A limit that was passed: the word for it, the figures, and whether there is no grace."""
+    """An exceeded limit: its name, the figures, and whether there is no grace."""
 
     def __init__(self, why: str, detail: str, *, at_once: bool) -> None:
         self.why, self.detail, self.at_once = why, detail, at_once
 
 
 def passed(limits: PayloadLimits, use: PayloadUse) -> PassedLimit | None:
-    """Return the first limit that is passed, the most urgent first, or None.
+    """Return the first exceeded limit, the most urgent first; None if none is exceeded.
 
-    Memory and processes are taken from others while one waits: there is no grace.
+    Memory and processes are taken from other payloads during a wait, so they have no grace.
     """
     memory_mb = max(use.memory_mb, use.in_memory_mb)
     if memory_mb > limits.memory_mb:
@@ -78,7 +76,7 @@ def passed(limits: PayloadLimits, use: PayloadUse) -> PassedLimit | None:
         what = f"wrote {size(use.scratch_mb)} to its folder, was given {size(limits.scratch_mb)}"
         return PassedLimit("scratch", what, at_once=use.scratch_mb > FAR * limits.scratch_mb)
     if use.files > limits.files:
-        what = f"has {use.files} files in its folder, at most {limits.files:.0f} may be there"
+        what = f"has {use.files} files in its folder, at most {limits.files:.0f} are allowed"
         return PassedLimit("scratch", what, at_once=use.files > FAR * limits.files)
     if use.unmeasurable and limits.scratch_mb < UNLIMITED:
         return PassedLimit("scratch", use.unmeasurable, at_once=False)
@@ -89,7 +87,7 @@ def passed(limits: PayloadLimits, use: PayloadUse) -> PassedLimit | None:
         what = f"used {use.cpu_s:.0f} s of CPU, was given {limits.cpu_s:.0f} s"
         return PassedLimit("cpu", what, at_once=use.cpu_s > FAR * limits.cpu_s + GRACE_S)
     if use.idle_s > limits.stall_s:
-        what = f"used no CPU for {use.idle_s:.0f} s, may do so for {limits.stall_s:.0f} s"
+        what = f"used no CPU for {use.idle_s:.0f} s, the limit is {limits.stall_s:.0f} s"
         return PassedLimit("stalled", what, at_once=False)
     return None
 

@@ -1,7 +1,7 @@
-"""One message a line, as JSON: what the pilot and its guard say to each other.
+"""The messages between the pilot and its guard: JSON, one message on each line.
 
-The guard does without the package `json`, which brings regular expressions along, a twelfth of its
-memory: the C code below is all that it needs. Where a Python has none, the package does the same.
+The guard does not import the package `json`, whose regular expressions would take a twelfth of its
+memory. The C code below is enough. If a Python lacks it, the package is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SEPARATORS = (",", ":")
 
 
 class _Rules:
-    """How the C code is to read: as `json.loads` does."""
+    """Settings of the C code that make it read like `json.loads`."""
 
     strict = True
     object_hook = object_pairs_hook = None
@@ -59,5 +59,5 @@ def read(line: bytes) -> Message:
 
 
 def written(message: Message) -> bytes:
-    """Return the line of a message, with its end."""
+    """Return the line of a message, with its line end."""
     return _write(message).encode() + b"\n"

@@ -1,6 +1,6 @@
-"""What /proc says of processes: who descends from whom, and who carries a mark in its environment.
+"""Processes in /proc: their descendants, and marks in their environments.
 
-The guard imports this module, so it stays small: nothing but `os`.
+The guard imports this module, so it stays small: it imports only `os`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STOPPED = "Tt"  # by a signal, by a tracer
-DEAD = "ZXx"  # a zombie runs no more; it only waits to be reaped
-EVERY_SIGNAL = 0x7FFBFEFF  # of 1 to 31, but for SIGKILL and SIGSTOP, which nobody holds back
-OOM_LAST = 1_000  # the kernel's own scale ends there
-YOUNG_S = 0.2  # a process that was forked just now may be about to become another program
-TICKS_S: float = os.sysconf("SC_CLK_TCK")  # of a second
-UNINTERRUPTIBLE = "D"  # stops by itself as soon as the kernel lets it go
+DEAD = "ZXx"  # a zombie does not run; it only waits to be reaped
+EVERY_SIGNAL = 0x7FFBFEFF  # signals 1 to 31 except SIGKILL and SIGSTOP, which cannot be blocked
+OOM_LAST = 1_000  # the maximum of the kernel's scale
+YOUNG_S = 0.2  # a process this young may be about to become another program
+TICKS_S: float = os.sysconf("SC_CLK_TCK")  # per second
+UNINTERRUPTIBLE = "D"  # stops by itself as soon as the kernel releases it
 
 
 class Process:
-    """One line of /proc/PID/stat, as far as it matters here."""
+    """The needed fields of /proc/PID/stat."""
 
     __slots__ = (
         *("cpu_ticks", "group", "own_ticks", "parent", "pid"),
@@ -33,7 +33,8 @@ class Process:
         self.state = words[0].decode()
         self.parent, self.group, self.session = int(words[1]), int(words[2]), int(words[3])
         self.own_ticks = int(words[11]) + int(words[12])
-        self.cpu_ticks = self.own_ticks + int(words[13]) + int(words[14])  # of reaped children too
+        # Including reaped children.
+        self.cpu_ticks = self.own_ticks + int(words[13]) + int(words[14])
         self.threads, self.started = int(words[17]), words[19]
         self.resident_pages = int(words[21])
 
@@ -43,28 +44,28 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        # A first thread that ended shows as a zombie while others of the process run on.
+        # A first thread that ended shows as a zombie while other threads of the process run.
         return self.state not in DEAD or self.threads > 1
 
 
 def find(pid: int) -> Process | None:
-    """Return what /proc says of `pid`, None when there is no such process."""
+    """Return the process `pid` in /proc; None if there is none."""
     data = _read(f"/proc/{pid}/stat")
     if not data:
         return None
-    # The name may hold spaces and brackets: the last bracket ends it.
+    # The name may contain spaces and brackets: the last bracket ends it.
     return Process(pid, data[data.rindex(b")") + 2 :].split())
 
 
 def every(passed_over: frozenset[int] = frozenset()) -> dict[int, Process]:
-    """Return all processes that this process can see, but for those that are `passed_over`."""
+    """Return all processes that this process can see, except those in `passed_over`."""
     numbers = (int(name) for name in os.listdir("/proc") if name.isdigit())
     found = (find(pid) for pid in numbers if pid not in passed_over)
     return {one.pid: one for one in found if one is not None}
 
 
 def family(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
-    """Return the living among `roots` and their descendants."""
+    """Return the living processes among `roots`, and their descendants."""
     members = descendants(table, roots)
     return [table[pid] for pid in sorted(members) if table[pid].alive]
 
@@ -72,7 +73,7 @@ def family(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
 def descendants(table: dict[int, Process], roots: Iterable[int], without: int = 0) -> set[int]:
     """Return those of `roots` that are in the table, and their descendants.
 
-    Of the process `without` neither itself nor its descendants are among them.
+    The process `without` and its descendants are left out.
     """
     children: dict[int, list[int]] = {}
     for one in table.values():
@@ -88,12 +89,12 @@ def descendants(table: dict[int, Process], roots: Iterable[int], without: int = 
 
 
 def children_of_this() -> list[int]:
-    """Return the children of this single-threaded process, adopted ones and zombies included."""
+    """Return the children of this single-threaded process, including adopted ones and zombies."""
     me = os.getpid()
     path = f"/proc/{me}/task/{me}/children"
     if not os.path.exists(path):  # a kernel without CONFIG_PROC_CHILDREN
         return [one.pid for one in every().values() if one.parent == me]
-    # A child that exits while the kernel walks the list can hide another: read until two agree.
+    # A child that exits during the kernel's walk can hide another: read until two lists agree.
     before = _read(path)
     while True:
         now = _read(path)
@@ -103,7 +104,7 @@ def children_of_this() -> list[int]:
 
 
 def mark(pid: int, name: str) -> str | None:
-    """Return the value of `name` in the environment that `pid` was started with."""
+    """Return the value of `name` in the initial environment of `pid`."""
     wanted = name.encode() + b"="
     for entry in _read(f"/proc/{pid}/environ").split(b"\0"):
         if entry.startswith(wanted):
@@ -112,10 +113,10 @@ def mark(pid: int, name: str) -> str | None:
 
 
 def awaits(pid: int, number: int) -> bool:
-    """Whether a process has a handler for a signal, or holds it back until it looks for it.
+    """Whether a process handles a signal, or blocks it to wait for it.
 
-    One that holds back all signals looks for none: it is about to become another program, in which
-    they are no longer held back.
+    A process that blocks all signals waits for none: it is about to become another program, which
+    unblocks them.
     """
     masks = {
         line[:7]: int(line.split()[1], 16)
@@ -141,7 +142,7 @@ def _depth(pid: str) -> int:
 
 
 def marked(name: str, value: str) -> list[int]:
-    """Return the living processes that were started with `name` = `value`, this one excepted."""
+    """Return the living processes that were started with `name` = `value`, except this one."""
     me = os.getpid()
     return [
         pid for pid, one in every().items() if one.alive and pid != me and mark(pid, name) == value
@@ -149,7 +150,7 @@ def marked(name: str, value: str) -> list[int]:
 
 
 def _read(path: str) -> bytes:
-    """Return what the file holds; nothing when the process is gone or is not ours to read."""
+    """Return the content of a file; empty if the process is gone or not readable."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -168,7 +169,7 @@ def _read(path: str) -> bytes:
 
 
 def send(pid: int, number: int) -> bool:
-    """Send a signal and return whether it arrived: the process may be gone, or not be ours."""
+    """Send a signal and return whether it arrived. The process may be gone or not be ours."""
     try:
         os.kill(pid, number)
     except OSError:
@@ -177,9 +178,9 @@ def send(pid: int, number: int) -> bool:
 
 
 def dies_sooner(by: int) -> bool:
-    """Change how soon the kernel ends this process, and what it starts, when memory is short.
+    """Change how soon the kernel kills this process and its children when memory is short.
 
-    Return whether that was possible: a process may always go earlier than it was to go.
+    Return whether that was possible: any process may raise its own score.
     """
     path = "/proc/self/oom_score_adj"
     try:
@@ -196,10 +197,10 @@ def dies_sooner(by: int) -> bool:
 
 
 def boot_id() -> str:
-    """Return what names this boot of the host."""
+    """Return the id of this boot of the host."""
     return _read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def pid_namespace() -> str:
-    """Return what names the PID namespace of this process."""
+    """Return the id of the PID namespace of this process."""
     return os.readlink("/proc/self/ns/pid")

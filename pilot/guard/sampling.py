@@ -1,8 +1,7 @@
-"""What payloads use of CPU and memory, and how many processes they have: by looks at /proc.
+"""CPU time, memory and number of processes of payloads, from /proc.
 
-The guard imports this module, so it stays small. Only /proc/PID/stat is read here: whatever a
-payload does, that never has to wait for it. What may have to, folders and the memory that
-processes share, is measured beside the guard (`scales.py`).
+The guard imports this module, so it stays small. It reads only /proc/PID/stat, which never blocks.
+Folders and shared memory, which may block, are measured outside the guard (`usage_sampler.py`).
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ if TYPE_CHECKING:
     from .limits import PayloadLimits, PayloadUse
 
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
-FOREIGN_S = 10.0  # for so long a process that is not ours is passed over
-NAMED_MAX = 256  # processes whose open files are looked at
-WEIGHED_MB = 50.0  # what several processes have to use together to be weighed
-WEIGH_S = 30.0  # how often they are, far from the limit
-WEIGHED_MAX = 4_096  # of more the rest counts as these do: a line has to name them all
-UNWEIGHED_S = 60.0  # then what nobody weighs is taken for what it seems to be
-LINES_OF_TIME = 80  # a line of the curve stands for 1/80 of the time before it, or for a second
+FOREIGN_S = 10.0  # seconds for which a process of another user is skipped
+NAMED_MAX = 256  # processes whose open files are examined
+WEIGHED_MB = 50.0  # memory of several processes from which it is measured exactly
+WEIGH_S = 30.0  # interval of that, far from the limit
+WEIGHED_MAX = 4_096  # if there are more, the rest counts alike, because a line must name them all
+UNWEIGHED_S = 60.0  # after this time without a measurement, the estimate counts
+LINES_OF_TIME = 80  # a line of the curve covers 1/80 of the time before it, or a second
 
 
 class Census:
     """Reads the processes of all payloads in one pass.
 
-    On a busy node most processes are others', and none of those ever becomes ours: while their
-    numbers are fresh they are not read again.
+    On a busy node, most processes belong to others and never become payloads'. They are not read
+    again while their numbers are fresh.
     """
 
     def __init__(self) -> None:
@@ -37,43 +36,43 @@ class Census:
         self._until = 0.0
 
     def take(self, now: float) -> dict[int, processes.Process]:
-        """Return a table with every process of every payload, and maybe some of others."""
+        """Return a table with every process of every payload, and maybe some others."""
         if now < self._until:
             return processes.every(self._foreign)
         self._until = now + FOREIGN_S
         table = processes.every()
-        # Only what descends from the top without us is surely foreign: parents of a payload's
-        # process may have died between two reads.
+        # Only descendants of the top that do not include the guard are surely foreign, because
+        # parents of a payload's process may have died between two reads.
         tops = [pid for pid, one in table.items() if one.parent == 0]
         self._foreign = frozenset(processes.descendants(table, tops, without=os.getpid()))
         return table
 
 
 class Account:
-    """What one payload has used until its last look, and when the next one is due."""
+    """The usage of one payload until its last check, and when the next check is due."""
 
     def __init__(self, limits: PayloadLimits, now: float) -> None:
         self.use: PayloadUse = limiting.PayloadUse()
         self.due_at = now + limiting.FIRST_S
         self.memory_peak_mb = 0.0
         self.scratch_peak_mb = 0.0
-        self.reaped_s = 0.0  # CPU of orphans that came to the guard and are gone
-        self.processes: list[int] = []  # at the last look
-        self.to_weigh: list[int] = []  # processes whose shared memory is to be told apart
+        self.reaped_s = 0.0  # CPU of orphans that the guard has reaped
+        self.processes: list[int] = []  # at the last check
+        self.to_weigh: list[int] = []  # processes whose shared memory is to be measured
         self._limits = limits
         self._began = self._looked_at = self._busy_at = now
         self._seen: dict[tuple[int, bytes], int] = {}  # CPU of each living process itself
         self._seen_ticks = 0
         self._resident_mb = 0.0
-        self._weighed_part = 1.0  # of the resident memory: what is weighed
-        self._shared = 1.0  # what of the resident memory is there when none counts twice
+        self._weighed_part = 1.0  # share of the resident memory that is measured
+        self._shared = 1.0  # share of the resident memory that is real when shared pages count once
         self._weigh_at = now
         self._unanswered_since: float | None = None
         self._line_at = now
         self._line_peak_mb, self._line_processes = 0.0, 0
 
     def look(self, members: list[processes.Process], wrapper: set[int], now: float) -> None:
-        """Take note of the payload's processes; `wrapper` are those that only isolate it."""
+        """Record the payload's processes; `wrapper` are those that only isolate it."""
         use, before_mb, before = self.use, self.use.memory_mb, self.use.processes
         inside = [one for one in members if one.pid not in wrapper]
         use.processes = len(inside)
@@ -89,7 +88,7 @@ class Account:
         )
 
     def _measure(self, inside: list[processes.Process], now: float) -> None:
-        """Estimate the memory, and say so where the processes have to be weighed for it."""
+        """Estimate the memory, and request an exact measurement if it is needed."""
         parents = {one.pid: one for one in inside}
         whole = [one for one in inside if not _is_vforked(one, parents.get(one.parent))]
         self._resident_mb = resident_mb = PAGE_MB * sum(one.resident_pages for one in whole)
@@ -107,13 +106,13 @@ class Account:
             self._unanswered_since = self._unanswered_since or now
         waited_s = now - self._unanswered_since if self._unanswered_since is not None else 0.0
         if waited_s < UNWEIGHED_S:
-            # No verdict on what may be counted twice.
+            # No verdict on memory that may be counted twice.
             self.use.memory_mb = min(self._shared * resident_mb, limit_mb)
         else:
             self.use.memory_mb = resident_mb
 
     def weighed(self, memory_mb: float) -> None:
-        """Take note of what its processes use when what they share is counted once."""
+        """Record the memory of its processes with shared pages counted once."""
         self._unanswered_since = None
         memory_mb = memory_mb / self._weighed_part if self._weighed_part else self._resident_mb
         self._shared = min(1.0, memory_mb / self._resident_mb) if self._resident_mb else 1.0
@@ -123,8 +122,8 @@ class Account:
     def _count(self, members: list[processes.Process], now: float) -> None:
         """Sum up the CPU time.
 
-        A process hands its own on to its parent when it is reaped, unless that wants no word of its
-        children: so what was seen of each is summed up as well.
+        When a process is reaped, its CPU time goes to its parent, unless the parent ignores its
+        children. So the last known time of each process is added too.
         """
         seen: dict[tuple[int, bytes], int] = {}
         for one in members:
@@ -136,19 +135,19 @@ class Account:
         self.at_least(max(self._seen_ticks / processes.TICKS_S, handed_on_s), now)
 
     def at_least(self, cpu_s: float, now: float) -> None:
-        """Take note of CPU time that it is known to have used until now."""
+        """Record that it has used at least this CPU time."""
         if cpu_s >= self.use.cpu_s + 1 / processes.TICKS_S:
             self.use.cpu_s, self._busy_at = cpu_s, now
         self.use.idle_s = now - self._busy_at
 
     def reaped(self, cpu_s: float, memory_peak_mb: float) -> None:
-        """Take note of what a process has used that the guard has reaped."""
+        """Record the CPU time of a process that the guard has reaped."""
         self.reaped_s += cpu_s
         self.use.cpu_s = max(self.use.cpu_s, self.reaped_s)
         self.memory_peak_mb = max(self.memory_peak_mb, memory_peak_mb)
 
     def note_peaks(self) -> None:
-        """Take note of the highest figures, as far as they are known."""
+        """Record the highest figures, as far as they are known."""
         use = self.use
         if self._unanswered_since is None:
             memory_mb = max(use.memory_mb, use.in_memory_mb)
@@ -158,15 +157,15 @@ class Account:
         self._line_processes = max(self._line_processes, use.processes)
 
     def moved(self, now: float) -> None:
-        """It was frozen until now: it could not use the CPU."""
+        """Record that it was frozen until now and could not use the CPU."""
         self._busy_at = self._looked_at = now
         self.due_at = now + limiting.FIRST_S
 
     def line(self, now: float, *, last: bool = False) -> list[float] | None:
         """Return the next line of its curve when one is due, else None.
 
-        Memory and processes are the highest since the line before. What was over before the first
-        look has no curve.
+        Memory and processes are the maximum since the last line. A payload that ends before the
+        first check has no curve.
         """
         if (now < self._line_at and not last) or self._looked_at == self._began:
             return None
@@ -178,7 +177,7 @@ class Account:
 
 
 def _is_vforked(child: processes.Process, parent: processes.Process | None) -> bool:
-    """Whether it still has its parent's memory: that waits until the child has its own."""
+    """Whether it still shares its parent's memory: the parent waits until the child has its own."""
     return (
         parent is not None
         and parent.state in processes.UNINTERRUPTIBLE

@@ -1,6 +1,6 @@
-"""The package `signal` without its enumerations, which are a tenth of the memory of the guard.
+"""The package `signal` without its enumerations, which take a tenth of the guard's memory.
 
-Where a Python has no such C code, it is the package itself.
+If a Python lacks this C code, the package itself is used.
 """
 
 TYPE_CHECKING = False

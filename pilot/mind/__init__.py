@@ -1,1 +1,1 @@
-"""What the pilot decides: no input or output, no clock, no chance."""
+"""The pilot's decisions, without input, output, clock or randomness."""

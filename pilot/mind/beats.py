@@ -1,4 +1,4 @@
-"""Numbered beats: which were sent, what they listed, and over which wire the next one goes.
+"""Numbered heartbeats: which were sent, what they listed, and over which wire the next one goes.
 
 Pure.
 """
@@ -10,8 +10,9 @@ from typing import Optional
 from pilotage.proto.messages import Attempt, Beat, Undelivered
 
 UNANSWERED_MAX = 64  # older ones are forgotten: their answers would move no fence
-SESSION_SHIFT = 20  # a beat's number contains its session, so that a late answer of an older life
-# never looks like the answer to a beat of this one
+# A heartbeat's number contains its session, so that late answers to an earlier process do not
+# match.
+SESSION_SHIFT = 20
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class SentBeat:
 
 
 class SessionBeats:
-    """The beats of one session. Only an answered beat counts, from its sending."""
+    """The heartbeats of one session. Only an answered one counts, from its sending."""
 
     def __init__(self, gen: str, session: int, first_at: float) -> None:
         self._gen, self._session = gen, session
@@ -35,11 +36,11 @@ class SessionBeats:
 
     @property
     def _waiting_since(self) -> Optional[float]:
-        """When the oldest beat was sent that has no answer, nor any after it."""
+        """Return when the oldest heartbeat was sent that has no answer, nor any after it."""
         return next((beat.sent for beat in self._sent.values()), None)
 
     def due(self, impatience_s: float) -> float:
-        """Return when to send the next one."""
+        """Return when to send the next heartbeat."""
         at = min(self._regular_at, self._soon_at)
         since = self._waiting_since
         if since is not None:
@@ -47,7 +48,7 @@ class SessionBeats:
         return at
 
     def overdue(self, impatience_s: float, now: float) -> bool:
-        """Say whether an answer is missing for so long that HTTPS has to be tried."""
+        """Whether an answer has been missing for so long that HTTPS must be tried."""
         since = self._waiting_since
         return since is not None and now >= since + impatience_s
 
@@ -64,14 +65,14 @@ class SessionBeats:
         draining: bool = False,
         undelivered: tuple[Undelivered, ...] = (),
     ) -> Beat:
-        """Number a beat that is sent now."""
+        """Number a heartbeat that is sent now."""
         self._n += 1
         self._last_sent = now
         self._last_https = now if https else self._last_https
         self._regular_at, self._soon_at = now + next_in_s, math.inf
         self._sent[self._n] = SentBeat(now, holding, parked)
         while len(self._sent) > UNANSWERED_MAX:
-            # Not the oldest: it knows for how long nobody has answered.
+            # Not the oldest: it tells for how long nobody has answered.
             del self._sent[list(self._sent)[1]]
         return Beat(
             gen=self._gen,
@@ -86,11 +87,11 @@ class SessionBeats:
         )
 
     def find(self, n: int) -> Optional[SentBeat]:
-        """Return the beat of this number, or None if it is not ours or a newer one was answered."""
+        """Return the heartbeat of this number; None: unknown, or a newer one was answered."""
         return self._sent.get(n)
 
     def answered(self, n: int, period_s: float) -> None:
-        """An answer to beat `n` counts: older ones do no more."""
+        """Record the answer to heartbeat `n`; older ones no longer count."""
         beat = self._sent[n]
         for old in [m for m in self._sent if m <= n]:
             del self._sent[old]
@@ -98,5 +99,5 @@ class SessionBeats:
             self._regular_at = beat.sent + period_s
 
     def soon(self, now: float, spacing_s: float) -> None:
-        """Beat now, or where many things start at once `spacing_s` after the last one."""
+        """Send a heartbeat now; if many payloads start at once, `spacing_s` after the last one."""
         self._soon_at = min(self._soon_at, max(now, self._last_sent + spacing_s))

@@ -1,11 +1,8 @@
-"""The pilot's mind: what it asks, beats, reports and does, decided without touching the world.
+"""The pilot's mind: it decides on asks, heartbeats, reports and actions, without input or output.
 
-Every method takes the reading of CLOCK_BOOTTIME at which something happened and returns commands,
-to be carried out in their order. `due` says when to call `tick` if nothing happens before. One
-request at a time is on the way to the central; its reply comes back through `replied`. The rules
-are P1–P8 of PROTOCOL.
-
-Pure.
+Every method takes the reading of CLOCK_BOOTTIME of its event, and returns commands to carry out in
+order. `due` returns when to call `tick` if nothing happens before. One request at a time is on its
+way to the central; its reply comes back through `replied`. The rules are P1–P8 of PROTOCOL. Pure.
 """
 
 import dataclasses
@@ -110,16 +107,16 @@ class Brain:
         self._flying: Optional[Union[Turn, Beat]] = None
         self._failures = 0
         self._next_try = -math.inf
-        self._turn_at = -math.inf  # when the last one was sent
-        self._gone_first, self._gone_last = math.inf, -math.inf  # of those that ended since
+        self._turn_at = -math.inf  # when the last turn was sent
+        self._gone_first, self._gone_last = math.inf, -math.inf  # of the payloads that ended since
         self._one_by_one = False  # the central could not read one of several items
         self._draining = False
-        self._too_late = False  # to ask for anything
+        self._too_late = False  # too late to ask for work
         self._stopped_all = False
         self._goodbyes = 0
         self._idle_since = min(now, bounds.idle_since)
         self._over = False
-        self._now = now  # when we were last told something
+        self._now = now  # time of the last event
         self._own: list[Command] = []
 
     @property
@@ -127,47 +124,48 @@ class Brain:
         """Whether it holds nothing and waits for a wake-up."""
         return bool(self._asks.parked) and not self._slots.used and not self._draining
 
-    # -- what happens ---------------------------------------------------------------------------
+    # -- events ---------------------------------------------------------------------------------
 
     def tick(self, now: float) -> list[Command]:
-        """Time has passed."""
+        """Handle the passing of time."""
         return self._commands(now)
 
     def restored(self, report: Report, at: float) -> None:
-        """Before the first tick: a last report of an earlier life that was not answered."""
+        """Restore, before the first tick, an unanswered last report of an earlier process."""
         self._payloads.restore(report, at)
 
     def restored_dead(self, assignment: Assignment, now: float) -> list[Command]:
-        """An attempt of an earlier life has been seen dead on this host and boot."""
+        """Restore an attempt of an earlier process that is dead on this host and boot."""
         self._payloads.restore_assignment(assignment, now)
         return self._commands(now)
 
     def bus_changed(self, up: bool, now: float) -> list[Command]:
-        """The connection to the bus came or went."""
+        """Handle a change of the connection to the bus."""
         came, self._bus_up = up and not self._bus_up, up
-        if came and self._asks.parked:  # a wake-up may have been lost: the beat's answer tells
+        # A wake-up may have been lost; the answer to a heartbeat replaces it.
+        if came and self._asks.parked:
             self._beats.soon(now, min(BEAT_SPACING_MAX_S, self._period_s / 10))
         if not up and self._asks.parked:
             self._asks.sooner(now + reask_s(self._bus_up, 0.0, self._uniform))
         return self._commands(now)
 
     def scratch_changed(self, free_mb: int, now: float) -> list[Command]:
-        """The node's disk was looked at."""
+        """Record the free space on the node's disk."""
         self._slots.scratch_measured(free_mb)
         return self._commands(now)
 
     def bounds_changed(self, bounds: PilotDeadlines, now: float) -> list[Command]:
-        """The time that is left is another one than was thought: offer that."""
+        """Handle a changed end of the pilot: offer the new time."""
         earlier_s = self._bounds.stop_at - bounds.stop_at
         self._bounds = bounds
         if earlier_s >= BOUNDS_STEP_S:
-            self._asks.give_up()  # it offers too much: what it still brings is not taken
+            self._asks.give_up()  # it offers too much: assignments for it are refused
         if abs(earlier_s) >= BOUNDS_STEP_S:
             self._asks.sooner(now)
         return self._commands(now)
 
     def down(self, message: Down, now: float) -> list[Command]:
-        """Something came over the bus."""
+        """Handle a message from the bus."""
         if message.beat is not None:
             self._beat_answered(message.beat, now)
         if message.wake is not None and message.wake.term >= self._term:
@@ -180,7 +178,7 @@ class Brain:
         return self._commands(now)
 
     def replied(self, reply: Reply, now: float) -> list[Command]:
-        """The request on the way has its reply, or will never have one."""
+        """Handle the reply to the request on its way, or its failure."""
         flying, self._flying = self._flying, None
         if isinstance(reply, FailedRequest):
             self._refused(flying, reply, now)
@@ -193,24 +191,24 @@ class Brain:
         return self._commands(now)
 
     def staged(self, attempt_id: int, now: float, isolation: str = "") -> list[Command]:
-        """All is in place for a payload. `isolation`: the rung of its image."""
+        """Start a payload whose inputs are in place. `isolation`: the rung of its image."""
         self._payloads.staged(attempt_id, isolation, self._wall_left_s(now), now)
         return self._commands(now)
 
     def staging_failed(
         self, attempt_id: int, why: str, now: float, how: How = How.INPUT
     ) -> list[Command]:
-        """Something is missing, or has come and is useless, here and anywhere (NO_START)."""
+        """End an attempt whose inputs are missing, or are useless here and anywhere (NO_START)."""
         self._payloads.staging_failed(attempt_id, why, now, how)
         return self._commands(now)
 
     def found_bad(self, attempt_id: int, bad: tuple[BadCopy, ...]) -> list[Command]:
-        """Copies of a payload's data were no good."""
+        """Record bad copies of a payload's data."""
         self._payloads.found_bad(attempt_id, bad)
         return []
 
     def started(self, attempt_id: int, now: float) -> list[Command]:
-        """The guard has started a payload. Its first beat goes out right away."""
+        """Record that the guard has started a payload. Its first heartbeat is sent right away."""
         self._payloads.started(attempt_id, now)
         self._beats.soon(now, min(BEAT_SPACING_MAX_S, self._period_s / 10))
         return self._commands(now)
@@ -220,13 +218,16 @@ class Brain:
         return self._commands(now)
 
     def warned(self, attempt_id: int, said: str, now: float) -> list[Command]:
-        """A payload had its warning signal."""
+        """Record that a payload got its warning signal."""
         self._payloads.warned(attempt_id, said, now)
         return self._commands(now)
 
     def gone(self, ended: Ended, now: float) -> list[Command]:
-        """A payload is gone. Talk waits for `collected` or `tick`, so that its report and the ask
-        for the next one can travel together."""
+        """Handle the end of a payload.
+
+        Requests wait for `collected` or `tick`, so that its report and the next ask can travel
+        together.
+        """
         self._payloads.gone(ended, now)
         self._gone_first, self._gone_last = min(now, self._gone_first), now
         return self._take()
@@ -246,7 +247,7 @@ class Brain:
         removed: tuple[Removed, ...] = (),
         failed_as: How = How.OUTPUT,
     ) -> list[Command]:
-        """What a payload left is uploaded and stored, or cannot be."""
+        """Handle the outputs of a payload: uploaded and stored, or failed."""
         self._payloads.collected(
             attempt_id,
             outputs,
@@ -263,7 +264,7 @@ class Brain:
         return self._commands(now)
 
     def undelivered(self, attempt_id: int, why: str, now: float) -> list[Command]:
-        """A file of an attempt was not moved. If its payload is gone the next beat comes soon."""
+        """Record a failed transfer. If the payload has ended, the next heartbeat comes soon."""
         if self._payloads.undelivered(attempt_id, why):
             self._beats.soon(now, min(BEAT_SPACING_MAX_S, self._period_s / 10))
         return self._commands(now)
@@ -271,12 +272,12 @@ class Brain:
     def uploaded(
         self, attempt_id: int, unavailable: frozenset[str], now: float, *, quota: str = ""
     ) -> list[Command]:
-        """Blobs that the central missed are there, except those whose files are gone."""
+        """Record uploaded blobs that the central missed, except those whose files are gone."""
         self._payloads.uploaded(attempt_id, unavailable, now, quota=quota)
         return self._commands(now)
 
     def guard_gone(self, dead: frozenset[int], now: float) -> list[Command]:
-        """The guard has died, and its payloads with it; `dead` are those that were seen dead."""
+        """Handle the death of the guard and its payloads; `dead` are those that were seen dead."""
         for holding in self._holdings.all():
             if not holding.alive:
                 continue
@@ -288,12 +289,12 @@ class Brain:
         return self._commands(now)
 
     def drain(self, why: str, now: float) -> list[Command]:
-        """Ask for nothing more, end when everything that is held has ended."""
+        """Ask for no more work, and end when all held attempts have ended."""
         self._drain(why)
         return self._commands(now)
 
     def hurry(self, why: str, now: float) -> list[Command]:
-        """Drain, and do not wait for the payloads."""
+        """Drain without waiting for the payloads."""
         self._stop_all(why, now)
         return self._commands(now)
 
@@ -309,8 +310,8 @@ class Brain:
         asked = self._asks.open
         if asked is not None:
             times.append(asked.first_sent + ASK_OPEN * lease_s)
-        # A beat that is overdue can only leave over HTTPS, once that is free. Whoever slept until
-        # now may find one that has become so.
+        # An overdue heartbeat can only be sent over HTTPS, once that is free. After a sleep, one
+        # may have become overdue.
         beat_at = max(self._beat_due(impatient_s), self._now)
         if self._flying is None or self._takes_bus(beat_at, impatient_s):
             times.append(beat_at)
@@ -320,7 +321,7 @@ class Brain:
 
     @property
     def held(self) -> int:
-        """How many attempts we hold."""
+        """Return the number of held attempts."""
         return len(self._holdings)
 
     # -- answers --------------------------------------------------------------------------------
@@ -366,7 +367,7 @@ class Brain:
     def _beat_answered(self, answer: BeatAnswer, now: float) -> None:
         beat = self._beats.find(answer.n)
         if beat is None:
-            return  # of an older session, or newer ones are answered
+            return  # from an older session, or newer ones were answered
         if answer.other_store or answer.old_session:
             self._disowned(other_store=answer.other_store)
             return
@@ -389,24 +390,24 @@ class Brain:
             self._own.append(LeaderIs(url))
 
     def _woken(self, wake: Wake) -> None:
-        """There may be work for an ask; 0: a leader has begun, and knows of none that is parked."""
+        """Handle a wake-up for an ask. 0: a new leader has started, and knows no parked ask."""
         if wake.n:
             self._asks.woken(wake.n)
             return
         self._leader_is(wake.leader)
         if wake.term > self._term:
-            self._own.append(GoHome())  # a machine that is gone would be waited for
+            self._own.append(GoHome())  # otherwise requests would wait for a machine that is gone
         self._asks.called()
 
     def _term_stands(self, term: int) -> bool:
-        """Take note of the answer's term; False for one of a leader that has been replaced."""
+        """Record the answer's term; return False for an answer from a replaced leader."""
         if term < self._term:
             return False
         self._term = term
         return True
 
     def _rest_unanswered(self, turn: Turn, now: float) -> None:
-        """Whatever the reply left out is repeated, and not at once."""
+        """Repeat later what the reply left out."""
         later = now + self._uniform(BACK_OFF_MIN_S, BACK_OFF_MAX_S)
         for report in turn.reports:
             self._reports.later(report.attempt_id, report.n, later)
@@ -417,7 +418,7 @@ class Brain:
             self._one_by_one = False
 
     def not_renewed(self, refusal: FailedRequest, now: float) -> list[Command]:
-        """The central gives us no new token: what is held runs into its fences."""
+        """Handle a refused renewal of the token: held attempts run into their fences."""
         if _disowns(refusal):
             self._disowned(other_store=refusal.status == 410)
             return self._commands(now)
@@ -432,7 +433,7 @@ class Brain:
         elif isinstance(flying, Beat):
             self._own.append(Tell("beat_refused", refusal.facts()))
             if flying.goodbye and self._goodbyes >= GOODBYES_MAX:
-                self._exit(EXIT_DONE, "drained, and nobody answered the goodbye")
+                self._exit(EXIT_DONE, "drained; the goodbye was not answered")
         elif isinstance(flying, Turn) and refusal.status in (400, 413, 422):
             self._own.append(Tell("turn_refused", refusal.facts()))
             self._unreadable(flying, refusal, now)
@@ -457,7 +458,7 @@ class Brain:
         self._next_try = now + back_off_s(self._failures, self._uniform)
 
     def _disowned(self, *, other_store: bool) -> None:
-        """Our past is gone, or another life of us speaks: nothing of ours may go on."""
+        """End all work: this pilot's past is lost, or another process speaks as this pilot."""
         self._own.append(KillAll())
         if other_store:
             self._exit(EXIT_OTHER_STORE, "the central has another store")
@@ -467,7 +468,7 @@ class Brain:
     # -- ends -----------------------------------------------------------------------------------
 
     def _told_to_end(self, drain: bool, hurry: bool, now: float) -> None:
-        """The central says in which way, if at all."""
+        """Handle an order of the central to end."""
         if hurry:
             self._stop_all("killed by an operator", now)
         elif drain:
@@ -477,7 +478,7 @@ class Brain:
         if not self._draining:
             self._draining = True
             self._own.append(Tell("draining", {"why": why, "held": len(self._holdings)}))
-            # What an open ask still brings is not taken: the next beat says that it is closed.
+            # Assignments for an open ask are refused: the next heartbeat says that it is closed.
             self._asks.give_up()
 
     def _stop_all(self, why: str, now: float) -> None:
@@ -499,13 +500,13 @@ class Brain:
     def _drained(self) -> bool:
         return self._draining and self._idle and not len(self._reports)
 
-    # -- what to say next -----------------------------------------------------------------------
+    # -- the next message -----------------------------------------------------------------------
 
     def _commands(self, now: float) -> list[Command]:
         self._now = now
         if not self._over:
             self._look_at_clock(now)
-            # Starts and journal entries come before anything that is said.
+            # Starts and journal entries come before any message.
             self._own[:0] = self._payloads.take()
         if not self._over:
             self._plan_beat(now)
@@ -525,7 +526,7 @@ class Brain:
         if now >= self._bounds.stop_at and not self._stopped_all:
             self._stop_all("the pilot's time is over", now)
         if now >= self._bounds.end_at:
-            self._exit(EXIT_DONE, f"out of time, {len(self._reports)} reports not answered")
+            self._exit(EXIT_DONE, f"out of time, {len(self._reports)} reports unanswered")
         asked = self._asks.open
         if asked is not None and now >= asked.first_sent + ASK_OPEN * self._lease_s:
             self._asks.give_up()
@@ -599,10 +600,10 @@ class Brain:
             undelivered=self._holdings.undelivered(now),
         )
 
-    # -- when -----------------------------------------------------------------------------------
+    # -- times ----------------------------------------------------------------------------------
 
     def _wall_left_s(self, now: float) -> float:
-        """Return how long a payload may be granted that starts now: an answer may come late."""
+        """Return the wall time to offer for a payload that starts now; an answer may come late."""
         left_s = self._bounds.stop_at - now
         return left_s + WALL_LATE_S if left_s > 0 else left_s
 
@@ -623,24 +624,24 @@ class Brain:
 
     def _beat_due(self, impatient_s: float) -> float:
         if self._drained or isinstance(self._flying, Beat):
-            return math.inf  # the goodbye is the last one
+            return math.inf  # the goodbye is the last heartbeat
         return self._beats.due(impatient_s)
 
     def _talk_from(self) -> float:
-        """Return before when nothing is said: backing off, or waiting for another end to tell.
+        """Return the earliest time for a message: after back-off, or with other ends that join it.
 
-        Payloads that began together end together: the first of them would else take a request for
-        itself, and the others wait for its answer.
+        Payloads that started together end together. Otherwise the first of them would use a request
+        for itself, and the others would wait for its answer.
         """
         if not self._slots.used:
             return self._next_try
-        if self._gone_last > self._turn_at + BURST_S:  # ends are rare: nobody comes along soon
+        if self._gone_last > self._turn_at + BURST_S:  # ends are rare: no other will join soon
             return max(self._next_try, self._turn_at + TOGETHER_S)
         gathered = min(self._gone_last + GATHER_S, self._gone_first + TOGETHER_S)
         return max(self._next_try, self._turn_at + TOGETHER_S, gathered)
 
     def _talk_due(self) -> float:
-        """Return when a request would have something to say, back-off apart."""
+        """Return when a request has something to say, without back-off."""
         if self._drained or self._asks.open is not None:
             return -math.inf
         due = self._reports.next_due()
@@ -650,5 +651,5 @@ class Brain:
 
 
 def _disowns(refusal: FailedRequest) -> bool:
-    """Say whether a refusal ends the pilot (PROTOCOL P7)."""
+    """Whether a refusal ends the pilot (PROTOCOL P7)."""
     return refusal.status == 410 or refusal.code == Code.OLD_SESSION.value

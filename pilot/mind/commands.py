@@ -1,4 +1,4 @@
-"""What the brain wants done: one small value per act, carried out by the agent in their order.
+"""The commands of the brain: one small value for each action, carried out in order by the agent.
 
 Pure.
 """
@@ -11,7 +11,7 @@ from pilotage.proto.messages import Assignment, Beat, Report, Turn
 
 @dataclass(frozen=True)
 class SendTurn:
-    """Send reports and at most one ask over HTTPS, and give the reply back to the brain."""
+    """Send reports and at most one ask over HTTPS, and pass the reply to the brain."""
 
     turn: Turn
     timeout_s: float
@@ -19,7 +19,7 @@ class SendTurn:
 
 @dataclass(frozen=True)
 class SendBeat:
-    """Send a beat over HTTPS, and give the reply back to the brain."""
+    """Send a heartbeat over HTTPS, and pass the reply to the brain."""
 
     beat: Beat
     timeout_s: float
@@ -27,26 +27,26 @@ class SendBeat:
 
 @dataclass(frozen=True)
 class PublishBeat:
-    """Send a beat over the bus; its answer comes on our `down` topic, or not at all."""
+    """Publish a heartbeat on the bus; an answer may come on the pilot's `down` topic."""
 
     beat: Beat
 
 
 @dataclass(frozen=True)
 class GoHome:
-    """Say all that follows where we first went: whoever we went to since leads no more."""
+    """Send everything to the pilot's first address again, because the leader has changed."""
 
 
 @dataclass(frozen=True)
 class LeaderIs:
-    """Another process leads, at this URL: go there where nobody answers at the one we know."""
+    """Use the new leader's URL if nobody answers at the known address."""
 
     url: str
 
 
 @dataclass(frozen=True)
 class KeepAssignment:
-    """Write the assignment to the journal: durable before anything of it starts."""
+    """Write the assignment to the journal: durable before its payload starts."""
 
     assignment: Assignment
 
@@ -61,21 +61,21 @@ class KeepEnded:
 
 @dataclass(frozen=True)
 class Forget:
-    """The attempt is over for us: remove it from the journal, and its folder."""
+    """Remove an attempt that is over from the journal, and its folder."""
 
     attempt_id: int
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Bring the input of an attempt, then say `staged` or `staging_failed`."""
+    """Fetch the inputs of an attempt, then call `staged` or `staging_failed`."""
 
     assignment: Assignment
 
 
 @dataclass(frozen=True)
 class Abandon:
-    """Stop bringing input, collecting or uploading for an attempt."""
+    """Stop fetching inputs, collecting or uploading for an attempt."""
 
     attempt_id: int
 
@@ -100,10 +100,10 @@ class StopPayload:
 
 @dataclass(frozen=True)
 class Collect:
-    """Upload what the payload left: its streams and, if wanted, its outputs; then `collected`.
+    """Upload the payload's streams and, if wanted, its outputs; then call `collected`.
 
-    With `checkpoint` its checkpoint too; without, it goes only if the outputs fail the attempt.
-    With `data` what it left for storages, once all else has gone well.
+    With `checkpoint`, upload its checkpoint too; otherwise only if the outputs fail the attempt.
+    With `data`, store its data files, if all else has succeeded.
     """
 
     assignment: Assignment
@@ -114,7 +114,7 @@ class Collect:
 
 @dataclass(frozen=True)
 class UploadAgain:
-    """The central does not have these blobs: upload them, then say `uploaded`."""
+    """Upload these blobs again, because the central lacks them, then call `uploaded`."""
 
     attempt_id: int
     missing: tuple[str, ...]
@@ -122,9 +122,9 @@ class UploadAgain:
 
 @dataclass(frozen=True)
 class Follow:
-    """These attempts, and no others, are watched by somebody: send their output live.
+    """Send the output of these attempts, and no others, live, because users watch them.
 
-    Of `anew` from the beginning, whatever was sent: somebody has come who has not seen it.
+    For attempts in `anew`, start again from the beginning, because a new user watches.
     """
 
     attempt_ids: frozenset[int]
@@ -133,7 +133,7 @@ class Follow:
 
 @dataclass(frozen=True)
 class KillAll:
-    """SIGKILL every payload at once."""
+    """Send SIGKILL to every payload at once."""
 
 
 @dataclass(frozen=True)

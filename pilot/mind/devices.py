@@ -1,4 +1,4 @@
-"""Which GPUs each payload has: no two the same one. Pure."""
+"""The assignment of GPUs to payloads: each GPU has at most one payload. Pure."""
 
 from dataclasses import replace
 
@@ -6,12 +6,12 @@ from pilotage.proto.messages import Assignment
 
 from ..gpus import Gpus
 
-# By vendor: what the libraries of a payload look at. Those of others show all that there are.
+# The variables that the vendors' libraries read. Other vendors' libraries show all GPUs.
 _VISIBLE = {"nvidia": "CUDA_VISIBLE_DEVICES", "amd": "ROCR_VISIBLE_DEVICES"}
 
 
 class Devices:
-    """The GPUs that are known by name. Where they are not, payloads share what they find."""
+    """The GPUs with known names. If the names are unknown, payloads share all GPUs."""
 
     def __init__(self, gpus: Gpus) -> None:
         self._variable = _VISIBLE.get(gpus.vendor, "")
@@ -32,5 +32,5 @@ class Devices:
         return replace(assignment, body=replace(assignment.body, environment=environment))
 
     def take_back(self, attempt_id: int) -> None:
-        """Its payload is gone, or never began."""
+        """Release the GPUs of a payload that has ended or never started."""
         self._given.pop(attempt_id, None)

@@ -1,4 +1,4 @@
-"""The attempts that we hold, where each stands, and their fences (PROTOCOL P2). Pure."""
+"""The held attempts, the phase of each, and their fences (PROTOCOL P2). Pure."""
 
 import enum
 from collections.abc import Iterable
@@ -10,35 +10,35 @@ from pilotage.proto.storages import BadCopy
 
 from ..ports import Ended
 
-FENCE = 0.8  # of the lease: when a payload freezes
-UNDELIVERED_S = 30.0  # a result that takes longer is told of, even if no try has failed
-FENCE_LEFT_MIN = 0.3  # of the lease: with less than this to its fence nothing is started
+FENCE = 0.8  # of the lease: when a payload is frozen
+UNDELIVERED_S = 30.0  # a slower result is reported, even if no try has failed
+FENCE_LEFT_MIN = 0.3  # of the lease: with less time to its fence, nothing is started
 
 
 class AttemptPhase(enum.Enum):
-    """Where a held attempt stands on this node."""
+    """The phase of a held attempt on this node."""
 
     STAGING = "staging"
-    STARTING = "starting"  # the guard was told
+    STARTING = "starting"  # the guard was told to start it
     RUNNING = "running"
-    COLLECTING = "collecting"  # the payload is gone, its output is on the way
+    COLLECTING = "collecting"  # the payload has ended, its output is being uploaded
     ENDED = "ended"  # its last report is not answered yet
 
 
 def wants_staging(assignment: Assignment) -> bool:
-    """Whether something has to be brought or found before a payload starts."""
+    """Whether something must be fetched or found before a payload starts."""
     body, data = assignment.body, assignment.data
     return bool(body.inputs or wants_outfit(body) or (data is not None and data.inputs))
 
 
 def leaves_data(assignment: Assignment) -> bool:
-    """Whether what a payload leaves goes to storages."""
+    """Whether the payload's outputs go to storages."""
     data = assignment.data
     return data is not None and bool(data.outputs or data.removals)
 
 
 def wants_outfit(body: Body) -> bool:
-    """Whether a payload runs with more than its node's own files and its input."""
+    """Whether a payload needs more than its node's files and its inputs."""
     return bool(body.image or body.software or body.modules)
 
 
@@ -52,16 +52,16 @@ class HeldAttempt:
     fence: float
     phase: AttemptPhase
     assignment: Optional[Assignment] = None  # None: only the last report is left, from the journal
-    stopping: Optional[How] = None  # why we end it; it goes into the report
-    said: str = ""  # about that
-    gone: Optional[Ended] = None  # what the guard said when the payload was gone
-    stale: bool = False  # the central disowned it: listed no more
-    isolation: str = ""  # the rung that its image runs on; empty: that of the pilot
-    for_good: bool = False  # killed by a person: no other attempt goes on from it
-    warned: str = ""  # of what its payload was warned, until that is told
-    bad_copies: tuple[BadCopy, ...] = ()  # of its data, that were no good
-    ended_at: Optional[float] = None  # since when its result is to be delivered
-    undelivered: str = ""  # what the last failed try to do so said
+    stopping: Optional[How] = None  # why the pilot ends it, for the report
+    said: str = ""  # details of that
+    gone: Optional[Ended] = None  # the guard's report of the end
+    stale: bool = False  # the central disowned it: not listed any more
+    isolation: str = ""  # the rung of its image; empty: that of the pilot
+    for_good: bool = False  # killed by a person: no other attempt continues it
+    warned: str = ""  # what its payload was warned of, until that is reported
+    bad_copies: tuple[BadCopy, ...] = ()  # of its data
+    ended_at: Optional[float] = None  # since when its result waits for delivery
+    undelivered: str = ""  # the error of the last failed try
 
     @property
     def alive(self) -> bool:
@@ -97,11 +97,11 @@ class HeldAttempts:
         return self._by_id.get(attempt_id)
 
     def listed(self) -> tuple[Attempt, ...]:
-        """Return what beats and asks say that we hold."""
+        """Return the held attempts for heartbeats and asks."""
         return tuple(one.attempt for one in self._by_id.values() if not one.stale)
 
     def undelivered(self, now: float) -> tuple[Undelivered, ...]:
-        """Return what beats say of results that have not arrived."""
+        """Return the undelivered results for heartbeats."""
         return tuple(
             Undelivered(
                 one.attempt.job, one.attempt.epoch, max(0.0, now - one.ended_at), one.undelivered
@@ -113,13 +113,13 @@ class HeldAttempts:
         )
 
     def lease_s(self, most: float) -> float:
-        """Return the shortest lease among what we hold, at most `most`."""
+        """Return the shortest lease of the held attempts, at most `most`."""
         return min([most, *(one.lease_s for one in self._by_id.values())])
 
     def renew(
         self, listed: Iterable[Attempt], stale: frozenset[Attempt], sent: float
     ) -> list[HeldAttempt]:
-        """Move the fences of what an answered beat listed; return those that moved."""
+        """Move the fences of the attempts in an answered heartbeat; return those that moved."""
         moved: list[HeldAttempt] = []
         for attempt in listed:
             holding = self._by_attempt.get(attempt)

@@ -1,8 +1,6 @@
 """The life of every attempt on this node, from its assignment to the answer to its last report.
 
-Decides only: what to do comes out as commands. Rules P3, P5, P6 and P7 of PROTOCOL live here.
-
-Pure.
+It only decides, and returns commands. It implements the rules P3, P5, P6 and P7 of PROTOCOL. Pure.
 """
 
 import dataclasses
@@ -52,14 +50,14 @@ from .report_texts import fit, names
 from .reports import ReportOutbox, fitting
 from .slots import Slots
 
-GRACE_S = 10.0  # between the soft signal and SIGKILL
-STARTED_LATER_S = 0.25  # `ended` implies `started`: a payload shorter than this says only the one
-REFUSED_AGAIN_S = 600.0  # an end that cannot be told: a central that was mended may take it
+GRACE_S = 10.0  # seconds between the soft signal and SIGKILL
+STARTED_LATER_S = 0.25  # `ended` implies `started`: a shorter payload reports only `ended`
+REFUSED_AGAIN_S = 600.0  # interval for an end that was refused: an updated central may accept it
 STOPS_MAX = 10_000
-OWN_OUTPUTS = KEPT_FOLDER + "/"  # the kept streams; losing one spoils no result
+OWN_OUTPUTS = KEPT_FOLDER + "/"  # the kept streams; the loss of one spoils no result
 
-# What the guard says when it ended a payload by itself; the fence's SIGKILL comes only after hours
-# without an answer.
+# The guard's words for ends that it caused. SIGKILL after the fence comes only after hours without
+# an answer.
 _GUARD_WORDS = {
     "wall": How.WALL,
     "cpu": How.CPU,
@@ -89,7 +87,7 @@ class Payloads:
     def take(self) -> list[Command]:
         """Return the commands since the last call.
 
-        Starts come last: all that arrived with them is in the journal by then, and costs one sync.
+        Starts come last: by then, all that arrived with them is in the journal, with one sync.
         """
         out, self._out, self._starts = [*self._out, *self._starts], [], []
         return out
@@ -99,7 +97,7 @@ class Payloads:
     def arrive(
         self, assignment: Assignment, *, fence: float, wall_left_s: float, now: float
     ) -> bool:
-        """Take an assignment on, or decline it; say whether it was booked."""
+        """Accept or decline an assignment; return whether it was booked."""
         attempt = Attempt(assignment.job, assignment.epoch)
         if self._holdings.of(attempt) is not None:
             return True
@@ -132,9 +130,9 @@ class Payloads:
 
     def _unfit(self, assignment: Assignment, fence: float, wall_left_s: float, now: float) -> str:
         if fence - now < FENCE_LEFT_MIN * assignment.lease_s:
-            return f"{max(0.0, fence - now):.1f} s to its fence"
+            return f"{max(0.0, fence - now):.1f} s left to its fence"
         if not self._slots.fits(assignment.grant):
-            return "fits no more: cores, memory, disk, GPUs or a named amount are taken"
+            return "it no longer fits: cores, memory, disk, GPUs or a named amount are taken"
         return _too_long(assignment, wall_left_s)
 
     def _start(self, holding: HeldAttempt) -> None:
@@ -143,32 +141,32 @@ class Payloads:
         self._starts.append(StartPayload(holding.assignment, holding.fence))
 
     def staged(self, attempt_id: int, isolation: str, wall_left_s: float, now: float) -> None:
-        """Its input is in place, and what it runs with is found: on the rung `isolation`."""
+        """Handle inputs and outfit in place, on the rung `isolation`."""
         holding = self._holdings.by_id(attempt_id)
         if holding is None or holding.phase is not AttemptPhase.STAGING:
             return
         assert holding.assignment is not None
         why = _too_long(holding.assignment, wall_left_s)
         if why:
-            self._end(holding, How.DECLINED, now, detail=f"{why} when all was in place")
+            self._end(holding, How.DECLINED, now, detail=f"{why} when its inputs were ready")
             return
         holding.isolation = isolation
         self._start(holding)
 
     def staging_failed(self, attempt_id: int, why: str, now: float, how: How = How.INPUT) -> None:
-        """Its input cannot be brought, is useless (NO_START), or what it runs with is missing."""
+        """End an attempt without usable inputs (NO_START: useless anywhere) or outfit."""
         holding = self._holdings.by_id(attempt_id)
         if holding is not None and holding.phase is AttemptPhase.STAGING:
             self._end(holding, how, now, detail=why)
 
     def found_bad(self, attempt_id: int, bad: tuple[BadCopy, ...]) -> None:
-        """Copies of its data were no good: its last report says so."""
+        """Record bad copies of its data for its last report."""
         holding = self._holdings.by_id(attempt_id)
         if holding is not None:
             holding.bad_copies = bad
 
     def started(self, attempt_id: int, now: float) -> None:
-        """The guard has started it."""
+        """Record that the guard has started it."""
         holding = self._holdings.by_id(attempt_id)
         if holding is None or holding.phase is not AttemptPhase.STARTING:
             return
@@ -184,14 +182,14 @@ class Payloads:
         self._reports.put(report, at=now, due=now + STARTED_LATER_S)
 
     def warned(self, attempt_id: int, said: str, now: float) -> None:
-        """It had its warning signal: into its history, once it is known there that it runs."""
+        """Record its warning signal, for its history once the central knows that it runs."""
         holding = self._holdings.by_id(attempt_id)
         if holding is not None and holding.phase is AttemptPhase.RUNNING:
             holding.warned = said
             self._tell_warning(holding, now)
 
     def _tell_warning(self, holding: HeldAttempt, now: float) -> None:
-        """A report replaces the one before it, and that may be the start."""
+        """Report the warning. A report replaces the one before it, which may be the start."""
         if not holding.warned or self._reports.get(holding.attempt_id) is not None:
             return
         report = Report(
@@ -206,7 +204,7 @@ class Payloads:
         self._reports.put(report, at=now, due=now)
 
     def not_started(self, attempt_id: int, why: str, now: float) -> None:
-        """The guard could not start it."""
+        """End an attempt that the guard could not start."""
         holding = self._holdings.by_id(attempt_id)
         if holding is not None and holding.alive:
             self._end(holding, holding.stopping or How.NO_START, now, detail=why)
@@ -214,7 +212,7 @@ class Payloads:
     # -- end ------------------------------------------------------------------------------------
 
     def gone(self, ended: Ended, now: float) -> None:
-        """No process of the payload is left: its slot is free, its output still has to travel."""
+        """Handle the end of the last process: the slot is free, the output is not yet uploaded."""
         holding = self._holdings.by_id(ended.attempt_id)
         if holding is None or not holding.alive:
             return
@@ -251,9 +249,11 @@ class Payloads:
         removed: tuple[Removed, ...] = (),
         failed_as: How = How.OUTPUT,
     ) -> None:
-        """What the payload left is uploaded. `absent`: required patterns that matched nothing;
-        `note`: what else is to be said; `published` and `removed`: what is on storages now, and
-        what is not."""
+        """End an attempt after its outputs were uploaded.
+
+        `absent` are required patterns without a match, `note` is a further message, and `published`
+        and `removed` are the results on storages.
+        """
         holding = self._holdings.by_id(attempt_id)
         if holding is None or holding.phase is not AttemptPhase.COLLECTING or holding.gone is None:
             return
@@ -286,7 +286,7 @@ class Payloads:
         )
 
     def undelivered(self, attempt_id: int, why: str) -> bool:
-        """A try to deliver its result has failed; say whether that is news."""
+        """Record a failed delivery of its result; return whether that is news."""
         holding = self._holdings.by_id(attempt_id)
         if holding is None or holding.ended_at is None:
             return False
@@ -294,20 +294,20 @@ class Payloads:
         return is_first
 
     def lost(self, attempt_id: int, now: float) -> None:
-        """It has been seen dead on this host and boot, without an end that we know."""
+        """End an attempt that is dead on this host and boot, without a known end."""
         holding = self._holdings.by_id(attempt_id)
         if holding is not None and holding.phase is not AttemptPhase.ENDED:
             self._slots.release(attempt_id)
             self._end(holding, How.LOST, now)
 
     def unknown(self, attempt_id: int) -> None:
-        """Nobody can say what became of it: it runs into its lease, and we hold it no more."""
+        """Drop an attempt with an unknown end: it runs into its lease."""
         holding = self._holdings.by_id(attempt_id)
         if holding is not None:
             self._over(holding)
 
     def restore(self, report: Report, at: float) -> None:
-        """A last report of an earlier life that was not answered."""
+        """Restore an unanswered last report of an earlier process."""
         attempt = Attempt(report.job, report.epoch)
         holding = HeldAttempt(attempt, report.attempt_id, math.inf, 0.0, AttemptPhase.ENDED)
         holding.ended_at = at
@@ -315,7 +315,7 @@ class Payloads:
         self._reports.put(report, at=at, due=at)
 
     def restore_assignment(self, assignment: Assignment, now: float) -> None:
-        """An attempt of an earlier life that has been seen dead."""
+        """Restore an attempt of an earlier process that is known to be dead."""
         attempt = Attempt(assignment.job, assignment.epoch)
         holding = HeldAttempt(attempt, assignment.attempt_id, math.inf, 0.0, AttemptPhase.ENDED)
         self._holdings.add(holding)
@@ -332,7 +332,7 @@ class Payloads:
         published: tuple[Published, ...] = (),
         removed: tuple[Removed, ...] = (),
     ) -> None:
-        """Say the last word on an attempt: into the journal, then to the central."""
+        """Record the end of an attempt in the journal, then report it to the central."""
         self._slots.release(holding.attempt_id)
         holding.phase = AttemptPhase.ENDED
         if holding.ended_at is None:
@@ -360,10 +360,10 @@ class Payloads:
         self._out.append(KeepEnded(report, now))
         self._unfollow(holding.attempt_id)
 
-    # -- what the central wants -----------------------------------------------------------------
+    # -- orders of the central -------------------------------------------------------------------
 
     def stop(self, stop: Stop, now: float, remember_s: float) -> None:
-        """End an attempt, or remember it for the case that the stop was faster than the attempt."""
+        """End an attempt, or remember the stop if it arrived before the attempt."""
         attempt = Attempt(stop.job, stop.epoch)
         holding = self._holdings.of(attempt)
         if holding is not None:
@@ -375,7 +375,7 @@ class Payloads:
             self._stops[attempt] = now + remember_s
 
     def end_softly(self, holding: HeldAttempt, how: How, now: float, *, detail: str) -> None:
-        """Soft signal, grace, SIGKILL; what has not started ends at once."""
+        """End with a soft signal, a grace and SIGKILL; without a payload, end at once."""
         if holding.alive:
             if holding.stopping is None:
                 holding.stopping, holding.said = how, detail
@@ -385,7 +385,7 @@ class Payloads:
             self._end(holding, how, now, detail=detail)
 
     def stale(self, attempt: Attempt, now: float) -> None:
-        """The central knows this attempt no more: SIGKILL, drop everything of it."""
+        """Kill and forget an attempt that the central does not know any more."""
         holding = self._holdings.of(attempt)
         if holding is None or holding.stale:
             return
@@ -400,20 +400,20 @@ class Payloads:
             self._end(holding, How.STALE, now)
 
     def renewed(self, listed: tuple[Attempt, ...], stale: tuple[Attempt, ...], sent: float) -> None:
-        """A beat was answered: move the fences of what it listed."""
+        """Move the fences of the attempts in an answered heartbeat."""
         for holding in self._holdings.renew(listed, frozenset(stale), sent):
             if holding.alive:
                 self._out.append(MoveFence(holding.attempt_id, holding.fence))
 
     def follow(self, attempt: Attempt) -> None:
-        """Somebody begins to watch this attempt, beside others perhaps."""
+        """Record that a further user watches this attempt."""
         holding = self._holdings.of(attempt)
         if holding is not None and holding.phase is not AttemptPhase.ENDED:
             self._followed |= {holding.attempt_id}
             self._out.append(Follow(self._followed, anew=frozenset({holding.attempt_id})))
 
     def follow_only(self, attempts: tuple[Attempt, ...]) -> None:
-        """These are all that anybody watches."""
+        """Record that users watch only these attempts."""
         held = (self._holdings.of(attempt) for attempt in attempts)
         self._watch(
             frozenset(one.attempt_id for one in held if one and one.phase is not AttemptPhase.ENDED)
@@ -430,7 +430,7 @@ class Payloads:
     # -- answers to reports ---------------------------------------------------------------------
 
     def answered(self, answer: ReportAnswer, now: float) -> None:
-        """The central has answered a report; what concerns an older one changes nothing."""
+        """Handle the answer to a report; an answer to an older report changes nothing."""
         holding = self._holdings.of(Attempt(answer.job, answer.epoch))
         if holding is None:
             return
@@ -452,8 +452,10 @@ class Payloads:
     def uploaded(
         self, attempt_id: int, unavailable: frozenset[str], now: float, *, quota: str = ""
     ) -> None:
-        """The missing blobs are there now; `unavailable` are hashes whose files we do not have, or
-        that a `quota` has no room for."""
+        """Handle uploaded blobs.
+
+        `unavailable` are hashes without files, or blobs for which a `quota` has no space.
+        """
         unanswered = self._reports.get(attempt_id)
         holding = self._holdings.by_id(attempt_id)
         if unanswered is None or holding is None:
@@ -479,11 +481,11 @@ class Payloads:
         self._out.append(KeepEnded(unanswered.report, unanswered.at))
 
     def unreadable(self, attempt_id: int, why: str, now: float, *, leaving: bool) -> None:
-        """The central refused the report: once more without what varies.
+        """Repeat a refused report without its variable parts.
 
-        An end that is refused even so stays held, and is told again later: an attempt that we list
-        no more would be given to the next pilot, and end there in the same way. Only a pilot that
-        is `leaving`, and takes nothing more, lets go of it.
+        If that is refused too, the end stays held, and is repeated later: the central would give an
+        unlisted attempt to the next pilot, where it would end in the same way. Only a pilot that is
+        `leaving`, and accepts no more work, forgets it.
         """
         holding = self._holdings.by_id(attempt_id)
         unanswered = self._reports.get(attempt_id)
@@ -508,7 +510,7 @@ class Payloads:
 
 
 def _saved(outputs: tuple[Output, ...]) -> bool:
-    """Say whether a checkpoint is among what was uploaded."""
+    """Whether a checkpoint is among the uploaded files."""
     return any(one.name == CHECKPOINT_FILE for one in outputs)
 
 
@@ -525,7 +527,7 @@ def _name(holding: HeldAttempt) -> dict[str, object]:
 
 
 def _too_long(assignment: Assignment, wall_left_s: float) -> str:
-    """Say why there is not the time for a payload; empty: there is."""
+    """Return why there is not enough time for a payload; empty: there is enough."""
     if assignment.grant.wall_s <= wall_left_s:
         return ""
-    return f"wants {assignment.grant.wall_s:.0f} s, {max(0.0, wall_left_s):.0f} s are left"
+    return f"needs {assignment.grant.wall_s:.0f} s, but only {max(0.0, wall_left_s):.0f} s are left"

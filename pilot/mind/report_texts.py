@@ -1,4 +1,4 @@
-"""Texts for a report, whatever they were made of: payloads choose what stands in them. Pure."""
+"""Safe texts for a report, which payloads may choose. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from pilotage.proto.limits import TEXT_MAX
 NAMES_SHOWN = 3
 NAME_SHOWN_MAX = 200
 _REST = "..."
-# What a central refuses, and control characters, which would spoil the terminal that shows them.
+# Characters that a central refuses, and control characters, which would spoil a terminal.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def fit(text: str) -> str:
-    """Return the text as a report can carry it: unfit characters as escapes, cut to the limit."""
+    """Return the text in a form for reports: unfit characters as escapes, cut to the limit."""
     fitting = _UNFIT.sub(lambda found: ascii(found.group())[1:-1], text[: TEXT_MAX + 1])
     if len(fitting) <= TEXT_MAX:
         return fitting
@@ -21,7 +21,7 @@ def fit(text: str) -> str:
 
 
 def names(several: Sequence[str]) -> str:
-    """Return the first of some names, quoted, and how many more there are."""
+    """Return the first of some names, quoted, and the number of the others."""
     shown = [
         repr(one if len(one) <= NAME_SHOWN_MAX else one[:NAME_SHOWN_MAX] + _REST)
         for one in several[:NAMES_SHOWN]

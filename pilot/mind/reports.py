@@ -9,7 +9,7 @@ from pilotage.proto.messages import How, Report
 
 from .report_texts import fit
 
-# The words of a report whose full form was refused, so that nothing is left to refuse.
+# The text of a report whose full form was refused; it contains nothing that could be refused.
 UNREADABLE = "the central refused the full report; the log of the pilot has the reason"
 A_TURN_MAX = 100  # reports in one request
 
@@ -19,14 +19,14 @@ class Unanswered:
     """A report that waits for its answer."""
 
     report: Report
-    at: float  # when what it tells happened
-    due: float  # not sent before
+    at: float  # time of its event
+    due: float  # not sent before this time
     refused: bool = False  # the central could not read it once already
-    uploading: bool = False  # blobs that it names are missing there
+    uploading: bool = False  # the central lacks blobs that it names
 
 
 class ReportOutbox:
-    """What the central has yet to hear. A newer report of an attempt replaces the older one."""
+    """The unanswered reports. A newer report of an attempt replaces the older one."""
 
     def __init__(self) -> None:
         self._newest: dict[int, Unanswered] = {}  # by attempt_id
@@ -41,10 +41,10 @@ class ReportOutbox:
         return self._numbers[attempt_id]
 
     def put(self, report: Report, *, at: float, due: float) -> Report:
-        """Send this until it is answered; return it as it is sent.
+        """Send this report until it is answered; return it in the form that is sent.
 
-        Its texts are made to fit here, for all reports: one that is refused for a word would be
-        lost, and its job would run again for ever.
+        Its texts are made safe here, for all reports: a report that is refused for a word would be
+        lost, and its job would run again and again.
         """
         report = fitting(report)
         known = self._numbers.get(report.attempt_id, 0)
@@ -56,7 +56,7 @@ class ReportOutbox:
         return self._newest.get(attempt_id)
 
     def due(self, now: float, most: int) -> tuple[Report, ...]:
-        """Return what should be sent now, oldest first, each saying how long ago it happened."""
+        """Return the reports to send now, oldest first, each with the age of its event."""
         ready = [one for one in self._newest.values() if one.due <= now and not one.uploading]
         return tuple(
             dataclasses.replace(one.report, ago_s=max(0.0, now - one.at)) for one in ready[:most]
@@ -68,12 +68,12 @@ class ReportOutbox:
         )
 
     def answered(self, attempt_id: int, n: int) -> Optional[Unanswered]:
-        """Return the report that an answer means, or None if a newer one has replaced it."""
+        """Return the report that an answer is for; None if a newer one has replaced it."""
         one = self._newest.get(attempt_id)
         return one if one is not None and one.report.n == n else None
 
     def later(self, attempt_id: int, n: int, due: float) -> None:
-        """The request was answered and this item of it was not: not at once again."""
+        """Delay a report that the answer to its request left out."""
         one = self.answered(attempt_id, n)
         if one is not None:
             one.due = max(one.due, due)
@@ -83,12 +83,12 @@ class ReportOutbox:
         self._newest.pop(attempt_id, None)
 
     def forget(self, attempt_id: int) -> None:
-        """The attempt is over: nothing more will be said of it."""
+        """Forget an attempt that is over."""
         self._newest.pop(attempt_id, None)
         self._numbers.pop(attempt_id, None)
 
     def simplify(self, attempt_id: int) -> Optional[Report]:
-        """The central cannot read it: leave out what varies; None when that has been tried."""
+        """Leave out the variable parts of a refused report; None: already done."""
         one = self._newest.get(attempt_id)
         if one is None or one.refused:
             return None

@@ -1,4 +1,4 @@
-"""What of the node is booked by which attempt, and what is free to be offered. Pure."""
+"""The node's capacity: what is booked by attempts, and what is free to offer. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Optional
@@ -10,7 +10,7 @@ SCRATCH_STEP_MB = 1_000
 
 @dataclass(frozen=True)
 class FreeCapacity:
-    """Capacity that nothing uses."""
+    """Unused capacity."""
 
     cores: int
     memory_mb: int
@@ -19,7 +19,7 @@ class FreeCapacity:
     amounts: dict[str, int] = field(default_factory=dict[str, int])
 
     def less(self, grant: Grant) -> "FreeCapacity":
-        """Return what is left beside a grant."""
+        """Return the rest after a grant."""
         return FreeCapacity(
             self.cores - grant.cores,
             self.memory_mb - grant.memory_mb,
@@ -29,9 +29,9 @@ class FreeCapacity:
         )
 
     def is_news_after(self, offered: "FreeCapacity") -> bool:
-        """Whether this is worth an ask after that was offered.
+        """Whether this capacity is worth a new ask after `offered`.
 
-        The disk's free space moves all the time: it is news once much more of it is free.
+        The free space of the disk changes all the time: only a large increase counts.
         """
         mine = (self.cores, self.memory_mb, self.gpus, self.amounts)
         others = (offered.cores, offered.memory_mb, offered.gpus, offered.amounts)
@@ -39,15 +39,16 @@ class FreeCapacity:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to offer: some jobs ask for no memory."""
+        """Whether there is anything to offer; some jobs ask for no memory."""
         return self.cores > 0
 
 
 class Slots:
     """Cores, memory, disk, GPUs and named amounts of the node. Overbooking is a bug.
 
-    Bookings are taken off what the disk had free without payloads, so that what these have written
-    does not count twice. Others use the same disk: never more is free than it says.
+    Bookings are subtracted from the disk's free space without payloads, so that their written files
+    do not count twice. Other users write to the same disk, so the offer never exceeds its free
+    space.
     """
 
     def __init__(
@@ -60,20 +61,20 @@ class Slots:
     ) -> None:
         self.cores, self.memory_mb, self.gpus = cores, memory_mb, gpus
         self.amounts = amounts or {}
-        self.scratch_mb = scratch_mb  # what the disk has free now
-        self._scratch_whole_mb = scratch_mb  # what it has free without our payloads
+        self.scratch_mb = scratch_mb  # free space of the disk now
+        self._scratch_whole_mb = scratch_mb  # free space without the pilot's payloads
         self._booked: dict[int, Grant] = {}
-        self._free: Optional[FreeCapacity] = None  # until something changes
+        self._free: Optional[FreeCapacity] = None  # cached until something changes
 
     def scratch_measured(self, free_mb: int) -> None:
-        """Take note of what the disk has free now."""
+        """Record the free space of the disk."""
         self._free = None
         self.scratch_mb = free_mb
-        whole_mb = max(self._scratch_whole_mb, free_mb)  # others may have made room
+        whole_mb = max(self._scratch_whole_mb, free_mb)  # others may have freed space
         self._scratch_whole_mb = whole_mb if self._booked else free_mb
 
     def free(self) -> FreeCapacity:
-        """Return what is not booked."""
+        """Return the capacity that is not booked."""
         if self._free is None:
             self._free = self._count_free()
         return self._free
@@ -96,7 +97,7 @@ class Slots:
         return bool(self._booked)
 
     def fits(self, grant: Grant) -> bool:
-        """Say whether a grant fits into what is free now."""
+        """Whether a grant fits into the free capacity."""
         free = self.free()
         return (
             grant.cores <= free.cores
@@ -107,12 +108,12 @@ class Slots:
         )
 
     def book(self, attempt_id: int, grant: Grant) -> None:
-        """Set the grant aside for an attempt."""
+        """Book a grant for an attempt."""
         assert self.fits(grant), f"attempt {attempt_id} does not fit"
         self._booked[attempt_id] = grant
         self._free = None
 
     def release(self, attempt_id: int) -> bool:
-        """Give an attempt's booking back; say whether there was one."""
+        """Release an attempt's booking; return whether there was one."""
         self._free = None
         return self._booked.pop(attempt_id, None) is not None

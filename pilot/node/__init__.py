@@ -1,1 +1,1 @@
-"""The node: what was found and declared about it, and its benchmark."""
+"""The node: the detected and declared facts, and its benchmark."""

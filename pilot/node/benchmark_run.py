@@ -1,4 +1,4 @@
-"""The benchmark of the node, made by a process of its own beside the start of the pilot."""
+"""The benchmark of the node, in a separate process during the start of the pilot."""
 
 import subprocess
 from typing import TYPE_CHECKING, Optional
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ..detect.finding import SourcedValue
 
-PATIENCE_S = 5.0  # beyond its CPU time: a node that is so busy is not waited for
+PATIENCE_S = 5.0  # besides its CPU time: a busier node is not waited for
 _RUN = (
     "import time; from pilotage.pilot.detect.benchmark_loops import main; "
     "main(time.process_time, float(sys.argv[2]))"
@@ -18,7 +18,7 @@ _RUN = (
 
 
 class Measuring:
-    """A benchmark that runs. Its memory, twice 32 MB, is given back with its process."""
+    """A running benchmark. Its memory, twice 32 MB, is freed with its process."""
 
     def __init__(self, spend_s: float) -> None:
         self._patience_s = spend_s + PATIENCE_S
@@ -42,11 +42,11 @@ class Measuring:
 
     @property
     def pid(self) -> int:
-        """The process that measures, or has; 0 where there is none."""
+        """The process that measures or has measured; 0 if there is none."""
         return self._process.pid if self._process is not None else 0
 
     def wait(self) -> "SourcedValue[Optional[Benchmark]]":
-        """Wait for the figures, not for ever."""
+        """Wait for the results, for a limited time."""
         from ..detect import benchmark  # while the loops run
         from ..detect.finding import SourcedValue
 
@@ -63,7 +63,7 @@ class Measuring:
             )
         found = benchmark.parse(printed.decode("utf-8", errors="replace"))
         if found is None:
-            return SourcedValue(None, "", ("the benchmark gave no figures",))
+            return SourcedValue(None, "", ("the benchmark printed no results",))
         figures = (
             f"integer {found.integer_per_s:.0f} /s",
             f"float {found.float_per_s:.0f} /s",
@@ -72,7 +72,7 @@ class Measuring:
         return SourcedValue(found, f"measured ({found.method})", figures)
 
     def end(self) -> None:
-        """Break it off, if it still runs: nobody wants the figures any more."""
+        """Stop it, if it still runs, because the results are not needed any more."""
         process = self._process
         if process is not None and process.poll() is None:
             process.kill()

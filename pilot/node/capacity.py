@@ -1,4 +1,4 @@
-"""What a pilot puts up at first: all of its node, and for whom."""
+"""The first offer of a pilot: all of its node, and whose jobs it accepts."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,7 +14,7 @@ NOTHING: Mapping[str, int] = MappingProxyType({})
 def capacity(
     probe: NodeProbe, node: Node, accepts: Accepts, amounts: Mapping[str, int] = NOTHING
 ) -> Offer:
-    """Return everything that the node has, and the named amounts, all of it free."""
+    """Return the whole capacity of the node, with the named amounts, all of it free."""
     gpus = probe.gpus()
     return Offer(
         cores=probe.cores(),

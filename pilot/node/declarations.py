@@ -1,4 +1,4 @@
-"""What the operator says of a pilot: of its node, beside what is found, and of whom it serves."""
+"""The operator's declarations about a pilot: facts of its node, and the jobs that it accepts."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Optional
@@ -11,7 +11,7 @@ from ..ports import NodeProbe
 
 @dataclass(frozen=True)
 class Accepts:
-    """Whose jobs a pilot takes, and which; empty: all."""
+    """The owners, groups and types of jobs that a pilot accepts; empty: all."""
 
     required_tags: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ ANYONE = Accepts()
 
 
 class DeclaredNode:
-    """The node as it was found, but for what is declared. Empty words and 0 declare nothing."""
+    """The detected node with declared values in place. Empty texts and 0 declare nothing."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class DeclaredNode:
         gpus: Gpus = NO_GPUS,
         overcommit: bool = False,
     ) -> None:
-        """`overcommit`: as many GPUs as are declared, even if fewer are found."""
+        """Take `overcommit`: offer as many GPUs as are declared, even if fewer are found."""
         self._overcommit = overcommit
         self._found, self._os, self._architecture = found, os, architecture
         self._hs23_per_core, self._gpus = hs23_per_core, gpus
@@ -68,10 +68,10 @@ class DeclaredNode:
         return self._found.scratch_free_mb()
 
     def gpus(self) -> Gpus:
-        """Return what is declared; of what that leaves out, what was found.
+        """Return the declared GPUs, completed by the detected ones.
 
-        Where GPUs are found, they bound the number. Where none are, those may be of a kind that
-        is not seen.
+        Detected GPUs bound the number. If none is detected, the declared ones may be of a kind that
+        detection does not know.
         """
         found, said = self._found.gpus(), self._gpus
         if not said.count:

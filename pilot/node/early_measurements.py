@@ -1,6 +1,6 @@
-"""What takes time of its own and is begun at once: the benchmark, and the rung that works here.
+"""Slow measurements that begin at once: the benchmark, and the search for the best rung.
 
-Both are processes of their own, so that they run while Python still reads the rest of the pilot.
+Both are separate processes, so that they run while Python still imports the rest of the pilot.
 """
 
 import threading
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StartedWork:
-    """Work that is under way. Its results are waited for by threads; `end` breaks it off."""
+    """Running measurements. Threads wait for the results; `end` stops them."""
 
     def __init__(self, settings: Settings) -> None:
         self._measuring = Measuring(settings.benchmark_s)
@@ -27,17 +27,17 @@ class StartedWork:
             self._trying.start()
 
     def benchmark(self) -> "SourcedValue[Optional[Benchmark]]":
-        """Wait for the figures of the node, not for ever."""
+        """Wait for the benchmark of the node, for a limited time."""
         return self._measuring.wait()
 
     def rung(self) -> str:
-        """Wait for the rung that payloads will run on: the one that was named, or the best."""
+        """Wait for the rung of payloads: the named one, or the best."""
         if self._trying is not None:
             self._trying.join()
         return self._rung
 
     def end(self) -> None:
-        """Leave nothing that runs on."""
+        """Stop everything that still runs."""
         self._measuring.end()
 
     def _try_rungs(self) -> None:

@@ -1,4 +1,4 @@
-"""What this node has, found once at the start, and how much of it is free."""
+"""The node, as detected at the start, and its free capacity."""
 
 import asyncio
 import functools
@@ -23,20 +23,20 @@ from ..guard import processes
 from ..outfit.tools import image_tags, image_tools
 from ..ports import Clock
 
-WALL_DEFAULT_S = 30 * 86_400.0  # where nobody says when the pilot must have ended
+WALL_DEFAULT_S = 30 * 86_400.0  # if no limit of the pilot's time is known
 HOST_MAX = 255
 _FOUND = {one.name for one in fields(DetectedNode)} & {one.name for one in fields(Node)}
 
 
 @dataclass(frozen=True)
 class Caps:
-    """What a pilot may use of its node at most; 0 leaves it to what is found."""
+    """The maximum use of a node by the pilot; 0: everything that is found."""
 
     cores: int = 0
-    overcommit: bool = False  # `cores` counts even if fewer are found
+    overcommit: bool = False  # offer `cores` even if fewer are found
     memory_mb: int = 0
     scratch_mb: int = 0
-    wall_s: float = 0.0  # from the start of the pilot on
+    wall_s: float = 0.0  # from the start of the pilot
     tags: tuple[str, ...] = ()
     cvmfs: tuple[str, ...] = ()  # repositories to look for
     image_tools: tuple[str, ...] = ()  # container tools; empty: all that are found
@@ -44,12 +44,12 @@ class Caps:
 
 @dataclass(frozen=True)
 class CappedSetting:
-    """A setting that asks for more than there is."""
+    """A setting that exceeds what the node has."""
 
     what: str  # the setting
     asked: int
     offered: int
-    why: str  # who said that there is no more
+    why: str  # the source of the lower value
 
 
 class LocalNode:
@@ -92,12 +92,12 @@ class LocalNode:
 
     @property
     def facts(self) -> DetectedNode:
-        """What was found at the start, and where."""
+        """Return the facts found at the start, with their sources."""
         return self._facts
 
     @property
     def time_left(self) -> SourcedValue[float]:
-        """Who said when it must end, and what was left then."""
+        """Return the source of the pilot's end, and the time left at the start."""
         return self._time_left
 
     def node(self) -> Node:
@@ -124,7 +124,7 @@ class LocalNode:
         return self._facts.memory_mb.value
 
     def capped(self) -> Sequence[CappedSetting]:
-        """Return which settings are above what was found, and what counts instead."""
+        """Return the settings above the detected values, and the values that count."""
         caps, facts = self._caps, self._facts
         said = (
             CappedSetting("cores", caps.cores, self.cores(), facts.cores.source),
@@ -152,7 +152,7 @@ class LocalNode:
         return max(0.0, self._started + WALL_DEFAULT_S - now if math.isinf(left_s) else left_s)
 
     async def time_left_again(self) -> Optional[float]:
-        """Ask the batch system again. Where it does not answer, what it said before counts."""
+        """Ask the batch system again. If it does not answer, its earlier answer counts."""
         ask = functools.partial(detection.time_left, self._around, self.cores())
         found = await asyncio.get_running_loop().run_in_executor(None, ask)
         if not found.known:
@@ -167,7 +167,7 @@ class LocalNode:
 
     @property
     def image_tools(self) -> Mapping[str, str]:
-        """The tools that run payloads in images, and where they are."""
+        """Return the tools that run payloads in images, with their paths."""
         return self._image_tools
 
 
@@ -179,7 +179,7 @@ def node_of(
     namespaces: bool = False,
     hs23_per_score: float = 0.0,
 ) -> Node:
-    """Return what stays as it is while the pilot lives."""
+    """Return the facts that do not change while the pilot lives."""
     benchmark = facts.benchmark.value
     return Node(
         host=plain(around.host, HOST_MAX),

@@ -1,4 +1,4 @@
-"""`pilot.pyz detect`: what a pilot would find on this node, and where, for who runs the site."""
+"""`pilot.pyz detect`: what a pilot would find on this node, and where, for site administrators."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from .benchmark_run import Measuring
 
 
 def survey(words: list[str]) -> int:
-    """Look at the node and print what is found; no central is asked or told."""
+    """Detect the node and print the result, without any contact to a central."""
     options = _parser().parse_args(words)
     root = Path(options.root).absolute()
     measuring = Measuring(options.benchmark_s)
@@ -36,11 +36,22 @@ def _parser() -> argparse.ArgumentParser:
         description="Print what a pilot finds on this node, and where it found it.",
     )
     add = parser.add_argument
-    add("--json", action="store_true", help="as one JSON object: value, source, notes of each")
-    add("--folder", default="", metavar="DIR", help="where payloads would write")
+    add("--json", action="store_true", help="print one JSON object with value, source and notes")
+    add("--folder", default="", metavar="DIR", help="folder in which payloads would write")
     add("--cvmfs", default="", metavar="A,B", help="repositories to look for")
-    add("--benchmark-s", type=_spend_s, default=0.1, metavar="S", help="CPU time (0.1); 0: none")
-    add("--root", default="/", metavar="DIR", help="/proc, /sys and /etc of another node lie here")
+    add(
+        "--benchmark-s",
+        type=_spend_s,
+        default=0.1,
+        metavar="S",
+        help="CPU seconds of the benchmark; 0: none (0.1)",
+    )
+    add(
+        "--root",
+        default="/",
+        metavar="DIR",
+        help="folder with /proc, /sys and /etc of another node",
+    )
     return parser
 
 

@@ -1,1 +1,1 @@
-"""What stands around a payload: its rung of isolation, its image, its software."""
+"""The surroundings of a payload: its rung of isolation, its image, its software."""

@@ -1,4 +1,4 @@
-"""What a payload finds in its environment (docs/payload-environment.md)."""
+"""The environment of a payload (docs/payload-environment.md)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,17 +7,17 @@ from pilotage.proto.messages import Assignment
 
 from ..ports import Outfit
 
-INPUTS_BYTES_MAX = 100_000  # of a variable: the system takes no more than 131,071 with its name
+INPUTS_BYTES_MAX = 100_000  # of a variable: the system's limit is 131,071, with its name
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def payload_environment(
     assignment: Assignment, folder: Path, given: Mapping[str, str], *, default_path: str
 ) -> dict[str, str]:
-    """Return everything that a payload finds in its environment, but for the marks.
+    """Return the environment of a payload, without the marks.
 
-    What the pilot gives comes first, then what the job says, then what its software has `given`,
-    then what nobody may say otherwise. Images have a PATH of their own: none by default.
+    Values of the pilot come first, then those of the job, then those that its software has `given`,
+    then values that nobody may change. Images have their own PATH, so by default none is set.
     """
     grant = assignment.grant
     path = {"PATH": default_path} if default_path else {}
@@ -39,7 +39,7 @@ def payload_environment(
 
 
 def _inputs(assignment: Assignment, folder: Path) -> dict[str, str]:
-    """Return where its data lie, one a line, as far as the system takes that as a variable."""
+    """Return the places of its data files, one on each line; nothing if they are too long."""
     if assignment.data is None or not assignment.data.inputs:
         return {}
     paths = "\n".join(str(folder / "work" / one.path) for one in assignment.data.inputs)
@@ -47,8 +47,8 @@ def _inputs(assignment: Assignment, folder: Path) -> dict[str, str]:
 
 
 def environment_of(assignment: Assignment, folder: Path, outfit: Outfit) -> dict[str, str]:
-    """Return what a payload with this outfit is started with."""
-    if outfit.entry is not None:  # an image has a PATH of its own, and puts ours before it
+    """Return the environment in which a payload with this outfit starts."""
+    if outfit.entry is not None:  # an image has its own PATH, and prepends the given folders
         return payload_environment(assignment, folder, outfit.environment, default_path="")
     whole = payload_environment(assignment, folder, outfit.environment, default_path=DEFAULT_PATH)
     if outfit.on_path:

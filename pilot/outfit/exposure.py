@@ -1,7 +1,7 @@
-"""What an image is shown of the node, and what of that is nobody's business but the pilot's.
+"""The parts of the node that an image shows, without those that are hidden from payloads.
 
-A path may be a link, and payloads of the same user can make links. So it counts where a path leads
-to on this node, and that is also what gets mounted.
+A path may be a link, and payloads of the same user can create links. So the target of a path on
+this node counts, and is also what is mounted.
 """
 
 import os
@@ -11,34 +11,36 @@ from pathlib import Path
 from ..ports import OutfitMissing
 from .isolation import cover
 
-PROC = "/proc"  # the node's own: its processes, and by way of them their folders
-# What Apptainer and podman take apart a mount at: the part before it was not looked at.
+PROC = "/proc"  # the node's own: its processes, and through them their folders
+# Characters at which Apptainer and podman split a mount: the part before one was not checked.
 SEPARATORS = ',:"\\'
 
 
 def resolved(what: str, path: str, hidden: Iterable[Path]) -> str:
-    """Return where a path leads to. Raises NotHere where payloads shall not see what is there."""
+    """Return the target of a path. Raises OutfitMissing if payloads must not see it."""
     real = os.path.realpath(path)
     leads = "" if real == path else f" leads to {real}, which"
     if real == "/":
         raise OutfitMissing(
-            f"{what} {path}{leads} is the root folder of the node: no payload may have it"
+            f"{what} {path}{leads} is the root folder of the node: no payload may see it"
         )
     for one in (*map(os.path.realpath, hidden), PROC):
         if is_in(real, one):
-            raise OutfitMissing(f"{what} {path}{leads} lies in what the pilot hides from payloads")
+            raise OutfitMissing(f"{what} {path}{leads} is hidden from payloads by the pilot")
         if is_in(one, real):
-            raise OutfitMissing(f"{what} {path}{leads} holds what the pilot hides from payloads")
+            raise OutfitMissing(
+                f"{what} {path}{leads} contains paths that the pilot hides from payloads"
+            )
     return real
 
 
 def is_in(path: str, folder: str) -> bool:
-    """Whether a path is that folder or lies in it; both without links."""
+    """Whether a path is that folder or below it; both without links."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def covers(to: str, of: str, hidden: Iterable[Path]) -> list[str]:
-    """Return bubblewrap's words that cover what shows of the hidden where `of` is mounted."""
+    """Return bubblewrap's options that cover hidden paths that show where `of` is mounted."""
     words: list[str] = []
     top = os.path.realpath(of)
     for one in map(os.path.realpath, hidden):
@@ -48,7 +50,7 @@ def covers(to: str, of: str, hidden: Iterable[Path]) -> list[str]:
 
 
 def check_mountable(shown: Sequence[tuple[str, str]], hidden: Iterable[Path]) -> None:
-    """Raise NotHere where a tool without covers cannot show this, or would show something else."""
+    """Raise OutfitMissing if a tool without covers cannot show this safely."""
     for name, real in shown:
         if any(sign in name + real for sign in SEPARATORS):
             raise OutfitMissing(
@@ -56,4 +58,4 @@ def check_mountable(shown: Sequence[tuple[str, str]], hidden: Iterable[Path]) ->
             )
         for one in map(os.path.realpath, hidden):
             if is_in(one, os.path.realpath(real)):
-                raise OutfitMissing(f"{name} holds what the pilot hides from payloads")
+                raise OutfitMissing(f"{name} contains paths that the pilot hides from payloads")

@@ -1,12 +1,12 @@
-"""Payloads inside of container images: the tools that can do it, and how each is called.
+"""Payloads in container images: the tools, and how each is called.
 
     apptainer, singularity   .sif files and unpacked folders
     bubblewrap               unpacked folders, without any container tool
-    podman                   archives, which it loads into a store of its own
+    podman                   archives, which it loads into its own store
 
-On every rung the payload has its own folders under the names that they have outside, a /tmp of its
-own, CVMFS, the node's network, and nothing else of the node's files. The root of the image cannot
-be written to, or what is written there goes with the payload.
+On every rung, the payload has its own folders under their usual names, a private /tmp, CVMFS and
+the node's network, but no other files of the node. The root of the image is read-only, or changes
+to it end with the payload.
 """
 
 import os
@@ -22,35 +22,37 @@ from .isolation import BUBBLEWRAP, dies_with_guard, in_memory
 from .tools import PODMAN
 from .wrapping import INIT, Wrapping, can_export, clean, exported, tool
 
-# What an image is given of the node's /etc, where that has it.
+# Files of the node's /etc that an image shows, if they exist.
 _OF_ETC = ("hosts", "resolv.conf", "passwd", "group", "localtime")
-# What an unpacked Apptainer image says of its environment, then what the job says.
+# The environment of an unpacked Apptainer image, then that of the job.
 _IN_TREE = (
     f"export PATH={DEFAULT_PATH}; for one in 10-docker2singularity 90-environment; do "
     "one=/.singularity.d/env/$one.sh; "
     f'if [ -r "$one" ]; then . "$one"; fi; done; . /dev/fd/{FEED_FD}; exec {FEED_FD}<&-; exec "$@"'
 )
-# Hands the environment on to podman, and says nothing when that is killed.
+# Passes the environment to podman, and prints nothing when podman is killed.
 _IN_NAMESPACE = 'exec 4>&2 2>/dev/null; "$@" 2>&4 4>&-; exit $?'
 
 
 @dataclass(frozen=True)
 class ImageMounts:
-    """What an image is shown of the node."""
+    """The parts of the node that an image shows."""
 
     work: Path
     tmp: Path
-    shown: tuple[tuple[str, str], ...] = ()  # readable: by which name, and where it lies
-    hidden: tuple[Path, ...] = ()  # empty, wherever it would show
+    # Readable: the name in the image, and the place on the node.
+    shown: tuple[tuple[str, str], ...] = ()
+    hidden: tuple[Path, ...] = ()  # empty, wherever they would show
 
 
 @dataclass(frozen=True)
 class ImagePrefix:
-    """How a payload gets into an image: what stands before its command, and its environment."""
+    """How a payload gets into an image: the prefix of its command, and its environment."""
 
     rung: str
     prefix: tuple[str, ...]
-    variables: str = ""  # the environment is handed over in variables with this prefix, else fed
+    # The environment goes through variables with this prefix; empty: through the feed.
+    variables: str = ""
     own: tuple[tuple[str, str], ...] = ()  # variables of the tool itself
 
     def wrap(
@@ -60,7 +62,7 @@ class ImagePrefix:
         first_on_path: Sequence[str],
         marks: Mapping[str, str],
     ) -> Wrapping:
-        """Return how a command is started in the image."""
+        """Return the command line that starts a command in the image."""
         whole = {**environment, **marks}
         if self.variables:
             given = {k: v for k, v in whole.items() if can_export(k) and k != "HOME"}
@@ -77,7 +79,7 @@ class ImagePrefix:
 def apptainer(
     rung: str, program: str, image: str, place: ImageMounts, gpus: str = ""
 ) -> ImagePrefix:
-    """Return how Apptainer, or Singularity before it, is called. `gpus`: nvidia or amd."""
+    """Return the call of Apptainer, or of Singularity, its predecessor. `gpus`: nvidia or amd."""
     name = rung.upper()
     words = [program, "--silent", "exec", "--containall", "--cleanenv"]
     words += ["--workdir", str(place.tmp), "--home", str(place.work), "--pwd", str(place.work)]
@@ -88,13 +90,13 @@ def apptainer(
         option for vendor, option in (("nvidia", "--nv"), ("amd", "--rocm")) if gpus == vendor
     ]
     own = ((f"{name}_NO_EVAL", "1"), (f"{name}_TMPDIR", str(place.tmp)))
-    # A shell says alike on every rung that a program is not there: 127.
+    # A shell reports a missing program in the same way on every rung: 127.
     inside = ("/bin/sh", "-c", 'exec "$@"', "payload")
     return ImagePrefix(rung, (*dies_with_guard(), *words, image, *inside), f"{name}ENV_", own)
 
 
 def bubblewrap(program: str, image: str, place: ImageMounts) -> ImagePrefix:
-    """Return how bubblewrap puts a command into an unpacked tree. It looks into the tree."""
+    """Return the call of bubblewrap for a command in an unpacked tree. It reads the tree."""
     binds = {
         **{f"/etc/{name}": ("--ro-bind", f"/etc/{name}") for name in _OF_ETC},
         **{name: ("--ro-bind", real) for name, real in place.shown},
@@ -118,10 +120,10 @@ def bubblewrap(program: str, image: str, place: ImageMounts) -> ImagePrefix:
 
 
 def layers(tree: str, targets: Sequence[str]) -> list[str]:
-    """Return the words that show a tree, of which the way to each target can be written to.
+    """Return the options that show a tree in which the way to each target is writable.
 
-    Nothing can be mounted where a read-only tree has no folder. So folders on the way to a target
-    are made anew, with what the tree has in them shown one by one.
+    Nothing can be mounted on a missing folder of a read-only tree. So the folders on the way to a
+    target are created anew, and their entries in the tree are shown one by one.
     """
     words: list[str] = []
     waiting = [""]
@@ -146,9 +148,9 @@ def layers(tree: str, targets: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class PodmanRuntime:
-    """Podman on this node, with a store of its own.
+    """Podman on this node, with its own store.
 
-    It runs in a PID namespace around it: what it starts beside itself dies with the guard, too.
+    It runs in an outer PID namespace, so that its helper processes die with the guard too.
     """
 
     program: str
@@ -157,7 +159,7 @@ class PodmanRuntime:
     run_words: tuple[str, ...] = ()
 
     def command(self, *words: str) -> tuple[str, ...]:
-        """Return how podman is called."""
+        """Return the command line of podman."""
         root = os.geteuid() == 0
         return (
             *(
@@ -175,17 +177,17 @@ class PodmanRuntime:
         )
 
     def own(self) -> tuple[tuple[str, str], ...]:
-        """Return the variables that podman is started with."""
+        """Return the variables for podman itself."""
         home = str(self.folder)
         said = [("HOME", home), ("XDG_RUNTIME_DIR", home), ("PODMAN_IGNORE_CGROUPSV1_WARNING", "1")]
         said.append(("CONTAINERS_CONF_OVERRIDE", str(self.folder / "containers.conf")))
-        if os.geteuid() != 0:  # else it would make a user namespace inside of the one that it has
+        if os.geteuid() != 0:  # otherwise it would create a user namespace inside the existing one
             said.append(("_CONTAINERS_USERNS_CONFIGURED", "done"))
             said.append(("_CONTAINERS_ROOTLESS_UID", str(os.geteuid())))
         return tuple(said)
 
     def entry(self, image: str, place: ImageMounts) -> ImagePrefix:
-        """Return how a command is put into an image of the store."""
+        """Return how a command is started in an image of the store."""
         words = ["run", "--rm", "--pull=never", "--network=host", "--log-driver=none"]
         words += ["--read-only", "--read-only-tmpfs=false"]
         words += ["--cap-drop=all", "--security-opt=no-new-privileges"]
@@ -200,7 +202,7 @@ class PodmanRuntime:
         return ImagePrefix(PODMAN, self.command(*words, *inside), own=self.own())
 
 
-# How podman gets along with control groups is known once it has been tried.
+# Ways to run podman with or without control groups; only a trial shows which one works.
 WAYS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((), ("--cgroups=disabled",)),
     (("--runtime", "runc"), ()),

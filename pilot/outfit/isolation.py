@@ -1,11 +1,11 @@
-"""The rungs of the isolation ladder: which works on this node, and how a payload is put into it.
+"""The rungs of the isolation ladder: which ones work on this node, and how each starts a payload.
 
     bubblewrap  own PID and IPC namespaces, pilots' folders hidden, a private /tmp; dies with the
                 guard
     unshare     the same by util-linux, in a user namespace; dies with the guard
     session     own session only; orphans come to the guard, and outlive it when it is killed
 
-Images have rungs of their own (`images.py`). docs/isolation.md says what each rung promises.
+Images have their own rungs (`images.py`). docs/isolation.md describes the guarantees of each rung.
 """
 
 import functools
@@ -26,16 +26,17 @@ BUBBLEWRAP, UNSHARE, SESSION = "bubblewrap", "unshare", "session"
 LADDER = (BUBBLEWRAP, UNSHARE, SESSION)  # best first
 PROBE_PATIENCE_S = 10.0
 
-# What each payload has for itself, instead of the node's: on its disk, and in its memory.
+# Places that are private to each payload, instead of the node's: on its disk, and in its memory.
 ON_DISK = ("/tmp", "/var/tmp")
 IN_MEMORY = "/dev/shm"
-_QUEUES = "/dev/mqueue"  # shows the queues of the IPC namespace that it was mounted in
+_QUEUES = "/dev/mqueue"  # shows the queues of the IPC namespace in which it was mounted
 
-# Where the user is root by mapping: make read-only what is given up to `:`, and hide what is given
-# up to the next. Mount in the private folder what it shows of the node's /tmp, up to the next, and
-# that folder at each place up to the next. Then show the own folders again. Folders are named by
-# where they lie from the first of the own ones, in which this starts. A second user namespace gives
-# the user's own number back, and takes the right to undo any of it.
+# A script for a user who is root by mapping. Its arguments are lists that each end with `:`. First,
+# make the paths of the first list read-only, and hide those of the second. Mount the third list,
+# the visible parts of the node's /tmp, in the private folder. Mount that folder at each place of
+# the fourth list. Then show the payload's own folders again. Paths are relative to the first own
+# folder, in which the script starts. A second user namespace restores the user's own number, and
+# removes the right to undo these steps.
 _HIDE = """set -e
 user=$1 group=$2; shift 2
 while [ "$1" != : ]; do
@@ -86,11 +87,11 @@ def wrap(
     hidden: Iterable[Path] = (),
     shown: Iterable[str] = (),
 ) -> Wrapping:
-    """Return how a command is started on `rung` with `environment`, in the folder of an attempt.
+    """Return the command line of a command on `rung` with `environment`, in an attempt's folder.
 
-    `marks` also stand in the environment of the wrapper, so that its processes are known. On every
-    rung but the plain session, `hidden` folders and files look empty to the payload, and it has a
-    private /tmp, in which is `shown` what of that is the node's. Its own folders are there.
+    `marks` are also in the environment of the wrapper, so that its processes can be identified. On
+    every rung except the plain session, `hidden` folders and files look empty to the payload. It
+    has a private /tmp, which shows its own folders and, of the node's /tmp, `shown`.
     """
     view = _view(rung, folder, hidden, shown) if folder is not None else _View()
     return _wrap(rung, environment, marks, view)
@@ -98,10 +99,10 @@ def wrap(
 
 @dataclass(frozen=True)
 class _View:
-    """What a payload sees of the node other than it is."""
+    """The differences between the node and what a payload sees."""
 
-    folders: tuple[Path, ...] = ()  # its own
-    private: Optional[Path] = None  # what lies in its /tmp
+    folders: tuple[Path, ...] = ()  # its own folders
+    private: Optional[Path] = None  # the content of its /tmp
     hidden: tuple[Path, ...] = ()
     read_only: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
@@ -129,24 +130,24 @@ def _public(hidden: tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 def is_private(path: str) -> bool:
-    """Whether each payload has a folder of its own where this path lies."""
+    """Whether each payload has a private folder at the place of this path."""
     return any(path == one or path.startswith(f"{one}/") for one in map(str, private_roots()))
 
 
 @functools.cache
 def private_places() -> tuple[str, ...]:
-    """Return where the private folder of a payload is mounted, without links."""
+    """Return the mount points of a payload's private folder, without links."""
     return tuple(dict.fromkeys(os.path.realpath(one) for one in ON_DISK if os.path.isdir(one)))
 
 
 @functools.cache
 def private_roots() -> tuple[Path, ...]:
-    """Return all that is private to each payload, without links."""
+    """Return all places that are private to each payload, without links."""
     return (*map(Path, private_places()), Path(os.path.realpath(IN_MEMORY)))
 
 
 def in_memory() -> list[tuple[str, str]]:
-    """Return bubblewrap's words for what of /dev shows memory that payloads would share."""
+    """Return bubblewrap's options for the parts of /dev that show memory shared by payloads."""
     shared = os.path.realpath(IN_MEMORY)
     words = [("--tmpfs", shared)] if os.path.isdir(shared) else []
     return [*words, ("--tmpfs", _QUEUES)] if os.path.ismount(_QUEUES) else words
@@ -173,10 +174,10 @@ INSIDE = ("/bin/sh", "-c", INIT, "payload")
 def shelter(
     rung: str, *, marks: Mapping[str, str], folder: Path, hidden: Iterable[Path]
 ) -> Optional[Wrapping]:
-    """Return what builds a shelter ahead of its payload, or None where the rung has no use for it.
+    """Return the command that builds a shelter before its payload is known; None on other rungs.
 
     A shell inside waits at FEED_FD for `exports` and the command, so that most of the work is done
-    when a job comes. Only worth it where building takes longer than the shell does.
+    when a job comes. This is worth it only if building takes longer than the shell.
     """
     if rung != BUBBLEWRAP:
         return None
@@ -186,12 +187,12 @@ def shelter(
 
 
 def best_rung(ladder: Sequence[str] = LADDER) -> str:
-    """Return the first rung of `ladder` on which a small command does what it should here."""
+    """Return the first rung of `ladder` on which a small test command works here."""
     return next((rung for rung in ladder if works(rung)), SESSION)
 
 
 def works(rung: str) -> bool:
-    """Whether a command on `rung` has its environment, hidden folders and PID namespace."""
+    """Whether a command on `rung` gets its environment, hidden folders and PID namespace."""
     return rung == SESSION or bool(closed(rung)) or _trial(rung)
 
 
@@ -199,20 +200,20 @@ def works(rung: str) -> bool:
 def closed(rung: str) -> tuple[str, ...]:
     """Return the trees of control groups that are read-only on `rung`: all of this node, or none.
 
-    Their files belong to the pilot's user where they are the pilot's: whoever may write to them can
-    leave the limits of its group, and kill that of the pilot. This is tried once, since not every
-    container lets us mount what it has mounted.
+    If the files belong to the pilot's user, a payload that may write to them could leave the limits
+    of its group, and kill the pilot's group. This is tried once, because not every container
+    permits mounts over its own mounts.
     """
     trees = cgroups.open_trees() if rung != SESSION else ()
     return trees if trees and _trial(rung, trees) else ()
 
 
 def keeps_groups(rung: str) -> bool:
-    """Whether payloads on `rung` may have control groups: they cannot reach them, or all else."""
+    """Whether payloads on `rung` may have control groups: they cannot write to the trees."""
     return rung == SESSION or bool(closed(rung))
 
 
-# The environment, the PID namespace, what is hidden, its own folder and its own /tmp.
+# The environment, the PID namespace, the hidden paths, its own folder and its own /tmp.
 _TEST = """test "$PROBE" = "it's" && test $$ -lt 10 && ! test -e "$1" && test "$(pwd)" = "$2" &&
 test -e /tmp/of-payload && test -z "$(ls -A /dev/shm)" && exit 7"""
 
@@ -233,7 +234,7 @@ def _trial(rung: str, read_only: tuple[str, ...] = ()) -> bool:
 
 
 def dies_with_guard() -> tuple[str, ...]:
-    """Return what lets a wrapper die with the process that started it."""
+    """Return the options that let a wrapper die with the process that started it."""
     return (tool("setpriv"), "--pdeathsig", "KILL", "--")
 
 
@@ -252,7 +253,7 @@ def _unshare(view: _View) -> tuple[str, ...]:
 
 
 def _inside(shown: Iterable[str]) -> Iterable[str]:
-    """Return pairs: where a path lies in the private folder, and the path."""
+    """Return pairs: the place of a path in the private folder, and the path."""
     for path in shown:
         place = next(one for one in private_places() if path.startswith(one + "/"))
         yield from (path[len(place) + 1 :], path)
@@ -266,7 +267,7 @@ def _map_option() -> str:
 def _bubblewrap(environment: Mapping[str, str], view: _View) -> list[str]:
     words = ["--die-with-parent", "--unshare-pid", "--unshare-ipc"]
     words += ["--dev-bind", "/", "/", "--proc", "/proc"]
-    if os.geteuid() == 0:  # root would have the right to take away what hides our folders
+    if os.geteuid() == 0:  # root could otherwise remove the mounts that hide folders
         words += ["--cap-drop", "ALL"]
     for tree in view.read_only:
         words += ["--ro-bind", tree, tree]
@@ -288,15 +289,16 @@ def _apart(view: _View, private: Path) -> list[str]:
     for path in (*view.shown, *map(str, view.folders)):
         words += ["--bind", path, path]
     in_memory_only = [one[1] for one in covers if one[:1] == ["--tmpfs"]]
-    for path in (*in_memory_only, *ways):  # it would be memory to write to
+    for path in (*in_memory_only, *ways):  # otherwise a payload could use its memory for files
         words += ["--remount-ro", path]
     return [*words, "--chdir", str(view.folders[0])]
 
 
 def _ways(folders: Iterable[Path]) -> Iterable[str]:
-    """Return what begins the paths of own folders in a private place.
+    """Return the first parts of the paths of own folders in a private place.
 
-    The folders on the way to them are made in memory. On the disk, each payload would leave them.
+    The folders on the way to them are created in memory. On the disk, each payload would leave them
+    behind.
     """
     found = [
         "/".join(str(folder).split("/")[: place.count("/") + 2])
@@ -308,7 +310,7 @@ def _ways(folders: Iterable[Path]) -> Iterable[str]:
 
 
 def cover(hidden: str, at: str) -> list[str]:
-    """Return bubblewrap's words that make a folder or file look empty, if it is there."""
+    """Return bubblewrap's options that make an existing folder or file look empty."""
     if os.path.isdir(hidden):
         return ["--tmpfs", at]
     return ["--ro-bind", "/dev/null", at] if os.path.exists(hidden) else []

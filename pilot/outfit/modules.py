@@ -1,7 +1,7 @@
-"""Environment modules: loaded by the node's own tool, as the payload would load them.
+"""Environment modules, loaded by the node's own tool as the payload would load them.
 
-Modulefiles are programs, and a job may name where they lie. So they run where the payload will
-run, on its rung of isolation, and what they make of the environment is handed to the payload.
+Modulefiles are programs, and a job may name their place. So they run where the payload will run, on
+its rung of isolation, and the resulting environment is passed to the payload.
 """
 
 import os
@@ -12,7 +12,7 @@ from .trial import TrialResult
 from .wrapping import can_export
 
 LOAD_PATIENCE_S = 120.0
-# Environment modules and Lmod, as sites and distributions install them.
+# Usual places of Environment Modules and Lmod.
 INIT_FILES = (
     "/etc/profile.d/lmod.sh",
     "/etc/profile.d/z00_lmod.sh",
@@ -27,12 +27,12 @@ _LOAD = (
     f'module load "$@" >&2 || exit {_NO_MODULE}; exec env -0'
 )
 
-# A command is run where the payload will run, with this environment.
+# Runs a command with an environment where the payload will run.
 Try = Callable[[Mapping[str, str], Sequence[str], float], TrialResult]
 
 
 def init_file(environ: Mapping[str, str], told: str = "") -> str:
-    """Return the file that a shell reads to know `module`, empty where there is none."""
+    """Return the file that defines `module` for a shell; empty if there is none."""
     return next((path for path in _places(environ, told) if os.path.isfile(path)), "")
 
 
@@ -50,14 +50,14 @@ def _places(environ: Mapping[str, str], told: str) -> Iterator[str]:
 def load(
     modules: Sequence[str], environment: Mapping[str, str], init: str, attempt: Try
 ) -> dict[str, str]:
-    """Return what the modules change of the environment. Raises NotHere."""
+    """Return the changes that the modules make to the environment. Raises OutfitMissing."""
     names = " ".join(modules)
     if not init:
-        raise OutfitMissing(f"no module tool is on this node, and modules were asked for: {names}")
+        raise OutfitMissing(f"this node has no module tool, but the job asks for modules: {names}")
     words = ("/bin/sh", "-c", _LOAD, "modules", init, *modules)
     tried = attempt(environment, words, LOAD_PATIENCE_S)
     if tried.code == _NO_TOOL:
-        raise OutfitMissing(f"{init} makes no `module` known")
+        raise OutfitMissing(f"{init} does not define `module`")
     after = _variables(tried.printed)
     absent = absent_of(modules, after.get("LOADEDMODULES", ""))
     if tried.code != 0 or absent:
@@ -72,7 +72,7 @@ def load(
 
 
 def absent_of(modules: Sequence[str], loaded: str) -> list[str]:
-    """Return those that are not among the loaded ones; old tools fail without saying so."""
+    """Return the modules that are not among the loaded ones; old tools fail without a message."""
     known = {part for one in loaded.split(":") for part in (one, one.rpartition("/")[0])}
     return [one for one in modules if one.rstrip("/") not in known]
 

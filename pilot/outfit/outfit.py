@@ -1,7 +1,7 @@
-"""What a payload gets beside its folder: its image, its software, its modules.
+"""The outfit of a payload: its image, its software, its modules.
 
-They are found before it starts. That may take long, so it happens in a thread beside the pilot.
-What is not there or does not work ends the attempt, with a word that names it.
+They are searched for before it starts. That may take long, so it happens in a thread beside the
+pilot. If one is missing or does not work, the attempt ends with a message that names it.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class NodeOutfitter:
         self._tools, self._environ, self._look = tools, environ, look
         self._processor = Processor(tools.architecture, tools.level)
         self._store_folder = state / CONTAINERS
-        self._works: dict[tuple[str, str], bool] = {}  # rung, image: whether a trial went well
+        self._works: dict[tuple[str, str], bool] = {}  # rung, image: whether a trial succeeded
         self._stores: list[PodmanRuntime] = []  # the one that works, once it is known
         self._loaded: dict[tuple[str, int, int], str] = {}  # archive: its name in the store
         self._loading = threading.Lock()
@@ -69,7 +69,7 @@ class NodeOutfitter:
         return Outfit(tools.rung, given, on_path=found.on_path, shown=self._needed(found))
 
     def _needed(self, found: Software) -> tuple[str, ...]:
-        """Return what a payload needs of the node, should it lie in a /tmp that is private."""
+        """Return the paths of the node that a payload needs, in case they lie in a private /tmp."""
         root, init = (
             self._tools.cvmfs_root,
             modules.init_file(self._environ, self._tools.module_init),
@@ -101,7 +101,8 @@ class NodeOutfitter:
                 return try_out(wrapping, words, folder=str(folder / "work"), patience_s=patience_s)
             finally:
                 for pid in processes.marked(guard.MARK, str(assignment.attempt_id)):
-                    processes.send(pid, 9)  # what a modulefile has left on the plain rung
+                    # Processes of a modulefile that are left on the plain rung.
+                    processes.send(pid, 9)
 
         init = modules.init_file(self._environ, self._tools.module_init)
         changed = modules.load(assignment.body.modules, environment, init, attempt)
@@ -110,7 +111,7 @@ class NodeOutfitter:
     # -- images ---------------------------------------------------------------------------------
 
     def _entry(self, assignment: Assignment, folder: Path, found: Software) -> ImagePrefix:
-        """Return how the payload gets into its image: on the first rung on which a trial works."""
+        """Return how the payload gets into its image: on the first rung with a successful trial."""
         image = software.place(assignment.body.image, self._tools.cvmfs_root)
         kind = kind_of(image)
         self._check_there(assignment.body.image, image, kind)
@@ -122,7 +123,7 @@ class NodeOutfitter:
         rungs = [rung for rung in RUNGS[kind] if rung in self._tools.image_tools]
         if not rungs:
             wanted = " or ".join(RUNGS[kind])
-            raise OutfitMissing(f"image {image}: {wanted} would run it, and this node has none")
+            raise OutfitMissing(f"image {image}: it needs {wanted}, but this node has none")
         failures: list[str] = []
         for rung in rungs:
             try:
@@ -140,10 +141,15 @@ class NodeOutfitter:
                 raise OutfitMissing(software.not_mounted(said))
             raise OutfitMissing(f"image {image} is not on this node")
         if (seen[image] == DIRECTORY) != (kind == FOLDER):
-            raise OutfitMissing(f"image {image} is a {seen[image]}, which its name does not say")
+            raise OutfitMissing(
+                f"image {image} is a {seen[image]}, but its name means another kind"
+            )
 
     def _shown(self, found: Software) -> tuple[tuple[str, str], ...]:
-        """Return what a payload is to see: CVMFS, and its software elsewhere. Raises NotHere."""
+        """Return the visible paths of a payload: CVMFS, and its software elsewhere.
+
+        Raises OutfitMissing.
+        """
         root, hidden = self._tools.cvmfs_root, self._tools.hidden
         wanted = {
             one: exposure.resolved("software", one, hidden)
@@ -155,7 +161,7 @@ class NodeOutfitter:
         return tuple(sorted(wanted.items()))
 
     def _tried(self, rung: str, image: str, place: ImageMounts, gpus: bool) -> ImagePrefix:
-        """Return how a rung enters an image, once a small command has done so. Raises NotHere."""
+        """Return how a rung enters an image, after a successful trial. Raises OutfitMissing."""
         program = self._tools.image_tools[rung]
         if rung != isolation.BUBBLEWRAP:
             exposure.check_mountable(place.shown, place.hidden)
@@ -198,7 +204,7 @@ class NodeOutfitter:
         raise OutfitMissing(failures[-1])
 
     def _load(self, store: PodmanRuntime, archive: str) -> str:
-        """Bring an archive into the store, and return its name there. Raises NotHere."""
+        """Load an archive into the store, and return its name there. Raises OutfitMissing."""
         try:
             stat = os.stat(archive)
             self._store_folder.mkdir(mode=0o700, exist_ok=True)
@@ -227,9 +233,9 @@ class NodeOutfitter:
 
 
 async def _beside(find: Callable[[], Outfit]) -> Outfit:
-    """Find an outfit in a thread of its own.
+    """Search for an outfit in its own thread.
 
-    Nobody waits for it once this is cancelled: a pilot that has to go waits for no sick disk.
+    After a cancellation nobody waits for it, so that a pilot can end despite a sick disk.
     """
     found: Future[Outfit] = Future()
     found.set_running_or_notify_cancel()
@@ -239,7 +245,7 @@ async def _beside(find: Callable[[], Outfit]) -> Outfit:
             found.set_result(find())
         except OutfitMissing as why:
             found.set_exception(why)
-        finally:  # what nobody foresaw is told, and then shown as that of any thread
+        finally:  # unexpected errors are reported, and then shown like those of any thread
             unforeseen = sys.exc_info()[1]
             if unforeseen is not None:
                 found.set_exception(unforeseen)

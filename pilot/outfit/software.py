@@ -1,8 +1,8 @@
-"""Folders of software on this node: which level of the processor, and what is missing.
+"""Software folders on this node: the level of the processor, and missing folders.
 
-`{level}` in a folder stands for the best of x86-64-v4 to x86-64-v1 that the node has and that is
-there, or for another architecture's name. Folders are looked into by a command: a sick file system
-would hang us.
+`{level}` in a folder means the best existing level, from x86-64-v4 to x86-64-v1, that the node can
+run, or the name of another architecture. A command examines the folders, because a sick file system
+could hang the pilot.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,23 +13,23 @@ from ..ports import OutfitMissing
 from .tools import CVMFS
 
 LEVEL = "{level}"
-LOOK_PATIENCE_S = 120.0  # what CVMFS has not in its cache comes over the network
+LOOK_PATIENCE_S = 120.0  # CVMFS loads uncached files over the network
 _STAT = 'for one; do stat -L -c "%F|%n" -- "$one"; done; true'
 
-# Paths → of those that are there, what they are, as `stat` names it.
+# Paths → the type of each existing one, in the words of `stat`.
 Look = Callable[[Sequence[str]], Mapping[str, str]]
 DIRECTORY = "directory"
 
 
 @dataclass(frozen=True)
 class Processor:
-    """What `{level}` may stand for."""
+    """The values for `{level}`."""
 
     architecture: str
     level: int = 1  # x86-64-v1 to v4
 
     def levels(self) -> tuple[str, ...]:
-        """Return the words for `{level}`, best first."""
+        """Return the values for `{level}`, best first."""
         if self.architecture != "x86_64":
             return (self.architecture,)
         return tuple(f"x86-64-v{level}" for level in range(self.level, 0, -1))
@@ -37,7 +37,7 @@ class Processor:
 
 @dataclass(frozen=True)
 class Software:
-    """The folders that were found, in the order of the job, and those to put on PATH."""
+    """The found folders, in the order of the job, and those to put on PATH."""
 
     folders: tuple[str, ...] = ()
     on_path: tuple[str, ...] = ()
@@ -46,7 +46,10 @@ class Software:
 def find(
     patterns: Sequence[str], processor: Processor, look: Look, *, cvmfs_root: str = CVMFS
 ) -> Software:
-    """Return where the software is. Raises NotHere, which names the first folder that is not."""
+    """Return the places of the software.
+
+    Raises OutfitMissing, which names the first missing folder.
+    """
     if not patterns:
         return Software()
     choices = {one: tuple(_choices(place(one, cvmfs_root), processor)) for one in patterns}
@@ -64,26 +67,26 @@ def find(
 
 
 def place(path: str, cvmfs_root: str) -> str:
-    """Return where a path lies on a node that has CVMFS at another place."""
+    """Return the place of a path on a node with CVMFS at another place."""
     if path == CVMFS or path.startswith(CVMFS + "/"):
         return cvmfs_root + path[len(CVMFS) :]
     return path
 
 
 def repository(path: str) -> str:
-    """Return /cvmfs/NAME of what lies in a repository, else nothing."""
+    """Return /cvmfs/NAME for a path in a repository; otherwise an empty text."""
     parts = path.split("/")
     return "/".join(parts[:3]) if len(parts) > 2 and parts[:2] == ["", "cvmfs"] else ""
 
 
 def not_mounted(path: str) -> str:
-    """Say that the repository in which `path` lies is not there."""
+    """Return a message if the repository of `path` is not mounted."""
     name = repository(path)[len(CVMFS) + 1 :]
     return f"the CVMFS repository {name} is not mounted on this node"
 
 
 def looked(paths: Sequence[str]) -> Mapping[str, str]:
-    """Say what is there of these paths, by a command."""
+    """Return which of these paths exist, by a command."""
     argv = ("/bin/sh", "-c", _STAT, "look", *paths)
     said = output(argv, {"PATH": "/usr/bin:/bin"}, LOOK_PATIENCE_S)
     lines = (line.partition("|") for line in said.splitlines())
@@ -107,6 +110,6 @@ def _missing(
         return not_mounted(pattern)
     other = next((path for path in paths if path in seen), "")
     if other:
-        return f"software {other} is no folder but a {seen[other]}"
+        return f"software {other} is not a folder but a {seen[other]}"
     tried = f"; {LEVEL} was {', '.join(processor.levels())}" if LEVEL in pattern else ""
     return f"software {pattern} is not on this node{tried}"

@@ -1,7 +1,7 @@
-"""Which tools of this node run payloads in images, and what else payloads are run with.
+"""The tools of this node that run payloads in images, and the settings for outfits.
 
-The pilot imports this when it starts, so it stays small: what looks for images, software and
-modules comes with the first payload that asks for any (`outfit.py`).
+The pilot imports this module when it starts, so it stays small. The search for images, software and
+modules is imported with the first payload that asks for any (`outfit.py`).
 """
 
 import os
@@ -30,23 +30,23 @@ CONTAINERS = "containers"  # in the state directory: the store of podman
 
 @dataclass(frozen=True)
 class NodeTools:
-    """What this node has to run payloads with, as it was found and as the settings say."""
+    """The means of this node to run payloads, as detected and as set."""
 
     rung: str  # of payloads without an image
     architecture: str
     level: int = 1  # x86-64-v1 to v4
     image_tools: Mapping[str, str] = field(default_factory=dict[str, str])  # rung: program
-    hidden: Iterable[Path] = ()  # asked for again by each payload
+    hidden: Iterable[Path] = ()  # read again for each payload
     cvmfs_root: str = CVMFS
     module_init: str = ""
     gpu_vendor: str = ""
 
 
 def image_tools(facts: DetectedNode, rung: str, allowed: Sequence[str] = ()) -> dict[str, str]:
-    """Return the tools that can run images here, and where they are. `allowed`: empty for all."""
+    """Return the tools that can run images here, with their paths. `allowed`: empty for all."""
     found = dict(zip(facts.containers.value, facts.containers.notes))
     tools = {name: found[name] for name in IMAGE_TOOLS if name in found}
-    if rung != BUBBLEWRAP and BUBBLEWRAP not in allowed:  # it has failed its trial, most likely
+    if rung != BUBBLEWRAP and BUBBLEWRAP not in allowed:  # its trial has probably failed
         tools.pop(BUBBLEWRAP, None)
     if os.geteuid() != 0 and not facts.user_namespaces.value:
         tools.pop(PODMAN, None)
@@ -61,7 +61,7 @@ def image_tags(tools: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class LateOutfitter:
-    """An outfitter that is there once it is asked for something."""
+    """An outfitter that is created at its first use."""
 
     def __init__(self, tools: NodeTools, state: Path, environ: Mapping[str, str]) -> None:
         self._tools, self._state, self._environ = tools, state, environ

@@ -1,4 +1,4 @@
-"""A command that is tried out in a wrapping, outside of the guard: does it work here, and how."""
+"""A trial of a command in a wrapping, without the guard: does it work here, and how."""
 
 import contextlib
 import os
@@ -12,19 +12,19 @@ from typing import Optional
 from ..guard.held_payload import FEED_FD
 from .wrapping import Wrapping
 
-PRINTED_MAX = 4 << 20  # bytes that are read of what it prints
+PRINTED_MAX = 4 << 20  # bytes of its output that are read
 ERRORS_MAX = 64 << 10  # of its standard error
-SAID_MAX = 300  # characters of a line of that
+SAID_MAX = 300  # characters of a line of its standard error
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What became of it. No code: it was not there, or took too long."""
+    """The result of a trial. No code: the command is missing or took too long."""
 
     code: Optional[int]
     printed: bytes
     said: str  # its last line of standard error, or why there is none
-    errors: tuple[str, ...] = ()  # all lines of that, readable
+    errors: tuple[str, ...] = ()  # all lines of standard error, readable
 
 
 def try_out(
@@ -32,7 +32,7 @@ def try_out(
 ) -> TrialResult:
     """Run a command in a wrapping, in `folder`, and wait for its end.
 
-    It prints into files: neither much output nor a process that cannot be killed holds us up.
+    It prints into files, so that neither much output nor an unkillable process can block the pilot.
     """
     hand_over = f'exec "$@" {FEED_FD}<&0 </dev/null'
     with contextlib.ExitStack() as files:
@@ -63,7 +63,7 @@ def try_out(
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill it and its session. What waits for a sick disk dies when that lets it."""
+    """Kill it and its session. A process that waits for a sick disk dies when the disk answers."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except OSError:

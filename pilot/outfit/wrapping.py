@@ -1,8 +1,8 @@
-"""What stands around a payload's command, and how its environment gets past what stands there.
+"""The wrapping of a payload's command, and the way of its environment through the wrapping.
 
-A wrapper runs outside of what it builds, as the pilot's user. So it starts with a clean
-environment, and the payload's own, which may hold LD_PRELOAD and the like, comes through a file
-descriptor.
+A wrapper runs outside the isolation that it builds, as the pilot's user. So it starts with a clean
+environment. The payload's environment, which may contain LD_PRELOAD and the like, comes through a
+file descriptor.
 """
 
 import os
@@ -13,10 +13,11 @@ from typing import Optional
 
 from ..guard.held_payload import FEED_FD
 
-# The first process of a PID namespace gets no signal that it does not handle, and must reap
-# orphans: a shell does both for the payload. Its own words ("Killed") are not the payload's.
+# The first process of a PID namespace gets only signals that it handles, and must reap orphans: a
+# shell does both for the payload. Its own messages ("Killed") must not appear in the payload's
+# output.
 INIT = f'. /dev/fd/{FEED_FD}; exec {FEED_FD}<&- 4>&2 2>/dev/null; "$@" 2>&4 4>&-; exit $?'
-# Names that a shell keeps to itself: an export of them ends it, or is not what the payload finds.
+# Names that a shell reserves: an export of one ends the shell, or does not reach the payload.
 _OF_THE_SHELL = frozenset(
     {
         *("_", "BASH", "BASHOPTS", "BASHPID", "COMP_WORDBREAKS", "DIRSTACK"),
@@ -31,27 +32,27 @@ _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 @dataclass(frozen=True)
 class Wrapping:
-    """What stands around a payload's command: a prefix, and who gets the environment how."""
+    """The wrapping of a payload's command: a prefix, and how each part gets its environment."""
 
     prefix: tuple[str, ...]
-    environment: Mapping[str, str]  # what the prefix, or else the payload, is started with
-    feed: str = ""  # what the prefix reads from FEED_FD
+    environment: Mapping[str, str]  # for the start of the prefix, or without one, of the payload
+    feed: str = ""  # read by the prefix from FEED_FD
 
 
 def clean(marks: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that a wrapper is started with."""
+    """Return the environment for the start of a wrapper."""
     return {"PATH": os.environ.get("PATH", os.defpath), **marks}
 
 
 def exports(environment: Mapping[str, str]) -> Optional[str]:
-    """Return a shell's words for an environment; None where a name is one that it cannot have."""
+    """Return shell commands that export an environment; None if the shell cannot export a name."""
     if all(map(can_export, environment)):
         return exported(environment)
     return None
 
 
 def exported(environment: Mapping[str, str]) -> str:
-    """Return a shell's words for what of an environment it can have."""
+    """Return shell commands that export the possible part of an environment."""
     return "".join(
         f"export {name}={shlex.quote(value)}\n"
         for name, value in environment.items()
@@ -60,7 +61,7 @@ def exported(environment: Mapping[str, str]) -> str:
 
 
 def can_export(name: str) -> bool:
-    """Whether a shell passes on what it is given under this name."""
+    """Whether a shell passes on a variable of this name."""
     return _is_name(name) and name not in _OF_THE_SHELL and not name.startswith("BASH_")
 
 
@@ -69,7 +70,7 @@ def _is_name(name: str) -> bool:
 
 
 def tool(name: str) -> str:
-    """Return where a command lies; its bare name where it does not."""
+    """Return the path of a command; its bare name if it is not found."""
     for folder in os.environ.get("PATH", os.defpath).split(":"):
         path = os.path.join(folder, name)
         if folder and os.path.isfile(path) and os.access(path, os.X_OK):

@@ -1,1 +1,1 @@
-"""What passes between the pilot and the central: requests, the bus, files, logs, live output."""
+"""The messages between the pilot and the central: requests, the bus, files, logs, live output."""

@@ -1,7 +1,7 @@
 """HTTPS to the central with the standard library: two kept-alive connections, a thread for each.
 
-One carries messages, one request in flight; the other blobs, so that a large file delays no report.
-Everything that a pilot sends may be repeated, so a kept connection that has died while it was idle
+One carries messages, with one request at a time; the other carries blobs, so that a large file
+delays no report. All requests of a pilot may be repeated, so a kept connection that died while idle
 costs one repetition and no error.
 """
 
@@ -35,20 +35,20 @@ AGENT = "pilotage-pilot"
 
 
 class InsecureUrl(ValueError):
-    """Plain http to another machine: tokens would travel in the clear."""
+    """Plain http to another machine would send tokens in the clear."""
 
     def __init__(self, url: str) -> None:
         super().__init__(
             f"{url}: only https is allowed, except to this machine itself; "
-            "set plain_http where the network between is trusted"
+            "set plain_http if the network is trusted"
         )
 
 
 class BadUrl(ValueError):
-    """Not an address of a central."""
+    """The text is not an address of a central."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(f"{url!r} is not an address like https://central.example:8443")
+        super().__init__(f"{url!r} is not an address such as https://central.example:8443")
 
 
 class _Plain(http.client.HTTPConnection):
@@ -63,7 +63,7 @@ class _Plain(http.client.HTTPConnection):
             self._held.append(data)
 
     def send_message(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Send a request whose body is at hand."""
+        """Send a request with its body in memory."""
         held = self._held = []
         try:
             self.request(method, path, body, headers)
@@ -77,7 +77,7 @@ class _Secure(_Plain, http.client.HTTPSConnection):
 
 
 class _Connection:
-    """One kept-alive connection with its thread. Everything blocking happens there."""
+    """One kept-alive connection with its thread, in which all blocking calls happen."""
 
     def __init__(self, make: Callable[[float], _Plain], name: str) -> None:
         self._make = make
@@ -85,7 +85,7 @@ class _Connection:
         self._kept: Optional[_Plain] = None
 
     async def run(self, act: Callable[[], T]) -> T:
-        """Run `act` in the thread of this connection, after what is there already."""
+        """Run `act` in the thread of this connection, after earlier work."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, act)
 
     def exchange(
@@ -97,9 +97,9 @@ class _Connection:
         timeout_s: float,
         read: Callable[[http.client.HTTPResponse], T],
     ) -> T:
-        """Send a request and return what `read` makes of the answer.
+        """Send a request and return the result of `read` for the answer.
 
-        Raises NoReply, and what `read` raises.
+        Raises NoReply, and the errors of `read`.
         """
         kept = self._kept
         if kept is not None and _is_dead(kept):
@@ -136,7 +136,7 @@ class _Connection:
         else:
             with open(body, "rb") as file:
                 length = str(os.fstat(file.fileno()).st_size)
-                # Whoever takes no such file says so before it has all of it, and closes.
+                # A server that refuses such a file answers before it has all of it, and closes.
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     connection.request(method, path, file, {**headers, "Content-Length": length})
         try:
@@ -152,7 +152,7 @@ class _Connection:
             self._kept = None
 
     def shut(self) -> None:
-        """End: whatever the thread waits for is cut off, and then it closes what it has."""
+        """End: cut off the call that the thread waits for, then close the connection."""
         kept = self._kept
         if kept is not None and kept.sock is not None:  # pyright: ignore[reportUnnecessaryComparison]
             with contextlib.suppress(OSError):
@@ -162,10 +162,10 @@ class _Connection:
 
 
 class _Place:
-    """Where a central is."""
+    """The address of a central."""
 
     def __init__(self, url: str, trust: Callable[[], ssl.SSLContext], *, plain_http: bool) -> None:
-        """Raises BadUrl, InsecureUrl."""
+        """Parse a URL. Raises BadUrl or InsecureUrl."""
         try:
             parts = urllib.parse.urlsplit(url)
             host, self._port = parts.hostname, parts.port
@@ -194,9 +194,12 @@ class Api:
     def __init__(
         self, url: str, *, ca_file: Optional[Path] = None, plain_http: bool = False
     ) -> None:
-        """Raises BadUrl, InsecureUrl, and OSError where the CA file cannot be read."""
+        """Open the two connections.
+
+        Raises BadUrl, InsecureUrl, and OSError if the CA file cannot be read.
+        """
         self._plain_http = plain_http
-        # Read here and never again: the file may go while we run, and so may its disk.
+        # Read here and never again: the file, or its disk, may disappear while the pilot runs.
         self._tls = trusting(str(ca_file)) if ca_file else None
         self._home = self._place = self._files = self._placed(url)
         self._messages = _Connection(self._home.connection, "messages")
@@ -206,7 +209,10 @@ class Api:
         return _Place(url, self._trust, plain_http=self._plain_http)
 
     def _trust(self) -> ssl.SSLContext:
-        """Return what all servers are judged by. What the system trusts costs memory to know."""
+        """Return the context that verifies all servers.
+
+        Loading the system's certificates costs memory.
+        """
         if self._tls is None:
             self._tls = trusting()
         return self._tls
@@ -258,7 +264,7 @@ class Api:
         )
 
     def close(self) -> None:
-        """End both connections."""
+        """Close both connections."""
         self._messages.shut()
         self._blobs.shut()
 
@@ -277,7 +283,7 @@ def _whole(response: http.client.HTTPResponse) -> HttpReply:
         blocks.append(block)
         size += len(block)
         if size > REPLY_BYTES_MAX:
-            raise http.client.HTTPException("the answer is larger than any that a central gives")
+            raise http.client.HTTPException("the answer is too large")
     return HttpReply(response.status, b"".join(blocks))
 
 
@@ -293,12 +299,12 @@ def _into(file: Path, bytes_max: int, response: http.client.HTTPResponse) -> Dow
                 digest.update(block)
                 size_bytes += len(block)
                 if size_bytes > bytes_max:
-                    raise TooManyBytes(f"more than {bytes_max} bytes came")
+                    raise TooManyBytes(f"more than {bytes_max} bytes arrived")
                 with _told_of(file):
                     _write(out, block)
         whole = True
     finally:
-        if not whole:  # nobody would miss its bytes until the attempt is over
+        if not whole:  # otherwise its bytes would stay until the attempt is over
             with contextlib.suppress(OSError):
                 file.unlink()
     return Downloaded(response.status, digest.hexdigest(), size_bytes)
@@ -306,7 +312,7 @@ def _into(file: Path, bytes_max: int, response: http.client.HTTPResponse) -> Dow
 
 @contextlib.contextmanager
 def _told_of(file: Path) -> Generator[None, None, None]:
-    """Tell what the disk says from what the connection says."""
+    """Turn errors of the disk into DiskWriteFailed, apart from errors of the connection."""
     try:
         yield
     except OSError as why:
@@ -314,17 +320,17 @@ def _told_of(file: Path) -> Generator[None, None, None]:
 
 
 def _write(out: io.FileIO, block: bytes) -> None:
-    """Write a block, of which a full disk may take a part."""
+    """Write a block, even if each call accepts only a part of it."""
     left = memoryview(block)
     while left:
         left = left[out.write(left) :]
 
 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield the body to its end. Raises HTTPException where it breaks off.
+    """Yield the body to its end. Raises HTTPException if it breaks off.
 
-    No read asks for more than there is: Python 3.9 sets aside, and fills with zeros, as much memory
-    as a read may bring, which once was most of the CPU and of the memory that a pilot used.
+    No read asks for more than there is. Python 3.9 allocates and zeroes as much memory as a read
+    may return, which would be most of the CPU and memory of a pilot.
     """
     while True:
         left: Optional[int] = response.length
@@ -336,14 +342,14 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def _expect_whole(response: http.client.HTTPResponse) -> None:
-    """Raise if the connection broke in the middle: reading by blocks does not say so."""
+    """Raise an error if the connection broke in the middle, which reads by blocks do not report."""
     left: Optional[int] = response.length
     if left:
         raise http.client.IncompleteRead(b"", left)
 
 
 def _is_dead(connection: http.client.HTTPConnection) -> bool:
-    """Say whether the peer has closed: an idle connection has nothing to read but its end."""
+    """Whether the peer has closed: an idle connection has nothing to read but its end."""
     kept: Optional[socket.socket] = connection.sock
     if kept is None:
         return True

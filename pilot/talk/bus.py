@@ -1,4 +1,4 @@
-"""The message bus over MQTT. Hints only: whatever is lost here is said again over HTTPS.
+"""The message bus over MQTT. It carries hints only: every lost message is repeated over HTTPS.
 
 aiomqtt is imported when a bus is made, so that a pilot without it works, only slower.
 """
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 30
 PATIENCE_S = 10.0  # for connecting, subscribing and each publication
 BACK_OFF_MIN_S, BACK_OFF_MAX_S = 0.5, 30.0
-SPREAD_S = 10.0  # all pilots lose a good connection at once, when their broker restarts
-STAYED_S = 10.0  # a connection that was up for as long was a good one
-OUTGOING_MAX = 1_000  # when full, the oldest is dropped
+SPREAD_S = 10.0  # all pilots lose a good connection at once when their broker restarts
+STAYED_S = 10.0  # a connection that was up for this long was a good one
+OUTGOING_MAX = 1_000  # when full, the oldest message is dropped
 INCOMING_MAX = 1_000
 
 
 class NotSubscribed(Exception):
-    """The broker does not let us read our own topic."""
+    """The broker does not let the pilot read its own topic."""
 
 
 class MqttBus:
@@ -92,7 +92,7 @@ class MqttBus:
             try:
                 await self._connected(inbound, changed)
             except (aiomqtt.MqttError, OSError, asyncio.TimeoutError, NotSubscribed) as why:
-                if self._leaving:  # the broker was faster; our own end is what counts
+                if self._leaving:  # the broker was faster; the end of the pilot is what counts
                     raise asyncio.CancelledError from why
                 stayed = self._up and self._clock.now() - self._up_since > STAYED_S
                 self._say_why(why)
@@ -104,7 +104,7 @@ class MqttBus:
             await self._clock.sleep(back_off_s(failures, self._random.uniform))
 
     def _say_why(self, why: BaseException) -> None:
-        """Log the end of a connection, or that there was none."""
+        """Log the end of a connection, or that none was made."""
         reason = f"{type(why).__name__}: {why.__cause__ or why}"
         if self._up:
             self._log("bus_down", {"url": self._login.url, "why": reason})
@@ -114,7 +114,7 @@ class MqttBus:
     async def _connected(
         self, inbound: Callable[[bytes], Awaitable[None]], changed: Callable[[bool], None]
     ) -> None:
-        """One connection, from its beginning to its end, which is always an exception."""
+        """Keep one connection from its start to its end, which is always an exception."""
         import aiomqtt
 
         client = aiomqtt.Client(
@@ -136,7 +136,7 @@ class MqttBus:
             granted = await client.subscribe(self._down, qos=0)
             if any(_refused(code) for code in granted):
                 raise NotSubscribed(f"{self._down} was refused by {self._login.url}")
-            self._outgoing.clear()  # what is older was meant for a connection that has gone
+            self._outgoing.clear()  # older messages were meant for an earlier connection
             self._up, self._up_since = True, self._clock.now()
             self._log("bus_up", {"url": self._login.url})
             changed(True)
@@ -161,7 +161,7 @@ class MqttBus:
 
 
 def factory(clock: Clock, random: Randomness, log: Log) -> BusFactory:
-    """Return what makes a bus once the login is known: None where aiomqtt is missing."""
+    """Return a function that makes a bus once the login is known: None without aiomqtt."""
 
     def make(
         login: BrokerLogin, ca_pem: str, community: str, pilot: str, will: bytes
@@ -174,18 +174,18 @@ def factory(clock: Clock, random: Randomness, log: Log) -> BusFactory:
 
 
 def _read_library() -> None:
-    """Import what a connection needs: beside the loop, in which payloads start meanwhile."""
+    """Import the library of the bus outside the loop, in which payloads start at the same time."""
     importlib.import_module("aiomqtt")
     give_back()
 
 
 def back_off_s(failures: int, uniform: Uniform) -> float:
-    """Return how long to wait after so many failures in a row, none after a good connection."""
+    """Return how long to wait after this many failures in a row; 0 after a good connection."""
     most = min(BACK_OFF_MAX_S, 2.0 ** min(failures, 10)) if failures else SPREAD_S
     return uniform(BACK_OFF_MIN_S, most)
 
 
 def _refused(code: object) -> bool:
-    """Say whether a subscription was refused: 0x80 and above, as number or as reason code."""
+    """Whether a subscription was refused: 0x80 and above, as number or as reason code."""
     value = getattr(code, "value", code)
     return isinstance(value, int) and value >= 0x80

@@ -1,4 +1,4 @@
-"""The conversation with the central over HTTPS: paths, tokens, and what an answer means."""
+"""The conversation with the central over HTTPS: paths, tokens, and the meaning of answers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -31,15 +31,15 @@ from .requests import MISDIRECTED, Requests
 
 T = TypeVar("T")
 
-TIMEOUT_S = 20.0  # for what is not urgent
-URGENT_AT = 0.1  # of a token's life: what is left when a renewal does not wait for the journal
+TIMEOUT_S = 20.0  # for requests that are not urgent
+URGENT_AT = 0.1  # of a token's lifetime: with less left, a renewal does not wait for the journal
 TELLS_MAX = 3
 TOKEN_PATH = "/v1/pilots/token"
 RETRIED = frozenset({0, 408, MISDIRECTED, 429})  # and every 5xx
 
 
 class RequestRefused(Exception):
-    """The central has said no, and would say it again."""
+    """The central has refused, and would refuse again."""
 
     def __init__(self, path: str, refusal: FailedRequest) -> None:
         super().__init__(f"{path}: {refusal.status} {refusal.code} {refusal.message}")
@@ -47,20 +47,21 @@ class RequestRefused(Exception):
 
 
 class CentralChannel:
-    """Speaks for one pilot. Nothing here decides; replies go to the brain as they are."""
+    """Sends the requests of one pilot. It decides nothing; replies go to the brain unchanged."""
 
     def __init__(
         self, requests: Requests, clock: Clock, random: Randomness, log: Log, renewal: Renewal
     ) -> None:
         self.requests, self._clock, self._random, self._log = requests, clock, random, log
         self._renewal = renewal
-        self._one_use: Optional[asyncio.Lock] = None  # of the secret at a time
+        self._one_use: Optional[asyncio.Lock] = None  # one use of the secret at a time
         self.token, self.expires_in_s = "", 0.0
         self._urgent_at = 0.0
-        self.last_refusal: Optional[FailedRequest] = None  # of what is said until it is answered
+        # Of a request that is repeated until it is answered.
+        self.last_refusal: Optional[FailedRequest] = None
 
     async def register(self, message: Register) -> Registered:
-        """Say who we are, until answered. Raises Refused."""
+        """Register, and repeat until answered. Raises RequestRefused."""
         path = "/v1/pilots/register"
         registered = await self._until(
             path, lambda: self._post(path, message, Registered, TIMEOUT_S)
@@ -68,7 +69,7 @@ class CentralChannel:
         return self._known(registered)
 
     async def hello(self, message: Hello) -> Registered:
-        """Say that we are back, until answered. Raises Refused."""
+        """Say hello after a restart, and repeat until answered. Raises RequestRefused."""
         path = "/v1/pilots/hello"
 
         async def say(secret: str, nonce: str) -> Union[Registered, FailedRequest]:
@@ -81,15 +82,15 @@ class CentralChannel:
         return self._known(await self._until(path, lambda: self._use(say)))
 
     async def renew(self) -> None:
-        """Fetch a new token, until answered. Raises Refused."""
+        """Fetch a new token, and repeat until answered. Raises RequestRefused."""
         used = self.token
         await self._until(TOKEN_PATH, lambda: self._renew(used, TIMEOUT_S))
 
     async def tell_of_double(self) -> None:
-        """Our session is over, and nobody else has our journal: somebody has a copy of it.
+        """Report a copy of this pilot: its session is over, but no other process uses its journal.
 
-        A use of the secret shows that to the central, which then ends the other one too. A second
-        one follows: the first may have been open when the copy was made.
+        A use of the secret proves this to the central, which then ends the other process too. A
+        second use follows, because the first may have been open when the copy was made.
         """
         for tries in range(1, TELLS_MAX + 1):
             refusal = await self._renew(self.token, TIMEOUT_S)
@@ -100,20 +101,20 @@ class CentralChannel:
             await self._clock.sleep(back_off_s(tries, self._random.uniform))
 
     async def turn(self, turn: Turn, timeout_s: float) -> Union[TurnReply, FailedRequest]:
-        """Send a turn and return its reply; never raises for what the world does."""
+        """Send a turn and return its reply; failures of the network raise no error."""
         path = "/v1/turn" if turn.ask and turn.reports else "/v1/ask" if turn.ask else "/v1/report"
         return await self._with_token(path, turn, TurnReply, timeout_s)
 
     async def beat(self, beat: Beat, timeout_s: float) -> Union[BeatAnswer, FailedRequest]:
-        """Send a beat and return its answer."""
+        """Send a heartbeat and return its answer."""
         return await self._with_token("/v1/beat", beat, BeatAnswer, timeout_s)
 
     async def pilot_log(self, parcel: PilotLog) -> Union[PilotLogKept, FailedRequest]:
-        """Send lines of our own log, where they delay nothing."""
+        """Send lines of the pilot's log, over the connection of files."""
         return await self._with_token("/v1/pilots/log", parcel, PilotLogKept, TIMEOUT_S, aside=True)
 
     async def log_chunk(self, chunk: LogChunk, token: str) -> None:
-        """Send live output; what gets no answer is a gap."""
+        """Send live output; a piece without an answer is a gap."""
         try:
             await self.requests.post("/v1/log", encode(chunk), token=token, timeout_s=TIMEOUT_S)
         except NoReply:
@@ -140,7 +141,8 @@ class CentralChannel:
                 self._take(heard)
             return heard
 
-        if self._one_use is None:  # made here: in Python 3.9 it belongs to the loop that is current
+        # Created here, because in Python 3.9 it belongs to the loop that is current.
+        if self._one_use is None:
             self._one_use = asyncio.Lock()
         async with self._one_use:
             reply = await self._use(say) if self.token == used else None
@@ -149,15 +151,17 @@ class CentralChannel:
     async def _use(
         self, say: Callable[[str, str], Awaitable[Union[T, FailedRequest]]]
     ) -> Union[T, FailedRequest]:
-        """Use the renewal secret, once."""
+        """Use the renewal secret once."""
         while True:
             try:
                 is_urgent = bool(self.token) and self._clock.now() >= self._urgent_at
                 secret, nonce = self._renewal.use(unkept=is_urgent)
             except Superseded:
-                return FailedRequest(409, Code.OLD_SESSION.value, "another life has our journal")
-            except OSError as why:  # it may pass before the token is over
-                return FailedRequest(0, "journal", f"the journal takes no nonce: {why}")
+                return FailedRequest(
+                    409, Code.OLD_SESSION.value, "another process uses this pilot's journal"
+                )
+            except OSError as why:  # the disk may recover before the token expires
+                return FailedRequest(0, "journal", f"the journal cannot store the nonce: {why}")
             reply = await say(secret, nonce)
             if not isinstance(reply, FailedRequest) or reply.code != Code.USED_SECRET.value:
                 return reply
@@ -167,7 +171,7 @@ class CentralChannel:
     async def _with_token(
         self, path: str, message: object, kind: type[T], timeout_s: float, *, aside: bool = False
     ) -> Union[T, FailedRequest]:
-        """Post; where the token is refused, fetch another one and post again."""
+        """Post; if the token is refused, fetch another one and post again."""
         used = self.token
         reply = await self._post(path, message, kind, timeout_s, aside=aside)
         if not isinstance(reply, FailedRequest) or reply.status != 401:
@@ -209,7 +213,7 @@ class CentralChannel:
 
 
 def refusal(reply: HttpReply) -> FailedRequest:
-    """Return what an answer that is not 2xx says."""
+    """Return the error in an answer that is not 2xx."""
     problem: Optional[Problem] = None
     try:
         problem = decode(Problem, reply.body)
@@ -223,5 +227,5 @@ def refusal(reply: HttpReply) -> FailedRequest:
 
 
 def may_pass(status: int) -> bool:
-    """Say whether the same request may succeed later."""
+    """Whether the same request may succeed later."""
     return status in RETRIED or status >= 500

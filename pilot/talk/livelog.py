@@ -1,4 +1,4 @@
-"""Live output of payloads: only while somebody follows, at most 64 kB/s a job, gaps by offset.
+"""Live output of payloads: while a user follows, at most 64 kB/s a job, with gaps by offset.
 
 Pure.
 """
@@ -12,12 +12,12 @@ from pilotage.proto.messages import Stream
 RATE_BYTES_S = 64_000
 EVERY_S = 0.25
 PIECE_BYTES = int(RATE_BYTES_S * EVERY_S)
-BEHIND_BYTES_MAX = 4 * RATE_BYTES_S  # what is further behind is left out
+BEHIND_BYTES_MAX = 4 * RATE_BYTES_S  # output that is further behind is left out
 
 
 @dataclass
 class SentOffsets:
-    """How far the output of one attempt has been sent. Pure: sizes in, ranges out."""
+    """How far the output of one attempt has been sent: from sizes to ranges. Pure."""
 
     offsets: dict[Stream, int] = field(default_factory=dict[Stream, int])
     _allowed_at: float = -math.inf
@@ -32,17 +32,17 @@ class SentOffsets:
         return offset, min(PIECE_BYTES, size - offset)
 
     def sent(self, stream: Stream, end: int, length: int, now: float) -> None:
-        """Note what was sent: the next piece has to wait until the rate allows it."""
+        """Record what was sent: the next piece must wait until the rate permits it."""
         self.offsets.pop(stream, None)
-        self.offsets[stream] = end  # last: the others have their turn before it
+        self.offsets[stream] = end  # last, so that the other streams come before it
         self._allowed_at = max(now, self._allowed_at) + length / RATE_BYTES_S
 
     def turns(self) -> list[Stream]:
-        """Return the streams, those first that have waited longest: they share one rate."""
+        """Return the streams, the longest waiting first, because they share one rate."""
         return [*(one for one in Stream if one not in self.offsets), *self.offsets]
 
     def untold(self, stream: Stream) -> bool:
-        """Say whether nothing has been said of a stream yet, not even that it is empty."""
+        """Whether nothing was sent about a stream yet, not even that it is empty."""
         return stream not in self.offsets
 
 

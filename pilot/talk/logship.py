@@ -1,8 +1,8 @@
-"""Brings the pilot's own log to the central: in parcels, beside its turns, when there is something.
+"""Sending of the pilot's own log to the central, in parcels beside its turns.
 
-What somebody may look for (a warning, the end of an attempt, a beginning) is told within seconds,
-the rest within a minute; where nothing happens nothing is said. Whatever fails is repeated later,
-and nothing else of the pilot waits for it.
+Lines that somebody may look for (a warning, the end of an attempt, a start) are sent within
+seconds, the others within a minute. Without lines, nothing is sent. Failed parcels are repeated
+later, and no other part of the pilot waits for them.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from ..ports import Clock, UntoldLog
 from .conversation import CentralChannel, may_pass
 
 LOOK_S = 5.0
-ROUTINE_S = 60.0  # how long a line waits that nobody looks for
+ROUTINE_S = 60.0  # how long a routine line waits
 FAILED_MIN_S, FAILED_MAX_S = 10.0, 600.0
 LINES_A_PARCEL, CHARACTERS_A_PARCEL = 500, 200_000
-LAST_S = 5.0  # at the end of the pilot, for what is left
+LAST_S = 5.0  # at the end of the pilot, for the rest
 HIDDEN = "[hidden]"
-UNREADABLE = frozenset({400, 413, 422})  # another parcel may be read
+UNREADABLE = frozenset({400, 413, 422})  # another parcel may be readable
 
 
 class LogShip:
-    """Speaks for one life of a pilot."""
+    """Sends the log of one process of a pilot."""
 
     def __init__(
         self,
@@ -38,21 +38,21 @@ class LogShip:
         log: Log,
         secrets: Callable[[], Iterable[str]],
     ) -> None:
-        """`secrets` are words that must not leave this host, whatever they got into."""
+        """Take `secrets`: words that must not leave this host, wherever they appear."""
         self._untold, self._line, self._clock, self._log = untold, line, clock, log
         self._secrets = secrets
-        self._refused = False  # the central wants none: it is older than this, or has another store
+        self._refused = False  # the central accepts no lines: it is older, or has another store
         self._failures = 0
 
     async def run(self, gen: str, session: int) -> None:
-        """Tell what there is, for ever, or until the central wants nothing of it."""
+        """Send waiting lines until cancelled, or until the central refuses all."""
         while not self._refused:
             await self._clock.sleep(self._rest_s())
             if self._untold.is_pressing() or self._untold.waits_s() >= ROUTINE_S:
                 await self._tell_all(gen, session)
 
     async def last(self, gen: str, session: int) -> None:
-        """Tell what is left at the end, if that is quickly done; a next life has the rest."""
+        """Send the rest at the end, if that is quick; otherwise a later process sends it."""
         with contextlib.suppress(asyncio.TimeoutError):
             async with time_limit(LAST_S):
                 await self._tell_all(gen, session)
@@ -75,14 +75,15 @@ class LogShip:
                     return
                 self._give_up(lines, answer)
             elif answer.n > lines[-1].n:
-                # An earlier life had higher numbers: the central takes these lines for old ones.
+                # An earlier process had higher numbers, so the central would take these lines for
+                # old ones.
                 self._untold.renumber(answer.n)
             else:
                 self._failures = 0
                 self._untold.told(answer.n)
 
     def _shown(self, lines: Iterable[PilotLine]) -> Iterable[PilotLine]:
-        """Yield the lines without any secret: none should be there, and none will be."""
+        """Yield the lines without any secret. They should contain none; this makes sure."""
         secrets = [one for one in self._secrets() if one]
         for line in lines:
             for secret in secrets:
@@ -91,7 +92,7 @@ class LogShip:
             yield line
 
     def _give_up(self, lines: tuple[PilotLine, ...], why: FailedRequest) -> None:
-        """These lines, or all of this life, are not wanted."""
+        """Drop these lines, or all lines of this process, because the central refuses them."""
         if why.status in UNREADABLE:
             self._untold.told(lines[-1].n)
         else:

@@ -1,4 +1,4 @@
-"""A pilot's first word: as whom the journal knows it, or as whom its secret makes it."""
+"""The first request of a pilot, with the identity in the journal, or with its secret."""
 
 import asyncio
 from dataclasses import replace
@@ -15,7 +15,7 @@ from .renewal import Renewal
 
 
 class Introduction:
-    """Says the first word until it is answered, called off, or has waited for too long."""
+    """Repeats the first request until it is answered, called off, or has taken too long."""
 
     def __init__(
         self, line: CentralChannel, renewal: Renewal, journal: Journal, random: Randomness
@@ -26,13 +26,13 @@ class Introduction:
         self._called_off = False
 
     def call_off(self) -> None:
-        """End `run`, in the middle of a request too."""
+        """End `run`, even in the middle of a request."""
         self._called_off = True
         if self._saying is not None:
             self._saying.cancel()
 
     async def run(self, secret: str, node: Node, within_s: float) -> Optional[Registered]:
-        """Return who we are, or None if that was not to be had. Raises Refused."""
+        """Return the identity, or None if there is none. Raises RequestRefused."""
         async with Tasks() as tasks:
             first_word = introduce(
                 self._line, self._renewal, self._journal, self._random, secret, node
@@ -44,13 +44,13 @@ class Introduction:
         return None if self._saying.cancelled() else self._saying.result()
 
     def failure(self, central: str, waited_s: float) -> str:
-        """Say what became of the first word, once nothing has."""
+        """Return why the first request failed."""
         last = self._line.last_refusal
         if last is None or not last.status:
             why = f" ({last.message})" if last is not None else ""
-            return f"nobody has answered at {central} for {waited_s:.0f} s{why}"
+            return f"no answer from {central} for {waited_s:.0f} s{why}"
         said = f"{last.status} {last.code} {last.message}".strip()
-        return f"{central} has not let us in for {waited_s:.0f} s: {said}"
+        return f"{central} has not accepted the pilot for {waited_s:.0f} s: {said}"
 
 
 async def introduce(
@@ -61,24 +61,25 @@ async def introduce(
     secret: str,
     node: Node,
 ) -> Registered:
-    """Come back as whom the journal names, or register. Raises Refused."""
+    """Return with the identity in the journal, or register. Raises RequestRefused."""
     kept = journal.identity()
     if kept is None:
-        # Kept before it is said: a pilot that dies now is the same one when it says it again.
+        # Stored before it is sent: if the pilot dies now, its next process registers as the same
+        # pilot.
         who = Identity(random.token())
         renewal.keep(who)
         return await _register(line, renewal, secret, node)
     renewal.restored(decode(Identity, kept))
     if not renewal.who.pilot:
-        # It was begun by an earlier life, which may live on elsewhere as the same pilot: the new
-        # session that hello opens ends it.
+        # An earlier process began this registration, and may still run elsewhere as the same pilot:
+        # the new session that hello opens ends it.
         await _register(line, renewal, secret, node)
     who = renewal.who
     if who.session:
         who = replace(who, session=who.session + 1)
         renewal.keep(who)
-    # The session of the answer is another one only if the journal, or the central, is of before
-    # sessions had names.
+    # The session in the answer differs only if the journal, or the central, is from before sessions
+    # had names.
     return await line.hello(_hello(who, journal, random.token()))
 
 

@@ -1,8 +1,8 @@
 """The renewal secret on the pilot's side: each use is in the journal before it is sent.
 
-One nonce is drawn for each secret. It is sent with that secret until the central has answered, by
-the next life too. Two nonces with one secret would look like a thief, and the central would end
-the pilot.
+Each secret has one nonce. It is sent with that secret until the central has answered, also by a
+later process. Two nonces with one secret would look like theft, and the central would end the
+pilot.
 """
 
 from dataclasses import replace
@@ -16,40 +16,44 @@ NOBODY = Identity("")
 
 
 class Superseded(Exception):
-    """Another life of this pilot writes to our journal: it speaks for the pilot now."""
+    """Another process of this pilot writes to its journal, and speaks for the pilot now."""
 
 
 class Renewal:
-    """Who we are, in memory and in the journal."""
+    """The pilot's identity, in memory and in the journal."""
 
     def __init__(self, journal: Journal, random: Randomness) -> None:
         self._journal, self._random = journal, random
         self._who = self._kept = NOBODY
-        self._told = ""  # the second nonce, which tells the central that there are two of us
+        self._told = ""  # the second nonce, which tells the central that there are two processes
 
     @property
     def who(self) -> Identity:
         return self._who
 
     def keep(self, who: Identity) -> None:
-        """Be `who` from now on. Raises OSError: the journal does not take it, nothing changes."""
+        """Use the identity `who` from now on.
+
+        After an OSError from the journal, nothing has changed.
+        """
         self._journal.keep_identity(encode(who))
         self._who = self._kept = who
 
     def restored(self, who: Identity) -> None:
-        """Take the identity from the journal."""
+        """Read the identity from the journal."""
         self._who = self._kept = who
 
     def is_ours(self) -> bool:
-        """Whether the journal still says what we have written."""
+        """Whether the journal still contains what this process has written."""
         kept = self._journal.identity()
         return kept is None or decode(Identity, kept) == self._kept
 
     def use(self, *, unkept: bool = False) -> tuple[str, str]:
         """Return the secret and the nonce to send.
 
-        Raises OSError if the journal does not take the nonce. With `unkept` it is returned all the
-        same: a pilot that dies then and comes back is taken for a thief. Raises Superseded.
+        Raises OSError if the journal does not accept the nonce. With `unkept`, it is returned
+        nevertheless: if the pilot then dies and returns, it is taken for a thief. Raises
+        Superseded.
         """
         if not self.is_ours():
             raise Superseded
@@ -68,7 +72,7 @@ class Renewal:
         return who.renewal_secret, who.renewal_nonce
 
     def answered(self, used: str, given: str, session: int = 0) -> None:
-        """The use of a secret was answered with the next one; with none the use stays open."""
+        """Record the answer to a use of the secret; without a next secret, the use stays open."""
         who = self._who
         if session:
             who = replace(who, session=session)
@@ -77,13 +81,14 @@ class Renewal:
         if who != self._kept:
             try:
                 self.keep(who)
-            except OSError:  # a full disk: the next use is kept together with its nonce
+            except OSError:  # a full disk: the next use is stored together with its nonce
                 self._who = who
 
     def tell(self, nonce: str) -> bool:
-        """A use was refused: another process used the next secret. Say whether to repeat.
+        """Handle a refused use: another process used the next secret. Return whether to repeat.
 
-        The central takes our nonce for a late copy. A second nonce shows it that there are two.
+        The central takes this process's nonce for a late copy. A second nonce shows that there are
+        two processes.
         """
         if nonce == self._told:
             return False

@@ -1,9 +1,9 @@
 """All requests of a pilot to the central, each of which follows the leader.
 
-A pilot knows one address of the central from its start, its home. Several processes may serve one
-central, and only the leader answers all requests. A process that does not lead answers 421 and
-names the leader; the pilot then sends the same request there. No other module of the pilot sends a
-request to the central, so no kind of request can be left out.
+A pilot starts with one address of the central, its home. Several processes may serve one central,
+and only the leader answers all requests. A process that is not the leader answers 421 and names the
+leader; the pilot then sends the same request there. No other module of the pilot sends requests to
+the central, so every kind of request follows the leader.
 """
 
 import math
@@ -20,11 +20,12 @@ from ..ports import Clock, Downloaded, Http, HttpReply, NoReply
 R = TypeVar("R", HttpReply, Downloaded)
 
 MISDIRECTED = 421
-HOME_AGAIN_S = 600.0  # after so long away from home, files try it again: that relieves the leader
+# After this time away from home, files try it again, which relieves the leader.
+HOME_AGAIN_S = 600.0
 
 
 class _Lane:
-    """One kept connection: for messages, or for files and what else may wait."""
+    """One kept connection: for messages, or for files and other requests that may wait."""
 
     def __init__(self, name: str, *, aside: bool) -> None:
         self.name, self.aside = name, aside
@@ -34,12 +35,12 @@ class _Lane:
 
 
 class Requests:
-    """Sends requests where they are answered. Raises what the `Http` port raises."""
+    """Sends requests to the process that answers them. Raises the errors of the `Http` port."""
 
     def __init__(self, http: Http, clock: Clock, log: Log) -> None:
         self._http, self._clock, self._log = http, clock, log
         self._messages, self._files = _Lane("messages", aside=False), _Lane("files", aside=True)
-        self._told = ""  # the leader, as the central says it over the bus
+        self._told = ""  # the leader, as announced by the central over the bus
 
     async def post(
         self, path: str, body: bytes, *, token: str, timeout_s: float, aside: bool = False
@@ -51,7 +52,7 @@ class Requests:
         )
 
     async def upload(self, path: str, content: Union[Path, bytes], *, token: str) -> HttpReply:
-        """PUT a file, or bytes that are at hand."""
+        """PUT a file, or bytes."""
         return await self._followed(
             self._files, lambda: self._http.upload(path, content, token=token)
         )
@@ -63,29 +64,29 @@ class Requests:
             lambda: self._http.download(path, file, token=token, bytes_max=bytes_max),
         )
 
-    # -- what others have found out -------------------------------------------------------------
+    # -- news about the leader -------------------------------------------------------------------
 
     def send_messages_to(self, url: str) -> None:
-        """The answer to a registration names the process that takes messages."""
+        """Send messages to the process that the answer to a registration names."""
         self._go(self._messages, url)
 
     def leader_is(self, url: str) -> None:
-        """Go to this URL, once, if nobody answers at home.
+        """Use this URL, once, if nobody answers at home.
 
-        It may be one that only the other processes of the central reach.
+        Perhaps only the other processes of the central can reach it.
         """
         self._told = url
 
     def go_home(self) -> None:
-        """Go home: the process there knows the new leader."""
+        """Use the home address again: its process knows the new leader."""
         for lane in (self._messages, self._files):
             if lane is self._messages or not lane.under_way:
                 self._go(lane, "")
 
-    # -- one way for all ------------------------------------------------------------------------
+    # -- the common way --------------------------------------------------------------------------
 
     async def _followed(self, lane: _Lane, send: Callable[[], Awaitable[R]]) -> R:
-        """Send a request; if its process does not lead, send it again to the leader."""
+        """Send a request; if its process is not the leader, send it again to the leader."""
         if lane.aside and not lane.under_way and self._clock.now() >= lane.home_at:
             self._go(lane, "")
         lane.under_way += 1
@@ -105,18 +106,21 @@ class Requests:
             lane.under_way -= 1
 
     def _no_reply(self, lane: _Lane, went_to: str) -> None:
-        """Leave a process that does not answer; the other lane leaves it as well, unless busy."""
+        """Leave a process that does not answer; the other lane leaves it too, unless busy."""
         if went_to != lane.at:
-            return  # another request has moved the lane meanwhile
+            return  # another request has moved the lane since
         if went_to and went_to == self._told:
-            self._told = ""  # once for each time that the pilot is told of it
+            self._told = ""  # once for each announcement
         target = "" if went_to else self._messages.at or self._told
         for one in (self._messages, self._files):
             if one is lane or (one.at == went_to and not one.under_way):
                 self._go(one, target)
 
     def _go(self, lane: _Lane, url: str) -> bool:
-        """Send what comes next there; empty: home. False if that is no address to trust."""
+        """Send the next requests there; empty: home.
+
+        Return False for an address that is not trusted.
+        """
         if url == lane.at:
             return True
         if not self._http.go_to(url, aside=lane.aside):
@@ -128,7 +132,7 @@ class Requests:
 
 
 def _leader_in(body: bytes) -> str:
-    """Return the URL that a process names which does not lead; empty: it knows none."""
+    """Return the leader's URL from a process that is not the leader; empty: unknown."""
     try:
         return decode(Misdirection, body).leader
     except BadMessage:

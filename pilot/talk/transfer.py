@@ -1,4 +1,4 @@
-"""The files of an attempt: its input before the start, its output and streams after the end."""
+"""The files of an attempt: its inputs before the start, its outputs and streams after the end."""
 
 import hashlib
 from dataclasses import dataclass
@@ -33,50 +33,50 @@ from ..ports import (
 from .conversation import may_pass, refusal
 from .requests import Requests
 
-PATIENCE_S = 600.0  # how long the input may take to come
+PATIENCE_S = 600.0  # limit of the time to fetch the inputs
 Content = Union[Path, bytes]
 
 
 class InputNotFetched(Exception):
-    """Input that is not there, is not what was promised, or finds no room in the folder."""
+    """An input is missing, differs from its description, or does not fit into the folder."""
 
 
 class InputUnusable(InputNotFetched):
-    """Input that came as it was sent, and would lie in no folder: another node helps nothing."""
+    """An input arrived intact but fits into no folder: another node would not help."""
 
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What was uploaded of an attempt."""
+    """The uploaded files of an attempt."""
 
     outputs: tuple[Output, ...] = ()
-    absent: tuple[str, ...] = ()  # required patterns that matched nothing
+    absent: tuple[str, ...] = ()  # required patterns without a match
     failure: str = ""
-    how: How = How.OUTPUT  # what the failure is
-    note: str = ""  # why there is no checkpoint, where there should be one
+    how: How = How.OUTPUT  # the kind of the failure
+    note: str = ""  # why an expected checkpoint is missing
     bytes_out: int = 0
 
 
 class BlobNotStored(Exception):
-    """The central will not have a blob."""
+    """The central refuses a blob."""
 
     tells = False  # whether the owner of the job can do something about it
 
 
 class NoQuota(BlobNotStored):
-    """An owner, group or community may keep no more."""
+    """An owner, group or community has used up its quota."""
 
     tells = True
 
 
 class CentralDiskFull(BlobNotStored):
-    """The central's disk is nearly full, and what is left is for reports."""
+    """The central's disk is nearly full, and the rest is reserved for reports."""
 
     tells = True
 
 
 class BlobTransfer:
-    """Moves blobs with each attempt's own token, over the second connection."""
+    """Transfers blobs with each attempt's own token, over the second connection."""
 
     def __init__(
         self,
@@ -94,24 +94,27 @@ class BlobTransfer:
         self._bytes_in: dict[int, int] = {}
 
     def make(self, attempt_id: int) -> Path:
-        """Make the attempt's folder, or return the one that was made for its input."""
+        """Create the attempt's folder, or return the one that was created for its inputs."""
         if attempt_id not in self._folders:
             self._folders[attempt_id] = self._workspace.make(attempt_id)
         return self._folders[attempt_id]
 
     async def remove(self, attempt_id: int) -> None:
-        """Forget everything of an attempt that is over."""
+        """Forget everything about an attempt that is over."""
         self._folders.pop(attempt_id, None)
         self._stored.pop(attempt_id, None)
         self._bytes_in.pop(attempt_id, None)
         await self._workspace.remove(attempt_id)
 
     def bytes_in(self, attempt_id: int) -> int:
-        """Return how much input has come for an attempt."""
+        """Return how many bytes of input have arrived for an attempt."""
         return self._bytes_in.get(attempt_id, 0)
 
     async def bring(self, assignment: Assignment) -> None:
-        """Lay all input files into the payload's folder. Raises NotBrought, Useless."""
+        """Put all input files into the payload's folder.
+
+        Raises InputNotFetched or InputUnusable.
+        """
         folder = self.make(assignment.attempt_id)
         scratch_mb, laid = assignment.grant.scratch_mb, 0
         for number, file in enumerate(assignment.body.inputs):
@@ -119,16 +122,16 @@ class BlobTransfer:
             if scratch_mb and file.size_bytes > scratch_mb * 1_000_000:
                 size = f"{file.size_bytes / 1e6:.1f} MB"
                 raise InputUnusable(
-                    f"input {file.name!r}: it has {size}, and scratch_mb is {scratch_mb}"
+                    f"input {file.name!r}: it has {size}, but scratch_mb is {scratch_mb}"
                 )
             left = scratch_mb * 1_000_000 - laid if scratch_mb else None
             try:
                 room = self._workspace.room(folder, file.size_bytes, bytes_max=left)
-                # Who says nothing of its size may fill the disk, up to what is not ours to give.
+                # A file without a known size may fill the disk, except for the reserve.
                 await self._fetch(assignment, file, fetched, file.size_bytes or max(0, room))
                 laid += await self._lay(assignment, file, fetched, folder, left)
             except TooManyBytes as why:
-                said = f"{why}, and its size_bytes is {file.size_bytes}"
+                said = f"{why}, but its size_bytes is {file.size_bytes}"
                 raise InputUnusable(f"input {file.name!r}: {said}") from why
             except (UnsafePath, TooLarge) as why:
                 raise InputUnusable(f"input {file.name!r}: {why}") from why
@@ -143,7 +146,7 @@ class BlobTransfer:
         folder: Path,
         bytes_max: Optional[int],
     ) -> int:
-        """Lay one file; return how many bytes of the input's share that takes."""
+        """Put one file in place; return how many bytes of the input's share it takes."""
         checkpoint = assignment.body.checkpoint
         if not checkpoint or file.name != CHECKPOINT_FILE:
             return await self._workspace.unpack(
@@ -152,7 +155,7 @@ class BlobTransfer:
         try:
             await self._workspace.restore(fetched, folder, checkpoint)
         except (UnsafePath, TooLarge) as why:
-            # No fault of the job, and no other node would do better: it can begin without.
+            # Not the job's fault, and another node would not help: the job can start without it.
             facts = {"job": assignment.job, "epoch": assignment.epoch, "why": str(why)}
             self._log("checkpoint_left_out", facts)
         return 0
@@ -160,7 +163,7 @@ class BlobTransfer:
     async def _fetch(
         self, assignment: Assignment, file: InputFile, to: Path, bytes_max: int
     ) -> None:
-        """GET until it is here. Raises NotBrought, MoreCame, NotWritten."""
+        """GET until it has arrived. Raises InputNotFetched, TooManyBytes or DiskWriteFailed."""
         failures, until = 0, self._clock.now() + PATIENCE_S
         while True:
             try:
@@ -173,7 +176,7 @@ class BlobTransfer:
                     return
                 why = f"{file.name}: the central answers {got.status}"
                 if got.status == 200:
-                    why = f"{file.name}: its bytes are not those of its hash"
+                    why = f"{file.name}: its content does not match its hash"
                 elif not may_pass(got.status):
                     raise InputNotFetched(why)
             except NoReply as no:
@@ -186,7 +189,7 @@ class BlobTransfer:
     def left_nothing(
         self, assignment: Assignment, *, outputs: bool, checkpoint: bool = False
     ) -> bool:
-        """Say whether there is nothing to upload, so that the end can be told at once."""
+        """Whether there is nothing to upload, so that the end can be reported at once."""
         if checkpoint or (outputs and assignment.body.outputs):
             return False
         folder = self.make(assignment.attempt_id)
@@ -197,7 +200,7 @@ class BlobTransfer:
     ) -> UploadResult:
         """Upload the ends of both streams, the resource curve and, if wanted, the files to keep.
 
-        The checkpoint goes with `checkpoint`, and where the outputs fail the attempt.
+        The checkpoint is uploaded with `checkpoint`, or if the outputs fail the attempt.
         """
         folder = self.make(assignment.attempt_id)
         found, absent, failure = [*self._streams(folder)], list[str](), ""
@@ -219,11 +222,11 @@ class BlobTransfer:
                 await self._store(assignment, output.sha256, content, waits=not is_own)
             except BlobNotStored as why:
                 is_quota = isinstance(why, NoQuota)
-                if is_own:  # the end goes without it
+                if is_own:  # the end is reported without it
                     notes += [f"{output.name} is not kept: {why}"] if why.tells else []
                     continue
                 failure = f"{output.name} was not stored: {why}"
-                if is_quota:  # what was stored before it is of no use alone
+                if is_quota:  # the files stored before it are useless alone
                     how = How.QUOTA
                     kept = [one for one in kept if one.name.startswith(OWN_OUTPUTS)]
                 break
@@ -237,7 +240,7 @@ class BlobTransfer:
     async def _keep_checkpoint(
         self, assignment: Assignment, folder: Path, kept: list[Output]
     ) -> str:
-        """Pack and upload the checkpoint, add it to `kept`; return why that did not work."""
+        """Pack and upload the checkpoint, and add it to `kept`; return why that failed."""
         name = assignment.body.checkpoint
         try:
             packed = await self._workspace.pack(folder, name)
@@ -265,9 +268,9 @@ class BlobTransfer:
     async def again(
         self, attempt_id: int, token: str, missing: tuple[str, ...]
     ) -> tuple[frozenset[str], str]:
-        """Upload what the central misses.
+        """Upload the files that the central misses.
 
-        Return the hashes that we cannot give, and which quota is used up, if that is why.
+        Return the hashes of unavailable files, and the used-up quota if that is the reason.
         """
         quota = ""
         known = self._stored.get(attempt_id, {})
@@ -290,7 +293,7 @@ class BlobTransfer:
     async def _put(
         self, attempt_id: int, token: str, sha256: str, content: Content, *, waits: bool = True
     ) -> None:
-        """PUT until answered, or `waits` is false and the disk is full. Raises NotStored."""
+        """PUT until answered, or, if not `waits`, until the disk is full. Raises BlobNotStored."""
         failures = 0
         while True:
             try:

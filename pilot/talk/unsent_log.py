@@ -1,11 +1,11 @@
-"""What of the pilot's own log the central has not been told yet, over all lives of the pilot.
+"""The lines of the pilot's log that the central does not have yet, over all processes of the pilot.
 
-A file in the state directory, one JSON list a line: a line of the log with its number, or a number
-alone up to which all has been told. It is not synced: what a power cut takes is a few lines. Where
-the disk takes nothing, lines are in memory alone.
+They are in a file of the state directory, one JSON list on each line: a line of the log with its
+number, or only the number of the last line that the central has. The file is not synced, because a
+power cut loses only a few lines. If the disk accepts nothing, lines are only in memory.
 
-Both are bounded. A pilot that logs more than it may over time leaves out what is no warning, and
-says how much.
+Both are bounded. A pilot that logs too much leaves out lines that are not warnings, and reports
+their number.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ from pilotage.proto.messages import PilotLine
 from ..events import QUIET, SOON, WARNINGS
 from ..mind.report_texts import fit
 
-LINES_MAX = 2_000  # that wait; then the oldest go
+LINES_MAX = 2_000  # waiting lines; then the oldest are dropped
 RATE_A_S, BURST = 20.0, 2_000.0  # lines that are kept over time, and at once
-WARNINGS_MORE = 500.0  # of warnings beyond
-TAIL_BYTES_MAX = 2_000_000  # of the file, that a later life reads
-FILE_BYTES_MAX = 1_000_000  # then it is written anew
-ATTEMPTS_MAX = 2_000  # of which it is known how the central calls them
-_SECONDS_MAX = 10 * 365 * 86_400.0  # a clock that was set anew says anything
-_LEFT_OUT = frozenset({"job", "epoch", "attempt_id"})  # the number of the attempt says it
+WARNINGS_MORE = 500.0  # additional warnings
+TAIL_BYTES_MAX = 2_000_000  # of the file that a later process reads
+FILE_BYTES_MAX = 1_000_000  # then it is rewritten
+ATTEMPTS_MAX = 2_000  # whose numbers at the central are kept
+_SECONDS_MAX = 10 * 365 * 86_400.0  # a clock that was changed may give any time
+_LEFT_OUT = frozenset({"job", "epoch", "attempt_id"})  # the number of the attempt replaces them
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _Line:
 
 
 class FileUntoldLog:
-    """Driver of ports.Untold. Without a file it is in memory alone."""
+    """Driver of ports.UntoldLog. Without a file, it is only in memory."""
 
     def __init__(self, file: Optional[Path], wall: Callable[[], float]) -> None:
         self._file, self._wall = file, wall
@@ -55,14 +55,14 @@ class FileUntoldLog:
         self._left_out = 0
         self._level, self._level_at = BURST, wall()
         self._handle = -1
-        # A clock that runs on gives numbers that no life before has used, whatever became of
-        # its file.
+        # A running clock gives numbers that no earlier process has used, whatever happened to the
+        # file.
         self._last = int(wall() * 1_000)
         if file is not None:
             self._read(file)
             self._open(file)
 
-    # -- what happens ---------------------------------------------------------------------------
+    # -- events ---------------------------------------------------------------------------------
 
     def note(self, event: str, facts: Mapping[str, object]) -> None:
         """Keep an event until the central has it."""
@@ -76,20 +76,20 @@ class FileUntoldLog:
         self._add(event, facts)
 
     def about(self, job: int, epoch: int, attempt_id: int) -> None:
-        """Events of this attempt have this number."""
+        """Set the central's number of an attempt, for its events."""
         self._attempts[job, epoch] = attempt_id
         if len(self._attempts) > ATTEMPTS_MAX:
             del self._attempts[next(iter(self._attempts))]
 
-    # -- what is told ---------------------------------------------------------------------------
+    # -- sending --------------------------------------------------------------------------------
 
     def waits_s(self) -> float:
-        """Return for how long the oldest line has waited that does not wait for others; or 0."""
+        """Return how long the oldest line that is sent on its own has waited; 0: none."""
         now = self._wall()
         return max((now - one.at for one in self._lines if one.event not in QUIET), default=0.0)
 
     def is_pressing(self) -> bool:
-        """Whether something waits that somebody may look for."""
+        """Whether a line waits that should be sent soon."""
         return any(one.event in SOON for one in self._lines)
 
     def lines(self, lines_max: int, characters_max: int) -> tuple[PilotLine, ...]:
@@ -113,13 +113,13 @@ class FileUntoldLog:
         return tuple(found)
 
     def told(self, n: int) -> None:
-        """The central has all lines up to this number."""
+        """Record that the central has all lines up to this number."""
         while self._lines and self._lines[0].n <= n:
             self._lines.popleft()
         self._write(b"[%d]\n" % n)
 
     def renumber(self, above: int) -> None:
-        """The central knows higher numbers of us: what waits gets others."""
+        """Give the waiting lines higher numbers, because the central knows higher ones."""
         self._last = max(self._last, above)
         waiting, self._lines = self._lines, deque()
         for one in waiting:
@@ -127,7 +127,7 @@ class FileUntoldLog:
             self._lines.append(_Line(self._last, one.at, one.event, one.text, one.attempt_id))
         self._rewrite()
 
-    # -- within ---------------------------------------------------------------------------------
+    # -- helpers --------------------------------------------------------------------------------
 
     def _may(self, warning: bool) -> bool:
         now = self._wall()
@@ -158,7 +158,7 @@ class FileUntoldLog:
     # -- the file -------------------------------------------------------------------------------
 
     def _read(self, file: Path) -> None:
-        """Read what an earlier life has left; what cannot be read is left out."""
+        """Read the lines of an earlier process; unreadable lines are skipped."""
         try:
             with open(file, "rb") as kept:
                 kept.seek(max(0, os.fstat(kept.fileno()).st_size - TAIL_BYTES_MAX))
@@ -190,7 +190,7 @@ class FileUntoldLog:
                 self._rewrite()
 
     def _rewrite(self) -> None:
-        """Write anew what waits, and the last number."""
+        """Rewrite the waiting lines, and the last number."""
         if self._handle < 0:
             return
         with contextlib.suppress(OSError):
@@ -201,7 +201,7 @@ class FileUntoldLog:
 
 
 def text_of(facts: Mapping[str, object]) -> str:
-    """Return what comes with an event, as people read and search it: `how=exited why="no room"`."""
+    """Return the facts of an event as users read and search them: `how=exited why="no room"`."""
     return fit(" ".join(f"{k}={_word(v)}" for k, v in facts.items() if k not in _LEFT_OUT))
 
 
@@ -212,7 +212,7 @@ def _word(value: object) -> str:
 
 
 def _parsed(text: bytes) -> Union[_Line, int]:
-    """Return a line, or the number up to which all has been told; 0 for what is neither."""
+    """Return a line, or the number of the last line that the central has; 0 for invalid text."""
     try:
         read: Any = json.loads(text)
         if len(read) == 1:

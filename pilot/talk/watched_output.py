@@ -1,4 +1,4 @@
-"""Sends the output of attempts that somebody watches, piece by piece, while they watch."""
+"""Sends the output of attempts that users watch, piece by piece, while they watch."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class _Watched:
 
 
 class LiveOutput:
-    """One task for each attempt that is watched, none otherwise."""
+    """One task for each watched attempt, none for others."""
 
     def __init__(self, files: BlobTransfer, workspace: Workspace, clock: Clock, send: Send) -> None:
         self._files, self._workspace = files, workspace
@@ -33,7 +33,7 @@ class LiveOutput:
     def watch(
         self, assignments: tuple[Assignment, ...], tasks: Tasks, *, anew: frozenset[int]
     ) -> None:
-        """These are watched from now on, and no others; those in `anew` from the beginning."""
+        """Watch these attempts from now on, and no others; those in `anew` from the beginning."""
         wanted = {one.attempt_id: one for one in assignments}
         self._watched = {k: v for k, v in self._watched.items() if k in wanted and k not in anew}
         for attempt_id, assignment in wanted.items():
@@ -42,7 +42,7 @@ class LiveOutput:
                 tasks.start(self._keep_sending(watched), name="live output")
 
     async def last(self, attempt_id: int) -> None:
-        """The payload is gone: send what it wrote last."""
+        """Send the last output of a payload that has ended."""
         watched = self._watched.get(attempt_id)
         if watched is not None:
             await self._piece(watched, last=True)

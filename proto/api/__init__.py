@@ -1,1 +1,1 @@
-"""Bodies of the HTTP requests and answers, one module a subject."""
+"""Bodies of the HTTP requests and answers, one module for each subject."""

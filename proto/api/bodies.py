@@ -1,4 +1,4 @@
-"""What all bodies of the HTTP API have in common."""
+"""The common base of all bodies of the HTTP API."""
 
 from collections.abc import Collection, Mapping
 
@@ -12,7 +12,7 @@ class RequestStruct(
 
 
 class ReplyStruct(msgspec.Struct, frozen=True, kw_only=True):
-    """From the central: clients ignore what they do not know."""
+    """From the central: clients ignore unknown fields."""
 
 
 def check_fields(
@@ -21,10 +21,10 @@ def check_fields(
     fields: Mapping[str, Collection[str]],
     common: Collection[str],
 ) -> None:
-    """Raise ValueError where `body` has a field that its action does not have, named first.
+    """Raise ValueError if `body` sets a field that its action does not have.
 
-    `fields` are those of each action, besides the `common` ones. What has the value that it would
-    have anyway says nothing, and is taken.
+    `fields` maps each action to its fields, besides the `common` ones. A field that holds its
+    default counts as not set.
     """
     for one in msgspec.structs.fields(body):
         if one.name in common or one.name in fields.get(action, ()):

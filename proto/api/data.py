@@ -34,7 +34,7 @@ Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 
 
-# -- registering --------------------------------------------------------------------------------
+# -- registering ----------------------------------------------------------------------------------
 
 
 class ReplicaItem(_In, frozen=True):
@@ -67,9 +67,9 @@ class ItemResult(str, enum.Enum):
     """What became of one item."""
 
     NEW = "new"
-    CHANGED = "changed"  # something new was added to what is there
-    SAME = "same"  # all of it was there already
-    REFUSED = "refused"  # nothing of it was stored
+    CHANGED = "changed"  # something new was added to an existing item
+    SAME = "same"  # nothing was new
+    REFUSED = "refused"  # nothing was stored
 
 
 class Refusal(_Out, frozen=True):
@@ -88,7 +88,7 @@ class ItemsReply(_Out, frozen=True):
     refused: list[Refusal] = []
 
 
-# -- files --------------------------------------------------------------------------------------
+# -- files ----------------------------------------------------------------------------------------
 
 
 class FileView(_Out, frozen=True):
@@ -189,7 +189,7 @@ class DeclareRequest(_In, frozen=True):
     reason: Reason = ""
 
 
-# -- datasets and keys --------------------------------------------------------------------------
+# -- datasets and keys ----------------------------------------------------------------------------
 
 
 class DatasetRequest(_In, frozen=True):
@@ -220,8 +220,8 @@ class DatasetActionName(str, enum.Enum):
     """What can be done to a dataset."""
 
     OPEN = "open"
-    CLOSE = "close"  # no files are added or taken out
-    ATTACH = "attach"  # files, whose metadata stay as they are
+    CLOSE = "close"  # no files can be added or taken out
+    ATTACH = "attach"  # add files, whose metadata do not change
     DETACH = "detach"
 
 
@@ -253,12 +253,12 @@ class KeysRequest(_In, frozen=True):
     keys: Annotated[dict[str, KeyType], Meta(min_length=1, max_length=ITEMS_MAX)]
 
 
-# -- lineage ------------------------------------------------------------------------------------
+# -- lineage --------------------------------------------------------------------------------------
 
 
 class Direction(str, enum.Enum):
-    UP = "up"  # what it was made of
-    DOWN = "down"  # what was made of it
+    UP = "up"  # the files that it was made from
+    DOWN = "down"  # the files that were made from it
 
 
 class LineageLink(_Out, frozen=True):
@@ -279,7 +279,7 @@ class Lineage(_Out, frozen=True):
     removed: list[str] = []  # named files that were removed
 
 
-# -- rules --------------------------------------------------------------------------------------
+# -- rules ----------------------------------------------------------------------------------------
 
 
 class RuleRequest(_In, frozen=True):

@@ -25,7 +25,7 @@ REASON_MAX = 500
 SEALED_SHA256 = "0" * 64  # in a sealed JobDetail, in place of a hash
 
 
-# -- submission ---------------------------------------------------------------------------------
+# -- submission -----------------------------------------------------------------------------------
 
 
 class Submission(_In, frozen=True):
@@ -62,7 +62,7 @@ class Submitted(_Out, frozen=True):
     repeated: bool = False  # the key was used before: these are the jobs of the first call
 
 
-# -- jobs ---------------------------------------------------------------------------------------
+# -- jobs -----------------------------------------------------------------------------------------
 
 
 class JobFilter(_In, frozen=True):
@@ -202,8 +202,8 @@ class Peek(_Out, frozen=True):
     epoch: int = 0  # 0: it has not run
     live: bool = False
     complete: bool = True  # false: the pilot did not send everything in time
-    # From when this is: the end of the attempt, now, or when its pilot was last heard of, where
-    # that has not said all.
+    # Time of this output: the end of the attempt, now, or the pilot's last heartbeat if it has not
+    # sent everything.
     at: str = ""
     stdout: str = ""
     stderr: str = ""
@@ -295,7 +295,7 @@ class ActionReply(_Out, frozen=True):
     refused: list[ActionRefusal] = []
 
 
-# -- pilots and sites ---------------------------------------------------------------------------
+# -- pilots and sites -----------------------------------------------------------------------------
 
 
 class PilotView(_Out, frozen=True):
@@ -312,7 +312,8 @@ class PilotView(_Out, frozen=True):
     parked: bool = False
     attempts: int = 0  # attempts that it holds now
     registered_at: str = ""
-    # What it offers, by its last ask; 0 and empty where it has not asked yet, or does not know.
+    # The capacity of the pilot at its last ask; 0 and empty: it has not asked yet, or the value is
+    # unknown.
     cores: int = 0
     cores_free: int = 0
     memory_mb: int = 0
@@ -332,7 +333,7 @@ class PilotView(_Out, frozen=True):
     types: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
-    # What its node is.
+    # The pilot's node.
     os: str = "any"
     architecture: str = ""
     architecture_level: int = 1
@@ -349,17 +350,17 @@ class PilotView(_Out, frozen=True):
     cvmfs: tuple[str, ...] = ()
     amounts: dict[str, int] = {}
     amounts_free: dict[str, int] = {}
-    # Its life, and what its element says of it.
+    # The life of the pilot, and its state at the compute element.
     reason: str = ""  # why it is in this state
     made_at: str = ""
     ended_at: str = ""
-    # Of one pilot alone: empty in lists.
+    # Only in the answer for one pilot, empty in lists.
     slot: str = ""  # its id in the batch system; empty: not submitted by the factory
     exit_code: int | None = None  # as the compute element reports it
-    # The ends of what its script printed, once it has failed; operators alone see them.
+    # The ends of the output of its script, if it failed. Only operators see them.
     stdout: str = ""
     stderr: str = ""
-    # One core by the pilot's own benchmark, which is no HS23; 0 and empty: not measured.
+    # Speed of one core by the pilot's own benchmark, which is not HS23; 0 and empty: not measured.
     benchmark_method: str = ""
     benchmark_score: float = 0.0
     benchmark_integer_per_s: float = 0.0
@@ -429,11 +430,12 @@ class SiteView(_Out, frozen=True):
     draining_elements: tuple[str, ...] = ()
     enabled: bool = True
     pledge: float | None = None  # null: it has no file; 0: opportunistic
-    # Of the time of all pilots since the central has started, at sites with a pledge; from 0 to 1.
+    # Share of the time of all pilots since the central started, at sites with a pledge; from 0 to
+    # 1.
     share_wanted: float | None = None  # from the pledges
     share_had: float | None = None  # null: no pilot yet
     trouble: str = ""
-    communities: list[CommunityShare] = []  # the caller's communities with pilots or a share there
+    communities: list[CommunityShare] = []  # the caller's, with pilots or a share there
 
 
 class Sites(_Out, frozen=True):
@@ -452,7 +454,7 @@ class ElementView(_Out, frozen=True):
     pledge: float = 0.0
     paused_s: float = 0.0  # seconds without new pilots
     trouble: str = ""
-    # For so long the credential by which it knows us is good; below 0: it is over. None: unsaid.
+    # Seconds until the credential for this element expires; negative: expired. None: unknown.
     credential_left_s: float | None = None
     held: str = ""  # banned, draining or disabled
     credential_fault: bool = False  # the source gives no credential, for another reason than expiry
@@ -544,7 +546,7 @@ class Secrets(_Out, frozen=True):
     secrets: list[Secret]
 
 
-# -- tokens -------------------------------------------------------------------------------------
+# -- tokens ---------------------------------------------------------------------------------------
 
 
 class TokenIssue(_In, frozen=True):
@@ -581,7 +583,7 @@ class Tokens(_Out, frozen=True):
     after: str | None = None
 
 
-# -- blobs, whoami, health ----------------------------------------------------------------------
+# -- blobs, whoami, health ------------------------------------------------------------------------
 
 
 class Blob(_Out, frozen=True):

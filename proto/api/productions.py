@@ -14,8 +14,8 @@ from ..transformation_states import InputState, TaskState, TransformationState
 from .bodies import ReplyStruct as _Out, RequestStruct as _In, check_fields
 from .jobs import REASON_MAX
 
-TEXT_MAX: Final = 4_000_000  # of a workflow file
-RULES_MAX: Final = 200_000  # of rules of failover
+TEXT_MAX: Final = 4_000_000  # characters of a workflow file
+RULES_MAX: Final = 200_000  # characters of failover rules
 FILES_MAX: Final = 10_000  # that travel with jobs
 NAME_MAX: Final = 64
 
@@ -43,7 +43,7 @@ class NewProduction(_In, frozen=True):
     workflow: Workflow | None = None
     name: Annotated[str, Meta(max_length=NAME_MAX)] = ""  # default: from the workflow
     title: Annotated[str, Meta(max_length=1_000)] = ""  # default: from the workflow
-    # What steps name under `files`, as they write it: uploaded before, each once.
+    # The files that steps name under `files`, each uploaded once before this request.
     files: Annotated[dict[str, Input], Meta(max_length=FILES_MAX)] = {}
     written: Written = Written()
     #: rules of failover, as YAML; empty: the defaults
@@ -60,22 +60,23 @@ class NewProduction(_In, frozen=True):
 
 
 class ProductionActionName(str, enum.Enum):
-    """What can be done to a production."""
+    """An action on a production."""
 
     START = "start"
     PAUSE = "pause"  # no step makes tasks; inputs gather
-    RESUME = "resume"  # of steps that a brake has paused too: they are judged anew
-    STOP = "stop"  # neither tasks nor inputs; what runs ends
+    RESUME = "resume"  # also steps that a brake has paused: the brake starts to count again
+    STOP = "stop"  # no tasks and no inputs are added; running jobs finish
     COMPLETE = "complete"  # steps that query the catalogue: no more inputs will come
-    EXTEND = "extend"  # a step makes more tasks, or looks for inputs again; so do those below it
+    EXTEND = "extend"  # make more tasks or look for inputs again, also in the steps below
     FIX = "fix"  # retry the files and steps that are stuck
-    PRIORITY = "priority"  # of jobs that wait, and of those that come
+    PRIORITY = "priority"  # of waiting and of future jobs
     ARCHIVE = "archive"
-    CLEAN = "clean"  # its jobs are killed, and the files that it made leave the catalogue
+    CLEAN = "clean"  # kill its jobs, and remove the files that it made from the catalogue
 
 
 _N = ProductionActionName
-# What an action has besides its reason: all others are of the whole production, and take no more.
+# The fields of an action besides its reason. The other actions apply to the whole production and
+# have none.
 ACTION_FIELDS: Final = {
     _N.COMPLETE.value: ("step", "anyway"),
     _N.EXTEND.value: ("step", "tasks", "was", "anyway"),
@@ -95,8 +96,8 @@ class ProductionAction(_In, frozen=True):
     step: StepName | None = None  # for `extend`, `complete`, `fix`: this step; empty: all steps
     tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # for `extend`: new total
     was: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # for `extend`: old total
-    # extend, fix: also where steps have run of all files, and would run of some
-    # complete: also where steps that feed this one may still make files
+    # For `extend` and `fix`: also if steps have processed all files, and would then process only
+    # some. For `complete`: also if steps that feed this one may still make files.
     anyway: bool = False
     problematic: bool = False  # for `fix`: also retry files with bad data
     priority: Priority | None | UnsetType = UNSET  # required for `priority`; null: as each job says

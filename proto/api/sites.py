@@ -31,11 +31,11 @@ class PilotEnded(_Out, frozen=True):
 
 
 class SiteActionName(str, enum.Enum):
-    """What an operator can say of a site or an element."""
+    """An action of an operator on a site or an element."""
 
     BAN = "ban"  # only jobs of type Test run there
-    DRAIN = "drain"  # no new pilots; those there finish what they hold, and end
-    ENABLE = "enable"  # neither
+    DRAIN = "drain"  # no new pilots; existing pilots finish their jobs and end
+    ENABLE = "enable"  # lift both
 
 
 class SiteAction(_In, frozen=True):
@@ -99,7 +99,7 @@ class CheckState(str, enum.Enum):
     BUSY = "busy"  # being tried
     OK = "ok"
     FAILED = "failed"
-    LEFT_OUT = "left out"  # a step before it failed
+    LEFT_OUT = "left out"  # an earlier step failed
 
 
 class CheckStep(_Out, frozen=True):

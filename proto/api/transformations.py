@@ -27,24 +27,24 @@ class NewTransformation(_In, frozen=True):
 
 
 class TransformationActionName(str, enum.Enum):
-    """What can be done to a transformation."""
+    """An action on a transformation."""
 
     START = "start"
     PAUSE = "pause"  # no more tasks; inputs gather
     RESUME = "resume"
-    STOP = "stop"  # neither tasks nor inputs; what runs ends
-    FLUSH = "flush"  # groups that are not full go now
-    COMPLETE = "complete"  # no more inputs will come: what is left goes, then it is Completed
-    EXTEND = "extend"  # more tasks, or look for inputs again
+    STOP = "stop"  # no tasks and no inputs are added; running jobs finish
+    FLUSH = "flush"  # groups that are not full become tasks now
+    COMPLETE = "complete"  # no more inputs will come: finish the remaining files
+    EXTEND = "extend"  # make more tasks, or look for inputs again
     ARCHIVE = "archive"
     CLEAN = "clean"  # its jobs are killed
-    REPLAY = "replay"  # process files anew that are Processed
+    REPLAY = "replay"  # process files again that are Processed
     RESET = "reset"  # retry files that are Stuck, Problematic or Missing
-    REFUSE = "refuse"  # files are Problematic: no task gets them
+    REFUSE = "refuse"  # mark files as Problematic: no task gets them
 
 
 _N = TransformationActionName
-# What an action has besides its reason.
+# The fields of an action besides its reason.
 ACTION_FIELDS: Final = {
     _N.EXTEND.value: ("tasks", "was"),
     _N.REPLAY.value: ("files",),
@@ -149,10 +149,10 @@ class TaskPage(_Out, frozen=True):
 class Preview(_Out, frozen=True):
     """What a document would do: the answer to a dry run."""
 
-    inputs: dict[str, int]  # files that are there, by the input's name; at most 10 000 are counted
+    inputs: dict[str, int]  # existing files, by input; at most 10,000 are counted
     groups: list[list[str]]  # the first groups that would become tasks now
     first_job: dict[str, Any] | None  # what the first task would run
-    groups_more: int = 0  # beside those
-    why: str = ""  # without a group: why there is none
+    groups_more: int = 0  # further groups
+    why: str = ""  # why there is no group
     more: list[str] = []  # inputs with more files than were counted: there may be more groups too
-    later: list[int] = []  # which of `groups` go only once they are full, flushed or completed
+    later: list[int] = []  # indices of `groups` that wait until full, flushed or completed

@@ -1,1 +1,1 @@
-"""Checks of documents from outside: patterns, nesting, YAML, and words for what is wrong."""
+"""Checks of documents from outside: patterns, nesting, YAML, and messages about mistakes."""

@@ -1,12 +1,12 @@
-"""What is wrong with a message, in words for people who know no types. Pure.
+"""Messages about mistakes in a document, for readers who do not know Python types. Pure.
 
-The decoder says "Expected `int` <= 10 - at `$.priority`"; a person wants to read "priority:
-expected a whole number from 0 to 10". The central and its clients say it in the same words.
+The decoder writes "Expected `int` <= 10 - at `$.priority`". A user reads "priority: expected a
+whole number from 0 to 10" instead. The central and its clients use the same words.
 """
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -24,8 +24,8 @@ _CHOICE = re.compile(re.escape(whole("X")).replace("X", r"\(([\w|]+)\)"))
 _STEP = re.compile(r'\.([^.\[\]]+)|\[(\d+|\.\.\.)\]|\["([^"]+)"\]')
 _PLAIN_KEY = re.compile(r"[^.\[\]]+")
 _SHOWN_MAX = 80
-_LISTED_MAX: Final = 12  # words; of more, the one that is near says more than all of them
-_PINNED_BYTES_MAX = 65_536  # of larger messages the key within a mapping is not looked for
+_LISTED_MAX: Final = 12  # if there are more words, the message names only the nearest one
+_PINNED_BYTES_MAX = 65_536  # in larger messages, the key within a mapping is not searched for
 
 MISSING: Final = "is required and missing"
 
@@ -38,16 +38,16 @@ _NOUNS: Final = {
     "object": "a mapping",
     "null": "nothing",
 }
-_UNQUOTED: Final = ("int", "float", "bool")  # what a text is easily taken for
+_UNQUOTED: Final = ("int", "float", "bool")  # types that YAML reads into texts without quotes
 _SIGNS: Final = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
-# The patterns of our messages whose form does not say it, as one would say them.
+# Patterns that the code below cannot describe, in words.
 _PATTERNS: Final = {
     SITE_OR_ELEMENT: "the form SITE or SITE/ELEMENT, as in PIC or PIC/htcondor",
     whole("[0-9a-f]{64}"): "64 hexadecimal digits",
     whole(r"/[^\x00-\x1f]*"): "a path from / on, without line ends and their like",
     whole("([0-9]{1,9}([.][0-9]{1,9}){0,4})?"): "numbers with points between them, as in 2.34",
 }
-_LETTERS = re.compile(  # a set of letters for all, behind another one for the first, or a slash
+_LETTERS = re.compile(  # one character set for all, after an optional slash or first character set
     re.escape(whole("X")).replace(
         "X",
         r"(?P<maybe>\()?(?P<slash>/)?(?P<first>\[[A-Za-z0-9._/-]+\])?"
@@ -55,11 +55,21 @@ _LETTERS = re.compile(  # a set of letters for all, behind another one for the f
     )
 )
 _SETS: Final = {"A-Za-z": "letters", "a-z": "small letters", "0-9": "digits"}
+# The units of numbers and usual values, by the end of a field's name; the first match counts.
+_UNITS: Final = {
+    "_hs23_s": ("HS23 seconds", 1_000_000),
+    "_mb_per_s": ("MB per second", 1_000),
+    "_mb": ("MB", 2_000),
+    "_bytes": ("bytes", 1_000_000),
+    "_days": ("days", 30),
+    "_s": ("seconds", 3_600),
+}
+_ELSEWHERE_CUTOFF: Final = 0.6  # similarity of a wrong field to a field of another part
 
 
 @dataclass(frozen=True)
 class Complaint:
-    """What is wrong with one part of a message."""
+    """A mistake in one part of a message."""
 
     path: str  # `$.needs[0].tags`
     message: str
@@ -72,9 +82,9 @@ def complaint(
     *,
     value_at: Callable[[str], str | None] | None = None,
 ) -> Complaint:
-    """Return what the decoder says of a `kind` in words.
+    """Return the decoder's error about a `kind` in words.
 
-    `data` (JSON), or `value_at` for other forms, adds the value that stands at a path.
+    `data` (JSON), or `value_at` for other formats, gives the value at the wrong path.
     """
     found = _WHERE.match(str(why))
     what = found["what"] if found else str(why)
@@ -92,11 +102,11 @@ def complaint(
             (arm.key_type for arm in _arms(here) if isinstance(arm, inspect.DictType)), here
         )
     value = value_at(path) if value_at is not None else _value_at(data, path)
-    return Complaint(path, _sentence(what, here, value))
+    return Complaint(path, _sentence(what, here, value, _unit(kind, path)))
 
 
 def as_json(value: Any) -> bytes:
-    """Return plain values as JSON for `complaint`; empty where they are none that JSON has."""
+    """Return plain values as JSON for `complaint`; empty if JSON cannot hold them."""
     try:
         return msgspec.json.encode(value)
     except (TypeError, ValueError):
@@ -109,31 +119,64 @@ def steps(path: str) -> list[str]:
 
 
 def short(text: str) -> str:
-    """Return a text that fits into a message."""
+    """Return a text, shortened to fit into a message."""
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."
 
 
-def _sentence(what: str, here: inspect.Type, value: str | None) -> str:
+def _sentence(
+    what: str, here: inspect.Type, value: str | None, unit: tuple[str, int] | None
+) -> str:
     shown = "" if value is None else f", found {value}"
     found = _EXPECTED.match(what)
     if found is None:
         word = what.replace("Invalid enum value", "unknown word")
         return word + _words_of(here, value) if word != what else word
-    right = _range(here) or _noun(found["right"]) + _rule(found["rule"], found["right"], here)
+    number = _number(here)
+    if unit is not None and number is not None and found["got"] == "str":
+        noun = _NOUNS["int" if isinstance(number, inspect.IntType) else "float"]
+        got = "text" if value is None else "'" + value.strip('"') + "'"
+        return f"expected {noun} of {unit[0]}, such as {_example(number, unit[1])}; got {got}"
+    of_unit = f" of {unit[0]}" if unit is not None and number is not None else ""
+    right = _range(here, of_unit) or (
+        _noun(found["right"]) + of_unit + _rule(found["rule"], found["right"], here)
+    )
     got = f", got {_noun(found['got'])}" if found["got"] else ""
     if value is not None and found["got"] in _UNQUOTED and "str" in found["right"].split(" | "):
         return f'expected {right}{got}: write it in quotes, "{value}"'
     return f"expected {right}{got}{shown}"
 
 
-def _range(here: inspect.Type) -> str:
-    """Return what a number may be, where both ends are known."""
+def _range(here: inspect.Type, of_unit: str) -> str:
+    """Return the range of a number if it has both bounds, else an empty text."""
     for arm in _arms(here):
         if isinstance(arm, inspect.IntType) and arm.ge is not None and arm.le is not None:
-            return f"a whole number from {arm.ge} to {arm.le}"
+            return f"a whole number{of_unit} from {arm.ge} to {arm.le}"
         if isinstance(arm, inspect.FloatType) and arm.ge is not None and arm.le is not None:
-            return f"a number from {_plain(arm.ge)} to {_plain(arm.le)}"
+            return f"a number{of_unit} from {_plain(arm.ge)} to {_plain(arm.le)}"
     return ""
+
+
+def _number(here: inspect.Type) -> inspect.IntType | inspect.FloatType | None:
+    """Return the type of a number that may also be null; None if texts and others are right too."""
+    arms = [arm for arm in _arms(here) if not isinstance(arm, inspect.NoneType)]
+    if len(arms) == 1 and isinstance(arms[0], inspect.IntType | inspect.FloatType):
+        return arms[0]
+    return None
+
+
+def _unit(kind: Any, path: str) -> tuple[str, int] | None:
+    """Return the unit of the field at `path` and a usual value, from the end of its name."""
+    before, _, name = path.rpartition(".")
+    holder = _object(_at(kind, before)) if before else None
+    if holder is None or all(one.encode_name != name for one in holder.fields):
+        return None
+    return next((unit for end, unit in _UNITS.items() if name.endswith(end)), None)
+
+
+def _example(number: inspect.IntType | inspect.FloatType, usual: int) -> str:
+    """Return the usual value, or the bound of the number that is nearest to it."""
+    low = usual if number.ge is None else max(usual, number.ge)
+    return _plain(low if number.le is None else min(low, number.le))
 
 
 def _plain(number: float) -> str:
@@ -165,13 +208,13 @@ def _rule(rule: str, right: str, here: inspect.Type) -> str:
 
 
 def _bare(pattern: str) -> str:
-    """Return a pattern without what `whole` puts around it."""
+    """Return a pattern without the parts that `whole` puts around it."""
     around = whole("X").split("X")
     return pattern.removeprefix(around[0]).removesuffix(around[1])
 
 
 def _letters(pattern: str) -> str:
-    """Return the letters that a pattern allows, in words; empty where it says more than that."""
+    """Return the characters that a pattern allows, in words; empty if it is not so simple."""
     found = _LETTERS.fullmatch(pattern)
     if found is None:
         return ""
@@ -198,13 +241,52 @@ def _unknown_field(name: str, path: str, kind: Any) -> Complaint:
     holder = _object(_at(kind, path))
     known = [one.encode_name for one in holder.fields] if holder is not None else []
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    other = elsewhere(name, _parts(holder), instead_of=near[0] if near else "")
     right = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    said = f"there is no field {short(name)!r}; {right}"
+    said = f"there is no field {short(name)!r}; {other or right}"
     return Complaint(f"{path}.{short(name)}", said)
 
 
+def elsewhere(name: str, parts: Mapping[str, Iterable[str]], *, instead_of: str = "") -> str:
+    """Return a hint if `name` is, or resembles, a field of a part of the document; else "".
+
+    `parts` holds the fields of each part, by the part's own field. The hint is given only if the
+    name resembles the field more than it resembles `instead_of`.
+    """
+    wanted = short(name).lower()
+    least = max(_ELSEWHERE_CUTOFF, _likeness(wanted, instead_of.lower()))
+    best, place = 0.0, ""
+    for part, fields in parts.items():
+        for field in fields:
+            if (likeness := _likeness(wanted, field)) > best:
+                best, place = likeness, f"{part}.{field}"
+    if best <= least:
+        return ""
+    part = place.partition(".")[0]
+    right = f"write `{place}`" if best == 1 else f"did you mean `{place}`?"
+    return f"it belongs in `{part}`: {right}"
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio() if other else 0.0
+
+
+def _parts(holder: inspect.StructType | inspect.DataclassType | None) -> dict[str, list[str]]:
+    """Return the fields of the parts of a document, by the field that holds the part."""
+    parts: dict[str, list[str]] = {}
+    for field in holder.fields if holder is not None else ():
+        inner = [
+            arm.item_type if isinstance(arm, inspect.ListType | inspect.VarTupleType) else arm
+            for arm in _arms(field.type)
+        ]
+        for found in map(_object, inner):
+            if found is not None:
+                parts[field.encode_name] = [one.encode_name for one in found.fields]
+    return parts
+
+
 def _value_at(data: bytes | memoryview | msgspec.Raw, path: str) -> str | None:
-    """Return the JSON at `path`, shortened, or None where the path says too little."""
+    """Return the JSON at `path`, shortened; None if the path is not exact."""
     value: Any = data
     if not bytes(data):
         return None
@@ -220,26 +302,26 @@ def _value_at(data: bytes | memoryview | msgspec.Raw, path: str) -> str | None:
 
 
 def _pinned(path: str, kind: Any, data: bytes | memoryview | msgspec.Raw) -> str:
-    """Return the path with the key of a mapping where the decoder says `[...]`, if it is found."""
+    """Return the path with the key of the mapping in place of `[...]`, if the key can be found."""
     before, unknown, after = path.partition("[...]")
     if not unknown or not 0 < len(bytes(data)) <= _PINNED_BYTES_MAX:
         return path
     try:
         key = _guilty_key(msgspec.json.decode(bytes(data)), kind, path, steps(before))
     except (msgspec.DecodeError, RecursionError, LookupError, TypeError, ValueError):
-        return path  # it ends in the middle, or has a key twice
+        return path  # the JSON is cut off or has a key twice
     step = f".{key}" if _PLAIN_KEY.fullmatch(key) else f'["{key}"]'
     return f"{before}{step}{after}"
 
 
 def _guilty_key(value: Any, kind: Any, path: str, where: list[str]) -> str:
-    """Return the key of the mapping at `where` for which `value` is refused at `path`."""
+    """Return the key of the mapping at `where` that makes the decoder refuse `value` at `path`."""
     mapping = value
     for step in where:
         mapping = mapping[int(step) if step.isdigit() else step]
     entries = dict(mapping)
     keys: list[str] = list(entries)
-    while len(keys) > 1:  # half of them, as long as that is refused in the same way
+    while len(keys) > 1:  # bisect: keep the half that is refused in the same way
         half = keys[: len(keys) // 2]
         mapping.clear()
         mapping.update((key, entries[key]) for key in half)
@@ -256,7 +338,7 @@ def _refuses(value: Any, kind: Any, path: str) -> bool:
 
 
 def _words_of(here: inspect.Type, value: str | None) -> str:
-    """Return the words of an enum, as an addition to a message; of many only the nearest one."""
+    """Return the words of an enum, to append to a message; if there are many, only the nearest."""
     for arm in _arms(here):
         words: list[str] = []
         if isinstance(arm, inspect.EnumType):
@@ -307,7 +389,7 @@ def _arms(here: inspect.Type) -> tuple[inspect.Type, ...]:
 
 
 def _described(here: inspect.Type) -> str:
-    """Return how a type says itself what it takes: the description beside its pattern."""
+    """Return the description beside the pattern of a type; empty if it has none."""
     while isinstance(here, inspect.Metadata):
         said = cast(dict[str, object], here.extra_json_schema or {}).get("description")
         if said:

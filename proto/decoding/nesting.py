@@ -1,7 +1,7 @@
-"""How deep values may be nested that come from outside, and JSON that is read with that bound.
+"""The maximum depth of values from outside, and a JSON reader that refuses deeper ones.
 
-What is nested deeper than Python's stack makes every function raise that walks through it. So it is
-refused where it comes in, long before that.
+Values nested deeper than Python's stack make every recursive function raise an error. They are
+therefore refused at the entrance, at a much smaller depth.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ TOO_DEEP: Final = f"nested deeper than {NESTED_MAX} levels"
 
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _ALIKE: Final = bytes.maketrans(b"{}", b"[]")
-PART_BYTES: Final = 1 << 20  # that are looked at in one go
+PART_BYTES: Final = 1 << 20  # that are examined at a time
 
 
 def is_deep(data: bytes | memoryview | msgspec.Raw) -> bool:
-    """Say whether JSON, whole or cut off, is nested deeper than NESTED_MAX."""
+    """Whether JSON, complete or cut off, is nested deeper than NESTED_MAX."""
     plain = bytes(data)
     if len(plain.translate(None, _NO_BRACKETS)) <= NESTED_MAX:
         return False
@@ -29,7 +29,7 @@ def is_deep(data: bytes | memoryview | msgspec.Raw) -> bool:
 
 
 def _brackets(data: bytes) -> bytes:
-    """Return the brackets outside of texts, all of one kind."""
+    """Return the brackets outside of strings, all converted to one kind."""
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     found: list[bytes] = []
@@ -42,7 +42,7 @@ def _brackets(data: bytes) -> bytes:
 
 
 def _peeled(brackets: bytes) -> tuple[bytes, bool]:
-    """Return what is left once NESTED_MAX layers are gone, and whether there is one more."""
+    """Return the brackets without NESTED_MAX inner layers, and whether another layer was left."""
     for _ in range(NESTED_MAX + 1):
         before, brackets = brackets, brackets.replace(b"[]", b"")
         if brackets == before:
@@ -51,7 +51,7 @@ def _peeled(brackets: bytes) -> tuple[bytes, bool]:
 
 
 def is_deep_value(value: object) -> bool:
-    """Say whether lists and mappings are nested deeper than NESTED_MAX."""
+    """Whether lists and mappings are nested deeper than NESTED_MAX."""
     layer: list[object] = [value]
     for _ in range(NESTED_MAX):
         layer = [inner for one in layer for inner in _inside(one)]
@@ -61,7 +61,7 @@ def is_deep_value(value: object) -> bool:
 
 
 def _inside(value: object) -> Iterable[object]:
-    """Return the entries of a list, or the values of a mapping, that may hold more."""
+    """Return the entries of a list, or the values of a mapping, that are lists or mappings."""
     found: Iterable[object] = ()
     if isinstance(value, dict):
         found = cast("dict[object, object]", value).values()
@@ -75,7 +75,7 @@ def _inside(value: object) -> Iterable[object]:
 
 
 def loads(data: bytes, kind: type[T] | Any = Any) -> T:
-    """Return JSON as a `kind`. Raises msgspec.DecodeError, also for what is nested too deep."""
+    """Return JSON as a `kind`. Raises msgspec.DecodeError, also if it is nested too deep."""
     if is_deep(data):
         raise msgspec.DecodeError(TOO_DEEP)
     try:

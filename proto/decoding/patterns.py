@@ -1,11 +1,11 @@
-"""Patterns that a whole text must match, line ends included."""
+"""Patterns that the whole text must match, line ends included."""
 
 
 def whole(pattern: str) -> str:
-    r"""Return a pattern that matches all of a text or nothing.
+    r"""Return a pattern that matches either all of a text or nothing.
 
-    To Python `$` also stands before a line end that comes last, and JSON Schema knows no `\Z`.
-    This form means the same to both.
+    In Python `$` also matches before a line end at the end of the text, and JSON Schema has no
+    `\Z`. The returned form means the same in both.
     """
     return rf"^{pattern}$(?!\n)"
 

@@ -1,4 +1,4 @@
-"""YAML as plain values, none of whose keys comes twice, and the line on which each stands."""
+"""A reader of YAML that refuses repeated keys, and the line of each value."""
 
 from typing import Any, Final, cast
 
@@ -15,9 +15,9 @@ _TEXT: Final = "tag:yaml.org,2002:str"
 
 
 class _Loader(yaml.CSafeLoader):
-    """The safe loader that refuses a second key of the same name; no key is true or false.
+    """The safe loader, except that it refuses repeated keys and reads no key as a boolean.
 
-    YAML 1.1 reads the key `on` as true, and none of what people write here has such keys.
+    YAML 1.1 reads the key `on` as true; our documents have no boolean keys.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -35,7 +35,10 @@ class _Loader(yaml.CSafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node: yaml.ScalarNode) -> Any:
-        """Return a number; 1:59 is a text, not 119: nobody means it, and long ones take long."""
+        """Return a number, but keep 1:59 as text.
+
+        YAML 1.1 reads it as 119, which no user means, and long ones take long to compute.
+        """
         if ":" in node.value:
             return node.value
         if node.tag == _INT:
@@ -48,7 +51,7 @@ for _tag in (_INT, _FLOAT):
 
 
 class NotYaml(ValueError):
-    """The text does not read; `line` counts from 1, where it is known."""
+    """The text is not valid YAML; `line` counts from 1, None if unknown."""
 
     def __init__(self, line: int | None, why: str) -> None:
         super().__init__(why)
@@ -66,7 +69,7 @@ def load_strictly(text: str) -> Any:
     except yaml.MarkedYAMLError as why:
         line = why.problem_mark.line + 1 if why.problem_mark else None
         raise NotYaml(line, _tab(text, why) or why.problem or "not YAML") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as why:  # dates and numbers that are none
+    except (yaml.YAMLError, ValueError, RecursionError) as why:  # invalid dates and numbers
         raise NotYaml(None, f"not YAML: {why}") from None
     if is_deep_value(found):
         raise NotYaml(None, TOO_DEEP)
@@ -74,7 +77,7 @@ def load_strictly(text: str) -> Any:
 
 
 def _tab(text: str, why: yaml.MarkedYAMLError) -> str:
-    """Say that a tab is what is wrong, where it is one: in an editor it looks like spaces."""
+    """Return a message about a tab if the error is one, because editors show it as spaces."""
     mark = why.problem_mark
     lines = text.split("\n")
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
@@ -85,7 +88,7 @@ def _tab(text: str, why: yaml.MarkedYAMLError) -> str:
 
 
 def _refuse_anchors(text: str) -> None:
-    """A few lines of them stand for more values than there is memory, or for one in itself."""
+    """Raise NotYaml for anchors: a few lines with them can expand beyond memory, or without end."""
     event: Any
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         anchor = getattr(event, "anchor", None)
@@ -102,7 +105,7 @@ def line_of(text: str, place: Place) -> int | None:
         found = _step(node, step)
         if found is None:
             if isinstance(step, int) or isinstance(node, yaml.SequenceNode):
-                continue  # short forms: one mapping for a list, or a list for a mapping with it
+                continue  # short forms: one mapping in place of a list of one
             break
         mark, node = found
         line = cast(int, mark.line) + 1

@@ -15,7 +15,7 @@ PRIORITY_DEFAULT: Final = 5
 
 Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 Count = Annotated[int, Meta(ge=0)]
-JOB_NAME_MAX: Final = 128  # characters, its parameters in place
+JOB_NAME_MAX: Final = 128  # characters, with parameters filled in
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 SoftwarePath = Annotated[str, Meta(pattern=whole("/[^\\x00-\\x1f]*"), max_length=1024)]
 Word = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._:/@+-]*"), max_length=128)]
@@ -78,7 +78,7 @@ class Need(
         return hash((*msgspec.structs.astuple(self)[:-1], frozenset(self.amounts.items())))
 
 
-# What a command line says of each field, in the order of its options.
+# The help text of each field on the command line, in the order of its options.
 NEED_HELP: Final = {
     "cores_min": "Minimum number of cores.",
     "cores_max": "Maximum number of cores; 0: as --cores.",
@@ -146,7 +146,7 @@ class JobLimits(
     warning_signal: Literal["USR1", "USR2", "TERM", "INT"] = "USR1"
 
 
-# As NEED_HELP.
+# As NEED_HELP, for the fields of JobLimits.
 LIMITS_HELP: Final = {
     "cpu_s": "Limit of CPU seconds of all processes; 0: no limit.",
     "streams_mb": "Limit of both output streams together, in MB; 0: no limit.",
@@ -268,7 +268,7 @@ class Job(
 
 
 class Mark(str, enum.Enum):
-    """What is shown beside a state."""
+    """A mark shown beside a state."""
 
     STALLED = "stalled"
     DELETED = "deleted"

@@ -11,8 +11,8 @@ from .job import Count, Job, Word
 TASKS_MAX: Final = 10_000_000  # of one transformation
 ROWS_MAX: Final = 10_000  # values of tasks
 GROUP_MAX: Final = 10_000  # files of one task
-SPREAD_OF: Final = 100  # the last tasks of which a brake counts those that failed
-JUDGED_FROM: Final = 10  # a brake says nothing of fewer tasks
+SPREAD_OF: Final = 100  # a brake counts the failed ones among this many last tasks
+JUDGED_FROM: Final = 10  # a brake does not act on fewer tasks
 
 Row = dict[str, str | int | float | bool]
 Key = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -101,5 +101,6 @@ class Transformation(
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10
     tasks_open_max: Count = 0  # tasks that have not ended; 0: no limit
     failover: bool = False  # retry failures as docs/failures.md says
-    # Part of the parents' results that may be missing when it takes all, or groups not full.
+    # Share of the parents' results that may be missing for a task that takes all, or for groups
+    # that are not full.
     allow_partial: Portion = 0.0  # share of inputs that may be missing

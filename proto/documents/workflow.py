@@ -1,12 +1,15 @@
-"""Workflows: steps, what each takes and makes, and how what comes in becomes tasks.
+"""Workflows: steps, the inputs and outputs of each step, and how inputs become tasks.
 
-One model for productions, whose steps are fed file by file, and for workflows that pass single
-values and files from step to step. The forms in which people write them are in
-central/workflows; nothing in here knows YAML, lines or processes.
+The model serves productions, whose steps get file after file, and workflows that pass single values
+and files from step to step. The file formats are in central/workflows; this module knows neither
+YAML nor lines nor processes.
 
-A step makes its tasks in one of four ways: `tasks` of them, when nothing comes in; one for each
-element of the ports named in `scatter`; one for each group of the files that are used once, by
-`grouping`; else a single one, when all that it takes is there.
+A step makes its tasks in one of four ways:
+
+- a fixed number (`tasks`), if the step has no inputs
+- one for each element of the ports in `scatter`
+- one for each group (`grouping`) of the files that are used once
+- otherwise one task, as soon as all inputs exist
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -83,12 +86,12 @@ class StepInput(_Part, frozen=True, kw_only=True):
 
     @property
     def is_catalogue(self) -> bool:
-        """Whether its files are looked for in the catalogue."""
+        """Whether the port gets files from the catalogue."""
         return bool(self.query or self.dataset)
 
     @property
     def has_value(self) -> bool:
-        """Whether it has a value that the definition says; null is one too."""
+        """Whether the definition gives the port a value; null is a value."""
         return self.value is not msgspec.UNSET
 
 
@@ -141,7 +144,7 @@ class Step(_Part, frozen=True, kw_only=True):
     failover: bool = True  # retry failures by rules; false: retry unchanged
     #: before the workflow's rules; a file may also have a list, or a path
     failure_rules: dict[str, Any] = {}
-    # Part of the inputs that may be missing for good; none: as the workflow says.
+    # Share of the inputs that may be missing for good; None: as the workflow says.
     allow_partial: Portion | None = (
         None  # share of inputs that may be missing; empty: as the workflow
     )
@@ -162,13 +165,13 @@ class Workflow(_Part, frozen=True, kw_only=True):
     allow_partial: Portion = 0.0  # share of inputs that may be missing, for steps without their own
 
     def allowed(self, step: str) -> float:
-        """Return which part of the inputs of a step may be missing, from 0 to 1."""
+        """Return the share of a step's inputs that may be missing, from 0 to 1."""
         own = self.steps[step].allow_partial
         return self.allow_partial if own is None else own
 
 
 def parse_source(text: str) -> Source | None:
-    """Return the port that `step.port` names; None where it is not of this form."""
+    """Return the port in `step.port`; None if the text has another form."""
     step, dot, port = text.partition(".")
     if not dot:
         return None

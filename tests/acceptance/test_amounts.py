@@ -95,7 +95,7 @@ def test_no_more_licences_are_taken_than_there_are_even_after_a_restart(
     central.restart()
     eventually(lambda: "Running" in states(central.client, two), what="the central")
 
-    why = "at all sites together at most 2 licence.x are taken at once: 1 are needed, and 0 are"
+    why = "at all sites together, at most 2 licence.x may be in use: 1 needed, 0"
     eventually(lambda: why in " ".join(explained(central, third)["notes"]), what="the reason")
     assert states(central.client, [third]) == ["Waiting"]
     killed(central, two[:1])

@@ -207,7 +207,7 @@ PASSED: list[tuple[str, Need, JobLimits, str]] = [
         JobLimits(processes=4),
         r"processes: had \d processes at once, was given 4",
     ),
-    ("sleep 60", Need(), JobLimits(stall_s=1), r"stalled: used no CPU for \d s, may do so for 1 s"),
+    ("sleep 60", Need(), JobLimits(stall_s=1), r"stalled: used no CPU for \d s, the limit is 1 s"),
 ]
 
 

@@ -318,9 +318,9 @@ BROKEN = {
         "/cvmfs/images.example.org/a.sif",
         "the CVMFS repository images.example.org is not mounted on this node",
     ),
-    "no tool": ("ARCHIVE", "podman would run it, and this node has none"),
+    "no tool": ("ARCHIVE", "it needs podman, but this node has none"),
     "no shell": ("EMPTY", "does not run here: bubblewrap: "),
-    "a file": ("FILE", "is a regular file, which its name does not say"),
+    "a file": ("FILE", "is a regular file, but its name means another kind"),
 }
 
 

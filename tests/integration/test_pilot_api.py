@@ -249,7 +249,7 @@ async def test_an_answer_that_is_too_large_is_none_and_its_rest_is_not_taken_for
     monkeypatch.setattr("pilotage.pilot.talk.api.REPLY_BYTES_MAX", 1_000_000)
     with served() as (port, _), api(f"http://127.0.0.1:{port}") as central:
         most = await post(central, "/echo", b"x" * 1_000_000)
-        with pytest.raises(NoReply, match="larger"):
+        with pytest.raises(NoReply, match="too large"):
             await post(central, "/echo", b"x" * 1_000_001)
         after = await post(central, "/echo")
 

@@ -194,7 +194,7 @@ def test_a_pilot_that_nobody_answers_says_where_and_ends_with_its_own_code(tmp_p
 
     last = json.loads((tmp_path / "log").read_text().splitlines()[-1])
     assert (code, last["event"], last["code"]) == (15, "pilot_ended", 15)
-    assert f"nobody has answered at {url}" in last["why"]
+    assert f"no answer from {url}" in last["why"]
 
 
 @pytest.mark.parametrize("options", [("--remove-state",), ()])

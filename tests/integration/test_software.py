@@ -113,7 +113,7 @@ async def test_a_node_without_a_module_tool_says_so(tmp_path: Path, cvmfs: Path)
     tools = NodeTools(isolation.SESSION, "x86_64", module_init="/no/such/file")
     assignment = Assignment(1, 1, 1, 60.0, "", Grant(1, 1, 1.0), _with_modules(cvmfs, "tool"))
 
-    with pytest.raises(OutfitMissing, match="no module tool is on this node"):
+    with pytest.raises(OutfitMissing, match="this node has no module tool"):
         await NodeOutfitter(tools, tmp_path, {}).outfit(assignment, tmp_path)
 
 

@@ -199,13 +199,15 @@ class _Reader:
                 continue
             for place, shape in (inside or {}).items():
                 if key in _fields(shape):
-                    why = f"unknown key {key!r} here: it belongs into `{place}`"
+                    why = f"unknown key {key!r} here: it belongs in `{place}` (`{place}.{key}`)"
                     raise self._wrong((*path, key), why, field=_shown(path))
             if not path and key in _TOP:
                 why = f"{key!r} stands only in a file with `jobs:` or `template:`"
                 raise self._wrong((key,), why, field=_shown(path))
             here = known if path else {*known, *_TOP}
-            raise self._wrong((*path, key), unknown(str(key), here), field=_shown(path))
+            parts = {place: _fields(shape) for place, shape in (inside or {}).items()}
+            why = unknown(str(key), here, parts=parts)
+            raise self._wrong((*path, key), why, field=_shown(path))
 
     def _as_written(self, found: Any, path: Place) -> Any:
         """Return words as they are written: in `[sleep, 007]` the second word stays `007`."""

@@ -23,6 +23,7 @@ from ...jobs.classes import JobClasses, KnownClass, wished
 from ...jobs.definition.checks import NUL, check, check_characters, check_number, group_of
 from ...jobs.definition.normal_form import normal_needs, normal_preference
 from ...jobs.definition.rendering import (
+    LITERAL_BRACES,
     Entry,
     decode_job,
     decode_parameters,
@@ -93,8 +94,8 @@ def lacking(names: frozenset[str], given: Entry) -> str:
     for name in sorted(absent)[:COMPARED_MAX]:
         if len(name) <= COMPARED_LENGTH_MAX:
             for close in get_close_matches(name, sorted(likely), n=1):
-                return f"{said}: should {name!r} and {close!r} be the same name?"
-    return f"{said}; for literal braces in the template write {{{{ and }}}}"
+                return f"{said}: is `{name}` a misspelling of `{close}`?"
+    return f"{said}. {LITERAL_BRACES}"
 
 
 def _some(names: list[str]) -> str:

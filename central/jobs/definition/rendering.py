@@ -24,6 +24,7 @@ _formatter = string.Formatter()
 _name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 Entry = dict[str, str | int | float]  # parameters as they are submitted
+LITERAL_BRACES: Final = "Write literal braces, as in a shell program, as `{{` and `}}`"
 
 
 class _Codes(msgspec.Struct):
@@ -46,7 +47,8 @@ def uses_in(job: Job) -> Counter[str]:
         try:
             parts = list(_formatter.parse(text))
         except ValueError as why:
-            raise Refused(Code.INVALID, f"{where}: {text!r}: {why}", field=where) from None
+            message = f"{where}: {text!r}: {why}. {LITERAL_BRACES}"
+            raise Refused(Code.INVALID, message, field=where) from None
         for _, name, spec, conversion in parts:
             if name is None:
                 continue
@@ -55,8 +57,8 @@ def uses_in(job: Job) -> Counter[str]:
             if spec or conversion or not _name.fullmatch(name):
                 raise Refused(
                     Code.INVALID,
-                    f"{where}: {{{name}}} is not a valid parameter (letters, digits and _); for "
-                    "literal braces write {{ and }}",
+                    f"{where}: {{{name}}} is not the name of a parameter (letters, digits, _). "
+                    f"{LITERAL_BRACES}",
                     field=where,
                 )
             uses[name] += 1

@@ -1,1 +1,1 @@
-"""Batch systems: which one has started this pilot, and what it says of its job."""
+"""Batch systems: which one started this pilot, and its limits for the job."""

@@ -1,4 +1,4 @@
-"""What a batch system says of the job that we are."""
+"""The pilot's job, as a batch system describes it."""
 
 import math
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ UNKNOWN_TIME: SourcedValue[float] = SourcedValue(math.inf)
 
 @dataclass(frozen=True)
 class BatchJob:
-    """Our job, by one batch system. What is without a source it does not say."""
+    """The pilot's job in one batch system. A value without a source is unknown."""
 
     system: str
     id: str
-    source: str  # what told that we are its job
+    source: str  # the evidence that the pilot is its job
     cores: SourcedValue[int] = UNKNOWN_WHOLE
     memory_mb: SourcedValue[int] = UNKNOWN_WHOLE
     scratch_folder: SourcedValue[str] = UNKNOWN_TEXT
     scratch_mb: SourcedValue[int] = UNKNOWN_WHOLE
     gpus: SourcedValue[Optional[tuple[str, ...]]] = SourcedValue(
         None
-    )  # indices or uuids; none: it gave none
+    )  # indices or UUIDs; None: it gave none
     wall_left_s: SourcedValue[float] = UNKNOWN_TIME
     cpu_left_s: SourcedValue[float] = UNKNOWN_TIME  # of all processes together
-    confines_gpus: bool = True  # a job that it gave no GPU has none
+    confines_gpus: bool = True  # a job without assigned GPUs has none
 
 
 MIB = 1_048_576
 
 
 def megabytes(bytes_: float) -> int:
-    """Return 10^6 bytes, and not more than a message can say."""
+    """Return the size in 10^6 bytes, at most the maximum of a message."""
     return min(MB_MAX, int(bytes_ // 1_000_000))

@@ -1,4 +1,4 @@
-"""Ads of HTCondor as the job finds them in files: one `Name = value` a line."""
+"""ClassAds of HTCondor in files of a job: one `Name = value` on each line."""
 
 from typing import Optional
 
@@ -7,7 +7,7 @@ from ..surroundings import Surroundings
 
 
 class Ad:
-    """An ad. Names know no case; what is an expression is no value."""
+    """An ad. Names ignore case; an expression has no value."""
 
     def __init__(self, source: str, lines: str) -> None:
         self.source = source
@@ -18,7 +18,7 @@ class Ad:
                 self._values[name.strip().lower()] = value.strip()
 
     def number(self, name: str) -> Optional[float]:
-        """Return a number, None where there is none that is not below zero."""
+        """Return a number; None if there is none or it is negative."""
         value = self._values.get(name.lower(), "")
         try:
             found = float(value) if value[:1].isdecimal() else -1.0
@@ -27,7 +27,7 @@ class Ad:
         return found if 0.0 <= found < 1e18 else None
 
     def word(self, name: str) -> str:
-        """Return a text without its quotes, empty where it is none."""
+        """Return a text without its quotes; empty if it is no text."""
         value = self._values.get(name.lower(), "")
         if len(value) >= 2 and value[0] == value[-1] == '"':
             return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
@@ -35,6 +35,6 @@ class Ad:
 
 
 def ad(around: Surroundings, variable: str) -> Ad:
-    """Return the ad in the file that a variable names, an empty one where there is none."""
+    """Return the ad in the file that a variable names; an empty ad if there is none."""
     path = around.environ.get(variable, "")
     return Ad(f"${variable}", text(around.file(path)) if path.startswith("/") else "")

@@ -1,4 +1,4 @@
-"""Which batch systems have started us, as which job, and until when."""
+"""Which batch systems started the pilot, as which job, and until when."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,9 +10,9 @@ from ..surroundings import Surroundings
 from . import gridengine, htcondor, lsf, machine_features, pbs, slurm
 from .batch_job import BatchJob
 
-OWN_ID = "PILOTAGE_BATCH_ID"  # set by who submitted us and knows it better
+OWN_ID = "PILOTAGE_BATCH_ID"  # set by a submitter that knows the id better
 
-# The innermost comes first: HTCondor cleans the environment of its jobs, the others do not.
+# The innermost first: HTCondor cleans the environment of its jobs, the others do not.
 SYSTEMS: tuple[Callable[[Surroundings], Optional[BatchJob]], ...] = (
     htcondor.job,
     slurm.job,
@@ -24,24 +24,24 @@ SYSTEMS: tuple[Callable[[Surroundings], Optional[BatchJob]], ...] = (
 
 
 def jobs(around: Surroundings) -> tuple[BatchJob, ...]:
-    """Return our job by each batch system that says it has one, the innermost first."""
+    """Return the pilot's job in each batch system that reports one, the innermost first."""
     found = (system(around) for system in SYSTEMS)
     return tuple(one for one in found if one is not None)
 
 
 def batch_system(around: Surroundings, ours: Sequence[BatchJob]) -> SourcedValue[str]:
-    """Return the name of the innermost batch system, empty on a plain machine."""
+    """Return the name of the innermost batch system; empty on a plain machine."""
     named = [one for one in ours if one.system]
     others = tuple(f"inside of {one.system} job {one.id}".rstrip() for one in named[1:])
     if named:
         return SourcedValue(named[0].system, named[0].source, others)
     if around.environ.get("KUBERNETES_SERVICE_HOST"):
         return SourcedValue("kubernetes", "KUBERNETES_SERVICE_HOST")
-    return SourcedValue("", "environment: none is known by it")
+    return SourcedValue("", "the environment shows no known batch system")
 
 
 def batch_id(around: Surroundings, ours: Sequence[BatchJob]) -> SourcedValue[str]:
-    """Return our job's id in that batch system."""
+    """Return the job's id in that batch system."""
     own = plain(around.environ.get(OWN_ID, ""))
     if own:
         return SourcedValue(own, OWN_ID)
@@ -54,9 +54,9 @@ def batch_id(around: Surroundings, ours: Sequence[BatchJob]) -> SourcedValue[str
 
 
 def wall_left_s(ours: Sequence[BatchJob], cores: int) -> SourcedValue[float]:
-    """Return the time until a batch system ends us, infinite where none says when.
+    """Return the time until a batch system ends the pilot; infinite if none sets a limit.
 
-    A limit on CPU time is reached soonest when all cores work.
+    A limit of CPU time is reached soonest when all cores are busy.
     """
     said = [one.wall_left_s for one in ours]
     for one in ours:

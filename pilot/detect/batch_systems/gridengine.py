@@ -1,4 +1,4 @@
-"""What Grid Engine says of our job (SGE, UGE, Son of): its environment, and `qstat -xml -j`."""
+"""Grid Engine (SGE, UGE, Son of Grid Engine): its environment, and `qstat -xml -j`."""
 
 import math
 import re
@@ -20,12 +20,12 @@ _UNLIMITED = 1e9
 
 
 def job(around: Surroundings) -> Optional[BatchJob]:
-    """Return our job if Grid Engine has started us."""
+    """Return the pilot's job if Grid Engine started it."""
     environ = around.environ
     name = plain(environ.get("JOB_ID", ""))
     if not name or not (environ.get("SGE_CELL") or environ.get("SGE_ROOT")):
         return None
-    task = number(environ.get("SGE_TASK_ID", ""))  # `undefined` where it is no array
+    task = number(environ.get("SGE_TASK_ID", ""))  # `undefined` if it is no array
     said = around.run(("qstat", "-xml", "-j", name))
     limits = {key: float(value) for key, value in _RESOURCE.findall(said) if _is_number(value)}
     cores = _slots(around)
@@ -52,7 +52,7 @@ def _is_number(word: str) -> bool:
 
 
 def _slots(around: Surroundings) -> SourcedValue[int]:
-    """Return our slots on this host: a parallel job may have others on other hosts."""
+    """Return the job's slots on this host: a parallel job may have others on other hosts."""
     ours = around.host.partition(".")[0]
     path = around.environ.get("PE_HOSTFILE", "")
     for line in text(around.file(path)).splitlines() if path.startswith("/") else ():
@@ -66,7 +66,7 @@ def _slots(around: Surroundings) -> SourcedValue[int]:
 
 
 def _memory_mb(limits: dict[str, float], cores: SourcedValue[int]) -> SourcedValue[int]:
-    """Return the limit of all slots: each of them has what was asked for."""
+    """Return the memory limit of all slots, because the request counts for each slot."""
     slots = max(1, cores.value)
     said = [
         SourcedValue(megabytes(limits[name] * slots), f"{name} (qstat -j), {slots} slots")
@@ -90,7 +90,7 @@ def _wall_left_s(
 
 
 def _of_task(said: str, task: int) -> float:
-    """Return when our task began; tasks are listed with their number behind their start."""
+    """Return the start time of the task; in the list, its number follows its start."""
     found = [decimal(one) for one in _STARTED.findall(said)]
     numbers = [number(one) for one in _TASK.findall(said)]
     if task in numbers and len(numbers) == len(found):

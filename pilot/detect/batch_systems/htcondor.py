@@ -1,4 +1,4 @@
-"""What HTCondor says of our job: the ads of job and machine, and its environment."""
+"""HTCondor: the ads of job and machine, and its environment."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ from ..surroundings import Surroundings
 from .batch_job import MIB, UNKNOWN_WHOLE, BatchJob, megabytes
 from .classads import Ad, ad
 
-# Limits of a run, with the seconds of their unit. The first two are HTCondor's own; the others are
-# what computing elements and sites have made custom, each enforced by their policies.
+# Limits of a run, with the seconds of their unit. The first two are HTCondor's own. The others are
+# customs of computing elements and sites, whose policies enforce them.
 _OF_A_RUN = (
     ("AllowedExecuteDuration", 1.0),
     ("AllowedJobDuration", 1.0),
@@ -24,7 +24,7 @@ _ENDS_OF_THE_MACHINE = ("GLIDEIN_ToDie", "DaemonStopTime")  # seconds since 1970
 
 
 def job(around: Surroundings) -> Optional[BatchJob]:
-    """Return our job if HTCondor has started us."""
+    """Return the pilot's job if HTCondor started it."""
     environ = around.environ
     if not environ.get("_CONDOR_JOB_AD") and not environ.get("_CONDOR_SCRATCH_DIR"):
         return None
@@ -65,7 +65,7 @@ def _of_kib(number: float) -> int:
 
 
 def _first(places: Sequence[tuple[Ad, str]], ours: Callable[[float], int]) -> SourcedValue[int]:
-    """Return the first number that an ad has, in `ours`, our unit."""
+    """Return the first number that an ad has, converted to the pilot's unit."""
     for place, name in places:
         value = place.number(name)
         if value:
@@ -74,7 +74,7 @@ def _first(places: Sequence[tuple[Ad, str]], ours: Callable[[float], int]) -> So
 
 
 def _gpus(around: Surroundings, machine: Ad) -> SourcedValue[Optional[tuple[str, ...]]]:
-    """Return the GPUs that were assigned; a slot without any has the word 10000."""
+    """Return the assigned GPUs; a slot without GPUs has the word 10000."""
     said = around.environ.get("_CONDOR_AssignedGPUs", "")
     source = "_CONDOR_AssignedGPUs"
     if not said:
@@ -87,7 +87,7 @@ def _gpus(around: Surroundings, machine: Ad) -> SourcedValue[Optional[tuple[str,
 
 
 def _wall_left_s(around: Surroundings, ours: Ad, machine: Ad) -> SourcedValue[float]:
-    """Return the least of what limits a run and what limits the machine."""
+    """Return the smallest limit of the run and of the machine."""
     now = around.now()
     started = ours.number("JobCurrentStartExecutingDate") or ours.number("JobCurrentStartDate")
     ran_s = max(0.0, now - started) if started else 0.0
@@ -101,4 +101,4 @@ def _wall_left_s(around: Surroundings, ours: Ad, machine: Ad) -> SourcedValue[fl
         if end:
             said.append(SourcedValue(max(0.0, end - now), f"{name} ({machine.source})"))
     found = least(said, math.inf)
-    return found if found.known else found.noting("the ads name no time limit that is known here")
+    return found if found.known else found.noting("the ads name no known time limit")

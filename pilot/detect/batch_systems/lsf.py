@@ -1,4 +1,4 @@
-"""What LSF says of our job: its environment, and `bjobs` for the time left."""
+"""LSF: its environment, and `bjobs` for the time left."""
 
 import math
 import re
@@ -10,12 +10,12 @@ from ..surroundings import Surroundings
 from .batch_job import UNKNOWN_TIME, UNKNOWN_WHOLE, BatchJob
 
 _ASK = ("bjobs", "-noheader", "-o", "time_left")
-# Hours and minutes, and what they are: L by the job's limit, E by an estimate, X already exceeded.
+# Hours and minutes, and their kind: L by the job's limit, E by an estimate, X already exceeded.
 _LEFT = re.compile(r"\s*([0-9]{1,7}):([0-9]{1,2})\s+([LEX])\s*$")
 
 
 def job(around: Surroundings) -> Optional[BatchJob]:
-    """Return our job if LSF has started us."""
+    """Return the pilot's job if LSF started it."""
     environ = around.environ
     name = plain(environ.get("LSB_JOBID", ""))
     if not name:
@@ -36,7 +36,7 @@ def job(around: Surroundings) -> Optional[BatchJob]:
 
 
 def _cores(around: Surroundings) -> SourcedValue[int]:
-    """Return our slots on this host: a job may have others on other hosts."""
+    """Return the job's slots on this host: a job may have others on other hosts."""
     words = around.environ.get("LSB_MCPU_HOSTS", "").split()
     slots = dict(zip(words[::2], words[1::2]))
     ours = _short(around.host)

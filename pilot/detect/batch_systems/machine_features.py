@@ -1,4 +1,4 @@
-"""Machine/job features: folders in which a site says what a job may use (HSF-TN-2016-02)."""
+"""Machine/job features: folders in which a site describes a job's resources (HSF-TN-2016-02)."""
 
 import math
 from typing import Optional
@@ -10,9 +10,9 @@ from .batch_job import UNKNOWN_WHOLE, BatchJob, megabytes
 
 
 def job(around: Surroundings) -> Optional[BatchJob]:
-    """Return what the folders say of us, None where there are none.
+    """Return the job that the folders describe; None if there are none.
 
-    They name no batch system: one says it beside them.
+    They do not name a batch system, which is detected separately.
     """
     ours = around.environ.get("JOBFEATURES", "")
     machine = around.environ.get("MACHINEFEATURES", "")

@@ -1,4 +1,4 @@
-"""What PBS says of our job (OpenPBS, PBS Pro, Torque): its environment, and `qstat -f`."""
+"""PBS (OpenPBS, PBS Pro, Torque): its environment, and `qstat -f`."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from .batch_job import UNKNOWN_TIME, UNKNOWN_WHOLE, BatchJob, megabytes
 
 
 def job(around: Surroundings) -> Optional[BatchJob]:
-    """Return our job if PBS has started us."""
+    """Return the pilot's job if PBS started it."""
     environ = around.environ
     name = plain(environ.get("PBS_JOBID", ""))
     if not name:
@@ -45,7 +45,7 @@ def _folder(around: Surroundings) -> SourcedValue[str]:
 
 
 def _attributes(said: str) -> dict[str, str]:
-    """Return what `qstat -f` lists; a line that begins with a tab goes on with the one before."""
+    """Return the attributes of `qstat -f`. A line that begins with a tab continues the last one."""
     found: dict[str, str] = {}
     for line in said.replace("\n\t", "").splitlines():
         name, equals, value = line.partition(" = ")
@@ -56,7 +56,8 @@ def _attributes(said: str) -> dict[str, str]:
 
 def _memory_mb(said: Mapping[str, str]) -> SourcedValue[int]:
     value = size_bytes(said.get("resource_list.mem", ""))
-    if value and number(said.get("resource_list.nodect", "1")) <= 1:  # of all nodes together
+    # Otherwise the value is for all nodes together.
+    if value and number(said.get("resource_list.nodect", "1")) <= 1:
         return SourcedValue(megabytes(value), "Resource_List.mem (qstat -f)")
     return UNKNOWN_WHOLE
 

@@ -1,4 +1,4 @@
-"""What Slurm says of our job: its environment, and `squeue` for what may change."""
+"""Slurm: its environment, and `squeue` for values that may change."""
 
 import math
 from typing import Optional
@@ -8,12 +8,12 @@ from ..small_files import decimal, number, plain, seconds
 from ..surroundings import Surroundings
 from .batch_job import MIB, UNKNOWN_TIME, UNKNOWN_WHOLE, BatchJob, megabytes
 
-# Our id, TIME_LEFT and TIME_LIMIT. For one task of an array it may list all of the array.
+# Job id, TIME_LEFT and TIME_LIMIT. For one task of an array, squeue may list the whole array.
 _ASK = ("squeue", "--noheader", "--format=%A|%L|%l", "--jobs")
 
 
 def job(around: Surroundings) -> Optional[BatchJob]:
-    """Return our job if Slurm has started us."""
+    """Return the pilot's job if Slurm started it."""
     environ = around.environ
     name = plain(environ.get("SLURM_JOB_ID", "") or environ.get("SLURM_JOBID", ""))
     if not name:
@@ -44,7 +44,7 @@ def _whole(around: Surroundings, name: str) -> SourcedValue[int]:
 
 
 def _memory_mb(around: Surroundings, cores: SourcedValue[int]) -> SourcedValue[int]:
-    whole = _whole(around, "SLURM_MEM_PER_NODE")  # MiB; 0 stands for all of the node
+    whole = _whole(around, "SLURM_MEM_PER_NODE")  # MiB; 0 means the whole node
     if whole.known:
         return SourcedValue(megabytes(whole.value * MIB), whole.source)
     each = _whole(around, "SLURM_MEM_PER_CPU")
@@ -71,7 +71,7 @@ def _gpus(around: Surroundings) -> SourcedValue[Optional[tuple[str, ...]]]:
 
 
 def _wall_left_s(around: Surroundings, name: str) -> SourcedValue[float]:
-    """Return the time left: what `squeue` says now, else what it was at the start of the job."""
+    """Return the time left from `squeue`, or else from the start of the job."""
     said = around.run((*_ASK, name))
     lines = (line.strip().partition("|") for line in said.splitlines())
     ours = next((rest for number_, _, rest in lines if number_ == name), "")
@@ -92,6 +92,6 @@ def _wall_left_s(around: Surroundings, name: str) -> SourcedValue[float]:
 
 
 def _limit_s(limit: str) -> SourcedValue[float]:
-    """Return the whole time of the job: more is never left, whatever clocks say."""
+    """Return the whole time of the job, which bounds the time left even if clocks are wrong."""
     whole_s = seconds(limit)
     return UNKNOWN_TIME if math.isnan(whole_s) else SourcedValue(whole_s, "squeue TIME_LIMIT")

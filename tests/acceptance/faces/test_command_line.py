@@ -268,7 +268,7 @@ def test_what_the_central_refuses_is_told_by_its_place(shell: Shell, tmp_path: P
     (tmp_path / "b.yaml").write_text(YAML_PLACE.replace("gpu &", "gpu"))
     assert (
         "pilotage: b.yaml:7: parameters[1]: the template also uses seed; this entry has sed: "
-        "should 'seed' and 'sed' be the same name?" in said("b.yaml")
+        "is `seed` a misspelling of `sed`?" in said("b.yaml")
     )
     (tmp_path / "c.yaml").write_text("command: ['true']\ngroup: others\n")
     assert "pilotage: c.yaml:2: group: you may not submit for 'others'" in said("c.yaml")

@@ -271,7 +271,10 @@ def test_what_a_server_took_and_has_not_is_not_stored(tmp_path: Path) -> None:
     def answer(request: BaseHTTPRequestHandler) -> None:
         servers.says(404 if request.command == "HEAD" else 201)(request)
 
-    with servers.serving(answer) as url, pytest.raises(StorageUnavailable, match="has it not"):
+    with (
+        servers.serving(answer) as url,
+        pytest.raises(StorageUnavailable, match="does not have it"),
+    ):
         HttpStorage(timeout_s=5).put(_source(tmp_path), CopyLocation(url, "a/x"), go_on=_go_on)
 
 

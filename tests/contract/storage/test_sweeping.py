@@ -302,7 +302,7 @@ def test_what_is_not_there_is_gone_where_the_storage_itself_is_there(root: int) 
 
     with servers.serving(answer) as url:
         if root in (404, 410, 503):
-            with pytest.raises(StorageUnavailable, match="may have no disk"):
+            with pytest.raises(StorageUnavailable, match="perhaps its disk is missing"):
                 HttpStorage(timeout_s=5).sweep(
                     CopyLocation(url, "a/x"), is_folder=False, go_on=_go_on
                 )
@@ -345,9 +345,9 @@ class Looked:
 FOUND = {
     (200, "7"): "",
     (404, "0"): "",
-    (200, "9"): "9 bytes lie there and 7 were stored",
-    (200, ""): "an unknown number of bytes lie there",
-    (405, "0"): "it is no file",
+    (200, "9"): "9 bytes are there, but 7 were stored",
+    (200, ""): "an unknown number of bytes are there",
+    (405, "0"): "it is not a file",
     (301, "0"): "HTTP 301",
 }
 

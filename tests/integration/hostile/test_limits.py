@@ -123,7 +123,7 @@ CASES = {
         within_s=math.inf,
     ),
     "does nothing": Case(
-        *(("sleep", "60"), "stalled", r"used no CPU for [1-4] s, may do so for 1 s"),
+        *(("sleep", "60"), "stalled", r"used no CPU for [1-4] s, the limit is 1 s"),
         limits=Limits(stall_s=1),
     ),
     "does something now and then": Case(

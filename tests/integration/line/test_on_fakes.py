@@ -111,7 +111,7 @@ def test_two_jobs_that_need_most_of_the_disk_run_one_after_the_other() -> None:
         assert (explained.offers, explained.fitting) == (1, 1), "the disk is taken, not too small"
         assert (explained.with_room, explained.next_on) == (0, 0)
         assert explained.notes[0].startswith(
-            "the 1 offer that fits has too little free now: scratch "
+            "the 1 fitting offer has too little free now: scratch "
         )
         assert await until_all_end(world) == {JobState.DONE: 2}
         assert not [facts for event, facts in world.pilots[0].log if event == "declined"]
@@ -197,9 +197,9 @@ def test_a_full_pilot_is_explained_as_what_is_free_of_it_and_as_it_would_be_empt
         assert of_pilot.notes == ["it is full: 8 of 8 cores taken by 1 job"]
         assert (first.fitting, first.with_room, first.next_on) == (1, 0, 0)
         assert first.notes == [
-            "the 1 offer that fits has too little free now: cores 0 of 8; "
-            "it waits for jobs there to end",
-            "it is the next when there is room",
+            "the 1 fitting offer has too little free now: cores 0 of 8; "
+            "the job waits until jobs there end",
+            "it is next when there is room",
         ]
         assert (last.ahead, last.notes) == (52, first.notes[:1])
         assert (new.ahead, new.notes) == (53, first.notes[:1])

@@ -24,7 +24,7 @@ WRONG: dict[str, tuple[JobOptions, str]] = {
     "cores": (options_of(cores=0), "--cores: expected a whole number from 1 to 4096, found 0"),
     "wall": (options_of(wall_s=-1), "--wall-s: expected"),
     "memory": (options_of(memory_mb=-1), "--memory-mb: expected"),
-    "cpu": (options_of(cpu_s=-1), "--cpu-s: expected a whole number from 0"),
+    "cpu": (options_of(cpu_s=-1), "--cpu-s: expected a whole number of seconds from 0"),
     "signal": (options_of(warning_signal="KILL"), "--warning-signal: unknown word 'KILL', one of"),
     "priority": (
         options_of(priority=11),
@@ -44,7 +44,7 @@ WRONG: dict[str, tuple[JobOptions, str]] = {
     ),
     "preferred for": (
         options_of(preferred_site=("PIC",), preferred_for_s=-1),
-        "--preferred-for-s: expected a whole number from 0 to 604800, found -1",
+        "--preferred-for-s: expected a whole number of seconds from 0 to 604800, found -1",
     ),
     "preferred where": (options_of(preferred_for_s=60), "--preferred-for-s needs --preferred-site"),
     "query": (options_of(data_query=("run",)), "--data-query 'run': expected a mapping"),
@@ -125,7 +125,7 @@ BAD_NEEDS = """
     net=1,net=2                net: found twice
     cores=4                    cores is built in: use --cores
     memory_mb=4                memory_mb is built in: use --memory-mb
-    Net=1                      found the name 'Net', expected at most 64 characters: small letters
+    Net=1                      found the name 'Net', expected at most 64 characters: lower-case letters
     net=9999999999999999       net: found 9999999999999999, expected a whole number from 0 to
 """
 

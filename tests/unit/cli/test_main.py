@@ -57,7 +57,7 @@ LINES = [
     ("pilot start --isolation jail", 2, '"bubblewrap"'),
     ("pilot start --wall-s 10", 2, "--wall-s: found 10, expected more than 60 s"),
     ("pilot start --count 0", 2, "--count: expected a whole number from 1 to 1000"),
-    ("token issue x --valid-s 1", 2, "--valid-s: expected a whole number from 60 to"),
+    ("token issue x --valid-s 1", 2, "--valid-s: expected a whole number of seconds from 60 to"),
     ("token revoke", 2, "revoke which tokens?"),
     ("admin backup copy --data absent --no-files", 3, "absent has no store.sqlite"),
     ("admin copy-store postgresql://db/x --data absent", 3, "absent has no store.sqlite"),

@@ -10,10 +10,10 @@ from pilotage.pilot.settings import Settings
 from pilotage.proto.declarations import RULES
 
 WRONG: dict[str, PilotOptions] = {
-    "--gpu-vendor: found 'Nvidia', expected small letters": PilotOptions(
+    "--gpu-vendor: found 'Nvidia', expected lower-case letters": PilotOptions(
         gpus=1, gpu_vendor="Nvidia"
     ),
-    "--gpu-vendor: it says what the GPUs are": PilotOptions(gpu_vendor="nvidia"),
+    "--gpu-vendor: it describes the GPUs": PilotOptions(gpu_vendor="nvidia"),
     "--required-tags: found 'a&b', expected letters": PilotOptions(required_tags=("a&b",)),
     "--wall-s: found -1, expected a number from 0": PilotOptions(wall_s=-1),
 }

@@ -24,7 +24,23 @@ WRONG = {
     ),
     "a key in the wrong place": (
         "command: [a]\nmemory_mb: 5\n",
-        "f.yaml:2: unknown key 'memory_mb' here: it belongs into `needs`",
+        "f.yaml:2: unknown key 'memory_mb' here: it belongs in `needs` (`needs.memory_mb`)",
+    ),
+    "a key without its unit in the wrong place": (
+        "command: [a]\nmemory: 2000\n",
+        "f.yaml:2: unknown key 'memory': it belongs in `needs`: did you mean `needs.memory_mb`?",
+    ),
+    "a size with a unit": (
+        "command: [a]\nneeds: {memory_mb: 2GB}\n",
+        "f.yaml:2: needs[0].memory_mb: expected a whole number of MB, such as 2000; got '2GB'",
+    ),
+    "a time with colons": (
+        "command: [a]\nneeds: {wall_s: '01:00:00'}\n",
+        "needs[0].wall_s: expected a whole number of seconds, such as 3600; got '01:00:00'",
+    ),
+    "a time that is too long": (
+        "command: [a]\npreference: {sites: [PIC], for_s: 1000000}\n",
+        "preference.for_s: expected a whole number of seconds from 0 to 604800, found 1000000",
     ),
     "a key that is like none": (
         "command: [a]\nneeds: {zzz: 1}\n",
@@ -203,7 +219,7 @@ def test_limits_and_a_checkpoint_are_said_as_the_job_has_them() -> None:
 
     assert draft.job.checkpoint == "state"
     assert draft.job.limits == JobLimits(cpu_s=60, warning_s=120)
-    with pytest.raises(BadJobFile, match="it belongs into `limits`"):
+    with pytest.raises(BadJobFile, match="it belongs in `limits`"):
         parse_job_file("command: [run]\ncpu_s: 60\n", "job.yaml", Path())
     with pytest.raises(BadJobFile, match="cpu_s"):
         parse_job_file("command: [run]\nlimits: {cpu: 60}\n", "job.yaml", Path())

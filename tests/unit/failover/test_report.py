@@ -77,7 +77,8 @@ def test_it_says_what_why_where_what_was_done_what_is_left_and_what_was_saved() 
     ]
     assert as_text(payload).splitlines()[2:] == [
         "What    2 attempts of 2 jobs, such as 105, 104",
-        "Why     it ended badly by itself, or wrote or started more than it may (family: payload)",
+        "Why     it failed by itself, or exceeded its limit of disk, output or processes "
+        "(family: payload)",
         "        2 x file N of N is bad",
         "Where   PIC 2",
         "        n0 1, n1 1",

@@ -33,6 +33,7 @@ def test_braces_that_are_no_parameter_are_refused_by_place(word: str) -> None:
         uses_in(Job(command=("run", word)))
 
     assert refused.value.field == "template.command[1]"
+    assert "Write literal braces, as in a shell program, as `{{` and `}}`" in refused.value.message
 
 
 REFUSED = {

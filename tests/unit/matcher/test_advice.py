@@ -202,7 +202,7 @@ def test_only_needs_that_fit_an_offer_are_asked_whether_a_limit_holds_the_job() 
     said = matcher.explain(None, its, [offer(tags=frozenset(["cvmfs"]))], 0.0)
 
     assert (said.fitting, said.held) == (1, 1)
-    assert "at PIC no job of tag cvmfs may run: 1 of the offers" in said.notes
+    assert "at PIC, no job of tag cvmfs may run: 1 of the offers" in said.notes
 
 
 def test_a_reservation_that_keeps_a_narrow_job_waiting_is_told() -> None:
@@ -223,8 +223,8 @@ def test_a_reservation_that_keeps_a_narrow_job_waiting_is_told() -> None:
 
     assert (said.with_room, said.next_on) == (1, 0)
     assert said.notes[0] == (
-        "1 offer with room now is reserved for a job that needs more of it, for 3598 s at most: "
-        "this job does not end before"
+        "1 offer with room now is reserved for a job that needs more of it, for at most 3598 s: "
+        "this job would not end before"
     )
 
 
@@ -257,7 +257,7 @@ def test_every_waiting_job_has_a_true_reason(
             assert said.fitting == fitting(its, offers, matcher)
 
 
-_NO_OFFER = ("no pilot offers anything now", "it is kept for a pilot that was woken for it")
+_NO_OFFER = ("no pilot offers capacity now", "it is kept for a pilot that was woken for it")
 _REASONS = (
     "come first",
     "reserved for",
@@ -267,5 +267,5 @@ _REASONS = (
     "at most",
     "may run",
     "woken for it",
-    "no limit says how much",
+    "no limit sets the total",
 )

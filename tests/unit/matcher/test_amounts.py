@@ -124,7 +124,7 @@ def test_too_little_that_is_free_now_is_told_with_the_whole() -> None:
 
     said = Matcher().explain(None, its, [NET], 0.0, free=lambda _: now)
 
-    assert said.notes[0].startswith("the 1 offer that fits has too little free now: net 30 of 100")
+    assert said.notes[0].startswith("the 1 fitting offer has too little free now: net 30 of 100")
 
 
 def test_a_pilot_is_told_that_named_amounts_keep_jobs_from_it() -> None:
@@ -133,7 +133,7 @@ def test_a_pilot_is_told_that_named_amounts_keep_jobs_from_it() -> None:
     said = matcher.explain_offer(offer(), 0.0)
 
     assert [(it.clause, it.excludes) for it in said.obstacles] == [("amounts", 2)]
-    assert said.notes == ["but for amounts 2 jobs would fit"]
+    assert said.notes == ["but for amounts, 2 jobs would fit"]
 
 
 def test_amounts_of_an_offer_stand_in_one_order() -> None:

@@ -124,6 +124,4 @@ def test_a_job_says_that_its_submission_holds_it_and_the_factory_starts_no_pilot
 
     assert matcher.waiting() == []
     assert (said.fitting, said.held, said.next_on) == (1, 1, 0)
-    assert "its submission lets 3 of its jobs run at once, and as many run (running_max)" in (
-        said.notes
-    )
+    assert "its submission lets at most 3 jobs run at once, and 3 run (running_max)" in (said.notes)

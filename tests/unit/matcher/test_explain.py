@@ -56,7 +56,7 @@ def test_of_alternatives_the_nearest_is_shown() -> None:
     said = Matcher().explain(None, its, OFFERS[1:3], 0.0)
 
     assert [it.clause for it in said.obstacles] == ["memory"]
-    assert "of its 2 alternative needs the nearest is shown: number 2" in said.notes
+    assert "of its 2 alternative needs, number 2 is the nearest and is shown" in said.notes
 
 
 def test_jobs_ahead_are_those_that_the_same_offers_could_run() -> None:
@@ -95,7 +95,7 @@ def test_a_job_that_is_next_pending_kept_or_unknown_is_told_so() -> None:
     assert told(3) == (
         "Waiting",
         [
-            "it is the next for 2 of the 3 with room now",
+            "it is next for 2 of the 3 offers with room now",
             "1 of the 3 offers with room now is kept for a job that its pilot was just woken for",
         ],
     )
@@ -106,7 +106,7 @@ def test_without_offers_the_reason_is_that_there_are_none() -> None:
     said = Matcher().explain(None, spec(1), [], 0.0)
 
     assert (said.offers, said.obstacles) == (0, [])
-    assert said.notes == ["no pilot offers anything now"]
+    assert said.notes == ["no pilot offers capacity now"]
 
 
 def test_offers_for_others_are_counted_by_what_they_accept() -> None:
@@ -168,8 +168,8 @@ def test_a_job_for_which_others_must_end_first_is_not_the_next(
 
     assert (said.fitting, said.with_room, said.next_on) == (1, 0, 0)
     assert said.notes == [
-        f"the 1 offer that fits has too little free now: {lacks}; it waits for jobs there to end",
-        "it is the next when there is room",
+        f"the 1 fitting offer has too little free now: {lacks}; the job waits until jobs there end",
+        "it is next when there is room",
     ]
 
 
@@ -182,11 +182,11 @@ def test_of_many_offers_it_is_said_how_many_have_room_and_what_the_others_lack()
     none = matcher.explain(1, its, there[:2], 0.0, free=now_of(**full))
 
     assert (some.fitting, some.with_room, some.next_on) == (3, 1, 1)
-    assert some.notes == ["it is the next for those with room now"]
+    assert some.notes == ["it is next for the offers with room now"]
     assert (none.fitting, none.with_room, none.next_on) == (2, 0, 0)
     assert none.notes[0] == (
-        "none of the 2 offers that fit has enough free now: too little cores on 2; "
-        "it waits for jobs there to end"
+        "none of the 2 fitting offers has enough free now: 2 have too few free cores; "
+        "the job waits until jobs there end"
     )
 
 
@@ -216,9 +216,7 @@ def test_what_nothing_else_waits_for_would_start_at_once() -> None:
     said = Matcher().explain(None, spec(0), OFFERS[:3], 0.0)
 
     assert (said.with_room, said.next_on) == (3, 3)
-    assert said.notes == [
-        "nothing else waits for the offers that fit: it would start there at once"
-    ]
+    assert said.notes == ["no other job waits for the fitting offers: it would start there at once"]
 
 
 def test_the_lowest_priority_is_told() -> None:
@@ -226,7 +224,7 @@ def test_the_lowest_priority_is_told() -> None:
     matcher.set_priority(1, 0)
     notes = matcher.explain(1, its, OFFERS[:1], 0.0).notes
 
-    assert notes[1] == "its priority is 0: it comes after all other jobs that fit, whoever's"
+    assert notes[1] == "its priority is 0: it comes after the fitting jobs of all owners"
 
 
 def test_shares_are_told_with_weight_and_use() -> None:
@@ -241,11 +239,11 @@ def test_shares_are_told_with_weight_and_use() -> None:
 
     assert (said.groups_ahead, said.owners_ahead) == (1, 0)
     assert (
-        "by its share, group sim is number 2 of 2 that wait: share 1, 10 core h counted; "
-        "the first is dpps: share 3, 20 core h counted"
+        "by fair share, group sim is number 2 of 2 groups: share 1, usage 10 core hours; "
+        "the first is dpps: share 3, usage 20 core hours"
     ) in said.notes
     assert (
-        "by its share, owner bob is number 2 of 2 of group dpps that wait: it has used nothing yet"
+        "by fair share, owner bob is number 2 of 2 owners of group dpps: no usage yet"
     ) in owner.notes
 
 
@@ -281,7 +279,7 @@ def test_a_preferred_site_without_offers_is_told() -> None:
     matcher, its = waiting(preference=Preference(sites=("PICC",), for_s=60))
     notes = matcher.explain(1, its, OFFERS[:1], 0.0).notes
 
-    assert "no live offer is at PICC, which it prefers: did you mean PIC?" in notes
+    assert "its preferred site PICC has no live offer: did you mean PIC?" in notes
 
 
 def test_tags_are_shown_where_some_offer_has_any() -> None:
@@ -331,13 +329,13 @@ def test_a_pilot_is_told_what_it_could_run_if_it_were_empty() -> None:
 TAKES: list[tuple[dict[str, Any], str]] = [
     (
         {"required_tags": frozenset(["gpuonly"])},
-        "it takes only jobs that ask for gpuonly: 2 jobs would fit but for that",
+        "it takes only jobs that ask for gpuonly: 2 jobs would fit otherwise",
     ),
     (
         {"groups": frozenset(["dpps", "ops"])},
-        "it takes only jobs of group dpps or ops: 2 jobs would fit but for that",
+        "it takes only jobs of group dpps or ops: 2 jobs would fit otherwise",
     ),
-    ({"wall_left_s": 10.0}, "but for wall 2 jobs would fit"),
+    ({"wall_left_s": 10.0}, "but for wall, 2 jobs would fit"),
 ]
 
 

@@ -241,14 +241,14 @@ def test_what_limits_hold_is_told() -> None:
 
     assert (said.fitting, said.held) == (3, 2)
     assert (
-        "at PIC at most 1 of the jobs of owner ada run at once, and as many run: 1 of the offers"
-        in said.notes
+        "at PIC, at most 1 job of owner ada may run at once, "
+        "and as many are running: 1 of the offers" in said.notes
     )
     assert "CSCS/ce1 is banned: only jobs of type Test run there: 1 of the offers" in said.notes
     of_offer = matcher.explain_offer(wide("PIC"), 1.0)
     assert (of_offer.waiting, of_offer.fitting, of_offer.held) == (99, 99, 99)
     assert of_offer.notes == [
-        "at PIC at most 1 of the jobs of owner ada run at once, and as many run"
+        "at PIC, at most 1 job of owner ada may run at once, and as many are running"
     ]
     of_offer = matcher.explain_offer(wide("CSCS"), 1.0)
     assert of_offer.notes == ["CSCS/ce1 is banned: only jobs of type Test run there"]

@@ -255,10 +255,11 @@ def test_a_job_that_waits_for_its_sites_is_told_so() -> None:
 
     said = matcher.explain(1, its, [offer()], 20.0)
 
-    assert "it prefers CSCS for 40 s more: others get it as nothing else waits for them" in (
-        said.notes
+    assert (
+        "it prefers CSCS for 40 s more: other sites may run it, because no other job waits there"
+        in (said.notes)
     )
-    assert "no live offer is at CSCS, which it prefers" in said.notes
+    assert "its preferred site CSCS has no live offer" in said.notes
 
     matcher.add_class(spec(2, owner="ada"))
     matcher.add(2, 5, [2])
@@ -266,5 +267,5 @@ def test_a_job_that_waits_for_its_sites_is_told_so() -> None:
 
     assert said.next_on == 0
     assert said.notes[-1] == (
-        "it prefers CSCS for 40 s more: until then it comes after all others on 1 of the offers"
+        "it prefers CSCS for 40 s more: until then, all other jobs precede it on 1 of the offers"
     )

@@ -122,7 +122,7 @@ def test_nothing_is_there_of_a_pool_that_no_limit_counts_until_one_does() -> Non
     assert matcher.ceilings(spec(1, Need(amounts={"licence.x": 1})))[0].jobs == 0
     said = matcher.explain(7, spec(1, Need(amounts={"licence.x": 1})), [offer("p1")], 0.0)
     assert (said.fitting, said.held, said.next_on) == (1, 1, 0)
-    assert "no limit says how much there is of licence.x: 1 of the offers" in said.notes
+    assert "no limit sets the total of licence.x: 1 of the offers" in said.notes
     matcher.change(Rules(running=(LICENCES,)), 0.0)
 
     assert [one.job for one in matcher.wake(0.0)] == [7]
@@ -137,12 +137,12 @@ def test_what_holds_a_job_is_told_with_the_limit_and_what_is_left() -> None:
     first = matcher.explain(105, spec(1, Need(amounts={"licence.x": 2})), there, 0.0)
     second = matcher.explain(200, spec(2, Need(amounts={"licence.x": 4})), there, 0.0)
 
-    at_pic = "at PIC at most 3 licence.x are taken at once: {} are needed, and 1 are left"
-    everywhere = "at all sites together at most 5 licence.x are taken at once: {} are needed, and "
+    at_pic = "at PIC, at most 3 licence.x may be in use: {} needed, 1 left"
+    everywhere = "at all sites together, at most 5 licence.x may be in use: {} needed, "
     assert (first.held, second.held) == (1, 2)
     assert f"{at_pic.format(2)}: 1 of the offers" in first.notes
     assert f"{at_pic.format(4)}: 1 of the offers" in second.notes
-    assert f"{everywhere.format(4)}3 are left: 2 of the offers" in second.notes
+    assert f"{everywhere.format(4)}3 left: 2 of the offers" in second.notes
 
 
 def test_a_pilot_is_told_that_a_pool_holds_its_jobs() -> None:
@@ -151,7 +151,7 @@ def test_a_pilot_is_told_that_a_pool_holds_its_jobs() -> None:
     said = matcher.explain_offer(offer(), 0.0)
 
     assert (said.fitting, said.held) == (10, 10)
-    assert said.notes == ["no limit says how much there is of licence.x at PIC/ce1"]
+    assert said.notes == ["no limit sets the total of licence.x at PIC/ce1"]
 
 
 def test_planning_hears_how_many_jobs_a_pool_lets_run_and_where_there_is_none() -> None:

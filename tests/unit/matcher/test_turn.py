@@ -90,7 +90,7 @@ def test_it_is_the_next_exactly_where_a_match_gives_it(
 
             assert said.next_on <= (matched == [job])
             assert said.next_on == (matched == [job]) or is_kept or is_reserved
-            is_told = any(note.startswith("it is the next for") for note in said.notes)
+            is_told = any(note.startswith("it is next for") for note in said.notes)
             assert is_told == bool(said.next_on)
             if "other jobs come first where there is room now" in said.notes:
                 assert matched and matched != [job]
@@ -114,7 +114,7 @@ def test_a_new_job_is_not_promised_an_offer_for_which_others_wait() -> None:
     said = matcher.explain(None, spec(0), [offer()], 0.0)
 
     assert (said.ahead, said.next_on, said.with_room) == (50, 0, 1)
-    assert said.notes == ["other jobs wait too where there is room now"]
+    assert said.notes == ["other jobs also wait for the offers with room now"]
 
     alone = matcher.explain(None, spec(0, owner="bob", group="dpps"), [offer(gpus=1)], 0.0)
     assert (alone.ahead, alone.groups_ahead, alone.next_on) == (0, 1, 0)

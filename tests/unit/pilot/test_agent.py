@@ -126,7 +126,7 @@ def test_without_a_bus_beats_go_over_https_and_bring_the_word_that_there_is_work
     central, pilot, code = live(story, bus=False)
 
     assert code == 0
-    assert ("no_bus", {"why": "no client here"}) in pilot.log
+    assert ("no_bus", {"why": "no bus client is installed"}) in pilot.log
     listed = [beat for beat in central.beats if beat.holding]
     assert 5 <= len(listed) <= 7, "one at the start and one each 40 s"
     assert not any(name == "payload_frozen" for name, _ in pilot.log)
@@ -196,12 +196,12 @@ def test_an_input_larger_than_the_disk_that_was_given_is_not_even_brought() -> N
 
     ended = central.ended[Attempt(1, 1)]
     assert ended.how is How.NO_START
-    assert ended.detail == "input 'in.txt': it has 5.3 MB, and scratch_mb is 5"
+    assert ended.detail == "input 'in.txt': it has 5.3 MB, but scratch_mb is 5"
 
 
 #    what its size_bytes says   what is wrong with the disk        how it ends, and what is said
 ROOM = [
-    (2, None, How.NO_START, "more than 2 bytes came, and its size_bytes is 2"),
+    (2, None, How.NO_START, "more than 2 bytes came, but its size_bytes is 2"),
     (3, TooLarge("it has 3 bytes: no room"), How.NO_START, "it has 3 bytes: no room"),
     (3, OSError("it has 3 bytes: no room"), How.INPUT, "it has 3 bytes: no room"),
     (0, None, How.EXITED, ""),
@@ -470,15 +470,20 @@ def test_a_pilot_that_nobody_knows_yet_ends_at_once_when_told_to(when: str) -> N
     assert (code, ended_s) == (0, after_s)
     assert pilot.log[-1] == (
         "pilot_ended",
-        {"code": 0, "why": "told to end before the central knew us"},
+        {"code": 0, "why": "told to end before the registration"},
     )
 
 
 # What the central does, --idle-s, how long the pilot lives, and what it says of its end
 GIVEN_UP: tuple[tuple[CentralOf, float, float, str], ...] = (
-    (not_answering, 0.0, 900.0, "nobody has answered at https://central.example for 900 s"),
-    (not_answering, 60.0, 60.0, "nobody has answered at https://central.example for 60 s"),
-    (not_ready, 0.0, 900.0, "https://central.example has not let us in for 900 s: 503 not_leader"),
+    (not_answering, 0.0, 900.0, "no answer from https://central.example for 900 s"),
+    (not_answering, 60.0, 60.0, "no answer from https://central.example for 60 s"),
+    (
+        not_ready,
+        0.0,
+        900.0,
+        "https://central.example has not accepted the pilot for 900 s: 503 not_leader",
+    ),
 )
 
 

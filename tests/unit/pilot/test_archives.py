@@ -232,7 +232,7 @@ def test_a_member_of_less_than_no_bytes_is_refused(tmp_path: Path, kind: bytes) 
     size = b"\xff" * 10 + b"\xfc\x00"  # -1024 in base 256: the next header would be this one again
     (tmp_path / "a.tar").write_bytes(_header(kind, size) + bytes(10_240))
 
-    with pytest.raises(UnsafePath, match="less than no bytes"):
+    with pytest.raises(UnsafePath, match="a negative size"):
         extract(tmp_path / "a.tar", tmp_path)
 
 

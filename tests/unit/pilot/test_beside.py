@@ -25,7 +25,7 @@ def until_given_up(go_on: GoOn) -> str:
 async def test_what_takes_too_long_is_given_up_and_ends_by_itself() -> None:
     work = BackgroundWork(until_given_up)
 
-    with pytest.raises(TimeoutError, match="not done after 0 s"):
+    with pytest.raises(TimeoutError, match="not finished after 0 s"):
         await work.result(0.01)
     assert await work.ends(10)
 
@@ -108,7 +108,7 @@ async def test_an_input_takes_no_more_than_the_job_was_given_and_leaves_nothing(
     assert laid == 4_000_512
     with pytest.raises(TooLarge, match=r"more than 999488 bytes, all that is left of the scratch"):
         await folders.unpack(archive, folder / "work", "", True, bytes_max=5_000_000 - laid)
-    with pytest.raises(TooLarge, match=r"has \d+ bytes, and there is room for 10 bytes"):
+    with pytest.raises(TooLarge, match=r"has \d+ bytes, but there is room for 10 bytes"):
         await folders.unpack(archive, folder / "work", "a", False, bytes_max=10)
     assert not list((folder / "work").iterdir())
 
@@ -120,7 +120,9 @@ async def test_an_input_does_not_fill_the_disk_and_says_whose_fault_that_is(
     folder = folders.make(1)
     monkeypatch.setattr(workspace, "_room", rooms(3_000_000))
 
-    with pytest.raises(TooLarge, match="more than 3 MB: the disk has 3 MB for input; a need with"):
+    with pytest.raises(
+        TooLarge, match="more than 3 MB: the disk has 3 MB for input; set scratch_mb"
+    ):
         await folders.unpack(archive, folder / "work", "", True)
     with pytest.raises(OSError, match="the disk has 3 MB") as promised:
         await folders.unpack(archive, folder / "work", "", True, bytes_max=5_000_000)
@@ -147,7 +149,9 @@ def test_a_file_that_the_disk_has_no_room_for_is_not_even_fetched(
     monkeypatch.setattr(workspace, "_room", rooms(*[3_000_000] * 3))
 
     assert folders.room(folder, 3_000_000) == 3_000_000
-    with pytest.raises(TooLarge, match="it has 4.0 MB: the disk has 3 MB for input; a need with"):
+    with pytest.raises(
+        TooLarge, match="it has 4.0 MB: the disk has 3 MB for input; set scratch_mb"
+    ):
         folders.room(folder, 4_000_000)
     with pytest.raises(OSError, match="it has 4.0 MB: the disk has 3 MB for input") as found:
         folders.room(folder, 4_000_000, bytes_max=5_000_000)

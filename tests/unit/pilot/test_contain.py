@@ -83,7 +83,7 @@ def test_a_disk_without_room_for_a_folder_fails_the_start() -> None:
     ended, _, _ = beside_a_neighbour(assignment(1, "true"), {"make": OSError(28, "no space")})
 
     assert ended.how is How.NO_START
-    assert ended.detail == "its folder cannot be made: [Errno 28] no space"
+    assert ended.detail == "its folder cannot be created: [Errno 28] no space"
 
 
 def test_hundreds_of_missing_outputs_fail_the_attempt_once_in_few_words() -> None:

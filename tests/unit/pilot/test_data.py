@@ -513,7 +513,7 @@ def test_more_metadata_than_a_report_carries_are_refused_before_anything_is_stor
 
     said = re.fullmatch(
         r"names and metadata of the 600 files that match: found (\d+) bytes in the report, "
-        r"expected at most 999996; of these the metadata are (\d+)",
+        r"expected at most 999996; the metadata take (\d+) of these",
         stored.failure,
     )
     assert said
@@ -545,7 +545,7 @@ def test_a_type_of_storage_that_a_pilot_does_not_know_is_said(rig: Rig) -> None:
     failure, how, _ = rig.store(DataRule("a", (StorageAccess("T", "tape", "tape://"),)))
 
     assert how is How.STORAGE
-    assert "no storages of the type 'tape', only fake" in failure
+    assert "not support storages of the type 'tape', only fake" in failure
 
 
 # -- what nobody names --------------------------------------------------------------------------
@@ -603,7 +603,7 @@ def test_a_sweep_ends_in_its_time_and_tells_what_it_has_done(rig: Rig) -> None:
 
 
 def test_a_sweep_of_a_storage_of_an_unknown_type_fails(rig: Rig) -> None:
-    assert "no storages of the type 'tape'" in rig.sweep("a", type="tape")[0]
+    assert "not support storages of the type 'tape'" in rig.sweep("a", type="tape")[0]
 
 
 # -- what a payload is told ---------------------------------------------------------------------

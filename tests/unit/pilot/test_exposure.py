@@ -14,18 +14,19 @@ from pilotage.pilot.outfit.tools import APPTAINER, NodeTools
 from pilotage.pilot.ports import OutfitMissing
 from pilotage.proto.messages import Assignment, Body, Grant
 
-HIDES = "what the pilot hides from payloads"
+INSIDE = "is hidden from payloads"
+ABOVE = "contains paths that the pilot hides from payloads"
 # what a job names, below the folder of the test → why it may not have it
 REFUSED = {
-    "own": f"lies in {HIDES}",
-    "own/attempts/1": f"lies in {HIDES}",
-    "beside/../own": f"lies in {HIDES}",
-    "link": f"lies in {HIDES}",
-    "link/attempts": f"lies in {HIDES}",
-    "": f"holds {HIDES}",
-    "up": f"holds {HIDES}",
+    "own": INSIDE,
+    "own/attempts/1": INSIDE,
+    "beside/../own": INSIDE,
+    "link": INSIDE,
+    "link/attempts": INSIDE,
+    "": ABOVE,
+    "up": ABOVE,
     "root": "is the root folder of the node",
-    "root/proc": f"lies in {HIDES}",
+    "root/proc": INSIDE,
     "//": "is the root folder of the node",
     "/proc/self/root": "is the root folder of the node",
 }

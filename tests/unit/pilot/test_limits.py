@@ -37,7 +37,7 @@ TABLE = """
     streams_mb=1001               streams    soft     printed 1.0 GB, was given 1.0 GB
     streams_mb=9000               streams    at_once  printed 9.0 GB, was given 1.0 GB
     processes=65                  processes  at_once  had 65 processes at once, was given 64
-    idle_s=7201                   stalled    soft     used no CPU for 7201 s, may do so for 7200 s
+    idle_s=7201                   stalled    soft     used no CPU for 7201 s, the limit is 7200 s
     memory_mb=2001,cpu_s=3601     memory     at_once  used 2.0 GB, was given 2.0 GB
     streams_mb=1001,idle_s=9000   streams    soft     printed 1.0 GB, was given 1.0 GB
 """
@@ -79,7 +79,7 @@ def test_whoever_has_a_disk_has_so_many_files_and_shows_them() -> None:
     found = [passed(PayloadLimits({"scratch_mb": 10}), use) for use in (many, hidden)]
 
     assert [one.detail for one in found if one] == [
-        "has 1000001 files in its folder, at most 1000000 may be there",
+        "has 1000001 files in its folder, at most 1000000 are allowed",
         "nested too deep",
     ]
 

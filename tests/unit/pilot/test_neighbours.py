@@ -159,8 +159,8 @@ def test_a_register_of_another_user_is_not_used(root: Path, tmp_path: Path) -> N
     one, seen_by = joined(root, tmp_path / "a", tmp_path / "a")
 
     assert seen_by == one.fault
-    assert f"{root / own_name()} is no folder of this user" in one.fault
-    assert "in the setting `register`" in one.fault
+    assert f"{root / own_name()} is not a folder of this user" in one.fault
+    assert "or set `register`" in one.fault
 
 
 def test_a_pilot_in_a_folder_that_its_batch_system_hides_needs_no_register(

@@ -109,7 +109,7 @@ def test_a_pilot_without_an_outfitter_says_so() -> None:
     last = _last(central)
     assert (last.how, last.detail) == (
         How.SOFTWARE,
-        "this pilot brings no images, software or modules",
+        "this pilot does not support images, software or modules",
     )
 
 

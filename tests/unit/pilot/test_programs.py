@@ -186,7 +186,7 @@ async def test_of_threads_that_never_end_there_are_only_so_many(deaf: Deaf) -> N
             await asyncio.sleep(0.005)
             heard.find("sh", "/bin")
 
-    assert refused[1].startswith("sh is not looked for: a file system")
+    assert refused[1].startswith("sh was not searched for: a file system")
 
 
 async def test_without_a_thread_it_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +197,7 @@ async def test_without_a_thread_it_is_told_at_once(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(threading.Thread, "start", none_left)
     heard.find("sh", "/bin")
 
-    assert heard.all == [("", "sh is not looked for: can't start new thread")]
+    assert heard.all == [("", "sh was not searched for: can't start new thread")]
 
 
 def test_a_look_that_is_given_up_ends_between_two_folders() -> None:

@@ -29,8 +29,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("wall_s", 10, "--wall-s: found 10, expected more than 60 s, in which payloads are stopped"),
     ("isolation", "none", "--isolation: found 'none', expected one of auto, namespaces"),
     ("central", "", "--central URL is needed"),
-    ("colour", "red", "--colour: no such setting; there are amounts, architecture, benchmark_s"),
-    ("core", "1", "--core: no such setting; did you mean cores?"),
+    ("colour", "red", "--colour: unknown setting; known are amounts, architecture, benchmark_s"),
+    ("core", "1", "--core: unknown setting; did you mean cores?"),
     ("tags", "a&b", "--tags: found 'a&b', expected letters, digits and . _ : / @ + - only"),
     ("amounts", "net", "--amounts: found 'net', expected NAME=AMOUNT, as in bandwidth_mbps=100"),
     ("amounts", "gpus=1", "--amounts: gpus is built in: use the field gpus"),
@@ -41,10 +41,14 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("benchmark_s", 3, "--benchmark-s: found 3.0, expected a number from 0 to 2"),
     ("cvmfs", "../etc", "--cvmfs: found '../etc', expected a name as in sw.cta-observatory.org"),
     ("gpus", 5_000, "--gpus: found 5000, expected a whole number from 0 to 1024"),
-    ("gpu_vendor", "Nvidia", "--gpu-vendor: found 'Nvidia', expected small letters, as in nvidia"),
+    (
+        "gpu_vendor",
+        "Nvidia",
+        "--gpu-vendor: found 'Nvidia', expected lower-case letters, as in nvidia",
+    ),
     ("gpu_compute_capability", "v8", "--gpu-compute-capability: found 'v8', expected numbers"),
     ("gpu_driver", "latest", "--gpu-driver: found 'latest', expected numbers with points"),
-    ("gpu_memory_mb", 80_000, "--gpu-memory-mb: it says what the GPUs are: say how many (gpus)"),
+    ("gpu_memory_mb", 80_000, "--gpu-memory-mb: it describes the GPUs: set their number (gpus)"),
 ]
 
 

@@ -83,7 +83,7 @@ MISSING = {
     f"{REPO}/none": f"software {REPO}/none is not on this node",
     "/cvmfs/other.example.org/a": "the CVMFS repository other.example.org is not mounted "
     "on this node",
-    "/opt/file": "software /opt/file is no folder but a regular file",
+    "/opt/file": "software /opt/file is not a folder but a regular file",
 }
 
 

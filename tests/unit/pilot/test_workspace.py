@@ -191,9 +191,11 @@ def test_a_name_that_no_report_can_carry_fails_the_outputs_readably(tmp_path: Pa
     long.mkdir(parents=True)
     (long / ("y" * 50)).write_bytes(b"x")
 
-    with pytest.raises(UnsafePath, match=re.escape(r"'a\nb' will not do: 1 to 1024 characters")):
+    with pytest.raises(
+        UnsafePath, match=re.escape(r"'a\nb' is wrong: expected 1 to 1024 characters")
+    ):
         collect(tmp_path, [("*", True)])
-    with pytest.raises(UnsafePath, match=r"xxx\.\.\.' will not do"):
+    with pytest.raises(UnsafePath, match=r"xxx\.\.\.' is wrong"):
         collect(tmp_path, [("**/y*", True)])
 
 

@@ -24,3 +24,12 @@ def test_a_long_word_is_not_told_whole() -> None:
 
 def test_of_nothing_it_is_said_that_there_is_none() -> None:
     assert unknown("users:a", [], what="dataset") == "unknown dataset 'users:a': there is none yet"
+
+
+def test_a_word_of_a_part_is_told_its_place() -> None:
+    parts = {"needs": ["memory_mb", "wall_s"], "limits": ["cpu_s"]}
+
+    assert unknown("memory", ["name", "key"], parts=parts) == (
+        "unknown key 'memory': it belongs in `needs`: did you mean `needs.memory_mb`?"
+    )
+    assert unknown("nam", ["name", "key"], parts=parts) == "unknown key 'nam': did you mean 'name'?"

@@ -18,6 +18,53 @@ from tests.docs.site_files import our_kinds
 Url = Annotated[str, Meta(pattern="^https:", description="a URL as https://host")]
 
 
+class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    memory_mb: int = 0
+
+
+class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    wait_s: Annotated[float, Meta(ge=0, le=60)] = 0
+    limit_mb: int | None = None
+    count: int = 0
+    text_s: str = ""
+    words: dict[str, int] = {}
+    parts: tuple[Inner, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"wait_s": "soon"}, "expected a number of seconds, such as 60; got 'soon'"),
+        ({"wait_s": 61}, "expected a number of seconds from 0 to 60, found 61"),
+        ({"limit_mb": "2GB"}, "expected a whole number of MB, such as 2000; got '2GB'"),
+        ({"count": "many"}, 'expected a whole number, got text, found "many"'),
+        ({"text_s": 1}, 'expected text, got a whole number: write it in quotes, "1"'),
+        ({"words": {"a_s": "b"}}, 'expected a whole number, got text, found "b"'),
+    ],
+    ids=str,
+)
+def test_a_wrong_number_is_told_its_unit_and_an_example(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as why:
+        msgspec.convert(given, Timed)
+
+    assert complaint(why.value, Timed, as_json(given)).message == said
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("memory_mb", "it belongs in `parts`: write `parts.memory_mb`"),
+        ("memory", "it belongs in `parts`: did you mean `parts.memory_mb`?"),
+        ("waits", "did you mean 'wait_s'?"),
+    ],
+)
+def test_a_field_of_a_part_is_told_its_place(name: str, said: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as why:
+        msgspec.convert({name: 1}, Timed)
+
+    assert complaint(why.value, Timed).message == f"there is no field {name!r}; {said}"
+
+
 class Asked(msgspec.Struct, frozen=True):
     url: Annotated[Url, Meta(max_length=16)] = "https:"
     urls: tuple[Url, ...] = ()

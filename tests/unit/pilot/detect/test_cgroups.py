@@ -47,7 +47,7 @@ def test_a_group_that_is_hidden_is_noted(tmp_path: Path) -> None:
     hidden = cgroups.blind(node.surroundings(tmp_path / "a"))
     node.folders = {"/sys/fs/cgroup": 0o755}
 
-    assert hidden == "/sys/fs/cgroup is not there: a limit of our control group cannot be seen"
+    assert hidden == "/sys/fs/cgroup is missing: the limit of the pilot's control group is unknown"
     assert cgroups.blind(node.surroundings(tmp_path / "b")) == ""
     assert cgroups.blind(parse("").surroundings(tmp_path / "c")) == ""
 

@@ -38,4 +38,4 @@ def test_repositories_are_found(
 
     missing = sorted(set(asked.split()) - set(found.split()))
     assert answer.value == tuple(found.split())
-    assert answer.notes == ((f"not to be had: {', '.join(missing)}",) if missing else ())
+    assert answer.notes == ((f"unavailable: {', '.join(missing)}",) if missing else ())

@@ -117,7 +117,7 @@ def test_what_broke_is_noted(tmp_path: Path) -> None:
 
     assert not facts.cores.known
     assert facts.wall_left_s.notes == (
-        "the ads name no time limit that is known here",
+        "the ads name no known time limit",
         "squeue: 'slurm_load_jobs error: Invalid job id specified'",
     )
     assert len(facts.gpus.notes) == 2
