@@ -125,7 +125,7 @@ BAD_NEEDS = """
     net=1,net=2                net: found twice
     cores=4                    cores is built in: use --cores
     memory_mb=4                memory_mb is built in: use --memory-mb
-    Net=1                      found the name 'Net', expected at most 64 characters: lower-case letters
+    Net=1                      found the name 'Net', expected at most 64 characters: lower-case
     net=9999999999999999       net: found 9999999999999999, expected a whole number from 0 to
 """
 
