@@ -172,10 +172,10 @@ async def test_a_corrected_file_under_the_same_name_is_told_how_it_runs(tmp_path
 
 
 @pytest.mark.parametrize(("named", "why"), [
-    ("", "step make: outputs.raw.storages: name one, or let an operator say `default: true` in the "
-         "file of a storage: none is a default one (there are: disk)"),
+    ("", "step make: outputs.raw.storages: no storage is the default one: name one (known: disk), "
+         "or ask an operator to set `default: true` for a storage"),
     (", storages: [tape]",
-     "step make: outputs.raw.storages: there is no storage 'tape', only disk"),
+     "step make: outputs.raw.storages: unknown storage 'tape'; known storages: disk"),
 ])  # fmt: skip
 @pytest.mark.parametrize("dry_run", [True, False])
 async def test_files_without_a_storage_are_refused_before_anything_is_stored(
